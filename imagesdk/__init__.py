@@ -1,0 +1,166 @@
+"""The Python client for the Images API: create, edit and vary pictures from prompts.
+
+``AsyncClient`` is the core, ``Client`` the blocking facade generated from it. The names below are loaded on
+first use, so that ``import imagesdk`` costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from imagesdk._sync.facade import Client as Client
+    from imagesdk._sync.facade import Images as Images
+    from imagesdk.client import AsyncClient as AsyncClient
+    from imagesdk.errors import APIConnectionError as APIConnectionError
+    from imagesdk.errors import APIError as APIError
+    from imagesdk.errors import APIResponseError as APIResponseError
+    from imagesdk.errors import APIStatusError as APIStatusError
+    from imagesdk.errors import APITimeoutError as APITimeoutError
+    from imagesdk.errors import AuthenticationError as AuthenticationError
+    from imagesdk.errors import BadRequestError as BadRequestError
+    from imagesdk.errors import BudgetExceededError as BudgetExceededError
+    from imagesdk.errors import ConfigurationError as ConfigurationError
+    from imagesdk.errors import ConflictError as ConflictError
+    from imagesdk.errors import DownloadError as DownloadError
+    from imagesdk.errors import ImageNotLoadedError as ImageNotLoadedError
+    from imagesdk.errors import ImageSDKError as ImageSDKError
+    from imagesdk.errors import InternalServerError as InternalServerError
+    from imagesdk.errors import InvalidRequestError as InvalidRequestError
+    from imagesdk.errors import JournalError as JournalError
+    from imagesdk.errors import LimitWaitError as LimitWaitError
+    from imagesdk.errors import ModerationError as ModerationError
+    from imagesdk.errors import NotFoundError as NotFoundError
+    from imagesdk.errors import OutcomeUnknownError as OutcomeUnknownError
+    from imagesdk.errors import OutcomeUnknownTimeoutError as OutcomeUnknownTimeoutError
+    from imagesdk.errors import PermissionDeniedError as PermissionDeniedError
+    from imagesdk.errors import QuotaExceededError as QuotaExceededError
+    from imagesdk.errors import RateLimitError as RateLimitError
+    from imagesdk.errors import RetiredError as RetiredError
+    from imagesdk.errors import StreamError as StreamError
+    from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.images import AsyncImages as AsyncImages
+    from imagesdk.jobs import CallOptions as CallOptions
+    from imagesdk.jobs import Edit as Edit
+    from imagesdk.jobs import Generate as Generate
+    from imagesdk.jobs import Job as Job
+    from imagesdk.jobs import Variation as Variation
+    from imagesdk.models import ModelProfile as ModelProfile
+    from imagesdk.policies import RateLimit as RateLimit
+    from imagesdk.policies import RetryPolicy as RetryPolicy
+    from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.types import Image as Image
+    from imagesdk.types import ImagesResponse as ImagesResponse
+    from imagesdk.types import Source as Source
+    from imagesdk.types import Upload as Upload
+    from imagesdk.types import Usage as Usage
+
+_HOMES = {
+    "_sync.facade": ("Client", "Images"),
+    "client": ("AsyncClient",),
+    "images": ("AsyncImages",),
+    "jobs": ("CallOptions", "Edit", "Generate", "Job", "Variation"),
+    "models": ("ModelProfile",),
+    "policies": ("RateLimit", "RetryPolicy", "Timeouts"),
+    "types": ("Image", "ImagesResponse", "Source", "Upload", "Usage"),
+    "errors": (
+        "APIConnectionError",
+        "APIError",
+        "APIResponseError",
+        "APIStatusError",
+        "APITimeoutError",
+        "AuthenticationError",
+        "BadRequestError",
+        "BudgetExceededError",
+        "ConfigurationError",
+        "ConflictError",
+        "DownloadError",
+        "ImageNotLoadedError",
+        "ImageSDKError",
+        "InternalServerError",
+        "InvalidRequestError",
+        "JournalError",
+        "LimitWaitError",
+        "ModerationError",
+        "NotFoundError",
+        "OutcomeUnknownError",
+        "OutcomeUnknownTimeoutError",
+        "PermissionDeniedError",
+        "QuotaExceededError",
+        "RateLimitError",
+        "RetiredError",
+        "StreamError",
+        "UnprocessableEntityError",
+    ),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    # clients
+    "AsyncClient",
+    "AsyncImages",
+    "Client",
+    "Images",
+    # jobs
+    "CallOptions",
+    "Edit",
+    "Generate",
+    "Job",
+    "Variation",
+    # policies
+    "RateLimit",
+    "RetryPolicy",
+    "Timeouts",
+    # data
+    "Image",
+    "ImagesResponse",
+    "ModelProfile",
+    "Source",
+    "Upload",
+    "Usage",
+    # errors
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "ConfigurationError",
+    "ConflictError",
+    "DownloadError",
+    "ImageNotLoadedError",
+    "ImageSDKError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "JournalError",
+    "LimitWaitError",
+    "ModerationError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "OutcomeUnknownTimeoutError",
+    "PermissionDeniedError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "RetiredError",
+    "StreamError",
+    "UnprocessableEntityError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("imagesdk")
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'imagesdk' has no attribute {name!r}")
+    value = getattr(import_module(f"imagesdk.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

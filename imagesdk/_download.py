@@ -1,0 +1,147 @@
+"""Fetches result URLs: without the key, checked, with a cap, and again when that can help.
+
+A URL on the base URL's own origin is always fetched. Any other must be https, and its host must have public
+addresses only; the connection goes to the address that was checked. Each redirect, three at most, is checked again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import socket
+from datetime import UTC, datetime
+from urllib.parse import urljoin, urlsplit, urlunsplit
+
+import anyio
+from attrs import frozen
+
+from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.responses import retry_after
+from imagesdk._protocol.scanner import MAX_PICTURE
+from imagesdk._transport import Outgoing, Transport, WireError
+from imagesdk.errors import DownloadError
+from imagesdk.policies import RetryPolicy
+
+_REDIRECTS = 3
+_TRANSIENT = frozenset({408, 425, 429})
+_MOVED = frozenset({301, 302, 303, 307, 308})
+
+
+@frozen
+class _RefusedError(Exception):
+    """An answer that is not the picture."""
+
+    status: int
+    wait: float | None
+
+
+class Downloader:
+    """Fetches pictures for one client."""
+
+    def __init__(self, host: Host, transport: Transport, retry: RetryPolicy, user_agent: str) -> None:
+        self._host = host
+        self._transport = transport
+        self._retry = retry
+        self._user_agent = user_agent
+
+    async def fetch(self, url: str, *, connect_timeout: float | None, timeout: float | None) -> bytes:
+        """Return the bytes behind ``url``.
+
+        Raises:
+            DownloadError: it is not safe to fetch, or could not be fetched.
+        """
+        url = self._host.result_url(url)
+        try:
+            with anyio.fail_after(timeout):
+                return await self._persistently(url, connect_timeout)
+        except TimeoutError:
+            raise DownloadError(f"{_shown(url)} did not arrive within {timeout:g} s.") from None
+
+    async def _persistently(self, url: str, connect_timeout: float | None) -> bytes:
+        attempt = 0
+        while True:
+            attempt += 1
+            status: int | None = None
+            wait: float | None = None
+            try:
+                return await self._follow(url, connect_timeout)
+            except WireError as error:
+                problem, again = str(error), True
+            except _RefusedError as refusal:
+                status, wait = refusal.status, refusal.wait
+                again = status >= 500 or status in _TRANSIENT
+                problem = f"status {status}"
+                if status in {403, 404, 410}:
+                    problem += "; result URLs stop working after a while (an hour, in the API of 2023)"
+            if not again or attempt >= self._retry.max_attempts or (wait or 0) > self._retry.max_retry_after:
+                raise DownloadError(f"{_shown(url)} could not be fetched: {problem}.", status_code=status)
+            backoff = random.random() * min(self._retry.backoff * 2 ** (attempt - 1), self._retry.max_backoff)  # noqa: S311
+            await anyio.sleep((wait or 0.0) + backoff)
+
+    async def _follow(self, url: str, connect_timeout: float | None) -> bytes:
+        for _ in range(_REDIRECTS + 1):
+            found = await self._get(url, connect_timeout)
+            if isinstance(found, bytes):
+                return found
+            url = urljoin(url, found)
+        raise DownloadError(f"{_shown(url)} was reached after too many redirects.")
+
+    async def _get(self, url: str, connect_timeout: float | None) -> bytes | str:
+        request = await self._checked(url, connect_timeout)
+        async with self._transport.exchange(request) as incoming:
+            location = incoming.headers.get("location")
+            if incoming.status in _MOVED and location:
+                return location
+            if incoming.status != 200:
+                raise _RefusedError(incoming.status, retry_after(incoming.headers, "", datetime.now(UTC)))
+            pieces: list[bytes] = []
+            size = 0
+            async for piece in incoming.body:
+                size += len(piece)
+                if size > MAX_PICTURE:
+                    raise DownloadError(f"{_shown(url)} is larger than {MAX_PICTURE} bytes.")
+                pieces.append(piece)
+            return b"".join(pieces)
+
+    async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
+        headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
+        if self._host.owns(url):
+            return Outgoing("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
+        parts = urlsplit(url)
+        if parts.scheme != "https" or not parts.hostname:
+            raise DownloadError(
+                f"{_shown(url)} is not https, and not on the server that was asked: not fetched."
+            )
+        address = await self._public_address(parts.hostname, parts.port or 443, url)
+        headers["host"] = parts.netloc.rpartition("@")[2]
+        netloc = f"[{address}]" if ":" in address else address
+        netloc += f":{parts.port}" if parts.port else ""
+        return Outgoing(
+            "GET",
+            urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")),
+            tuple(headers.items()),
+            connect_timeout=connect_timeout,
+            server_name=parts.hostname,
+        )
+
+    async def _public_address(self, hostname: str, port: int, url: str) -> str:
+        try:
+            found = await anyio.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            raise WireError(
+                f"{hostname} has no address ({error})", connecting=True, timed_out=False
+            ) from error
+        addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+        for address in addresses:
+            ip = ipaddress.ip_address(address)
+            mapped = getattr(ip, "ipv4_mapped", None) or ip
+            if not mapped.is_global or mapped.is_multicast:
+                raise DownloadError(f"{_shown(url)} is on a private address ({address}): not fetched.")
+        if not addresses:
+            raise WireError(f"{hostname} has no address", connecting=True, timed_out=False)
+        return addresses[0]
+
+
+def _shown(url: str) -> str:
+    """A URL without its query, which holds the signature that makes it work."""
+    return url.partition("?")[0]

@@ -1,0 +1,150 @@
+"""Anything in: paths, bytes and file objects become :class:`~imagesdk.types.Upload`; reads stay off the loop.
+
+Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
+that a retry reads it again and no file is ever held whole. A file object is read from where it stands and never
+closed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from pathlib import Path
+from typing import IO, Any, cast
+
+import anyio.to_thread
+
+from imagesdk._loops import PerLoop
+from imagesdk._protocol.requests import Pictures
+from imagesdk._sniff import HEAD_SIZE, extension, sniff
+from imagesdk.errors import InvalidRequestError
+from imagesdk.types import Source, Upload
+
+PIECE = 1024 * 1024
+"""Bytes read from a file at a time."""
+
+_THREADS = 16
+_FALLBACK = "application/octet-stream"
+
+_threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
+_file_objects = threading.Lock()  # two calls may send the same file object
+
+
+def disk_threads() -> anyio.CapacityLimiter:
+    """Return the limiter of our own threads for files, so that a slow disk cannot starve the application's."""
+    return _threads.get()
+
+
+async def probe_pictures(images: tuple[Source, ...], mask: Source | None) -> Pictures:
+    """Look at the pictures of a job.
+
+    Raises:
+        InvalidRequestError: something is not a path, bytes or a binary file object.
+        OSError: a file cannot be read.
+    """
+    return Pictures(
+        images=tuple([await _probe("image", image) for image in images]),
+        mask=None if mask is None else await _probe("mask", mask),
+    )
+
+
+async def read_piece(upload: Upload, done: int) -> bytes:
+    """Return the next piece of an upload of which ``done`` bytes have been read; empty at its end.
+
+    Raises:
+        OSError: the file cannot be read, or is shorter than it was.
+    """
+    if isinstance(upload.source, bytes):
+        return upload.source[done : done + PIECE]
+    if done >= upload.size:
+        return b""
+    piece = await anyio.to_thread.run_sync(_read_piece, upload, done, limiter=disk_threads())
+    if not piece:
+        raise OSError(f"{upload.name} became shorter while it was being sent")
+    return piece
+
+
+def _read_piece(upload: Upload, done: int) -> bytes:
+    wanted = min(PIECE, upload.size - done)
+    if isinstance(upload.source, Path):
+        with upload.source.open("rb") as file:
+            file.seek(done)
+            return file.read(wanted)
+    assert not isinstance(upload.source, bytes)  # noqa: S101 - bytes are never read from a thread
+    with _file_objects:
+        upload.source.seek(upload.start + done)
+        return upload.source.read(wanted)
+
+
+async def _probe(param: str, source: Any) -> Upload:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(cast("bytes", source))
+        return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
+    if isinstance(source, (str, os.PathLike)):
+        path = Path(cast("str", source))
+        return await anyio.to_thread.run_sync(_probe_path, path, limiter=disk_threads())
+    if callable(getattr(source, "read", None)):
+        return await anyio.to_thread.run_sync(_probe_file, param, source, limiter=disk_threads())
+    raise InvalidRequestError(
+        f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode.",
+        param=param,
+        value=type(source).__name__,
+        allowed="a path, bytes, bytearray, memoryview or a binary file object",
+    )
+
+
+def _probe_path(path: Path) -> Upload:
+    with path.open("rb") as file:
+        head = file.read(HEAD_SIZE)
+        size = file.seek(0, io.SEEK_END)
+    return _upload(head, source=path.absolute(), size=size, name=path.name)
+
+
+def _probe_file(param: str, source: Any) -> Upload:
+    with _file_objects:
+        given = getattr(source, "name", None)
+        name = Path(given).name if isinstance(given, str) else None
+        try:
+            start = source.tell()
+            size = source.seek(0, io.SEEK_END) - start
+            source.seek(start)
+        except (AttributeError, OSError, io.UnsupportedOperation):
+            data = _checked(param, source.read())
+            return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=name)
+        head = _checked(param, source.read(HEAD_SIZE))
+        source.seek(start)
+    return _upload(head, source=source, size=size, name=name, start=start)
+
+
+def _checked(param: str, data: object) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    raise InvalidRequestError(
+        f'{param} is a file opened as text; open it with "rb".',
+        param=param,
+        value="a text file",
+        allowed="a file opened in binary mode",
+    )
+
+
+def _upload(
+    head: bytes, *, source: bytes | Path | IO[bytes], size: int, name: str | None, start: int = 0
+) -> Upload:
+    facts = sniff(head)
+    if name is None or facts.media_type is not None:
+        # Servers go by the extension as well as by the media type.
+        ending = extension(facts.media_type)
+        stem = Path(name or "image")
+        same = stem.suffix.lower().lstrip(".") in {ending, "jpeg" if ending == "jpg" else ending}
+        name = str(stem) if same and name else f"{stem.stem or 'image'}.{ending}"
+    return Upload(
+        name=name,
+        media_type=facts.media_type or _FALLBACK,
+        size=size,
+        width=facts.width,
+        height=facts.height,
+        alpha=facts.alpha,
+        source=source,
+        start=start,
+    )

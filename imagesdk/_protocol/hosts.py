@@ -1,0 +1,155 @@
+"""Whom we talk to: paths, authentication, which models to name, which result URLs to trust.
+
+Pure functions of a base URL. Nothing here opens a connection or looks a name up.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+
+from attrs import frozen
+
+from imagesdk import models
+from imagesdk._secret import Secret
+from imagesdk.errors import ConfigurationError
+from imagesdk.jobs import Job, Variation
+
+MAKER_BASE_URL = "https://api.openai.com/v1"
+"""Where the maker of the API serves it."""
+
+_MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
+_PORTS = {"http": 80, "https": 443}
+_HEADER_NAME = re.compile(
+    r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
+)  # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+_OWN_HEADERS = frozenset({"authorization", "content-length", "transfer-encoding", "host", "connection"})
+
+
+@frozen
+class Host:
+    """A server that speaks the Images API."""
+
+    base_url: str
+    """Without a trailing slash, e.g. ``https://api.openai.com/v1``."""
+
+    @classmethod
+    def parse(cls, base_url: str) -> Host:
+        """Read a base URL.
+
+        Raises:
+            ConfigurationError: it is not an http or https URL, or it holds a user, a query or a fragment.
+        """
+        text = base_url.strip().rstrip("/")
+        parts = _split(text)
+        if (
+            parts is None
+            or parts.scheme not in _PORTS
+            or not parts.hostname
+            or not text.isprintable()
+            or " " in text
+        ):
+            raise ConfigurationError(
+                f"base_url must be a URL such as {MAKER_BASE_URL} or http://127.0.0.1:8000/v1, not {base_url!r}."
+            )
+        if parts.username is not None or parts.query or parts.fragment:
+            raise ConfigurationError(
+                "base_url may not hold a user, a password, a query or a fragment; "
+                "keys go into api_key=, queries into extra_query=."
+            )
+        return cls(text)
+
+    @property
+    def origin(self) -> str:
+        """Scheme, host and port: what a rate limit and trust are bound to."""
+        return _origin(urlsplit(self.base_url)) or ""
+
+    @property
+    def is_maker(self) -> bool:
+        """Whether this is the maker's own service, where a key and a model are always needed."""
+        return urlsplit(self.base_url).hostname in _MAKER_HOSTS
+
+    @property
+    def is_private_wire(self) -> bool:
+        """Whether a key is safe on the way there: https, or this very machine."""
+        parts = urlsplit(self.base_url)
+        return parts.scheme == "https" or is_loopback(parts.hostname or "")
+
+    def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
+        """Return the URL of an endpoint such as ``/images/generations``."""
+        return self.base_url + path + (f"?{urlencode(query)}" if query else "")
+
+    def result_url(self, url: str) -> str:
+        """Return a result's URL, made absolute where the server gave a relative one."""
+        return urljoin(self.base_url + "/", url)
+
+    def owns(self, url: str) -> bool:
+        """Whether ``url`` is on the server's own origin, from which results are always fetched."""
+        parts = _split(url)
+        return parts is not None and _origin(parts) == self.origin
+
+    def default_model(self, job: Job) -> str | None:
+        """Return the model to name when none is given: a living one with the maker, none elsewhere."""
+        if not self.is_maker:
+            return None
+        return models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
+
+
+def auth_headers(key: Secret, organization: str | None, project: str | None) -> list[tuple[str, str]]:
+    """Return the headers that say who asks; none for an empty key."""
+    headers: list[tuple[str, str]] = []
+    if key:
+        headers.append(("authorization", f"Bearer {key.reveal()}"))
+    if organization:
+        headers.append(("openai-organization", organization))
+    if project:
+        headers.append(("openai-project", project))
+    return headers
+
+
+def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return headers with lower-case names.
+
+    Raises:
+        ConfigurationError: a name or value could smuggle in another header, or is one that we set ourselves.
+    """
+    checked: list[tuple[str, str]] = []
+    for name, value in headers:
+        if not _HEADER_NAME.fullmatch(name):
+            raise ConfigurationError(f"{name!r} is not a header name.")
+        if not (value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"The value of header {name!r} holds a line break or a character beyond ASCII."
+            )
+        if name.lower() in _OWN_HEADERS:
+            raise ConfigurationError(
+                f"The header {name!r} is set by the client itself (the key goes into api_key=)."
+            )
+        checked.append((name.lower(), value.strip()))
+    return checked
+
+
+def is_loopback(hostname: str) -> bool:
+    """Whether a host name is this machine by its spelling alone."""
+    if hostname == "localhost" or hostname.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(hostname).is_loopback
+    except ValueError:
+        return False
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    return parts
+
+
+def _origin(parts: SplitResult) -> str | None:
+    port = parts.port or _PORTS.get(parts.scheme)
+    return f"{parts.scheme}://{parts.hostname}:{port}" if parts.hostname else None

@@ -1,0 +1,320 @@
+"""Finds the pictures inside a JSON answer while it arrives, and decodes them piece by piece.
+
+The answer to a picture request is a few hundred bytes of JSON around megabytes of base64. ``feed`` takes
+chunks cut anywhere and gives back picture events; every picture's text is left out of the small rest, which
+alone goes to ``json.loads``. A picture is the string value of a key ``b64_json``, or of any key ``url`` that
+is a ``data:`` URL. The rule: memory never holds more of a picture than the chunk just fed.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from attrs import frozen
+
+from imagesdk._protocol.documents import is_list, is_object
+
+MAX_PICTURE = 64 * 1024 * 1024
+"""Decoded bytes that one picture may have."""
+MAX_ANSWER = 1024 * 1024 * 1024
+"""Bytes that a whole answer may have, before decoding."""
+MAX_REST = 16 * 1024 * 1024
+"""Bytes that an answer may have beside its pictures."""
+
+_PICTURE_KEYS = frozenset({"b64_json", "url"})
+_LONGEST_KEY = 64
+_LONGEST_DATA_HEADER = 1024
+_MARK = "\x00imagesdk picture "
+_SPACE = b" \t\r\n"
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPED = {b"/": b"/", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # any other character cannot be base64
+
+
+class ScanError(ValueError):
+    """The answer cannot be read; the text says why, without quoting it."""
+
+
+@frozen
+class PictureStart:
+    """A picture begins."""
+
+    number: int
+    """Counts the pictures of the answer from 0."""
+
+
+@frozen
+class PicturePiece:
+    """The next decoded bytes of the picture that began last."""
+
+    number: int
+    data: bytes
+
+
+@frozen
+class PictureEnd:
+    """The picture is whole."""
+
+    number: int
+
+
+Event: TypeAlias = PictureStart | PicturePiece | PictureEnd
+
+
+@frozen
+class Picture:
+    """Stands in the parsed rest where the answer had a picture."""
+
+    number: int
+
+
+class Scanner:
+    """One answer. Feed it all chunks, then ask for :meth:`rest` or :meth:`document`.
+
+    Raises:
+        ScanError: (all methods) bad base64, an answer cut short, or one beyond a cap.
+    """
+
+    def __init__(self, *, max_picture: int = MAX_PICTURE, max_answer: int = MAX_ANSWER) -> None:
+        self._max_picture = max_picture
+        self._max_answer = max_answer
+        self._fed = 0
+        self._rest = bytearray()
+        self._state: Callable[[bytes, int, list[Event]], int] = self._outside
+        self._string = bytearray()  # the beginning of the last string: a key, perhaps
+        self._between = b""  # what stood between that string and here, without space
+        self._escaped = False  # a chunk ended between a backslash and its character
+        self._head = b""  # of a value that may be a picture
+        self._picture: _Base64 | None = None
+        self.pictures = 0
+        """How many pictures have begun."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next chunk and return what it brings."""
+        self._fed += len(chunk)
+        if self._fed > self._max_answer:
+            raise ScanError(f"the answer is larger than {self._max_answer} bytes")
+        events: list[Event] = []
+        self._run(chunk, events)
+        if len(self._rest) > MAX_REST:
+            raise ScanError(f"the answer has more than {MAX_REST} bytes beside its pictures")
+        return events
+
+    def rest(self) -> bytes:
+        """Return the answer without its pictures."""
+        return bytes(self._rest)
+
+    def document(self) -> Any:
+        """Return the parsed rest, with a :class:`Picture` where a picture was."""
+        if self._picture is not None:
+            raise ScanError("the answer ends in the middle of a picture")
+        whole = bytes(self._rest).strip()
+        if not whole:
+            raise ScanError("the answer is empty")
+        try:
+            return _with_pictures(json.loads(whole), self.pictures)
+        except RecursionError:
+            raise ScanError("the answer is nested too deeply") from None
+        except ValueError:
+            cut = whole[:1] in {b"{", b"["} and whole[-1:] not in {b"}", b"]"}
+            raise ScanError("the answer ends too early" if cut else "the answer is not JSON") from None
+
+    def _run(self, chunk: bytes, events: list[Event]) -> None:
+        at = 0
+        while at < len(chunk):
+            at = self._state(chunk, at, events)
+
+    def _outside(self, chunk: bytes, at: int, events: list[Event]) -> int:
+        quote = chunk.find(b'"', at)
+        end = len(chunk) if quote < 0 else quote
+        if len(self._between) < 2:
+            self._between += chunk[at:end].translate(None, _SPACE)[:2]
+        self._rest += chunk[at:end]
+        if quote < 0:
+            return end
+        self._rest += b'"'
+        if self._between == b":" and self._key() in _PICTURE_KEYS:
+            self._head = b""
+            self._state = self._at_value
+        else:
+            self._string.clear()
+            self._state = self._in_string
+        return end + 1
+
+    def _key(self) -> str | None:
+        if len(self._string) > _LONGEST_KEY:
+            return None
+        try:
+            return str(json.loads(b'"' + self._string + b'"'))
+        except ValueError:
+            return None
+
+    def _in_string(self, chunk: bytes, at: int, events: list[Event]) -> int:
+        if self._escaped:
+            self._escaped = False
+            self._keep(chunk[at : at + 1])
+            return at + 1
+        quote = chunk.find(b'"', at)
+        end = len(chunk) if quote < 0 else quote
+        backslash = chunk.find(b"\\", at, end)
+        if backslash >= 0:
+            self._keep(chunk[at : backslash + 1])
+            self._escaped = True
+            return backslash + 1
+        self._keep(chunk[at:end])
+        if quote >= 0:
+            self._end_string()
+        return end + (quote >= 0)
+
+    def _keep(self, piece: bytes) -> None:
+        self._rest += piece
+        if len(self._string) <= _LONGEST_KEY:
+            self._string += piece[: _LONGEST_KEY + 1]
+
+    def _end_string(self) -> None:
+        self._rest += b'"'
+        self._between = b""
+        self._state = self._outside
+
+    def _at_value(self, chunk: bytes, at: int, events: list[Event]) -> int:
+        """Look at the first bytes of a value that may be a picture, until they tell."""
+        is_url = self._key() == "url"
+        taken = chunk[at : at + (5 - len(self._head) if is_url else 1)]
+        self._head += taken
+        if is_url and len(self._head) < 5 and b"data:".startswith(self._head):
+            return at + len(taken)
+        if self._head == b"data:" if is_url else self._head != b'"':
+            self._picture = _Base64(self.pictures, self._max_picture)
+            events.append(PictureStart(self.pictures))
+            self.pictures += 1
+            self._state = self._in_picture
+        else:
+            self._string.clear()
+            self._state = self._in_string
+        self._run(self._head, events)
+        return at + len(taken)
+
+    def _in_picture(self, chunk: bytes, at: int, events: list[Event]) -> int:
+        picture = self._picture
+        assert picture is not None  # noqa: S101 - set when this state was entered
+        quote = chunk.find(b'"', at)
+        data = picture.feed(chunk[at:] if quote < 0 else chunk[at:quote])
+        if data:
+            events.append(PicturePiece(picture.number, data))
+        if quote < 0:
+            return len(chunk)
+        if last := picture.finish():
+            events.append(PicturePiece(picture.number, last))
+        events.append(PictureEnd(picture.number))
+        self._picture = None
+        self._rest += json.dumps(f"{_MARK}{picture.number}")[1:-1].encode()
+        self._string.clear()
+        self._end_string()
+        return quote + 1
+
+
+class _Base64:
+    """Decodes the text of one picture, cut anywhere, with JSON escapes and perhaps a data-URL header."""
+
+    def __init__(self, number: int, max_size: int) -> None:
+        self.number = number
+        self._max_size = max_size
+        self._size = 0
+        self._carry: bytes = b""  # fewer than four characters
+        self._cut: bytes = b""  # the beginning of an escape
+        self._header: bytes | None = b""  # of a data URL; None once the picture itself has begun
+        self._padded: bool = False
+
+    def feed(self, text: bytes) -> bytes:
+        if self._cut or b"\\" in text:
+            text = self._unescape(self._cut + text)
+        if self._header is not None:
+            text = self._skip_header(self._header + text)
+        return self._decode(text)
+
+    def finish(self) -> bytes:
+        if self._cut:
+            raise ScanError("a picture holds a bad escape")
+        rest = b""
+        if self._header:
+            if self._header.startswith(b"data:"):
+                raise ScanError("a data URL ends within its header")
+            rest, self._header = self._header, None
+            rest = self._decode(rest)
+        if self._carry:  # some servers leave the padding out
+            rest += self._decode(b"=" * (-len(self._carry) % 4))
+        if self._size == 0:
+            raise ScanError("a picture is empty")
+        return rest
+
+    def _unescape(self, text: bytes) -> bytes:
+        last = text.rfind(b"\\")
+        whole = 6 if text[last + 1 : last + 2] == b"u" else 2
+        self._cut = text[last:] if last >= 0 and len(text) - last < whole else b""
+        text = text[: len(text) - len(self._cut)]
+        if b"\\\\" not in text:
+            text = text.replace(b"\\/", b"/")  # much the most common escape
+        return _ESCAPE.sub(_character, text) if b"\\" in text else text
+
+    def _skip_header(self, text: bytes) -> bytes:
+        if len(text) < 5 and b"data:".startswith(text):
+            self._header = text
+            return b""
+        if not text.startswith(b"data:"):
+            self._header = None
+            return text
+        comma = text.find(b",")
+        if comma < 0:
+            if len(text) > _LONGEST_DATA_HEADER:
+                raise ScanError("the header of a data URL is too long")
+            self._header = text
+            return b""
+        if not text[:comma].lower().rstrip(_SPACE).endswith(b";base64"):
+            raise ScanError("a data URL is not base64")
+        self._header = None
+        return text[comma + 1 :]
+
+    def _decode(self, text: bytes) -> bytes:
+        text = self._carry + text if self._carry else text
+        whole = len(text) - len(text) % 4
+        if not whole:
+            self._carry = text
+            return b""
+        try:
+            data = binascii.a2b_base64(text[:whole], strict_mode=True)
+        except binascii.Error:
+            plain = text.translate(None, _SPACE)  # some encoders break lines
+            if len(plain) == len(text):
+                raise ScanError("a picture is not valid base64") from None
+            self._carry = b""
+            return self._decode(plain)
+        if self._padded:
+            raise ScanError("a picture goes on after its base64 has ended")
+        self._padded = text[whole - 1] == 0x3D
+        self._carry = text[whole:]
+        self._size += len(data)
+        if self._size > self._max_size:
+            raise ScanError(f"a picture is larger than {self._max_size} bytes")
+        return data
+
+
+def _character(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        code = int(match[1], 16)
+        return bytes([code]) if code < 128 else b"?"
+    return _ESCAPED.get(match[2], b"?")
+
+
+def _with_pictures(value: Any, count: int) -> Any:
+    if is_object(value):
+        return {key: _with_pictures(item, count) for key, item in value.items()}
+    if is_list(value):
+        return [_with_pictures(item, count) for item in value]
+    if isinstance(value, str) and value.startswith(_MARK):
+        number = value[len(_MARK) :]
+        if number.isdecimal() and int(number) < count:
+            return Picture(int(number))
+    return value

@@ -1,0 +1,139 @@
+"""Where pictures go on disk: names from templates, and files that are whole or absent.
+
+A picture is written into a temporary file beside its final place and renamed there when it is whole. A name
+can only come out inside the folder that the caller named. Everything here blocks; async callers go through
+a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import string
+import unicodedata
+from pathlib import Path
+from typing import Final
+
+from attrs import frozen
+
+from imagesdk.errors import InvalidRequestError
+
+FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
+"""The name of a picture when ``out=`` is a folder."""
+
+_FIELDS: Final = ("index", "job", "id", "slug", "ext")
+_TEMPORARY: Final = ".imagesdk-{}.part"
+_DEVICES: Final = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789")}
+)
+
+
+def slug(text: str, limit: int = 40) -> str:
+    """Return a short piece of ``text`` that is safe in a file name on every system.
+
+    Letters and digits of any script are kept, all else becomes ``-``; ``image`` when nothing is left.
+    """
+    folded = unicodedata.normalize("NFKC", text[: 8 * limit]).lower()
+    kept = re.sub(r"[\W_]+", "-", folded).strip("-")[:limit]
+    while len(kept.encode()) > 3 * limit:
+        kept = kept[:-1]
+    kept = kept.strip("-") or "image"
+    return f"{kept}-" if kept in _DEVICES else kept
+
+
+@frozen
+class Destination:
+    """A parsed ``out=``: a folder, one file, or a template of names."""
+
+    folder: Path
+    """The folder that all pictures end up in or below."""
+    template: str
+    """The name below it, with ``{index}``, ``{job}``, ``{id}``, ``{slug}`` and ``{ext}``."""
+
+    @classmethod
+    def parse(cls, out: str | os.PathLike[str], *, n: int = 1) -> Destination:
+        """Read ``out=`` of a call that asks for ``n`` pictures.
+
+        A path with ``{...}`` is a template. A path with an extension, unless it is a folder already, is
+        one file. Any other path is a folder.
+
+        Raises:
+            InvalidRequestError: the template has an unknown field or would give two pictures one name.
+        """
+        text = os.fspath(out)
+        if not text or "\0" in text:
+            raise InvalidRequestError("out= is empty or holds a NUL byte.", param="out", value=text)
+        fields = _fields(text)
+        if fields is None:
+            path = Path(text)
+            if text.endswith(("/", os.sep)) or not path.suffix or path.is_dir():
+                return cls(path, FOLDER_TEMPLATE)
+            destination = cls(path.parent, path.name.replace("{", "{{").replace("}", "}}"))
+        else:
+            parts = Path(text).parts
+            fixed = next(i for i, part in enumerate(parts) if _fields(part))
+            rest = parts[fixed:]
+            if ".." in rest:
+                raise InvalidRequestError(
+                    f"A template cannot leave its folder with '..': {text!r}.", param="out", value=text
+                )
+            destination = cls(Path(*parts[:fixed]), "/".join(rest))
+        if n > 1 and "index" not in (fields or ()):
+            raise InvalidRequestError(
+                f"out={text!r} gives all {n} pictures the same name; name a folder, or put {{index}} into it.",
+                param="out",
+                value=text,
+                allowed="a folder, or a template with {index}",
+            )
+        return destination
+
+    def path(self, *, index: int, job: int, id: str, slug: str, ext: str) -> Path:  # noqa: A002 - the template's own words
+        """Return the final path of one picture."""
+        return self.folder / self.template.format(index=index, job=job, id=id, slug=slug, ext=ext)
+
+
+def _fields(text: str) -> set[str] | None:
+    """The template fields in ``text``; ``None`` when it is a plain path."""
+    if "{" not in text:
+        return None
+    try:
+        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        text.format(index=0, job=0, id="0", slug="s", ext="png")
+    except (ValueError, KeyError, IndexError, AttributeError):
+        fields = {""}
+    if not fields <= set(_FIELDS):
+        raise InvalidRequestError(
+            f"The template {text!r} cannot be read; it may hold {', '.join(f'{{{name}}}' for name in _FIELDS)}.",
+            param="out",
+            value=text,
+            allowed="{index}, {job}, {id}, {slug} and {ext}",
+        )
+    return fields or None
+
+
+def create_temporary(folder: Path) -> tuple[int, Path]:
+    """Create an empty file of ours in ``folder`` (made if missing) and return its descriptor and path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / _TEMPORARY.format(secrets.token_hex(8))
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(path, flags, 0o666), path
+
+
+def move_into_place(temporary: Path, final: Path) -> None:
+    """Give a whole temporary file its final name, replacing what is there."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    temporary.replace(final)
+
+
+def write_file(final: Path, data: bytes) -> Path:
+    """Write ``data`` to ``final``: whole, or not at all."""
+    descriptor, temporary = create_temporary(final.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        move_into_place(temporary, final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return final

@@ -1,0 +1,40 @@
+"""The key, in the one object that holds it. It does not print, log, pickle or travel."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NoReturn
+
+from imagesdk.errors import ConfigurationError
+
+
+class Secret:
+    """A value that only :meth:`reveal` gives out."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        value = value.strip()
+        if not (value.isascii() and value.isprintable()) or " " in value:
+            raise ConfigurationError(
+                "The API key holds characters that no key has (a space, a line break, or beyond ASCII): "
+                "it was probably pasted with something around it."
+            )
+        self._value = value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __repr__(self) -> str:
+        return "<Secret>"
+
+    def reveal(self) -> str:
+        """Return the value, for the header of one request."""
+        return self._value
+
+    def fingerprint(self) -> str:
+        """Return a short hash that tells two keys apart and says nothing about either."""
+        return hashlib.sha256(b"imagesdk:" + self._value.encode()).hexdigest()[:16]
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("The API key cannot be pickled or copied; build a client where it is needed.")

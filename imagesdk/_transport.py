@@ -1,0 +1,271 @@
+"""Bytes out, bytes in: the seam to httpx.
+
+``SlotTransport`` is what every client uses. Each slot is one httpx transport with a single connection, used by
+one attempt at a time, last in first out, and thrown away after any end that was not clean: a pool that is never
+shared between requests can neither time out nor be poisoned by a cancelled one. ``ClientTransport`` hands
+requests to an ``httpx.AsyncClient`` of the user's instead. Neither follows a redirect, adds credentials of its
+own or sets a time-out but the one for connecting.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import anyio
+import anyio.to_thread
+import httpx
+from attrs import frozen
+
+from imagesdk._loops import PerLoop
+from imagesdk.errors import ConfigurationError
+
+KEEPALIVE = 4.0
+"""Seconds that an idle connection is kept: less than common servers wait before they close it (5)."""
+
+RELEASE_LIMIT = 5.0
+"""Seconds that closing a connection may take."""
+
+
+class WireError(Exception):
+    """The exchange broke. The cause is chained."""
+
+    def __init__(self, message: str, *, connecting: bool, timed_out: bool) -> None:
+        super().__init__(message)
+        self.connecting = connecting
+        self.timed_out = timed_out
+
+
+@frozen
+class Outgoing:
+    """One request as it goes over the wire."""
+
+    method: str
+    url: str
+    headers: tuple[tuple[str, str], ...]
+    body: AsyncIterable[bytes] | None = None
+    connect_timeout: float | None = None
+    server_name: str | None = None
+    """The name to expect in the certificate, when the URL holds an address."""
+
+
+@frozen
+class Incoming:
+    """The head of an answer, and its body as raw bytes, still compressed."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in lower case; repeated ones joined by a comma."""
+    body: AsyncIterator[bytes]
+
+
+class Transport(Protocol):
+    """Carries one exchange at a time."""
+
+    def exchange(self, request: Outgoing) -> AbstractAsyncContextManager[Incoming]:
+        """Send ``request``; leaving the block ends the exchange, read or not.
+
+        Raises:
+            WireError: on entering the block or reading the body.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close what belongs to the running loop."""
+        ...
+
+
+class SlotTransport:
+    """A stack of single-connection transports for each loop and origin."""
+
+    def __init__(self) -> None:
+        self._idle: PerLoop[dict[str, list[httpx.AsyncHTTPTransport]]] = PerLoop(dict)
+
+    @asynccontextmanager
+    async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+        """Send ``request`` over an idle slot, or a new one."""
+        parts = urlsplit(request.url)
+        key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
+        idle = self._idle.get().setdefault(key, [])
+        slot = idle.pop() if idle else await _new_slot(request.url)
+        clean = False
+        try:
+            with _wire_errors(connecting=True):
+                response = await slot.handle_async_request(_httpx_request(request))
+            body = _raw(response)
+            try:
+                yield Incoming(response.status_code, _joined(response.headers), body)
+            finally:
+                clean = await _finish(response, body)
+        finally:
+            if clean:
+                idle.append(slot)
+            else:
+                await _close(slot)
+
+    async def aclose(self) -> None:
+        """Close the idle connections of the running loop; those of other loops are dropped with it."""
+        for slots in (self._idle.pop() or {}).values():
+            for slot in slots:
+                await _close(slot)
+
+
+class ClientTransport:
+    """Requests through an ``httpx.AsyncClient`` of the user's, or one that a factory makes for each loop."""
+
+    def __init__(self, client: httpx.AsyncClient | Callable[[], httpx.AsyncClient]) -> None:
+        if isinstance(client, httpx.Client):
+            raise ConfigurationError(
+                "http_client= takes an httpx.AsyncClient, for the blocking Client too: it runs on the loop behind it."
+            )
+        self._own = not isinstance(client, httpx.AsyncClient)
+        self._client: PerLoop[httpx.AsyncClient] | httpx.AsyncClient = (
+            client if isinstance(client, httpx.AsyncClient) else PerLoop(client)
+        )
+
+    @asynccontextmanager
+    async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+        """Send ``request`` with the user's client."""
+        client = self._client if isinstance(self._client, httpx.AsyncClient) else self._client.get()
+        with _wire_errors(connecting=True):
+            response = await client.send(
+                _httpx_request(request), stream=True, follow_redirects=False, auth=_no_credentials
+            )
+        body = _raw(response)
+        try:
+            yield Incoming(response.status_code, _joined(response.headers), body)
+        finally:
+            await _finish(response, body)
+
+    async def aclose(self) -> None:
+        """Close a client that our factory made; the user's own stays open."""
+        if not isinstance(self._client, httpx.AsyncClient) and (client := self._client.pop()) is not None:
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
+                await client.aclose()
+
+
+def _no_credentials(request: httpx.Request) -> httpx.Request:
+    return request  # httpx would take some from the environment's .netrc
+
+
+def _httpx_request(request: Outgoing) -> httpx.Request:
+    url = httpx.URL(request.url)
+    headers = list(request.headers)
+    if not any(name == "host" for name, _ in headers):
+        headers.insert(0, ("host", url.netloc.decode("ascii")))
+    extensions: dict[str, object] = {
+        "timeout": {"connect": request.connect_timeout, "read": None, "write": None, "pool": None}
+    }
+    if request.server_name is not None:
+        extensions["sni_hostname"] = request.server_name
+    return httpx.Request(
+        request.method,
+        url,
+        headers=headers,
+        stream=_Body(request.body) if request.body is not None else httpx.ByteStream(b""),
+        extensions=extensions,
+    )
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body for httpx as it is, without the generator that httpx would put around it."""
+
+    def __init__(self, body: AsyncIterable[bytes]) -> None:
+        self._body = body
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._body)
+
+
+async def _finish(response: httpx.Response, body: AsyncIterator[bytes]) -> bool:
+    """End an exchange; return whether it ended of itself, so that its connection can be used again."""
+    if response.is_closed:
+        return True
+    with anyio.CancelScope(shield=True) as scope, suppress(Exception):
+        scope.cancel()
+        async for _ in body:  # lets the cancellation end every generator of the HTTP library in its turn
+            pass
+    with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
+        await response.aclose()
+    return False
+
+
+async def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
+    with _wire_errors(connecting=False):
+        async for chunk in response.aiter_raw():
+            yield chunk
+
+
+class _wire_errors:  # noqa: N801 - read as a word of the language
+    """Turns every failure of the HTTP library into :class:`WireError`."""
+
+    def __init__(self, *, connecting: bool) -> None:
+        self._connecting = connecting
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, WireError):
+            if isinstance(error, httpx.RequestError):
+                with suppress(RuntimeError):
+                    error.request.headers.pop("authorization", None)  # a cause travels with its error
+            raise WireError(
+                f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
+                connecting=self._connecting and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)),
+                timed_out=isinstance(error, httpx.TimeoutException),
+            ) from error
+
+
+def _joined(headers: httpx.Headers) -> dict[str, str]:
+    return {name.lower(): value for name, value in headers.items()}
+
+
+async def _new_slot(url: str) -> httpx.AsyncHTTPTransport:
+    proxy = _proxy_for(url)
+    secure = url.startswith("https:") or (proxy or "").startswith("https:")
+    context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return httpx.AsyncHTTPTransport(
+        verify=context,
+        proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
+        if proxy
+        else None,
+        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
+    )
+
+
+async def _close(slot: httpx.AsyncHTTPTransport) -> None:
+    with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
+        await slot.aclose()
+
+
+def _proxy_for(url: str) -> str | None:
+    """Return the proxy that the environment names for ``url`` (HTTPS_PROXY, ALL_PROXY, NO_PROXY and their like)."""
+    parts = urlsplit(url)
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+_tls: ssl.SSLContext | None = None
+_tls_lock = threading.Lock()
+
+
+async def _tls_context() -> ssl.SSLContext:
+    """Return the process's TLS context, with the CA settings of the environment; built at first need."""
+    return _tls or await anyio.to_thread.run_sync(_build_tls_context)
+
+
+def _build_tls_context() -> ssl.SSLContext:
+    global _tls  # noqa: PLW0603 - one context for the process is the point
+    with _tls_lock:
+        context = _tls or httpx.create_ssl_context()
+        _tls = context
+        return context

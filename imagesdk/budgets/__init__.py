@@ -1,0 +1,48 @@
+"""Who may send, and when: the permits that stand before every attempt.
+
+A :class:`Budget` hosts the state of a rate limit (:mod:`imagesdk._protocol.window`) and lets calls wait for it. A
+ticket goes through ``enqueue``, ``wait``, ``sent``, and then ``proven`` or ``throttled`` (which puts it back in
+line); ``release`` ends it at any point, and gives back what was not used.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from imagesdk._protocol.window import Ticket
+
+
+class Budget(Protocol):
+    """A shared limit. Every method but ``wait`` is immediate and may be called from any thread."""
+
+    def enqueue(self, weight: int) -> Ticket:
+        """Stand in line for ``weight`` images.
+
+        Raises:
+            LimitWaitError: it can never fit.
+        """
+        ...
+
+    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+        """Return when the request may be sent.
+
+        Raises:
+            LimitWaitError: that will not be before ``deadline`` (of ``time.monotonic``).
+        """
+        ...
+
+    def sent(self, ticket: Ticket) -> None:
+        """Note that the request has been written out whole."""
+        ...
+
+    def proven(self, ticket: Ticket) -> None:
+        """Note that the server took the request."""
+        ...
+
+    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+        """Note that the server answered 429, and stand in line again at the old place."""
+        ...
+
+    def release(self, ticket: Ticket) -> None:
+        """Leave: the line, or the limit if the request was never sent."""
+        ...

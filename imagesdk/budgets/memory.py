@@ -1,0 +1,216 @@
+"""The rate limit of one process: a window, the calls that wait for it on any loop or thread, and the registry.
+
+Windows are shared by all clients of the process that ask the same server with the same key for the same model,
+and outlive them, because the server's memory does too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+
+import anyio
+import anyio.lowlevel
+from anyio.lowlevel import EventLoopToken
+
+from imagesdk._loops import call_soon, running_loop
+from imagesdk._protocol.window import RateWindow, Ticket
+from imagesdk.errors import LimitWaitError
+from imagesdk.policies import RateLimit
+
+_logger = logging.getLogger("imagesdk")
+
+_LONG_WAIT = 3.0
+"""Seconds: a longer wait is worth a line in the log."""
+
+
+class _Waiter:
+    """A call that stands in line, and how to wake it on its own loop."""
+
+    def __init__(self) -> None:
+        self.loop = running_loop()
+        self.event = anyio.Event()
+
+    def wake(self) -> None:
+        call_soon(self.loop, self.event.set)
+
+
+class MemoryBudget:
+    """A rate window for the calls of one process."""
+
+    def __init__(self, limit: RateLimit, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._window = RateWindow(limit)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._waiters: dict[EventLoopToken, dict[Ticket, _Waiter]] = {}
+        self.used_at = clock()
+        """When it was last asked for anything."""
+
+    @property
+    def limit(self) -> RateLimit:
+        """The limit in force."""
+        return self._window.limit
+
+    def lower(self, limit: RateLimit) -> None:
+        """Take the lower one of two limits that clients of one account name."""
+        with self._lock:
+            if limit.images / limit.per < self.limit.images / self.limit.per:
+                self._window.limit = limit
+
+    def enqueue(self, weight: int) -> Ticket:
+        """Stand in line for ``weight`` images."""
+        with self._lock:
+            self.used_at = self._clock()
+            if not self._window.fits(weight):
+                raise LimitWaitError(
+                    f"{weight} images in one request can never fit a rate limit of {self.limit}; ask for fewer at a "
+                    "time, or tell the client the limit you have with rate_limit=.",
+                    retry_after=None,
+                )
+            return self._window.enqueue(weight)
+
+    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+        """Return when the request may be sent."""
+        await anyio.lowlevel.checkpoint()
+        waiter = _Waiter()
+        with self._lock:
+            self._waiters.setdefault(waiter.loop, {})[ticket] = waiter
+        logged = False
+        try:
+            while True:
+                now = self._clock()
+                with self._lock:
+                    next_at = self._poll(now)
+                    if ticket.granted:
+                        return
+                    leads = self._leader(waiter.loop) is waiter
+                    start = self._window.expected_start(ticket, now) if deadline is not None or leads else now
+                if deadline is not None and start > deadline:
+                    raise self._too_late(start - now)
+                if start - now > _LONG_WAIT and not logged:
+                    logged = True
+                    _logger.info(
+                        "waiting about %.0f s for room in the rate limit of %s (rate_limit= changes it)",
+                        start - now,
+                        self.limit,
+                    )
+                wake_at = next_at if leads else None
+                if deadline is not None:
+                    wake_at = deadline if wake_at is None else min(wake_at, deadline)
+                with anyio.move_on_after(None if wake_at is None else max(0.0, wake_at - now)):
+                    await waiter.event.wait()
+                if waiter.event.is_set():
+                    waiter.event = anyio.Event()
+        finally:
+            with self._lock:
+                self._waiters.get(waiter.loop, {}).pop(ticket, None)
+                if heir := self._leader(waiter.loop):
+                    heir.wake()
+                else:
+                    self._waiters.pop(waiter.loop, None)
+
+    def sent(self, ticket: Ticket) -> None:
+        """Note that the request has been written out whole."""
+        with self._lock:
+            self._window.sent(ticket, self._clock())
+            self._wake_leaders()
+
+    def proven(self, ticket: Ticket) -> None:
+        """Note that the server took the request."""
+        with self._lock:
+            self._window.proven()
+
+    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+        """Note that the server answered 429, and stand in line again at the old place."""
+        with self._lock:
+            self._window.throttled(ticket, self._clock(), retry_after)
+            self._wake_leaders()
+
+    def release(self, ticket: Ticket) -> None:
+        """Leave: the line, or the limit if the request was never sent."""
+        with self._lock:
+            self._window.cancel(ticket)
+            self._wake_leaders()
+
+    def idle(self, now: float) -> bool:
+        """Whether nobody waits and nothing takes room."""
+        with self._lock:
+            self._window.poll(now)
+            return self._window.idle
+
+    def after_fork(self) -> None:
+        """Start anew in a child process: the log stays true, those who wait are the parent's."""
+        self._lock = threading.Lock()
+        self._waiters.clear()
+        self._window.clear_queue()
+
+    def _poll(self, now: float) -> float | None:
+        granted, next_at = self._window.poll(now)
+        for ticket in granted:
+            for waiters in self._waiters.values():
+                if waiter := waiters.get(ticket):
+                    waiter.wake()
+        return next_at
+
+    def _leader(self, loop: EventLoopToken) -> _Waiter | None:
+        """The one waiter of a loop that keeps its timer: the first that still stands in line."""
+        waiters = self._waiters.get(loop, {})
+        return next((waiter for ticket, waiter in waiters.items() if not ticket.granted), None)
+
+    def _wake_leaders(self) -> None:
+        for loop in self._waiters:
+            if leader := self._leader(loop):
+                leader.wake()
+
+    def _too_late(self, seconds: float) -> LimitWaitError:
+        return LimitWaitError(
+            f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the "
+            "call. Nothing was sent. Give it a longer timeout=, or tell the client a higher rate_limit=.",
+            retry_after=seconds,
+        )
+
+
+class Registry:
+    """The budgets of a process, or of one client, by server, account and model."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._budgets: dict[tuple[str, ...], MemoryBudget] = {}
+
+    def get(self, key: tuple[str, ...], limit: RateLimit) -> MemoryBudget:
+        """Return the budget for ``key``; one that stands already keeps the lower of the two limits."""
+        with self._lock:
+            now = self._clock()
+            for old in [
+                k for k, b in self._budgets.items() if b.used_at + 2 * b.limit.per < now and k != key
+            ]:
+                if self._budgets[old].idle(now):
+                    del self._budgets[old]
+            budget = self._budgets.get(key)
+            if budget is None:
+                budget = self._budgets[key] = MemoryBudget(limit, clock=self._clock)
+            elif budget.limit != limit:
+                _logger.warning(
+                    "two clients of one account name different rate limits (%s and %s): the lower one holds",
+                    budget.limit,
+                    limit,
+                )
+                budget.lower(limit)
+            return budget
+
+    def after_fork(self) -> None:
+        """Start anew in a child process."""
+        self._lock = threading.Lock()
+        for budget in self._budgets.values():
+            budget.after_fork()
+
+
+shared = Registry()
+"""The budgets that all clients of the process share."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=shared.after_fork)

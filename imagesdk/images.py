@@ -1,0 +1,400 @@
+"""``client.images``: make, edit and vary pictures, and fetch the results.
+
+The named methods build a job and hand it to :meth:`AsyncImages.send`, which does the work: checks, pictures in,
+the engine, pictures out. The parameters of the API are documented in :mod:`imagesdk.jobs`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Unpack
+
+import anyio
+import anyio.to_thread
+import attrs
+from attrs import frozen
+
+from imagesdk import models
+from imagesdk._attempt import Received, discard
+from imagesdk._download import Downloader
+from imagesdk._engine import Call, Engine, Result
+from imagesdk._files import disk_threads, probe_pictures
+from imagesdk._protocol import requests
+from imagesdk._protocol.hosts import checked_headers
+from imagesdk._protocol.responses import Parsed, ParsedImage, parse_success
+from imagesdk._saving import Destination, move_into_place, slug, write_file
+from imagesdk._sniff import HEAD_SIZE, extension, sniff
+from imagesdk.errors import DownloadError, InvalidRequestError
+from imagesdk.jobs import (
+    Background,
+    CallOptions,
+    Edit,
+    Generate,
+    Job,
+    OutputFormat,
+    Quality,
+    ResponseFormat,
+    Size,
+    Variation,
+)
+from imagesdk.models import ModelProfile
+from imagesdk.policies import Timeouts
+from imagesdk.pricing import cost
+from imagesdk.types import Image, ImagesResponse, Source
+
+_logger = logging.getLogger("imagesdk")
+
+_OPTIONS = frozenset(CallOptions.__annotations__)
+_ELSEWHERE = {
+    "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
+    "stream": "this method returns whole pictures",
+}
+
+
+@frozen
+class Defaults:
+    """What the client says where a call says nothing."""
+
+    timeouts: Timeouts
+    check: bool
+
+
+class AsyncImages:
+    """The Images API. Made by the client: ``client.images``."""
+
+    def __init__(self, engine: Engine, downloader: Downloader, defaults: Defaults) -> None:
+        self._engine = engine
+        self._downloader = downloader
+        self._defaults = defaults
+
+    async def generate(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Make pictures from a prompt.
+
+        The more detail in the prompt, the likelier the result is what you had in mind; smaller pictures are
+        faster. The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = await client.images.generate("a white siamese cat", n=2, out="cats/")
+
+        Raises:
+            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+        """
+        job = Generate(
+            prompt,
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            response_format=response_format,
+            user=user,
+        )
+        return await self.send(job, **options)
+
+    async def edit(
+        self,
+        image: Source | Sequence[Source],
+        prompt: str,
+        *,
+        mask: Source | None = None,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Change a picture, or paint into it where a mask is transparent.
+
+        The prompt describes the whole new picture, not only what comes into the erased area. The parameters
+        are those of :class:`Edit`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = await client.images.edit("lounge.png", "a lounge with a pool", mask="mask.png")
+
+        Raises:
+            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt or a picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        job = Edit(
+            image,
+            prompt,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            response_format=response_format,
+            user=user,
+        )
+        return await self.send(job, **options)
+
+    async def create_variation(
+        self,
+        image: Source,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Make pictures that resemble a given one.
+
+        The maker retired this with dall-e-2; servers that speak the API of 2023 have it. The parameters are
+        those of :class:`Variation`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = await client.images.create_variation("corgi.png", n=2)
+
+        Raises:
+            InvalidRequestError: a parameter or the picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        job = Variation(image, model=model, n=n, size=size, response_format=response_format, user=user)
+        return await self.send(job, **options)
+
+    async def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
+        """Do what a :class:`Generate`, :class:`Edit` or :class:`Variation` says.
+
+        Example:
+            response = await client.images.send(Generate("a white siamese cat", n=2))
+
+        Raises:
+            InvalidRequestError: something breaks a rule of the model; nothing was sent.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read or written.
+        """
+        _check_options(options)
+        out = options.get("out")
+        job = requests.resolve(job, self._engine.host, has_out=out is not None)
+        profile = models.lookup(job.model)
+        asked = options.get("check")
+        checked = self._defaults.check if asked is None else asked
+        requests.check_shape(job)
+        if checked and profile is not None:
+            requests.check_parameters(job, profile)
+        headers = checked_headers((options.get("extra_headers") or {}).items())
+        images, mask = requests.sources(job)
+        destination = await _destination(out, job.n or 1)
+        pictures = await probe_pictures(images, mask)
+        if checked and profile is not None:
+            requests.check_pictures(job, pictures, profile)
+        request = requests.build(
+            job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
+        )
+        timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
+        call = Call(
+            request,
+            parse=lambda document: parse_success(document, profile),
+            timeouts=timeouts,
+            idempotency_key=_idempotency_key(options.get("idempotency_key")),
+            headers=tuple(headers),
+            query=options.get("extra_query"),
+            folder=destination.folder if destination else None,
+        )
+        result = await self._engine.send(call)
+        text = "variation" if isinstance(job, Variation) else job.prompt
+        named = _Names(destination, call.id, slug(text)) if destination else None
+        response = await _assemble(result, call, named, profile, job)
+        return await self._fetch_missing(response, named, timeouts) if named else response
+
+    async def download(
+        self,
+        image: Image | str,
+        *,
+        to: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
+
+        The key never goes to the picture's server. A failed fetch is tried again, and never by generating
+        again. ``to`` is a file, or a folder for a name of ours.
+
+        Example:
+            data = await client.images.download(response[0], to="otter.png")
+
+        Raises:
+            DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
+            OSError: the file cannot be read or written.
+        """
+        index = 0 if isinstance(image, str) else image.index
+        url = image if isinstance(image, str) else image.url
+        if not isinstance(image, str) and (image.loaded or url is None):
+            data = await anyio.to_thread.run_sync(lambda: image.bytes, limiter=disk_threads())
+        else:
+            assert url is not None  # noqa: S101 - an image without bytes has one
+            data = await self._fetch(url, _timeouts(self._defaults.timeouts, timeout))
+        if to is not None:
+            await anyio.to_thread.run_sync(_write, data, to, index, limiter=disk_threads())
+        return data
+
+    async def _fetch(self, url: str, timeouts: Timeouts) -> bytes:
+        limits = [seconds for seconds in (timeouts.attempt, timeouts.total) if seconds is not None]
+        return await self._downloader.fetch(
+            url, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
+        )
+
+    async def _fetch_missing(
+        self, response: ImagesResponse, names: _Names, timeouts: Timeouts
+    ) -> ImagesResponse:
+        """Bring the pictures to disk that a server answered with URLs for."""
+        images = list(response.data)
+        for at, image in enumerate(images):
+            if image.path is not None or image.url is None:
+                continue
+            try:
+                data = await self._fetch(image.url, timeouts)
+            except DownloadError as error:
+                error.response = attrs.evolve(response, data=tuple(images))
+                raise
+            facts = sniff(data[:HEAD_SIZE])
+            path = names.path(image.index, extension(facts.media_type))
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(write_file, path, data, limiter=disk_threads())
+            images[at] = attrs.evolve(
+                image, path=path, media_type=facts.media_type, width=facts.width, height=facts.height
+            )
+        return attrs.evolve(response, data=tuple(images))
+
+
+@frozen
+class _Names:
+    """What the files of one call are called."""
+
+    destination: Destination
+    id: str
+    slug: str
+
+    def path(self, index: int, ext: str) -> Path:
+        return self.destination.path(index=index, job=0, id=self.id, slug=self.slug, ext=ext)
+
+
+async def _assemble(
+    result: Result[Parsed], call: Call[Parsed], names: _Names | None, profile: ModelProfile | None, job: Job
+) -> ImagesResponse:
+    parsed, received = result.parsed, result.sink.pictures
+    images: list[Image] = []
+    try:
+        with anyio.CancelScope(shield=True):
+            images = [
+                await _image(
+                    index, entry, received.get(-1 if entry.picture is None else entry.picture), names
+                )
+                for index, entry in enumerate(parsed.images)
+            ]
+    finally:
+        await discard(result.sink)
+    if len(images) != call.request.weight:
+        _logger.warning("%d pictures were asked for and %d came", call.request.weight, len(images))
+    return ImagesResponse(
+        data=tuple(images),
+        created=parsed.created,
+        usage=parsed.usage,
+        cost=cost(profile, images=len(images), size=job.size, usage=parsed.usage),
+        request_id=result.headers.get("x-request-id"),
+        size=parsed.size,
+        quality=parsed.quality,
+        background=parsed.background,
+        output_format=parsed.output_format,
+        attempts=result.attempts,
+        maybe_billed_before=result.maybe_billed_before,
+        idempotency_key=call.idempotency_key,
+        headers=result.headers,
+        extra=parsed.extra,
+    )
+
+
+async def _image(index: int, entry: ParsedImage, received: Received | None, names: _Names | None) -> Image:
+    path: Path | None = None
+    if received is not None and received.temporary is not None and names is not None:
+        path = names.path(index, extension(received.facts.media_type))
+        await anyio.to_thread.run_sync(move_into_place, received.temporary, path, limiter=disk_threads())
+        received.temporary = None
+    return Image(
+        index=index,
+        url=entry.url,
+        path=path,
+        media_type=received.facts.media_type if received else None,
+        width=received.facts.width if received else None,
+        height=received.facts.height if received else None,
+        revised_prompt=entry.revised_prompt,
+        expires_at=entry.expires_at,
+        extra=entry.extra,
+        data=received.data if received else None,
+    )
+
+
+async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
+    if out is None:
+        return None
+    return await anyio.to_thread.run_sync(lambda: Destination.parse(out, n=n), limiter=disk_threads())
+
+
+def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
+    facts = sniff(data[:HEAD_SIZE])
+    return Image(index=index, media_type=facts.media_type, data=data).save(to)
+
+
+def _timeouts(defaults: Timeouts, timeout: float | None) -> Timeouts:
+    return defaults if timeout is None else attrs.evolve(defaults, total=timeout)
+
+
+def _idempotency_key(given: str | None) -> str:
+    if given is None:
+        return f"imagesdk-{uuid.uuid4()}"
+    if not given or len(given) > 255 or not (given.isascii() and given.isprintable()):
+        raise InvalidRequestError(
+            "idempotency_key must be 1 to 255 printable ASCII characters.",
+            param="idempotency_key",
+            value=given,
+        )
+    return given
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _ELSEWHERE:
+            raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
+        if name not in _OPTIONS:
+            raise TypeError(
+                f"there is no parameter {name}=; one that the server knows and this version does not goes into "
+                f"extra_body={{{name!r}: ...}}."
+            )
+
+
+AsyncImages.__module__ = "imagesdk"

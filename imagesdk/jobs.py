@@ -1,0 +1,143 @@
+"""One request as a value: :class:`Generate`, :class:`Edit` and :class:`Variation`.
+
+This is the one place where the parameters of the API are documented; ``client.images.generate(...)`` and its
+like take the same names and build these. A value holds no client and no network: it can be made anywhere,
+compared, kept in a list and handed to ``client.images.send(job)``.
+
+``None`` means that a parameter is not sent, so that the server's own default holds. What is allowed depends
+on the model; the rules stand in :mod:`imagesdk.models` and are checked before anything is sent.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypeAlias, TypedDict
+
+from attrs import field, frozen
+
+from imagesdk.types import Source
+
+__all__ = ["CallOptions", "Edit", "Generate", "Job", "Variation"]
+
+Size: TypeAlias = "Literal['256x256', '512x512', '1024x1024', '1536x1024', '1024x1536', 'auto'] | str"
+Quality: TypeAlias = "Literal['low', 'medium', 'high', 'auto', 'standard', 'hd'] | str"
+ResponseFormat: TypeAlias = "Literal['url', 'b64_json'] | str"
+Background: TypeAlias = "Literal['transparent', 'opaque', 'auto'] | str"
+OutputFormat: TypeAlias = "Literal['png', 'jpeg', 'webp'] | str"
+
+
+class CallOptions(TypedDict, total=False):
+    """What every call takes beside the parameters of the API."""
+
+    out: str | os.PathLike[str] | None
+    """Write the pictures to disk as they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a
+    template such as ``"cats/{slug}-{index}.{ext}"`` with ``{index}`` (place in the response, from 0),
+    ``{job}`` (place in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the
+    bytes). Existing files are replaced."""
+    timeout: float | None
+    """Seconds for the whole call, waiting for the limit and retries included."""
+    check: bool | None
+    """``False`` sends the request though a rule of its model forbids it; ``None`` is as the client says."""
+    extra_headers: Mapping[str, str] | None
+    extra_query: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+    """Further fields of the body, for parameters that this version does not name. They win over named ones;
+    a value of ``None`` takes a field out."""
+    idempotency_key: str | None
+    """Sent with every attempt; made at random when not given."""
+
+
+@frozen(kw_only=True)
+class Generate:
+    """Make pictures from a prompt. ``POST /v1/images/generations``"""
+
+    prompt: str = field(kw_only=False)
+    """What to draw. The more detail, the likelier the result is what you had in mind: "a close up, studio
+    photographic portrait of a white siamese cat that looks curious, backlit ears" rather than "a white siamese
+    cat". dall-e-2: 1 to 1000 characters; gpt-image-2: up to 32 000."""
+    model: str | None = None
+    """``"gpt-image-2"`` when not given, on the maker's own host; other servers get no model unless you name one
+    and use their own default."""
+    n: int | None = None
+    """How many pictures, 1 to 10; 1 when not given. The rate limit counts each."""
+    size: Size | None = None
+    """``"WIDTHxHEIGHT"`` in pixels. dall-e-2: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (its default).
+    gpt-image-2: ``"1024x1024"``, ``"1536x1024"``, ``"1024x1536"``, ``"auto"`` (its default) or any size whose
+    edges are multiples of 16, at most 3840 and 3:1, with 655 360 to 8 294 400 pixels. Smaller is faster."""
+    quality: Quality | None = None
+    """gpt-image-2: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (its default): the main lever on price."""
+    background: Background | None = None
+    """gpt-image-2: ``"transparent"``, ``"opaque"`` or ``"auto"`` (its default)."""
+    output_format: OutputFormat | None = None
+    """gpt-image-2: ``"png"`` (its default), ``"jpeg"`` or ``"webp"``."""
+    output_compression: int | None = None
+    """gpt-image-2, with jpeg and webp: 0 to 100; 100 is its default."""
+    response_format: ResponseFormat | None = None
+    """dall-e-2: ``"url"`` (its default; works for an hour) or ``"b64_json"``. gpt-image-2 always answers with
+    the picture itself and refuses the parameter. With ``out=`` the picture itself is asked for."""
+    user: str | None = None
+    """An id of your end user, which helps the server to see abuse. Send a hash, not a name."""
+
+
+@frozen(kw_only=True)
+class Edit:
+    """Change a picture, or paint into it, as a prompt says. ``POST /v1/images/edits``"""
+
+    image: Source | Sequence[Source] = field(kw_only=False)
+    """The picture to edit. dall-e-2: one square PNG of less than 4 MiB; without a ``mask`` it must have
+    transparency, which then says where to paint. gpt-image-2: PNG, JPEG or WebP under 50 MiB, or a list of up
+    to 16 of them."""
+    prompt: str = field(kw_only=False)
+    """The whole new picture in words, not only what comes into the erased area: "a sunlit indoor lounge area
+    with a pool containing a flamingo" rather than "a flamingo"."""
+    mask: Source | None = None
+    """A PNG of the same width and height as the (first) image. Where it is fully transparent, the picture is
+    repainted; what its other pixels look like does not matter."""
+    model: str | None = None
+    """As in :class:`Generate`."""
+    n: int | None = None
+    """As in :class:`Generate`."""
+    size: Size | None = None
+    """As in :class:`Generate`."""
+    quality: Quality | None = None
+    """As in :class:`Generate`."""
+    background: Background | None = None
+    """As in :class:`Generate`."""
+    output_format: OutputFormat | None = None
+    """As in :class:`Generate`."""
+    output_compression: int | None = None
+    """As in :class:`Generate`."""
+    response_format: ResponseFormat | None = None
+    """As in :class:`Generate`."""
+    user: str | None = None
+    """As in :class:`Generate`."""
+
+
+@frozen(kw_only=True)
+class Variation:
+    """Make pictures that resemble a given one. ``POST /v1/images/variations``
+
+    The maker retired this endpoint with dall-e-2 on 2026-05-12; servers that speak the API of 2023 have it.
+    """
+
+    image: Source = field(kw_only=False)
+    """The picture to vary: a square PNG of less than 4 MiB."""
+    model: str | None = None
+    """``"dall-e-2"`` when not given, on the maker's own host."""
+    n: int | None = None
+    """As in :class:`Generate`."""
+    size: Size | None = None
+    """``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (the default). Smaller is faster."""
+    response_format: ResponseFormat | None = None
+    """As in :class:`Generate`."""
+    user: str | None = None
+    """As in :class:`Generate`."""
+
+
+Job: TypeAlias = Generate | Edit | Variation
+"""What ``client.images.send`` takes."""
+
+
+for _type in (Generate, Edit, Variation):
+    _type.__module__ = "imagesdk"

@@ -1,0 +1,237 @@
+"""What goes in and comes out, as frozen data that is the same for the async and the blocking client.
+
+Nothing here talks to a server. ``Image.save`` and its like read and write files and therefore block; async
+code passes ``out=`` to the call or awaits ``client.images.download(image, to=...)``.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
+
+from attrs import field, frozen
+
+from imagesdk._saving import write_file
+from imagesdk._sniff import extension
+from imagesdk.errors import ImageNotLoadedError
+
+if TYPE_CHECKING:
+    import numpy
+    import numpy.typing
+    import PIL.Image
+
+__all__ = ["Image", "ImagesResponse", "Source", "Upload", "Usage"]
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
+"""A picture to send: a path, bytes of any kind, or a binary file object (read from where it stands,
+never closed)."""
+
+_Bytes: TypeAlias = bytes  # Image has an attribute of the name
+
+
+def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(mapping)
+
+
+def _texts(mapping: Mapping[str, str]) -> dict[str, str]:
+    return dict(mapping)
+
+
+@frozen(repr=False)
+class Image:
+    """One picture of a response: its bytes, a file, or a URL, and what is known about it."""
+
+    index: int = 0
+    """Its place in the response, from 0."""
+    url: str | None = None
+    """Where the server keeps it, if it answered with URLs."""
+    path: Path | None = None
+    """The file it was written to, if ``out=`` was given."""
+    media_type: str | None = None
+    """Read from the bytes themselves, e.g. ``"image/png"``."""
+    width: int | None = None
+    """In pixels."""
+    height: int | None = None
+    """In pixels."""
+    revised_prompt: str | None = None
+    """The prompt that the model made of yours, where it says so."""
+    expires_at: datetime | None = None
+    """When the URL stops working, where that is known: an hour after it was made in the 2023 API."""
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Fields of the answer that have no attribute of their own."""
+    _data: _Bytes | None = field(default=None, alias="data")
+
+    @property
+    def bytes(self) -> _Bytes:
+        """The encoded picture. Reads the file, each time, if it has a path.
+
+        Raises:
+            ImageNotLoadedError: it is only a URL so far.
+        """
+        if self._data is not None:
+            return self._data
+        if self.path is not None:
+            return self.path.read_bytes()
+        where = f" ({self.url.split('?')[0]})" if self.url else ""
+        raise ImageNotLoadedError(
+            f"This image is only a URL so far{where}: fetch it with client.images.download(image), or ask for "
+            'the picture itself with out="folder/" or response_format="b64_json".'
+        )
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the picture itself is at hand, in memory or in a file."""
+        return self._data is not None or self.path is not None
+
+    @property
+    def b64_json(self) -> str | None:
+        """The picture as base64 text, made anew each time; ``None`` if it is only a URL."""
+        if not self.loaded:
+            return None
+        return base64.b64encode(self.bytes).decode("ascii")
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the picture to ``path`` (whole or not at all) and return the path. Blocks.
+
+        A folder, or a path that ends with ``/``, gets the name ``image-INDEX.EXT``.
+
+        Raises:
+            ImageNotLoadedError: it is only a URL so far.
+            OSError: the file cannot be written.
+        """
+        data = self.bytes
+        final = Path(path)
+        if os.fspath(path).endswith(("/", os.sep)) or final.is_dir():
+            final /= f"image-{self.index}.{extension(self.media_type)}"
+        return write_file(final, data)
+
+    def to_pil(self) -> PIL.Image.Image:
+        """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``."""
+        import PIL.Image
+
+        picture = PIL.Image.open(io.BytesIO(self.bytes))
+        picture.load()
+        return picture
+
+    def to_numpy(self) -> numpy.typing.NDArray[numpy.uint8]:
+        """Return it as an array of shape (height, width, channels). Blocks; needs Pillow and numpy."""
+        import numpy
+
+        picture = self.to_pil()
+        if picture.mode not in {"RGB", "RGBA"}:
+            picture = picture.convert(
+                "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
+            )
+        return numpy.asarray(picture, dtype=numpy.uint8)
+
+    def data_url(self) -> str:
+        """Return it as a ``data:`` URL, ready for an ``<img src>``. Blocks if it is in a file."""
+        text = base64.b64encode(self.bytes).decode("ascii")
+        return f"data:{self.media_type or 'application/octet-stream'};base64,{text}"
+
+    def __repr__(self) -> str:
+        facts = [str(self.index)]
+        if self.media_type:
+            facts.append(self.media_type)
+        if self.width and self.height:
+            facts.append(f"{self.width}x{self.height}")
+        if self.path is not None:
+            facts.append(f"path={str(self.path)!r}")
+        elif self._data is not None:
+            facts.append(f"{len(self._data)} bytes")
+        elif self.url:
+            facts.append(f"url={self.url.split('?')[0]!r}")
+        return f"<Image {' '.join(facts)}>"
+
+
+@frozen
+class Usage:
+    """Tokens that the server counted. All are what it said; a count it left out is ``None``."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    total_tokens: int | None = None
+    input_text_tokens: int | None = None
+    input_image_tokens: int | None = None
+    output_text_tokens: int | None = None
+    output_image_tokens: int | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Counts that have no attribute of their own."""
+
+
+@frozen(repr=False)
+class ImagesResponse(Sequence[Image]):
+    """The answer to one call: a sequence of :class:`Image` and what came with it."""
+
+    data: tuple[Image, ...] = ()
+    """The pictures, in the server's order."""
+    created: datetime | None = None
+    """When the server says that it made them (UTC)."""
+    usage: Usage | None = None
+    """Tokens, from models that count them."""
+    cost: Decimal | None = None
+    """What it cost in US dollars by the price table; ``None`` when that is not known, never 0."""
+    request_id: str | None = None
+    """The server's id of the request: what support asks for."""
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    attempts: int = 1
+    """How many times the request was started."""
+    maybe_billed_before: bool = False
+    """Whether an earlier attempt of the same call may have been billed as well."""
+    idempotency_key: str | None = None
+    """The key that the request carried."""
+    headers: Mapping[str, str] = field(factory=dict[str, str], converter=_texts)
+    """Headers of the answer; names in lower case."""
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Fields of the answer that have no attribute of their own."""
+
+    def __iter__(self) -> Iterator[Image]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Image, ...]: ...
+    def __getitem__(self, index: int | slice) -> Image | tuple[Image, ...]:
+        return self.data[index]
+
+    def __repr__(self) -> str:
+        return f"<ImagesResponse {list(self.data)!r}{f' {self.request_id}' if self.request_id else ''}>"
+
+
+@frozen(repr=False)
+class Upload:
+    """A picture made ready to be sent: where its bytes are, and what they were found to be."""
+
+    name: str
+    """The file name that the server is told."""
+    media_type: str
+    """Found from the first bytes; ``application/octet-stream`` for what is not a known picture."""
+    size: int
+    """In bytes."""
+    width: int | None = None
+    height: int | None = None
+    alpha: bool | None = None
+    """Whether pixels can be transparent; ``None`` when the header does not tell."""
+    source: bytes | Path | IO[bytes] = b""
+    start: int = 0
+    """Where in a file object the picture begins."""
+
+    def __repr__(self) -> str:
+        return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"
+
+
+for _type in (Image, Usage, ImagesResponse, Upload):
+    _type.__module__ = "imagesdk"
