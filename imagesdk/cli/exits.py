@@ -1,0 +1,91 @@
+"""Exit codes: the one place where an outcome becomes a number, and an error a line on stderr.
+
+====  =======================================================================
+code  meaning
+====  =======================================================================
+0     done
+1     the server failed, refused or could not be reached; or a file could not be used
+2     wrong usage: an unknown option, a parameter the model rules out, no key
+4     the key is wrong or may not do that
+5     refused by the content filter
+6     the rate limit or the quota is used up
+130   Ctrl-C
+141   the reader of stdout went away
+====  =======================================================================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+
+OK = 0
+FAILED = 1
+USAGE = 2
+AUTHENTICATION = 4
+MODERATION = 5
+LIMIT = 6
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+class UsageError(Exception):
+    """The command line asks for something that cannot be done as it stands."""
+
+
+def guarded(command: Callable[[], int], *, as_json: bool) -> int:
+    """Run ``command`` and turn whatever it raises into a message and an exit code."""
+    try:
+        code = command()
+        sys.stdout.flush()
+        return code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else USAGE
+    except KeyboardInterrupt:
+        print("imagesdk: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # What is still buffered can go nowhere; without this the interpreter complains at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except (UsageError, ModuleNotFoundError) as error:
+        return _complain(error, USAGE, as_json=as_json)
+    except OSError as error:
+        return _complain(error, FAILED, as_json=as_json)
+    except Exception as error:
+        if not type(error).__module__.startswith("imagesdk"):
+            raise
+        return _complain(error, code_of(error), as_json=as_json)
+
+
+def code_of(error: Exception) -> int:
+    """Return the exit code for an error of the package."""
+    from imagesdk import errors
+
+    if isinstance(error, (errors.InvalidRequestError, errors.ConfigurationError)):
+        return USAGE
+    if isinstance(error, (errors.AuthenticationError, errors.PermissionDeniedError)):
+        return AUTHENTICATION
+    if isinstance(error, errors.ModerationError):
+        return MODERATION
+    if isinstance(error, (errors.RateLimitError, errors.LimitWaitError)):
+        return LIMIT
+    return FAILED
+
+
+def _complain(error: Exception, code: int, *, as_json: bool) -> int:
+    facts = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+    for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
+        if (value := getattr(error, name, None)) is not None:
+            facts[name] = value
+    if as_json:
+        print(json.dumps({"error": facts}), file=sys.stderr)
+        return code
+    print(f"imagesdk: {error}", file=sys.stderr)
+    if request_id := facts.get("request_id"):
+        print(f"imagesdk: the server's request id is {request_id}", file=sys.stderr)
+    if facts.get("maybe_billed"):
+        print("imagesdk: this may have been billed", file=sys.stderr)
+    return code

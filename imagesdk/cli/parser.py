@@ -1,0 +1,132 @@
+"""The words of the command line, and which module answers to which command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+
+_EXAMPLES = """\
+examples:
+  imagesdk demo                                      pictures without a key, drawn by the emulator
+  imagesdk generate "a white siamese cat" -o cat.png
+  imagesdk generate "a river" -n 4 -o rivers/        prints four paths
+  imagesdk edit lounge.png "a lounge with a pool" --mask mask.png
+  imagesdk vary corgi.png -n 2 --model dall-e-2 --base-url http://127.0.0.1:8000/v1
+  imagesdk serve --port 8000                         an emulator of the Images API
+
+The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 4 key refused,
+5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
+"""
+
+_OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - for stdout (default: this folder)"
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Parse ``arguments`` and run the command they name."""
+    options = build().parse_args(arguments)
+    module = import_module(f"imagesdk.cli.{options.command}")
+    code: int = module.run(options)
+    return code
+
+
+def build() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    shared = _shared()
+    parser = argparse.ArgumentParser(
+        prog="imagesdk",
+        description="Create, edit and vary pictures from prompts with the Images API.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[shared],
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_generate(commands.add_parser("generate", parents=[shared], help="make pictures from a prompt"))
+    _add_edit(commands.add_parser("edit", parents=[shared], help="change a picture as a prompt says"))
+    _add_vary(commands.add_parser("vary", parents=[shared], help="make pictures that resemble one"))
+    _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
+    _add_demo(commands.add_parser("demo", parents=[shared], help="make the first pictures, without a key"))
+    return parser
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: object) -> None:
+        super().__init__(option_strings, dest, nargs=0, help=str(kwargs.get("help")))
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        import imagesdk
+
+        print(f"imagesdk {imagesdk.__version__}")
+        parser.exit()
+
+
+def _shared() -> argparse.ArgumentParser:
+    """Options that may stand before or after the command."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = shared.add_argument_group("global options")
+    server = group.add_mutually_exclusive_group()
+    server.add_argument(
+        "--base-url", metavar="URL", help="the server (default: OPENAI_BASE_URL, or the maker's)"
+    )
+    server.add_argument(
+        "--emulator", action="store_true", help="use an emulator inside this process: no key, no cost"
+    )
+    group.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
+    group.add_argument("-q", "--quiet", action="store_true", help="nothing on stderr but errors")
+    return shared
+
+
+def _add_generate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="what to draw, in detail; - reads it from stdin")
+    _add_picture_options(parser)
+
+
+def _add_edit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "image", metavar="IMAGE", nargs="+", help="the picture, or several; - reads it from stdin"
+    )
+    parser.add_argument("prompt", metavar="PROMPT", help="the whole new picture in words")
+    parser.add_argument(
+        "--mask", metavar="FILE", help="a PNG that is transparent where the picture is to change"
+    )
+    _add_picture_options(parser)
+
+
+def _add_vary(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads it from stdin")
+    _add_picture_options(parser, quality=False)
+
+
+def _add_picture_options(parser: argparse.ArgumentParser, *, quality: bool = True) -> None:
+    parser.add_argument("-n", type=int, metavar="N", help="how many pictures, 1 to 10 (default: 1)")
+    parser.add_argument("--size", metavar="WxH", help="such as 1024x1024; smaller is faster")
+    parser.add_argument("--model", help="such as gpt-image-2 or dall-e-2")
+    if quality:
+        parser.add_argument("--quality", help="such as low, medium or high")
+        parser.add_argument("--output-format", metavar="FORMAT", help="png, jpeg or webp")
+    parser.add_argument("--user", help="an id of your end user")
+    parser.add_argument("-o", "--out", default=".", metavar="OUT", help=_OUT.replace("%", "%%"))
+    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole command")
+    parser.add_argument("--no-check", action="store_true", help="send it though the model's rules forbid it")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument(
+        "--allow-remote", action="store_true", help="let other machines in; it was not made for that"
+    )
+    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--limit", default="50/min", help="images per time, or none (default: 50/min)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="other pictures for the same prompts (default: 0)"
+    )
+    parser.add_argument("--as-of", metavar="DATE", help="be the API of that day, such as 2023-06-01")
+    parser.add_argument("--require-key", action="store_true", help="answer 401 to requests without a key")
+
+
+def _add_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-o", "--out", default="imagesdk-demo", metavar="DIR", help="(default: imagesdk-demo)"
+    )

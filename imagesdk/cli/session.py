@@ -1,0 +1,134 @@
+"""From the options of a command to a client, its pictures and its words: what the picture commands share."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagesdk.cli.exits import OK, UsageError
+
+if TYPE_CHECKING:
+    from imagesdk import CallOptions, Client, ImagesResponse, Job
+
+
+def make_pictures(options: Namespace, job: Job, doing: str) -> int:
+    """Send ``job`` and print where its pictures are."""
+    to_stdout = options.out == "-"
+    if to_stdout:
+        _check_stdout(options)
+    elif not options.force and "{" not in options.out and Path(options.out).is_file():
+        raise UsageError(f"{options.out} is there already; --force replaces it")
+    call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
+    if not to_stdout:
+        call["out"] = options.out
+    with open_client(options) as client, _status(options, doing):
+        response = client.images.send(job, **call)
+        data = client.images.download(response[0]) if to_stdout else b""
+    if to_stdout:
+        sys.stdout.buffer.write(data)
+    elif flag(options, "json"):
+        print(json.dumps(_facts(response)))
+    else:
+        for image in response:
+            print(image.path)
+    return OK
+
+
+@contextmanager
+def open_client(options: Namespace) -> Iterator[Client]:
+    """Open the client that the global options ask for."""
+    from imagesdk import Client
+
+    with ExitStack() as stack:
+        if flag(options, "emulator"):
+            from imagesdk.emulator import Emulator
+
+            emulator = stack.enter_context(Emulator())
+            note(options, "the emulator draws these pictures; no model makes them")
+            yield stack.enter_context(Client(base_url=emulator.base_url, api_key=""))
+        else:
+            yield stack.enter_context(Client(base_url=getattr(options, "base_url", None)))
+
+
+def read_prompt(text: str) -> str:
+    """Return a prompt; ``-`` reads it from stdin."""
+    if text != "-":
+        return text
+    return sys.stdin.buffer.read().decode("utf-8").strip()
+
+
+def read_source(name: str) -> str | bytes:
+    """Return a picture to send; ``-`` reads it from stdin."""
+    if name != "-":
+        return name
+    if data := sys.stdin.buffer.read():
+        return data
+    raise UsageError("there is no picture on stdin")
+
+
+def note(options: Namespace, text: str) -> None:
+    """Say something on stderr, unless the user wants quiet."""
+    if not flag(options, "quiet"):
+        print(text, file=sys.stderr)
+
+
+def flag(options: Namespace, name: str) -> bool:
+    """Whether a global option was given, before or after the command."""
+    return bool(getattr(options, name, False))
+
+
+def _check_stdout(options: Namespace) -> None:
+    if (options.n or 1) > 1:
+        raise UsageError("-o - writes one picture; name a folder for several")
+    if flag(options, "json"):
+        raise UsageError("-o - and --json both want stdout")
+    if sys.stdout.isatty():
+        raise UsageError("a picture would garble the terminal; pipe it on, or name a file with -o")
+
+
+@contextmanager
+def _status(options: Namespace, doing: str) -> Iterator[None]:
+    """Show that something is under way, on a terminal that has rich; else stay silent."""
+    if flag(options, "quiet") or not sys.stderr.isatty():
+        yield
+        return
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        print(f"{doing} ...", file=sys.stderr)
+        yield
+        return
+    with Console(stderr=True).status(doing):
+        yield
+
+
+def _facts(response: ImagesResponse) -> dict[str, Any]:
+    usage = response.usage
+    return {
+        "data": [
+            {
+                "path": None if image.path is None else str(image.path),
+                "media_type": image.media_type,
+                "width": image.width,
+                "height": image.height,
+                "url": image.url,
+                "revised_prompt": image.revised_prompt,
+            }
+            for image in response
+        ],
+        "created": None if response.created is None else int(response.created.timestamp()),
+        "usage": None
+        if usage is None
+        else {
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "total_tokens": usage.total_tokens,
+        },
+        "cost_usd": None if response.cost is None else str(response.cost),
+        "request_id": response.request_id,
+    }

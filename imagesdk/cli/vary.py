@@ -1,0 +1,17 @@
+"""``imagesdk vary IMAGE``: make pictures that resemble one."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from imagesdk.cli.session import make_pictures, read_source
+
+
+def run(options: Namespace) -> int:
+    """Make the variations and print their paths."""
+    image = read_source(options.image)
+
+    from imagesdk import Variation
+
+    job = Variation(image, model=options.model, n=options.n, size=options.size, user=options.user)
+    return make_pictures(options, job, "making variations")

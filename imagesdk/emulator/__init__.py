@@ -1,0 +1,51 @@
+"""The Images API on your own machine: no key, no money, no network.
+
+:func:`create_app` gives the ASGI application, for tests in process; :class:`Emulator` runs it on a free
+loopback port beside your code; :func:`serve` runs it until Ctrl-C. Pictures are drawn by code, not by a
+model. Nothing here is loaded before it is used, and the extra ``emulator`` is needed only then.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagesdk.emulator.app import create_app
+    from imagesdk.emulator.faults import Fault, Faults
+    from imagesdk.emulator.server import Emulator, serve
+    from imagesdk.emulator.state import EmulatorState, RequestRecord
+
+__all__ = ["Emulator", "EmulatorState", "Fault", "Faults", "RequestRecord", "create_app", "serve"]
+
+_HOMES = {
+    "Emulator": "server",
+    "EmulatorState": "state",
+    "Fault": "faults",
+    "Faults": "faults",
+    "RequestRecord": "state",
+    "create_app": "app",
+    "serve": "server",
+}
+_EXTRA = frozenset({"starlette", "uvicorn", "python_multipart", "PIL"})
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{home}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _EXTRA:
+            raise
+        message = (
+            f"the emulator needs {error.name!r}, which is not installed; "
+            "install the extra from the checkout: pip install '.[emulator]'"
+        )
+        raise ModuleNotFoundError(message, name=error.name) from error
+    return getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

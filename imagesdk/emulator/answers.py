@@ -1,0 +1,115 @@
+"""How the API says no: one exception with the error object in it, and the texts of the errors in use.
+
+A check raises :class:`Refusal`; the application turns it into an answer, nobody else does. Every body has
+the four keys ``message``, ``type``, ``param`` and ``code``, as the maker's has had since June 2023.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "Refusal",
+    "duplicate_parameter",
+    "invalid_type",
+    "invalid_value",
+    "listed",
+    "missing_parameter",
+    "model_not_found",
+    "unknown_parameter",
+]
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer of the server, not an error of this program
+    """A request that is answered with an error object."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",  # noqa: A002 - the name of the field in the answer
+        param: str | None = None,
+        code: str | None = None,
+        details: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.param = param
+        self.code = code
+        self.details = dict(details or {})
+        """Further keys of the error object, such as ``moderation_details``."""
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, object]:
+        """Return the JSON body of the answer."""
+        error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
+        return {"error": {**error, **self.details}}
+
+
+def listed(values: Sequence[str]) -> str:
+    """Return ``'a', 'b', and 'c'``."""
+    quoted = [f"'{value}'" for value in values]
+    if len(quoted) < 3:
+        return " and ".join(quoted)
+    return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
+
+
+def missing_parameter(name: str) -> Refusal:
+    """Return the refusal of a request without a parameter that it needs."""
+    return Refusal(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
+
+
+def unknown_parameter(name: str) -> Refusal:
+    """Return the refusal of a parameter that the model does not have."""
+    return Refusal(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
+
+
+def duplicate_parameter(name: str) -> Refusal:
+    """Return the refusal of a form that gives a single value twice."""
+    return Refusal(
+        f"Duplicate parameter: '{name}'. You provided multiple values for this parameter, whereas only one is "
+        "allowed. If you are trying to provide a list of values, use the array syntax instead e.g. "
+        f"'{name}[]=<value>'.",
+        param=name,
+        code="duplicate_parameter",
+    )
+
+
+def invalid_type(name: str, expected: str, value: object) -> Refusal:
+    """Return the refusal of a value of another JSON type."""
+    return Refusal(
+        f"Invalid type for '{name}': expected {expected}, but got {_kind(value)} instead.",
+        param=name,
+        code="invalid_type",
+    )
+
+
+def invalid_value(name: str, value: str, allowed: Sequence[str]) -> Refusal:
+    """Return the refusal of a text that is not one of a list."""
+    rest = (
+        f"Value must be '{allowed[0]}'." if len(allowed) == 1 else f"Supported values are: {listed(allowed)}."
+    )
+    return Refusal(f"Invalid value: '{value}'. {rest}", param=name, code="invalid_value")
+
+
+def model_not_found(name: str) -> Refusal:
+    """Return the refusal of a model that does not exist, not yet or no longer."""
+    return Refusal(f"The model '{name}' does not exist.", status=404, param="model", code="model_not_found")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int):
+        return "an integer"
+    if isinstance(value, float):
+        return "a decimal number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, list):
+        return "an array"
+    return "an object" if isinstance(value, dict) else "a file"

@@ -1,0 +1,95 @@
+"""How many pictures in how much time: a sliding log, and what the API says about it.
+
+The log holds when pictures were granted; a request is refused as long as it does not fit beside what was
+granted in the window before it. The clock is given, nothing here reads one of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import deque
+from collections.abc import Callable
+
+from imagesdk.emulator.answers import Refusal
+
+__all__ = ["ImageWindow", "duration"]
+
+_UNITS = {"s": 1, "min": 60, "h": 3600}
+
+
+class ImageWindow:
+    """At most so many pictures in any window of so many seconds.
+
+    ``limit`` reads ``"50/min"``, ``"10/s"``, ``"500/h"`` or, with a number of units, ``"50/10s"``.
+    Another text is a :class:`ValueError`.
+    """
+
+    def __init__(self, limit: str, clock: Callable[[], float]) -> None:
+        match = re.fullmatch(r"(\d+)/([1-9]\d*)?(s|min|h)", limit, re.ASCII)
+        if match is None:
+            raise ValueError(f"a limit reads like '50/min', '10/s', '500/h' or '50/10s', not {limit!r}")
+        self.limit = int(match[1])
+        self.seconds = int(match[2] or 1) * _UNITS[match[3]]
+        self._text = f"{match[2] or 1}{match[3]}"
+        self._clock = clock
+        self._granted: deque[tuple[float, int]] = deque()
+
+    def take(self, images: int) -> None:
+        """Grant ``images`` pictures now, or raise the 429 that the API answers with."""
+        used = self._used()
+        if used + images <= self.limit:
+            self._granted.append((self._clock(), images))
+            return
+        wait = self._wait(used + images - self.limit)
+        raise Refusal(
+            "Rate limit exceeded for images per minute in organization org-emulator. "
+            f"Limit: {self.limit}/{self._text}. Current: {used + images}/{self._text}. "
+            "Please visit https://platform.openai.com/docs/guides/rate-limits to learn how to increase your "
+            "rate limit.",
+            status=429,
+            type="requests",
+            code="rate_limit_exceeded",
+            # What can never fit has no time at which to try again.
+            headers={} if wait is None else {"retry-after": str(max(1, math.ceil(wait)))},
+        )
+
+    def headers(self) -> dict[str, str]:
+        """Return the rate limit headers of an answer that is sent now."""
+        used = self._used()
+        reset = self._granted[-1][0] + self.seconds - self._clock() if self._granted else 0.0
+        return {
+            "x-ratelimit-limit-images": str(self.limit),
+            "x-ratelimit-remaining-images": str(self.limit - used),
+            "x-ratelimit-reset-images": duration(reset),
+        }
+
+    def clear(self) -> None:
+        """Forget what was granted."""
+        self._granted.clear()
+
+    def _used(self) -> int:
+        now = self._clock()
+        while self._granted and self._granted[0][0] + self.seconds <= now:
+            self._granted.popleft()
+        return sum(images for _, images in self._granted)
+
+    def _wait(self, missing: int) -> float | None:
+        for when, images in self._granted:
+            missing -= images
+            if missing <= 0:
+                return when + self.seconds - self._clock()
+        return None
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as the API writes them: ``120ms``, ``58.891s``, ``6m0s``, ``1h0m0s``."""
+    milliseconds = math.ceil(max(0.0, seconds) * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    whole, rest = divmod(milliseconds, 60_000)
+    text = f"{rest / 1000:g}s"
+    hours, minutes = divmod(whole, 60)
+    if hours:
+        return f"{hours}h{minutes}m{text}"
+    return f"{minutes}m{text}" if minutes else text

@@ -1,0 +1,96 @@
+"""Pictures behind URLs: signed, good for an hour of the given clock, and bounded in memory.
+
+The signature covers the name and the end of the URL's life, so that an expired URL is known as such even
+when its picture is long gone. What has expired goes first, then the oldest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Literal
+from urllib.parse import urlencode
+from xml.sax.saxutils import escape
+
+from attrs import frozen
+
+__all__ = ["LIFETIME", "ResultStore", "azure_error"]
+
+LIFETIME = 3600
+"""Seconds that a URL works."""
+
+_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+
+
+@frozen
+class _Stored:
+    data: bytes
+    until: float
+
+
+class ResultStore:
+    """At most ``max_count`` pictures of ``max_bytes`` together."""
+
+    def __init__(
+        self, clock: Callable[[], float], *, max_count: int = 2000, max_bytes: int = 256 * 1024 * 1024
+    ) -> None:
+        self._clock = clock
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._pictures: dict[str, _Stored] = {}
+        self._bytes = 0
+        self._secret = secrets.token_bytes(32)
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def put(self, data: bytes) -> str:
+        """Keep a PNG and return the path and query of its URL."""
+        now = self._clock()
+        name = f"img-{secrets.token_urlsafe(18)}.png"
+        self._pictures[name] = _Stored(data, now + LIFETIME)
+        self._bytes += len(data)
+        self._shrink(now)
+        start, end = (datetime.fromtimestamp(when, UTC).strftime(_FORMAT) for when in (now, now + LIFETIME))
+        query = {"st": start, "se": end, "sp": "r", "sr": "b", "rsct": "image/png"}
+        return f"/images/{name}?{urlencode({**query, 'sig': self._sign(name, start, end)})}"
+
+    def get(self, name: str, query: Mapping[str, str]) -> bytes | Literal["forbidden", "expired", "gone"]:
+        """Return the picture behind a URL, or why there is none."""
+        start, end = query.get("st", ""), query.get("se", "")
+        if not hmac.compare_digest(self._sign(name, start, end).encode(), query.get("sig", "").encode()):
+            return "forbidden"
+        if datetime.strptime(end, _FORMAT).replace(tzinfo=UTC).timestamp() <= self._clock():
+            return "expired"
+        stored = self._pictures.get(name)
+        return "gone" if stored is None else stored.data
+
+    def clear(self) -> None:
+        """Forget every picture."""
+        self._pictures.clear()
+        self._bytes = 0
+
+    def _shrink(self, now: float) -> None:
+        # Pictures are kept in the order in which they came, so the first is always the first to expire.
+        while self._pictures:
+            name, stored = next(iter(self._pictures.items()))
+            full = len(self._pictures) > self._max_count or self._bytes > self._max_bytes
+            if stored.until > now and not full:
+                break
+            del self._pictures[name]
+            self._bytes -= len(stored.data)
+
+    def _sign(self, name: str, start: str, end: str) -> str:
+        return hmac.new(self._secret, f"{name}\n{start}\n{end}".encode(), hashlib.sha256).hexdigest()
+
+
+def azure_error(code: str, message: str, detail: str | None = None) -> str:
+    """Return an error of the blob storage that the maker's result URLs point to."""
+    more = f"<AuthenticationErrorDetail>{escape(detail)}</AuthenticationErrorDetail>" if detail else ""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>'
+        f"<Error><Code>{escape(code)}</Code><Message>{escape(message)}</Message>{more}</Error>"
+    )

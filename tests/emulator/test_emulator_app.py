@@ -1,0 +1,321 @@
+"""Everything around the pictures: headers, keys, hosts, models, broken requests, and what is remembered."""
+
+import json
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import httpx
+import pytest
+
+from imagesdk.emulator import EmulatorState
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
+
+
+def error_of(answer: httpx.Response) -> dict[str, Any]:
+    """Return the error object of an answer, having checked its shape."""
+    assert answer.headers["content-type"] == "application/json"
+    assert set(answer.json()) == {"error"}
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+async def test_every_answer_carries_the_headers_of_the_maker(connect: Connect) -> None:
+    api = connect()
+
+    answers = [
+        await api.post("/images/generations", json=BODY),
+        await api.post("/images/generations", json={}),
+        await api.get("/nowhere"),
+        await api.get("/models"),
+        await api.get("/models", headers={"host": "evil.example"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 400, 404, 200, 421]
+    assert len({answer.headers["x-request-id"] for answer in answers}) == 5
+    for answer in answers:
+        prefix, _, digits = answer.headers["x-request-id"].partition("_")
+        assert (prefix, len(digits), set(digits) <= set("0123456789abcdef")) == ("req", 32, True)
+        assert answer.headers["openai-processing-ms"].isdecimal()
+        assert answer.headers["openai-version"] == "2020-10-01"
+        assert answer.headers["openai-organization"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/images/paintings"),
+        ("GET", "/"),
+        ("POST", "/v1/images/generations/"),
+        ("GET", "/v1/models/"),
+    ],
+)
+async def test_an_unknown_url_is_answered_in_the_shape_of_the_api(
+    connect: Connect, method: str, path: str
+) -> None:
+    answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
+
+    assert answer.status_code == 404
+    assert error_of(answer) == {
+        "message": f"Invalid URL ({method} {path})",
+        "type": "invalid_request_error",
+        "param": None,
+        "code": None,
+    }
+
+
+async def test_another_method_is_answered_in_the_shape_of_the_api(connect: Connect) -> None:
+    answer = await connect().get("/images/edits")
+
+    assert answer.status_code == 405
+    assert answer.headers["allow"] == "POST"
+    assert error_of(answer)["message"] == "Invalid method for URL (GET /v1/images/edits)"
+
+
+async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connect) -> None:
+    assert (await connect().post("/images/generations", json=BODY)).status_code == 200
+
+    answer = await connect(require_key=True).post("/images/generations", json=BODY)
+
+    assert answer.status_code == 401
+    assert error_of(answer)["message"].startswith("You didn't provide an API key.")
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "code"),
+    [
+        ("Bearer sk-x", 200, None),
+        ("Bearer ", 401, None),
+        ("Basic eDp5", 401, None),
+        ("Bearer sk-invalid", 401, "invalid_api_key"),
+    ],
+)
+async def test_where_a_key_is_required_any_is_right_but_the_wrong_one(
+    connect: Connect, header: str, status: int, code: str | None
+) -> None:
+    answer = await connect(require_key=True).post(
+        "/images/generations", json=BODY, headers={"authorization": header}
+    )
+
+    assert answer.status_code == status
+    if status == 401:
+        assert error_of(answer)["code"] == code
+
+
+async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+
+    await api.post("/images/generations", json=BODY, headers={"authorization": "Bearer sk-very-secret"})
+    await api.post("/images/generations", json=BODY)
+
+    assert [record.authorized for record in state.requests] == [True, False]
+    assert "sk-very-secret" not in repr(state)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "testserver"])
+async def test_loopback_names_are_served(connect: Connect, host: str) -> None:
+    assert (await connect(host=host).get("/models")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "192.168.1.7"]
+)
+async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
+    connect: Connect, host: str
+) -> None:
+    answer = await connect(host=host).post("/images/generations", json=BODY)
+
+    assert answer.status_code == 421
+    assert "loopback" in error_of(answer)["message"]
+    assert (await connect(host=host, allow_remote=True).get("/models")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("day", "models"),
+    [
+        (None, ["dall-e-2", "gpt-image-2"]),
+        (date(2023, 6, 1), ["dall-e-2"]),
+        (date(2026, 5, 11), ["dall-e-2", "gpt-image-2"]),
+        (date(2026, 5, 12), ["gpt-image-2"]),
+    ],
+)
+async def test_the_models_of_the_day_are_listed(
+    connect: Connect, day: date | None, models: list[str]
+) -> None:
+    answer = (await connect(as_of=day).get("/models")).json()
+
+    assert answer["object"] == "list"
+    assert [model["id"] for model in answer["data"]] == models
+
+
+async def test_a_model_tells_its_last_day(connect: Connect) -> None:
+    api = connect()
+
+    assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
+    assert (await api.get("/models/gpt-image-2-2026-04-21")).json() == {
+        "id": "gpt-image-2-2026-04-21",
+        "object": "model",
+        "created": 1_776_729_600,
+        "owned_by": "system",
+        "shutdown_date": None,
+    }
+    assert error_of(await api.get("/models/dall-e-9"))["code"] == "model_not_found"
+
+
+async def test_the_emulator_says_that_it_is_well(connect: Connect) -> None:
+    assert (await connect().get("http://127.0.0.1/healthz")).json() == {"status": "ok"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'"x"',
+        b"null",
+        b"\xff\xfe",
+        b'{"prompt": "\\ud800"}',
+        b"[" * 100_000,
+        b'{"n": 1' + b"0" * 5000 + b"}",
+    ],
+)
+async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, content: bytes) -> None:
+    answer = await connect().post(
+        "/images/generations", content=content, headers={"content-type": "application/json"}
+    )
+
+    assert answer.status_code == 400
+    assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "expected"),
+    [
+        ("/images/generations", "text/plain", "application/json"),
+        ("/images/generations", "multipart/form-data; boundary=x", "application/json"),
+        ("/images/edits", "application/json", "multipart/form-data"),
+        ("/images/variations", "application/x-www-form-urlencoded", "multipart/form-data"),
+    ],
+)
+async def test_a_body_of_another_type_is_a_bad_request(
+    connect: Connect, path: str, content_type: str, expected: str
+) -> None:
+    answer = await connect().post(path, content=b"x", headers={"content-type": content_type})
+
+    assert answer.status_code == 400
+    error = error_of(answer)
+    assert error["code"] == "unsupported_content_type"
+    assert f"only accepts '{expected}' requests" in error["message"]
+
+
+async def test_a_body_without_a_type_is_a_bad_request(connect: Connect) -> None:
+    assert (await connect().post("/images/edits", content=b"x")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content"),
+    [
+        ("multipart/form-data", b"x"),
+        ("multipart/form-data; boundary=b", b"no boundary"),
+        ("multipart/form-data; boundary=b", b"--b\r\nbroken header\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"),
+        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx'),
+        ("multipart/form-data; boundary=b", b""),
+        (
+            "multipart/form-data; boundary=b; charset=unicode_escape",
+            b'--b\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n\\ud800\r\n--b--\r\n',
+        ),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_a_bad_request(
+    connect: Connect, content_type: str, content: bytes
+) -> None:
+    answer = await connect().post("/images/edits", content=content, headers={"content-type": content_type})
+
+    assert answer.status_code == 400
+    assert error_of(answer)["type"] == "invalid_request_error"
+
+
+async def test_a_form_with_a_hundred_files_is_a_bad_request(
+    connect: Connect, png: Callable[..., bytes]
+) -> None:
+    files = [("image[]", ("x.png", png(), "image/png"))] * 100
+
+    answer = await connect().post("/images/edits", data={"prompt": "x"}, files=files)
+
+    assert answer.status_code == 400
+    assert "Too many files" in error_of(answer)["message"]
+
+
+async def test_requests_are_remembered_with_what_a_test_asks_about(
+    connect: Connect, state: EmulatorState
+) -> None:
+    api = connect()
+    headers = {"idempotency-key": "key-1", "user-agent": "tester/1"}
+
+    await api.post("/images/generations", json={**BODY, "n": 3, "prompt": "an otter"}, headers=headers)
+    await api.post("/images/generations", json={**BODY, "n": 99})
+
+    good, bad = state.requests
+    assert (good.method, good.path) == ("POST", "/v1/images/generations")
+    assert (good.idempotency_key, good.user_agent) == ("key-1", "tester/1")
+    assert (good.model, good.n, good.prompt, good.status) == ("dall-e-2", 3, "an otter", 200)
+    assert (bad.idempotency_key, bad.n, bad.status) == (None, 99, 400)
+    assert state.billed_images == 3
+
+
+async def test_an_idempotency_key_changes_nothing(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+
+    for _ in range(2):
+        await api.post("/images/generations", json=BODY, headers={"idempotency-key": "same"})
+
+    assert state.billed_images == 2
+
+
+async def test_old_requests_are_forgotten_at_last(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    await api.get("/models")
+    state.requests[:] = state.requests * 10_000
+
+    await api.get("/nowhere")
+
+    assert len(state.requests) == 10_000
+    assert state.requests[-1].path == "/v1/nowhere"
+
+
+async def test_a_reset_leaves_the_emulator_as_new(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    await api.post("/images/generations", json=BODY)
+    state.faults.next(500)
+    state.faults.next(500, downloads=True)
+
+    state.reset()
+
+    assert (state.requests, state.billed_images, len(state.faults), len(state.results)) == ([], 0, 0, 0)
+
+
+async def test_a_form_field_may_be_longer_than_a_mebibyte_and_is_then_judged(
+    connect: Connect, png: Callable[..., bytes]
+) -> None:
+    files = {"image": ("x.png", png(), "image/png")}
+
+    answer = await connect().post("/images/edits", data={"prompt": "x" * 2_000_000}, files=files)
+
+    assert error_of(answer)["code"] == "string_above_max_length"
+
+
+async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> None:
+    content = json.dumps({**BODY, "n": float("nan"), "user": float("inf")})
+
+    answer = await connect().post(
+        "/images/generations", content=content, headers={"content-type": "application/json"}
+    )
+
+    assert error_of(answer)["code"] == "invalid_type"

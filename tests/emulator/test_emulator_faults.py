@@ -1,0 +1,160 @@
+"""What goes wrong because a test asked for it."""
+
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from imagesdk.emulator import Emulator, EmulatorState
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+async def ask(api: httpx.AsyncClient) -> httpx.Response:
+    return await api.post("/images/generations", json=BODY)
+
+
+async def test_a_fault_answers_once_instead_of_working(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    state.faults.next(503, headers={"retry-after": "7"}, body={"detail": "busy"})
+
+    broken, whole = await ask(api), await ask(api)
+
+    assert (broken.status_code, broken.json(), broken.headers["retry-after"]) == (
+        503,
+        {"detail": "busy"},
+        "7",
+    )
+    assert broken.headers["content-type"] == "application/json"
+    assert broken.headers["x-request-id"].startswith("req_")
+    assert whole.status_code == 200
+    assert state.billed_images == 1
+
+
+async def test_faults_are_served_in_their_order(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    state.faults.next(500, times=2)
+    state.faults.next(429)
+
+    assert [(await ask(api)).status_code for _ in range(4)] == [500, 500, 429, 200]
+
+
+async def test_a_faulty_request_is_remembered_whole(connect: Connect, state: EmulatorState) -> None:
+    state.faults.next(500)
+
+    await ask(connect())
+
+    (record,) = state.requests
+    assert (record.model, record.prompt, record.status) == ("dall-e-2", "x", 500)
+
+
+@pytest.mark.parametrize(("status", "code"), [(429, "rate_limit_exceeded"), (500, "server_error")])
+async def test_without_a_body_a_fault_has_the_usual_error(
+    connect: Connect, state: EmulatorState, status: int, code: str
+) -> None:
+    state.faults.next(status)
+
+    answer = await ask(connect())
+
+    assert answer.json()["error"]["code"] == code
+
+
+@pytest.mark.parametrize("body", ["<html>Bad gateway</html>", b"\xff\x00", ""])
+async def test_a_fault_may_answer_with_anything(
+    connect: Connect, state: EmulatorState, body: str | bytes
+) -> None:
+    state.faults.next(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
+
+    answer = await ask(connect())
+
+    assert answer.content == (body.encode() if isinstance(body, str) else body)
+    assert (answer.headers["content-type"], answer.headers["x-request-id"]) == ("text/html", "mine")
+
+
+async def test_a_fault_after_the_work_is_billed(connect: Connect, state: EmulatorState) -> None:
+    state.faults.next(500, after_work=True)
+
+    answer = await ask(connect())
+
+    assert (answer.status_code, state.billed_images) == (500, 1)
+
+
+async def test_a_request_that_is_refused_uses_up_its_fault(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    state.faults.next(500, after_work=True)
+
+    bad = await api.post("/images/generations", json={})
+
+    assert bad.status_code == 400
+    assert (await ask(api)).status_code == 200
+
+
+async def test_faults_of_downloads_leave_requests_alone(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    state.faults.next(503, downloads=True)
+
+    url = (await ask(api)).json()["data"][0]["url"]
+
+    assert [(await api.get(url)).status_code for _ in range(2)] == [503, 200]
+
+
+async def test_a_truncated_answer_announces_more_than_it_sends(emulator: Emulator) -> None:
+    emulator.state.faults.next(truncate=30)
+
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        async with api.stream("POST", "/images/generations", json=BODY) as answer:
+            assert answer.status_code == 200
+            assert int(answer.headers["content-length"]) > 30
+            with pytest.raises(httpx.RemoteProtocolError):
+                await answer.aread()
+            assert answer.num_bytes_downloaded == 30
+        assert (await ask(api)).status_code == 200
+
+    assert emulator.state.billed_images == 2
+
+
+async def test_a_truncated_download_ends_early(emulator: Emulator) -> None:
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        url = (await ask(api)).json()["data"][0]["url"]
+        emulator.state.faults.next(truncate=100, downloads=True)
+
+        with pytest.raises(httpx.RemoteProtocolError):
+            await api.get(url)
+
+        assert (await api.get(url)).status_code == 200
+
+
+@pytest.mark.parametrize("after_work", [False, True])
+async def test_a_dropped_connection_brings_no_answer(emulator: Emulator, after_work: bool) -> None:
+    emulator.state.faults.next(drop=True, after_work=after_work)
+
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await ask(api)
+
+    (record,) = emulator.state.requests
+    assert (record.prompt, record.status) == ("x", None)
+    assert emulator.state.billed_images == int(after_work)
+
+
+async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
+    connect: Connect, state: EmulatorState
+) -> None:
+    state.faults.next(drop=True)
+
+    with pytest.raises(ConnectionResetError):
+        await ask(connect())
+
+
+def test_a_fault_that_does_nothing_is_an_error_of_the_caller(state: EmulatorState) -> None:
+    with pytest.raises(ValueError, match="a fault needs"):
+        state.faults.next(after_work=True)

@@ -1,0 +1,58 @@
+"""Importing the emulator costs nothing, and says what is missing when it is used without its extra."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(code: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_importing_it_loads_nothing_of_its_extra() -> None:
+    code = """
+import sys
+import imagesdk.emulator
+print(sorted({"starlette", "uvicorn", "PIL", "python_multipart"} & set(sys.modules)), dir(imagesdk.emulator)[0])
+"""
+    assert run(code).startswith("[] ")
+
+
+@pytest.mark.parametrize("missing", ["starlette", "uvicorn", "python_multipart", "PIL"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+import imagesdk.emulator
+try:
+    imagesdk.emulator.Emulator
+except ImportError as error:
+    print(error)
+"""
+    said = run(code)
+    assert missing in said
+    assert said.endswith("install the extra from the checkout: pip install '.[emulator]'\n")
+
+
+def test_another_name_is_an_attribute_error() -> None:
+    code = """
+import imagesdk.emulator
+try:
+    imagesdk.emulator.Simulator
+except AttributeError as error:
+    print(error)
+"""
+    assert run(code) == "module 'imagesdk.emulator' has no attribute 'Simulator'\n"
+
+
+def test_every_public_name_is_there() -> None:
+    code = """
+import imagesdk.emulator as emulator
+print(all(getattr(emulator, name).__name__ == name for name in emulator.__all__))
+"""
+    assert run(code) == "True\n"

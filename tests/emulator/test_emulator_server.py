@@ -1,0 +1,199 @@
+"""The emulator on a real socket: beside a program of any kind, and alone."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from datetime import date
+from io import BytesIO
+from pathlib import Path
+
+import httpx
+import openai
+import pytest
+from PIL import Image
+
+from imagesdk.emulator import Emulator, EmulatorState, serve
+
+BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.mark.anyio
+async def test_pictures_come_over_a_socket_whatever_loop_the_caller_runs(emulator: Emulator) -> None:
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        answer = await api.post("/images/generations", json=BODY)
+        url = answer.json()["data"][0]["url"]
+        picture = await api.get(url)
+
+    assert url.startswith(f"http://127.0.0.1:{emulator.port}/images/")
+    assert Image.open(BytesIO(picture.content)).size == (256, 256)
+
+
+def test_the_official_client_generates(emulator: Emulator) -> None:
+    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
+        answer = client.images.generate(prompt="an otter", n=2, size="1024x1024", quality="low")
+
+    assert [picture.b64_json is not None for picture in answer.data or []] == [True, True]
+    assert answer.usage is not None
+    assert answer.usage.output_tokens == 2 * 196
+
+
+def test_the_official_client_edits(emulator: Emulator, tmp_path: Path, png: Callable[..., bytes]) -> None:
+    image, mask = tmp_path / "lounge.png", tmp_path / "mask.png"
+    image.write_bytes(png("RGB", (64, 64)))
+    mask.write_bytes(png("RGBA", (64, 64)))
+
+    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
+        new = client.images.edit(image=[image, image], mask=mask, prompt="a pool", model="gpt-image-2")
+        old = client.images.edit(image=image, mask=mask, prompt="a pool", model="dall-e-2", size="256x256")
+
+    assert new.size == "1024x1024"
+    assert (old.data or [])[0].url
+
+
+def test_the_official_client_varies(emulator: Emulator, png: Callable[..., bytes]) -> None:
+    image = ("x.png", png(), "image/png")
+
+    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
+        vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
+        with pytest.warns(DeprecationWarning, match="deprecated"):
+            answer = vary(image=image, n=2, size="256x256")
+
+    assert len(answer.data or []) == 2
+
+
+def test_the_official_client_understands_the_errors(png: Callable[..., bytes]) -> None:
+    with (
+        Emulator(limit="1/min", require_key=True) as emulator,
+        openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client,
+    ):
+        with pytest.raises(openai.BadRequestError) as bad:
+            client.images.generate(prompt="x", size="512x512")
+        with pytest.raises(openai.NotFoundError) as missing:
+            client.images.generate(prompt="x", model="dall-e-9")
+        with pytest.raises(openai.RateLimitError) as limited:
+            client.images.generate(prompt="x", n=2)
+        with pytest.raises(openai.AuthenticationError) as wrong:
+            client.with_options(api_key="sk-invalid").images.generate(prompt="x")
+
+    assert (bad.value.code, bad.value.param, bad.value.type) == (
+        "invalid_value",
+        "size",
+        "invalid_request_error",
+    )
+    assert bad.value.request_id is not None
+    assert (missing.value.code, limited.value.code) == ("model_not_found", "rate_limit_exceeded")
+    assert wrong.value.code == "invalid_api_key"
+
+
+def test_the_port_is_known_and_one_that_is_taken_is_an_error(emulator: Emulator) -> None:
+    assert emulator.base_url == f"http://127.0.0.1:{emulator.port}/v1"
+
+    with pytest.raises(OSError, match="in use"), Emulator(port=emulator.port):
+        pass
+
+
+def test_two_emulators_keep_their_memories_apart(emulator: Emulator) -> None:
+    with Emulator() as other:
+        httpx.post(f"{other.base_url}/images/generations", json=BODY)
+
+        assert other.port != emulator.port
+        assert (other.state.billed_images, emulator.state.billed_images) == (1, 0)
+
+
+def test_an_emulator_that_was_left_is_gone_and_can_be_entered_again() -> None:
+    emulator = Emulator(as_of=date(2023, 6, 1), state=EmulatorState())
+    with emulator:
+        port = emulator.port
+        assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+        with pytest.raises(RuntimeError, match="runs already"):
+            emulator.__enter__()
+
+    with pytest.raises(RuntimeError, match="does not run"):
+        _ = emulator.port
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/v1/models")
+    assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+
+    with emulator:
+        assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+
+def test_an_emulator_stops_at_once_and_quietly_while_connections_are_open(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with httpx.Client() as kept_alive:
+        with Emulator() as emulator:
+            assert kept_alive.get(f"{emulator.base_url}/models").status_code == 200
+            half_sent = socket.create_connection(("127.0.0.1", emulator.port))
+            half_sent.sendall(
+                b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+            )
+        assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+        assert half_sent.recv(1) == b""
+        half_sent.close()
+    assert [record for record in caplog.records if not record.name.startswith("http")] == []
+
+
+def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error(
+    emulator: Emulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    for path in ("/v1/images/generations", "/v1/nowhere", "/v1/images/edits"):
+        kind = "multipart/form-data; boundary=b" if path.endswith("edits") else "application/json"
+        with socket.create_connection(("127.0.0.1", emulator.port)) as left:
+            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n"
+            left.sendall(head.encode() + b"--")
+
+    # Leaving the block waits until every request has ended.
+    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+    emulator.__exit__(None, None, None)
+    assert caplog.records == []
+
+
+def test_nothing_is_printed_or_logged(
+    emulator: Emulator, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    httpx.post(f"{emulator.base_url}/images/generations", json=BODY)
+    httpx.get(f"{emulator.base_url}/nowhere")
+
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if not record.name.startswith("http")] == []
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", "::"])
+def test_an_address_that_others_can_reach_must_be_allowed(host: str) -> None:
+    with pytest.raises(ValueError, match="not a loopback address"):
+        serve(host)
+
+
+SERVE = """
+import json, sys
+from imagesdk.emulator import serve
+serve(port=0, ready=lambda url: print(json.dumps(url), flush=True), **json.loads(sys.argv[1]))
+print("bye")
+"""
+
+
+@pytest.mark.parametrize("options", ["{}", '{"host": "0.0.0.0", "allow_remote": true}'])
+def test_ctrl_c_ends_it_quietly(options: str) -> None:
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVE, options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with server:
+        assert server.stdout is not None
+        url = json.loads(server.stdout.readline()).replace("0.0.0.0", "127.0.0.1")
+        host = {"host": "emulator.example"} if "remote" in options else {}
+        assert httpx.get(f"{url}/models", headers=host).status_code == 200
+        server.send_signal(signal.SIGINT)
+        rest, errors = server.communicate(timeout=30)
+
+    assert (rest, errors, server.returncode) == ("bye\n", "", 0)

@@ -1,0 +1,251 @@
+"""What the pictures of an edit or a variation must be."""
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from imagesdk.emulator import EmulatorState
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+MakePng = Callable[..., bytes]
+File = tuple[str, tuple[str, bytes, str]]
+
+MIB = 1024 * 1024
+EDIT = {"dall-e-2": {"model": "dall-e-2", "prompt": "x", "size": "256x256"}, "gpt-image-2": {"prompt": "x"}}
+
+
+def file(name: str, data: bytes, media_type: str = "image/png") -> File:
+    return name, ("x.png", data, media_type)
+
+
+def padded(png: bytes, size: int) -> bytes:
+    """Return a PNG of exactly ``size`` bytes: what follows its end is not looked at."""
+    return png + bytes(size - len(png))
+
+
+async def edit(api: httpx.AsyncClient, model: str, *files: File, **fields: str) -> httpx.Response:
+    return await api.post("/images/edits", data={**EDIT[model], **fields}, files=list(files))
+
+
+def refused(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 400, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    return error
+
+
+@pytest.mark.parametrize("model", ["dall-e-2", "gpt-image-2"])
+async def test_a_picture_sent_as_octets_is_refused(
+    connect: Connect, state: EmulatorState, png: MakePng, model: str
+) -> None:
+    answer = await edit(connect(), model, file("image", png("RGBA"), "application/octet-stream"))
+
+    error = refused(answer)
+    assert (error["param"], error["code"]) == ("image", "unsupported_file_mimetype")
+    assert error["message"].startswith(
+        "Invalid file 'image': unsupported mimetype ('application/octet-stream'). Supported file formats are"
+    )
+    assert state.billed_images == 0
+
+
+async def test_the_supported_types_are_named_as_the_api_names_them(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), "gpt-image-2", file("image", png(), "image/gif"))
+
+    assert refused(answer)["message"].endswith("are 'image/jpeg', 'image/png', and 'image/webp'.")
+
+
+async def test_of_several_pictures_the_wrong_one_is_named(connect: Connect, png: MakePng) -> None:
+    files = [file("image[]", png()), file("image[]", png(), "text/plain")]
+
+    assert refused(await edit(connect(), "gpt-image-2", *files))["param"] == "image[1]"
+
+
+@pytest.mark.parametrize("model", ["dall-e-2", "gpt-image-2"])
+async def test_an_edit_without_a_picture_misses_its_image(connect: Connect, png: MakePng, model: str) -> None:
+    error = refused(await edit(connect(), model, file("mask", png("RGBA"))))
+
+    assert (error["message"], error["param"]) == ("Missing required parameter: 'image'.", "image")
+
+
+async def test_a_picture_that_is_not_a_file_is_refused(connect: Connect, png: MakePng) -> None:
+    answer = await connect().post(
+        "/images/edits", data={**EDIT["gpt-image-2"], "image": "x.png"}, files=[file("mask", png())]
+    )
+
+    assert (
+        refused(answer)["message"] == "Invalid type for 'image': expected a file, but got a string instead."
+    )
+
+
+async def test_a_prompt_that_is_a_file_is_refused(connect: Connect, png: MakePng) -> None:
+    answer = await connect().post("/images/edits", files=[file("image", png()), file("prompt", b"x")])
+
+    assert (
+        refused(answer)["message"] == "Invalid type for 'prompt': expected a string, but got a file instead."
+    )
+
+
+async def test_a_file_that_no_one_asked_for_is_unknown(connect: Connect, png: MakePng) -> None:
+    answer = await connect().post("/images/variations", files=[file("image", png()), file("mask", png())])
+
+    assert (refused(answer)["param"], refused(answer)["code"]) == ("mask", "unknown_parameter")
+
+
+@pytest.mark.parametrize("name", ["image", "mask"])
+async def test_a_dall_e_2_file_of_four_mebibytes_is_too_large_and_a_byte_less_is_not(
+    connect: Connect, png: MakePng, name: str
+) -> None:
+    api = connect()
+    small = {"image": png(), "mask": png("RGBA")}
+
+    answers = [
+        await edit(api, "dall-e-2", *(file(k, padded(v, size) if k == name else v) for k, v in small.items()))
+        for size in (4 * MIB, 4 * MIB - 1)
+    ]
+
+    error = refused(answers[0])
+    assert error["message"] == f"Uploaded {name} must be a PNG and less than 4 MB."
+    assert (error["param"], error["code"]) == (name, "invalid_image_format")
+    assert answers[1].status_code == 200
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n"])
+async def test_what_is_not_a_picture_is_refused(connect: Connect, content: bytes) -> None:
+    api = connect()
+
+    old = await edit(api, "dall-e-2", file("image", content))
+    new = await edit(api, "gpt-image-2", file("image", content))
+
+    assert refused(old)["code"] == "invalid_image_format"
+    assert refused(new)["code"] == "invalid_image_file"
+    assert "Invalid image file or mode for image 1" in refused(new)["message"]
+
+
+async def test_a_picture_cut_short_is_refused_and_not_billed(
+    connect: Connect, state: EmulatorState, png: MakePng
+) -> None:
+    whole = png("RGBA", (300, 300))
+
+    answer = await edit(connect(), "dall-e-2", file("image", whole[: len(whole) // 2]))
+
+    assert refused(answer)["code"] == "invalid_image_format"
+    assert state.billed_images == 0
+
+
+async def test_dall_e_2_refuses_a_jpeg_under_the_name_of_a_png(
+    connect: Connect, encoded: Callable[..., bytes]
+) -> None:
+    jpeg = encoded(Image.new("RGB", (64, 64)), "JPEG")
+
+    assert refused(await edit(connect(), "dall-e-2", file("image", jpeg)))["code"] == "invalid_image_format"
+
+
+async def test_dall_e_2_wants_a_square(connect: Connect, png: MakePng) -> None:
+    api = connect()
+
+    edited = await edit(api, "dall-e-2", file("image", png("RGBA", (64, 65))))
+    varied = await api.post("/images/variations", files=[file("image", png("RGB", (65, 64)))])
+
+    assert "square" in refused(edited)["message"]
+    assert "square" in refused(varied)["message"]
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("RGB", (1, 2, 3)), ("L", 7)])
+async def test_without_a_mask_dall_e_2_wants_transparency(
+    connect: Connect, png: MakePng, mode: str, colour: object
+) -> None:
+    api = connect()
+
+    alone = await edit(api, "dall-e-2", file("image", png(mode, (64, 64), colour)))
+    masked = await edit(
+        api, "dall-e-2", file("image", png(mode, (64, 64), colour)), file("mask", png("RGBA"))
+    )
+
+    assert refused(alone)["message"] == (
+        f"Invalid input image - format must be in ['RGBA', 'LA', 'L'], got {mode}."
+    )
+    assert masked.status_code == 200
+
+
+@pytest.mark.parametrize("model", ["dall-e-2", "gpt-image-2"])
+async def test_a_mask_has_the_size_of_the_picture_and_an_alpha_channel(
+    connect: Connect, png: MakePng, model: str
+) -> None:
+    api = connect()
+
+    other = await edit(api, model, file("image", png()), file("mask", png("RGBA", (65, 65))))
+    opaque = await edit(api, model, file("image", png()), file("mask", png("RGB")))
+
+    assert refused(other)["message"] == "Invalid mask image format - mask size does not match image size."
+    assert refused(opaque)["message"] == "Invalid mask image format - mask image missing alpha channel."
+
+
+async def test_a_mask_is_a_png_for_every_model(connect: Connect, png: MakePng) -> None:
+    answer = await edit(
+        connect(), "gpt-image-2", file("image", png()), file("mask", png("RGBA"), "image/webp")
+    )
+
+    assert (refused(answer)["param"], refused(answer)["code"]) == ("mask", "unsupported_file_mimetype")
+
+
+@pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
+async def test_gpt_image_2_takes_three_formats_of_any_shape(
+    connect: Connect, encoded: Callable[..., bytes], image_format: str
+) -> None:
+    data = encoded(Image.new("RGB", (120, 50)), image_format)
+
+    answer = await edit(connect(), "gpt-image-2", file("image", data, f"image/{image_format.lower()}"))
+
+    assert answer.status_code == 200
+    assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 8
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "MPO"])
+async def test_gpt_image_2_refuses_odd_jpegs(
+    connect: Connect, encoded: Callable[..., bytes], mode: str
+) -> None:
+    if mode == "CMYK":
+        data = encoded(Image.new("CMYK", (64, 64)), "JPEG")
+    else:
+        buffer = BytesIO()
+        Image.new("RGB", (64, 64)).save(
+            buffer, "MPO", save_all=True, append_images=[Image.new("RGB", (64, 64))]
+        )
+        data = buffer.getvalue()
+
+    answer = await edit(connect(), "gpt-image-2", file("image", data, "image/jpeg"))
+
+    assert refused(answer)["code"] == "invalid_image_file"
+
+
+async def test_gpt_image_2_takes_sixteen_pictures_and_no_more(connect: Connect, png: MakePng) -> None:
+    api = connect()
+
+    sixteen = await edit(api, "gpt-image-2", *[file("image[]", png())] * 16)
+    seventeen = await edit(api, "gpt-image-2", *[file("image[]", png())] * 17)
+
+    assert sixteen.json()["usage"]["input_tokens_details"]["image_tokens"] == 16 * 4
+    assert refused(seventeen)["code"] == "array_above_max_length"
+
+
+async def test_gpt_image_2_refuses_a_file_of_fifty_mebibytes(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), "gpt-image-2", file("image", padded(png(), 50 * MIB)))
+
+    assert refused(answer)["code"] == "image_too_large"
+
+
+async def test_several_pictures_need_the_array_name(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), "gpt-image-2", file("image", png()), file("image", png()))
+
+    assert (refused(answer)["param"], refused(answer)["code"]) == ("image", "duplicate_parameter")
+
+
+async def test_dall_e_2_takes_one_picture(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), "dall-e-2", *[file("image[]", png("RGBA"))] * 2)
+
+    assert refused(answer)["code"] == "array_above_max_length"
