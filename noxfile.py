@@ -1,0 +1,54 @@
+"""The checks of this repository, one session each. ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "virtualenv"
+nox.options.sessions = ["lint", "types", "facade", "tests"]
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The whole suite, as the README runs it."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """The suite on the oldest versions that pyproject.toml admits."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    wanted = [*PROJECT["project"]["dependencies"], *extras["emulator"], *extras["cli"], *extras["pillow"]]
+    pins = sorted({re.sub(r">=([\w.]+).*", r"==\1", line.split("#")[0].strip()) for line in wanted})
+    constraints = Path(session.create_tmp()) / "lowest.txt"
+    constraints.write_text("\n".join(pins) + "\n")
+    session.install("-e", ".[test]", "-c", str(constraints))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and common mistakes."""
+    session.install(*nox.project.dependency_groups(PROJECT, "lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Mypy and pyright, both strict, on the package and its tests."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "types"), "nox")
+    session.run("mypy")
+    session.run("pyright", "--pythonpath", "python")
+
+
+@nox.session
+def facade(session: nox.Session) -> None:
+    """Whether the committed blocking facade is what the generator writes."""
+    session.run("python", "-m", "imagesdk._sync.generate", "--check")

@@ -1,0 +1,293 @@
+"""The command line as a user meets it: a process with arguments, streams and an exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from imagesdk.emulator import Emulator
+
+ROOT = Path(__file__).parent.parent
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(emulator: Emulator) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
+    }
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "OPENAI_BASE_URL": emulator.base_url,
+        "OPENAI_API_KEY": "",
+        "IMAGESDK_RATE_LIMIT": "none",
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str], emulator: Emulator) -> Run:
+    emulator.state.reset()
+
+    def call(*arguments: str, stdin: bytes = b"", **env: str) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(
+            [sys.executable, "-m", "imagesdk", *arguments],
+            cwd=tmp_path,
+            env={**environment, **env},
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+        )
+
+    return call
+
+
+def _png(size: tuple[int, int] = (256, 256), mode: str = "RGBA") -> bytes:
+    file = BytesIO()
+    Image.new(mode, size).save(file, format="PNG")
+    return file.getvalue()
+
+
+def test_generate_prints_the_paths_of_real_pictures(run: Run, tmp_path: Path) -> None:
+    done = run(
+        "generate",
+        "a white siamese cat",
+        "-n",
+        "2",
+        "--model",
+        "dall-e-2",
+        "--size",
+        "256x256",
+        "-o",
+        "cats/",
+    )
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.decode().split()
+    assert len(paths) == 2
+    for path in paths:
+        with Image.open(tmp_path / path) as picture:
+            assert picture.size == (256, 256)
+            picture.load()
+
+
+def test_the_default_folder_is_this_one_and_names_tell_the_prompt(run: Run, tmp_path: Path) -> None:
+    done = run("generate", "A River!", "--model", "dall-e-2", "--size", "256x256")
+    path = Path(done.stdout.decode().strip())
+    assert path.parent == Path()
+    assert path.name.startswith("a-river-")
+    assert path.suffix == ".png"
+    assert (tmp_path / path).is_file()
+
+
+def test_edit_and_vary(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lounge.png").write_bytes(_png())
+    edited = run("edit", "lounge.png", "a pool", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png")
+    assert edited.returncode == 0, edited.stderr
+    varied = run("vary", "pool.png", "--size", "256x256", "-o", "{index}.{ext}")
+    assert varied.stdout.decode().split() == ["0.png"]
+
+
+def test_several_pictures_and_a_mask_go_into_one_edit(run: Run, tmp_path: Path, emulator: Emulator) -> None:
+    for name in ("a.png", "b.png", "mask.png"):
+        (tmp_path / name).write_bytes(_png())
+    done = run(
+        "edit", "a.png", "b.png", "both", "--mask", "mask.png", "--model", "gpt-image-2", "-o", "both.png"
+    )
+    assert done.returncode == 0, done.stderr
+    assert emulator.state.requests[-1].path == "/v1/images/edits"
+
+
+def test_stdin_gives_the_prompt_and_stdout_takes_the_picture(run: Run) -> None:
+    done = run(
+        "generate", "-", "-o", "-", "--model", "dall-e-2", "--size", "256x256", stdin="a café\n".encode()
+    )
+    assert done.returncode == 0, done.stderr
+    assert Image.open(BytesIO(done.stdout)).size == (256, 256)
+
+
+def test_stdin_gives_the_picture(run: Run) -> None:
+    done = run("vary", "-", "--size", "256x256", "-o", "v.png", stdin=_png())
+    assert done.stdout == b"v.png\n", done.stderr
+
+
+def test_json_prints_one_object_with_the_facts(run: Run) -> None:
+    done = run("generate", "a river", "--json", "--model", "dall-e-2", "--size", "256x256", "-o", "r.png")
+    facts = json.loads(done.stdout)
+    assert facts["data"][0]["path"] == "r.png"
+    assert facts["data"][0]["width"] == 256
+    assert facts["cost_usd"] == "0.016"
+    assert facts["request_id"].startswith("req_")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_global_options_stand_before_or_after_the_command(run: Run, before: bool) -> None:
+    command = ["generate", "a river", "-o", "r.png", "--quality", "low"]
+    arguments = ["--emulator", "-q", *command] if before else [*command, "--emulator", "-q"]
+    done = run(*arguments, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"r.png\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "code", "said"),
+    [
+        (["generate", "x", "--size", "7x7", "--model", "dall-e-2"], {}, 2, "256x256, 512x512 or 1024x1024"),
+        (["generate", "x"], {"OPENAI_BASE_URL": ""}, 2, "OPENAI_API_KEY"),
+        (["generate", "x", "--model", "no-such-model"], {}, 1, "no-such-model"),
+        (["generate", "something forbidden"], {}, 5, "content filter|safety system"),
+        (["generate", "x"], {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, 1, "could not be reached"),
+        (["edit", "missing.png", "x"], {}, 1, "missing.png"),
+        (["generate", "x", "-o", "{nonsense}.png"], {}, 2, "{index}"),
+        (["generate", "x", "-n", "2", "-o", "-"], {}, 2, "one picture"),
+        (["generate", "x", "-n", "2", "-o", "one.png"], {}, 2, "same name"),
+        (["edit", "-", "-"], {}, 2, "stdin"),
+        (["nonsense"], {}, 2, "invalid choice"),
+        (["serve", "--as-of", "yesterday"], {}, 2, "2023-06-01"),
+        (["serve", "--host", "0.0.0.0"], {}, 2, "--allow-remote"),
+        (["serve", "--limit", "lots"], {}, 2, "lots"),
+    ],
+)
+def test_each_kind_of_trouble_has_its_exit_code_and_says_what_to_do(
+    run: Run, arguments: Sequence[str], env: dict[str, str], code: int, said: str
+) -> None:
+    done = run(*arguments, **env)
+    assert done.returncode == code, done.stderr
+    assert any(piece in done.stderr.decode() for piece in said.split("|")), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_no_check_lets_the_server_decide(run: Run, emulator: Emulator) -> None:
+    done = run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check")
+    assert done.returncode == 1
+    assert len(emulator.state.requests) == 1
+
+
+def test_with_json_an_error_is_json_too(run: Run) -> None:
+    done = run("generate", "something forbidden", "--json", "--model", "dall-e-2")
+    error = json.loads(done.stderr)["error"]
+    assert error["type"] == "ModerationError"
+    assert error["exit_code"] == 5
+    assert error["request_id"].startswith("req_")
+
+
+def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator: Emulator) -> None:
+    (tmp_path / "cat.png").write_bytes(b"precious")
+    command = ["generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "cat.png"]
+    assert run(*command).returncode == 2
+    assert emulator.state.requests == []
+    assert (tmp_path / "cat.png").read_bytes() == b"precious"
+    assert run(*command, "--force").returncode == 0
+    assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["--version"]])
+def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments: list[str]) -> None:
+    code = (
+        "import sys, imagesdk.cli; code = imagesdk.cli.run(sys.argv[1:]); "
+        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
+    assert b"imagesdk" in done.stdout
+    assert done.stderr.strip() == b""
+
+
+def test_demo_makes_pictures_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
+    done = run("demo", OPENAI_BASE_URL="")
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.decode().split()
+    assert len(paths) >= 4
+    for path in paths:
+        assert Path(path).parent == Path("imagesdk-demo")
+        with Image.open(tmp_path / path) as picture:
+            picture.load()
+    said = done.stderr.decode()
+    for word in (
+        "images.generate(",
+        "images.edit(",
+        "images.create_variation(",
+        "OPENAI_API_KEY",
+        "not generated by a model",
+    ):
+        assert word in said
+
+
+def test_the_lines_that_demo_prints_run_as_they_stand(
+    run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    said = run("demo").stderr.decode()
+    lines = [line[4:] for line in said.splitlines() if line.startswith("    ")]
+    script = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("export "))])
+    for picture in (tmp_path / "imagesdk-demo").glob("[!m]*.png"):
+        picture.unlink()
+    with Emulator() as emulator:
+        script = script.replace("http://127.0.0.1:8000/v1", emulator.base_url)
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "imagesdk-demo").glob("*.png"))) == 6
+
+
+def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
+    environment: dict[str, str], run: Run
+) -> None:
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "imagesdk",
+            "serve",
+            "--port",
+            "0",
+            "--limit",
+            "none",
+            "--as-of",
+            "2023-06-01",
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    base_url = server.stdout.readline().strip()
+    done = run("generate", "an otter", "--size", "256x256", "-o", "o.png", "--base-url", base_url)
+    assert done.returncode == 0, done.stderr
+    server.send_signal(signal.SIGINT)
+    _, said = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "imagesdk", "generate", "x", "--model", "dall-e-2", "--size", "256x256"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert done.stderr == b""
