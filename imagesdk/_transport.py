@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 import httpx
-from attrs import frozen
+from attrs import field, frozen
 
 from imagesdk._loops import PerLoop
 from imagesdk.errors import ConfigurationError
@@ -47,7 +47,8 @@ class Outgoing:
 
     method: str
     url: str
-    headers: tuple[tuple[str, str], ...]
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    """They hold the key, and tracebacks may show the values of variables."""
     body: AsyncIterable[bytes] | None = None
     connect_timeout: float | None = None
     server_name: str | None = None
@@ -260,12 +261,14 @@ _tls_lock = threading.Lock()
 
 async def _tls_context() -> ssl.SSLContext:
     """Return the process's TLS context, with the CA settings of the environment; built at first need."""
-    return _tls or await anyio.to_thread.run_sync(_build_tls_context)
+    if _tls is not None:
+        return _tls
+    return await anyio.to_thread.run_sync(_build_tls_context)
 
 
 def _build_tls_context() -> ssl.SSLContext:
     global _tls  # noqa: PLW0603 - one context for the process is the point
     with _tls_lock:
-        context = _tls or httpx.create_ssl_context()
-        _tls = context
-        return context
+        if _tls is None:
+            _tls = httpx.create_ssl_context()
+        return _tls

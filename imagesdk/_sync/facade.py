@@ -1,0 +1,293 @@
+"""The blocking clients: the asynchronous ones, with every coroutine run by the portal.
+
+GENERATED from ``client.py`` and ``images.py`` by ``python -m imagesdk._sync.generate``.
+Do not change it: change those, and run it again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn, Self, Unpack
+
+from imagesdk._sync.lease import Lease, lease
+from imagesdk.client import _DEFAULT_LIMIT, AsyncClient  # pyright: ignore[reportPrivateUsage] - the default of a parameter
+from imagesdk.events import Observer
+from imagesdk.images import AsyncImages
+from imagesdk.jobs import Background, CallOptions, Job, OutputFormat, Quality, ResponseFormat, Size
+from imagesdk.policies import RateLimit, RetryPolicy, Timeouts
+from imagesdk.types import Image, ImagesResponse, Source
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["Client", "Images"]
+
+
+class Client:
+    """A client of the Images API, for code without an event loop.
+
+    It may be used from several threads at once, beside a running event loop and in forked processes, and by as many
+    calls as you like: they wait in line for the rate limit. Close it with ``with`` or ``close()``.
+
+    Example:
+        with Client() as client:
+            response = client.images.generate("a white siamese cat", out="cats/")
+
+    Args:
+        api_key: The key; ``OPENAI_API_KEY`` when not given. ``""`` sends none, for servers that want none.
+        base_url: The server; ``OPENAI_BASE_URL`` or else the maker's own when not given.
+        organization: ``OPENAI_ORG_ID`` when not given.
+        project: ``OPENAI_PROJECT_ID`` when not given.
+        timeout: Seconds for a whole call, or :class:`Timeouts`.
+        retry: When a failed attempt is made again.
+        rate_limit: Images per window, counted on this side; ``None`` for no limit. ``IMAGESDK_RATE_LIMIT``
+            (such as ``50/min``, or ``none``) when not given.
+        check: Whether to refuse what the rules of the model forbid before anything is sent.
+        http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+        observers: Called with every event of :mod:`imagesdk.events`.
+        allow_insecure: Let a key go over plain http to another machine.
+
+    Raises:
+        ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
+            http.
+    """
+
+    __module__ = "imagesdk"
+
+    def __init__(
+        self,
+        *,
+        api_key: str | None = None,
+        base_url: str | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        timeout: float | Timeouts | None = None,
+        retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
+        rate_limit: RateLimit | None = _DEFAULT_LIMIT,
+        check: bool = True,
+        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        observers: Sequence[Observer] = (),
+        allow_insecure: bool = False,
+    ) -> None:
+        held = lease(
+            AsyncClient,
+            api_key=api_key,
+            base_url=base_url,
+            organization=organization,
+            project=project,
+            timeout=timeout,
+            retry=retry,
+            rate_limit=rate_limit,
+            check=check,
+            http_client=http_client,
+            observers=observers,
+            allow_insecure=allow_insecure,
+        )
+        self._hold(held)
+
+    @property
+    def images(self) -> Images:
+        """Make, edit and vary pictures."""
+        return self._images
+
+    @property
+    def base_url(self) -> str:
+        """The server, without a trailing slash."""
+        return self._lease.twin.base_url
+
+    def close(self) -> None:
+        """Close the connections and give up the calls under way; the client cannot be used any more."""
+        self._lease.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._lease.twin).replace("AsyncClient", "Client", 1)
+
+    def __reduce__(self) -> NoReturn:
+        self._lease.twin.__reduce__()
+
+    def _hold(self, held: Lease[AsyncClient]) -> None:
+        self._lease = held
+        self._images = Images(held.view(lambda twin: twin.images))
+
+
+class Images:
+    """The Images API. Made by the client: ``client.images``."""
+
+    __module__ = "imagesdk"
+
+    def __init__(self, held: Lease[AsyncImages]) -> None:
+        self._lease = held
+
+    def generate(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Make pictures from a prompt.
+
+        The more detail in the prompt, the likelier the result is what you had in mind; smaller pictures are
+        faster. The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = client.images.generate("a white siamese cat", n=2, out="cats/")
+
+        Raises:
+            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+        """
+        return self._lease.call(
+            AsyncImages.generate,
+            prompt,
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            response_format=response_format,
+            user=user,
+            **options,
+        )
+
+    def edit(
+        self,
+        image: Source | Sequence[Source],
+        prompt: str,
+        *,
+        mask: Source | None = None,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Change a picture, or paint into it where a mask is transparent.
+
+        The prompt describes the whole new picture, not only what comes into the erased area. The parameters
+        are those of :class:`Edit`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = client.images.edit("lounge.png", "a lounge with a pool", mask="mask.png")
+
+        Raises:
+            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt or a picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        return self._lease.call(
+            AsyncImages.edit,
+            image,
+            prompt,
+            mask=mask,
+            model=model,
+            n=n,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            response_format=response_format,
+            user=user,
+            **options,
+        )
+
+    def create_variation(
+        self,
+        image: Source,
+        *,
+        model: str | None = None,
+        n: int | None = None,
+        size: Size | None = None,
+        response_format: ResponseFormat | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> ImagesResponse:
+        """Make pictures that resemble a given one.
+
+        The maker retired this with dall-e-2; servers that speak the API of 2023 have it. The parameters are
+        those of :class:`Variation`, the options those of :class:`CallOptions`.
+
+        Example:
+            response = client.images.create_variation("corgi.png", n=2)
+
+        Raises:
+            InvalidRequestError: a parameter or the picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        return self._lease.call(
+            AsyncImages.create_variation,
+            image,
+            model=model,
+            n=n,
+            size=size,
+            response_format=response_format,
+            user=user,
+            **options,
+        )
+
+    def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
+        """Do what a :class:`Generate`, :class:`Edit` or :class:`Variation` says.
+
+        Example:
+            response = client.images.send(Generate("a white siamese cat", n=2))
+
+        Raises:
+            InvalidRequestError: something breaks a rule of the model; nothing was sent.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read or written.
+        """
+        return self._lease.call(AsyncImages.send, job, **options)
+
+    def download(
+        self,
+        image: Image | str,
+        *,
+        to: str | os.PathLike[str] | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
+
+        The key never goes to the picture's server. A failed fetch is tried again, and never by generating
+        again. ``to`` is a file, or a folder for a name of ours.
+
+        Example:
+            data = client.images.download(response[0], to="otter.png")
+
+        Raises:
+            DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
+            OSError: the file cannot be read or written.
+        """
+        return self._lease.call(AsyncImages.download, image, to=to, timeout=timeout)

@@ -1,0 +1,135 @@
+"""What a blocking client holds instead of an event loop: its asynchronous twin and a place in the portal.
+
+A lease builds the twin at once (so that a bad argument is reported where it stands), joins the portal at the
+first call and leaves it when the client is closed or collected. The portal itself is in `portal.py`.
+Rules: a lease holds no lock (so that a fork finds none taken); what was built before a fork is built anew in
+the child; a closed lease stays closed.
+"""
+
+import weakref
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar
+
+from imagesdk._sync import portal
+from imagesdk._sync.portal import Portal, PortalEndedError
+
+
+class Closable(Protocol):
+    """An asynchronous object with connections of its own."""
+
+    async def aclose(self) -> None:
+        """Close them."""
+        ...
+
+
+_A = TypeVar("_A")
+_B = TypeVar("_B")
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+_ClosableT = TypeVar("_ClosableT", bound=Closable)
+
+
+class Lease(Generic[_A]):
+    """Access to one asynchronous object, the twin, from threads without an event loop.
+
+    Made by `lease()`; `view` and `derive` make further ones that share its connections and are closed with it.
+    """
+
+    def __init__(self, twin: "_Built[_A]", stay: "_Stay") -> None:
+        self._twin = twin
+        self._stay = stay
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a blocking client cannot be copied or pickled: make a new one where it is needed")
+
+    @property
+    def twin(self) -> _A:
+        """The asynchronous object, for what needs no event loop."""
+        return self._twin.get()
+
+    def call(
+        self,
+        method: Callable[Concatenate[_A, _P], Coroutine[Any, Any, _T]],
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> _T:
+        """Run `method(twin, *args, **kwargs)` on the loop and wait for its result.
+
+        Raises:
+            RuntimeError: the lease is closed, or this is the loop's own thread.
+        """
+        return self._stay.call(partial(method, self.twin, *args, **kwargs))
+
+    def view(self, pick: Callable[[_A], _B]) -> "Lease[_B]":
+        """A lease on something that belongs to the twin."""
+        twin = self._twin
+        return Lease(_Built(lambda: pick(twin.get())), self._stay)
+
+    def derive(
+        self, method: Callable[Concatenate[_A, _P], _B], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> "Lease[_B]":
+        """A lease on what a plain method of the twin returns."""
+        return self.view(lambda twin: method(twin, *args, **kwargs))
+
+    def close(self) -> None:
+        """Cancel the calls that are under way and close the twin; a second call does nothing."""
+        self._stay.leave()
+
+
+def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs) -> Lease[_ClosableT]:
+    """A lease on `make(*args, **kwargs)`, which is called now, and once more in each forked child."""
+    twin = _Built(lambda: make(*args, **kwargs))
+    return Lease(twin, _Stay(lambda: twin.get().aclose))
+
+
+class _Built(Generic[_A]):
+    """Something built once in each process."""
+
+    def __init__(self, build: Callable[[], _A]) -> None:
+        self._build = build
+        self._forks = portal.forks()
+        self._value = build()
+
+    def get(self) -> _A:
+        if self._forks != portal.forks():
+            self._value = self._build()
+            self._forks = portal.forks()
+        return self._value
+
+
+class _Stay:
+    """A client's place in the portal: taken at the first call, given up when closed or collected."""
+
+    def __init__(self, aclose: Callable[[], Callable[[], Awaitable[None]]]) -> None:
+        self._aclose = aclose
+        self._guest = object()  # not the stay itself, which must be collectable
+        self._portal: Portal | None = None
+        self._closed = False
+
+    def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        while True:
+            place = self._join()
+            try:
+                return place.call(self._guest, start)
+            except PortalEndedError:
+                continue  # it ended between the two lines above, without having begun the call
+
+    def leave(self) -> None:
+        self._closed = True  # before looking at the portal; `_join` does the two the other way round
+        place, self._portal = self._portal, None
+        if place is not None and place.usable:
+            place.close_guest(self._guest)
+
+    def _join(self) -> Portal:
+        place = self._portal
+        if not self._closed and (place is None or not place.usable):
+            place = portal.enter(self._guest, self._aclose())
+            weakref.finalize(self, place.dismiss, self._guest).atexit = False
+            self._portal = place
+        if self._closed or place is None:
+            if place is not None:
+                place.dismiss(self._guest)
+            raise RuntimeError("this client is closed: make a new one")
+        return place
