@@ -24,7 +24,9 @@ def tests(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """The suite on the oldest versions that pyproject.toml admits."""
     extras = PROJECT["project"]["optional-dependencies"]
-    wanted = [*PROJECT["project"]["dependencies"], *extras["emulator"], *extras["cli"], *extras["pillow"]]
+    wanted = [*PROJECT["project"]["dependencies"]]
+    for extra in ("emulator", "cli", "pillow", "fast"):
+        wanted += extras[extra]
     pins = sorted({re.sub(r">=([\w.]+).*", r"==\1", line.split("#")[0].strip()) for line in wanted})
     constraints = Path(session.create_tmp()) / "lowest.txt"
     constraints.write_text("\n".join(pins) + "\n")

@@ -129,11 +129,15 @@ def _webp(head: bytes) -> PictureFacts:
     # https://developers.google.com/speed/webp/docs/riff_container
     kind = head[12:16]
     if kind == b"VP8X":
-        width = 1 + int.from_bytes(head[24:27], "little")
-        height = 1 + int.from_bytes(head[27:30], "little")
-        return PictureFacts("image/webp", width, height, alpha=bool(head[20] & 0x10))
+        flags, _reserved, width, height = struct.unpack("<B3s3s3s", head[20:30])
+        return PictureFacts(
+            "image/webp",
+            1 + int.from_bytes(width, "little"),
+            1 + int.from_bytes(height, "little"),
+            alpha=bool(flags & 0x10),
+        )
     if kind == b"VP8L":
-        bits = int.from_bytes(head[21:25], "little")
+        (bits,) = struct.unpack("<I", head[21:25])
         return PictureFacts(
             "image/webp", 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), alpha=bool(bits >> 28 & 1)
         )

@@ -104,7 +104,7 @@ class SlotTransport:
             finally:
                 clean = await _finish(response, body)
         finally:
-            if clean:
+            if clean and self._idle.get().get(key) is idle:  # else we were closed meanwhile
                 idle.append(slot)
             else:
                 await _close(slot)

@@ -19,12 +19,11 @@ from imagesdk._transport import ClientTransport, SlotTransport
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages, Defaults
-from imagesdk.policies import RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     import httpx
 
-_DEFAULT_LIMIT = RateLimit()
 _LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
 
 
@@ -66,7 +65,7 @@ class AsyncClient:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | None = _DEFAULT_LIMIT,
+        rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),
@@ -98,7 +97,7 @@ class AsyncClient:
             project=project,
             transport=transport,
             retry=retry,
-            rate_limit=_limit_of_environment() if rate_limit is _DEFAULT_LIMIT else rate_limit,
+            rate_limit=_limit_of_environment() if rate_limit is DEFAULT_RATE_LIMIT else rate_limit,
             observers=tuple(observers),
             user_agent=user_agent,
         )
@@ -145,7 +144,7 @@ def _limit_of_environment() -> RateLimit | None:
     text = os.environ.get(_LIMIT_VARIABLE, "").strip()
     if text.lower() == "none":
         return None
-    return RateLimit.parse(text) if text else _DEFAULT_LIMIT
+    return RateLimit.parse(text) if text else DEFAULT_RATE_LIMIT
 
 
 def _user_agent() -> str:

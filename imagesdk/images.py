@@ -210,13 +210,13 @@ class AsyncImages:
             requests.check_parameters(job, profile)
         headers = checked_headers((options.get("extra_headers") or {}).items())
         images, mask = requests.sources(job)
-        destination = await _destination(out, job.n or 1)
         pictures = await probe_pictures(images, mask)
         if checked and profile is not None:
             requests.check_pictures(job, pictures, profile)
         request = requests.build(
             job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
         )
+        destination = await _destination(out, request.weight)
         timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
         call = Call(
             request,
@@ -301,6 +301,12 @@ class _Names:
     slug: str
 
     def path(self, index: int, ext: str) -> Path:
+        path = self._named(index, ext)
+        if index and path == self._named(0, ext):  # more pictures came than were asked for
+            path = path.with_stem(f"{path.stem}-{index}")
+        return path
+
+    def _named(self, index: int, ext: str) -> Path:
         return self.destination.path(index=index, job=0, id=self.id, slug=self.slug, ext=ext)
 
 

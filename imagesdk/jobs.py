@@ -139,5 +139,5 @@ Job: TypeAlias = Generate | Edit | Variation
 """What ``client.images.send`` takes."""
 
 
-for _type in (Generate, Edit, Variation):
+for _type in (CallOptions, Generate, Edit, Variation):
     _type.__module__ = "imagesdk"

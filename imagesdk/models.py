@@ -153,6 +153,8 @@ _profiles: dict[str, ModelProfile] = {}
 
 def register(profile: ModelProfile) -> None:
     """Add ``profile``, or replace the one of the same name, for every client of this process."""
+    for name in [name for name, old in _profiles.items() if old.name == profile.name]:
+        del _profiles[name]
     for name in (profile.name, *profile.snapshots):
         _profiles[name] = profile
 
@@ -164,8 +166,10 @@ def lookup(name: str | None) -> ModelProfile | None:
 
 def known() -> tuple[ModelProfile, ...]:
     """Return every profile once, in the order in which they were registered."""
-    return tuple(dict.fromkeys(_profiles.values()))
+    return tuple(profile for name, profile in _profiles.items() if name == profile.name)
 
 
 for _profile in (DALL_E_2, GPT_IMAGE_2):
     register(_profile)
+
+ModelProfile.__module__ = "imagesdk"

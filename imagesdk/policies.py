@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen
 
 from imagesdk.errors import ConfigurationError
 
-__all__ = ["RateLimit", "RetryPolicy", "Timeouts"]
+__all__ = ["DEFAULT_RATE_LIMIT", "RateLimit", "RetryPolicy", "Timeouts"]
 
 _SPELLED = re.compile(
     r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*", re.IGNORECASE
@@ -20,6 +20,11 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def _positive(_: object, attribute: Attribute[Any], value: float | None) -> None:
+    if value is None or not 0 < value < math.inf:
+        raise ConfigurationError(f"{attribute.name} must be a positive number, not {value!r}.")
+
+
+def _positive_or_none(_: object, attribute: Attribute[Any], value: float | None) -> None:
     if value is not None and not 0 < value < math.inf:
         raise ConfigurationError(f"{attribute.name} must be a positive number or None, not {value!r}.")
 
@@ -51,6 +56,11 @@ class RateLimit:
     """``"account"``: clients of one process with the same server and key share the limit.
     ``"client"``: this client counts for itself."""
 
+    def __attrs_post_init__(self) -> None:
+        """Refuse a scope that means nothing."""
+        if self.scope not in {"account", "client"}:
+            raise ConfigurationError(f'scope is "account" or "client", not {self.scope!r}.')
+
     @classmethod
     def parse(cls, text: str) -> RateLimit:
         """Read ``"50/min"``, ``"5/s"``, ``"500/h"`` or ``"50/10s"``.
@@ -67,6 +77,10 @@ class RateLimit:
 
     def __str__(self) -> str:
         return f"{self.images} images / {self.per:g} s"
+
+
+DEFAULT_RATE_LIMIT: Final = RateLimit()
+"""The limit of a client that is told none; known by identity, so that the environment can change it."""
 
 
 @frozen
@@ -109,11 +123,11 @@ class Timeouts:
     Deadlines are total, not per read: a server that drips bytes cannot stretch them.
     """
 
-    connect: float | None = field(default=5.0, validator=_positive)
+    connect: float | None = field(default=5.0, validator=_positive_or_none)
     """For one connection to be made."""
-    attempt: float | None = field(default=600.0, validator=_positive)
+    attempt: float | None = field(default=600.0, validator=_positive_or_none)
     """For one attempt, from the moment the rate limit lets it go to the last byte of its answer."""
-    total: float | None = field(default=None, validator=_positive)
+    total: float | None = field(default=None, validator=_positive_or_none)
     """For the whole call, waiting for the limit and retries included."""
 
 

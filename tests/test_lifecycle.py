@@ -6,11 +6,13 @@ import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeAlias
 
 import pytest
 
-PATIENCE = 60
+PATIENCE = 30
 """Seconds after which a program that should have ended has hung."""
 
 WARNINGS = ["-W", "always::ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
@@ -63,7 +65,7 @@ def server() -> Iterator[Server]:
 
 
 class Program:
-    """A Python program with a blocking client, ``client``, of the test's server."""
+    """A Python program with a blocking client, called ``client``."""
 
     def __init__(self, port: int, text: str) -> None:
         opening = f"""
@@ -99,11 +101,28 @@ class Program:
 
     def end(self) -> tuple[int, str, str]:
         """The exit code, the rest of the output, and what stands on standard error."""
-        try:
-            out, err = self._process.communicate(timeout=PATIENCE)
-        finally:
-            self._process.kill()
+        out, err = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, out.strip(), err
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+
+Start: TypeAlias = Callable[[str], Program]
+
+
+@pytest.fixture
+def start(server: Server) -> Iterator[Start]:
+    """Starts programs with a client of the test's server."""
+    with ExitStack() as stack:
+
+        def start(text: str) -> Program:
+            program = Program(server.port, text)
+            stack.callback(program.kill)
+            return program
+
+        yield start
 
 
 def is_dropped(connection: socket.socket) -> bool:
@@ -114,9 +133,10 @@ def is_dropped(connection: socket.socket) -> bool:
         return True
 
 
-def test_ctrl_c_leaves_a_call_and_the_server_sees_the_connection_dropped(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_ctrl_c_leaves_a_call_and_the_server_sees_the_connection_dropped(
+    server: Server, start: Start
+) -> None:
+    program = start(
         """
         try:
             client.images.generate("a cat")
@@ -124,7 +144,7 @@ def test_ctrl_c_leaves_a_call_and_the_server_sees_the_connection_dropped(server:
             print("interrupted", flush=True)
         sys.stdin.readline()
         print(client.images.generate("a cat")[0].width)
-        """,
+        """
     )
     with server.request() as connection:
         program.interrupt()
@@ -136,8 +156,8 @@ def test_ctrl_c_leaves_a_call_and_the_server_sees_the_connection_dropped(server:
         assert program.end() == (0, "1", "")
 
 
-def test_ctrl_c_that_nobody_catches_ends_the_program_like_any_other(server: Server) -> None:
-    program = Program(server.port, "client.images.generate('a cat')")
+def test_ctrl_c_that_nobody_catches_ends_the_program_like_any_other(server: Server, start: Start) -> None:
+    program = start("client.images.generate('a cat')")
     with server.request() as connection:
         program.interrupt()
         assert is_dropped(connection)
@@ -147,22 +167,21 @@ def test_ctrl_c_that_nobody_catches_ends_the_program_like_any_other(server: Serv
     assert "ExceptionGroup" not in err
 
 
-def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server) -> None:
-    program = Program(server.port, "print(client.images.generate('a cat')[0].width)")
+def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server, start: Start) -> None:
+    program = start("print(client.images.generate('a cat')[0].width)")
     with server.request() as connection:
         server.answer(connection)
         assert is_dropped(connection)
     assert program.end() == (0, "1", "")
 
 
-def test_a_program_that_never_calls_starts_no_thread(server: Server) -> None:
-    program = Program(server.port, "client.close(); print(threading.active_count())")
+def test_a_program_that_never_calls_starts_no_thread(server: Server, start: Start) -> None:
+    program = start("client.close(); print(threading.active_count())")
     assert program.end() == (0, "1", "")
 
 
-def test_the_thread_ends_with_the_last_client(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_the_thread_ends_with_the_last_client(server: Server, start: Start) -> None:
+    program = start(
         """
         other = Client(base_url=client.base_url, api_key="", rate_limit=None)
         client.images.generate("a cat")
@@ -173,7 +192,7 @@ def test_the_thread_ends_with_the_last_client(server: Server) -> None:
         other.close()
         thread.join()
         print(threading.active_count())
-        """,
+        """
     )
     for _ in range(2):
         connection = server.request()
@@ -182,13 +201,12 @@ def test_the_thread_ends_with_the_last_client(server: Server) -> None:
     assert program.end() == (0, "True\n1", "")
 
 
-def test_the_exit_does_not_wait_for_a_daemon_thread_inside_a_call(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_the_exit_does_not_wait_for_a_daemon_thread_inside_a_call(server: Server, start: Start) -> None:
+    program = start(
         """
         threading.Thread(target=client.images.generate, args=("a cat",), daemon=True).start()
         sys.stdin.readline()
-        """,
+        """
     )
     with server.request() as connection:
         program.tell()
@@ -196,32 +214,33 @@ def test_the_exit_does_not_wait_for_a_daemon_thread_inside_a_call(server: Server
     assert program.end() == (0, "", "")
 
 
-def test_a_thread_that_python_waits_for_at_exit_can_finish_its_calls(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_a_thread_that_python_waits_for_at_exit_finishes_its_call(server: Server, start: Start) -> None:
+    program = start(
         """
         def work():
-            threading.main_thread().join()
-            client.images.generate("the first call opens a connection, by the name of its host")
             print(client.images.generate("a cat")[0].width)
         threading.Thread(target=work).start()
-        """,
+        def tell():
+            threading.main_thread().join()
+            print("the main thread has ended", flush=True)
+        threading.Thread(target=tell).start()
+        sys.stdin.readline()
+        """
     )
     with server.request() as connection:
-        server.answer(connection)
-        server.read_request(connection)
+        program.tell()
+        assert program.line() == "the main thread has ended"
         server.answer(connection)
         assert program.end() == (0, "1", "")
 
 
-def test_sys_exit_inside_the_with_block_ends_the_program_with_its_code(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_sys_exit_inside_the_with_block_ends_the_program_with_its_code(server: Server, start: Start) -> None:
+    program = start(
         """
         with client:
             client.images.generate("a cat")
             sys.exit(7)
-        """,
+        """
     )
     with server.request() as connection:
         server.answer(connection)
@@ -229,9 +248,8 @@ def test_sys_exit_inside_the_with_block_ends_the_program_with_its_code(server: S
     assert program.end() == (7, "", "")
 
 
-def test_a_client_used_before_a_fork_works_on_both_sides_of_it(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_a_client_used_before_a_fork_works_on_both_sides_of_it(server: Server, start: Start) -> None:
+    program = start(
         """
         client.images.generate("the parent opens a connection")
         if (child := os.fork()) == 0:
@@ -241,7 +259,7 @@ def test_a_client_used_before_a_fork_works_on_both_sides_of_it(server: Server) -
         _, status = os.waitpid(child, 0)
         client.images.generate("the parent goes on with its own")
         print(os.waitstatus_to_exitcode(status), len(loop_threads()))
-        """,
+        """
     )
     with server.request() as parent:
         server.answer(parent)
@@ -253,9 +271,8 @@ def test_a_client_used_before_a_fork_works_on_both_sides_of_it(server: Server) -
         assert program.end() == (0, "5 1", "")
 
 
-def test_a_fork_under_a_call_of_another_thread_leaves_that_call_alone(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_a_fork_under_a_call_of_another_thread_leaves_that_call_alone(server: Server, start: Start) -> None:
+    program = start(
         """
         threading.Thread(target=lambda: print(client.images.generate("a cat")[0].width)).start()
         sys.stdin.readline()
@@ -263,7 +280,7 @@ def test_a_fork_under_a_call_of_another_thread_leaves_that_call_alone(server: Se
             client.images.generate("a dog")
             sys.exit()
         os.wait()
-        """,
+        """
     )
     with server.request() as parent:
         program.tell()
@@ -274,9 +291,8 @@ def test_a_fork_under_a_call_of_another_thread_leaves_that_call_alone(server: Se
         assert program.end() == (0, "1", "")
 
 
-def test_a_loop_that_cannot_start_is_an_error_of_the_call(server: Server) -> None:
-    program = Program(
-        server.port,
+def test_a_loop_that_cannot_start_is_an_error_of_the_call(server: Server, start: Start) -> None:
+    program = start(
         """
         import anyio
         run = anyio.run
@@ -289,35 +305,42 @@ def test_a_loop_that_cannot_start_is_an_error_of_the_call(server: Server) -> Non
             print(repr(error.__cause__))
         anyio.run = run
         print(client.images.generate("a cat")[0].width)
-        """,
+        """
     )
     with server.request() as connection:
         server.answer(connection)
         assert program.end() == (0, "OSError('too many open files')\n1", "")
 
 
-def test_interrupts_at_any_instant_leave_no_coroutine_behind(server: Server) -> None:
-    program = Program(
-        server.port,
-        """
+TWIN = """
+    import anyio
+    from imagesdk._sync.lease import lease
+
+    begun = ended = 0
+
+    class Twin:
+        async def aclose(self):
+            await anyio.sleep(0)
+
+        async def work(self):
+            global begun, ended
+            begun += 1
+            try:
+                await anyio.sleep(0.0002)
+            finally:
+                ended += 1
+
+        async def quiet(self):
+            while begun != ended:
+                await anyio.sleep(0)
+"""
+
+
+def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
+    program = start(
+        textwrap.dedent(TWIN)
+        + textwrap.dedent("""
         import random
-        import anyio
-        from imagesdk._sync.lease import lease
-
-        begun = ended = 0
-
-        class Twin:
-            async def aclose(self): pass
-            async def work(self):
-                global begun, ended
-                begun += 1
-                try:
-                    await anyio.sleep(0.0002)
-                finally:
-                    ended += 1
-            async def quiet(self):
-                while begun != ended:
-                    await anyio.sleep(0)
 
         armed = False
         def interrupt(number, frame):
@@ -328,19 +351,77 @@ def test_interrupts_at_any_instant_leave_no_coroutine_behind(server: Server) -> 
         held = lease(Twin)
         held.call(Twin.work)
         interrupted = 0
-        for _ in range(1500):
+        for number in range(1500):
             try:
                 armed = True
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-3), 1e-4)
-                held.call(Twin.work)
-                held.call(Twin.work)
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-3), 5e-5)
+                chosen = held if number % 4 else lease(Twin)
+                chosen.call(Twin.work)
+                chosen.call(Twin.work)
+                if chosen is not held:
+                    chosen.close()
                 armed = False
             except KeyboardInterrupt:
                 armed = False
                 interrupted += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
+        chosen = None
+        gc.collect()
         held.call(Twin.quiet)
-        print(interrupted > 100, len(loop_threads()))
-        """,
+        print(interrupted > 100, begun == ended)
+        [thread] = loop_threads()
+        held.close()
+        thread.join()
+        """)
     )
-    assert program.end() == (0, "True 1", "")
+    assert program.end() == (0, "True True", "")
+
+
+def test_forks_under_busy_threads_do_not_hang(start: Start) -> None:
+    program = start(
+        textwrap.dedent(TWIN)
+        + textwrap.dedent("""
+        held = lease(Twin)
+        stop = False
+        def busy():
+            while not stop:
+                held.call(Twin.work)
+        threads = [threading.Thread(target=busy) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        codes = set()
+        for _ in range(12):
+            if (child := os.fork()) == 0:
+                held.call(Twin.work)
+                second = lease(Twin)
+                second.call(Twin.work)
+                second.close()
+                os._exit(3)
+            codes.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        stop = True
+        for thread in threads:
+            thread.join()
+        print(codes)
+        """)
+    )
+    assert program.end() == (0, "{3}", "")
+
+
+def test_the_exit_is_silent_while_daemon_threads_are_busy(start: Start) -> None:
+    program = start(
+        textwrap.dedent(TWIN)
+        + textwrap.dedent("""
+        ready = threading.Barrier(9)
+        def busy():
+            held = lease(Twin)
+            held.call(Twin.work)
+            ready.wait()
+            while True:
+                held = lease(Twin)
+                held.call(Twin.work)
+        for _ in range(8):
+            threading.Thread(target=busy, daemon=True).start()
+        ready.wait()
+        """)
+    )
+    assert program.end() == (0, "", "")

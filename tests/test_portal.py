@@ -311,3 +311,8 @@ def test_lookups_run_in_daemon_threads_and_report_what_they_find() -> None:
         threads.submit(socket.getaddrinfo, "256.256.256.256", 80, flags=socket.AI_NUMERICHOST).result(
             PATIENCE
         )
+
+
+def test_lookups_go_on_in_threads_that_outlive_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)  # as it is from then on
+    assert LookupThreads().submit(len, "abc").result(PATIENCE) == 3

@@ -54,7 +54,7 @@ class Host:
             raise ConfigurationError(
                 f"base_url must be a URL such as {MAKER_BASE_URL} or http://127.0.0.1:8000/v1, not {base_url!r}."
             )
-        if parts.username is not None or parts.query or parts.fragment:
+        if parts.username is not None or "?" in text or "#" in text:
             raise ConfigurationError(
                 "base_url may not hold a user, a password, a query or a fragment; "
                 "keys go into api_key=, queries into extra_query=."

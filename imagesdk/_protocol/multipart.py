@@ -54,7 +54,7 @@ class Form:
             lines.append(f"Content-Type: {part.value.media_type}")
         else:
             lines.append(f"Content-Disposition: {disposition}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode()
+        return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may be no text
 
 
 def _quoted(text: str) -> str:

@@ -85,8 +85,9 @@ def check_shape(job: Job) -> None:
     prompt = cast("object", "" if isinstance(job, Variation) else job.prompt)
     if not isinstance(prompt, str):
         raise _refused("prompt", prompt, "a text")
-    if any("\ud800" <= character <= "\udfff" for character in prompt):
-        raise _refused("prompt", "a text with half a character", "a text without lone surrogates")
+    for name, value in attrs.asdict(job, recurse=False).items():
+        if isinstance(value, str) and name not in {"image", "mask"}:
+            _check_text(name, value)
     if job.n is not None and (type(job.n) is not int or job.n < 1):
         raise _refused("n", job.n, "a whole number of at least 1")
 
@@ -213,7 +214,15 @@ def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:
         return [pair for item in value for pair in _form_fields(f"{name}[]", item)]
     if isinstance(value, bool):
         return [(name, "true" if value else "false")]
-    return [(name, str(value))]
+    if value is None:
+        return []
+    return [(name, _check_text(name, str(value)))]
+
+
+def _check_text(name: str, text: str) -> str:
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _refused(name, "a text with half a character", "a text without lone surrogates")
+    return text
 
 
 def _check_prompt(prompt: str, profile: ModelProfile) -> None:

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object
+from imagesdk._protocol.documents import is_list, is_object, parse
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, ScanError
 from imagesdk.errors import (
@@ -39,6 +39,8 @@ from imagesdk.types import Usage
 
 _SHOWN = 300
 _KEPT = 2000
+_READ = 64 * 1024
+"""Bytes of a body that is not JSON in which a message is looked for."""
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -58,12 +60,14 @@ _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "bil
 _SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
 
 _TRY_AGAIN = re.compile(
-    r"try again (?:in|after) ((?:\d+(?:\.\d+)?\s*(?:ms|seconds?|minutes?|hours?|[smh])\s*)+)", re.IGNORECASE
+    r"try again (?:in|after) ((?:\d{1,9}(?:\.\d+)?\s*(?:ms|seconds?|minutes?|hours?|[smh])\s*)+)",
+    re.IGNORECASE,
 )
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LIMIT = re.compile(r"Limit:? +(\d+)", re.IGNORECASE)
-_REQUESTED = re.compile(r"Requested:? +(\d+)", re.IGNORECASE)
+_LIMIT = re.compile(r"Limit:? +(\d{1,15})", re.IGNORECASE)
+_REQUESTED = re.compile(r"Requested:? +(\d{1,15})", re.IGNORECASE)
+_PER_IMAGE = re.compile(r"\bimages per min", re.IGNORECASE)
 
 _ADVICE: Mapping[type[APIStatusError], str] = {
     AuthenticationError: "Check the key in OPENAI_API_KEY or api_key=.",
@@ -157,8 +161,9 @@ def failure_of_status(
         facts.update(_moderation(error))
     never_fits = False
     if cls is RateLimitError and (limit := _LIMIT.search(message)):
-        asked = _REQUESTED.search(message)
-        never_fits = int(limit[1]) < (int(asked[1]) if asked else min(requested, 1))
+        said = _REQUESTED.search(message)
+        asked = int(said[1]) if said else requested if _PER_IMAGE.search(message) else 1
+        never_fits = int(limit[1]) < asked
     made = cls(
         _sentence(status, message, cls, headers.get("location") if 300 <= status < 400 else None), **facts
     )
@@ -168,7 +173,7 @@ def failure_of_status(
 
 def is_error_document(document: Any) -> bool:
     """Whether a body of status 200 is an error all the same, as some gateways send it."""
-    return is_object(document) and bool(document.get("error")) and "data" not in document
+    return is_object(document) and bool(document.get("error")) and not document.get("data")
 
 
 def lost(problem: ScanError, *, request_id: str | None) -> Failure:
@@ -192,7 +197,7 @@ def retry_after(headers: Mapping[str, str], message: str, now: datetime) -> floa
             return seconds
         try:
             moment = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
         else:
             moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -212,7 +217,7 @@ def _number(text: str | None) -> float | None:
 
 def _json(rest: bytes) -> Any:
     try:
-        return json.loads(rest)
+        return parse(rest)
     except (ValueError, RecursionError):
         return None
 
@@ -232,7 +237,7 @@ def _error_object(document: Any, rest: bytes, status: int) -> tuple[dict[str, An
             return fields, _words(error)
     if isinstance(document, str) and document.strip():
         return {}, document.strip()
-    text = rest.decode("utf-8", "replace").strip()
+    text = rest[:_READ].decode("utf-8", "replace").strip()
     if not text:
         return {}, ""
     if "<" in text[:200] and (
@@ -324,7 +329,7 @@ def _expiry(url: str, created: datetime | None, profile: ModelProfile | None) ->
             return None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if created is not None and profile is not None and "url" in profile.response_formats:
-        return created + timedelta(seconds=URL_LIFETIME)
+        return _moment(created.timestamp() + URL_LIFETIME)
     return None
 
 

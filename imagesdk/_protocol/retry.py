@@ -34,6 +34,8 @@ from imagesdk.policies import RetryPolicy
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "lost"]
 
 _TRANSIENT_REFUSALS = frozenset({408, 409, 425})
+_DOUBLINGS = 60
+"""A power beyond any delay, and far from what a float cannot hold."""
 
 
 @frozen
@@ -124,6 +126,6 @@ def decide(
     if delay is not None and delay > policy.max_retry_after:
         return GiveUp()
     # Full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    backoff = chance * min(policy.backoff * 2 ** (attempt - 1), policy.max_backoff)
+    backoff = chance * min(policy.backoff * 2 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
     delay = backoff if delay is None else delay + backoff
     return GiveUp() if remaining is not None and delay >= remaining else Again(delay)

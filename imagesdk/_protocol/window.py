@@ -21,13 +21,13 @@ _MARGIN = 1.005
 class Ticket:
     """One request's place in line, and then in the log."""
 
-    __slots__ = ("free_at", "granted", "number", "sent", "weight")
+    __slots__ = ("free_at", "granted", "number", "sent_at", "weight")
 
     def __init__(self, weight: int, number: int) -> None:
         self.weight = weight
         self.number = number
         self.granted = False
-        self.sent = False
+        self.sent_at: float | None = None
         self.free_at: float | None = None
 
 
@@ -67,8 +67,8 @@ class RateWindow:
     def requeue(self, ticket: Ticket) -> None:
         """Give back what a refused request took and put it back where it stood in line."""
         self._leave_log(ticket)
-        ticket.granted = ticket.sent = False
-        ticket.free_at = None
+        ticket.granted = False
+        ticket.sent_at = ticket.free_at = None
         at = next(
             (i for i, other in enumerate(self._queue) if other.number > ticket.number), len(self._queue)
         )
@@ -130,14 +130,14 @@ class RateWindow:
 
     def sent(self, ticket: Ticket, now: float) -> None:
         """Note that the request has been written out whole: its window begins now."""
-        if ticket.granted and not ticket.sent:
-            ticket.sent = True
+        if ticket.granted and ticket.sent_at is None:
+            ticket.sent_at = now
             ticket.free_at = now + self.limit.per * _MARGIN
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a place in line, or a grant whose request was never sent."""
         if ticket.granted:
-            if not ticket.sent:
+            if ticket.sent_at is None:
                 self._leave_log(ticket)
         elif ticket in self._queue:
             self._queue.remove(ticket)
@@ -151,14 +151,13 @@ class RateWindow:
 
         Requests that were sent before the pause began belong to the same refusal and change nothing.
         """
-        sent_at = (ticket.free_at or now) - self.limit.per * _MARGIN
-        fresh = sent_at >= self._pause_ends
+        fresh = (now if ticket.sent_at is None else ticket.sent_at) >= self._pause_ends
         self.requeue(ticket)
         if not fresh:
             return
         self._pauses += 1
         window = self.limit.per
-        backoff = min(window, window / 60 * 2 ** (self._pauses - 1))
+        backoff = min(window, window / 60 * 2 ** min(self._pauses - 1, 6))
         if retry_after is None or not 0 < retry_after <= 2 * window:
             pause = backoff
         else:

@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
 from imagesdk._sync.lease import Lease, lease
-from imagesdk.client import _DEFAULT_LIMIT, AsyncClient  # pyright: ignore[reportPrivateUsage] - the default of a parameter
+from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import Background, CallOptions, Job, OutputFormat, Quality, ResponseFormat, Size
-from imagesdk.policies import RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit, RetryPolicy, Timeouts
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Client:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | None = _DEFAULT_LIMIT,
+        rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),

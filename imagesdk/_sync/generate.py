@@ -195,7 +195,7 @@ def _statements(imports: list[Import]) -> Iterator[str]:
         if not item.name:
             yield f"import {item.module}" + (f" as {item.alias}" if item.alias else "")
     for module in sorted({item.module for item in imports if item.name}):
-        items = sorted((item for item in imports if item.module == module), key=_import_order)
+        items = sorted((item for item in imports if item.module == module and item.name), key=_import_order)
         names = [f"{item.name} as {item.alias}" if item.alias else item.name for item in items]
         remark = _PRIVATE if any(name.startswith("_") for name in names) else ""
         line = f"from {module} import {', '.join(names)}"

@@ -107,6 +107,7 @@ class _Stay:
         self._guest = object()  # not the stay itself, which must be collectable
         self._portal: Portal | None = None
         self._closed = False
+        weakref.finalize(self, portal.dismiss, self._guest).atexit = False
 
     def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         while True:
@@ -126,10 +127,9 @@ class _Stay:
         place = self._portal
         if not self._closed and (place is None or not place.usable):
             place = portal.enter(self._guest, self._aclose())
-            weakref.finalize(self, place.dismiss, self._guest).atexit = False
             self._portal = place
         if self._closed or place is None:
             if place is not None:
                 place.dismiss(self._guest)
-            raise RuntimeError("this client is closed: make a new one")
+            raise portal.closed()
         return place

@@ -23,6 +23,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -30,6 +31,11 @@ import anyio.abc
 
 from imagesdk._sync.latch import Latch
 from imagesdk._sync.lookups import LookupThreads
+
+# anyio would import it on the loop's thread, at the first call. A fork just then would leave the child with a
+# module lock that nobody releases.
+with contextlib.suppress(ImportError):
+    import_module("anyio._backends._asyncio")
 
 _T = TypeVar("_T")
 _log = logging.getLogger("imagesdk")
@@ -176,7 +182,7 @@ class Portal:
 
     def dismiss(self, guest: Guest) -> None:
         """Do as `close_guest`, without waiting: safe in a finaliser, whatever it interrupts."""
-        if self.usable:
+        if self.usable and guest in self._guests:
             self._post(partial(self._dismiss, guest))
 
     def exit(self) -> None:
@@ -262,9 +268,13 @@ class Portal:
         self._bell.set()
 
     def _begin(self, call: Call[Any]) -> None:
-        if self._withdraw(call):
+        if not self._withdraw(call):
+            return
+        if call.guest is None or call.guest in self._guests:
             self._running.add(call)
             call.begin(self._tasks, self._end)
+        else:
+            call.fail(closed())
 
     def _cancel(self, call: Call[Any]) -> None:
         self._posted.discard(call)
@@ -314,9 +324,12 @@ class _Process:
         self._portal: Portal | None = None
         self._inherited: list[Portal] = []
         self._hooked = False
+        self._exited = False
 
     def enter(self, guest: Guest, aclose: Callable[[], Awaitable[None]]) -> Portal:
         """Let a guest into the portal, starting one if need be."""
+        if self._exited and threading.current_thread() is not threading.main_thread():
+            Latch().wait()  # a daemon thread: it would only spoil the end with a traceback
         with self._lock:
             if not self._hooked:
                 atexit.register(self.exit)
@@ -326,6 +339,12 @@ class _Process:
                 self._portal = Portal(self)
             self._portal.admit(guest, aclose)
             return self._portal
+
+    def dismiss(self, guest: Guest) -> None:
+        """See a guest off that was forgotten, if it is here."""
+        portal = self._portal
+        if portal is not None:
+            portal.dismiss(guest)
 
     def retire(self, portal: Portal, *, unless: dict[Guest, Any] | None = None) -> bool:
         """Let nobody else into this portal, unless it has guests; say whether it has ended."""
@@ -347,6 +366,7 @@ class _Process:
 
     def exit(self) -> None:
         """At exit: only daemon threads are left, and calls that were given up."""
+        self._exited = True
         portal = self._portal
         if portal is not None:
             portal.exit()
@@ -354,9 +374,15 @@ class _Process:
 
 _process = _Process()
 enter = _process.enter
+dismiss = _process.dismiss
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_process.forget)
+
+
+def closed() -> RuntimeError:
+    """What a call of a closed client raises."""
+    return RuntimeError("this client is closed: make a new one")
 
 
 def forks() -> int:

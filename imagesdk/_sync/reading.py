@@ -244,7 +244,7 @@ class _ClassReader:
             case _:
                 refuse(node, f"{name}: no translation for {' '.join('@' + text for text in decorators)}")
         if name == "aclose":
-            if not coroutine or len(node.args.args) != 1 or not _is_none(node.returns):
+            if not coroutine or ast.unparse(node.args) != "self" or not _is_none(node.returns):
                 refuse(node, "aclose is not `async def aclose(self) -> None`")
             return Kind.CLOSE
         if self._registered(node.returns) or self._returns_own_class(node):

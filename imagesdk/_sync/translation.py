@@ -36,10 +36,9 @@ class Translator:
     """Says of the blocking classes what a text says of the asynchronous ones."""
 
     def __init__(self, classes: Sequence[str], phrases: dict[str, str]) -> None:
-        self._rules = [
-            *_RULES,
-            *((re.compile(rf"(?<![\w.]){name}\b"), blocking_name(name)) for name in classes),
-        ]
+        # With the article before it: an ``AsyncClient``, a ``Client``.
+        names = "|".join(map(re.escape, classes))
+        self._name = re.compile(rf"(?:\b([Aa])n (\W{{0,3}}))?(?<![\w.])({names})\b")
         self._phrases = {phrase: (_anyhow_wrapped(phrase), new) for phrase, new in phrases.items()}
         self.unused = set(phrases)
         """The phrases that have not come up."""
@@ -50,9 +49,17 @@ class Translator:
             text, count = pattern.subn(replacement, text)
             if count:
                 self.unused.discard(phrase)
-        for pattern, replacement in self._rules:
+        for pattern, replacement in _RULES:
             text = pattern.sub(replacement, text)
-        return text
+        return self._name.sub(_blocking, text)
+
+
+def _blocking(found: re.Match[str]) -> str:
+    article, quote, name = found.groups()
+    name = blocking_name(name)
+    if article is None:
+        return name
+    return f"{article}{'n' if name[0] in 'AEIOU' else ''} {quote}{name}"
 
 
 def _anyhow_wrapped(phrase: str) -> re.Pattern[str]:

@@ -1,0 +1,234 @@
+"""The exception tree is the one that is drawn; every error pickles; the key shows nowhere."""
+
+import copy
+import inspect
+import pickle
+import re
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+
+from imagesdk import errors
+from imagesdk._secret import Secret
+from imagesdk.errors import (
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    APITimeoutError,
+    ConfigurationError,
+    DownloadError,
+    ImageNotLoadedError,
+    ImageSDKError,
+    InvalidRequestError,
+    LimitWaitError,
+    ModerationError,
+    OutcomeUnknownTimeoutError,
+    RateLimitError,
+    RetiredError,
+)
+from imagesdk.types import Image, ImagesResponse
+
+CLASSES: dict[str, type[ImageSDKError]] = {name: getattr(errors, name) for name in errors.__all__}
+
+API_FACTS = {"request_id": "req_1", "attempts": 3, "maybe_billed": True, "idempotency_key": "key-1"}
+STATUS_FACTS = {
+    **API_FACTS,
+    "status_code": 418,
+    "code": "teapot",
+    "type": "short",
+    "param": "spout",
+    "body": {"error": {"message": "stout", "nested": [1, None]}},
+}
+OWN_FACTS: dict[str, dict[str, Any]] = {
+    "InvalidRequestError": {"param": "n", "value": 11, "allowed": "1 to 10"},
+    "DownloadError": {"status_code": 403, "response": ImagesResponse(data=(Image(url="https://x.test/a"),))},
+    "LimitWaitError": {"retry_after": 12.5},
+    "ModerationError": {"stage": "input", "categories": ("violence", "sexual")},
+    "RetiredError": {"replacement": "gpt-image-2"},
+    "RateLimitError": {"retry_after": 2.0},
+    "QuotaExceededError": {"retry_after": None},
+}
+
+
+def facts_of(cls: type[ImageSDKError]) -> dict[str, Any]:
+    shared: dict[str, Any] = {}
+    if issubclass(cls, APIStatusError):
+        shared = STATUS_FACTS
+    elif issubclass(cls, APIError):
+        shared = API_FACTS
+    return {**shared, **OWN_FACTS.get(cls.__name__, {})}
+
+
+def drawn() -> dict[str, str | None]:
+    """The tree in the module's docstring: each name and the name above it."""
+    parents: dict[str, str | None] = {}
+    trail: list[tuple[int, str]] = []
+    for line in (errors.__doc__ or "").splitlines():
+        found = re.match(r"^( {4}[│ ]*(?:[├└]── )?)([A-Z]\w+)", line)
+        if not found:
+            continue
+        depth = len(found[1])
+        while trail and trail[-1][0] >= depth:
+            trail.pop()
+        parents[found[2]] = trail[-1][1] if trail else None
+        trail.append((depth, found[2]))
+    return parents
+
+
+def test_the_tree_is_the_one_that_is_drawn() -> None:
+    tree = drawn()
+    assert set(tree) == set(CLASSES)
+    assert [name for name, parent in tree.items() if parent is None] == ["ImageSDKError"]
+    for name, parent in tree.items():
+        expected = Exception if parent is None else CLASSES[parent]
+        assert CLASSES[name].__bases__[0] is expected
+
+
+def test_second_parents_are_the_drawn_ones() -> None:
+    seconds = {name: cls.__bases__[1:] for name, cls in CLASSES.items() if len(cls.__bases__) > 1}
+    assert seconds == {
+        "InvalidRequestError": (ValueError,),
+        "OutcomeUnknownTimeoutError": (APITimeoutError,),
+    }
+
+
+def test_every_class_of_the_module_is_exported_and_explained() -> None:
+    defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and name != "Any"}
+    assert defined == set(errors.__all__)
+    assert all(cls.__doc__ and cls.__module__ == "imagesdk" for cls in CLASSES.values())
+
+
+@pytest.mark.parametrize("name", sorted(set(CLASSES) & set(vars(openai))))
+def test_an_error_that_the_official_client_has_too_catches_the_same_here(name: str) -> None:
+    """Code that moves over keeps its ``except`` clauses: what was caught by one class still is."""
+    theirs = getattr(openai, name)
+    for other in set(CLASSES) & set(vars(openai)):
+        assert issubclass(CLASSES[name], CLASSES[other]) == issubclass(theirs, getattr(openai, other))
+
+
+def test_the_names_of_the_official_client_are_used_where_it_has_them() -> None:
+    named = {name for name in vars(openai) if name.endswith("Error") and not name.startswith("_")}
+    by_status = {
+        "BadRequestError",
+        "AuthenticationError",
+        "PermissionDeniedError",
+        "NotFoundError",
+        "ConflictError",
+        "UnprocessableEntityError",
+        "RateLimitError",
+        "InternalServerError",
+    }
+    assert by_status | {"APIError", "APIStatusError", "APIConnectionError", "APITimeoutError"} <= named
+    assert by_status | {"APIError", "APIStatusError", "APIConnectionError", "APITimeoutError"} <= set(CLASSES)
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+def test_an_error_pickles_and_keeps_what_it_knows(cls: type[ImageSDKError], protocol: int) -> None:
+    facts = facts_of(cls)
+    error = cls("What happened.", **facts)
+    error.add_note("and where")
+    again = pickle.loads(pickle.dumps(error, protocol))
+    assert type(again) is cls
+    assert str(again) == again.message == "What happened."
+    assert {name: getattr(again, name) for name in facts} == facts
+    assert again.__notes__ == ["and where"]
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_an_error_can_be_copied(
+    cls: type[ImageSDKError], copied: Callable[[ImageSDKError], ImageSDKError]
+) -> None:
+    error = cls("What happened.", **facts_of(cls))
+    again = copied(error)
+    assert again is not error
+    assert vars(again) == vars(error)
+    assert again.args == error.args
+
+
+@pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+def test_an_error_needs_only_a_message(cls: type[ImageSDKError]) -> None:
+    error = cls("What happened.")
+    assert isinstance(error, ImageSDKError)
+    assert str(error) == "What happened."
+    if isinstance(error, APIError):
+        assert (error.request_id, error.attempts, error.maybe_billed) == (None, 0, False)
+
+
+def test_a_refused_parameter_is_also_a_value_error() -> None:
+    with pytest.raises(ValueError, match="n is 11"):
+        raise InvalidRequestError("n is 11", param="n", value=11, allowed="1 to 10")
+
+
+def test_a_lost_answer_in_time_is_caught_as_a_time_out_and_as_unknown() -> None:
+    error = OutcomeUnknownTimeoutError("late", maybe_billed=True)
+    assert isinstance(error, (errors.OutcomeUnknownError, APITimeoutError))
+    assert isinstance(error, errors.OutcomeUnknownError)
+    assert error.maybe_billed
+
+
+def test_special_attributes_have_defaults_that_say_nothing() -> None:
+    assert ModerationError("x").categories == ()
+    assert ModerationError("x").stage is None
+    assert RetiredError("x").replacement is None
+    assert RateLimitError("x").retry_after is None
+    assert LimitWaitError("x").retry_after is None
+    assert DownloadError("x").response is None
+    assert ImageNotLoadedError("x").message == "x"
+    assert APIResponseError("x").maybe_billed is False
+
+
+KEY = "sk-sentinel-0123456789"
+
+
+def test_a_key_shows_nowhere() -> None:
+    secret = Secret(KEY)
+    for text in (repr(secret), str(secret), f"{secret}", f"{secret!r}", "%s" % secret, f"{[secret]}"):  # noqa: UP031 - every way to print
+        assert KEY not in text
+        assert "Secret" in text
+    with pytest.raises(TypeError):
+        vars(secret)
+    assert secret.reveal() == KEY
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_a_key_does_not_pickle(protocol: int) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled") as caught:
+        pickle.dumps({"key": Secret(KEY)}, protocol)
+    assert KEY not in str(caught.value)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_a_key_is_not_copied(copied: Callable[[object], object]) -> None:
+    with pytest.raises(TypeError, match="cannot be pickled or copied"):
+        copied([Secret(KEY)] if copied is copy.deepcopy else Secret(KEY))
+
+
+def test_a_key_loses_the_space_around_it() -> None:
+    assert Secret(f" {KEY}\n").reveal() == KEY
+
+
+@pytest.mark.parametrize("value", ["sk-a b", "sk-a\nb", "sk-\u00e4", "sk-\u200b", "sk-\x00"])
+def test_a_key_with_characters_that_no_key_has_is_refused_without_being_shown(value: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        Secret(value)
+    shown = "".join(traceback.format_exception_only(caught.value))
+    assert value not in shown
+
+
+def test_an_empty_key_is_false() -> None:
+    assert not Secret("")
+    assert not Secret("  ")
+    assert Secret(KEY)
+
+
+def test_a_fingerprint_tells_keys_apart_and_does_not_hold_them() -> None:
+    first, second = Secret(KEY).fingerprint(), Secret(KEY + "x").fingerprint()
+    assert first == Secret(KEY).fingerprint()
+    assert first != second
+    assert KEY not in first
+    assert len(first) == 16

@@ -1,0 +1,69 @@
+"""What a response cost: exact where it can be known, and ``None`` where not."""
+
+from decimal import Decimal
+from typing import Any
+
+import attrs
+import pytest
+
+from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
+from imagesdk.pricing import cost
+from imagesdk.types import Usage
+
+USAGE = Usage(
+    input_tokens=60, output_tokens=7024, total_tokens=7084, input_text_tokens=20, input_image_tokens=40
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "images", "dollars"),
+    [
+        ("256x256", 1, "0.016"),
+        ("512x512", 1, "0.018"),
+        ("1024x1024", 1, "0.020"),
+        ("1024x1024", 10, "0.20"),
+        (None, 3, "0.06"),
+        ("256x256", 0, "0"),
+    ],
+)
+def test_pictures_billed_by_size_cost_so_much_each(size: str | None, images: int, dollars: str) -> None:
+    assert cost(DALL_E_2, images=images, size=size, usage=None) == Decimal(dollars)
+
+
+def test_pictures_billed_by_tokens_cost_what_was_counted() -> None:
+    expected = (Decimal(20 * 5) + Decimal(40 * 8) + Decimal(7024 * 30)) / 1_000_000
+    assert cost(GPT_IMAGE_2, images=1, size="1024x1024", usage=USAGE) == expected == Decimal("0.21114")
+
+
+def test_tokens_are_counted_once_however_many_pictures_came() -> None:
+    assert cost(GPT_IMAGE_2, images=4, size="auto", usage=USAGE) == cost(
+        GPT_IMAGE_2, images=1, size=None, usage=USAGE
+    )
+
+
+def test_the_cost_of_an_unknown_model_is_unknown() -> None:
+    assert cost(None, images=1, size="1024x1024", usage=USAGE) is None
+
+
+def test_the_cost_of_an_unknown_size_is_unknown() -> None:
+    assert cost(DALL_E_2, images=1, size="2048x2048", usage=None) is None
+
+
+def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
+    assert cost(ModelProfile(name="free"), images=1, size=None, usage=USAGE) is None
+
+
+@pytest.mark.parametrize("missing", ["output_tokens", "input_text_tokens", "input_image_tokens"])
+def test_a_count_left_out_makes_the_cost_unknown_and_not_lower(missing: str) -> None:
+    changes: dict[str, Any] = {missing: None}
+    usage = attrs.evolve(USAGE, **changes)
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None
+
+
+def test_no_usage_makes_the_cost_unknown() -> None:
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=None) is None
+
+
+def test_zeros_from_a_server_that_does_not_count_are_not_a_price() -> None:
+    usage = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None

@@ -1,0 +1,221 @@
+"""Results are plain frozen data: bytes, base64, files, arrays, and a short repr."""
+
+import base64
+import io
+import pickle
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import attrs
+import numpy
+import PIL.Image
+import pytest
+
+from imagesdk.errors import ImageNotLoadedError
+from imagesdk.types import Image, ImagesResponse, Upload, Usage
+
+
+def png(mode: str = "RGB", size: tuple[int, int] = (3, 2)) -> bytes:
+    out = io.BytesIO()
+    PIL.Image.new(mode, size, 1).save(out, "PNG")
+    return out.getvalue()
+
+
+PNG = png()
+SIGNED = "https://pictures.test/a.png?sig=SECRET"
+
+
+@pytest.fixture
+def in_memory() -> Image:
+    return Image(index=2, media_type="image/png", width=3, height=2, data=PNG)
+
+
+@pytest.fixture
+def in_file(tmp_path: Path) -> Image:
+    path = tmp_path / "cat.png"
+    path.write_bytes(PNG)
+    return Image(index=2, media_type="image/png", width=3, height=2, path=path)
+
+
+@pytest.fixture
+def only_url() -> Image:
+    return Image(index=2, url=SIGNED)
+
+
+@pytest.fixture(params=["in_memory", "in_file"])
+def loaded(request: pytest.FixtureRequest) -> Image:
+    image: Image = request.getfixturevalue(request.param)
+    return image
+
+
+class TestAnImageThatIsHere:
+    def test_gives_its_bytes(self, loaded: Image) -> None:
+        assert loaded.loaded
+        assert loaded.bytes == PNG
+
+    def test_makes_base64_when_asked(self, loaded: Image) -> None:
+        assert loaded.b64_json is not None
+        assert base64.b64decode(loaded.b64_json, validate=True) == PNG
+
+    def test_makes_a_data_url(self, loaded: Image) -> None:
+        head, _, text = loaded.data_url().partition(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(text) == PNG
+
+    def test_opens_in_pillow_and_needs_its_file_no_more(self, loaded: Image) -> None:
+        picture = loaded.to_pil()
+        if loaded.path:
+            loaded.path.unlink()
+        assert picture.size == (3, 2)
+        assert picture.tobytes() == bytes([1, 0, 0] * 6)
+
+    def test_becomes_an_array_of_rows(self, loaded: Image) -> None:
+        array = loaded.to_numpy()
+        assert array.shape == (2, 3, 3)
+        assert array.dtype == numpy.uint8
+
+    def test_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
+        path = loaded.save(tmp_path / "new" / "copy.png")
+        assert path == tmp_path / "new" / "copy.png"
+        assert path.read_bytes() == PNG
+        assert list(path.parent.iterdir()) == [path]
+
+    def test_is_saved_into_a_folder_under_a_name_of_ours(self, loaded: Image, tmp_path: Path) -> None:
+        (tmp_path / "there").mkdir()
+        assert loaded.save(tmp_path / "there") == tmp_path / "there" / "image-2.png"
+        assert loaded.save(f"{tmp_path}/not-yet/") == tmp_path / "not-yet" / "image-2.png"
+
+    def test_pickles_with_its_bytes(self, loaded: Image) -> None:
+        again = pickle.loads(pickle.dumps(loaded))
+        assert again == loaded
+        assert again.bytes == PNG
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("L", 3), ("P", 3), ("1", 3), ("RGB", 3), ("RGBA", 4), ("LA", 4), ("I;16", 3)]
+)
+def test_an_array_has_three_channels_or_four_with_transparency(mode: str, channels: int) -> None:
+    assert Image(data=png(mode)).to_numpy().shape == (2, 3, channels)
+
+
+def test_an_array_keeps_the_transparency_of_a_palette() -> None:
+    out = io.BytesIO()
+    PIL.Image.new("P", (3, 2)).save(out, "PNG", transparency=0)
+    array = Image(data=out.getvalue()).to_numpy()
+    assert array.shape == (2, 3, 4)
+    assert (array[:, :, 3] == 0).all()
+
+
+class TestAnImageThatIsOnlyAUrl:
+    def test_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
+        assert not only_url.loaded
+        assert only_url.b64_json is None
+
+    @pytest.mark.parametrize("use", ["bytes", "save", "to_pil", "to_numpy", "data_url"])
+    def test_says_how_to_get_it_and_keeps_its_signature_to_itself(
+        self, only_url: Image, use: str, tmp_path: Path
+    ) -> None:
+        uses: dict[str, Callable[[], object]] = {
+            "bytes": lambda: only_url.bytes,
+            "save": lambda: only_url.save(tmp_path / "a.png"),
+            "to_pil": only_url.to_pil,
+            "to_numpy": only_url.to_numpy,
+            "data_url": only_url.data_url,
+        }
+        with pytest.raises(ImageNotLoadedError) as caught:
+            uses[use]()
+        assert "client.images.download(image)" in str(caught.value)
+        assert "out=" in str(caught.value)
+        assert "https://pictures.test/a.png" in str(caught.value)
+        assert "SECRET" not in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_format_is_a_stream_of_octets() -> None:
+    assert Image(data=b"?").data_url() == "data:application/octet-stream;base64,Pw=="
+    assert Image(data=b"?").b64_json == "Pw=="
+
+
+def test_an_unknown_format_is_saved_as_bin(tmp_path: Path) -> None:
+    assert Image(data=b"?").save(tmp_path).name == "image-0.bin"
+
+
+def test_a_repr_is_short_and_holds_neither_picture_nor_signature(
+    in_memory: Image, in_file: Image, only_url: Image
+) -> None:
+    assert repr(in_memory) == f"<Image 2 image/png 3x2 {len(PNG)} bytes>"
+    assert repr(in_file) == f"<Image 2 image/png 3x2 path={str(in_file.path)!r}>"
+    assert repr(only_url) == "<Image 2 url='https://pictures.test/a.png'>"
+    assert repr(Image()) == "<Image 0>"
+    response = ImagesResponse(data=(Image(data=bytes(10**6)), only_url), request_id="req_1")
+    assert len(repr(response)) < 150
+    assert "SECRET" not in repr(response)
+    assert repr(response).endswith("req_1>")
+    assert repr(Upload(name="a.png", media_type="image/png", size=9, source=bytes(9))) == (
+        "<Upload 'a.png' image/png 9 bytes>"
+    )
+
+
+def test_results_cannot_be_changed(in_memory: Image) -> None:
+    for value, name in ((in_memory, "url"), (ImagesResponse(), "data"), (Usage(), "input_tokens")):
+        with pytest.raises(attrs.exceptions.FrozenInstanceError):
+            setattr(value, name, None)
+
+
+def test_what_is_given_as_extra_is_copied() -> None:
+    given = {"seed": 1}
+    image = Image(extra=given)
+    given["seed"] = 2
+    assert image.extra == {"seed": 1}
+
+
+FULL = ImagesResponse(
+    data=(Image(index=0, data=PNG), Image(index=1, url=SIGNED, revised_prompt="a cat", extra={"seed": 1})),
+    created=datetime(2026, 11, 23, tzinfo=UTC),
+    usage=Usage(input_tokens=1, output_tokens=2, total_tokens=3, extra={"cached": 4}),
+    cost=Decimal("0.04"),
+    request_id="req_1",
+    size="1024x1024",
+    headers={"x-request-id": "req_1"},
+    extra={"id": "x"},
+)
+
+
+def test_a_response_is_a_sequence_of_its_images() -> None:
+    first, second = FULL
+    assert isinstance(FULL, Sequence)
+    assert len(FULL) == 2
+    assert FULL[0] is first
+    assert FULL[-1] is second
+    assert FULL[:1] == (first,)
+    assert list(reversed(FULL)) == [second, first]
+    assert second in FULL
+    assert FULL.index(second) == 1
+    assert [image.index for image in FULL.data] == [0, 1]
+
+
+def test_a_response_without_images_is_empty() -> None:
+    assert not ImagesResponse()
+    assert list(ImagesResponse()) == []
+    with pytest.raises(IndexError):
+        ImagesResponse()[0]
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_a_response_pickles_whole(protocol: int) -> None:
+    again = pickle.loads(pickle.dumps(FULL, protocol))
+    assert again == FULL
+    assert attrs.asdict(again) == attrs.asdict(FULL)
+
+
+def test_responses_differ_when_their_pictures_do() -> None:
+    assert attrs.evolve(FULL, data=FULL.data[:1]) != FULL
+    assert Image(data=b"a") != Image(data=b"b")
+
+
+def test_what_a_server_did_not_say_is_none_and_never_zero() -> None:
+    assert attrs.astuple(Usage(), recurse=False)[:-1] == (None,) * 7
+    assert ImagesResponse().cost is None
+    assert ImagesResponse().usage is None
