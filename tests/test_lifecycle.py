@@ -365,7 +365,7 @@ def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
                 armed = False
                 interrupted += 1
             signal.setitimer(signal.ITIMER_REAL, 0)
-        chosen = None
+            chosen = None  # here: Python swallows what is raised in a finaliser, and tells of it
         gc.collect()
         held.call(Twin.quiet)
         print(interrupted > 100, begun == ended)

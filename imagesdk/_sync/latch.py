@@ -2,7 +2,7 @@
 
 What a blocking call sleeps on. Nothing about event loops lives here.
 Rule: a wait that is left by an exception, at any instant, leaves the latch as it was. That is why it is made
-of one bare lock: a `threading.Condition` (and everything built on it: events, queues, futures) has instants
+of one bare lock: a ``threading.Condition`` (and everything built on it: events, queues, futures) has instants
 at which a Ctrl-C leaves it broken.
 """
 
@@ -16,7 +16,7 @@ _LONGEST_SLEEP = 0.1 if os.name == "nt" else threading.TIMEOUT_MAX
 
 
 class Latch:
-    """Shut when made; open for good after the first `open()`."""
+    """Shut when made; open for good after the first ``open()``."""
 
     __slots__ = ("_lock", "_open")
 
@@ -27,7 +27,7 @@ class Latch:
 
     @property
     def is_open(self) -> bool:
-        """Whether `open()` was called."""
+        """Whether ``open()`` was called."""
         return self._open
 
     def open(self) -> None:

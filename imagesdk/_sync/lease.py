@@ -1,7 +1,7 @@
 """What a blocking client holds instead of an event loop: its asynchronous twin and a place in the portal.
 
 A lease builds the twin at once (so that a bad argument is reported where it stands), joins the portal at the
-first call and leaves it when the client is closed or collected. The portal itself is in `portal.py`.
+first call and leaves it when the client is closed or collected. The portal itself is in ``portal.py``.
 Rules: a lease holds no lock (so that a fork finds none taken); what was built before a fork is built anew in
 the child; a closed lease stays closed.
 """
@@ -33,7 +33,7 @@ _ClosableT = TypeVar("_ClosableT", bound=Closable)
 class Lease(Generic[_A]):
     """Access to one asynchronous object, the twin, from threads without an event loop.
 
-    Made by `lease()`; `view` and `derive` make further ones that share its connections and are closed with it.
+    Made by ``lease()``; ``view`` and ``derive`` make further ones that share its connections and are closed with it.
     """
 
     def __init__(self, twin: "_Built[_A]", stay: "_Stay") -> None:
@@ -55,7 +55,7 @@ class Lease(Generic[_A]):
         *args: _P.args,
         **kwargs: _P.kwargs,
     ) -> _T:
-        """Run `method(twin, *args, **kwargs)` on the loop and wait for its result.
+        """Run ``method(twin, *args, **kwargs)`` on the loop and wait for its result.
 
         Raises:
             RuntimeError: the lease is closed, or this is the loop's own thread.
@@ -79,7 +79,7 @@ class Lease(Generic[_A]):
 
 
 def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs) -> Lease[_ClosableT]:
-    """A lease on `make(*args, **kwargs)`, which is called now, and once more in each forked child."""
+    """A lease on ``make(*args, **kwargs)``, which is called now, and once more in each forked child."""
     twin = _Built(lambda: make(*args, **kwargs))
     return Lease(twin, _Stay(lambda: twin.get().aclose))
 
@@ -118,7 +118,7 @@ class _Stay:
                 continue  # it ended between the two lines above, without having begun the call
 
     def leave(self) -> None:
-        self._closed = True  # before looking at the portal; `_join` does the two the other way round
+        self._closed = True  # before looking at the portal; ``_join`` does the two the other way round
         place, self._portal = self._portal, None
         if place is not None and place.usable:
             place.close_guest(self._guest)

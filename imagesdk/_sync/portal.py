@@ -1,34 +1,32 @@
 """The event-loop thread behind the blocking clients, and how a call gets into it and back.
 
-One `Portal` is one thread with one asyncio loop; a process has at most one that takes calls (`_Process` sees
+One ``Portal`` is one thread with one asyncio loop; a process has at most one that takes calls (``_Process`` sees
 to that). It starts with the first blocking call and ends with the last guest; a guest is what a blocking
-client is to its portal. What a client holds, and when it joins and leaves, is in `lease.py`.
+client is to its portal. One call is in ``calls.py``; what a client holds, and when it joins and leaves, in
+``lease.py``.
 
 Rules:
 - A waiting thread gives up its call by any exception at any instant (Ctrl-C), and the coroutine is cancelled.
-- What a coroutine raises, `SystemExit` included, reaches its own caller and nobody else.
 - Other threads only append to the inbox and ring; every decision is taken on the loop, in one task.
-- No `threading.Condition` and nothing made of one (events, queues, futures): not safe against signals.
+- No ``threading.Condition`` and nothing made of one (events, queues, futures): not safe against signals.
 """
 
 import _thread
 import asyncio
 import atexit
 import contextlib
-import contextvars
 import logging
 import os
-import sys
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib import import_module
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import anyio
-import anyio.abc
 
+from imagesdk._sync.calls import Call, Guest
 from imagesdk._sync.latch import Latch
 from imagesdk._sync.lookups import LookupThreads
 
@@ -39,9 +37,6 @@ with contextlib.suppress(ImportError):
 
 _T = TypeVar("_T")
 _log = logging.getLogger("imagesdk")
-
-Guest = object
-"""What stands for a client in its portal: any object, told apart by identity."""
 
 GRACE = 5.0
 """Seconds that an interrupted thread waits for its coroutine to end, and a closing client for its connections."""
@@ -54,72 +49,6 @@ class PortalEndedError(Exception):
     """The portal takes no calls any more and has not begun this one: a new portal can."""
 
 
-class Call(Generic[_T]):
-    """One coroutine on its way through the portal, and the thread that waits for it."""
-
-    __slots__ = ("_context", "_error", "_scope", "_start", "_value", "guest", "latch", "over")
-
-    def __init__(self, guest: Guest | None, start: Callable[[], Awaitable[_T]]) -> None:
-        self.guest = guest
-        self.latch = Latch()
-        """Opens for the waiting thread when there is an outcome."""
-        self.over: anyio.Event | None = None
-        """Made when the coroutine is started, set when it has ended."""
-        self._start = start
-        self._context = _context_for_asyncio()
-        self._scope: anyio.CancelScope | None = None
-        self._error: BaseException | None = None
-
-    # Called on the loop:
-
-    def begin(self, tasks: anyio.abc.TaskGroup, ended: Callable[["Call[Any]"], None]) -> None:
-        """Start the coroutine as a task that sees the context variables of the waiting thread."""
-        self.over = anyio.Event()
-        self._scope = anyio.CancelScope()
-        self._context.run(tasks.start_soon, self._run, self._scope, self.over, ended)
-
-    def cancel(self, reason: BaseException | None = None) -> None:
-        """Cancel the coroutine; `reason` is what the waiting thread then raises."""
-        self._error = self._error or reason
-        if self._scope is None:
-            self.latch.open()  # interrupted before it got as far as the inbox
-        else:
-            self._scope.cancel()
-
-    def fail(self, error: BaseException) -> None:
-        """Settle a call whose coroutine will not be heard of again."""
-        self._error = self._error or error
-        self.latch.open()
-
-    async def _run(
-        self, scope: anyio.CancelScope, over: anyio.Event, ended: Callable[["Call[Any]"], None]
-    ) -> None:
-        try:
-            with scope:
-                self._value = await self._start()
-                self._error = None
-        except asyncio.CancelledError:
-            # Not our scope: the loop is being torn down, or the coroutine cancelled its own task.
-            self._error = self._error or RuntimeError("the call was cancelled on its event loop")
-        except BaseException as error:  # noqa: BLE001 - the caller gets whatever it was
-            self._error = error
-        finally:
-            over.set()
-            ended(self)
-
-    # Called in the thread that waits:
-
-    def outcome(self) -> _T:
-        """The coroutine's result; raises what it raised."""
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle through it
-
-
 class Portal:
     """One thread with one event loop, started by the constructor."""
 
@@ -129,14 +58,14 @@ class Portal:
         self._process = process
         self._forks = process.forks
         self._inbox: deque[Callable[[], None]] = deque()
-        # A call is in one of these two sets; whoever takes it out of `_posted` decides about it.
+        # A call is in one of these two sets; whoever takes it out of ``_posted`` decides about it.
         self._posted: set[Call[Any]] = set()
         self._running: set[Call[Any]] = set()
         self._guests: dict[Guest, Callable[[], Awaitable[None]]] = {}
         self._exiting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ident: int | None = None
-        # In two steps, because `Thread.start` waits on a condition: where no signal can strike.
+        # In two steps, because ``Thread.start`` waits on a condition: where no signal can strike.
         _thread.start_new_thread(self._launch, ())
 
     # Called in any thread:
@@ -147,11 +76,11 @@ class Portal:
         return not (self._exiting or self.ended.is_open) and self._forks == self._process.forks
 
     def admit(self, guest: Guest, aclose: Callable[[], Awaitable[None]]) -> None:
-        """Live at least as long as this guest; `aclose` is run on the loop when it leaves."""
+        """Live at least as long as this guest; ``aclose`` is run on the loop when it leaves."""
         self._guests[guest] = aclose
 
     def call(self, guest: Guest | None, start: Callable[[], Awaitable[_T]]) -> _T:
-        """Run `start()` on the loop and wait for its result.
+        """Run ``start()`` on the loop and wait for its result.
 
         Raises:
             PortalEndedError: the coroutine was not started, because the portal has ended.
@@ -176,12 +105,12 @@ class Portal:
         return call.outcome()
 
     def close_guest(self, guest: Guest) -> None:
-        """Cancel the guest's calls, close its connections and wait for that (at most `GRACE` seconds)."""
+        """Cancel the guest's calls, close its connections and wait for that (at most ``GRACE`` seconds)."""
         with contextlib.suppress(PortalEndedError):  # then there is nothing left to close
             self.call(None, partial(self._part_with, guest))
 
     def dismiss(self, guest: Guest) -> None:
-        """Do as `close_guest`, without waiting: safe in a finaliser, whatever it interrupts."""
+        """Do as ``close_guest``, without waiting: safe in a finaliser, whatever it interrupts."""
         if self.usable and guest in self._guests:
             self._post(partial(self._dismiss, guest))
 
@@ -195,7 +124,7 @@ class Portal:
         self._inbox.append(message)
         loop = self._loop
         if loop is not None:  # else it looks into the inbox when it starts
-            with contextlib.suppress(RuntimeError):  # closed meanwhile: `_live` settles what is left
+            with contextlib.suppress(RuntimeError):  # closed meanwhile: ``_live`` settles what is left
                 loop.call_soon_threadsafe(self._ring)
 
     def _withdraw(self, call: Call[Any]) -> bool:
@@ -391,11 +320,3 @@ def forks() -> int:
     What was made at another count and is bound to a loop or its sockets belongs to another process.
     """
     return _process.forks
-
-
-def _context_for_asyncio() -> contextvars.Context:
-    context = contextvars.copy_context()
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:  # a caller under trio would make the coroutine believe that it is, too
-        context.run(sniffio.current_async_library_cvar.set, "asyncio")
-    return context

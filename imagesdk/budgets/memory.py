@@ -59,17 +59,15 @@ class MemoryBudget:
         with self._lock:
             if limit.images / limit.per < self.limit.images / self.limit.per:
                 self._window.limit = limit
+                for waiters in self._waiters.values():
+                    for waiter in waiters.values():
+                        waiter.wake()
 
     def enqueue(self, weight: int) -> Ticket:
         """Stand in line for ``weight`` images."""
         with self._lock:
             self.used_at = self._clock()
-            if not self._window.fits(weight):
-                raise LimitWaitError(
-                    f"{weight} images in one request can never fit a rate limit of {self.limit}; ask for fewer at a "
-                    "time, or tell the client the limit you have with rate_limit=.",
-                    retry_after=None,
-                )
+            self._check_fit(weight)
             return self._window.enqueue(weight)
 
     async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
@@ -86,6 +84,7 @@ class MemoryBudget:
                     next_at = self._poll(now)
                     if ticket.granted:
                         return
+                    self._check_fit(ticket.weight)
                     leads = self._leader(waiter.loop) is waiter
                     start = self._window.expected_start(ticket, now) if deadline is not None or leads else now
                 if deadline is not None and start > deadline:
@@ -165,6 +164,14 @@ class MemoryBudget:
             if leader := self._leader(loop):
                 leader.wake()
 
+    def _check_fit(self, weight: int) -> None:
+        if not self._window.fits(weight):
+            raise LimitWaitError(
+                f"{weight} images in one request can never fit a rate limit of {self.limit}; ask for fewer at a "
+                "time, or tell the client the limit you have with rate_limit=.",
+                retry_after=None,
+            )
+
     def _too_late(self, seconds: float) -> LimitWaitError:
         return LimitWaitError(
             f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the "
@@ -180,6 +187,7 @@ class Registry:
         self._clock = clock
         self._lock = threading.Lock()
         self._budgets: dict[tuple[str, ...], MemoryBudget] = {}
+        self._told: set[tuple[tuple[str, ...], RateLimit]] = set()
 
     def get(self, key: tuple[str, ...], limit: RateLimit) -> MemoryBudget:
         """Return the budget for ``key``; one that stands already keeps the lower of the two limits."""
@@ -194,11 +202,13 @@ class Registry:
             if budget is None:
                 budget = self._budgets[key] = MemoryBudget(limit, clock=self._clock)
             elif budget.limit != limit:
-                _logger.warning(
-                    "two clients of one account name different rate limits (%s and %s): the lower one holds",
-                    budget.limit,
-                    limit,
-                )
+                if (key, limit) not in self._told:
+                    self._told |= {(key, limit), (key, budget.limit)}
+                    _logger.warning(
+                        "two clients of one account name different rate limits (%s and %s): the lower one holds",
+                        budget.limit,
+                        limit,
+                    )
                 budget.lower(limit)
             return budget
 
