@@ -59,7 +59,12 @@ def make_client() -> Callable[..., AsyncClient]:
     """Make a client without a key, a limit or delays, unless the test names them."""
 
     def make(base_url: str, **options: Any) -> AsyncClient:
-        terms = {"api_key": "", "rate_limit": None, "retry": RetryPolicy(backoff=0), **options}
+        terms: dict[str, Any] = {
+            "api_key": "",
+            "rate_limit": None,
+            "retry": RetryPolicy(backoff=0),
+            **options,
+        }
         return AsyncClient(base_url=base_url, **terms)
 
     return make

@@ -1,0 +1,127 @@
+"""A TCP server for tests that want to decide about every byte, and about the end of every connection."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TypeAlias
+
+import anyio
+from anyio.abc import SocketAttribute, SocketStream
+from attrs import define, field, frozen
+
+PATIENCE = 10.0
+"""Seconds after which a test that should have ended has hung."""
+
+
+@frozen
+class Sent:
+    """A whole request, as a server saw it."""
+
+    line: str
+    headers: dict[str, str] = field(repr=False)
+    body: bytes
+
+
+@define(eq=False)
+class Conversation:
+    """One connection, seen from the server."""
+
+    stream: SocketStream
+    number: int
+    """Counts the connections of the server from 1."""
+    server: RawServer
+    _read: bytes = b""
+
+    async def request(self) -> Sent:
+        """Read one request whole.
+
+        Raises:
+            anyio.EndOfStream: the client has closed the connection.
+        """
+        head = await self.head()
+        length = int(head.headers.get("content-length", "0"))
+        while len(self._read) < length:
+            self._read += await self.stream.receive()
+        body, self._read = self._read[:length], self._read[length:]
+        sent = Sent(head.line, head.headers, body)
+        self.server.requests.append(sent)
+        return sent
+
+    async def head(self) -> Sent:
+        """Read the head of a request, and leave its body where it is."""
+        while b"\r\n\r\n" not in self._read:
+            self._read += await self.stream.receive()
+        head, _, self._read = self._read.partition(b"\r\n\r\n")
+        line, *rest = head.decode("ascii").split("\r\n")
+        pairs = (entry.split(": ", 1) for entry in rest)
+        return Sent(line, {name.lower(): value for name, value in pairs}, b"")
+
+    async def send(self, data: bytes) -> None:
+        """Write bytes."""
+        await self.stream.send(data)
+
+    async def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
+        """Write a whole answer; ``retry_after="1"`` gives a header ``retry-after``."""
+        lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}"]
+        lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+        await self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+
+    async def dropped(self) -> None:
+        """Return when the client has closed the connection."""
+        with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+            while True:
+                await self.stream.receive()
+
+
+Handler: TypeAlias = Callable[[Conversation], Awaitable[None]]
+
+
+@define(eq=False)
+class RawServer:
+    """What a server has seen. A connection is closed when its handler returns."""
+
+    port: int
+    connections: int = 0
+    requests: list[Sent] = field(factory=list[Sent])
+
+    @property
+    def origin(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.origin}/v1"
+
+
+@asynccontextmanager
+async def serving(handler: Handler) -> AsyncGenerator[RawServer, None]:
+    """Run a server while the block runs, and give up on a block that hangs."""
+
+    async def converse(stream: SocketStream) -> None:
+        server.connections += 1
+        talk = Conversation(stream, server.connections, server)
+        async with stream:
+            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
+                await handler(talk)
+
+    with anyio.fail_after(PATIENCE):
+        async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
+            server = RawServer(listener.extra(SocketAttribute.local_port))
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(listener.serve, converse)
+                try:
+                    yield server
+                finally:
+                    tasks.cancel_scope.cancel()
+
+
+def always(body: bytes, status: int = 200, **headers: str) -> Handler:
+    """Return a handler that gives every request the same answer and keeps the connection."""
+
+    async def handler(talk: Conversation) -> None:
+        while True:
+            await talk.request()
+            await talk.answer(body, status, **headers)
+
+    return handler

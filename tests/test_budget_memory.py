@@ -1,0 +1,416 @@
+"""Who may go when: the rate limit of one process, with a clock of the test's own."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from imagesdk import LimitWaitError, RateLimit
+from imagesdk._protocol.window import Ticket
+from imagesdk.budgets.memory import MemoryBudget, Registry
+from imagesdk.budgets.unlimited import CONCURRENCY, Unlimited
+
+WINDOW = 60.0
+LONGER = WINDOW * 1.01
+"""A window and the margin of ours."""
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def budget(clock: Clock) -> MemoryBudget:
+    """Four images in a minute."""
+    return MemoryBudget(RateLimit(4, per=WINDOW), clock=clock)
+
+
+class Line:
+    """Calls that wait, and the order in which they may go."""
+
+    def __init__(self, budget: MemoryBudget, clock: Clock) -> None:
+        self._budget = budget
+        self._clock = clock
+        self.went: list[str] = []
+        self.scopes: dict[str, anyio.CancelScope] = {}
+
+    async def join(self, name: str, ticket: Ticket, deadline: float | None = None) -> None:
+        with anyio.CancelScope() as scope:
+            self.scopes[name] = scope
+            try:
+                await self._budget.wait(ticket, deadline=deadline)
+            except LimitWaitError:
+                self.went.append(f"{name}: too late")
+                self._budget.release(ticket)
+            else:
+                self.went.append(name)
+
+    async def after(self, seconds: float) -> list[str]:
+        """Let time pass, and return who has gone by then."""
+        self._clock.now += seconds
+        self._budget.release(Ticket(1, -1))  # wakes those who wait, as any other call would
+        await anyio.wait_all_tasks_blocked()
+        return self.went
+
+
+@asynccontextmanager
+async def line(budget: MemoryBudget, clock: Clock, **tickets: Ticket) -> AsyncGenerator[Line, None]:
+    """Have tickets wait while the block runs."""
+    waiting = Line(budget, clock)
+    async with anyio.create_task_group() as tasks:
+        for name, ticket in tickets.items():
+            tasks.start_soon(waiting.join, name, ticket)
+        await anyio.wait_all_tasks_blocked()
+        yield waiting
+        tasks.cancel_scope.cancel()
+
+
+async def full(budget: MemoryBudget, clock: Clock) -> Ticket:
+    """Take all the room there is, and return the ticket that has it."""
+    ticket = budget.enqueue(4)
+    await budget.wait(ticket, deadline=None)
+    clock.now += 1
+    return ticket
+
+
+@pytest.mark.anyio
+async def test_room_comes_back_one_window_after_a_request_was_sent(
+    budget: MemoryBudget, clock: Clock
+) -> None:
+    first = await full(budget, clock)
+    budget.sent(first)
+
+    async with line(budget, clock, second=budget.enqueue(1)) as waiting:
+        assert await waiting.after(WINDOW) == []
+        assert await waiting.after(LONGER - WINDOW) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_slow_to_be_sent_keeps_its_room(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+
+    async with line(budget, clock, second=budget.enqueue(1)) as waiting:
+        assert await waiting.after(10 * WINDOW) == []
+        budget.sent(first)
+        budget.sent(first)
+        assert await waiting.after(LONGER) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_what_was_never_sent_is_given_back_at_once(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+
+    async with line(budget, clock, second=budget.enqueue(4)) as waiting:
+        assert waiting.went == []
+        budget.release(first)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+@pytest.mark.anyio
+async def test_what_was_sent_ages_out_though_its_call_has_ended(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+    budget.sent(first)
+    budget.release(first)
+
+    async with line(budget, clock, second=budget.enqueue(1)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_first_come_first_served_whatever_the_size(budget: MemoryBudget, clock: Clock) -> None:
+    small = budget.enqueue(2)
+    await budget.wait(small, deadline=None)
+    budget.sent(small)
+    clock.now += 1
+
+    async with line(budget, clock, big=budget.enqueue(4), tiny=budget.enqueue(1)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["big"]
+
+
+@pytest.mark.anyio
+async def test_who_leaves_the_line_holds_nobody_up(budget: MemoryBudget, clock: Clock) -> None:
+    half = budget.enqueue(2)
+    await budget.wait(half, deadline=None)
+    clock.now += 1
+    big, tiny = budget.enqueue(4), budget.enqueue(1)
+
+    async with line(budget, clock, big=big, tiny=tiny) as waiting:
+        waiting.scopes["big"].cancel()
+        await anyio.wait_all_tasks_blocked()
+        budget.release(big)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["tiny"]
+
+
+@pytest.mark.anyio
+async def test_waiting_ends_by_itself_when_there_is_room() -> None:
+    budget = MemoryBudget(RateLimit(1, per=0.01))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(5):
+            ticket = budget.enqueue(1)
+
+            async def go(ticket: Ticket = ticket) -> None:
+                await budget.wait(ticket, deadline=None)
+                budget.sent(ticket)
+
+            tasks.start_soon(go)
+
+
+@pytest.mark.anyio
+async def test_a_deadline_that_cannot_be_met_is_said_at_once(budget: MemoryBudget, clock: Clock) -> None:
+    budget.sent(await full(budget, clock))
+    ticket = budget.enqueue(1)
+
+    with pytest.raises(LimitWaitError, match="Nothing was sent") as caught:
+        await budget.wait(ticket, deadline=clock.now + WINDOW - 5)
+
+    assert caught.value.retry_after is not None
+    assert WINDOW - 5 < caught.value.retry_after < LONGER
+
+
+@pytest.mark.anyio
+async def test_a_deadline_that_can_be_met_is_waited_for_until_something_changes(
+    budget: MemoryBudget, clock: Clock
+) -> None:
+    first = await full(budget, clock)
+    budget.sent(first)
+    ticket = budget.enqueue(1)
+
+    waiting = Line(budget, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(waiting.join, "second", ticket, clock.now + 2 * WINDOW)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == []
+        budget.throttled(first, 2 * WINDOW)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second: too late"]
+
+
+@pytest.mark.anyio
+async def test_a_request_larger_than_the_limit_fails_at_once(budget: MemoryBudget) -> None:
+    with pytest.raises(LimitWaitError, match="can never fit") as caught:
+        budget.enqueue(5)
+
+    assert caught.value.retry_after is None
+
+
+@pytest.mark.anyio
+async def test_a_refused_request_goes_back_to_its_place_and_everybody_pauses(
+    budget: MemoryBudget, clock: Clock
+) -> None:
+    first = budget.enqueue(2)
+    await budget.wait(first, deadline=None)
+    budget.sent(first)
+    clock.now += 1
+    second = budget.enqueue(4)
+
+    budget.throttled(first, 10.0)
+
+    async with line(budget, clock, second=second, first=first) as waiting:
+        assert await waiting.after(9) == []
+        assert await waiting.after(2) == ["first"]
+        budget.sent(first)
+        assert await waiting.after(LONGER) == ["first", "second"]
+
+
+@pytest.mark.anyio
+async def test_pauses_begin_small_again_once_a_request_was_taken(budget: MemoryBudget, clock: Clock) -> None:
+    ticket = budget.enqueue(1)
+
+    async def refused() -> None:
+        await budget.wait(ticket, deadline=None)
+        budget.sent(ticket)
+        budget.throttled(ticket, None)
+
+    for _ in range(4):
+        await refused()
+        async with line(budget, clock, it=ticket) as waiting:
+            assert await waiting.after(WINDOW) == ["it"]
+    budget.proven(ticket)
+    await refused()
+
+    async with line(budget, clock, it=ticket) as waiting:
+        assert await waiting.after(WINDOW / 60 + 0.01) == ["it"]
+
+
+@pytest.mark.anyio
+async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+    names = [f"big{number}" for number in range(3)]
+
+    async with line(budget, clock, **{name: budget.enqueue(3) for name in names}) as waiting:
+        budget.lower(RateLimit(2, per=WINDOW))
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(waiting.went) == [f"{name}: too late" for name in names]
+
+    budget.release(first)
+    async with line(budget, clock, small=budget.enqueue(2)) as waiting:
+        assert waiting.went == ["small"]
+
+
+@pytest.mark.anyio
+async def test_a_long_wait_is_logged_once(
+    budget: MemoryBudget, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "imagesdk")
+    budget.sent(await full(budget, clock))
+
+    async with line(budget, clock, second=budget.enqueue(1)) as waiting:
+        for _ in range(3):
+            await waiting.after(5)
+
+    assert [record.getMessage() for record in caplog.records] == [
+        "waiting about 60 s for room in the rate limit of 4 images / 60 s (rate_limit= changes it)"
+    ]
+
+
+@pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
+@pytest.mark.anyio
+async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
+    budget: MemoryBudget, clock: Clock, elsewhere: str
+) -> None:
+    first = await full(budget, clock)
+    second = budget.enqueue(4)
+    asked = threading.Event()
+
+    async def wait() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(functools.partial(budget.wait, second, deadline=None))
+            await anyio.wait_all_tasks_blocked()
+            asked.set()
+
+    async with anyio.create_task_group() as tasks:
+        run = functools.partial(anyio.run, wait, backend=elsewhere)
+        tasks.start_soon(anyio.to_thread.run_sync, run)
+        await anyio.to_thread.run_sync(asked.wait)
+        assert not second.granted
+        budget.release(first)
+
+    assert second.granted
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_ended_while_its_call_waited_holds_nobody_up(
+    budget: MemoryBudget, clock: Clock
+) -> None:
+    first = await full(budget, clock)
+    lost, second = budget.enqueue(1), budget.enqueue(1)
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await budget.wait(lost, deadline=None)
+        budget.release(lost)
+
+    await anyio.to_thread.run_sync(anyio.run, give_up)
+
+    async with line(budget, clock, second=second) as waiting:
+        budget.release(first)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+@pytest.mark.anyio
+async def test_a_forked_child_keeps_the_log_and_forgets_the_line(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+    budget.sent(first)
+    budget.enqueue(4)
+
+    budget.after_fork()
+
+    async with line(budget, clock, child=budget.enqueue(4)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["child"]
+
+
+def test_clients_of_one_account_share_a_window_and_the_lower_limit_holds(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = Registry(clock=clock)
+    low, high = RateLimit(10, per=WINDOW), RateLimit(50, per=WINDOW)
+
+    first = registry.get(("server", "key", "model"), high)
+    for limit in (low, high, low, high):
+        assert registry.get(("server", "key", "model"), limit) is first
+
+    assert first.limit == low
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the lower one holds" in caplog.text
+    assert registry.get(("server", "key", "other model"), high) is not first
+
+
+@pytest.mark.anyio
+async def test_a_window_outlives_its_clients_for_as_long_as_the_server_remembers(clock: Clock) -> None:
+    registry = Registry(clock=clock)
+    limit = RateLimit(4, per=WINDOW)
+    budget = registry.get(("account",), limit)
+    ticket = budget.enqueue(4)
+    await budget.wait(ticket, deadline=None)
+    budget.sent(ticket)
+
+    clock.now += WINDOW
+    registry.get(("other",), limit)
+    assert registry.get(("account",), limit) is budget
+
+    clock.now += 3 * WINDOW
+    registry.get(("other",), limit)
+    assert registry.get(("account",), limit) is not budget
+
+
+@pytest.mark.anyio
+async def test_a_window_with_calls_in_line_is_never_forgotten(clock: Clock) -> None:
+    registry = Registry(clock=clock)
+    limit = RateLimit(4, per=WINDOW)
+    budget = registry.get(("account",), limit)
+    await full(budget, clock)
+
+    clock.now += 100 * WINDOW
+    registry.get(("other",), limit)
+
+    assert registry.get(("account",), limit) is budget
+
+
+@pytest.mark.anyio
+async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> None:
+    permits = Unlimited()
+    held = [permits.enqueue(10) for _ in range(CONCURRENCY)]
+    for ticket in held:
+        await permits.wait(ticket, deadline=None)
+    went: list[int] = []
+
+    async def join(number: int) -> None:
+        await permits.wait(permits.enqueue(1), deadline=None)
+        went.append(number)
+
+    with pytest.raises(LimitWaitError, match="Nothing was sent"):
+        await permits.wait(permits.enqueue(1), deadline=0)
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(join, number)
+            await anyio.wait_all_tasks_blocked()
+        for done in range(3):
+            assert went == list(range(done))
+            permits.release(held[done])
+            permits.release(held[done])
+            await anyio.wait_all_tasks_blocked()
+    assert went == [0, 1, 2]

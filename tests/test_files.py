@@ -1,0 +1,257 @@
+"""What may be given as a picture, and how it is read while it is sent."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from imagesdk import AsyncClient, InvalidRequestError, Upload
+from imagesdk._files import PIECE, probe_pictures, read_piece
+from tests.small_pictures import JPEG, WEBP, answer, png
+from tests.socket_servers import Conversation, always, serving
+
+pytestmark = pytest.mark.anyio
+
+PNG = png(3, 2)
+LARGE = png(3, 2, padding=2 * PIECE)
+
+
+async def probe(source: Any) -> Upload:
+    return (await probe_pictures((source,), None)).images[0]
+
+
+async def read(upload: Upload) -> bytes:
+    data = b""
+    while piece := await read_piece(upload, len(data)):
+        data += piece
+    return data
+
+
+class Stream(io.RawIOBase):
+    """Bytes that come once, like those of a pipe."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = io.BytesIO(data)
+
+    def readable(self) -> bool:
+        return True
+
+    def readall(self) -> bytes:
+        return self._left.read()
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._left.read(size)
+
+
+class OnlyRead:
+    """The least that a file object can be."""
+
+    name = "camera.raw"
+
+    def read(self) -> bytes:
+        return PNG
+
+
+KINDS: dict[str, Callable[[Path], object]] = {
+    "path": lambda path: path,
+    "str": str,
+    "bytes": lambda path: path.read_bytes(),
+    "bytearray": lambda path: bytearray(path.read_bytes()),
+    "memoryview": lambda path: memoryview(path.read_bytes()),
+    "part of a memoryview": lambda path: memoryview(path.read_bytes() + b"?")[:-1],
+    "BytesIO": lambda path: io.BytesIO(path.read_bytes()),
+    "stream": lambda path: Stream(path.read_bytes()),
+    "read": lambda _: OnlyRead(),
+}
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+async def test_a_picture_may_come_as_anything_that_has_bytes(
+    make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    path = tmp_path / "camera.png"
+    path.write_bytes(PNG)
+
+    upload = await probe(make(path))
+
+    assert await read(upload) == PNG
+    assert (upload.media_type, upload.size) == ("image/png", len(PNG))
+    assert (upload.width, upload.height, upload.alpha) == (3, 2, True)
+    assert upload.name in {"camera.png", "image.png"}
+
+
+@pytest.mark.parametrize(
+    ("given", "data", "name", "media_type"),
+    [
+        ("cat.png", PNG, "cat.png", "image/png"),
+        ("cat.jpg", PNG, "cat.png", "image/png"),
+        ("cat", PNG, "cat.png", "image/png"),
+        ("cat.v2", PNG, "cat.png", "image/png"),
+        ("CAT.PNG", PNG, "CAT.PNG", "image/png"),
+        ("cat.png", JPEG, "cat.jpg", "image/jpeg"),
+        ("cat.jpeg", JPEG, "cat.jpeg", "image/jpeg"),
+        ("cat.png", WEBP, "cat.webp", "image/webp"),
+        ("cat.png", b"no picture", "cat.png", "application/octet-stream"),
+    ],
+)
+async def test_the_bytes_say_what_a_file_is_and_its_name_follows(
+    given: str, data: bytes, name: str, media_type: str, tmp_path: Path
+) -> None:
+    (tmp_path / given).write_bytes(data)
+
+    upload = await probe(tmp_path / given)
+
+    assert (upload.name, upload.media_type) == (name, media_type)
+
+
+async def test_a_file_object_is_read_from_where_it_stands_and_left_open(tmp_path: Path) -> None:
+    path = tmp_path / "album.bin"
+    path.write_bytes(b"an album: " + PNG)
+
+    with path.open("rb") as file:
+        file.seek(len(b"an album: "))
+        upload = await probe(file)
+        assert await read(upload) == PNG
+        assert await read(upload) == PNG
+        assert not file.closed
+    assert upload.name == "album.png"
+
+
+async def test_a_pipe_is_read_once_and_can_be_sent_twice() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe:
+        with os.fdopen(writer, "wb") as other_end:
+            other_end.write(PNG)
+        upload = await probe(pipe)
+
+    assert await read(upload) == PNG
+    assert await read(upload) == PNG
+    assert upload.name == "image.png"
+
+
+@pytest.mark.parametrize("thing", [None, 42, ["cat.png"], {"path": "cat.png"}, object()])
+async def test_what_is_no_picture_is_refused_with_what_would_be(thing: object) -> None:
+    with pytest.raises(InvalidRequestError, match="a path, bytes, or a file") as caught:
+        await probe(thing)
+
+    assert (caught.value.param, caught.value.value) == ("image", type(thing).__name__)
+
+
+async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path: Path) -> None:
+    (tmp_path / "cat.txt").write_text("a cat")
+
+    with (tmp_path / "cat.txt").open() as file:
+        for text in (file, io.StringIO("a cat")):
+            with pytest.raises(InvalidRequestError, match='open it with "rb"') as caught:
+                await probe_pictures((PNG,), text)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+            assert caught.value.param == "mask"
+
+
+async def test_what_the_disk_refuses_stays_an_os_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        await probe(tmp_path / "missing.png")
+    with pytest.raises(IsADirectoryError):
+        await probe(tmp_path)
+
+
+async def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(LARGE)
+
+    for source in (path, LARGE):
+        upload = await probe(source)
+        first = await read_piece(upload, 0)
+        assert first == LARGE[:PIECE]
+        assert await read_piece(upload, len(LARGE) - 5) == LARGE[-5:]
+        assert await read_piece(upload, len(LARGE)) == b""
+
+
+async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cat.png").write_bytes(PNG)
+    monkeypatch.chdir(tmp_path)
+    upload = await probe("cat.png")
+
+    monkeypatch.chdir("/")
+
+    assert await read(upload) == PNG
+
+
+async def test_reading_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+    opened = threading.Event()
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            assert opened.wait(10)
+            return super().read(size)
+
+    uploads: list[Upload] = []
+
+    async def look() -> None:
+        uploads.append(await probe(Slow(PNG)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        await anyio.wait_all_tasks_blocked()
+        opened.set()
+    assert await read(uploads[0]) == PNG
+
+
+async def test_a_retry_sends_the_same_bytes_again_from_every_kind_of_source(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(LARGE)
+
+    async def handler(talk: Conversation) -> None:
+        for status in (500, 200):
+            await talk.request()
+            await talk.answer(answer(PNG), status)
+
+    with path.open("rb") as file:
+        for source in (path, file, LARGE, Stream(LARGE)):
+            async with serving(handler) as server, make_client(server.base_url) as client:
+                response = await client.images.edit(source, "a cat")  # type: ignore[arg-type]
+            first, second = server.requests
+            assert response.attempts == 2
+            assert first.body == second.body
+            assert LARGE in first.body
+
+
+async def test_two_calls_may_send_one_file_object_at_a_time(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    file = io.BytesIO(LARGE)
+
+    async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(client.images.edit, file, "a cat")
+
+        assert [LARGE in sent.body for sent in server.requests] == [True] * 4
+
+
+async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_error(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(png(3, 2, padding=40 * PIECE))
+
+    async def handler(talk: Conversation) -> None:
+        await talk.head()
+        path.write_bytes(PNG)
+        await talk.dropped()
+
+    async with serving(handler) as server, make_client(server.base_url) as client:
+        with pytest.raises(OSError, match="became shorter"):
+            await client.images.edit(path, "a cat")
+
+        assert server.connections == 1
