@@ -15,10 +15,11 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 import anyio
 from attrs import frozen
 
+from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import retry_after
-from imagesdk._protocol.scanner import MAX_PICTURE
-from imagesdk._transport import Outgoing, Transport, WireError
+from imagesdk._protocol.scanner import MAX_PICTURE, ScanError
+from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import DownloadError
 from imagesdk.policies import RetryPolicy
 
@@ -55,7 +56,7 @@ class Downloader:
             with anyio.fail_after(timeout):
                 return await self._persistently(url, connect_timeout)
         except TimeoutError:
-            raise DownloadError(f"{_shown(url)} did not arrive within {timeout:g} s.") from None
+            raise DownloadError(f"{_shown(url)} did not arrive within {timeout:.3g} s.") from None
 
     async def _persistently(self, url: str, connect_timeout: float | None) -> bytes:
         attempt = 0
@@ -94,14 +95,10 @@ class Downloader:
                 return location
             if incoming.status != 200:
                 raise _RefusedError(incoming.status, retry_after(incoming.headers, "", datetime.now(UTC)))
-            pieces: list[bytes] = []
-            size = 0
-            async for piece in incoming.body:
-                size += len(piece)
-                if size > MAX_PICTURE:
-                    raise DownloadError(f"{_shown(url)} is larger than {MAX_PICTURE} bytes.")
-                pieces.append(piece)
-            return b"".join(pieces)
+            try:
+                return await _whole(incoming)
+            except ScanError as error:
+                raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
 
     async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
@@ -140,6 +137,20 @@ class Downloader:
         if not addresses:
             raise WireError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
+
+
+async def _whole(incoming: Incoming) -> bytes:
+    inflater = Inflater(incoming.headers.get("content-encoding"))
+    pieces: list[bytes] = []
+    size = 0
+    async for raw in incoming.body:
+        for piece in inflater.feed(raw):
+            size += len(piece)
+            if size > MAX_PICTURE:
+                raise ScanError(f"it is larger than {MAX_PICTURE} bytes")
+            pieces.append(piece)
+    inflater.finish()
+    return b"".join(pieces)
 
 
 def _shown(url: str) -> str:

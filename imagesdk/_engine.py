@@ -158,7 +158,7 @@ class Engine:
         total = call.timeouts.total
         course = _Course(deadline=None if total is None else time.monotonic() + total)
         budget = self._budget(call.request.model)
-        ticket = budget.enqueue(call.request.weight)
+        ticket = _enqueue(call, budget, course)
         try:
             while True:
                 await self._wait(call, budget, ticket, course)
@@ -182,7 +182,7 @@ class Engine:
                 else:
                     budget.release(ticket)
                     await anyio.sleep(decision.delay)
-                    ticket = budget.enqueue(call.request.weight)
+                    ticket = _enqueue(call, budget, course)
         finally:
             budget.release(ticket)
 
@@ -302,6 +302,13 @@ class Engine:
                 observer(event)
             except Exception:
                 _logger.exception("an observer failed at %s", type(event).__name__)
+
+
+def _enqueue(call: Call[T], budget: Budget, course: _Course) -> Ticket:
+    try:
+        return budget.enqueue(call.request.weight)
+    except LimitWaitError as error:
+        raise _final(error, call, course) from None
 
 
 def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course) -> Result[T] | Failure:

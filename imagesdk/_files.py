@@ -1,8 +1,8 @@
 """Anything in: paths, bytes and file objects become :class:`~imagesdk.types.Upload`; reads stay off the loop.
 
 Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
-that a retry reads it again and no file is ever held whole. A file object is read from where it stands and never
-closed.
+that a retry reads it again and no file is ever held whole. A file object is read from where it stands, left standing
+there and never closed.
 """
 
 from __future__ import annotations
@@ -73,8 +73,11 @@ def _read_piece(upload: Upload, done: int) -> bytes:
             return file.read(wanted)
     assert not isinstance(upload.source, bytes)  # noqa: S101 - bytes are never read from a thread
     with _file_objects:
+        stood = upload.source.tell()
         upload.source.seek(upload.start + done)
-        return upload.source.read(wanted)
+        piece = upload.source.read(wanted)
+        upload.source.seek(stood)  # where the next call begins that is given this file
+        return piece
 
 
 async def _probe(param: str, source: Any) -> Upload:
@@ -112,9 +115,9 @@ def _probe_file(param: str, source: Any) -> Upload:
         except (AttributeError, OSError, io.UnsupportedOperation):
             data = _checked(param, source.read())
             return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=name)
-        head = _checked(param, source.read(HEAD_SIZE))
+        head = source.read(HEAD_SIZE)
         source.seek(start)
-    return _upload(head, source=source, size=size, name=name, start=start)
+    return _upload(_checked(param, head), source=source, size=size, name=name, start=start)
 
 
 def _checked(param: str, data: object) -> bytes:

@@ -14,7 +14,7 @@ import threading
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import anyio
@@ -95,9 +95,10 @@ class SlotTransport:
         idle = self._idle.get().setdefault(key, [])
         slot = idle.pop() if idle else await _new_slot(request.url)
         clean = False
+        opened = _Opened()
         try:
             with _wire_errors(connecting=True):
-                response = await slot.handle_async_request(_httpx_request(request))
+                response = await slot.handle_async_request(_httpx_request(request, trace=opened))
             body = _raw(response)
             try:
                 yield Incoming(response.status_code, _joined(response.headers), body)
@@ -108,6 +109,7 @@ class SlotTransport:
                 idle.append(slot)
             else:
                 await _close(slot)
+                await _close(opened)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running loop; those of other loops are dropped with it."""
@@ -154,7 +156,25 @@ def _no_credentials(request: httpx.Request) -> httpx.Request:
     return request  # httpx would take some from the environment's .netrc
 
 
-def _httpx_request(request: Outgoing) -> httpx.Request:
+class _Opened:
+    """The socket that an exchange opened, if it did: HTTP libraries lose one that is cancelled in its TLS handshake.
+
+    Called by httpcore: https://www.encode.io/httpcore/extensions/#trace
+    """
+
+    def __init__(self) -> None:
+        self._stream: Any = None
+
+    async def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
+        if event.endswith("connect_tcp.complete"):
+            self._stream = facts["return_value"]
+
+    async def aclose(self) -> None:
+        if self._stream is not None:
+            await self._stream.aclose()
+
+
+def _httpx_request(request: Outgoing, trace: _Opened | None = None) -> httpx.Request:
     url = httpx.URL(request.url)
     headers = list(request.headers)
     if not any(name == "host" for name, _ in headers):
@@ -162,6 +182,8 @@ def _httpx_request(request: Outgoing) -> httpx.Request:
     extensions: dict[str, object] = {
         "timeout": {"connect": request.connect_timeout, "read": None, "write": None, "pool": None}
     }
+    if trace is not None:
+        extensions["trace"] = trace
     if request.server_name is not None:
         extensions["sni_hostname"] = request.server_name
     return httpx.Request(
@@ -240,9 +262,9 @@ async def _new_slot(url: str) -> httpx.AsyncHTTPTransport:
     )
 
 
-async def _close(slot: httpx.AsyncHTTPTransport) -> None:
+async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
-        await slot.aclose()
+        await thing.aclose()
 
 
 def _proxy_for(url: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -227,11 +228,12 @@ class AsyncImages:
             query=options.get("extra_query"),
             folder=destination.folder if destination else None,
         )
+        deadline = _deadline(timeouts)
         result = await self._engine.send(call)
         text = "variation" if isinstance(job, Variation) else job.prompt
         named = _Names(destination, call.id, slug(text)) if destination else None
         response = await _assemble(result, call, named, profile, job)
-        return await self._fetch_missing(response, named, timeouts) if named else response
+        return await self._fetch_missing(response, named, timeouts, deadline) if named else response
 
     async def download(
         self,
@@ -258,19 +260,21 @@ class AsyncImages:
             data = await anyio.to_thread.run_sync(lambda: image.bytes, limiter=disk_threads())
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
-            data = await self._fetch(url, _timeouts(self._defaults.timeouts, timeout))
+            timeouts = _timeouts(self._defaults.timeouts, timeout)
+            data = await self._fetch(url, timeouts, _deadline(timeouts))
         if to is not None:
             await anyio.to_thread.run_sync(_write, data, to, index, limiter=disk_threads())
         return data
 
-    async def _fetch(self, url: str, timeouts: Timeouts) -> bytes:
-        limits = [seconds for seconds in (timeouts.attempt, timeouts.total) if seconds is not None]
+    async def _fetch(self, url: str, timeouts: Timeouts, deadline: float | None) -> bytes:
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
         return await self._downloader.fetch(
             url, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
         )
 
     async def _fetch_missing(
-        self, response: ImagesResponse, names: _Names, timeouts: Timeouts
+        self, response: ImagesResponse, names: _Names, timeouts: Timeouts, deadline: float | None
     ) -> ImagesResponse:
         """Bring the pictures to disk that a server answered with URLs for."""
         images = list(response.data)
@@ -278,7 +282,7 @@ class AsyncImages:
             if image.path is not None or image.url is None:
                 continue
             try:
-                data = await self._fetch(image.url, timeouts)
+                data = await self._fetch(image.url, timeouts, deadline)
             except DownloadError as error:
                 error.response = attrs.evolve(response, data=tuple(images))
                 raise
@@ -301,13 +305,11 @@ class _Names:
     slug: str
 
     def path(self, index: int, ext: str) -> Path:
-        path = self._named(index, ext)
-        if index and path == self._named(0, ext):  # more pictures came than were asked for
-            path = path.with_stem(f"{path.stem}-{index}")
-        return path
-
-    def _named(self, index: int, ext: str) -> Path:
-        return self.destination.path(index=index, job=0, id=self.id, slug=self.slug, ext=ext)
+        first, path = (
+            self.destination.path(index=i, job=0, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
+        )
+        surplus = index and path == first  # more pictures came than were asked for
+        return path.with_stem(f"{path.stem}-{index}") if surplus else path
 
 
 async def _assemble(
@@ -378,6 +380,10 @@ def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
 
 def _timeouts(defaults: Timeouts, timeout: float | None) -> Timeouts:
     return defaults if timeout is None else attrs.evolve(defaults, total=timeout)
+
+
+def _deadline(timeouts: Timeouts) -> float | None:
+    return None if timeouts.total is None else time.monotonic() + timeouts.total
 
 
 def _idempotency_key(given: str | None) -> str:

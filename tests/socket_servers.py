@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TypeAlias
+from typing import NoReturn, TypeAlias
 
 import anyio
 from anyio.abc import SocketAttribute, SocketStream
@@ -31,7 +31,7 @@ class Conversation:
     number: int
     """Counts the connections of the server from 1."""
     server: RawServer
-    _read: bytes = b""
+    _read: bytearray = field(factory=bytearray)
 
     async def request(self) -> Sent:
         """Read one request whole.
@@ -43,8 +43,8 @@ class Conversation:
         length = int(head.headers.get("content-length", "0"))
         while len(self._read) < length:
             self._read += await self.stream.receive()
-        body, self._read = self._read[:length], self._read[length:]
-        sent = Sent(head.line, head.headers, body)
+        sent = Sent(head.line, head.headers, bytes(self._read[:length]))
+        del self._read[:length]
         self.server.requests.append(sent)
         return sent
 
@@ -66,6 +66,10 @@ class Conversation:
         lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}"]
         lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
         await self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
+
+    def hang_up(self) -> NoReturn:
+        """Close the connection, by ending the handler."""
+        raise anyio.EndOfStream
 
     async def dropped(self) -> None:
         """Return when the client has closed the connection."""
@@ -123,5 +127,28 @@ def always(body: bytes, status: int = 200, **headers: str) -> Handler:
         while True:
             await talk.request()
             await talk.answer(body, status, **headers)
+
+    return handler
+
+
+def says(body: bytes, status: int = 200, **headers: str) -> Handler:
+    """Return a step that gives an answer."""
+
+    async def step(talk: Conversation) -> None:
+        await talk.answer(body, status, **headers)
+
+    return step
+
+
+def in_turn(*steps: Handler) -> Handler:
+    """Return a handler that takes a step for each request, over as many connections as come."""
+    left = list(steps)
+
+    async def handler(talk: Conversation) -> None:
+        while True:
+            await talk.request()
+            if not left:
+                talk.hang_up()
+            await left.pop(0)(talk)
 
     return handler

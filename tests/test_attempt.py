@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -41,12 +42,13 @@ class Canned:
 
     @asynccontextmanager
     async def _exchange(self) -> AsyncGenerator[Incoming, None]:
-        try:
-            yield Incoming(*self._head, self._body())
-        finally:
-            self.ended = True
+        async with aclosing(self._body()) as body:
+            try:
+                yield Incoming(*self._head, body)
+            finally:
+                self.ended = True
 
-    async def _body(self) -> AsyncIterator[bytes]:
+    async def _body(self) -> AsyncGenerator[bytes, None]:
         for piece in self._pieces:
             await anyio.lowlevel.checkpoint()
             yield piece
@@ -129,6 +131,21 @@ async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_pa
     assert [sink.pictures[number].data for number in (0, 1)] == [None, None]
     assert sink.pictures[0].facts.media_type == "image/png"
     assert {file.parent if file else None for file in files} == {folder}
+
+
+async def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def write_little(descriptor: int, data: memoryview) -> int:
+        return write(descriptor, data[:100_000])
+
+    monkeypatch.setattr(os, "write", write_little)
+    _, sink = await received(Canned(answer(LARGE)), tmp_path)
+
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [LARGE]
+    await discard(sink)
 
 
 async def test_discarding_removes_every_file_of_an_attempt_even_when_cancelled(tmp_path: Path) -> None:

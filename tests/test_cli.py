@@ -1,14 +1,17 @@
 """The command line as a user meets it: a process with arguments, streams and an exit code."""
 
+import base64
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
+import openai
 import pytest
 from PIL import Image
 
@@ -247,35 +250,60 @@ def test_the_lines_that_demo_prints_run_as_they_stand(
     assert len(list((tmp_path / "imagesdk-demo").glob("*.png"))) == 6
 
 
-def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
-    environment: dict[str, str], run: Run
-) -> None:
+@contextmanager
+def _serving(
+    environment: dict[str, str], *arguments: str
+) -> Generator[tuple[str, "subprocess.Popen[str]"], None, None]:
     server = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "imagesdk",
-            "serve",
-            "--port",
-            "0",
-            "--limit",
-            "none",
-            "--as-of",
-            "2023-06-01",
-        ],
+        [sys.executable, "-m", "imagesdk", "serve", "--port", "0", "--limit", "none", *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-    assert server.stdout is not None
-    base_url = server.stdout.readline().strip()
-    done = run("generate", "an otter", "--size", "256x256", "-o", "o.png", "--base-url", base_url)
-    assert done.returncode == 0, done.stderr
-    server.send_signal(signal.SIGINT)
-    _, said = server.communicate(timeout=30)
-    assert server.returncode == 0
-    assert "Traceback" not in said
+    with server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip(), server
+        finally:
+            server.kill()
+
+
+def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
+    environment: dict[str, str], run: Run
+) -> None:
+    with _serving(environment, "--as-of", "2023-06-01") as (base_url, server):
+        done = run("generate", "an otter", "--size", "256x256", "-o", "o.png", "--base-url", base_url)
+        assert done.returncode == 0, done.stderr
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert "Traceback" not in said
+
+
+def test_the_official_client_works_with_serve_as_it_is(environment: dict[str, str]) -> None:
+    with _serving(environment) as (base_url, _), openai.OpenAI(base_url=base_url, api_key="any") as client:
+        made = client.images.generate(prompt="a lake", model="gpt-image-2", quality="low")
+        edited = client.images.edit(
+            image=("lake.png", _png(), "image/png"),
+            prompt="a lake and a boat",
+            model="dall-e-2",
+            size="256x256",
+        )
+        with pytest.warns(DeprecationWarning, match="deprecated|retired"):
+            varied = client.images.create_variation(  # pyright: ignore[reportDeprecated] - retired there, not here
+                image=("lake.png", _png(), "image/png"),
+                model="dall-e-2",
+                response_format="b64_json",
+                size="256x256",
+            )
+        assert made.data
+        assert base64.b64decode(made.data[0].b64_json or "").startswith(b"\x89PNG")
+        assert made.usage
+        assert edited.data
+        assert (edited.data[0].url or "").startswith("http://127.0.0.1:")
+        assert varied.data
+        assert Image.open(BytesIO(base64.b64decode(varied.data[0].b64_json or ""))).size == (256, 256)
 
 
 def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_path: Path) -> None:

@@ -178,9 +178,13 @@ def test_the_key_is_in_exactly_one_object_and_that_does_not_print() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("http_client", [None, httpx.AsyncClient])
 @pytest.mark.parametrize("end", ["status", "no answer", "no connection", "no time", "garbage", "limit"])
 async def test_the_key_is_in_no_error(
-    end: str, make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+    end: str,
+    http_client: type[httpx.AsyncClient] | None,
+    make_client: Callable[..., AsyncClient],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -197,7 +201,8 @@ async def test_the_key_is_in_no_error(
         base_url = "http://127.0.0.1:1/v1" if end == "no connection" else server.base_url
         once = RetryPolicy(max_attempts=1)
         limit = RateLimit(1, per=60) if end == "limit" else None
-        async with make_client(base_url, api_key=KEY, retry=once, rate_limit=limit) as client:
+        terms = {"retry": once, "rate_limit": limit, "http_client": http_client}
+        async with make_client(base_url, api_key=KEY, **terms) as client:
             with pytest.raises(APIError) as caught:
                 await client.images.generate("a cat", n=2, timeout=0.2 if end == "no time" else None)
         assert all("authorization" in sent.headers for sent in server.requests)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -13,16 +12,12 @@ import pytest
 import respx
 
 from imagesdk import (
-    APIResponseError,
     AsyncClient,
-    BadRequestError,
     ConfigurationError,
     Edit,
     Generate,
     InvalidRequestError,
     Job,
-    ModerationError,
-    RetryPolicy,
     Variation,
 )
 from tests.small_pictures import JPEG, answer, png
@@ -397,100 +392,3 @@ async def test_a_destination_that_loses_pictures_is_refused_before_anything_is_s
 
     assert caught.value.param == "out"
     assert wire.calls.call_count == 0
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>hello</html>",
-        b"[]",
-        b"null",
-        b'{"created": 1}',
-        b'{"data": {}}',
-        b'{"data": [',
-        b"\xff\xfe",
-    ],
-)
-async def test_a_success_that_is_no_answer_is_an_error_of_ours(
-    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], body: bytes
-) -> None:
-    wire.post(f"{OWN}/images/generations").respond(content=body, headers={"x-request-id": "req_1"})
-
-    async with make_client(OWN, retry=RetryPolicy(max_attempts=1)) as client:
-        with pytest.raises(APIResponseError) as caught:
-            await client.images.generate("a cat")
-
-    assert caught.value.maybe_billed
-    assert caught.value.request_id == "req_1"
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "said"),
-    [
-        (400, b'{"error": "no cats"}', "no cats"),
-        (422, b'{"detail": [{"loc": ["body", "n"], "msg": "too many"}]}', "body.n: too many"),
-        (404, b"<html><title>Not here</title></html>", "Not here"),
-        (418, b"", "418"),
-        (403, b"[" * 5000, "403"),
-        (400, b'{"error": {"message": {"a": 1}, "code": 7}}', "400"),
-    ],
-)
-async def test_an_error_of_any_shape_is_a_status_error_with_its_words(
-    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, said: str
-) -> None:
-    wire.post(f"{OWN}/images/generations").respond(status, content=body)
-
-    with pytest.raises(Exception, match=said) as caught:
-        await own.images.generate("a cat")
-
-    assert getattr(caught.value, "status_code", None) == status
-
-
-async def test_an_error_wrapped_in_a_success_is_an_error(wire: respx.MockRouter, own: AsyncClient) -> None:
-    route = wire.post(f"{OWN}/images/generations")
-
-    route.respond(200, json={"error": {"message": "no such size", "param": "size"}})
-    with pytest.raises(BadRequestError, match="no such size") as caught:
-        await own.images.generate("a cat")
-    assert (caught.value.status_code, caught.value.param) == (200, "size")
-    assert not caught.value.maybe_billed
-
-    route.respond(200, json={"error": {"message": "no", "code": "moderation_blocked"}})
-    with pytest.raises(ModerationError):
-        await own.images.generate("a cat")
-
-
-async def test_a_compressed_answer_is_read_though_it_was_not_asked_for(
-    wire: respx.MockRouter, own: AsyncClient
-) -> None:
-    packed = gzip.compress(answer(SMALL))
-    wire.post(f"{OWN}/images/generations").respond(content=packed, headers={"content-encoding": "gzip"})
-
-    response = await own.images.generate("a cat")
-
-    assert response[0].bytes == SMALL
-
-
-async def test_the_answer_is_told_in_full(wire: respx.MockRouter, maker: AsyncClient) -> None:
-    usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
-    details = {"text_tokens": 10, "image_tokens": 0}
-    body = answer(
-        SMALL, WIDE, size="1024x1024", usage={**usage, "input_tokens_details": details}, model_hash="x"
-    )
-    wire.post(f"{MAKER}/images/generations").respond(content=body, headers={"X-Request-Id": "req_1"})
-
-    response = await maker.images.generate("a cat", n=2)
-
-    assert [(image.index, image.width, image.media_type) for image in response] == [
-        (0, 2, "image/png"),
-        (1, 4, "image/png"),
-    ]
-    assert [image.bytes for image in response] == [SMALL, WIDE]
-    assert (response.request_id, response.size, response.attempts) == ("req_1", "1024x1024", 1)
-    assert response.usage is not None
-    assert response.usage.output_tokens == 100
-    assert response.cost is not None
-    assert response.headers["x-request-id"] == "req_1"
-    assert response.extra == {"model_hash": "x"}
-    assert not response.maybe_billed_before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,7 +40,7 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
 
 
 @contextmanager
-def open_client(options: Namespace) -> Iterator[Client]:
+def open_client(options: Namespace) -> Generator[Client, None, None]:
     """Open the client that the global options ask for."""
     from imagesdk import Client
 
@@ -92,7 +92,7 @@ def _check_stdout(options: Namespace) -> None:
 
 
 @contextmanager
-def _status(options: Namespace, doing: str) -> Iterator[None]:
+def _status(options: Namespace, doing: str) -> Generator[None, None, None]:
     """Show that something is under way, on a terminal that has rich; else stay silent."""
     if flag(options, "quiet") or not sys.stderr.isatty():
         yield

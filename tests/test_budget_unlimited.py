@@ -1,0 +1,35 @@
+"""Without a rate limit: how many calls are under way at once, and in which order the others follow."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from imagesdk import LimitWaitError
+from imagesdk.budgets.unlimited import CONCURRENCY, Unlimited
+
+
+@pytest.mark.anyio
+async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> None:
+    permits = Unlimited()
+    held = [permits.enqueue(10) for _ in range(CONCURRENCY)]
+    for ticket in held:
+        await permits.wait(ticket, deadline=None)
+    went: list[int] = []
+
+    async def join(number: int) -> None:
+        await permits.wait(permits.enqueue(1), deadline=None)
+        went.append(number)
+
+    with pytest.raises(LimitWaitError, match="Nothing was sent"):
+        await permits.wait(permits.enqueue(1), deadline=0)
+    async with anyio.create_task_group() as tasks:
+        for number in range(3):
+            tasks.start_soon(join, number)
+            await anyio.wait_all_tasks_blocked()
+        for done in range(3):
+            assert went == list(range(done))
+            permits.release(held[done])
+            permits.release(held[done])
+            await anyio.wait_all_tasks_blocked()
+    assert went == [0, 1, 2]

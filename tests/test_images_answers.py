@@ -1,0 +1,131 @@
+"""What comes back: good answers told in full, and bad ones of any shape as errors of ours."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import respx
+
+from imagesdk import APIResponseError, AsyncClient, BadRequestError, ModerationError, RetryPolicy
+from tests.small_pictures import answer, png
+
+pytestmark = pytest.mark.anyio
+
+OWN = "https://images.test/v1"
+SMALL = png(2, 2)
+WIDE = png(4, 2)
+
+
+@pytest.fixture
+def wire() -> Iterator[respx.MockRouter]:
+    with respx.mock as wire:
+        yield wire
+
+
+@pytest.fixture
+async def client(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
+    async with make_client(OWN) as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>hello</html>",
+        b"[]",
+        b"null",
+        b'{"created": 1}',
+        b'{"data": {}}',
+        b'{"data": [',
+        b"\xff\xfe",
+    ],
+)
+async def test_a_success_that_is_no_answer_is_an_error_of_ours(
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], body: bytes
+) -> None:
+    wire.post(f"{OWN}/images/generations").respond(content=body, headers={"x-request-id": "req_1"})
+
+    async with make_client(OWN, retry=RetryPolicy(max_attempts=1)) as client:
+        with pytest.raises(APIResponseError) as caught:
+            await client.images.generate("a cat")
+
+    assert caught.value.maybe_billed
+    assert caught.value.request_id == "req_1"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "said"),
+    [
+        (400, b'{"error": "no cats"}', "no cats"),
+        (422, b'{"detail": [{"loc": ["body", "n"], "msg": "too many"}]}', "body.n: too many"),
+        (404, b"<html><title>Not here</title></html>", "Not here"),
+        (418, b"", "418"),
+        (403, b"[" * 5000, "403"),
+        (400, b'{"error": {"message": {"a": 1}, "code": 7}}', "400"),
+    ],
+)
+async def test_an_error_of_any_shape_is_a_status_error_with_its_words(
+    wire: respx.MockRouter, client: AsyncClient, status: int, body: bytes, said: str
+) -> None:
+    wire.post(f"{OWN}/images/generations").respond(status, content=body)
+
+    with pytest.raises(Exception, match=said) as caught:
+        await client.images.generate("a cat")
+
+    assert getattr(caught.value, "status_code", None) == status
+
+
+async def test_an_error_wrapped_in_a_success_is_an_error(wire: respx.MockRouter, client: AsyncClient) -> None:
+    route = wire.post(f"{OWN}/images/generations")
+
+    route.respond(200, json={"error": {"message": "no such size", "param": "size"}})
+    with pytest.raises(BadRequestError, match="no such size") as caught:
+        await client.images.generate("a cat")
+    assert (caught.value.status_code, caught.value.param) == (200, "size")
+    assert not caught.value.maybe_billed
+
+    route.respond(200, json={"error": {"message": "no", "code": "moderation_blocked"}})
+    with pytest.raises(ModerationError):
+        await client.images.generate("a cat")
+
+
+async def test_a_compressed_answer_is_read_though_it_was_not_asked_for(
+    wire: respx.MockRouter, client: AsyncClient
+) -> None:
+    packed = gzip.compress(answer(SMALL))
+    route = wire.post(f"{OWN}/images/generations")
+
+    route.respond(content=packed, headers={"content-encoding": "gzip"})
+    response = await client.images.generate("a cat")
+    assert response[0].bytes == SMALL
+
+    route.respond(content=packed[:-4], headers={"content-encoding": "gzip"})
+    with pytest.raises(APIResponseError, match="too early"):
+        await client.images.generate("a cat")
+
+
+async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncClient) -> None:
+    usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
+    details = {"text_tokens": 10, "image_tokens": 0}
+    body = answer(
+        SMALL, WIDE, size="1024x1024", usage={**usage, "input_tokens_details": details}, model_hash="x"
+    )
+    wire.post(f"{OWN}/images/generations").respond(content=body, headers={"X-Request-Id": "req_1"})
+
+    response = await client.images.generate("a cat", n=2, model="gpt-image-2")
+
+    assert [(image.index, image.width, image.media_type) for image in response] == [
+        (0, 2, "image/png"),
+        (1, 4, "image/png"),
+    ]
+    assert [image.bytes for image in response] == [SMALL, WIDE]
+    assert (response.request_id, response.size, response.attempts) == ("req_1", "1024x1024", 1)
+    assert response.usage is not None
+    assert response.usage.output_tokens == 100
+    assert response.cost is not None
+    assert response.headers["x-request-id"] == "req_1"
+    assert response.extra == {"model_hash": "x"}
+    assert not response.maybe_billed_before
