@@ -7,6 +7,7 @@ there and never closed.
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
 import threading
@@ -87,7 +88,8 @@ async def _probe(param: str, source: Any) -> Upload:
     if isinstance(source, (str, os.PathLike)):
         path = Path(cast("str", source))
         return await anyio.to_thread.run_sync(_probe_path, path, limiter=disk_threads())
-    if callable(getattr(source, "read", None)):
+    read = getattr(source, "read", None)
+    if callable(read) and not inspect.iscoroutinefunction(read):
         return await anyio.to_thread.run_sync(_probe_file, param, source, limiter=disk_threads())
     raise InvalidRequestError(
         f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode.",

@@ -20,14 +20,14 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._attempt import Received, discard
 from imagesdk._download import Downloader
-from imagesdk._engine import Call, Engine, Result
+from imagesdk._engine import Call, Engine
 from imagesdk._files import disk_threads, probe_pictures
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import checked_headers
-from imagesdk._protocol.responses import Parsed, ParsedImage, parse_success
-from imagesdk._saving import Destination, move_into_place, slug, write_file
+from imagesdk._protocol.responses import parse_success
+from imagesdk._results import FileNames, assemble
+from imagesdk._saving import Destination, slug, write_file
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.errors import DownloadError, InvalidRequestError
 from imagesdk.jobs import (
@@ -42,9 +42,7 @@ from imagesdk.jobs import (
     Size,
     Variation,
 )
-from imagesdk.models import ModelProfile
 from imagesdk.policies import Timeouts
-from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse, Source
 
 _logger = logging.getLogger("imagesdk")
@@ -231,8 +229,8 @@ class AsyncImages:
         deadline = _deadline(timeouts)
         result = await self._engine.send(call)
         text = "variation" if isinstance(job, Variation) else job.prompt
-        named = _Names(destination, call.id, slug(text)) if destination else None
-        response = await _assemble(result, call, named, profile, job)
+        named = FileNames(destination, call.id, slug(text)) if destination else None
+        response = await assemble(result, call, named, profile, job)
         return await self._fetch_missing(response, named, timeouts, deadline) if named else response
 
     async def download(
@@ -274,7 +272,7 @@ class AsyncImages:
         )
 
     async def _fetch_missing(
-        self, response: ImagesResponse, names: _Names, timeouts: Timeouts, deadline: float | None
+        self, response: ImagesResponse, names: FileNames, timeouts: Timeouts, deadline: float | None
     ) -> ImagesResponse:
         """Bring the pictures to disk that a server answered with URLs for."""
         images = list(response.data)
@@ -294,77 +292,6 @@ class AsyncImages:
                 image, path=path, media_type=facts.media_type, width=facts.width, height=facts.height
             )
         return attrs.evolve(response, data=tuple(images))
-
-
-@frozen
-class _Names:
-    """What the files of one call are called."""
-
-    destination: Destination
-    id: str
-    slug: str
-
-    def path(self, index: int, ext: str) -> Path:
-        first, path = (
-            self.destination.path(index=i, job=0, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
-        )
-        surplus = index and path == first  # more pictures came than were asked for
-        return path.with_stem(f"{path.stem}-{index}") if surplus else path
-
-
-async def _assemble(
-    result: Result[Parsed], call: Call[Parsed], names: _Names | None, profile: ModelProfile | None, job: Job
-) -> ImagesResponse:
-    parsed, received = result.parsed, result.sink.pictures
-    images: list[Image] = []
-    try:
-        with anyio.CancelScope(shield=True):
-            images = [
-                await _image(
-                    index, entry, received.get(-1 if entry.picture is None else entry.picture), names
-                )
-                for index, entry in enumerate(parsed.images)
-            ]
-    finally:
-        await discard(result.sink)
-    if len(images) != call.request.weight:
-        _logger.warning("%d pictures were asked for and %d came", call.request.weight, len(images))
-    return ImagesResponse(
-        data=tuple(images),
-        created=parsed.created,
-        usage=parsed.usage,
-        cost=cost(profile, images=len(images), size=job.size, usage=parsed.usage),
-        request_id=result.headers.get("x-request-id"),
-        size=parsed.size,
-        quality=parsed.quality,
-        background=parsed.background,
-        output_format=parsed.output_format,
-        attempts=result.attempts,
-        maybe_billed_before=result.maybe_billed_before,
-        idempotency_key=call.idempotency_key,
-        headers=result.headers,
-        extra=parsed.extra,
-    )
-
-
-async def _image(index: int, entry: ParsedImage, received: Received | None, names: _Names | None) -> Image:
-    path: Path | None = None
-    if received is not None and received.temporary is not None and names is not None:
-        path = names.path(index, extension(received.facts.media_type))
-        await anyio.to_thread.run_sync(move_into_place, received.temporary, path, limiter=disk_threads())
-        received.temporary = None
-    return Image(
-        index=index,
-        url=entry.url,
-        path=path,
-        media_type=received.facts.media_type if received else None,
-        width=received.facts.width if received else None,
-        height=received.facts.height if received else None,
-        revised_prompt=entry.revised_prompt,
-        expires_at=entry.expires_at,
-        extra=entry.extra,
-        data=received.data if received else None,
-    )
 
 
 async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:

@@ -37,6 +37,7 @@ FLOORS = {
     "imagesdk.telemetry": 2,
     "imagesdk._engine": 3,
     "imagesdk._attempt": 3,
+    "imagesdk._results": 4,
     "imagesdk.images": 4,
     "imagesdk.fan_out": 4,
     "imagesdk.batches": 4,

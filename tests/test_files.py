@@ -144,6 +144,13 @@ async def test_what_is_no_picture_is_refused_with_what_would_be(thing: object) -
     assert (caught.value.param, caught.value.value) == ("image", type(thing).__name__)
 
 
+async def test_a_file_whose_reading_must_be_awaited_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png())
+    async with await anyio.open_file(tmp_path / "a.png", "rb") as file:
+        with pytest.raises(InvalidRequestError, match="a path, bytes, or a file"):
+            await probe(file)
+
+
 async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path: Path) -> None:
     (tmp_path / "cat.txt").write_text("a cat")
 

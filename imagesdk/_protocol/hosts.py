@@ -25,7 +25,9 @@ _PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 )  # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
-_OWN_HEADERS = frozenset({"authorization", "content-length", "transfer-encoding", "host", "connection"})
+_OWN_HEADERS = frozenset(
+    {"authorization", "content-length", "transfer-encoding", "host", "connection", "idempotency-key"}
+)
 
 
 @frozen
@@ -125,7 +127,7 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
             )
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(
-                f"The header {name!r} is set by the client itself (the key goes into api_key=)."
+                f"The header {name!r} is set by the client itself: see api_key=, base_url= and idempotency_key=."
             )
         checked.append((name.lower(), value.strip()))
     return checked

@@ -180,6 +180,7 @@ def test_extra_headers_pass_with_names_in_lower_case() -> None:
         ("Transfer-Encoding", "chunked", "set by the client itself"),
         ("HOST", "b.test", "set by the client itself"),
         ("Connection", "close", "set by the client itself"),
+        ("Idempotency-Key", "mine", "idempotency_key="),
     ],
 )
 def test_a_header_that_smuggles_or_is_ours_is_refused(name: str, value: str, said: str) -> None:

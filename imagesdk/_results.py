@@ -1,0 +1,104 @@
+"""From a good answer to an :class:`ImagesResponse`: pictures moved to their final places, facts gathered.
+
+Where an answer holds only URLs, fetching them is up to :mod:`imagesdk.images`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from attrs import frozen
+
+from imagesdk._attempt import Received, discard
+from imagesdk._engine import Call, Result
+from imagesdk._files import disk_threads
+from imagesdk._protocol.responses import Parsed, ParsedImage
+from imagesdk._saving import Destination, move_into_place
+from imagesdk._sniff import extension
+from imagesdk.jobs import Job
+from imagesdk.models import ModelProfile
+from imagesdk.pricing import cost
+from imagesdk.types import Image, ImagesResponse
+
+_logger = logging.getLogger("imagesdk")
+
+
+@frozen
+class FileNames:
+    """What the files of one call are called."""
+
+    destination: Destination
+    id: str
+    slug: str
+
+    def path(self, index: int, ext: str) -> Path:
+        """Return where the picture of that place in the response goes."""
+        first, path = (
+            self.destination.path(index=i, job=0, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
+        )
+        surplus = index and path == first  # more pictures came than were asked for
+        return path.with_stem(f"{path.stem}-{index}") if surplus else path
+
+
+async def assemble(
+    result: Result[Parsed],
+    call: Call[Parsed],
+    names: FileNames | None,
+    profile: ModelProfile | None,
+    job: Job,
+) -> ImagesResponse:
+    """Give every picture its final name, and every file that is left over back to the disk.
+
+    Raises:
+        OSError: a file cannot be moved.
+    """
+    parsed, received = result.parsed, result.sink.pictures
+    images: list[Image] = []
+    try:
+        with anyio.CancelScope(shield=True):
+            for index, entry in enumerate(parsed.images):
+                picture = None if entry.picture is None else received.get(entry.picture)
+                images.append(await _image(index, entry, picture, names))
+    finally:
+        await discard(result.sink)
+    if len(images) != call.request.weight:
+        _logger.warning("%d pictures were asked for and %d came", call.request.weight, len(images))
+    return ImagesResponse(
+        data=tuple(images),
+        created=parsed.created,
+        usage=parsed.usage,
+        cost=cost(profile, images=len(images), size=job.size, usage=parsed.usage),
+        request_id=result.headers.get("x-request-id"),
+        size=parsed.size,
+        quality=parsed.quality,
+        background=parsed.background,
+        output_format=parsed.output_format,
+        attempts=result.attempts,
+        maybe_billed_before=result.maybe_billed_before,
+        idempotency_key=call.idempotency_key,
+        headers=result.headers,
+        extra=parsed.extra,
+    )
+
+
+async def _image(index: int, entry: ParsedImage, received: Received | None, names: FileNames | None) -> Image:
+    path: Path | None = None
+    if received is not None and received.temporary is not None and names is not None:
+        path = names.path(index, extension(received.facts.media_type))
+        await anyio.to_thread.run_sync(move_into_place, received.temporary, path, limiter=disk_threads())
+        received.temporary = None
+    return Image(
+        index=index,
+        url=entry.url,
+        path=path,
+        media_type=received.facts.media_type if received else None,
+        width=received.facts.width if received else None,
+        height=received.facts.height if received else None,
+        revised_prompt=entry.revised_prompt,
+        expires_at=entry.expires_at,
+        extra=entry.extra,
+        data=received.data if received else None,
+    )
