@@ -47,7 +47,7 @@ def types(session: nox.Session) -> None:
     """Mypy and pyright, both strict, on the package and its tests."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "types"), "nox")
     session.run("mypy")
-    session.run("pyright", "--pythonpath", "python")
+    session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
 
 
 @nox.session

@@ -39,7 +39,7 @@ from imagesdk.types import Usage
 
 _SHOWN = 300
 _KEPT = 2000
-_READ = 64 * 1024
+_READ = 4096
 """Bytes of a body that is not JSON in which a message is looked for."""
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {

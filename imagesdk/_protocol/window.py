@@ -15,7 +15,9 @@ from itertools import count
 from imagesdk.policies import RateLimit
 
 _MARGIN = 1.005
-"""Our window is this much longer than the server's, for clocks that differ a little."""
+"""Our window is this many times the server's, for clocks that differ a little."""
+_TRAVEL = 0.05
+"""Seconds on top: the server counts a request when it has arrived, we when it has left."""
 
 
 class Ticket:
@@ -48,6 +50,11 @@ class RateWindow:
     def gap(self) -> float:
         """Seconds between two grants of a burst: a wrong guess then costs few refusals."""
         return min(self.limit.per / 1200, self.limit.per / (4 * self.limit.images))
+
+    @property
+    def span(self) -> float:
+        """Seconds from a request's sending until its room is free again."""
+        return self.limit.per * _MARGIN + _TRAVEL
 
     @property
     def idle(self) -> bool:
@@ -113,7 +120,7 @@ class RateWindow:
 
     def expected_start(self, ticket: Ticket, now: float) -> float:
         """Return when ``ticket`` may go at the earliest, if all before it are sent the moment they are granted."""
-        window = self.limit.per * _MARGIN
+        window = self.span
         frees = sorted((t.free_at if t.free_at is not None else now + window, t.weight) for t in self._log)
         at, used = max(now, self._not_before), self._used
         pending = deque(frees)
@@ -132,7 +139,7 @@ class RateWindow:
         """Note that the request has been written out whole: its window begins now."""
         if ticket.granted and ticket.sent_at is None:
             ticket.sent_at = now
-            ticket.free_at = now + self.limit.per * _MARGIN
+            ticket.free_at = now + self.span
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a place in line, or a grant whose request was never sent."""

@@ -1,140 +1,207 @@
-"""What follows a failure: a table over what happened, the policy and what is left."""
+"""May a failed attempt be made again, and when: a table over what happened, how often, and what is left."""
 
+import itertools
 import math
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk import (
+from imagesdk import errors
+from imagesdk._protocol.retry import (
+    Again,
+    Decision,
+    Failure,
+    FailureClass,
+    GiveUp,
+    WaitForLimit,
+    classify,
+    decide,
+)
+from imagesdk.errors import (
     APIConnectionError,
     APIError,
     APIResponseError,
     APIStatusError,
     APITimeoutError,
-    BadRequestError,
     ConflictError,
     InternalServerError,
     OutcomeUnknownError,
     OutcomeUnknownTimeoutError,
     QuotaExceededError,
     RateLimitError,
-    RetryPolicy,
 )
-from imagesdk._protocol.retry import Again, Decision, Failure, GiveUp, WaitForLimit, classify, decide
+from imagesdk.policies import RetryPolicy
 
-UNSENT = APIConnectionError("x")
-UNKNOWN = OutcomeUnknownError("x")
-LOST = APIResponseError("x")
-FAILED = InternalServerError("x", status_code=500)
-LIMITED = RateLimitError("x", status_code=429)
-REFUSED = BadRequestError("x", status_code=400)
-BUSY = ConflictError("x", status_code=409)
-SLOW = APIStatusError("x", status_code=408)
-ONCE = RetryPolicy(delivery="at_most_once")
-
-
-def _decide(
-    error: APIError,
-    *,
-    policy: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-    attempt: int = 1,
-    ambiguous: int = 0,
-    limited: bool = False,
-    remaining: float | None = None,
-    chance: float = 1.0,
-    retry_after: float | None = None,
-    should_retry: bool | None = None,
-    never_fits: bool = False,
-) -> Decision:
-    failure = Failure(error, classify(error), retry_after, should_retry, never_fits)
-    return decide(
-        failure,
-        policy=policy,
-        attempt=attempt,
-        ambiguous=ambiguous,
-        limited=limited,
-        remaining=remaining,
-        chance=chance,
-    )
+FAILURES: dict[str, Failure] = {
+    "no connection": Failure(APIConnectionError("x"), "never_sent"),
+    "not sent in time": Failure(APITimeoutError("x"), "never_sent"),
+    "no answer": Failure(OutcomeUnknownError("x"), "unknown"),
+    "no answer in time": Failure(OutcomeUnknownTimeoutError("x"), "unknown"),
+    "500": Failure(InternalServerError("x", status_code=500), "unknown"),
+    "503": Failure(InternalServerError("x", status_code=503), "unknown"),
+    "answer lost": Failure(APIResponseError("x"), "lost"),
+    "408": Failure(APIStatusError("x", status_code=408), "refused"),
+    "409": Failure(ConflictError("x", status_code=409), "refused"),
+    "425": Failure(APIStatusError("x", status_code=425), "refused"),
+    "429": Failure(RateLimitError("x", status_code=429), "refused"),
+    "quota": Failure(QuotaExceededError("x", status_code=429), "refused"),
+    "400": Failure(errors.BadRequestError("x", status_code=400), "refused"),
+    "moderation": Failure(errors.ModerationError("x", status_code=400), "refused"),
+    "401": Failure(errors.AuthenticationError("x", status_code=401), "refused"),
+    "403": Failure(errors.PermissionDeniedError("x", status_code=403), "refused"),
+    "404": Failure(errors.NotFoundError("x", status_code=404), "refused"),
+    "413": Failure(APIStatusError("x", status_code=413), "refused"),
+    "422": Failure(errors.UnprocessableEntityError("x", status_code=422), "refused"),
+}
+SAFE = {"no connection", "not sent in time", "408", "409", "425", "429"}
+AMBIGUOUS = {"no answer", "no answer in time", "500", "503", "answer lost"}
+HOPELESS = set(FAILURES) - SAFE - AMBIGUOUS
 
 
-@pytest.mark.parametrize(
-    ("error", "kind"),
-    [
-        (UNSENT, "never_sent"),
-        (APITimeoutError("x"), "never_sent"),
-        (REFUSED, "refused"),
-        (BUSY, "refused"),
-        (LIMITED, "refused"),
-        (FAILED, "unknown"),
-        (InternalServerError("x", status_code=503), "unknown"),
-        (UNKNOWN, "unknown"),
-        (OutcomeUnknownTimeoutError("x"), "unknown"),
-        (LOST, "lost"),
-    ],
-)
-def test_every_error_has_its_class(error: APIError, kind: str) -> None:
-    assert classify(error) == kind
+def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any) -> Decision:  # noqa: B008 - a frozen value
+    given_: dict[str, Any] = {
+        "attempt": 1,
+        "ambiguous": 0,
+        "limited": False,
+        "remaining": None,
+        "chance": 0.5,
+    }
+    return decide(failure, policy=policy, **(given_ | facts))
 
 
-@pytest.mark.parametrize("error", [UNSENT, BUSY, SLOW, LIMITED])
-def test_what_was_not_worked_on_is_made_again_until_the_attempts_are_used_up(error: APIError) -> None:
-    policy = RetryPolicy(max_attempts=3)
-    assert [type(_decide(error, policy=policy, attempt=n)) for n in (1, 2, 3)] == [Again, Again, GiveUp]
-    assert isinstance(_decide(error, policy=ONCE), Again)
+def evolved(failure: Failure, **changes: Any) -> Failure:
+    facts: dict[str, Any] = {
+        "retry_after": failure.retry_after,
+        "should_retry": failure.should_retry,
+        "never_fits": failure.never_fits,
+    }
+    return Failure(failure.error, failure.kind, **(facts | changes))
 
 
-@pytest.mark.parametrize("error", [UNKNOWN, FAILED, LOST])
-def test_what_may_have_been_billed_is_made_again_at_most_as_often_as_the_policy_says(error: APIError) -> None:
-    assert isinstance(_decide(error), Again)
-    assert isinstance(_decide(error, attempt=2, ambiguous=1), GiveUp)
-    assert isinstance(_decide(error, policy=RetryPolicy(max_ambiguous=2), attempt=2, ambiguous=1), Again)
-    assert isinstance(_decide(error, policy=RetryPolicy(max_ambiguous=0)), GiveUp)
-    assert isinstance(_decide(error, policy=ONCE), GiveUp)
+def test_the_table_covers_every_class_of_failure() -> None:
+    assert {failure.kind for failure in FAILURES.values()} == set(get_args(FailureClass))
 
 
-def test_a_refusal_for_good_is_final_unless_the_server_says_otherwise() -> None:
-    assert isinstance(_decide(REFUSED), GiveUp)
-    assert isinstance(_decide(REFUSED, should_retry=True), Again)
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+def test_an_error_tells_its_own_class(failure: Failure) -> None:
+    assert classify(failure.error) == failure.kind
 
 
-@pytest.mark.parametrize("error", [UNKNOWN, FAILED, LIMITED, BUSY, LOST])
-def test_a_server_that_advises_against_it_is_heard(error: APIError) -> None:
-    assert isinstance(_decide(error, should_retry=False, limited=True), GiveUp)
+def test_an_error_of_no_known_kind_may_have_been_billed() -> None:
+    assert classify(APIError("x")) == "unknown"
+    assert classify(errors.StreamError("x")) == "unknown"
 
 
-def test_the_advice_to_retry_does_not_pay_twice_behind_the_policy() -> None:
-    assert isinstance(_decide(FAILED, policy=ONCE, should_retry=True), GiveUp)
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_failure_is_decided_by_its_row(name: str) -> None:
+    for limited, delivery, remaining, ambiguous, attempt in itertools.product(
+        (False, True), ("at_least_once", "at_most_once"), (None, 60.0, 0.1), (0, 1, 2), (1, 3, 4)
+    ):
+        facts: dict[str, Any] = {"attempt": attempt, "ambiguous": ambiguous, "remaining": remaining}
+        terms: dict[str, Any] = {"max_attempts": 4, "max_ambiguous": 2, "delivery": delivery, "backoff": 1.0}
+        expected: Decision = GiveUp()
+        if name == "429" and limited:
+            expected = WaitForLimit(None)
+        elif attempt < 4 and remaining != 0.1:
+            repeats = delivery == "at_least_once" and ambiguous < 2
+            if name in SAFE or (name in AMBIGUOUS and repeats):
+                expected = Again(0.5 * 2 ** (attempt - 1))
+        assert decided(FAILURES[name], RetryPolicy(**terms), limited=limited, **facts) == expected, facts
 
 
-@pytest.mark.parametrize("limited", [True, False])
-def test_waiting_does_not_help_an_empty_account_or_a_limit_that_never_fits(limited: bool) -> None:
-    assert isinstance(_decide(QuotaExceededError("x", status_code=429), limited=limited), GiveUp)
-    assert isinstance(_decide(LIMITED, limited=limited, never_fits=True), GiveUp)
+@pytest.mark.parametrize("name", sorted(HOPELESS))
+def test_what_would_be_refused_again_is_not_repeated(name: str) -> None:
+    assert decided(FAILURES[name]) == GiveUp()
 
 
-def test_429_behind_a_limit_waits_in_line_and_uses_up_no_attempt() -> None:
-    policy = RetryPolicy(max_attempts=1)
-    assert _decide(LIMITED, limited=True, policy=policy, attempt=99, retry_after=7.0) == WaitForLimit(7.0)
+@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+def test_what_may_have_been_billed_is_never_repeated_at_most_once(name: str) -> None:
+    policy = RetryPolicy(delivery="at_most_once", max_ambiguous=10)
+    for advice in (None, True):
+        assert decided(evolved(FAILURES[name], should_retry=advice), policy) == GiveUp()
 
 
-def test_retry_after_is_waited_for_and_jitter_comes_on_top() -> None:
-    assert _decide(LIMITED, retry_after=7.0, chance=0.0) == Again(7.0)
-    assert _decide(LIMITED, retry_after=7.0, chance=1.0) == Again(7.5)
-    assert isinstance(_decide(LIMITED, retry_after=301.0), GiveUp)
+@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+def test_what_may_have_been_billed_is_repeated_once_by_default(name: str) -> None:
+    assert isinstance(decided(FAILURES[name], ambiguous=0), Again)
+    assert decided(FAILURES[name], attempt=2, ambiguous=1) == GiveUp()
+    assert decided(FAILURES[name], RetryPolicy(max_ambiguous=0)) == GiveUp()
 
 
-def test_there_is_no_waiting_past_the_time_that_is_left() -> None:
-    assert isinstance(_decide(UNSENT, remaining=0.5), GiveUp)
-    assert isinstance(_decide(UNSENT, remaining=0.51), Again)
-    assert isinstance(_decide(UNSENT, remaining=-1.0, chance=0.0), GiveUp)
+@pytest.mark.parametrize("name", sorted(set(FAILURES) - {"429"}))
+def test_one_attempt_means_no_other(name: str) -> None:
+    assert decided(FAILURES[name], RetryPolicy(max_attempts=1)) == GiveUp()
 
 
-@given(attempt=st.integers(1, 10_000), chance=st.floats(0, 1))
-def test_delays_grow_to_a_cap_and_never_beyond(attempt: int, chance: float) -> None:
-    policy = RetryPolicy(max_attempts=20_000)
-    decision = _decide(UNSENT, policy=policy, attempt=attempt, chance=chance)
-    assert isinstance(decision, Again)
-    assert math.isfinite(decision.delay)
-    assert 0 <= decision.delay <= min(0.5 * 2 ** min(attempt - 1, 50), 20.0)
+class TestTheServersAdvice:
+    @pytest.mark.parametrize("name", FAILURES)
+    @pytest.mark.parametrize("limited", [False, True])
+    def test_not_to_try_again_is_taken_always(self, name: str, limited: bool) -> None:
+        assert decided(evolved(FAILURES[name], should_retry=False), limited=limited) == GiveUp()
+
+    @pytest.mark.parametrize("name", sorted(HOPELESS - {"quota"}))
+    def test_to_try_again_is_taken_for_what_was_refused(self, name: str) -> None:
+        assert isinstance(decided(evolved(FAILURES[name], should_retry=True)), Again)
+
+    def test_to_try_again_buys_no_credit_and_no_attempts(self) -> None:
+        assert decided(evolved(FAILURES["quota"], should_retry=True)) == GiveUp()
+        assert decided(evolved(FAILURES["400"], should_retry=True), attempt=4) == GiveUp()
+
+
+class TestALimitHit:
+    def test_waits_in_line_and_uses_no_attempt(self) -> None:
+        failure = evolved(FAILURES["429"], retry_after=7.0)
+        assert decided(failure, limited=True) == WaitForLimit(7.0)
+        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == WaitForLimit(7.0)
+
+    def test_without_a_line_waits_as_told_and_uses_attempts(self) -> None:
+        failure = evolved(FAILURES["429"], retry_after=7.0)
+        assert decided(failure, chance=0.0) == Again(7.0)
+        assert decided(failure, attempt=4) == GiveUp()
+
+    @pytest.mark.parametrize("limited", [False, True])
+    def test_that_can_never_be_met_is_not_waited_for(self, limited: bool) -> None:
+        assert decided(evolved(FAILURES["429"], never_fits=True), limited=limited) == GiveUp()
+
+    @pytest.mark.parametrize("limited", [False, True])
+    def test_for_want_of_money_is_not_waited_for(self, limited: bool) -> None:
+        assert decided(evolved(FAILURES["quota"], retry_after=1.0), limited=limited) == GiveUp()
+
+
+class TestTheDelay:
+    @pytest.mark.parametrize("name", ["503", "429", "no connection"])
+    def test_is_what_the_server_asks_and_a_little_more(self, name: str) -> None:
+        failure = evolved(FAILURES[name], retry_after=7.0)
+        assert decided(failure, RetryPolicy(backoff=2.0), chance=0.5) == Again(8.0)
+
+    def test_that_the_server_asks_has_a_longest(self) -> None:
+        policy = RetryPolicy(max_retry_after=30.0)
+        assert decided(evolved(FAILURES["503"], retry_after=30.0), policy, chance=0) == Again(30.0)
+        assert decided(evolved(FAILURES["503"], retry_after=30.001), policy, chance=0) == GiveUp()
+        assert decided(evolved(FAILURES["503"], retry_after=math.inf), policy, chance=0) == GiveUp()
+
+    def test_is_not_begun_when_the_time_left_is_shorter(self) -> None:
+        failure = evolved(FAILURES["503"], retry_after=7.0)
+        assert decided(failure, remaining=7.1, chance=0) == Again(7.0)
+        assert decided(failure, remaining=7.0, chance=0) == GiveUp()
+        assert decided(FAILURES["503"], remaining=0.0, chance=0) == GiveUp()
+        assert decided(FAILURES["503"], remaining=-1.0, chance=0) == GiveUp()
+
+    def test_doubles_up_to_its_longest(self) -> None:
+        policy = RetryPolicy(max_attempts=10, backoff=0.5, max_backoff=20.0)
+        delays = [decided(FAILURES["408"], policy, attempt=attempt, chance=1.0) for attempt in range(1, 9)]
+        assert delays == [Again(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 20, 20)]
+
+    def test_is_a_number_however_many_attempts_there_were(self) -> None:
+        policy = RetryPolicy(max_attempts=10**9)
+        assert decided(FAILURES["408"], policy, attempt=10**8, chance=1.0) == Again(20.0)
+
+    @given(st.floats(0, 1), st.integers(1, 3), st.none() | st.floats(0, 300))
+    def test_lies_between_what_is_asked_and_what_is_asked_and_the_longest_backoff(
+        self, chance: float, attempt: int, asked: float | None
+    ) -> None:
+        decision = decided(evolved(FAILURES["408"], retry_after=asked), attempt=attempt, chance=chance)
+        assert isinstance(decision, Again)
+        assert (asked or 0) <= decision.delay <= (asked or 0) + 0.5 * 2 ** (attempt - 1)

@@ -1,0 +1,511 @@
+"""From an answer to a result or an error: recorded bodies of many servers, and arbitrary ones."""
+
+import json
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+import imagesdk
+from imagesdk._protocol.documents import is_object
+from imagesdk._protocol.responses import (
+    ParsedImage,
+    failure_of_status,
+    is_error_document,
+    lost,
+    parse_success,
+    retry_after,
+)
+from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.scanner import Picture, ScanError
+from imagesdk.errors import (
+    APIResponseError,
+    APIStatusError,
+    BadRequestError,
+    ModerationError,
+    QuotaExceededError,
+    RateLimitError,
+)
+from imagesdk.models import DALL_E_2, GPT_IMAGE_2
+from imagesdk.types import Usage
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
+
+
+def failed(
+    status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1
+) -> Failure:
+    rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+    return failure_of_status(status, headers or {}, rest, now=NOW, requested=requested)
+
+
+def status_error(failure: Failure) -> APIStatusError:
+    assert isinstance(failure.error, APIStatusError)
+    return failure.error
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
+    sample = json.loads(path.read_text(encoding="utf-8"))
+    expected = sample["expected"]
+    failure = failed(sample["status"], sample["body"], sample["headers"], requested=sample["requested"])
+    error = status_error(failure)
+    assert type(error) is getattr(imagesdk, expected["class"])
+    assert (error.status_code, error.code) == (sample["status"], expected["code"])
+    assert (error.type, error.param) == (expected.get("type"), expected.get("param"))
+    assert error.request_id == expected.get("request_id")
+    assert error.message.startswith(f"The server answered {sample['status']}")
+    assert expected.get("says", "") in error.message
+    assert "SECRET" not in error.message
+    assert error.body == sample["body"] or error.body == json.loads(sample["body"])
+    assert error.maybe_billed is expected.get("maybe_billed", False)
+    assert failure.kind == expected.get("kind", "refused")
+    assert failure.never_fits is expected.get("never_fits", False)
+    wait = expected.get("retry_after")
+    assert failure.retry_after == pytest.approx(expected.get("failure_retry_after", wait))
+    if isinstance(error, RateLimitError):
+        assert error.retry_after == pytest.approx(wait)
+    if isinstance(error, ModerationError):
+        assert error.stage == expected.get("stage")
+        assert list(error.categories) == expected.get("categories", [])
+
+
+def test_every_status_has_its_class() -> None:
+    classes = {
+        400: "BadRequestError",
+        401: "AuthenticationError",
+        403: "PermissionDeniedError",
+        404: "NotFoundError",
+        409: "ConflictError",
+        418: "APIStatusError",
+        422: "UnprocessableEntityError",
+        429: "RateLimitError",
+        500: "InternalServerError",
+        501: "InternalServerError",
+        524: "InternalServerError",
+        599: "InternalServerError",
+    }
+    assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
+        ({"error": {"msg": "the msg"}}, "the msg"),
+        ({"error": {"error_description": "described"}}, "described"),
+        ({"message": "at the top"}, "at the top"),
+        ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
+        ({"detail": ["first", {"msg": "second"}]}, "first; second"),
+        ({"error": ["one", "two"]}, "one; two"),
+        ({"error": {}}, '{"error": {}}'),
+        ({"error": None}, '{"error": null}'),
+        ({"error": 5}, "5"),
+        ({}, "{}"),
+        ([1, 2], "[1, 2]"),
+        (None, "null"),
+        ("plain words", "plain words"),
+        ("\u00fcber", "\u00fcber"),
+        ("<html></html>", "without a word"),
+        ("  \n ", "without a word"),
+        ({"error": {"message": "  "}}, "without a word"),
+    ],
+)
+def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
+    assert said in failed(400, content).error.message
+
+
+def test_a_message_is_cut_and_a_body_is_kept() -> None:
+    error = status_error(failed(400, {"error": {"message": "x" * 5000}}))
+    assert len(error.message) < 400
+    assert error.body == {"error": {"message": "x" * 5000}}
+    text = status_error(failed(500, "y" * 5000))
+    assert text.body == "y" * 2000
+    assert len(text.message) < 400
+
+
+def test_advice_follows_a_finished_sentence() -> None:
+    assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
+    assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message
+    assert "without a word. Check the key" in failed(401, "").error.message
+
+
+@pytest.mark.parametrize(
+    "details", [None, "input", [], {"categories": "violence"}, {"moderation_stage": None, "categories": [1]}]
+)
+def test_details_of_moderation_in_another_shape_are_no_trouble(details: Any) -> None:
+    error = failed(400, {"error": {"code": "moderation_blocked", "moderation_details": details}}).error
+    assert isinstance(error, ModerationError)
+    assert error.stage is None
+    assert all(isinstance(category, str) for category in error.categories)
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_moderation_is_a_matter_of_the_request_only(status: int) -> None:
+    error = failed(status, {"error": {"code": "moderation_blocked", "message": "x"}}).error
+    assert not isinstance(error, ModerationError)
+
+
+def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
+    error = failed(308, "", {"location": "https://elsewhere.test/?sig=SECRET"}).error
+    assert "correct base_url" in error.message
+    assert "SECRET" not in error.message
+    assert "redirects" not in failed(400, "", {"location": "https://elsewhere.test"}).error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"), [("true", True), ("TRUE", True), ("false", False), ("maybe", None), (None, None)]
+)
+def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | None) -> None:
+    headers = {} if value is None else {"x-should-retry": value}
+    assert failed(400, "", headers).should_retry is advice
+
+
+class TestRetryAfter:
+    @pytest.mark.parametrize(
+        ("headers", "seconds"),
+        [
+            ({"retry-after": "7"}, 7),
+            ({"retry-after": " 7 "}, 7),
+            ({"retry-after": "0"}, 0),
+            ({"retry-after": "1.5"}, 1.5),
+            ({"retry-after-ms": "534"}, 0.534),
+            ({"retry-after-ms": "534", "retry-after": "1"}, 0.534),
+            ({"retry-after-ms": "soon", "retry-after": "1"}, 1),
+            ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30),
+            ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30),
+            ({"retry-after": "Mon, 23 Nov 2026 13:00:30 +0100"}, 30),
+            ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0),
+        ],
+    )
+    def test_is_read_from_headers(self, headers: dict[str, str], seconds: float) -> None:
+        assert retry_after(headers, "try again in 99s", NOW) == pytest.approx(seconds)
+
+    @pytest.mark.parametrize(
+        ("words", "seconds"),
+        [
+            ("Please try again in 467ms.", 0.467),
+            ("Please try again in 12s.", 12),
+            ("Please try again in 1m2s.", 62),
+            ("Please try again in 6m0s", 360),
+            ("Please try again in 1h2m3.5s.", 3723.5),
+            ("please slow down and try again after 51.84 seconds.", 51.84),
+            ("Try again in 1 second", 1),
+            ("try again in 2 minutes 5 seconds", 125),
+            ("try again in 1 hour", 3600),
+            ("TRY AGAIN IN 3S", 3),
+        ],
+    )
+    def test_is_read_from_words(self, words: str, seconds: float) -> None:
+        assert retry_after({}, words, NOW) == pytest.approx(seconds)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "",
+            "soon",
+            "-5",
+            "nan",
+            "inf",
+            "1e400",
+            "9" * 400,
+            "\x00",
+            "Mon, 99 Nov 2026 12:00:00 GMT",
+            "Mon, 23 Nov 99999 12:00:00 GMT",
+            "1 Jan 2024 00:00:00 +99999999999999999999",
+        ],
+    )
+    def test_that_makes_no_sense_is_passed_over_for_the_words(self, value: str) -> None:
+        assert retry_after({"retry-after": value}, "", NOW) is None
+        assert retry_after({"retry-after": value}, "try again in 3s", NOW) == 3
+        assert retry_after({"retry-after-ms": value}, "try again in 3s", NOW) == 3
+
+    @pytest.mark.parametrize(
+        "words", ["", "try again later", "try again in a moment", "in 3s", "try again in " + "9" * 400 + "s"]
+    )
+    def test_is_unknown_when_nothing_tells(self, words: str) -> None:
+        assert retry_after({}, words, NOW) is None
+
+    @given(st.integers(0, 10**8))
+    def test_as_a_date_is_the_time_until_then(self, seconds: int) -> None:
+        date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+        assert retry_after({"retry-after": date}, "", NOW) == seconds
+
+    @settings(max_examples=300)
+    @given(
+        st.text(st.sampled_from("0123456789:+-, .GMTJanFebe") | st.characters(), max_size=40),
+        st.text(st.sampled_from("0123456789.smh ") | st.characters(), max_size=20),
+    )
+    @example("Fri, 31 Dec 9999 23:59:59 -2300", "")
+    def test_of_any_text_is_a_length_of_time_or_none(self, value: str, words: str) -> None:
+        for name in ("retry-after", "retry-after-ms"):
+            found = retry_after({name: value}, f"try again in {words}", NOW)
+            assert found is None or 0 <= found < 1e14
+
+
+class TestALimitThatNeverFits:
+    @pytest.mark.parametrize(
+        ("message", "requested", "never"),
+        [
+            ("images per minute. Limit: 0/1min. Current: 1/1min.", 1, True),
+            ("images per minute. Limit: 5/1min. Current: 6/1min.", 1, False),
+            ("images per minute. Limit: 5/1min. Current: 9/1min.", 5, False),
+            ("images per minute. Limit: 5/1min. Current: 6/1min.", 6, True),
+            ("input-images per min: Limit 5, Requested 10.", 1, True),
+            ("input-images per min: Limit 5, Used 5, Requested 5.", 10, False),
+            ("requests per minute. Limit: 5/1min.", 10, False),
+            ("tokens per min (TPM): Limit 30000, Used 29446, Requested 821.", 1, False),
+            ("tokens per min (TPM): Limit 30000, Used 0, Requested 30001.", 1, True),
+            ("Limit: none", 10, False),
+            ("Limit: " + "9" * 5000, 10, False),
+            ("", 10, False),
+        ],
+    )
+    def test_is_told_from_one_that_will(self, message: str, requested: int, never: bool) -> None:
+        failure = failed(429, {"error": {"message": message}}, requested=requested)
+        assert failure.never_fits is never
+
+    def test_is_a_matter_of_rate_limits_only(self) -> None:
+        assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
+        quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
+        assert isinstance(quota.error, QuotaExceededError)
+        assert not quota.never_fits
+
+
+def test_a_success_that_is_an_error_is_known() -> None:
+    assert is_error_document({"error": {"message": "x"}})
+    assert is_error_document({"error": "x"})
+    assert is_error_document({"error": "x", "data": []})
+    assert is_error_document({"error": "x", "data": None})
+    assert not is_error_document({"error": None, "data": []})
+    assert not is_error_document({"data": [{"url": "x"}], "error": {"message": "a warning"}})
+    assert not is_error_document([])
+    assert not is_error_document(None)
+
+
+def test_a_success_that_cannot_be_read_has_been_billed() -> None:
+    failure = lost(ScanError("the answer is not JSON"), request_id="req_1")
+    assert isinstance(failure.error, APIResponseError)
+    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == ("lost", True, "req_1")
+    assert "the answer is not JSON" in failure.error.message
+    assert "billed" in failure.error.message
+
+
+class TestSuccess:
+    def test_of_2023_has_urls_that_end_after_an_hour(self) -> None:
+        body = {"created": 1589478378, "data": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}]}
+        parsed = parse_success(body, DALL_E_2)
+        made = datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+        assert parsed.created == made
+        assert [image.url for image in parsed.images] == ["https://x.test/1", "https://x.test/2"]
+        assert [image.expires_at for image in parsed.images] == [made + timedelta(hours=1)] * 2
+        assert parsed.usage is None
+        assert parsed.extra == {}
+
+    @pytest.mark.parametrize("profile", [None, GPT_IMAGE_2])
+    def test_of_another_model_has_urls_that_end_nobody_knows_when(self, profile: Any) -> None:
+        parsed = parse_success({"created": 1589478378, "data": [{"url": "https://x.test/1"}]}, profile)
+        assert parsed.images[0].expires_at is None
+
+    @pytest.mark.parametrize(
+        ("stated", "moment"),
+        [
+            ("2026-11-23T13%3A00%3A00Z", NOW + timedelta(hours=1)),
+            ("2026-11-23T13:00:00", NOW + timedelta(hours=1)),
+            ("2026-11-23T14:00:00%2B01:00", NOW + timedelta(hours=1)),
+            ("someday", None),
+        ],
+    )
+    def test_with_a_signed_url_says_itself_when_it_ends(self, stated: str, moment: datetime | None) -> None:
+        for profile in (None, DALL_E_2):
+            body = {"created": 1, "data": [{"url": f"https://x.test/1?st=0&se={stated}&sig=2"}]}
+            assert parse_success(body, profile).images[0].expires_at == moment
+
+    def test_of_today_has_pictures_usage_and_settings(self) -> None:
+        body = {
+            "created": 1763900000,
+            "data": [{"b64_json": Picture(0)}, {"b64_json": Picture(1), "revised_prompt": "a cat"}],
+            "background": "opaque",
+            "output_format": "png",
+            "quality": "low",
+            "size": "1024x1024",
+            "usage": {
+                "input_tokens": 60,
+                "output_tokens": 196,
+                "total_tokens": 256,
+                "input_tokens_details": {"text_tokens": 20, "image_tokens": 40},
+                "output_tokens_details": {"text_tokens": 0, "image_tokens": 196},
+            },
+        }
+        parsed = parse_success(body, GPT_IMAGE_2)
+        assert parsed.images == (ParsedImage(picture=0), ParsedImage(picture=1, revised_prompt="a cat"))
+        assert (parsed.background, parsed.output_format) == ("opaque", "png")
+        assert (parsed.quality, parsed.size) == ("low", "1024x1024")
+        assert parsed.usage == Usage(60, 196, 256, 20, 40, 0, 196)
+
+    def test_keeps_what_it_does_not_know(self) -> None:
+        body = {
+            "id": "x",
+            "peak_memory_mb": 1.5,
+            "data": [{"b64_json": Picture(0), "generation_id": "g", "seed": 7, "embedding": None}],
+            "usage": {"total_tokens": 1, "image_count": 2, "input_tokens_details": {"cached_tokens": 3}},
+        }
+        parsed = parse_success(body, None)
+        assert parsed.extra == {"id": "x", "peak_memory_mb": 1.5}
+        assert parsed.images[0].extra == {"generation_id": "g", "seed": 7, "embedding": None}
+        assert parsed.usage is not None
+        assert parsed.usage.extra == {"image_count": 2}
+
+    def test_keeps_no_picture_in_an_unexpected_place(self) -> None:
+        body = {"data": [{"b64_json": Picture(0), "thumbs": [{"b64_json": Picture(1)}]}], "x": Picture(2)}
+        parsed = parse_success(body, None)
+        assert parsed.images[0].extra == {"thumbs": [{"b64_json": None}]}
+        assert parsed.extra == {"x": None}
+
+    def test_may_have_its_picture_under_url(self) -> None:
+        assert parse_success({"data": [{"url": Picture(0)}]}, None).images == (ParsedImage(picture=0),)
+
+    @pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}])
+    def test_may_have_an_entry_without_a_picture(self, entry: dict[str, Any]) -> None:
+        assert parse_success({"data": [entry]}, DALL_E_2).images == (ParsedImage(),)
+
+    @pytest.mark.parametrize(
+        "created", [None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), "missing", Picture(0)]
+    )
+    def test_need_not_say_when_it_was_made(self, created: Any) -> None:
+        body: dict[str, Any] = {"created": created, "data": [{"url": "https://x.test/1"}]}
+        if created == "missing":
+            del body["created"]
+        parsed = parse_success(body, DALL_E_2)
+        assert parsed.created is None
+        assert parsed.images[0].expires_at is None
+
+    def test_may_be_made_at_the_end_of_time(self) -> None:
+        parsed = parse_success({"created": 253402300799, "data": [{"url": "https://x.test/1"}]}, DALL_E_2)
+        assert parsed.created is not None
+        assert parsed.images[0].expires_at is None
+
+    def test_may_say_when_it_was_made_as_text(self) -> None:
+        parsed = parse_success({"created": "1589478378", "data": []}, None)
+        assert parsed.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+
+    @pytest.mark.parametrize(
+        ("usage", "expected"),
+        [
+            (None, None),
+            ([], None),
+            ("much", None),
+            ({}, Usage()),
+            ({"input_tokens": "5", "output_tokens": True, "total_tokens": 1.0}, Usage()),
+            ({"input_tokens_details": None, "output_tokens_details": []}, Usage()),
+            ({"input_tokens": 0, "prompt_tokens": 0}, Usage(input_tokens=0, extra={"prompt_tokens": 0})),
+            (
+                {"output_tokens": 5, "output_tokens_details": {"image_tokens": 5}},
+                Usage(output_tokens=5, output_image_tokens=5),
+            ),
+        ],
+    )
+    def test_counts_tokens_only_where_they_are_counted(self, usage: Any, expected: Usage | None) -> None:
+        assert parse_success({"data": [], "usage": usage}, None).usage == expected
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            None,
+            [],
+            "text",
+            5,
+            {},
+            {"created": 1},
+            {"data": None},
+            {"data": {"url": "x"}},
+            {"data": "x"},
+            Picture(0),
+        ],
+    )
+    def test_without_a_list_of_pictures_is_none(self, body: Any) -> None:
+        with pytest.raises(ScanError, match=r"^the answer (is|has)") as caught:
+            parse_success(body, None)
+        assert len(str(caught.value)) < 400
+
+    def test_that_is_something_large_is_not_quoted_whole(self) -> None:
+        with pytest.raises(ScanError) as caught:
+            parse_success(["x" * 10_000], None)
+        assert len(str(caught.value)) < 400
+
+
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["Limit: 0", "try again in 3s", "insufficient_quota", "moderation_blocked", 253402300799]
+    )
+)
+NAMES = (
+    "error message detail code type param msg loc data url b64_json created usage input_tokens "
+    "input_tokens_details moderation_details categories size"
+)
+names = st.sampled_from(NAMES.split())
+values = st.recursive(
+    leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
+    max_leaves=10,
+)
+documents = values | st.dictionaries(names, values, max_size=5)
+header_names = st.sampled_from(
+    ["retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "location"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(200, 599),
+    st.dictionaries(header_names, st.text(max_size=15), max_size=3),
+    documents.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
+    st.integers(1, 10),
+)
+def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
+    status: int, headers: dict[str, str], rest: bytes, requested: int
+) -> None:
+    failure = failure_of_status(status, headers, rest, now=NOW, requested=requested)
+    error = status_error(failure)
+    assert error.status_code == status
+    assert len(error.message) > 20
+    assert failure.kind == ("unknown" if status >= 500 else "refused")
+    assert error.maybe_billed is (status >= 500)
+    assert all(value is None or isinstance(value, str) for value in (error.code, error.type, error.param))
+    assert status != 200 or isinstance(error, (BadRequestError, QuotaExceededError))
+
+
+@settings(max_examples=300, deadline=None)
+@given(documents)
+def test_any_document_is_an_answer_or_no_answer(document: Any) -> None:
+    with suppress(ScanError):
+        parsed = parse_success(document, DALL_E_2)
+        assert is_object(document)
+        assert len(parsed.images) <= len(document["data"])
+        assert all(image.picture is None for image in parsed.images)
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+@pytest.mark.parametrize("depth", [90, 400, 700, 5000, 200_000])
+def test_no_depth_of_an_error_exhausts_the_stack(status: int, depth: int) -> None:
+    rest = b'{"error":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    failure = failure_of_status(status, {}, rest, now=NOW, requested=1)
+    assert '{"a":' in failure.error.message.replace(" ", "")
+
+
+def test_a_page_of_nothing_but_tags_has_a_short_message() -> None:
+    """Such pages take a search for words its longest."""
+    for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
+        error = status_error(failed(502, text))
+        assert len(error.message) < 400
