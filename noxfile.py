@@ -45,7 +45,8 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy and pyright, both strict, on the package and its tests."""
-    session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "types"), "nox")
+    groups = nox.project.dependency_groups(PROJECT, "types", "bench")
+    session.install("-e", ".[test]", *groups, "nox")
     session.run("mypy")
     session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
 
@@ -54,3 +55,10 @@ def types(session: nox.Session) -> None:
 def facade(session: nox.Session) -> None:
     """Whether the committed blocking facade is what the generator writes."""
     session.run("python", "-m", "imagesdk._sync.generate", "--check")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, memory and event-loop lag beside the official client; never part of the tests."""
+    session.install("-e", ".[all]", *nox.project.dependency_groups(PROJECT, "bench"))
+    session.run("python", "-m", "tests.benchmarks", *session.posargs)

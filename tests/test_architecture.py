@@ -179,7 +179,7 @@ def test_a_module_is_named_for_what_it_is_about(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_no_text_of_ours_names_the_other_package_on_pypi(path: Path) -> None:
-    assert "pip install imagesdk" not in path.read_text(encoding="utf-8")
+    assert f"pip install {imagesdk.__name__}" not in path.read_text(encoding="utf-8")
 
 
 def modules_after(statement: str) -> set[str]:

@@ -1,0 +1,44 @@
+"""What a library and its blocking facade add to a call that costs the server nothing."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tests.benchmarks.callers import (
+    Caller,
+    open_aiohttp,
+    open_httpx,
+    open_imagesdk,
+    open_imagesdk_blocking,
+    open_openai,
+    open_openai_blocking,
+)
+from tests.benchmarks.cases import BASELINE, AnyCase, Case, Trial
+
+
+async def _in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
+    await caller.generate(1, None)
+    async with trial.measured():
+        for _ in range(calls):
+            await caller.generate(1, None)
+
+
+def cases(*, quick: bool) -> list[AnyCase]:
+    """Return the cases."""
+    calls = 100 if quick else 1000
+    return [
+        Case(
+            "overhead",
+            f"{calls} tiny calls, one after the other",
+            partial(_in_turn, calls=calls),
+            {
+                BASELINE: open_openai,
+                f"{BASELINE}, blocking": open_openai_blocking,
+                "imagesdk": open_imagesdk,
+                "imagesdk, blocking": open_imagesdk_blocking,
+                "httpx": open_httpx,
+                "aiohttp": open_aiohttp,
+            },
+            ticker=False,
+        )
+    ]

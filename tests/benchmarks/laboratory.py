@@ -1,0 +1,149 @@
+"""Takes samples: a server on one core, a fresh process for each sample on another, contenders in turn.
+
+In every round each contender does each case once, so that whatever else the machine does meets all of them.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from attrs import evolve, frozen
+
+from tests.benchmarks.answers import Answer
+from tests.benchmarks.cases import AnyCase, Case, ProgramCase, Sample
+from tests.benchmarks.machine import SERVER_CORE, environment
+from tests.benchmarks.meter import Readings
+
+_PATIENCE = 180.0
+"""Seconds after which a sample has failed."""
+_REPEATS = 5
+"""How often a program runs for one sample; the median counts."""
+
+
+@frozen
+class Laboratory:
+    """A running server, and what is needed to send clients to it."""
+
+    http: int
+    https: int
+    authority: Path
+    scratch: Path
+
+    def sample(self, case: AnyCase, contender: str, *, quick: bool) -> Sample:
+        """Have one contender do one case once."""
+        if isinstance(case, ProgramCase):
+            return self._run_program(case.contenders[contender])
+        self._counters()
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            server = f"https://localhost:{self.https}" if case.tls else f"http://127.0.0.1:{self.http}"
+            words = ["tests.benchmarks.sample", case.name, contender, server, str(self.authority), folder]
+            sample = self._run(case, [*words, *(["--quick"] if quick else [])])
+        if sample.failure is None:
+            connections = float(self._counters()["connections"])
+            sample = evolve(sample, counts={"connections": connections, **sample.counts})
+        return sample
+
+    def _run(self, case: Case, words: Sequence[str]) -> Sample:
+        trusted = {"SSL_CERT_FILE": str(self.authority)} if case.tls else {}
+        try:
+            process = subprocess.run(
+                [sys.executable, "-m", *words],
+                env=environment(**trusted),
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+            )
+        except subprocess.TimeoutExpired:
+            return Sample(failure=f"not done after {_PATIENCE:.0f} s")
+        if process.returncode:
+            return Sample(failure=_last_line(process.stderr))
+        found: dict[str, Any] = json.loads(process.stdout)
+        return Sample(Readings(**found["readings"]), found["counts"], found["failure"])
+
+    def _run_program(self, text: str) -> Sample:
+        server = f"https://localhost:{self.https}{Answer().path}/v1"
+        seconds: list[float] = []
+        for _ in range(1 + _REPEATS):
+            process = subprocess.run(
+                [sys.executable, "-c", text, server, str(self.authority)],
+                env=environment(),
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE,
+            )
+            if process.returncode:
+                return Sample(failure=_last_line(process.stderr))
+            seconds.append(float(process.stdout))
+        return Sample(Readings(wall=median(seconds[1:]) * 1e3))  # the first one may have compiled its modules
+
+    def _counters(self) -> Mapping[str, int]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.http)
+        connection.request("GET", "/counters")
+        counters: dict[str, int] = json.loads(connection.getresponse().read())
+        connection.close()
+        return counters
+
+
+@contextmanager
+def open_laboratory() -> Generator[Laboratory, None, None]:
+    """Start the server, and stop it in the end."""
+    memory = Path("/dev/shm")  # where there is one, files cost the same at every moment
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        scratch = Path(folder)
+        trustme: Any = import_module("trustme")
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(str(scratch / "authority.pem"))
+        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
+            str(scratch / "server.pem")
+        )
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "tests.benchmarks.server"),
+                *("--core", str(SERVER_CORE), "--certificate", str(scratch / "server.pem")),
+            ],
+            env=environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        with server:
+            assert server.stdout is not None
+            ports: dict[str, int] = json.loads(server.stdout.readline())
+            try:
+                yield Laboratory(**ports, authority=scratch / "authority.pem", scratch=scratch)
+            finally:
+                server.terminate()
+
+
+def take(
+    laboratory: Laboratory, cases: Sequence[AnyCase], *, rounds: int, quick: bool
+) -> dict[str, dict[str, list[Sample]]]:
+    """Return the samples of every contender by case, one for each round."""
+    samples: dict[str, dict[str, list[Sample]]] = {
+        case.name: {contender: [] for contender in case.contenders} for case in cases
+    }
+    for turn in range(rounds):
+        for case in cases:
+            for contender in _rotated(list(case.contenders), turn):
+                print(f"{turn + 1}/{rounds} {case.name}: {contender}", file=sys.stderr, flush=True)
+                sample = laboratory.sample(case, contender, quick=quick)
+                samples[case.name][contender].append(sample)
+    return samples
+
+
+def _rotated(items: list[str], by: int) -> list[str]:
+    by %= len(items)
+    return items[by:] + items[:by]
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["it ended without a word"])[-1][:200]

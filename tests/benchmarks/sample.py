@@ -1,0 +1,60 @@
+"""One sample in a process of its own: ``python -m tests.benchmarks.sample``. Prints it as JSON.
+
+The contender is warmed up by a small call with a client that is thrown away, so that imports, threads and the TLS
+settings are there; the client that is measured has not called yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+
+from attrs import asdict
+
+from tests.benchmarks.answers import Answer
+from tests.benchmarks.callers import Place, Unavailable
+from tests.benchmarks.cases import Case, Sample, Trial
+from tests.benchmarks.machine import CLIENT_CORE, pin
+from tests.benchmarks.meter import Readings
+from tests.benchmarks.scenarios import find
+
+
+async def _sample(case: Case, contender: str, server: str, authority: str, folder: Path) -> Sample:
+    trial = Trial(folder, Readings(), {}, case.ticker)
+    opener = case.contenders[contender]
+    warm = folder / "warm"
+    warm.mkdir()
+    try:
+        async with opener(Place(f"{server}/warm{Answer().path}/v1", authority)) as caller:
+            await caller.generate(1, warm)
+        for file in warm.iterdir():
+            file.unlink()
+        warm.rmdir()
+        async with opener(Place(f"{server}{case.answer.path}/v1", authority)) as caller:
+            await case.work(caller, trial)
+    except Unavailable as reason:
+        return Sample(failure=str(reason))
+    return Sample(trial.readings, trial.counts)
+
+
+def main() -> None:
+    """Take the sample."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("case")
+    parser.add_argument("contender")
+    parser.add_argument("server", help="scheme, host and port")
+    parser.add_argument("authority", help="PEM file with the certificate to trust")
+    parser.add_argument("folder", type=Path, help="an empty folder")
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    pin(CLIENT_CORE)
+    case = find(options.case, quick=options.quick)
+    assert isinstance(case, Case)
+    sample = asyncio.run(_sample(case, options.contender, options.server, options.authority, options.folder))
+    print(json.dumps(asdict(sample)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""The server of the benchmarks, in a process of its own: ``python -m tests.benchmarks.server``.
+
+It parses just enough of HTTP/1.1 to know where a request ends, throws the body away, and writes an answer that
+was made beforehand (see :mod:`tests.benchmarks.answers`). It prints its ports and serves until its standard input
+ends. ``GET /counters`` tells what came since it was last asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import ssl
+import sys
+from typing import cast
+
+from tests.benchmarks.answers import Answer, encoded
+from tests.benchmarks.machine import pin, run
+
+_SLICE = 256 * 1024
+_COUNTERS = "/counters"
+
+
+class Counters:
+    """What came in, without what warmed the clients up."""
+
+    connections = 0
+    """Connections that carried at least one request."""
+    requests = 0
+
+    def take(self) -> bytes:
+        """Return the counts as JSON and begin again."""
+        body = json.dumps({"connections": self.connections, "requests": self.requests}).encode()
+        self.connections = self.requests = 0
+        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+
+
+class Connection(asyncio.Protocol):
+    """One connection: requests one after the other, never pipelined."""
+
+    def __init__(self, counters: Counters) -> None:
+        self._counters = counters
+        self._counted = False
+        self._head = bytearray()
+        self._path = ""
+        self._left = 0
+        """Bytes of the request's body that are still to come."""
+        self._unsent = memoryview(b"")
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=4 * _SLICE)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._paused = True
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self._left:
+            self._left -= len(data)
+        else:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            self._begin(bytes(self._head[:end]))
+            self._left -= len(self._head) - end - 4
+            self._head.clear()
+        if self._left == 0:
+            self._answer()
+
+    def _begin(self, head: bytes) -> None:
+        line, *headers = head.decode("latin-1").split("\r\n")
+        self._path = line.split(" ")[1]
+        pairs = dict(header.lower().split(": ", 1) for header in headers)
+        if "transfer-encoding" in pairs:
+            raise NotImplementedError("a request with a chunked body")
+        self._left = int(pairs.get("content-length", "0"))
+
+    def _answer(self) -> None:
+        if self._path == _COUNTERS:
+            self._send(self._counters.take())
+            return
+        answer = Answer.parse(self._path)
+        if not self._path.startswith("/warm"):
+            self._counters.requests += 1
+            self._counters.connections += not self._counted
+            self._counted = True
+        whole = encoded(answer)
+        if answer.latency:
+            self._timer = asyncio.get_running_loop().call_later(answer.latency / 1000, self._send, whole)
+        else:
+            self._send(whole)
+
+    def _send(self, whole: bytes) -> None:
+        self._unsent = memoryview(whole)
+        self._push()
+
+    def _push(self) -> None:
+        while self._unsent and not self._paused:
+            cut, self._unsent = self._unsent[:_SLICE], self._unsent[_SLICE:]
+            self._transport.write(cut)
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+        self._push()
+
+
+async def _serve(certificate: str) -> None:
+    loop, counters = asyncio.get_running_loop(), Counters()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    ports: dict[str, int] = {}
+    for scheme, tls in (("http", None), ("https", context)):
+        server = await loop.create_server(lambda: Connection(counters), "127.0.0.1", 0, ssl=tls, backlog=4096)
+        ports[scheme] = server.sockets[0].getsockname()[1]
+    print(json.dumps(ports), flush=True)
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+def main() -> None:
+    """Serve."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--core", type=int, required=True, help="the core to run on")
+    parser.add_argument("--certificate", required=True, help="PEM file with the key and the certificates")
+    options = parser.parse_args()
+    pin(options.core)
+    run(_serve(options.certificate))
+
+
+if __name__ == "__main__":
+    main()

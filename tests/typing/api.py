@@ -1,0 +1,191 @@
+"""Code as users write it, for type checkers only: mypy and pyright, both strict, must accept it as it stands.
+
+Nothing here runs. The lines that are marked as errors must be errors: mypy complains of a mark that is not needed.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import assert_type
+
+import httpx
+
+import imagesdk
+from imagesdk import (
+    AsyncClient,
+    AsyncImages,
+    CallOptions,
+    Edit,
+    Generate,
+    Image,
+    ImagesResponse,
+    Job,
+    RateLimit,
+    RetryPolicy,
+    Source,
+    Timeouts,
+    Usage,
+    Variation,
+)
+from imagesdk.events import AnswerReceived, Event, RetryScheduled
+from imagesdk.models import DALL_E_2, ModelProfile, lookup, register
+
+
+async def first_steps() -> None:
+    async with AsyncClient() as client:
+        response = await client.images.generate("a white siamese cat", n=2, out="cats/")
+        assert_type(client, AsyncClient)
+        assert_type(client.images, AsyncImages)
+        assert_type(response, ImagesResponse)
+        for image in response:
+            assert_type(image, Image)
+            print(image.path, image.width, image.height)
+        assert_type(response[0], Image)
+        assert_type(response[:2], tuple[Image, ...])
+        assert_type(response.data[0].bytes, bytes)
+        assert_type(len(response), int)
+        pictures: Sequence[Image] = response
+        print(pictures)
+
+
+async def every_parameter(client: AsyncClient, size: str) -> ImagesResponse:
+    return await client.images.generate(
+        "a white siamese cat",
+        model="gpt-image-2",
+        n=2,
+        size=size,
+        quality="high",
+        background="transparent",
+        output_format="webp",
+        output_compression=80,
+        response_format="b64_json",
+        user="u-1",
+        out=Path("cats") / "{slug}-{index}.{ext}",
+        timeout=30,
+        check=False,
+        extra_headers={"x-tag": "a"},
+        extra_query={"api-version": "preview"},
+        extra_body={"moderation": "low", "seed": 7, "size": None},
+        idempotency_key="k-1",
+    )
+
+
+async def pictures_from_anywhere(client: AsyncClient, data: bytes) -> None:
+    await client.images.edit("lounge.png", "a pool with a flamingo", mask="mask.png")
+    await client.images.edit(Path("lounge.png"), "a pool", mask=io.BytesIO(data))
+    await client.images.edit([data, bytearray(data), memoryview(data), "b.png"], "all of them")
+    await client.images.edit(("a.png", Path("b.png")), "both", size="1536x1024", n=1)
+    await client.images.create_variation(io.BytesIO(data), n=2, size="1024x1024")
+    with Path("corgi.png").open("rb") as file:
+        response = await client.images.create_variation(file, response_format="url", timeout=None)
+    assert_type(await client.images.download(response[0], to="otter.png"), bytes)
+    assert_type(await client.images.download("https://pictures.test/a.png", timeout=5.0), bytes)
+
+
+async def jobs_as_values(client: AsyncClient, prompts: list[str], source: Source) -> list[ImagesResponse]:
+    jobs: list[Job] = [Generate(prompt, n=2, size="auto") for prompt in prompts]
+    jobs += [Edit(source, "a hat", mask=source), Edit([source], "a hat"), Variation(source, n=3)]
+    options: CallOptions = {"out": "out/", "timeout": 60.0}
+    return [await client.images.send(job, **options) for job in jobs]
+
+
+def what_a_picture_knows(image: Image) -> None:
+    assert_type(image.index, int)
+    assert_type(image.url, str | None)
+    assert_type(image.path, Path | None)
+    assert_type(image.media_type, str | None)
+    assert_type(image.width, int | None)
+    assert_type(image.b64_json, str | None)
+    assert_type(image.expires_at, datetime | None)
+    assert_type(image.loaded, bool)
+    assert_type(image.save("cat.png"), Path)
+    assert_type(image.data_url(), str)
+    assert_type(image.to_pil().size, tuple[int, int])
+    assert_type(image.to_numpy().shape, tuple[int, ...])
+
+
+def what_a_response_knows(response: ImagesResponse) -> None:
+    assert_type(response.created, datetime | None)
+    assert_type(response.usage, Usage | None)
+    assert_type(response.cost, Decimal | None)
+    assert_type(response.request_id, str | None)
+    assert_type(response.attempts, int)
+    assert_type(response.headers.get("x-request-id"), str | None)
+    if response.usage is not None:
+        assert_type(response.usage.output_tokens, int | None)
+
+
+async def errors_tell_what_to_do(client: AsyncClient) -> Image | None:
+    try:
+        return (await client.images.generate("a cat"))[0]
+    except imagesdk.InvalidRequestError as error:
+        assert_type(error.param, str | None)
+        assert_type(error.allowed, str | None)
+    except imagesdk.ModerationError as error:
+        assert_type(error.categories, tuple[str, ...])
+        assert_type(error.stage, str | None)
+    except imagesdk.RateLimitError as error:
+        assert_type(error.retry_after, float | None)
+    except imagesdk.APIStatusError as error:
+        assert_type(error.status_code, int)
+        assert_type(error.code, str | None)
+    except imagesdk.DownloadError as error:
+        assert_type(error.response, ImagesResponse | None)
+    except imagesdk.APIError as error:
+        assert_type(error.maybe_billed, bool)
+        assert_type(error.attempts, int)
+        assert_type(error.message, str)
+        assert_type(error.idempotency_key, str | None)
+    return None
+
+
+def watch(event: Event) -> None:
+    if isinstance(event, RetryScheduled):
+        assert_type(event.attempt, int)
+    elif isinstance(event, AnswerReceived):
+        assert_type(event.status_code, int)
+
+
+async def every_setting() -> None:
+    client = AsyncClient(
+        api_key="sk-1",
+        base_url="http://127.0.0.1:8000/v1",
+        organization="org-1",
+        project="proj-1",
+        timeout=Timeouts(connect=2, attempt=120, total=None),
+        retry=RetryPolicy(max_attempts=2, delivery="at_most_once"),
+        rate_limit=RateLimit(5, per=60, scope="client"),
+        check=True,
+        http_client=lambda: httpx.AsyncClient(verify=False),
+        observers=[watch, print],
+        allow_insecure=True,
+    )
+    assert_type(client.base_url, str)
+    await client.aclose()
+    AsyncClient(rate_limit=None, timeout=30.0, http_client=httpx.AsyncClient())
+    AsyncClient(rate_limit=RateLimit.parse("50/min"))
+
+
+def models_of_ones_own() -> None:
+    register(ModelProfile(name="gpt-image-9", max_n=4, sizes=("1024x1024",)))
+    assert_type(lookup("gpt-image-9"), ModelProfile | None)
+    assert_type(DALL_E_2.sizes, tuple[str, ...])
+
+
+async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
+    await client.images.generate()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.images.generate(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.images.generate("x", "dall-e-2")  # type: ignore[misc]  # pyright: ignore[reportCallIssue]
+    await client.images.generate("x", n="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    await client.images.generate("x", style="vivid")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.images.generate("x", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.images.create_variation(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    response[0].url = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    response.cost = None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    RetryPolicy(delivery="exactly_once")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncClient(http_client=httpx.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncClient(max_retries=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
