@@ -30,7 +30,7 @@ __all__ = ["Image", "ImagesResponse", "Source", "Upload", "Usage"]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
 """A picture to send: a path, bytes of any kind, or a binary file object (read from where it stands,
-never closed)."""
+left standing there, never closed)."""
 
 _Bytes: TypeAlias = bytes  # Image has an attribute of the name
 
