@@ -9,7 +9,9 @@ from __future__ import annotations
 import ipaddress
 import random
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
@@ -51,7 +53,7 @@ class Downloader:
         Raises:
             DownloadError: it is not safe to fetch, or could not be fetched.
         """
-        url = self._host.result_url(url)
+        url = _absolute(self._host.result_url, url)
         try:
             with anyio.fail_after(timeout):
                 return await self._persistently(url, connect_timeout)
@@ -84,7 +86,7 @@ class Downloader:
             found = await self._get(url, connect_timeout)
             if isinstance(found, bytes):
                 return found
-            url = urljoin(url, found)
+            url = _absolute(partial(urljoin, url), found)
         raise DownloadError(f"{_shown(url)} was reached after too many redirects.")
 
     async def _get(self, url: str, connect_timeout: float | None) -> bytes | str:
@@ -151,6 +153,20 @@ async def _whole(incoming: Incoming) -> bytes:
             pieces.append(piece)
     inflater.finish()
     return b"".join(pieces)
+
+
+def _absolute(join: Callable[[str], str], url: str) -> str:
+    """Return ``url`` made absolute by ``join``.
+
+    Raises:
+        DownloadError: it is no URL at all.
+    """
+    try:
+        joined = join(url)
+        _ = urlsplit(joined).port
+    except ValueError:
+        raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
+    return joined
 
 
 def _shown(url: str) -> str:

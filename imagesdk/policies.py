@@ -104,7 +104,8 @@ class RetryPolicy:
     max_backoff: float = 20.0
     """Seconds that no delay of our own exceeds."""
     max_retry_after: float = 300.0
-    """Seconds: the longest ``Retry-After`` that is waited for; a longer one ends the call."""
+    """Seconds: the longest ``Retry-After`` that is waited for; a longer one ends the call. (Where a rate limit
+    stands in front, an answer of 429 waits in line instead.)"""
 
     def __attrs_post_init__(self) -> None:
         """Refuse delays that make no sense."""

@@ -90,6 +90,12 @@ async def test_other_servers_must_be_https(own: AsyncClient, url: str) -> None:
         await own.images.download(url)
 
 
+@pytest.mark.parametrize("url", ["http://[", "https://a.test:99999/x.png", "https://[::1"])
+async def test_what_is_no_url_is_refused(own: AsyncClient, url: str) -> None:
+    with respx.mock, pytest.raises(DownloadError, match="not a URL"):
+        await own.images.download(url)
+
+
 @pytest.mark.parametrize(
     "address",
     [

@@ -46,7 +46,6 @@ def by_python_multipart(form: Form) -> list[tuple[str, str | None, bytes]]:
         file.file_object.seek(0)
         name = (file.file_name or b"").decode()
         found.append(((file.field_name or b"").decode(), name, file.file_object.read()))
-        file.close()
 
     headers: dict[str, Any] = {
         "Content-Type": form.content_type.encode(),
