@@ -23,6 +23,11 @@ async def _in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
             await caller.generate(1, None)
 
 
+async def _first(caller: Caller, trial: Trial) -> None:
+    async with trial.measured():
+        await caller.generate(1, None)
+
+
 def cases(*, quick: bool) -> list[AnyCase]:
     """Return the cases."""
     calls = 100 if quick else 1000
@@ -40,5 +45,13 @@ def cases(*, quick: bool) -> list[AnyCase]:
                 "aiohttp": open_aiohttp,
             },
             ticker=False,
-        )
+        ),
+        Case(
+            "overhead-first",
+            "the first call of a process, client made beforehand",
+            _first,
+            {BASELINE: open_openai, "imagesdk": open_imagesdk, "httpx": open_httpx, "aiohttp": open_aiohttp},
+            warm=False,
+            note="What a library puts off until its first call, it imports while the event loop stands still.",
+        ),
     ]

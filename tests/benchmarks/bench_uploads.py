@@ -86,7 +86,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         ),
         Case(
             "uploads-stalling",
-            f"the same from a disk that stalls {_STALL * 1e3:.0f} ms over each file",
+            f"an edit of {files} x 20 MB from a disk that stalls {_STALL * 1e3:.0f} ms over each file",
             partial(edit, stalling=True),
             contenders,
             goals=goals,

@@ -58,6 +58,8 @@ class Case:
     contenders: Mapping[str, Opener]
     answer: Answer = Answer()  # noqa: RUF009 - a frozen value
     tls: bool = False
+    warm: bool = True
+    """Whether another client of the process has called before."""
     ticker: bool = True
     """Whether to measure the lag of the loop."""
     goals: tuple[Goal, ...] = ()

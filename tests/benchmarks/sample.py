@@ -1,6 +1,6 @@
 """One sample in a process of its own: ``python -m tests.benchmarks.sample``. Prints it as JSON.
 
-The contender is warmed up by a small call with a client that is thrown away, so that imports, threads and the TLS
+A contender is warmed up by a small call with a client that is thrown away, so that imports, threads and the TLS
 settings are there; the client that is measured has not called yet.
 """
 
@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from attrs import asdict
 
@@ -24,14 +25,11 @@ from tests.benchmarks.scenarios import find
 async def _sample(case: Case, contender: str, server: str, authority: str, folder: Path) -> Sample:
     trial = Trial(folder, Readings(), {}, case.ticker)
     opener = case.contenders[contender]
-    warm = folder / "warm"
-    warm.mkdir()
     try:
-        async with opener(Place(f"{server}/warm{Answer().path}/v1", authority)) as caller:
-            await caller.generate(1, warm)
-        for file in warm.iterdir():
-            file.unlink()
-        warm.rmdir()
+        if case.warm:
+            with TemporaryDirectory(dir=folder) as scratch:
+                async with opener(Place(f"{server}/warm{Answer().path}/v1", authority)) as caller:
+                    await caller.generate(1, Path(scratch))
         async with opener(Place(f"{server}{case.answer.path}/v1", authority)) as caller:
             await case.work(caller, trial)
     except Unavailable as reason:
