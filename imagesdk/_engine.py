@@ -117,8 +117,8 @@ class _Course:
     ambiguous: int = 0
     maybe_billed: bool = False
 
-    def remaining(self) -> float | None:
-        return None if self.deadline is None else self.deadline - time.monotonic()
+    def remaining(self, now: float) -> float | None:
+        return None if self.deadline is None else self.deadline - now
 
 
 class Engine:
@@ -136,6 +136,8 @@ class Engine:
         rate_limit: RateLimit | None,
         observers: tuple[Observer, ...],
         user_agent: str,
+        registry: Registry = shared,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host
         self.transport = transport
@@ -143,10 +145,12 @@ class Engine:
         self._account = (organization, project)
         self._retry = retry
         self._rate_limit = rate_limit
-        self._registry = shared if rate_limit is None or rate_limit.scope == "account" else Registry()
-        self._unlimited = Unlimited()
+        own = rate_limit is not None and rate_limit.scope == "client"
+        self._registry = Registry(clock=clock) if own else registry
+        self._unlimited = Unlimited(clock=clock)
         self._observers = observers
         self._user_agent = user_agent
+        self._clock = clock
 
     async def send(self, call: Call[T]) -> Result[T]:
         """Make ``call`` until it succeeds or the policy gives up.
@@ -156,7 +160,7 @@ class Engine:
             OSError: a local file cannot be read or written.
         """
         total = call.timeouts.total
-        course = _Course(deadline=None if total is None else time.monotonic() + total)
+        course = _Course(deadline=None if total is None else self._clock() + total)
         budget = self._budget(call.request.model)
         ticket = _enqueue(call, budget, course)
         try:
@@ -171,7 +175,7 @@ class Engine:
                     attempt=course.counted,
                     ambiguous=course.ambiguous,
                     limited=self._rate_limit is not None,
-                    remaining=course.remaining(),
+                    remaining=course.remaining(self._clock()),
                     chance=random.random(),  # noqa: S311 - jitter
                 )
                 if isinstance(decision, GiveUp):
@@ -193,12 +197,12 @@ class Engine:
         return self._registry.get((*account, model or ""), self._rate_limit)
 
     async def _wait(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> None:
-        since = time.monotonic()
+        since = self._clock()
         try:
             await budget.wait(ticket, deadline=course.deadline)
         except LimitWaitError as error:
             raise _final(error, call, course) from None
-        waited = time.monotonic() - since
+        waited = self._clock() - since
         if waited > _NOTABLE_WAIT:
             self._observe(LimitWaited(call.id, call.request.weight, waited))
 
@@ -230,8 +234,10 @@ class Engine:
     async def _exchange(
         self, call: Call[T], body: SentBody, sink: Sink, course: _Course, *, on_headers: Callable[[], None]
     ) -> Result[T] | Failure:
-        limits = [seconds for seconds in (call.timeouts.attempt, course.remaining()) if seconds is not None]
-        began = time.monotonic()
+        began = self._clock()
+        limits = [
+            seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
+        ]
         answer = Answer()
         broken: Failure | None = None
         try:
@@ -252,7 +258,7 @@ class Engine:
             return broken or _broken("it ended without an answer", body, timed_out=False)
         self._observe(
             AnswerReceived(
-                call.id, course.started, answer.status, _request_id(answer), time.monotonic() - began
+                call.id, course.started, answer.status, _request_id(answer), self._clock() - began
             )
         )
         return _read(call, answer, sink, course)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from itertools import count
 
 import anyio
@@ -18,7 +19,8 @@ CONCURRENCY = 64
 class Unlimited:
     """First come, first served permits for the calls of one client."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._numbers = count()
         self._permits = PerLoop(lambda: anyio.Semaphore(CONCURRENCY))
         self._held: dict[Ticket, anyio.Semaphore] = {}
@@ -36,7 +38,7 @@ class Unlimited:
         if ticket.granted:
             return
         permits = self._permits.get()
-        with anyio.move_on_after(None if deadline is None else max(0.0, deadline - time.monotonic())):
+        with anyio.move_on_after(None if deadline is None else max(0.0, deadline - self._clock())):
             await permits.acquire()
             self._held[ticket] = permits
             ticket.granted = True
