@@ -136,7 +136,7 @@ class Engine:
         rate_limit: RateLimit | None,
         observers: tuple[Observer, ...],
         user_agent: str,
-        registry: Registry = shared,
+        registry: Registry | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host
@@ -146,7 +146,7 @@ class Engine:
         self._retry = retry
         self._rate_limit = rate_limit
         own = rate_limit is not None and rate_limit.scope == "client"
-        self._registry = Registry(clock=clock) if own else registry
+        self._registry = Registry(clock=clock) if own else shared if registry is None else registry
         self._unlimited = Unlimited(clock=clock)
         self._observers = observers
         self._user_agent = user_agent
