@@ -6,12 +6,14 @@ first use, so that ``import imagesdk`` costs next to nothing.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # type checkers read it as true; typing itself takes longer to import than all of this
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Images as Images
+    from imagesdk._version import __version__ as __version__
     from imagesdk.client import AsyncClient as AsyncClient
     from imagesdk.errors import APIConnectionError as APIConnectionError
     from imagesdk.errors import APIError as APIError
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
     from imagesdk.types import Usage as Usage
 
 _HOMES = {
+    "_version": ("__version__",),
     "_sync.facade": ("Client", "Images"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
@@ -151,16 +154,14 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("imagesdk")
     if name not in _HOME_OF:
         raise AttributeError(f"module 'imagesdk' has no attribute {name!r}")
+    from importlib import import_module
+
     value = getattr(import_module(f"imagesdk.{_HOME_OF[name]}"), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, "__version__"})
+    return sorted({*globals(), *_HOME_OF})

@@ -10,10 +10,12 @@ own or sets a time-out but the one for connecting.
 from __future__ import annotations
 
 import ssl
+import sys
 import threading
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -250,6 +252,8 @@ def _joined(headers: httpx.Headers) -> dict[str, str]:
 
 
 async def _new_slot(url: str) -> httpx.AsyncHTTPTransport:
+    if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
+        await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = _proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

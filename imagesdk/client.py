@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
@@ -16,6 +15,7 @@ from imagesdk._engine import Engine
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._secret import Secret
 from imagesdk._transport import ClientTransport, SlotTransport
+from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages, Defaults
@@ -148,12 +148,8 @@ def _limit_of_environment() -> RateLimit | None:
 
 
 def _user_agent() -> str:
-    try:
-        own = version("imagesdk")
-    except PackageNotFoundError:
-        own = "0"
     python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"imagesdk/{own} python/{python}"
+    return f"imagesdk/{__version__} python/{python}"
 
 
 AsyncClient.__module__ = "imagesdk"

@@ -1,0 +1,3 @@
+"""The version of this package: read by its build, and without a search through what is installed."""
+
+__version__ = "0.1.0"
