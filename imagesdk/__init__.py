@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from imagesdk.jobs import Job as Job
     from imagesdk.jobs import Variation as Variation
     from imagesdk.models import ModelProfile as ModelProfile
+    from imagesdk.policies import Caps as Caps
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
@@ -65,7 +66,7 @@ _HOMES = {
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Variation"),
     "models": ("ModelProfile",),
-    "policies": ("RateLimit", "RetryPolicy", "Timeouts"),
+    "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
     "types": ("Image", "ImagesResponse", "Source", "Upload", "Usage"),
     "errors": (
         "APIConnectionError",
@@ -112,6 +113,7 @@ __all__ = [
     "Job",
     "Variation",
     # policies
+    "Caps",
     "RateLimit",
     "RetryPolicy",
     "Timeouts",

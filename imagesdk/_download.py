@@ -15,15 +15,17 @@ from functools import partial
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
+import anyio.lowlevel
 from attrs import frozen
 
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import retry_after
-from imagesdk._protocol.scanner import MAX_PICTURE, ScanError
+from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
+from imagesdk._sink import Received, Sink, discard
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import DownloadError
-from imagesdk.policies import RetryPolicy
+from imagesdk.policies import Caps, RetryPolicy
 
 _REDIRECTS = 3
 _TRANSIENT = frozenset({408, 425, 429})
@@ -41,33 +43,40 @@ class _RefusedError(Exception):
 class Downloader:
     """Fetches pictures for one client."""
 
-    def __init__(self, host: Host, transport: Transport, retry: RetryPolicy, user_agent: str) -> None:
+    def __init__(
+        self, host: Host, transport: Transport, retry: RetryPolicy, caps: Caps, user_agent: str
+    ) -> None:
         self._host = host
         self._transport = transport
         self._retry = retry
+        self._caps = caps
         self._user_agent = user_agent
 
-    async def fetch(self, url: str, *, connect_timeout: float | None, timeout: float | None) -> bytes:
-        """Return the bytes behind ``url``.
+    async def fetch(
+        self, url: str, sink: Sink, *, connect_timeout: float | None, timeout: float | None
+    ) -> Received:
+        """Put the picture behind ``url`` into ``sink`` and return it.
 
         Raises:
             DownloadError: it is not safe to fetch, or could not be fetched.
+            OSError: the disk refuses.
         """
         url = _absolute(self._host.result_url, url)
         try:
             with anyio.fail_after(timeout):
-                return await self._persistently(url, connect_timeout)
+                await self._persistently(url, sink, connect_timeout)
+                return sink.pictures[0]
         except TimeoutError:
             raise DownloadError(f"{_shown(url)} did not arrive within {timeout:.3g} s.") from None
 
-    async def _persistently(self, url: str, connect_timeout: float | None) -> bytes:
+    async def _persistently(self, url: str, sink: Sink, connect_timeout: float | None) -> None:
         attempt = 0
         while True:
             attempt += 1
             status: int | None = None
             wait: float | None = None
             try:
-                return await self._follow(url, connect_timeout)
+                return await self._follow(url, sink, connect_timeout)
             except WireError as error:
                 problem, again = str(error), True
             except _RefusedError as refusal:
@@ -78,18 +87,20 @@ class Downloader:
                     problem += "; result URLs stop working after a while (an hour, in the API of 2023)"
             if not again or attempt >= self._retry.max_attempts or (wait or 0) > self._retry.max_retry_after:
                 raise DownloadError(f"{_shown(url)} could not be fetched: {problem}.", status_code=status)
+            await discard(sink)
             backoff = random.random() * min(self._retry.backoff * 2 ** (attempt - 1), self._retry.max_backoff)  # noqa: S311
             await anyio.sleep((wait or 0.0) + backoff)
 
-    async def _follow(self, url: str, connect_timeout: float | None) -> bytes:
+    async def _follow(self, url: str, sink: Sink, connect_timeout: float | None) -> None:
         for _ in range(_REDIRECTS + 1):
-            found = await self._get(url, connect_timeout)
-            if isinstance(found, bytes):
-                return found
-            url = _absolute(partial(urljoin, url), found)
+            moved_to = await self._get(url, sink, connect_timeout)
+            if moved_to is None:
+                return
+            url = _absolute(partial(urljoin, url), moved_to)
         raise DownloadError(f"{_shown(url)} was reached after too many redirects.")
 
-    async def _get(self, url: str, connect_timeout: float | None) -> bytes | str:
+    async def _get(self, url: str, sink: Sink, connect_timeout: float | None) -> str | None:
+        """Fetch the picture, or return where it has moved to."""
         request = await self._checked(url, connect_timeout)
         async with self._transport.exchange(request) as incoming:
             location = incoming.headers.get("location")
@@ -98,9 +109,25 @@ class Downloader:
             if incoming.status != 200:
                 raise _RefusedError(incoming.status, retry_after(incoming.headers, "", datetime.now(UTC)))
             try:
-                return await _whole(incoming)
+                await self._receive(incoming, sink)
             except ScanError as error:
                 raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
+            return None
+
+    async def _receive(self, incoming: Incoming, sink: Sink) -> None:
+        inflater = Inflater(incoming.headers.get("content-encoding"))
+        size = 0
+        await sink.take(PictureStart(0))
+        async for raw in incoming.body:
+            for number, piece in enumerate(inflater.feed(raw)):
+                if number:
+                    await anyio.lowlevel.checkpoint()
+                size += len(piece)
+                if size > self._caps.picture:
+                    raise ScanError(f"it is larger than {self._caps.picture} bytes (see caps= of the client)")
+                await sink.take(PicturePiece(0, piece))
+        inflater.finish()
+        await sink.take(PictureEnd(0))
 
     async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
@@ -139,20 +166,6 @@ class Downloader:
         if not addresses:
             raise WireError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
-
-
-async def _whole(incoming: Incoming) -> bytes:
-    inflater = Inflater(incoming.headers.get("content-encoding"))
-    pieces: list[bytes] = []
-    size = 0
-    async for raw in incoming.body:
-        for piece in inflater.feed(raw):
-            size += len(piece)
-            if size > MAX_PICTURE:
-                raise ScanError(f"it is larger than {MAX_PICTURE} bytes")
-            pieces.append(piece)
-    inflater.finish()
-    return b"".join(pieces)
 
 
 def _absolute(join: Callable[[str], str], url: str) -> str:

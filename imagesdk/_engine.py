@@ -19,14 +19,15 @@ from typing import Any, Generic, Protocol, TypeVar
 import anyio
 from attrs import define, field, frozen
 
-from imagesdk._attempt import Answer, SentBody, Sink, discard, receive
+from imagesdk._attempt import Answer, SentBody, receive
 from imagesdk._protocol.hosts import Host, auth_headers
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import failure_of_status, is_error_document, lost
 from imagesdk._protocol.retry import Again, Failure, GiveUp, WaitForLimit, classify, decide
-from imagesdk._protocol.scanner import ScanError
+from imagesdk._protocol.scanner import ScanError, Scanner
 from imagesdk._protocol.window import Ticket
 from imagesdk._secret import Secret
+from imagesdk._sink import Sink, discard
 from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared
@@ -40,7 +41,7 @@ from imagesdk.errors import (
     OutcomeUnknownTimeoutError,
 )
 from imagesdk.events import AnswerReceived, AttemptStarted, Event, LimitWaited, Observer, RetryScheduled
-from imagesdk.policies import RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts
 
 _logger = logging.getLogger("imagesdk")
 T = TypeVar("T")
@@ -85,6 +86,8 @@ class Call(Generic[T]):
     query: Mapping[str, str] | None = None
     folder: Path | None = None
     """Where the pictures are to end up, for temporary files; ``None`` for memory."""
+    fsync: bool = False
+    """Whether those files are to be on the disk itself before the call returns."""
     ledger: Ledger = field(factory=NoLedger)
 
     @property
@@ -136,6 +139,7 @@ class Engine:
         rate_limit: RateLimit | None,
         observers: tuple[Observer, ...],
         user_agent: str,
+        caps: Caps = Caps(),  # noqa: B008 - a frozen value
         registry: Registry | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -145,6 +149,7 @@ class Engine:
         self._account = (organization, project)
         self._retry = retry
         self._rate_limit = rate_limit
+        self._caps = caps
         own = rate_limit is not None and rate_limit.scope == "client"
         self._registry = Registry(clock=clock) if own else shared if registry is None else registry
         self._unlimited = Unlimited(clock=clock)
@@ -215,7 +220,7 @@ class Engine:
         await call.ledger.before_send(number, call.idempotency_key)
         self._observe(AttemptStarted(call.id, _METHOD, call.request.path, number))
         body = SentBody(call.request.segments(), call.request.length, on_sent=lambda: budget.sent(ticket))
-        sink = Sink(call.folder)
+        sink = Sink(call.folder, fsync=call.fsync)
         outcome: Result[T] | Failure | None = None
         try:
             outcome = await self._exchange(call, body, sink, course, on_headers=lambda: budget.sent(ticket))
@@ -238,7 +243,7 @@ class Engine:
         limits = [
             seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
         ]
-        answer = Answer()
+        answer = Answer(Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer))
         broken: Failure | None = None
         try:
             with anyio.fail_after(min(limits) if limits else None):
@@ -254,12 +259,14 @@ class Engine:
                 broken = lost(
                     ScanError(f"the answer was cut short ({error})"), request_id=_request_id(answer)
                 )
+        except OSError as error:
+            if answer.succeeded:
+                error.add_note("The answer had come: its pictures were made, and are billed.")
+            raise
         if answer.status is None or (broken is not None and answer.succeeded):
             return broken or _broken("it ended without an answer", body, timed_out=False)
         self._observe(
-            AnswerReceived(
-                call.id, course.started, answer.status, _request_id(answer), self._clock() - began
-            )
+            AnswerReceived(call.id, course.started, answer.status, _request_id(answer), self._clock() - began)
         )
         return _read(call, answer, sink, course)
 

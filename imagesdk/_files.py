@@ -2,7 +2,8 @@
 
 Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
 that a retry reads it again and no file is ever held whole. A file object is read from where it stands, left standing
-there and never closed.
+there and never closed. One that cannot seek, such as a pipe, is copied to a temporary file first, for a retry cannot
+read it again.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import inspect
 import io
 import os
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
 
 import anyio.to_thread
@@ -25,6 +29,9 @@ from imagesdk.types import Source, Upload
 PIECE = 1024 * 1024
 """Bytes read from a file at a time."""
 
+MAX_SPOOL = 1024 * 1024 * 1024
+"""Bytes that a source which cannot seek may have: something has to end one that does not end."""
+
 _THREADS = 16
 _FALLBACK = "application/octet-stream"
 
@@ -37,17 +44,19 @@ def disk_threads() -> anyio.CapacityLimiter:
     return _threads.get()
 
 
-async def probe_pictures(images: tuple[Source, ...], mask: Source | None) -> Pictures:
-    """Look at the pictures of a job.
+@asynccontextmanager
+async def opened_pictures(images: tuple[Source, ...], mask: Source | None) -> AsyncGenerator[Pictures, None]:
+    """Look at the pictures of a job, and keep what is needed to send them until the block is left.
 
     Raises:
         InvalidRequestError: something is not a path, bytes or a binary file object.
         OSError: a file cannot be read.
     """
-    return Pictures(
-        images=tuple([await _probe("image", image) for image in images]),
-        mask=None if mask is None else await _probe("mask", mask),
-    )
+    with ExitStack() as spools:
+        yield Pictures(
+            images=tuple([await _probe("image", image, spools) for image in images]),
+            mask=None if mask is None else await _probe("mask", mask, spools),
+        )
 
 
 async def read_piece(upload: Upload, done: int) -> bytes:
@@ -81,7 +90,7 @@ def _read_piece(upload: Upload, done: int) -> bytes:
         return piece
 
 
-async def _probe(param: str, source: Any) -> Upload:
+async def _probe(param: str, source: Any, spools: ExitStack) -> Upload:
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(cast("bytes", source))
         return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
@@ -90,7 +99,8 @@ async def _probe(param: str, source: Any) -> Upload:
         return await anyio.to_thread.run_sync(_probe_path, path, limiter=disk_threads())
     read = getattr(source, "read", None)
     if callable(read) and not inspect.iscoroutinefunction(read):
-        return await anyio.to_thread.run_sync(_probe_file, param, source, limiter=disk_threads())
+        found = await anyio.to_thread.run_sync(_probe_file, param, source, limiter=disk_threads())
+        return found or await _spooled(param, source, spools)
     raise InvalidRequestError(
         f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode.",
         param=param,
@@ -106,20 +116,47 @@ def _probe_path(path: Path) -> Upload:
     return _upload(head, source=path.absolute(), size=size, name=path.name)
 
 
-def _probe_file(param: str, source: Any) -> Upload:
+def _probe_file(param: str, source: Any) -> Upload | None:
+    """Return the upload of a file object, or ``None`` for one that cannot seek."""
     with _file_objects:
-        given = getattr(source, "name", None)
-        name = Path(given).name if isinstance(given, str) else None
         try:
             start = source.tell()
             size = source.seek(0, io.SEEK_END) - start
             source.seek(start)
         except (AttributeError, OSError, io.UnsupportedOperation):
-            data = _checked(param, source.read())
-            return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=name)
+            return None
         head = source.read(HEAD_SIZE)
         source.seek(start)
-    return _upload(_checked(param, head), source=source, size=size, name=name, start=start)
+    return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
+
+
+async def _spooled(param: str, source: Any, spools: ExitStack) -> Upload:
+    """Copy what cannot seek to a file that can.
+
+    A read may wait for ever for the other end of a pipe. Then a cancelled call leaves its thread behind, and takes
+    none of those that others need.
+    """
+    spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
+    spools.callback(spool.close)
+    waiting = anyio.CapacityLimiter(1)
+    size = 0
+    while piece := _checked(
+        param, await anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=waiting)
+    ):
+        size += len(piece)
+        if size > MAX_SPOOL:
+            raise InvalidRequestError(
+                f"{param} is a stream of more than {MAX_SPOOL} bytes.", param=param, value="a stream"
+            )
+        await anyio.to_thread.run_sync(spool.write, piece, limiter=disk_threads())
+    spool.seek(0)
+    head = spool.read(HEAD_SIZE)
+    return _upload(head, source=cast("IO[bytes]", spool), size=size, name=_name_of(source))
+
+
+def _name_of(source: Any) -> str | None:
+    given = getattr(source, "name", None)
+    return Path(given).name if isinstance(given, str) else None
 
 
 def _checked(param: str, data: object) -> bytes:

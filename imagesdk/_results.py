@@ -6,17 +6,18 @@ Where an answer holds only URLs, fetching them is up to :mod:`imagesdk.images`.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from imagesdk._attempt import Received, discard
 from imagesdk._engine import Call, Result
 from imagesdk._files import disk_threads
 from imagesdk._protocol.responses import Parsed, ParsedImage
 from imagesdk._saving import Destination, move_into_place
+from imagesdk._sink import Received, discard
 from imagesdk._sniff import extension
 from imagesdk.jobs import Job
 from imagesdk.models import ModelProfile
@@ -33,6 +34,7 @@ class FileNames:
     destination: Destination
     id: str
     slug: str
+    fsync: bool = False
 
     def path(self, index: int, ext: str) -> Path:
         """Return where the picture of that place in the response goes."""
@@ -41,6 +43,17 @@ class FileNames:
         )
         surplus = index and path == first  # more pictures came than were asked for
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
+
+    async def place(self, index: int, received: Received) -> Path:
+        """Give a temporary file its final name, and return that."""
+        path = self.path(index, extension(received.facts.media_type))
+        assert received.temporary is not None  # noqa: S101 - only called for files
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(
+                partial(move_into_place, fsync=self.fsync), received.temporary, path, limiter=disk_threads()
+            )
+        received.temporary = None
+        return path
 
 
 async def assemble(
@@ -87,9 +100,7 @@ async def assemble(
 async def _image(index: int, entry: ParsedImage, received: Received | None, names: FileNames | None) -> Image:
     path: Path | None = None
     if received is not None and received.temporary is not None and names is not None:
-        path = names.path(index, extension(received.facts.media_type))
-        await anyio.to_thread.run_sync(move_into_place, received.temporary, path, limiter=disk_threads())
-        received.temporary = None
+        path = await names.place(index, received)
     return Image(
         index=index,
         url=entry.url,

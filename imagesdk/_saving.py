@@ -11,7 +11,9 @@ import os
 import re
 import secrets
 import string
+import time
 import unicodedata
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +26,11 @@ FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
 
 _FIELDS: Final = ("index", "job", "id", "slug", "ext")
 _TEMPORARY: Final = ".imagesdk-{}.part"
+_IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
+_STALE: Final = 24 * 3600.0
+"""Seconds since the last write after which nobody can still be writing a temporary file."""
+_swept: set[Path] = set()
+"""Folders that were looked through for stale files."""
 _DEVICES: Final = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789")}
 )
@@ -112,18 +119,51 @@ def _fields(text: str) -> set[str] | None:
     return fields or None
 
 
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` if it is missing, and find out whether files can be made in it.
+
+    Raises:
+        OSError: they cannot.
+    """
+    descriptor, temporary = create_temporary(folder)
+    os.close(descriptor)
+    temporary.unlink()
+
+
 def create_temporary(folder: Path) -> tuple[int, Path]:
-    """Create an empty file of ours in ``folder`` (made if missing) and return its descriptor and path."""
+    """Create an empty file of ours in ``folder`` (made if missing) and return its descriptor and path.
+
+    The first time in a folder, files that a process left behind when it was killed are removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if folder not in _swept:
+        _swept.add(folder)
+        _remove_stale(folder)
     path = folder / _TEMPORARY.format(secrets.token_hex(8))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666), path
 
 
-def move_into_place(temporary: Path, final: Path) -> None:
-    """Give a whole temporary file its final name, replacing what is there."""
+def _remove_stale(folder: Path) -> None:
+    before = time.time() - _STALE
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _IS_TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    if entry.stat(follow_symlinks=False).st_mtime < before:
+                        Path(entry).unlink()
+
+
+def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> None:
+    """Give a whole temporary file its final name, replacing what is there; ``fsync`` makes the name last, too."""
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(final)
+    if fsync and hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened
+        descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_file(final: Path, data: bytes) -> Path:

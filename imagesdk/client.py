@@ -19,7 +19,7 @@ from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages, Defaults
-from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:
     import httpx
@@ -47,6 +47,8 @@ class AsyncClient:
         rate_limit: Images per window, counted on this side; ``None`` for no limit. ``IMAGESDK_RATE_LIMIT``
             (such as ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
+        caps: How large answers may be.
+        fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
         http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
         observers: Called with every event of :mod:`imagesdk.events`.
         allow_insecure: Let a key go over plain http to another machine.
@@ -67,6 +69,8 @@ class AsyncClient:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
+        caps: Caps = Caps(),  # noqa: B008
+        fsync: bool = False,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
@@ -98,12 +102,15 @@ class AsyncClient:
             transport=transport,
             retry=retry,
             rate_limit=_limit_of_environment() if rate_limit is DEFAULT_RATE_LIMIT else rate_limit,
+            caps=caps,
             observers=tuple(observers),
             user_agent=user_agent,
         )
         timeouts = timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
         self._images = AsyncImages(
-            self._engine, Downloader(host, transport, retry, user_agent), Defaults(timeouts, check)
+            self._engine,
+            Downloader(host, transport, retry, caps, user_agent),
+            Defaults(timeouts, check, fsync),
         )
 
     @property

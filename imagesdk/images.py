@@ -22,13 +22,14 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._download import Downloader
 from imagesdk._engine import Call, Engine
-from imagesdk._files import disk_threads, probe_pictures
+from imagesdk._files import disk_threads, opened_pictures
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import checked_headers
 from imagesdk._protocol.responses import parse_success
 from imagesdk._results import FileNames, assemble
-from imagesdk._saving import Destination, slug, write_file
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
+from imagesdk._saving import Destination, check_writable, slug
+from imagesdk._sink import Received, Sink, discard
+from imagesdk._sniff import HEAD_SIZE, sniff
 from imagesdk.errors import DownloadError, InvalidRequestError
 from imagesdk.jobs import (
     Background,
@@ -60,6 +61,7 @@ class Defaults:
 
     timeouts: Timeouts
     check: bool
+    fsync: bool
 
 
 class AsyncImages:
@@ -208,28 +210,28 @@ class AsyncImages:
         if checked and profile is not None:
             requests.check_parameters(job, profile)
         headers = checked_headers((options.get("extra_headers") or {}).items())
-        images, mask = requests.sources(job)
-        pictures = await probe_pictures(images, mask)
-        if checked and profile is not None:
-            requests.check_pictures(job, pictures, profile)
-        request = requests.build(
-            job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
-        )
-        destination = await _destination(out, request.weight)
         timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
-        call = Call(
-            request,
-            parse=lambda document: parse_success(document, profile),
-            timeouts=timeouts,
-            idempotency_key=_idempotency_key(options.get("idempotency_key")),
-            headers=tuple(headers),
-            query=options.get("extra_query"),
-            folder=destination.folder if destination else None,
-        )
         deadline = _deadline(timeouts)
-        result = await self._engine.send(call)
+        async with opened_pictures(*requests.sources(job)) as pictures:
+            if checked and profile is not None:
+                requests.check_pictures(job, pictures, profile)
+            request = requests.build(
+                job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
+            )
+            destination = await _destination(out, request.weight)
+            call = Call(
+                request,
+                parse=lambda document: parse_success(document, profile),
+                timeouts=timeouts,
+                idempotency_key=_idempotency_key(options.get("idempotency_key")),
+                headers=tuple(headers),
+                query=options.get("extra_query"),
+                folder=destination.folder if destination else None,
+                fsync=self._defaults.fsync,
+            )
+            result = await self._engine.send(call)
         text = "variation" if isinstance(job, Variation) else job.prompt
-        named = FileNames(destination, call.id, slug(text)) if destination else None
+        named = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
         response = await assemble(result, call, named, profile, job)
         return await self._fetch_missing(response, named, timeouts, deadline) if named else response
 
@@ -259,16 +261,17 @@ class AsyncImages:
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = _timeouts(self._defaults.timeouts, timeout)
-            data = await self._fetch(url, timeouts, _deadline(timeouts))
+            received = await self._fetch(url, Sink(None), timeouts, _deadline(timeouts))
+            data = received.data or b""
         if to is not None:
             await anyio.to_thread.run_sync(_write, data, to, index, limiter=disk_threads())
         return data
 
-    async def _fetch(self, url: str, timeouts: Timeouts, deadline: float | None) -> bytes:
+    async def _fetch(self, url: str, sink: Sink, timeouts: Timeouts, deadline: float | None) -> Received:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
         return await self._downloader.fetch(
-            url, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
+            url, sink, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
         )
 
     async def _fetch_missing(
@@ -279,15 +282,16 @@ class AsyncImages:
         for at, image in enumerate(images):
             if image.path is not None or image.url is None:
                 continue
+            sink = Sink(names.destination.folder, fsync=self._defaults.fsync)
             try:
-                data = await self._fetch(image.url, timeouts, deadline)
+                received = await self._fetch(image.url, sink, timeouts, deadline)
+                path = await names.place(image.index, received)
             except DownloadError as error:
                 error.response = attrs.evolve(response, data=tuple(images))
                 raise
-            facts = sniff(data[:HEAD_SIZE])
-            path = names.path(image.index, extension(facts.media_type))
-            with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(write_file, path, data, limiter=disk_threads())
+            finally:
+                await discard(sink)
+            facts = received.facts
             images[at] = attrs.evolve(
                 image, path=path, media_type=facts.media_type, width=facts.width, height=facts.height
             )
@@ -297,7 +301,13 @@ class AsyncImages:
 async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
     if out is None:
         return None
-    return await anyio.to_thread.run_sync(lambda: Destination.parse(out, n=n), limiter=disk_threads())
+    return await anyio.to_thread.run_sync(_ready, out, n, limiter=disk_threads())
+
+
+def _ready(out: str | os.PathLike[str], n: int) -> Destination:
+    destination = Destination.parse(out, n=n)
+    check_writable(destination.folder)
+    return destination
 
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:

@@ -1,4 +1,4 @@
-"""The three policies of a client: how fast, how often again, how long. Values only; no clock, no I/O."""
+"""The policies of a client: how fast, how often again, how long, how large. Values only; no clock, no I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from attrs import Attribute, field, frozen
 
 from imagesdk.errors import ConfigurationError
 
-__all__ = ["DEFAULT_RATE_LIMIT", "RateLimit", "RetryPolicy", "Timeouts"]
+__all__ = ["DEFAULT_RATE_LIMIT", "Caps", "RateLimit", "RetryPolicy", "Timeouts"]
 
 _SPELLED = re.compile(
     r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*", re.IGNORECASE
@@ -132,5 +132,19 @@ class Timeouts:
     """For the whole call, waiting for the limit and retries included."""
 
 
-for _policy in (RateLimit, RetryPolicy, Timeouts):
+@frozen
+class Caps:
+    """How large answers may be, in bytes. One that is larger is given up while it arrives, and not asked for again.
+
+    The defaults are far beyond every documented answer; they keep a broken or hostile server from filling memory
+    or disk.
+    """
+
+    picture: int = field(default=64 * 1024 * 1024, validator=_whole(1))
+    """For one picture, decoded: in an answer, or behind a result URL."""
+    answer: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
+    """For a whole answer: inflated, and before its base64 is decoded."""
+
+
+for _policy in (Caps, RateLimit, RetryPolicy, Timeouts):
     _policy.__module__ = "imagesdk"

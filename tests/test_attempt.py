@@ -13,8 +13,9 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Upload
-from imagesdk._attempt import Answer, SentBody, Sink, discard, receive
+from imagesdk._attempt import Answer, SentBody, receive
 from imagesdk._protocol.scanner import MAX_PICTURE, Picture, PictureEnd, PicturePiece, PictureStart, Scanner
+from imagesdk._sink import Sink, discard
 from imagesdk._transport import Incoming, Outgoing, WireError
 from tests.small_pictures import JPEG, answer, png
 
@@ -237,7 +238,7 @@ async def test_the_headers_are_told_before_the_body_is_read() -> None:
 
 async def test_an_answer_before_its_head_has_not_succeeded() -> None:
     assert not Answer().succeeded
-    assert [Answer(status).succeeded for status in (199, 200, 299, 300)] == [False, True, True, False]
+    assert [Answer(status=status).succeeded for status in (199, 200, 299, 300)] == [False, True, True, False]
     assert isinstance(Answer().scanner, Scanner)
 
 

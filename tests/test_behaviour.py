@@ -27,6 +27,8 @@ from imagesdk import (
     RetryPolicy,
 )
 from imagesdk._download import Downloader
+from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
+from imagesdk._sink import Received, Sink
 from imagesdk.emulator import Emulator
 from tests.small_pictures import JPEG, answer, answer_of_urls, png
 from tests.socket_servers import always, in_turn, says, serving
@@ -219,11 +221,12 @@ async def test_the_time_out_of_a_call_covers_the_fetching_of_its_pictures(
     given: list[float] = []
 
     async def fetch(
-        self: Downloader, url: str, *, connect_timeout: float | None, timeout: float | None
-    ) -> bytes:
-        await anyio.lowlevel.checkpoint()
+        self: Downloader, url: str, sink: Sink, *, connect_timeout: float | None, timeout: float | None
+    ) -> Received:
         given.append(timeout or 0)
-        return SMALL
+        for event in (PictureStart(0), PicturePiece(0, SMALL), PictureEnd(0)):
+            await sink.take(event)
+        return sink.pictures[0]
 
     monkeypatch.setattr(Downloader, "fetch", fetch)
     async with serving(always(answer_of_urls("/0", "/1"))) as server, make_client(server.base_url) as client:

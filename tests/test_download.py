@@ -14,7 +14,7 @@ import httpx
 import pytest
 import respx
 
-from imagesdk import AsyncClient, DownloadError, Image, ImageNotLoadedError, RetryPolicy
+from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError, RetryPolicy
 from tests.small_pictures import JPEG, answer_of_urls, png
 from tests.socket_servers import Conversation, always, in_turn, says, serving
 
@@ -228,12 +228,11 @@ async def test_retries_end_with_the_last_status(make_client: Callable[..., Async
 
 
 async def test_a_picture_beyond_the_cap_is_given_up(
-    make_client: Callable[..., AsyncClient], monkeypatch: pytest.MonkeyPatch
+    make_client: Callable[..., AsyncClient],
 ) -> None:
-    monkeypatch.setattr("imagesdk._download.MAX_PICTURE", 1000)
-
+    caps = Caps(picture=1000)
     for handler in (always(bytes(1001)), always(gzip.compress(bytes(100_000)), content_encoding="gzip")):
-        async with serving(handler) as server, make_client(server.base_url) as client:
+        async with serving(handler) as server, make_client(server.base_url, caps=caps) as client:
             with pytest.raises(DownloadError, match="larger than 1000 bytes"):
                 await client.images.download("/cat.png")
             assert len(server.requests) == 1

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import anyio
 import pytest
 
 from imagesdk import AsyncClient, InvalidRequestError, Upload
-from imagesdk._files import PIECE, probe_pictures, read_piece
+from imagesdk._files import PIECE, opened_pictures, read_piece
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving
 
@@ -23,8 +24,15 @@ PNG = png(3, 2)
 LARGE = png(3, 2, padding=2 * PIECE)
 
 
+@asynccontextmanager
+async def probed(source: Any) -> AsyncGenerator[Upload, None]:
+    async with opened_pictures((source,), None) as pictures:
+        yield pictures.images[0]
+
+
 async def probe(source: Any) -> Upload:
-    return (await probe_pictures((source,), None)).images[0]
+    async with probed(source) as upload:
+        return upload
 
 
 async def read(upload: Upload) -> bytes:
@@ -32,6 +40,11 @@ async def read(upload: Upload) -> bytes:
     while piece := await read_piece(upload, len(data)):
         data += piece
     return data
+
+
+async def probe_and_read(source: Any) -> tuple[Upload, bytes]:
+    async with probed(source) as upload:
+        return upload, await read(upload)
 
 
 class Stream(io.RawIOBase):
@@ -55,8 +68,8 @@ class OnlyRead:
 
     name = "camera.raw"
 
-    def read(self) -> bytes:
-        return PNG
+    def __init__(self) -> None:
+        self.read = io.BytesIO(PNG).read
 
 
 KINDS: dict[str, Callable[[Path], object]] = {
@@ -79,9 +92,9 @@ async def test_a_picture_may_come_as_anything_that_has_bytes(
     path = tmp_path / "camera.png"
     path.write_bytes(PNG)
 
-    upload = await probe(make(path))
+    upload, data = await probe_and_read(make(path))
 
-    assert await read(upload) == PNG
+    assert data == PNG
     assert (upload.media_type, upload.size) == ("image/png", len(PNG))
     assert (upload.width, upload.height, upload.alpha) == (3, 2, True)
     assert upload.name in {"camera.png", "image.png"}
@@ -129,11 +142,37 @@ async def test_a_pipe_is_read_once_and_can_be_sent_twice() -> None:
     with os.fdopen(reader, "rb") as pipe:
         with os.fdopen(writer, "wb") as other_end:
             other_end.write(PNG)
-        upload = await probe(pipe)
+        async with probed(pipe) as upload:
+            assert await read(upload) == PNG
+            assert await read(upload) == PNG
+            assert upload.name == "image.png"
 
-    assert await read(upload) == PNG
-    assert await read(upload) == PNG
-    assert upload.name == "image.png"
+
+async def test_a_large_pipe_is_kept_on_disk_until_its_call_has_ended() -> None:
+    async with probed(Stream(LARGE)) as upload:
+        spool: Any = upload.source
+        assert upload.size == len(LARGE)
+        assert isinstance(spool.fileno(), int)
+        assert await read(upload) == LARGE
+
+    assert spool.closed
+
+
+async def test_a_pipe_whose_other_end_is_silent_holds_up_only_its_own_call() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb") as other_end:
+        with anyio.move_on_after(0.05) as given_up:
+            await probe(pipe)
+        assert given_up.cancelled_caught
+        assert (await probe_and_read(io.BytesIO(PNG)))[1] == PNG
+        other_end.close()  # lets the thread that was left behind end
+
+
+async def test_a_stream_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagesdk._files.MAX_SPOOL", 2 * PIECE)
+
+    with pytest.raises(InvalidRequestError, match="a stream of more than"):
+        await probe(Stream(LARGE + bytes(PIECE)))
 
 
 @pytest.mark.parametrize("thing", [None, 42, ["cat.png"], {"path": "cat.png"}, object()])
@@ -157,7 +196,8 @@ async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path
     with (tmp_path / "cat.txt").open() as file:
         for text in (file, io.StringIO("a cat")):
             with pytest.raises(InvalidRequestError, match='open it with "rb"') as caught:
-                await probe_pictures((PNG,), text)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+                async with opened_pictures((PNG,), text):  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+                    pass
             assert caught.value.param == "mask"
 
 

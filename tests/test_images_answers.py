@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 
 import pytest
 import respx
 
-from imagesdk import APIResponseError, AsyncClient, BadRequestError, ModerationError, RetryPolicy
+from imagesdk import APIResponseError, AsyncClient, BadRequestError, Caps, ModerationError, RetryPolicy
 from tests.small_pictures import answer, png
 
 pytestmark = pytest.mark.anyio
@@ -129,3 +131,65 @@ async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncC
     assert response.headers["x-request-id"] == "req_1"
     assert response.extra == {"model_hash": "x"}
     assert not response.maybe_billed_before
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"), [(Caps(picture=50), "a picture"), (Caps(answer=100), "the answer")]
+)
+async def test_an_answer_beyond_a_cap_is_given_up_and_never_paid_for_again(
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str
+) -> None:
+    route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
+
+    async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
+        with pytest.raises(APIResponseError, match=f"{said} is larger than .* caps=Caps") as caught:
+            await client.images.generate("a cat")
+
+    assert (route.call_count, caught.value.maybe_billed) == (1, True)
+
+
+async def test_a_list_of_pictures_by_another_name_is_not_thrown_away(
+    wire: respx.MockRouter, client: AsyncClient, tmp_path: Path
+) -> None:
+    body = answer(SMALL, WIDE).replace(b'"data"', b'"images"')
+    wire.post(f"{OWN}/images/generations").respond(content=body)
+
+    response = await client.images.generate("a cat", n=2, out=tmp_path)
+
+    assert [image.path.read_bytes() for image in response if image.path] == [SMALL, WIDE]
+
+
+async def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_paid(
+    wire: respx.MockRouter, client: AsyncClient, tmp_path: Path
+) -> None:
+    route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(NotADirectoryError):
+        await client.images.generate("a cat", out=tmp_path / "file" / "cats")
+
+    assert route.call_count == 0
+
+
+async def test_files_last_before_the_call_returns_where_that_is_asked_for(
+    wire: respx.MockRouter,
+    make_client: Callable[..., AsyncClient],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL, WIDE))
+    synced: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    async with make_client(OWN) as client:
+        await client.images.generate("a cat", n=2, out=tmp_path)
+        assert synced == []
+    async with make_client(OWN, fsync=True) as client:
+        await client.images.generate("a cat", n=2, out=tmp_path)
+
+    folder = tmp_path.stat().st_size
+    assert synced == [len(SMALL), len(WIDE), folder, folder]

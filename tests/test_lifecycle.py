@@ -191,14 +191,14 @@ def test_the_thread_ends_with_the_last_client(server: Server, start: Start) -> N
         print(thread.is_alive())
         other.close()
         thread.join()
-        print(threading.active_count())
+        print(loop_threads())
         """
     )
     for _ in range(2):
         connection = server.request()
         server.answer(connection)
         connection.close()
-    assert program.end() == (0, "True\n1", "")
+    assert program.end() == (0, "True\n[]", "")
 
 
 def test_the_exit_does_not_wait_for_a_daemon_thread_inside_a_call(server: Server, start: Start) -> None:

@@ -3,6 +3,7 @@
 import errno
 import os
 import string
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,7 +12,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagesdk import _saving
-from imagesdk._saving import FOLDER_TEMPLATE, Destination, create_temporary, move_into_place, slug, write_file
+from imagesdk._saving import (
+    FOLDER_TEMPLATE,
+    Destination,
+    check_writable,
+    create_temporary,
+    move_into_place,
+    slug,
+    write_file,
+)
 from imagesdk.errors import InvalidRequestError
 
 DEVICES = ["con", "CON", "prn", "aux", "nul", "com1", "COM9", "lpt1", "Lpt9", "com\u00b9"]
@@ -268,3 +277,55 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "cat.png").stat().st_mode == plain.stat().st_mode
+
+
+def test_what_a_killed_process_left_behind_is_removed_once_nobody_can_be_writing_it(tmp_path: Path) -> None:
+    stale, fresh, foreign = (
+        tmp_path / name
+        for name in (f".imagesdk-{'a' * 16}.part", f".imagesdk-{'b' * 16}.part", ".imagesdk-notes.part")
+    )
+    for path in (stale, fresh, foreign):
+        path.write_bytes(b"half a picture")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    for path in (stale, foreign):
+        os.utime(path, (two_days_ago, two_days_ago))
+
+    check_writable(tmp_path)
+
+    assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
+
+
+def test_a_link_that_looks_like_one_of_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    link = tmp_path / "out" / f".imagesdk-{'c' * 16}.part"
+    link.symlink_to(tmp_path / "elsewhere.txt")
+    os.utime(link, (0, 0), follow_symlinks=False)
+
+    check_writable(tmp_path / "out")
+
+    assert link.is_symlink()
+
+
+def test_a_folder_that_cannot_be_made_is_found_out_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+
+    with pytest.raises(NotADirectoryError):
+        check_writable(tmp_path / "file" / "folder")
+    check_writable(tmp_path / "new" / "folder")
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_a_lasting_move_reaches_the_disk_with_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (tmp_path / "part").write_bytes(b"picture")
+
+    move_into_place(tmp_path / "part", tmp_path / "a" / "b.png", fsync=True)
+
+    assert synced == [(tmp_path / "a").stat().st_ino]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -19,7 +19,7 @@ from attrs import field, frozen
 
 from imagesdk._protocol.documents import is_list, is_object, parse
 from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import Picture, ScanError
+from imagesdk._protocol.scanner import Picture, ScanError, TooLargeError
 from imagesdk.errors import (
     APIResponseError,
     APIStatusError,
@@ -115,7 +115,11 @@ def parse_success(document: Any, profile: ModelProfile | None) -> Parsed:
     body = dict(document)
     data = body.pop("data", None)
     if not is_list(data):
-        raise ScanError(f"the answer has no list of pictures in it, only {_shown(sorted(body))}")
+        data = list(
+            _holders(document)
+        )  # some servers call it otherwise: what was paid for is not thrown away
+        if not data:
+            raise ScanError(f"the answer has no list of pictures in it, only {_shown(sorted(body))}")
     created = _moment(body.pop("created", None))
     items = [item for item in data if is_object(item)]
     return Parsed(
@@ -178,12 +182,14 @@ def is_error_document(document: Any) -> bool:
 
 def lost(problem: ScanError, *, request_id: str | None) -> Failure:
     """Return the failure of a good status whose body cannot be read. The pictures have been made."""
+    too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
-        f"The server answered with success, but {problem}. The pictures were probably made and billed.",
+        f"The server answered with success, but {problem}. The pictures were probably made and billed."
+        + (" Larger ones can be let in with caps=Caps(...) of the client." if too_large else ""),
         request_id=request_id,
         maybe_billed=True,
     )
-    return Failure(error, "lost")
+    return Failure(error, "lost", should_retry=False if too_large else None)
 
 
 def retry_after(headers: Mapping[str, str], message: str, now: datetime) -> float | None:
@@ -306,6 +312,8 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
     picture = fields.pop("b64_json", None)
     url = fields.pop("url", None)
     found = picture if isinstance(picture, Picture) else url if isinstance(url, Picture) else None
+    if found is None and not isinstance(url, str):
+        found = next((p for held in _holders(fields) for p in held.values() if isinstance(p, Picture)), None)
     address = url if isinstance(url, str) and url else None
     return ParsedImage(
         picture=found.number if found else None,
@@ -371,6 +379,18 @@ def _text(value: Any) -> str | None:
 def _shown(value: Any) -> str:
     text = json.dumps(_without_pictures(value), ensure_ascii=False, default=str)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _holders(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects within ``value`` that hold a picture, in their order."""
+    if is_object(value):
+        if any(isinstance(item, Picture) for item in value.values()):
+            yield value
+        for item in value.values():
+            yield from _holders(item)
+    elif is_list(value):
+        for item in value:
+            yield from _holders(item)
 
 
 def _without_pictures(value: Any) -> Any:

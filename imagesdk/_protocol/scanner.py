@@ -40,6 +40,10 @@ class ScanError(ValueError):
     """The answer cannot be read; the text says why, without quoting it."""
 
 
+class TooLargeError(ScanError):
+    """The answer is beyond a cap, and would be again."""
+
+
 @frozen
 class PictureStart:
     """A picture begins."""
@@ -98,11 +102,11 @@ class Scanner:
         """Take the next chunk and return what it brings."""
         self._fed += len(chunk)
         if self._fed > self._max_answer:
-            raise ScanError(f"the answer is larger than {self._max_answer} bytes")
+            raise TooLargeError(f"the answer is larger than {self._max_answer} bytes")
         events: list[Event] = []
         self._run(chunk, events)
         if len(self._rest) > MAX_REST:
-            raise ScanError(f"the answer has more than {MAX_REST} bytes beside its pictures")
+            raise TooLargeError(f"the answer has more than {MAX_REST} bytes beside its pictures")
         return events
 
     def rest(self) -> bytes:
@@ -294,7 +298,7 @@ class _Base64:
         self._carry = text[whole:]
         self._size += len(data)
         if self._size > self._max_size:
-            raise ScanError(f"a picture is larger than {self._max_size} bytes")
+            raise TooLargeError(f"a picture is larger than {self._max_size} bytes")
         return data
 
 

@@ -16,7 +16,7 @@ from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import Background, CallOptions, Job, OutputFormat, Quality, ResponseFormat, Size
-from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Client:
         rate_limit: Images per window, counted on this side; ``None`` for no limit. ``IMAGESDK_RATE_LIMIT``
             (such as ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
+        caps: How large answers may be.
+        fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
         http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
         observers: Called with every event of :mod:`imagesdk.events`.
         allow_insecure: Let a key go over plain http to another machine.
@@ -67,6 +69,8 @@ class Client:
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
+        caps: Caps = Caps(),  # noqa: B008
+        fsync: bool = False,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
@@ -81,6 +85,8 @@ class Client:
             retry=retry,
             rate_limit=rate_limit,
             check=check,
+            caps=caps,
+            fsync=fsync,
             http_client=http_client,
             observers=observers,
             allow_insecure=allow_insecure,

@@ -368,6 +368,18 @@ class TestSuccess:
         assert parsed.images[0].extra == {"thumbs": [{"b64_json": None}]}
         assert parsed.extra == {"x": None}
 
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"images": [{"b64_json": Picture(0)}, {"b64_json": Picture(1)}]},
+            {"data": {"items": [{"b64_json": Picture(0)}, {"url": Picture(1)}]}},
+            {"data": [{"image": {"b64_json": Picture(0)}}, {"images": [{"b64_json": Picture(1)}]}]},
+            {"output": {"first": {"b64_json": Picture(0), "next": {"b64_json": Picture(1)}}}},
+        ],
+    )
+    def test_may_keep_its_pictures_where_none_are_expected(self, body: dict[str, Any]) -> None:
+        assert [image.picture for image in parse_success(body, None).images] == [0, 1]
+
     def test_may_have_its_picture_under_url(self) -> None:
         assert parse_success({"data": [{"url": Picture(0)}]}, None).images == (ParsedImage(picture=0),)
 

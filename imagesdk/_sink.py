@@ -1,0 +1,152 @@
+"""Where the pictures of an answer go: into memory, or into temporary files beside their final places.
+
+Events come from the scanner, or from a download. What is written is gathered first, because every write to a disk of
+unknown speed is a trip to another thread.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from attrs import define, field
+
+from imagesdk._files import disk_threads
+from imagesdk._loops import PerLoop
+from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
+from imagesdk._saving import create_temporary
+from imagesdk._sniff import HEAD_SIZE, PictureFacts, sniff
+from imagesdk._transport import RELEASE_LIMIT
+
+_LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024
+_GATHERED = 16 * 1024 * 1024
+"""Bytes that all pictures under way on a loop gather for their next writes to disk: each its share of this."""
+
+
+class _Open:
+    """How many pictures are being written to files on one loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def batch(self) -> int:
+        """Bytes to gather for one write."""
+        return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _GATHERED // max(1, self.count)))
+
+
+_open = PerLoop(_Open)
+
+
+@define
+class Received:
+    """One picture of an answer: its bytes, or the temporary file they went to."""
+
+    facts: PictureFacts = field(factory=PictureFacts)
+    data: bytes | None = None
+    temporary: Path | None = None
+
+
+class Sink:
+    """Takes the pictures of one answer, into memory or into temporary files in ``folder``.
+
+    With ``fsync`` a file is on the disk itself, not only in the system's cache, when its picture has ended.
+    """
+
+    def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
+        self._folder = folder
+        self._fsync = fsync
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._head = b""
+        self._descriptor: int | None = None
+        self._open: _Open | None = None
+        self.pictures: dict[int, Received] = {}
+        """By their number in the answer."""
+
+    async def take(self, event: PictureStart | PicturePiece | PictureEnd) -> None:
+        """Take one event of the scanner.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if isinstance(event, PictureStart):
+            self.pictures[event.number] = Received()
+            self._pieces, self._gathered, self._head = [], 0, b""
+            if self._folder is not None:
+                self._open = _open.get()
+                self._open.count += 1
+                await anyio.to_thread.run_sync(self._create, event.number, limiter=disk_threads())
+        elif isinstance(event, PicturePiece):
+            if len(self._head) < HEAD_SIZE:
+                self._head += event.data[:HEAD_SIZE]
+            self._pieces.append(event.data)
+            self._gathered += len(event.data)
+            if self._open is not None and self._gathered >= self._open.batch:
+                await self._flush()
+        else:
+            received = self.pictures[event.number]
+            received.facts = sniff(self._head)
+            if self._folder is None:
+                received.data = await self._joined()
+            else:
+                await anyio.to_thread.run_sync(self._finish, self._pieces, limiter=disk_threads())
+                self.leave()
+            self._pieces = []
+
+    async def _joined(self) -> bytes:
+        if self._gathered < _LARGEST_BATCH:
+            return b"".join(self._pieces)
+        # Of many megabytes it takes milliseconds, in which it lets other threads run.
+        return await anyio.to_thread.run_sync(b"".join, self._pieces, limiter=disk_threads())
+
+    def discard(self) -> None:
+        """Remove what was written. Blocks for moments; safe to call at any point."""
+        self._close()
+        for received in self.pictures.values():
+            if received.temporary is not None:
+                received.temporary.unlink(missing_ok=True)
+        self.pictures.clear()
+
+    def _create(self, number: int) -> None:
+        assert self._folder is not None  # noqa: S101 - only called for files
+        self._descriptor, self.pictures[number].temporary = create_temporary(self._folder)
+
+    async def _flush(self) -> None:
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
+        await anyio.to_thread.run_sync(self._write, pieces, limiter=disk_threads())
+
+    def _write(self, pieces: list[bytes]) -> None:
+        assert self._descriptor is not None  # noqa: S101 - opened when the picture began
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+    def _finish(self, pieces: list[bytes]) -> None:
+        self._write(pieces)
+        if self._fsync and self._descriptor is not None:
+            os.fsync(self._descriptor)
+        self._close()
+
+    def leave(self) -> None:
+        """Take no part any more in the sharing of memory on this loop."""
+        if self._open is not None:
+            self._open.count -= 1
+            self._open = None
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+async def discard(sink: Sink) -> None:
+    """Remove what a failed attempt wrote, off the loop, even while being cancelled."""
+    sink.leave()
+    if any(received.temporary for received in sink.pictures.values()):
+        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+            await anyio.to_thread.run_sync(sink.discard, limiter=disk_threads())
+    sink.pictures.clear()
