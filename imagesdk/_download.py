@@ -20,7 +20,7 @@ from attrs import frozen
 
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.responses import retry_after
+from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
 from imagesdk._sink import Received, Sink, discard
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
@@ -28,7 +28,10 @@ from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
 
 _REDIRECTS = 3
+_SHOWN = 200
+"""Characters of a URL in an error: a ``data:`` URL is a whole picture."""
 _TRANSIENT = frozenset({408, 425, 429})
+_UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
@@ -107,12 +110,22 @@ class Downloader:
             if incoming.status in _MOVED and location:
                 return location
             if incoming.status != 200:
-                raise _RefusedError(incoming.status, retry_after(incoming.headers, "", datetime.now(UTC)))
+                raise _RefusedError(
+                    incoming.status, said_limits(incoming.headers, "", datetime.now(UTC)).wait
+                )
             try:
                 await self._receive(incoming, sink)
+                self._check_picture(incoming, sink.pictures[0], url)
             except ScanError as error:
                 raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
             return None
+
+    def _check_picture(self, incoming: Incoming, received: Received, url: str) -> None:
+        """Refuse a page that says something about a picture instead of being one."""
+        kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+        may_be_one = not kind or kind.startswith("image/") or kind in _UNTOLD
+        if received.facts.media_type is None and not may_be_one:
+            raise DownloadError(f"{_shown(url)} is no picture but {kind}.", status_code=incoming.status)
 
     async def _receive(self, incoming: Incoming, sink: Sink) -> None:
         inflater = Inflater(incoming.headers.get("content-encoding"))
@@ -159,13 +172,31 @@ class Downloader:
             ) from error
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:
-            ip = ipaddress.ip_address(address)
-            mapped = getattr(ip, "ipv4_mapped", None) or ip
-            if not mapped.is_global or mapped.is_multicast:
+            if not _is_public(address):
                 raise DownloadError(f"{_shown(url)} is on a private address ({address}): not fetched.")
         if not addresses:
             raise WireError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
+
+
+_UNICAST = ipaddress.ip_network("2000::/3")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_WITHIN = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/23", "3fff::/20", "192.0.0.0/24")))
+"""What some versions of Python take for public: ways of writing other addresses, and those of no one."""
+
+
+def _is_public(address: str) -> bool:
+    """Whether an address is one of the Internet's, and no way of writing another.
+
+    https://www.iana.org/assignments/iana-ipv6-special-registry
+    """
+    ip = ipaddress.ip_address(address)
+    if isinstance(ip, ipaddress.IPv6Address):
+        carried = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
+        if carried is None and ip not in _UNICAST:
+            return False
+        ip = carried or ip
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _WITHIN)
 
 
 def _absolute(join: Callable[[str], str], url: str) -> str:
@@ -183,5 +214,8 @@ def _absolute(join: Callable[[str], str], url: str) -> str:
 
 
 def _shown(url: str) -> str:
-    """A URL without its query, which holds the signature that makes it work."""
-    return url.partition("?")[0]
+    """A URL without its query, which holds the signature that makes it work, and without a password."""
+    scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("//")
+    authority, slash, path = rest.partition("/")
+    shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."

@@ -21,11 +21,12 @@ from attrs import define, field, frozen
 
 from imagesdk._attempt import Answer, SentBody, receive
 from imagesdk._protocol.hosts import Host, auth_headers
+from imagesdk._protocol.limits import said_limits
+from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import failure_of_status, is_error_document, lost
-from imagesdk._protocol.retry import Again, Failure, GiveUp, WaitForLimit, classify, decide
+from imagesdk._protocol.retry import Again, Failure, GiveUp, RetryBudget, WaitForLimit, classify, decide
 from imagesdk._protocol.scanner import ScanError, Scanner
-from imagesdk._protocol.window import Ticket
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink, discard
 from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
@@ -40,12 +41,22 @@ from imagesdk.errors import (
     OutcomeUnknownError,
     OutcomeUnknownTimeoutError,
 )
-from imagesdk.events import AnswerReceived, AttemptStarted, Event, LimitWaited, Observer, RetryScheduled
-from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.events import (
+    AnswerReceived,
+    AttemptStarted,
+    Event,
+    LimitWaited,
+    LimitWaiting,
+    Observer,
+    RetryScheduled,
+)
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 
 _logger = logging.getLogger("imagesdk")
 T = TypeVar("T")
 
+ANY_MODEL = "*"
+"""The key, in a mapping of rate limits by model, of all models that it does not name."""
 _METHOD = "POST"
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the limit are not told to observers."""
@@ -73,6 +84,10 @@ class NoLedger:
         """Forget."""
 
 
+def _no_tokens(_: object) -> None:
+    return None
+
+
 @frozen
 class Call(Generic[T]):
     """One logical call: a request, how to read its answer, and the caller's terms."""
@@ -82,12 +97,16 @@ class Call(Generic[T]):
     """Reads the parsed body of a good answer; raises ``ScanError`` for one that is no answer to the request."""
     timeouts: Timeouts
     idempotency_key: str
+    deadline: float | None = None
+    """The end of the total time, if the call began before it came here; else it is counted from here."""
     headers: tuple[tuple[str, str], ...] = ()
     query: Mapping[str, str] | None = None
     folder: Path | None = None
     """Where the pictures are to end up, for temporary files; ``None`` for memory."""
     fsync: bool = False
     """Whether those files are to be on the disk itself before the call returns."""
+    tokens: Callable[[T], int | None] = field(default=_no_tokens)
+    """Reads from a good answer how many tokens it counted."""
     ledger: Ledger = field(factory=NoLedger)
 
     @property
@@ -119,6 +138,8 @@ class _Course:
     """Attempts that count against the policy: those that a rate limit refused do not."""
     ambiguous: int = 0
     maybe_billed: bool = False
+    paid_twice: bool = False
+    """Whether an attempt before the present one may have been billed besides it."""
 
     def remaining(self, now: float) -> float | None:
         return None if self.deadline is None else self.deadline - now
@@ -136,7 +157,7 @@ class Engine:
         project: str | None,
         transport: Transport,
         retry: RetryPolicy,
-        rate_limit: RateLimit | None,
+        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None,
         observers: tuple[Observer, ...],
         user_agent: str,
         caps: Caps = Caps(),  # noqa: B008 - a frozen value
@@ -148,10 +169,11 @@ class Engine:
         self._key = key
         self._account = (organization, project)
         self._retry = retry
-        self._rate_limit = rate_limit
+        self._retries = RetryBudget(retry.budget, retry.budget_refill) if retry.budget is not None else None
+        self._limits = rate_limit if isinstance(rate_limit, Mapping) else {ANY_MODEL: rate_limit}
         self._caps = caps
-        own = rate_limit is not None and rate_limit.scope == "client"
-        self._registry = Registry(clock=clock) if own else shared if registry is None else registry
+        self._registry = shared if registry is None else registry
+        self._own_registry = Registry(clock=clock)
         self._unlimited = Unlimited(clock=clock)
         self._observers = observers
         self._user_agent = user_agent
@@ -165,29 +187,40 @@ class Engine:
             OSError: a local file cannot be read or written.
         """
         total = call.timeouts.total
-        course = _Course(deadline=None if total is None else self._clock() + total)
-        budget = self._budget(call.request.model)
+        deadline = None if total is None else self._clock() + total
+        course = _Course(deadline=deadline if call.deadline is None else call.deadline)
+        limit = self._limit(call.request.model)
+        budget = self._budget(call.request.model, limit)
         ticket = _enqueue(call, budget, course)
         try:
             while True:
                 await self._wait(call, budget, ticket, course)
                 outcome = await self._attempt(call, budget, ticket, course)
                 if isinstance(outcome, Result):
+                    if self._retries is not None:
+                        self._retries.succeeded()
                     return outcome
+                if self._retries is not None:
+                    self._retries.failed(outcome)
                 decision = decide(
                     outcome,
                     policy=self._retry,
                     attempt=course.counted,
                     ambiguous=course.ambiguous,
-                    limited=self._rate_limit is not None,
+                    limited=limit is not None,
                     remaining=course.remaining(self._clock()),
                     chance=random.random(),  # noqa: S311 - jitter
+                    budget=self._retries,
                 )
                 if isinstance(decision, GiveUp):
+                    if decision.out_of_budget:
+                        outcome.error.add_note(
+                            "It was not tried again, because too many calls of this client are failing."
+                        )
                     raise _final(outcome.error, call, course)
                 self._note(decision, outcome, call, course)
                 if isinstance(decision, WaitForLimit):
-                    budget.throttled(ticket, decision.retry_after)
+                    budget.throttled(ticket, decision.said)
                 else:
                     budget.release(ticket)
                     await anyio.sleep(decision.delay)
@@ -195,16 +228,30 @@ class Engine:
         finally:
             budget.release(ticket)
 
-    def _budget(self, model: str | None) -> Budget:
-        if self._rate_limit is None:
+    def _limit(self, model: str | None) -> RateLimit | None:
+        return self._limits.get(model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
+
+    def _budget(self, model: str | None, limit: RateLimit | None) -> Budget:
+        if limit is None:
             return self._unlimited
         account = (self.host.origin, self._key.fingerprint(), *(name or "" for name in self._account))
-        return self._registry.get((*account, model or ""), self._rate_limit)
+        registry = self._own_registry if limit.scope == "client" else self._registry
+        return registry.get((*account, model or ""), limit)
 
     async def _wait(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> None:
         since = self._clock()
+
+        def on_wait(place: int, seconds: float, reason: str) -> None:
+            self._observe(LimitWaiting(call.id, call.request.weight, place, seconds, reason))
+            _logger.info(
+                "waiting about %.0f s for %s, behind %d others (rate_limit= changes the limit)",
+                seconds,
+                reason,
+                place,
+            )
+
         try:
-            await budget.wait(ticket, deadline=course.deadline)
+            await budget.wait(ticket, deadline=course.deadline, on_wait=on_wait)
         except LimitWaitError as error:
             raise _final(error, call, course) from None
         waited = self._clock() - since
@@ -229,7 +276,8 @@ class Engine:
             if body.begun:
                 budget.sent(ticket)
             if isinstance(outcome, Result):
-                budget.proven(ticket)
+                said = said_limits(outcome.headers, "", datetime.now(UTC))
+                budget.proven(ticket, said, call.tokens(outcome.parsed))
             else:
                 await discard(sink)
             with anyio.move_on_after(RELEASE_LIMIT, shield=True):
@@ -268,12 +316,14 @@ class Engine:
         self._observe(
             AnswerReceived(call.id, course.started, answer.status, _request_id(answer), self._clock() - began)
         )
-        return _read(call, answer, sink, course)
+        answer.headers = {name: self._key.removed_from(value) for name, value in answer.headers.items()}
+        return _read(call, answer, sink, course, self._key)
 
     def _note(self, decision: Again | WaitForLimit, failure: Failure, call: Call[T], course: _Course) -> None:
         """Keep count of a failure that will be followed by another attempt, and tell of it."""
         billable = failure.kind in {"unknown", "lost"}
         course.maybe_billed = course.maybe_billed or billable
+        course.paid_twice = course.paid_twice or (billable and not self._retry.server_idempotent)
         course.ambiguous += billable
         waits = isinstance(decision, WaitForLimit)
         course.counted -= waits
@@ -295,7 +345,7 @@ class Engine:
             "accept": "application/json",
             "accept-encoding": "identity",
             "user-agent": self._user_agent,
-            "idempotency-key": call.idempotency_key,
+            self._retry.idempotency_header.lower(): call.idempotency_key,
             "content-type": call.request.content_type,
             "content-length": str(call.request.length),
             **dict(call.headers),
@@ -324,7 +374,7 @@ def _enqueue(call: Call[T], budget: Budget, course: _Course) -> Ticket:
         raise _final(error, call, course) from None
 
 
-def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course) -> Result[T] | Failure:
+def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course, key: Secret) -> Result[T] | Failure:
     assert answer.status is not None  # noqa: S101 - there was an answer
     if answer.succeeded:
         try:
@@ -333,13 +383,13 @@ def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course) -> Result[
             document = answer.scanner.document()
             if not is_error_document(document):
                 parsed = call.parse(document)
-                return Result(parsed, answer.headers, sink, course.started, course.maybe_billed)
+                return Result(parsed, answer.headers, sink, course.started, course.paid_twice)
         except ScanError as problem:
             return lost(problem, request_id=_request_id(answer))
     return failure_of_status(
         answer.status,
         answer.headers,
-        answer.scanner.rest(),
+        key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
         now=datetime.now(UTC),
         requested=call.request.weight,
     )

@@ -7,6 +7,9 @@ from typing import NoReturn
 
 from imagesdk.errors import ConfigurationError
 
+_TELLING = 16
+"""Characters that a key has at least; shorter ones are words, such as ``none`` for a server that wants none."""
+
 
 class Secret:
     """A value that only :meth:`reveal` gives out."""
@@ -16,6 +19,7 @@ class Secret:
     def __init__(self, value: str) -> None:
         value = value.strip()
         if not (value.isascii() and value.isprintable()) or " " in value:
+            del value  # tracebacks may show the values of variables
             raise ConfigurationError(
                 "The API key holds characters that no key has (a space, a line break, or beyond ASCII): "
                 "it was probably pasted with something around it."
@@ -31,6 +35,10 @@ class Secret:
     def reveal(self) -> str:
         """Return the value, for the header of one request."""
         return self._value
+
+    def removed_from(self, text: str) -> str:
+        """Return ``text`` without the value, which a server may have put into its answer."""
+        return text.replace(self._value, "<the key>") if len(self._value) >= _TELLING else text
 
     def fingerprint(self) -> str:
         """Return a short hash that tells two keys apart and says nothing about either."""

@@ -6,6 +6,7 @@ unknown speed is a trip to another thread.
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -58,6 +59,7 @@ class Sink:
     def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
         self._folder = folder
         self._fsync = fsync
+        self._memory = io.BytesIO()  # grows in place, and gives its value away without a copy
         self._pieces: list[bytes] = []
         self._gathered = 0
         self._head = b""
@@ -75,6 +77,7 @@ class Sink:
         if isinstance(event, PictureStart):
             self.pictures[event.number] = Received()
             self._pieces, self._gathered, self._head = [], 0, b""
+            self._memory = io.BytesIO()
             if self._folder is not None:
                 self._open = _open.get()
                 self._open.count += 1
@@ -82,6 +85,9 @@ class Sink:
         elif isinstance(event, PicturePiece):
             if len(self._head) < HEAD_SIZE:
                 self._head += event.data[:HEAD_SIZE]
+            if self._folder is None:
+                self._memory.write(event.data)
+                return
             self._pieces.append(event.data)
             self._gathered += len(event.data)
             if self._open is not None and self._gathered >= self._open.batch:
@@ -90,17 +96,12 @@ class Sink:
             received = self.pictures[event.number]
             received.facts = sniff(self._head)
             if self._folder is None:
-                received.data = await self._joined()
+                received.data = self._memory.getvalue()
+                self._memory = io.BytesIO()
             else:
                 await anyio.to_thread.run_sync(self._finish, self._pieces, limiter=disk_threads())
                 self.leave()
             self._pieces = []
-
-    async def _joined(self) -> bytes:
-        if self._gathered < _LARGEST_BATCH:
-            return b"".join(self._pieces)
-        # Of many megabytes it takes milliseconds, in which it lets other threads run.
-        return await anyio.to_thread.run_sync(b"".join, self._pieces, limiter=disk_threads())
 
     def discard(self) -> None:
         """Remove what was written. Blocks for moments; safe to call at any point."""

@@ -9,12 +9,14 @@ own or sets a time-out but the one for connecting.
 
 from __future__ import annotations
 
+import logging
 import ssl
 import sys
 import threading
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextvars import ContextVar
 from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
@@ -25,6 +27,7 @@ import httpx
 from attrs import field, frozen
 
 from imagesdk._loops import PerLoop
+from imagesdk._protocol.hosts import is_loopback
 from imagesdk.errors import ConfigurationError
 
 KEEPALIVE = 4.0
@@ -95,7 +98,7 @@ class SlotTransport:
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
         idle = self._idle.get().setdefault(key, [])
-        slot = idle.pop() if idle else await _new_slot(request.url)
+        slot = idle.pop() if idle else await _new_slot(request.url, request.server_name)
         clean = False
         opened = _Opened()
         try:
@@ -129,6 +132,7 @@ class ClientTransport:
                 "http_client= takes an httpx.AsyncClient, for the blocking Client too: it runs on the loop behind it."
             )
         self._own = not isinstance(client, httpx.AsyncClient)
+        logging.getLogger("httpx").addFilter(_without_queries)
         self._client: PerLoop[httpx.AsyncClient] | httpx.AsyncClient = (
             client if isinstance(client, httpx.AsyncClient) else PerLoop(client)
         )
@@ -137,10 +141,14 @@ class ClientTransport:
     async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
         """Send ``request`` with the user's client."""
         client = self._client if isinstance(self._client, httpx.AsyncClient) else self._client.get()
-        with _wire_errors(connecting=True):
-            response = await client.send(
-                _httpx_request(request), stream=True, follow_redirects=False, auth=_no_credentials
-            )
+        fetching = _fetching.set(request.method == "GET")
+        try:
+            with _wire_errors(connecting=True):
+                response = await client.send(
+                    _httpx_request(request), stream=True, follow_redirects=False, auth=_no_credentials
+                )
+        finally:
+            _fetching.reset(fetching)
         body = _raw(response)
         try:
             yield Incoming(response.status_code, _joined(response.headers), body)
@@ -152,6 +160,18 @@ class ClientTransport:
         if not isinstance(self._client, httpx.AsyncClient) and (client := self._client.pop()) is not None:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
                 await client.aclose()
+
+
+_fetching: ContextVar[bool] = ContextVar("imagesdk_fetching", default=False)
+
+
+def _without_queries(record: logging.LogRecord) -> bool:
+    """Take the signatures out of the URLs of pictures, which httpx logs whole."""
+    if _fetching.get() and isinstance(record.args, tuple):
+        record.args = tuple(
+            each.copy_with(query=None) if isinstance(each, httpx.URL) else each for each in record.args
+        )
+    return True
 
 
 def _no_credentials(request: httpx.Request) -> httpx.Request:
@@ -251,14 +271,33 @@ def _joined(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-async def _new_slot(url: str) -> httpx.AsyncHTTPTransport:
+class _Expecting(ssl.SSLContext):
+    """The process's TLS context, for a server of a given name.
+
+    httpcore takes the name to expect from ``sni_hostname``, but within the tunnel of a proxy from the URL.
+    """
+
+    context: ssl.SSLContext
+    name: str
+
+    def wrap_bio(self, incoming: Any, outgoing: Any, server_side: bool = False, *_: Any, **__: Any) -> Any:
+        return self.context.wrap_bio(incoming, outgoing, server_side, self.name)
+
+
+def _expecting(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
+    expecting = _Expecting(ssl.PROTOCOL_TLS_CLIENT)
+    expecting.context, expecting.name = context, name
+    return expecting
+
+
+async def _new_slot(url: str, server_name: str | None) -> httpx.AsyncHTTPTransport:
     if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
         await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = _proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return httpx.AsyncHTTPTransport(
-        verify=context,
+        verify=_expecting(context, server_name) if proxy and server_name else context,
         proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
         if proxy
         else None,
@@ -269,6 +308,14 @@ async def _new_slot(url: str) -> httpx.AsyncHTTPTransport:
 async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
         await thing.aclose()
+
+
+def remote_plain_proxy(url: str) -> str | None:
+    """Return the proxy on another machine, by host and port, that would see all of a request to ``url``."""
+    proxy = urlsplit(_proxy_for(url) or "")
+    if not url.startswith("http:") or proxy.hostname is None or is_loopback(proxy.hostname):
+        return None
+    return proxy.netloc.rpartition("@")[2]
 
 
 def _proxy_for(url: str) -> str | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import attrs
 
@@ -14,7 +14,7 @@ from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._secret import Secret
-from imagesdk._transport import ClientTransport, SlotTransport
+from imagesdk._transport import ClientTransport, SlotTransport, remote_plain_proxy
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
@@ -44,8 +44,8 @@ class AsyncClient:
         project: ``OPENAI_PROJECT_ID`` when not given.
         timeout: Seconds for a whole call, or :class:`Timeouts`.
         retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side; ``None`` for no limit. ``IMAGESDK_RATE_LIMIT``
-            (such as ``50/min``, or ``none``) when not given.
+        rate_limit: Images per window, counted on this side; ``None`` for no limit; or limits by model, with
+            ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
@@ -67,7 +67,7 @@ class AsyncClient:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
+        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -75,30 +75,36 @@ class AsyncClient:
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
     ) -> None:
+        given: Any = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
+        try:
+            key = given if isinstance(given, Secret) else Secret(given)
+        finally:
+            del api_key, given  # tracebacks may show the values of variables
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or MAKER_BASE_URL)
-        key = Secret(os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key)
         if host.is_maker and not key:
             raise ConfigurationError(
                 f"{host.base_url} needs a key: set OPENAI_API_KEY or pass api_key=. "
                 "Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator."
             )
-        if key and not host.is_private_wire and not allow_insecure:
+        proxy = remote_plain_proxy(host.base_url) if http_client is None else None
+        if key and not allow_insecure and (proxy or not host.is_private_wire):
             raise ConfigurationError(
-                f"The key would go over plain http to {host.base_url}. Use https, pass api_key='' to send none, "
+                f"The key would go over plain http to {proxy or host.base_url}. Use https, pass api_key='' to send none, "
                 "or allow_insecure=True if the network is your own."
+                + (" NO_PROXY keeps requests to this machine from a proxy." if proxy else "")
             )
-        organization = organization or os.environ.get("OPENAI_ORG_ID")
-        project = project or os.environ.get("OPENAI_PROJECT_ID")
-        checked_headers(
-            (name, value) for name, value in (("organization", organization), ("project", project)) if value
-        )
+        account: dict[str, str | None] = {
+            "organization": organization or os.environ.get("OPENAI_ORG_ID"),
+            "project": project or os.environ.get("OPENAI_PROJECT_ID"),
+        }
+        account.update(checked_headers((name, value) for name, value in account.items() if value))
         transport = SlotTransport() if http_client is None else ClientTransport(http_client)
         user_agent = _user_agent()
         self._engine = Engine(
             host=host,
             key=key,
-            organization=organization,
-            project=project,
+            organization=account.get("organization"),
+            project=account.get("project"),
             transport=transport,
             retry=retry,
             rate_limit=_limit_of_environment() if rate_limit is DEFAULT_RATE_LIMIT else rate_limit,

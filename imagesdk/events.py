@@ -11,7 +11,29 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-__all__ = ["AnswerReceived", "AttemptStarted", "Event", "LimitWaited", "Observer", "RetryScheduled"]
+__all__ = [
+    "AnswerReceived",
+    "AttemptStarted",
+    "Event",
+    "LimitWaited",
+    "LimitWaiting",
+    "Observer",
+    "RetryScheduled",
+]
+
+
+@frozen
+class LimitWaiting:
+    """A call stands in line for the rate limit, and will for some seconds."""
+
+    call_id: str
+    images: int
+    place: int
+    """How many stand before it."""
+    seconds: float
+    """Until it may go, about."""
+    reason: str
+    """What for, in words."""
 
 
 @frozen
@@ -60,6 +82,6 @@ class RetryScheduled:
     maybe_billed: bool
 
 
-Event: TypeAlias = LimitWaited | AttemptStarted | AnswerReceived | RetryScheduled
+Event: TypeAlias = LimitWaiting | LimitWaited | AttemptStarted | AnswerReceived | RetryScheduled
 """What an observer is called with."""
 Observer: TypeAlias = Callable[[Event], object]

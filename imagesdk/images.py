@@ -11,8 +11,10 @@ import os
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Unpack
+from urllib.parse import urlencode
 
 import anyio
 import anyio.to_thread
@@ -30,7 +32,7 @@ from imagesdk._results import FileNames, assemble
 from imagesdk._saving import Destination, check_writable, slug
 from imagesdk._sink import Received, Sink, discard
 from imagesdk._sniff import HEAD_SIZE, sniff
-from imagesdk.errors import DownloadError, InvalidRequestError
+from imagesdk.errors import APITimeoutError, DownloadError, InvalidRequestError
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -210,9 +212,15 @@ class AsyncImages:
         if checked and profile is not None:
             requests.check_parameters(job, profile)
         headers = checked_headers((options.get("extra_headers") or {}).items())
+        _check_query(options.get("extra_query"))
         timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
         deadline = _deadline(timeouts)
-        async with opened_pictures(*requests.sources(job)) as pictures:
+        async with AsyncExitStack() as stack:
+            try:
+                with anyio.fail_after(timeouts.total):
+                    pictures = await stack.enter_async_context(opened_pictures(*requests.sources(job)))
+            except TimeoutError:
+                raise APITimeoutError("The pictures could not be read in time. Nothing was sent.") from None
             if checked and profile is not None:
                 requests.check_pictures(job, pictures, profile)
             request = requests.build(
@@ -223,11 +231,13 @@ class AsyncImages:
                 request,
                 parse=lambda document: parse_success(document, profile),
                 timeouts=timeouts,
+                deadline=deadline,
                 idempotency_key=_idempotency_key(options.get("idempotency_key")),
                 headers=tuple(headers),
                 query=options.get("extra_query"),
                 folder=destination.folder if destination else None,
                 fsync=self._defaults.fsync,
+                tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
             )
             result = await self._engine.send(call)
         text = "variation" if isinstance(job, Variation) else job.prompt
@@ -326,13 +336,27 @@ def _deadline(timeouts: Timeouts) -> float | None:
 def _idempotency_key(given: str | None) -> str:
     if given is None:
         return f"imagesdk-{uuid.uuid4()}"
-    if not given or len(given) > 255 or not (given.isascii() and given.isprintable()):
+    if (
+        not given
+        or len(given) > 255
+        or not (given.isascii() and given.isprintable())
+        or given != given.strip()
+    ):
         raise InvalidRequestError(
-            "idempotency_key must be 1 to 255 printable ASCII characters.",
+            "idempotency_key must be 1 to 255 printable ASCII characters without space around them.",
             param="idempotency_key",
             value=given,
         )
     return given
+
+
+def _check_query(query: Mapping[str, str] | None) -> None:
+    try:
+        urlencode(query or {})
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"extra_query cannot be put into a URL: {error}.", param="extra_query"
+        ) from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -105,6 +105,8 @@ class ModelProfile:
     shut_down: date | None = None
     replacement: str | None = None
     price: Price = field(factory=Price)
+    tiers: Mapping[int, tuple[int, int | None]] = field(factory=dict[int, tuple[int, int | None]])
+    """Images and tokens per minute that an account of each usage tier has."""
 
 
 _MIB = 1024 * 1024
@@ -128,6 +130,8 @@ DALL_E_2 = ModelProfile(
     price=Price(
         per_image={"256x256": Decimal("0.016"), "512x512": Decimal("0.018"), "1024x1024": Decimal("0.020")}
     ),
+    # https://community.openai.com/t/1104758, where users of each tier named theirs
+    tiers={1: (5, None), 2: (50, None), 3: (100, None), 4: (100, None), 5: (500, None)},
 )
 
 GPT_IMAGE_2 = ModelProfile(
@@ -146,6 +150,8 @@ GPT_IMAGE_2 = ModelProfile(
     mask=ImageRule(media_types=("image/png",), max_bytes=50 * _MIB),
     released=date(2026, 4, 21),
     price=Price(text_input=Decimal(5), image_input=Decimal(8), image_output=Decimal(30)),
+    # The model's own page, as it was in April and May 2026
+    tiers={1: (5, 100_000), 2: (20, 250_000), 3: (50, 800_000), 4: (150, 3_000_000), 5: (250, 8_000_000)},
 )
 
 _profiles: dict[str, ModelProfile] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal
 
 from attrs import Attribute, field, frozen
@@ -15,6 +15,20 @@ __all__ = ["DEFAULT_RATE_LIMIT", "Caps", "RateLimit", "RetryPolicy", "Timeouts"]
 
 _SPELLED = re.compile(
     r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*", re.IGNORECASE
+)
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_TAKEN = frozenset(
+    {
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "content-length",
+        "content-type",
+        "host",
+        "transfer-encoding",
+        "user-agent",
+    }
 )
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -39,6 +53,11 @@ def _whole(least: int) -> Callable[[Any, Attribute[Any], Any], None]:
     return validate
 
 
+def _whole_or_none(instance: Any, attribute: Attribute[Any], value: object) -> None:
+    if value is not None:
+        _whole(1)(instance, attribute, value)
+
+
 @frozen
 class RateLimit:
     """How many images may be asked for in any window of time, counted in images, not in requests.
@@ -52,6 +71,10 @@ class RateLimit:
     """Images per window; a request for ``n`` pictures takes ``n``."""
     per: float = field(default=60.0, validator=_positive)
     """The window's length in seconds."""
+    requests: int | None = field(default=None, validator=_whole_or_none)
+    """Requests per window, where they are limited, too."""
+    tokens: int | None = field(default=None, validator=_whole_or_none)
+    """Tokens per window, where they are limited, too. What a request takes is estimated from those before it."""
     scope: Literal["account", "client"] = "account"
     """``"account"``: clients of one process with the same server and key share the limit.
     ``"client"``: this client counts for itself."""
@@ -75,8 +98,28 @@ class RateLimit:
             )
         return cls(images=int(found[1]), per=float(found[2] or 1) * _UNITS[found[3][0].lower()])
 
+    @classmethod
+    def tier(cls, tier: int, *, model: str = "gpt-image-2") -> RateLimit:
+        """Return the published limit of a usage tier, from 1 to 5: see :attr:`ModelProfile.tiers` for the source.
+
+        Raises:
+            ConfigurationError: no such limit is known.
+        """
+        from imagesdk.models import lookup  # which takes longer to import than this module
+
+        profile = lookup(model)
+        known: Mapping[int, tuple[int, int | None]] = profile.tiers if profile is not None else {}
+        if tier not in known:
+            named = ", ".join(map(str, known)) or "none"
+            raise ConfigurationError(f"No limit of tier {tier!r} is known for {model} (known: {named}).")
+        images, tokens = known[tier]
+        return cls(images=images, tokens=tokens)
+
     def __str__(self) -> str:
-        return f"{self.images} images / {self.per:g} s"
+        counted = [f"{self.images} images"]
+        counted += [f"{self.requests} requests"] if self.requests is not None else []
+        counted += [f"{self.tokens} tokens"] if self.tokens is not None else []
+        return f"{', '.join(counted)} / {self.per:g} s"
 
 
 DEFAULT_RATE_LIMIT: Final = RateLimit()
@@ -90,7 +133,7 @@ class RetryPolicy:
     A request that provably was not worked on (no connection, refused with 408, 409 or 429) is made again
     up to ``max_attempts``. A request that may have been worked on, and billed, is made again at most
     ``max_ambiguous`` times, and never with ``delivery="at_most_once"``. Answers of 429 wait for the
-    limit and use up no attempts.
+    limit and use up no attempts. When many calls of a client fail, none is made again for a while.
     """
 
     max_attempts: int = field(default=4, validator=_whole(1))
@@ -103,6 +146,15 @@ class RetryPolicy:
     """Seconds of the first delay's upper bound; it doubles with each attempt."""
     max_backoff: float = 20.0
     """Seconds that no delay of our own exceeds."""
+    budget: float | None = field(default=50.0, validator=_positive_or_none)
+    """How many failures the calls of one client share before retries stop: at half of it. ``None`` for no end.
+    Refusals are free, and so are the first ten attempts in a row that found no connection."""
+    budget_refill: float = 0.5
+    """What a success gives back to the budget."""
+    idempotency_header: str = "idempotency-key"
+    """The header that carries the key of a call, the same on each of its attempts."""
+    server_idempotent: bool = False
+    """Whether the server is known to do and bill the work for one key once. Then every failure may be repeated."""
     max_retry_after: float = 300.0
     """Seconds: the longest ``Retry-After`` that is waited for; a longer one ends the call. (Where a rate limit
     stands in front, an answer of 429 waits in line instead.)"""
@@ -111,10 +163,12 @@ class RetryPolicy:
         """Refuse delays that make no sense."""
         if self.delivery not in {"at_least_once", "at_most_once"}:
             raise ConfigurationError(f'delivery is "at_least_once" or "at_most_once", not {self.delivery!r}.')
-        for name in ("backoff", "max_backoff", "max_retry_after"):
+        if not _HEADER.fullmatch(self.idempotency_header) or self.idempotency_header.lower() in _TAKEN:
+            raise ConfigurationError(f"{self.idempotency_header!r} is no name of a header for this.")
+        for name in ("backoff", "max_backoff", "max_retry_after", "budget_refill"):
             value = getattr(self, name)
             if not (value >= 0):
-                raise ConfigurationError(f"{name} must be a number of seconds, not {value!r}.")
+                raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}.")
 
 
 @frozen

@@ -32,6 +32,9 @@ Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | I
 """A picture to send: a path, bytes of any kind, or a binary file object (read from where it stands,
 left standing there, never closed)."""
 
+_DECODED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+"""Formats that are handed to Pillow. Others have decoders that run programs: EPS goes to Ghostscript."""
+
 _Bytes: TypeAlias = bytes  # Image has an attribute of the name
 
 
@@ -112,10 +115,19 @@ class Image:
         return write_file(final, data)
 
     def to_pil(self) -> PIL.Image.Image:
-        """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``."""
+        """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``.
+
+        Raises:
+            PIL.Image.DecompressionBombError: it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        """
         import PIL.Image
 
-        picture = PIL.Image.open(io.BytesIO(self.bytes))
+        picture = PIL.Image.open(io.BytesIO(self.bytes), formats=_DECODED)
+        most = PIL.Image.MAX_IMAGE_PIXELS
+        if most is not None and picture.width * picture.height > most:  # of which Pillow itself only warns
+            raise PIL.Image.DecompressionBombError(
+                f"{picture.width}x{picture.height} pixels are more than PIL.Image.MAX_IMAGE_PIXELS ({most})"
+            )
         picture.load()
         return picture
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +12,8 @@ import anyio.to_thread
 import pytest
 
 from imagesdk import LimitWaitError, RateLimit
-from imagesdk._protocol.window import Ticket
+from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
+from imagesdk._protocol.line import Ticket
 from imagesdk.budgets.memory import MemoryBudget, Registry
 
 WINDOW = 60.0
@@ -215,7 +215,7 @@ async def test_a_deadline_that_can_be_met_is_waited_for_until_something_changes(
         tasks.start_soon(waiting.join, "second", ticket, clock.now + 2 * WINDOW)
         await anyio.wait_all_tasks_blocked()
         assert waiting.went == []
-        budget.throttled(first, 2 * WINDOW)
+        budget.throttled(first, SaidLimits(waits=(2 * WINDOW,)))
         await anyio.wait_all_tasks_blocked()
         assert waiting.went == ["second: too late"]
 
@@ -238,7 +238,7 @@ async def test_a_refused_request_goes_back_to_its_place_and_everybody_pauses(
     clock.now += 1
     second = budget.enqueue(4)
 
-    budget.throttled(first, 10.0)
+    budget.throttled(first, SaidLimits(waits=(10.0,)))
 
     async with line(budget, clock, second=second, first=first) as waiting:
         assert await waiting.after(9) == []
@@ -254,13 +254,14 @@ async def test_pauses_begin_small_again_once_a_request_was_taken(budget: MemoryB
     async def refused() -> None:
         await budget.wait(ticket, deadline=None)
         budget.sent(ticket)
-        budget.throttled(ticket, None)
+        budget.throttled(ticket, NOTHING_SAID)
 
     for _ in range(4):
         await refused()
         async with line(budget, clock, it=ticket) as waiting:
             assert await waiting.after(WINDOW) == ["it"]
-    budget.proven(ticket)
+    budget.sent(ticket)
+    budget.proven(ticket, NOTHING_SAID, None)
     await refused()
 
     async with line(budget, clock, it=ticket) as waiting:
@@ -273,7 +274,7 @@ async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(budget: Memory
     names = [f"big{number}" for number in range(3)]
 
     async with line(budget, clock, **{name: budget.enqueue(3) for name in names}) as waiting:
-        budget.lower(RateLimit(2, per=WINDOW))
+        budget.restrict(RateLimit(2, per=WINDOW))
         await anyio.wait_all_tasks_blocked()
         assert sorted(waiting.went) == [f"{name}: too late" for name in names]
 
@@ -283,19 +284,47 @@ async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(budget: Memory
 
 
 @pytest.mark.anyio
-async def test_a_long_wait_is_logged_once(
-    budget: MemoryBudget, clock: Clock, caplog: pytest.LogCaptureFixture
+async def test_a_long_wait_is_told_once_with_its_place_its_length_and_its_reason(
+    budget: MemoryBudget, clock: Clock
 ) -> None:
-    caplog.set_level(logging.INFO, "imagesdk")
     budget.sent(await full(budget, clock))
+    told: list[tuple[int, float, str]] = []
+    first, second = budget.enqueue(1), budget.enqueue(1)
 
-    async with line(budget, clock, second=budget.enqueue(1)) as waiting:
+    def on_wait(place: int, seconds: float, reason: str) -> None:
+        told.append((place, seconds, reason))
+
+    async with line(budget, clock, first=first) as waiting, anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(budget.wait, second, deadline=None, on_wait=on_wait))
         for _ in range(3):
             await waiting.after(5)
+        tasks.cancel_scope.cancel()
 
-    assert [record.getMessage() for record in caplog.records] == [
-        "waiting about 60 s for room in the rate limit of 4 images / 60 s (rate_limit= changes it)"
-    ]
+    [(place, seconds, reason)] = told
+    assert (place, reason) == (1, "room in the rate limit of 4 images / 60 s")
+    assert WINDOW - 5 < seconds < LONGER
+
+
+@pytest.mark.anyio
+async def test_a_wait_for_the_end_of_a_pause_says_so(budget: MemoryBudget, clock: Clock) -> None:
+    ticket = budget.enqueue(1)
+    await budget.wait(ticket, deadline=None)
+    budget.sent(ticket)
+    budget.throttled(ticket, SaidLimits(waits=(30.0,)))
+    told: list[str] = []
+
+    def on_wait(place: int, seconds: float, reason: str) -> None:
+        told.append(reason)
+
+    with pytest.raises(LimitWaitError):
+        await budget.wait(ticket, deadline=clock.now + 10, on_wait=on_wait)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(budget.wait, ticket, deadline=None, on_wait=on_wait))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    [reason] = told
+    assert "the server refused more (429)" in reason
 
 
 @pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])

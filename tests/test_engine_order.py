@@ -12,11 +12,13 @@ from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
 from imagesdk._engine import Call, Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.limits import SaidLimits
+from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._protocol.retry import Failure
-from imagesdk._protocol.window import Ticket
 from imagesdk._secret import Secret
 from imagesdk._transport import Incoming, Outgoing, WireError
+from imagesdk.budgets import OnWait
 from imagesdk.events import Event, LimitWaited
 from tests.small_pictures import answer, png
 
@@ -37,16 +39,16 @@ class Recorder:
         self.said.append(f"in line for {weight}")
         return Ticket(weight, 0)
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         self.said.append("granted")
 
     def sent(self, ticket: Ticket) -> None:
         self.said.append("sent")
 
-    def proven(self, ticket: Ticket) -> None:
+    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
         self.said.append("proven")
 
-    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         self.said.append("throttled")
 
     def release(self, ticket: Ticket) -> None:
@@ -97,7 +99,7 @@ class Recorder:
             observers=(self.observe,),
             user_agent="test",
         )
-        engine._budget = lambda model: self  # type: ignore[method-assign]
+        engine._budget = lambda model, limit: self  # type: ignore[method-assign]
         request = requests.build(Generate("a cat"), requests.Pictures(), boundary="x", extra_body=None)
         call = Call(
             request,

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import pytest
 
-from imagesdk import AsyncClient, InvalidRequestError, Upload
+from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
 from imagesdk._files import PIECE, opened_pictures, read_piece
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving
@@ -303,3 +303,15 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_err
             await client.images.edit(path, "a cat")
 
         assert server.connections == 1
+
+
+async def test_a_pipe_that_says_nothing_ends_with_the_time_out_of_its_call(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
+        async with make_client("http://127.0.0.1:9/v1") as client:
+            with pytest.raises(APITimeoutError, match="could not be read in time") as caught:
+                await client.images.edit(pipe, "a cat", timeout=0.05)
+
+    assert not caught.value.maybe_billed

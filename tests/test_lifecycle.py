@@ -167,12 +167,133 @@ def test_ctrl_c_that_nobody_catches_ends_the_program_like_any_other(server: Serv
     assert "ExceptionGroup" not in err
 
 
+def test_ctrl_c_interrupts_the_main_thread_and_leaves_the_calls_of_others_alone(
+    server: Server, start: Start
+) -> None:
+    program = start(
+        """
+        thread = threading.Thread(target=lambda: print(client.images.generate("a cat")[0].width))
+        thread.start()
+        sys.stdin.readline()
+        try:
+            client.images.generate("a dog")
+        except KeyboardInterrupt:
+            print("interrupted", flush=True)
+        thread.join()
+        """
+    )
+    with server.request() as others:
+        program.tell()
+        with server.request() as main:
+            program.interrupt()
+            assert program.line() == "interrupted"
+            assert is_dropped(main)
+        server.answer(others)
+        assert program.end() == (0, "1", "")
+
+
+@pytest.mark.parametrize(("grace", "again"), [("0.01", False), ("1000", True)])
+def test_an_interrupted_call_waits_for_its_end_a_while_and_not_after_a_second_ctrl_c(
+    start: Start, grace: str, again: bool
+) -> None:
+    program = start(
+        """
+        import anyio
+        from imagesdk._sync import portal
+        from imagesdk._sync.lease import lease
+
+        portal.GRACE = SECONDS
+
+        class Stubborn:
+            async def aclose(self):
+                pass
+
+            async def work(self):
+                try:
+                    print("working", flush=True)
+                    await anyio.sleep_forever()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        print("clearing up", flush=True)
+                        await anyio.sleep_forever()
+
+        try:
+            lease(Stubborn).call(Stubborn.work)
+        except KeyboardInterrupt:
+            print("interrupted")
+        """.replace("SECONDS", grace)
+    )
+    assert program.line() == "working"
+    program.interrupt()
+    assert program.line() == "clearing up"
+    if again:
+        program.interrupt()
+    assert program.end() == (0, "interrupted", "")
+
+
+def test_a_name_service_that_hangs_holds_up_neither_ctrl_c_nor_the_exit(start: Start) -> None:
+    program = start(
+        """
+        import socket
+
+        def hang(*args, **options):
+            print("looking up", flush=True)
+            threading.Event().wait()
+
+        socket.getaddrinfo = hang
+        try:
+            client.images.generate("a cat")
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    assert program.line() == "looking up"
+    program.interrupt()
+    assert program.end() == (0, "interrupted", "")
+
+
+def test_an_error_that_nobody_catches_has_a_traceback_of_one_piece(server: Server, start: Start) -> None:
+    program = start("client.images.generate('a cat')")
+    with server.request() as connection:
+        body = b'{"error": {"message": "No such thing."}}'
+        connection.sendall(b"HTTP/1.1 400 No\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body))
+        code, _, err = program.end()
+    assert code == 1
+    assert err.startswith("Traceback (most recent call last):")
+    assert err.splitlines()[-1] == "imagesdk.BadRequestError: The server answered 400: No such thing."
+    assert 'File "<string>"' in err.splitlines()[1]
+    for noise in ("ExceptionGroup", "direct cause", "During handling", "Future"):
+        assert noise not in err
+
+
 def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server, start: Start) -> None:
     program = start("print(client.images.generate('a cat')[0].width)")
     with server.request() as connection:
         server.answer(connection)
         assert is_dropped(connection)
     assert program.end() == (0, "1", "")
+
+
+def test_a_client_that_is_forgotten_drops_its_connection_and_ends_its_thread_in_silence(
+    server: Server, start: Start
+) -> None:
+    program = start(
+        """
+        client.images.generate("a cat")
+        [thread] = loop_threads()
+        del client
+        gc.collect()
+        thread.join()
+        print(loop_threads(), flush=True)
+        sys.stdin.readline()
+        """
+    )
+    with server.request() as connection:
+        server.answer(connection)
+        assert is_dropped(connection)
+    assert program.line() == "[]"
+    program.tell()
+    assert program.end() == (0, "", "")
 
 
 def test_a_program_that_never_calls_starts_no_thread(server: Server, start: Start) -> None:

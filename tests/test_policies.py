@@ -98,9 +98,9 @@ def test_a_limit_holds_for_an_account_or_a_client(scope: Any) -> None:
         ({"max_ambiguous": -1}, "max_ambiguous must be a whole number of at least 0"),
         ({"max_ambiguous": True}, "max_ambiguous must be a whole number of at least 0"),
         ({"delivery": "exactly_once"}, 'delivery is "at_least_once" or "at_most_once"'),
-        ({"backoff": -0.1}, "backoff must be a number of seconds"),
-        ({"max_backoff": math.nan}, "max_backoff must be a number of seconds"),
-        ({"max_retry_after": -1}, "max_retry_after must be a number of seconds"),
+        ({"backoff": -0.1}, "backoff must be a number of at least 0"),
+        ({"max_backoff": math.nan}, "max_backoff must be a number of at least 0"),
+        ({"max_retry_after": -1}, "max_retry_after must be a number of at least 0"),
     ],
 )
 def test_retries_that_make_no_sense_are_refused(facts: dict[str, Any], said: str) -> None:

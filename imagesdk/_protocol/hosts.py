@@ -53,8 +53,9 @@ class Host:
             or not text.isprintable()
             or " " in text
         ):
+            shown = "one with a user" if "@" in text else repr(base_url)  # and perhaps a password
             raise ConfigurationError(
-                f"base_url must be a URL such as {MAKER_BASE_URL} or http://127.0.0.1:8000/v1, not {base_url!r}."
+                f"base_url must be a URL such as {MAKER_BASE_URL} or http://127.0.0.1:8000/v1, not {shown}."
             )
         if parts.username is not None or "?" in text or "#" in text:
             raise ConfigurationError(

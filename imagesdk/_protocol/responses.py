@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
 from imagesdk._protocol.documents import is_list, is_object, parse
+from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, ScanError, TooLargeError
 from imagesdk.errors import (
@@ -58,16 +58,6 @@ _MODERATION_CODES = frozenset(
 _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 # In May 2023 a refusal by the safety system came with code null: https://community.openai.com/t/232241
 _SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
-
-_TRY_AGAIN = re.compile(
-    r"try again (?:in|after) ((?:\d{1,9}(?:\.\d+)?\s*(?:ms|seconds?|minutes?|hours?|[smh])\s*)+)",
-    re.IGNORECASE,
-)
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)", re.IGNORECASE)
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_LIMIT = re.compile(r"Limit:? +(\d{1,15})", re.IGNORECASE)
-_REQUESTED = re.compile(r"Requested:? +(\d{1,15})", re.IGNORECASE)
-_PER_IMAGE = re.compile(r"\bimages per min", re.IGNORECASE)
 
 _ADVICE: Mapping[type[APIStatusError], str] = {
     AuthenticationError: "Check the key in OPENAI_API_KEY or api_key=.",
@@ -151,7 +141,7 @@ def failure_of_status(
     document = _json(rest)
     error, message = _error_object(document, rest, status)
     code, kind, param = (_text(error.get(name)) for name in ("code", "type", "param"))
-    wait = retry_after(headers, message, now)
+    said = said_limits(headers, message, now)
     cls = _error_class(status, code, kind, message)
     facts: dict[str, Any] = {"status_code": status, "code": code, "type": kind, "param": param}
     facts["request_id"] = headers.get("x-request-id")
@@ -160,19 +150,15 @@ def failure_of_status(
     )
     facts["maybe_billed"] = status >= 500
     if issubclass(cls, RateLimitError):
-        facts["retry_after"] = wait
+        facts["retry_after"] = said.wait
     if issubclass(cls, ModerationError):
         facts.update(_moderation(error))
-    never_fits = False
-    if cls is RateLimitError and (limit := _LIMIT.search(message)):
-        said = _REQUESTED.search(message)
-        asked = int(said[1]) if said else requested if _PER_IMAGE.search(message) else 1
-        never_fits = int(limit[1]) < asked
     made = cls(
         _sentence(status, message, cls, headers.get("location") if 300 <= status < 400 else None), **facts
     )
     advice = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    return Failure(made, classify(made), retry_after=wait, should_retry=advice, never_fits=never_fits)
+    never_fits = cls is RateLimitError and said.never_fits(requested)
+    return Failure(made, classify(made), said=said, should_retry=advice, never_fits=never_fits)
 
 
 def is_error_document(document: Any) -> bool:
@@ -190,35 +176,6 @@ def lost(problem: ScanError, *, request_id: str | None) -> Failure:
         maybe_billed=True,
     )
     return Failure(error, "lost", should_retry=False if too_large else None)
-
-
-def retry_after(headers: Mapping[str, str], message: str, now: datetime) -> float | None:
-    """Return the seconds that a server asks to wait, from its headers or its words."""
-    milliseconds = _number(headers.get("retry-after-ms"))
-    if milliseconds is not None:
-        return milliseconds / 1000
-    if (value := headers.get("retry-after")) is not None:
-        seconds = _number(value)
-        if seconds is not None:
-            return seconds
-        try:
-            moment = parsedate_to_datetime(value)
-        except (ValueError, OverflowError):
-            pass
-        else:
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-            return max(0.0, (moment - now).total_seconds())
-    if found := _TRY_AGAIN.search(message):
-        return sum(float(amount) * _SECONDS[unit.lower()] for amount, unit in _DURATION.findall(found[1]))
-    return None
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
-        return None
-    return value if 0 <= value < 1e9 else None
 
 
 def _json(rest: bytes) -> Any:

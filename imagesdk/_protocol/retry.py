@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
+from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk.errors import (
     APIConnectionError,
     APIError,
@@ -34,6 +35,7 @@ from imagesdk.policies import RetryPolicy
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "lost"]
 
 _TRANSIENT_REFUSALS = frozenset({408, 409, 425})
+_FREE_CONNECTIONS = 10
 _DOUBLINGS = 60
 """A power beyond any delay, and far from what a float cannot hold."""
 
@@ -44,12 +46,17 @@ class Failure:
 
     error: APIError
     kind: FailureClass
-    retry_after: float | None = None
-    """Seconds that the server asks to wait."""
+    said: SaidLimits = NOTHING_SAID
+    """What the server said about its limits, and about waiting."""
     should_retry: bool | None = None
     """The server's own advice (``x-should-retry``)."""
     never_fits: bool = False
     """A limit that this request can never meet, however long it waits."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """Seconds that the server asks to wait."""
+        return self.said.wait
 
 
 @frozen
@@ -63,12 +70,15 @@ class Again:
 class WaitForLimit:
     """Stand in line again: the limit was hit, which uses up no attempt."""
 
-    retry_after: float | None
+    said: SaidLimits
 
 
 @frozen
 class GiveUp:
     """Raise the error."""
+
+    out_of_budget: bool = False
+    """Whether the attempt would have been made again if fewer calls were failing."""
 
 
 Decision: TypeAlias = Again | WaitForLimit | GiveUp
@@ -94,6 +104,7 @@ def decide(
     limited: bool,
     remaining: float | None,
     chance: float,
+    budget: RetryBudget | None = None,
 ) -> Decision:
     """Decide what follows the failure of attempt number ``attempt`` (from 1).
 
@@ -105,18 +116,19 @@ def decide(
         limited: whether a rate limit stands in front, in which an answer of 429 can wait.
         remaining: seconds left of the total time, or ``None`` without a limit.
         chance: a random number from 0 to 1, for jitter.
+        budget: the client's, which has been told of this failure.
     """
     error = failure.error
     if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
         return GiveUp()
     if isinstance(error, RateLimitError) and limited:
-        return WaitForLimit(failure.retry_after)
+        return WaitForLimit(failure.said)
     if attempt >= policy.max_attempts:
         return GiveUp()
-    if failure.kind in {"unknown", "lost"}:
-        if policy.delivery == "at_most_once" or ambiguous >= policy.max_ambiguous:
-            return GiveUp()
-    elif failure.kind == "refused" and not (
+    ambiguous_now = failure.kind in {"unknown", "lost"} and not policy.server_idempotent
+    if ambiguous_now and (policy.delivery == "at_most_once" or ambiguous >= policy.max_ambiguous):
+        return GiveUp()
+    if failure.kind == "refused" and not (
         isinstance(error, RateLimitError)
         or (isinstance(error, APIStatusError) and error.status_code in _TRANSIENT_REFUSALS)
         or failure.should_retry
@@ -128,4 +140,42 @@ def decide(
     # Full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     backoff = chance * min(policy.backoff * 2 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
     delay = backoff if delay is None else delay + backoff
-    return GiveUp() if remaining is not None and delay >= remaining else Again(delay)
+    if remaining is not None and delay >= remaining:
+        return GiveUp()
+    return GiveUp(out_of_budget=True) if budget is not None and not budget.allows(failure) else Again(delay)
+
+
+class RetryBudget:
+    """How many retries the calls of one client may make together, so that a server that is down is left alone.
+
+    As in https://github.com/grpc/proposal/blob/master/A6-client-retries.md: a failure takes one from the budget, a
+    success gives a part of one back, and below a half nothing is made again. Refusals take nothing. An attempt that
+    never left takes nothing either, until ten of them have failed in a row.
+    """
+
+    def __init__(self, capacity: float, refill: float) -> None:
+        self._capacity = capacity
+        self._refill = refill
+        self._left = capacity
+        self._never_sent = 0
+
+    def failed(self, failure: Failure) -> None:
+        """Note a failure."""
+        if failure.kind == "never_sent":
+            self._never_sent += 1
+        if failure.kind in {"unknown", "lost"} or (
+            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTIONS
+        ):
+            self._left = max(0.0, self._left - 1)
+
+    def succeeded(self) -> None:
+        """Note a success."""
+        self._never_sent = 0
+        self._left = min(self._capacity, self._left + self._refill)
+
+    def allows(self, failure: Failure) -> bool:
+        """Whether this failure may be followed by another attempt."""
+        free = failure.kind == "refused" or (
+            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTIONS
+        )
+        return free or self._left > self._capacity / 2

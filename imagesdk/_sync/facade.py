@@ -7,7 +7,7 @@ Do not change it: change those, and run it again.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
@@ -42,8 +42,8 @@ class Client:
         project: ``OPENAI_PROJECT_ID`` when not given.
         timeout: Seconds for a whole call, or :class:`Timeouts`.
         retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side; ``None`` for no limit. ``IMAGESDK_RATE_LIMIT``
-            (such as ``50/min``, or ``none``) when not given.
+        rate_limit: Images per window, counted on this side; ``None`` for no limit; or limits by model, with
+            ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
@@ -67,7 +67,7 @@ class Client:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | None = DEFAULT_RATE_LIMIT,
+        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,

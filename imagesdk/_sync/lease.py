@@ -9,8 +9,9 @@ the child; a closed lease stays closed.
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
-from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast
 
+from imagesdk._secret import Secret
 from imagesdk._sync import portal
 from imagesdk._sync.portal import Portal, PortalEndedError
 
@@ -80,7 +81,11 @@ class Lease(Generic[_A]):
 
 def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs) -> Lease[_ClosableT]:
     """A lease on ``make(*args, **kwargs)``, which is called now, and once more in each forked child."""
-    twin = _Built(lambda: make(*args, **kwargs))
+    kept: dict[str, Any] = dict(kwargs)
+    if isinstance(kept.get("api_key"), str):
+        kept["api_key"] = Secret(kept["api_key"])  # it is kept for a fork, and no other object holds it
+    build = cast("Callable[..., _ClosableT]", make)
+    twin = _Built(lambda: build(*args, **kept))
     return Lease(twin, _Stay(lambda: twin.get().aclose))
 
 

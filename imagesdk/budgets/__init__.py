@@ -7,9 +7,13 @@ line); ``release`` ends it at any point, and gives back what was not used.
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
-from imagesdk._protocol.window import Ticket
+from imagesdk._protocol.limits import SaidLimits
+from imagesdk._protocol.line import Ticket
+
+OnWait: TypeAlias = Callable[[int, float, str], None]
 
 
 class Budget(Protocol):
@@ -23,8 +27,11 @@ class Budget(Protocol):
         """
         ...
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent.
+
+        ``on_wait`` is told once, where that will take seconds: how many stand before it, the seconds until its turn,
+        about, and what for.
 
         Raises:
             LimitWaitError: that will not be before ``deadline`` (of ``time.monotonic``).
@@ -35,11 +42,11 @@ class Budget(Protocol):
         """Note that the request has been written out whole."""
         ...
 
-    def proven(self, ticket: Ticket) -> None:
-        """Note that the server took the request."""
+    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
+        """Note that the server took the request, what it said of its limits, and the tokens it counted."""
         ...
 
-    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
         ...
 

@@ -10,21 +10,25 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 import anyio
 import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken
 
 from imagesdk._loops import call_soon, running_loop
-from imagesdk._protocol.window import RateWindow, Ticket
+from imagesdk._protocol.limits import SaidLimits
+from imagesdk._protocol.line import Ticket
+from imagesdk._protocol.window import RateWindow
+from imagesdk.budgets import OnWait
 from imagesdk.errors import LimitWaitError
-from imagesdk.policies import RateLimit
+from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit
 
 _logger = logging.getLogger("imagesdk")
 
 _LONG_WAIT = 3.0
-"""Seconds: a longer wait is worth a line in the log."""
+"""Seconds: a longer wait is worth telling of."""
 
 
 class _Waiter:
@@ -41,8 +45,11 @@ class _Waiter:
 class MemoryBudget:
     """A rate window for the calls of one process."""
 
-    def __init__(self, limit: RateLimit, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._window = RateWindow(limit)
+    def __init__(
+        self, limit: RateLimit, *, adaptive: bool = False, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._window = RateWindow(limit, adaptive=adaptive)
+        self._tokens_each: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._waiters: dict[EventLoopToken, dict[Ticket, _Waiter]] = {}
@@ -54,29 +61,37 @@ class MemoryBudget:
         """The limit in force."""
         return self._window.limit
 
-    def lower(self, limit: RateLimit) -> None:
+    @property
+    def stated(self) -> RateLimit | None:
+        """The limit that a client named; ``None`` while all of them left it open."""
+        return self._window.stated
+
+    def restrict(self, limit: RateLimit) -> None:
         """Take the lower one of two limits that clients of one account name."""
         with self._lock:
-            if limit.images / limit.per < self.limit.images / self.limit.per:
-                self._window.limit = limit
-                for waiters in self._waiters.values():
-                    for waiter in waiters.values():
-                        waiter.wake()
+            self._window.restrict(limit)
+            self._wake_all()
 
     def enqueue(self, weight: int) -> Ticket:
         """Stand in line for ``weight`` images."""
         with self._lock:
             self.used_at = self._clock()
             self._check_fit(weight)
-            return self._window.enqueue(weight)
+            return self._window.enqueue(weight, self._estimate(weight))
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent."""
+        with self._lock:
+            self._poll(self._clock())
         await anyio.lowlevel.checkpoint()
+        if not ticket.granted:
+            await self._wait(ticket, deadline, on_wait)
+
+    async def _wait(self, ticket: Ticket, deadline: float | None, on_wait: OnWait | None = None) -> None:
         waiter = _Waiter()
         with self._lock:
             self._waiters.setdefault(waiter.loop, {})[ticket] = waiter
-        logged = False
+        told = on_wait is None
         try:
             while True:
                 now = self._clock()
@@ -86,16 +101,14 @@ class MemoryBudget:
                         return
                     self._check_fit(ticket.weight)
                     leads = self._leader(waiter.loop) is waiter
-                    start = self._window.expected_start(ticket, now) if deadline is not None or leads else now
+                    known = deadline is None and told and not leads
+                    start = now if known else self._window.expected_start(ticket, now)
+                    place = self._window.place(ticket)
                 if deadline is not None and start > deadline:
                     raise self._too_late(start - now)
-                if start - now > _LONG_WAIT and not logged:
-                    logged = True
-                    _logger.info(
-                        "waiting about %.0f s for room in the rate limit of %s (rate_limit= changes it)",
-                        start - now,
-                        self.limit,
-                    )
+                if on_wait is not None and start - now > _LONG_WAIT and not told:
+                    told = True
+                    on_wait(place, start - now, self._reason(now))
                 wake_at = next_at if leads else None
                 if deadline is not None:
                     wake_at = deadline if wake_at is None else min(wake_at, deadline)
@@ -117,15 +130,20 @@ class MemoryBudget:
             self._window.sent(ticket, self._clock())
             self._wake_leaders()
 
-    def proven(self, ticket: Ticket) -> None:
-        """Note that the server took the request."""
-        with self._lock:
-            self._window.proven()
+    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
+        """Note that the server took the request, what it said of its limits, and the tokens it counted."""
+        with self._lock, self._telling():
+            if tokens is not None:
+                self._window.settle(ticket, tokens)
+                each = tokens / ticket.weight
+                known = self._tokens_each
+                self._tokens_each = each if known is None else known + (each - known) / 8
+            self._window.proven(ticket, said)
 
-    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
-        with self._lock:
-            self._window.throttled(ticket, self._clock(), retry_after)
+        with self._lock, self._telling():
+            self._window.throttled(ticket, self._clock(), said)
             self._wake_leaders()
 
     def release(self, ticket: Ticket) -> None:
@@ -144,7 +162,27 @@ class MemoryBudget:
         """Start anew in a child process: the log stays true, those who wait are the parent's."""
         self._lock = threading.Lock()
         self._waiters.clear()
-        self._window.clear_queue()
+        self._window.inherit(self._clock())
+
+    @contextmanager
+    def _telling(self) -> Generator[None, None, None]:
+        """Tell of a limit that the block has changed."""
+        before = self.limit
+        yield
+        if self.limit != before:
+            _logger.info("the server allows %s, not %s: calls keep to that", self.limit, before)
+            self._wake_all()
+
+    def _reason(self, now: float) -> str:
+        if self._window.pause_ends > now:
+            return f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
+        return f"room in the rate limit of {self.limit}"
+
+    def _estimate(self, weight: int) -> int:
+        if self.limit.tokens is None:
+            return 0
+        each = self._tokens_each
+        return round(weight * (self.limit.tokens / self.limit.images if each is None else each))
 
     def _poll(self, now: float) -> float | None:
         granted, next_at = self._window.poll(now)
@@ -158,6 +196,11 @@ class MemoryBudget:
         """The one waiter of a loop that keeps its timer: the first that still stands in line."""
         waiters = self._waiters.get(loop, {})
         return next((waiter for ticket, waiter in waiters.items() if not ticket.granted), None)
+
+    def _wake_all(self) -> None:
+        for waiters in self._waiters.values():
+            for waiter in waiters.values():
+                waiter.wake()
 
     def _wake_leaders(self) -> None:
         for loop in self._waiters:
@@ -200,16 +243,17 @@ class Registry:
                     del self._budgets[old]
             budget = self._budgets.get(key)
             if budget is None:
-                budget = self._budgets[key] = MemoryBudget(limit, clock=self._clock)
-            elif budget.limit != limit:
-                if (key, limit) not in self._told:
-                    self._told |= {(key, limit), (key, budget.limit)}
+                adaptive = limit is DEFAULT_RATE_LIMIT
+                budget = self._budgets[key] = MemoryBudget(limit, adaptive=adaptive, clock=self._clock)
+            elif limit is not DEFAULT_RATE_LIMIT and budget.stated != limit:
+                if budget.stated is not None and (key, limit) not in self._told:
+                    self._told |= {(key, limit), (key, budget.stated)}
                     _logger.warning(
                         "two clients of one account name different rate limits (%s and %s): the lower one holds",
-                        budget.limit,
+                        budget.stated,
                         limit,
                     )
-                budget.lower(limit)
+                budget.restrict(limit)
             return budget
 
     def after_fork(self) -> None:

@@ -9,7 +9,9 @@ from itertools import count
 import anyio
 
 from imagesdk._loops import PerLoop
-from imagesdk._protocol.window import Ticket
+from imagesdk._protocol.limits import SaidLimits
+from imagesdk._protocol.line import Ticket
+from imagesdk.budgets import OnWait
 from imagesdk.errors import LimitWaitError
 
 CONCURRENCY = 64
@@ -29,7 +31,7 @@ class Unlimited:
         """Ask for a permit, whatever the weight."""
         return Ticket(weight, next(self._numbers))
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None) -> None:
+    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when there is a permit.
 
         Raises:
@@ -50,10 +52,10 @@ class Unlimited:
     def sent(self, ticket: Ticket) -> None:
         """Nothing to note."""
 
-    def proven(self, ticket: Ticket) -> None:
+    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
         """Nothing to note."""
 
-    def throttled(self, ticket: Ticket, retry_after: float | None) -> None:
+    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Nothing to learn: the retry policy waits."""
 
     def release(self, ticket: Ticket) -> None:

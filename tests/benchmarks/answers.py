@@ -35,6 +35,9 @@ class Answer:
     """Bytes of each piece of a chunked answer; 0 for one with a length."""
     events: int = 0
     """Server-sent events, each with a picture, the last of them final; 0 for plain JSON."""
+    limit: int = 0
+    """The number of the rate limit that stands in front (see :mod:`tests.benchmarks.limits`), in which the request
+    says how many pictures; 0 for none."""
 
     @property
     def path(self) -> str:

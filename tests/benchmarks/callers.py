@@ -10,8 +10,9 @@ import json
 import ssl
 import sys
 from base64 import b64decode
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
@@ -157,6 +158,17 @@ async def open_imagesdk_unbounded(place: Place) -> AsyncGenerator[Caller, None]:
         yield caller
 
 
+@asynccontextmanager
+async def open_imagesdk_limited(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open imagesdk with the limit that the server has."""
+    from imagesdk import AsyncClient, RateLimit
+    from tests.benchmarks.limits import IMAGES, MINUTE
+
+    limit = RateLimit(IMAGES, per=MINUTE, scope="client")  # the call that warms up is not counted
+    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=limit) as client:
+        yield _Imagesdk(client)
+
+
 @frozen
 class _Blocking(_GeneratesOnly):
     """A blocking client under the methods of the others: it blocks the loop, which has nothing else to do."""
@@ -221,6 +233,57 @@ async def open_openai_open_files(place: Place) -> AsyncGenerator[Caller, None]:
 
 
 @asynccontextmanager
+async def open_openai_persistent(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open the official client with ten retries instead of two."""
+    async with open_openai(place) as caller:
+        assert isinstance(caller, _OpenAI)
+        yield _OpenAI(caller.client.with_options(max_retries=10))
+
+
+@frozen
+class _Around(_GeneratesOnly):
+    """Another library's way to call the official client."""
+
+    call: Callable[[int], Awaitable[list[bytes]]]
+
+    async def generate(self, n: int, folder: Path | None) -> list[bytes]:
+        return await self.call(n)
+
+
+@asynccontextmanager
+async def open_openai_tenacity(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open the official client with the retries of the maker's cookbook: six tries, random delays of up to a minute.
+
+    https://cookbook.openai.com/examples/how_to_handle_rate_limits
+    """
+    from tests.benchmarks.limits import MINUTE
+
+    tenacity = _library("tenacity")
+    wait = tenacity.wait_random_exponential(multiplier=MINUTE / 60, min=MINUTE / 60, max=MINUTE)
+    retry: Any = tenacity.retry(wait=wait, stop=tenacity.stop_after_attempt(6), reraise=True)
+    async with open_openai(place) as caller:
+        assert isinstance(caller, _OpenAI)
+        once = _OpenAI(caller.client.with_options(max_retries=0))
+        yield _Around(retry(partial(once.generate, folder=None)))
+
+
+@asynccontextmanager
+async def open_openai_aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open the official client behind a limiter that is asked for as many images as the call."""
+    from tests.benchmarks.limits import IMAGES, MINUTE
+
+    limiter = _library("aiolimiter").AsyncLimiter(IMAGES, MINUTE)
+
+    async with open_openai(place) as caller:
+
+        async def call(n: int) -> list[bytes]:
+            await limiter.acquire(n)
+            return await caller.generate(n, None)
+
+        yield _Around(call)
+
+
+@asynccontextmanager
 async def open_openai_blocking(place: Place) -> AsyncGenerator[Caller, None]:
     """Open the official blocking client."""
     from openai import OpenAI
@@ -270,12 +333,15 @@ class _Aiohttp(_GeneratesOnly):
 @asynccontextmanager
 async def open_aiohttp(place: Place) -> AsyncGenerator[Caller, None]:
     """Open bare aiohttp with its default limits (100 connections)."""
-    try:
-        library: Any = import_module("aiohttp")
-    except ImportError:
-        raise Unavailable("aiohttp is not installed") from None
-    async with library.ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
+    async with _library("aiohttp").ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
         yield _Aiohttp(session, f"{place.base_url}/images/generations", place.context())
+
+
+def _library(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError:
+        raise Unavailable(f"{name} is not installed") from None
 
 
 def _kept(texts: list[str], folder: Path | None) -> list[bytes]:

@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -49,8 +49,9 @@ class Laboratory:
             words = ["tests.benchmarks.sample", case.name, contender, server, str(self.authority), folder]
             sample = self._run(case, [*words, *(["--quick"] if quick else [])])
         if sample.failure is None:
-            connections = float(self._counters()["connections"])
-            sample = evolve(sample, counts={"connections": connections, **sample.counts})
+            counters = self._counters()
+            del counters["requests"]
+            sample = evolve(sample, counts={**counters, **sample.counts})
         return sample
 
     def _run(self, case: Case, words: Sequence[str]) -> Sample:
@@ -86,10 +87,10 @@ class Laboratory:
             seconds.append(float(process.stdout))
         return Sample(Readings(wall=median(seconds[1:]) * 1e3))  # the first one may have compiled its modules
 
-    def _counters(self) -> Mapping[str, int]:
+    def _counters(self) -> dict[str, float]:
         connection = http.client.HTTPConnection("127.0.0.1", self.http)
         connection.request("GET", "/counters")
-        counters: dict[str, int] = json.loads(connection.getresponse().read())
+        counters: dict[str, float] = json.loads(connection.getresponse().read())
         connection.close()
         return counters
 

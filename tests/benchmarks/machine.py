@@ -15,7 +15,19 @@ from typing import Any
 SERVER_CORE, CLIENT_CORE = 1, 0
 """Cores for the server and for the client."""
 
-_PACKAGES = ("imagesdk", "openai", "httpx", "httpx2", "aiohttp", "anyio", "attrs", "pybase64", "uvloop")
+_PACKAGES = (
+    "imagesdk",
+    "openai",
+    "httpx",
+    "httpx2",
+    "aiohttp",
+    "anyio",
+    "attrs",
+    "pybase64",
+    "uvloop",
+    "tenacity",
+    "aiolimiter",
+)
 _UNWANTED = ("OPENAI_", "IMAGESDK_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "SSL_CERT_")
 
 

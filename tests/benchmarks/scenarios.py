@@ -8,6 +8,7 @@ from tests.benchmarks import (
     bench_answers,
     bench_cancellation,
     bench_concurrency,
+    bench_limits,
     bench_overhead,
     bench_startup,
     bench_streams,
@@ -26,6 +27,7 @@ def every(*, quick: bool) -> list[AnyCase]:
         bench_overhead,
         bench_startup,
         bench_cancellation,
+        bench_limits,
     )
     return [case for module in modules for case in module.cases(quick=quick)]
 

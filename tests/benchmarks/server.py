@@ -1,8 +1,8 @@
 """The server of the benchmarks, in a process of its own: ``python -m tests.benchmarks.server``.
 
-It parses just enough of HTTP/1.1 to know where a request ends, throws the body away, and writes an answer that
-was made beforehand (see :mod:`tests.benchmarks.answers`). It prints its ports and serves until its standard input
-ends. ``GET /counters`` tells what came since it was last asked.
+It parses just enough of HTTP/1.1 to know where a request ends, throws the body away unless a rate limit stands in
+front, and writes an answer that was made beforehand (see :mod:`tests.benchmarks.answers`). It prints its ports and
+serves until its standard input ends. ``GET /counters`` tells what came since it was last asked.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ import ssl
 import sys
 from typing import cast
 
+from attrs import evolve
+
 from tests.benchmarks.answers import Answer, encoded
+from tests.benchmarks.limits import Gate
 from tests.benchmarks.machine import pin, run
 
 _SLICE = 256 * 1024
@@ -28,10 +31,23 @@ class Counters:
     """Connections that carried at least one request."""
     requests = 0
 
+    def __init__(self) -> None:
+        self._gates: dict[int, Gate] = {}
+
+    def gate(self, number: int) -> Gate:
+        """Return a rate limit, which begins with its first request."""
+        if number not in self._gates:
+            self._gates[number] = Gate(number)
+        return self._gates[number]
+
     def take(self) -> bytes:
         """Return the counts as JSON and begin again."""
-        body = json.dumps({"connections": self.connections, "requests": self.requests}).encode()
+        found: dict[str, float] = {"connections": self.connections, "requests": self.requests}
+        for gate in self._gates.values():
+            found |= gate.counts
+        body = json.dumps(found).encode()
         self.connections = self.requests = 0
+        self._gates.clear()
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -43,6 +59,9 @@ class Connection(asyncio.Protocol):
         self._counted = False
         self._head = bytearray()
         self._path = ""
+        self._answer = Answer()
+        self._body = bytearray()
+        """Kept where a rate limit stands in front."""
         self._left = 0
         """Bytes of the request's body that are still to come."""
         self._unsent = memoryview(b"")
@@ -60,17 +79,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self._left:
-            self._left -= len(data)
+            self._take(data)
         else:
             self._head += data
             end = self._head.find(b"\r\n\r\n")
             if end < 0:
                 return
             self._begin(bytes(self._head[:end]))
-            self._left -= len(self._head) - end - 4
+            self._take(bytes(self._head[end + 4 :]))
             self._head.clear()
         if self._left == 0:
-            self._answer()
+            self._reply()
 
     def _begin(self, head: bytes) -> None:
         line, *headers = head.decode("latin-1").split("\r\n")
@@ -79,16 +98,29 @@ class Connection(asyncio.Protocol):
         if "transfer-encoding" in pairs:
             raise NotImplementedError("a request with a chunked body")
         self._left = int(pairs.get("content-length", "0"))
+        self._answer = Answer.parse(self._path)
+        self._body.clear()
 
-    def _answer(self) -> None:
+    def _take(self, data: bytes) -> None:
+        self._left -= len(data)
+        if self._answer.limit:
+            self._body += data
+
+    def _reply(self) -> None:
         if self._path == _COUNTERS:
             self._send(self._counters.take())
             return
-        answer = Answer.parse(self._path)
+        answer = self._answer
         if not self._path.startswith("/warm"):
             self._counters.requests += 1
             self._counters.connections += not self._counted
             self._counted = True
+        if answer.limit:
+            admitted = self._counters.gate(answer.limit).admit(bytes(self._body))
+            if isinstance(admitted, bytes):
+                self._send(admitted)
+                return
+            answer = evolve(answer, pictures=admitted)
         whole = encoded(answer)
         if answer.latency:
             self._timer = asyncio.get_running_loop().call_later(answer.latency / 1000, self._send, whole)

@@ -3,12 +3,11 @@
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagesdk
@@ -19,7 +18,6 @@ from imagesdk._protocol.responses import (
     is_error_document,
     lost,
     parse_success,
-    retry_after,
 )
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import Picture, ScanError
@@ -165,88 +163,6 @@ def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
 def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | None) -> None:
     headers = {} if value is None else {"x-should-retry": value}
     assert failed(400, "", headers).should_retry is advice
-
-
-class TestRetryAfter:
-    @pytest.mark.parametrize(
-        ("headers", "seconds"),
-        [
-            ({"retry-after": "7"}, 7),
-            ({"retry-after": " 7 "}, 7),
-            ({"retry-after": "0"}, 0),
-            ({"retry-after": "1.5"}, 1.5),
-            ({"retry-after-ms": "534"}, 0.534),
-            ({"retry-after-ms": "534", "retry-after": "1"}, 0.534),
-            ({"retry-after-ms": "soon", "retry-after": "1"}, 1),
-            ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30),
-            ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30),
-            ({"retry-after": "Mon, 23 Nov 2026 13:00:30 +0100"}, 30),
-            ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0),
-        ],
-    )
-    def test_is_read_from_headers(self, headers: dict[str, str], seconds: float) -> None:
-        assert retry_after(headers, "try again in 99s", NOW) == pytest.approx(seconds)
-
-    @pytest.mark.parametrize(
-        ("words", "seconds"),
-        [
-            ("Please try again in 467ms.", 0.467),
-            ("Please try again in 12s.", 12),
-            ("Please try again in 1m2s.", 62),
-            ("Please try again in 6m0s", 360),
-            ("Please try again in 1h2m3.5s.", 3723.5),
-            ("please slow down and try again after 51.84 seconds.", 51.84),
-            ("Try again in 1 second", 1),
-            ("try again in 2 minutes 5 seconds", 125),
-            ("try again in 1 hour", 3600),
-            ("TRY AGAIN IN 3S", 3),
-        ],
-    )
-    def test_is_read_from_words(self, words: str, seconds: float) -> None:
-        assert retry_after({}, words, NOW) == pytest.approx(seconds)
-
-    @pytest.mark.parametrize(
-        "value",
-        [
-            "",
-            "soon",
-            "-5",
-            "nan",
-            "inf",
-            "1e400",
-            "9" * 400,
-            "\x00",
-            "Mon, 99 Nov 2026 12:00:00 GMT",
-            "Mon, 23 Nov 99999 12:00:00 GMT",
-            "1 Jan 2024 00:00:00 +99999999999999999999",
-        ],
-    )
-    def test_that_makes_no_sense_is_passed_over_for_the_words(self, value: str) -> None:
-        assert retry_after({"retry-after": value}, "", NOW) is None
-        assert retry_after({"retry-after": value}, "try again in 3s", NOW) == 3
-        assert retry_after({"retry-after-ms": value}, "try again in 3s", NOW) == 3
-
-    @pytest.mark.parametrize(
-        "words", ["", "try again later", "try again in a moment", "in 3s", "try again in " + "9" * 400 + "s"]
-    )
-    def test_is_unknown_when_nothing_tells(self, words: str) -> None:
-        assert retry_after({}, words, NOW) is None
-
-    @given(st.integers(0, 10**8))
-    def test_as_a_date_is_the_time_until_then(self, seconds: int) -> None:
-        date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
-        assert retry_after({"retry-after": date}, "", NOW) == seconds
-
-    @settings(max_examples=300)
-    @given(
-        st.text(st.sampled_from("0123456789:+-, .GMTJanFebe") | st.characters(), max_size=40),
-        st.text(st.sampled_from("0123456789.smh ") | st.characters(), max_size=20),
-    )
-    @example("Fri, 31 Dec 9999 23:59:59 -2300", "")
-    def test_of_any_text_is_a_length_of_time_or_none(self, value: str, words: str) -> None:
-        for name in ("retry-after", "retry-after-ms"):
-            found = retry_after({name: value}, f"try again in {words}", NOW)
-            assert found is None or 0 <= found < 1e14
 
 
 class TestALimitThatNeverFits:

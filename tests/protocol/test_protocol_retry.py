@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import errors
+from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.retry import (
     Again,
     Decision,
@@ -72,8 +73,11 @@ def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any)
 
 
 def evolved(failure: Failure, **changes: Any) -> Failure:
+    """A failure with other facts; ``retry_after`` is what the server said, in seconds."""
+    if "retry_after" in changes:
+        changes["said"] = SaidLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
-        "retry_after": failure.retry_after,
+        "said": failure.said,
         "should_retry": failure.should_retry,
         "never_fits": failure.never_fits,
     }
@@ -103,7 +107,7 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         terms: dict[str, Any] = {"max_attempts": 4, "max_ambiguous": 2, "delivery": delivery, "backoff": 1.0}
         expected: Decision = GiveUp()
         if name == "429" and limited:
-            expected = WaitForLimit(None)
+            expected = WaitForLimit(NOTHING_SAID)
         elif attempt < 4 and remaining != 0.1:
             repeats = delivery == "at_least_once" and ambiguous < 2
             if name in SAFE or (name in AMBIGUOUS and repeats):
@@ -153,8 +157,10 @@ class TestTheServersAdvice:
 class TestALimitHit:
     def test_waits_in_line_and_uses_no_attempt(self) -> None:
         failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, limited=True) == WaitForLimit(7.0)
-        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == WaitForLimit(7.0)
+        assert decided(failure, limited=True) == WaitForLimit(SaidLimits(waits=(7.0,)))
+        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == WaitForLimit(
+            SaidLimits(waits=(7.0,))
+        )
 
     def test_without_a_line_waits_as_told_and_uses_attempts(self) -> None:
         failure = evolved(FAILURES["429"], retry_after=7.0)

@@ -1,185 +1,20 @@
-"""The rate window under an invented clock: a machine that does anything in any order, and the single promises."""
+"""The rate window under an invented clock: its promises, one by one."""
 
 import math
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
 
-from imagesdk._protocol.window import RateWindow, Ticket
-from imagesdk.policies import RateLimit
+from imagesdk._protocol.limits import NOTHING_SAID
+from imagesdk._protocol.line import Ticket
+from imagesdk._protocol.window import RateWindow
+from tests.rate_windows import grants, names, sent_now, starts, waits, window
 
 
-class AnyOrder(RuleBasedStateMachine):
-    """Calls that come, go, are sent, refused and given up in any order."""
-
-    @initialize(images=st.integers(1, 8), per=st.sampled_from([60.0, 1.0, 0.3]))
-    def begin(self, images: int, per: float) -> None:
-        self.window = RateWindow(RateLimit(images=images, per=per))
-        self.per = per
-        self.now = 1000.0
-        self.queue: list[Ticket] = []
-        self.granted: list[Ticket] = []
-        self.log: dict[Ticket, float] = {}
-        """When each request that counts was sent."""
-        self.next_at: float | None = None
-
-    def poll(self) -> list[Ticket]:
-        granted, self.next_at = self.window.poll(self.now)
-        assert granted == self.queue[: len(granted)], "first come, first served"
-        del self.queue[: len(granted)]
-        self.granted += granted
-        return granted
-
-    @rule(share=st.floats(0, 1))
-    def come(self, share: float) -> None:
-        weight = 1 + round(share * (self.window.limit.images - 1))
-        assert self.window.fits(weight)
-        self.queue.append(self.window.enqueue(weight))
-        self.poll()
-
-    @rule(share=st.floats(0, 2))
-    def pass_time(self, share: float) -> None:
-        self.now += share * self.per
-        self.poll()
-
-    @precondition(lambda self: self.next_at is not None)
-    @rule()
-    def wake_up(self) -> None:
-        """At the time that was named, the first in line goes, or a later time is named: nobody sleeps on."""
-        assert self.next_at is not None
-        named = self.now = max(self.now, self.next_at)
-        if not self.poll() and self.queue:
-            assert self.next_at is not None
-            assert self.next_at > named
-
-    @precondition(lambda self: self.granted)
-    @rule(at=st.integers(0, 99))
-    def be_sent(self, at: int) -> None:
-        ticket = self.granted.pop(at % len(self.granted))
-        self.window.sent(ticket, self.now)
-        self.window.sent(ticket, self.now + 5.0)
-        self.log[ticket] = self.now
-        self.poll()
-
-    @precondition(lambda self: self.granted)
-    @rule(at=st.integers(0, 99))
-    def give_up_a_grant(self, at: int) -> None:
-        self.window.cancel(self.granted.pop(at % len(self.granted)))
-        self.poll()
-
-    @precondition(lambda self: self.queue)
-    @rule(at=st.integers(0, 99))
-    def leave_the_line(self, at: int) -> None:
-        self.window.cancel(self.queue.pop(at % len(self.queue)))
-        self.poll()
-
-    @precondition(lambda self: self.log)
-    @rule(at=st.integers(0, 99))
-    def give_up_what_was_sent(self, at: int) -> None:
-        self.window.cancel(list(self.log)[at % len(self.log)])
-        self.poll()
-
-    @precondition(lambda self: self.log)
-    @rule(at=st.integers(0, 99), retry_after=st.none() | st.floats() | st.floats(0, 3))
-    def be_refused(self, at: int, retry_after: float | None) -> None:
-        ticket = list(self.log)[at % len(self.log)]
-        del self.log[ticket]
-        self.window.throttled(ticket, self.now, retry_after)
-        self.queue = sorted([*self.queue, ticket], key=lambda waiting: waiting.number)
-        self.poll()
-
-    @rule()
-    def succeed(self) -> None:
-        self.window.proven()
-
-    @invariant()
-    def never_more_than_the_limit_in_any_window(self) -> None:
-        for end in self.log.values():
-            within = sum(t.weight for t, sent in self.log.items() if end - self.per < sent <= end)
-            assert within <= self.window.limit.images
-
-    @invariant()
-    def what_is_granted_counts_until_it_has_aged(self) -> None:
-        recent = [t for t, sent in self.log.items() if sent > self.now - self.per]
-        assert sum(t.weight for t in [*self.granted, *recent]) <= self.window.limit.images
-
-    @invariant()
-    def nobody_waits_without_a_time_unless_a_grant_is_unsent(self) -> None:
-        if self.queue and self.next_at is None:
-            unsent = sum(ticket.weight for ticket in self.granted)
-            assert unsent + self.queue[0].weight > self.window.limit.images
-        if self.next_at is not None:
-            assert self.queue
-            assert self.now < self.next_at <= self.now + 3 * self.per
-
-    @invariant()
-    def idle_means_that_nothing_is_left(self) -> None:
-        if self.window.idle:
-            assert not self.queue
-            assert not self.granted
-            assert all(sent <= self.now - self.per for sent in self.log.values())
-
-    def teardown(self) -> None:
-        """All who wait start when it was said that they would, if everything is sent at once."""
-        if not hasattr(self, "window"):
-            return
-        for ticket in self.granted:
-            self.window.sent(ticket, self.now)
-        self.granted.clear()
-        expected = {ticket: self.window.expected_start(ticket, self.now) for ticket in self.queue}
-        assert list(expected.values()) == sorted(expected.values())
-        while True:
-            granted = self.poll()
-            for ticket in granted:
-                assert self.now == pytest.approx(expected[ticket], abs=1e-6)
-                self.window.sent(ticket, self.now)
-            if not granted:
-                if self.next_at is None:
-                    break
-                self.now = self.next_at
-        assert not self.queue
-        self.window.poll(self.now + 2 * self.per)
-        assert self.window.idle
-
-
-def test_any_order_of_events_keeps_the_limit_and_forgets_nobody() -> None:
-    run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=80, stateful_step_count=40, deadline=None)
-    )
-
-
-def window(images: int = 4, per: float = 60.0) -> RateWindow:
-    return RateWindow(RateLimit(images=images, per=per))
-
-
-def grants(window_: RateWindow, now: float) -> list[Ticket]:
-    """All that go within a burst that begins now, each sent at once."""
-    found: list[Ticket] = []
-    while True:
-        granted, next_at = window_.poll(now)
-        for ticket in granted:
-            window_.sent(ticket, now)
-        found += granted
-        if next_at is None or next_at > now + 2 * window_.gap:
-            return found
-        now = next_at
-
-
-def sent_now(window_: RateWindow, now: float, weight: int = 1) -> Ticket:
-    ticket = window_.enqueue(weight)
-    assert grants(window_, now) == [ticket]
-    return ticket
+def went(w: RateWindow, now: float, until: float) -> list[Ticket]:
+    return [ticket for ticket, _ in starts(w, now, until)]
 
 
 def test_a_burst_goes_at_once_but_for_a_small_gap() -> None:
@@ -218,12 +53,13 @@ def test_weight_is_counted_in_images() -> None:
     assert grants(w, 61.0) == [second, third]
 
 
-def test_a_small_request_does_not_pass_a_large_one() -> None:
+def test_a_small_request_passes_a_large_one_only_where_it_does_not_delay_it() -> None:
     w = window(images=4)
     sent_now(w, 0.0, weight=2)
-    large, small = w.enqueue(3), w.enqueue(1)
-    assert grants(w, 1.0) == []
-    assert grants(w, 61.0) == [large, small]
+    large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
+    assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
+    assert starts(w, 2.0, 61.0) == [(large, w.span)]
+    assert went(w, 61.0, 130.0) == [after]
 
 
 def test_what_is_larger_than_the_limit_never_fits() -> None:
@@ -261,7 +97,7 @@ def test_a_line_can_be_forgotten_and_the_log_stays_true() -> None:
     w = window(images=1)
     sent_now(w, 0.0)
     w.enqueue(1)
-    w.clear_queue()
+    w.inherit(0.5)
     assert w.poll(1.0) == ([], None)
     assert not w.idle
     w.poll(61.0)
@@ -273,15 +109,15 @@ class TestARefusal:
         w = window(images=2)
         first, second = sent_now(w, 0.0), sent_now(w, 1.0)
         third = w.enqueue(2)
-        w.throttled(second, 2.0, 5.0)
-        w.throttled(first, 2.1, 5.0)
-        assert grants(w, 10.0) == [first, second]
+        w.throttled(second, 2.0, waits(5.0))
+        w.throttled(first, 2.1, waits(5.0))
+        assert went(w, 10.0, 100.0) == [first, second]
         assert grants(w, 200.0) == [third]
 
     def test_gives_its_room_back(self) -> None:
         w = window(images=1)
         first = sent_now(w, 0.0)
-        w.throttled(first, 1.0, 5.0)
+        w.throttled(first, 1.0, waits(5.0))
         assert grants(w, 6.0) == [first]
 
     @pytest.mark.parametrize("asked", [0.5, 7.0, 60.0, 120.0])
@@ -289,10 +125,10 @@ class TestARefusal:
         w = window(images=4)
         first = sent_now(w, 0.0)
         second = w.enqueue(1)
-        w.throttled(first, 1.0, asked)
+        w.throttled(first, 1.0, waits(asked))
         assert w.poll(1.0) == ([], 1.0 + asked)
         assert w.poll(1.0 + asked - 0.01)[0] == []
-        assert grants(w, 1.0 + asked) == [first, second]
+        assert went(w, 1.0 + asked, 20.0 + asked) == [first, second]
 
     @pytest.mark.parametrize(
         "absurd", [None, 0.0, -5.0, 120.001, 3600.0, 1e308, math.inf, -math.inf, math.nan]
@@ -300,7 +136,7 @@ class TestARefusal:
     def test_with_an_absurd_time_or_none_pauses_a_little(self, absurd: float | None) -> None:
         w = window(images=4)
         first = sent_now(w, 0.0)
-        w.throttled(first, 1.0, absurd)
+        w.throttled(first, 1.0, NOTHING_SAID if absurd is None else waits(absurd))
         assert w.poll(1.0) == ([], 2.0)
         assert grants(w, 2.0) == [first]
 
@@ -308,24 +144,24 @@ class TestARefusal:
         w = window(images=4)
         tickets = [sent_now(w, float(at)) for at in range(3)]
         for at, ticket in enumerate(tickets):
-            w.throttled(ticket, 3.0 + at, 30.0)
+            w.throttled(ticket, 3.0 + at, waits(30.0))
         assert w.poll(6.0) == ([], 33.0)
-        assert grants(w, 33.0) == tickets
+        assert went(w, 33.0, 90.0) == tickets
 
     def test_of_a_request_from_before_the_pause_that_comes_after_it_changes_nothing(self) -> None:
         w = window(images=4)
         early, late = sent_now(w, 0.0), sent_now(w, 1.0)
-        w.throttled(early, 2.0, 10.0)
+        w.throttled(early, 2.0, waits(10.0))
         assert grants(w, 12.0) == [early]
-        w.throttled(late, 13.0, 10.0)
-        assert grants(w, 13.0) == [late]
+        w.throttled(late, 13.0, waits(10.0))
+        assert went(w, 13.0, 90.0) == [late]
 
     def test_of_a_request_sent_the_moment_a_pause_ends_pauses_again(self) -> None:
         w = window(images=4, per=0.1)
         ticket = sent_now(w, 0.3)
         now = 0.3
         for _ in range(20):
-            w.throttled(ticket, now, None)
+            w.throttled(ticket, now, NOTHING_SAID)
             granted, next_at = w.poll(now)
             assert not granted
             assert next_at is not None
@@ -336,7 +172,7 @@ class TestARefusal:
         """The pauses after refusals that follow each other."""
         ticket, now, pauses = sent_now(w, 0.0), 0.0, list[float]()
         for _ in range(times):
-            w.throttled(ticket, now, retry_after)
+            w.throttled(ticket, now, NOTHING_SAID if retry_after is None else waits(retry_after))
             next_at = w.poll(now)[1]
             assert next_at is not None
             pauses.append(next_at - now)
@@ -346,11 +182,11 @@ class TestARefusal:
 
     def test_that_repeats_pauses_longer_and_a_window_at_most(self) -> None:
         pauses = self.repeated(window(images=4), None, 9)
-        assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60, 60])
+        assert pauses == pytest.approx([1, 3, 9, 27, 60, 60, 60, 60, 60])
 
     def test_with_a_time_too_small_does_not_hammer(self) -> None:
         pauses = self.repeated(window(images=4), 0.5, 9)
-        assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 30, 30, 30])
+        assert pauses == pytest.approx([0.5, 3, 9, 27, 60, 60, 60, 60, 60])
 
     def test_that_repeats_for_days_still_pauses_a_window(self) -> None:
         assert self.repeated(window(images=4), None, 2000)[-1] == pytest.approx(60)
@@ -358,9 +194,9 @@ class TestARefusal:
     def test_after_a_success_begins_small_again(self) -> None:
         w = window(images=4)
         self.repeated(w, None, 5)
-        w.proven()
+        w.proven(sent_now(w, 400.0), NOTHING_SAID)
         ticket = sent_now(w, 500.0)
-        w.throttled(ticket, 500.0, None)
+        w.throttled(ticket, 500.0, NOTHING_SAID)
         assert w.poll(500.0)[1] == 501.0
 
 
@@ -383,7 +219,7 @@ class TestTheExpectedStart:
     def test_counts_a_pause(self) -> None:
         w = window()
         first = sent_now(w, 0.0)
-        w.throttled(first, 1.0, 30.0)
+        w.throttled(first, 1.0, waits(30.0))
         assert w.expected_start(first, 2.0) == 31.0
 
     def test_does_not_count_those_behind(self) -> None:
@@ -427,3 +263,132 @@ def test_no_server_of_a_known_kind_would_refuse(admits: Callable[[list[float]], 
         now = now if next_at is None else next_at
     assert admits(sent)
     assert sent[-1] - sent[0] < 3.2 * 60
+
+
+class TestALimitThatTheServerNames:
+    def test_is_kept_to_when_it_is_lower(self) -> None:
+        w = window(images=50)
+        w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0, wait=1.0))
+        assert (w.limit.images, w.limit.per) == (20, 60.0)
+
+    def test_is_believed_when_it_is_higher_only_where_none_was_stated(self) -> None:
+        for adaptive, images in ((False, 50), (True, 250)):
+            w = window(images=50, adaptive=adaptive)
+            w.proven(sent_now(w, 0.0), names(250))
+            assert w.limit.images == images
+
+    def test_that_may_be_of_something_else_never_raises_it(self) -> None:
+        w = window(images=50, adaptive=True)
+        w.proven(sent_now(w, 0.0), names(4000, surely=False))
+        assert w.limit.images == 50
+
+    def test_rises_again_to_what_was_stated_and_no_further(self) -> None:
+        w = window(images=50)
+        w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0))
+        assert went(w, 5.0, 6.0)
+        w.proven(sent_now(w, 200.0), names(30))
+        assert w.limit.images == 30
+        w.proven(sent_now(w, 400.0), names(500))
+        assert w.limit.images == 50
+
+    def test_may_have_another_window(self) -> None:
+        w = window(images=50)
+        w.throttled(sent_now(w, 0.0), 0.1, names(5, 10.0))
+        assert (w.limit.images, w.limit.per) == (5, 10.0)
+        assert w.span == pytest.approx(10.1)
+
+    def test_without_a_window_is_of_a_minute(self) -> None:
+        w = window(images=500, per=3600.0)
+        w.proven(sent_now(w, 0.0), names(50))
+        assert (w.limit.images, w.limit.per) == (500, 3600.0)
+
+    def test_for_a_longer_window_lets_no_more_go_at_once(self) -> None:
+        w = window(images=50)
+        w.throttled(sent_now(w, 0.0), 0.1, names(500, 86400.0))
+        assert (w.limit.images, w.limit.per) == (50, 60.0)
+
+    def test_of_nothing_changes_nothing(self) -> None:
+        w = window(images=50)
+        w.throttled(sent_now(w, 0.0), 0.1, names(0, 60.0))
+        assert w.limit.images == 50
+
+
+class TestAnEvenServer:
+    def refused_early(self, images: int = 60) -> RateWindow:
+        """A window of one image a second, refused with a short wait though it has room."""
+        w = window(images=images)
+        sent_now(w, 0.0)
+        w.throttled(sent_now(w, 0.1), 0.2, waits(1.0))
+        return w
+
+    def test_is_known_by_a_short_wait_though_there_is_room(self) -> None:
+        assert self.refused_early().paced
+
+    def test_is_not_suspected_of_a_long_wait(self) -> None:
+        w = window(images=60)
+        w.throttled(sent_now(w, 0.0), 0.1, waits(50.0))
+        assert not w.paced
+
+    def test_gets_requests_spaced_out_by_what_they_ask_for(self) -> None:
+        w = self.refused_early()
+        for weight in (1, 1, 5, 1):
+            w.enqueue(weight)
+        times = [at for _, at in starts(w, 1.2, 30.0)]
+        steps = [later - earlier for earlier, later in pairwise(times)]
+        assert len(times) == 5
+        assert steps == pytest.approx([1.03, 1.03, 1.03, 5.15], rel=0.01)
+
+    def test_that_refuses_again_gets_them_further_apart_and_nearer_again_with_each_success(self) -> None:
+        w = self.refused_early()
+        [(ticket, _)] = starts(w, 1.2, 1.3)
+        w.throttled(ticket, 1.4, waits(1.0))
+        tickets = [w.enqueue(1) for _ in range(3)]
+        apart = [at for _, at in starts(w, 2.4, 8.0)]
+        assert apart[1] - apart[0] > 1.2
+        for _ in range(60):
+            w.proven(tickets[0], NOTHING_SAID)
+        w.enqueue(1)
+        w.enqueue(1)
+        nearer = [at for _, at in starts(w, 20.0, 25.0)]
+        assert nearer[1] - nearer[0] == pytest.approx(1.03)
+
+    def test_is_tried_with_a_burst_again_after_a_window_and_then_after_four(self) -> None:
+        w = self.refused_early()
+        [(ticket, _)] = starts(w, 1.2, 1.3)
+        w.proven(ticket, NOTHING_SAID)
+        w.poll(62.0)
+        assert not w.paced
+        first, second = w.enqueue(1), w.enqueue(1)
+        times = dict(starts(w, 62.0, 63.0))
+        assert times[second] - times[first] < 0.5
+        w.throttled(second, 62.6, waits(1.0))
+        w.poll(62.0 + 60.0 * 3)
+        assert w.paced
+        w.poll(70.0 + 60.0 * 4)
+        assert not w.paced
+
+
+def test_requests_and_tokens_are_limited_too() -> None:
+    w = window(images=50, requests=2)
+    tickets = [w.enqueue(1) for _ in range(3)]
+    assert grants(w, 0.0) == tickets[:2]
+    w = window(images=50, tokens=1000)
+    tickets = [w.enqueue(1, tokens) for tokens in (600, 300, 200)]
+    assert grants(w, 0.0) == tickets[:2]
+    w.settle(tickets[0], 400)
+    assert grants(w, 1.0) == tickets[2:]
+
+
+def test_a_default_gives_way_to_the_first_limit_that_is_stated() -> None:
+    for stated in (20, 250):
+        w = window(images=50, adaptive=True)
+        w.restrict(window(images=stated).limit)
+        w.restrict(window(images=500).limit)
+        assert w.limit.images == stated
+
+
+def test_what_the_server_said_outlasts_a_higher_limit_that_is_stated_later() -> None:
+    w = window(images=50, adaptive=True)
+    w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0))
+    w.restrict(window(images=250).limit)
+    assert w.limit.images == 20

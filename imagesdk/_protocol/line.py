@@ -1,0 +1,158 @@
+"""The line of those who wait: first come, first served, however many stand in it.
+
+Joining, leaving and asking how much stands before someone take time that grows with the logarithm of the line's
+length, so that a hundred thousand may wait.
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections import deque
+from collections.abc import Iterator
+from itertools import count, islice
+
+
+class Ticket:
+    """One request's place in line, and then in the log of what was sent."""
+
+    __slots__ = ("free_at", "granted", "number", "sent_at", "tokens", "waiting", "weight")
+
+    def __init__(self, weight: int, number: int, tokens: int = 0) -> None:
+        self.weight = weight
+        """Images."""
+        self.number = number
+        """Tickets of a lower one go first."""
+        self.tokens = tokens
+        self.waiting = False
+        """Whether it stands in line."""
+        self.granted = False
+        self.sent_at: float | None = None
+        self.free_at: float | None = None
+
+
+class Line:
+    """Tickets in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._numbers = count()
+        self._first = 0  # the number that the sums begin with
+        self._fresh: deque[Ticket] = deque()  # those who left stay in here until they come to the front
+        self._returned: list[Ticket] = []
+        self._weights = _Sums()
+        self._heads = _Sums()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def join(self, weight: int, tokens: int = 0) -> Ticket:
+        """Stand at the end."""
+        number = next(self._numbers)
+        if not self._length:
+            self._begin_anew(number)
+        ticket = Ticket(weight, number, tokens)
+        self._fresh.append(ticket)
+        self._count(ticket)
+        return ticket
+
+    def rejoin(self, ticket: Ticket) -> None:
+        """Stand again where the ticket stood."""
+        if not self._length:
+            self._begin_anew(ticket.number)
+        if not (self._fresh and self._fresh[0].number <= ticket.number):  # else it stands there still
+            bisect.insort(self._returned, ticket, key=_number)
+        self._count(ticket)
+
+    def leave(self, ticket: Ticket) -> None:
+        """Step out, at the front or anywhere."""
+        if not ticket.waiting:
+            return
+        ticket.waiting = False
+        self._length -= 1
+        at = ticket.number - self._first
+        if at >= 0:
+            self._weights.add(at, -ticket.weight)
+            self._heads.add(at, -1)
+        if ticket in self._returned:
+            self._returned.remove(ticket)
+
+    def clear(self) -> None:
+        """Send everybody away."""
+        for ticket in (*self._fresh, *self._returned):
+            ticket.waiting = False
+        self._fresh.clear()
+        self._returned.clear()
+        self._length = 0
+
+    @property
+    def head(self) -> Ticket | None:
+        """Who goes next."""
+        fresh = self._fresh
+        while fresh and not fresh[0].waiting:
+            fresh.popleft()
+        if self._returned and (not fresh or self._returned[0].number < fresh[0].number):
+            return self._returned[0]
+        return fresh[0] if fresh else None
+
+    def behind(self, head: Ticket, depth: int) -> Iterator[Ticket]:
+        """Yield who stands behind ``head``, looking at ``depth`` places."""
+        nearest = (*self._returned[:depth], *islice(self._fresh, depth))
+        for ticket in sorted(nearest, key=_number):
+            if ticket.waiting and ticket is not head:
+                yield ticket
+
+    def ahead(self, ticket: Ticket) -> tuple[int, int]:
+        """Return how many stand before ``ticket``, and how many images they ask for."""
+        at = ticket.number - self._first
+        earlier = [t.weight for t in self._returned if t.number < min(ticket.number, self._first)]
+        return len(earlier) + self._heads.before(at), sum(earlier) + self._weights.before(at)
+
+    def _count(self, ticket: Ticket) -> None:
+        ticket.waiting = True
+        self._length += 1
+        at = ticket.number - self._first
+        if at >= 0:  # those who return from before the sums began are few, and counted one by one
+            self._weights.add(at, ticket.weight)
+            self._heads.add(at, 1)
+
+    def _begin_anew(self, number: int) -> None:
+        self._first = number
+        self._fresh.clear()
+        self._weights, self._heads = _Sums(), _Sums()
+
+
+def _number(ticket: Ticket) -> int:
+    return ticket.number
+
+
+class _Sums:
+    """Sums of the numbers before a place, kept while they change: a Fenwick tree that grows."""
+
+    def __init__(self) -> None:
+        self._values: list[int] = [0] * 64
+        self._tree = [0] * 65
+
+    def add(self, at: int, amount: int) -> None:
+        while at >= len(self._values):
+            self._grow()
+        self._values[at] += amount
+        at += 1
+        while at < len(self._tree):
+            self._tree[at] += amount
+            at += at & -at
+
+    def before(self, at: int) -> int:
+        """Return the sum of what stands before place ``at``."""
+        total, at = 0, max(0, min(at, len(self._values)))
+        while at:
+            total += self._tree[at]
+            at -= at & -at
+        return total
+
+    def _grow(self) -> None:
+        self._values += [0] * len(self._values)
+        self._tree = [0, *self._values]
+        for at in range(1, len(self._tree)):
+            parent = at + (at & -at)
+            if parent < len(self._tree):
+                self._tree[parent] += self._tree[at]

@@ -1,0 +1,126 @@
+"""Fan-outs against every kind of rate limit, in virtual time: how fast, and how many refusals on the way."""
+
+from __future__ import annotations
+
+from statistics import mean
+
+import pytest
+
+from imagesdk import RateLimit
+from imagesdk.policies import DEFAULT_RATE_LIMIT
+from tests.simulator.accounts import account_of, mixed
+from tests.simulator.fan_out import FIFTY, Report, Terms, fan_out
+from tests.simulator.headers import WAITS, Manner
+from tests.simulator.server import SimulatedServer
+
+PHASES = (0.1, 0.3, 0.5, 0.7, 0.9)
+ALREADY_USED = [(0.0, 30)]
+"""What others have of the account when a fan-out begins."""
+JOBS = {
+    "200 of 1": [1] * 200,
+    "500 of 1": [1] * 500,
+    "200 mixed": mixed(200),
+    "500 mixed": mixed(500),
+}
+
+every_list = pytest.mark.parametrize("weights", JOBS.values(), ids=JOBS)
+
+
+@every_list
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("kind", "lateness", "refusals"), [("sliding", 1.05, 0), ("gcra50", 1.05, 0), ("gcra1", 1.10, 10)]
+)
+def test_a_fan_out_is_almost_as_fast_as_the_limit_allows(
+    kind: str, lateness: float, refusals: int, seed: int, weights: list[int]
+) -> None:
+    report = fan_out(SimulatedServer(account_of(kind), seed=seed), weights, seed=seed)
+
+    assert report.success == 1, report
+    assert report.lateness <= lateness, report
+    assert report.refusals <= refusals, report
+    assert report.books.images == sum(weights)
+
+
+@every_list
+def test_a_fan_out_meets_no_fixed_window_and_is_not_much_slower_for_not_knowing_its_phase(
+    weights: list[int],
+) -> None:
+    reports = [fan_out(SimulatedServer(account_of("fixed", phase=phase)), weights) for phase in PHASES]
+
+    assert all(report.success == 1 for report in reports)
+    assert [report.refusals for report in reports] == [0] * len(PHASES)
+    assert mean(report.lateness for report in reports) <= 1.30
+
+
+@pytest.mark.parametrize("kind", ["sliding", "gcra1"])
+@pytest.mark.parametrize(
+    "manner",
+    [
+        *(Manner(wait=wait, names_limit=named) for wait in WAITS for named in (True, False)),
+        *(Manner(family=family) for family in ("images", "requests")),
+        *(Manner(wait="nothing", family=family, names_limit=False) for family in ("images", "requests")),
+    ],
+    ids=lambda manner: f"{manner.wait}, {manner.family}, {'named' if manner.names_limit else 'unnamed'}",
+)
+def test_what_others_have_used_is_found_out_with_few_refusals_however_the_server_speaks_of_it(
+    kind: str, manner: Manner
+) -> None:
+    report = fan_out(SimulatedServer(account_of(kind, others=ALREADY_USED), manner=manner), [1] * 100)
+
+    assert report.success == 1, report
+    assert report.refusals <= 10, report
+    assert report.lateness <= 2.5, report
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("kind", ["sliding", "fixed"])
+def test_a_limit_that_is_lower_than_the_client_believes_is_learnt(kind: str, named: bool) -> None:
+    server = SimulatedServer(account_of(kind, 20), manner=Manner(names_limit=named))
+
+    report = fan_out(server, [1] * 80)
+
+    assert report.success == 1, report
+    assert report.refusals <= 10, report
+    assert report.lateness <= 1.30, report
+
+
+@pytest.mark.parametrize("used", [0, 30])
+@pytest.mark.parametrize("kind", ["sliding", "gcra50", "fixed"])
+def test_a_server_that_counts_refused_requests_too_is_not_asked_to_death(kind: str, used: int) -> None:
+    account = account_of(kind, others=[(0.0, used)], counts_refused=True)
+
+    report = fan_out(SimulatedServer(account), [1] * 150)
+
+    assert report.success == 1, report
+    assert report.refusals <= (15 if used else 0), report
+    assert report.lateness <= 2.0, report
+
+
+def test_the_default_limit_rises_to_what_the_server_proves() -> None:
+    report = _against_250(DEFAULT_RATE_LIMIT)
+
+    assert report.success == 1, report
+    assert report.refusals <= 10, report
+    assert report.last_admission <= 240, report  # 50 in a minute take 540
+
+
+def test_a_limit_that_the_user_has_named_never_rises() -> None:
+    report = _against_250(FIFTY)
+
+    assert report.success == 1, report
+    assert report.books.worst(60.0) <= 50, report
+
+
+def _against_250(limit: RateLimit) -> Report:
+    server = SimulatedServer(account_of("sliding", 250), manner=Manner(family="images"))
+    return fan_out(server, [1] * 500, terms=Terms(limit))
+
+
+@pytest.mark.parametrize("kind", ["sliding", "gcra50", "fixed"])
+def test_two_processes_share_an_account_without_knowing_of_each_other(kind: str) -> None:
+    report = fan_out(SimulatedServer(account_of(kind)), [1] * 100, processes=2)
+
+    assert report.success == 1, report
+    assert len(report.calls) == 200
+    assert report.refusals <= 25, report

@@ -1,0 +1,96 @@
+"""What is billed, retried and raised on a bad day of the server, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from imagesdk import (
+    APIResponseError,
+    APITimeoutError,
+    InternalServerError,
+    OutcomeUnknownError,
+    RetryPolicy,
+    Timeouts,
+)
+from tests.simulator.accounts import account_of
+from tests.simulator.fan_out import FIFTY, Terms, fan_out
+from tests.simulator.faults import USUAL, Fault, Faults
+from tests.simulator.headers import Manner, Wait
+from tests.simulator.server import SimulatedServer
+
+SEEDS = (1, 2, 3)
+LATE = 0.25
+"""Seconds by which a call may exceed its time-out."""
+TIMEOUT = 30.0
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_at_most_once_pays_nothing_twice_and_says_of_every_failure_that_it_may_have_been_billed(
+    seed: int,
+) -> None:
+    server = SimulatedServer(faults=Faults(USUAL, seed=seed))
+
+    report = fan_out(
+        server, [1] * 300, terms=Terms(limit=None, retry=RetryPolicy(delivery="at_most_once")), seed=seed
+    )
+
+    paid_twice_for = [fault for work in server.books.billed.values() for _, fault in work[:-1]]
+    assert set(paid_twice_for) <= {"500 after"}, report
+    assert report.success >= 0.8, report
+    assert len(report.errors) >= 15, report
+    for error in report.errors:
+        assert isinstance(error, (OutcomeUnknownError, APIResponseError, InternalServerError))
+        assert error.maybe_billed
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_at_least_once_delivers_everything_and_pays_twice_only_for_what_was_lost(seed: int) -> None:
+    server = SimulatedServer(faults=Faults(USUAL, seed=seed))
+    patient = RetryPolicy(max_attempts=20, max_ambiguous=20, budget=None)
+
+    report = fan_out(server, [1] * 300, terms=Terms(limit=None, retry=patient), seed=seed)
+
+    assert report.success == 1, report
+    paid_twice_for = {fault for work in server.books.billed.values() for _, fault in work[:-1]}
+    assert paid_twice_for <= {"reset after", "truncated", "garbage", "hang", "slow", "500 after"}
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        pytest.param(lambda: SimulatedServer(down=500), id="answers 500"),
+        pytest.param(lambda: SimulatedServer(refuses_connections=True), id="refuses connections"),
+    ],
+)
+def test_a_server_that_is_down_is_not_buried_under_repeated_attempts(
+    server: Callable[[], SimulatedServer],
+) -> None:
+    report = fan_out(server(), [1] * 500, terms=Terms(limit=None))
+
+    assert report.success == 0
+    assert report.attempts <= 1.1 * 500, report
+
+
+@pytest.mark.parametrize("fault", ["drip", "hang"])
+def test_a_call_ends_at_its_time_out_whatever_the_server_does(fault: Fault) -> None:
+    server = SimulatedServer(faults=Faults({fault: 1.0}))
+
+    report = fan_out(server, [1] * 40, terms=Terms(limit=None, timeouts=Timeouts(total=TIMEOUT)))
+
+    assert report.failures == {"OutcomeUnknownTimeoutError": 40}, report
+    assert report.overshoot(TIMEOUT) <= LATE
+
+
+@pytest.mark.parametrize("wait", ["seconds", "nothing", "1", "3600"])
+@pytest.mark.parametrize("kind", ["sliding", "gcra1"])
+def test_a_call_ends_at_its_time_out_however_long_the_line_is(kind: str, wait: Wait) -> None:
+    account = account_of(kind, others=[(0.0, 10)])
+    server = SimulatedServer(account, manner=Manner(wait=wait))
+
+    report = fan_out(server, [1] * 200, terms=Terms(FIFTY, timeouts=Timeouts(total=TIMEOUT)))
+
+    assert len(report.errors) > 100, report
+    assert all(isinstance(error, APITimeoutError) for error in report.errors), report
+    assert report.overshoot(TIMEOUT) <= LATE, report
