@@ -102,7 +102,7 @@ class SlotTransport:
         clean = False
         opened = _Opened()
         try:
-            with _wire_errors(connecting=True):
+            with _wire_errors(connecting=True, url=request.url):
                 response = await slot.handle_async_request(_httpx_request(request, trace=opened))
             body = _raw(response)
             try:
@@ -249,8 +249,9 @@ async def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
 class _wire_errors:  # noqa: N801 - read as a word of the language
     """Turns every failure of the HTTP library into :class:`WireError`."""
 
-    def __init__(self, *, connecting: bool) -> None:
+    def __init__(self, *, connecting: bool, url: str | None = None) -> None:
         self._connecting = connecting
+        self._url = url
 
     def __enter__(self) -> None:
         pass
@@ -260,11 +261,24 @@ class _wire_errors:  # noqa: N801 - read as a word of the language
             if isinstance(error, httpx.RequestError):
                 with suppress(RuntimeError):
                     error.request.headers.pop("authorization", None)  # a cause travels with its error
+            connecting = self._connecting and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+            words = _words(error)
+            said = f"{type(error).__name__}: {words}" if words else type(error).__name__
+            if connecting and self._url is not None and (proxy := _proxy_for(self._url)):
+                said += f"; the environment names the proxy {_shown(proxy)}"
             raise WireError(
-                f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-                connecting=self._connecting and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)),
-                timed_out=isinstance(error, httpx.TimeoutException),
+                said, connecting=connecting, timed_out=isinstance(error, httpx.TimeoutException)
             ) from error
+
+
+def _words(error: BaseException) -> str:
+    """Return what an error says, or the one behind it that says something: some lose it on the way."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if text := str(behind):
+            return text
+        behind = behind.__cause__ or behind.__context__
+    return ""
 
 
 def _joined(headers: httpx.Headers) -> dict[str, str]:
@@ -296,13 +310,18 @@ async def _new_slot(url: str, server_name: str | None) -> httpx.AsyncHTTPTranspo
     proxy = _proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return httpx.AsyncHTTPTransport(
-        verify=_expecting(context, server_name) if proxy and server_name else context,
-        proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
-        if proxy
-        else None,
-        limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
-    )
+    try:
+        return httpx.AsyncHTTPTransport(
+            verify=_expecting(context, server_name) if proxy and server_name else context,
+            proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
+            if proxy
+            else None,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            f"The proxy {_shown(proxy or '')} that the environment names cannot be used: {error}"
+        ) from None
 
 
 async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
@@ -312,10 +331,18 @@ async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
 
 def remote_plain_proxy(url: str) -> str | None:
     """Return the proxy on another machine, by host and port, that would see all of a request to ``url``."""
-    proxy = urlsplit(_proxy_for(url) or "")
+    try:
+        proxy = urlsplit(_proxy_for(url) or "")
+    except ValueError:  # found out, and told, by the first request
+        return None
     if not url.startswith("http:") or proxy.hostname is None or is_loopback(proxy.hostname):
         return None
     return proxy.netloc.rpartition("@")[2]
+
+
+def _shown(proxy: str) -> str:
+    """A proxy without the password that its URL may hold."""
+    return proxy.rpartition("@")[2]
 
 
 def _proxy_for(url: str) -> str | None:
@@ -343,5 +370,10 @@ def _build_tls_context() -> ssl.SSLContext:
     global _tls  # noqa: PLW0603 - one context for the process is the point
     with _tls_lock:
         if _tls is None:
-            _tls = httpx.create_ssl_context()
+            try:
+                _tls = httpx.create_ssl_context()
+            except (OSError, ssl.SSLError) as error:
+                raise ConfigurationError(
+                    f"The certificates to trust cannot be read ({error}): see SSL_CERT_FILE and SSL_CERT_DIR."
+                ) from None
         return _tls
