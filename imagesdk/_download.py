@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
 import anyio.lowlevel
+import httpx
 from attrs import frozen
 
 from imagesdk._protocol.encoding import Inflater
@@ -208,7 +209,8 @@ def _absolute(join: Callable[[str], str], url: str) -> str:
     try:
         joined = join(url)
         _ = urlsplit(joined).port
-    except ValueError:
+        httpx.URL(joined)
+    except (ValueError, httpx.InvalidURL):
         raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
     return joined
 

@@ -27,6 +27,7 @@ FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
 _FIELDS: Final = ("index", "job", "id", "slug", "ext")
 _TEMPORARY: Final = ".imagesdk-{}.part"
 _IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
+_PADDING: Final = re.compile(r"[<>^]?0?\d{0,3}d?")
 _STALE: Final = 24 * 3600.0
 """Seconds since the last write after which nobody can still be writing a temporary file."""
 _swept: set[Path] = set()
@@ -105,7 +106,10 @@ def _fields(text: str) -> set[str] | None:
     if "{" not in text:
         return None
     try:
-        fields = {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+        parts = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
+        fields = {str(name) for name, _, _ in parts}
+        if not all(conversion is None and _PADDING.fullmatch(spec or "") for _, spec, conversion in parts):
+            fields = {""}  # a format can make any character of a number
         text.format(index=0, job=0, id="0", slug="s", ext="png")
     except (ValueError, KeyError, IndexError, AttributeError):
         fields = {""}
