@@ -62,3 +62,10 @@ def bench(session: nox.Session) -> None:
     """Speed, memory and event-loop lag beside the official client; never part of the tests."""
     session.install("-e", ".[all]", *nox.project.dependency_groups(PROJECT, "bench"))
     session.run("python", "-m", "tests.benchmarks", *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Interrupts, forks, cancelled calls and broken answers by the thousand; never part of the tests."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.soak", *session.posargs)

@@ -141,6 +141,8 @@ class Downloader:
                     raise ScanError(f"it is larger than {self._caps.picture} bytes (see caps= of the client)")
                 await sink.take(PicturePiece(0, piece))
         inflater.finish()
+        if not size:
+            raise ScanError("it is empty")
         await sink.take(PictureEnd(0))
 
     async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
@@ -167,6 +169,8 @@ class Downloader:
     async def _public_address(self, hostname: str, port: int, url: str) -> str:
         try:
             found = await anyio.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
+        except UnicodeError:
+            raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
         except OSError as error:
             raise WireError(
                 f"{hostname} has no address ({error})", connecting=True, timed_out=False

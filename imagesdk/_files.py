@@ -12,19 +12,23 @@ import inspect
 import io
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, cast
+from typing import IO, Any, TypeVar, TypeVarTuple, Unpack, cast
 
+import anyio
 import anyio.to_thread
 
-from imagesdk._loops import PerLoop
+from imagesdk._loops import PerLoop, call_soon, running_loop
 from imagesdk._protocol.requests import Pictures
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import Source, Upload
+
+_T = TypeVar("_T")
+_Args = TypeVarTuple("_Args")
 
 PIECE = 1024 * 1024
 """Bytes read from a file at a time."""
@@ -39,9 +43,39 @@ _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
 _file_objects = threading.Lock()  # two calls may send the same file object
 
 
-def disk_threads() -> anyio.CapacityLimiter:
-    """Return the limiter of our own threads for files, so that a slow disk cannot starve the application's."""
-    return _threads.get()
+async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
+    """Run what works with files in one of our own threads, so that a slow disk cannot starve the application's.
+
+    It has ended, or was never begun, when this returns or raises. (asyncio's own cancellation, as by its time-outs,
+    goes through shields and would leave the thread behind, to make a file after all were removed.)
+    """
+    lock, loop, ended = threading.Lock(), running_loop(), anyio.Event()
+    begun = over = given_up = False
+
+    def work() -> _T:
+        nonlocal begun, over
+        with lock:
+            if given_up:
+                raise RuntimeError("given up")  # nobody is there to be told
+            begun = True
+        try:
+            return function(*args)
+        finally:
+            with lock:
+                over = True
+                if given_up:
+                    call_soon(loop, ended.set)
+
+    try:
+        return await anyio.to_thread.run_sync(work, limiter=_threads.get())
+    except BaseException:
+        with lock:
+            given_up = True
+            goes_on = begun and not over
+        if goes_on:
+            with anyio.CancelScope(shield=True):
+                await ended.wait()
+        raise
 
 
 @asynccontextmanager
@@ -69,7 +103,7 @@ async def read_piece(upload: Upload, done: int) -> bytes:
         return upload.source[done : done + PIECE]
     if done >= upload.size:
         return b""
-    piece = await anyio.to_thread.run_sync(_read_piece, upload, done, limiter=disk_threads())
+    piece = await on_disk(_read_piece, upload, done)
     if not piece:
         raise OSError(f"{upload.name} became shorter while it was being sent")
     return piece
@@ -96,10 +130,10 @@ async def _probe(param: str, source: Any, spools: ExitStack) -> Upload:
         return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
     if isinstance(source, (str, os.PathLike)):
         path = Path(cast("str", source))
-        return await anyio.to_thread.run_sync(_probe_path, path, limiter=disk_threads())
+        return await on_disk(_probe_path, path)
     read = getattr(source, "read", None)
     if callable(read) and not inspect.iscoroutinefunction(read):
-        found = await anyio.to_thread.run_sync(_probe_file, param, source, limiter=disk_threads())
+        found = await on_disk(_probe_file, param, source)
         return found or await _spooled(param, source, spools)
     raise InvalidRequestError(
         f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode.",
@@ -148,7 +182,7 @@ async def _spooled(param: str, source: Any, spools: ExitStack) -> Upload:
             raise InvalidRequestError(
                 f"{param} is a stream of more than {MAX_SPOOL} bytes.", param=param, value="a stream"
             )
-        await anyio.to_thread.run_sync(spool.write, piece, limiter=disk_threads())
+        await on_disk(spool.write, piece)
     spool.seek(0)
     head = spool.read(HEAD_SIZE)
     return _upload(head, source=cast("IO[bytes]", spool), size=size, name=_name_of(source))

@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 from attrs import frozen
 
 from imagesdk._engine import Call, Result
-from imagesdk._files import disk_threads
+from imagesdk._files import on_disk
 from imagesdk._protocol.responses import Parsed, ParsedImage
 from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
@@ -49,9 +48,7 @@ class FileNames:
         path = self.path(index, extension(received.facts.media_type))
         assert received.temporary is not None  # noqa: S101 - only called for files
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(
-                partial(move_into_place, fsync=self.fsync), received.temporary, path, limiter=disk_threads()
-            )
+            await on_disk(partial(move_into_place, fsync=self.fsync), received.temporary, path)
         received.temporary = None
         return path
 

@@ -11,10 +11,9 @@ import os
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 from attrs import define, field
 
-from imagesdk._files import disk_threads
+from imagesdk._files import on_disk
 from imagesdk._loops import PerLoop
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
 from imagesdk._saving import create_temporary
@@ -81,7 +80,7 @@ class Sink:
             if self._folder is not None:
                 self._open = _open.get()
                 self._open.count += 1
-                await anyio.to_thread.run_sync(self._create, event.number, limiter=disk_threads())
+                await on_disk(self._create, event.number)
         elif isinstance(event, PicturePiece):
             if len(self._head) < HEAD_SIZE:
                 self._head += event.data[:HEAD_SIZE]
@@ -99,7 +98,7 @@ class Sink:
                 received.data = self._memory.getvalue()
                 self._memory = io.BytesIO()
             else:
-                await anyio.to_thread.run_sync(self._finish, self._pieces, limiter=disk_threads())
+                await on_disk(self._finish, self._pieces)
                 self.leave()
             self._pieces = []
 
@@ -117,7 +116,7 @@ class Sink:
 
     async def _flush(self) -> None:
         pieces, self._pieces, self._gathered = self._pieces, [], 0
-        await anyio.to_thread.run_sync(self._write, pieces, limiter=disk_threads())
+        await on_disk(self._write, pieces)
 
     def _write(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened when the picture began
@@ -149,5 +148,5 @@ async def discard(sink: Sink) -> None:
     sink.leave()
     if any(received.temporary for received in sink.pictures.values()):
         with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-            await anyio.to_thread.run_sync(sink.discard, limiter=disk_threads())
+            await on_disk(sink.discard)
     sink.pictures.clear()

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import anyio
@@ -104,7 +104,7 @@ class SlotTransport:
         try:
             with _wire_errors(connecting=True, url=request.url):
                 response = await slot.handle_async_request(_httpx_request(request, trace=opened))
-            body = _raw(response)
+            body = _Pieces(response)
             try:
                 yield Incoming(response.status_code, _joined(response.headers), body)
             finally:
@@ -149,7 +149,7 @@ class ClientTransport:
                 )
         finally:
             _fetching.reset(fetching)
-        body = _raw(response)
+        body = _Pieces(response)
         try:
             yield Incoming(response.status_code, _joined(response.headers), body)
         finally:
@@ -227,9 +227,9 @@ class _Body(httpx.AsyncByteStream):
         return aiter(self._body)
 
 
-async def _finish(response: httpx.Response, body: AsyncIterator[bytes]) -> bool:
+async def _finish(response: httpx.Response, body: _Pieces) -> bool:
     """End an exchange; return whether it ended of itself, so that its connection can be used again."""
-    if response.is_closed:
+    if body.ended:
         return True
     with anyio.CancelScope(shield=True) as scope, suppress(Exception):
         scope.cancel()
@@ -240,10 +240,25 @@ async def _finish(response: httpx.Response, body: AsyncIterator[bytes]) -> bool:
     return False
 
 
-async def _raw(response: httpx.Response) -> AsyncIterator[bytes]:
-    with _wire_errors(connecting=False):
-        async for chunk in response.aiter_raw():
-            yield chunk
+class _Pieces:
+    """The body of an answer, and whether it was read to its end and its connection let go of.
+
+    ``response.is_closed`` says so too early: a task may be cancelled while the connection is being let go of.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._pieces = response.aiter_raw()
+        self.ended = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        with _wire_errors(connecting=False):
+            async for piece in self._pieces:
+                return piece
+        self.ended = True
+        raise StopAsyncIteration
 
 
 class _wire_errors:  # noqa: N801 - read as a word of the language

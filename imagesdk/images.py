@@ -17,14 +17,13 @@ from typing import Any, Unpack
 from urllib.parse import urlencode
 
 import anyio
-import anyio.to_thread
 import attrs
 from attrs import frozen
 
 from imagesdk import models
 from imagesdk._download import Downloader
 from imagesdk._engine import Call, Engine
-from imagesdk._files import disk_threads, opened_pictures
+from imagesdk._files import on_disk, opened_pictures
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import checked_headers
 from imagesdk._protocol.responses import parse_success
@@ -267,14 +266,14 @@ class AsyncImages:
         index = 0 if isinstance(image, str) else image.index
         url = image if isinstance(image, str) else image.url
         if not isinstance(image, str) and (image.loaded or url is None):
-            data = await anyio.to_thread.run_sync(lambda: image.bytes, limiter=disk_threads())
+            data = await on_disk(lambda: image.bytes)
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = _timeouts(self._defaults.timeouts, timeout)
             received = await self._fetch(url, Sink(None), timeouts, _deadline(timeouts))
             data = received.data or b""
         if to is not None:
-            await anyio.to_thread.run_sync(_write, data, to, index, limiter=disk_threads())
+            await on_disk(_write, data, to, index)
         return data
 
     async def _fetch(self, url: str, sink: Sink, timeouts: Timeouts, deadline: float | None) -> Received:
@@ -311,7 +310,7 @@ class AsyncImages:
 async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
     if out is None:
         return None
-    return await anyio.to_thread.run_sync(_ready, out, n, limiter=disk_threads())
+    return await on_disk(_ready, out, n)
 
 
 def _ready(out: str | os.PathLike[str], n: int) -> Destination:

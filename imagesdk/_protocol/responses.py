@@ -39,6 +39,8 @@ from imagesdk.types import Usage
 
 _SHOWN = 300
 _KEPT = 2000
+_MOST_TOKENS = 10**12
+"""More than any request can take: what is beyond it is no count."""
 _READ = 4096
 """Bytes of a body that is not JSON in which a message is looked for."""
 
@@ -326,7 +328,7 @@ def _usage(value: Any) -> Usage | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int else None
+    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
 def _text(value: Any) -> str | None:

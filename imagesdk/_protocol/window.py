@@ -210,6 +210,10 @@ class RateWindow:
 
     def restrict(self, limit: RateLimit) -> None:
         """Take the lower one of two limits that callers state; the first that is stated replaces a default."""
+        requests, tokens = self.limit.requests, self.limit.tokens
+        limit = evolve(limit, requests=_lower(requests, limit.requests), tokens=_lower(tokens, limit.tokens))
+        self._stated = evolve(self._stated, requests=limit.requests, tokens=limit.tokens)
+        self.limit = evolve(self.limit, requests=limit.requests, tokens=limit.tokens)
         open_until_now = self._adaptive and not self._learned
         if self._adaptive or _rate(limit) < _rate(self._stated):
             self._stated, self._adaptive = limit, False
@@ -388,6 +392,10 @@ class RateWindow:
             free_at, ticket = log.popleft()
             if ticket.free_at == free_at:
                 self._leave_log(ticket)
+
+
+def _lower(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else min(one, other)
 
 
 def _rate(limit: RateLimit) -> float:

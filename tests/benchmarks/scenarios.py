@@ -9,6 +9,7 @@ from tests.benchmarks import (
     bench_cancellation,
     bench_concurrency,
     bench_limits,
+    bench_line,
     bench_overhead,
     bench_startup,
     bench_streams,
@@ -28,6 +29,7 @@ def every(*, quick: bool) -> list[AnyCase]:
         bench_startup,
         bench_cancellation,
         bench_limits,
+        bench_line,
     )
     return [case for module in modules for case in module.cases(quick=quick)]
 

@@ -1,0 +1,70 @@
+"""What standing in line for the rate limit costs: without contention, and behind a hundred thousand others."""
+
+from __future__ import annotations
+
+from tests.benchmarks.cases import AnyCase, Goal, ProgramCase
+
+_OURS = "imagesdk"
+
+_ACQUIRE = """
+import asyncio, time
+from imagesdk import RateLimit
+from imagesdk._protocol.limits import NOTHING_SAID
+from imagesdk.budgets.memory import MemoryBudget
+
+async def main():
+    now = 0.0
+    budget = MemoryBudget(RateLimit(images=50), clock=lambda: now)
+    count, spent = 5000, 0.0
+    for _ in range(count):
+        now += 2.0  # room, and no gap to wait for
+        began = time.perf_counter()
+        ticket = budget.enqueue(1)
+        await budget.wait(ticket, deadline=None)
+        budget.sent(ticket)
+        budget.proven(ticket, NOTHING_SAID, None)
+        budget.release(ticket)
+        spent += time.perf_counter() - began
+    print(spent / count * 1000)
+
+asyncio.run(main())
+"""
+
+_WAITING = """
+import time
+from imagesdk import RateLimit
+from imagesdk._protocol.window import RateWindow
+
+count = {count}
+window = RateWindow(RateLimit(images=50))
+began = time.perf_counter()
+tickets = []
+for number in range(count):
+    ticket = window.enqueue(1 + number % 3)
+    window.poll(0.0)
+    window.expected_start(ticket, 0.0)
+    tickets.append(ticket)
+for ticket in tickets[::2]:
+    window.cancel(ticket)
+print((time.perf_counter() - began) / count * 1000)
+"""
+
+
+def cases(*, quick: bool) -> list[AnyCase]:
+    """Return the cases."""
+    return [
+        ProgramCase(
+            "line-free",
+            "1000 grants of the rate limit, one after the other, when there is room",
+            {_OURS: _ACQUIRE},
+            goals=(Goal(_OURS, "wall", 20),),
+        ),
+        ProgramCase(
+            "line-long",
+            "joining a line of so many, asking for the turn, half of them leaving: for 1000 of them",
+            {
+                f"{_OURS}, 1000": _WAITING.format(count=1000),
+                f"{_OURS}, 100000": _WAITING.format(count=10_000 if quick else 100_000),
+            },
+        ),
+    ]

@@ -1,0 +1,148 @@
+"""Programs that end in the midst of calls: in time, with their own exit code, and without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections import Counter
+from random import Random
+
+from attrs import frozen
+
+from tests.soak.answering import answering
+
+_PATIENCE = 30
+"""Seconds after which a program that should have ended has hung, and says where."""
+_OPENING = f"""
+    import atexit, faulthandler, os, signal, sys, threading, time
+    faulthandler.dump_traceback_later({_PATIENCE}, exit=True)
+    from imagesdk import Client
+    client = Client(base_url=sys.argv[1], api_key="", rate_limit=None)
+    delay = float(sys.argv[2])
+    call = lambda: client.images.generate("a cat")
+    def calls():
+        while True:
+            call()
+"""
+
+
+@frozen
+class Program:
+    """A program, and how it is to end."""
+
+    text: str
+    codes: tuple[int, ...] = (0,)
+    interrupted: bool = False
+    """Whether it is sent a Ctrl-C, which it ends with like any other program."""
+
+
+PROGRAMS = {
+    "left open": Program("call()"),
+    "busy daemon threads": Program(
+        """
+        for _ in range(8):
+            threading.Thread(target=calls, daemon=True).start()
+        time.sleep(delay)
+        """
+    ),
+    "threads that Python waits for": Program(
+        """
+        for _ in range(8):
+            threading.Thread(target=call).start()
+        """
+    ),
+    "sys.exit in a with block": Program(
+        """
+        def until_closed():
+            try:
+                calls()
+            except RuntimeError as error:
+                assert "closed" in str(error), error
+        for _ in range(3):
+            threading.Thread(target=until_closed).start()
+        with client:
+            call()
+            try:
+                sys.exit(7)
+            finally:
+                time.sleep(delay)
+        """,
+        codes=(7,),
+    ),
+    "a call at exit, registered before": Program(
+        """
+        def last():
+            try:
+                call()
+            except RuntimeError:
+                pass  # some versions of Python start no thread any more
+        atexit.register(last)
+        call()
+        """
+    ),
+    "a call at exit, registered after": Program("call(); atexit.register(call)"),
+    "closing at exit": Program("atexit.register(client.close); call()"),
+    "os._exit": Program(
+        """
+        threading.Thread(target=calls, daemon=True).start()
+        time.sleep(delay)
+        os._exit(5)
+        """,
+        codes=(5,),
+    ),
+    "Ctrl-C": Program("call(); print(flush=True); calls()", codes=(-signal.SIGINT, 1, 130), interrupted=True),
+    "Ctrl-C beside threads": Program(
+        """
+        threading.Thread(target=calls, daemon=True).start()
+        call()
+        print(flush=True)
+        calls()
+        """,
+        codes=(-signal.SIGINT, 1, 130),
+        interrupted=True,
+    ),
+}
+
+
+def run(seed: int, first: int, count: int) -> Counter[str]:
+    """Run so many programs, each kind in turn."""
+    counts: Counter[str] = Counter()
+    names = list(PROGRAMS)
+    with answering(longest=0.02) as base_url:
+        for number in range(first, first + count):
+            name = names[number % len(names)]
+            _run(name, PROGRAMS[name], base_url, Random(f"{seed}/{number}").uniform(0, 0.05))
+            counts[name] += 1
+    return counts
+
+
+def _run(name: str, program: Program, base_url: str, delay: float) -> None:
+    text = textwrap.dedent(_OPENING) + textwrap.dedent(program.text)
+    process = subprocess.Popen(
+        [sys.executable, "-W", "always::ResourceWarning", "-c", text, base_url, str(delay)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    try:
+        if program.interrupted:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(delay)
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=2 * _PATIENCE)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode in program.codes, f"{name} (after {delay} s): {process.returncode}\n{said}"
+    if program.interrupted:
+        assert said.splitlines()[-1] == "KeyboardInterrupt", f"{name} (after {delay} s):\n{said}"
+        assert "ExceptionGroup" not in said
+        assert "ignored" not in said
+    else:
+        assert not said, f"{name} (after {delay} s):\n{said}"

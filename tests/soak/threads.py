@@ -1,0 +1,197 @@
+"""Blocking clients: interrupted at random instants, forked under busy threads, raced for by many."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from random import Random
+from types import FrameType
+
+import anyio
+import anyio.lowlevel
+
+from imagesdk import Client
+from imagesdk._sync.lease import Lease, lease
+from tests.soak.answering import PICTURE, answering
+
+PATIENCE = 60
+"""Seconds after which a thread that should have ended has hung."""
+_RACERS = 32
+_BUSY = 8
+_PASSES = 100_000
+"""Passes of the event loop after which a coroutine that should have ended has hung."""
+
+
+class Twin:
+    """An asynchronous client that does next to nothing, and counts how often it begins and ends."""
+
+    begun = ended = 0
+
+    async def aclose(self) -> None:
+        """Take a pass of the event loop for it."""
+        await anyio.lowlevel.checkpoint()
+
+    async def work(self) -> None:
+        """Take a moment."""
+        Twin.begun += 1
+        try:
+            await anyio.sleep(0.0002)
+        finally:
+            Twin.ended += 1
+
+    async def quiet(self) -> None:
+        """Return when nothing is begun that has not ended."""
+        for _ in range(_PASSES):
+            if Twin.begun == Twin.ended:
+                return
+            await anyio.lowlevel.checkpoint()
+        raise AssertionError(f"{Twin.begun - Twin.ended} coroutines have not ended")
+
+
+class Alarm:
+    """Raises ``KeyboardInterrupt`` in the main thread at random instants of some work."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self._armed = False
+        signal.signal(signal.SIGALRM, self._ring)
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._armed and frame is not None and frame.f_code is not Alarm.interrupts.__code__:
+            raise KeyboardInterrupt
+
+    def interrupts(self, work: Callable[[], object], latest: float, again: float) -> bool:
+        """Do ``work`` and return whether it was interrupted: within ``latest`` seconds, then every ``again`` seconds."""
+        interrupted, self._armed = False, True
+        try:
+            signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, latest), again)
+            work()
+        except KeyboardInterrupt:
+            interrupted = True
+        self._armed = False  # a signal that another thread was given may come late
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        return interrupted
+
+
+def interrupts(seed: int, first: int, count: int) -> Counter[str]:
+    """Interrupt calls of nothing but the portal, and some of a whole client."""
+    counts: Counter[str] = Counter()
+    gc.disable()  # Python swallows what is raised in a finaliser, and tells of it
+    try:
+        _interrupt_twins(Random(f"{seed}/{first}"), count, counts)
+        _interrupt_clients(Random(f"{seed}/{first}"), max(1, count // 5), counts)
+    finally:
+        gc.enable()
+    return counts
+
+
+def _interrupt_twins(chance: Random, count: int, counts: Counter[str]) -> None:
+    alarm, held = Alarm(chance), lease(Twin)
+    held.call(Twin.work)
+
+    def work(chosen: Lease[Twin]) -> None:
+        chosen.call(Twin.work)
+        chosen.call(Twin.work)
+        if chosen is not held:
+            chosen.close()
+
+    for number in range(count):
+        call = partial(work, held if number % 4 else lease(Twin))
+        counts["interrupted"] += alarm.interrupts(call, 1e-3, 5e-5)
+        del call
+        if number % 100 == 0:
+            gc.collect()
+    gc.collect()
+    held.call(Twin.quiet)
+    _close(held.close)
+
+
+def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None:
+    alarm = Alarm(chance)
+    with answering() as base_url, Client(base_url=base_url, api_key="", rate_limit=None) as client:
+        call = partial(client.images.generate, "a cat")
+        for number in range(count):
+            counts["calls of a client, interrupted"] += alarm.interrupts(call, 8e-3, 1e-3)
+            if number % 50 == 0:
+                gc.collect()
+                assert call()[0].bytes == PICTURE
+    _close(client.close)
+
+
+def forks(seed: int, first: int, count: int) -> Counter[str]:
+    """Fork under threads that are busy with calls; each child makes calls of its own."""
+    held, stop = lease(Twin), threading.Event()
+    held.call(Twin.work)
+
+    def busy() -> None:
+        while not stop.is_set():
+            held.call(Twin.work)
+
+    counts: Counter[str] = Counter()
+    threads = [threading.Thread(target=busy) for _ in range(_BUSY)]
+    for thread in threads:
+        thread.start()
+    for _ in range(count):
+        if (child := os.fork()) == 0:
+            signal.alarm(PATIENCE)  # one that hangs is killed
+            held.call(Twin.work)
+            second = lease(Twin)
+            second.call(Twin.work)
+            second.close()
+            os._exit(3)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code == 3, f"a child ended with {code}"
+        counts["children"] += 1
+    stop.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    _close(held.close)
+    return counts
+
+
+def races(seed: int, first: int, count: int) -> Counter[str]:
+    """Let threads race for the first call of a client, and for the first call of all."""
+    counts: Counter[str] = Counter()
+    with answering() as base_url, ThreadPoolExecutor(_RACERS) as pool:
+        for number in range(count):
+            start = threading.Barrier(_RACERS)
+            client = Client(base_url=base_url, api_key="", rate_limit=None)
+            clients = [client] * _RACERS if number % 2 else [_own(base_url) for _ in range(_RACERS)]
+
+            def call(raced: Client, start: threading.Barrier = start) -> bytes:
+                start.wait(PATIENCE)
+                return raced.images.generate("a cat")[0].bytes
+
+            assert set(pool.map(call, clients, timeout=PATIENCE)) == {PICTURE}
+            assert len(_loops()) == 1
+            for each in clients:
+                each.close()
+            counts["races"] += 1
+    for thread in _loops():
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    return counts
+
+
+def _own(base_url: str) -> Client:
+    return Client(base_url=base_url, api_key="", rate_limit=None)
+
+
+def _loops() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "imagesdk"]
+
+
+def _close(close: Callable[[], None]) -> None:
+    """Close the last client, with which the thread of the event loop ends."""
+    threads = _loops()
+    close()
+    for thread in threads:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
