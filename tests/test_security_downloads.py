@@ -265,7 +265,7 @@ async def test_a_picture_that_is_its_own_url_is_not_told_whole(make_client: Make
     [
         (b"<html>Sign in to see this picture.</html>", "text/html; charset=utf-8"),
         (b'{"error": "no"}', "application/json"),
-        (b"", "text/plain"),
+        (b"not found", "text/plain"),
     ],
 )
 async def test_a_page_is_not_taken_for_a_picture(
