@@ -1,12 +1,13 @@
 """The table of models: what the references say of them, and how it is extended."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk import models
+from imagesdk import ConfigurationError, RateLimit, models
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile, SizeRule, known, lookup, register
 
 
@@ -158,3 +159,37 @@ def test_prices_are_exact() -> None:
     assert DALL_E_2.price.per_image["1024x1024"] == Decimal("0.02")
     assert set(DALL_E_2.price.per_image) == set(DALL_E_2.sizes)
     assert GPT_IMAGE_2.price.image_output == 30
+
+
+@pytest.mark.parametrize(
+    ("tier", "images", "tokens"),
+    [(1, 5, 100_000), (2, 20, 250_000), (3, 50, 800_000), (4, 150, 3_000_000), (5, 250, 8_000_000)],
+)
+def test_the_living_model_has_a_limit_of_images_and_tokens_for_each_tier(
+    tier: int, images: int, tokens: int
+) -> None:
+    limit = RateLimit(images, per=60.0, tokens=tokens)
+    assert RateLimit.tier(tier) == RateLimit.tier(tier, model="gpt-image-2-2026-04-21") == limit
+
+
+@pytest.mark.parametrize(("tier", "images"), [(1, 5), (2, 50), (3, 100), (4, 100), (5, 500)])
+def test_the_model_of_2023_has_a_limit_of_images_for_each_tier(tier: int, images: int) -> None:
+    assert RateLimit.tier(tier, model="dall-e-2") == RateLimit(images, per=60.0)
+
+
+@pytest.mark.parametrize("tier", [0, 6, "Build"])
+def test_a_tier_that_is_not_known_is_refused_with_those_that_are(tier: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"gpt-image-2 \(known: 1, 2, 3, 4, 5\)"):
+        RateLimit.tier(tier)
+
+
+def test_a_model_that_is_not_in_the_table_has_no_tiers() -> None:
+    with pytest.raises(ConfigurationError, match=r"for sd-cpp-local \(known: none\)"):
+        RateLimit.tier(1, model="sd-cpp-local")
+
+
+@pytest.mark.usefixtures("table")
+def test_the_tiers_of_an_account_with_other_terms_can_be_given() -> None:
+    register(ModelProfile(name="gpt-image-9", tiers={1: (20, 250_000), 2: (150, None)}))
+    assert RateLimit.tier(1, model="gpt-image-9") == RateLimit(20, tokens=250_000)
+    assert RateLimit.tier(2, model="gpt-image-9") == RateLimit(150)

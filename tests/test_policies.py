@@ -17,11 +17,33 @@ def test_the_default_limit_is_the_documented_one() -> None:
     assert str(RateLimit()) == "50 images / 60 s"
 
 
+def test_a_limit_says_all_that_it_counts() -> None:
+    assert str(RateLimit(5, 1.0, requests=3, tokens=100_000)) == "5 images, 3 requests, 100000 tokens / 1 s"
+
+
 def test_the_default_retries_repeat_what_may_be_billed_once_at_most() -> None:
     policy = RetryPolicy()
     assert policy.max_attempts == 4
     assert policy.delivery == "at_least_once"
     assert policy.max_ambiguous == 1
+    assert not policy.server_idempotent
+
+
+def test_the_default_retries_stop_when_half_of_a_budget_of_fifty_failures_is_used_up() -> None:
+    policy = RetryPolicy()
+    assert (policy.budget, policy.budget_refill) == (50, 0.5)
+    assert RetryPolicy(budget=None).budget is None
+
+
+@pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key", "~key~"])
+def test_the_key_of_a_call_may_go_under_any_name_of_a_header(header: str) -> None:
+    assert RetryPolicy(idempotency_header=header).idempotency_header == header
+
+
+@pytest.mark.parametrize("header", ["", "my key", "key:", "key\r\nx-evil", "schl\u00fcssel"])
+def test_the_key_of_a_call_goes_under_no_other_name(header: str) -> None:
+    with pytest.raises(ConfigurationError, match="is no name of a header"):
+        RetryPolicy(idempotency_header=header)
 
 
 def test_the_default_time_of_a_call_has_no_end_and_that_of_an_attempt_has() -> None:
@@ -78,6 +100,13 @@ def test_a_limit_counts_whole_images(images: Any) -> None:
         RateLimit(images=images)
 
 
+@pytest.mark.parametrize("counted", ["requests", "tokens"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True, "50"])
+def test_a_limit_counts_whole_requests_and_tokens(counted: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{counted} must be a whole number of at least 1"):
+        RateLimit(**{counted: value})
+
+
 @pytest.mark.parametrize("per", [0, -1.0, math.inf, math.nan, None])
 def test_a_window_has_a_length(per: Any) -> None:
     with pytest.raises(ConfigurationError, match="per must be a positive number"):
@@ -101,6 +130,10 @@ def test_a_limit_holds_for_an_account_or_a_client(scope: Any) -> None:
         ({"backoff": -0.1}, "backoff must be a number of at least 0"),
         ({"max_backoff": math.nan}, "max_backoff must be a number of at least 0"),
         ({"max_retry_after": -1}, "max_retry_after must be a number of at least 0"),
+        ({"budget": 0}, "budget must be a positive number or None"),
+        ({"budget": math.nan}, "budget must be a positive number or None"),
+        ({"budget": math.inf}, "budget must be a positive number or None"),
+        ({"budget_refill": -0.1}, "budget_refill must be a number of at least 0"),
     ],
 )
 def test_retries_that_make_no_sense_are_refused(facts: dict[str, Any], said: str) -> None:

@@ -140,10 +140,12 @@ class RateWindow:
         start = begin
         if self._pace:
             start += weight * self._even * self._pace
-        start = max(start, self._end_of_nth(weight + ticket.weight, begin, now))
-        if self.limit.requests is not None:
-            surplus = self._requests + count + 1 - self.limit.requests
-            start += max(0, (surplus - 1) // self.limit.requests) * self.span
+        limit = self.limit
+        start = max(
+            start, self._end_of_nth(0, weight + ticket.weight, self._images, limit.images, begin, now)
+        )
+        if limit.requests is not None:
+            start = max(start, self._end_of_nth(1, count + 1, self._requests, limit.requests, begin, now))
         return start
 
     def sent(self, ticket: Ticket, now: float) -> None:
@@ -204,21 +206,18 @@ class RateWindow:
 
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """Correct the estimate of a request's tokens by what was counted."""
-        if ticket.granted and (ticket.sent_at is None or ticket.free_at is not None):
+        if ticket in self._unsent or ticket.free_at is not None:
             self._tokens += tokens - ticket.tokens
             ticket.tokens = tokens
 
     def restrict(self, limit: RateLimit) -> None:
         """Take the lower one of two limits that callers state; the first that is stated replaces a default."""
-        requests, tokens = self.limit.requests, self.limit.tokens
-        limit = evolve(limit, requests=_lower(requests, limit.requests), tokens=_lower(tokens, limit.tokens))
-        self._stated = evolve(self._stated, requests=limit.requests, tokens=limit.tokens)
-        self.limit = evolve(self.limit, requests=limit.requests, tokens=limit.tokens)
-        open_until_now = self._adaptive and not self._learned
-        if self._adaptive or _rate(limit) < _rate(self._stated):
-            self._stated, self._adaptive = limit, False
-        if open_until_now or _rate(limit) < _rate(self.limit):
-            self._hold(limit)
+        unnamed = self._adaptive and not self._learned
+        lower = self._adaptive or _rate(limit) < _rate(self._stated)
+        self._stated = _beside(limit if lower else self._stated, self._stated, limit)
+        self._adaptive = False
+        holds = limit if unnamed or _rate(limit) < _rate(self.limit) else self.limit
+        self._hold(_beside(holds, self.limit, limit))
 
     @property
     def _not_before(self) -> float:
@@ -302,15 +301,15 @@ class RateWindow:
                 return max(at, self._not_before)
         return None
 
-    def _end_of_nth(self, images: int, begin: float, now: float) -> float:
-        """Return when the last of so many images could go, counting from the first that is not granted yet."""
-        over = images - (self.limit.images - self._images)
+    def _end_of_nth(self, counted: int, needed: int, used: int, most: int, begin: float, now: float) -> float:
+        """Return when the last of so many images (or requests) could go, from the first that is not granted yet."""
+        over = needed - (most - used)
         if over <= 0:
             return begin
-        rounds, rest = divmod(over - 1, self.limit.images)
-        ends = next((at for at, freed in self._freed() if freed[0] > rest), None)
+        rounds, rest = divmod(over - 1, most)
+        ends = next((at for at, freed in self._freed() if freed[counted] > rest), None)
         if ends is None:  # room that is taken by none in the log ends one window after it is
-            ends = (now if rest < self._images else begin) + self.span
+            ends = (now if rest < used else begin) + self.span
         return max(begin, ends) + rounds * self.span
 
     def _space_out(self, ticket: Ticket, wait: float | None, now: float, pause: float) -> None:
@@ -394,8 +393,13 @@ class RateWindow:
                 self._leave_log(ticket)
 
 
-def _lower(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else min(one, other)
+def _beside(limit: RateLimit, *others: RateLimit) -> RateLimit:
+    """Return ``limit`` with the lowest limits of requests and tokens that any of the others has."""
+    return evolve(
+        limit,
+        requests=min((each.requests for each in others if each.requests is not None), default=None),
+        tokens=min((each.tokens for each in others if each.tokens is not None), default=None),
+    )
 
 
 def _rate(limit: RateLimit) -> float:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import imagesdk
 from imagesdk._protocol.documents import is_object
+from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.responses import (
     ParsedImage,
     failure_of_status,
@@ -165,33 +166,28 @@ def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | N
     assert failed(400, "", headers).should_retry is advice
 
 
-class TestALimitThatNeverFits:
-    @pytest.mark.parametrize(
-        ("message", "requested", "never"),
-        [
-            ("images per minute. Limit: 0/1min. Current: 1/1min.", 1, True),
-            ("images per minute. Limit: 5/1min. Current: 6/1min.", 1, False),
-            ("images per minute. Limit: 5/1min. Current: 9/1min.", 5, False),
-            ("images per minute. Limit: 5/1min. Current: 6/1min.", 6, True),
-            ("input-images per min: Limit 5, Requested 10.", 1, True),
-            ("input-images per min: Limit 5, Used 5, Requested 5.", 10, False),
-            ("requests per minute. Limit: 5/1min.", 10, False),
-            ("tokens per min (TPM): Limit 30000, Used 29446, Requested 821.", 1, False),
-            ("tokens per min (TPM): Limit 30000, Used 0, Requested 30001.", 1, True),
-            ("Limit: none", 10, False),
-            ("Limit: " + "9" * 5000, 10, False),
-            ("", 10, False),
-        ],
-    )
-    def test_is_told_from_one_that_will(self, message: str, requested: int, never: bool) -> None:
-        failure = failed(429, {"error": {"message": message}}, requested=requested)
-        assert failure.never_fits is never
+def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
+    headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
+    message = "images per minute. Limit: 5/1min. Current: 6/1min."
+    failure = failed(429, {"error": {"message": message}}, headers)
+    assert failure.said == said_limits(headers, message, NOW)
+    assert failure.retry_after == 0.534
+    assert isinstance(failure.error, RateLimitError)
+    assert failure.error.retry_after == 0.534
+    assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
 
-    def test_is_a_matter_of_rate_limits_only(self) -> None:
-        assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
-        quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
-        assert isinstance(quota.error, QuotaExceededError)
-        assert not quota.never_fits
+
+@pytest.mark.parametrize(("requested", "never"), [(5, False), (6, True)])
+def test_a_limit_that_never_fits_is_told_from_one_that_will(requested: int, never: bool) -> None:
+    content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min."}}
+    assert failed(429, content, requested=requested).never_fits is never
+
+
+def test_a_limit_that_never_fits_is_a_matter_of_rate_limits_only() -> None:
+    assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
+    quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
+    assert isinstance(quota.error, QuotaExceededError)
+    assert not quota.never_fits
 
 
 def test_a_success_that_is_an_error_is_known() -> None:

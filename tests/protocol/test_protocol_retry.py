@@ -16,6 +16,7 @@ from imagesdk._protocol.retry import (
     Failure,
     FailureClass,
     GiveUp,
+    RetryBudget,
     WaitForLimit,
     classify,
     decide,
@@ -139,6 +140,20 @@ def test_one_attempt_means_no_other(name: str) -> None:
     assert decided(FAILURES[name], RetryPolicy(max_attempts=1)) == GiveUp()
 
 
+@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_what_a_server_bills_once_is_repeated_as_often_as_anything(name: str, delivery: Any) -> None:
+    policy = RetryPolicy(server_idempotent=True, delivery=delivery, max_ambiguous=0, max_attempts=6)
+    for attempt in range(1, 6):
+        assert isinstance(decided(FAILURES[name], policy, attempt=attempt, ambiguous=attempt - 1), Again)
+    assert decided(FAILURES[name], policy, attempt=6, ambiguous=5) == GiveUp()
+
+
+@pytest.mark.parametrize("name", sorted(HOPELESS))
+def test_what_is_refused_is_refused_under_any_key(name: str) -> None:
+    assert decided(FAILURES[name], RetryPolicy(server_idempotent=True)) == GiveUp()
+
+
 class TestTheServersAdvice:
     @pytest.mark.parametrize("name", FAILURES)
     @pytest.mark.parametrize("limited", [False, True])
@@ -211,3 +226,110 @@ class TestTheDelay:
         decision = decided(evolved(FAILURES["408"], retry_after=asked), attempt=attempt, chance=chance)
         assert isinstance(decision, Again)
         assert (asked or 0) <= decision.delay <= (asked or 0) + 0.5 * 2 ** (attempt - 1)
+
+
+def budget_of(capacity: float, refill: float, *failures: str) -> RetryBudget:
+    """A budget after some failures."""
+    budget = RetryBudget(capacity, refill)
+    for name in failures:
+        budget.failed(FAILURES[name])
+    return budget
+
+
+def allows(budget: RetryBudget, name: str = "503") -> bool:
+    return budget.allows(FAILURES[name])
+
+
+class TestTheBudgetOfRetries:
+    """The arithmetic of https://github.com/grpc/proposal/blob/master/A6-client-retries.md."""
+
+    @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+    def test_is_used_up_by_failures_down_to_its_half(self, name: str) -> None:
+        assert allows(budget_of(10, 0.1), name)
+        assert allows(budget_of(10, 0.1, *[name] * 4), name)
+        assert not allows(budget_of(10, 0.1, *[name] * 5), name)
+
+    def test_is_refilled_by_successes_bit_by_bit(self) -> None:
+        budget = budget_of(10, 0.25, *["503"] * 8)  # 2 are left
+        for _ in range(12):
+            budget.succeeded()
+            assert not allows(budget)
+        budget.succeeded()
+        assert allows(budget)
+        budget.failed(FAILURES["503"])
+        assert not allows(budget)
+
+    def test_never_holds_more_than_at_first(self) -> None:
+        budget = budget_of(4, 1.0)
+        for _ in range(100):
+            budget.succeeded()
+        for allowed in (True, False):
+            budget.failed(FAILURES["503"])
+            assert allows(budget) is allowed
+
+    def test_owes_nothing_however_many_fail(self) -> None:
+        budget = budget_of(4, 1.0, *["503"] * 1000)
+        for allowed in (False, False, True):
+            budget.succeeded()
+            assert allows(budget) is allowed
+
+    @pytest.mark.parametrize(
+        "name", sorted(set(FAILURES) - AMBIGUOUS - {"no connection", "not sent in time"})
+    )
+    def test_has_nothing_to_do_with_refusals(self, name: str) -> None:
+        assert allows(budget_of(4, 0.1, *[name] * 1000))
+        assert allows(budget_of(4, 0.1, *["503"] * 1000), name)
+
+    @pytest.mark.parametrize("name", ["no connection", "not sent in time"])
+    def test_has_nothing_to_do_with_the_first_ten_in_a_row_that_were_never_sent(self, name: str) -> None:
+        assert allows(budget_of(4, 0.1, *[name] * 10))
+        assert allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 10), name)
+        assert not allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 11), name)
+        assert allows(budget_of(4, 0.1, *[name] * 11), name)
+        assert not allows(budget_of(4, 0.1, *[name] * 12), name)
+
+    def test_counts_ten_that_were_never_sent_anew_after_a_success(self) -> None:
+        budget = budget_of(4, 1.0, *["no connection"] * 10)
+        budget.succeeded()
+        for _ in range(10):
+            budget.failed(FAILURES["no connection"])
+        assert allows(budget, "no connection")
+        assert allows(budget)
+
+    def test_that_is_used_up_ends_a_call_that_would_go_on(self) -> None:
+        empty = budget_of(4, 0.1, *["503"] * 1000)
+        assert decided(FAILURES["503"], budget=empty) == GiveUp(out_of_budget=True)
+        assert decided(FAILURES["408"], budget=empty, chance=0) == Again(0.0)
+        assert isinstance(decided(FAILURES["no connection"], budget=empty), Again)
+        assert decided(FAILURES["503"], budget=budget_of(4, 0.1, "503"), chance=0) == Again(0.0)
+
+    def test_has_nothing_to_do_with_a_call_that_ends_anyway(self) -> None:
+        empty = budget_of(4, 0.1, *["503"] * 1000)
+        assert decided(FAILURES["503"], budget=empty, attempt=4) == GiveUp()
+        assert decided(FAILURES["503"], budget=empty, ambiguous=1) == GiveUp()
+        assert decided(FAILURES["503"], budget=empty, remaining=0.0) == GiveUp()
+        assert decided(FAILURES["400"], budget=empty) == GiveUp()
+
+    def test_has_nothing_to_do_with_waiting_in_line(self) -> None:
+        empty = budget_of(4, 0.1, *["503"] * 1000)
+        assert decided(FAILURES["429"], budget=empty, limited=True) == WaitForLimit(NOTHING_SAID)
+
+    @given(
+        st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),
+        st.integers(1, 20),
+        st.floats(0, 2),
+    )
+    def test_does_the_same_sums_as_a_few_lines_of_arithmetic(
+        self, course: list[str], capacity: int, refill: float
+    ) -> None:
+        budget, left, row = RetryBudget(capacity, refill), float(capacity), 0
+        for name in course:
+            if name == "success":
+                budget.succeeded()
+                left, row = min(capacity, left + refill), 0
+                continue
+            budget.failed(FAILURES[name])
+            row += FAILURES[name].kind == "never_sent"
+            free = FAILURES[name].kind == "refused" or (FAILURES[name].kind == "never_sent" and row <= 10)
+            left = left if free else max(0.0, left - 1)
+            assert allows(budget, name) is (free or left > capacity / 2)

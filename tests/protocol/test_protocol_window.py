@@ -3,14 +3,13 @@
 import math
 from collections import Counter
 from collections.abc import Callable
-from itertools import pairwise
 
 import pytest
 
 from imagesdk._protocol.limits import NOTHING_SAID
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.window import RateWindow
-from tests.rate_windows import grants, names, sent_now, starts, waits, window
+from tests.rate_windows import grants, sent_now, starts, waits, window
 
 
 def went(w: RateWindow, now: float, until: float) -> list[Ticket]:
@@ -53,15 +52,6 @@ def test_weight_is_counted_in_images() -> None:
     assert grants(w, 61.0) == [second, third]
 
 
-def test_a_small_request_passes_a_large_one_only_where_it_does_not_delay_it() -> None:
-    w = window(images=4)
-    sent_now(w, 0.0, weight=2)
-    large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
-    assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
-    assert starts(w, 2.0, 61.0) == [(large, w.span)]
-    assert went(w, 61.0, 130.0) == [after]
-
-
 def test_what_is_larger_than_the_limit_never_fits() -> None:
     assert window(images=4).fits(4)
     assert not window(images=4).fits(5)
@@ -93,15 +83,137 @@ def test_who_leaves_the_line_lets_the_next_one_go() -> None:
     assert grants(w, 1.0) == [small]
 
 
-def test_a_line_can_be_forgotten_and_the_log_stays_true() -> None:
-    w = window(images=1)
+def test_a_forked_child_has_no_line_and_a_log_that_is_true() -> None:
+    w = window(images=2)
     sent_now(w, 0.0)
+    half_sent = w.enqueue(1)
+    assert w.poll(1.0) == ([half_sent], None)
     w.enqueue(1)
-    w.inherit(0.5)
-    assert w.poll(1.0) == ([], None)
-    assert not w.idle
-    w.poll(61.0)
+    w.inherit(2.0)
+    child = w.enqueue(2)
+    assert starts(w, 2.0, 100.0) == [(child, 2.0 + w.span)]  # the parent sends what it was about to
+    w.poll(200.0)
     assert w.idle
+
+
+class TestASmallOneBehindALargeOne:
+    def test_goes_first_where_it_does_not_delay_it(self) -> None:
+        w = window(images=4)
+        sent_now(w, 0.0, weight=2)
+        large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
+        assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
+        assert starts(w, 2.0, 61.0) == [(large, w.span)]
+        assert went(w, 61.0, 130.0) == [after]
+
+    def test_waits_where_it_would_delay_it(self) -> None:
+        w = window(images=4)
+        sent_now(w, 0.0, weight=2)
+        large, small = w.enqueue(4), w.enqueue(1)
+        assert went(w, 1.0, 119.0) == [large]
+        assert went(w, 119.0, 121.0) == [small]
+
+    def test_waits_while_nobody_knows_when_the_large_one_can_go(self) -> None:
+        w = window(images=4)
+        unsent, large, small = w.enqueue(2), w.enqueue(3), w.enqueue(1)
+        assert w.poll(0.0) == ([unsent], None)
+        assert w.poll(1.0) == ([], None)
+        w.sent(unsent, 2.0)
+        assert w.poll(2.0)[0] == [small]
+        assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.span)]
+
+    def test_goes_whenever_room_comes_back_that_the_large_one_cannot_use(self) -> None:
+        w = window(images=8)
+        sent_now(w, 0.0, weight=4)
+        sent_now(w, 10.0, weight=4)
+        large, small = w.enqueue(5), w.enqueue(3)
+        assert starts(w, 20.0, 100.0) == [(small, w.span), (large, 10.0 + w.span)]
+
+    def test_is_found_behind_others_that_do_not_fit(self) -> None:
+        w = window(images=8)
+        sent_now(w, 0.0, weight=4)
+        large, *others, small = [w.enqueue(7), w.enqueue(6), w.enqueue(5), w.enqueue(1)]
+        assert grants(w, 1.0) == [small]
+        assert grants(w, 61.0) == [large]
+        assert [ticket.waiting for ticket in others] == [True, True]
+
+    def test_has_to_fit_by_requests_and_tokens_too(self) -> None:
+        w = window(images=4, requests=1)
+        sent_now(w, 0.0, weight=2)
+        large, small = w.enqueue(3), w.enqueue(1)
+        assert went(w, 1.0, 61.0) == [large]
+        assert went(w, 61.0, 122.0) == [small]
+        w = window(images=10, tokens=10)
+        sent_now(w, 0.0, tokens=5)
+        large, wordy, small = w.enqueue(1, 8), w.enqueue(1, 5), w.enqueue(1, 2)
+        assert went(w, 1.0, 59.0) == [small]
+        assert went(w, 59.0, 61.0) == [large]
+        assert wordy.waiting
+
+
+class TestALimitOfRequests:
+    def test_holds_beside_the_one_of_images(self) -> None:
+        w = window(images=4, requests=2)
+        one, other, third, large = w.enqueue(1), w.enqueue(1), w.enqueue(1), w.enqueue(4)
+        assert grants(w, 0.0) == [one, other]
+        assert grants(w, 61.0) == [third]
+        assert grants(w, 122.0) == [large]
+
+    def test_gives_back_what_was_not_sent(self) -> None:
+        w = window(images=4, requests=1)
+        first, second = w.enqueue(1), w.enqueue(1)
+        assert w.poll(0.0) == ([first], None)
+        w.cancel(first)
+        assert w.poll(w.gap)[0] == [second]
+
+
+class TestALimitOfTokens:
+    def test_holds_beside_the_one_of_images(self) -> None:
+        w = window(images=50, tokens=1000)
+        first, second, third = w.enqueue(1, 600), w.enqueue(1, 400), w.enqueue(1, 1)
+        assert grants(w, 0.0) == [first, second]
+        assert grants(w, 61.0) == [third]
+
+    def test_counts_those_that_an_answer_names_rather_than_an_estimate(self) -> None:
+        w = window(images=50, tokens=1000)
+        first, second = sent_now(w, 0.0, tokens=1000), w.enqueue(1, 300)
+        w.settle(first, 800)
+        assert grants(w, 1.0) == []
+        w.settle(first, 700)
+        assert grants(w, 2.0) == [second]
+
+    def test_is_met_again_by_those_that_took_more_than_was_thought(self) -> None:
+        w = window(images=50, tokens=1000)
+        first, second = sent_now(w, 0.0, tokens=100), sent_now(w, 1.0, tokens=100)
+        w.settle(first, 1500)
+        third = w.enqueue(1, 900)
+        assert starts(w, 2.0, 61.0) == [(third, w.span)]
+        w.settle(second, 50)
+
+    def test_lets_one_that_is_thought_to_take_more_go_alone(self) -> None:
+        w = window(images=50, tokens=1000)
+        small, large, other = w.enqueue(1, 1), w.enqueue(1, 5000), w.enqueue(1, 1)
+        assert grants(w, 0.0) == [small]
+        assert grants(w, 61.0) == [large]
+        assert grants(w, 122.0) == [other]
+
+    def test_forgets_what_has_aged_though_its_answer_comes_later(self) -> None:
+        w = window(images=50, tokens=1000)
+        slow = sent_now(w, 0.0, tokens=900)
+        w.poll(61.0)
+        w.settle(slow, 100)
+        first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
+        assert grants(w, 62.0) == [first]
+        assert second.waiting
+
+    def test_forgets_what_was_given_up(self) -> None:
+        w = window(images=50, tokens=1000)
+        unsent = w.enqueue(1, 600)
+        assert w.poll(0.0)[0] == [unsent]
+        w.cancel(unsent)
+        w.settle(unsent, 100)
+        first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
+        assert grants(w, 1.0) == [first]
+        assert second.waiting
 
 
 class TestARefusal:
@@ -222,6 +334,29 @@ class TestTheExpectedStart:
         w.throttled(first, 1.0, waits(30.0))
         assert w.expected_start(first, 2.0) == 31.0
 
+    def test_is_told_with_the_place(self) -> None:
+        w = window(images=4)
+        first, second, third = w.enqueue(3), w.enqueue(3), w.enqueue(1)
+        assert [w.place(ticket) for ticket in (first, second, third)] == [0, 1, 2]
+        w.cancel(second)
+        assert [w.place(ticket) for ticket in (first, third)] == [0, 1]
+
+    def test_counts_how_far_requests_are_spaced_out(self) -> None:
+        w = window(images=60)
+        w.throttled(sent_now(w, 0.0), 0.0, waits(1.0))
+        tickets = [w.enqueue(2) for _ in range(3)]
+        starts = [w.expected_start(ticket, 0.0) for ticket in tickets]
+        assert starts == pytest.approx([1 + 1.03, 1 + 3 * 1.03, 1 + 5 * 1.03])
+
+    def test_counts_requests_where_they_are_limited(self) -> None:
+        w = window(images=50, requests=2)
+        sent_now(w, 0.0)
+        sent_now(w, 10.0)
+        tickets = [w.enqueue(1) for _ in range(5)]
+        starts = [w.expected_start(ticket, 20.0) for ticket in tickets]
+        once, again = w.span, 10 + w.span
+        assert starts == pytest.approx([once, again, once + w.span, again + w.span, once + 2 * w.span])
+
     def test_does_not_count_those_behind(self) -> None:
         w = window(images=2)
         first = w.enqueue(2)
@@ -263,132 +398,3 @@ def test_no_server_of_a_known_kind_would_refuse(admits: Callable[[list[float]], 
         now = now if next_at is None else next_at
     assert admits(sent)
     assert sent[-1] - sent[0] < 3.2 * 60
-
-
-class TestALimitThatTheServerNames:
-    def test_is_kept_to_when_it_is_lower(self) -> None:
-        w = window(images=50)
-        w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0, wait=1.0))
-        assert (w.limit.images, w.limit.per) == (20, 60.0)
-
-    def test_is_believed_when_it_is_higher_only_where_none_was_stated(self) -> None:
-        for adaptive, images in ((False, 50), (True, 250)):
-            w = window(images=50, adaptive=adaptive)
-            w.proven(sent_now(w, 0.0), names(250))
-            assert w.limit.images == images
-
-    def test_that_may_be_of_something_else_never_raises_it(self) -> None:
-        w = window(images=50, adaptive=True)
-        w.proven(sent_now(w, 0.0), names(4000, surely=False))
-        assert w.limit.images == 50
-
-    def test_rises_again_to_what_was_stated_and_no_further(self) -> None:
-        w = window(images=50)
-        w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0))
-        assert went(w, 5.0, 6.0)
-        w.proven(sent_now(w, 200.0), names(30))
-        assert w.limit.images == 30
-        w.proven(sent_now(w, 400.0), names(500))
-        assert w.limit.images == 50
-
-    def test_may_have_another_window(self) -> None:
-        w = window(images=50)
-        w.throttled(sent_now(w, 0.0), 0.1, names(5, 10.0))
-        assert (w.limit.images, w.limit.per) == (5, 10.0)
-        assert w.span == pytest.approx(10.1)
-
-    def test_without_a_window_is_of_a_minute(self) -> None:
-        w = window(images=500, per=3600.0)
-        w.proven(sent_now(w, 0.0), names(50))
-        assert (w.limit.images, w.limit.per) == (500, 3600.0)
-
-    def test_for_a_longer_window_lets_no_more_go_at_once(self) -> None:
-        w = window(images=50)
-        w.throttled(sent_now(w, 0.0), 0.1, names(500, 86400.0))
-        assert (w.limit.images, w.limit.per) == (50, 60.0)
-
-    def test_of_nothing_changes_nothing(self) -> None:
-        w = window(images=50)
-        w.throttled(sent_now(w, 0.0), 0.1, names(0, 60.0))
-        assert w.limit.images == 50
-
-
-class TestAnEvenServer:
-    def refused_early(self, images: int = 60) -> RateWindow:
-        """A window of one image a second, refused with a short wait though it has room."""
-        w = window(images=images)
-        sent_now(w, 0.0)
-        w.throttled(sent_now(w, 0.1), 0.2, waits(1.0))
-        return w
-
-    def test_is_known_by_a_short_wait_though_there_is_room(self) -> None:
-        assert self.refused_early().paced
-
-    def test_is_not_suspected_of_a_long_wait(self) -> None:
-        w = window(images=60)
-        w.throttled(sent_now(w, 0.0), 0.1, waits(50.0))
-        assert not w.paced
-
-    def test_gets_requests_spaced_out_by_what_they_ask_for(self) -> None:
-        w = self.refused_early()
-        for weight in (1, 1, 5, 1):
-            w.enqueue(weight)
-        times = [at for _, at in starts(w, 1.2, 30.0)]
-        steps = [later - earlier for earlier, later in pairwise(times)]
-        assert len(times) == 5
-        assert steps == pytest.approx([1.03, 1.03, 1.03, 5.15], rel=0.01)
-
-    def test_that_refuses_again_gets_them_further_apart_and_nearer_again_with_each_success(self) -> None:
-        w = self.refused_early()
-        [(ticket, _)] = starts(w, 1.2, 1.3)
-        w.throttled(ticket, 1.4, waits(1.0))
-        tickets = [w.enqueue(1) for _ in range(3)]
-        apart = [at for _, at in starts(w, 2.4, 8.0)]
-        assert apart[1] - apart[0] > 1.2
-        for _ in range(60):
-            w.proven(tickets[0], NOTHING_SAID)
-        w.enqueue(1)
-        w.enqueue(1)
-        nearer = [at for _, at in starts(w, 20.0, 25.0)]
-        assert nearer[1] - nearer[0] == pytest.approx(1.03)
-
-    def test_is_tried_with_a_burst_again_after_a_window_and_then_after_four(self) -> None:
-        w = self.refused_early()
-        [(ticket, _)] = starts(w, 1.2, 1.3)
-        w.proven(ticket, NOTHING_SAID)
-        w.poll(62.0)
-        assert not w.paced
-        first, second = w.enqueue(1), w.enqueue(1)
-        times = dict(starts(w, 62.0, 63.0))
-        assert times[second] - times[first] < 0.5
-        w.throttled(second, 62.6, waits(1.0))
-        w.poll(62.0 + 60.0 * 3)
-        assert w.paced
-        w.poll(70.0 + 60.0 * 4)
-        assert not w.paced
-
-
-def test_requests_and_tokens_are_limited_too() -> None:
-    w = window(images=50, requests=2)
-    tickets = [w.enqueue(1) for _ in range(3)]
-    assert grants(w, 0.0) == tickets[:2]
-    w = window(images=50, tokens=1000)
-    tickets = [w.enqueue(1, tokens) for tokens in (600, 300, 200)]
-    assert grants(w, 0.0) == tickets[:2]
-    w.settle(tickets[0], 400)
-    assert grants(w, 1.0) == tickets[2:]
-
-
-def test_a_default_gives_way_to_the_first_limit_that_is_stated() -> None:
-    for stated in (20, 250):
-        w = window(images=50, adaptive=True)
-        w.restrict(window(images=stated).limit)
-        w.restrict(window(images=500).limit)
-        assert w.limit.images == stated
-
-
-def test_what_the_server_said_outlasts_a_higher_limit_that_is_stated_later() -> None:
-    w = window(images=50, adaptive=True)
-    w.throttled(sent_now(w, 0.0), 0.1, names(20, 60.0))
-    w.restrict(window(images=250).limit)
-    assert w.limit.images == 20

@@ -1,0 +1,181 @@
+"""When a rate window spaces requests out, how far, when it tries bursts again, and how carefully after a refusal."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
+from imagesdk._protocol.window import RateWindow
+from tests.rate_windows import names, sent_now, starts, waits, window
+
+SHORT, LONG = waits(1.0), waits(30.0)
+EVEN = 1.03
+"""Seconds between requests that are spaced out evenly, for one image a second."""
+
+
+def refuse(rate_window: RateWindow, now: float, said: SaidLimits) -> float:
+    """Send one as soon as it may go, have it refused at once, and return when that was."""
+    ticket = rate_window.enqueue(1)
+    [(went, at)] = starts(rate_window, now, now + 1000.0)
+    assert went is ticket
+    rate_window.throttled(ticket, at, said)
+    rate_window.cancel(ticket)
+    return at
+
+
+def paced_window(images: int = 60) -> RateWindow:
+    """A window that was refused at 0 with a wait of one second though it has room: one image a second, evenly."""
+    w = window(images)
+    refuse(w, 0.0, SHORT)
+    assert w.paced
+    return w
+
+
+def apart(rate_window: RateWindow, now: float, *weights: int) -> list[float]:
+    """The seconds between requests that stand in line at ``now``."""
+    for weight in weights:
+        rate_window.enqueue(weight)
+    times = [at for _, at in starts(rate_window, now, now + 300.0)]
+    assert len(times) == len(weights)
+    return [later - earlier for earlier, later in pairwise(times)]
+
+
+class TestRequestsAreSpacedOut:
+    @pytest.mark.parametrize(
+        ("heaviest", "wait", "paced"),
+        [(1, 0.5, True), (1, 3.5, True), (1, 3.6, False), (1, 60.0, False), (4, 8.0, True), (4, 8.1, False)],
+    )
+    def test_after_a_wait_as_short_as_even_servers_ask_for(
+        self, heaviest: int, wait: float, paced: bool
+    ) -> None:
+        w = window(60)
+        sent_now(w, 0.0, weight=heaviest)
+        w.throttled(sent_now(w, 1.0), 1.0, waits(wait))
+        assert w.paced is paced
+
+    @pytest.mark.parametrize("said", [NOTHING_SAID, waits(3600.0), waits(0.0)])
+    @pytest.mark.parametrize(("later", "paced"), [(30.0, True), (59.0, True), (61.0, False)])
+    def test_after_two_refusals_in_a_window_where_no_wait_is_told(
+        self, later: float, paced: bool, said: SaidLimits
+    ) -> None:
+        w = window(60)
+        refuse(w, 0.0, said)
+        assert not w.paced
+        refuse(w, later, said)
+        assert w.paced is paced
+
+    def test_not_where_the_limit_was_lower_than_we_thought(self) -> None:
+        w = window(60)
+        sent_now(w, 0.0)
+        w.throttled(sent_now(w, 1.0), 1.0, names(1, 60.0, wait=1.0))
+        assert not w.paced
+
+    def test_by_the_images_that_each_asks_for(self) -> None:
+        assert apart(paced_window(), 10.0, 1, 1, 5, 1) == pytest.approx([EVEN, EVEN, 5 * EVEN])
+
+    def test_from_when_each_was_sent(self) -> None:
+        w = paced_window()
+        first, second = w.enqueue(1), w.enqueue(1)
+        assert w.poll(10.0) == ([first], 10.0 + EVEN)
+        w.sent(first, 10.5)
+        assert w.poll(10.5) == ([], 10.5 + EVEN)
+        assert w.poll(10.5 + EVEN)[0] == [second]
+
+    def test_and_a_large_one_goes_as_soon_as_those_before_it_are_worked_off(self) -> None:
+        w = window(10)
+        assert apart(w, 0.0, 1, 10) == [w.span]
+        w = window(10)
+        w.cancel(w.enqueue(10))
+        refuse(w, 0.0, SHORT)
+        assert apart(w, 10.0, 1, 10) == pytest.approx([6 * EVEN])
+
+    def test_and_nobody_passes_another(self) -> None:
+        w = window(10)
+        for at, weight in enumerate((4, 4, 1)):
+            sent_now(w, float(at), weight)
+        w.throttled(sent_now(w, 3.0), 3.0, SHORT)  # which goes again, and then the log is full
+        large, small = w.enqueue(4), w.enqueue(1)
+        went = [ticket for ticket, _ in starts(w, 4.0, 100.0)]
+        assert went[1:] == [large, small]
+
+    def test_further_with_each_refusal_and_much_further_when_they_come_soon(self) -> None:
+        w = paced_window()
+        at = refuse(w, 1.0, SHORT)
+        assert apart(w, at + 5.0, 1, 1) == pytest.approx([EVEN * 1.3])
+        at = refuse(w, at + 40.0, SHORT)
+        assert apart(w, at + 5.0, 1, 1) == pytest.approx([EVEN * 1.3 * 1.08])
+
+    def test_eight_times_as_far_at_most(self) -> None:
+        w, at = paced_window(), 1.0
+        for _ in range(30):
+            at = refuse(w, at, SHORT)
+        assert apart(w, at + 61.0, 1, 1) == pytest.approx([8.0])
+
+    def test_nearer_with_each_image_that_succeeds_and_evenly_at_last(self) -> None:
+        w = paced_window()
+        at = refuse(w, 1.0, SHORT)
+        w.proven(sent_now(w, at + 5.0, weight=4), NOTHING_SAID)
+        assert apart(w, at + 15.0, 1, 1) == pytest.approx([EVEN * 1.3 * 0.99**4])
+        ticket = sent_now(w, at + 25.0)
+        for _ in range(30):
+            w.proven(ticket, NOTHING_SAID)
+        assert apart(w, at + 35.0, 1, 1) == pytest.approx([EVEN])
+
+
+class TestBurstsAreTriedAgain:
+    def test_after_a_window_without_a_refusal_and_four_times_as_many_after_each_strike(self) -> None:
+        w, now = window(60), 0.0
+        for windows in (1, 4, 16, 64):
+            refused_at = refuse(w, now, SHORT)
+            now = refused_at + 1.0 + windows * 60.0
+            w.poll(now - 0.01)
+            assert w.paced
+            w.poll(now)
+            assert not w.paced
+            w.proven(sent_now(w, now), NOTHING_SAID)
+
+    def test_a_window_after_the_last_of_several_refusals(self) -> None:
+        w = paced_window()
+        w.proven(sent_now(w, 10.0), NOTHING_SAID)
+        refused_at = refuse(w, 50.0, SHORT)
+        w.poll(62.0)
+        assert w.paced
+        w.poll(refused_at + 1.0 + 60.0)
+        assert not w.paced
+
+    def test_with_two_at_once_first_which_tells_most(self) -> None:
+        assert apart(paced_window(), 62.0, 1, 1, 1, 1) == pytest.approx([0.2, 1.0, 0.2])
+
+
+class TestAfterARefusal:
+    def test_one_goes_alone_and_then_two_at_once(self) -> None:
+        w = window(60)
+        refuse(w, 0.0, LONG)
+        assert apart(w, 31.0, 1, 1, 1, 1, 1, 1) == pytest.approx([1.0, 0.2, 1.0, 0.2, 0.2])
+
+    def test_bursts_are_slower_for_two_windows(self) -> None:
+        w = window(60)
+        refuse(w, 0.0, LONG)
+        apart(w, 31.0, 1, 1, 1, 1)
+        assert apart(w, 110.0, 1, 1, 1) == pytest.approx([0.2, 0.2])
+        assert apart(w, 121.0, 1, 1, 1) == pytest.approx([0.05, 0.05])
+
+    def test_nobody_passes_the_head_in_so_little_time_before_it_that_it_would_wait(self) -> None:
+        w = window(4)
+        sent_now(w, 0.0, weight=2)
+        refuse(w, 58.5, NOTHING_SAID)  # from 59.5 one may go, and the next a second later
+        large, small = w.enqueue(3), w.enqueue(1)
+        assert starts(w, 59.5, 61.0) == [(large, w.span)]
+        assert starts(w, 61.0, 62.0) == [(small, w.span + 1.0)]
+
+    def test_a_success_that_was_sent_before_the_pause_proves_nothing(self) -> None:
+        w = window(4)
+        early, refused = sent_now(w, 0.0), sent_now(w, 1.0)
+        w.throttled(refused, 2.0, NOTHING_SAID)
+        w.proven(early, NOTHING_SAID)
+        [(again, at)] = starts(w, 2.0, 3.0)
+        assert (again, at) == (refused, 3.0)
+        w.throttled(refused, 3.0, NOTHING_SAID)
+        assert w.poll(3.0) == ([], 6.0)
