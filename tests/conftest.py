@@ -6,10 +6,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from imagesdk import AsyncClient, RetryPolicy
 from imagesdk.budgets import memory
 from imagesdk.emulator import Emulator
+
+# The same examples each time: chance has its place in the soak session, where what it finds can be looked into.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 _SETTINGS = (
     "OPENAI_API_KEY",

@@ -290,7 +290,7 @@ class _Base64:
             self._carry = b""
             return self._decode(plain)
         if self._padded:
-            raise ScanError("a picture goes on after its base64 has ended")
+            raise ScanError("a picture is not valid base64")
         padding = text.find(b"=", 0, whole)
         self._padded = padding >= 0
         if self._padded and padding < whole - 2:  # strict mode lets "QUJD====" pass

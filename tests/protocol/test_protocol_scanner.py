@@ -302,7 +302,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("QUJ\\x", "not valid base64"),
         ("QUJD\u00e9\u00e9", "not valid base64"),
         ("QUJDQ", "not valid base64"),
-        ("QQ==QUJD", "not valid base64|goes on after"),
+        ("QQ==QUJD", "not valid base64"),
         ("====", "not valid base64"),
         ("QUJD\\", "ends|bad escape"),
         (" ", "empty"),
@@ -322,7 +322,7 @@ def test_a_picture_that_cannot_be_read_is_named_but_not_quoted(value: str, said:
 
 
 def test_a_picture_does_not_go_on_after_its_padding() -> None:
-    with pytest.raises(ScanError, match="goes on after its base64 has ended"):
+    with pytest.raises(ScanError, match="is not valid base64"):
         scan([b'{"b64_json":"QQ==', b'QUJD"}'])
 
 
