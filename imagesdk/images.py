@@ -214,12 +214,15 @@ class AsyncImages:
         _check_query(options.get("extra_query"))
         timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
         deadline = _deadline(timeouts)
+        key = _idempotency_key(options.get("idempotency_key"))
         async with AsyncExitStack() as stack:
             try:
                 with anyio.fail_after(timeouts.total):
                     pictures = await stack.enter_async_context(opened_pictures(*requests.sources(job)))
             except TimeoutError:
-                raise APITimeoutError("The pictures could not be read in time. Nothing was sent.") from None
+                raise APITimeoutError(
+                    "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
+                ) from None
             if checked and profile is not None:
                 requests.check_pictures(job, pictures, profile)
             request = requests.build(
@@ -231,7 +234,7 @@ class AsyncImages:
                 parse=lambda document: parse_success(document, profile),
                 timeouts=timeouts,
                 deadline=deadline,
-                idempotency_key=_idempotency_key(options.get("idempotency_key")),
+                idempotency_key=key,
                 headers=tuple(headers),
                 query=options.get("extra_query"),
                 folder=destination.folder if destination else None,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 
 import anyio
 import anyio.to_thread
@@ -14,21 +12,8 @@ import pytest
 from imagesdk import LimitWaitError, RateLimit
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.line import Ticket
-from imagesdk.budgets.memory import MemoryBudget, Registry
-
-WINDOW = 60.0
-LONGER = WINDOW * 1.01
-"""A window and the margin of ours."""
-
-
-class Clock:
-    """Seconds that pass only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from imagesdk.budgets.memory import MemoryBudget
+from tests.waiting_calls import LONGER, WINDOW, Clock, Line, full, line
 
 
 @pytest.fixture
@@ -40,54 +25,6 @@ def clock() -> Clock:
 def budget(clock: Clock) -> MemoryBudget:
     """Four images in a minute."""
     return MemoryBudget(RateLimit(4, per=WINDOW), clock=clock)
-
-
-class Line:
-    """Calls that wait, and the order in which they may go."""
-
-    def __init__(self, budget: MemoryBudget, clock: Clock) -> None:
-        self._budget = budget
-        self._clock = clock
-        self.went: list[str] = []
-        self.scopes: dict[str, anyio.CancelScope] = {}
-
-    async def join(self, name: str, ticket: Ticket, deadline: float | None = None) -> None:
-        with anyio.CancelScope() as scope:
-            self.scopes[name] = scope
-            try:
-                await self._budget.wait(ticket, deadline=deadline)
-            except LimitWaitError:
-                self.went.append(f"{name}: too late")
-                self._budget.release(ticket)
-            else:
-                self.went.append(name)
-
-    async def after(self, seconds: float) -> list[str]:
-        """Let time pass, and return who has gone by then."""
-        self._clock.now += seconds
-        self._budget.release(Ticket(1, -1))  # wakes those who wait, as any other call would
-        await anyio.wait_all_tasks_blocked()
-        return self.went
-
-
-@asynccontextmanager
-async def line(budget: MemoryBudget, clock: Clock, **tickets: Ticket) -> AsyncGenerator[Line, None]:
-    """Have tickets wait while the block runs."""
-    waiting = Line(budget, clock)
-    async with anyio.create_task_group() as tasks:
-        for name, ticket in tickets.items():
-            tasks.start_soon(waiting.join, name, ticket)
-        await anyio.wait_all_tasks_blocked()
-        yield waiting
-        tasks.cancel_scope.cancel()
-
-
-async def full(budget: MemoryBudget, clock: Clock) -> Ticket:
-    """Take all the room there is, and return the ticket that has it."""
-    ticket = budget.enqueue(4)
-    await budget.wait(ticket, deadline=None)
-    clock.now += 1
-    return ticket
 
 
 @pytest.mark.anyio
@@ -145,6 +82,20 @@ async def test_first_come_first_served_whatever_the_size(budget: MemoryBudget, c
     async with line(budget, clock, big=budget.enqueue(4), tiny=budget.enqueue(1)) as waiting:
         assert await waiting.after(1) == []
         assert await waiting.after(LONGER) == ["big"]
+
+
+@pytest.mark.anyio
+async def test_a_small_one_goes_before_a_big_one_that_it_does_not_delay(
+    budget: MemoryBudget, clock: Clock
+) -> None:
+    first = budget.enqueue(2)
+    await budget.wait(first, deadline=None)
+    budget.sent(first)
+    clock.now += 1
+
+    async with line(budget, clock, big=budget.enqueue(3), tiny=budget.enqueue(1)) as waiting:
+        assert waiting.went == ["tiny"]
+        assert await waiting.after(LONGER) == ["tiny", "big"]
 
 
 @pytest.mark.anyio
@@ -373,9 +324,13 @@ async def test_a_loop_that_ended_while_its_call_waited_holds_nobody_up(
 
 
 @pytest.mark.anyio
-async def test_a_forked_child_keeps_the_log_and_forgets_the_line(budget: MemoryBudget, clock: Clock) -> None:
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_forked_child_counts_what_its_parent_has_sent_or_is_about_to_and_forgets_the_line(
+    budget: MemoryBudget, clock: Clock, sent: bool
+) -> None:
     first = await full(budget, clock)
-    budget.sent(first)
+    if sent:
+        budget.sent(first)
     budget.enqueue(4)
 
     budget.after_fork()
@@ -383,50 +338,3 @@ async def test_a_forked_child_keeps_the_log_and_forgets_the_line(budget: MemoryB
     async with line(budget, clock, child=budget.enqueue(4)) as waiting:
         assert await waiting.after(1) == []
         assert await waiting.after(LONGER) == ["child"]
-
-
-def test_clients_of_one_account_share_a_window_and_the_lower_limit_holds(
-    clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    registry = Registry(clock=clock)
-    low, high = RateLimit(10, per=WINDOW), RateLimit(50, per=WINDOW)
-
-    first = registry.get(("server", "key", "model"), high)
-    for limit in (low, high, low, high):
-        assert registry.get(("server", "key", "model"), limit) is first
-
-    assert first.limit == low
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "the lower one holds" in caplog.text
-    assert registry.get(("server", "key", "other model"), high) is not first
-
-
-@pytest.mark.anyio
-async def test_a_window_outlives_its_clients_for_as_long_as_the_server_remembers(clock: Clock) -> None:
-    registry = Registry(clock=clock)
-    limit = RateLimit(4, per=WINDOW)
-    budget = registry.get(("account",), limit)
-    ticket = budget.enqueue(4)
-    await budget.wait(ticket, deadline=None)
-    budget.sent(ticket)
-
-    clock.now += WINDOW
-    registry.get(("other",), limit)
-    assert registry.get(("account",), limit) is budget
-
-    clock.now += 3 * WINDOW
-    registry.get(("other",), limit)
-    assert registry.get(("account",), limit) is not budget
-
-
-@pytest.mark.anyio
-async def test_a_window_with_calls_in_line_is_never_forgotten(clock: Clock) -> None:
-    registry = Registry(clock=clock)
-    limit = RateLimit(4, per=WINDOW)
-    budget = registry.get(("account",), limit)
-    await full(budget, clock)
-
-    clock.now += 100 * WINDOW
-    registry.get(("other",), limit)
-
-    assert registry.get(("account",), limit) is budget

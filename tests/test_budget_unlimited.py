@@ -7,6 +7,7 @@ import pytest
 
 from imagesdk import LimitWaitError
 from imagesdk.budgets.unlimited import CONCURRENCY, Unlimited
+from tests.rate_windows import names
 
 
 @pytest.mark.anyio
@@ -33,3 +34,23 @@ async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> Non
             permits.release(held[done])
             await anyio.wait_all_tasks_blocked()
     assert went == [0, 1, 2]
+
+
+@pytest.mark.anyio
+async def test_without_a_limit_nothing_that_a_server_says_of_limits_matters() -> None:
+    permits = Unlimited()
+    told: list[str] = []
+    ticket = permits.enqueue(1000)
+
+    def on_wait(place: int, seconds: float, reason: str) -> None:
+        told.append(reason)
+
+    await permits.wait(ticket, deadline=None, on_wait=on_wait)
+    permits.sent(ticket)
+    permits.proven(ticket, names(1, wait=30.0), 10**9)
+    permits.throttled(ticket, names(1, wait=30.0))
+    await permits.wait(ticket, deadline=0)
+    permits.release(ticket)
+    await permits.wait(permits.enqueue(1000), deadline=None, on_wait=on_wait)
+
+    assert told == []

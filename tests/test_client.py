@@ -6,7 +6,7 @@ import copy
 import logging
 import pickle
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,73 @@ async def test_the_environment_can_set_the_rate_limit(monkeypatch: pytest.Monkey
     monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "a few")
     with pytest.raises(ConfigurationError, match="50/min"):
         AsyncClient(base_url=OWN)
+
+
+def fits(client: AsyncClient, model: str | None, n: int) -> Awaitable[object]:
+    return client.images.generate("a cat", model=model, n=n, check=False)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_may_have_limits_of_their_own() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+    limits = {"small": RateLimit(2), "free": None, "*": RateLimit(3)}
+
+    async with AsyncClient(base_url=OWN, rate_limit=limits) as client:
+        for model, most in (("small", 2), ("other", 3), (None, 3)):
+            await fits(client, model, most)
+            with pytest.raises(LimitWaitError, match=f"rate limit of {most} images"):
+                await fits(client, model, most + 1)
+        await fits(client, "free", 1000)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_without_a_limit_of_their_own_have_the_default() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2)}) as client:
+        await fits(client, "other", 50)
+        with pytest.raises(LimitWaitError, match="rate limit of 50 images"):
+            await fits(client, "other", 51)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_without_a_limit_of_their_own_have_none_where_all_others_have_none() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2), "*": None}) as client:
+        await fits(client, "other", 1000)
+        with pytest.raises(LimitWaitError, match="rate limit of 2 images"):
+            await fits(client, "small", 3)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_each_model_has_a_line_of_its_own() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit=RateLimit(1)) as client:
+        await fits(client, "one", 1)
+        await fits(client, "other", 1)
+        with pytest.raises(LimitWaitError, match="has no room"):
+            await client.images.generate("a cat", model="one", timeout=5)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_a_limit_of_a_client_of_its_own_is_no_matter_of_other_clients() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+    own = {"one": RateLimit(1, scope="client"), "*": RateLimit(1)}
+
+    async with AsyncClient(base_url=OWN, rate_limit=own) as first:
+        await fits(first, "one", 1)
+        await fits(first, "other", 1)
+        async with AsyncClient(base_url=OWN, rate_limit=own) as second:
+            await fits(second, "one", 1)
+            with pytest.raises(LimitWaitError, match="has no room"):
+                await second.images.generate("a cat", model="other", timeout=5)
 
 
 @pytest.mark.anyio

@@ -30,7 +30,7 @@ ANSWER = answer(png())
 class Recorder:
     """A budget, a ledger and a transport that write down what they are asked for, in one list."""
 
-    def __init__(self, *answers: bytes | Exception) -> None:
+    def __init__(self, *answers: bytes | int | Exception) -> None:
         self.said: list[str] = []
         self.refusal: Exception | None = None
         self._answers = list(answers)
@@ -74,7 +74,8 @@ class Recorder:
         said = self._answers.pop(0)
         if isinstance(said, Exception):
             raise said
-        yield Incoming(200, {}, self._body(said))
+        status, body = (said, b"") if isinstance(said, int) else (200, said)
+        yield Incoming(status, {}, self._body(body))
         self.said.append("connection back")
 
     async def _body(self, body: bytes) -> AsyncGenerator[bytes, None]:
@@ -153,6 +154,22 @@ async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_st
         "ledger asked for 2 k1",
     ]
     assert recorder.said[-2:] == ["ledger told of 2: well", "released"]
+
+
+async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() -> None:
+    recorder = Recorder(429, ANSWER)
+
+    await recorder.make_call()
+
+    told = recorder.said.index("ledger told of 1: refused")
+    assert recorder.said[told : told + 5] == [
+        "ledger told of 1: refused",
+        "RetryScheduled",
+        "throttled",
+        "granted",
+        "ledger asked for 2 k1",
+    ]
+    assert recorder.said.count("in line for 1") == recorder.said.count("released") == 1
 
 
 async def test_a_ledger_that_refuses_stops_the_attempt_before_anything_is_sent() -> None:

@@ -139,6 +139,8 @@ class MemoryBudget:
                 known = self._tokens_each
                 self._tokens_each = each if known is None else known + (each - known) / 8
             self._window.proven(ticket, said)
+            if self.limit.tokens is not None:
+                self._wake_leaders()  # it may have taken less than was thought
 
     def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
