@@ -47,15 +47,22 @@ if TYPE_CHECKING:
     from imagesdk.jobs import Edit as Edit
     from imagesdk.jobs import Generate as Generate
     from imagesdk.jobs import Job as Job
+    from imagesdk.jobs import Svg as Svg
+    from imagesdk.jobs import SvgReasoning as SvgReasoning
     from imagesdk.jobs import Variation as Variation
     from imagesdk.models import ModelProfile as ModelProfile
     from imagesdk.policies import Caps as Caps
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.types import CompletedImage as CompletedImage
+    from imagesdk.types import FileId as FileId
+    from imagesdk.types import FileObject as FileObject
     from imagesdk.types import Image as Image
     from imagesdk.types import ImagesResponse as ImagesResponse
+    from imagesdk.types import PartialImage as PartialImage
     from imagesdk.types import Source as Source
+    from imagesdk.types import SvgUsage as SvgUsage
     from imagesdk.types import Upload as Upload
     from imagesdk.types import Usage as Usage
 
@@ -64,10 +71,21 @@ _HOMES = {
     "_sync.facade": ("Client", "Images"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
-    "jobs": ("CallOptions", "Edit", "Generate", "Job", "Variation"),
+    "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
-    "types": ("Image", "ImagesResponse", "Source", "Upload", "Usage"),
+    "types": (
+        "CompletedImage",
+        "FileId",
+        "FileObject",
+        "Image",
+        "ImagesResponse",
+        "PartialImage",
+        "Source",
+        "SvgUsage",
+        "Upload",
+        "Usage",
+    ),
     "errors": (
         "APIConnectionError",
         "APIError",
@@ -111,6 +129,8 @@ __all__ = [
     "Edit",
     "Generate",
     "Job",
+    "Svg",
+    "SvgReasoning",
     "Variation",
     # policies
     "Caps",
@@ -118,10 +138,15 @@ __all__ = [
     "RetryPolicy",
     "Timeouts",
     # data
+    "CompletedImage",
+    "FileId",
+    "FileObject",
     "Image",
     "ImagesResponse",
     "ModelProfile",
+    "PartialImage",
     "Source",
+    "SvgUsage",
     "Upload",
     "Usage",
     # errors

@@ -22,10 +22,11 @@ import anyio
 import anyio.to_thread
 
 from imagesdk._loops import PerLoop, call_soon, running_loop
-from imagesdk._protocol.requests import Pictures
+from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.requests import Sources
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.errors import InvalidRequestError
-from imagesdk.types import Source, Upload
+from imagesdk.types import Upload
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -79,7 +80,7 @@ async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
 
 
 @asynccontextmanager
-async def opened_pictures(images: tuple[Source, ...], mask: Source | None) -> AsyncGenerator[Pictures, None]:
+async def opened_pictures(sources: Sources) -> AsyncGenerator[Pictures, None]:
     """Look at the pictures of a job, and keep what is needed to send them until the block is left.
 
     Raises:
@@ -88,8 +89,9 @@ async def opened_pictures(images: tuple[Source, ...], mask: Source | None) -> As
     """
     with ExitStack() as spools:
         yield Pictures(
-            images=tuple([await _probe("image", image, spools) for image in images]),
-            mask=None if mask is None else await _probe("mask", mask, spools),
+            images=tuple([await _probe("image", image, spools) for image in sources.images]),
+            mask=None if sources.mask is None else await _probe("mask", sources.mask, spools),
+            markup=None if sources.markup is None else await _probe("markup", sources.markup, spools),
         )
 
 

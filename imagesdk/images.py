@@ -24,7 +24,7 @@ from imagesdk import models
 from imagesdk._download import Downloader
 from imagesdk._engine import Call, Engine
 from imagesdk._files import on_disk, opened_pictures
-from imagesdk._protocol import requests
+from imagesdk._protocol import checks, requests
 from imagesdk._protocol.hosts import checked_headers
 from imagesdk._protocol.responses import parse_success
 from imagesdk._results import FileNames, assemble
@@ -35,13 +35,18 @@ from imagesdk.errors import APITimeoutError, DownloadError, InvalidRequestError
 from imagesdk.jobs import (
     Background,
     CallOptions,
+    Complexity,
     Edit,
     Generate,
+    InputFidelity,
     Job,
+    Moderation,
     OutputFormat,
     Quality,
     ResponseFormat,
     Size,
+    Style,
+    Svg,
     Variation,
 )
 from imagesdk.policies import Timeouts
@@ -84,7 +89,14 @@ class AsyncImages:
         background: Background | None = None,
         output_format: OutputFormat | None = None,
         output_compression: int | None = None,
+        moderation: Moderation | None = None,
+        style: Style | None = None,
+        complexity: Complexity | None = None,
+        frame_count: int | None = None,
+        frame_duration_ms: int | None = None,
+        svg: Svg | None = None,
         response_format: ResponseFormat | None = None,
+        safety_identifier: str | None = None,
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
@@ -110,7 +122,14 @@ class AsyncImages:
             background=background,
             output_format=output_format,
             output_compression=output_compression,
+            moderation=moderation,
+            style=style,
+            complexity=complexity,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=svg,
             response_format=response_format,
+            safety_identifier=safety_identifier,
             user=user,
         )
         return await self.send(job, **options)
@@ -121,6 +140,7 @@ class AsyncImages:
         prompt: str,
         *,
         mask: Source | None = None,
+        markup: Source | None = None,
         model: str | None = None,
         n: int | None = None,
         size: Size | None = None,
@@ -128,7 +148,14 @@ class AsyncImages:
         background: Background | None = None,
         output_format: OutputFormat | None = None,
         output_compression: int | None = None,
+        input_fidelity: InputFidelity | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        frame_count: int | None = None,
+        frame_duration_ms: int | None = None,
+        svg: Svg | None = None,
         response_format: ResponseFormat | None = None,
+        safety_identifier: str | None = None,
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
@@ -150,6 +177,7 @@ class AsyncImages:
             image,
             prompt,
             mask=mask,
+            markup=markup,
             model=model,
             n=n,
             size=size,
@@ -157,7 +185,14 @@ class AsyncImages:
             background=background,
             output_format=output_format,
             output_compression=output_compression,
+            input_fidelity=input_fidelity,
+            moderation=moderation,
+            complexity=complexity,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=svg,
             response_format=response_format,
+            safety_identifier=safety_identifier,
             user=user,
         )
         return await self.send(job, **options)
@@ -207,9 +242,9 @@ class AsyncImages:
         profile = models.lookup(job.model)
         asked = options.get("check")
         checked = self._defaults.check if asked is None else asked
-        requests.check_shape(job)
+        checks.check_shape(job)
         if checked and profile is not None:
-            requests.check_parameters(job, profile)
+            checks.check_parameters(job, profile)
         headers = checked_headers((options.get("extra_headers") or {}).items())
         _check_query(options.get("extra_query"))
         timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
@@ -218,13 +253,13 @@ class AsyncImages:
         async with AsyncExitStack() as stack:
             try:
                 with anyio.fail_after(timeouts.total):
-                    pictures = await stack.enter_async_context(opened_pictures(*requests.sources(job)))
+                    pictures = await stack.enter_async_context(opened_pictures(requests.sources(job)))
             except TimeoutError:
                 raise APITimeoutError(
                     "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
                 ) from None
             if checked and profile is not None:
-                requests.check_pictures(job, pictures, profile)
+                checks.check_pictures(job, pictures, profile)
             request = requests.build(
                 job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
             )

@@ -18,13 +18,34 @@ from attrs import field, frozen
 
 from imagesdk.types import Source
 
-__all__ = ["CallOptions", "Edit", "Generate", "Job", "Variation"]
+__all__ = ["CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"]
 
-Size: TypeAlias = "Literal['256x256', '512x512', '1024x1024', '1536x1024', '1024x1536', 'auto'] | str"
-Quality: TypeAlias = "Literal['low', 'medium', 'high', 'auto', 'standard', 'hd'] | str"
+Size: TypeAlias = (
+    "Literal['256x256', '512x512', '1024x1024', '1792x1024', '1024x1792', '1536x1024', '1024x1536', '2048x2048', "
+    "'2048x1152', '3840x2160', '2160x3840', 'auto'] | str"
+)
+Quality: TypeAlias = "Literal['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd'] | str"
 ResponseFormat: TypeAlias = "Literal['url', 'b64_json'] | str"
 Background: TypeAlias = "Literal['transparent', 'opaque', 'auto'] | str"
-OutputFormat: TypeAlias = "Literal['png', 'jpeg', 'webp'] | str"
+OutputFormat: TypeAlias = "Literal['png', 'jpeg', 'webp', 'gif', 'svg'] | str"
+Moderation: TypeAlias = "Literal['auto', 'low'] | str"
+Style: TypeAlias = "Literal['vivid', 'natural'] | str"
+Complexity: TypeAlias = "Literal['low', 'medium', 'high'] | str"
+InputFidelity: TypeAlias = "Literal['high', 'low'] | str"
+
+
+class SvgReasoning(TypedDict, total=False):
+    """How the model that writes an SVG thinks."""
+
+    effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str
+
+
+class Svg(TypedDict, total=False):
+    """How an SVG is written; it is billed apart, as ``response.svg_usage``."""
+
+    model: str
+    """The text model that writes it: required where model selection is enabled for your project, else left out."""
+    reasoning: SvgReasoning
 
 
 class CallOptions(TypedDict, total=False):
@@ -55,7 +76,7 @@ class Generate:
     prompt: str = field(kw_only=False)
     """What to draw. The more detail, the likelier the result is what you had in mind: "a close up, studio
     photographic portrait of a white siamese cat that looks curious, backlit ears" rather than "a white siamese
-    cat". dall-e-2: 1 to 1000 characters; gpt-image-2: up to 32 000."""
+    cat". dall-e-2: 1 to 1000 characters; dall-e-3: up to 4000; GPT Image: up to 32 000."""
     model: str | None = None
     """``"gpt-image-2"`` when not given, on the maker's own host; other servers get no model unless you name one
     and use their own default."""
@@ -66,18 +87,38 @@ class Generate:
     gpt-image-2: ``"1024x1024"``, ``"1536x1024"``, ``"1024x1536"``, ``"auto"`` (its default) or any size whose
     edges are multiples of 16, at most 3840 and 3:1, with 655 360 to 8 294 400 pixels. Smaller is faster."""
     quality: Quality | None = None
-    """gpt-image-2: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (its default): the main lever on price."""
+    """GPT Image: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (the default), from 2.5 also ``"xhigh"`` and
+    ``"max"``: the main lever on price. dall-e-3: ``"standard"`` (its default) or ``"hd"``."""
     background: Background | None = None
-    """gpt-image-2: ``"transparent"``, ``"opaque"`` or ``"auto"`` (its default)."""
+    """GPT Image: ``"transparent"`` (with png or webp), ``"opaque"`` or ``"auto"`` (the default)."""
     output_format: OutputFormat | None = None
-    """gpt-image-2: ``"png"`` (its default), ``"jpeg"`` or ``"webp"``."""
+    """GPT Image: ``"png"`` (the default), ``"jpeg"`` (faster) or ``"webp"``; 2.6 also ``"gif"`` and ``"svg"``."""
     output_compression: int | None = None
-    """gpt-image-2, with jpeg and webp: 0 to 100; 100 is its default."""
+    """GPT Image, with jpeg and webp: 0 to 100; 100 is the default."""
+    moderation: Moderation | None = None
+    """GPT Image: how strict the content filter is, ``"auto"`` (the default) or ``"low"``."""
+    style: Style | None = None
+    """dall-e-3: ``"vivid"`` (its default) or ``"natural"``."""
+    complexity: Complexity | None = None
+    """GPT Image 2.6: how much the model plans, ``"low"``, ``"medium"`` or ``"high"``; the server's own default when
+    not given."""
+    frame_count: int | None = None
+    """With gif: how many frames, 2 to 16; 9 is the default."""
+    frame_duration_ms: int | None = None
+    """With gif: milliseconds of each frame, at most 655 350 and rounded to 10; 200 is the default."""
+    svg: Svg | None = None
+    """With svg: how it is written, e.g. ``{"reasoning": {"effort": "low"}}``."""
+    partial_images: int | None = None
+    """For a stream (``images.generate_stream``): how many pictures to show on the way, 0 to 3; 0 is the default.
+    Fewer may come. Each is billed as 100 tokens."""
     response_format: ResponseFormat | None = None
-    """dall-e-2: ``"url"`` (its default; works for an hour) or ``"b64_json"``. gpt-image-2 always answers with
-    the picture itself and refuses the parameter. With ``out=`` the picture itself is asked for."""
+    """dall-e-2 and dall-e-3: ``"url"`` (the default; works for an hour) or ``"b64_json"``. GPT Image always answers
+    with the picture itself and refuses the parameter. With ``out=`` the picture itself is asked for."""
+    safety_identifier: str | None = None
+    """GPT Image: an id of your end user, which helps the server to see abuse: a hash, not a name, of at most 128
+    characters."""
     user: str | None = None
-    """An id of your end user, which helps the server to see abuse. Send a hash, not a name."""
+    """What ``safety_identifier`` was called before."""
 
 
 @frozen(kw_only=True)
@@ -94,6 +135,9 @@ class Edit:
     mask: Source | None = None
     """A PNG of the same width and height as the (first) image. Where it is fully transparent, the picture is
     repainted; what its other pixels look like does not matter."""
+    markup: Source | None = None
+    """GPT Image 2.5 and 2.6, instead of a mask: a transparent PNG of the same width and height as the (first) image,
+    laid over it: what is drawn on it (arrows, words, outlines) says what to change."""
     model: str | None = None
     """As in :class:`Generate`."""
     n: int | None = None
@@ -108,7 +152,24 @@ class Edit:
     """As in :class:`Generate`."""
     output_compression: int | None = None
     """As in :class:`Generate`."""
+    input_fidelity: InputFidelity | None = None
+    """gpt-image-1 and 1.5: ``"high"`` keeps faces and details of the pictures, ``"low"`` (the default) is cheaper;
+    gpt-image-1-mini: ``"low"`` only. Later models always keep them and refuse the parameter."""
+    moderation: Moderation | None = None
+    """As in :class:`Generate`; only the JSON form of an edit has it, so that pictures are sent as data URLs."""
+    complexity: Complexity | None = None
+    """As in :class:`Generate`."""
+    frame_count: int | None = None
+    """As in :class:`Generate`."""
+    frame_duration_ms: int | None = None
+    """As in :class:`Generate`."""
+    svg: Svg | None = None
+    """As in :class:`Generate`."""
+    partial_images: int | None = None
+    """As in :class:`Generate`, for ``images.edit_stream``."""
     response_format: ResponseFormat | None = None
+    """As in :class:`Generate`."""
+    safety_identifier: str | None = None
     """As in :class:`Generate`."""
     user: str | None = None
     """As in :class:`Generate`."""
@@ -139,5 +200,5 @@ Job: TypeAlias = Generate | Edit | Variation
 """What ``client.images.send`` takes."""
 
 
-for _type in (CallOptions, Generate, Edit, Variation):
+for _type in (CallOptions, Generate, Edit, Svg, SvgReasoning, Variation):
     _type.__module__ = "imagesdk"

@@ -13,14 +13,21 @@ _MILLION = Decimal(1_000_000)
 
 
 def cost(
-    profile: ModelProfile | None, *, images: int, size: str | None, usage: Usage | None
+    profile: ModelProfile | None,
+    *,
+    images: int,
+    size: str | None,
+    usage: Usage | None,
+    quality: str | None = None,
 ) -> Decimal | None:
     """Return US dollars for ``images`` pictures of ``size``, or for ``usage`` where tokens are billed."""
     if profile is None:
         return None
     price = profile.price
     if price.per_image:
-        each = price.per_image.get(size or profile.default_size or "")
+        each = price.per_image.get(
+            (quality or profile.default_quality or "", size or profile.default_size or "")
+        )
         return each * images if each is not None else None
     if usage is None or price.image_output is None or price.text_input is None or price.image_input is None:
         return None

@@ -26,7 +26,18 @@ if TYPE_CHECKING:
     import numpy.typing
     import PIL.Image
 
-__all__ = ["Image", "ImagesResponse", "Source", "Upload", "Usage"]
+__all__ = [
+    "CompletedImage",
+    "FileId",
+    "FileObject",
+    "Image",
+    "ImagesResponse",
+    "PartialImage",
+    "Source",
+    "SvgUsage",
+    "Upload",
+    "Usage",
+]
 
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
 """A picture to send: a path, bytes of any kind, or a binary file object (read from where it stands,
@@ -177,6 +188,19 @@ class Usage:
     """Counts that have no attribute of their own."""
 
 
+@frozen
+class SvgUsage:
+    """Tokens that the text model took which wrote an SVG: billed at that model's own prices."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    total_tokens: int | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Facts that have no attribute of their own."""
+
+
 @frozen(repr=False)
 class ImagesResponse(Sequence[Image]):
     """The answer to one call: a sequence of :class:`Image` and what came with it."""
@@ -187,6 +211,8 @@ class ImagesResponse(Sequence[Image]):
     """When the server says that it made them (UTC)."""
     usage: Usage | None = None
     """Tokens, from models that count them."""
+    svg_usage: SvgUsage | None = None
+    """Tokens of the text model, where it wrote an SVG."""
     cost: Decimal | None = None
     """What it cost in US dollars by the price table; ``None`` when that is not known, never 0."""
     request_id: str | None = None
@@ -195,6 +221,8 @@ class ImagesResponse(Sequence[Image]):
     quality: str | None = None
     background: str | None = None
     output_format: str | None = None
+    safety_identifier: str | None = None
+    """The id of the end user that the request carried, where the server says it back."""
     attempts: int = 1
     """How many times the request was started."""
     maybe_billed_before: bool = False
@@ -223,6 +251,81 @@ class ImagesResponse(Sequence[Image]):
         return f"<ImagesResponse {list(self.data)!r}{f' {self.request_id}' if self.request_id else ''}>"
 
 
+@frozen
+class PartialImage:
+    """An event of a stream: how the picture looks so far."""
+
+    image: Image
+    """The picture as it is: smaller or rougher than the last one will be. Always in memory."""
+    partial_image_index: int | None = None
+    """Counts the partial images from 0."""
+    type: str = "image_generation.partial_image"
+    """The API's name of the event; for an edit it is ``"image_edit.partial_image"``."""
+    created: datetime | None = None
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Fields of the event that have no attribute of their own."""
+
+    @property
+    def b64_json(self) -> str | None:
+        """The picture as base64 text."""
+        return self.image.b64_json
+
+
+@frozen
+class CompletedImage:
+    """The last event of a stream: the picture is whole."""
+
+    response: ImagesResponse
+    """What a call without a stream would have returned, usage and cost included."""
+    type: str = "image_generation.completed"
+    """The API's name of the event; for an edit it is ``"image_edit.completed"``."""
+
+    @property
+    def image(self) -> Image:
+        """The picture."""
+        return self.response[0]
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens that the server counted."""
+        return self.response.usage
+
+    @property
+    def b64_json(self) -> str | None:
+        """The picture as base64 text; ``None`` if it is only a URL."""
+        return self.image.b64_json
+
+
+@frozen
+class FileId:
+    """A file that was uploaded before, by its id: a picture for an edit in place of its bytes."""
+
+    id: str
+    """``"file-..."``"""
+
+
+@frozen
+class FileObject:
+    """A file on the server, as ``client.files`` knows it. It can be given to an edit as a picture."""
+
+    id: str
+    """``"file-..."``"""
+    bytes: int | None = None
+    """Its size."""
+    created: datetime | None = None
+    expires_at: datetime | None = None
+    filename: str | None = None
+    purpose: str | None = None
+    """What it is for: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch."""
+    status: str | None = None
+    extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
+    """Fields of the answer that have no attribute of their own."""
+
+
 @frozen(repr=False)
 class Upload:
     """A picture made ready to be sent: where its bytes are, and what they were found to be."""
@@ -245,5 +348,15 @@ class Upload:
         return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"
 
 
-for _type in (Image, Usage, ImagesResponse, Upload):
+for _type in (
+    Image,
+    Usage,
+    SvgUsage,
+    ImagesResponse,
+    PartialImage,
+    CompletedImage,
+    FileId,
+    FileObject,
+    Upload,
+):
     _type.__module__ = "imagesdk"

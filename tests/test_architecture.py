@@ -22,6 +22,8 @@ FLOORS = {
     "imagesdk.jobs": 0,
     "imagesdk.policies": 0,
     "imagesdk.models": 0,
+    "imagesdk._profile": 0,
+    "imagesdk._catalogue": 0,
     "imagesdk.pricing": 0,
     "imagesdk.events": 0,
     "imagesdk._sniff": 0,

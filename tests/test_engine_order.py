@@ -14,6 +14,7 @@ from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
+from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._protocol.retry import Failure
 from imagesdk._secret import Secret
@@ -101,7 +102,7 @@ class Recorder:
             user_agent="test",
         )
         engine._budget = lambda model, limit: self  # type: ignore[method-assign]
-        request = requests.build(Generate("a cat"), requests.Pictures(), boundary="x", extra_body=None)
+        request = requests.build(Generate("a cat"), Pictures(), boundary="x", extra_body=None)
         call = Call(
             request,
             parse=lambda document: parse_success(document, None),

@@ -15,6 +15,7 @@ import pytest
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
 from imagesdk._files import PIECE, opened_pictures, read_piece
+from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving
 
@@ -26,7 +27,7 @@ LARGE = png(3, 2, padding=2 * PIECE)
 
 @asynccontextmanager
 async def probed(source: Any) -> AsyncGenerator[Upload, None]:
-    async with opened_pictures((source,), None) as pictures:
+    async with opened_pictures(Sources((source,))) as pictures:
         yield pictures.images[0]
 
 
@@ -196,7 +197,7 @@ async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path
     with (tmp_path / "cat.txt").open() as file:
         for text in (file, io.StringIO("a cat")):
             with pytest.raises(InvalidRequestError, match='open it with "rb"') as caught:
-                async with opened_pictures((PNG,), text):  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+                async with opened_pictures(Sources((PNG,), text)):
                     pass
             assert caught.value.param == "mask"
 

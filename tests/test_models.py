@@ -70,7 +70,19 @@ def test_every_default_is_allowed() -> None:
 
 
 def test_every_model_is_listed_once() -> None:
-    assert known() == (DALL_E_2, GPT_IMAGE_2)
+    assert [profile.name for profile in known()] == [
+        "dall-e-2",
+        "dall-e-3",
+        "gpt-image-1",
+        "gpt-image-1-mini",
+        "gpt-image-1.5",
+        "chatgpt-image-latest",
+        "gpt-image-2",
+        "gpt-image-2.5-sunburst",
+        "gpt-image-2.5-flare",
+        "gpt-image-2.6-sunburst",
+        "gpt-image-2.6-flare",
+    ]
 
 
 @pytest.mark.usefixtures("table")
@@ -87,7 +99,7 @@ def test_a_model_can_be_given_other_terms_and_the_old_ones_are_gone() -> None:
     register(other)
     assert lookup("gpt-image-2") is other
     assert lookup("gpt-image-2-2026-04-21") is None
-    assert {profile.name for profile in known()} == {"dall-e-2", "gpt-image-2"}
+    assert len({profile.name for profile in known()}) == len(known())
     assert GPT_IMAGE_2 not in known()
 
 
@@ -156,8 +168,8 @@ def test_another_model_may_have_another_rule() -> None:
 
 
 def test_prices_are_exact() -> None:
-    assert DALL_E_2.price.per_image["1024x1024"] == Decimal("0.02")
-    assert set(DALL_E_2.price.per_image) == set(DALL_E_2.sizes)
+    assert DALL_E_2.price.per_image["standard", "1024x1024"] == Decimal("0.02")
+    assert set(DALL_E_2.price.per_image) == {("standard", size) for size in DALL_E_2.sizes}
     assert GPT_IMAGE_2.price.image_output == 30
 
 

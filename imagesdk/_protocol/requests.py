@@ -1,25 +1,24 @@
-"""From a job to a request: which model is meant, what its profile rules out, and what goes over the wire.
+"""From a job to a request: which model is meant, and what goes over the wire.
 
-Pure functions. Checks raise :class:`~imagesdk.errors.InvalidRequestError` naming the parameter, the value and
-what is allowed, before a byte is sent. The rules themselves are data, in :mod:`imagesdk.models`.
+Pure functions. What is refused before that is in ``checks.py``.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias
 
 import attrs
 from attrs import frozen
 
 from imagesdk import models
+from imagesdk._protocol.checks import PICTURES, check_text, refused
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.multipart import Form, Part
+from imagesdk._protocol.pictures import Pictures
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
-from imagesdk.models import ImageRule, ModelProfile
 from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
@@ -29,16 +28,6 @@ PATHS: Final[Mapping[type[Job], str]] = {
     Edit: "/images/edits",
     Variation: "/images/variations",
 }
-
-_SIZE = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
-
-
-@frozen
-class Pictures:
-    """The pictures of a job, made ready to be sent."""
-
-    images: tuple[Upload, ...] = ()
-    mask: Upload | None = None
 
 
 @frozen
@@ -80,80 +69,22 @@ def resolve(job: Job, host: Host, *, has_out: bool) -> Job:
     return job
 
 
-def check_shape(job: Job) -> None:
-    """Refuse what no server could read: a prompt that is not text, an ``n`` that is not a count."""
-    prompt = cast("object", "" if isinstance(job, Variation) else job.prompt)
-    if not isinstance(prompt, str):
-        raise _refused("prompt", prompt, "a text")
-    for name, value in attrs.asdict(job, recurse=False).items():
-        if isinstance(value, str) and name not in {"image", "mask"}:
-            _check_text(name, value)
-    if job.n is not None and (type(job.n) is not int or job.n < 1):
-        raise _refused("n", job.n, "a whole number of at least 1")
-
-
-def check_parameters(job: Job, profile: ModelProfile) -> None:
-    """Refuse what the profile of the job's model rules out."""
-    if not isinstance(job, Variation):
-        _check_prompt(job.prompt, profile)
-    elif profile.variation is None:
-        raise _refused("model", profile.name, "a model that makes variations (dall-e-2)", profile)
-    if job.n is not None and profile.max_n is not None and job.n > profile.max_n:
-        raise _refused("n", job.n, f"1 to {profile.max_n}", profile)
-    if job.size is not None:
-        _check_size(job.size, profile)
-    for name in profile.rejected:
-        if getattr(job, name, None) is not None:
-            raise InvalidRequestError(
-                f"{profile.name} takes no {name}{_hint(name, profile)}. Leave it out, or pass check=False.",
-                param=name,
-                value=getattr(job, name),
-                allowed="not given",
-            )
-    for name, allowed in (
-        ("quality", profile.qualities),
-        ("background", profile.backgrounds),
-        ("output_format", profile.output_formats),
-        ("response_format", profile.response_formats),
-    ):
-        value = getattr(job, name, None)
-        if value is not None and allowed and value not in allowed:
-            raise _refused(name, value, _one_of(allowed), profile)
-    _check_output(job, profile)
-
-
-def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
-    """Refuse pictures that the profile of the job's model rules out."""
-    rule = profile.variation if isinstance(job, Variation) else profile.edit
-    if rule is None or isinstance(job, Generate):
-        return
-    if len(pictures.images) > rule.max_images:
-        allowed = "one picture" if rule.max_images == 1 else f"1 to {rule.max_images} pictures"
-        raise _refused("image", f"{len(pictures.images)} pictures", allowed, profile)
-    for image in pictures.images:
-        _check_picture("image", image, rule, profile)
-    if pictures.mask is not None:
-        if profile.mask is not None:
-            _check_picture("mask", pictures.mask, profile.mask, profile)
-        _check_mask(pictures.images[0], pictures.mask)
-    elif rule.alpha_without_mask and pictures.images[0].alpha is False:
-        raise InvalidRequestError(
-            f"image ({pictures.images[0].name}) has no transparency and there is no mask, so {profile.name} cannot "
-            "know where to paint: pass mask=, a PNG that is transparent where the picture is to change, or make the "
-            "image itself transparent there.",
-            param="image",
-            value=pictures.images[0].name,
-            allowed="a PNG with transparency, or a mask",
-        )
-
-
-def build(job: Job, pictures: Pictures, *, boundary: str, extra_body: Mapping[str, Any] | None) -> Request:
+def build(
+    job: Job,
+    pictures: Pictures,
+    *,
+    boundary: str,
+    extra_body: Mapping[str, Any] | None,
+    stream: bool = False,
+) -> Request:
     """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word."""
     fields: dict[str, Any] = {
         name: value
         for name, value in attrs.asdict(job, recurse=False).items()
-        if value is not None and name not in {"image", "mask"}
+        if value is not None and name not in PICTURES
     }
+    if stream:
+        fields["stream"] = True
     for name, value in (extra_body or {}).items():
         fields.pop(name, None)
         if value is not None:
@@ -166,20 +97,31 @@ def build(job: Job, pictures: Pictures, *, boundary: str, extra_body: Mapping[st
     parts = [Part("image[]" if several else "image", image) for image in pictures.images]
     if pictures.mask is not None:
         parts.append(Part("mask", pictures.mask))
+    if pictures.markup is not None:
+        parts.append(Part("markup", pictures.markup))
     parts += [Part(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)]
     return Request(path, weight, model, Form(tuple(parts), boundary))
 
 
-def sources(job: Job) -> tuple[tuple[Any, ...], Any]:
-    """Return a job's pictures as the caller gave them: the images, and the mask or ``None``."""
+@frozen
+class Sources:
+    """A job's pictures as the caller gave them."""
+
+    images: tuple[Any, ...] = ()
+    mask: Any = None
+    markup: Any = None
+
+
+def sources(job: Job) -> Sources:
+    """Return a job's pictures as the caller gave them."""
     if isinstance(job, Generate):
-        return (), None
+        return Sources()
     if isinstance(job, Variation):
-        return (job.image,), None
+        return Sources((job.image,))
     images: tuple[Any, ...] = tuple(job.image) if _is_list(job.image) else (job.image,)  # type: ignore[arg-type]
     if not images:
-        raise _refused("image", "an empty list", "at least one picture")
-    return images, job.mask
+        raise refused("image", "an empty list", "at least one picture")
+    return Sources(images, job.mask, job.markup)
 
 
 def _json(fields: Mapping[str, Any]) -> bytes:
@@ -216,103 +158,4 @@ def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:
         return [(name, "true" if value else "false")]
     if value is None:
         return []
-    return [(name, _check_text(name, str(value)))]
-
-
-def _check_text(name: str, text: str) -> str:
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise _refused(name, "a text with half a character", "a text without lone surrogates")
-    return text
-
-
-def _check_prompt(prompt: str, profile: ModelProfile) -> None:
-    if not prompt.strip():
-        raise _refused("prompt", prompt, "a description of the picture", profile)
-    if profile.prompt_length is not None and len(prompt) > profile.prompt_length:
-        raise InvalidRequestError(
-            f"prompt has {len(prompt)} characters; {profile.name} takes 1 to {profile.prompt_length}.",
-            param="prompt",
-            value=f"{len(prompt)} characters",
-            allowed=f"1 to {profile.prompt_length} characters",
-        )
-
-
-def _check_size(size: object, profile: ModelProfile) -> None:
-    if not profile.sizes or size in profile.sizes:
-        return
-    rule, found = profile.size_rule, _SIZE.fullmatch(size) if isinstance(size, str) else None
-    if rule is None:
-        raise _refused("size", size, _one_of(profile.sizes), profile)
-    problem = rule.problem(int(found[1]), int(found[2])) if found else "a size is written WIDTHxHEIGHT"
-    if problem:
-        raise _refused("size", size, f"{_one_of(profile.sizes)}, or a free size: {problem}", profile)
-
-
-def _check_output(job: Job, profile: ModelProfile) -> None:
-    if isinstance(job, Variation):
-        return
-    compression, output = job.output_compression, job.output_format or "png"
-    if compression is not None and "output_compression" not in profile.rejected and profile.output_formats:
-        if type(compression) is not int or not 0 <= compression <= 100:
-            raise _refused("output_compression", compression, "0 to 100", profile)
-        if output == "png":
-            raise _refused(
-                "output_compression", compression, "not given with png, only with jpeg or webp", profile
-            )
-    if job.background == "transparent" and output == "jpeg":
-        raise _refused("background", "transparent", 'opaque or auto with output_format="jpeg"', profile)
-
-
-def _check_picture(param: str, picture: Upload, rule: ImageRule, profile: ModelProfile) -> None:
-    kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
-    if picture.media_type not in rule.media_types:
-        found = (
-            picture.media_type.removeprefix("image/").upper()
-            if "image/" in picture.media_type
-            else "no picture"
-        )
-        raise _refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile)
-    if picture.size >= rule.max_bytes:
-        raise _refused(
-            param,
-            f"{picture.name} ({picture.size} bytes)",
-            f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
-            profile,
-        )
-    if rule.square and picture.width != picture.height:
-        raise _refused(
-            param, f"{picture.name} ({picture.width}x{picture.height})", "a square picture", profile
-        )
-
-
-def _check_mask(image: Upload, mask: Upload) -> None:
-    sizes = [(p.width, p.height) for p in (image, mask)]
-    if None not in sizes[0] + sizes[1] and sizes[0] != sizes[1]:
-        raise InvalidRequestError(
-            f"mask is {mask.width}x{mask.height} and image is {image.width}x{image.height}: "
-            "they must have the same width and height.",
-            param="mask",
-            value=f"{mask.width}x{mask.height}",
-            allowed=f"{image.width}x{image.height}",
-        )
-
-
-def _hint(name: str, profile: ModelProfile) -> str:
-    return ": it always answers with the picture itself" if name == "response_format" else ""
-
-
-def _one_of(values: Sequence[str]) -> str:
-    return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
-
-
-def _refused(
-    param: str, value: object, allowed: str, profile: ModelProfile | None = None
-) -> InvalidRequestError:
-    shown = value if isinstance(value, str) and " (" in value else repr(value)
-    if len(str(shown)) > 80:
-        shown = f"{str(shown)[:77]}..."
-    way_out = " check=False sends it anyway." if profile else ""
-    model = f" for {profile.name}" if profile else ""
-    return InvalidRequestError(
-        f"{param} is {shown}; allowed{model}: {allowed}.{way_out}", param=param, value=value, allowed=allowed
-    )
+    return [(name, check_text(name, str(value)))]

@@ -15,7 +15,20 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.images import AsyncImages
-from imagesdk.jobs import Background, CallOptions, Job, OutputFormat, Quality, ResponseFormat, Size
+from imagesdk.jobs import (
+    Background,
+    CallOptions,
+    Complexity,
+    InputFidelity,
+    Job,
+    Moderation,
+    OutputFormat,
+    Quality,
+    ResponseFormat,
+    Size,
+    Style,
+    Svg,
+)
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 from imagesdk.types import Image, ImagesResponse, Source
 
@@ -148,7 +161,14 @@ class Images:
         background: Background | None = None,
         output_format: OutputFormat | None = None,
         output_compression: int | None = None,
+        moderation: Moderation | None = None,
+        style: Style | None = None,
+        complexity: Complexity | None = None,
+        frame_count: int | None = None,
+        frame_duration_ms: int | None = None,
+        svg: Svg | None = None,
         response_format: ResponseFormat | None = None,
+        safety_identifier: str | None = None,
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
@@ -175,7 +195,14 @@ class Images:
             background=background,
             output_format=output_format,
             output_compression=output_compression,
+            moderation=moderation,
+            style=style,
+            complexity=complexity,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=svg,
             response_format=response_format,
+            safety_identifier=safety_identifier,
             user=user,
             **options,
         )
@@ -186,6 +213,7 @@ class Images:
         prompt: str,
         *,
         mask: Source | None = None,
+        markup: Source | None = None,
         model: str | None = None,
         n: int | None = None,
         size: Size | None = None,
@@ -193,7 +221,14 @@ class Images:
         background: Background | None = None,
         output_format: OutputFormat | None = None,
         output_compression: int | None = None,
+        input_fidelity: InputFidelity | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        frame_count: int | None = None,
+        frame_duration_ms: int | None = None,
+        svg: Svg | None = None,
         response_format: ResponseFormat | None = None,
+        safety_identifier: str | None = None,
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
@@ -216,6 +251,7 @@ class Images:
             image,
             prompt,
             mask=mask,
+            markup=markup,
             model=model,
             n=n,
             size=size,
@@ -223,7 +259,14 @@ class Images:
             background=background,
             output_format=output_format,
             output_compression=output_compression,
+            input_fidelity=input_fidelity,
+            moderation=moderation,
+            complexity=complexity,
+            frame_count=frame_count,
+            frame_duration_ms=frame_duration_ms,
+            svg=svg,
             response_format=response_format,
+            safety_identifier=safety_identifier,
             user=user,
             **options,
         )

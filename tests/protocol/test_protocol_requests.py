@@ -11,18 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagesdk._protocol.checks import check_parameters, check_pictures, check_shape
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form
-from imagesdk._protocol.requests import (
-    Pictures,
-    Request,
-    build,
-    check_parameters,
-    check_pictures,
-    check_shape,
-    resolve,
-    sources,
-)
+from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.requests import Request, Sources, build, resolve, sources
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
@@ -448,7 +441,15 @@ class TestGenerateRequest:
             "background": "opaque",
             "output_format": "webp",
             "output_compression": 50,
+            "moderation": "low",
+            "style": "vivid",
+            "complexity": "high",
+            "frame_count": 3,
+            "frame_duration_ms": 100,
+            "svg": {"model": "m", "reasoning": {"effort": "low"}},
+            "partial_images": 2,
             "response_format": "url",
+            "safety_identifier": "s",
             "user": "u",
         }
         assert body(Generate("a cat", **facts)) == {"prompt": "a cat", **facts}
@@ -576,12 +577,13 @@ class TestFormRequest:
 
 class TestSources:
     def test_are_none_for_a_prompt_alone(self) -> None:
-        assert sources(Generate("x")) == ((), None)
+        assert sources(Generate("x")) == Sources()
 
     def test_are_the_pictures_as_they_were_given(self) -> None:
-        assert sources(Variation(b"png")) == ((b"png",), None)
-        assert sources(Edit("a.png", "x", mask="m.png")) == (("a.png",), "m.png")
-        assert sources(Edit(["a.png", b"png"], "x")) == (("a.png", b"png"), None)
+        assert sources(Variation(b"png")) == Sources((b"png",))
+        assert sources(Edit("a.png", "x", mask="m.png")) == Sources(("a.png",), "m.png")
+        assert sources(Edit(["a.png", b"png"], "x")) == Sources(("a.png", b"png"))
+        assert sources(Edit("a.png", "x", markup="m.png")) == Sources(("a.png",), None, "m.png")
 
     @pytest.mark.parametrize("nothing", [[], ()])
     def test_cannot_be_an_empty_list(self, nothing: Any) -> None:

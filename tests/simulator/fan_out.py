@@ -19,6 +19,7 @@ from imagesdk import APIError, Generate, RateLimit, RetryPolicy, Timeouts
 from imagesdk._engine import Call, Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._secret import Secret
 from imagesdk.budgets.memory import Registry
@@ -138,7 +139,7 @@ async def _run(
 
 
 async def _call(report: Report, engine: Engine, job: str, n: int, timeouts: Timeouts) -> None:
-    request = requests.build(Generate(job, n=n), requests.Pictures(), boundary="x", extra_body=None)
+    request = requests.build(Generate(job, n=n), Pictures(), boundary="x", extra_body=None)
     call: Call[Parsed] = Call(
         request,
         parse=lambda document: parse_success(document, None),

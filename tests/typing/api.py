@@ -181,7 +181,7 @@ async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
     await client.images.generate(5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.generate("x", "dall-e-2")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.images.generate("x", n="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    await client.images.generate("x", style="vivid")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.images.generate("x", style=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.generate("x", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     await client.images.create_variation(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     response[0].url = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
