@@ -20,11 +20,11 @@ import anyio
 from attrs import define, field, frozen
 
 from imagesdk._attempt import Answer, SentBody, receive
+from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
 from imagesdk._protocol.hosts import Host, auth_headers
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.requests import Request
-from imagesdk._protocol.responses import failure_of_status, is_error_document, lost
 from imagesdk._protocol.retry import Again, Failure, GiveUp, RetryBudget, WaitForLimit, classify, decide
 from imagesdk._protocol.scanner import ScanError, Scanner
 from imagesdk._secret import Secret
@@ -392,6 +392,8 @@ def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course, key: Secre
         key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
         now=datetime.now(UTC),
         requested=call.request.weight,
+        model=call.request.model,
+        path=call.request.path,
     )
 
 

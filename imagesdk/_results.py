@@ -80,6 +80,7 @@ async def assemble(
         data=tuple(images),
         created=parsed.created,
         usage=parsed.usage,
+        svg_usage=parsed.svg_usage,
         cost=cost(
             profile,
             images=len(images),
@@ -92,6 +93,7 @@ async def assemble(
         quality=parsed.quality,
         background=parsed.background,
         output_format=parsed.output_format,
+        safety_identifier=parsed.safety_identifier,
         attempts=result.attempts,
         maybe_billed_before=result.maybe_billed_before,
         idempotency_key=call.idempotency_key,

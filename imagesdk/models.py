@@ -15,6 +15,7 @@ from imagesdk._catalogue import (
     MAKER_VARIATION_MODEL,
     PROFILES,
     URL_LIFETIME,
+    WARNING_DAYS,
 )
 from imagesdk._profile import ImageRule, ModelProfile, OutputTokens, Price, SizeRule
 
@@ -25,6 +26,7 @@ __all__ = [
     "MAKER_GENERATE_MODEL",
     "MAKER_VARIATION_MODEL",
     "URL_LIFETIME",
+    "WARNING_DAYS",
     "ImageRule",
     "ModelProfile",
     "OutputTokens",

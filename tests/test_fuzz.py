@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, DownloadError, InvalidRequestError, RateLimit, RetryPolicy
 from imagesdk._protocol.encoding import Inflater
+from imagesdk._protocol.failures import failure_of_status, is_error_document
 from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.responses import failure_of_status, is_error_document, parse_success
+from imagesdk._protocol.responses import parse_success
 from imagesdk._protocol.retry import decide
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._protocol.sse import EventStream

@@ -9,14 +9,14 @@ MAX_DEPTH = 100
 """How deeply an answer may be nested. None needs a tenth of it; whoever walks through one relies on it."""
 
 
-def parse(text: bytes) -> Any:
+def parse(rest: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
         ValueError: it is not JSON.
         RecursionError: it is nested deeper than :data:`MAX_DEPTH`.
     """
-    value = json.loads(text)
+    value = json.loads(rest)
     if _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     return value
@@ -30,6 +30,11 @@ def is_object(value: object) -> TypeGuard[dict[str, Any]]:
 def is_list(value: object) -> TypeGuard[list[Any]]:
     """Whether a value is a JSON array."""
     return isinstance(value, list)
+
+
+def text(value: object) -> str | None:
+    """Return a value that should be a text as one; ``None`` stays ``None``."""
+    return value if isinstance(value, str) else None if value is None else str(value)
 
 
 def _is_deeper(value: object, depth: int) -> bool:

@@ -77,13 +77,16 @@ class SaidLimits:
 NOTHING_SAID = SaidLimits()
 
 
-def said_limits(headers: Mapping[str, str], message: str, now: datetime) -> SaidLimits:
+def said_limits(
+    headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
+) -> SaidLimits:
     """Read an answer.
 
     Args:
         headers: names in lower case.
         message: the words of the error; empty for a success.
         now: the present, for a ``Retry-After`` that is a date.
+        retry_delay: a duration that the body has in a field of its own, e.g. ``26s``.
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
@@ -102,7 +105,7 @@ def said_limits(headers: Mapping[str, str], message: str, now: datetime) -> Said
             named = _PER.search(message)
             by_name = named is not None and named[1].lower() == "images"
     return SaidLimits(
-        waits=_waits(headers, families, message, now),
+        waits=_waits(headers, families, message, now, retry_delay),
         limits=limits,
         surely=by_name,
         refused=next(iter(in_words), None),
@@ -127,7 +130,11 @@ def _limit_in_words(message: str) -> tuple[dict[Counted, SaidLimit], int | None]
 
 
 def _waits(
-    headers: Mapping[str, str], families: Mapping[str, Mapping[str, str]], message: str, now: datetime
+    headers: Mapping[str, str],
+    families: Mapping[str, Mapping[str, str]],
+    message: str,
+    now: datetime,
+    retry_delay: str | None,
 ) -> tuple[float, ...]:
     said: list[float | None] = []
     milliseconds = _number(headers.get("retry-after-ms"))
@@ -139,7 +146,7 @@ def _waits(
     # Whole seconds are rounded; words often have the fraction.
     if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
         seconds = None
-    said += [seconds, _until(headers.get("retry-after"), now), in_words]
+    said += [seconds, _until(headers.get("retry-after"), now), in_words, _reset(retry_delay, now)]
     said += [
         _reset(facts.get("reset"), now)
         for family, facts in families.items()

@@ -1,14 +1,8 @@
-"""From an answer to a result or an error: the one place where the API's errors are born.
-
-The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
-``{"error": "text"}``, ``{"detail": ...}``, a bare string, HTML or nothing, and some wrap an error in status
-200. All of them end in a typed error with a message that a person can act on.
-"""
+"""From a good answer, or an event of a stream, to plain values. Errors are the business of ``failures``."""
 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,59 +10,17 @@ from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object, parse
-from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import Picture, ScanError, TooLargeError
-from imagesdk.errors import (
-    APIResponseError,
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    InternalServerError,
-    ModerationError,
-    NotFoundError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    RateLimitError,
-    UnprocessableEntityError,
-)
+from imagesdk._protocol.documents import is_list, is_object, text
+from imagesdk._protocol.scanner import Picture, ScanError, without_pictures
 from imagesdk.models import URL_LIFETIME, ModelProfile
-from imagesdk.types import Usage
+from imagesdk.types import SvgUsage, Usage
 
 _SHOWN = 300
-_KEPT = 2000
+"""Characters of a body that are quoted."""
 _MOST_TOKENS = 10**12
 """More than any request can take: what is beyond it is no count."""
-_READ = 4096
-"""Bytes of a body that is not JSON in which a message is looked for."""
-
-_BY_STATUS: Mapping[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-}
-
-_MODERATION_CODES = frozenset(
-    {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
-)
-_QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
-# In May 2023 a refusal by the safety system came with code null: https://community.openai.com/t/232241
-_SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
-
-_ADVICE: Mapping[type[APIStatusError], str] = {
-    AuthenticationError: "Check the key in OPENAI_API_KEY or api_key=.",
-    ModerationError: "Change the prompt or the picture; a wrong refusal can be reported at https://help.openai.com "
-    "with the request id.",
-    QuotaExceededError: "Waiting does not help: check the plan and the billing limits of the account.",
-    RateLimitError: "A higher limit can be asked for in the limits page of the account's settings; "
-    "rate_limit= tells the client the one you have.",
-}
+_TOTALS = ("input_tokens", "output_tokens", "total_tokens")
+_SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
 
 
 @frozen
@@ -89,11 +41,23 @@ class Parsed:
     images: tuple[ParsedImage, ...]
     created: datetime | None = None
     usage: Usage | None = None
+    svg_usage: SvgUsage | None = None
     size: str | None = None
     quality: str | None = None
     background: str | None = None
     output_format: str | None = None
+    safety_identifier: str | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any])
+
+
+@frozen
+class ParsedEvent(Parsed):
+    """An event of a stream: a good answer of one picture, and which event it is."""
+
+    type: str = ""
+    """The API's name of the event."""
+    partial_image_index: int | None = None
+    """Counts the partial images from 0."""
 
 
 def parse_success(document: Any, profile: ModelProfile | None) -> Parsed:
@@ -114,156 +78,53 @@ def parse_success(document: Any, profile: ModelProfile | None) -> Parsed:
             raise ScanError(f"the answer has no list of pictures in it, only {_shown(sorted(body))}")
     created = _moment(body.pop("created", None))
     items = [item for item in data if is_object(item)]
-    return Parsed(
-        images=tuple(_image(item, created, profile) for item in items),
-        created=created,
-        usage=_usage(body.pop("usage", None)),
-        **{name: _text(body.pop(name, None)) for name in ("size", "quality", "background", "output_format")},
-        extra=_without_pictures(body),
-    )
+    return Parsed(images=tuple(_image(item, created, profile) for item in items), **_settings(body, created))
 
 
-def failure_of_status(
-    status: int,
-    headers: Mapping[str, str],
-    rest: bytes,
-    *,
-    now: datetime,
-    requested: int,
-) -> Failure:
-    """Read an answer that is not a success.
+def event_fields(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
+    """Read the data of an event with a picture, partial or completed.
 
     Args:
-        status: the HTTP status.
-        headers: names in lower case.
-        rest: the body.
-        now: the present, for a ``Retry-After`` that is a date.
-        requested: how many images were asked for, to tell a limit that can never be met.
+        document: the data, parsed.
+        name: the name that the stream gives the event, for data without a ``type``.
+        profile: of the model, for how long its URLs live.
+
+    Raises:
+        ScanError: it is not an object.
     """
-    document = _json(rest)
-    error, message = _error_object(document, rest, status)
-    code, kind, param = (_text(error.get(name)) for name in ("code", "type", "param"))
-    said = said_limits(headers, message, now)
-    cls = _error_class(status, code, kind, message)
-    facts: dict[str, Any] = {"status_code": status, "code": code, "type": kind, "param": param}
-    facts["request_id"] = headers.get("x-request-id")
-    facts["body"] = (
-        rest.decode("utf-8", "replace")[:_KEPT] if document is None else _without_pictures(document)
+    if not is_object(document):
+        raise ScanError(f"an event of the stream is {_shown(document)} rather than an object")
+    body = dict(document)
+    created = _moment(body.pop("created_at", None)) or _moment(body.pop("created", None))
+    return ParsedEvent(
+        type=text(body.pop("type", None)) or name,
+        partial_image_index=_count(body.pop("partial_image_index", None)),
+        images=tuple(_image(item, created, profile) for item in _pictures(body)),
+        **_settings(body, created),
     )
-    facts["maybe_billed"] = status >= 500
-    if issubclass(cls, RateLimitError):
-        facts["retry_after"] = said.wait
-    if issubclass(cls, ModerationError):
-        facts.update(_moderation(error))
-    made = cls(
-        _sentence(status, message, cls, headers.get("location") if 300 <= status < 400 else None), **facts
-    )
-    advice = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    never_fits = cls is RateLimitError and said.never_fits(requested)
-    return Failure(made, classify(made), said=said, should_retry=advice, never_fits=never_fits)
 
 
-def is_error_document(document: Any) -> bool:
-    """Whether a body of status 200 is an error all the same, as some gateways send it."""
-    return is_object(document) and bool(document.get("error")) and not document.get("data")
-
-
-def lost(problem: ScanError, *, request_id: str | None) -> Failure:
-    """Return the failure of a good status whose body cannot be read. The pictures have been made."""
-    too_large = isinstance(problem, TooLargeError)
-    error = APIResponseError(
-        f"The server answered with success, but {problem}. The pictures were probably made and billed."
-        + (" Larger ones can be let in with caps=Caps(...) of the client." if too_large else ""),
-        request_id=request_id,
-        maybe_billed=True,
-    )
-    return Failure(error, "lost", should_retry=False if too_large else None)
-
-
-def _json(rest: bytes) -> Any:
-    try:
-        return parse(rest)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _error_object(document: Any, rest: bytes, status: int) -> tuple[dict[str, Any], str]:
-    """Return the error's fields and its message, from any of the known shapes."""
-    if is_object(document):
-        fields = document
-        error = fields.get("error", fields)
-        if is_object(error):
-            found = error
-            for name in ("message", "detail", "msg", "error_description"):
-                if found.get(name):
-                    return found, _words(found[name])
-            return found, _words(fields)
-        if error:
-            return fields, _words(error)
-    if isinstance(document, str) and document.strip():
-        return {}, document.strip()
-    text = rest[:_READ].decode("utf-8", "replace").strip()
-    if not text:
-        return {}, ""
-    if "<" in text[:200] and (
-        title := re.search(r"<title[^>]*>(.*?)</title>", text, re.IGNORECASE | re.DOTALL)
-    ):
-        return {}, " ".join(title[1].split())
-    return {}, " ".join(re.sub(r"<[^>]*>", " ", text).split()) if text.startswith("<") else text
-
-
-def _words(value: Any) -> str:
-    if isinstance(value, str):
-        return value.strip()
-    if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
-        return "; ".join(_validation(item) for item in value)
-    return json.dumps(_without_pictures(value), ensure_ascii=False)
-
-
-def _validation(item: Any) -> str:
-    if is_object(item) and "msg" in item:
-        found = item
-        where = found.get("loc")
-        place = ".".join(str(part) for part in where) if is_list(where) else ""
-        return f"{place}: {found['msg']}" if place else str(found["msg"])
-    return _words(item)
-
-
-def _error_class(status: int, code: str | None, kind: str | None, message: str) -> type[APIStatusError]:
-    if code in _QUOTA_CODES or kind in _QUOTA_CODES:
-        return QuotaExceededError
-    if status in {200, 400, 403} and (code in _MODERATION_CODES or _SAFETY_TEXT.search(message)):
-        return ModerationError
-    if status >= 500:
-        return InternalServerError
-    return _BY_STATUS.get(status, BadRequestError if status == 200 else APIStatusError)
-
-
-def _moderation(error: Mapping[str, Any]) -> dict[str, Any]:
-    details = error.get("moderation_details")
-    if not is_object(details):
-        return {}
-    found = details
-    categories = found.get("categories")
+def _settings(body: dict[str, Any], created: datetime | None) -> dict[str, Any]:
+    """Return what an answer says beside its pictures, by the names of :class:`Parsed`."""
     return {
-        "stage": _text(found.get("moderation_stage")),
-        "categories": tuple(str(c) for c in categories) if is_list(categories) else (),
+        "created": created,
+        "usage": _usage(body.pop("usage", None)),
+        "svg_usage": _svg_usage(body.pop("svg_usage", None)),
+        **{name: text(body.pop(name, None)) for name in _SETTINGS},
+        "extra": without_pictures(body),
     }
 
 
-def _sentence(status: int, message: str, cls: type[APIStatusError], location: str | None) -> str:
-    if location is not None:
-        message = (
-            f"it redirects to {location.split('?')[0]}, and requests are not redirected: correct base_url"
-        )
-    message = message if len(message) <= _SHOWN else f"{message[:_SHOWN]}..."
-    said = (
-        f"The server answered {status}: {message}"
-        if message
-        else f"The server answered {status} without a word."
-    )
-    advice = _ADVICE.get(cls)
-    return f"{said}{'' if said.endswith(('.', '!', '?')) else '.'} {advice}" if advice else said
+def _pictures(event: dict[str, Any]) -> list[dict[str, Any]]:
+    """Take what is about pictures out of an event: the event itself is one, or it holds them as an answer does."""
+    data = event.get("data")
+    if is_list(data):
+        del event["data"]
+        return [item for item in data if is_object(item)]
+    found: dict[str, Any] = {
+        name: event.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in event
+    }
+    return [found] if found else list(_holders(event)) or [{}]
 
 
 def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile | None) -> ParsedImage:
@@ -277,9 +138,9 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
     return ParsedImage(
         picture=found.number if found else None,
         url=address,
-        revised_prompt=_text(fields.pop("revised_prompt", None)),
+        revised_prompt=text(fields.pop("revised_prompt", None)),
         expires_at=_expiry(address, created, profile) if address else None,
-        extra=_without_pictures(fields),
+        extra=without_pictures(fields),
     )
 
 
@@ -311,19 +172,25 @@ def _usage(value: Any) -> Usage | None:
     if not is_object(value):
         return None
     fields = dict(value)
-    inputs, outputs = (
-        details if is_object(details) else {}
-        for details in (fields.pop("input_tokens_details", None), fields.pop("output_tokens_details", None))
-    )
-    return Usage(
-        **{
-            name: _count(fields.pop(name, None)) for name in ("input_tokens", "output_tokens", "total_tokens")
-        },
-        input_text_tokens=_count(inputs.get("text_tokens")),
-        input_image_tokens=_count(inputs.get("image_tokens")),
-        output_text_tokens=_count(outputs.get("text_tokens")),
-        output_image_tokens=_count(outputs.get("image_tokens")),
-        extra=_without_pictures(fields),
+    counts = {name: _count(fields.pop(name, None)) for name in _TOTALS}
+    for side in ("input", "output"):
+        details = fields.pop(f"{side}_tokens_details", None)
+        rest = dict(details) if is_object(details) else {}
+        for name in ("text_tokens", "image_tokens"):
+            counts[f"{side}_{name}"] = _count(rest.pop(name, None))
+        if rest:  # cached tokens, and what else may come
+            fields[f"{side}_tokens_details"] = rest
+    return Usage(**counts, extra=without_pictures(fields))
+
+
+def _svg_usage(value: Any) -> SvgUsage | None:
+    if not is_object(value):
+        return None
+    fields = dict(value)
+    return SvgUsage(
+        model=text(fields.pop("model", None)),
+        **{name: _count(fields.pop(name, None)) for name in (*_TOTALS, "reasoning_tokens")},
+        extra=without_pictures(fields),
     )
 
 
@@ -331,13 +198,9 @@ def _count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None if value is None else str(value)
-
-
 def _shown(value: Any) -> str:
-    text = json.dumps(_without_pictures(value), ensure_ascii=False, default=str)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    words = json.dumps(without_pictures(value), ensure_ascii=False, default=str)
+    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
 
 
 def _holders(value: Any) -> Iterator[dict[str, Any]]:
@@ -350,14 +213,3 @@ def _holders(value: Any) -> Iterator[dict[str, Any]]:
     elif is_list(value):
         for item in value:
             yield from _holders(item)
-
-
-def _without_pictures(value: Any) -> Any:
-    """Replace pictures in unexpected places, whose bytes nobody keeps, by ``None``."""
-    if isinstance(value, Picture):
-        return None
-    if is_object(value):
-        return {key: _without_pictures(item) for key, item in value.items()}
-    if is_list(value):
-        return [_without_pictures(item) for item in value]
-    return value

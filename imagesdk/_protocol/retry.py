@@ -121,7 +121,7 @@ def decide(
     error = failure.error
     if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
         return GiveUp()
-    if isinstance(error, RateLimitError) and limited:
+    if isinstance(error, RateLimitError) and limited and failure.kind == "refused":
         return WaitForLimit(failure.said)
     if attempt >= policy.max_attempts:
         return GiveUp()

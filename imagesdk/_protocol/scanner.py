@@ -77,6 +77,17 @@ class Picture:
     number: int
 
 
+def without_pictures(value: Any) -> Any:
+    """Replace pictures in unexpected places, whose bytes nobody keeps, by ``None``."""
+    if isinstance(value, Picture):
+        return None
+    if is_object(value):
+        return {key: without_pictures(item) for key, item in value.items()}
+    if is_list(value):
+        return [without_pictures(item) for item in value]
+    return value
+
+
 class Scanner:
     """One answer. Feed it all chunks, then ask for :meth:`rest` or :meth:`document`.
 

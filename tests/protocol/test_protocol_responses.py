@@ -1,212 +1,20 @@
-"""From an answer to a result or an error: recorded bodies of many servers, and arbitrary ones."""
+"""From a good answer to plain values: answers of many servers, and arbitrary ones."""
 
-import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import imagesdk
 from imagesdk._protocol.documents import is_object
-from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.responses import (
-    ParsedImage,
-    failure_of_status,
-    is_error_document,
-    lost,
-    parse_success,
-)
-from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.responses import ParsedImage, event_fields, parse_success
 from imagesdk._protocol.scanner import Picture, ScanError
-from imagesdk.errors import (
-    APIResponseError,
-    APIStatusError,
-    BadRequestError,
-    ModerationError,
-    QuotaExceededError,
-    RateLimitError,
-)
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2
-from imagesdk.types import Usage
+from imagesdk.types import SvgUsage, Usage
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
-
-
-def failed(
-    status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1
-) -> Failure:
-    rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-    return failure_of_status(status, headers or {}, rest, now=NOW, requested=requested)
-
-
-def status_error(failure: Failure) -> APIStatusError:
-    assert isinstance(failure.error, APIStatusError)
-    return failure.error
-
-
-@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
-    sample = json.loads(path.read_text(encoding="utf-8"))
-    expected = sample["expected"]
-    failure = failed(sample["status"], sample["body"], sample["headers"], requested=sample["requested"])
-    error = status_error(failure)
-    assert type(error) is getattr(imagesdk, expected["class"])
-    assert (error.status_code, error.code) == (sample["status"], expected["code"])
-    assert (error.type, error.param) == (expected.get("type"), expected.get("param"))
-    assert error.request_id == expected.get("request_id")
-    assert error.message.startswith(f"The server answered {sample['status']}")
-    assert expected.get("says", "") in error.message
-    assert "SECRET" not in error.message
-    assert error.body == sample["body"] or error.body == json.loads(sample["body"])
-    assert error.maybe_billed is expected.get("maybe_billed", False)
-    assert failure.kind == expected.get("kind", "refused")
-    assert failure.never_fits is expected.get("never_fits", False)
-    wait = expected.get("retry_after")
-    assert failure.retry_after == pytest.approx(expected.get("failure_retry_after", wait))
-    if isinstance(error, RateLimitError):
-        assert error.retry_after == pytest.approx(wait)
-    if isinstance(error, ModerationError):
-        assert error.stage == expected.get("stage")
-        assert list(error.categories) == expected.get("categories", [])
-
-
-def test_every_status_has_its_class() -> None:
-    classes = {
-        400: "BadRequestError",
-        401: "AuthenticationError",
-        403: "PermissionDeniedError",
-        404: "NotFoundError",
-        409: "ConflictError",
-        418: "APIStatusError",
-        422: "UnprocessableEntityError",
-        429: "RateLimitError",
-        500: "InternalServerError",
-        501: "InternalServerError",
-        524: "InternalServerError",
-        599: "InternalServerError",
-    }
-    assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
-        ({"error": {"msg": "the msg"}}, "the msg"),
-        ({"error": {"error_description": "described"}}, "described"),
-        ({"message": "at the top"}, "at the top"),
-        ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
-        ({"detail": ["first", {"msg": "second"}]}, "first; second"),
-        ({"error": ["one", "two"]}, "one; two"),
-        ({"error": {}}, '{"error": {}}'),
-        ({"error": None}, '{"error": null}'),
-        ({"error": 5}, "5"),
-        ({}, "{}"),
-        ([1, 2], "[1, 2]"),
-        (None, "null"),
-        ("plain words", "plain words"),
-        ("\u00fcber", "\u00fcber"),
-        ("<html></html>", "without a word"),
-        ("  \n ", "without a word"),
-        ({"error": {"message": "  "}}, "without a word"),
-    ],
-)
-def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
-    assert said in failed(400, content).error.message
-
-
-def test_a_message_is_cut_and_a_body_is_kept() -> None:
-    error = status_error(failed(400, {"error": {"message": "x" * 5000}}))
-    assert len(error.message) < 400
-    assert error.body == {"error": {"message": "x" * 5000}}
-    text = status_error(failed(500, "y" * 5000))
-    assert text.body == "y" * 2000
-    assert len(text.message) < 400
-
-
-def test_advice_follows_a_finished_sentence() -> None:
-    assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
-    assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message
-    assert "without a word. Check the key" in failed(401, "").error.message
-
-
-@pytest.mark.parametrize(
-    "details", [None, "input", [], {"categories": "violence"}, {"moderation_stage": None, "categories": [1]}]
-)
-def test_details_of_moderation_in_another_shape_are_no_trouble(details: Any) -> None:
-    error = failed(400, {"error": {"code": "moderation_blocked", "moderation_details": details}}).error
-    assert isinstance(error, ModerationError)
-    assert error.stage is None
-    assert all(isinstance(category, str) for category in error.categories)
-
-
-@pytest.mark.parametrize("status", [401, 429, 500])
-def test_moderation_is_a_matter_of_the_request_only(status: int) -> None:
-    error = failed(status, {"error": {"code": "moderation_blocked", "message": "x"}}).error
-    assert not isinstance(error, ModerationError)
-
-
-def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
-    error = failed(308, "", {"location": "https://elsewhere.test/?sig=SECRET"}).error
-    assert "correct base_url" in error.message
-    assert "SECRET" not in error.message
-    assert "redirects" not in failed(400, "", {"location": "https://elsewhere.test"}).error.message
-
-
-@pytest.mark.parametrize(
-    ("value", "advice"), [("true", True), ("TRUE", True), ("false", False), ("maybe", None), (None, None)]
-)
-def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | None) -> None:
-    headers = {} if value is None else {"x-should-retry": value}
-    assert failed(400, "", headers).should_retry is advice
-
-
-def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
-    headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
-    message = "images per minute. Limit: 5/1min. Current: 6/1min."
-    failure = failed(429, {"error": {"message": message}}, headers)
-    assert failure.said == said_limits(headers, message, NOW)
-    assert failure.retry_after == 0.534
-    assert isinstance(failure.error, RateLimitError)
-    assert failure.error.retry_after == 0.534
-    assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
-
-
-@pytest.mark.parametrize(("requested", "never"), [(5, False), (6, True)])
-def test_a_limit_that_never_fits_is_told_from_one_that_will(requested: int, never: bool) -> None:
-    content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min."}}
-    assert failed(429, content, requested=requested).never_fits is never
-
-
-def test_a_limit_that_never_fits_is_a_matter_of_rate_limits_only() -> None:
-    assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
-    quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
-    assert isinstance(quota.error, QuotaExceededError)
-    assert not quota.never_fits
-
-
-def test_a_success_that_is_an_error_is_known() -> None:
-    assert is_error_document({"error": {"message": "x"}})
-    assert is_error_document({"error": "x"})
-    assert is_error_document({"error": "x", "data": []})
-    assert is_error_document({"error": "x", "data": None})
-    assert not is_error_document({"error": None, "data": []})
-    assert not is_error_document({"data": [{"url": "x"}], "error": {"message": "a warning"}})
-    assert not is_error_document([])
-    assert not is_error_document(None)
-
-
-def test_a_success_that_cannot_be_read_has_been_billed() -> None:
-    failure = lost(ScanError("the answer is not JSON"), request_id="req_1")
-    assert isinstance(failure.error, APIResponseError)
-    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == ("lost", True, "req_1")
-    assert "the answer is not JSON" in failure.error.message
-    assert "billed" in failure.error.message
 
 
 class TestSuccess:
@@ -272,7 +80,7 @@ class TestSuccess:
         assert parsed.extra == {"id": "x", "peak_memory_mb": 1.5}
         assert parsed.images[0].extra == {"generation_id": "g", "seed": 7, "embedding": None}
         assert parsed.usage is not None
-        assert parsed.usage.extra == {"image_count": 2}
+        assert parsed.usage.extra == {"image_count": 2, "input_tokens_details": {"cached_tokens": 3}}
 
     def test_keeps_no_picture_in_an_unexpected_place(self) -> None:
         body = {"data": [{"b64_json": Picture(0), "thumbs": [{"b64_json": Picture(1)}]}], "x": Picture(2)}
@@ -364,6 +172,72 @@ class TestSuccess:
         assert len(str(caught.value)) < 400
 
 
+class TestEvent:
+    def test_partial_says_which_it_is_and_how_it_was_made(self) -> None:
+        event = event_fields(
+            {
+                "type": "image_generation.partial_image",
+                "b64_json": Picture(0),
+                "created_at": 1589478378,
+                "size": "1024x1024",
+                "quality": "low",
+                "background": "opaque",
+                "output_format": "png",
+                "partial_image_index": 1,
+                "trace": "t",
+            }
+        )
+        assert (event.type, event.partial_image_index) == ("image_generation.partial_image", 1)
+        assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+        assert (event.size, event.quality) == ("1024x1024", "low")
+        assert (event.background, event.output_format) == ("opaque", "png")
+        assert event.images == (ParsedImage(picture=0),)
+        assert event.usage is None
+        assert event.extra == {"trace": "t"}
+
+    def test_completed_has_usage_and_no_number(self) -> None:
+        event = event_fields(
+            {
+                "type": "image_edit.completed",
+                "b64_json": Picture(0),
+                "usage": {"output_tokens": 5},
+                "svg_usage": {"model": "m", "reasoning_tokens": 2},
+                "safety_identifier": "user-1",
+                "revised_prompt": "a cat",
+            }
+        )
+        assert (event.type, event.partial_image_index) == ("image_edit.completed", None)
+        assert event.usage == Usage(output_tokens=5)
+        assert event.svg_usage == SvgUsage(model="m", reasoning_tokens=2)
+        assert event.safety_identifier == "user-1"
+        assert event.images == (ParsedImage(picture=0, revised_prompt="a cat"),)
+
+    @pytest.mark.parametrize(
+        ("document", "images"),
+        [
+            ({"url": "https://x.test/1"}, (ParsedImage(url="https://x.test/1"),)),
+            ({"data": [{"b64_json": Picture(0)}, {"b64_json": Picture(1)}]}, (0, 1)),
+            ({"image": {"b64_json": Picture(0)}}, (0,)),
+            ({"data": {"b64_json": Picture(0)}}, (0,)),
+            ({"data": None}, (ParsedImage(),)),
+            ({}, (ParsedImage(),)),
+        ],
+    )
+    def test_may_hold_its_picture_as_an_answer_does(self, document: dict[str, Any], images: Any) -> None:
+        expected = tuple(ParsedImage(picture=item) if isinstance(item, int) else item for item in images)
+        assert event_fields(document).images == expected
+
+    def test_may_have_its_type_in_its_name_and_its_moment_under_another(self) -> None:
+        event = event_fields({"created": 1589478378, "b64_json": Picture(0)}, name="image_edit.completed")
+        assert event.type == "image_edit.completed"
+        assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+
+    @pytest.mark.parametrize("document", [None, [], "text", 5, Picture(0)])
+    def test_that_is_no_object_is_none(self, document: Any) -> None:
+        with pytest.raises(ScanError, match="an event of the stream is"):
+            event_fields(document)
+
+
 leaves = (
     st.none()
     | st.booleans()
@@ -385,29 +259,6 @@ values = st.recursive(
     max_leaves=10,
 )
 documents = values | st.dictionaries(names, values, max_size=5)
-header_names = st.sampled_from(
-    ["retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "location"]
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(
-    st.integers(200, 599),
-    st.dictionaries(header_names, st.text(max_size=15), max_size=3),
-    documents.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
-    st.integers(1, 10),
-)
-def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
-    status: int, headers: dict[str, str], rest: bytes, requested: int
-) -> None:
-    failure = failure_of_status(status, headers, rest, now=NOW, requested=requested)
-    error = status_error(failure)
-    assert error.status_code == status
-    assert len(error.message) > 20
-    assert failure.kind == ("unknown" if status >= 500 else "refused")
-    assert error.maybe_billed is (status >= 500)
-    assert all(value is None or isinstance(value, str) for value in (error.code, error.type, error.param))
-    assert status != 200 or isinstance(error, (BadRequestError, QuotaExceededError))
 
 
 @settings(max_examples=300, deadline=None)
@@ -418,18 +269,3 @@ def test_any_document_is_an_answer_or_no_answer(document: Any) -> None:
         assert is_object(document)
         assert len(parsed.images) <= len(document["data"])
         assert all(image.picture is None for image in parsed.images)
-
-
-@pytest.mark.parametrize("status", [400, 429, 500])
-@pytest.mark.parametrize("depth", [90, 400, 700, 5000, 200_000])
-def test_no_depth_of_an_error_exhausts_the_stack(status: int, depth: int) -> None:
-    rest = b'{"error":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
-    failure = failure_of_status(status, {}, rest, now=NOW, requested=1)
-    assert '{"a":' in failure.error.message.replace(" ", "")
-
-
-def test_a_page_of_nothing_but_tags_has_a_short_message() -> None:
-    """Such pages take a search for words its longest."""
-    for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
-        error = status_error(failed(502, text))
-        assert len(error.message) < 400

@@ -1,0 +1,142 @@
+"""The body of an error, in any shape that servers send: what is said in it, and by which words.
+
+The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
+``{"error": "text"}``, ``{"detail": ...}``, a list around the object, a bare string, HTML or nothing. What class of error
+it makes is up to :mod:`imagesdk._protocol.failures`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from imagesdk._protocol.documents import is_list, is_object, parse, text
+from imagesdk._protocol.scanner import without_pictures
+
+_KEPT = 2000
+"""Characters of a body that is not JSON that an error keeps."""
+_READ = 4096
+"""Bytes of a body that is not JSON in which a message is looked for."""
+_MESSAGES = ("message", "detail", "msg", "error_description")
+_VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
+_FILTERED = ("content_filter_results", "content_filter_result")
+_INNER = ("inner_error", "innererror")
+
+
+@frozen
+class ErrorBody:
+    """What the body of an error says."""
+
+    message: str = ""
+    code: str | None = None
+    type: str | None = None
+    param: str | None = None
+    fields: Mapping[str, Any] = field(factory=dict[str, Any])
+    """All that the error object holds."""
+    body: object = None
+    """The whole body: parsed JSON, else text cut short."""
+
+    @property
+    def stage(self) -> str | None:
+        """Where moderation refused, where the server says so."""
+        details = self.fields.get("moderation_details")
+        return text(details.get("moderation_stage")) if is_object(details) else None
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What moderation refused: from the details, else Azure's filters, else the words of the message."""
+        details = self.fields.get("moderation_details")
+        named = details.get("categories") if is_object(details) else None
+        if is_list(named):
+            return tuple(str(category) for category in named)
+        if filtered := tuple(_filtered(self.fields)):
+            return filtered
+        found = _VIOLATIONS.search(self.message)
+        words = found[1].split(",") if found else []
+        return tuple(word for word in (word.strip(" '\"") for word in words) if word)
+
+    @property
+    def retry_delay(self) -> str | None:
+        """How long Google asks to wait: https://cloud.google.com/apis/design/errors#error_details."""
+        details = self.fields.get("details")
+        for detail in details if is_list(details) else ():
+            if is_object(detail) and isinstance(delay := detail.get("retryDelay"), str):
+                return delay
+        return None
+
+
+def error_of_bytes(rest: bytes) -> ErrorBody:
+    """Read the body of an answer that is not a success."""
+    try:
+        document = parse(rest)
+    except (ValueError, RecursionError):
+        document = None
+    if document is None:
+        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_KEPT])
+    return error_of_document(document)
+
+
+def error_of_document(document: Any) -> ErrorBody:
+    """Read an error that is JSON."""
+    fields, message = _fields(document)
+    code, kind, param = (text(fields.get(name)) for name in ("code", "type", "param"))
+    return ErrorBody(message, code, kind, param, fields, without_pictures(document))
+
+
+def _fields(document: Any) -> tuple[dict[str, Any], str]:
+    if is_list(document) and len(document) == 1 and is_object(document[0]) and "error" in document[0]:
+        document = document[0]  # Google's compatible API
+    if is_object(document):
+        error = document.get("error", document)
+        if is_object(error):
+            for name in _MESSAGES:
+                if error.get(name):
+                    return error, _words(error[name])
+            return error, _words(document)
+        if error:
+            return document, _words(error)
+    if isinstance(document, str):
+        return {}, document.strip()
+    return {}, json.dumps(without_pictures(document), ensure_ascii=False)
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, str):
+        return value.strip()
+    if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
+        return "; ".join(_validation(item) for item in value)
+    return json.dumps(without_pictures(value), ensure_ascii=False)
+
+
+def _validation(item: Any) -> str:
+    if is_object(item) and "msg" in item:
+        where = item.get("loc")
+        place = ".".join(str(part) for part in where) if is_list(where) else ""
+        return f"{place}: {item['msg']}" if place else str(item["msg"])
+    return _words(item)
+
+
+def _text_message(rest: bytes) -> str:
+    words = rest[:_READ].decode("utf-8", "replace").strip()
+    if "<" in words[:200] and (
+        title := re.search(r"<title[^>]*>(.*?)</title>", words, re.IGNORECASE | re.DOTALL)
+    ):
+        return " ".join(title[1].split())
+    return " ".join(re.sub(r"<[^>]*>", " ", words).split()) if words.startswith("<") else words
+
+
+def _filtered(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the filters of Azure that refused.
+
+    https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
+    """
+    for holder in (fields, *(fields.get(name) for name in _INNER)):
+        for name in _FILTERED:
+            results = holder.get(name) if is_object(holder) else None
+            for category, result in results.items() if is_object(results) else ():
+                if is_object(result) and result.get("filtered") is True:
+                    yield category
