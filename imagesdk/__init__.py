@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Images as Images
+    from imagesdk._sync.facade import ImageStream as ImageStream
     from imagesdk._version import __version__ as __version__
     from imagesdk.client import AsyncClient as AsyncClient
     from imagesdk.errors import APIConnectionError as APIConnectionError
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.streams import AsyncImageStream as AsyncImageStream
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
     from imagesdk.types import FileObject as FileObject
@@ -68,11 +70,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_version": ("__version__",),
-    "_sync.facade": ("Client", "Images"),
+    "_sync.facade": ("Client", "ImageStream", "Images"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "streams": ("AsyncImageStream",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
     "types": (
         "CompletedImage",
@@ -121,8 +124,10 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     # clients
     "AsyncClient",
+    "AsyncImageStream",
     "AsyncImages",
     "Client",
+    "ImageStream",
     "Images",
     # jobs
     "CallOptions",

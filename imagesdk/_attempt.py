@@ -1,4 +1,4 @@
-"""One attempt: open the exchange, feed the scanner, fill the sink.
+"""One attempt: open the exchange, feed the scanner, fill the sink, and say what came of it.
 
 Knows how far the request got (:class:`SentBody`) and what came back (:class:`Answer`). Whether to try again is not
 its business.
@@ -6,17 +6,28 @@ its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Self
 
 import anyio.lowlevel
 from attrs import define, field
 
+from imagesdk._call import Call, Result, T
 from imagesdk._files import read_piece
 from imagesdk._protocol.encoding import Inflater
-from imagesdk._protocol.scanner import ScanError, Scanner
+from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
+from imagesdk._protocol.retry import Failure, classify
+from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
+from imagesdk._secret import Secret
 from imagesdk._sink import Sink
-from imagesdk._transport import Outgoing, Transport
+from imagesdk._transport import Incoming, Outgoing, Transport, WireError
+from imagesdk.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    OutcomeUnknownError,
+    OutcomeUnknownTimeoutError,
+)
 from imagesdk.types import Upload
 
 
@@ -83,15 +94,26 @@ class Answer:
     """Why the body cannot be read, if it cannot."""
 
     @property
+    def request_id(self) -> str | None:
+        """The server's id of the request."""
+        return self.headers.get("x-request-id")
+
+    @property
     def succeeded(self) -> bool:
         """Whether the status says that the work was done."""
         return self.status is not None and 200 <= self.status < 300
 
 
 async def receive(
-    transport: Transport, request: Outgoing, answer: Answer, sink: Sink, *, on_headers: Callable[[], None]
+    transport: Transport,
+    request: Outgoing,
+    answer: Answer,
+    sink: Sink,
+    *,
+    on_headers: Callable[[], None],
+    raw: bool = False,
 ) -> None:
-    """Make one exchange, filling ``answer``, and put the pictures into ``sink``.
+    """Make one exchange, filling ``answer``, and put the pictures into ``sink``: a ``raw`` answer is one itself.
 
     Raises:
         WireError: the exchange broke.
@@ -100,14 +122,116 @@ async def receive(
     async with transport.exchange(request) as incoming:
         on_headers()
         answer.status, answer.headers = incoming.status, incoming.headers
+        await (read_raw if raw and answer.succeeded else read_body)(incoming, answer, sink)
+
+
+async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
+    """Read an answer to its end."""
+    try:
+        async for chunk in Inflated(incoming):
+            for event in answer.scanner.feed(chunk):
+                await sink.take(event)
+    except ScanError as error:
+        answer.problem = error
+
+
+async def read_raw(incoming: Incoming, answer: Answer, sink: Sink) -> None:
+    """Read an answer whose body is a file."""
+    await sink.take(PictureStart(0))
+    try:
+        async for chunk in Inflated(incoming):
+            answer.scanner.count(chunk)
+            await sink.take(PicturePiece(0, chunk))
+    except ScanError as error:
+        answer.problem = error
+    else:
+        await sink.take(PictureEnd(0))
+
+
+class Inflated:
+    """The plain body of an answer in small pieces. (A class, as :class:`SentBody` is: it may be left in its middle.)
+
+    Raises:
+        ScanError: (on iteration) its compression is unknown, corrupt or cut short.
+        WireError: (on iteration) the exchange broke.
+    """
+
+    def __init__(self, incoming: Incoming) -> None:
+        self._raw = incoming.body
+        self._inflater = Inflater(incoming.headers.get("content-encoding"))
+        self._pieces: Iterator[bytes] = iter(())
+        self._fresh = True
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while True:
+            for piece in self._pieces:
+                if not self._fresh:  # a little can be inflated to a lot, and others want the loop, too
+                    await anyio.lowlevel.checkpoint()
+                self._fresh = False
+                return piece
+            async for raw in self._raw:
+                self._pieces, self._fresh = self._inflater.feed(raw), True
+                break
+            else:
+                self._inflater.finish()
+                raise StopAsyncIteration
+
+
+def read_answer(
+    call: Call[T], answer: Answer, sink: Sink, key: Secret, *, attempts: int, maybe_billed_before: bool
+) -> Result[T] | Failure:
+    """Return what a whole answer says."""
+    assert answer.status is not None  # noqa: S101 - there was an answer
+    if answer.succeeded:
         try:
-            inflater = Inflater(incoming.headers.get("content-encoding"))
-            async for raw in incoming.body:
-                for number, chunk in enumerate(inflater.feed(raw)):
-                    if number:  # a little can be inflated to a lot, and others want the loop, too
-                        await anyio.lowlevel.checkpoint()
-                    for event in answer.scanner.feed(chunk):
-                        await sink.take(event)
-            inflater.finish()
-        except ScanError as error:
-            answer.problem = error
+            if answer.problem is not None:
+                raise answer.problem
+            document = answer.scanner.document()
+            if not is_error_document(document):
+                parsed = call.parse(document)
+                return Result(parsed, answer.headers, sink, attempts, maybe_billed_before)
+        except ScanError as problem:
+            return lost(problem, request_id=answer.request_id)
+    return failure_of_status(
+        answer.status,
+        answer.headers,
+        key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
+        now=datetime.now(UTC),
+        requested=call.request.weight,
+        model=call.request.model,
+        path=call.request.path,
+    )
+
+
+def broken(reason: str, body: SentBody, *, timed_out: bool) -> Failure:
+    """Return the failure of an exchange that ended without an answer."""
+    error: APIConnectionError
+    if body.whole:
+        said = f"The request was sent and no answer came ({reason}). It may have been worked on and billed."
+        error = (OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError)(said, maybe_billed=True)
+    elif timed_out:
+        error = APITimeoutError(f"The request could not be sent in time ({reason}).")
+    else:
+        error = APIConnectionError(f"The server could not be reached ({reason}).")
+    return Failure(error, classify(error))
+
+
+def failed(error: TimeoutError | WireError, body: SentBody, answer: Answer) -> Failure:
+    """Return the failure of an exchange that ended with ``error``.
+
+    Raises:
+        OSError: it was a local file that ended it.
+    """
+    if isinstance(error, TimeoutError):
+        return broken("no whole answer came in time", body, timed_out=True)
+    if body.error is not None:
+        raise body.error from None
+    if answer.succeeded:
+        failure = lost(ScanError(f"the answer was cut short ({error})"), request_id=answer.request_id)
+    else:
+        failure = broken(str(error), body, timed_out=error.timed_out)
+        failure.error.__cause__ = error.__cause__
+    return failure

@@ -7,40 +7,44 @@ after a failure is decided by :mod:`imagesdk._protocol.retry`, not here.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TypeVar
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define
 
-from imagesdk._attempt import Answer, SentBody, receive
-from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
+from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
+from imagesdk._call import Call, Result, T
 from imagesdk._protocol.hosts import Host, auth_headers
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.requests import Request
-from imagesdk._protocol.retry import Again, Failure, GiveUp, RetryBudget, WaitForLimit, classify, decide
-from imagesdk._protocol.scanner import ScanError, Scanner
+from imagesdk._protocol.responses import Parsed
+from imagesdk._protocol.retry import (
+    Again,
+    Decision,
+    Failure,
+    GiveUp,
+    RetryBudget,
+    WaitForLimit,
+    classify,
+    decide,
+)
+from imagesdk._protocol.scanner import Scanner
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink, discard
+from imagesdk._streaming import OpenStream, Streamed
 from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared
 from imagesdk.budgets.unlimited import Unlimited
-from imagesdk.errors import (
-    APIConnectionError,
-    APIError,
-    APITimeoutError,
-    LimitWaitError,
-    OutcomeUnknownError,
-    OutcomeUnknownTimeoutError,
-)
+from imagesdk.errors import APIError, LimitWaitError, StreamError
 from imagesdk.events import (
     AnswerReceived,
     AttemptStarted,
@@ -50,81 +54,15 @@ from imagesdk.events import (
     Observer,
     RetryScheduled,
 )
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy
 
 _logger = logging.getLogger("imagesdk")
-T = TypeVar("T")
+R = TypeVar("R")
 
 ANY_MODEL = "*"
 """The key, in a mapping of rate limits by model, of all models that it does not name."""
-_METHOD = "POST"
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the limit are not told to observers."""
-
-
-class Ledger(Protocol):
-    """Is told of every attempt, before its first byte and after its end. May refuse it by raising."""
-
-    async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """An attempt has its grant and is about to be sent."""
-        ...
-
-    async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """An attempt has ended: well (``None``), or not."""
-        ...
-
-
-class NoLedger:
-    """Keeps nothing: for single calls."""
-
-    async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """Agree."""
-
-    async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """Forget."""
-
-
-def _no_tokens(_: object) -> None:
-    return None
-
-
-@frozen
-class Call(Generic[T]):
-    """One logical call: a request, how to read its answer, and the caller's terms."""
-
-    request: Request
-    parse: Callable[[Any], T]
-    """Reads the parsed body of a good answer; raises ``ScanError`` for one that is no answer to the request."""
-    timeouts: Timeouts
-    idempotency_key: str
-    deadline: float | None = None
-    """The end of the total time, if the call began before it came here; else it is counted from here."""
-    headers: tuple[tuple[str, str], ...] = ()
-    query: Mapping[str, str] | None = None
-    folder: Path | None = None
-    """Where the pictures are to end up, for temporary files; ``None`` for memory."""
-    fsync: bool = False
-    """Whether those files are to be on the disk itself before the call returns."""
-    tokens: Callable[[T], int | None] = field(default=_no_tokens)
-    """Reads from a good answer how many tokens it counted."""
-    ledger: Ledger = field(factory=NoLedger)
-
-    @property
-    def id(self) -> str:
-        """A short name of the call, for observers and file names."""
-        return hashlib.sha256(self.idempotency_key.encode()).hexdigest()[:8]
-
-
-@frozen
-class Result(Generic[T]):
-    """A good answer."""
-
-    parsed: T
-    headers: Mapping[str, str]
-    sink: Sink
-    """Holds the pictures; whoever takes the result moves them on or discards them."""
-    attempts: int
-    maybe_billed_before: bool
 
 
 @define
@@ -143,6 +81,40 @@ class _Course:
 
     def remaining(self, now: float) -> float | None:
         return None if self.deadline is None else self.deadline - now
+
+
+class EventSource:
+    """A stream that has begun: its first event is there. Made by :meth:`Engine.stream`."""
+
+    def __init__(
+        self,
+        opened: OpenStream,
+        call: Call[Parsed],
+        course: _Course,
+        began: float,
+        prove: Callable[[int | None], None],
+    ) -> None:
+        self.opened = opened
+        self.began = began
+        self.prove = prove
+        """Tells the limit that the server took the request, and how many tokens it counted."""
+        self.failure: Failure | None = None
+        """Why it ended, if not with its picture."""
+        self._call = call
+        self._course = course
+
+    async def next(self) -> Streamed | None:
+        """Return the next event; ``None`` after the last one.
+
+        Raises:
+            APIError: there is none.
+            OSError: the disk refuses.
+        """
+        found = await self.opened.next()
+        if isinstance(found, Failure):
+            self.failure = found
+            raise _final(found.error, self._call, self._course)
+        return found
 
 
 class Engine:
@@ -186,32 +158,46 @@ class Engine:
             APIError: it failed.
             OSError: a local file cannot be read or written.
         """
+        async with self._made(call, self._attempt) as (result, _):
+            return result
+
+    @asynccontextmanager
+    async def stream(self, call: Call[Parsed]) -> AsyncGenerator[EventSource, None]:
+        """Make ``call``, whose answer is a stream, until its first event comes or the policy gives up.
+
+        Nothing is made again from then on. Leaving the block ends the exchange.
+
+        Raises:
+            APIError: it failed.
+            OSError: a local file cannot be read or written.
+        """
+        async with self._made(call, self._attempt_stream) as (source, course):
+            try:
+                yield source
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await self._end_stream(call, source, course)
+
+    @asynccontextmanager
+    async def _made(
+        self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, _Course], Awaitable[R | Failure]]
+    ) -> AsyncGenerator[tuple[R, _Course], None]:
+        """Make attempts until one succeeds; its place in the limit is kept until the block is left."""
         total = call.timeouts.total
         deadline = None if total is None else self._clock() + total
         course = _Course(deadline=deadline if call.deadline is None else call.deadline)
-        limit = self._limit(call.request.model)
+        limit = self._limit(call.request)
         budget = self._budget(call.request.model, limit)
         ticket = _enqueue(call, budget, course)
         try:
             while True:
                 await self._wait(call, budget, ticket, course)
-                outcome = await self._attempt(call, budget, ticket, course)
-                if isinstance(outcome, Result):
+                outcome = await attempt(call, budget, ticket, course)
+                if not isinstance(outcome, Failure):
                     if self._retries is not None:
                         self._retries.succeeded()
-                    return outcome
-                if self._retries is not None:
-                    self._retries.failed(outcome)
-                decision = decide(
-                    outcome,
-                    policy=self._retry,
-                    attempt=course.counted,
-                    ambiguous=course.ambiguous,
-                    limited=limit is not None,
-                    remaining=course.remaining(self._clock()),
-                    chance=random.random(),  # noqa: S311 - jitter
-                    budget=self._retries,
-                )
+                    break
+                decision = self._decide(outcome, call, course, limited=limit is not None)
                 if isinstance(decision, GiveUp):
                     if decision.out_of_budget:
                         outcome.error.add_note(
@@ -225,11 +211,29 @@ class Engine:
                     budget.release(ticket)
                     await anyio.sleep(decision.delay)
                     ticket = _enqueue(call, budget, course)
+            yield outcome, course
         finally:
             budget.release(ticket)
 
-    def _limit(self, model: str | None) -> RateLimit | None:
-        return self._limits.get(model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
+    def _decide(self, failure: Failure, call: Call[T], course: _Course, *, limited: bool) -> Decision:
+        if self._retries is not None:
+            self._retries.failed(failure)
+        return decide(
+            failure,
+            policy=self._retry,
+            attempt=course.counted,
+            ambiguous=course.ambiguous,
+            limited=limited,
+            remaining=course.remaining(self._clock()),
+            chance=random.random(),  # noqa: S311 - jitter
+            budget=self._retries,
+            billed=call.request.weight > 0,
+        )
+
+    def _limit(self, request: Request) -> RateLimit | None:
+        if not request.weight:
+            return None
+        return self._limits.get(request.model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
 
     def _budget(self, model: str | None, limit: RateLimit | None) -> Budget:
         if limit is None:
@@ -261,12 +265,8 @@ class Engine:
     async def _attempt(
         self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course
     ) -> Result[T] | Failure:
-        course.started += 1
-        course.counted += 1
+        body = await self._begin(call, budget, ticket, course)
         number = course.started
-        await call.ledger.before_send(number, call.idempotency_key)
-        self._observe(AttemptStarted(call.id, _METHOD, call.request.path, number))
-        body = SentBody(call.request.segments(), call.request.length, on_sent=lambda: budget.sent(ticket))
         sink = Sink(call.folder, fsync=call.fsync)
         outcome: Result[T] | Failure | None = None
         try:
@@ -276,13 +276,72 @@ class Engine:
             if body.begun:
                 budget.sent(ticket)
             if isinstance(outcome, Result):
-                said = said_limits(outcome.headers, "", datetime.now(UTC))
-                budget.proven(ticket, said, call.tokens(outcome.parsed))
+                self._prove(budget, ticket, outcome.headers, call.tokens(outcome.parsed))
             else:
                 await discard(sink)
-            with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-                settled = _broken("it was given up", body, timed_out=False) if outcome is None else outcome
-                await call.ledger.settled(number, settled if isinstance(settled, Failure) else None)
+            await _settle(call, number, body, outcome)
+
+    async def _attempt_stream(
+        self, call: Call[Parsed], budget: Budget, ticket: Ticket, course: _Course
+    ) -> EventSource | Failure:
+        began = self._clock()
+        body = await self._begin(call, budget, ticket, course)
+        number = course.started
+        limits = [
+            seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
+        ]
+        opened = OpenStream(
+            call,
+            body,
+            self.transport.exchange(self._outgoing(call, body, accept="text/event-stream, application/json")),
+            caps=self._caps,
+            key=self._key,
+            clock=self._clock,
+            until=began + min(limits) if limits else None,
+            attempts=course.started,
+            maybe_billed_before=course.paid_twice,
+        )
+        outcome: Failure | None = None
+        whole = False
+        try:
+            outcome = await opened.begin(on_headers=lambda: budget.sent(ticket))
+            whole = outcome is None
+        finally:
+            if body.begun:
+                budget.sent(ticket)
+            if not whole:
+                await opened.aclose()
+                await _settle(call, number, body, outcome)
+        if outcome is None:
+            said: Callable[[int | None], None] = partial(self._prove, budget, ticket, opened.headers)
+            return EventSource(opened, call, course, began, said)
+        self._observe_answer(call, course, opened.answer, began)
+        return outcome
+
+    async def _end_stream(self, call: Call[Parsed], source: EventSource, course: _Course) -> None:
+        opened = source.opened
+        await opened.aclose()
+        last = opened.whole.parsed if opened.whole else opened.completed.parsed if opened.completed else None
+        source.prove(None if last is None else call.tokens(last))
+        failure = source.failure
+        if last is None and failure is None:
+            error = StreamError("The stream was left before its end.", maybe_billed=True)
+            failure = Failure(error, classify(error))
+        if failure is not None and self._retries is not None and source.failure is not None:
+            self._retries.failed(failure)
+        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+            await call.ledger.settled(course.started, failure)
+        self._observe_answer(call, course, opened.answer, source.began)
+
+    async def _begin(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> SentBody:
+        course.started += 1
+        course.counted += 1
+        await call.ledger.before_send(course.started, call.idempotency_key)
+        self._observe(AttemptStarted(call.id, call.request.method, call.request.path, course.started))
+        return SentBody(call.request.segments(), call.request.length, on_sent=lambda: budget.sent(ticket))
+
+    def _prove(self, budget: Budget, ticket: Ticket, headers: Mapping[str, str], tokens: int | None) -> None:
+        budget.proven(ticket, said_limits(headers, "", datetime.now(UTC)), tokens)
 
     async def _exchange(
         self, call: Call[T], body: SentBody, sink: Sink, course: _Course, *, on_headers: Callable[[], None]
@@ -292,36 +351,42 @@ class Engine:
             seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
         ]
         answer = Answer(Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer))
-        broken: Failure | None = None
+        failure: Failure | None = None
         try:
             with anyio.fail_after(min(limits) if limits else None):
-                await receive(self.transport, self._outgoing(call, body), answer, sink, on_headers=on_headers)
-        except TimeoutError:
-            broken = _broken("no whole answer came in time", body, timed_out=True)
-        except WireError as error:
-            if body.error is not None:
-                raise body.error from None
-            broken = _broken(str(error), body, timed_out=error.timed_out)
-            broken.error.__cause__ = error.__cause__
-            if answer.succeeded:
-                broken = lost(
-                    ScanError(f"the answer was cut short ({error})"), request_id=_request_id(answer)
+                await receive(
+                    self.transport,
+                    self._outgoing(call, body),
+                    answer,
+                    sink,
+                    on_headers=on_headers,
+                    raw=call.raw,
                 )
+        except (TimeoutError, WireError) as error:
+            failure = failed(error, body, answer)
         except OSError as error:
             if answer.succeeded:
                 error.add_note("The answer had come: its pictures were made, and are billed.")
             raise
-        if answer.status is None or (broken is not None and answer.succeeded):
-            return broken or _broken("it ended without an answer", body, timed_out=False)
-        self._observe(
-            AnswerReceived(call.id, course.started, answer.status, _request_id(answer), self._clock() - began)
-        )
+        if answer.status is None or (failure is not None and answer.succeeded):
+            return failure or broken("it ended without an answer", body, timed_out=False)
+        self._observe_answer(call, course, answer, began)
         answer.headers = {name: self._key.removed_from(value) for name, value in answer.headers.items()}
-        return _read(call, answer, sink, course, self._key)
+        return read_answer(
+            call, answer, sink, self._key, attempts=course.started, maybe_billed_before=course.paid_twice
+        )
+
+    def _observe_answer(self, call: Call[T], course: _Course, answer: Answer, began: float) -> None:
+        if answer.status is not None:
+            self._observe(
+                AnswerReceived(
+                    call.id, course.started, answer.status, answer.request_id, self._clock() - began
+                )
+            )
 
     def _note(self, decision: Again | WaitForLimit, failure: Failure, call: Call[T], course: _Course) -> None:
         """Keep count of a failure that will be followed by another attempt, and tell of it."""
-        billable = failure.kind in {"unknown", "lost"}
+        billable = failure.kind in {"unknown", "lost"} and call.request.weight > 0
         course.maybe_billed = course.maybe_billed or billable
         course.paid_twice = course.paid_twice or (billable and not self._retry.server_idempotent)
         course.ambiguous += billable
@@ -340,20 +405,21 @@ class Engine:
             "when the rate limit has room" if waits else f"in {delay:.1f} s",
         )
 
-    def _outgoing(self, call: Call[T], body: SentBody) -> Outgoing:
+    def _outgoing(self, call: Call[T], body: SentBody, *, accept: str = "application/json") -> Outgoing:
+        request = call.request
         headers = {
-            "accept": "application/json",
+            "accept": "*/*" if call.raw else accept,
             "accept-encoding": "identity",
             "user-agent": self._user_agent,
             self._retry.idempotency_header.lower(): call.idempotency_key,
-            "content-type": call.request.content_type,
-            "content-length": str(call.request.length),
+            **({"content-type": request.content_type} if request.content_type else {}),
+            **({"content-length": str(request.length)} if request.method != "GET" else {}),
             **dict(call.headers),
             **dict(auth_headers(self._key, *self._account)),
         }
         return Outgoing(
-            _METHOD,
-            self.host.url(call.request.path, call.query),
+            request.method,
+            self.host.url(request.path, call.query),
             tuple(headers.items()),
             body=body,
             connect_timeout=call.timeouts.connect,
@@ -374,48 +440,14 @@ def _enqueue(call: Call[T], budget: Budget, course: _Course) -> Ticket:
         raise _final(error, call, course) from None
 
 
-def _read(call: Call[T], answer: Answer, sink: Sink, course: _Course, key: Secret) -> Result[T] | Failure:
-    assert answer.status is not None  # noqa: S101 - there was an answer
-    if answer.succeeded:
-        try:
-            if answer.problem is not None:
-                raise answer.problem
-            document = answer.scanner.document()
-            if not is_error_document(document):
-                parsed = call.parse(document)
-                return Result(parsed, answer.headers, sink, course.started, course.paid_twice)
-        except ScanError as problem:
-            return lost(problem, request_id=_request_id(answer))
-    return failure_of_status(
-        answer.status,
-        answer.headers,
-        key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
-        now=datetime.now(UTC),
-        requested=call.request.weight,
-        model=call.request.model,
-        path=call.request.path,
-    )
-
-
-def _request_id(answer: Answer) -> str | None:
-    return answer.headers.get("x-request-id")
+async def _settle(call: Call[T], number: int, body: SentBody, outcome: object) -> None:
+    with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+        settled = broken("it was given up", body, timed_out=False) if outcome is None else outcome
+        await call.ledger.settled(number, settled if isinstance(settled, Failure) else None)
 
 
 def _final(error: APIError, call: Call[T], course: _Course) -> APIError:
     error.attempts = course.started
     error.idempotency_key = call.idempotency_key
-    error.maybe_billed = error.maybe_billed or course.maybe_billed
+    error.maybe_billed = (error.maybe_billed or course.maybe_billed) and call.request.weight > 0
     return error
-
-
-def _broken(reason: str, body: SentBody, *, timed_out: bool) -> Failure:
-    """Return the failure of an exchange that ended without an answer."""
-    error: APIConnectionError
-    if body.whole:
-        said = f"The request was sent and no answer came ({reason}). It may have been worked on and billed."
-        error = (OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError)(said, maybe_billed=True)
-    elif timed_out:
-        error = APITimeoutError(f"The request could not be sent in time ({reason}).")
-    else:
-        error = APIConnectionError(f"The server could not be reached ({reason}).")
-    return Failure(error, classify(error))

@@ -12,14 +12,13 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk._engine import Call, Result
+from imagesdk._call import Call, Result
 from imagesdk._files import on_disk
 from imagesdk._protocol.responses import Parsed, ParsedImage
 from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
 from imagesdk._sniff import extension
 from imagesdk.jobs import Job
-from imagesdk.models import ModelProfile
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
 
@@ -57,7 +56,6 @@ async def assemble(
     result: Result[Parsed],
     call: Call[Parsed],
     names: FileNames | None,
-    profile: ModelProfile | None,
     job: Job,
 ) -> ImagesResponse:
     """Give every picture its final name, and every file that is left over back to the disk.
@@ -82,7 +80,7 @@ async def assemble(
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
         cost=cost(
-            profile,
+            call.profile,
             images=len(images),
             size=job.size,
             usage=parsed.usage,

@@ -12,13 +12,14 @@ import attrs
 
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
+from imagesdk._preparing import Defaults
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._secret import Secret
 from imagesdk._transport import ClientTransport, SlotTransport, remote_plain_proxy
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
-from imagesdk.images import AsyncImages, Defaults
+from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 
 if TYPE_CHECKING:

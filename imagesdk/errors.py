@@ -37,7 +37,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from imagesdk.types import ImagesResponse
+    from imagesdk.types import ImagesResponse, PartialImage
 
 __all__ = [
     "APIConnectionError",
@@ -291,6 +291,9 @@ class APIResponseError(APIError):
 
 class StreamError(APIError):
     """A stream ended without its completed picture."""
+
+    partial: PartialImage | None = None
+    """The last picture that came on the way, if one did."""
 
 
 for _name in __all__:

@@ -6,32 +6,25 @@ the engine, pictures out. The parameters of the API are documented in :mod:`imag
 
 from __future__ import annotations
 
-import logging
 import os
 import time
-import uuid
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any, Unpack
-from urllib.parse import urlencode
+from typing import Unpack
 
-import anyio
 import attrs
-from attrs import frozen
 
-from imagesdk import models
+from imagesdk._call import Result
 from imagesdk._download import Downloader
-from imagesdk._engine import Call, Engine
-from imagesdk._files import on_disk, opened_pictures
-from imagesdk._protocol import checks, requests
-from imagesdk._protocol.hosts import checked_headers
-from imagesdk._protocol.responses import parse_success
+from imagesdk._engine import Engine
+from imagesdk._files import on_disk
+from imagesdk._preparing import Defaults, Prepared, deadline_of, prepared, timeouts_of
+from imagesdk._protocol.responses import Parsed
 from imagesdk._results import FileNames, assemble
-from imagesdk._saving import Destination, check_writable, slug
 from imagesdk._sink import Received, Sink, discard
 from imagesdk._sniff import HEAD_SIZE, sniff
-from imagesdk.errors import APITimeoutError, DownloadError, InvalidRequestError
+from imagesdk.errors import DownloadError
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -50,24 +43,8 @@ from imagesdk.jobs import (
     Variation,
 )
 from imagesdk.policies import Timeouts
+from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
-
-_logger = logging.getLogger("imagesdk")
-
-_OPTIONS = frozenset(CallOptions.__annotations__)
-_ELSEWHERE = {
-    "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
-    "stream": "this method returns whole pictures",
-}
-
-
-@frozen
-class Defaults:
-    """What the client says where a call says nothing."""
-
-    timeouts: Timeouts
-    check: bool
-    fsync: bool
 
 
 class AsyncImages:
@@ -197,6 +174,113 @@ class AsyncImages:
         )
         return await self.send(job, **options)
 
+    def generate_stream(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        partial_images: int | None = None,
+        safety_identifier: str | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AbstractAsyncContextManager[AsyncImageStream]:
+        """Make one picture from a prompt, and show it while it is made.
+
+        The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`. With ``out=`` the
+        finished picture goes to disk; those on the way are in memory. Leaving the block early ends the request,
+        which is billed all the same.
+
+        Example:
+            async with client.images.generate_stream("a river", partial_images=2) as stream:
+                async for event in stream:
+                    print(event.image)
+
+        Raises:
+            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt.
+            StreamError: (on iteration) the stream ended without its picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+        """
+        job = Generate(
+            prompt,
+            model=model,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            moderation=moderation,
+            complexity=complexity,
+            partial_images=partial_images,
+            safety_identifier=safety_identifier,
+            user=user,
+        )
+        return self.stream(job, **options)
+
+    def edit_stream(
+        self,
+        image: Source | Sequence[Source],
+        prompt: str,
+        *,
+        mask: Source | None = None,
+        markup: Source | None = None,
+        model: str | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        input_fidelity: InputFidelity | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        partial_images: int | None = None,
+        safety_identifier: str | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AbstractAsyncContextManager[AsyncImageStream]:
+        """Change a picture, and show the new one while it is made.
+
+        The parameters are those of :class:`Edit`, the options those of :class:`CallOptions`; see
+        :meth:`generate_stream`.
+
+        Example:
+            async with client.images.edit_stream("lounge.png", "a pool", partial_images=1) as stream:
+                response = await stream.final()
+
+        Raises:
+            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt or a picture.
+            StreamError: (on iteration) the stream ended without its picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        job = Edit(
+            image,
+            prompt,
+            mask=mask,
+            markup=markup,
+            model=model,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            input_fidelity=input_fidelity,
+            moderation=moderation,
+            complexity=complexity,
+            partial_images=partial_images,
+            safety_identifier=safety_identifier,
+            user=user,
+        )
+        return self.stream(job, **options)
+
     async def create_variation(
         self,
         image: Source,
@@ -236,51 +320,42 @@ class AsyncImages:
             APIError: it failed in another way; ``maybe_billed`` tells about money.
             OSError: a file cannot be read or written.
         """
-        _check_options(options)
-        out = options.get("out")
-        job = requests.resolve(job, self._engine.host, has_out=out is not None)
-        profile = models.lookup(job.model)
-        asked = options.get("check")
-        checked = self._defaults.check if asked is None else asked
-        checks.check_shape(job)
-        if checked and profile is not None:
-            checks.check_parameters(job, profile)
-        headers = checked_headers((options.get("extra_headers") or {}).items())
-        _check_query(options.get("extra_query"))
-        timeouts = _timeouts(self._defaults.timeouts, options.get("timeout"))
-        deadline = _deadline(timeouts)
-        key = _idempotency_key(options.get("idempotency_key"))
-        async with AsyncExitStack() as stack:
-            try:
-                with anyio.fail_after(timeouts.total):
-                    pictures = await stack.enter_async_context(opened_pictures(requests.sources(job)))
-            except TimeoutError:
-                raise APITimeoutError(
-                    "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
-                ) from None
-            if checked and profile is not None:
-                checks.check_pictures(job, pictures, profile)
-            request = requests.build(
-                job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
-            )
-            destination = await _destination(out, request.weight)
-            call = Call(
-                request,
-                parse=lambda document: parse_success(document, profile),
-                timeouts=timeouts,
-                deadline=deadline,
-                idempotency_key=key,
-                headers=tuple(headers),
-                query=options.get("extra_query"),
-                folder=destination.folder if destination else None,
-                fsync=self._defaults.fsync,
-                tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
-            )
-            result = await self._engine.send(call)
-        text = "variation" if isinstance(job, Variation) else job.prompt
-        named = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
-        response = await assemble(result, call, named, profile, job)
-        return await self._fetch_missing(response, named, timeouts, deadline) if named else response
+        async with prepared(job, options, self._engine.host, self._defaults) as ready:
+            result = await self._engine.send(ready.call)
+        return await self._finished(result, ready)
+
+    def stream(
+        self, job: Job, **options: Unpack[CallOptions]
+    ) -> AbstractAsyncContextManager[AsyncImageStream]:
+        """Do what a :class:`Generate` or :class:`Edit` says, and show the picture while it is made.
+
+        Example:
+            async with client.images.stream(Generate("a river", partial_images=2)) as stream:
+                async for event in stream:
+                    print(event.image)
+
+        Raises:
+            InvalidRequestError: something breaks a rule of the model; nothing was sent.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read or written.
+        """
+        return self._streaming(job, options)
+
+    @asynccontextmanager
+    async def _streaming(self, job: Job, options: CallOptions) -> AsyncGenerator[AsyncImageStream, None]:
+        async with prepared(job, options, self._engine.host, self._defaults, stream=True) as ready:
+
+            async def finish(result: Result[Parsed]) -> ImagesResponse:
+                return await self._finished(result, ready)
+
+            async with self._engine.stream(ready.call) as source:
+                yield AsyncImageStream(source, ready.call, finish)
+
+    async def _finished(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
+        response = await assemble(result, ready.call, ready.names, ready.job)
+        if ready.names is None:
+            return response
+        return await self._fetch_missing(response, ready.names, ready.call.timeouts, ready.call.deadline)
 
     async def download(
         self,
@@ -307,8 +382,8 @@ class AsyncImages:
             data = await on_disk(lambda: image.bytes)
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = _timeouts(self._defaults.timeouts, timeout)
-            received = await self._fetch(url, Sink(None), timeouts, _deadline(timeouts))
+            timeouts = timeouts_of(self._defaults, timeout)
+            received = await self._fetch(url, Sink(None), timeouts, deadline_of(timeouts))
             data = received.data or b""
         if to is not None:
             await on_disk(_write, data, to, index)
@@ -345,66 +420,9 @@ class AsyncImages:
         return attrs.evolve(response, data=tuple(images))
 
 
-async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
-    if out is None:
-        return None
-    return await on_disk(_ready, out, n)
-
-
-def _ready(out: str | os.PathLike[str], n: int) -> Destination:
-    destination = Destination.parse(out, n=n)
-    check_writable(destination.folder)
-    return destination
-
-
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
     facts = sniff(data[:HEAD_SIZE])
     return Image(index=index, media_type=facts.media_type, data=data).save(to)
-
-
-def _timeouts(defaults: Timeouts, timeout: float | None) -> Timeouts:
-    return defaults if timeout is None else attrs.evolve(defaults, total=timeout)
-
-
-def _deadline(timeouts: Timeouts) -> float | None:
-    return None if timeouts.total is None else time.monotonic() + timeouts.total
-
-
-def _idempotency_key(given: str | None) -> str:
-    if given is None:
-        return f"imagesdk-{uuid.uuid4()}"
-    if (
-        not given
-        or len(given) > 255
-        or not (given.isascii() and given.isprintable())
-        or given != given.strip()
-    ):
-        raise InvalidRequestError(
-            "idempotency_key must be 1 to 255 printable ASCII characters without space around them.",
-            param="idempotency_key",
-            value=given,
-        )
-    return given
-
-
-def _check_query(query: Mapping[str, str] | None) -> None:
-    try:
-        urlencode(query or {})
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"extra_query cannot be put into a URL: {error}.", param="extra_query"
-        ) from None
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in options:
-        if name in _ELSEWHERE:
-            raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
-        if name not in _OPTIONS:
-            raise TypeError(
-                f"there is no parameter {name}=; one that the server knows and this version does not goes into "
-                f"extra_body={{{name!r}: ...}}."
-            )
 
 
 AsyncImages.__module__ = "imagesdk"

@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
-from imagesdk._engine import Call, Engine
+from imagesdk._call import Call
+from imagesdk._engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import SaidLimits

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 import imagesdk
-from imagesdk import AsyncClient, AsyncImages, Client, Images
+from imagesdk import AsyncClient, AsyncImages, AsyncImageStream, Client, Images, ImageStream
 from imagesdk._sync import generate
 from imagesdk._sync.translation import METHODS, PHRASES
 
-TWINS = [(AsyncClient, Client), (AsyncImages, Images)]
+TWINS = [(AsyncClient, Client), (AsyncImages, Images), (AsyncImageStream, ImageStream)]
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
 
@@ -68,7 +68,22 @@ def client(base_url: str) -> Iterator[Client]:
 
 
 def public_members(cls: type) -> dict[str, Any]:
-    dunder = {"__init__", "__aenter__", "__aexit__", "__enter__", "__exit__", "__repr__", "__reduce__"}
+    dunder = {
+        f"__{name}__"
+        for name in [
+            "init",
+            "aenter",
+            "aexit",
+            "enter",
+            "exit",
+            "aiter",
+            "anext",
+            "iter",
+            "next",
+            "repr",
+            "reduce",
+        ]
+    }
     return {name: member for name, member in vars(cls).items() if not name.startswith("_") or name in dunder}
 
 
@@ -77,7 +92,7 @@ def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
 
     def blocking(annotation: Any) -> Any:
         return (
-            re.sub(r"(?<![\w.])Async(?=Client|Images)", "", annotation)
+            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Image|ContextManager)", r"\1", annotation)
             if isinstance(annotation, str)
             else annotation
         )
@@ -102,7 +117,7 @@ def test_both_classes_have_the_same_members(asynchronous: type, blocking: type) 
 
 @pytest.mark.parametrize(("asynchronous", "blocking"), TWINS)
 def test_both_classes_have_the_same_signatures(asynchronous: type, blocking: type) -> None:
-    not_made_by_users = {"__init__"} if asynchronous is AsyncImages else set[str]()
+    not_made_by_users = set[str]() if asynchronous is AsyncClient else {"__init__"}
     expected = {
         METHODS.get(name, name): signature(member)
         for name, member in public_members(asynchronous).items()
@@ -118,7 +133,7 @@ def test_no_docstring_speaks_of_the_asynchronous_world(asynchronous: type, block
     assert not re.findall(r"\bawait\b|\basync \w+|\baclose\b|asyncio|trio|(?<!httpx\.)\bAsync[A-Z]\w+", text)
 
 
-@pytest.mark.parametrize("blocking", [Client, Images])
+@pytest.mark.parametrize("blocking", [blocking for _, blocking in TWINS])
 def test_the_examples_in_docstrings_are_python(blocking: type) -> None:
     examples = 0
     for member in [blocking, *public_members(blocking).values()]:

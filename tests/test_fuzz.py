@@ -24,7 +24,7 @@ from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.responses import parse_success
 from imagesdk._protocol.retry import decide
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
-from imagesdk._protocol.sse import EventStream
+from imagesdk._protocol.sse import EventStream, Message
 from imagesdk._protocol.window import RateWindow
 from imagesdk._saving import Destination
 from imagesdk._sniff import extension, sniff
@@ -94,7 +94,7 @@ def stream(chunks: Iterable[bytes]) -> Any:
                     whole += item.data
                 elif isinstance(item, PictureEnd):
                     found.append(whole)
-                else:
+                elif isinstance(item, Message):
                     found.append((item.event, item.scanner.rest()))
     except ScanError as error:
         return str(error)

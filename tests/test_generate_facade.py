@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import os as system
 import typing
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 import anyio
 
-from .shelves import AsyncShelf, Label
+from .shelves import AsyncShelf, AsyncTill, Label
 
 if TYPE_CHECKING:
     import httpx
@@ -102,6 +103,19 @@ class AsyncShop:
     async def home(self) -> str:
         return system.curdir
 
+    def till(self, *coins: int) -> AbstractAsyncContextManager[AsyncTill]:
+        """Open an `AsyncTill`: ``async with shop.till(1) as till: async for coin in till: ...``"""
+        return self._till(coins)
+
+    @asynccontextmanager
+    async def _till(self, coins: tuple[int, ...]) -> AsyncGenerator[AsyncTill, None]:
+        till = AsyncTill(coins)
+        try:
+            yield till
+        finally:
+            await anyio.sleep(0)
+            till._open = False
+
     async def _hidden(self) -> None: ...
 
     async def aclose(self) -> None:
@@ -125,7 +139,9 @@ SHELVES = '''
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
+
+import anyio
 
 if TYPE_CHECKING:
     from imagesdk_sample.shop import AsyncShop
@@ -142,6 +158,33 @@ class AsyncShelf:
     async def thread(self) -> int:
         """The thread that does the work."""
         return threading.get_ident()
+
+
+class AsyncTill:
+    def __init__(self, coins: tuple[int, ...]) -> None:
+        self._coins = list(coins)
+        self._open = True
+
+    @property
+    def left(self) -> int:
+        return len(self._coins)
+
+    def add(self, coin: int) -> None:
+        self._coins.append(coin)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> int:
+        """Take a coin."""
+        if not self._coins:
+            raise StopAsyncIteration
+        return self._coins.pop(0)
+
+    async def task(self, scale: int = 1) -> int:
+        """Which task does the work, in a scope that only one task may hold."""
+        with anyio.CancelScope():
+            return anyio.get_current_task().id * scale
 '''
 
 
@@ -207,6 +250,23 @@ def test_a_class_method_makes_a_blocking_client(sample: ModuleType) -> None:
         assert shop.stock() == []
 
 
+def test_a_context_manager_gives_an_iterator_that_one_task_uses(sample: ModuleType) -> None:
+    with sample.Shop("here") as shop:
+        with shop.till(1, 2) as till:
+            assert type(till) is sample.Till
+            assert till.left == 2
+            assert next(till) == 1
+            till.add(3)
+            assert list(till) == [2, 3]
+            assert till.task() == till.task()
+            assert till.task(scale=0) == 0
+            twin = till._lease.twin
+            assert twin._open
+        assert not twin._open
+        with pytest.raises(RuntimeError, match="block was left"):
+            next(till)
+
+
 def test_an_error_of_the_constructor_is_raised_at_once(sample: ModuleType) -> None:
     with pytest.raises(ValueError, match="no place"):
         sample.Shop("")
@@ -258,9 +318,11 @@ def test_only_the_imports_that_signatures_need_are_written(sample: ModuleType, t
         "from __future__ import annotations",
         "import typing",
         "from collections.abc import Sequence",
+        "from contextlib import AbstractContextManager",
         "from typing import TYPE_CHECKING, Any, Self",
-        "from imagesdk_sample.shelves import AsyncShelf, Label",
+        "from imagesdk_sample.shelves import AsyncShelf, AsyncTill, Label",
         "from imagesdk_sample.shop import FEW, AsyncShop",
+        "from imagesdk._sync.hosting import Hosted",
         "from imagesdk._sync.lease import Lease, lease",
         "    from decimal import Decimal",
         "    import httpx",
@@ -268,9 +330,10 @@ def test_only_the_imports_that_signatures_need_are_written(sample: ModuleType, t
 
 
 def test_a_phrase_that_no_docstring_has_any_more_is_refused(sample: ModuleType, tmp_path: Path) -> None:
-    source = {"imagesdk_sample.shelves": tmp_path / "imagesdk_sample" / "shelves.py"}
+    folder = tmp_path / "imagesdk_sample"
+    sources = {f"imagesdk_sample.{name}": folder / f"{name}.py" for name in ("shop", "shelves")}
     with pytest.raises(RefusedError, match="no docstring says 'under trio'"):
-        generate.facade(source, {"under trio": "anywhere"})
+        generate.facade(sources, {"under trio": "anywhere"})
 
 
 @pytest.mark.parametrize(
@@ -326,9 +389,23 @@ REFUSED = {
     "class attribute": ("limit = 3", "public class attribute limit"),
     "public attribute": ("def _m(self) -> None:\n        self.limit = 3", "public attribute limit"),
     "aclose with parameters": ("async def aclose(self, *, fast: bool) -> None: ...", "aclose is not"),
+    "awaited context manager": (
+        "async def m(self) -> AbstractAsyncContextManager[AsyncX]: ...",
+        "AbstractAsyncContextManager",
+    ),
+    "iteration outside a context manager": (
+        "def __aiter__(self) -> Self:\n        return self",
+        "no context manager",
+    ),
     "client without constructor": ("async def aclose(self) -> None: ...", "aclose but no __init__"),
     "other statement": ("if True:\n        pass", "no method"),
 }
+
+
+HOSTED = """class AsyncX:
+    def s(self) -> AbstractAsyncContextManager[AsyncS]: ...
+class AsyncS:
+"""
 
 
 @pytest.mark.parametrize(("member", "reason"), REFUSED.values(), ids=REFUSED)
@@ -343,6 +420,18 @@ def test_what_has_no_translation_is_refused_with_its_place(tmp_path: Path, membe
         ("@final\nclass AsyncX:\n    pass", "decorator"),
         ("class AsyncX:\n    _a = 1\nclass AsyncX:\n    _b = 1", "two classes"),
         ("async def call() -> None: ...", "in no class"),
+        (f"{HOSTED}    def m(self) -> AsyncX: ...", "cannot have m"),
+        (f"{HOSTED}    def m(self) -> AbstractAsyncContextManager[AsyncS]: ...", "cannot have m"),
+        (f"{HOSTED}    def __anext__(self) -> int: ...", "__anext__ is no coroutine"),
+        (f"{HOSTED}    async def __aiter__(self) -> Self:\n        return self", "__aiter__ does more"),
+        (
+            f"{HOSTED}    def __aiter__(self) -> Self:\n        self._a = 1\n        return self",
+            "__aiter__ does more",
+        ),
+        (
+            f"{HOSTED}    _a = 1\nclass AsyncY:\n    def m(self) -> AsyncS: ...",
+            "only a context manager can hand out",
+        ),
     ],
 )
 def test_modules_that_would_be_misread_are_refused(tmp_path: Path, text: str, reason: str) -> None:

@@ -39,11 +39,14 @@ class Request:
     """Images that it asks for: what the rate limit counts."""
     model: str | None
     content: bytes | Form
+    method: str = "POST"
 
     @property
-    def content_type(self) -> str:
-        """The value of the ``content-type`` header."""
-        return self.content.content_type if isinstance(self.content, Form) else "application/json"
+    def content_type(self) -> str | None:
+        """The value of the ``content-type`` header; ``None`` for a request without a body."""
+        if isinstance(self.content, Form):
+            return self.content.content_type
+        return "application/json" if self.content else None
 
     @property
     def length(self) -> int:

@@ -105,6 +105,7 @@ def decide(
     remaining: float | None,
     chance: float,
     budget: RetryBudget | None = None,
+    billed: bool = True,
 ) -> Decision:
     """Decide what follows the failure of attempt number ``attempt`` (from 1).
 
@@ -117,6 +118,7 @@ def decide(
         remaining: seconds left of the total time, or ``None`` without a limit.
         chance: a random number from 0 to 1, for jitter.
         budget: the client's, which has been told of this failure.
+        billed: whether the work costs money, so that it must not be repeated in silence.
     """
     error = failure.error
     if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
@@ -125,7 +127,7 @@ def decide(
         return WaitForLimit(failure.said)
     if attempt >= policy.max_attempts:
         return GiveUp()
-    ambiguous_now = failure.kind in {"unknown", "lost"} and not policy.server_idempotent
+    ambiguous_now = billed and failure.kind in {"unknown", "lost"} and not policy.server_idempotent
     if ambiguous_now and (policy.delivery == "at_most_once" or ambiguous >= policy.max_ambiguous):
         return GiveUp()
     if failure.kind == "refused" and not (

@@ -109,11 +109,15 @@ class Scanner:
         self.pictures = 0
         """How many pictures have begun."""
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Take the next chunk and return what it brings."""
+    def count(self, chunk: bytes) -> None:
+        """Count a chunk of an answer that is not JSON, and is not fed."""
         self._fed += len(chunk)
         if self._fed > self._max_answer:
             raise TooLargeError(f"the answer is larger than {self._max_answer} bytes")
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Take the next chunk and return what it brings."""
+        self.count(chunk)
         events: list[Event] = []
         self._run(chunk, events)
         if len(self._rest) > MAX_REST:

@@ -20,6 +20,14 @@ _BOM = b"\xef\xbb\xbf"
 
 
 @frozen
+class DataStart:
+    """The data of an event begins."""
+
+    event: str
+    """Its name, so far as it was said by then; ``message`` when it was not."""
+
+
+@frozen
 class Message:
     """One event is whole. The pictures announced since the last message are its own, numbered from 0."""
 
@@ -29,7 +37,7 @@ class Message:
     """Holds its data without the pictures."""
 
 
-Item: TypeAlias = Event | Message
+Item: TypeAlias = Event | DataStart | Message
 
 
 class EventStream:
@@ -93,6 +101,7 @@ class EventStream:
         self._in_data = self._skip_space = True
         if self._scanner is None:
             self._scanner = Scanner(max_picture=self._max_picture)
+            items.append(DataStart(self._name or "message"))
         else:
             items += self._scanner.feed(b"\n")  # a second line of data
 

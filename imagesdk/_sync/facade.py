@@ -1,6 +1,6 @@
 """The blocking clients: the asynchronous ones, with every coroutine run by the portal.
 
-GENERATED from ``client.py`` and ``images.py`` by ``python -m imagesdk._sync.generate``.
+GENERATED from ``client.py``, ``images.py`` and ``streams.py`` by ``python -m imagesdk._sync.generate``.
 Do not change it: change those, and run it again.
 """
 
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
+from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
@@ -30,12 +32,13 @@ from imagesdk.jobs import (
     Svg,
 )
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Client", "Images"]
+__all__ = ["Client", "ImageStream", "Images"]
 
 
 class Client:
@@ -271,6 +274,117 @@ class Images:
             **options,
         )
 
+    def generate_stream(
+        self,
+        prompt: str,
+        *,
+        model: str | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        partial_images: int | None = None,
+        safety_identifier: str | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AbstractContextManager[ImageStream]:
+        """Make one picture from a prompt, and show it while it is made.
+
+        The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`. With ``out=`` the
+        finished picture goes to disk; those on the way are in memory. Leaving the block early ends the request,
+        which is billed all the same.
+
+        Example:
+            with client.images.generate_stream("a river", partial_images=2) as stream:
+                for event in stream:
+                    print(event.image)
+
+        Raises:
+            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt.
+            StreamError: (on iteration) the stream ended without its picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+        """
+        return self._lease.host(
+            ImageStream,
+            AsyncImages.generate_stream,
+            prompt,
+            model=model,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            moderation=moderation,
+            complexity=complexity,
+            partial_images=partial_images,
+            safety_identifier=safety_identifier,
+            user=user,
+            **options,
+        )
+
+    def edit_stream(
+        self,
+        image: Source | Sequence[Source],
+        prompt: str,
+        *,
+        mask: Source | None = None,
+        markup: Source | None = None,
+        model: str | None = None,
+        size: Size | None = None,
+        quality: Quality | None = None,
+        background: Background | None = None,
+        output_format: OutputFormat | None = None,
+        output_compression: int | None = None,
+        input_fidelity: InputFidelity | None = None,
+        moderation: Moderation | None = None,
+        complexity: Complexity | None = None,
+        partial_images: int | None = None,
+        safety_identifier: str | None = None,
+        user: str | None = None,
+        **options: Unpack[CallOptions],
+    ) -> AbstractContextManager[ImageStream]:
+        """Change a picture, and show the new one while it is made.
+
+        The parameters are those of :class:`Edit`, the options those of :class:`CallOptions`; see
+        :meth:`generate_stream`.
+
+        Example:
+            with client.images.edit_stream("lounge.png", "a pool", partial_images=1) as stream:
+                response = stream.final()
+
+        Raises:
+            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
+            ModerationError: the content filter refused the prompt or a picture.
+            StreamError: (on iteration) the stream ended without its picture.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read.
+        """
+        return self._lease.host(
+            ImageStream,
+            AsyncImages.edit_stream,
+            image,
+            prompt,
+            mask=mask,
+            markup=markup,
+            model=model,
+            size=size,
+            quality=quality,
+            background=background,
+            output_format=output_format,
+            output_compression=output_compression,
+            input_fidelity=input_fidelity,
+            moderation=moderation,
+            complexity=complexity,
+            partial_images=partial_images,
+            safety_identifier=safety_identifier,
+            user=user,
+            **options,
+        )
+
     def create_variation(
         self,
         image: Source,
@@ -320,6 +434,21 @@ class Images:
         """
         return self._lease.call(AsyncImages.send, job, **options)
 
+    def stream(self, job: Job, **options: Unpack[CallOptions]) -> AbstractContextManager[ImageStream]:
+        """Do what a :class:`Generate` or :class:`Edit` says, and show the picture while it is made.
+
+        Example:
+            with client.images.stream(Generate("a river", partial_images=2)) as stream:
+                for event in stream:
+                    print(event.image)
+
+        Raises:
+            InvalidRequestError: something breaks a rule of the model; nothing was sent.
+            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            OSError: a file cannot be read or written.
+        """
+        return self._lease.host(ImageStream, AsyncImages.stream, job, **options)
+
     def download(
         self,
         image: Image | str,
@@ -340,3 +469,47 @@ class Images:
             OSError: the file cannot be read or written.
         """
         return self._lease.call(AsyncImages.download, image, to=to, timeout=timeout)
+
+
+class ImageStream:
+    """A picture while it is made: iterate over it, or ask for its end. Made by ``client.images.generate_stream``.
+
+    Example:
+        with client.images.generate_stream("a river", partial_images=2) as stream:
+            for event in stream:
+                print(event.image)
+            response = stream.final()
+    """
+
+    __module__ = "imagesdk"
+
+    def __init__(self, held: Hosted[AsyncImageStream]) -> None:
+        self._lease = held
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request: what support asks for."""
+        return self._lease.twin.request_id
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> StreamedImage:
+        """Wait for the next picture.
+
+        Raises:
+            StreamError: the stream ended without its picture.
+            APIError: the server says that something is wrong.
+            OSError: the finished picture cannot be written.
+        """
+        return self._lease.next(AsyncImageStream.__anext__)
+
+    def final(self) -> ImagesResponse:
+        """Read on to the end, and return what a call without a stream would have returned.
+
+        Raises:
+            StreamError: the stream ended without its picture; ``error.partial`` is the last one on the way.
+            APIError: the server says that something is wrong.
+            OSError: the finished picture cannot be written.
+        """
+        return self._lease.call(AsyncImageStream.final)

@@ -16,7 +16,7 @@ from imagesdk._sync.reading import AsyncClass, Import, Kind, Member, Reading, Re
 from imagesdk._sync.translation import PHRASES, Translator, blocking_name
 
 PACKAGE = Path(__file__).parents[1]
-SOURCES = {"imagesdk.client": PACKAGE / "client.py", "imagesdk.images": PACKAGE / "images.py"}
+SOURCES = {f"imagesdk.{name}": PACKAGE / f"{name}.py" for name in ("client", "images", "streams")}
 """The modules with asynchronous classes, in the order of the facade."""
 
 TARGET = Path(__file__).with_name("facade.py")
@@ -71,7 +71,8 @@ def facade(sources: dict[str, Path], phrases: dict[str, str]) -> str:
     reading = read(sources)
     names = [cls.name for cls in reading.classes]
     public = ", ".join(f'"{name}"' for name in sorted(map(blocking_name, names)))
-    head = _HEADER.format(sources=" and ".join(f"``{path.name}``" for path in sources.values()))
+    *files, last = [f"``{path.name}``" for path in sources.values()]
+    head = _HEADER.format(sources=f"{', '.join(files)} and {last}" if files else last)
     imports = "\n".join(_imports(reading))
     translator = Translator(names, phrases)
     classes = "\n\n\n".join(_Writer(cls, translator).text() for cls in reading.classes)
@@ -87,7 +88,7 @@ class _Writer:
         self._cls = cls
         self._translate = translator.translate
         self._resources = [member for member in cls.members if member.kind is Kind.RESOURCE]
-        self._lease = f"Lease[{cls.name}]"
+        self._lease = f"{'Hosted' if cls.is_hosted else 'Lease'}[{cls.name}]"
 
     def text(self) -> str:
         members = [self._member(member) for member in self._cls.members]
@@ -145,6 +146,15 @@ class _Writer:
             case Kind.VIEW:
                 made = _laid_out("held = self._lease.derive(", [f"{name}.{member.name}", *passed], ")", 8)
                 return [*made, "return self._on(held)"]
+            case Kind.HOST:
+                wrapper = member.returns.partition("[")[2].removesuffix("]")
+                return _laid_out(
+                    "return self._lease.host(", [wrapper, f"{name}.{member.name}", *passed], ")", 8
+                )
+            case Kind.ITERATE:
+                return ["return self"]
+            case Kind.NEXT:
+                return [f"return self._lease.next({name}.__anext__)"]
             case Kind.CALL:
                 return _laid_out(f"{hand}self._lease.call(", [f"{name}.{member.name}", *passed], ")", 8)
             case Kind.PLAIN if member.name == "__repr__":
@@ -166,6 +176,8 @@ class _Writer:
 
 def _imports(reading: Reading) -> Iterator[str]:
     imports = {*reading.imports, Import("imagesdk._sync.lease", "Lease")}
+    if any(cls.is_hosted for cls in reading.classes):
+        imports.add(Import("imagesdk._sync.hosting", "Hosted"))
     if any(cls.is_client for cls in reading.classes):
         imports.add(Import("imagesdk._sync.lease", "lease"))
     if any(member.kind in {Kind.VIEW, Kind.FACTORY} for cls in reading.classes for member in cls.members):

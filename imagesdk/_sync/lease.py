@@ -8,11 +8,13 @@ the child; a closed lease stays closed.
 
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast
 
 from imagesdk._secret import Secret
 from imagesdk._sync import portal
+from imagesdk._sync.hosting import Hosted, Hosting
 from imagesdk._sync.portal import Portal, PortalEndedError
 
 
@@ -28,6 +30,7 @@ _A = TypeVar("_A")
 _B = TypeVar("_B")
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+_W = TypeVar("_W")
 _ClosableT = TypeVar("_ClosableT", bound=Closable)
 
 
@@ -37,7 +40,7 @@ class Lease(Generic[_A]):
     Made by ``lease()``; ``view`` and ``derive`` make further ones that share its connections and are closed with it.
     """
 
-    def __init__(self, twin: "_Built[_A]", stay: "_Stay") -> None:
+    def __init__(self, twin: "_Built[_A]", stay: "Stay") -> None:
         self._twin = twin
         self._stay = stay
 
@@ -74,6 +77,17 @@ class Lease(Generic[_A]):
         """A lease on what a plain method of the twin returns."""
         return self.view(lambda twin: method(twin, *args, **kwargs))
 
+    def host(
+        self,
+        wrap: Callable[[Hosted[_B]], _W],
+        method: Callable[Concatenate[_A, _P], AbstractAsyncContextManager[_B]],
+        /,
+        *args: _P.args,
+        **kwargs: _P.kwargs,
+    ) -> Hosting[_B, _W]:
+        """A blocking context manager over what ``method(twin, *args, **kwargs)`` returns; ``wrap`` makes its value."""
+        return Hosting(self._stay, lambda: method(self.twin, *args, **kwargs), wrap)
+
     def close(self) -> None:
         """Cancel the calls that are under way and close the twin; a second call does nothing."""
         self._stay.leave()
@@ -86,7 +100,7 @@ def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs
         kept["api_key"] = Secret(kept["api_key"])  # it is kept for a fork, and no other object holds it
     build = cast("Callable[..., _ClosableT]", make)
     twin = _Built(lambda: build(*args, **kept))
-    return Lease(twin, _Stay(lambda: twin.get().aclose))
+    return Lease(twin, Stay(lambda: twin.get().aclose))
 
 
 class _Built(Generic[_A]):
@@ -104,7 +118,7 @@ class _Built(Generic[_A]):
         return self._value
 
 
-class _Stay:
+class Stay:
     """A client's place in the portal: taken at the first call, given up when closed or collected."""
 
     def __init__(self, aclose: Callable[[], Callable[[], Awaitable[None]]]) -> None:
@@ -115,6 +129,7 @@ class _Stay:
         weakref.finalize(self, portal.dismiss, self._guest).atexit = False
 
     def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """Run ``start()`` on the loop and wait for its result."""
         while True:
             place = self._join()
             try:
@@ -122,7 +137,13 @@ class _Stay:
             except PortalEndedError:
                 continue  # it ended between the two lines above, without having begun the call
 
+    def host(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Have a task run until it ends by itself or the client is closed. Called on the loop, within a call."""
+        assert self._portal is not None  # noqa: S101 - that runs the call
+        self._portal.host(self._guest, run)
+
     def leave(self) -> None:
+        """Give up the place: cancel what is under way and close the connections."""
         self._closed = True  # before looking at the portal; ``_join`` does the two the other way round
         place, self._portal = self._portal, None
         if place is not None and place.usable:

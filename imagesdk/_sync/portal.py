@@ -193,6 +193,12 @@ class Portal:
                     return
                 await self._bell.wait()
 
+    def host(self, guest: Guest, run: Callable[[], Awaitable[None]]) -> None:
+        """Run a task of a guest for which no thread waits."""
+        task = Call(guest, run)
+        self._running.add(task)
+        task.begin(self._tasks, self._end)
+
     def _ring(self) -> None:
         self._bell.set()
 

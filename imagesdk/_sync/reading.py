@@ -48,9 +48,14 @@ class Kind(Enum):
     RESOURCE = auto()  # a property with another of the classes
     VIEW = auto()  # a method that returns one of the classes on the same connections
     FACTORY = auto()  # a class method that makes a client
+    HOST = auto()  # a method that returns an asynchronous context manager of one of the classes
+    ITERATE = auto()  # __aiter__
+    NEXT = auto()  # __anext__
 
 
 _SPECIAL = {"__init__": Kind.CONSTRUCTOR, "__repr__": Kind.PLAIN, "__reduce__": Kind.PLAIN}
+_ITERATION = {"__aiter__": Kind.ITERATE, "__anext__": Kind.NEXT}
+_MANAGER = "AbstractAsyncContextManager"
 _CONTEXT = {"__aenter__": (Kind.ENTER, "return self"), "__aexit__": (Kind.EXIT, "await self.aclose()")}
 
 
@@ -82,6 +87,8 @@ class AsyncClass:
     module: str
     docstring: str | None
     members: list[Member]
+    is_hosted: bool = False
+    """Whether it is the value of an asynchronous context manager, and used by one task only."""
 
     @property
     def is_client(self) -> bool:
@@ -115,10 +122,11 @@ def read(sources: dict[str, Path]) -> Reading:
     """
     modules = [_Module(name, path) for name, path in sources.items()]
     known = [node.name for module in modules for node in module.classes]
+    hosted = {name for module in modules for name in module.hosted()}
     reading = Reading()
     for module in modules:
         for node in module.classes:
-            reading.classes.append(_ClassReader(module, node, known, reading).read())
+            reading.classes.append(_ClassReader(module, node, known, hosted, reading).read())
     return reading
 
 
@@ -132,6 +140,13 @@ class _Module:
         self.origins: dict[str, Import] = {}
         self.classes: list[ast.ClassDef] = []
         self._survey(ast.parse(self.text, str(path)).body, for_types_only=False)
+
+    def hosted(self) -> Iterator[str]:
+        """The classes that its classes hand out by asynchronous context managers."""
+        for node in self.classes:
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef) and (name := _managed(item)):
+                    yield name
 
     def segment(self, node: ast.AST) -> str:
         return ast.get_source_segment(self.text, node) or ""
@@ -177,10 +192,13 @@ class _Module:
 class _ClassReader:
     """Reads one class."""
 
-    def __init__(self, module: _Module, node: ast.ClassDef, known: list[str], reading: Reading) -> None:
+    def __init__(
+        self, module: _Module, node: ast.ClassDef, known: list[str], hosted: set[str], reading: Reading
+    ) -> None:
         self._module = module
         self._node = node
         self._known = known
+        self._hosted = hosted
         self._reading = reading
 
     def read(self) -> AsyncClass:
@@ -197,7 +215,19 @@ class _ClassReader:
         if is_client and all(member.kind is not Kind.CONSTRUCTOR for member in members):
             refuse(node, f"{node.name} has aclose but no __init__")
         self._need(node.name, node)
-        return AsyncClass(node.name, self._module.name, self._docstring_text(node), members)
+        hosted = node.name in self._hosted
+        if hosted:
+            self._refuse_in_hosted(members)
+        return AsyncClass(node.name, self._module.name, self._docstring_text(node), members, hosted)
+
+    def _refuse_in_hosted(self, members: list[Member]) -> None:
+        odd = {Kind.CLOSE, Kind.HOST, Kind.RESOURCE, Kind.VIEW, Kind.FACTORY}
+        for member in members:
+            if member.kind in odd:
+                self._module.refuse(
+                    self._node,
+                    f"{self._node.name} comes from a context manager and cannot have {member.name}",
+                )
 
     def _members(self, statement: ast.stmt, *, is_client: bool) -> Iterator[Member]:
         match statement:
@@ -243,10 +273,14 @@ class _ClassReader:
                 pass
             case _:
                 refuse(node, f"{name}: no translation for {' '.join('@' + text for text in decorators)}")
+        if _managed(node) in self._known:
+            return Kind.HOST
         if name == "aclose":
             if not coroutine or ast.unparse(node.args) != "self" or not _is_none(node.returns):
                 refuse(node, "aclose is not `async def aclose(self) -> None`")
             return Kind.CLOSE
+        if self._registered(node.returns) in self._hosted:
+            refuse(node, f"{name} returns a class that only a context manager can hand out")
         if self._registered(node.returns) or self._returns_own_class(node):
             if coroutine:
                 refuse(node, f"{name} is awaited and returns a class with coroutines")
@@ -258,12 +292,23 @@ class _ClassReader:
         if name in _SPECIAL:
             return _SPECIAL[name]
         body = [self._module.segment(statement) for statement in _without_docstring(node)]
+        if name in _ITERATION:
+            self._refuse_iteration(node, body)
+            return _ITERATION[name]
         if name not in _CONTEXT:
             self._module.refuse(node, f"no translation for {name}")
         kind, expected = _CONTEXT[name]
         if body != [expected]:
             self._module.refuse(node, f"{name} does more than `{expected}`")
         return kind
+
+    def _refuse_iteration(self, node: _Function, body: list[str]) -> None:
+        if self._node.name not in self._hosted:
+            self._module.refuse(node, f"{self._node.name} can be iterated and comes from no context manager")
+        if node.name == "__anext__" and not isinstance(node, ast.AsyncFunctionDef):
+            self._module.refuse(node, "__anext__ is no coroutine")
+        if node.name == "__aiter__" and (isinstance(node, ast.AsyncFunctionDef) or body != ["return self"]):
+            self._module.refuse(node, "__aiter__ does more than `return self`")
 
     def _parameters(self, node: _Function) -> list[Parameter]:
         arguments = node.args
@@ -305,6 +350,10 @@ class _ClassReader:
         registered = self._registered(node.returns)
         if registered:
             return registered.removeprefix("Async")
+        managed = _managed(node)
+        if managed in self._known:
+            self._reading.imports.add(Import("contextlib", "AbstractContextManager"))
+            return f"AbstractContextManager[{managed.removeprefix('Async')}]"
         self._check(node.returns, f"the result of {node.name}")
         return self._module.segment(node.returns)
 
@@ -356,6 +405,15 @@ def _docstring(node: _Function | ast.ClassDef) -> ast.expr | None:
             return docstring
         case _:
             return None
+
+
+def _managed(node: _Function) -> str:
+    """The class whose asynchronous context manager a method says that it returns; empty for any other method."""
+    match node.returns:
+        case ast.Subscript(value=ast.Name(id=name), slice=ast.Name(id=managed)) if name == _MANAGER:
+            return "" if isinstance(node, ast.AsyncFunctionDef) else managed
+        case _:
+            return ""
 
 
 def _without_docstring(node: _Function | ast.ClassDef) -> list[ast.stmt]:

@@ -8,7 +8,13 @@ docstring has any more is an error, so that this table cannot go stale.
 import re
 from collections.abc import Sequence
 
-METHODS = {"aclose": "close", "__aenter__": "__enter__", "__aexit__": "__exit__"}
+METHODS = {
+    "aclose": "close",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
 """Members that have another name in the blocking class."""
 
 PHRASES = {

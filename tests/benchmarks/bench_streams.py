@@ -31,7 +31,6 @@ def cases(*, quick: bool) -> list[AnyCase]:
                 Goal("imagesdk", "rss", 0.35, relative=True),
                 Goal("imagesdk", "lag", 5),
             ),
-            note="imagesdk: its transport and its decoder of events, which have no public method yet.",
         )
         for size in ((1_500_000,) if quick else (1_500_000, 12_000_000))
     ]

@@ -6,7 +6,6 @@ nothing but the benchmarks needs is imported by name, so that the types check wh
 
 from __future__ import annotations
 
-import json
 import ssl
 import sys
 from base64 import b64decode
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 PROMPT = "a white siamese cat"
 KEY = "bench"
 
-_STREAMED = json.dumps({"prompt": PROMPT, "stream": True, "partial_images": 3}).encode()
 
 _numbers = count()
 
@@ -51,10 +49,6 @@ class Place:
         """Return what a client needs for TLS; ``None`` for plain http."""
         secure = self.base_url.startswith("https:")
         return ssl.create_default_context(cafile=self.authority) if secure else None
-
-
-async def _once(body: bytes) -> AsyncGenerator[bytes, None]:
-    yield body
 
 
 class Caller(Protocol):
@@ -102,24 +96,8 @@ class _Imagesdk:
         await self.client.images.edit(list(pictures), PROMPT, check=False)
 
     async def stream(self) -> int:
-        from imagesdk._protocol.sse import EventStream, Message
-        from imagesdk._sink import Sink
-        from imagesdk._transport import Outgoing, SlotTransport
-
-        events, transport = EventStream(), SlotTransport()
-        headers = (("content-type", "application/json"), ("content-length", str(len(_STREAMED))))
-        url = f"{self.client.base_url}/images/generations"
-        newest, number, sink = b"", 0, Sink(None)
-        async with transport.exchange(Outgoing("POST", url, headers, body=_once(_STREAMED))) as incoming:
-            async for chunk in incoming.body:
-                for item in events.feed(chunk):
-                    if not isinstance(item, Message):
-                        await sink.take(item)
-                    elif (document := item.scanner.document()) and sink.pictures:
-                        newest, number = sink.pictures.popitem()[1].data or b"", number + 1
-                        assert document["type"].startswith("image_generation.")
-        await transport.aclose()
-        return number if newest else 0
+        async with self.client.images.generate_stream(PROMPT, partial_images=3) as stream:
+            return sum([1 async for event in stream if event.image.bytes])
 
 
 @asynccontextmanager

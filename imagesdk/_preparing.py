@@ -1,0 +1,177 @@
+"""From a job and a caller's options to a call that the engine can make: every check, pictures in, names of files.
+
+Nothing is sent from here. Whatever is opened is closed when the block is left.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+from urllib.parse import urlencode
+
+import anyio
+import attrs
+from attrs import frozen
+
+from imagesdk import models
+from imagesdk._call import Call
+from imagesdk._files import on_disk, opened_pictures
+from imagesdk._protocol import checks, requests
+from imagesdk._protocol.hosts import Host, checked_headers
+from imagesdk._protocol.responses import Parsed, parse_success
+from imagesdk._results import FileNames
+from imagesdk._saving import Destination, check_writable, slug
+from imagesdk.errors import APITimeoutError, InvalidRequestError
+from imagesdk.jobs import CallOptions, Job, Variation
+from imagesdk.policies import Timeouts
+
+_OPTIONS = frozenset(CallOptions.__annotations__)
+_ELSEWHERE = {
+    "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
+    "stream": "this method returns whole pictures; images.generate_stream and images.edit_stream show them while they "
+    "are made",
+}
+
+
+@frozen
+class Defaults:
+    """What the client says where a call says nothing."""
+
+    timeouts: Timeouts
+    check: bool
+    fsync: bool
+
+
+@frozen
+class Prepared:
+    """A job that can be sent."""
+
+    job: Job
+    """With the model that is named for it."""
+    call: Call[Parsed]
+    names: FileNames | None
+    """What its files are called; ``None`` without ``out=``."""
+
+
+@asynccontextmanager
+async def prepared(
+    job: Job, options: CallOptions, host: Host, defaults: Defaults, *, stream: bool = False
+) -> AsyncGenerator[Prepared, None]:
+    """Check a job and make it ready; what its pictures need is kept open until the block is left.
+
+    Raises:
+        InvalidRequestError: something breaks a rule of the model.
+        APITimeoutError: the pictures could not be read in time.
+        OSError: a file cannot be read, or the folder of ``out=`` not written to.
+    """
+    _check_options(options)
+    out = options.get("out")
+    job = requests.resolve(job, host, has_out=out is not None)
+    profile = models.lookup(job.model)
+    asked = options.get("check")
+    checked = defaults.check if asked is None else asked
+    checks.check_shape(job)
+    if checked and profile is not None:
+        checks.check_parameters(job, profile)
+    headers = checked_headers((options.get("extra_headers") or {}).items())
+    _check_query(options.get("extra_query"))
+    timeouts = timeouts_of(defaults, options.get("timeout"))
+    deadline = deadline_of(timeouts)
+    key = _idempotency_key(options.get("idempotency_key"))
+    async with AsyncExitStack() as stack:
+        try:
+            with anyio.fail_after(timeouts.total):
+                pictures = await stack.enter_async_context(opened_pictures(requests.sources(job)))
+        except TimeoutError:
+            raise APITimeoutError(
+                "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
+            ) from None
+        if checked and profile is not None:
+            checks.check_pictures(job, pictures, profile)
+        request = requests.build(
+            job,
+            pictures,
+            boundary=f"imagesdk-{uuid.uuid4().hex}",
+            extra_body=options.get("extra_body"),
+            stream=stream,
+        )
+        destination = await _destination(out, request.weight)
+        call = Call(
+            request,
+            parse=lambda document: parse_success(document, profile),
+            timeouts=timeouts,
+            deadline=deadline,
+            idempotency_key=key,
+            headers=tuple(headers),
+            query=options.get("extra_query"),
+            folder=destination.folder if destination else None,
+            fsync=defaults.fsync,
+            tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
+            profile=profile,
+        )
+        text = "variation" if isinstance(job, Variation) else job.prompt
+        names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
+        yield Prepared(job, call, names)
+
+
+async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
+    if out is None:
+        return None
+    return await on_disk(_ready, out, n)
+
+
+def _ready(out: str | os.PathLike[str], n: int) -> Destination:
+    destination = Destination.parse(out, n=n)
+    check_writable(destination.folder)
+    return destination
+
+
+def timeouts_of(defaults: Defaults, timeout: float | None) -> Timeouts:
+    """Return the time-outs of a call that was given this one."""
+    return defaults.timeouts if timeout is None else attrs.evolve(defaults.timeouts, total=timeout)
+
+
+def deadline_of(timeouts: Timeouts) -> float | None:
+    """Return the end of the total time of a call that begins now."""
+    return None if timeouts.total is None else time.monotonic() + timeouts.total
+
+
+def _idempotency_key(given: str | None) -> str:
+    if given is None:
+        return f"imagesdk-{uuid.uuid4()}"
+    if (
+        not given
+        or len(given) > 255
+        or not (given.isascii() and given.isprintable())
+        or given != given.strip()
+    ):
+        raise InvalidRequestError(
+            "idempotency_key must be 1 to 255 printable ASCII characters without space around them.",
+            param="idempotency_key",
+            value=given,
+        )
+    return given
+
+
+def _check_query(query: Mapping[str, str] | None) -> None:
+    try:
+        urlencode(query or {})
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(
+            f"extra_query cannot be put into a URL: {error}.", param="extra_query"
+        ) from None
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _ELSEWHERE:
+            raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
+        if name not in _OPTIONS:
+            raise TypeError(
+                f"there is no parameter {name}=; one that the server knows and this version does not goes into "
+                f"extra_body={{{name!r}: ...}}."
+            )

@@ -1,0 +1,92 @@
+"""What the events of a picture stream mean: a picture on the way, the finished one, or an error.
+
+Pure functions. https://platform.openai.com/docs/api-reference/images-streaming names the events
+``image_generation.partial_image``, ``image_generation.completed`` and the same with ``image_edit``.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from imagesdk._protocol.documents import is_list, is_object
+from imagesdk._protocol.failures import is_error_event, stream_failure
+from imagesdk._protocol.requests import Request
+from imagesdk._protocol.responses import ParsedEvent, event_fields
+from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.scanner import ScanError
+from imagesdk._protocol.sse import Message
+from imagesdk.models import ModelProfile
+
+DONE = b"[DONE]"
+"""What some servers say after the last event."""
+
+_PARTIAL, _COMPLETED = "partial_image", "completed"
+
+
+@frozen
+class StreamEvent:
+    """A picture of a stream."""
+
+    parsed: ParsedEvent
+    is_last: bool
+
+
+def is_partial(name: str) -> bool:
+    """Whether the events of this name bring pictures that are not the last one."""
+    return name.rpartition(".")[2] == _PARTIAL
+
+
+def read_event(
+    message: Message,
+    request: Request,
+    *,
+    profile: ModelProfile | None,
+    now: datetime,
+    seen_pictures: bool,
+    request_id: str | None,
+) -> StreamEvent | Failure | None:
+    """Read an event; ``None`` for one of another kind.
+
+    Args:
+        message: the event.
+        request: what was asked.
+        profile: of the model, for how long its URLs live.
+        now: the present, for what the server says about waiting.
+        seen_pictures: whether a picture came before it, so that work was done.
+        request_id: the server's id of the request.
+
+    Raises:
+        ScanError: it cannot be read, or is the last one and has no picture.
+    """
+    try:
+        document = message.scanner.document()
+    except ScanError:
+        document = message.scanner.rest().decode("utf-8", "replace")
+        if not is_error_event(message.event, document):
+            raise
+    failure = stream_failure(
+        message.event,
+        document,
+        now=now,
+        requested=request.weight,
+        model=request.model,
+        path=request.path,
+        request_id=request_id,
+        seen_pictures=seen_pictures,
+    )
+    if failure is not None:
+        return failure
+    if not is_object(document):
+        return None
+    parsed = event_fields(document, name=message.event, profile=profile)
+    shown = any(image.picture is not None or image.url is not None for image in parsed.images)
+    if is_partial(parsed.type):
+        return StreamEvent(parsed, is_last=False) if shown else None
+    # A relay may send the whole answer as the only event.
+    if parsed.type.rpartition(".")[2] == _COMPLETED or is_list(document.get("data")):
+        if not shown:
+            raise ScanError("the last event of the stream has no picture")
+        return StreamEvent(parsed, is_last=True)
+    return None

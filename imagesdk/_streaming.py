@@ -1,0 +1,259 @@
+"""An answer that goes on after it has begun: its events, each with its pictures, as they come.
+
+Knows how one streamed exchange goes from its first byte to its end. What the events mean is read in
+:mod:`imagesdk._protocol.stream_events`, and whether to try again is the engine's business. Rule: time runs against the
+exchange only while it is read, so that no scope of ours is open while the caller works on an event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from datetime import UTC, datetime
+
+import anyio
+from attrs import frozen
+
+from imagesdk._attempt import Answer, Inflated, SentBody, failed, read_answer, read_body
+from imagesdk._call import Call, Result
+from imagesdk._protocol.failures import lost
+from imagesdk._protocol.responses import Parsed
+from imagesdk._protocol.retry import Failure, classify
+from imagesdk._protocol.scanner import PictureStart, ScanError, Scanner
+from imagesdk._protocol.sse import DataStart, EventStream, Message
+from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_event
+from imagesdk._secret import Secret
+from imagesdk._sink import Sink, discard
+from imagesdk._transport import Incoming, WireError
+from imagesdk.errors import StreamError
+from imagesdk.policies import Caps
+
+_DRAIN = 0.25
+"""Seconds that the end of a stream may take to come after its last event, for its connection to be used again."""
+
+
+@frozen
+class Streamed:
+    """An event that is whole, and its pictures."""
+
+    event: StreamEvent
+    sink: Sink
+
+
+class OpenStream:
+    """One attempt whose answer is a stream of events, or turned out to be a whole answer. Made by the engine."""
+
+    def __init__(
+        self,
+        call: Call[Parsed],
+        body: SentBody,
+        exchange: AbstractAsyncContextManager[Incoming],
+        *,
+        caps: Caps,
+        key: Secret,
+        clock: Callable[[], float],
+        until: float | None,
+        attempts: int,
+        maybe_billed_before: bool,
+    ) -> None:
+        self.attempts = attempts
+        self.maybe_billed_before = maybe_billed_before
+        self.whole: Result[Parsed] | None = None
+        """The answer, from a server that does not stream."""
+        self.completed: StreamEvent | None = None
+        """The last event, once it has come."""
+        self._call = call
+        self._body = body
+        self._exchange = exchange
+        self._caps = caps
+        self._key = key
+        self._clock = clock
+        self._until = until
+        self._stack = AsyncExitStack()
+        self._answer = Answer(Scanner(max_picture=caps.picture, max_answer=caps.answer))
+        self._chunks: Inflated | None = None
+        self._events = EventStream(max_picture=caps.picture)
+        self._name = ""
+        self._sink: Sink | None = None
+        self._ready: deque[Streamed | Failure] = deque()
+        self._pictures = False
+        self._at_end = False
+        self._failed = False
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Those of the answer, without the key."""
+        return {name: self._key.removed_from(value) for name, value in self._answer.headers.items()}
+
+    @property
+    def answer(self) -> Answer:
+        """What has come back so far."""
+        return self._answer
+
+    async def begin(self, on_headers: Callable[[], None]) -> Failure | None:
+        """Send the request and read on to the first event; return why that did not come.
+
+        Raises:
+            OSError: a local file cannot be read, or the disk refuses.
+        """
+        answer, failure = self._answer, None
+        try:
+            with anyio.fail_after(self._left()):
+                incoming = await self._stack.enter_async_context(self._exchange)
+                on_headers()
+                answer.status, answer.headers = incoming.status, incoming.headers
+                if not answer.succeeded or not _is_stream(incoming):
+                    return await self._read_whole(incoming)
+                self._chunks = Inflated(incoming)
+        except (TimeoutError, WireError) as error:
+            failure = failed(error, self._body, answer)
+        if failure is not None:
+            return failure
+        first = await self._next()
+        if isinstance(first, Failure):
+            return first
+        if first is not None:
+            self._ready.appendleft(first)
+            return None
+        return self._ended_early()
+
+    async def next(self) -> Streamed | Failure | None:
+        """Return the next event, or why there is none; ``None`` after the last one.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if self.completed is not None or self._failed:
+            return None
+        found = await self._next()
+        if found is None:
+            found = self._ended_early()
+        if isinstance(found, Failure):
+            self._failed = True
+        elif found.event.is_last:
+            self.completed = found.event
+        return found
+
+    async def aclose(self) -> None:
+        """End the exchange, and remove what nobody took. A stream that is through leaves its connection for others."""
+        if self.completed is not None and self._chunks is not None:
+            with anyio.move_on_after(_DRAIN, shield=True):
+                await self._drain()
+        leftover = [item.sink for item in self._ready if isinstance(item, Streamed)]
+        for sink in (*leftover, *([self._sink] if self._sink else [])):
+            await discard(sink)
+        if self.whole is not None and self.completed is None:
+            await discard(self.whole.sink)
+        self._ready.clear()
+        with anyio.CancelScope(shield=True):
+            await self._stack.aclose()
+
+    def _left(self) -> float | None:
+        return None if self._until is None else self._until - self._clock()
+
+    async def _read_whole(self, incoming: Incoming) -> Failure | None:
+        sink = Sink(self._call.folder, fsync=self._call.fsync)
+        outcome: Result[Parsed] | Failure | None = None
+        try:
+            await read_body(incoming, self._answer, sink)
+            await self._stack.aclose()
+            self._answer.headers = self.headers
+            outcome = read_answer(
+                self._call,
+                self._answer,
+                sink,
+                self._key,
+                attempts=self.attempts,
+                maybe_billed_before=self.maybe_billed_before,
+            )
+        finally:
+            if not isinstance(outcome, Result):
+                await discard(sink)
+        if isinstance(outcome, Failure):
+            return outcome
+        self.whole = outcome
+        return None
+
+    async def _next(self) -> Streamed | Failure | None:
+        try:
+            with anyio.fail_after(self._left()):
+                while not self._ready and not self._at_end:
+                    await self._read_chunk()
+        except TimeoutError:
+            return self._broken("its time was over")
+        except WireError as error:
+            failure = self._broken(str(error))
+            failure.error.__cause__ = error.__cause__
+            return failure
+        except ScanError as problem:
+            return lost(problem, request_id=self._answer.request_id)
+        return self._ready.popleft() if self._ready else None
+
+    async def _read_chunk(self) -> None:
+        assert self._chunks is not None  # noqa: S101 - set when the stream began
+        async for chunk in self._chunks:
+            self._answer.scanner.count(chunk)
+            for item in self._events.feed(chunk):
+                if isinstance(item, DataStart):
+                    self._name = item.event
+                elif isinstance(item, Message):
+                    await self._take(item)
+                else:
+                    if isinstance(item, PictureStart) and self._sink is None:
+                        folder = None if is_partial(self._name) else self._call.folder
+                        self._sink = Sink(folder, fsync=self._call.fsync)
+                    if self._sink is not None:
+                        await self._sink.take(item)
+            return
+        self._at_end = True
+
+    async def _take(self, message: Message) -> None:
+        """Take an event that is whole; one that means nothing to us is passed over."""
+        sink, self._sink = self._sink or Sink(None), None
+        if message.scanner.rest().strip() == DONE:
+            self._at_end = True
+            return
+        event: StreamEvent | Failure | None = None
+        try:
+            event = read_event(
+                message,
+                self._call.request,
+                profile=self._call.profile,
+                now=datetime.now(UTC),
+                seen_pictures=self._pictures,
+                request_id=self._answer.request_id,
+            )
+        finally:
+            if not isinstance(event, StreamEvent):
+                await discard(sink)
+        if isinstance(event, StreamEvent):
+            self._pictures = True
+            self._ready.append(Streamed(event, sink))
+        elif event is not None:
+            self._ready.append(event)
+
+    async def _drain(self) -> None:
+        assert self._chunks is not None  # noqa: S101 - only called for a stream
+        try:
+            async for _ in self._chunks:
+                pass
+        except (WireError, ScanError):
+            pass  # its picture has come
+
+    def _ended_early(self) -> Failure:
+        return self._broken("it ended too early")
+
+    def _broken(self, reason: str) -> Failure:
+        error = StreamError(
+            f"The stream ended without its picture ({reason}). It may have been made and billed.",
+            request_id=self._answer.request_id,
+            maybe_billed=True,
+        )
+        return Failure(error, classify(error))
+
+
+def _is_stream(incoming: Incoming) -> bool:
+    """Whether an answer is a stream of events: some servers answer with JSON all the same."""
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return kind == "text/event-stream"
