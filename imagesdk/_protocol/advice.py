@@ -34,10 +34,13 @@ class _Row:
     says: str = ""
     """A pattern that the message has."""
     status: int | None = None
+    never_fits: bool = False
+    """Whether it is for limits that the request can never meet."""
 
-    def fits(self, error: type[APIStatusError], status: int, body: ErrorBody) -> bool:
+    def fits(self, error: type[APIStatusError], status: int, body: ErrorBody, never_fits: bool) -> bool:
         return (
             issubclass(error, self.error)
+            and (never_fits or not self.never_fits)
             and (not self.codes or body.code in self.codes)
             and (self.status is None or status == self.status)
             and re.search(self.says, body.message, re.IGNORECASE) is not None
@@ -112,6 +115,12 @@ _ROWS = (
         QuotaExceededError,
     ),
     _Row(
+        "However long it waits, the limit has no room for this request: ask for fewer pictures at once (n=), or for a "
+        "higher limit in the limits page of the account's settings.",
+        RateLimitError,
+        never_fits=True,
+    ),
+    _Row(
         "A higher limit can be asked for in the limits page of the account's settings; rate_limit= tells the client "
         "the one you have.",
         RateLimitError,
@@ -134,7 +143,7 @@ _ROWS = (
         ConflictError,
     ),
     _Row("Change the parameter that it names, or leave it out.", UnprocessableEntityError),
-    _Row("Look for the pictures before paying for them again, or try later.", InternalServerError),
+    _Row("The pictures may have been made and billed all the same; try again later.", InternalServerError),
     _Row("Try again.", status=408),
     _Row(
         "The upload is too large for the server: imagesdk.prepare_image(...) makes it smaller.",
@@ -144,6 +153,8 @@ _ROWS = (
 )
 
 
-def advice(error: type[APIStatusError], status: int, body: ErrorBody) -> str | None:
+def advice(
+    error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
+) -> str | None:
     """Return a sentence that says what to do; ``None`` when there is none."""
-    return next((row.advice for row in _ROWS if row.fits(error, status, body)), None)
+    return next((row.advice for row in _ROWS if row.fits(error, status, body, never_fits)), None)

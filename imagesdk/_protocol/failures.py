@@ -215,7 +215,8 @@ def _failure(
     request_id: str | None,
 ) -> Failure:
     cls = _error_class(stands_for, body)
-    to_do = advice(cls, status, body)
+    never_fits = cls is RateLimitError and said.never_fits(requested)
+    to_do = advice(cls, status, body, never_fits=never_fits)
     facts: dict[str, Any] = {}
     if issubclass(cls, RateLimitError):
         facts["retry_after"] = said.wait
@@ -239,7 +240,7 @@ def _failure(
         error,
         "unknown" if stands_for >= 500 else "refused",
         said=said,
-        never_fits=cls is RateLimitError and said.never_fits(requested),
+        never_fits=never_fits,
     )
 
 
@@ -279,16 +280,19 @@ def _retired(
     if not (status in _GONE or body.code == "model_not_found" or (says_so and cls in _MAY_BE_RETIRED)):
         return None
     if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
-        gone = "The maker shut the variations down"
+        gone = "The variations have"
         profile, what = lookup(MAKER_VARIATION_MODEL), "edit() with the picture and a prompt"
     else:
-        gone = f"The model{f' {model!r}' if model else ''} is retired"
+        gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)
         if not says_so and not (profile and profile.shut_down and profile.shut_down <= today + _NEAR):
             return None
         what = f"model={profile.replacement!r}" if profile and profile.replacement else "another one"
-    end = f" ({profile.shut_down})" if profile and profile.shut_down else ""
-    return f"{gone}{end}: use {what}.", profile.replacement if profile else None
+    end = profile.shut_down if profile else None
+    came = f"{gone} been shut down{f' on {end}' if end else ''}"
+    if end is not None and end > today:
+        came = f"{gone} its end on {end}"
+    return f"{came}: use {what}.", profile.replacement if profile else None
 
 
 def _sentence(opening: str, message: str) -> str:

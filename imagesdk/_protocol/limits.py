@@ -146,7 +146,7 @@ def _waits(
     # Whole seconds are rounded; words often have the fraction.
     if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
         seconds = None
-    said += [seconds, _until(headers.get("retry-after"), now), in_words, _reset(retry_delay, now)]
+    said += [seconds, _after(headers.get("retry-after"), now), in_words, _after(retry_delay, now)]
     said += [
         _reset(facts.get("reset"), now)
         for family, facts in families.items()
@@ -155,9 +155,13 @@ def _waits(
     return tuple(wait for wait in said if wait is not None)
 
 
-def _until(text: str | None, now: datetime) -> float | None:
-    """Read an HTTP date."""
-    if text is None or ":" not in text:
+def _after(text: str | None, now: datetime) -> float | None:
+    """Read ``26s`` or an HTTP date."""
+    if text is None:
+        return None
+    if _WHOLE_DURATION.fullmatch(text.strip()):
+        return _duration(text)
+    if ":" not in text:
         return None
     try:
         moment = parsedate_to_datetime(text)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import imagesdk
 from imagesdk._protocol.failures import failure_of_status, is_error_document, lost, stream_failure
 from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.retry import Failure, decide
 from imagesdk._protocol.scanner import Picture, ScanError
 from imagesdk.errors import (
     APIResponseError,
@@ -21,17 +21,25 @@ from imagesdk.errors import (
     ModerationError,
     QuotaExceededError,
     RateLimitError,
+    RetiredError,
 )
+from imagesdk.policies import RetryPolicy
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
 
 
 def failed(
-    status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1
+    status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1, **asked: Any
 ) -> Failure:
     rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-    return failure_of_status(status, headers or {}, rest, now=NOW, requested=requested)
+    return failure_of_status(status, headers or {}, rest, now=NOW, requested=requested, **asked)
+
+
+def decided(failure: Failure) -> str:
+    """What becomes of a first attempt by the usual policy, behind a rate limit."""
+    facts: dict[str, Any] = {"attempt": 1, "ambiguous": 0, "limited": True, "remaining": None, "chance": 0.5}
+    return type(decide(failure, policy=RetryPolicy(), **facts)).__name__
 
 
 def status_error(failure: Failure) -> APIStatusError:
@@ -43,7 +51,10 @@ def status_error(failure: Failure) -> APIStatusError:
 def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     expected = sample["expected"]
-    failure = failed(sample["status"], sample["body"], sample["headers"], requested=sample["requested"])
+    asked = {name: sample[name] for name in ("model", "path") if name in sample}
+    failure = failed(
+        sample["status"], sample["body"], sample["headers"], requested=sample["requested"], **asked
+    )
     error = status_error(failure)
     assert type(error) is getattr(imagesdk, expected["class"])
     assert (error.status_code, error.code) == (sample["status"], expected["code"])
@@ -51,6 +62,8 @@ def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
     assert error.request_id == expected.get("request_id")
     assert error.message.startswith(f"The server answered {sample['status']}")
     assert expected.get("says", "") in error.message
+    assert expected["advises"] in error.message
+    assert decided(failure) == expected["then"]
     assert "SECRET" not in error.message
     assert error.body == sample["body"] or error.body == json.loads(sample["body"])
     assert error.maybe_billed is expected.get("maybe_billed", False)
@@ -63,6 +76,8 @@ def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
     if isinstance(error, ModerationError):
         assert error.stage == expected.get("stage")
         assert list(error.categories) == expected.get("categories", [])
+    if isinstance(error, RetiredError):
+        assert error.replacement == expected["replacement"]
 
 
 def test_every_status_has_its_class() -> None:
@@ -112,11 +127,11 @@ def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
 
 def test_a_message_is_cut_and_a_body_is_kept() -> None:
     error = status_error(failed(400, {"error": {"message": "x" * 5000}}))
-    assert len(error.message) < 400
+    assert len(error.message) < 500
     assert error.body == {"error": {"message": "x" * 5000}}
     text = status_error(failed(500, "y" * 5000))
     assert text.body == "y" * 2000
-    assert len(text.message) < 400
+    assert len(text.message) < 500
 
 
 def test_advice_follows_a_finished_sentence() -> None:
@@ -197,6 +212,61 @@ def test_a_success_that_cannot_be_read_has_been_billed() -> None:
     assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == ("lost", True, "req_1")
     assert "the answer is not JSON" in failure.error.message
     assert "billed" in failure.error.message
+
+
+VARIATIONS = "/openai/v1/images/variations"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "model", "path", "says"),
+    [
+        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12: use model='gpt-image-2.5-sunburst'"),
+        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01: use model='gpt-image-2.6-sunburst'"),
+        (410, "", "dall-e-2", "", "use model='gpt-image-2.5-flare'"),
+        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "use model='gpt-image-2.5-flare'"),
+        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12: use edit()"),
+        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "use edit()"),
+        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down: use another"),
+        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down: use another one"),
+    ],
+)  # fmt: skip
+def test_what_is_retired_is_told_with_what_to_use_in_its_place(
+    status: int, body: Any, model: str | None, path: str, says: str
+) -> None:
+    error = failed(status, body, model=model, path=path).error
+    assert isinstance(error, RetiredError)
+    assert says in error.message
+    assert error.status_code == status
+    assert (error.replacement is None) is ("another" in says)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "model", "path"),
+    [
+        (404, "", "gpt-image-2", ""),
+        (404, {"error": "The model `x` does not exist"}, "x", ""),
+        (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
+        (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
+        (401, "", "dall-e-2", ""),
+        (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
+        (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
+        (400, "", "dall-e-2", VARIATIONS),
+    ],
+)  # fmt: skip
+def test_what_is_refused_for_another_reason_is_not_retired(
+    status: int, body: Any, model: str, path: str
+) -> None:
+    assert not isinstance(failed(status, body, model=model, path=path).error, RetiredError)
+
+
+def test_a_model_is_near_its_end_by_the_day_of_the_request() -> None:
+    body = {"error": {"code": "model_not_found", "message": "does not exist"}}
+    rest = json.dumps(body).encode()
+    classes = [
+        type(failure_of_status(404, {}, rest, now=now, requested=1, model="gpt-image-1.5").error).__name__
+        for now in (datetime(2026, 1, 1, tzinfo=UTC), NOW)
+    ]
+    assert classes == ["NotFoundError", "RetiredError"]
 
 
 def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
@@ -327,4 +397,4 @@ def test_a_page_of_nothing_but_tags_has_a_short_message() -> None:
     """Such pages take a search for words its longest."""
     for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
         error = status_error(failed(502, text))
-        assert len(error.message) < 400
+        assert len(error.message) < 500

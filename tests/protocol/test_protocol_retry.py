@@ -116,6 +116,14 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         assert decided(FAILURES[name], RetryPolicy(**terms), limited=limited, **facts) == expected, facts
 
 
+def test_a_limit_hit_after_work_was_done_does_not_wait_for_free() -> None:
+    """A stream may end so, after a picture: the work is paid for twice if it is made again."""
+    failure = Failure(RateLimitError("x", status_code=200, maybe_billed=True), "unknown")
+    assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), Again)
+    assert decided(failure, RetryPolicy(delivery="at_most_once"), limited=True) == GiveUp()
+    assert decided(failure, RetryPolicy(max_ambiguous=1), limited=True, ambiguous=1) == GiveUp()
+
+
 @pytest.mark.parametrize("name", sorted(HOPELESS))
 def test_what_would_be_refused_again_is_not_repeated(name: str) -> None:
     assert decided(FAILURES[name]) == GiveUp()

@@ -20,6 +20,7 @@ _PATIENCE = 30
 _OPENING = f"""
     import atexit, faulthandler, os, signal, sys, threading, time
     faulthandler.dump_traceback_later({_PATIENCE}, exit=True)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they put in the background ignore it
     from imagesdk import Client
     client = Client(base_url=sys.argv[1], api_key="", rate_limit=None)
     delay = float(sys.argv[2])
