@@ -63,8 +63,9 @@ class Fault:
 
     def error_body(self) -> Mapping[str, object]:
         """Return the body of an error: ``body`` where it is one, else that of ``error`` or the usual one."""
-        if isinstance(self.body, Mapping):
-            return cast("Mapping[str, object]", self.body)
+        given = self.body
+        if isinstance(given, Mapping):
+            return cast("Mapping[str, object]", given)
         usual = "rate_limit_exceeded" if self.status == 429 else "server_error"
         return KNOWN_ERRORS[self.error or usual]().body()
 

@@ -260,7 +260,8 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulato
 
     url = f"{emulator.base_url}/images/generations"
     with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
-        assert next(answer.iter_lines()) == "event: image_generation.partial_image"
+        lines = answer.iter_lines()
+        assert next(lines) == "event: image_generation.partial_image"
         assert emulator.state.open_streams == 1
 
     deadline = time.monotonic() + 10
