@@ -38,6 +38,7 @@ class SentFile:
     size: int
     data: bytes = field(repr=False)
     """What was read of it."""
+    filename: str = ""
 
 
 @frozen
@@ -48,19 +49,20 @@ class Body:
     files: tuple[SentFile, ...] = ()
 
 
-async def read_body(request: Request, expected: str) -> Body:
-    """Read a body of the media type ``expected``."""
+async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE) -> Body:
+    """Read a body of one of the media types ``expected``, and at most ``max_file`` bytes of each of its files."""
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
-    if media_type != expected:
+    if media_type not in expected:
         await drain(request)
+        accepted = " or ".join(f"'{one}'" for one in expected)
         raise Refusal(
-            f"Unsupported content type: '{media_type}'. This API method only accepts '{expected}' requests, but "
+            f"Unsupported content type: '{media_type}'. This API method only accepts {accepted} requests, but "
             f"you specified the header 'Content-Type: {content_type}'. Please try again with a supported content "
             "type.",
             code="unsupported_content_type",
         )
-    return await (_read_json(request) if expected == "application/json" else _read_form(request))
+    return await (_read_json(request) if media_type == "application/json" else _read_form(request, max_file))
 
 
 async def drain(request: Request) -> None:
@@ -87,7 +89,7 @@ async def _read_json(request: Request) -> Body:
     return Body(Fields(values={name: [value] for name, value in fields.items()}))
 
 
-async def _read_form(request: Request) -> Body:
+async def _read_form(request: Request, max_file: int) -> Body:
     values: dict[str, list[object]] = {}
     counts: dict[str, int] = {}
     files: list[SentFile] = []
@@ -104,9 +106,10 @@ async def _read_form(request: Request) -> Body:
         for given, value in form.multi_items():
             name = _whole(given)
             if isinstance(value, UploadFile):
-                data = await value.read(_MAX_FILE)
+                data = await value.read(max_file)
                 media_type = value.content_type or "application/octet-stream"
-                files.append(SentFile(name, media_type, value.size or 0, data))
+                filename = _whole(value.filename or "")
+                files.append(SentFile(name, media_type, value.size or 0, data, filename))
                 counts[name] = counts.get(name, 0) + 1
             else:
                 values.setdefault(name, []).append(_whole(value))

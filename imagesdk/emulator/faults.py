@@ -1,75 +1,90 @@
 """What the emulator does wrong next, because a test asked for it.
 
 Faults are one-shot and served in the order in which they were queued: the next image request (or, with
-``downloads=True``, the next fetch of a result URL) takes the first one. A fault is used up even when its
-request is refused for a reason of its own.
+``downloads=True``, the next fetch of a result URL; with ``files=True``, the next request to the Files API) takes
+the first one. A fault is used up even when its request is refused for a reason of its own.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Literal, TypeAlias, cast
 
+import anyio
 from attrs import field, frozen
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-__all__ = ["Fault", "Faults"]
+from imagesdk.emulator.known_errors import KNOWN_ERRORS
+
+__all__ = ["ErrorShape", "Fault", "Faults", "hang_up", "unless_left"]
 
 HangUp: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request; ``False`` when there is none that it knows."""
+ErrorShape: TypeAlias = Literal["nested", "flat"]
+"""An error inside a stream: ``{"error": {...}}``, or ``{"type": "error", ...}``."""
 
 
 @frozen
 class Fault:
-    """One thing to do wrong."""
+    """One thing to do wrong. :meth:`Faults.next` says what each field means."""
 
     status: int | None = None
-    """Answer with this status; ``None`` leaves the real answer as it is."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
-    """Headers of that answer, above the usual ones."""
     body: object = None
-    """Its body: text and bytes are sent as they are, anything else as JSON."""
+    error: str | None = None
     after_work: bool = False
-    """Do the work and bill it, and only then answer with ``status`` (or drop the connection)."""
     truncate: int | None = None
-    """Announce the whole answer, send only this many bytes of its body, and drop the connection."""
     drop: bool = False
-    """Drop the connection without a byte of an answer."""
+    delay: float = 0
+    plain: bool = False
+    stream_error: ErrorShape | None = None
+    error_line: bool = False
+    end_early: bool = False
+    after_events: int | None = None
+    max_partials: int | None = None
 
     @property
     def instead(self) -> bool:
         """Whether no work is done."""
-        return (self.status is not None or self.drop) and not self.after_work
+        return (self.status is not None or self.drops_at_once) and not self.after_work
+
+    @property
+    def drops_at_once(self) -> bool:
+        """Whether the connection is dropped without a byte of an answer."""
+        return self.drop and self.after_events is None
+
+    @property
+    def forbids_stream(self) -> bool:
+        """Whether the answer is not a stream, although one was asked for."""
+        return self.plain or self.status is not None or self.drops_at_once
+
+    def error_body(self) -> Mapping[str, object]:
+        """Return the body of an error: ``body`` where it is one, else that of ``error`` or the usual one."""
+        given = self.body
+        if isinstance(given, Mapping):
+            return cast("Mapping[str, object]", given)
+        usual = "rate_limit_exceeded" if self.status == 429 else "server_error"
+        return KNOWN_ERRORS[self.error or usual]().body()
 
     def answer(self, real: Response | None = None) -> Response:
         """Return the answer to send in place of ``real`` (``None`` when no work was done)."""
-        if self.drop:
-            return _Broken(Response(), None)
+        if self.drops_at_once:
+            return _Troubled(Response(), self.delay, 0, silent=True)
         response = self._response() if self.status is not None or real is None else real
-        return response if self.truncate is None else _Broken(response, self.truncate)
+        if self.truncate is None and not self.delay:
+            return response
+        return _Troubled(response, self.delay, self.truncate)
 
     def _response(self) -> Response:
         headers = dict(self.headers)
         status = 500 if self.status is None else self.status
         if isinstance(self.body, str | bytes):
             return Response(self.body, status, headers)
-        content = json.dumps(_usual_error(status) if self.body is None else self.body)
+        content = json.dumps(self.error_body() if self.body is None else self.body)
         return Response(content, status, {"content-type": "application/json", **headers})
-
-
-def _usual_error(status: int) -> dict[str, object]:
-    if status == 429:
-        message, kind, code = "Rate limit exceeded for images per minute.", "requests", "rate_limit_exceeded"
-    else:
-        message, kind, code = (
-            "The server had an error while processing your request",
-            "server_error",
-            "server_error",
-        )
-    return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
 class Faults:
@@ -78,6 +93,7 @@ class Faults:
     def __init__(self) -> None:
         self._images: deque[Fault] = deque()
         self._downloads: deque[Fault] = deque()
+        self._files: deque[Fault] = deque()
 
     def next(
         self,
@@ -85,10 +101,19 @@ class Faults:
         *,
         headers: Mapping[str, str] | None = None,
         body: object = None,
+        error: str | None = None,
         after_work: bool = False,
         truncate: int | None = None,
         drop: bool = False,
+        delay: float = 0,
+        plain: bool = False,
+        stream_error: ErrorShape | None = None,
+        error_line: bool = False,
+        end_early: bool = False,
+        after_events: int | None = None,
+        max_partials: int | None = None,
         downloads: bool = False,
+        files: bool = False,
         times: int = 1,
     ) -> None:
         """Queue a fault.
@@ -97,57 +122,130 @@ class Faults:
             status: Answer with this status instead of working. Without it, the real answer is meant.
             headers: Headers of that answer, for example ``{"retry-after": "2"}``.
             body: Its body: text or bytes as they are, anything else as JSON; by default an error object.
+            error: Answer with a known error of the API, status and all: ``"insufficient_quota"``,
+                ``"billing_hard_limit_reached"``, ``"organization_unverified"``, ``"moderation_blocked"``,
+                ``"rate_limit_exceeded"`` or ``"server_error"``.
             after_work: Do the work and bill it first.
-            truncate: Announce the whole body, send this many bytes of it and drop the connection.
-            drop: Drop the connection without an answer.
+            truncate: Announce the whole body, send this many bytes of it and drop the connection. Of a stream,
+                which announces nothing, this many bytes are sent.
+            drop: Drop the connection without an answer; with ``after_events``, in the middle of a stream.
+            delay: Wait so many seconds before the answer; in a stream, before every event after
+                ``after_events``. A client that leaves ends the wait.
+            plain: Answer a request for a stream with plain JSON, as some servers do.
+            stream_error: End a stream with an error, ``"nested"`` as ``{"error": {...}}`` or ``"flat"`` as
+                ``{"type": "error", ...}``. ``error`` or ``body`` (an error object) say which.
+            error_line: Write ``event: error`` above it.
+            end_early: End a stream, in good order, before its completed event.
+            after_events: How many events of the stream are right before that; by default none.
+            max_partials: Send at most so many partial images.
             downloads: Meant for the next fetch of a result URL, not for the next image request.
+            files: Meant for the next request to the Files API.
             times: How many requests it is for.
 
         Dropping a connection needs one: in process, where there is none, the application raises
         :class:`ConnectionResetError` instead.
+
+        Raises:
+            ValueError: The fault would do nothing, or ``error`` is not a known one.
         """
-        if status is None and truncate is None and not drop:
-            raise ValueError("a fault needs a status, truncate= or drop=True")
+        if error is not None and error not in KNOWN_ERRORS:
+            raise ValueError(f"error is one of {', '.join(KNOWN_ERRORS)}, not {error!r}")
+        if error is not None and status is None and stream_error is None:
+            status = KNOWN_ERRORS[error]().status
         fault = Fault(
             status=status,
             headers=headers or {},
             body=body,
+            error=error,
             after_work=after_work,
             truncate=truncate,
             drop=drop,
+            delay=delay,
+            plain=plain,
+            stream_error=stream_error,
+            error_line=error_line,
+            end_early=end_early,
+            after_events=after_events,
+            max_partials=max_partials,
         )
-        (self._downloads if downloads else self._images).extend([fault] * times)
+        does_something = (
+            fault.forbids_stream or drop or delay or end_early or stream_error,
+            truncate is not None or max_partials is not None,
+        )
+        if not any(does_something):
+            raise ValueError(
+                "a fault needs a status, error=, truncate=, drop=True, delay=, plain=True, stream_error=, "
+                "end_early=True or max_partials="
+            )
+        queue = self._downloads if downloads else self._files if files else self._images
+        queue.extend([fault] * times)
 
-    def take(self, *, downloads: bool = False) -> Fault | None:
+    def take(self, kind: Literal["images", "downloads", "files"] = "images") -> Fault | None:
         """Return the fault for the request at hand, and forget it."""
-        queue = self._downloads if downloads else self._images
+        queue = {"images": self._images, "downloads": self._downloads, "files": self._files}[kind]
         return queue.popleft() if queue else None
 
     def clear(self) -> None:
         """Forget every fault."""
         self._images.clear()
         self._downloads.clear()
+        self._files.clear()
 
     def __len__(self) -> int:
-        return len(self._images) + len(self._downloads)
+        return len(self._images) + len(self._downloads) + len(self._files)
 
 
-class _Broken(Response):
-    """An answer that ends too early, and its connection with it."""
+async def unless_left(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do ``work`` after a request was read, and give it up when the client goes away."""
+    async with anyio.create_task_group() as group:
 
-    def __init__(self, real: Response, sent: int | None) -> None:
+        async def listen() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
+
+        group.start_soon(listen)
+        await work()
+        group.cancel_scope.cancel()
+
+
+async def hang_up(scope: Scope, receive: Receive) -> None:
+    """Drop the connection of a request, after what was sent on it."""
+    close: HangUp | None = scope["app"].state.emulator.hang_up
+    if close is None or not close(scope):
+        raise ConnectionResetError("a fault of the emulator dropped the connection")
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class _Troubled(Response):
+    """An answer that comes late or ends too early, and its connection with it."""
+
+    def __init__(self, real: Response, delay: float, sent: int | None, *, silent: bool = False) -> None:
         super().__init__(bytes(real.body), real.status_code)
         self.raw_headers = real.raw_headers
+        self._delay = delay
         self._sent = sent
+        self._silent = silent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._sent is not None:
+        if self._delay:
+            waited = False
+
+            async def wait() -> None:
+                nonlocal waited
+                await anyio.sleep(self._delay)
+                waited = True
+
+            await unless_left(receive, wait)
+            if not waited:
+                return
+        if self._sent is None:
+            await super().__call__(scope, receive, send)
+            return
+        if not self._silent:
             start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             await send(start)
             part = bytes(self.body)[: self._sent]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-        hang_up: HangUp | None = scope["app"].state.emulator.hang_up
-        if hang_up is None or not hang_up(scope):
-            raise ConnectionResetError("a fault of the emulator dropped the connection")
-        while (await receive())["type"] != "http.disconnect":
-            pass
+        await hang_up(scope, receive)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from imagesdk.emulator.answers import Refusal, invalid_type, invalid_value
 
-__all__ = ["Check", "Choice", "FreeSize", "Integer", "Only", "Parameter", "Text"]
+__all__ = ["Check", "Choice", "Flag", "FreeSize", "Integer", "Parameter", "Text"]
 
 
 class Check(Protocol):
@@ -135,20 +135,16 @@ class FreeSize:
 
 
 @frozen
-class Only:
-    """A value that changes nothing; any other is refused with ``otherwise``."""
+class Flag:
+    """Yes or no."""
 
-    value: object
-    otherwise: str
-
-    def read(self, name: str, value: object, *, form: bool) -> object:
-        """Return the value."""
-        wanted = str(self.value).lower() if form else self.value
-        if value != wanted or isinstance(value, bool) != isinstance(wanted, bool):
-            raise Refusal(
-                self.otherwise, type="image_generation_user_error", param=name, code="unsupported_parameter"
-            )
-        return self.value
+    def read(self, name: str, value: object, *, form: bool) -> bool:
+        """Return the answer."""
+        if form and value in {"true", "false"}:
+            return value == "true"
+        if not isinstance(value, bool):
+            raise invalid_type(name, "a boolean", value)
+        return value
 
 
 @frozen

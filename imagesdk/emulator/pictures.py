@@ -1,4 +1,4 @@
-"""The pictures that the emulator answers with: painted, edited, varied and encoded.
+"""The pictures that the emulator answers with: painted, edited and varied.
 
 Everything is a function of its arguments: the same seed, model, size, prompt and index give the same pixels.
 Nothing here is a model's work. The functions are slow (tens of milliseconds) and belong in a thread.
@@ -9,15 +9,14 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Sequence
-from io import BytesIO
 
 from attrs import frozen
-from PIL import Image, ImageDraw, ImageOps, PngImagePlugin
+from PIL import Image, ImageDraw, ImageOps
 
 from imagesdk.emulator.captions import Box, write
 from imagesdk.emulator.scenery import Dice, landscape, palette_of
 
-__all__ = ["Brush", "encode"]
+__all__ = ["Brush"]
 
 
 @frozen
@@ -84,20 +83,6 @@ class Brush:
         )
         picture.putalpha(shape.reduce(2))
         return picture
-
-
-def encode(picture: Image.Image, output_format: str, quality: int = 100) -> bytes:
-    """Return the bytes of a ``png``, ``jpeg`` or ``webp``; ``quality`` (0 to 100) is for the last two."""
-    buffer = BytesIO()
-    if output_format == "png":
-        about = PngImagePlugin.PngInfo()
-        about.add_text("Software", "imagesdk emulator (drawn by code, not by a model)")
-        picture.save(buffer, "PNG", compress_level=1, pnginfo=about)
-    elif output_format == "jpeg":
-        picture.convert("RGB").save(buffer, "JPEG", quality=min(95, max(1, quality)))
-    else:
-        picture.save(buffer, "WEBP", quality=quality, method=0)
-    return buffer.getvalue()
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -24,7 +24,7 @@ from imagesdk.emulator.answers import (
     model_not_found,
     unknown_parameter,
 )
-from imagesdk.emulator.parameters import Choice, FreeSize, Integer, Only, Parameter, Text
+from imagesdk.emulator.parameters import Choice, Flag, FreeSize, Integer, Parameter, Text
 
 __all__ = [
     "MODELS",
@@ -107,6 +107,11 @@ class Ask:
         return value if isinstance(value, int) else default
 
     @property
+    def streams(self) -> bool:
+        """Whether the answer is to come as events."""
+        return self.values.get("stream") is True
+
+    @property
     def prompt(self) -> str:
         """The prompt; empty for a variation."""
         return self.text("prompt")
@@ -165,8 +170,8 @@ _GPT_IMAGE_2_PICTURE: Mapping[str, Parameter] = {
     "background": Parameter(Choice(("transparent", "opaque", "auto")), default="auto"),
     "output_format": Parameter(Choice(("png", "jpeg", "webp")), default="png"),
     "output_compression": Parameter(Integer(0, 100), default=100),
-    "stream": Parameter(Only(value=False, otherwise="Streaming is not served by this emulator.")),
-    "partial_images": Parameter(Only(value=0, otherwise="Partial images are not served by this emulator.")),
+    "stream": Parameter(Flag(), default=False),
+    "partial_images": Parameter(Integer(0, 3), default=0),
     "safety_identifier": Parameter(Text()),
     "user": _USER,
 }
@@ -271,6 +276,13 @@ def _value(name: str, parameter: Parameter, fields: Fields) -> object:
 
 
 def _refuse_combinations(values: Mapping[str, object]) -> None:
+    if values.get("stream") is True and values.get("n") != 1:
+        raise Refusal(
+            "Streaming is only supported with n=1.",
+            type="image_generation_user_error",
+            param="input",
+            code="unsupported_parameter",
+        )
     output_format = values.get("output_format", "png")
     if values.get("background") == "transparent" and output_format == "jpeg":
         raise Refusal(

@@ -50,6 +50,7 @@ class Emulator:
         seed: int = 0,
         as_of: date | None = None,
         require_key: bool = False,
+        done_marker: bool = False,
         clock: Callable[[], float] = time.time,
         state: EmulatorState | None = None,
     ) -> None:
@@ -57,7 +58,13 @@ class Emulator:
         """What the emulator remembers, and the faults it is asked for."""
         self._asked_port = port
         self._app = create_app(
-            limit=limit, seed=seed, as_of=as_of, require_key=require_key, clock=clock, state=self.state
+            limit=limit,
+            seed=seed,
+            as_of=as_of,
+            require_key=require_key,
+            done_marker=done_marker,
+            clock=clock,
+            state=self.state,
         )
         self._running: tuple[_Server, threading.Thread, int] | None = None
 

@@ -1,4 +1,4 @@
-"""What the emulator remembers: the requests it saw, what it billed, its queued faults, its window and results.
+"""What the emulator remembers: the requests it saw, what it billed, its queued faults, its window, results and files.
 
 Tests read it and queue faults; the application writes it, on its own event loop. No key is ever kept: only
 whether one came.
@@ -11,6 +11,7 @@ import time
 from attrs import define, field
 
 from imagesdk.emulator.faults import Faults, HangUp
+from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
 from imagesdk.emulator.results import ResultStore
 
@@ -34,6 +35,10 @@ class RequestRecord:
     prompt: str | None = None
     status: int | None = None
     """The status of the answer; ``None`` while there is none."""
+    stream: bool = False
+    """Whether the answer is a stream of events."""
+    events: int = 0
+    """How many whole events of the stream were sent."""
 
 
 @define
@@ -48,6 +53,10 @@ class EmulatorState:
     """What to do wrong next."""
     window: ImageWindow | None = None
     results: ResultStore = field(factory=lambda: ResultStore(time.time))
+    files: FileStore = field(factory=lambda: FileStore(time.time))
+    """What was uploaded to the Files API."""
+    open_streams: int = 0
+    """How many streams are being sent at the moment."""
     hang_up: HangUp | None = None
     """Set by a server that can close a connection."""
 
@@ -62,5 +71,6 @@ class EmulatorState:
         self.billed_images = 0
         self.faults.clear()
         self.results.clear()
+        self.files.clear()
         if self.window is not None:
             self.window.clear()

@@ -15,6 +15,8 @@ __all__ = ["output_tokens", "usage_of"]
 
 _DETAIL = {"low": 16, "medium": 48, "high": 96}
 _MAX_IMAGE_TOKENS = 1536
+_PARTIAL = 100
+"""Tokens of a partial image, by the image guide."""
 
 
 def output_tokens(quality: str, width: int, height: int) -> int:
@@ -28,11 +30,14 @@ def output_tokens(quality: str, width: int, height: int) -> int:
     return -(-detail * other * (2_000_000 + width * height) // 4_000_000)
 
 
-def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]]) -> dict[str, object]:
-    """Return the ``usage`` of an answer; ``inputs`` are the sizes of the pictures that were sent."""
+def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]], partials: int = 0) -> dict[str, object]:
+    """Return the ``usage`` of an answer.
+
+    ``inputs`` are the sizes of the pictures that were sent, ``partials`` is how many partial images were made.
+    """
     text = math.ceil(len(ask.prompt.encode(errors="replace")) / 4)
     image = sum(min(_MAX_IMAGE_TOKENS, math.ceil(w / 32) * math.ceil(h / 32)) for w, h in inputs)
-    output = ask.n * output_tokens(ask.text("quality"), *ask.size)
+    output = ask.n * output_tokens(ask.text("quality"), *ask.size) + partials * _PARTIAL
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},

@@ -30,6 +30,7 @@ class Connect(Protocol):
         seed: int = 0,
         as_of: date | None = None,
         require_key: bool = False,
+        done_marker: bool = False,
         allow_remote: bool = False,
         host: str = "127.0.0.1:8000",
     ) -> httpx.AsyncClient: ...
@@ -56,6 +57,7 @@ def connect(clock: FakeClock, state: EmulatorState) -> Connect:
         seed: int = 0,
         as_of: date | None = None,
         require_key: bool = False,
+        done_marker: bool = False,
         allow_remote: bool = False,
         host: str = "127.0.0.1:8000",
     ) -> httpx.AsyncClient:
@@ -64,6 +66,7 @@ def connect(clock: FakeClock, state: EmulatorState) -> Connect:
             seed=seed,
             as_of=as_of,
             require_key=require_key,
+            done_marker=done_marker,
             allow_remote=allow_remote,
             clock=clock,
             state=state,

@@ -1,0 +1,190 @@
+"""The Files API: what was uploaded, kept in memory until it is deleted or expires.
+
+The shapes are those of https://platform.openai.com/docs/api-reference/files. A store that is full refuses the next
+file; nothing that was uploaded disappears by itself before its time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from attrs import field, frozen
+
+from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, unknown_parameter
+from imagesdk.emulator.bodies import Body, SentFile
+from imagesdk.emulator.parameters import Choice, Integer
+
+__all__ = ["MAX_FILE", "FileStore", "StoredFile", "read_upload"]
+
+MAX_FILE = 512 * 1024 * 1024
+"""Bytes of one file, as for the API."""
+
+_BATCH_LIFE = 30 * 24 * 3600
+"""Seconds that a file for a batch is kept where nothing else is asked."""
+_PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+_NOT_DOWNLOADED = frozenset({"assistants", "user_data"})
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
+
+
+@frozen
+class StoredFile:
+    """One file."""
+
+    id: str
+    filename: str
+    purpose: str
+    created_at: int
+    expires_at: int | None
+    media_type: str
+    """As its part of the form named it; the API does not tell it."""
+    data: bytes = field(repr=False)
+
+    def described(self) -> dict[str, object]:
+        """Return the file as the API describes it."""
+        return {
+            "object": "file",
+            "id": self.id,
+            "purpose": self.purpose,
+            "filename": self.filename,
+            "bytes": len(self.data),
+            "created_at": self.created_at,
+            "expires_at": self.expires_at,
+            "status": "processed",
+            "status_details": None,
+        }
+
+
+@frozen
+class Upload:
+    """A request to keep a file, checked."""
+
+    file: SentFile
+    purpose: str
+    life: int | None
+    """Seconds until it expires."""
+
+
+class FileStore:
+    """At most ``max_count`` files of ``max_bytes`` together."""
+
+    def __init__(
+        self, clock: Callable[[], float], *, max_count: int = 10_000, max_bytes: int = 1024 * 1024 * 1024
+    ) -> None:
+        self.clock = clock
+        self._max_count = max_count
+        self._max_bytes = max_bytes
+        self._files: dict[str, StoredFile] = {}
+
+    def __len__(self) -> int:
+        self._expire()
+        return len(self._files)
+
+    def add(self, upload: Upload) -> StoredFile:
+        """Keep a file, or refuse it when there is no room."""
+        self._expire()
+        held = sum(len(stored.data) for stored in self._files.values())
+        if len(self._files) >= self._max_count or held + len(upload.file.data) > self._max_bytes:
+            raise Refusal(
+                "You have exceeded your file storage quota. Delete files to make room.",
+                code="storage_quota_exceeded",
+            )
+        now = int(self.clock())
+        stored = StoredFile(
+            id=f"file-{secrets.token_hex(12)}",
+            filename=upload.file.filename or "upload",
+            purpose=upload.purpose,
+            created_at=now,
+            expires_at=None if upload.life is None else now + upload.life,
+            media_type=upload.file.media_type,
+            data=upload.file.data,
+        )
+        self._files[stored.id] = stored
+        return stored
+
+    def get(self, name: str) -> StoredFile:
+        """Return a file, or raise the 404 of the API."""
+        self._expire()
+        stored = self._files.get(name)
+        if stored is None:
+            raise Refusal(f"No such File object: {name}", status=404, param="id")
+        return stored
+
+    def content(self, name: str) -> bytes:
+        """Return the bytes of a file that may be downloaded."""
+        stored = self.get(name)
+        if stored.purpose in _NOT_DOWNLOADED:
+            raise Refusal(f"Not allowed to download files of purpose: {stored.purpose}")
+        return stored.data
+
+    def delete(self, name: str) -> dict[str, object]:
+        """Forget a file and return what the API answers."""
+        del self._files[self.get(name).id]
+        return {"object": "file", "id": name, "deleted": True}
+
+    def page(
+        self,
+        *,
+        purpose: str | None = None,
+        after: str | None = None,
+        limit: int = 10_000,
+        order: str = "desc",
+    ) -> dict[str, object]:
+        """Return one page of the list, newest first unless ``order`` is ``asc``."""
+        self._expire()
+        found = list(self._files.values())
+        if order == "desc":
+            found.reverse()
+        if after is not None:
+            found = found[found.index(self.get(after)) + 1 :]
+        found = [stored for stored in found if purpose in {None, stored.purpose}]
+        shown = found[:limit]
+        return {
+            "object": "list",
+            "data": [stored.described() for stored in shown],
+            "first_id": shown[0].id if shown else None,
+            "last_id": shown[-1].id if shown else None,
+            "has_more": len(shown) < len(found),
+        }
+
+    def clear(self) -> None:
+        """Forget every file."""
+        self._files.clear()
+
+    def _expire(self) -> None:
+        now = self.clock()
+        gone = [
+            name
+            for name, stored in self._files.items()
+            if stored.expires_at is not None and stored.expires_at <= now
+        ]
+        for name in gone:
+            del self._files[name]
+
+
+def read_upload(body: Body) -> Upload:
+    """Check the form of an upload."""
+    for name in body.fields.values:
+        if name == "file":
+            raise invalid_type("file", "a file", body.fields.values[name][0])
+        if name not in {"purpose", _ANCHOR, _SECONDS}:
+            raise unknown_parameter(name)
+    files = [file for file in body.files if file.name == "file"]
+    if not files:
+        raise missing_parameter("file")
+    given = {name: values[0] for name, values in body.fields.values.items()}
+    if "purpose" not in given:
+        raise missing_parameter("purpose")
+    purpose = Choice(_PURPOSES).read("purpose", given["purpose"], form=True)
+    if files[0].size > MAX_FILE:
+        raise Refusal(
+            f"File is too large. Maximum file size is {MAX_FILE} bytes.", status=413, code="file_too_large"
+        )
+    life = _BATCH_LIFE if purpose == "batch" else None
+    if _ANCHOR in given or _SECONDS in given:
+        for name in (_ANCHOR, _SECONDS):
+            if name not in given:
+                raise missing_parameter(name)
+        Choice(("created_at",)).read(_ANCHOR, given[_ANCHOR], form=True)
+        life = Integer(3600, 2_592_000).read(_SECONDS, given[_SECONDS], form=True)
+    return Upload(files[0], purpose, life)

@@ -1,0 +1,97 @@
+"""The three endpoints of pictures: the way of one request from its bytes to its answer.
+
+A request is read, checked, decoded, let through the limit, billed, painted and answered, in this order: what is
+refused is neither counted nor billed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from datetime import date
+
+import anyio.to_thread
+from attrs import frozen
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.bodies import Body, read_body
+from imagesdk.emulator.faults import Fault
+from imagesdk.emulator.moderation import judge_input
+from imagesdk.emulator.painting import Painting
+from imagesdk.emulator.rules import Ask, Endpoint, check
+from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.streaming import EventStream
+from imagesdk.emulator.uploads import Pictures, decode
+from imagesdk.emulator.wire import origin_of
+
+__all__ = ["Images"]
+
+
+@frozen
+class Images:
+    """Generations, edits and variations."""
+
+    memory: EmulatorState
+    clock: Callable[[], float]
+    seed: int
+    day: date | None
+    done_marker: bool
+
+    async def respond(self, endpoint: Endpoint, request: Request) -> Response:
+        """Answer a request, well or as a queued fault wants it."""
+        fault = self.memory.faults.take()
+        if fault is not None and fault.instead:
+            with contextlib.suppress(Refusal):
+                await self._read(endpoint, request)
+            return fault.answer()
+        try:
+            response = await self._work(endpoint, request, fault or Fault())
+        except Refusal as refusal:
+            refusal.headers.update(self._limit_headers())
+            raise
+        response.headers.update(self._limit_headers())
+        # A stream does its own mischief.
+        return response if fault is None or isinstance(response, EventStream) else fault.answer(response)
+
+    async def _work(self, endpoint: Endpoint, request: Request, fault: Fault) -> Response:
+        body = await self._read(endpoint, request)
+        ask = check(endpoint, body.fields, self.day)
+        record: RequestRecord = request.state.record
+        record.model, record.n = ask.model_name, ask.n
+        pictures = await anyio.to_thread.run_sync(self._decoded, ask, body)
+        judge_input(ask, request.state.request_id)
+        if self.memory.window is not None:
+            self.memory.window.take(ask.n)
+        self.memory.billed_images += ask.n
+        painting = Painting(ask, pictures, self.seed, request.state.request_id, int(self.clock()))
+        if ask.streams and not fault.forbids_stream:
+            events = painting.events(fault.max_partials)
+            return EventStream(events, self.memory, record, fault=fault, done_marker=self.done_marker)
+        painted = [await anyio.to_thread.run_sync(painting.encoded, index) for index in range(ask.n)]
+        origin = origin_of(request)
+
+        def keep(data: bytes) -> str:
+            return origin + self.memory.results.put(data)
+
+        return JSONResponse(await anyio.to_thread.run_sync(painting.answer, painted, keep))
+
+    async def _read(self, endpoint: Endpoint, request: Request) -> Body:
+        body = await read_body(
+            request, "application/json" if endpoint == "generations" else "multipart/form-data"
+        )
+        record: RequestRecord = request.state.record
+        model, n, prompt = (body.fields.values.get(name, [None])[0] for name in ("model", "n", "prompt"))
+        record.model = model if isinstance(model, str) else None
+        record.n = int(str(n)) if re.fullmatch(r"\d{1,9}", str(n), re.ASCII) else None
+        record.prompt = prompt if isinstance(prompt, str) else None
+        return body
+
+    def _decoded(self, ask: Ask, body: Body) -> Pictures:
+        rule = ask.model.uploads.get(ask.endpoint)
+        return Pictures() if rule is None else decode(body, rule, self.day)
+
+    def _limit_headers(self) -> dict[str, str]:
+        return {} if self.memory.window is None else self.memory.window.headers()

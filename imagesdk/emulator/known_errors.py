@@ -1,0 +1,78 @@
+"""Errors that the API answers with for reasons outside a request: the account, the load, the moderation.
+
+They stand here by name, so that a test can ask for one: ``faults.next(error="insufficient_quota")``. The texts
+are those that users of the API reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from imagesdk.emulator.answers import Refusal
+
+__all__ = ["KNOWN_ERRORS", "moderation_blocked", "organization_unverified"]
+
+
+def moderation_blocked(stage: str, categories: tuple[str, ...], request_id: str = "req_emulator") -> Refusal:
+    """Return the refusal of the GPT Image family's moderation; ``stage`` is ``input`` or ``output``."""
+    return Refusal(
+        "Your request was rejected by the safety system. If you believe this is an error, contact us at "
+        f"help.openai.com and include the request ID {request_id}. safety_violations=[{', '.join(categories)}].",
+        type="image_generation_user_error",
+        code="moderation_blocked",
+        details={"moderation_details": {"moderation_stage": stage, "categories": list(categories)}},
+    )
+
+
+def organization_unverified(model: str) -> Refusal:
+    """Return the refusal of a model for which the organization must be verified."""
+    return Refusal(
+        f"Your organization must be verified to use the model `{model}`. Please go to: "
+        "https://platform.openai.com/settings/organization/general and click on Verify Organization. If you just "
+        "verified, it can take up to 15 minutes for access to propagate.",
+        status=403,
+    )
+
+
+def _server_error() -> Refusal:
+    return Refusal(
+        "The server had an error while processing your request",
+        status=500,
+        type="server_error",
+        code="server_error",
+    )
+
+
+def _rate_limit_exceeded() -> Refusal:
+    return Refusal(
+        "Rate limit exceeded for images per minute.", status=429, type="requests", code="rate_limit_exceeded"
+    )
+
+
+def _insufficient_quota() -> Refusal:
+    return Refusal(
+        "You exceeded your current quota, please check your plan and billing details. For more information on this "
+        "error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
+        status=429,
+        type="insufficient_quota",
+        code="insufficient_quota",
+    )
+
+
+def _billing_hard_limit_reached() -> Refusal:
+    return Refusal(
+        "Billing hard limit has been reached",
+        type="image_generation_user_error",
+        code="billing_hard_limit_reached",
+    )
+
+
+KNOWN_ERRORS: Mapping[str, Callable[[], Refusal]] = {
+    "server_error": _server_error,
+    "rate_limit_exceeded": _rate_limit_exceeded,
+    "insufficient_quota": _insufficient_quota,
+    "billing_hard_limit_reached": _billing_hard_limit_reached,
+    "organization_unverified": lambda: organization_unverified("gpt-image-2"),
+    "moderation_blocked": lambda: moderation_blocked("output", ("violence",)),
+}
+"""By name: the ``code`` of the error where it has one."""

@@ -1,0 +1,152 @@
+"""What every request and answer goes through: the record, the host, the key, the maker's headers, the maker's errors.
+
+No answer is ever a page of HTML, whatever was asked.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from http import HTTPStatus
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+
+from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.bodies import drain
+from imagesdk.emulator.state import EmulatorState, RequestRecord
+
+__all__ = ["HANDLERS", "WRONG_KEY", "Wire", "origin_of"]
+
+WRONG_KEY = "sk-invalid"
+"""Where a key is required, any is right but this one."""
+
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
+_ORGANIZATION = "org-emulator"
+
+
+class Wire:
+    """The outermost layer of the application."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        memory: EmulatorState,
+        require_key: bool,
+        allow_remote: bool,
+    ) -> None:
+        self._app = app
+        self._memory = memory
+        self._require_key = require_key
+        self._allow_remote = allow_remote
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        record = RequestRecord(
+            method=scope["method"],
+            path=scope["path"],
+            user_agent=headers.get("user-agent"),
+            idempotency_key=headers.get("idempotency-key"),
+            authorized="authorization" in headers,
+        )
+        self._memory.remember(record)
+        request_id = f"req_{uuid.uuid4().hex}"
+        scope.setdefault("state", {}).update(record=record, request_id=request_id)
+        began = time.perf_counter()
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                record.status = message["status"]
+                answer = MutableHeaders(scope=message)
+                answer.setdefault("x-request-id", request_id)
+                answer.setdefault("openai-processing-ms", str(round((time.perf_counter() - began) * 1000)))
+                answer.setdefault("openai-version", "2020-10-01")
+                answer.setdefault("openai-organization", _ORGANIZATION)
+            await send(message)
+
+        refusal = self._refusal(scope["path"], headers)
+        if refusal is None:
+            await self._app(scope, receive, send_with_headers)
+            return
+        await drain(Request(scope, receive))
+        await _answer_to(refusal)(scope, receive, send_with_headers)
+
+    def _refusal(self, path: str, headers: Headers) -> Refusal | None:
+        host = re.sub(r":\d+\Z", "", headers.get("host", "")).lower()
+        if not self._allow_remote and host not in _LOOPBACK:
+            return Refusal(
+                "The emulator answers to loopback host names only.", status=HTTPStatus.MISDIRECTED_REQUEST
+            )
+        if not self._require_key or not path.startswith("/v1/"):
+            return None
+        scheme, _, key = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not key.strip():
+            return Refusal(
+                "You didn't provide an API key. You need to provide your API key in an Authorization header using "
+                "Bearer auth (i.e. Authorization: Bearer YOUR_KEY).",
+                status=401,
+            )
+        if key.strip() == WRONG_KEY:
+            return Refusal(
+                f"Incorrect API key provided: {WRONG_KEY}. You can find your API key at "
+                "https://platform.openai.com/account/api-keys.",
+                status=401,
+                code="invalid_api_key",
+            )
+        return None
+
+
+def origin_of(request: Request) -> str:
+    """Return scheme, host and port as the client of a request wrote them."""
+    return f"{request.url.scheme}://{request.headers['host']}"
+
+
+def _answer_to(refusal: Refusal) -> Response:
+    return JSONResponse(refusal.body(), refusal.status, refusal.headers)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return _answer_to(error) if isinstance(error, Refusal) else await _crashed(request, error)
+
+
+async def _no_such_route(request: Request, error: Exception) -> Response:
+    await drain(request)
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+    what = "method for URL" if status == 405 else "URL"
+    return _answer_to(
+        Refusal(f"Invalid {what} ({request.method} {request.url.path})", status=status, headers=headers)
+    )
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    # Nobody reads it: the client went away in the middle of its request.
+    return Response(status_code=499)
+
+
+async def _crashed(request: Request, error: Exception) -> Response:
+    return _answer_to(
+        Refusal(
+            "The server had an error while processing your request",
+            status=500,
+            type="server_error",
+            code="server_error",
+        )
+    )
+
+
+HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
+    Refusal: _refused,
+    HTTPException: _no_such_route,
+    ClientDisconnect: _left,
+    Exception: _crashed,
+}
+"""How what is raised becomes an answer."""

@@ -1,0 +1,229 @@
+"""The Files API: files are kept, described, listed, downloaded, deleted, and forgotten when their time is over."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import httpx
+import pytest
+
+from imagesdk.emulator import EmulatorState
+from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.bodies import SentFile
+from imagesdk.emulator.files import FileStore, Upload
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+
+
+class Clock(Protocol):
+    now: float
+
+    def __call__(self) -> float: ...
+
+
+async def upload(
+    api: httpx.AsyncClient,
+    data: bytes = b"x",
+    name: str = "a.png",
+    purpose: str = "vision",
+    terms: dict[str, str] | None = None,
+) -> httpx.Response:
+    form = {"purpose": purpose, **(terms or {})}
+    return await api.post("/files", data=form, files={"file": (name, data, "image/png")})
+
+
+def refused(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
+    assert answer.status_code == status, answer.text
+    error: dict[str, Any] = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"}
+    return error
+
+
+async def test_an_uploaded_file_is_described_as_the_api_describes_it(
+    connect: Connect, state: EmulatorState
+) -> None:
+    api = connect()
+
+    answer = await upload(api, b"12345", "otter.png")
+
+    told = answer.json()
+    assert answer.status_code == 200
+    assert told.pop("id").startswith("file-")
+    assert told == {
+        "object": "file",
+        "purpose": "vision",
+        "filename": "otter.png",
+        "bytes": 5,
+        "created_at": 1_700_000_000,
+        "expires_at": None,
+        "status": "processed",
+        "status_details": None,
+    }
+    assert (await api.get(f"/files/{answer.json()['id']}")).json() == answer.json()
+    assert len(state.files) == 1
+
+
+async def test_the_content_of_a_file_is_what_was_sent(connect: Connect) -> None:
+    api = connect()
+    name = (await upload(api, b"\x89PNG\x00\xff")).json()["id"]
+
+    answer = await api.get(f"/files/{name}/content")
+
+    assert (answer.content, answer.headers["content-type"]) == (
+        b"\x89PNG\x00\xff",
+        "application/octet-stream",
+    )
+
+
+async def test_a_deleted_file_is_gone(connect: Connect) -> None:
+    api = connect()
+    name = (await upload(api)).json()["id"]
+
+    assert (await api.delete(f"/files/{name}")).json() == {"id": name, "object": "file", "deleted": True}
+    for answer in (
+        await api.get(f"/files/{name}"),
+        await api.get(f"/files/{name}/content"),
+        await api.delete(f"/files/{name}"),
+    ):
+        error = refused(answer, 404)
+        assert (error["message"], error["param"]) == (f"No such File object: {name}", "id")
+
+
+async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> None:
+    api = connect()
+    names = [(await upload(api, name=f"{number}.png")).json()["id"] for number in range(3)]
+    batch = (await upload(api, purpose="batch")).json()["id"]
+
+    whole = (await api.get("/files")).json()
+    vision = (await api.get("/files", params={"purpose": "vision", "order": "asc", "limit": 2})).json()
+    rest = (await api.get("/files", params={"purpose": "vision", "order": "asc", "after": names[1]})).json()
+
+    assert [file["id"] for file in whole["data"]] == [batch, *reversed(names)]
+    assert (whole["object"], whole["first_id"], whole["last_id"], whole["has_more"]) == (
+        "list",
+        batch,
+        names[0],
+        False,
+    )
+    assert [file["id"] for file in vision["data"]] == names[:2]
+    assert vision["has_more"] is True
+    assert [file["id"] for file in rest["data"]] == names[2:]
+
+
+async def test_a_file_expires_when_it_was_told_to(connect: Connect, clock: Clock) -> None:
+    api = connect()
+    terms = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
+    told = (await upload(api, terms=terms)).json()
+
+    assert told["expires_at"] == told["created_at"] + 3600
+    clock.now += 3599
+    assert (await api.get(f"/files/{told['id']}")).status_code == 200
+    clock.now += 1
+    assert (await api.get(f"/files/{told['id']}")).status_code == 404
+    assert (await api.get("/files")).json()["data"] == []
+
+
+async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> None:
+    told = (await upload(connect(), purpose="batch")).json()
+
+    assert told["expires_at"] - told["created_at"] == 30 * 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "code"),
+    [
+        ({"purpose": "cats"}, "purpose", "invalid_value"),
+        ({"cats": "1"}, "cats", "unknown_parameter"),
+        ({"expires_after[seconds]": "3600"}, "expires_after[anchor]", "missing_required_parameter"),
+        (
+            {"expires_after[anchor]": "now", "expires_after[seconds]": "3600"},
+            "expires_after[anchor]",
+            "invalid_value",
+        ),
+        (
+            {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3599"},
+            "expires_after[seconds]",
+            "integer_below_min_value",
+        ),
+        (
+            {"expires_after[anchor]": "created_at", "expires_after[seconds]": "2592001"},
+            "expires_after[seconds]",
+            "integer_above_max_value",
+        ),
+    ],
+)
+async def test_an_upload_with_wrong_terms_is_refused(
+    connect: Connect, state: EmulatorState, fields: dict[str, str], param: str, code: str
+) -> None:
+    error = refused(await upload(connect(), terms=fields))
+
+    assert (error["param"], error["code"]) == (param, code)
+    assert len(state.files) == 0
+
+
+async def test_an_upload_needs_a_file_and_a_purpose(connect: Connect) -> None:
+    api = connect()
+
+    nothing = await api.post(
+        "/files", data={"purpose": "vision"}, files={"image": ("x.png", b"x", "image/png")}
+    )
+    text = await api.post(
+        "/files", data={"purpose": "vision", "file": "x"}, files={"other": ("x.png", b"x", "image/png")}
+    )
+    aimless = await api.post("/files", files={"file": ("x.png", b"x", "image/png")})
+
+    assert refused(nothing)["message"] == "Missing required parameter: 'file'."
+    assert refused(text)["message"] == "Invalid type for 'file': expected a file, but got a string instead."
+    assert refused(aimless)["message"] == "Missing required parameter: 'purpose'."
+
+
+@pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"order": "up"}, {"cats": "1"}])
+async def test_a_wrong_query_of_the_list_is_refused(connect: Connect, query: dict[str, str]) -> None:
+    refused(await connect().get("/files", params=query))
+
+
+async def test_files_for_assistants_are_not_handed_out(connect: Connect) -> None:
+    api = connect()
+    name = (await upload(api, purpose="assistants")).json()["id"]
+
+    error = refused(await api.get(f"/files/{name}/content"))
+
+    assert error["message"] == "Not allowed to download files of purpose: assistants"
+
+
+def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> None:
+    def a_file(size: int) -> Upload:
+        return Upload(SentFile("file", "image/png", size, bytes(size), "x.png"), "vision", None)
+
+    few, small = FileStore(clock, max_count=1), FileStore(clock, max_bytes=10)
+    kept = few.add(a_file(1)), small.add(a_file(6))
+
+    for store in (few, small):
+        with pytest.raises(Refusal, match="storage quota"):
+            store.add(a_file(5))
+    assert (few.get(kept[0].id), small.get(kept[1].id)) == kept
+
+
+async def test_requests_for_files_go_wrong_on_request(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    state.faults.next(503, files=True)
+
+    assert (await upload(api)).status_code == 503
+    assert (await upload(api)).status_code == 200
+
+
+async def test_a_reset_forgets_every_file(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
+    await upload(api)
+
+    state.reset()
+
+    assert len(state.files) == 0
+    assert (await api.get("/files")).json() == {
+        "object": "list",
+        "data": [],
+        "first_id": None,
+        "last_id": None,
+        "has_more": False,
+    }

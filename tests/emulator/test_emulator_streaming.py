@@ -1,0 +1,294 @@
+"""Pictures as a stream of events: what the events say, how they go wrong, and what is left when a client leaves."""
+
+import json
+import threading
+import time
+from base64 import b64decode
+from collections.abc import Callable, Iterator
+from io import BytesIO
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from imagesdk.emulator import Emulator, EmulatorState
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+BODY = {"prompt": "a river", "model": "gpt-image-2", "size": "1024x640", "quality": "low", "stream": True}
+
+
+@pytest.fixture
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+def events_of(text: str) -> list[tuple[str | None, Any]]:
+    """Return the events of a stream: the name on their ``event:`` line, and their data."""
+    assert text.endswith("\n\n")
+    found: list[tuple[str | None, Any]] = []
+    for block in text.removesuffix("\n\n").split("\n\n"):
+        *names, data = block.split("\n")
+        name = names[0].removeprefix("event: ") if names else None
+        content = data.removeprefix("data: ")
+        found.append((name, content if content == "[DONE]" else json.loads(content)))
+    return found
+
+
+def picture_in(event: dict[str, Any]) -> Image.Image:
+    return Image.open(BytesIO(b64decode(event["b64_json"])))
+
+
+async def ask(api: httpx.AsyncClient, **fields: object) -> httpx.Response:
+    return await api.post("/images/generations", json={**BODY, **fields})
+
+
+async def test_a_stream_is_partial_images_and_one_completed_event(
+    connect: Connect, state: EmulatorState
+) -> None:
+    answer = await ask(connect(), partial_images=3)
+
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert "content-length" not in answer.headers
+    events = events_of(answer.text)
+    assert [name for name, _ in events] == ["image_generation.partial_image"] * 3 + [
+        "image_generation.completed"
+    ]
+    settings = {
+        "created_at": 1_700_000_000,
+        "size": "1024x640",
+        "quality": "low",
+        "background": "opaque",
+        "output_format": "png",
+    }
+    for index, (name, data) in enumerate(events[:3]):
+        assert {key: value for key, value in data.items() if key != "b64_json"} == {
+            "type": name,
+            **settings,
+            "partial_image_index": index,
+        }
+    name, data = events[3]
+    assert {key: value for key, value in data.items() if key != "b64_json"} == {
+        "type": name,
+        **settings,
+        "usage": {
+            "input_tokens": 2,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
+            "output_tokens": 107 + 300,
+            "total_tokens": 2 + 107 + 300,
+        },
+    }
+    (record,) = state.requests
+    assert (record.stream, record.events, record.status, state.billed_images) == (True, 4, 200, 1)
+    assert state.open_streams == 0
+
+
+async def test_partial_images_sharpen_until_the_picture_is_there(connect: Connect) -> None:
+    api = connect()
+
+    events = events_of((await ask(api, partial_images=3)).text)
+    whole = (await api.post("/images/generations", json={**BODY, "stream": False})).json()["data"][0]
+
+    pictures = [picture_in(data).convert("RGB") for _, data in events]
+    assert {picture.size for picture in pictures} == {(1024, 640)}
+    off = [
+        sum(ImageStat.Stat(ImageChops.difference(picture, pictures[-1])).mean) for picture in pictures[:-1]
+    ]
+    assert off[0] > off[1] > off[2] > 0
+    assert events[-1][1]["b64_json"] == whole["b64_json"]
+
+
+async def test_without_partial_images_a_stream_is_one_event(connect: Connect) -> None:
+    (event,) = events_of((await ask(connect())).text)
+
+    assert event[0] == "image_generation.completed"
+
+
+@pytest.mark.parametrize("output_format", ["jpeg", "webp"])
+async def test_partial_images_have_the_format_of_the_picture(connect: Connect, output_format: str) -> None:
+    events = events_of((await ask(connect(), partial_images=1, output_format=output_format)).text)
+
+    assert [picture_in(data).format for _, data in events] == [output_format.upper()] * 2
+    assert [data["output_format"] for _, data in events] == [output_format] * 2
+
+
+async def test_an_edit_streams_under_its_own_name(connect: Connect, png: Callable[..., bytes]) -> None:
+    answer = await connect().post(
+        "/images/edits",
+        data={"prompt": "x", "stream": "true", "partial_images": "1", "size": "1024x640"},
+        files={"image": ("x.png", png(), "image/png")},
+    )
+
+    events = events_of(answer.text)
+    assert [name for name, _ in events] == ["image_edit.partial_image", "image_edit.completed"]
+    assert events[1][1]["usage"]["input_tokens_details"]["image_tokens"] == 4
+
+
+async def test_the_safety_identifier_comes_back_in_the_completed_event(connect: Connect) -> None:
+    (event,) = events_of((await ask(connect(), safety_identifier="hash-1", user="u")).text)
+
+    assert event[1]["safety_identifier"] == "hash-1"
+
+
+async def test_a_refusal_before_the_stream_is_plain_json(connect: Connect) -> None:
+    answer = await ask(connect(), prompt="forbidden")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+
+
+async def test_a_picture_that_is_withheld_ends_the_stream_in_an_error(
+    connect: Connect, state: EmulatorState
+) -> None:
+    answer = await ask(connect(), prompt="censored violence", partial_images=1)
+
+    (name, _), (last, data) = events_of(answer.text)
+    assert (answer.status_code, name, last) == (200, "image_generation.partial_image", None)
+    assert data["error"]["code"] == "moderation_blocked"
+    assert data["error"]["moderation_details"] == {"moderation_stage": "output", "categories": ["violence"]}
+    assert state.billed_images == 1
+
+
+async def test_a_stream_ends_with_a_marker_only_where_that_was_asked_for(connect: Connect) -> None:
+    plain = await ask(connect())
+    marked = await ask(connect(done_marker=True))
+
+    assert "[DONE]" not in plain.text
+    assert events_of(marked.text)[-1] == (None, "[DONE]")
+
+
+@pytest.mark.parametrize(
+    ("shape", "line", "expected"),
+    [
+        (
+            "nested",
+            False,
+            '{"error": {"message": "m", "type": "server_error", "param": null, "code": "server_error"}}',
+        ),
+        (
+            "flat",
+            True,
+            '{"message": "m", "type": "error", "param": null, "code": "server_error"}',
+        ),
+    ],
+)
+async def test_an_error_in_the_middle_of_a_stream_has_either_known_shape(
+    connect: Connect, state: EmulatorState, shape: str, line: bool, expected: str
+) -> None:
+    api = connect()
+    error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
+    state.faults.next(stream_error=shape, error_line=line, after_events=1, body={"error": error})  # type: ignore[arg-type] # a parameter of the test
+
+    first, last = events_of((await ask(api, partial_images=2)).text)
+
+    assert first[0] == "image_generation.partial_image"
+    assert last == ("error" if line else None, json.loads(expected))
+
+
+async def test_a_known_error_may_come_in_the_middle_of_a_stream(
+    connect: Connect, state: EmulatorState
+) -> None:
+    state.faults.next(stream_error="nested", error="moderation_blocked")
+
+    answer = await ask(connect())
+
+    ((_, data),) = events_of(answer.text)
+    assert (answer.status_code, data["error"]["code"]) == (200, "moderation_blocked")
+
+
+async def test_a_stream_may_end_before_its_picture(connect: Connect, state: EmulatorState) -> None:
+    state.faults.next(end_early=True, after_events=1)
+
+    ((name, _),) = events_of((await ask(connect(done_marker=True), partial_images=2)).text)
+
+    assert name == "image_generation.partial_image"
+    assert state.requests[0].events == 1
+
+
+async def test_a_server_may_send_fewer_partial_images_than_were_asked_for(
+    connect: Connect, state: EmulatorState
+) -> None:
+    state.faults.next(max_partials=1)
+
+    events = events_of((await ask(connect(), partial_images=3)).text)
+
+    assert [data.get("partial_image_index") for _, data in events] == [0, None]
+    assert events[1][1]["usage"]["output_tokens"] == 107 + 100
+
+
+async def test_a_server_may_answer_a_request_for_a_stream_with_json(
+    connect: Connect, state: EmulatorState
+) -> None:
+    state.faults.next(plain=True)
+
+    answer = await ask(connect(), partial_images=2)
+
+    assert len(answer.json()["data"]) == 1
+    assert answer.json()["usage"]["output_tokens"] == 107
+    assert state.requests[0].stream is False
+
+
+async def test_a_status_after_the_work_comes_instead_of_a_stream(
+    connect: Connect, state: EmulatorState
+) -> None:
+    state.faults.next(500, after_work=True)
+
+    assert (await ask(connect())).status_code == 500
+    assert state.billed_images == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "events"), [({"drop": True, "after_events": 1}, 1), ({"truncate": 100}, 0), ({"drop": True}, 0)]
+)
+async def test_a_connection_may_drop_in_the_middle_of_a_stream(
+    emulator: Emulator, fault: dict[str, Any], events: int
+) -> None:
+    emulator.state.faults.next(**fault)
+
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await ask(api, partial_images=2)
+
+    assert emulator.state.requests[0].events == events
+
+
+def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulator: Emulator) -> None:
+    emulator.state.faults.next(delay=3600, after_events=1)
+
+    url = f"{emulator.base_url}/images/generations"
+    with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "event: image_generation.partial_image"
+        assert emulator.state.open_streams == 1
+
+    deadline = time.monotonic() + 10
+    while emulator.state.open_streams and time.monotonic() < deadline:
+        httpx.get(f"{emulator.base_url}/models")
+    assert (emulator.state.open_streams, emulator.state.requests[0].events) == (0, 1)
+
+
+async def test_a_client_that_leaves_a_slow_answer_frees_everything(emulator: Emulator) -> None:
+    emulator.state.faults.next(503, delay=3600)
+
+    with pytest.raises(httpx.ReadTimeout):
+        async with httpx.AsyncClient(base_url=emulator.base_url, timeout=0.2) as api:
+            await ask(api)
+
+    emulator.__exit__(None, None, None)
+    assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+    assert emulator.state.requests[0].status is None
+
+
+async def test_a_stalled_stream_does_not_hold_up_others(emulator: Emulator) -> None:
+    emulator.state.faults.next(delay=3600)
+
+    async with (
+        httpx.AsyncClient(base_url=emulator.base_url, timeout=30) as api,
+        api.stream("POST", "/images/generations", json=BODY) as stalled,
+    ):
+        assert stalled.status_code == 200
+        assert (await ask(api)).status_code == 200
+        assert [record.events for record in emulator.state.requests] == [0, 1]
