@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from imagesdk._sync.facade import Client as Client
+    from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
     from imagesdk._sync.facade import ImageStream as ImageStream
     from imagesdk._version import __version__ as __version__
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from imagesdk.errors import RetiredError as RetiredError
     from imagesdk.errors import StreamError as StreamError
     from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.files import AsyncFiles as AsyncFiles
     from imagesdk.images import AsyncImages as AsyncImages
     from imagesdk.jobs import CallOptions as CallOptions
     from imagesdk.jobs import Edit as Edit
@@ -70,11 +72,12 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_version": ("__version__",),
-    "_sync.facade": ("Client", "ImageStream", "Images"),
+    "_sync.facade": ("Client", "Files", "ImageStream", "Images"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
     "types": (
@@ -124,9 +127,11 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 __all__ = [
     # clients
     "AsyncClient",
+    "AsyncFiles",
     "AsyncImageStream",
     "AsyncImages",
     "Client",
+    "Files",
     "ImageStream",
     "Images",
     # jobs

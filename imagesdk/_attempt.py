@@ -189,12 +189,12 @@ def read_answer(
         try:
             if answer.problem is not None:
                 raise answer.problem
-            document = answer.scanner.document()
+            document = None if call.raw else answer.scanner.document()
             if not is_error_document(document):
                 parsed = call.parse(document)
                 return Result(parsed, answer.headers, sink, attempts, maybe_billed_before)
         except ScanError as problem:
-            return lost(problem, request_id=answer.request_id)
+            return lost(problem, request_id=answer.request_id, billed=call.request.billed)
     return failure_of_status(
         answer.status,
         answer.headers,
@@ -206,12 +206,13 @@ def read_answer(
     )
 
 
-def broken(reason: str, body: SentBody, *, timed_out: bool) -> Failure:
+def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool) -> Failure:
     """Return the failure of an exchange that ended without an answer."""
     error: APIConnectionError
     if body.whole:
-        said = f"The request was sent and no answer came ({reason}). It may have been worked on and billed."
-        error = (OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError)(said, maybe_billed=True)
+        said = f"The request was sent and no answer came ({reason}). It may have been worked on"
+        kind = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
+        error = kind(f"{said} and billed." if billed else f"{said}.", maybe_billed=billed)
     elif timed_out:
         error = APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
@@ -219,19 +220,20 @@ def broken(reason: str, body: SentBody, *, timed_out: bool) -> Failure:
     return Failure(error, classify(error))
 
 
-def failed(error: TimeoutError | WireError, body: SentBody, answer: Answer) -> Failure:
+def failed(error: TimeoutError | WireError, body: SentBody, answer: Answer, *, billed: bool) -> Failure:
     """Return the failure of an exchange that ended with ``error``.
 
     Raises:
         OSError: it was a local file that ended it.
     """
     if isinstance(error, TimeoutError):
-        return broken("no whole answer came in time", body, timed_out=True)
+        return broken("no whole answer came in time", body, timed_out=True, billed=billed)
     if body.error is not None:
         raise body.error from None
     if answer.succeeded:
-        failure = lost(ScanError(f"the answer was cut short ({error})"), request_id=answer.request_id)
+        problem = ScanError(f"the answer was cut short ({error})")
+        failure = lost(problem, request_id=answer.request_id, billed=billed)
     else:
-        failure = broken(str(error), body, timed_out=error.timed_out)
+        failure = broken(str(error), body, timed_out=error.timed_out, billed=billed)
         failure.error.__cause__ = error.__cause__
     return failure

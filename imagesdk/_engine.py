@@ -227,7 +227,7 @@ class Engine:
             remaining=course.remaining(self._clock()),
             chance=random.random(),  # noqa: S311 - jitter
             budget=self._retries,
-            billed=call.request.weight > 0,
+            billed=call.request.billed,
         )
 
     def _limit(self, request: Request) -> RateLimit | None:
@@ -363,13 +363,15 @@ class Engine:
                     raw=call.raw,
                 )
         except (TimeoutError, WireError) as error:
-            failure = failed(error, body, answer)
+            failure = failed(error, body, answer, billed=call.request.billed)
         except OSError as error:
             if answer.succeeded:
                 error.add_note("The answer had come: its pictures were made, and are billed.")
             raise
         if answer.status is None or (failure is not None and answer.succeeded):
-            return failure or broken("it ended without an answer", body, timed_out=False)
+            return failure or broken(
+                "it ended without an answer", body, timed_out=False, billed=call.request.billed
+            )
         self._observe_answer(call, course, answer, began)
         answer.headers = {name: self._key.removed_from(value) for name, value in answer.headers.items()}
         return read_answer(
@@ -386,7 +388,7 @@ class Engine:
 
     def _note(self, decision: Again | WaitForLimit, failure: Failure, call: Call[T], course: _Course) -> None:
         """Keep count of a failure that will be followed by another attempt, and tell of it."""
-        billable = failure.kind in {"unknown", "lost"} and call.request.weight > 0
+        billable = failure.kind in {"unknown", "lost"} and call.request.billed
         course.maybe_billed = course.maybe_billed or billable
         course.paid_twice = course.paid_twice or (billable and not self._retry.server_idempotent)
         course.ambiguous += billable
@@ -442,12 +444,14 @@ def _enqueue(call: Call[T], budget: Budget, course: _Course) -> Ticket:
 
 async def _settle(call: Call[T], number: int, body: SentBody, outcome: object) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-        settled = broken("it was given up", body, timed_out=False) if outcome is None else outcome
+        settled = outcome
+        if outcome is None:
+            settled = broken("it was given up", body, timed_out=False, billed=call.request.billed)
         await call.ledger.settled(number, settled if isinstance(settled, Failure) else None)
 
 
 def _final(error: APIError, call: Call[T], course: _Course) -> APIError:
     error.attempts = course.started
     error.idempotency_key = call.idempotency_key
-    error.maybe_billed = (error.maybe_billed or course.maybe_billed) and call.request.weight > 0
+    error.maybe_billed = (error.maybe_billed or course.maybe_billed) and call.request.billed
     return error

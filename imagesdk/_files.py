@@ -26,7 +26,7 @@ from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.requests import Sources
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.errors import InvalidRequestError
-from imagesdk.types import Upload
+from imagesdk.types import Source, Upload
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -93,6 +93,18 @@ async def opened_pictures(sources: Sources) -> AsyncGenerator[Pictures, None]:
             mask=None if sources.mask is None else await _probe("mask", sources.mask, spools),
             markup=None if sources.markup is None else await _probe("markup", sources.markup, spools),
         )
+
+
+@asynccontextmanager
+async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
+    """Look at a file of any kind, and keep what is needed to send it until the block is left.
+
+    Raises:
+        InvalidRequestError: it is not a path, bytes or a binary file object.
+        OSError: it cannot be read.
+    """
+    with ExitStack() as spools:
+        yield await _probe("source", source, spools)
 
 
 async def read_piece(upload: Upload, done: int) -> bytes:

@@ -107,7 +107,7 @@ class OpenStream:
                     return await self._read_whole(incoming)
                 self._chunks = Inflated(incoming)
         except (TimeoutError, WireError) as error:
-            failure = failed(error, self._body, answer)
+            failure = failed(error, self._body, answer, billed=True)
         if failure is not None:
             return failure
         first = await self._next()

@@ -19,6 +19,7 @@ from imagesdk._transport import ClientTransport, SlotTransport, remote_plain_pro
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
+from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 
@@ -114,16 +115,20 @@ class AsyncClient:
             user_agent=user_agent,
         )
         timeouts = timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
-        self._images = AsyncImages(
-            self._engine,
-            Downloader(host, transport, retry, caps, user_agent),
-            Defaults(timeouts, check, fsync),
-        )
+        defaults = Defaults(timeouts, check, fsync)
+        downloader = Downloader(host, transport, retry, caps, user_agent)
+        self._images = AsyncImages(self._engine, downloader, defaults)
+        self._files = AsyncFiles(self._engine, defaults)
 
     @property
     def images(self) -> AsyncImages:
         """Make, edit and vary pictures."""
         return self._images
+
+    @property
+    def files(self) -> AsyncFiles:
+        """Upload, look up and delete files, such as pictures that edits name by their id."""
+        return self._files
 
     @property
     def base_url(self) -> str:

@@ -18,11 +18,20 @@ from typing import Any
 import pytest
 
 import imagesdk
-from imagesdk import AsyncClient, AsyncImages, AsyncImageStream, Client, Images, ImageStream
+from imagesdk import (
+    AsyncClient,
+    AsyncFiles,
+    AsyncImages,
+    AsyncImageStream,
+    Client,
+    Files,
+    Images,
+    ImageStream,
+)
 from imagesdk._sync import generate
 from imagesdk._sync.translation import METHODS, PHRASES
 
-TWINS = [(AsyncClient, Client), (AsyncImages, Images), (AsyncImageStream, ImageStream)]
+TWINS = [(AsyncClient, Client), (AsyncImages, Images), (AsyncImageStream, ImageStream), (AsyncFiles, Files)]
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
 
@@ -92,7 +101,7 @@ def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
 
     def blocking(annotation: Any) -> Any:
         return (
-            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Image|ContextManager)", r"\1", annotation)
+            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|ContextManager)", r"\1", annotation)
             if isinstance(annotation, str)
             else annotation
         )

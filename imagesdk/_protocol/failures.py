@@ -189,14 +189,15 @@ def stream_failure(
     return evolve(failure, kind="unknown") if isinstance(failure.error, RateLimitError) else failure
 
 
-def lost(problem: ScanError, *, request_id: str | None) -> Failure:
-    """Return the failure of a good status whose body cannot be read. The pictures have been made."""
+def lost(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
+    """Return the failure of a good status whose body cannot be read. Pictures, where any were asked for, are made."""
     too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
-        f"The server answered with success, but {problem}. The pictures were probably made and billed."
+        f"The server answered with success, but {problem}."
+        + (" The pictures were probably made and billed." if billed else "")
         + (" Larger ones can be let in with caps=Caps(...) of the client." if too_large else ""),
         request_id=request_id,
-        maybe_billed=True,
+        maybe_billed=billed,
     )
     return Failure(error, "lost", should_retry=False if too_large else None)
 

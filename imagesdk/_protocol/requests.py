@@ -49,6 +49,11 @@ class Request:
         return "application/json" if self.content else None
 
     @property
+    def billed(self) -> bool:
+        """Whether it asks for pictures, which cost money and count against the limit."""
+        return self.weight > 0
+
+    @property
     def length(self) -> int:
         """The body in bytes."""
         return self.content.length if isinstance(self.content, Form) else len(self.content)

@@ -1,6 +1,6 @@
 """The blocking clients: the asynchronous ones, with every coroutine run by the portal.
 
-GENERATED from ``client.py``, ``images.py`` and ``streams.py`` by ``python -m imagesdk._sync.generate``.
+GENERATED from ``client.py``, ``images.py``, ``streams.py`` and ``files.py`` by ``python -m imagesdk._sync.generate``.
 Do not change it: change those, and run it again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self, Unpack
 
@@ -16,6 +17,7 @@ from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
+from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import (
     Background,
@@ -33,12 +35,12 @@ from imagesdk.jobs import (
 )
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
 from imagesdk.streams import AsyncImageStream, StreamedImage
-from imagesdk.types import Image, ImagesResponse, Source
+from imagesdk.types import FileId, FileObject, Image, ImagesResponse, Source
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Client", "ImageStream", "Images"]
+__all__ = ["Client", "Files", "ImageStream", "Images"]
 
 
 class Client:
@@ -115,6 +117,11 @@ class Client:
         return self._images
 
     @property
+    def files(self) -> Files:
+        """Upload, look up and delete files, such as pictures that edits name by their id."""
+        return self._files
+
+    @property
     def base_url(self) -> str:
         """The server, without a trailing slash."""
         return self._lease.twin.base_url
@@ -143,6 +150,7 @@ class Client:
     def _hold(self, held: Lease[AsyncClient]) -> None:
         self._lease = held
         self._images = Images(held.view(lambda twin: twin.images))
+        self._files = Files(held.view(lambda twin: twin.files))
 
 
 class Images:
@@ -513,3 +521,128 @@ class ImageStream:
             OSError: the finished picture cannot be written.
         """
         return self._lease.call(AsyncImageStream.final)
+
+
+class Files:
+    """Files on the server. Made by the client: ``client.files``."""
+
+    __module__ = "imagesdk"
+
+    def __init__(self, held: Lease[AsyncFiles]) -> None:
+        self._lease = held
+
+    def upload(
+        self,
+        source: Source,
+        purpose: str = "vision",
+        *,
+        filename: str | None = None,
+        expires_after: int | None = None,
+        timeout: float | None = None,
+    ) -> FileObject:
+        """Upload a file, for example a picture that several edits use.
+
+        Args:
+            source: a path, bytes, a binary file, or any other picture that an edit takes; read as it is sent.
+            purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
+            filename: what the server is to call it; the name of the file when not given.
+            expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
+            timeout: seconds for the whole call.
+
+        Example:
+            file = client.files.upload("lounge.png")
+            response = client.images.edit(file, "a lounge with a pool")
+
+        Raises:
+            InvalidRequestError: there is nothing to upload in ``source``; nothing was sent.
+            APIError: it failed.
+            OSError: the file cannot be read.
+        """
+        return self._lease.call(
+            AsyncFiles.upload,
+            source,
+            purpose,
+            filename=filename,
+            expires_after=expires_after,
+            timeout=timeout,
+        )
+
+    def retrieve(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> FileObject:
+        """Return what the server knows of a file.
+
+        Example:
+            file = client.files.retrieve("file-abc123")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        return self._lease.call(AsyncFiles.retrieve, file, timeout=timeout)
+
+    def list(
+        self,
+        *,
+        purpose: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[FileObject, ...]:
+        """Return a page of the account's files, newest first.
+
+        Args:
+            purpose: only those for this.
+            limit: how many at most; the server's own number when not given.
+            after: the id of the last one of the page before.
+            timeout: seconds for the whole call.
+
+        Example:
+            for file in client.files.list(purpose="vision"):
+                print(file.id, file.filename)
+
+        Raises:
+            APIError: it failed.
+        """
+        return self._lease.call(AsyncFiles.list, purpose=purpose, limit=limit, after=after, timeout=timeout)
+
+    def delete(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bool:
+        """Delete a file, and return whether it is gone.
+
+        Example:
+            client.files.delete(file)
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        return self._lease.call(AsyncFiles.delete, file, timeout=timeout)
+
+    def content(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bytes:
+        """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
+
+        Example:
+            data = client.files.content("file-abc123")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        return self._lease.call(AsyncFiles.content, file, timeout=timeout)
+
+    def download(
+        self,
+        file: str | FileId | FileObject,
+        to: str | os.PathLike[str],
+        *,
+        timeout: float | None = None,
+    ) -> Path:
+        """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
+
+        Example:
+            path = client.files.download("file-abc123", "results.jsonl")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+            OSError: it cannot be written.
+        """
+        return self._lease.call(AsyncFiles.download, file, to, timeout=timeout)

@@ -1,0 +1,204 @@
+"""``client.files``: files on the server, such as pictures that edits name by their id.
+
+Nothing here makes or bills pictures, so that no rate limit of images stands before it, and what fails is simply
+tried again.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import attrs
+
+from imagesdk._call import Call, Result
+from imagesdk._engine import Engine
+from imagesdk._files import on_disk, opened_file
+from imagesdk._preparing import Defaults, deadline_of, timeouts_of
+from imagesdk._protocol import file_objects
+from imagesdk._protocol.requests import Request
+from imagesdk._saving import check_writable, move_into_place
+from imagesdk._sink import discard
+from imagesdk.types import FileId, FileObject, Source
+
+_T = TypeVar("_T")
+
+
+class AsyncFiles:
+    """Files on the server. Made by the client: ``client.files``."""
+
+    def __init__(self, engine: Engine, defaults: Defaults) -> None:
+        self._engine = engine
+        self._defaults = defaults
+
+    async def upload(
+        self,
+        source: Source,
+        purpose: str = "vision",
+        *,
+        filename: str | None = None,
+        expires_after: int | None = None,
+        timeout: float | None = None,
+    ) -> FileObject:
+        """Upload a file, for example a picture that several edits use.
+
+        Args:
+            source: a path, bytes, a binary file, or any other picture that an edit takes; read as it is sent.
+            purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
+            filename: what the server is to call it; the name of the file when not given.
+            expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
+            timeout: seconds for the whole call.
+
+        Example:
+            file = await client.files.upload("lounge.png")
+            response = await client.images.edit(file, "a lounge with a pool")
+
+        Raises:
+            InvalidRequestError: there is nothing to upload in ``source``; nothing was sent.
+            APIError: it failed.
+            OSError: the file cannot be read.
+        """
+        async with opened_file(source) as file:
+            named = file if filename is None else attrs.evolve(file, name=filename)
+            boundary = f"imagesdk-{uuid.uuid4().hex}"
+            request = file_objects.upload(named, purpose, expires_after=expires_after, boundary=boundary)
+            return await self._ask(request, file_objects.parse_file, timeout)
+
+    async def retrieve(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> FileObject:
+        """Return what the server knows of a file.
+
+        Example:
+            file = await client.files.retrieve("file-abc123")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        return await self._ask(file_objects.about(file, "GET"), file_objects.parse_file, timeout)
+
+    async def list(
+        self,
+        *,
+        purpose: str | None = None,
+        limit: int | None = None,
+        after: str | None = None,
+        timeout: float | None = None,
+    ) -> tuple[FileObject, ...]:
+        """Return a page of the account's files, newest first.
+
+        Args:
+            purpose: only those for this.
+            limit: how many at most; the server's own number when not given.
+            after: the id of the last one of the page before.
+            timeout: seconds for the whole call.
+
+        Example:
+            for file in await client.files.list(purpose="vision"):
+                print(file.id, file.filename)
+
+        Raises:
+            APIError: it failed.
+        """
+        given = {"purpose": purpose, "limit": limit, "after": after}
+        query = {name: str(value) for name, value in given.items() if value is not None}
+        request = Request(file_objects.PATH, 0, None, b"", "GET")
+        return await self._ask(request, file_objects.parse_list, timeout, query)
+
+    async def delete(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bool:
+        """Delete a file, and return whether it is gone.
+
+        Example:
+            await client.files.delete(file)
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        return await self._ask(file_objects.about(file, "DELETE"), file_objects.parse_deleted, timeout)
+
+    async def content(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bytes:
+        """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
+
+        Example:
+            data = await client.files.content("file-abc123")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+        """
+        result = await self._fetch(file, None, timeout)
+        return result.sink.pictures[0].data or b""
+
+    async def download(
+        self, file: str | FileId | FileObject, to: str | os.PathLike[str], *, timeout: float | None = None
+    ) -> Path:
+        """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
+
+        Example:
+            path = await client.files.download("file-abc123", "results.jsonl")
+
+        Raises:
+            NotFoundError: there is no such file.
+            APIError: it failed in another way.
+            OSError: it cannot be written.
+        """
+        path = Path(to)
+        await on_disk(check_writable, path.parent)
+        result = await self._fetch(file, path.parent, timeout)
+        received = result.sink.pictures[0]
+        try:
+            assert received.temporary is not None  # noqa: S101 - it went to a folder
+            with anyio.CancelScope(shield=True):
+                await on_disk(partial(move_into_place, fsync=self._defaults.fsync), received.temporary, path)
+            received.temporary = None
+        finally:
+            await discard(result.sink)
+        return path
+
+    async def _fetch(
+        self, file: str | FileId | FileObject, folder: Path | None, timeout: float | None
+    ) -> Result[None]:
+        request = file_objects.about(file, "GET", "/content")
+        call = attrs.evolve(self._call(request, _nothing, timeout, None), folder=folder, raw=True)
+        return await self._engine.send(call)
+
+    async def _ask(
+        self,
+        request: Request,
+        parse: Callable[[Any], _T],
+        timeout: float | None,
+        query: dict[str, str] | None = None,
+    ) -> _T:
+        result = await self._engine.send(self._call(request, parse, timeout, query))
+        await discard(result.sink)
+        return result.parsed
+
+    def _call(
+        self,
+        request: Request,
+        parse: Callable[[Any], _T],
+        timeout: float | None,
+        query: dict[str, str] | None,
+    ) -> Call[_T]:
+        timeouts = timeouts_of(self._defaults, timeout)
+        return Call(
+            request,
+            parse=parse,
+            timeouts=timeouts,
+            deadline=deadline_of(timeouts),
+            idempotency_key=f"imagesdk-{uuid.uuid4()}",
+            query=query,
+            fsync=self._defaults.fsync,
+        )
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+AsyncFiles.__module__ = "imagesdk"
