@@ -28,6 +28,7 @@ from attrs import field, frozen
 
 from imagesdk._loops import PerLoop
 from imagesdk._protocol.hosts import is_loopback
+from imagesdk._slot import Slot
 from imagesdk.errors import ConfigurationError
 
 KEEPALIVE = 4.0
@@ -90,7 +91,7 @@ class SlotTransport:
     """A stack of single-connection transports for each loop and origin."""
 
     def __init__(self) -> None:
-        self._idle: PerLoop[dict[str, list[httpx.AsyncHTTPTransport]]] = PerLoop(dict)
+        self._idle: PerLoop[dict[str, list[Slot]]] = PerLoop(dict)
 
     @asynccontextmanager
     async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
@@ -98,17 +99,18 @@ class SlotTransport:
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
         idle = self._idle.get().setdefault(key, [])
-        slot = idle.pop() if idle else await _new_slot(request.url, request.server_name)
+        slot = await _from(idle) or await _new_slot(request.url, request.server_name)
         clean = False
         opened = _Opened()
         try:
             with _wire_errors(connecting=True, url=request.url):
-                response = await slot.handle_async_request(_httpx_request(request, trace=opened))
+                response = await slot.transport.handle_async_request(_httpx_request(request, trace=opened))
+            slot.stream = response.extensions.get("network_stream")
             body = _Pieces(response)
             try:
                 yield Incoming(response.status_code, _joined(response.headers), body)
             finally:
-                clean = await _finish(response, body)
+                clean = await _finish(response, body) and not slot.parsed_too_much
         finally:
             if clean and self._idle.get().get(key) is idle:  # else we were closed meanwhile
                 idle.append(slot)
@@ -121,6 +123,20 @@ class SlotTransport:
         for slots in (self._idle.pop() or {}).values():
             for slot in slots:
                 await _close(slot)
+
+
+async def _from(idle: list[Slot]) -> Slot | None:
+    """Take the slot that was used last and has nothing left to read; close those that have."""
+    while idle:
+        slot, usable = idle.pop(), False
+        try:
+            usable = not await slot.is_readable()
+        finally:
+            if not usable:
+                await _close(slot)
+        if usable:
+            return slot
+    return None
 
 
 class ClientTransport:
@@ -319,14 +335,14 @@ def _expecting(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
     return expecting
 
 
-async def _new_slot(url: str, server_name: str | None) -> httpx.AsyncHTTPTransport:
+async def _new_slot(url: str, server_name: str | None) -> Slot:
     if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
         await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = _proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        return httpx.AsyncHTTPTransport(
+        transport = httpx.AsyncHTTPTransport(
             verify=_expecting(context, server_name) if proxy and server_name else context,
             proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
             if proxy
@@ -337,9 +353,10 @@ async def _new_slot(url: str, server_name: str | None) -> httpx.AsyncHTTPTranspo
         raise ConfigurationError(
             f"The proxy {_shown(proxy or '')} that the environment names cannot be used: {error}"
         ) from None
+    return Slot(transport)
 
 
-async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
+async def _close(thing: Slot | _Opened) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
         await thing.aclose()
 
