@@ -1,4 +1,4 @@
-"""One connection that is kept between requests, and whether anything is left on it.
+"""One connection that is kept between requests: how it is made, and whether anything is left on it.
 
 A server, or a proxy before it, that answers one request twice would have its second answer taken for that of the next
 request: another picture than was paid for. So a connection is used again only while nothing is left on it, neither in
@@ -7,13 +7,23 @@ the parser of the HTTP library nor on the way there.
 
 from __future__ import annotations
 
+import ssl
+import sys
 from contextlib import suppress
+from importlib import import_module
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import httpx
 from attrs import define
+
+from imagesdk._environment import expecting, proxy_for, shown_proxy, tls_context
+from imagesdk.errors import ConfigurationError
+
+KEEPALIVE = 4.0
+"""Seconds that an idle connection is kept: less than common servers wait before they close it (5)."""
 
 _PASSES = 4
 """Passes of the event loop in which bytes that have come reach a reader."""
@@ -68,3 +78,30 @@ class Slot:
     async def aclose(self) -> None:
         """Close the connection."""
         await self.transport.aclose()
+
+
+async def new_slot(url: str, server_name: str | None) -> Slot:
+    """Make a slot for ``url``, which connects at its first request.
+
+    Args:
+        url: the request's.
+        server_name: the name to expect in the certificate, when the URL holds an address.
+    """
+    if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
+        await anyio.to_thread.run_sync(import_module, "httpcore")
+    proxy = proxy_for(url)
+    secure = url.startswith("https:") or (proxy or "").startswith("https:")
+    context = await tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        transport = httpx.AsyncHTTPTransport(
+            verify=expecting(context, server_name) if proxy and server_name else context,
+            proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
+            if proxy
+            else None,
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
+        )
+    except (ImportError, ValueError, httpx.InvalidURL) as error:
+        raise ConfigurationError(
+            f"The proxy {shown_proxy(proxy or '')} that the environment names cannot be used: {error}"
+        ) from None
+    return Slot(transport)

@@ -33,6 +33,7 @@ FLOORS = {
     "imagesdk._protocol": 1,
     "imagesdk._transport": 2,
     "imagesdk._slot": 2,
+    "imagesdk._environment": 2,
     "imagesdk._files": 2,
     "imagesdk._sink": 2,
     "imagesdk._download": 2,
