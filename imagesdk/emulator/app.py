@@ -8,6 +8,7 @@ the maker's JSON. No answer is ever a page of HTML.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
 import uuid
@@ -45,8 +46,11 @@ FORBIDDEN_WORD = "forbidden"
 WRONG_KEY = "sk-invalid"
 """Where a key is required, any is right but this one."""
 
+_REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
+"""The keys of the maker have more characters than anyone types."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
 _ORGANIZATION = "org-emulator"
+_logger = logging.getLogger("imagesdk")
 
 
 def create_app(
@@ -251,6 +255,7 @@ class _Wire:
         self._memory = memory
         self._require_key = require_key
         self._allow_remote = allow_remote
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -265,6 +270,11 @@ class _Wire:
             authorized="authorization" in headers,
         )
         self._memory.remember(record)
+        if not self._warned and _REAL_KEY.match(headers.get("authorization", "")):
+            self._warned = True
+            _logger.warning(
+                "a key that looks real came with a request; the emulator keeps none and needs none: any text will do"
+            )
         request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {}).update(record=record, request_id=request_id)
         began = time.perf_counter()
