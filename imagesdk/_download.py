@@ -24,6 +24,7 @@ from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
 from imagesdk._sink import Received, Sink, discard
+from imagesdk._sniff import BINARY, is_text
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
@@ -31,6 +32,8 @@ from imagesdk.policies import Caps, RetryPolicy
 _REDIRECTS = 3
 _SHOWN = 200
 """Characters of a URL in an error: a ``data:`` URL is a whole picture."""
+_HEAD = 512
+"""Bytes that are enough to tell text from a picture."""
 _TRANSIENT = frozenset({408, 425, 429})
 _UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
@@ -115,22 +118,27 @@ class Downloader:
                     incoming.status, said_limits(incoming.headers, "", datetime.now(UTC)).wait
                 )
             try:
-                await self._receive(incoming, sink)
-                self._check_picture(incoming, sink.pictures[0], url)
+                head = await self._receive(incoming, sink)
+                self._check_picture(incoming, sink.pictures[0], head, url)
             except ScanError as error:
                 raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
             return None
 
-    def _check_picture(self, incoming: Incoming, received: Received, url: str) -> None:
+    def _check_picture(self, incoming: Incoming, received: Received, head: bytes, url: str) -> None:
         """Refuse a page that says something about a picture instead of being one."""
+        if received.facts.media_type is not None:
+            return
         kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
         may_be_one = not kind or kind.startswith("image/") or kind in _UNTOLD
-        if received.facts.media_type is None and not may_be_one:
-            raise DownloadError(f"{_shown(url)} is no picture but {kind}.", status_code=incoming.status)
+        if may_be_one and not (is_text(head) and (kind in BINARY or not kind.startswith("image/"))):
+            return
+        what = kind if not may_be_one else f"text, which is called {kind}" if kind else "text"
+        raise DownloadError(f"{_shown(url)} is no picture but {what}.", status_code=incoming.status)
 
-    async def _receive(self, incoming: Incoming, sink: Sink) -> None:
+    async def _receive(self, incoming: Incoming, sink: Sink) -> bytes:
+        """Put the picture into the sink and return how it begins."""
         inflater = Inflater(incoming.headers.get("content-encoding"))
-        size = 0
+        size, head = 0, b""
         await sink.take(PictureStart(0))
         async for raw in incoming.body:
             for number, piece in enumerate(inflater.feed(raw)):
@@ -139,11 +147,13 @@ class Downloader:
                 size += len(piece)
                 if size > self._caps.picture:
                     raise ScanError(f"it is larger than {self._caps.picture} bytes (see caps= of the client)")
+                head += piece[: _HEAD - len(head)]
                 await sink.take(PicturePiece(0, piece))
         inflater.finish()
         if not size:
             raise ScanError("it is empty")
         await sink.take(PictureEnd(0))
+        return head
 
     async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}

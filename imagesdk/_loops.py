@@ -66,3 +66,7 @@ class PerLoop(Generic[T]):
         """Forget the running loop's value and return it."""
         with self._lock:
             return self._values.pop(running_loop(), None)
+
+    def living(self) -> list[T]:
+        """Return the values of loops that have not ended. For finalisers: it waits for no lock."""
+        return [value for loop, value in list(self._values.items()) if not has_ended(loop)]

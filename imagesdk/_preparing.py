@@ -126,7 +126,7 @@ async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destinatio
 
 def _ready(out: str | os.PathLike[str], n: int) -> Destination:
     destination = Destination.parse(out, n=n)
-    check_writable(destination.folder)
+    check_writable(destination.folder, destination.template)
     return destination
 
 

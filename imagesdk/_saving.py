@@ -7,9 +7,11 @@ a thread.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import stat
 import string
 import time
 import unicodedata
@@ -30,6 +32,8 @@ _IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
 _PADDING: Final = re.compile(r"[<>^]?0?\d{0,3}d?")
 _STALE: Final = 24 * 3600.0
 """Seconds since the last write after which nobody can still be writing a temporary file."""
+_LONGEST_NAME: Final = 255
+"""Bytes that a file name may have, on nearly all systems."""
 _swept: set[Path] = set()
 """Folders that were looked through for stale files."""
 _DEVICES: Final = frozenset(
@@ -70,8 +74,12 @@ class Destination:
             InvalidRequestError: the template has an unknown field or would give two pictures one name.
         """
         text = os.fspath(out)
-        if not text or "\0" in text:
-            raise InvalidRequestError("out= is empty or holds a NUL byte.", param="out", value=text)
+        if not text or "\0" in text or not _can_be_named(text):
+            raise InvalidRequestError(
+                "out= is empty, or holds a NUL or another character that no file name can have.",
+                param="out",
+                value=text,
+            )
         fields = _fields(text)
         if fields is None:
             path = Path(text)
@@ -97,8 +105,20 @@ class Destination:
         return destination
 
     def path(self, *, index: int, job: int, id: str, slug: str, ext: str) -> Path:  # noqa: A002 - the template's own words
-        """Return the final path of one picture."""
-        return self.folder / self.template.format(index=index, job=job, id=id, slug=slug, ext=ext)
+        """Return the final path of one picture; the slug is cut where a name would be longer than files can have."""
+        while True:
+            name = self.template.format(index=index, job=job, id=id, slug=slug, ext=ext)
+            if len(slug) == 1 or all(len(os.fsencode(part)) <= _LONGEST_NAME for part in name.split("/")):
+                return self.folder / name
+            slug = slug[:-1].rstrip("-") or "x"
+
+
+def _can_be_named(text: str) -> bool:
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fields(text: str) -> set[str] | None:
@@ -123,8 +143,8 @@ def _fields(text: str) -> set[str] | None:
     return fields or None
 
 
-def check_writable(folder: Path) -> None:
-    """Make ``folder`` if it is missing, and find out whether files can be made in it.
+def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
+    """Make ``folder`` if it is missing, and find out whether files can be made in it that are called by ``template``.
 
     Raises:
         OSError: they cannot.
@@ -132,6 +152,10 @@ def check_writable(folder: Path) -> None:
     descriptor, temporary = create_temporary(folder)
     os.close(descriptor)
     temporary.unlink()
+    final = Destination(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
+    with suppress(FileNotFoundError):
+        if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name that is too long, or below a file
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
 
 
 def create_temporary(folder: Path) -> tuple[int, Path]:

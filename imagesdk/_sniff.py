@@ -25,6 +25,9 @@ _EXTENSIONS = {
     "image/heic": "heic",
 }
 
+BINARY = frozenset(_EXTENSIONS) - {"image/svg+xml"}
+"""Media types of pictures that are no text."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 
@@ -60,6 +63,17 @@ def sniff(head: bytes) -> PictureFacts:
     except (struct.error, IndexError):
         pass
     return PictureFacts(_by_magic(head))
+
+
+def is_text(head: bytes) -> bool:
+    """Whether what begins with ``head`` is text: a page or a message, or one of the few pictures that are written."""
+    try:
+        words = head.decode("utf-8")
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3 or not error.start:  # else a character is cut in two
+            return False
+        words = head[: error.start].decode("utf-8")
+    return all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in words)
 
 
 def _by_magic(head: bytes) -> str | None:

@@ -10,28 +10,23 @@ own or sets a time-out but the one for connecting.
 from __future__ import annotations
 
 import logging
-import ssl
+import os
 import sys
-import threading
-import urllib.request
+import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
-from importlib import import_module
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
 import anyio
-import anyio.to_thread
 import httpx
 from attrs import field, frozen
 
+from imagesdk._environment import proxy_for, shown_proxy
 from imagesdk._loops import PerLoop
-from imagesdk._protocol.hosts import is_loopback
+from imagesdk._slot import Slot, new_slot
 from imagesdk.errors import ConfigurationError
-
-KEEPALIVE = 4.0
-"""Seconds that an idle connection is kept: less than common servers wait before they close it (5)."""
 
 RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""
@@ -90,7 +85,27 @@ class SlotTransport:
     """A stack of single-connection transports for each loop and origin."""
 
     def __init__(self) -> None:
-        self._idle: PerLoop[dict[str, list[httpx.AsyncHTTPTransport]]] = PerLoop(dict)
+        self._idle: PerLoop[dict[str, list[Slot]]] = PerLoop(dict)
+        self._process = os.getpid()
+
+    def __del__(self) -> None:
+        # What is left open at the end of a program, or belongs to the parent of a fork, is nobody's mistake.
+        if sys.is_finalizing() or self._process != os.getpid():
+            return
+        open_to = {
+            str(urlsplit(key).hostname)
+            for idle in self._idle.living()
+            for key, slots in idle.items()
+            if slots
+        }
+        if open_to:
+            warnings.warn(
+                f"an AsyncClient was not closed and is connected to {', '.join(sorted(open_to))}: use "
+                "'async with AsyncClient(...) as client', or await client.aclose()",
+                ResourceWarning,
+                source=self,
+                stacklevel=2,
+            )
 
     @asynccontextmanager
     async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
@@ -98,17 +113,18 @@ class SlotTransport:
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
         idle = self._idle.get().setdefault(key, [])
-        slot = idle.pop() if idle else await _new_slot(request.url, request.server_name)
+        slot = await _from(idle) or await new_slot(request.url, request.server_name)
         clean = False
         opened = _Opened()
         try:
             with _wire_errors(connecting=True, url=request.url):
-                response = await slot.handle_async_request(_httpx_request(request, trace=opened))
+                response = await slot.transport.handle_async_request(_httpx_request(request, trace=opened))
+            slot.stream = response.extensions.get("network_stream")
             body = _Pieces(response)
             try:
                 yield Incoming(response.status_code, _joined(response.headers), body)
             finally:
-                clean = await _finish(response, body)
+                clean = await _finish(response, body) and not slot.parsed_too_much
         finally:
             if clean and self._idle.get().get(key) is idle:  # else we were closed meanwhile
                 idle.append(slot)
@@ -121,6 +137,20 @@ class SlotTransport:
         for slots in (self._idle.pop() or {}).values():
             for slot in slots:
                 await _close(slot)
+
+
+async def _from(idle: list[Slot]) -> Slot | None:
+    """Take the slot that was used last and has nothing left to read; close those that have."""
+    while idle:
+        slot, usable = idle.pop(), False
+        try:
+            usable = not await slot.is_readable()
+        finally:
+            if not usable:
+                await _close(slot)
+        if usable:
+            return slot
+    return None
 
 
 class ClientTransport:
@@ -279,8 +309,8 @@ class _wire_errors:  # noqa: N801 - read as a word of the language
             connecting = self._connecting and isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
             words = _words(error)
             said = f"{type(error).__name__}: {words}" if words else type(error).__name__
-            if connecting and self._url is not None and (proxy := _proxy_for(self._url)):
-                said += f"; the environment names the proxy {_shown(proxy)}"
+            if connecting and self._url is not None and (proxy := proxy_for(self._url)):
+                said += f"; the environment names the proxy {shown_proxy(proxy)}"
             raise WireError(
                 said, connecting=connecting, timed_out=isinstance(error, httpx.TimeoutException)
             ) from error
@@ -300,95 +330,6 @@ def _joined(headers: httpx.Headers) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-class _Expecting(ssl.SSLContext):
-    """The process's TLS context, for a server of a given name.
-
-    httpcore takes the name to expect from ``sni_hostname``, but within the tunnel of a proxy from the URL.
-    """
-
-    context: ssl.SSLContext
-    name: str
-
-    def wrap_bio(self, incoming: Any, outgoing: Any, server_side: bool = False, *_: Any, **__: Any) -> Any:
-        return self.context.wrap_bio(incoming, outgoing, server_side, self.name)
-
-
-def _expecting(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
-    expecting = _Expecting(ssl.PROTOCOL_TLS_CLIENT)
-    expecting.context, expecting.name = context, name
-    return expecting
-
-
-async def _new_slot(url: str, server_name: str | None) -> httpx.AsyncHTTPTransport:
-    if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
-        await anyio.to_thread.run_sync(import_module, "httpcore")
-    proxy = _proxy_for(url)
-    secure = url.startswith("https:") or (proxy or "").startswith("https:")
-    context = await _tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        return httpx.AsyncHTTPTransport(
-            verify=_expecting(context, server_name) if proxy and server_name else context,
-            proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
-            if proxy
-            else None,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
-        )
-    except (ImportError, ValueError, httpx.InvalidURL) as error:
-        raise ConfigurationError(
-            f"The proxy {_shown(proxy or '')} that the environment names cannot be used: {error}"
-        ) from None
-
-
-async def _close(thing: httpx.AsyncHTTPTransport | _Opened) -> None:
+async def _close(thing: Slot | _Opened) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
         await thing.aclose()
-
-
-def remote_plain_proxy(url: str) -> str | None:
-    """Return the proxy on another machine, by host and port, that would see all of a request to ``url``."""
-    try:
-        proxy = urlsplit(_proxy_for(url) or "")
-    except ValueError:  # found out, and told, by the first request
-        return None
-    if not url.startswith("http:") or proxy.hostname is None or is_loopback(proxy.hostname):
-        return None
-    return proxy.netloc.rpartition("@")[2]
-
-
-def _shown(proxy: str) -> str:
-    """A proxy without the password that its URL may hold."""
-    return proxy.rpartition("@")[2]
-
-
-def _proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for ``url`` (HTTPS_PROXY, ALL_PROXY, NO_PROXY and their like)."""
-    parts = urlsplit(url)
-    proxies = urllib.request.getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
-
-
-_tls: ssl.SSLContext | None = None
-_tls_lock = threading.Lock()
-
-
-async def _tls_context() -> ssl.SSLContext:
-    """Return the process's TLS context, with the CA settings of the environment; built at first need."""
-    if _tls is not None:
-        return _tls
-    return await anyio.to_thread.run_sync(_build_tls_context)
-
-
-def _build_tls_context() -> ssl.SSLContext:
-    global _tls  # noqa: PLW0603 - one context for the process is the point
-    with _tls_lock:
-        if _tls is None:
-            try:
-                _tls = httpx.create_ssl_context()
-            except (OSError, ssl.SSLError) as error:
-                raise ConfigurationError(
-                    f"The certificates to trust cannot be read ({error}): see SSL_CERT_FILE and SSL_CERT_DIR."
-                ) from None
-        return _tls

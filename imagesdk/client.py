@@ -12,10 +12,11 @@ import attrs
 
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
+from imagesdk._environment import remote_plain_proxy
 from imagesdk._preparing import Defaults
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._secret import Secret
-from imagesdk._transport import ClientTransport, SlotTransport, remote_plain_proxy
+from imagesdk._transport import ClientTransport, SlotTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer

@@ -148,7 +148,7 @@ class AsyncFiles:
             OSError: it cannot be written.
         """
         path = Path(to)
-        await on_disk(check_writable, path.parent)
+        await on_disk(check_writable, path.parent, _as_template(path.name))
         result = await self._fetch(file, path.parent, timeout)
         received = result.sink.pictures[0]
         try:
@@ -195,6 +195,10 @@ class AsyncFiles:
             query=query,
             fsync=self._defaults.fsync,
         )
+
+
+def _as_template(name: str) -> str:
+    return name.replace("{", "{{").replace("}", "}}")
 
 
 def _nothing(_: Any) -> None:

@@ -32,6 +32,8 @@ FLOORS = {
     "imagesdk._version": 0,
     "imagesdk._protocol": 1,
     "imagesdk._transport": 2,
+    "imagesdk._slot": 2,
+    "imagesdk._environment": 2,
     "imagesdk._files": 2,
     "imagesdk._sink": 2,
     "imagesdk._download": 2,

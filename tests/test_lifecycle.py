@@ -219,7 +219,8 @@ def test_an_interrupted_call_waits_for_its_end_a_while_and_not_after_a_second_ct
                         await anyio.sleep_forever()
 
         try:
-            lease(Stubborn).call(Stubborn.work)
+            held = lease(Stubborn)
+            held.call(Stubborn.work)
         except KeyboardInterrupt:
             print("interrupted")
         """.replace("SECONDS", grace)
@@ -276,7 +277,7 @@ def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server, s
     assert program.end() == (0, "1", "")
 
 
-def test_a_client_that_is_forgotten_drops_its_connection_and_ends_its_thread_in_silence(
+def test_a_client_that_is_forgotten_drops_its_connection_ends_its_thread_and_is_warned_of(
     server: Server, start: Start
 ) -> None:
     program = start(
@@ -295,7 +296,67 @@ def test_a_client_that_is_forgotten_drops_its_connection_and_ends_its_thread_in_
         assert is_dropped(connection)
     assert program.line() == "[]"
     program.tell()
+    code, _, err = program.end()
+    assert code == 0
+    [warning] = [line for line in err.splitlines() if "tracemalloc" not in line]
+    assert "ResourceWarning: a blocking client was not closed: use 'with Client(...) as client'" in warning
+
+
+def test_a_client_that_was_closed_or_never_called_is_forgotten_in_silence(
+    server: Server, start: Start
+) -> None:
+    program = start(
+        """
+        Client(base_url=client.base_url, api_key="").images
+        view = client.images
+        client.images.generate("a cat")
+        client.close()
+        del client, view
+        gc.collect()
+        """
+    )
+    with server.request() as connection:
+        server.answer(connection)
+        assert is_dropped(connection)
     assert program.end() == (0, "", "")
+
+
+def test_a_client_forgotten_by_the_child_of_a_fork_is_not_warned_of_where_it_was_not_used(
+    server: Server, start: Start
+) -> None:
+    program = start(
+        """
+        client.images.generate("a cat")
+        if not (child := os.fork()):
+            del client
+            gc.collect()
+            sys.exit()
+        os.waitpid(child, 0)
+        client.close()
+        """
+    )
+    with server.request() as connection:
+        server.answer(connection)
+        assert is_dropped(connection)
+    assert program.end() == (0, "", "")
+
+
+def test_an_async_program_that_does_not_close_its_client_ends_cleanly(server: Server) -> None:
+    """Python shows no warning of open sockets unless it is asked to."""
+    text = f"""
+        import asyncio
+        from imagesdk import AsyncClient
+        client = AsyncClient(base_url="http://localhost:{server.port}/v1", api_key="", rate_limit=None)
+        asyncio.run(client.images.generate("a cat"))
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)], stderr=subprocess.PIPE, text=True
+    )
+    with server.request() as connection:
+        server.answer(connection)
+        assert is_dropped(connection)
+    assert process.communicate(timeout=PATIENCE)[1] == ""
+    assert process.returncode == 0
 
 
 def test_a_program_that_never_calls_starts_no_thread(server: Server, start: Start) -> None:
@@ -463,7 +524,8 @@ def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
     program = start(
         textwrap.dedent(TWIN)
         + textwrap.dedent("""
-        import random
+        import random, warnings
+        warnings.simplefilter("ignore", ResourceWarning)  # of leases that an interrupt leaves open
 
         armed = False
         def interrupt(number, frame):
@@ -534,6 +596,8 @@ def test_the_exit_is_silent_while_daemon_threads_are_busy(start: Start) -> None:
     program = start(
         textwrap.dedent(TWIN)
         + textwrap.dedent("""
+        import warnings
+        warnings.simplefilter("ignore", ResourceWarning)  # of leases that are replaced by the next
         ready = threading.Barrier(9)
         def busy():
             held = lease(Twin)

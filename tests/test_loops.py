@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import warnings
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
@@ -11,6 +12,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import anyio
+import anyio.to_thread
 import pytest
 import trio
 from anyio.from_thread import start_blocking_portal
@@ -204,4 +206,44 @@ def test_a_blocking_client_beside_the_loops_has_its_own_connection(
                 server.wait_for_open(1)
             blocking.images.generate("a cat")
             assert server.seen.connections == 3
+        server.wait_for_open(0)
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_client_that_is_forgotten_leaves_nothing_open_and_is_warned_of(
+    start: Start, make_client: Callable[..., AsyncClient], loop: str
+) -> None:
+    with start(always(ANSWER)) as server:
+
+        async def work() -> None:
+            client = make_client(server.base_url)
+            await client.images.generate("a cat")
+            with warnings.catch_warnings(record=True) as warned:
+                warnings.simplefilter("always")
+                del client
+                gc.collect()
+            [ours] = [str(entry.message) for entry in warned if "AsyncClient" in str(entry.message)]
+            assert "is connected to 127.0.0.1: use 'async with AsyncClient" in ours
+            warned.clear()  # they hold what they are about
+            gc.collect()
+            await anyio.to_thread.run_sync(server.wait_for_open, 0)
+
+        RUN[loop](work)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_a_client_that_was_closed_is_forgotten_in_silence(
+    start: Start, make_client: Callable[..., AsyncClient], loop: str
+) -> None:
+    with start(always(ANSWER)) as server:
+
+        async def work() -> None:
+            client = make_client(server.base_url)
+            await client.images.generate("a cat")
+            await client.aclose()
+            del client
+            gc.collect()
+
+        RUN[loop](work)
         server.wait_for_open(0)

@@ -255,7 +255,10 @@ def test_a_client_that_is_collected_closes_its_connections() -> None:
     held = lease(Twin)
     twin = held.twin
     held.call(Twin.echo, "hello")
+    holders = [held]
     del held
+    with pytest.warns(ResourceWarning, match="a blocking client was not closed"):
+        holders.clear()
     gc.collect()
     assert twin.closed.wait(PATIENCE)
 

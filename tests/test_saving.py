@@ -160,9 +160,9 @@ def test_a_template_cannot_climb_out_of_its_folder(template: str) -> None:
         Destination.parse(template)
 
 
-@pytest.mark.parametrize("out", ["", "a\0b", "{index}\0.png"])
-def test_an_empty_path_and_a_nul_byte_are_refused(out: str) -> None:
-    with pytest.raises(InvalidRequestError, match="out= is empty or holds a NUL byte"):
+@pytest.mark.parametrize("out", ["", "a\0b", "{index}\0.png", "\ud800.png"])
+def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
+    with pytest.raises(InvalidRequestError, match="out= is empty, or holds a NUL or another character"):
         Destination.parse(out)
 
 
@@ -313,6 +313,40 @@ def test_a_folder_that_cannot_be_made_is_found_out_beforehand(tmp_path: Path) ->
         check_writable(tmp_path / "file" / "folder")
     check_writable(tmp_path / "new" / "folder")
     assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "out", ["x" * 300 + ".png", "{index}" + "x" * 300, "a/" + "x" * 300 + "/{index}.png"]
+)
+def test_a_name_that_is_too_long_is_found_out_beforehand(tmp_path: Path, out: str) -> None:
+    with pytest.raises(OSError, match="name too long"):  # noqa: PT012 - by whichever looks first
+        destination = Destination.parse(f"{tmp_path}/{out}")
+        check_writable(destination.folder, destination.template)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_a_folder_in_the_place_of_a_picture_is_found_out_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "0.png" / "kept").mkdir(parents=True)
+    destination = Destination.parse(f"{tmp_path}/{{index}}.png")
+    with pytest.raises(IsADirectoryError, match=r"0\.png"):
+        check_writable(destination.folder, destination.template)
+
+
+def test_a_file_in_the_place_of_a_folder_below_is_found_out_beforehand(tmp_path: Path) -> None:
+    (tmp_path / "0").write_bytes(b"")
+    destination = Destination.parse(f"{tmp_path}/{{index}}/cat.png")
+    with pytest.raises(NotADirectoryError):
+        check_writable(destination.folder, destination.template)
+
+
+@pytest.mark.parametrize("prompt", ["a cat " * 20, "猫 " * 40])
+def test_a_slug_is_cut_where_the_name_around_it_leaves_little_room(tmp_path: Path, prompt: str) -> None:
+    destination = Destination.parse(f"{tmp_path}/{'x' * 200}{{slug}}{'y' * 40}-{{index}}.{{ext}}")
+    check_writable(destination.folder, destination.template)
+    path = path_of(destination, slug_=slug(prompt))
+    path.write_bytes(b"a picture")
+    assert 240 < len(path.name.encode()) <= 255
+    assert path_of(destination, slug_="cat").name == f"{'x' * 200}cat{'y' * 40}-1.png"
 
 
 def test_a_lasting_move_reaches_the_disk_with_its_name(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import os
+import pickle
 import secrets
 import struct
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +87,44 @@ async def test_a_picture_without_an_end_is_given_up(
         assert server.connections == 1
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [200, 500])
+@pytest.mark.parametrize("opening", [b'{"data": [{"b64_json": "', b'{"x": "', b""])
+async def test_a_little_that_inflates_to_a_lot_is_given_up(
+    status: int, opening: bytes, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imagesdk._protocol.scanner.MAX_REST", 1_000_000)
+    bomb = gzip.compress(opening + b"A" * 50_000_000)
+    assert len(bomb) < 60_000
+    handler = always(bomb, status, content_encoding="gzip")
+    caps = Caps(picture=1_000_000, answer=2_000_000)
+    tracemalloc.start()
+    try:
+        async with serving(handler) as server, make_client(server.base_url, caps=caps, retry=ONCE) as client:
+            with pytest.raises((imagesdk.APIResponseError, imagesdk.InternalServerError)):
+                await client.images.generate("a cat")
+            with pytest.raises(DownloadError):
+                await client.images.download("/cat.png")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"error": ', b"}"), (b'{"data": [', b"]}")])
+async def test_an_answer_that_is_nested_without_end_is_one_that_cannot_be_read(
+    status: int, opened: bytes, closed: bytes, make_client: MakeClient
+) -> None:
+    handler = always(opened * 100_000 + b"1" + closed * 100_000, status)
+    async with serving(handler) as server, make_client(server.base_url, retry=ONCE) as client:
+        with pytest.raises((imagesdk.APIResponseError, imagesdk.BadRequestError)) as caught:
+            await client.images.generate("a cat")
+
+    assert len(str(caught.value)) < 500
+    assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
 
 
 def dripping(head: bytes, drop: bytes) -> Handler:
@@ -213,6 +254,22 @@ async def test_no_prompt_and_no_answer_puts_a_file_outside_of_the_folder(
     assert set(tmp_path.parent.iterdir()) == before
     assert [path.name for path in tmp_path.iterdir()] == ["in"]
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 6
+
+
+@pytest.mark.anyio
+async def test_a_place_where_no_picture_can_be_put_is_found_out_before_anything_is_sent(
+    make_client: MakeClient, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "0.png").mkdir()
+    places = ("x" * 300 + ".png", "x" * 300 + "/", "{slug}/" + "x" * 300, "file/cat.png", "{index}.png")
+    async with serving(always(answer(SMALL))) as server, make_client(server.base_url) as client:
+        for out in places:
+            with pytest.raises(OSError, match=r"too long|Is a directory|exists"):
+                await client.images.generate("a cat", out=f"{tmp_path}/{out}")
+        with pytest.raises(imagesdk.InvalidRequestError, match="no file name can have"):
+            await client.images.generate("a cat", out=f"{tmp_path}/\ud800.png")
+        assert server.requests == []
 
 
 @pytest.mark.anyio

@@ -290,6 +290,37 @@ async def test_a_page_is_not_taken_for_a_picture(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("called", ["image/png", "", "application/octet-stream", "image/webp; charset=utf-8"])
+@pytest.mark.parametrize("body", [b"<!doctype html>\n<p>Gone.", '{"error": "fort, \u00e9"}'.encode(), b"no"])
+async def test_a_page_that_is_called_a_picture_is_none(
+    body: bytes, called: str, make_client: MakeClient, tmp_path: Path
+) -> None:
+    async with (
+        serving(always(body, content_type=called)) as server,
+        make_client(server.base_url) as client,
+    ):
+        with pytest.raises(DownloadError, match="no picture but text"):
+            await client.images.download("/cat.png", to=tmp_path / "cat.png")
+
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "called"),
+    [
+        (b"\xff\x0a" + bytes(range(256)), "image/jxl"),
+        (b"\x00\x00\x00\x0cJXL \r\n\x87\n", ""),
+        (b"<!-- " + b"a" * 2000 + b" --><svg/>", "image/svg+xml"),
+        (b"P3 1 1 255 0 0 0", "image/x-portable-pixmap"),
+    ],
+)
+async def test_a_picture_of_a_format_that_is_not_known_is_one(
+    body: bytes, called: str, make_client: MakeClient
+) -> None:
+    async with serving(always(body, content_type=called)) as server, make_client(server.base_url) as client:
+        assert await client.images.download("/cat") == body
+
+
 async def test_a_picture_is_one_whatever_its_server_calls_it(make_client: MakeClient) -> None:
     for handler in (
         always(SMALL),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._sniff import HEAD_SIZE, PictureFacts, extension, sniff
+from imagesdk._sniff import HEAD_SIZE, PictureFacts, extension, is_text, sniff
 
 
 def encoded(mode: str, size: tuple[int, int], kind: str, **options: Any) -> bytes:
@@ -141,3 +141,18 @@ def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
 )
 def test_extension_names_the_format(media_type: str | None, ending: str) -> None:
     assert extension(media_type) == ending
+
+
+@pytest.mark.parametrize(
+    "text", ["<html>", "no", "{}\r\n", "\ufeff<p>\u00fcber</p>", "\U0001f408 " * 200, ""]
+)
+def test_text_is_known_wherever_it_is_cut(text: str) -> None:
+    for size in range(506, 513):
+        assert is_text(text.encode()[:size])
+
+
+@pytest.mark.parametrize(
+    "head", [b"\x89PNG", b"a\x00b", b"\xff\xfe<\x00", b"text \xff and more text", b"\x1b[31m"]
+)
+def test_what_is_no_text_is_known(head: bytes) -> None:
+    assert not is_text(head)

@@ -297,6 +297,8 @@ def _retired(
 
 
 def _sentence(opening: str, message: str) -> str:
-    words = message if len(message) <= _SHOWN else f"{message[:_SHOWN]}..."
+    # Control characters of a server's words would have their way with a terminal.
+    words = "".join(each if each.isprintable() else " " for each in message[:_SHOWN])
+    words = words if len(message) <= _SHOWN else f"{words}..."
     said = f"{opening}: {words}" if words else f"{opening} without a word."
     return said if said.endswith((".", "!", "?")) else f"{said}."

@@ -6,7 +6,7 @@ Rules: a lease holds no lock (so that a fork finds none taken); what was built b
 the child; a closed lease stays closed.
 """
 
-import weakref
+import warnings
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -25,6 +25,8 @@ class Closable(Protocol):
         """Close them."""
         ...
 
+
+_FORGOTTEN = "a blocking client was not closed: use 'with Client(...) as client', or client.close()"
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -126,7 +128,11 @@ class Stay:
         self._guest = object()  # not the stay itself, which must be collectable
         self._portal: Portal | None = None
         self._closed = False
-        weakref.finalize(self, portal.dismiss, self._guest).atexit = False
+
+    def __del__(self, _dismiss: Callable[[object], bool] = portal.dismiss) -> None:
+        # At exit ``dismiss`` finds no portal that takes calls: a script that ends without closing ends in silence.
+        if _dismiss(self._guest) and not self._closed:
+            warnings.warn(_FORGOTTEN, ResourceWarning, source=self, stacklevel=2)
 
     def call(self, start: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run ``start()`` on the loop and wait for its result."""

@@ -109,10 +109,15 @@ class Portal:
         with contextlib.suppress(PortalEndedError):  # then there is nothing left to close
             self.call(None, partial(self._part_with, guest))
 
-    def dismiss(self, guest: Guest) -> None:
-        """Do as ``close_guest``, without waiting: safe in a finaliser, whatever it interrupts."""
-        if self.usable and guest in self._guests:
+    def dismiss(self, guest: Guest) -> bool:
+        """Do as ``close_guest``, without waiting: safe in a finaliser, whatever it interrupts.
+
+        Return whether the guest was here.
+        """
+        here = self.usable and guest in self._guests
+        if here:
             self._post(partial(self._dismiss, guest))
+        return here
 
     def exit(self) -> None:
         """Cancel everything because the interpreter exits; give it a moment to clear up."""
@@ -275,11 +280,10 @@ class _Process:
             self._portal.admit(guest, aclose)
             return self._portal
 
-    def dismiss(self, guest: Guest) -> None:
-        """See a guest off that was forgotten, if it is here."""
+    def dismiss(self, guest: Guest) -> bool:
+        """See a guest off that was forgotten, and return whether it was here."""
         portal = self._portal
-        if portal is not None:
-            portal.dismiss(guest)
+        return portal is not None and portal.dismiss(guest)
 
     def retire(self, portal: Portal, *, unless: dict[Guest, Any] | None = None) -> bool:
         """Let nobody else into this portal, unless it has guests; say whether it has ended."""

@@ -5,6 +5,7 @@ No answer is ever a page of HTML, whatever was asked.
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 import uuid
@@ -27,6 +28,9 @@ WRONG_KEY = "sk-invalid"
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
 _ORGANIZATION = "org-emulator"
+_REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
+"""The keys of the maker have more characters than anyone types."""
+_logger = logging.getLogger("imagesdk")
 
 
 class Wire:
@@ -43,6 +47,7 @@ class Wire:
         self._memory = memory
         self._require_key = require_key
         self._allow_remote = allow_remote
+        self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -58,6 +63,11 @@ class Wire:
             authorized="authorization" in headers,
         )
         self._memory.remember(record)
+        if not self._warned and _REAL_KEY.match(headers.get("authorization", "")):
+            self._warned = True
+            _logger.warning(
+                "a key that looks real came with a request; the emulator keeps none and needs none: any text will do"
+            )
         request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {}).update(record=record, request_id=request_id)
         began = time.perf_counter()

@@ -117,6 +117,18 @@ async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: 
     assert "sk-very-secret" not in repr(state)
 
 
+async def test_a_key_that_looks_real_is_warned_of_once_and_not_told(
+    connect: Connect, state: EmulatorState, caplog: pytest.LogCaptureFixture
+) -> None:
+    api, key = connect(), "sk-proj-" + "A1_b-" * 12
+    for value in ("Bearer none", "Bearer sk-test-key", f"Bearer {key}", f"Bearer {key}"):
+        await api.post("/images/generations", json=BODY, headers={"authorization": value})
+
+    [warning] = [record.getMessage() for record in caplog.records if record.name == "imagesdk"]
+    assert "a key that looks real" in warning
+    assert key not in caplog.text + repr(state)
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "testserver"])
 async def test_loopback_names_are_served(connect: Connect, host: str) -> None:
     assert (await connect(host=host).get("/models")).status_code == 200

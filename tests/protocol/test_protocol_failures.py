@@ -134,6 +134,13 @@ def test_a_message_is_cut_and_a_body_is_kept() -> None:
     assert len(text.message) < 500
 
 
+def test_a_message_does_nothing_to_the_terminal_that_shows_it() -> None:
+    said = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
+    for failure in (failed(400, {"error": said}), failed(500, said), streamed("error", {"error": said})):
+        assert failure.error.message.isprintable()
+        assert "evil" in failure.error.message
+
+
 def test_advice_follows_a_finished_sentence() -> None:
     assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
     assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message

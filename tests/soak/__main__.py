@@ -20,8 +20,12 @@ from attrs import frozen
 
 from tests.soak import cancellations, exchanges, exits, threads
 
-_WARNINGS = ["-W", "error", "-W", "ignore:This process:DeprecationWarning"]
-"""From 3.12 on it is told that a process with threads forks."""
+_WARNINGS = [
+    *("-W", "error"),
+    *("-W", "ignore:This process:DeprecationWarning"),
+    *("-W", "ignore:a blocking client was not closed:ResourceWarning"),
+]
+"""From 3.12 on it is told that a process with threads forks; and an interrupt may leave a client open."""
 _BATCHES = 20
 """Parts that the work of a trial is done in: after each it may be enough."""
 
