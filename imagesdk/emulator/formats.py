@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, PngImagePlugin
 __all__ = ["animate", "encode", "rounded_duration"]
 
 _COMMENT = "imagesdk emulator (drawn by code, not by a model)"
-_SWAY = 0.06
-"""How far an animation moves, as a share of its edges."""
+_SWAY = (0.06, 0.012)
+"""How far an animation moves, as a share of its width and of its height."""
 
 
 def encode(picture: Image.Image, output_format: str, quality: int = 100) -> bytes:
@@ -31,7 +31,7 @@ def encode(picture: Image.Image, output_format: str, quality: int = 100) -> byte
 def animate(picture: Image.Image, frames: int, milliseconds: int) -> bytes:
     """Return a GIF of a picture that sways, for ever, with a bar at its foot that shows how far it has come."""
     width, height = picture.size
-    reach_x, reach_y = max(1, round(width * _SWAY)), max(1, round(height * _SWAY))
+    reach_x, reach_y = max(1, round(width * _SWAY[0])), max(1, round(height * _SWAY[1]))
     large = picture.convert("RGB").resize((width + 2 * reach_x, height + 2 * reach_y))
     palette = large.quantize(colors=255)
     drawn: list[Image.Image] = []

@@ -136,10 +136,16 @@ async def test_an_svg_says_what_writing_it_took(connect: Connect) -> None:
 
 async def test_the_author_of_an_svg_may_be_named_in_a_form(connect: Connect, png: MakePng) -> None:
     api = connect()
-    fields = {"output_format": "svg", "model": FLARE, "svg[model]": "gpt-5.4"}
+    form = {"model": FLARE, "prompt": "x", "output_format": "svg", "svg[model]": "gpt-5.4"}
 
-    good = await edit(api, png(), **fields, **{"svg[reasoning][effort]": "max"})
-    bad = await edit(api, png(), **fields, **{"svg[reasoning][effort]": "huge"})
+    good, bad = [
+        await api.post(
+            "/images/edits",
+            data={**form, "svg[reasoning][effort]": effort},
+            files={"image": ("x.png", png(), "image/png")},
+        )
+        for effort in ("max", "huge")
+    ]
 
     assert good.json()["svg_usage"]["model"] == "gpt-5.4"
     assert bad.json()["error"]["param"] == "svg.reasoning.effort"

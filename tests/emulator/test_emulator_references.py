@@ -15,6 +15,31 @@ pytestmark = pytest.mark.anyio
 Connect = Callable[..., httpx.AsyncClient]
 MakePng = Callable[..., bytes]
 
+WRONG: list[tuple[object, str | None, str]] = [
+    (None, "images", "missing_required_parameter"),
+    ([], "images", "empty_array"),
+    ("x", "images", "invalid_type"),
+    (["x"], "images[0]", "invalid_type"),
+    ([{}], "images[0].image_url", "missing_required_parameter"),
+    ([{"url": "x"}], "images[0].url", "unknown_parameter"),
+    (
+        [{"image_url": "data:image/png;base64,", "file_id": "x"}],
+        "images[0].image_url",
+        "mutually_exclusive_parameters",
+    ),
+    ([{"image_url": 7}], "images[0].image_url", "invalid_type"),
+    ([{"image_url": "x.png"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "http://[::1/x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "ftp://example.com/x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:text/plain;base64,eA=="}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:image/png,x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:image/png;base64,%%%"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "x" * 20_971_521}], "images[0].image_url", "string_above_max_length"),
+    ([{"file_id": "file-unknown"}], "images[0].file_id", "invalid_value"),
+    ([{"image_url": "data:image/png;base64,eA=="}], None, "invalid_image_file"),
+    ([{"image_url": "data:image/tiff;base64,eA=="}], "image[]", "unsupported_file_mimetype"),
+]
+
 
 def data_url(data: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{b64encode(data).decode()}"
@@ -90,33 +115,7 @@ async def test_a_url_that_cannot_be_fetched_is_refused_as_the_api_refuses_it(
     assert state.billed_images == 0
 
 
-@pytest.mark.parametrize(
-    ("images", "param", "code"),
-    [
-        (None, "images", "missing_required_parameter"),
-        ([], "images", "empty_array"),
-        ("x", "images", "invalid_type"),
-        (["x"], "images[0]", "invalid_type"),
-        ([{}], "images[0].image_url", "missing_required_parameter"),
-        ([{"url": "x"}], "images[0].url", "unknown_parameter"),
-        (
-            [{"image_url": "data:image/png;base64,", "file_id": "x"}],
-            "images[0].image_url",
-            "mutually_exclusive_parameters",
-        ),
-        ([{"image_url": 7}], "images[0].image_url", "invalid_type"),
-        ([{"image_url": "x.png"}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "http://[::1/x"}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "ftp://example.com/x"}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "data:text/plain;base64,eA=="}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "data:image/png,x"}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "data:image/png;base64,%%%"}], "images[0].image_url", "invalid_value"),
-        ([{"image_url": "x" * 20_971_521}], "images[0].image_url", "string_above_max_length"),
-        ([{"file_id": "file-unknown"}], "images[0].file_id", "invalid_value"),
-        ([{"image_url": "data:image/png;base64,eA=="}], None, "invalid_image_file"),
-        ([{"image_url": "data:image/tiff;base64,eA=="}], "image[]", "unsupported_file_mimetype"),
-    ],
-)
+@pytest.mark.parametrize(("images", "param", "code"), WRONG)
 async def test_a_picture_that_is_named_wrongly_is_refused_with_its_reason(
     connect: Connect, images: object, param: str | None, code: str
 ) -> None:
