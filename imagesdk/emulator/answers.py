@@ -16,7 +16,9 @@ __all__ = [
     "listed",
     "missing_parameter",
     "model_not_found",
+    "mutually_exclusive",
     "unknown_parameter",
+    "unsupported",
 ]
 
 
@@ -99,6 +101,20 @@ def invalid_value(name: str, value: str, allowed: Sequence[str]) -> Refusal:
 def model_not_found(name: str) -> Refusal:
     """Return the refusal of a model that does not exist, not yet or no longer."""
     return Refusal(f"The model '{name}' does not exist.", status=404, param="model", code="model_not_found")
+
+
+def mutually_exclusive(first: str, second: str) -> Refusal:
+    """Return the refusal of two parameters of which one at most may be given."""
+    return Refusal(
+        f"Mutually exclusive parameters: '{first}' and '{second}'. Provide only one of them.",
+        param=first,
+        code="mutually_exclusive_parameters",
+    )
+
+
+def unsupported(name: str, message: str, code: str = "unsupported_parameter") -> Refusal:
+    """Return the refusal of what a model of the GPT Image family does not do."""
+    return Refusal(message, type="image_generation_user_error", param=name, code=code)
 
 
 def _kind(value: object) -> str:

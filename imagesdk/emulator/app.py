@@ -19,10 +19,10 @@ from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.models import Model, living
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.results import ResultStore, azure_error
-from imagesdk.emulator.rules import Model, living
 from imagesdk.emulator.state import EmulatorState
 from imagesdk.emulator.wire import HANDLERS, WRONG_KEY, Wire
 
@@ -36,6 +36,7 @@ def create_app(
     as_of: date | None = None,
     require_key: bool = False,
     done_marker: bool = False,
+    verified: bool = True,
     clock: Callable[[], float] = time.time,
     state: EmulatorState | None = None,
     allow_remote: bool = False,
@@ -48,6 +49,7 @@ def create_app(
         as_of: Be the API of that day: its models and parameters. ``None`` serves every model there is.
         require_key: Answer 401 to requests without a key, and to the key :data:`WRONG_KEY`.
         done_marker: End every stream with ``data: [DONE]``, as some servers do and the API does not.
+        verified: ``False`` answers 403 to the GPT Image models, as to an organization that is not verified.
         clock: Seconds since the epoch, for the limit and for the life of result URLs and files.
         state: Where to remember what happened; by default a new one, found at ``app.state.emulator``.
         allow_remote: Serve any ``Host``. Otherwise only loopback names, so that no web page can reach it.
@@ -59,7 +61,7 @@ def create_app(
     memory.window = ImageWindow(limit, clock) if limit is not None else None
     memory.results = ResultStore(clock)
     memory.files = FileStore(clock)
-    images = Images(memory, clock, seed, as_of, done_marker)
+    images = Images(memory, clock, seed, as_of, done_marker, verified)
     service = _Service(memory, clock, as_of)
     routes = [
         *(
@@ -114,14 +116,15 @@ class _Service:
 
     async def models(self, request: Request) -> Response:
         """List the models of the day."""
-        return JSONResponse({"object": "list", "data": [_described(model) for model in living(self.day)]})
+        data = [_described(model, name) for model in living(self.day) for name in model.names]
+        return JSONResponse({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
         """Describe one model."""
         name = request.path_params["name"]
         for model in living(self.day):
-            if name in {model.name, *model.aliases}:
-                return JSONResponse({**_described(model), "id": name})
+            if name in model.names:
+                return JSONResponse(_described(model, name))
         raise model_not_found(name)
 
     async def _faulty(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -179,10 +182,10 @@ class _Service:
         return Response(text, 403, media_type="application/xml")
 
 
-def _described(model: Model) -> dict[str, object]:
+def _described(model: Model, name: str) -> dict[str, object]:
     released = datetime(model.released.year, model.released.month, model.released.day, tzinfo=UTC)
     return {
-        "id": model.name,
+        "id": name,
         "object": "model",
         "created": int(released.timestamp()),
         "owned_by": "system",

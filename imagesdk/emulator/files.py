@@ -7,6 +7,7 @@ file; nothing that was uploaded disappears by itself before its time.
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Callable
 
 from attrs import field, frozen
@@ -66,46 +67,47 @@ class Upload:
 
 
 class FileStore:
-    """At most ``max_count`` files of ``max_bytes`` together."""
+    """At most ``max_count`` files of ``max_bytes`` together; used from the event loop and from threads."""
 
     def __init__(
         self, clock: Callable[[], float], *, max_count: int = 10_000, max_bytes: int = 1024 * 1024 * 1024
     ) -> None:
-        self.clock = clock
+        self._clock = clock
+        self._lock = threading.RLock()
         self._max_count = max_count
         self._max_bytes = max_bytes
         self._files: dict[str, StoredFile] = {}
 
     def __len__(self) -> int:
-        self._expire()
-        return len(self._files)
+        return len(self._living())
 
     def add(self, upload: Upload) -> StoredFile:
         """Keep a file, or refuse it when there is no room."""
-        self._expire()
-        held = sum(len(stored.data) for stored in self._files.values())
-        if len(self._files) >= self._max_count or held + len(upload.file.data) > self._max_bytes:
-            raise Refusal(
-                "You have exceeded your file storage quota. Delete files to make room.",
-                code="storage_quota_exceeded",
+        data = upload.file.data
+        with self._lock:
+            living = self._living()
+            held = sum(len(stored.data) for stored in living)
+            if len(living) >= self._max_count or held + len(data) > self._max_bytes:
+                raise Refusal(
+                    "You have exceeded your file storage quota. Delete files to make room.",
+                    code="storage_quota_exceeded",
+                )
+            now = int(self._clock())
+            stored = StoredFile(
+                id=f"file-{secrets.token_hex(12)}",
+                filename=upload.file.filename or "upload",
+                purpose=upload.purpose,
+                created_at=now,
+                expires_at=None if upload.life is None else now + upload.life,
+                media_type=upload.file.media_type,
+                data=data,
             )
-        now = int(self.clock())
-        stored = StoredFile(
-            id=f"file-{secrets.token_hex(12)}",
-            filename=upload.file.filename or "upload",
-            purpose=upload.purpose,
-            created_at=now,
-            expires_at=None if upload.life is None else now + upload.life,
-            media_type=upload.file.media_type,
-            data=upload.file.data,
-        )
-        self._files[stored.id] = stored
+            self._files[stored.id] = stored
         return stored
 
     def get(self, name: str) -> StoredFile:
         """Return a file, or raise the 404 of the API."""
-        self._expire()
-        stored = self._files.get(name)
+        stored = next((stored for stored in self._living() if stored.id == name), None)
         if stored is None:
             raise Refusal(f"No such File object: {name}", status=404, param="id")
         return stored
@@ -119,7 +121,8 @@ class FileStore:
 
     def delete(self, name: str) -> dict[str, object]:
         """Forget a file and return what the API answers."""
-        del self._files[self.get(name).id]
+        with self._lock:
+            del self._files[self.get(name).id]
         return {"object": "file", "id": name, "deleted": True}
 
     def page(
@@ -131,8 +134,7 @@ class FileStore:
         order: str = "desc",
     ) -> dict[str, object]:
         """Return one page of the list, newest first unless ``order`` is ``asc``."""
-        self._expire()
-        found = list(self._files.values())
+        found = self._living()
         if order == "desc":
             found.reverse()
         if after is not None:
@@ -149,17 +151,19 @@ class FileStore:
 
     def clear(self) -> None:
         """Forget every file."""
-        self._files.clear()
+        with self._lock:
+            self._files.clear()
 
-    def _expire(self) -> None:
-        now = self.clock()
-        gone = [
-            name
-            for name, stored in self._files.items()
-            if stored.expires_at is not None and stored.expires_at <= now
-        ]
-        for name in gone:
-            del self._files[name]
+    def _living(self) -> list[StoredFile]:
+        """Forget what has expired and return the rest, oldest first."""
+        now = self._clock()
+        with self._lock:
+            self._files = {
+                name: stored
+                for name, stored in self._files.items()
+                if stored.expires_at is None or stored.expires_at > now
+            }
+            return list(self._files.values())
 
 
 def read_upload(body: Body) -> Upload:

@@ -8,26 +8,36 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 
 import anyio.to_thread
-from attrs import frozen
+from attrs import evolve, frozen
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from imagesdk.emulator.answers import Refusal
-from imagesdk.emulator.bodies import Body, read_body
+from imagesdk.emulator.bodies import Body, drain, read_body
 from imagesdk.emulator.faults import Fault
+from imagesdk.emulator.known_errors import organization_unverified
+from imagesdk.emulator.models import Endpoint
 from imagesdk.emulator.moderation import judge_input
 from imagesdk.emulator.painting import Painting
-from imagesdk.emulator.rules import Ask, Endpoint, check
+from imagesdk.emulator.references import Library
+from imagesdk.emulator.rules import Ask, check, variations_are_over
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import Pictures, decode
 from imagesdk.emulator.wire import origin_of
 
 __all__ = ["Images"]
+
+_JSON, _FORM = "application/json", "multipart/form-data"
+_ACCEPTED: Mapping[Endpoint, tuple[str, ...]] = {
+    "generations": (_JSON,),
+    "edits": (_JSON, _FORM),
+    "variations": (_FORM,),
+}
 
 
 @frozen
@@ -39,9 +49,13 @@ class Images:
     seed: int
     day: date | None
     done_marker: bool
+    verified: bool
 
     async def respond(self, endpoint: Endpoint, request: Request) -> Response:
         """Answer a request, well or as a queued fault wants it."""
+        if endpoint == "variations" and variations_are_over(self.day):
+            await drain(request)
+            return Response(status_code=404)
         fault = self.memory.faults.take()
         if fault is not None and fault.instead:
             with contextlib.suppress(Refusal):
@@ -61,7 +75,9 @@ class Images:
         ask = check(endpoint, body.fields, self.day)
         record: RequestRecord = request.state.record
         record.model, record.n = ask.model_name, ask.n
-        pictures = await anyio.to_thread.run_sync(self._decoded, ask, body)
+        if ask.model.tokens and not self.verified:
+            raise organization_unverified(ask.model_name)
+        pictures = await anyio.to_thread.run_sync(self._decoded, ask, body, origin_of(request))
         judge_input(ask, request.state.request_id)
         if self.memory.window is not None:
             self.memory.window.take(ask.n)
@@ -79,9 +95,7 @@ class Images:
         return JSONResponse(await anyio.to_thread.run_sync(painting.answer, painted, keep))
 
     async def _read(self, endpoint: Endpoint, request: Request) -> Body:
-        body = await read_body(
-            request, "application/json" if endpoint == "generations" else "multipart/form-data"
-        )
+        body = await read_body(request, *_ACCEPTED[endpoint])
         record: RequestRecord = request.state.record
         model, n, prompt = (body.fields.values.get(name, [None])[0] for name in ("model", "n", "prompt"))
         record.model = model if isinstance(model, str) else None
@@ -89,9 +103,14 @@ class Images:
         record.prompt = prompt if isinstance(prompt, str) else None
         return body
 
-    def _decoded(self, ask: Ask, body: Body) -> Pictures:
+    def _decoded(self, ask: Ask, body: Body, origin: str) -> Pictures:
         rule = ask.model.uploads.get(ask.endpoint)
-        return Pictures() if rule is None else decode(body, rule, self.day)
+        if rule is None:
+            return Pictures()
+        if not body.fields.form:
+            library = Library(origin, self.memory.files, self.memory.results)
+            body = evolve(body, files=library.sent(body.fields))
+        return decode(body, rule, self.day)
 
     def _limit_headers(self) -> dict[str, str]:
         return {} if self.memory.window is None else self.memory.window.headers()

@@ -7,14 +7,35 @@ raises a :class:`~imagesdk.emulator.answers.Refusal`. Which parameter has which 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import date
-from typing import Protocol
+from typing import Protocol, cast
 
 from attrs import frozen
 
-from imagesdk.emulator.answers import Refusal, invalid_type, invalid_value
+from imagesdk.emulator.answers import (
+    Refusal,
+    invalid_type,
+    invalid_value,
+    missing_parameter,
+    unknown_parameter,
+    unsupported,
+)
 
-__all__ = ["Check", "Choice", "Flag", "FreeSize", "Integer", "Parameter", "Text"]
+__all__ = [
+    "Author",
+    "Check",
+    "Choice",
+    "Flag",
+    "FreeSize",
+    "Integer",
+    "OnlyOne",
+    "Parameter",
+    "Text",
+    "Unsupported",
+    "judge_area",
+    "members_of",
+]
 
 
 class Check(Protocol):
@@ -27,15 +48,16 @@ class Check(Protocol):
 
 @frozen
 class Text:
-    """A string that is not empty; ``max_length`` counts characters."""
+    """A string of ``minimum`` (0 or 1) to ``max_length`` characters."""
 
     max_length: int | None = None
+    minimum: int = 1
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the text."""
         if not isinstance(value, str):
             raise invalid_type(name, "a string", value)
-        if not value:
+        if len(value) < self.minimum:
             raise Refusal(
                 f"Invalid '{name}': empty string. Expected a string with minimum length 1, but got an empty "
                 "string instead.",
@@ -98,12 +120,26 @@ class Choice:
 
 
 @frozen
+class OnlyOne:
+    """The number 1."""
+
+    def read(self, name: str, value: object, *, form: bool) -> int:
+        """Return the number."""
+        if Integer(1, 10).read(name, value, form=form) != 1:
+            raise Refusal("You must provide n=1 for this model.", param=name)
+        return 1
+
+
+@frozen
 class FreeSize:
     """``auto``, or any ``WIDTHxHEIGHT`` that fits the arithmetic rule of GPT Image 2.
 
     Both edges are multiples of 16, none is longer than 3840, the long one is at most three times the short
-    one, and there are 655 360 to 8 294 400 pixels.
+    one, and there are 655 360 to 8 294 400 pixels. ``any_area`` leaves the last rule to :func:`judge_area`, for
+    a model whose pictures may be frames.
     """
+
+    any_area: bool = False
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the size."""
@@ -111,7 +147,7 @@ class FreeSize:
             raise invalid_type(name, "a string", value)
         problem = self._problem(value)
         if problem is not None:
-            raise Refusal(f"Invalid size '{value}'. {problem}", param=name, code="invalid_value")
+            raise _wrong_size(name, value, problem)
         return value
 
     def _problem(self, value: str) -> str | None:
@@ -125,13 +161,37 @@ class FreeSize:
             return "Width and height must both be divisible by 16."
         if max(width, height) > 3840:
             return "The longest edge must be less than or equal to 3840."
-        if width * height < 655_360:
-            return "Requested resolution is below the current minimum pixel budget."
         if max(width, height) > 3 * min(width, height):
             return "The longest edge must be at most three times the shortest edge."
-        if width * height > 8_294_400:
-            return "Requested resolution is above the current maximum pixel budget."
-        return None
+        return None if self.any_area else _area_problem(width * height)
+
+
+def judge_area(size: str, frames: int = 1) -> None:
+    """Refuse a size that has too few or too many pixels.
+
+    The frames of an animation lie on one sheet of 9, 12 or 16 cells, which must fit the rule for a picture. That
+    gives the largest squares that were found: 960 for up to 9 frames, 816 for 12, 720 for 16.
+    https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table
+    """
+    cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)
+    if size == "auto":
+        return
+    width, _, height = size.partition("x")
+    problem = _area_problem(int(width) * int(height) * cells)
+    if problem is not None:
+        raise _wrong_size("size", size, problem)
+
+
+def _area_problem(pixels: int) -> str | None:
+    if pixels < 655_360:
+        return "Requested resolution is below the current minimum pixel budget."
+    if pixels > 8_294_400:
+        return "Requested resolution is above the current maximum pixel budget."
+    return None
+
+
+def _wrong_size(name: str, value: str, problem: str) -> Refusal:
+    return Refusal(f"Invalid size '{value}'. {problem}", param=name, code="invalid_value")
 
 
 @frozen
@@ -148,6 +208,40 @@ class Flag:
 
 
 @frozen
+class Author:
+    """Which model writes an SVG, and how much it thinks: ``{"model": ..., "reasoning": {"effort": ...}}``."""
+
+    def read(self, name: str, value: object, *, form: bool) -> Mapping[str, str]:
+        """Return ``model`` and, where given, ``effort``."""
+        given = members_of(name, value, {"model", "reasoning"})
+        if given.get("model") is None:
+            raise missing_parameter(f"{name}.model")
+        chosen = {"model": Text().read(f"{name}.model", given["model"], form=form)}
+        if given.get("reasoning") is None:
+            return chosen
+        effort = members_of(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
+        if effort is None:
+            return chosen
+        efforts = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
+        return {**chosen, "effort": efforts.read(f"{name}.reasoning.effort", effort, form=form)}
+
+
+@frozen
+class Unsupported:
+    """A parameter that the model is known to refuse, but for the values ``but``."""
+
+    message: str
+    code: str
+    but: tuple[str, ...] = ()
+
+    def read(self, name: str, value: object, *, form: bool) -> str:
+        """Return a value that is taken."""
+        if isinstance(value, str) and value in self.but:
+            return value
+        raise unsupported(name, self.message, self.code)
+
+
+@frozen
 class Parameter:
     """A parameter of an endpoint."""
 
@@ -156,3 +250,16 @@ class Parameter:
     required: bool = False
     since: date | None = None
     """The first day on which the API knew it."""
+    in_forms: bool = True
+    """Whether it is known in a form, too, not in JSON only."""
+
+
+def members_of(name: str, value: object, known: set[str]) -> Mapping[str, object]:
+    """Return the members of a JSON object that has no others than ``known``."""
+    if not isinstance(value, dict):
+        raise invalid_type(name, "an object", value)
+    members = cast("Mapping[str, object]", value)
+    for member in members:
+        if member not in known:
+            raise unknown_parameter(f"{name}.{member}")
+    return members

@@ -11,12 +11,20 @@ import math
 from collections.abc import Sequence
 
 from attrs import frozen
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw, ImageOps, ImageStat
 
 from imagesdk.emulator.captions import Box, write
 from imagesdk.emulator.scenery import Dice, landscape, palette_of
 
-__all__ = ["Brush"]
+__all__ = ["Brush", "Overlays", "coarse", "mean_colour", "sticker"]
+
+
+@frozen
+class Overlays:
+    """What lies over the first picture of an edit and says where to paint."""
+
+    mask: Image.Image | None = None
+    markup: Image.Image | None = None
 
 
 @frozen
@@ -34,26 +42,43 @@ class Brush:
         """
         picture = self._scene(prompt, index)
         write(picture, prompt)
-        return self._sticker(picture) if transparent else picture
+        return sticker(picture) if transparent else picture
 
-    def edit(self, image: Image.Image, mask: Image.Image | None, prompt: str, index: int) -> Image.Image:
-        """Repaint ``image`` where ``mask`` (or, without one, the image itself) is fully transparent.
+    def edit(
+        self,
+        images: Sequence[Image.Image],
+        prompt: str,
+        index: int,
+        overlays: Overlays,
+        *,
+        faithful: bool = False,
+    ) -> Image.Image:
+        """Repaint the first image where the mask (or, without one, the image itself) is fully transparent.
 
         Every other pixel is that of the image, brought to the size of the answer. An image with no
-        transparent pixel and no mask is painted over softly as a whole, more so towards its foot.
+        transparent pixel and no mask is painted over softly as a whole, more so towards its foot, and less if it is
+        to be ``faithful``; with a markup, where something is drawn. Further images hang in the new part, framed.
         """
-        opaque = _opaque(image if mask is None else mask)
-        holes = _fitted(opaque, self.size, Image.Resampling.NEAREST).point([255, *[0] * 255])
+        image = images[0]
         base = _fitted(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)
         scene = self._scene(prompt, index)
+        if overlays.markup is not None:
+            holes = _fitted(_opaque(overlays.markup), self.size, Image.Resampling.NEAREST)
+            holes = holes.point([0, *[255] * 255])
+        else:
+            opaque = _opaque(image if overlays.mask is None else overlays.mask)
+            holes = _fitted(opaque, self.size, Image.Resampling.NEAREST).point([255, *[0] * 255])
         box = holes.getbbox()
-        if box is None and mask is not None:
+        if box is None and (overlays.mask is not None or overlays.markup is not None):
             return base
         if box is None:
-            ramp = Image.linear_gradient("L").point([45 + round(190 * level / 255) for level in range(256)])
+            reach = 95 if faithful else 190
+            ramp = Image.linear_gradient("L").point([45 + round(reach * level / 255) for level in range(256)])
             whole = Image.composite(scene, base, ramp.resize(self.size, Image.Resampling.BILINEAR))
+            _hang(whole, images[1:], (0, 0, *self.size))
             write(whole, prompt)
             return whole
+        _hang(scene, images[1:], box)
         write(scene, prompt, box, narrow=holes.crop(box).getextrema() != (255, 255))
         return Image.composite(scene, base, holes)
 
@@ -73,16 +98,51 @@ class Brush:
         palette = palette_of(Dice(f"{self.seed}|{prompt}"))
         return landscape(f"{self.seed}|{self.model}|{self.size}|{prompt}|{index}", palette, self.size)
 
-    def _sticker(self, picture: Image.Image) -> Image.Image:
-        width, height = picture.size
-        edge = min(width, height)
-        shape = Image.new("L", (width * 2, height * 2))
-        inset = edge * 0.08
-        ImageDraw.Draw(shape).rounded_rectangle(
-            (inset, inset, width * 2 - inset, height * 2 - inset), radius=edge * 0.3, fill=255
-        )
-        picture.putalpha(shape.reduce(2))
-        return picture
+
+def sticker(picture: Image.Image) -> Image.Image:
+    """Cut a picture out with round corners and leave nothing around it."""
+    width, height = picture.size
+    edge = min(width, height)
+    shape = Image.new("L", (width * 2, height * 2))
+    inset = edge * 0.08
+    ImageDraw.Draw(shape).rounded_rectangle(
+        (inset, inset, width * 2 - inset, height * 2 - inset), radius=edge * 0.3, fill=255
+    )
+    picture.putalpha(shape.reduce(2))
+    return picture
+
+
+def coarse(picture: Image.Image, grain: int) -> Image.Image:
+    """Return a picture as it is before it is finished: ``grain`` pixels of it have become one."""
+    width, height = picture.size
+    small = picture.resize((max(1, width // grain), max(1, height // grain)), Image.Resampling.BOX)
+    return small.resize(picture.size, Image.Resampling.BILINEAR)
+
+
+def mean_colour(image: Image.Image) -> tuple[int, int, int]:
+    """Return the colour of a picture from far away."""
+    red, green, blue = ImageStat.Stat(image.convert("RGB")).mean
+    return round(red), round(green), round(blue)
+
+
+def _hang(picture: Image.Image, images: Sequence[Image.Image], box: Box) -> None:
+    """Hang framed pictures into the upper half of a box, up to eight in a row."""
+    left, top, right, bottom = box
+    columns = min(8, len(images))
+    if not images or right - left < 8 * columns or bottom - top < 16:
+        return
+    rows = -(-len(images) // columns)
+    cell = min((right - left) // columns, (bottom - top) // 2 // rows)
+    edge, frame = max(2, cell * 4 // 5), max(1, cell // 40)
+    start = left + (right - left - columns * cell) // 2
+    for number, image in enumerate(images):
+        x = start + number % columns * cell + (cell - edge) // 2
+        y = top + number // columns * cell + (cell - edge) // 2
+        picture.paste((250, 248, 240), (x, y, x + edge, y + edge))
+        inner = edge - 2 * frame
+        if inner > 0:
+            small = ImageOps.fit(image.convert("RGB"), (inner, inner))
+            picture.paste(small, (x + frame, y + frame))
 
 
 def _opaque(image: Image.Image) -> Image.Image:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
@@ -32,7 +33,7 @@ class _Stored:
 
 
 class ResultStore:
-    """At most ``max_count`` pictures of ``max_bytes`` together."""
+    """At most ``max_count`` pictures of ``max_bytes`` together; used from the event loop and from threads."""
 
     def __init__(
         self, clock: Callable[[], float], *, max_count: int = 2000, max_bytes: int = 256 * 1024 * 1024
@@ -43,6 +44,7 @@ class ResultStore:
         self._pictures: dict[str, _Stored] = {}
         self._bytes = 0
         self._secret = secrets.token_bytes(32)
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -51,9 +53,10 @@ class ResultStore:
         """Keep a PNG and return the path and query of its URL."""
         now = self._clock()
         name = f"img-{secrets.token_urlsafe(18)}.png"
-        self._pictures[name] = _Stored(data, now + LIFETIME)
-        self._bytes += len(data)
-        self._shrink(now)
+        with self._lock:
+            self._pictures[name] = _Stored(data, now + LIFETIME)
+            self._bytes += len(data)
+            self._shrink(now)
         start, end = (datetime.fromtimestamp(when, UTC).strftime(_FORMAT) for when in (now, now + LIFETIME))
         query = {"st": start, "se": end, "sp": "r", "sr": "b", "rsct": "image/png"}
         return f"/images/{name}?{urlencode({**query, 'sig': self._sign(name, start, end)})}"
@@ -70,8 +73,9 @@ class ResultStore:
 
     def clear(self) -> None:
         """Forget every picture."""
-        self._pictures.clear()
-        self._bytes = 0
+        with self._lock:
+            self._pictures.clear()
+            self._bytes = 0
 
     def _shrink(self, now: float) -> None:
         # Pictures are kept in the order in which they came, so the first is always the first to expire.

@@ -1,81 +1,38 @@
-"""What each model takes, as a table, and the check of a request against it.
+"""The check of a request against the table of models, and the request as it is after it.
 
-These checks are the emulator's own: they share nothing with the client's, so that a test between the two
-cannot agree with itself. A model is one entry of :data:`MODELS`; nothing else here knows a model by name but
-:func:`default_model`.
-
-Sources: the Images API reference of 2023 (dall-e-2); the types of openai-python 3.54.0 and the maker's image
-guide (gpt-image-2); https://platform.openai.com/docs/deprecations for the dates.
+The table is in ``models``; what a single value may be is in ``parameters``; here is what goes together.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import date
-from typing import Literal, TypeAlias
+from typing import cast
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from imagesdk import _catalogue as facts
 from imagesdk.emulator.answers import (
     Refusal,
     duplicate_parameter,
     invalid_value,
     missing_parameter,
     model_not_found,
+    mutually_exclusive,
     unknown_parameter,
+    unsupported,
 )
-from imagesdk.emulator.parameters import Choice, Flag, FreeSize, Integer, Parameter, Text
+from imagesdk.emulator.models import MARKUP_SINCE, Endpoint, Model, UploadRule, living
+from imagesdk.emulator.parameters import Parameter, Text, judge_area
 
-__all__ = [
-    "MODELS",
-    "Ask",
-    "Endpoint",
-    "Fields",
-    "Model",
-    "UploadRule",
-    "check",
-    "default_model",
-    "living",
-]
+__all__ = ["Ask", "Fields", "check", "default_model", "variations_are_over"]
 
-Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
-
-_MIB = 1024 * 1024
 _MODEL_PARAMETER = "model"
-
-
-@frozen
-class UploadRule:
-    """What the pictures sent to an endpoint must be."""
-
-    media_types: tuple[str, ...]
-    max_bytes: int
-    """A file must be strictly smaller."""
-    max_images: int = 1
-    mask: bool = False
-    """Whether a mask may come with them."""
-    square: bool = False
-    alpha_without_mask: bool = False
-
-
-@frozen(kw_only=True)
-class Model:
-    """One model: when it lived, what it takes, how it answers."""
-
-    name: str
-    aliases: tuple[str, ...] = ()
-    released: date
-    shut_down: date | None = None
-    """The first day without it."""
-    parameters: Mapping[Endpoint, Mapping[str, Parameter]]
-    """By endpoint; an endpoint that is not here does not serve the model."""
-    uploads: Mapping[Endpoint, UploadRule] = field(factory=dict[Endpoint, UploadRule])
-    tokens: bool = False
-    """Whether answers carry usage and the settings that were used (the GPT Image family)."""
-
-    def lives(self, day: date | None) -> bool:
-        """Say whether the model answers on a day; ``None`` is a day on which every model does."""
-        return day is None or (self.released <= day and (self.shut_down is None or day < self.shut_down))
+_NEWER_EDITS_SINCE = date(2026, 10, 6)
+_GIF_EDGE = 720
+"""Pixels of a frame whose size is ``auto``: the largest square that every number of frames allows."""
+_ANIMATION = ("frame_count", "frame_duration_ms")
 
 
 @frozen
@@ -85,6 +42,14 @@ class Fields:
     values: Mapping[str, list[object]]
     files: Mapping[str, int] = field(factory=dict[str, int])
     form: bool = False
+
+    def first(self, name: str) -> object:
+        """Return the value of a field; ``None`` when it was not sent."""
+        return self.values.get(name, [None])[0]
+
+    def has(self, name: str) -> bool:
+        """Say whether a picture was sent under a name."""
+        return name in self.files or self.first(name) is not None
 
 
 @frozen
@@ -122,96 +87,69 @@ class Ask:
         return self.number("n", 1)
 
     @property
+    def output_format(self) -> str:
+        """How the pictures are encoded."""
+        return self.text("output_format", "png")
+
+    @property
+    def quality(self) -> str:
+        """The quality that ``auto`` comes to, or the one that was asked for."""
+        quality = self.text("quality", "auto")
+        return self.model.auto_quality if quality == "auto" else quality
+
+    @property
+    def transparent(self) -> bool:
+        """Whether the picture stands on nothing."""
+        return self.text("background") == "transparent"
+
+    @property
+    def safety_identifier(self) -> str:
+        """Who asked, where that was said; a ``user`` counts when there is no other identifier."""
+        return self.text("safety_identifier") or self.text("user")
+
+    @property
+    def author(self) -> Mapping[str, str]:
+        """Which model writes an SVG, and with which effort, where that was said."""
+        value = self.values.get("svg")
+        return cast("Mapping[str, str]", value) if isinstance(value, Mapping) else {}
+
+    @property
     def size(self) -> tuple[int, int]:
-        """Width and height; ``auto`` is a square of 1024 pixels."""
+        """Width and height; ``auto`` is a square of 1024 pixels, and smaller for an animation."""
         size = self.text("size", "auto")
         if size == "auto":
-            return 1024, 1024
+            edge = _GIF_EDGE if self.output_format == "gif" else 1024
+            return edge, edge
         width, _, height = size.partition("x")
         return int(width), int(height)
 
 
-_N = Parameter(Integer(1, 10), default=1)
-_USER = Parameter(Text())
-_DALL_E_2_SIZE = Parameter(Choice(("256x256", "512x512", "1024x1024")), default="1024x1024")
-_RESPONSE_FORMAT = Parameter(Choice(("url", "b64_json")), default="url")
-_DALL_E_2_PICTURE: Mapping[str, Parameter] = {
-    "n": _N,
-    "size": _DALL_E_2_SIZE,
-    "response_format": _RESPONSE_FORMAT,
-    "user": _USER,
-}
-_DALL_E_2_PROMPT = Parameter(Text(1000), required=True)
-
-DALL_E_2 = Model(
-    name="dall-e-2",
-    released=date(2022, 11, 3),
-    shut_down=date(2026, 5, 12),
-    parameters={
-        "generations": {
-            "prompt": _DALL_E_2_PROMPT,
-            **_DALL_E_2_PICTURE,
-            "quality": Parameter(Choice(("standard",)), default="standard", since=date(2023, 11, 6)),
-        },
-        "edits": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_PICTURE},
-        "variations": _DALL_E_2_PICTURE,
-    },
-    uploads={
-        "edits": UploadRule(("image/png",), 4 * _MIB, mask=True, square=True, alpha_without_mask=True),
-        "variations": UploadRule(("image/png",), 4 * _MIB, square=True),
-    },
-)
-
-_GPT_IMAGE_2_PICTURE: Mapping[str, Parameter] = {
-    "prompt": Parameter(Text(32_000), required=True),
-    "n": _N,
-    "size": Parameter(FreeSize(), default="auto"),
-    "quality": Parameter(Choice(("low", "medium", "high", "auto")), default="auto"),
-    "background": Parameter(Choice(("transparent", "opaque", "auto")), default="auto"),
-    "output_format": Parameter(Choice(("png", "jpeg", "webp")), default="png"),
-    "output_compression": Parameter(Integer(0, 100), default=100),
-    "stream": Parameter(Flag(), default=False),
-    "partial_images": Parameter(Integer(0, 3), default=0),
-    "safety_identifier": Parameter(Text()),
-    "user": _USER,
-}
-
-GPT_IMAGE_2 = Model(
-    name="gpt-image-2",
-    aliases=("gpt-image-2-2026-04-21",),
-    released=date(2026, 4, 21),
-    parameters={
-        "generations": {
-            **_GPT_IMAGE_2_PICTURE,
-            "moderation": Parameter(Choice(("low", "auto")), default="auto"),
-        },
-        "edits": _GPT_IMAGE_2_PICTURE,
-    },
-    uploads={
-        "edits": UploadRule(("image/jpeg", "image/png", "image/webp"), 50 * _MIB, max_images=16, mask=True)
-    },
-    tokens=True,
-)
-
-MODELS: tuple[Model, ...] = (DALL_E_2, GPT_IMAGE_2)
-"""Every model of the emulator, oldest first."""
+def variations_are_over(day: date | None) -> bool:
+    """Say whether the endpoint of variations is gone on a day."""
+    end = facts.DALL_E_2.shut_down
+    return day is not None and end is not None and day >= end
 
 
-def living(day: date | None) -> tuple[Model, ...]:
-    """Return the models that answer on a day."""
-    return tuple(model for model in MODELS if model.lives(day))
-
-
-def default_model(endpoint: Endpoint, day: date | None) -> str:
+def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
     """Return the model of a request that names none.
 
-    While dall-e-2 lived it was the default everywhere; with no date given, the newest model is.
+    While dall-e-2 lived it was the default everywhere, unless a request used a parameter that only the GPT Image
+    models have (https://github.com/openai/openai-openapi, as of 2026-08). What came after it is reported by users
+    for edits, and for generations taken to be gpt-image-2. With no date given, it is gpt-image-2.
     """
-    if endpoint == "variations" or (
-        day is not None and DALL_E_2.shut_down is not None and day < DALL_E_2.shut_down
-    ):
-        return DALL_E_2.name
-    return GPT_IMAGE_2.name
+    if endpoint == "variations":
+        return facts.DALL_E_2.name
+    if day is None:
+        return facts.GPT_IMAGE_2.name
+    if not variations_are_over(day):
+        first = next((model for model in living(day) if model.tokens), None)
+        if first is not None and _only_for(first, endpoint, fields, day):
+            return first.name
+        return facts.DALL_E_2.name
+    if endpoint == "generations":
+        return facts.GPT_IMAGE_2.name
+    newer = day >= _NEWER_EDITS_SINCE
+    return facts.GPT_IMAGE_2_5_SUNBURST.name if newer else facts.GPT_IMAGE_1_5.name
 
 
 def check(endpoint: Endpoint, fields: Fields, day: date | None) -> Ask:
@@ -220,38 +158,82 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> Ask:
         given = len(fields.values.get(name, [])) + fields.files.get(name, 0)
         if given > 1 and not name.endswith("[]"):
             raise duplicate_parameter(name)
+    fields = _unfolded(fields)
     name = _model_name(endpoint, fields, day)
-    model = next((model for model in living(day) if name in {model.name, *model.aliases}), None)
+    model = next((model for model in living(day) if name in model.names), None)
     if model is None:
         raise model_not_found(name)
-    parameters = model.parameters.get(endpoint)
-    if parameters is None:
+    if endpoint not in model.parameters:
         raise invalid_value(
             _MODEL_PARAMETER, name, [other.name for other in living(day) if endpoint in other.parameters]
         )
-    parameters = {
-        name: parameter
-        for name, parameter in parameters.items()
-        if day is None or parameter.since is None or day >= parameter.since
-    }
+    parameters = _known(model, endpoint, day, form=fields.form)
     uploads = model.uploads.get(endpoint)
-    _refuse_unknown(fields, parameters, uploads)
+    _refuse_unknown(fields, parameters, _parts(uploads, day, form=fields.form))
     values = {name: _value(name, parameter, fields) for name, parameter in parameters.items()}
-    _refuse_combinations(values)
-    return Ask(endpoint=endpoint, model=model, model_name=name, values=values)
+    ask = Ask(endpoint=endpoint, model=model, model_name=name, values=values)
+    if model.tokens:
+        _refuse_combinations(ask, fields)
+    return ask
+
+
+def _unfolded(fields: Fields) -> Fields:
+    """Return the fields with ``svg[reasoning][effort]`` and its like as one object."""
+    if not fields.form:
+        return fields
+    values: dict[str, list[object]] = {}
+    tree: dict[str, object] = {}
+    for name, given in fields.values.items():
+        path = re.findall(r"\[(\w+)\]", name) if re.fullmatch(r"svg(\[\w+\])+", name) else []
+        if not path:
+            values[name] = given
+            continue
+        branch = tree
+        for step in path[:-1]:
+            below = branch.setdefault(step, {})
+            if not isinstance(below, dict):
+                raise unknown_parameter(name)
+            branch = cast("dict[str, object]", below)
+        branch[path[-1]] = given[0]
+    return evolve(fields, values={**values, "svg": [tree]}) if tree else fields
 
 
 def _model_name(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
-    value = fields.values.get(_MODEL_PARAMETER, [None])[0]
+    value = fields.first(_MODEL_PARAMETER)
     if value is None:
-        return default_model(endpoint, day)
+        return default_model(endpoint, fields, day)
     return Text().read(_MODEL_PARAMETER, value, form=fields.form)
 
 
-def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], uploads: UploadRule | None) -> None:
-    parts: set[str] = set()
-    if uploads is not None:
-        parts = {"image", "image[]", *(("mask",) if uploads.mask else ())}
+def _only_for(model: Model, endpoint: Endpoint, fields: Fields, day: date) -> bool:
+    """Say whether a request uses what dall-e-2 has not and a model has."""
+    theirs = _known(model, endpoint, day, form=fields.form)
+    old = next(other for other in living(day) if not other.tokens).parameters.get(endpoint, {})
+    return any(name in theirs and name not in old for name in fields.values)
+
+
+def _known(model: Model, endpoint: Endpoint, day: date | None, *, form: bool) -> Mapping[str, Parameter]:
+    return {
+        name: parameter
+        for name, parameter in model.parameters.get(endpoint, {}).items()
+        if (day is None or parameter.since is None or day >= parameter.since)
+        and (parameter.in_forms or not form)
+    }
+
+
+def _parts(uploads: UploadRule | None, day: date | None, *, form: bool) -> set[str]:
+    """Return the names under which pictures may be sent."""
+    if uploads is None or not (form or uploads.references):
+        return set()
+    names = {"image", "image[]"} if form else {"images"}
+    if uploads.mask:
+        names.add("mask")
+    if uploads.markup and (day is None or day >= MARKUP_SINCE):
+        names.add("markup")
+    return names
+
+
+def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], parts: set[str]) -> None:
     for name in fields.values:
         if name not in parameters and name not in parts and name != _MODEL_PARAMETER:
             raise unknown_parameter(name)
@@ -267,7 +249,7 @@ def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], uploads
 
 
 def _value(name: str, parameter: Parameter, fields: Fields) -> object:
-    value = fields.values.get(name, [None])[0]
+    value = fields.first(name)
     if value is None:
         if parameter.required:
             raise missing_parameter(name)
@@ -275,26 +257,46 @@ def _value(name: str, parameter: Parameter, fields: Fields) -> object:
     return parameter.check.read(name, value, form=fields.form)
 
 
-def _refuse_combinations(values: Mapping[str, object]) -> None:
-    if values.get("stream") is True and values.get("n") != 1:
-        raise Refusal(
-            "Streaming is only supported with n=1.",
-            type="image_generation_user_error",
-            param="input",
-            code="unsupported_parameter",
+def _refuse_combinations(ask: Ask, fields: Fields) -> None:
+    if ask.streams and ask.n != 1:
+        raise unsupported("input", "Streaming is only supported with n=1.")
+    if fields.has("mask") and fields.has("markup"):
+        raise mutually_exclusive("mask", "markup")
+    shown = ask.output_format.upper()
+    if ask.transparent and ask.output_format not in {"png", "webp"}:
+        raise unsupported(
+            "background",
+            f"Transparent background is not supported for {shown} output format.",
+            "invalid_value",
         )
-    output_format = values.get("output_format", "png")
-    if values.get("background") == "transparent" and output_format == "jpeg":
-        raise Refusal(
-            "Transparent background is not supported for JPEG output format.",
-            type="image_generation_user_error",
-            param="background",
-            code="invalid_value",
+    if ask.number("output_compression", 100) != 100 and ask.output_format not in {"jpeg", "webp"}:
+        raise unsupported(
+            "output_compression",
+            f"Compression less than 100 is not supported for {shown} output format.",
+            f"invalid_{ask.output_format}_output_compression",
         )
-    if values.get("output_compression", 100) != 100 and output_format == "png":
-        raise Refusal(
-            "Compression less than 100 is not supported for PNG output format.",
-            type="image_generation_user_error",
-            param="output_compression",
-            code="invalid_png_output_compression",
-        )
+    frames = 1
+    if ask.output_format == "gif":
+        frames = ask.number("frame_count", 9)
+    else:
+        for name in _ANIMATION:
+            if ask.values.get(name) is not None:
+                raise unsupported(name, f"'{name}' is only supported with output_format=gif.")
+    if ask.author and ask.output_format != "svg":
+        raise unsupported("svg", "'svg' is only supported with output_format=svg.")
+    if ask.output_format in {"gif", "svg"}:
+        _refuse_previews(ask, fields, shown)
+    size = ask.text("size", "auto")
+    if "x" in size:
+        judge_area(size, frames)
+
+
+def _refuse_previews(ask: Ask, fields: Fields, shown: str) -> None:
+    if ask.streams:
+        raise unsupported("stream", f"Streaming is not supported for {shown} output format.")
+    if ask.number("partial_images", 0):
+        raise unsupported("partial_images", f"Partial images are not supported for {shown} output format.")
+    if ask.output_format == "gif" and fields.has("mask"):
+        raise unsupported("mask", "A mask is not supported for GIF output format.")
+    if ask.output_format == "svg" and ask.n != 1:
+        raise unsupported("n", "SVG output is only supported with n=1.")

@@ -14,7 +14,7 @@ from typing import TypeAlias
 from attrs import frozen
 from PIL import Image, ImageDraw
 
-__all__ = ["Dice", "Palette", "landscape", "palette_of"]
+__all__ = ["Colour", "Dice", "Palette", "landscape", "mixed", "palette_of"]
 
 Colour: TypeAlias = tuple[int, int, int]
 Ridge: TypeAlias = Callable[[float], float]

@@ -51,6 +51,7 @@ class Emulator:
         as_of: date | None = None,
         require_key: bool = False,
         done_marker: bool = False,
+        verified: bool = True,
         clock: Callable[[], float] = time.time,
         state: EmulatorState | None = None,
     ) -> None:
@@ -63,6 +64,7 @@ class Emulator:
             as_of=as_of,
             require_key=require_key,
             done_marker=done_marker,
+            verified=verified,
             clock=clock,
             state=self.state,
         )

@@ -80,12 +80,12 @@ class EventStream(Response):
             if breaks and number == right:
                 break
             try:
-                data = await anyio.to_thread.run_sync(make)
+                text = await anyio.to_thread.run_sync(_event, make)
             except Refusal as refusal:
                 await outlet.write(_error_event(refusal.body()))
                 await outlet.end()
                 return False
-            if not await outlet.write(f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"):
+            if not await outlet.write(text):
                 return True
             self._record.events += 1
         if fault.drop:
@@ -116,6 +116,11 @@ class _Outlet:
     async def end(self) -> None:
         """End the answer in good order."""
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _event(make: MakeEvent) -> str:
+    data = make()
+    return f"event: {data['type']}\ndata: {json.dumps(data)}\n\n"
 
 
 def _error_event(body: Mapping[str, object], shape: ErrorShape | None = None, *, line: bool = False) -> str:

@@ -7,22 +7,24 @@ that a broken one is never billed.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from datetime import date
 from io import BytesIO
 
 from attrs import frozen
-from PIL import Image
+from PIL import Image, ImageOps
 
 from imagesdk.emulator.answers import Refusal, invalid_type, listed, missing_parameter
 from imagesdk.emulator.bodies import Body, SentFile
-from imagesdk.emulator.rules import UploadRule
+from imagesdk.emulator.models import UploadRule
 
 __all__ = ["Pictures", "decode"]
 
 _MEDIA_TYPES_SINCE = date(2024, 1, 1)
 """The 2023 client sent every picture as octet-stream and was served; the exact day of the change is not known."""
 _MAX_PIXELS = 64_000_000
+_OVERLAY = ("image/png",)
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
@@ -33,40 +35,43 @@ class Pictures:
 
     images: tuple[Image.Image, ...] = ()
     mask: Image.Image | None = None
+    markup: Image.Image | None = None
 
 
 def decode(body: Body, rule: UploadRule, day: date | None) -> Pictures:
     """Check the pictures of a request and decode them. Slow: to be called in a thread."""
-    for name in ("image", "image[]", "mask"):
-        for value in body.fields.values.get(name, []):
-            raise invalid_type(name, "a file", value)
+    if body.fields.form:
+        for name in ("image", "image[]", "mask", "markup"):
+            for value in body.fields.values.get(name, []):
+                raise invalid_type(name, "a file", value)
     files = [file for file in body.files if file.name in {"image", "image[]"}]
-    masks = [file for file in body.files if file.name == "mask"]
     if not files:
         raise missing_parameter("image")
     if len(files) > rule.max_images:
+        name = "image" if body.fields.form else "images"
         raise Refusal(
-            f"Invalid 'image': array too long. Expected an array with maximum length {rule.max_images}, but got an "
+            f"Invalid '{name}': array too long. Expected an array with maximum length {rule.max_images}, but got an "
             f"array with length {len(files)} instead.",
-            param="image",
+            param=name,
             code="array_above_max_length",
         )
+    overlays = {file.name: file for file in body.files if file.name in {"mask", "markup"}}
     if day is None or day >= _MEDIA_TYPES_SINCE:
         _judge_media_types(files, rule.media_types)
-        _judge_media_types(masks, ("image/png",))
+        _judge_media_types(list(overlays.values()), _OVERLAY)
     images = tuple(_open(file, number, rule, rule.media_types) for number, file in enumerate(files, start=1))
-    mask = _open(masks[0], 1, rule, ("image/png",)) if masks else None
     if rule.square and images[0].width != images[0].height:
         raise Refusal("Uploaded image must be square.", param="image", code="invalid_image_format")
-    if mask is not None:
-        _judge_mask(mask, images[0])
-    elif rule.alpha_without_mask and not images[0].has_transparency_data:
+    drawn = {name: _open(file, 1, rule, _OVERLAY) for name, file in overlays.items()}
+    for name, overlay in drawn.items():
+        _judge_overlay(name, overlay, images[0])
+    if rule.alpha_without_mask and not drawn and not images[0].has_transparency_data:
         raise Refusal(
             f"Invalid input image - format must be in ['RGBA', 'LA', 'L'], got {images[0].mode}.",
             param="image",
             code="invalid_image_format",
         )
-    return Pictures(images, mask)
+    return Pictures(images, drawn.get("mask"), drawn.get("markup"))
 
 
 def _judge_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> None:
@@ -81,14 +86,16 @@ def _judge_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> N
             )
 
 
-def _judge_mask(mask: Image.Image, image: Image.Image) -> None:
+def _judge_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
     problem = None
-    if mask.size != image.size:
-        problem = "mask size does not match image size"
-    elif not mask.has_transparency_data:
-        problem = "mask image missing alpha channel"
+    if overlay.size != image.size:
+        problem = f"{name} size does not match image size"
+    elif not overlay.has_transparency_data:
+        problem = f"{name} image missing alpha channel"
+    elif name == "markup" and overlay.convert("RGBA").getchannel("A").getextrema()[0] == 255:
+        problem = "markup image must contain transparent pixels"
     if problem is not None:
-        raise Refusal(f"Invalid mask image format - {problem}.", param="mask", code="invalid_image_format")
+        raise Refusal(f"Invalid {name} image format - {problem}.", param=name, code="invalid_image_format")
 
 
 def _open(file: SentFile, number: int, rule: UploadRule, media_types: tuple[str, ...]) -> Image.Image:
@@ -110,9 +117,10 @@ def _open(file: SentFile, number: int, rule: UploadRule, media_types: tuple[str,
             param=what,
             code="invalid_image_format",
         )
+    # https://github.com/lofcz/LLMTornado/issues/105
     raise Refusal(
         f"Invalid image file or mode for image {number}, please check your image file.",
-        param=file.name,
+        type="image_generation_user_error",
         code="invalid_image_file",
     )
 
@@ -126,6 +134,9 @@ def _load(data: bytes, media_types: tuple[str, ...]) -> Image.Image | None:
         if not fits or (image.format != "PNG" and image.mode not in _PLAIN_MODES):
             return None
         image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning):
+        # A camera says which way up its picture is, and a drawing over it is made for the picture as it is seen.
+        return ImageOps.exif_transpose(image)
+    except (OSError, ValueError, SyntaxError, struct.error):
         return None
-    return image
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        return None

@@ -1,30 +1,48 @@
 """What a picture of the GPT Image family is billed, in tokens.
 
-The output follows the published formula for gpt-image-2. The input is an estimate: four bytes of text, or one
-block of 32 by 32 pixels, are one token, and a picture is at most 1536.
+The output of the first generation follows its published table, that of gpt-image-2 the formula that gives every
+published price, that of gpt-image-2.5 the same formula with the factors that fit its prices. For gpt-image-2.6
+nothing is published: its factors are an assumption, near what relays measured. The input is an estimate: four
+bytes of text, or one block of 32 by 32 pixels, are one token, and a picture is at most 1536.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from imagesdk.emulator.rules import Ask
 
-__all__ = ["output_tokens", "usage_of"]
+__all__ = ["output_tokens", "svg_usage_of", "usage_of"]
 
-_DETAIL = {"low": 16, "medium": 48, "high": 96}
+_TABLE: Mapping[str, tuple[int, int, int]] = {
+    "low": (272, 408, 400),
+    "medium": (1056, 1584, 1568),
+    "high": (4160, 6240, 6208),
+}
+"""Of a square, a portrait and a landscape: the maker's image guide."""
+_FACTORS: Mapping[str, Mapping[str, int]] = {
+    # https://community.openai.com/t/1382699
+    "gpt-image-2": {"low": 16, "medium": 48, "high": 96},
+    "gpt-image-2.5": {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
+    # Low and medium cost three to four times those of 2.5, high and up the same: docs.laozhang.ai, 2026-11-05.
+    "gpt-image-2.6": {"low": 33, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
+}
 _MAX_IMAGE_TOKENS = 1536
 _PARTIAL = 100
 """Tokens of a partial image, by the image guide."""
+_EFFORT = {"none": 0, "minimal": 64, "low": 256, "medium": 1024, "high": 2048, "xhigh": 4096, "max": 8192}
+"""Tokens that the author of an SVG thinks: made up."""
 
 
-def output_tokens(quality: str, width: int, height: int) -> int:
-    """Return the tokens of one picture; ``auto`` counts as ``medium``.
-
-    See https://community.openai.com/t/1382699.
-    """
-    detail = _DETAIL.get(quality, _DETAIL["medium"])
+def output_tokens(model: str, quality: str, width: int, height: int) -> int:
+    """Return the tokens of one picture of a model."""
+    family = "-".join(model.split("-")[:3])
+    factors = _FACTORS.get(family)
+    if factors is None:
+        square, portrait, landscape = _TABLE[quality]
+        return square if width == height else portrait if width < height else landscape
+    detail = factors[quality]
     long, short = max(width, height), min(width, height)
     other = (2 * detail * short + long) // (2 * long)
     return -(-detail * other * (2_000_000 + width * height) // 4_000_000)
@@ -35,9 +53,9 @@ def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]], partials: int = 0) -> 
 
     ``inputs`` are the sizes of the pictures that were sent, ``partials`` is how many partial images were made.
     """
-    text = math.ceil(len(ask.prompt.encode(errors="replace")) / 4)
+    text = _text_tokens(ask)
     image = sum(min(_MAX_IMAGE_TOKENS, math.ceil(w / 32) * math.ceil(h / 32)) for w, h in inputs)
-    output = ask.n * output_tokens(ask.text("quality"), *ask.size) + partials * _PARTIAL
+    output = ask.n * output_tokens(ask.model.name, ask.quality, *ask.size) + partials * _PARTIAL
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},
@@ -45,3 +63,20 @@ def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]], partials: int = 0) -> 
         "output_tokens_details": {"image_tokens": output, "text_tokens": 0},
         "total_tokens": text + image + output,
     }
+
+
+def svg_usage_of(ask: Ask, model: str, document: bytes) -> dict[str, object]:
+    """Return the ``svg_usage`` of an answer: what writing the document took, beside the picture it is made after."""
+    reasoning = _EFFORT[ask.author.get("effort", "medium")]
+    text, written = _text_tokens(ask), math.ceil(len(document) / 4) + reasoning
+    return {
+        "model": model,
+        "input_tokens": text,
+        "output_tokens": written,
+        "reasoning_tokens": reasoning,
+        "total_tokens": text + written,
+    }
+
+
+def _text_tokens(ask: Ask) -> int:
+    return math.ceil(len(ask.prompt.encode(errors="replace")) / 4)

@@ -31,6 +31,7 @@ class Connect(Protocol):
         as_of: date | None = None,
         require_key: bool = False,
         done_marker: bool = False,
+        verified: bool = True,
         allow_remote: bool = False,
         host: str = "127.0.0.1:8000",
     ) -> httpx.AsyncClient: ...
@@ -58,6 +59,7 @@ def connect(clock: FakeClock, state: EmulatorState) -> Connect:
         as_of: date | None = None,
         require_key: bool = False,
         done_marker: bool = False,
+        verified: bool = True,
         allow_remote: bool = False,
         host: str = "127.0.0.1:8000",
     ) -> httpx.AsyncClient:
@@ -67,6 +69,7 @@ def connect(clock: FakeClock, state: EmulatorState) -> Connect:
             as_of=as_of,
             require_key=require_key,
             done_marker=done_marker,
+            verified=verified,
             allow_remote=allow_remote,
             clock=clock,
             state=state,

@@ -13,6 +13,20 @@ from imagesdk.emulator import EmulatorState
 pytestmark = pytest.mark.anyio
 
 Connect = Callable[..., httpx.AsyncClient]
+FIRST_GENERATION = [
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "gpt-image-1.5-2025-12-16",
+    "chatgpt-image-latest",
+]
+TWO_FIVE = [
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.5-sunburst-2026-09-08",
+    "gpt-image-2.5-flare",
+    "gpt-image-2.5-flare-2026-09-08",
+]
+TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 
 
@@ -150,10 +164,31 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
 @pytest.mark.parametrize(
     ("day", "models"),
     [
-        (None, ["dall-e-2", "gpt-image-2"]),
         (date(2023, 6, 1), ["dall-e-2"]),
-        (date(2026, 5, 11), ["dall-e-2", "gpt-image-2"]),
-        (date(2026, 5, 12), ["gpt-image-2"]),
+        (date(2023, 11, 6), ["dall-e-2", "dall-e-3"]),
+        (date(2025, 4, 23), ["dall-e-2", "dall-e-3", "gpt-image-1"]),
+        (
+            date(2026, 5, 11),
+            ["dall-e-2", "dall-e-3", *FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"],
+        ),
+        (date(2026, 5, 12), [*FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"]),
+        (
+            date(2026, 11, 3),
+            [*FIRST_GENERATION[1:], "gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE],
+        ),
+        (date(2026, 12, 1), ["gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE, *TWO_SIX]),
+        (
+            None,
+            [
+                "dall-e-2",
+                "dall-e-3",
+                *FIRST_GENERATION,
+                "gpt-image-2",
+                "gpt-image-2-2026-04-21",
+                *TWO_FIVE,
+                *TWO_SIX,
+            ],
+        ),
     ],
 )
 async def test_the_models_of_the_day_are_listed(
@@ -169,6 +204,7 @@ async def test_a_model_tells_its_last_day(connect: Connect) -> None:
     api = connect()
 
     assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
+    assert (await api.get("/models/gpt-image-1.5-2025-12-16")).json()["shutdown_date"] == "2026-12-01"
     assert (await api.get("/models/gpt-image-2-2026-04-21")).json() == {
         "id": "gpt-image-2-2026-04-21",
         "object": "model",
@@ -211,7 +247,7 @@ async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, conte
     [
         ("/images/generations", "text/plain", "application/json"),
         ("/images/generations", "multipart/form-data; boundary=x", "application/json"),
-        ("/images/edits", "application/json", "multipart/form-data"),
+        ("/images/edits", "text/plain", "application/json' or 'multipart/form-data"),
         ("/images/variations", "application/x-www-form-urlencoded", "multipart/form-data"),
     ],
 )
@@ -331,3 +367,18 @@ async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> N
     )
 
     assert error_of(answer)["code"] == "invalid_type"
+
+
+async def test_an_organization_that_is_not_verified_gets_no_gpt_image(
+    connect: Connect, state: EmulatorState
+) -> None:
+    api = connect(verified=False)
+
+    refused = await api.post("/images/generations", json={"prompt": "x", "model": "gpt-image-2"})
+
+    assert refused.status_code == 403
+    assert error_of(refused)["message"].startswith(
+        "Your organization must be verified to use the model `gpt-image-2`."
+    )
+    assert (await api.post("/images/generations", json=BODY)).status_code == 200
+    assert state.billed_images == 1

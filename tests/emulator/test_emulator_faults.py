@@ -155,6 +155,58 @@ async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
         await ask(connect())
 
 
+@pytest.mark.parametrize(
+    ("name", "status", "kind", "code"),
+    [
+        ("insufficient_quota", 429, "insufficient_quota", "insufficient_quota"),
+        ("billing_hard_limit_reached", 400, "image_generation_user_error", "billing_hard_limit_reached"),
+        ("organization_unverified", 403, "invalid_request_error", None),
+        ("moderation_blocked", 400, "image_generation_user_error", "moderation_blocked"),
+        ("rate_limit_exceeded", 429, "requests", "rate_limit_exceeded"),
+        ("server_error", 500, "server_error", "server_error"),
+    ],
+)
+async def test_a_known_error_can_be_asked_for_by_its_name(
+    connect: Connect, state: EmulatorState, name: str, status: int, kind: str, code: str | None
+) -> None:
+    state.faults.next(error=name)
+
+    answer = await ask(connect())
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"], error["code"]) == (status, kind, code)
+    assert state.billed_images == 0
+
+
+async def test_a_known_error_may_have_another_status(connect: Connect, state: EmulatorState) -> None:
+    state.faults.next(400, error="organization_unverified")
+
+    answer = await ask(connect())
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("Your organization must be verified")
+
+
+async def test_an_answer_may_be_late_and_is_then_whole(connect: Connect, state: EmulatorState) -> None:
+    state.faults.next(delay=0.001)
+
+    assert len((await ask(connect())).json()["data"]) == 1
+
+
+@pytest.mark.parametrize("sent", [0, 30])
+async def test_a_late_answer_may_be_cut_short_all_the_same(emulator: Emulator, sent: int) -> None:
+    emulator.state.faults.next(delay=0.001, truncate=sent)
+
+    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
+        with pytest.raises(httpx.RemoteProtocolError):
+            await ask(api)
+
+
+def test_an_unknown_error_is_an_error_of_the_caller(state: EmulatorState) -> None:
+    with pytest.raises(ValueError, match="error is one of server_error"):
+        state.faults.next(error="out_of_paint")
+
+
 def test_a_fault_that_does_nothing_is_an_error_of_the_caller(state: EmulatorState) -> None:
     with pytest.raises(ValueError, match="a fault needs"):
         state.faults.next(after_work=True)

@@ -6,13 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import date
 from io import BytesIO
-from pathlib import Path
 
 import httpx
-import openai
 import pytest
 from PIL import Image
 
@@ -36,63 +34,6 @@ async def test_pictures_come_over_a_socket_whatever_loop_the_caller_runs(emulato
 
     assert url.startswith(f"http://127.0.0.1:{emulator.port}/images/")
     assert Image.open(BytesIO(picture.content)).size == (256, 256)
-
-
-def test_the_official_client_generates(emulator: Emulator) -> None:
-    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
-        answer = client.images.generate(prompt="an otter", n=2, size="1024x1024", quality="low")
-
-    assert [picture.b64_json is not None for picture in answer.data or []] == [True, True]
-    assert answer.usage is not None
-    assert answer.usage.output_tokens == 2 * 196
-
-
-def test_the_official_client_edits(emulator: Emulator, tmp_path: Path, png: Callable[..., bytes]) -> None:
-    image, mask = tmp_path / "lounge.png", tmp_path / "mask.png"
-    image.write_bytes(png("RGB", (64, 64)))
-    mask.write_bytes(png("RGBA", (64, 64)))
-
-    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
-        new = client.images.edit(image=[image, image], mask=mask, prompt="a pool", model="gpt-image-2")
-        old = client.images.edit(image=image, mask=mask, prompt="a pool", model="dall-e-2", size="256x256")
-
-    assert new.size == "1024x1024"
-    assert (old.data or [])[0].url
-
-
-def test_the_official_client_varies(emulator: Emulator, png: Callable[..., bytes]) -> None:
-    image = ("x.png", png(), "image/png")
-
-    with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
-        vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
-        with pytest.warns(DeprecationWarning, match="deprecated"):
-            answer = vary(image=image, n=2, size="256x256")
-
-    assert len(answer.data or []) == 2
-
-
-def test_the_official_client_understands_the_errors(png: Callable[..., bytes]) -> None:
-    with (
-        Emulator(limit="1/min", require_key=True) as emulator,
-        openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client,
-    ):
-        with pytest.raises(openai.BadRequestError) as bad:
-            client.images.generate(prompt="x", size="512x512")
-        with pytest.raises(openai.NotFoundError) as missing:
-            client.images.generate(prompt="x", model="dall-e-9")
-        with pytest.raises(openai.RateLimitError) as limited:
-            client.images.generate(prompt="x", n=2)
-        with pytest.raises(openai.AuthenticationError) as wrong:
-            client.with_options(api_key="sk-invalid").images.generate(prompt="x")
-
-    assert (bad.value.code, bad.value.param, bad.value.type) == (
-        "invalid_value",
-        "size",
-        "invalid_request_error",
-    )
-    assert bad.value.request_id is not None
-    assert (missing.value.code, limited.value.code) == ("model_not_found", "rate_limit_exceeded")
-    assert wrong.value.code == "invalid_api_key"
 
 
 def test_the_port_is_known_and_one_that_is_taken_is_an_error(emulator: Emulator) -> None:

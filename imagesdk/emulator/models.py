@@ -1,0 +1,277 @@
+"""What each model takes, as a table: one entry of :data:`MODELS` is one model.
+
+The tables are the emulator's own: they share nothing with the client's checks, so that a test between the two
+cannot agree with itself. Only the names of snapshots and the days on which models came and went are read from
+``imagesdk._catalogue``, where each has its source.
+
+Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0, and the
+maker's image guide (all others).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from imagesdk import _catalogue as facts
+from imagesdk._profile import ModelProfile
+from imagesdk.emulator.parameters import (
+    Author,
+    Check,
+    Choice,
+    Flag,
+    FreeSize,
+    Integer,
+    OnlyOne,
+    Parameter,
+    Text,
+    Unsupported,
+)
+
+__all__ = ["MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "living"]
+
+Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
+Parameters: TypeAlias = Mapping[str, Parameter]
+
+_MIB = 1024 * 1024
+
+
+@frozen
+class UploadRule:
+    """What the pictures sent to an endpoint must be."""
+
+    media_types: tuple[str, ...]
+    max_bytes: int
+    """A file must be strictly smaller."""
+    max_images: int = 1
+    mask: bool = False
+    """Whether a mask may come with them."""
+    markup: bool = False
+    """Whether a drawing over the first one may come with them."""
+    square: bool = False
+    alpha_without_mask: bool = False
+    references: bool = False
+    """Whether they may be named in JSON, by URL or file id, instead of being sent in a form."""
+
+
+@frozen(kw_only=True)
+class Model:
+    """One model: when it lived, what it takes, how it answers."""
+
+    profile: ModelProfile
+    """Where its names and days are read from; nothing else of it is used."""
+    parameters: Mapping[Endpoint, Parameters]
+    """By endpoint; an endpoint that is not here does not serve the model."""
+    uploads: Mapping[Endpoint, UploadRule] = field(factory=dict[Endpoint, UploadRule])
+    tokens: bool = False
+    """Whether answers carry usage and the settings that were used (the GPT Image family)."""
+    auto_quality: str = "medium"
+    """What the quality ``auto`` comes to."""
+    revises: bool = False
+    """Whether answers carry the prompt as it was revised."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return self.profile.name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The name and those of its snapshots."""
+        return self.profile.name, *self.profile.snapshots
+
+    @property
+    def released(self) -> date:
+        """Its first day."""
+        return self.profile.released or date.min
+
+    @property
+    def shut_down(self) -> date | None:
+        """The first day without it."""
+        return self.profile.shut_down
+
+    def lives(self, day: date | None) -> bool:
+        """Say whether the model answers on a day; ``None`` is a day on which every model does."""
+        return day is None or (self.released <= day and (self.shut_down is None or day < self.shut_down))
+
+
+_STREAMS_SINCE = date(2025, 7, 16)
+"""openai-python 1.97.0, as ``input_fidelity``: https://github.com/openai/openai-cookbook/pull/1951"""
+_IDENTIFIERS_SINCE = date(2026, 10, 16)
+"""openai-python 3.33.0."""
+MARKUP_SINCE = date(2026, 10, 31)
+"""openai-python 3.42.0."""
+_PLANNING_SINCE = date(2026, 11, 5)
+"""openai-python 3.46.0."""
+
+_N = Parameter(Integer(1, 10), default=1)
+_USER = Parameter(Text(minimum=0))
+_RESPONSE_FORMAT = Parameter(Choice(("url", "b64_json")), default="url")
+
+_DALL_E_2_PICTURE: Parameters = {
+    "n": _N,
+    "size": Parameter(Choice(("256x256", "512x512", "1024x1024")), default="1024x1024"),
+    "response_format": _RESPONSE_FORMAT,
+    "user": _USER,
+}
+_DALL_E_2_PROMPT = Parameter(Text(1000), required=True)
+_STANDARD = Parameter(Choice(("standard",)), default="standard", since=date(2023, 11, 6))
+
+_DALL_E_2 = Model(
+    profile=facts.DALL_E_2,
+    parameters={
+        "generations": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_PICTURE, "quality": _STANDARD},
+        "edits": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_PICTURE, "quality": _STANDARD},
+        "variations": _DALL_E_2_PICTURE,
+    },
+    uploads={
+        "edits": UploadRule(("image/png",), 4 * _MIB, mask=True, square=True, alpha_without_mask=True),
+        "variations": UploadRule(("image/png",), 4 * _MIB, square=True),
+    },
+)
+
+_DALL_E_3 = Model(
+    profile=facts.DALL_E_3,
+    parameters={
+        "generations": {
+            "prompt": Parameter(Text(4000), required=True),
+            "n": Parameter(OnlyOne(), default=1),
+            "size": Parameter(Choice(("1024x1024", "1024x1792", "1792x1024")), default="1024x1024"),
+            "quality": Parameter(Choice(("standard", "hd")), default="standard"),
+            "style": Parameter(Choice(("vivid", "natural")), default="vivid"),
+            "response_format": _RESPONSE_FORMAT,
+            "user": _USER,
+        }
+    },
+    revises=True,
+)
+
+_FIXED_SIZES = Choice(("1024x1024", "1024x1536", "1536x1024", "auto"))
+_QUALITIES = ("low", "medium", "high", "auto")
+_FINE_QUALITIES = ("low", "medium", "high", "xhigh", "max", "auto")
+_FORMATS = ("png", "jpeg", "webp")
+_MODERATION = Choice(("low", "auto"))
+_FIDELITY = Choice(("high", "low"))
+
+
+def _gpt(
+    *,
+    size: Check,
+    qualities: tuple[str, ...] = _QUALITIES,
+    formats: tuple[str, ...] = _FORMATS,
+    fidelity: Check,
+    more: Parameters | None = None,
+) -> Mapping[Endpoint, Parameters]:
+    """Return what a model of the GPT Image family takes, by endpoint."""
+    picture: Parameters = {
+        "prompt": Parameter(Text(32_000), required=True),
+        "n": _N,
+        "size": Parameter(size, default="auto"),
+        "quality": Parameter(Choice(qualities), default="auto"),
+        "background": Parameter(Choice(("transparent", "opaque", "auto")), default="auto"),
+        "output_format": Parameter(Choice(formats), default="png"),
+        "output_compression": Parameter(Integer(0, 100), default=100),
+        "stream": Parameter(Flag(), default=False, since=_STREAMS_SINCE),
+        "partial_images": Parameter(Integer(0, 3), default=0, since=_STREAMS_SINCE),
+        "safety_identifier": Parameter(Text(128, minimum=0), since=_IDENTIFIERS_SINCE),
+        "user": _USER,
+        **(more or {}),
+    }
+    return {
+        "generations": {**picture, "moderation": Parameter(_MODERATION, default="auto")},
+        "edits": {
+            **picture,
+            "moderation": Parameter(_MODERATION, default="auto", in_forms=False),
+            "input_fidelity": Parameter(fidelity, since=_STREAMS_SINCE),
+        },
+    }
+
+
+def _no_fidelity(name: str) -> Check:
+    return Unsupported(
+        f"The model '{name}' does not support the 'input_fidelity' parameter.",
+        "invalid_input_fidelity_model",
+    )
+
+
+_GPT_UPLOADS = UploadRule(
+    ("image/jpeg", "image/png", "image/webp"), 50 * _MIB, max_images=16, mask=True, references=True
+)
+_MARKED_UPLOADS = UploadRule(
+    ("image/jpeg", "image/png", "image/webp"),
+    50 * _MIB,
+    max_images=16,
+    mask=True,
+    markup=True,
+    references=True,
+)
+_ONE = _gpt(size=_FIXED_SIZES, fidelity=_FIDELITY)
+_MINI = _gpt(
+    size=_FIXED_SIZES,
+    fidelity=Unsupported(
+        "input_fidelity 'high' is only supported for model gpt-image-1.",
+        "invalid_input_fidelity_model",
+        but=("low",),
+    ),
+)
+
+
+def _first_generation(profile: ModelProfile, parameters: Mapping[Endpoint, Parameters]) -> Model:
+    return Model(profile=profile, parameters=parameters, uploads={"edits": _GPT_UPLOADS}, tokens=True)
+
+
+def _two_five(profile: ModelProfile) -> Model:
+    parameters = _gpt(size=FreeSize(), qualities=_FINE_QUALITIES, fidelity=_no_fidelity(profile.name))
+    return Model(profile=profile, parameters=parameters, uploads={"edits": _MARKED_UPLOADS}, tokens=True)
+
+
+def _two_six(profile: ModelProfile, auto_quality: str) -> Model:
+    parameters = _gpt(
+        size=FreeSize(any_area=True),
+        qualities=_FINE_QUALITIES,
+        formats=(*_FORMATS, "gif", "svg"),
+        fidelity=_no_fidelity(profile.name),
+        more={
+            "complexity": Parameter(Choice(("low", "medium", "high")), since=_PLANNING_SINCE),
+            "frame_count": Parameter(Integer(2, 16), since=_PLANNING_SINCE),
+            "frame_duration_ms": Parameter(Integer(0, 10**9), since=_PLANNING_SINCE),
+            "svg": Parameter(Author(), since=_PLANNING_SINCE),
+        },
+    )
+    return Model(
+        profile=profile,
+        parameters=parameters,
+        uploads={"edits": _MARKED_UPLOADS},
+        tokens=True,
+        auto_quality=auto_quality,
+    )
+
+
+MODELS: tuple[Model, ...] = (
+    _DALL_E_2,
+    _DALL_E_3,
+    _first_generation(facts.GPT_IMAGE_1, _ONE),
+    _first_generation(facts.GPT_IMAGE_1_MINI, _MINI),
+    _first_generation(facts.GPT_IMAGE_1_5, _ONE),
+    _first_generation(facts.CHATGPT_IMAGE_LATEST, _ONE),
+    Model(
+        profile=facts.GPT_IMAGE_2,
+        parameters=_gpt(size=FreeSize(), fidelity=_no_fidelity("gpt-image-2")),
+        uploads={"edits": _GPT_UPLOADS},
+        tokens=True,
+    ),
+    _two_five(facts.GPT_IMAGE_2_5_SUNBURST),
+    _two_five(facts.GPT_IMAGE_2_5_FLARE),
+    # Relays find that a picture of Sunburst without a quality is high: docs.laozhang.ai, 2026-11-05.
+    _two_six(facts.GPT_IMAGE_2_6_SUNBURST, "high"),
+    _two_six(facts.GPT_IMAGE_2_6_FLARE, "medium"),
+)
+"""Every model of the emulator, oldest first."""
+
+
+def living(day: date | None) -> tuple[Model, ...]:
+    """Return the models that answer on a day."""
+    return tuple(model for model in MODELS if model.lives(day))

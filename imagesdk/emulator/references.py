@@ -1,0 +1,159 @@
+"""Pictures that a JSON request names instead of sending: by data URL, by URL or by the id of an uploaded file.
+
+Nothing is ever fetched over a network. A URL of the emulator's own origin is looked up in its memory; any other
+ends in the error that the API gives for a picture that it could not download.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import parse_qsl, urlsplit
+
+from attrs import frozen
+
+from imagesdk.emulator.answers import (
+    Refusal,
+    invalid_type,
+    missing_parameter,
+    mutually_exclusive,
+)
+from imagesdk.emulator.bodies import SentFile
+from imagesdk.emulator.files import FileStore
+from imagesdk.emulator.parameters import Text, members_of
+from imagesdk.emulator.results import ResultStore
+from imagesdk.emulator.rules import Fields
+
+__all__ = ["Library"]
+
+_MAX_URL = 20_971_520
+"""Characters of an ``image_url``, by the maker's OpenAPI description."""
+_NO_WAY_OUT = 407
+"""The status that the API reported when its own proxy let it not fetch a picture."""
+_SIGNATURES = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+)
+
+
+@frozen
+class Library:
+    """Where named pictures are found."""
+
+    origin: str
+    """Scheme, host and port of the emulator, as its client knows them."""
+    files: FileStore
+    results: ResultStore
+
+    def sent(self, fields: Fields) -> tuple[SentFile, ...]:
+        """Return the pictures of a JSON request as if they had come in a form."""
+        items = _listed(fields.first("images"))
+        overlays = [name for name in ("mask", "markup") if fields.first(name) is not None]
+        return (
+            *(self._picture(f"images[{index}]", "image[]", item) for index, item in enumerate(items)),
+            *(self._picture(name, name, fields.first(name)) for name in overlays),
+        )
+
+    def _picture(self, name: str, part: str, item: object) -> SentFile:
+        given = members_of(name, item, {"image_url", "file_id"})
+        url, file_id = given.get("image_url"), given.get("file_id")
+        if url is not None and file_id is not None:
+            raise mutually_exclusive(f"{name}.image_url", f"{name}.file_id")
+        if file_id is not None:
+            data = self._file(f"{name}.file_id", file_id)
+            return SentFile(part, _sniffed(data), len(data), data)
+        if url is None:
+            raise missing_parameter(f"{name}.image_url")
+        name = f"{name}.image_url"
+        text = Text(_MAX_URL).read(name, url, form=False)
+        if text.startswith("data:"):
+            media_type, data = _unpacked(name, text)
+            return SentFile(part, media_type, len(data), data)
+        data = self._fetched(name, text)
+        return SentFile(part, _sniffed(data), len(data), data)
+
+    def _file(self, name: str, file_id: object) -> bytes:
+        wanted = Text().read(name, file_id, form=False)
+        try:
+            return self.files.get(wanted).data
+        except Refusal as missing:
+            raise Refusal(missing.message, param=name, code="invalid_value") from missing
+
+    def _fetched(self, name: str, url: str) -> bytes:
+        try:
+            parts = urlsplit(url)
+            origin = f"{parts.scheme}://{parts.netloc}".lower()
+        except ValueError:
+            parts, origin = urlsplit(""), ""
+        if parts.scheme not in {"http", "https"} or not parts.netloc:
+            raise Refusal(
+                f"Invalid '{name}'. Expected a valid URL, but got a value with an invalid format.",
+                param=name,
+                code="invalid_value",
+            )
+        found: bytes | int = _NO_WAY_OUT
+        if origin == self.origin.lower():
+            found = self._own(parts.path, dict(parse_qsl(parts.query)))
+        if isinstance(found, int):
+            raise Refusal(
+                f"Error while downloading file. Upstream status code: {found}.",
+                param=name,
+                code="invalid_value",
+            )
+        return found
+
+    def _own(self, path: str, query: Mapping[str, str]) -> bytes | int:
+        """Return what a URL of the emulator leads to, or the status that it answers with."""
+        result = re.fullmatch(r"/images/([^/]+)", path)
+        if result is not None:
+            found = self.results.get(result[1], query)
+            return found if isinstance(found, bytes) else 404 if found == "gone" else 403
+        file = re.fullmatch(r"/v1/files/([^/]+)/content", path)
+        if file is None:
+            return 404
+        try:
+            return self.files.content(file[1])
+        except Refusal as refusal:
+            return refusal.status
+
+
+def _listed(value: object) -> list[object]:
+    if value is None:
+        raise missing_parameter("images")
+    if not isinstance(value, list):
+        raise invalid_type("images", "an array of objects", value)
+    if not value:
+        raise Refusal(
+            "Invalid 'images': empty array. Expected an array with minimum length 1, but got an empty array "
+            "instead.",
+            param="images",
+            code="empty_array",
+        )
+    return cast("list[object]", value)
+
+
+def _unpacked(name: str, url: str) -> tuple[str, bytes]:
+    match = re.match(r"data:([\w.+/-]*)((?:;[\w.+=-]*)*),", url)
+    if match is None or not match[1].startswith("image/") or not match[2].endswith(";base64"):
+        raise Refusal(
+            f"Invalid '{name}'. Expected a base64-encoded data URL with an image MIME type (e.g. "
+            "'data:image/png;base64,aW1nIGJ5dGVzIGhlcmU='), but got a value without the 'data:image/' and "
+            "';base64,' parts.",
+            param=name,
+            code="invalid_value",
+        )
+    try:
+        return match[1], base64.b64decode(url[match.end() :], validate=True)
+    except (ValueError, binascii.Error):
+        raise Refusal(f"Invalid '{name}'. Invalid base64 data.", param=name, code="invalid_value") from None
+
+
+def _sniffed(data: bytes) -> str:
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    kinds = (kind for start, kind in _SIGNATURES if data.startswith(start))
+    return next(kinds, "application/octet-stream")

@@ -1,0 +1,175 @@
+"""Edits in JSON: pictures named by data URL, by URL or by the id of an uploaded file."""
+
+from base64 import b64encode
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from imagesdk.emulator import EmulatorState
+
+pytestmark = pytest.mark.anyio
+
+Connect = Callable[..., httpx.AsyncClient]
+MakePng = Callable[..., bytes]
+
+WRONG: list[tuple[object, str | None, str]] = [
+    (None, "images", "missing_required_parameter"),
+    ([], "images", "empty_array"),
+    ("x", "images", "invalid_type"),
+    (["x"], "images[0]", "invalid_type"),
+    ([{}], "images[0].image_url", "missing_required_parameter"),
+    ([{"url": "x"}], "images[0].url", "unknown_parameter"),
+    (
+        [{"image_url": "data:image/png;base64,", "file_id": "x"}],
+        "images[0].image_url",
+        "mutually_exclusive_parameters",
+    ),
+    ([{"image_url": 7}], "images[0].image_url", "invalid_type"),
+    ([{"image_url": "x.png"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "http://[::1/x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "ftp://example.com/x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:text/plain;base64,eA=="}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:image/png,x"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "data:image/png;base64,%%%"}], "images[0].image_url", "invalid_value"),
+    ([{"image_url": "x" * 20_971_521}], "images[0].image_url", "string_above_max_length"),
+    ([{"file_id": "file-unknown"}], "images[0].file_id", "invalid_value"),
+    ([{"image_url": "data:image/png;base64,eA=="}], None, "invalid_image_file"),
+    ([{"image_url": "data:image/tiff;base64,eA=="}], "image[]", "unsupported_file_mimetype"),
+]
+
+
+def data_url(data: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{b64encode(data).decode()}"
+
+
+async def uploaded(api: httpx.AsyncClient, data: bytes, purpose: str = "vision") -> str:
+    files = {"file": ("x.png", data, "application/octet-stream")}
+    name: str = (await api.post("/files", data={"purpose": purpose}, files=files)).json()["id"]
+    return name
+
+
+async def edit(api: httpx.AsyncClient, images: object, **fields: object) -> httpx.Response:
+    body = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640", "images": images, **fields}
+    return await api.post("/images/edits", json=body)
+
+
+def refused(answer: httpx.Response) -> dict[str, Any]:
+    assert answer.status_code == 400, answer.text[:500]
+    error: dict[str, Any] = answer.json()["error"]
+    return error
+
+
+async def test_a_picture_in_json_gives_what_the_same_picture_in_a_form_gives(
+    connect: Connect, png: MakePng
+) -> None:
+    api = connect()
+    picture, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
+    file_id = await uploaded(api, picture)
+    form = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640"}
+    parts = {"image": ("x.png", picture, "image/png"), "mask": ("m.png", mask, "image/png")}
+
+    by_form = await api.post("/images/edits", data=form, files=parts)
+    by_data = await edit(api, [{"image_url": data_url(picture)}], mask={"image_url": data_url(mask)})
+    by_file = await edit(api, [{"file_id": file_id}], mask={"file_id": await uploaded(api, mask)})
+
+    assert by_form.status_code == 200
+    assert by_form.json() == by_data.json() == by_file.json()
+
+
+async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: MakePng) -> None:
+    api = connect()
+    made = await api.post("/images/generations", json={"model": "dall-e-2", "prompt": "x", "size": "256x256"})
+    result_url = made.json()["data"][0]["url"]
+    file_url = f"http://127.0.0.1:8000/v1/files/{await uploaded(api, png())}/content"
+
+    answer = await edit(api, [{"image_url": result_url}, {"image_url": file_url}])
+
+    assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 64 + 4
+
+
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("https://example.com/cat.png", 407),
+        ("http://169.254.169.254/latest/meta-data", 407),
+        ("http://127.0.0.1:8001/images/x.png", 407),
+        ("http://user@127.0.0.1:8000/images/x.png", 407),
+        ("http://127.0.0.1:8000/images/x.png", 403),
+        ("http://127.0.0.1:8000/v1/models", 404),
+        ("http://127.0.0.1:8000/v1/files/file-x/content", 404),
+    ],
+)
+async def test_a_url_that_cannot_be_fetched_is_refused_as_the_api_refuses_it(
+    connect: Connect, state: EmulatorState, url: str, status: int
+) -> None:
+    error = refused(await edit(connect(), [{"image_url": url}]))
+
+    assert (error["message"], error["param"], error["code"]) == (
+        f"Error while downloading file. Upstream status code: {status}.",
+        "images[0].image_url",
+        "invalid_value",
+    )
+    assert state.billed_images == 0
+
+
+@pytest.mark.parametrize(("images", "param", "code"), WRONG)
+async def test_a_picture_that_is_named_wrongly_is_refused_with_its_reason(
+    connect: Connect, images: object, param: str | None, code: str
+) -> None:
+    error = refused(await edit(connect(), images))
+
+    assert (error["param"], error["code"]) == (param, code)
+
+
+async def test_a_mask_is_named_like_a_picture(connect: Connect, png: MakePng) -> None:
+    api = connect()
+    images = [{"image_url": data_url(png())}]
+
+    assert refused(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
+    assert refused(await edit(api, images, mask=data_url(png())))["code"] == "invalid_type"
+    assert refused(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
+
+
+async def test_sixteen_pictures_may_be_named_and_no_more(connect: Connect, png: MakePng) -> None:
+    api = connect()
+    one = {"file_id": await uploaded(api, png())}
+
+    assert (await edit(api, [one] * 16)).status_code == 200
+    assert refused(await edit(api, [one] * 17))["code"] == "array_above_max_length"
+
+
+async def test_a_json_edit_takes_what_a_generation_takes(connect: Connect, png: MakePng) -> None:
+    images = [{"image_url": data_url(png())}]
+
+    answer = await edit(connect(), images, moderation="low", quality="low", n=2)
+
+    assert (answer.status_code, len(answer.json()["data"])) == (200, 2)
+
+
+async def test_a_markup_may_be_named(connect: Connect, encoded: Callable[..., bytes], png: MakePng) -> None:
+    drawing = Image.new("RGBA", (64, 64))
+    drawing.paste((255, 0, 0, 255), (10, 10, 20, 20))
+
+    answer = await edit(
+        connect(),
+        [{"image_url": data_url(png())}],
+        model="gpt-image-2.6-flare",
+        markup={"image_url": data_url(encoded(drawing))},
+    )
+
+    assert answer.status_code == 200
+
+
+async def test_a_named_picture_streams(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), [{"image_url": data_url(png())}], stream=True)
+
+    assert answer.text.startswith("event: image_edit.completed\n")
+
+
+async def test_dall_e_2_takes_no_named_pictures(connect: Connect, png: MakePng) -> None:
+    answer = await edit(connect(), [{"image_url": data_url(png("RGBA"))}], model="dall-e-2", size="256x256")
+
+    assert (refused(answer)["param"], refused(answer)["code"]) == ("images", "unknown_parameter")
