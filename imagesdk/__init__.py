@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.prepare import make_mask as make_mask
+    from imagesdk.prepare import prepare_image as prepare_image
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
     from imagesdk.types import FileObject as FileObject
@@ -74,6 +76,7 @@ _HOMES = {
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
+    "prepare": ("make_mask", "prepare_image"),
     "types": (
         "CompletedImage",
         "FileId",
@@ -149,6 +152,9 @@ __all__ = [
     "SvgUsage",
     "Upload",
     "Usage",
+    # pictures
+    "make_mask",
+    "prepare_image",
     # errors
     "APIConnectionError",
     "APIError",

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from imagesdk._files import read_piece
 from imagesdk._protocol.encoding import Inflater
+from imagesdk._protocol.pictures import AsBase64, Segment
 from imagesdk._protocol.scanner import ScanError, Scanner
 from imagesdk._sink import Sink
 from imagesdk._transport import Outgoing, Transport
@@ -27,9 +28,9 @@ class SentBody:
     than a generator, because an exchange may end in its middle and leave it.)
     """
 
-    def __init__(self, segments: Iterable[bytes | Upload], length: int, on_sent: Callable[[], None]) -> None:
+    def __init__(self, segments: Iterable[Segment], length: int, on_sent: Callable[[], None]) -> None:
         self._segments = iter(segments)
-        self._upload: Upload | None = None
+        self._upload: Upload | AsBase64 | None = None
         self._done = 0
         self._left = length
         self._on_sent = on_sent
@@ -57,7 +58,7 @@ class SentBody:
         while True:
             if self._upload is None:
                 segment = next(self._segments, None)
-                if not isinstance(segment, Upload):
+                if segment is None or isinstance(segment, bytes):
                     return segment
                 self._upload, self._done = segment, 0
             try:

@@ -24,7 +24,7 @@ from imagesdk import models
 from imagesdk._download import Downloader
 from imagesdk._engine import Call, Engine
 from imagesdk._files import on_disk, opened_pictures
-from imagesdk._protocol import checks, requests
+from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.hosts import checked_headers
 from imagesdk._protocol.responses import parse_success
 from imagesdk._results import FileNames, assemble
@@ -253,13 +253,15 @@ class AsyncImages:
         async with AsyncExitStack() as stack:
             try:
                 with anyio.fail_after(timeouts.total):
-                    pictures = await stack.enter_async_context(opened_pictures(requests.sources(job)))
+                    pictures = await stack.enter_async_context(
+                        opened_pictures(requests.sources(job), look=checked and profile is not None)
+                    )
             except TimeoutError:
                 raise APITimeoutError(
                     "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
                 ) from None
             if checked and profile is not None:
-                checks.check_pictures(job, pictures, profile)
+                picture_checks.check_pictures(job, pictures, profile)
             request = requests.build(
                 job, pictures, boundary=f"imagesdk-{uuid.uuid4().hex}", extra_body=options.get("extra_body")
             )
