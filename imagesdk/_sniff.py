@@ -263,8 +263,8 @@ def _bmp(head: bytes, facts: PictureFacts) -> PictureFacts:
 
 def _tiff(head: bytes, facts: PictureFacts) -> PictureFacts:
     # https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
-    found = _directory(head)
-    if _WIDTH not in found or _HEIGHT not in found:
+    found, whole = _directory(head)
+    if not whole or _WIDTH not in found or _HEIGHT not in found:
         return facts
     orientation = found.get(_ORIENTATION, 1)
     return evolve(
@@ -280,17 +280,17 @@ def _tiff(head: bytes, facts: PictureFacts) -> PictureFacts:
 
 def _exif_orientation(exif: bytes) -> int:
     try:
-        orientation = _directory(exif).get(_ORIENTATION, 1)
+        orientation = _directory(exif)[0].get(_ORIENTATION, 1)
     except (struct.error, IndexError):
         return 1
     return orientation if 1 <= orientation <= 8 else 1
 
 
-def _directory(tiff: bytes) -> dict[int, int]:
-    """Return the short and long numbers of the first directory of a TIFF structure, the first of each entry."""
+def _directory(tiff: bytes) -> tuple[dict[int, int], bool]:
+    """Return the first short or long number of each entry of the first directory, and whether it is all there."""
     order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
     if order is None:
-        return {}
+        return {}, False
     (at,) = struct.unpack(f"{order}I", tiff[4:8])
     (count,) = struct.unpack(f"{order}H", tiff[at : at + 2])
     found: dict[int, int] = {}
@@ -303,7 +303,7 @@ def _directory(tiff: bytes) -> dict[int, int]:
                 (value,) = struct.unpack(f"{order}I", tiff[value : value + 4])
             if value + size <= len(tiff):
                 (found[tag],) = struct.unpack(f"{order}{code}", tiff[value : value + size])
-    return found
+    return found, at + 2 + 12 * count <= len(tiff)
 
 
 def _boxed(head: bytes, facts: PictureFacts) -> PictureFacts:
@@ -335,7 +335,7 @@ def _within(head: bytes, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, int, 
     start, end = 0, len(head)
     for name in path:
         inner = next((box for box in _boxes(head, start, end) if box[0] == name), None)
-        if inner is None:
+        if inner is None or inner[2] > len(head):  # what is cut short could tell the half
             return
         _, start, end = inner
         if name == b"meta":
@@ -353,5 +353,5 @@ def _boxes(head: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]
         length = length or end - start
         if length < header:
             return
-        yield head[start + 4 : start + 8], start + header, min(start + length, end)
+        yield head[start + 4 : start + 8], start + header, start + length
         start += length
