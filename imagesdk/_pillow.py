@@ -152,13 +152,15 @@ def eight_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
         ValueError: Pillow cannot convert its mode.
     """
     alpha = None
+    if picture.mode == "La":
+        picture = picture.convert("LA")
     if picture.has_transparency_data and not picture.mode.startswith("I"):
         alpha = picture.convert("RGBA").getchannel("A")
     if picture.mode.startswith("I") or picture.mode == "F":
         picture = _scaled(picture)
     elif picture.mode not in {"L", "RGB", "CMYK", "LAB"}:
         profile = picture.info.get("icc_profile")
-        picture = picture.convert("L" if picture.mode in {"LA", "La"} else "RGB")
+        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
         picture.info["icc_profile"] = profile
     plain = _in_srgb(picture)
     if alpha is not None:

@@ -7,9 +7,10 @@ Both functions block: they read files, decode and encode. Async code runs them i
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -182,20 +183,17 @@ def _data(param: str, source: Any) -> bytes:
 
 
 def _read(param: str, file: Any) -> bytes:
-    seekable = callable(getattr(file, "seekable", None)) and file.seekable() is True
-    stood = file.tell() if seekable else None
-    data: object = file.read()
-    if stood is not None:
-        file.seek(stood)
+    data: object = None
+    if not inspect.iscoroutinefunction(file.read):
+        seekable = callable(getattr(file, "seekable", None)) and file.seekable()
+        stood = file.tell() if seekable else None
+        data = file.read()
+        if stood is not None:
+            file.seek(stood)
     if isinstance(data, bytes):
         return data
-    if isinstance(data, Coroutine):
-        data.close()  # nobody will await it
-    raise _refused(
-        param,
-        type(file).__name__,
-        'a file opened with "rb"; read one that must be awaited yourself, and pass the bytes',
-    )
+    allowed = 'a file opened with "rb"; read one that must be awaited yourself, and pass the bytes'
+    raise _refused(param, type(file).__name__, allowed)
 
 
 def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesdk._sniff import HEAD_SIZE, PictureFacts, extension, named_media_type, sniff
+from tests.odd_pictures import AVIF
 
 
 def encoded(mode: str, size: tuple[int, int], kind: str, **options: Any) -> bytes:
@@ -258,7 +259,7 @@ def test_an_avif_may_give_its_name_second() -> None:
 
 
 def test_pillow_agrees_on_what_it_can_write() -> None:
-    for kind in ("TIFF", "AVIF", "BMP"):
+    for kind in ("TIFF", "BMP", *AVIF):
         found = sniff(encoded("RGB", (31, 17), kind))
         assert (found.media_type, found.width, found.height) == (f"image/{kind.lower()}", 31, 17)
 

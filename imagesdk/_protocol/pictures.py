@@ -147,12 +147,12 @@ def decoded_data_url(param: str, url: str) -> bytes:
         InvalidRequestError: it is not one.
     """
     head, comma, text = url.partition(",")
-    data = unquote_to_bytes(text)
-    if comma and not head.rstrip().lower().endswith(";base64"):
-        return data
     try:
         if not comma:
             raise ValueError("there is no comma in it")
+        data = unquote_to_bytes(text)
+        if not head.rstrip().lower().endswith(";base64"):
+            return data
         plain = data.translate(None, b" \t\r\n")
         return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
     except ValueError as error:
