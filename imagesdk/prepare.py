@@ -290,7 +290,7 @@ def _within(picture: PIL.Image.Image, max_bytes: int | None, file_format: str) -
 
 
 def _checked_box(box: Any, size: tuple[int, int]) -> Box:
-    edges: tuple[object, ...] = tuple(box) if isinstance(box, Sequence) else ()
+    edges = tuple(cast("Sequence[object]", box)) if hasattr(box, "__len__") else ()
     if len(edges) == 4 and all(type(edge) is int for edge in edges):
         left, top, right, bottom = found = cast("Box", edges)
         if 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:

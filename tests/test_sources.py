@@ -350,9 +350,9 @@ async def test_further_fields_have_the_last_word_over_pictures(
 
 @pytest.mark.parametrize("source", [URL, Image(url=URL), FileId("file-1")], ids=["url", "image", "id"])
 async def test_a_variation_takes_files_only(wire: respx.MockRouter, own: AsyncClient, source: Any) -> None:
-    for options in ({"check": False}, {"model": "dall-e-2"}, {}):
+    for model, check in ((None, False), ("dall-e-2", None), (None, None)):
         with pytest.raises(InvalidRequestError, match=r"download|file-1") as caught:
-            await own.images.send(Variation(source, model=options.get("model")), check=options.get("check"))
+            await own.images.send(Variation(source, model=model), check=check)
         assert caught.value.param == "image"
         assert "SECRET" not in str(caught.value)
     assert wire.calls.call_count == 0

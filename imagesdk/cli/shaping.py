@@ -32,19 +32,20 @@ def shaped(
     boxes = getattr(options, "mask_box", None)
     if boxes and mask is not None:
         raise UsageError("--mask and --mask-box both say where to paint; give one of them")
-    ready = list(images)
     if square is None and not boxes:
-        return ready, mask
+        return list(images), mask
 
     from imagesdk import make_mask, prepare_image
     from imagesdk._sniff import HEAD_SIZE, sniff
 
-    padded = square == "pad"
+    ready: list[Given] = list(images)
     if square is not None:
         most = None if rule is None else rule.max_bytes
-        ready = [prepare_image(image, square=square, alpha=padded, max_bytes=most) for image in ready]
-        first = ready[0]
-        if mask is not None and isinstance(first, bytes):
-            facts = sniff(first[:HEAD_SIZE])
-            mask = prepare_image(mask, square=square, alpha=True, size=facts.width)
+        squares = [
+            prepare_image(image, square=square, alpha=square == "pad", max_bytes=most) for image in images
+        ]
+        if mask is not None:
+            edge = sniff(squares[0][:HEAD_SIZE]).width
+            mask = prepare_image(mask, square=square, alpha=True, size=edge)
+        ready = [*squares]
     return ready, make_mask(ready[0], boxes=boxes) if boxes else mask

@@ -34,8 +34,8 @@ URL = Remote(url="https://pictures.test/a.png?sig=SECRET")
 
 
 def picture(**facts: Any) -> Upload:
-    given: dict[str, Any] = {"name": "a.png", "media_type": "image/png", "size": 1000}
-    return Upload(**given | {"width": 64, "height": 64, "alpha": True} | facts)
+    plain = Upload("a.png", "image/png", 1000, width=64, height=64, alpha=True)
+    return attrs.evolve(plain, **facts)
 
 
 def refusal(pictures: Pictures, profile: ModelProfile = GPT_IMAGE_2, job: Any = JOB) -> InvalidRequestError:
