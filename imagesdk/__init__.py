@@ -58,6 +58,8 @@ if TYPE_CHECKING:
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.prepare import make_mask as make_mask
+    from imagesdk.prepare import prepare_image as prepare_image
     from imagesdk.streams import AsyncImageStream as AsyncImageStream
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
@@ -80,6 +82,7 @@ _HOMES = {
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
+    "prepare": ("make_mask", "prepare_image"),
     "types": (
         "CompletedImage",
         "FileId",
@@ -159,6 +162,9 @@ __all__ = [
     "SvgUsage",
     "Upload",
     "Usage",
+    # pictures
+    "make_mask",
+    "prepare_image",
     # errors
     "APIConnectionError",
     "APIError",

@@ -17,6 +17,7 @@ from imagesdk._call import Call, Result, T
 from imagesdk._files import read_piece
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
+from imagesdk._protocol.pictures import AsBase64, Segment
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._secret import Secret
@@ -38,9 +39,9 @@ class SentBody:
     than a generator, because an exchange may end in its middle and leave it.)
     """
 
-    def __init__(self, segments: Iterable[bytes | Upload], length: int, on_sent: Callable[[], None]) -> None:
+    def __init__(self, segments: Iterable[Segment], length: int, on_sent: Callable[[], None]) -> None:
         self._segments = iter(segments)
-        self._upload: Upload | None = None
+        self._upload: Upload | AsBase64 | None = None
         self._done = 0
         self._left = length
         self._on_sent = on_sent
@@ -68,7 +69,7 @@ class SentBody:
         while True:
             if self._upload is None:
                 segment = next(self._segments, None)
-                if not isinstance(segment, Upload):
+                if segment is None or isinstance(segment, bytes):
                     return segment
                 self._upload, self._done = segment, 0
             try:

@@ -1,32 +1,37 @@
-"""Anything in: paths, bytes and file objects become :class:`~imagesdk.types.Upload`; reads stay off the loop.
+"""Anything in: what :data:`~imagesdk.types.Source` names becomes :class:`~imagesdk.types.Upload`; reads stay off the loop.
 
 Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
 that a retry reads it again and no file is ever held whole. A file object is read from where it stands, left standing
 there and never closed. One that cannot seek, such as a pipe, is copied to a temporary file first, for a retry cannot
-read it again.
+read it again; so is one whose reading is awaited.
 """
 
 from __future__ import annotations
 
+import binascii
 import inspect
 import io
 import os
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, TypeVar, TypeVarTuple, Unpack, cast
+from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.to_thread
+import attrs
 
 from imagesdk._loops import PerLoop, call_soon, running_loop
-from imagesdk._protocol.pictures import Pictures
+from imagesdk._pillow import MAX_LOOK, array_as_png, is_array, is_pillow, picture_as_png, some_transparent
+from imagesdk._protocol.checks import check_text
+from imagesdk._protocol.pictures import AsBase64, Picture, Pictures, Remote, decoded_data_url, is_url
 from imagesdk._protocol.requests import Sources
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
+from imagesdk._sniff import HEAD_SIZE, extension, named_media_type, sniff
 from imagesdk.errors import InvalidRequestError
-from imagesdk.types import Source, Upload
+from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -38,10 +43,13 @@ MAX_SPOOL = 1024 * 1024 * 1024
 """Bytes that a source which cannot seek may have: something has to end one that does not end."""
 
 _THREADS = 16
-_FALLBACK = "application/octet-stream"
+_UNKNOWN = "application/octet-stream"
+_RESTORING = 5.0
+"""Seconds that a file whose reading is awaited has to go back to where it stood."""
 
 _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
 _file_objects = threading.Lock()  # two calls may send the same file object
+_awaited = PerLoop(WeakKeyDictionary[object, anyio.Lock])
 
 
 async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
@@ -80,19 +88,22 @@ async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
 
 
 @asynccontextmanager
-async def opened_pictures(sources: Sources) -> AsyncGenerator[Pictures, None]:
+async def opened_pictures(sources: Sources, *, look: bool = False) -> AsyncGenerator[Pictures, None]:
     """Look at the pictures of a job, and keep what is needed to send them until the block is left.
 
+    ``look`` has mask and markup decoded as well, where Pillow is there, to see whether anything in them is transparent.
+
     Raises:
-        InvalidRequestError: something is not a path, bytes or a binary file object.
+        InvalidRequestError: something is no picture, or cannot be read as one.
         OSError: a file cannot be read.
     """
     with ExitStack() as spools:
-        yield Pictures(
-            images=tuple([await _probe("image", image, spools) for image in sources.images]),
-            mask=None if sources.mask is None else await _probe("mask", sources.mask, spools),
-            markup=None if sources.markup is None else await _probe("markup", sources.markup, spools),
-        )
+        images = tuple([await _probe("image", image, spools) for image in sources.images])
+        mask = None if sources.mask is None else await _probe("mask", sources.mask, spools)
+        markup = None if sources.markup is None else await _probe("markup", sources.markup, spools)
+        if look:
+            mask, markup = await _looked_at(mask), await _looked_at(markup)
+        yield Pictures(images, mask, markup)
 
 
 @asynccontextmanager
@@ -104,32 +115,59 @@ async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
         OSError: it cannot be read.
     """
     with ExitStack() as spools:
-        yield await _probe("source", source, spools)
+        found = await _probe("source", source, spools)
+        if isinstance(found, Remote):
+            raise InvalidRequestError(
+                f"source is {found.name}, and only files can be uploaded: fetch it with "
+                "client.images.download(...), and pass the bytes.",
+                param="source",
+                value=found.name,
+                allowed="a path, bytes or a file",
+            )
+        yield found
 
 
-async def read_piece(upload: Upload, done: int) -> bytes:
-    """Return the next piece of an upload of which ``done`` bytes have been read; empty at its end.
+async def read_piece(segment: Upload | AsBase64, done: int) -> bytes:
+    """Return the next piece of a part of a body of which ``done`` bytes have been read; empty at its end.
 
     Raises:
         OSError: the file cannot be read, or is shorter than it was.
     """
-    if isinstance(upload.source, bytes):
-        return upload.source[done : done + PIECE]
-    if done >= upload.size:
+    if isinstance(segment, AsBase64):
+        return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
+    if isinstance(segment.source, bytes):
+        return segment.source[done : done + PIECE]
+    if done >= segment.size:
         return b""
-    piece = await on_disk(_read_piece, upload, done)
+    return await _read_some(segment, done, PIECE)
+
+
+async def _read_whole_triples(upload: Upload, done: int) -> bytes:
+    """Read bytes that are base64 by themselves: a multiple of three, but for the last."""
+    wanted = min(PIECE // 4 * 3, upload.size - done)
+    if isinstance(upload.source, bytes):
+        return upload.source[done : done + wanted]
+    data = b""
+    while len(data) < wanted:
+        data += await _read_some(upload, done + len(data), wanted - len(data))
+    return data
+
+
+async def _read_some(upload: Upload, done: int, most: int) -> bytes:
+    piece = await on_disk(_read_piece, upload, done, most)
     if not piece:
         raise OSError(f"{upload.name} became shorter while it was being sent")
     return piece
 
 
-def _read_piece(upload: Upload, done: int) -> bytes:
-    wanted = min(PIECE, upload.size - done)
+def _read_piece(upload: Upload, done: int, most: int) -> bytes:
+    wanted = min(most, upload.size - done)
+    if isinstance(upload.source, bytes):
+        return upload.source[done : done + wanted]
     if isinstance(upload.source, Path):
         with upload.source.open("rb") as file:
             file.seek(done)
             return file.read(wanted)
-    assert not isinstance(upload.source, bytes)  # noqa: S101 - bytes are never read from a thread
     with _file_objects:
         stood = upload.source.tell()
         upload.source.seek(upload.start + done)
@@ -138,23 +176,81 @@ def _read_piece(upload: Upload, done: int) -> bytes:
         return piece
 
 
-async def _probe(param: str, source: Any, spools: ExitStack) -> Upload:
+async def _looked_at(picture: Picture | None) -> Picture | None:
+    if not isinstance(picture, Upload) or not picture.alpha or picture.media_type != "image/png":
+        return picture
+    if picture.size > MAX_LOOK:
+        return picture
+    return attrs.evolve(picture, transparent=await on_disk(_look, picture))
+
+
+def _look(upload: Upload) -> bool | None:
+    return some_transparent(_read_piece(upload, 0, upload.size))
+
+
+async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
     if isinstance(source, (bytes, bytearray, memoryview)):
-        data = bytes(cast("bytes", source))
-        return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
+        return _held(bytes(cast("bytes", source)))
+    if isinstance(source, str) and is_url(source):
+        return await _probe_url(param, source)
     if isinstance(source, (str, os.PathLike)):
         path = Path(cast("str", source))
         return await on_disk(_probe_path, path)
+    if isinstance(source, (FileId, FileObject)):
+        return _with_id(param, source.id)
+    if isinstance(source, Image):
+        return await _probe_image(param, source)
+    if is_pillow(source):
+        return _held(await on_disk(picture_as_png, param, source))
+    if is_array(source):
+        return _held(await on_disk(array_as_png, param, source))
     read = getattr(source, "read", None)
-    if callable(read) and not inspect.iscoroutinefunction(read):
+    if inspect.iscoroutinefunction(read):
+        return await _probe_awaited(param, source, spools)
+    if callable(read):
         found = await on_disk(_probe_file, param, source)
-        return found or await _spooled(param, source, spools)
+        return found or await _spooled(param, source, _in_thread(source), spools)
     raise InvalidRequestError(
-        f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode.",
+        f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode (or an image of "
+        "Pillow, numpy or imagesdk, a URL or a file id).",
         param=param,
         value=type(source).__name__,
-        allowed="a path, bytes, bytearray, memoryview or a binary file object",
+        allowed="a path, bytes, a binary file object, a Pillow image, a numpy array, an Image, a URL or a FileId",
     )
+
+
+async def _probe_url(param: str, url: str) -> Picture:
+    if url[:5].lower() == "data:":
+        return _held(await on_disk(decoded_data_url, param, url))
+    return Remote(url=check_text(param, url))
+
+
+def _with_id(param: str, file_id: object) -> Remote:
+    if isinstance(file_id, str) and file_id:
+        return Remote(file_id=check_text(param, file_id))
+    raise InvalidRequestError(
+        f"{param} is a file without an id.", param=param, value=file_id, allowed="an id"
+    )
+
+
+async def _probe_image(param: str, image: Image) -> Picture:
+    if image.path is not None:
+        return await on_disk(_probe_path, image.path)
+    if image.loaded:
+        return _held(image.bytes)
+    if image.url is not None and is_url(image.url):
+        return await _probe_url(param, image.url)
+    raise InvalidRequestError(
+        f"{param} is an Image of which the server said no address that others could fetch. Use "
+        "client.images.download(image), and pass the bytes.",
+        param=param,
+        value=repr(image),
+        allowed="an Image with bytes, a file, or an http URL",
+    )
+
+
+def _held(data: bytes) -> Upload:
+    return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
 
 
 def _probe_path(path: Path) -> Upload:
@@ -178,19 +274,53 @@ def _probe_file(param: str, source: Any) -> Upload | None:
     return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
 
 
-async def _spooled(param: str, source: Any, spools: ExitStack) -> Upload:
-    """Copy what cannot seek to a file that can.
+def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
+    """Return what reads from a source that cannot seek.
 
     A read may wait for ever for the other end of a pipe. Then a cancelled call leaves its thread behind, and takes
     none of those that others need.
     """
+    waiting = anyio.CapacityLimiter(1)
+    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=waiting)
+
+
+async def _probe_awaited(param: str, source: Any, spools: ExitStack) -> Upload:
+    """Copy what must be awaited to a file of our own, and leave it where it stood, if it can seek."""
+    try:
+        turn = _awaited.get().setdefault(source, anyio.Lock())
+    except TypeError:  # it cannot be a key, so that only its owner can know of two calls at a time
+        turn = anyio.Lock()
+    async with turn:
+        stood = await _position(source)
+        try:
+            return await _spooled(param, source, lambda: source.read(PIECE), spools)
+        finally:
+            if stood is not None:
+                with anyio.move_on_after(_RESTORING, shield=True):
+                    await source.seek(stood)
+
+
+async def _position(source: Any) -> int | None:
+    # Starlette's UploadFile can seek, but only the file in it can tell.
+    tell = getattr(source, "tell", None) or getattr(getattr(source, "file", None), "tell", None)
+    if tell is None or not inspect.iscoroutinefunction(getattr(source, "seek", None)):
+        return None
+    try:
+        stood = tell()
+        position: int = await stood if inspect.isawaitable(stood) else stood
+    except OSError:
+        return None
+    return position
+
+
+async def _spooled(
+    param: str, source: Any, read: Callable[[], Awaitable[object]], spools: ExitStack
+) -> Upload:
+    """Copy what cannot seek to a file that can."""
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
     spools.callback(spool.close)
-    waiting = anyio.CapacityLimiter(1)
     size = 0
-    while piece := _checked(
-        param, await anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=waiting)
-    ):
+    while piece := _checked(param, await read()):
         size += len(piece)
         if size > MAX_SPOOL:
             raise InvalidRequestError(
@@ -203,8 +333,8 @@ async def _spooled(param: str, source: Any, spools: ExitStack) -> Upload:
 
 
 def _name_of(source: Any) -> str | None:
-    given = getattr(source, "name", None)
-    return Path(given).name if isinstance(given, str) else None
+    given = getattr(source, "name", None) or getattr(source, "filename", None)
+    return Path(given).name or None if isinstance(given, str) else None
 
 
 def _checked(param: str, data: object) -> bytes:
@@ -222,19 +352,22 @@ def _upload(
     head: bytes, *, source: bytes | Path | IO[bytes], size: int, name: str | None, start: int = 0
 ) -> Upload:
     facts = sniff(head)
-    if name is None or facts.media_type is not None:
+    if facts.media_type is not None:
         # Servers go by the extension as well as by the media type.
         ending = extension(facts.media_type)
         stem = Path(name or "image")
-        same = stem.suffix.lower().lstrip(".") in {ending, "jpeg" if ending == "jpg" else ending}
+        same = named_media_type(stem.name) == facts.media_type
         name = str(stem) if same and name else f"{stem.stem or 'image'}.{ending}"
+    width, height = facts.shown or (None, None)
     return Upload(
-        name=name,
-        media_type=facts.media_type or _FALLBACK,
+        name=name or "image.png",
+        media_type=facts.media_type or _UNKNOWN,
         size=size,
-        width=facts.width,
-        height=facts.height,
+        width=width,
+        height=height,
         alpha=facts.alpha,
         source=source,
         start=start,
+        cmyk=facts.cmyk,
+        several=facts.several,
     )

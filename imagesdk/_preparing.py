@@ -20,7 +20,7 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
-from imagesdk._protocol import checks, requests
+from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
@@ -85,13 +85,15 @@ async def prepared(
     async with AsyncExitStack() as stack:
         try:
             with anyio.fail_after(timeouts.total):
-                pictures = await stack.enter_async_context(opened_pictures(requests.sources(job)))
+                pictures = await stack.enter_async_context(
+                    opened_pictures(requests.sources(job), look=checked and profile is not None)
+                )
         except TimeoutError:
             raise APITimeoutError(
                 "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
             ) from None
         if checked and profile is not None:
-            checks.check_pictures(job, pictures, profile)
+            picture_checks.check_pictures(job, pictures, profile)
         request = requests.build(
             job,
             pictures,

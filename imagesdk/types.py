@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
+from imagesdk._display import MimeBundle, grid_bundle, picture_bundle
+from imagesdk._pillow import eight_bit
 from imagesdk._saving import write_file
-from imagesdk._sniff import extension
+from imagesdk._sniff import HEAD_SIZE, extension, sniff
+from imagesdk._uploads import AsyncReadable, Source, Upload
 from imagesdk.errors import ImageNotLoadedError
 
 if TYPE_CHECKING:
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     import PIL.Image
 
 __all__ = [
+    "AsyncReadable",
     "CompletedImage",
     "FileId",
     "FileObject",
@@ -38,10 +42,6 @@ __all__ = [
     "Upload",
     "Usage",
 ]
-
-Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]"
-"""A picture to send: a path, bytes of any kind, or a binary file object (read from where it stands,
-left standing there, never closed)."""
 
 _DECODED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that are handed to Pillow. Others have decoders that run programs: EPS goes to Ghostscript."""
@@ -128,12 +128,19 @@ class Image:
     def to_pil(self) -> PIL.Image.Image:
         """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``.
 
+        Of an animation the first frame is loaded; ``seek`` goes to the others.
+
         Raises:
+            PIL.UnidentifiedImageError: it is an SVG, which has no pixels, or no picture.
             PIL.Image.DecompressionBombError: it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
         """
+        import PIL
         import PIL.Image
 
-        picture = PIL.Image.open(io.BytesIO(self.bytes), formats=_DECODED)
+        data = self.bytes
+        if sniff(data[:HEAD_SIZE]).media_type == "image/svg+xml":
+            raise PIL.UnidentifiedImageError("an SVG has no pixels: save() it, or show its data_url()")
+        picture = PIL.Image.open(io.BytesIO(data), formats=_DECODED)
         most = PIL.Image.MAX_IMAGE_PIXELS
         if most is not None and picture.width * picture.height > most:  # of which Pillow itself only warns
             raise PIL.Image.DecompressionBombError(
@@ -143,20 +150,26 @@ class Image:
         return picture
 
     def to_numpy(self) -> numpy.typing.NDArray[numpy.uint8]:
-        """Return it as an array of shape (height, width, channels). Blocks; needs Pillow and numpy."""
+        """Return it as an array of shape (height, width, 3), or 4 with transparency. Blocks; needs Pillow and numpy.
+
+        Of an animation, the first frame; sixteen bits are scaled to eight.
+        """
         import numpy
 
         picture = self.to_pil()
-        if picture.mode not in {"RGB", "RGBA"}:
-            picture = picture.convert(
-                "RGBA" if "A" in picture.getbands() or "transparency" in picture.info else "RGB"
-            )
+        if picture.mode not in {"RGB", "RGBA"} or picture.has_transparency_data:
+            picture = eight_bit(picture)
         return numpy.asarray(picture, dtype=numpy.uint8)
 
     def data_url(self) -> str:
         """Return it as a ``data:`` URL, ready for an ``<img src>``. Blocks if it is in a file."""
         text = base64.b64encode(self.bytes).decode("ascii")
         return f"data:{self.media_type or 'application/octet-stream'};base64,{text}"
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> MimeBundle:
+        return picture_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
         facts = [str(self.index)]
@@ -247,6 +260,11 @@ class ImagesResponse(Sequence[Image]):
     def __getitem__(self, index: int | slice) -> Image | tuple[Image, ...]:
         return self.data[index]
 
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> MimeBundle:
+        return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
+
     def __repr__(self) -> str:
         return f"<ImagesResponse {list(self.data)!r}{f' {self.request_id}' if self.request_id else ''}>"
 
@@ -274,6 +292,12 @@ class PartialImage:
         """The picture as base64 text."""
         return self.image.b64_json
 
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> MimeBundle:
+        text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
+        return picture_bundle(self.image, text, include=include, exclude=exclude)
+
 
 @frozen
 class CompletedImage:
@@ -298,6 +322,11 @@ class CompletedImage:
     def b64_json(self) -> str | None:
         """The picture as base64 text; ``None`` if it is only a URL."""
         return self.image.b64_json
+
+    def _repr_mimebundle_(
+        self, include: Container[str] | None = None, exclude: Container[str] | None = None
+    ) -> MimeBundle:
+        return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 
 @frozen
@@ -326,28 +355,6 @@ class FileObject:
     """Fields of the answer that have no attribute of their own."""
 
 
-@frozen(repr=False)
-class Upload:
-    """A picture made ready to be sent: where its bytes are, and what they were found to be."""
-
-    name: str
-    """The file name that the server is told."""
-    media_type: str
-    """Found from the first bytes; ``application/octet-stream`` for what is not a known picture."""
-    size: int
-    """In bytes."""
-    width: int | None = None
-    height: int | None = None
-    alpha: bool | None = None
-    """Whether pixels can be transparent; ``None`` when the header does not tell."""
-    source: bytes | Path | IO[bytes] = b""
-    start: int = 0
-    """Where in a file object the picture begins."""
-
-    def __repr__(self) -> str:
-        return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"
-
-
 for _type in (
     Image,
     Usage,
@@ -357,6 +364,5 @@ for _type in (
     CompletedImage,
     FileId,
     FileObject,
-    Upload,
 ):
     _type.__module__ = "imagesdk"

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import Emulator
+from tests.odd_pictures import phone
 
 ROOT = Path(__file__).parent.parent
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
@@ -111,6 +112,53 @@ def test_several_pictures_and_a_mask_go_into_one_edit(run: Run, tmp_path: Path, 
     )
     assert done.returncode == 0, done.stderr
     assert emulator.state.requests[-1].path == "/v1/images/edits"
+
+
+def test_any_picture_can_be_made_square_first(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "phone.jpg").write_bytes(phone())
+    for square in ("crop", "pad"):
+        done = run("vary", "phone.jpg", "--square", square, "--size", "256x256", "-o", f"{square}.png")
+        assert done.stdout == f"{square}.png\n".encode(), done.stderr
+    done = run("vary", "phone.jpg", "--model", "dall-e-2", "--size", "256x256")
+    assert done.returncode == 2
+    assert b"prepare_image" in done.stderr
+
+
+def test_a_mask_is_made_square_with_its_picture(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wide.png").write_bytes(_png((300, 200), "RGB"))
+    (tmp_path / "mask.png").write_bytes(_png((300, 200)))
+    model = ["--model", "dall-e-2", "--size", "256x256"]
+    for square in ("crop", "pad"):
+        done = run(
+            "edit", "wide.png", "x", "--mask", "mask.png", "--square", square, *model, "-o", f"{square}.png"
+        )
+        assert done.stdout == f"{square}.png\n".encode(), done.stderr
+
+
+def test_boxes_say_where_to_paint(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lounge.png").write_bytes(_png((256, 256), "RGB"))
+    command = ["edit", "lounge.png", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png"]
+    done = run(*command, "--mask-box", "0,0,64,64", "--mask-box", "128,128,256,256")
+    assert done.stdout == b"pool.png\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--mask-box", "0,0,64"], "LEFT,TOP,RIGHT,BOTTOM"),
+        (["--mask-box", "0,0,64,257"], "within 256x256"),
+        (["--mask-box", "0,0,6,6", "--mask", "a.png"], "give one of them"),
+        (["--square", "stretch"], "crop"),
+    ],
+)
+def test_boxes_and_shapes_that_cannot_be_are_wrong_usage(
+    run: Run, tmp_path: Path, options: list[str], said: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(_png())
+    done = run("edit", "a.png", "x", *options)
+    assert done.returncode == 2
+    assert said in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
 
 
 def test_stdin_gives_the_prompt_and_stdout_takes_the_picture(run: Run) -> None:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from imagesdk.emulator import Emulator
+from tests.odd_pictures import phone
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
@@ -39,6 +40,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("otter", "image", "lounge", "sunlit_lounge", "corgi_and_cat_paw"):
         picture.save(tmp_path / f"{name}.png")
     mask.save(tmp_path / "mask.png")
+    (tmp_path / "phone.jpg").write_bytes(phone())
     return tmp_path
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
+import random
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -11,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
+from starlette.datastructures import UploadFile
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
 from imagesdk._files import PIECE, opened_pictures, read_piece
+from imagesdk._protocol.pictures import AsBase64
 from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving
@@ -28,7 +33,9 @@ LARGE = png(3, 2, padding=2 * PIECE)
 @asynccontextmanager
 async def probed(source: Any) -> AsyncGenerator[Upload, None]:
     async with opened_pictures(Sources((source,))) as pictures:
-        yield pictures.images[0]
+        upload = pictures.images[0]
+        assert isinstance(upload, Upload)
+        yield upload
 
 
 async def probe(source: Any) -> Upload:
@@ -62,6 +69,10 @@ class Stream(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         return self._left.read(size)
+
+
+def heic() -> bytes:
+    return b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 
 
 class OnlyRead:
@@ -113,6 +124,8 @@ async def test_a_picture_may_come_as_anything_that_has_bytes(
         ("cat.jpeg", JPEG, "cat.jpeg", "image/jpeg"),
         ("cat.png", WEBP, "cat.webp", "image/webp"),
         ("cat.png", b"no picture", "cat.png", "application/octet-stream"),
+        ("cat", b"no picture", "cat", "application/octet-stream"),
+        ("cat.heif", heic(), "cat.heif", "image/heic"),
     ],
 )
 async def test_the_bytes_say_what_a_file_is_and_its_name_follows(
@@ -184,10 +197,80 @@ async def test_what_is_no_picture_is_refused_with_what_would_be(thing: object) -
     assert (caught.value.param, caught.value.value) == ("image", type(thing).__name__)
 
 
-async def test_a_file_whose_reading_must_be_awaited_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.png").write_bytes(png())
-    async with await anyio.open_file(tmp_path / "a.png", "rb") as file:
-        with pytest.raises(InvalidRequestError, match="a path, bytes, or a file"):
+async def test_a_file_whose_reading_is_awaited_is_read_from_where_it_stands_and_left_there(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "album.bin").write_bytes(b"an album: " + PNG)
+
+    async with await anyio.open_file(tmp_path / "album.bin", "rb") as file:
+        await file.seek(len(b"an album: "))
+        upload, data = await probe_and_read(file)
+        assert await file.tell() == len(b"an album: ")
+
+    assert data == PNG
+    assert upload.name == "album.png"
+
+
+async def test_a_file_that_a_form_brought_is_sent_under_its_own_name_and_can_be_read_after(
+    tmp_path: Path,
+) -> None:
+    form = UploadFile(io.BytesIO(PNG), filename="../../camera.png")
+
+    upload, data = await probe_and_read(form)
+
+    assert (upload.name, data) == ("camera.png", PNG)
+    assert await form.read() == PNG
+
+
+class Slowly:
+    """A source that gives a byte at a time, and lets others run before each."""
+
+    def __init__(self, data: bytes) -> None:
+        self._left = io.BytesIO(data)
+
+    async def read(self, size: int = -1, /) -> bytes:
+        await anyio.lowlevel.checkpoint()
+        return self._left.read(min(1, size) if size >= 0 else 1)
+
+    async def seek(self, offset: int, /) -> int:
+        return self._left.seek(offset)
+
+    async def tell(self) -> int:
+        return self._left.tell()
+
+
+async def test_two_calls_may_send_one_awaited_file_at_a_time() -> None:
+    source, found = Slowly(PNG), list[bytes]()
+
+    async def send() -> None:
+        found.append((await probe_and_read(source))[1])
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(send)
+
+    assert found == [PNG] * 4
+
+
+async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -> None:
+    source = Slowly(PNG)
+    await source.seek(5)
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(probe, source)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            assert await source.tell() > 5
+            scope.cancel()
+
+    assert await source.tell() == 5
+
+
+async def test_an_awaited_file_opened_as_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "cat.txt").write_text("a cat")
+    async with await anyio.open_file(tmp_path / "cat.txt") as file:
+        with pytest.raises(InvalidRequestError, match='open it with "rb"'):
             await probe(file)
 
 
@@ -219,6 +302,41 @@ async def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
         assert first == LARGE[:PIECE]
         assert await read_piece(upload, len(LARGE) - 5) == LARGE[-5:]
         assert await read_piece(upload, len(LARGE)) == b""
+
+
+class Dribbling(io.BytesIO):
+    """A file that gives less than was asked for, as raw files may."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(7 if size is None or size < 0 or size > 7 else size)
+
+
+@pytest.mark.parametrize("length", [0, 1, 2, 3, 100, PIECE // 4 * 3, PIECE // 4 * 3 + 1, 2 * PIECE])
+async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_path: Path) -> None:
+    data = random.Random(1).randbytes(length)
+    (tmp_path / "a.bin").write_bytes(data)
+
+    for source in (data, tmp_path / "a.bin", io.BytesIO(data)):
+        segment = AsBase64(await probe(source))
+        text = b""
+        while piece := await read_piece(segment, len(text)):
+            assert len(piece) <= PIECE
+            text += piece
+        assert len(text) == segment.size
+        assert base64.b64decode(text, validate=True) == data
+
+
+async def test_base64_of_a_file_that_gives_little_at_a_time_is_whole() -> None:
+    upload = await probe(Dribbling(PNG))
+    assert base64.b64decode(await read_piece(AsBase64(upload), 0)) == PNG
+
+
+async def test_base64_of_a_file_that_became_shorter_is_an_os_error(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    upload = await probe(tmp_path / "a.png")
+    (tmp_path / "a.png").write_bytes(PNG[:10])
+    with pytest.raises(OSError, match="became shorter"):
+        await read_piece(AsBase64(upload), 0)
 
 
 async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(

@@ -108,6 +108,32 @@ def test_an_array_keeps_the_transparency_of_a_palette() -> None:
     assert (array[:, :, 3] == 0).all()
 
 
+def test_an_array_of_sixteen_bits_is_scaled_to_eight() -> None:
+    out = io.BytesIO()
+    PIL.Image.fromarray(numpy.array([[0, 65535]], dtype=numpy.uint16)).save(out, "PNG")
+    assert Image(data=out.getvalue()).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
+
+
+def test_of_an_animation_the_first_frame_is_the_array_and_all_are_in_pillow() -> None:
+    out = io.BytesIO()
+    first, second = PIL.Image.new("RGB", (4, 2), "red"), PIL.Image.new("RGB", (4, 2), "blue")
+    first.save(out, "GIF", save_all=True, append_images=[second])
+    image = Image(data=out.getvalue(), media_type="image/gif")
+    assert image.to_numpy()[0, 0, :3].tolist() == [255, 0, 0]
+    picture = image.to_pil()
+    picture.seek(1)
+    assert picture.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+    assert image.data_url().startswith("data:image/gif;base64,R0lGOD")
+
+
+def test_an_svg_has_a_data_url_and_no_pixels() -> None:
+    image = Image(data=b"<svg/>", media_type="image/svg+xml")
+    assert image.data_url() == "data:image/svg+xml;base64,PHN2Zy8+"
+    for use in (image.to_pil, image.to_numpy):
+        with pytest.raises(PIL.UnidentifiedImageError, match="an SVG has no pixels"):
+            use()
+
+
 class TestAnImageThatIsOnlyAUrl:
     def test_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
         assert not only_url.loaded

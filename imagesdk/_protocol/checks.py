@@ -1,7 +1,7 @@
-"""What is refused before a byte is sent: the check of a job and of its pictures against the profile of its model.
+"""What is refused before a byte is sent: the check of a job against the profile of its model.
 
 Pure functions. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the parameter, the value and what is
-allowed. The rules themselves are data, in :mod:`imagesdk.models`.
+allowed. The rules themselves are data, in :mod:`imagesdk.models`. Pictures are checked in ``picture_checks.py``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from typing import cast
 
 import attrs
 
-from imagesdk._protocol.pictures import Pictures
 from imagesdk.errors import InvalidRequestError
-from imagesdk.jobs import Generate, Job, Variation
-from imagesdk.models import ImageRule, ModelProfile
-from imagesdk.types import Upload
+from imagesdk.jobs import Job, Variation
+from imagesdk.models import ModelProfile
 
 PICTURES = frozenset({"image", "mask", "markup"})
 """Parameters that are pictures."""
@@ -66,31 +64,6 @@ def check_parameters(job: Job, profile: ModelProfile) -> None:
     _check_output(job, profile)
 
 
-def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
-    """Refuse pictures that the profile of the job's model rules out."""
-    rule = profile.variation if isinstance(job, Variation) else profile.edit
-    if rule is None or isinstance(job, Generate):
-        return
-    if len(pictures.images) > rule.max_images:
-        allowed = "one picture" if rule.max_images == 1 else f"1 to {rule.max_images} pictures"
-        raise refused("image", f"{len(pictures.images)} pictures", allowed, profile)
-    for image in pictures.images:
-        _check_picture("image", image, rule, profile)
-    if pictures.mask is not None:
-        if profile.mask is not None:
-            _check_picture("mask", pictures.mask, profile.mask, profile)
-        _check_mask(pictures.images[0], pictures.mask)
-    elif rule.alpha_without_mask and pictures.images[0].alpha is False:
-        raise InvalidRequestError(
-            f"image ({pictures.images[0].name}) has no transparency and there is no mask, so {profile.name} cannot "
-            "know where to paint: pass mask=, a PNG that is transparent where the picture is to change, or make the "
-            "image itself transparent there.",
-            param="image",
-            value=pictures.images[0].name,
-            allowed="a PNG with transparency, or a mask",
-        )
-
-
 def check_text(name: str, text: str) -> str:
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise refused(name, "a text with half a character", "a text without lone surrogates")
@@ -133,40 +106,6 @@ def _check_output(job: Job, profile: ModelProfile) -> None:
             )
     if job.background == "transparent" and output == "jpeg":
         raise refused("background", "transparent", 'opaque or auto with output_format="jpeg"', profile)
-
-
-def _check_picture(param: str, picture: Upload, rule: ImageRule, profile: ModelProfile) -> None:
-    kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
-    if picture.media_type not in rule.media_types:
-        found = (
-            picture.media_type.removeprefix("image/").upper()
-            if "image/" in picture.media_type
-            else "no picture"
-        )
-        raise refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile)
-    if picture.size >= rule.max_bytes:
-        raise refused(
-            param,
-            f"{picture.name} ({picture.size} bytes)",
-            f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
-            profile,
-        )
-    if rule.square and picture.width != picture.height:
-        raise refused(
-            param, f"{picture.name} ({picture.width}x{picture.height})", "a square picture", profile
-        )
-
-
-def _check_mask(image: Upload, mask: Upload) -> None:
-    sizes = [(p.width, p.height) for p in (image, mask)]
-    if None not in sizes[0] + sizes[1] and sizes[0] != sizes[1]:
-        raise InvalidRequestError(
-            f"mask is {mask.width}x{mask.height} and image is {image.width}x{image.height}: "
-            "they must have the same width and height.",
-            param="mask",
-            value=f"{mask.width}x{mask.height}",
-            allowed=f"{image.width}x{image.height}",
-        )
 
 
 def _hint(name: str, profile: ModelProfile) -> str:

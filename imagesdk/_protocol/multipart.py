@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
+from imagesdk._protocol.pictures import declared
 from imagesdk.types import Upload
 
 
@@ -51,7 +52,7 @@ class Form:
         lines = [f"--{self.boundary}"]
         if isinstance(part.value, Upload):
             lines.append(f'Content-Disposition: {disposition}; filename="{_quoted(part.value.name)}"')
-            lines.append(f"Content-Type: {part.value.media_type}")
+            lines.append(f"Content-Type: {declared(part.value)}")
         else:
             lines.append(f"Content-Disposition: {disposition}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may be no text

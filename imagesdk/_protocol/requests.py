@@ -16,7 +16,7 @@ from imagesdk import models
 from imagesdk._protocol.checks import PICTURES, check_text, refused
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.multipart import Form, Part
-from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.types import Upload
@@ -38,15 +38,15 @@ class Request:
     weight: int
     """Images that it asks for: what the rate limit counts."""
     model: str | None
-    content: bytes | Form
+    content: bytes | Form | Document
     method: str = "POST"
 
     @property
     def content_type(self) -> str | None:
         """The value of the ``content-type`` header; ``None`` for a request without a body."""
-        if isinstance(self.content, Form):
-            return self.content.content_type
-        return "application/json" if self.content else None
+        if isinstance(self.content, bytes):
+            return "application/json" if self.content else None
+        return self.content.content_type
 
     @property
     def billed(self) -> bool:
@@ -56,11 +56,11 @@ class Request:
     @property
     def length(self) -> int:
         """The body in bytes."""
-        return self.content.length if isinstance(self.content, Form) else len(self.content)
+        return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
-    def segments(self) -> Iterable[bytes | Upload]:
+    def segments(self) -> Iterable[Segment]:
         """Yield the body in order."""
-        return self.content.segments() if isinstance(self.content, Form) else (self.content,)
+        return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
 def resolve(job: Job, host: Host, *, has_out: bool) -> Job:
@@ -85,7 +85,13 @@ def build(
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
 ) -> Request:
-    """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word."""
+    """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
+
+    Pictures make it a form, or JSON where the form cannot say it.
+
+    Raises:
+        InvalidRequestError: a variation of what is no file, or fields that cannot be written.
+    """
     fields: dict[str, Any] = {
         name: value
         for name, value in attrs.asdict(job, recurse=False).items()
@@ -101,12 +107,15 @@ def build(
     model = fields.get("model")
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields))
-    several = isinstance(job, Edit) and _is_list(job.image)
-    parts = [Part("image[]" if several else "image", image) for image in pictures.images]
+    if needs_json(job, pictures):
+        content = document(_json(fields), pictures, without=frozenset(extra_body or ()))
+        return Request(path, weight, model, content)
+    several = isinstance(job, Edit) and _listed(job.image) is not None
+    parts = [Part("image[]" if several else "image", _file("image", image)) for image in pictures.images]
     if pictures.mask is not None:
-        parts.append(Part("mask", pictures.mask))
+        parts.append(Part("mask", _file("mask", pictures.mask)))
     if pictures.markup is not None:
-        parts.append(Part("markup", pictures.markup))
+        parts.append(Part("markup", _file("markup", pictures.markup)))
     parts += [Part(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)]
     return Request(path, weight, model, Form(tuple(parts), boundary))
 
@@ -126,7 +135,9 @@ def sources(job: Job) -> Sources:
         return Sources()
     if isinstance(job, Variation):
         return Sources((job.image,))
-    images: tuple[Any, ...] = tuple(job.image) if _is_list(job.image) else (job.image,)  # type: ignore[arg-type]
+    images = _listed(job.image)
+    if images is None:
+        return Sources((job.image,), job.mask, job.markup)
     if not images:
         raise refused("image", "an empty list", "at least one picture")
     return Sources(images, job.mask, job.markup)
@@ -143,8 +154,23 @@ def _json(fields: Mapping[str, Any]) -> bytes:
         ) from None
 
 
-def _is_list(value: object) -> bool:
-    return isinstance(value, (list, tuple))
+def _listed(value: object) -> tuple[Any, ...] | None:
+    """Return the members of a list of pictures, which an answer is as well; ``None`` for one picture."""
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
+        return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
+    return None
+
+
+def _file(param: str, picture: Picture) -> Upload:
+    if isinstance(picture, Remote):
+        raise InvalidRequestError(
+            f"{param} is {picture.name}, and this request can only hold files: fetch it with "
+            "client.images.download(...), and pass the bytes.",
+            param=param,
+            value=picture.name,
+            allowed="a path, bytes or a file",
+        )
+    return picture
 
 
 def _weight(n: object) -> int:

@@ -12,11 +12,16 @@ def run(options: Namespace) -> int:
     """Edit the picture and print the paths of the results."""
     if [*options.image, options.prompt, options.mask].count("-") > 1:
         raise UsageError("only one of the pictures and the prompt can be read from stdin")
-    images = [read_source(name) for name in options.image]
+    images: list[str | bytes] = [read_source(name) for name in options.image]
     prompt = read_prompt(options.prompt)
     mask = None if options.mask is None else read_source(options.mask)
 
-    from imagesdk import Edit
+    from imagesdk import Edit, models
+    from imagesdk._catalogue import MAKER_EDIT_MODEL
+    from imagesdk.cli.shaping import shaped
+
+    profile = models.lookup(options.model or MAKER_EDIT_MODEL)
+    images, mask = shaped(options, images, mask, profile.edit if profile else None)
 
     job = Edit(
         images[0] if len(images) == 1 else images,

@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
+from imagesdk.cli.shaping import parse_box
+
 _EXAMPLES = """\
 examples:
   imagesdk demo                                      pictures without a key, drawn by the emulator
@@ -90,12 +92,30 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", metavar="FILE", help="a PNG that is transparent where the picture is to change"
     )
+    _add_shape_options(parser, boxes=True)
     _add_picture_options(parser)
 
 
 def _add_vary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads it from stdin")
+    _add_shape_options(parser)
     _add_picture_options(parser, quality=False)
+
+
+def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
+    parser.add_argument(
+        "--square",
+        choices=("crop", "pad"),
+        help="make any picture a square PNG first: crop keeps the middle, pad adds transparent margins",
+    )
+    if boxes:
+        parser.add_argument(
+            "--mask-box",
+            action="append",
+            type=parse_box,
+            metavar="L,T,R,B",
+            help="where to paint, in pixels of the (squared) picture; can be given again",
+        )
 
 
 def _add_picture_options(parser: argparse.ArgumentParser, *, quality: bool = True) -> None:

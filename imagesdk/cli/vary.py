@@ -12,6 +12,9 @@ def run(options: Namespace) -> int:
     image = read_source(options.image)
 
     from imagesdk import Variation
+    from imagesdk.cli.shaping import shaped
+    from imagesdk.models import DALL_E_2  # no other model makes variations
 
+    (image,), _ = shaped(options, [image], None, DALL_E_2.variation)
     job = Variation(image, model=options.model, n=options.n, size=options.size, user=options.user)
     return make_pictures(options, job, "making variations")

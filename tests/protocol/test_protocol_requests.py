@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.checks import check_parameters, check_pictures, check_shape
+from imagesdk._protocol.checks import check_parameters, check_shape
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form
+from imagesdk._protocol.picture_checks import check_pictures
 from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.requests import Request, Sources, build, resolve, sources
 from imagesdk.errors import InvalidRequestError
@@ -571,7 +572,7 @@ class TestFormRequest:
         request = made(Edit("1.png", "x", n=2), Pictures((self.FIRST,), self.MASK))
         once = list(request.segments())
         assert list(request.segments()) == once
-        sizes = [part.size if isinstance(part, Upload) else len(part) for part in once]
+        sizes = [len(part) if isinstance(part, bytes) else part.size for part in once]
         assert request.length == sum(sizes)
 
 

@@ -12,7 +12,12 @@ from decimal import Decimal
 from pathlib import Path
 from typing import assert_type
 
+import anyio
 import httpx
+import numpy
+import numpy.typing
+import PIL.Image
+import starlette.datastructures
 
 import imagesdk
 from imagesdk import (
@@ -20,6 +25,8 @@ from imagesdk import (
     AsyncImages,
     CallOptions,
     Edit,
+    FileId,
+    FileObject,
     Generate,
     Image,
     ImagesResponse,
@@ -84,6 +91,34 @@ async def pictures_from_anywhere(client: AsyncClient, data: bytes) -> None:
         response = await client.images.create_variation(file, response_format="url", timeout=None)
     assert_type(await client.images.download(response[0], to="otter.png"), bytes)
     assert_type(await client.images.download("https://pictures.test/a.png", timeout=5.0), bytes)
+
+
+async def pictures_from_other_libraries(
+    client: AsyncClient,
+    pixels: PIL.Image.Image,
+    array: numpy.typing.NDArray[numpy.uint8],
+    floats: numpy.typing.NDArray[numpy.float32],
+    form: starlette.datastructures.UploadFile,
+    made: ImagesResponse,
+) -> None:
+    await client.images.edit(pixels, "a hat", mask=array)
+    await client.images.edit([array, floats, pixels, "https://pictures.test/a.png"], "all of them")
+    await client.images.edit(form, "a hat", markup=FileId("file-1"))
+    async with await anyio.open_file("a.png", "rb") as file:
+        await client.images.edit(file, "a hat")
+    await client.images.edit(made, "all of them", moderation="low")
+    await client.images.edit(made[0], "a hat", mask=FileObject("file-2"))
+    await client.images.create_variation(made[0])
+
+
+def pictures_made_ready(path: Path, made: ImagesResponse) -> None:
+    image = imagesdk.prepare_image(path, size="1024x1024", square="crop", max_bytes=4 * 1024 * 1024)
+    assert_type(image, bytes)
+    imagesdk.prepare_image(made[0], size=(512, 512), alpha=True)
+    imagesdk.prepare_image(image, size=512, square="pad", format="webp")
+    assert_type(imagesdk.make_mask(image, boxes=[(0, 0, 10, 10)]), bytes)
+    imagesdk.make_mask((1024, 1024), boxes=((0, 0, 10, 10),), invert=True)
+    imagesdk.make_mask(path, from_alpha=True)
 
 
 async def jobs_as_values(client: AsyncClient, prompts: list[str], source: Source) -> list[ImagesResponse]:
@@ -183,6 +218,9 @@ async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
     await client.images.generate("x", n="2")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.generate("x", style=5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.generate("x", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    imagesdk.prepare_image("a.png", square="stretch")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    imagesdk.make_mask("a.png", boxes=[(0, 0, 10)])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    await client.images.edit(object(), "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.create_variation(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     response[0].url = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     response.cost = None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]

@@ -1,0 +1,165 @@
+"""What is refused before a byte is sent: the check of a job's pictures against the profile of its model.
+
+Pure functions over what was found in the files. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the
+parameter, the picture, what is allowed and what to do. The rules themselves are data, in :mod:`imagesdk.models`.
+"""
+
+from __future__ import annotations
+
+from imagesdk._catalogue import MAX_IMAGE_URL
+from imagesdk._protocol.pictures import Picture, Pictures, Remote, image_url_length, needs_json
+from imagesdk.errors import InvalidRequestError
+from imagesdk.jobs import Edit, Generate, Job, Variation
+from imagesdk.models import ImageRule, ModelProfile
+from imagesdk.types import Upload
+
+_ANYWAY = "check=False sends it anyway."
+_CONVERT = "imagesdk.prepare_image(...) makes a plain PNG of it."
+_MASK = "imagesdk.make_mask(image, boxes=[...]) makes a mask that fits."
+
+
+def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
+    """Refuse pictures that the profile of the job's model rules out."""
+    rule = profile.variation if isinstance(job, Variation) else profile.edit
+    if rule is None or isinstance(job, Generate):
+        return
+    if len(pictures.images) > rule.max_images:
+        allowed = "one picture" if rule.max_images == 1 else f"1 to {rule.max_images} pictures"
+        raise _refused("image", f"{len(pictures.images)} pictures", allowed, profile)
+    named = [("image", image, rule) for image in pictures.images]
+    for param, picture, its_rule in (
+        *named,
+        ("mask", pictures.mask, profile.mask),
+        ("markup", pictures.markup, profile.markup),
+    ):
+        if isinstance(picture, Remote):
+            _check_remote(param, picture, job, profile)
+        elif picture is not None and its_rule is not None:
+            _check_upload(param, picture, its_rule, profile)
+        if picture is not None and needs_json(job, pictures):
+            _check_url_length(param, picture, profile)
+    _check_overlays(pictures, rule, profile)
+
+
+def _check_upload(param: str, picture: Upload, rule: ImageRule, profile: ModelProfile) -> None:
+    found, remedy = _format(picture)
+    if picture.media_type not in rule.media_types or picture.several or picture.cmyk:
+        kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
+        raise _refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile, remedy)
+    if picture.size >= rule.max_bytes:
+        raise _refused(
+            param,
+            f"{picture.name} ({picture.size} bytes)",
+            f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
+            profile,
+            f"imagesdk.prepare_image(..., max_bytes={rule.max_bytes}) makes a smaller one.",
+        )
+    if rule.square and picture.width != picture.height:
+        raise _refused(
+            param,
+            f"{picture.name} ({picture.width}x{picture.height})",
+            "a square picture",
+            profile,
+            'imagesdk.prepare_image(..., square="crop") makes one; "pad" keeps all of it.',
+        )
+
+
+def _format(picture: Upload) -> tuple[str, str]:
+    """Say what a file is and, where no model takes it, what to do."""
+    if picture.several:
+        return "several pictures in one JPEG, an MPO, as phones write them", _CONVERT
+    if picture.cmyk:
+        return f"{_kind(picture)} in CMYK, the inks of print", _CONVERT
+    if not picture.media_type.startswith("image/"):
+        return "no picture", "Its first bytes are those of no picture format."
+    if picture.media_type == "image/svg+xml":
+        return "SVG", "It is a drawing in words: render it as a PNG first."
+    return _kind(picture), _CONVERT
+
+
+def _kind(picture: Upload) -> str:
+    return picture.media_type.removeprefix("image/").upper()
+
+
+def _check_remote(param: str, picture: Remote, job: Job, profile: ModelProfile) -> None:
+    # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
+    if isinstance(job, Edit) and not profile.response_formats:
+        return
+    what = "a URL" if picture.url else "the id of an uploaded file"
+    raise _refused(
+        param,
+        f"{picture.name} ({what})",
+        "a path, bytes or a file",
+        profile,
+        "Fetch it with client.images.download(...), and pass the bytes." if picture.url else "",
+    )
+
+
+def _check_url_length(param: str, picture: Picture, profile: ModelProfile) -> None:
+    length = image_url_length(picture)
+    if length > MAX_IMAGE_URL:
+        raise _refused(
+            param,
+            f"{picture.name} ({length} characters as a URL)",
+            f"at most {MAX_IMAGE_URL} characters in an edit that is sent as JSON (for a URL, a file id or moderation)",
+            profile,
+            "Upload it with client.files.upload(...), and pass what that returns.",
+        )
+
+
+def _check_overlays(pictures: Pictures, rule: ImageRule, profile: ModelProfile) -> None:
+    first = pictures.images[0]
+    if pictures.mask is not None and pictures.markup is not None:
+        raise _refused("markup", pictures.markup.name, "a mask or a markup, not both", profile)
+    if isinstance(pictures.mask, Upload):
+        _check_overlay("mask", pictures.mask, first, f"so nothing would be repainted. {_MASK}")
+    elif (
+        pictures.mask is None
+        and rule.alpha_without_mask
+        and isinstance(first, Upload)
+        and first.alpha is False
+    ):
+        raise InvalidRequestError(
+            f"image ({first.name}) has no transparency and there is no mask, so {profile.name} cannot know where to "
+            "paint: pass mask=, a PNG that is transparent where the picture is to change (imagesdk.make_mask(image, "
+            "boxes=[...]) makes one), or make the image itself transparent there.",
+            param="image",
+            value=first.name,
+            allowed="a PNG with transparency, or a mask",
+        )
+    if isinstance(pictures.markup, Upload):
+        _check_overlay(
+            "markup", pictures.markup, first, "so it would hide the picture. Draw on a transparent ground."
+        )
+
+
+def _check_overlay(param: str, overlay: Upload, image: Picture, consequence: str) -> None:
+    """Refuse a mask or markup that does not lie on its image, or through which nothing shows."""
+    sizes = [(overlay.width, overlay.height)]
+    if isinstance(image, Upload):
+        sizes.append((image.width, image.height))
+    if all(None not in size for size in sizes) and len(set(sizes)) > 1:
+        raise InvalidRequestError(
+            f"{param} is {overlay.width}x{overlay.height} and image is {sizes[1][0]}x{sizes[1][1]}: they must have the "
+            f"same width and height (as shown, if EXIF turns one).{f' {_MASK}' if param == 'mask' else ''} {_ANYWAY}",
+            param=param,
+            value=f"{overlay.width}x{overlay.height}",
+            allowed=f"{sizes[1][0]}x{sizes[1][1]}",
+        )
+    if overlay.alpha is False or overlay.transparent is False:
+        lack = "no alpha channel" if overlay.alpha is False else "no transparent pixel"
+        raise InvalidRequestError(
+            f"{param} ({overlay.name}) has {lack}, {consequence} {_ANYWAY}",
+            param=param,
+            value=f"{overlay.name} ({lack})",
+            allowed="a PNG with transparent pixels",
+        )
+
+
+def _refused(
+    param: str, value: str, allowed: str, profile: ModelProfile, remedy: str = ""
+) -> InvalidRequestError:
+    said = f"{param} is {value}; allowed for {profile.name}: {allowed}."
+    return InvalidRequestError(
+        " ".join(filter(None, (said, remedy, _ANYWAY))), param=param, value=value, allowed=allowed
+    )
