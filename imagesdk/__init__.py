@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # type checkers read it as true; typing itself takes long
 if TYPE_CHECKING:
     from typing import Any
 
+    from imagesdk._retirement import RetirementWarning as RetirementWarning
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Images as Images
     from imagesdk._version import __version__ as __version__
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
+    from imagesdk.pricing import Estimate as Estimate
+    from imagesdk.pricing import estimate as estimate
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
     from imagesdk.types import FileObject as FileObject
@@ -73,6 +76,8 @@ _HOMES = {
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "pricing": ("Estimate", "estimate"),
+    "_retirement": ("RetirementWarning",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
     "types": (
         "CompletedImage",
@@ -137,6 +142,9 @@ __all__ = [
     "RateLimit",
     "RetryPolicy",
     "Timeouts",
+    # money
+    "Estimate",
+    "estimate",
     # data
     "CompletedImage",
     "FileId",
@@ -177,6 +185,8 @@ __all__ = [
     "RetiredError",
     "StreamError",
     "UnprocessableEntityError",
+    # warnings
+    "RetirementWarning",
 ]
 
 

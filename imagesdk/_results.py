@@ -12,14 +12,15 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
+from imagesdk import models
 from imagesdk._engine import Call, Result
 from imagesdk._files import on_disk
+from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed, ParsedImage
 from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
 from imagesdk._sniff import extension
 from imagesdk.jobs import Job
-from imagesdk.models import ModelProfile
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
 
@@ -57,7 +58,7 @@ async def assemble(
     result: Result[Parsed],
     call: Call[Parsed],
     names: FileNames | None,
-    profile: ModelProfile | None,
+    host: Host,
     job: Job,
 ) -> ImagesResponse:
     """Give every picture its final name, and every file that is left over back to the disk.
@@ -81,11 +82,13 @@ async def assemble(
         created=parsed.created,
         usage=parsed.usage,
         cost=cost(
-            profile,
+            models.lookup(call.request.model),
             images=len(images),
             size=job.size,
             usage=parsed.usage,
             quality=getattr(job, "quality", None),
+            svg="svg" in {parsed.output_format, getattr(job, "output_format", None)},
+            list_price=host.takes_list_prices,
         ),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,

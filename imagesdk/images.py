@@ -28,6 +28,7 @@ from imagesdk._protocol import checks, requests
 from imagesdk._protocol.hosts import checked_headers
 from imagesdk._protocol.responses import parse_success
 from imagesdk._results import FileNames, assemble
+from imagesdk._retirement import warn_of_retirement
 from imagesdk._saving import Destination, check_writable, slug
 from imagesdk._sink import Received, Sink, discard
 from imagesdk._sniff import HEAD_SIZE, sniff
@@ -240,6 +241,7 @@ class AsyncImages:
         out = options.get("out")
         job = requests.resolve(job, self._engine.host, has_out=out is not None)
         profile = models.lookup(job.model)
+        warn_of_retirement(job, self._engine.host)
         asked = options.get("check")
         checked = self._defaults.check if asked is None else asked
         checks.check_shape(job)
@@ -279,7 +281,7 @@ class AsyncImages:
             result = await self._engine.send(call)
         text = "variation" if isinstance(job, Variation) else job.prompt
         named = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
-        response = await assemble(result, call, named, profile, job)
+        response = await assemble(result, call, named, self._engine.host, job)
         return await self._fetch_missing(response, named, timeouts, deadline) if named else response
 
     async def download(

@@ -20,10 +20,7 @@ from imagesdk.types import Source
 
 __all__ = ["CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"]
 
-Size: TypeAlias = (
-    "Literal['256x256', '512x512', '1024x1024', '1792x1024', '1024x1792', '1536x1024', '1024x1536', '2048x2048', "
-    "'2048x1152', '3840x2160', '2160x3840', 'auto'] | str"
-)
+Size: TypeAlias = "Literal['256x256', '512x512', '1024x1024', '1792x1024', '1024x1792', '1536x1024', '1024x1536', '2048x2048', '2048x1152', '3840x2160', '2160x3840', 'auto'] | str"
 Quality: TypeAlias = "Literal['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd'] | str"
 ResponseFormat: TypeAlias = "Literal['url', 'b64_json'] | str"
 Background: TypeAlias = "Literal['transparent', 'opaque', 'auto'] | str"
