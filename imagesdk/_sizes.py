@@ -55,9 +55,9 @@ class SizeRule:
     def nearest(self, width: int, height: int) -> tuple[int, int] | None:
         """Return the legal size that is nearest to another one; ``None`` if nothing is legal.
 
-        First the ratio: a size that is too small or too large is scaled, and an oblong one cut to the longest ratio.
-        Then the edges: of all legal sizes, that one whose edges differ least, in proportion, from what was reached
-        so. Of several alike, the one with the nearer ratio, then the nearer area, then the larger one.
+        First the ratio: a size that is too small or too large is scaled as a whole, and one that is too oblong gets
+        the most oblong ratio there is, of the same area. Then the edges: of all legal sizes, that one whose edges
+        differ least from it, in proportion. Of several alike, the one with the nearer ratio, then area.
         """
         if self.problem(width, height) is None:
             return width, height

@@ -97,7 +97,7 @@ def register(profile: ModelProfile) -> None:
 
 def lookup(name: str | None) -> ModelProfile | None:
     """Return the profile of a model; ``None`` for an unknown name, which is never checked."""
-    return _profiles.get(name) if name is not None else None
+    return _profiles.get(name) if isinstance(name, str) else None
 
 
 def known() -> tuple[ModelProfile, ...]:
@@ -110,9 +110,9 @@ def nearest_size(width: int, height: int, model: str | ModelProfile = MAKER_GENE
 
     A legal size comes back as it is, and so does any size for a model of which no sizes are known. Where a model
     takes free sizes, the ratio is kept first: a size that is too small or too large is scaled as a whole, and one
-    that is too oblong is cut to the most oblong ratio; then the legal size is taken whose edges differ least from
-    that, in proportion. Where a model takes only a few sizes, the nearest ratio wins, and of several of that ratio
-    the nearest area.
+    that is too oblong gets the most oblong ratio there is, of the same area; then the legal size is taken whose
+    edges differ least from that, in proportion. Where a model takes only a few sizes, the nearest ratio wins, and
+    of several of that ratio the nearest area.
 
     Example:
         models.nearest_size(1920, 1080, "gpt-image-2")  # "1920x1088"

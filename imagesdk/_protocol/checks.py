@@ -7,11 +7,12 @@ allowed. The rules themselves are data, in :mod:`imagesdk.models`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 import attrs
 
 from imagesdk import models
+from imagesdk._protocol.documents import is_object
 from imagesdk._protocol.pictures import Pictures
 from imagesdk._sizes import parse_size
 from imagesdk.errors import InvalidRequestError
@@ -223,10 +224,14 @@ def _check_number(name: str, value: object, least: int, most: int, profile: Mode
 
 def _check_svg(svg: object, profile: ModelProfile) -> None:
     """Check its shape; fields that this version does not know are the server's business."""
-    author: Mapping[str, Any] = svg if isinstance(svg, Mapping) else {}
+    author = svg if is_object(svg) else {}
     thinking = author.get("reasoning")
-    reasoning: Mapping[str, Any] = thinking if isinstance(thinking, Mapping) else {}
-    if author is not svg or not isinstance(author.get("model", ""), str) or thinking not in (None, reasoning):
+    reasoning = thinking if is_object(thinking) else {}
+    if (
+        not is_object(svg)
+        or not isinstance(author.get("model", ""), str)
+        or thinking not in (None, reasoning)
+    ):
         raise refused("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
     effort = reasoning.get("effort")
     if effort is not None and effort not in models.SVG_EFFORTS:
@@ -242,7 +247,9 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
             allowed = f"not given without a stream: images.{called}() or images.stream() shows partial images"
             raise refused("partial_images", job.partial_images, allowed, profile)
         return
-    if profile.streams is False:
+    if profile.streams is None:
+        return
+    if not profile.streams:
         raise refused("model", profile.name, "a model that streams, such as gpt-image-2", profile)
     if job.n is not None and job.n > 1:
         raise refused("n", job.n, "1 in a stream", profile)
