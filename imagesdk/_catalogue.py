@@ -380,7 +380,7 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
         "input_fidelities": _FIDELITY,
         "output_formats": f"{_GUIDE}; {_PACKAGE}: gif and svg are a preview that a project must have",
         "released": _ANNOUNCED,
-        "markup": f"{_PACKAGE}: the parameter types name 2.5, the guide 2.6, too",
+        "markup": f"{_PACKAGE}, which name 2.5; the guide names 2.6, too",
         "price": "https://apidog.com/blog/gpt-image-2-6-api, from the maker's price page",
         "output_tokens": "not published; relays measure three to four times those of 2.5 for low and medium",
         "input_tokens": _MEASURED_INPUT,

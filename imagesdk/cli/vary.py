@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from imagesdk.cli.parameters import given
 from imagesdk.cli.session import make_pictures, read_source
 
 
@@ -13,5 +14,4 @@ def run(options: Namespace) -> int:
 
     from imagesdk import Variation
 
-    job = Variation(image, model=options.model, n=options.n, size=options.size, user=options.user)
-    return make_pictures(options, job, "making variations")
+    return make_pictures(options, Variation(image, **given(options)), "making variations")
