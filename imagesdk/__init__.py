@@ -11,6 +11,7 @@ TYPE_CHECKING = False  # type checkers read it as true; typing itself takes long
 if TYPE_CHECKING:
     from typing import Any
 
+    from imagesdk._retirement import RetirementWarning as RetirementWarning
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
     from imagesdk.policies import Timeouts as Timeouts
     from imagesdk.prepare import make_mask as make_mask
     from imagesdk.prepare import prepare_image as prepare_image
+    from imagesdk.pricing import Estimate as Estimate
+    from imagesdk.pricing import estimate as estimate
     from imagesdk.streams import AsyncImageStream as AsyncImageStream
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
@@ -81,6 +84,8 @@ _HOMES = {
     "models": ("ModelProfile",),
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
+    "pricing": ("Estimate", "estimate"),
+    "_retirement": ("RetirementWarning",),
     "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
     "prepare": ("make_mask", "prepare_image"),
     "types": (
@@ -150,6 +155,9 @@ __all__ = [
     "RateLimit",
     "RetryPolicy",
     "Timeouts",
+    # money
+    "Estimate",
+    "estimate",
     # data
     "CompletedImage",
     "FileId",
@@ -193,6 +201,8 @@ __all__ = [
     "RetiredError",
     "StreamError",
     "UnprocessableEntityError",
+    # warnings
+    "RetirementWarning",
 ]
 
 

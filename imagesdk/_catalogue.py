@@ -1,7 +1,7 @@
 """The facts about each known model: the one place where limits, prices and dates stand, each with its source.
 
-The newest source is the ``openai`` package; where sources disagree, the more permissive one is taken, and the
-server decides. All of it is as of 2026-11-23. A profile of your own replaces one of these:
+The newest source is the ``openai`` package; where sources disagree, the more permissive one is taken, the source
+note says so, and the server decides. All of it is as of :data:`AS_OF`. A profile of your own replaces one of these:
 :func:`imagesdk.models.register`.
 """
 
@@ -13,9 +13,11 @@ from typing import Final
 
 from attrs import evolve
 
-from imagesdk._profile import ImageRule, ModelProfile, OutputTokens, Price, SizeRule
+from imagesdk._profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
+from imagesdk._sizes import SizeRule
 
 AS_OF: Final = date(2026, 11, 23)
+"""The day of these facts."""
 
 MAKER_EDIT_MODEL: Final = "gpt-image-2"
 MAKER_GENERATE_MODEL: Final = "gpt-image-2"
@@ -30,20 +32,34 @@ GIF_FRAMES: Final = (2, 16)
 """The fewest and the most frames of an animation; 9 when not given."""
 MAX_FRAME_DURATION: Final = 655_350
 """Milliseconds; 200 when not given, and rounded to 10."""
+COMPRESSION: Final = (0, 100)
+"""The least and the most of ``output_compression``; 100 when not given."""
 MAX_PARTIAL_IMAGES: Final = 3
+"""In one stream; 0 when not given."""
 SVG_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+"""How much the model that writes an SVG may think."""
 MAX_SAFETY_IDENTIFIER: Final = 128
 """Characters, by the maker's guide."""
 MAX_IMAGE_URL: Final = 20_971_520
 """Characters of an ``image_url`` in the JSON form of an edit, data URLs included."""
+BATCH_SHARE: Final = Decimal("0.5")
+"""What a request costs in a batch, as a share of its price. https://developers.openai.com/api/docs/pricing"""
+RETIRED_ENDPOINTS: Final = {
+    "variations": (date(2026, 5, 12), "Edit the picture with a prompt in its place: images.edit().")
+}
+"""When the maker ended an endpoint, and what to do. By the parameter types of the openai package: variations take no
+requests any more, as of the day on which the only model for them ended."""
 
 _PACKAGE = "parameter types of the openai package 3.54.0 (2026-11-17)"
 _OPENAPI = "the maker's OpenAPI description (2026-08-21)"
 _GUIDE = "the maker's image guide (2026)"
-_DEPRECATIONS = "https://platform.openai.com/docs/deprecations"
+_DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
 _PRICES = "the price table of litellm 1.109.1 (2026-11), which cites the maker's price page"
 _MODEL_PAGE = "the model's page, as it was in April and May 2026"
 _ANNOUNCED = "the maker's announcement"
+_TIERS_OF_USERS = "https://community.openai.com/t/1104758, where users of each tier named theirs"
+_FIDELITY = "the parameter types name 1.5 and 1-mini only; users of 2.5 report that it is refused, as 2 refuses it by the guide"
+_MEASURED_INPUT = "the range of prices that ComfyUI shows for a picture that is sent, without its margin"
 
 _MIB = 1024 * 1024
 _DALLE_2_PICTURE = ImageRule(media_types=("image/png",), max_bytes=4 * _MIB, square=True)
@@ -67,6 +83,7 @@ _GPT_ONLY = frozenset(
 
 DALL_E_2: Final = ModelProfile(
     name="dall-e-2",
+    endpoints=("generations", "edits", "variations"),
     prompt_length=1000,
     max_n=10,
     sizes=("256x256", "512x512", "1024x1024"),
@@ -89,7 +106,8 @@ DALL_E_2: Final = ModelProfile(
             ("standard", "256x256"): Decimal("0.016"),
             ("standard", "512x512"): Decimal("0.018"),
             ("standard", "1024x1024"): Decimal("0.020"),
-        }
+        },
+        list_price=True,
     ),
     tiers={1: (5, None), 2: (50, None), 3: (100, None), 4: (100, None), 5: (500, None)},
     sources={
@@ -97,13 +115,15 @@ DALL_E_2: Final = ModelProfile(
         "released": _ANNOUNCED,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
-        "price": _GUIDE,
-        "tiers": "https://community.openai.com/t/1104758, where users of each tier named theirs",
+        "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the nearest to it in price",
+        "price": "the maker's image guide of 2025",
+        "tiers": f"{_TIERS_OF_USERS}; others were held to 5 where 50 was documented",
     },
 )
 
 DALL_E_3: Final = ModelProfile(
     name="dall-e-3",
+    endpoints=("generations",),
     prompt_length=4000,
     max_n=1,
     sizes=("1024x1024", "1792x1024", "1024x1792"),
@@ -127,7 +147,8 @@ DALL_E_3: Final = ModelProfile(
             ("hd", "1024x1024"): Decimal("0.08"),
             ("hd", "1792x1024"): Decimal("0.12"),
             ("hd", "1024x1792"): Decimal("0.12"),
-        }
+        },
+        list_price=True,
     ),
     tiers={1: (5, None), 2: (7, None), 3: (15, None), 4: (15, None), 5: (50, None)},
     sources={
@@ -135,8 +156,9 @@ DALL_E_3: Final = ModelProfile(
         "released": _ANNOUNCED,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
+        "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the maker's choice for quality",
         "price": "the maker's price page while the model lived",
-        "tiers": "https://community.openai.com/t/1104758, where users of each tier named theirs",
+        "tiers": f"{_TIERS_OF_USERS}; for tier 3 they name 7 to 15",
     },
 )
 
@@ -154,8 +176,17 @@ _GPT_ACCEPTED = _COMMON | {
 }
 _ANIMATED = frozenset({"frame_count", "frame_duration_ms", "svg"})
 
+_GPT_SOURCES = {
+    "complexities": "the parameter types name no model, the guide 2.6 only: neither accepted nor rejected here",
+    "mask": f"{_GUIDE}: the reference says less than 4 MB, the guide less than 50 MB",
+    "moderations": f"{_OPENAPI}, where only the JSON form of an edit takes it",
+    "output_formats": f"{_GUIDE}: gif and svg came with 2.6",
+    "price": _PRICES,
+}
+
 GPT_IMAGE_1: Final = ModelProfile(
     name="gpt-image-1",
+    endpoints=("generations", "edits"),
     prompt_length=32_000,
     max_n=10,
     sizes=("1024x1024", "1536x1024", "1024x1536", "auto"),
@@ -176,7 +207,7 @@ GPT_IMAGE_1: Final = ModelProfile(
     deprecated=date(2026, 4, 22),
     shut_down=date(2026, 10, 23),
     replacement="gpt-image-2.5-sunburst",
-    price=Price(text_input=Decimal(5), image_input=Decimal(10), image_output=Decimal(40)),
+    price=Price(text_input=Decimal(5), image_input=Decimal(10), image_output=Decimal(40), list_price=True),
     output_tokens=OutputTokens(
         table={
             ("low", "1024x1024"): 272,
@@ -191,14 +222,18 @@ GPT_IMAGE_1: Final = ModelProfile(
         },
         per_partial_image=100,
     ),
+    input_tokens=InputTokens(typical=194, most=452, high_fidelity=6240, text=32),
     sources={
+        **_GPT_SOURCES,
         "": f"{_PACKAGE}; {_OPENAPI}",
         "released": _ANNOUNCED,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
-        "mask": f"{_GUIDE}: the reference says 4 MB, the guide 50 MB",
-        "price": _PRICES,
+        "replacement": f"{_DEPRECATIONS}; {_PACKAGE}",
         "output_tokens": _GUIDE,
+        "input_tokens": "the maker's vision guide of 2025 (65 tokens, and 129 for each tile of 512 pixels; the most is "
+        "for 3:1; high fidelity adds 4160 for a square, 6240 for others); "
+        "https://community.openai.com/t/1281361 for the text",
     },
 )
 
@@ -210,7 +245,31 @@ GPT_IMAGE_1_MINI: Final = evolve(
     deprecated=date(2026, 6, 2),
     shut_down=date(2026, 12, 1),
     replacement="gpt-image-2.6-flare",
-    price=Price(text_input=Decimal(2), image_input=Decimal("2.5"), image_output=Decimal(8)),
+    price=Price(
+        text_input=Decimal(2),
+        image_input=Decimal("2.5"),
+        image_output=Decimal(8),
+        guide={
+            ("low", "1024x1024"): Decimal("0.005"),
+            ("low", "1024x1536"): Decimal("0.006"),
+            ("low", "1536x1024"): Decimal("0.006"),
+            ("medium", "1024x1024"): Decimal("0.011"),
+            ("medium", "1024x1536"): Decimal("0.015"),
+            ("medium", "1536x1024"): Decimal("0.015"),
+            ("high", "1024x1024"): Decimal("0.036"),
+            ("high", "1024x1536"): Decimal("0.052"),
+            ("high", "1536x1024"): Decimal("0.052"),
+        },
+        list_price=True,
+    ),
+    sources={
+        **GPT_IMAGE_1.sources,
+        "input_fidelities": f"{_PACKAGE}: low only; {_OPENAPI}: not at all",
+        "shut_down": _DEPRECATIONS,
+        "replacement": f"{_DEPRECATIONS}, which named 2.5 until October",
+        "price": f"{_PRICES}; the guide's prices of pictures are higher than their tokens come to",
+        "output_tokens": "those of gpt-image-1, by which Azure bills",
+    },
 )
 
 GPT_IMAGE_1_5: Final = evolve(
@@ -222,8 +281,18 @@ GPT_IMAGE_1_5: Final = evolve(
     shut_down=date(2026, 12, 1),
     replacement="gpt-image-2.6-sunburst",
     price=Price(
-        text_input=Decimal(5), image_input=Decimal(8), image_output=Decimal(32), text_output=Decimal(10)
+        text_input=Decimal(5),
+        image_input=Decimal(8),
+        image_output=Decimal(32),
+        text_output=Decimal(10),
+        list_price=True,
     ),
+    sources={
+        **GPT_IMAGE_1.sources,
+        "shut_down": _DEPRECATIONS,
+        "replacement": f"{_DEPRECATIONS}, which named 2.5 until October",
+        "output_tokens": "those of gpt-image-1, which give every price of the guide",
+    },
 )
 
 CHATGPT_IMAGE_LATEST: Final = evolve(GPT_IMAGE_1_5, name="chatgpt-image-latest", snapshots=())
@@ -240,16 +309,19 @@ GPT_IMAGE_2: Final = evolve(
     deprecated=None,
     shut_down=None,
     replacement=None,
-    price=Price(text_input=Decimal(5), image_input=Decimal(8), image_output=Decimal(30)),
+    price=Price(text_input=Decimal(5), image_input=Decimal(8), image_output=Decimal(30), list_price=True),
     output_tokens=OutputTokens(factors={"low": 16, "medium": 48, "high": 96}, per_partial_image=100),
+    input_tokens=InputTokens(typical=1250, most=1500, text=32),
     tiers={1: (5, 100_000), 2: (20, 250_000), 3: (50, 800_000), 4: (150, 3_000_000), 5: (250, 8_000_000)},
     sources={
+        **_GPT_SOURCES,
         "": f"{_PACKAGE}; {_OPENAPI}",
         "size_rule": _GUIDE,
+        "backgrounds": f"{_PACKAGE}: transparent is in preview; users report in October 2026 that it is refused",
+        "input_fidelities": f"{_PACKAGE}; {_GUIDE}: always high",
         "released": "the date of its snapshot",
-        "mask": f"{_GUIDE}: the reference says 4 MB, the guide 50 MB",
-        "price": _PRICES,
-        "output_tokens": "https://community.openai.com/t/1382699, which gives every price of the guide",
+        "output_tokens": "https://community.openai.com/t/1382699, a formula that gives every price of the guide",
+        "input_tokens": _MEASURED_INPUT,
         "tiers": _MODEL_PAGE,
     },
 )
@@ -268,12 +340,15 @@ GPT_IMAGE_2_5_SUNBURST: Final = evolve(
     ),
     tiers={},
     sources={
-        "": f"{_PACKAGE}; {_OPENAPI}",
+        **_GPT_SOURCES,
+        "": _PACKAGE,
         "size_rule": _GUIDE,
+        "input_fidelities": _FIDELITY,
         "released": "the date of its snapshot",
-        "price": _PRICES,
+        "markup": f"{_PACKAGE}: no size is named, so that of a mask is taken",
         "output_tokens": "an estimate: the formula of gpt-image-2 with factors that fit the prices of the maker's "
         "calculator as other clients quote them",
+        "input_tokens": _MEASURED_INPUT,
     },
 )
 
@@ -291,13 +366,24 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
     accepted=_GPT_ACCEPTED | _ANIMATED | {"complexity", "markup"},
     rejected=frozenset({"input_fidelity", "response_format", "style"}),
     released=date(2026, 11, 4),
-    output_tokens=OutputTokens(per_partial_image=100),  # none are published
+    output_tokens=OutputTokens(per_partial_image=100),
     sources={
+        **_GPT_SOURCES,
         "": _PACKAGE,
-        "size_rule": "that of gpt-image-2, as relays find it",
-        "qualities": "the guide names xhigh and max for 2.5 only; relays find that 2.6 takes them, too",
+        "size_rule": "that of gpt-image-2, as relays find it; frames of a GIF may be smaller: "
+        "https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table",
+        "qualities": "the parameter types name xhigh and max for 2.5 only; https://apidog.com/blog/gpt-image-2-6-api "
+        "has them from the maker's guide for 2.6, too",
+        "backgrounds": "https://docs.apiyi.com/en/faq/gpt-image-output-format-background, where every pair with a format "
+        "was tried: only jpeg cannot be transparent; the parameter types name png and webp only",
+        "complexities": f"{_GUIDE}: high when not given",
+        "input_fidelities": _FIDELITY,
+        "output_formats": f"{_GUIDE}; {_PACKAGE}: gif and svg are a preview that a project must have",
         "released": _ANNOUNCED,
-        "price": "https://apidog.com and https://docs.apiyi.com, which report the prices of 2.5",
+        "markup": f"{_PACKAGE}, which name 2.5; the guide names 2.6, too",
+        "price": "https://apidog.com/blog/gpt-image-2-6-api, from the maker's price page",
+        "output_tokens": "not published; relays measure three to four times those of 2.5 for low and medium",
+        "input_tokens": _MEASURED_INPUT,
     },
 )
 

@@ -24,6 +24,7 @@ from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
+from imagesdk._retirement import warn_of_retirement
 from imagesdk._saving import Destination, check_writable, slug
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.jobs import CallOptions, Job, Variation
@@ -72,11 +73,12 @@ async def prepared(
     out = options.get("out")
     job = requests.resolve(job, host, has_out=out is not None)
     profile = models.lookup(job.model)
+    warn_of_retirement(job, host)
     asked = options.get("check")
     checked = defaults.check if asked is None else asked
     checks.check_shape(job)
     if checked and profile is not None:
-        checks.check_parameters(job, profile)
+        checks.check_parameters(job, profile, stream=stream)
     headers = checked_headers((options.get("extra_headers") or {}).items())
     _check_query(options.get("extra_query"))
     timeouts = timeouts_of(defaults, options.get("timeout"))

@@ -8,31 +8,7 @@ from decimal import Decimal
 
 from attrs import field, frozen
 
-
-@frozen
-class SizeRule:
-    """Which free sizes a model takes, beside those it names."""
-
-    multiple: int
-    """Both edges are multiples of this many pixels."""
-    max_edge: int
-    """No edge is longer."""
-    max_ratio: float
-    """The long edge is at most this many times the short one."""
-    min_pixels: int
-    max_pixels: int
-
-    def problem(self, width: int, height: int) -> str | None:
-        """Say which rule a size breaks; ``None`` when it is legal."""
-        if width % self.multiple or height % self.multiple:
-            return f"both edges must be multiples of {self.multiple}"
-        if max(width, height) > self.max_edge:
-            return f"no edge may be longer than {self.max_edge}"
-        if max(width, height) > self.max_ratio * min(width, height):
-            return f"the long edge may be at most {self.max_ratio:g} times the short one"
-        if not self.min_pixels <= width * height <= self.max_pixels:
-            return f"it must have between {self.min_pixels} and {self.max_pixels} pixels"
-        return None
+from imagesdk._sizes import SizeRule
 
 
 @frozen
@@ -60,6 +36,11 @@ class Price:
     image_output: Decimal | None = None
     text_output: Decimal | None = None
     """For text in the output, where the server counts it apart; ``None``: it is billed as image output."""
+    guide: Mapping[tuple[str, str], Decimal] = field(factory=dict[tuple[str, str], Decimal])
+    """By quality and size: what a guide says that a picture costs, where that is not what its tokens come to."""
+    list_price: bool = False
+    """Whether this is what the maker of the API publishes: it holds for the maker's host and Azure, and not for
+    another server with a model of the same name. A price of yours holds wherever the model answers."""
 
 
 @frozen
@@ -76,12 +57,24 @@ class OutputTokens:
 
 
 @frozen
+class InputTokens:
+    """How many tokens one picture takes that is sent along with a prompt, as far as users have measured it."""
+
+    typical: int
+    most: int
+    """By the measurements; for ``input_fidelity="high"`` there is ``high_fidelity`` on top."""
+    high_fidelity: int = 0
+    text: int = 0
+    """Tokens that are counted as text for each picture."""
+
+
+@frozen
 class ModelProfile:
     """The rules of one model. An empty tuple or ``None`` means that there is no such rule, or that none is known."""
 
     name: str
     snapshots: tuple[str, ...] = ()
-    """Dated names of the same model."""
+    """Further names of the same model, with dates."""
     prompt_length: int | None = None
     """Characters, at most."""
     max_n: int | None = None
@@ -92,6 +85,7 @@ class ModelProfile:
     default_quality: str | None = None
     backgrounds: tuple[str, ...] = ()
     output_formats: tuple[str, ...] = ()
+    """The first one is what a picture comes in when none is named."""
     response_formats: tuple[str, ...] = ()
     """Empty: the model always answers with the pictures themselves and takes no ``response_format``."""
     moderations: tuple[str, ...] = ()
@@ -102,8 +96,8 @@ class ModelProfile:
     """Parameters that the model is known to take, beside ``prompt``, ``model`` and the pictures."""
     rejected: frozenset[str] = frozenset()
     """Parameters that the server refuses for this model. One that is in neither set is sent, and the server decides."""
-    generates: bool = True
-    """Whether it makes pictures from a prompt alone."""
+    endpoints: tuple[str, ...] = ()
+    """Those that take it: ``"generations"``, ``"edits"``, ``"variations"``."""
     streams: bool | None = None
     """Whether it sends partial images while it works; ``None``: not known."""
     edit: ImageRule | None = None
@@ -116,8 +110,10 @@ class ModelProfile:
     shut_down: date | None = None
     """The first day without it, on the maker's own host."""
     replacement: str | None = None
+    """The model to use in its place, by its maker's word or the nearest to it."""
     price: Price = field(factory=Price)
     output_tokens: OutputTokens = field(factory=OutputTokens)
+    input_tokens: InputTokens | None = None
     tiers: Mapping[int, tuple[int, int | None]] = field(factory=dict[int, tuple[int, int | None]])
     """Images and tokens per minute that an account of each usage tier has."""
     sources: Mapping[str, str] = field(factory=dict[str, str])
@@ -125,5 +121,5 @@ class ModelProfile:
 
 
 ModelProfile.__module__ = "imagesdk"
-for _type in (SizeRule, ImageRule, Price, OutputTokens):
+for _type in (ImageRule, Price, OutputTokens, InputTokens):
     _type.__module__ = "imagesdk.models"

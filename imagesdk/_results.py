@@ -12,8 +12,10 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
+from imagesdk import models
 from imagesdk._call import Call, Result
 from imagesdk._files import on_disk
+from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed, ParsedImage
 from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
@@ -56,6 +58,7 @@ async def assemble(
     result: Result[Parsed],
     call: Call[Parsed],
     names: FileNames | None,
+    host: Host,
     job: Job,
 ) -> ImagesResponse:
     """Give every picture its final name, and every file that is left over back to the disk.
@@ -80,11 +83,13 @@ async def assemble(
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
         cost=cost(
-            call.profile,
+            models.lookup(call.request.model),
             images=len(images),
             size=job.size,
             usage=parsed.usage,
             quality=getattr(job, "quality", None),
+            svg="svg" in {parsed.output_format, getattr(job, "output_format", None)},
+            list_price=host.takes_list_prices,
         ),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,

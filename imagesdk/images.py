@@ -352,7 +352,7 @@ class AsyncImages:
                 yield AsyncImageStream(source, ready.call, finish)
 
     async def _finished(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
-        response = await assemble(result, ready.call, ready.names, ready.job)
+        response = await assemble(result, ready.call, ready.names, self._engine.host, ready.job)
         if ready.names is None:
             return response
         return await self._fetch_missing(response, ready.names, ready.call.timeouts, ready.call.deadline)

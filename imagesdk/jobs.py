@@ -94,18 +94,22 @@ class Generate:
     """``"gpt-image-2"`` when not given, on the maker's own host; other servers get no model unless you name one
     and use their own default."""
     n: int | None = None
-    """How many pictures, 1 to 10; 1 when not given. The rate limit counts each."""
+    """How many pictures, 1 to 10; 1 when not given, and the only number for dall-e-3, for a stream and for svg. The
+    rate limit counts each."""
     size: Size | None = None
-    """``"WIDTHxHEIGHT"`` in pixels. dall-e-2: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (its default).
-    gpt-image-2: ``"1024x1024"``, ``"1536x1024"``, ``"1024x1536"``, ``"auto"`` (its default) or any size whose
-    edges are multiples of 16, at most 3840 and 3:1, with 655 360 to 8 294 400 pixels. Smaller is faster."""
+    """``"WIDTHxHEIGHT"`` in pixels. dall-e-2: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (its default); dall-e-3:
+    ``"1024x1024"`` (its default), ``"1792x1024"`` or ``"1024x1792"``. GPT Image: ``"1024x1024"``, ``"1536x1024"``,
+    ``"1024x1536"`` or ``"auto"`` (the default), from gpt-image-2 on also any size whose edges are multiples of 16, at
+    most 3840 and 3:1, with 655 360 to 8 294 400 pixels: :func:`imagesdk.models.nearest_size` finds one. With gif it
+    is the size of a frame, which may be smaller. Smaller is faster."""
     quality: Quality | None = None
     """GPT Image: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (the default), from 2.5 also ``"xhigh"`` and
-    ``"max"``: the main lever on price. dall-e-3: ``"standard"`` (its default) or ``"hd"``."""
+    ``"max"``: the main lever on price. dall-e-3: ``"standard"`` (its default) or ``"hd"``; dall-e-2: ``"standard"``."""
     background: Background | None = None
-    """GPT Image: ``"transparent"`` (with png or webp), ``"opaque"`` or ``"auto"`` (the default)."""
+    """GPT Image: ``"transparent"`` (not with jpeg), ``"opaque"`` or ``"auto"`` (the default)."""
     output_format: OutputFormat | None = None
-    """GPT Image: ``"png"`` (the default), ``"jpeg"`` (faster) or ``"webp"``; 2.6 also ``"gif"`` and ``"svg"``."""
+    """GPT Image: ``"png"`` (the default), ``"jpeg"`` (faster) or ``"webp"``; 2.6 also ``"gif"`` and ``"svg"``,
+    which a project must be let into."""
     output_compression: int | None = None
     """GPT Image, with jpeg and webp: 0 to 100; 100 is the default."""
     moderation: Moderation | None = None
@@ -116,14 +120,14 @@ class Generate:
     """GPT Image 2.6: how much the model plans, ``"low"``, ``"medium"`` or ``"high"``; the server's own default when
     not given."""
     frame_count: int | None = None
-    """With gif: how many frames, 2 to 16; 9 is the default."""
+    """With gif: how many frames, 2 to 16; 9 is the default. A gif comes without a stream and without a mask."""
     frame_duration_ms: int | None = None
-    """With gif: milliseconds of each frame, at most 655 350 and rounded to 10; 200 is the default."""
+    """With gif: milliseconds of each frame, 1 to 655 350 and rounded to 10; 200 is the default."""
     svg: Svg | None = None
-    """With svg: how it is written, e.g. ``{"reasoning": {"effort": "low"}}``."""
+    """With svg: how it is written, e.g. ``{"reasoning": {"effort": "low"}}``. An svg comes without a stream."""
     partial_images: int | None = None
     """For a stream (``images.generate_stream``): how many pictures to show on the way, 0 to 3; 0 is the default.
-    Fewer may come. Each is billed as 100 tokens."""
+    Fewer may come. Each is billed as 100 tokens. A call without a stream refuses them."""
     response_format: ResponseFormat | None = None
     """dall-e-2 and dall-e-3: ``"url"`` (the default; works for an hour) or ``"b64_json"``. GPT Image always answers
     with the picture itself and refuses the parameter. With ``out=`` the picture itself is asked for."""

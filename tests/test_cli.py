@@ -244,11 +244,13 @@ def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator
     assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["generate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["cost", "--help"], ["models", "--help"], ["--version"]]
+)
 def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments: list[str]) -> None:
     code = (
         "import sys, imagesdk.cli; code = imagesdk.cli.run(sys.argv[1:]); "
-        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
+        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
         "sys.exit(code)"
     )
     done = subprocess.run(
@@ -367,3 +369,21 @@ def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_pa
     os.close(writing)
     assert done.returncode == 141
     assert done.stderr == b""
+
+
+def test_a_model_that_ends_is_told_of_in_a_line_of_its_own() -> None:
+    program = (
+        "import sys, types, warnings\n"
+        "from imagesdk import RetirementWarning\n"
+        "from imagesdk.cli.session import open_client\n"
+        "quiet = 'quiet' in sys.argv\n"
+        "with open_client(types.SimpleNamespace(base_url='http://127.0.0.1:9/v1', quiet=quiet)):\n"
+        "    warnings.warn('it ends tomorrow', RetirementWarning)\n"
+    )
+    for arguments, said in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert (done.returncode, done.stderr) == (0, said)

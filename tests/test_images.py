@@ -22,7 +22,7 @@ from imagesdk import (
 )
 from tests.small_pictures import JPEG, answer, png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
 
 MAKER = "https://api.openai.com/v1"
 OWN = "https://images.test/v1"

@@ -127,7 +127,7 @@ async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncC
     assert (response.request_id, response.size, response.attempts) == ("req_1", "1024x1024", 1)
     assert response.usage is not None
     assert response.usage.output_tokens == 100
-    assert response.cost is not None
+    assert response.cost is None  # the maker's prices are not this server's
     assert response.headers["x-request-id"] == "req_1"
     assert response.extra == {"model_hash": "x"}
     assert not response.maybe_billed_before

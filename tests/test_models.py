@@ -1,14 +1,29 @@
 """The table of models: what the references say of them, and how it is extended."""
 
+from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from openai.types import image_edit_params, image_generate_params, image_model
 
-from imagesdk import ConfigurationError, RateLimit, models
-from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile, SizeRule, known, lookup, register
+from imagesdk import ConfigurationError, Edit, Generate, RateLimit, Variation, models
+from imagesdk._sizes import parse_size
+from imagesdk.models import (
+    DALL_E_2,
+    DALL_E_3,
+    GPT_IMAGE_2,
+    GPT_IMAGE_2_6_FLARE,
+    ModelProfile,
+    SizeRule,
+    known,
+    lookup,
+    register,
+    retirement_notice,
+)
 
 
 @pytest.fixture
@@ -56,17 +71,197 @@ def test_the_models_named_by_default_are_known_and_the_one_for_pictures_lives() 
         assert profile.edit is not None
 
 
-def test_a_retired_model_names_a_living_one_in_its_place() -> None:
-    for profile in known():
-        if profile.shut_down is not None:
-            replacement = lookup(profile.replacement)
-            assert replacement is not None
-            assert replacement.shut_down is None
+every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
 
 
-def test_every_default_is_allowed() -> None:
-    for profile in known():
+@every_model
+class TestEveryProfile:
+    def test_names_a_living_model_in_its_place_where_it_ends(self, profile: ModelProfile) -> None:
+        if profile.shut_down is None:
+            assert profile.replacement is None
+            return
+        replacement = lookup(profile.replacement)
+        assert replacement is not None
+        assert replacement.shut_down is None
+        assert set(replacement.endpoints) >= set(profile.endpoints) - {"variations"}
+
+    def test_allows_its_own_defaults(self, profile: ModelProfile) -> None:
         assert profile.default_size in profile.sizes
+        assert profile.default_quality in profile.qualities
+
+    def test_lists_sizes_that_are_written_as_sizes_and_keep_its_rule(self, profile: ModelProfile) -> None:
+        for size in set(profile.sizes) - {"auto"}:
+            edges = parse_size(size)
+            assert edges is not None
+            assert profile.size_rule is None or profile.size_rule.problem(*edges) is None
+
+    def test_accepts_and_rejects_parameters_of_jobs_and_never_the_same_one(
+        self, profile: ModelProfile
+    ) -> None:
+        assert profile.accepted & profile.rejected == set()
+        assert profile.accepted | profile.rejected <= PARAMETERS
+
+    def test_says_something_of_every_parameter_but_those_of_which_nothing_is_known(
+        self, profile: ModelProfile
+    ) -> None:
+        unsaid = PARAMETERS - profile.accepted - profile.rejected
+        assert unsaid == ({"complexity"} if profile.name in NO_WORD_OF_COMPLEXITY else set())
+
+    def test_lists_the_words_of_the_parameters_that_it_accepts(self, profile: ModelProfile) -> None:
+        for name, words in {
+            "quality": profile.qualities,
+            "background": profile.backgrounds,
+            "output_format": profile.output_formats,
+            "moderation": profile.moderations,
+            "style": profile.styles,
+            "input_fidelity": profile.input_fidelities,
+            "response_format": profile.response_formats,
+        }.items():
+            assert bool(words) == (name in profile.accepted), name
+            assert len(set(words)) == len(words)
+        for name, output_format in {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}.items():
+            assert (name in profile.accepted) == (output_format in profile.output_formats)
+        assert ("partial_images" in profile.accepted) == profile.streams
+
+    def test_has_rules_for_the_pictures_of_its_endpoints(self, profile: ModelProfile) -> None:
+        assert (profile.edit is not None) == ("edits" in profile.endpoints)
+        assert (profile.variation is not None) == ("variations" in profile.endpoints)
+        assert (profile.markup is not None) == ("markup" in profile.accepted)
+        assert profile.mask is None or profile.edit is not None
+        assert "generations" in profile.endpoints
+
+    def test_is_released_before_it_is_given_up_and_given_up_before_it_ends(
+        self, profile: ModelProfile
+    ) -> None:
+        assert profile.released is not None
+        assert profile.released <= models.AS_OF
+        assert (profile.deprecated is None) == (profile.shut_down is None)
+        if profile.deprecated is not None and profile.shut_down is not None:
+            assert profile.released < profile.deprecated <= models.AS_OF
+            assert profile.deprecated < profile.shut_down
+
+    def test_is_billed_by_pictures_or_by_tokens_at_the_makers_list_price(self, profile: ModelProfile) -> None:
+        price = profile.price
+        assert price.list_price
+        by_tokens = (price.text_input, price.image_input, price.image_output)
+        if price.per_image:
+            assert by_tokens == (None, None, None)
+            assert set(price.per_image) == {(q, s) for q in profile.qualities for s in profile.sizes}
+        else:
+            assert None not in by_tokens
+            assert profile.input_tokens is not None
+            assert 0 < profile.input_tokens.typical <= profile.input_tokens.most
+        named = {*profile.output_tokens.factors, *(quality for quality, _ in profile.output_tokens.table)}
+        assert named in (set(), set(profile.qualities) - {"auto"})
+
+    def test_says_where_each_fact_comes_from(self, profile: ModelProfile) -> None:
+        attributes = {field.name for field in attrs.fields(ModelProfile)}
+        assert set(profile.sources) <= attributes | {""}
+        told = {"", "released", "price"}
+        told |= {"deprecated", "shut_down", "replacement"} if profile.shut_down else set()
+        told |= {"tiers"} if profile.tiers else set()
+        told |= {"size_rule"} if profile.size_rule else set()
+        told |= {"output_tokens", "input_tokens"} if profile.input_tokens else set()
+        assert told <= set(profile.sources)
+        assert all(profile.sources.values())
+
+
+PARAMETERS = {field.name for job in (Generate, Edit, Variation) for field in attrs.fields(job)} - {
+    "prompt",
+    "model",
+    "image",
+    "mask",
+}
+NO_WORD_OF_COMPLEXITY = {
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "chatgpt-image-latest",
+    "gpt-image-2",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.5-flare",
+}
+"""The newest source names no model that takes the parameter: it is sent, and the server decides."""
+
+
+def test_every_model_of_the_official_client_is_known() -> None:
+    names = set(get_args(image_model.ImageModel))
+    assert {name for name in names if lookup(name) is None} == set()
+    ours = {name for profile in known() for name in (profile.name, *profile.snapshots)}
+    assert ours - names == {"gpt-image-1.5-2025-12-16"}
+
+
+def test_every_parameter_of_the_official_client_is_a_parameter_of_a_job() -> None:
+    sent_apart = {"stream"}
+    assert set(get_type_hints(image_generate_params.ImageGenerateParamsNonStreaming)) - sent_apart == {
+        field.name for field in attrs.fields(Generate)
+    }
+    ours = {field.name for field in attrs.fields(Edit)}
+    assert ours - set(get_type_hints(image_edit_params.ImageEditParamsNonStreaming)) == {"moderation"}
+    assert set(get_type_hints(image_edit_params.ImageEditParamsNonStreaming)) - sent_apart <= ours
+
+
+@pytest.mark.parametrize(
+    ("name", "newest"),
+    [
+        ("quality", GPT_IMAGE_2_6_FLARE.qualities),
+        ("background", GPT_IMAGE_2_6_FLARE.backgrounds),
+        ("output_format", GPT_IMAGE_2_6_FLARE.output_formats),
+        ("moderation", GPT_IMAGE_2_6_FLARE.moderations),
+        ("complexity", GPT_IMAGE_2_6_FLARE.complexities),
+        ("response_format", DALL_E_2.response_formats),
+        ("style", DALL_E_3.styles),
+    ],
+)
+def test_the_words_of_the_official_client_are_known(name: str, newest: tuple[str, ...]) -> None:
+    hint = get_type_hints(image_generate_params.ImageGenerateParamsNonStreaming)[name]
+    words = {word for choice in get_args(hint) for word in get_args(choice)} or set(get_args(hint))
+    assert words - {"standard", "hd"} == set(newest)
+
+
+def test_the_efforts_of_the_official_client_are_known() -> None:
+    (hint, _) = get_args(get_type_hints(image_generate_params.SvgReasoning)["effort"])
+    assert get_args(hint) == models.SVG_EFFORTS
+
+
+class TestRetirement:
+    PROFILE = lookup("gpt-image-1.5")
+
+    @pytest.mark.parametrize(
+        ("today", "said"),
+        [
+            (date(2026, 10, 1), None),
+            (date(2026, 10, 2), "will be shut down on 2026-12-01, in 60 days"),
+            (date(2026, 11, 27), "will be shut down on 2026-12-01, in 4 days"),
+            (date(2026, 11, 30), "will be shut down on 2026-12-01, tomorrow"),
+            (date(2026, 12, 1), "was shut down on 2026-12-01"),
+            (date(2027, 12, 1), "was shut down on 2026-12-01"),
+        ],
+    )
+    def test_is_told_from_60_days_before_and_for_ever_after(self, today: date, said: str | None) -> None:
+        notice = retirement_notice(self.PROFILE, today)
+        assert notice == (said and f"gpt-image-1.5 {said}. Use gpt-image-2.6-sunburst in its place.")
+
+    def test_is_not_told_of_a_model_without_an_end_nor_of_an_unknown_one(self) -> None:
+        assert retirement_notice(GPT_IMAGE_2, date(2036, 1, 1)) is None
+        assert retirement_notice(None, date(2036, 1, 1), endpoint="generations") is None
+
+    def test_of_variations_names_edits_whatever_the_model(self) -> None:
+        for profile in (DALL_E_2, None):
+            notice = retirement_notice(profile, date(2026, 11, 27), endpoint="variations")
+            assert notice is not None
+            assert "variations endpoint was retired on 2026-05-12" in notice
+            assert "images.edit()" in notice
+        assert retirement_notice(None, date(2026, 5, 11), endpoint="variations") is None
+        before = retirement_notice(DALL_E_2, date(2026, 5, 11), endpoint="variations")
+        assert (
+            before
+            == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use gpt-image-2.5-flare in its place."
+        )
+
+    def test_says_nothing_of_a_replacement_that_is_not_known(self) -> None:
+        profile = ModelProfile(name="mine", shut_down=date(2026, 5, 12))
+        assert retirement_notice(profile, date(2026, 11, 27)) == "mine was shut down on 2026-05-12."
 
 
 def test_every_model_is_listed_once() -> None:
@@ -91,6 +286,14 @@ def test_a_newer_model_can_be_added() -> None:
     register(newer)
     assert lookup("gpt-image-9") is lookup("gpt-image-9-2027-01-01") is newer
     assert known()[-1] is newer
+
+
+@pytest.mark.usefixtures("table")
+def test_a_known_model_can_be_changed_in_one_fact() -> None:
+    register(attrs.evolve(GPT_IMAGE_2, max_n=4))
+    changed = lookup("gpt-image-2-2026-04-21")
+    assert changed is not None
+    assert (changed.max_n, changed.prompt_length) == (4, 32_000)
 
 
 @pytest.mark.usefixtures("table")

@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
+from imagesdk.models import DALL_E_2, GPT_IMAGE_1_5, GPT_IMAGE_2, ModelProfile, known
 from imagesdk.pricing import cost
 from imagesdk.types import Usage
 
@@ -67,3 +67,50 @@ def test_no_usage_makes_the_cost_unknown() -> None:
 def test_zeros_from_a_server_that_does_not_count_are_not_a_price() -> None:
     usage = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
     assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None
+
+
+class TestTextInTheOutput:
+    USAGE = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
+
+    def test_is_priced_apart_where_the_model_has_a_price_for_it(self) -> None:
+        expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
+        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE) == expected
+
+    def test_is_what_is_left_where_the_server_names_only_one_of_the_two(self) -> None:
+        usage = attrs.evolve(self.USAGE, output_image_tokens=None)
+        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
+            GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE
+        )
+
+    def test_costs_as_much_as_the_picture_where_it_is_not_counted_apart(self) -> None:
+        usage = attrs.evolve(self.USAGE, output_text_tokens=None, output_image_tokens=None)
+        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
+        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
+
+    def test_is_billed_as_the_picture_by_a_model_without_a_price_for_it(self) -> None:
+        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
+        assert cost(GPT_IMAGE_2, images=1, size=None, usage=self.USAGE) == expected
+
+    def test_that_is_more_than_all_output_is_no_count(self) -> None:
+        usage = attrs.evolve(self.USAGE, output_text_tokens=1101)
+        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) is None
+
+
+@pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
+def test_list_prices_hold_only_where_they_are_taken(profile: ModelProfile) -> None:
+    facts: dict[str, Any] = {"images": 1, "size": "1024x1024", "usage": USAGE}
+    assert cost(profile, **facts) is not None
+    assert cost(profile, **facts, list_price=False) is None
+    own = attrs.evolve(profile, price=attrs.evolve(profile.price, list_price=False))
+    assert cost(own, **facts, list_price=False) == cost(profile, **facts)
+
+
+def test_vector_graphics_cost_more_than_is_known() -> None:
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE, svg=True) is None
+
+
+def test_a_batch_costs_half() -> None:
+    whole = cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE)
+    assert whole is not None
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE, batch=True) == whole / 2
+    assert cost(DALL_E_2, images=3, size=None, usage=None, batch=True) == Decimal("0.03")

@@ -21,6 +21,7 @@ MAKER_BASE_URL = "https://api.openai.com/v1"
 """Where the maker of the API serves it."""
 
 _MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
+_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 _PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -73,6 +74,14 @@ class Host:
     def is_maker(self) -> bool:
         """Whether this is the maker's own service, where a key and a model are always needed."""
         return urlsplit(self.base_url).hostname in _MAKER_HOSTS
+
+    @property
+    def takes_list_prices(self) -> bool:
+        """Whether the maker's published prices hold: with the maker, on Azure, and on this machine, where an emulator
+        stands in for the maker or a proxy leads to it.
+        """
+        hostname = urlsplit(self.base_url).hostname or ""
+        return self.is_maker or hostname.endswith(_AZURE) or is_loopback(hostname)
 
     @property
     def is_private_wire(self) -> bool:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from argparse import Namespace
 
 from imagesdk.cli.exits import UsageError
+from imagesdk.cli.parameters import given
 from imagesdk.cli.session import make_pictures, read_prompt, read_source
 
 
 def run(options: Namespace) -> int:
     """Edit the picture and print the paths of the results."""
-    if [*options.image, options.prompt, options.mask].count("-") > 1:
+    if [*options.image, options.prompt, options.mask, options.markup].count("-") > 1:
         raise UsageError("only one of the pictures and the prompt can be read from stdin")
     images: list[str | bytes] = [read_source(name) for name in options.image]
     prompt = read_prompt(options.prompt)
-    mask = None if options.mask is None else read_source(options.mask)
+    mask, markup = (None if name is None else read_source(name) for name in (options.mask, options.markup))
 
     from imagesdk import Edit, models
     from imagesdk._catalogue import MAKER_EDIT_MODEL
@@ -23,15 +24,5 @@ def run(options: Namespace) -> int:
     profile = models.lookup(options.model or MAKER_EDIT_MODEL)
     images, mask = shaped(options, images, mask, profile.edit if profile else None)
 
-    job = Edit(
-        images[0] if len(images) == 1 else images,
-        prompt,
-        mask=mask,
-        model=options.model,
-        n=options.n,
-        size=options.size,
-        quality=options.quality,
-        output_format=options.output_format,
-        user=options.user,
-    )
+    job = Edit(images[0] if len(images) == 1 else images, prompt, mask=mask, markup=markup, **given(options))
     return make_pictures(options, job, "editing")

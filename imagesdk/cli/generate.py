@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from imagesdk.cli.parameters import given
 from imagesdk.cli.session import make_pictures, read_prompt
 
 
@@ -13,13 +14,4 @@ def run(options: Namespace) -> int:
 
     from imagesdk import Generate
 
-    job = Generate(
-        prompt,
-        model=options.model,
-        n=options.n,
-        size=options.size,
-        quality=options.quality,
-        output_format=options.output_format,
-        user=options.user,
-    )
-    return make_pictures(options, job, "making pictures")
+    return make_pictures(options, Generate(prompt, **given(options)), "making pictures")

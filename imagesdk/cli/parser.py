@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from importlib import import_module
 
+from imagesdk.cli.parameters import add_options
 from imagesdk.cli.shaping import parse_box
 
 _EXAMPLES = """\
@@ -16,6 +17,8 @@ examples:
   imagesdk edit lounge.png "a lounge with a pool" --mask mask.png
   imagesdk vary corgi.png -n 2 --model dall-e-2 --base-url http://127.0.0.1:8000/v1
   imagesdk serve --port 8000                         an emulator of the Images API
+  imagesdk cost "a river" --quality high             what it is likely to cost
+  imagesdk models                                    what is known of each model
 
 The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 4 key refused,
 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
@@ -47,6 +50,8 @@ def build() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", parents=[shared], help="make pictures from a prompt"))
     _add_edit(commands.add_parser("edit", parents=[shared], help="change a picture as a prompt says"))
     _add_vary(commands.add_parser("vary", parents=[shared], help="make pictures that resemble one"))
+    _add_cost(commands.add_parser("cost", parents=[shared], help="say what pictures are likely to cost"))
+    _add_models(commands.add_parser("models", parents=[shared], help="say what is known of each model"))
     _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
     _add_demo(commands.add_parser("demo", parents=[shared], help="make the first pictures, without a key"))
     return parser
@@ -81,7 +86,7 @@ def _shared() -> argparse.ArgumentParser:
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to draw, in detail; - reads it from stdin")
-    _add_picture_options(parser)
+    _add_picture_options(parser, "generate")
 
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
@@ -92,14 +97,19 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mask", metavar="FILE", help="a PNG that is transparent where the picture is to change"
     )
+    parser.add_argument(
+        "--markup",
+        metavar="FILE",
+        help="a transparent PNG with what to change drawn on it, instead of a mask",
+    )
     _add_shape_options(parser, boxes=True)
-    _add_picture_options(parser)
+    _add_picture_options(parser, "edit")
 
 
 def _add_vary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads it from stdin")
     _add_shape_options(parser)
-    _add_picture_options(parser, quality=False)
+    _add_picture_options(parser, "vary")
 
 
 def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
@@ -118,18 +128,25 @@ def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) 
         )
 
 
-def _add_picture_options(parser: argparse.ArgumentParser, *, quality: bool = True) -> None:
-    parser.add_argument("-n", type=int, metavar="N", help="how many pictures, 1 to 10 (default: 1)")
-    parser.add_argument("--size", metavar="WxH", help="such as 1024x1024; smaller is faster")
-    parser.add_argument("--model", help="such as gpt-image-2 or dall-e-2")
-    if quality:
-        parser.add_argument("--quality", help="such as low, medium or high")
-        parser.add_argument("--output-format", metavar="FORMAT", help="png, jpeg or webp")
-    parser.add_argument("--user", help="an id of your end user")
+def _add_picture_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("-o", "--out", default=".", metavar="OUT", help=_OUT.replace("%", "%%"))
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole command")
     parser.add_argument("--no-check", action="store_true", help="send it though the model's rules forbid it")
+    add_options(parser, command)
+
+
+def _add_cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("prompt", metavar="PROMPT", help="what to draw; - reads it from stdin")
+    parser.add_argument(
+        "--edit", metavar="IMAGE", nargs="+", help="the pictures to edit; they are only counted"
+    )
+    parser.add_argument("--batch", action="store_true", help="at the price of a batch")
+    add_options(parser, "cost")
+
+
+def _add_models(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", nargs="?", help="all of one model, with the sources")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,8 @@ def open_client(options: Namespace) -> Generator[Client, None, None]:
     from imagesdk import Client
 
     with ExitStack() as stack:
+        stack.enter_context(warnings.catch_warnings())
+        warnings.showwarning = partial(_note_warning, options)
         if flag(options, "emulator"):
             from imagesdk.emulator import Emulator
 
@@ -53,6 +57,11 @@ def open_client(options: Namespace) -> Generator[Client, None, None]:
             yield stack.enter_context(Client(base_url=emulator.base_url, api_key=""))
         else:
             yield stack.enter_context(Client(base_url=getattr(options, "base_url", None)))
+
+
+def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:
+    """Show a warning as a line of the program's own, without the place in the code."""
+    note(options, f"imagesdk: {message}")
 
 
 def read_prompt(text: str) -> str:

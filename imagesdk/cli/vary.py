@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from imagesdk.cli.parameters import given
 from imagesdk.cli.session import make_pictures, read_source
 
 
@@ -16,5 +17,4 @@ def run(options: Namespace) -> int:
     from imagesdk.models import DALL_E_2  # no other model makes variations
 
     (image,), _ = shaped(options, [image], None, DALL_E_2.variation)
-    job = Variation(image, model=options.model, n=options.n, size=options.size, user=options.user)
-    return make_pictures(options, job, "making variations")
+    return make_pictures(options, Variation(image, **given(options)), "making variations")

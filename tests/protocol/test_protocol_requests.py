@@ -228,7 +228,9 @@ class TestTheLivingModel:
             ("-16x1024", "WIDTHxHEIGHT"),
             ("1024x01024", "WIDTHxHEIGHT"),
             (" 1024x1024", "WIDTHxHEIGHT"),
-            ("9999999999x16", "WIDTHxHEIGHT"),
+            ("9999999999x16", "multiples of 16"),
+            (f"{16 * 10**30}x16", "longer than 3840"),
+            (f"{'9' * 101}x16", "WIDTHxHEIGHT"),
             (1024, "WIDTHxHEIGHT"),
         ],
     )

@@ -6,8 +6,9 @@ Nothing here runs. The lines that are marked as errors must be errors: mypy comp
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import assert_type
@@ -25,6 +26,7 @@ from imagesdk import (
     AsyncImages,
     CallOptions,
     Edit,
+    Estimate,
     FileId,
     FileObject,
     Generate,
@@ -32,14 +34,16 @@ from imagesdk import (
     ImagesResponse,
     Job,
     RateLimit,
+    RetirementWarning,
     RetryPolicy,
     Source,
     Timeouts,
     Usage,
     Variation,
+    estimate,
 )
 from imagesdk.events import AnswerReceived, Event, RetryScheduled
-from imagesdk.models import DALL_E_2, ModelProfile, lookup, register
+from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, register, retirement_notice
 
 
 async def first_steps() -> None:
@@ -203,6 +207,16 @@ async def every_setting() -> None:
     await client.aclose()
     AsyncClient(rate_limit=None, timeout=30.0, http_client=httpx.AsyncClient())
     AsyncClient(rate_limit=RateLimit.parse("50/min"))
+
+
+def money_beforehand(job: Job) -> None:
+    found = estimate(job, model="gpt-image-2", inputs=2, batch=True)
+    assert_type(found, Estimate)
+    assert_type(found.cost, Decimal | None)
+    assert_type(found.output_tokens, int | None)
+    assert_type(nearest_size(1920, 1080, DALL_E_2), str)
+    assert_type(retirement_notice(DALL_E_2, date(2026, 11, 27), endpoint="edits"), str | None)
+    warnings.simplefilter("error", RetirementWarning)
 
 
 def models_of_ones_own() -> None:

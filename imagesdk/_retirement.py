@@ -1,0 +1,63 @@
+"""A warning before a model ends, and after: once for each model in a process, and only where its maker is asked."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from typing import Final
+
+from imagesdk import models
+from imagesdk._protocol.hosts import Host
+from imagesdk.jobs import Edit, Generate, Job, Variation
+
+_ENDPOINTS: Final[Mapping[type[Job], str]] = {
+    Generate: "generations",
+    Edit: "edits",
+    Variation: "variations",
+}
+_BETWEEN: Final = frozenset({"imagesdk", "asyncio", "anyio", "trio", "outcome", "concurrent", "threading"})
+"""Packages whose frames stand between a call of ours and the line of the user that led to it."""
+
+_warned: set[tuple[str | None, str | None]] = set()
+
+
+class RetirementWarning(UserWarning):
+    """The maker has shut down a model or an endpoint, or will do so soon. The text says when, and what to use instead.
+
+    ``warnings.simplefilter("ignore", RetirementWarning)`` silences it; ``"error"`` makes an error of it, before
+    anything is sent.
+    """
+
+
+def warn_of_retirement(job: Job, host: Host, *, today: date | None = None) -> None:
+    """Warn where the model or the endpoint of a job ends, unless it was done before or another host is asked."""
+    if not host.is_maker:
+        return
+    endpoint = _ENDPOINTS[type(job)]
+    key = (endpoint if endpoint in models.RETIRED_ENDPOINTS else None, job.model)
+    if key in _warned:
+        return
+    notice = models.retirement_notice(models.lookup(job.model), today or _today(), endpoint=endpoint)
+    if notice is not None:
+        warnings.warn(notice, RetirementWarning, stacklevel=_stacklevel())
+        _warned.add(key)  # and not before: a filter that makes it an error does so each time
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
+def _stacklevel() -> int:
+    """Return how far up the user's line is; where none is in sight, as from another thread, our own."""
+    level, frame = 1, inspect.currentframe()
+    frame = frame and frame.f_back
+    while frame is not None:
+        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _BETWEEN:
+            return level
+        level, frame = level + 1, frame.f_back
+    return 1
+
+
+RetirementWarning.__module__ = "imagesdk"

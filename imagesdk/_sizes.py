@@ -1,0 +1,122 @@
+"""Sizes in pixels: which ones a model takes, and which of them is nearest to one that it does not take.
+
+All of it is reckoned in whole numbers and fractions, so that no size is too large or too oblong to be exact.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from math import isqrt
+
+from attrs import frozen
+
+_WRITTEN = re.compile(r"([1-9][0-9]{0,99})x([1-9][0-9]{0,99})")
+
+
+def parse_size(size: object) -> tuple[int, int] | None:
+    """Return width and height of ``"WIDTHxHEIGHT"``; ``None`` for anything else, ``"auto"`` among it."""
+    found = _WRITTEN.fullmatch(size) if isinstance(size, str) else None
+    return (int(found[1]), int(found[2])) if found else None
+
+
+@frozen
+class SizeRule:
+    """Which free sizes a model takes, beside those it names."""
+
+    multiple: int
+    """Both edges are multiples of this many pixels."""
+    max_edge: int
+    """No edge is longer."""
+    max_ratio: float
+    """The long edge is at most this many times the short one."""
+    min_pixels: int
+    max_pixels: int
+
+    def problem(self, width: int, height: int) -> str | None:
+        """Say which rule a size breaks, the first of them; ``None`` when it is legal."""
+        if problem := self.frame_problem(width, height):
+            return problem
+        if max(width, height) > Fraction(self.max_ratio) * min(width, height):
+            return f"the long edge may be at most {self.max_ratio:g} times the short one"
+        if not self.min_pixels <= width * height <= self.max_pixels:
+            return f"it must have between {self.min_pixels} and {self.max_pixels} pixels"
+        return None
+
+    def frame_problem(self, width: int, height: int) -> str | None:
+        """Say which rule a frame of an animation breaks: the other rules hold for all frames together."""
+        if width % self.multiple or height % self.multiple:
+            return f"both edges must be multiples of {self.multiple}"
+        if max(width, height) > self.max_edge:
+            return f"no edge may be longer than {self.max_edge}"
+        return None
+
+    def nearest(self, width: int, height: int) -> tuple[int, int] | None:
+        """Return the legal size that is nearest to another one; ``None`` if nothing is legal.
+
+        First the ratio: a size that is too small or too large is scaled as a whole, and one that is too oblong gets
+        the most oblong ratio there is, of the same area. Then the edges: of all legal sizes, that one whose edges
+        differ least from it, in proportion. Of several alike, the one with the nearer ratio, then area.
+        """
+        if self.problem(width, height) is None:
+            return width, height
+        across, down = self._aim(width, height)
+        best: tuple[tuple[Fraction, ...], int, int] | None = None
+        start = isqrt(int(across)) // self.multiple * self.multiple
+        for widths in (
+            range(start, 0, -self.multiple),
+            range(start + self.multiple, self.max_edge + 1, self.multiple),
+        ):
+            for w in widths:
+                if best is not None and _apart(Fraction(w * w), across) > best[0][0]:
+                    break  # and so would all be that are still further away
+                for h in self._heights(w, across, down):
+                    key = _measure(w, h, across, down)
+                    if best is None or (key, -w, -h) < (best[0], -best[1], -best[2]):
+                        best = key, w, h
+        return best and best[1:]
+
+    def _aim(self, width: int, height: int) -> tuple[Fraction, Fraction]:
+        """Return the squares of the edges to come near to: they need not be whole."""
+        longest = Fraction(self.max_ratio)
+        ratio = min(max(Fraction(width, height), 1 / longest), longest)
+        pixels = Fraction(min(max(width * height, self.min_pixels), self.max_pixels))
+        pixels = min(pixels, self.max_edge**2 / max(ratio, 1 / ratio))
+        return pixels * ratio, pixels / ratio
+
+    def _heights(self, w: int, across: Fraction, down: Fraction) -> Iterator[int]:
+        """Yield the legal heights that may be the best for a width: around the aim, and around its ratio."""
+        unit, longest = self.multiple, Fraction(self.max_ratio)
+        low = max(-(-w // longest), -(-self.min_pixels // w), 1)
+        high = min(int(w * longest), self.max_pixels // w, self.max_edge)
+        low, high = -(-low // unit) * unit, high // unit * unit
+        if low > high:
+            return
+        for square in (down, w * w * down / across):
+            below = isqrt(int(square)) // unit * unit
+            for h in (below, below + unit):
+                yield min(max(h, low), high)
+
+
+def nearest_of(sizes: Iterable[tuple[int, int]], width: int, height: int) -> tuple[int, int] | None:
+    """Return that one of a few sizes whose ratio is nearest, and of several such the one of the nearest area."""
+    across, down = Fraction(width * width), Fraction(height * height)
+    return min(sizes, key=lambda size: _measure(size[0], size[1], across, down)[1:], default=None)
+
+
+def _measure(w: int, h: int, across: Fraction, down: Fraction) -> tuple[Fraction, Fraction, Fraction]:
+    """Return how far a size is from one that is given by the squares of its edges: in edges, ratio and area."""
+    edges = max(_apart(Fraction(w * w), across), _apart(Fraction(h * h), down))
+    return (
+        edges,
+        _apart(Fraction(w * w, h * h), across / down),
+        _apart(Fraction(w * w * h * h), across * down),
+    )
+
+
+def _apart(one: Fraction, other: Fraction) -> Fraction:
+    return max(one / other, other / one)
+
+
+SizeRule.__module__ = "imagesdk.models"

@@ -1,0 +1,82 @@
+"""``imagesdk cost PROMPT``: what pictures are likely to cost, before anything is sent."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from imagesdk.cli.exits import OK
+from imagesdk.cli.parameters import given
+from imagesdk.cli.session import flag, read_prompt
+
+if TYPE_CHECKING:
+    from imagesdk import Edit, Estimate, Generate
+
+
+def run(options: Namespace) -> int:
+    """Print the estimate and how it was reckoned. Not knowing is no failure."""
+    job = _job(options)
+
+    from imagesdk import estimate
+
+    found = estimate(job, batch=options.batch)
+    qualities = _by_quality(job, found, batch=options.batch)
+    if flag(options, "json"):
+        facts = {
+            "model": found.model,
+            "images": found.images,
+            "output_tokens": found.output_tokens,
+            "cost_usd": _exact(found.cost),
+            "at_most_usd": _exact(found.at_most),
+            "cost_usd_by_quality": {quality: _exact(cost) for quality, cost in qualities.items()},
+            "reason": found.reason,
+        }
+        print(json.dumps(facts))
+        return OK
+    lines = [
+        ("model", found.model),
+        ("pictures", str(found.images)),
+        ("output tokens", str(found.output_tokens or "unknown")),
+        ("cost", _dollars(found.cost)),
+        *((f"  if {quality}", _dollars(cost)) for quality, cost in qualities.items()),
+        ("at most", _dollars(found.at_most)),
+    ]
+    for name, value in lines:
+        if value != "unknown" or name != "output tokens":
+            print(f"{name:<15}{value}")
+    print(found.reason)
+    return OK
+
+
+def _job(options: Namespace) -> Generate | Edit:
+    from imagesdk import Edit, Generate
+
+    prompt = read_prompt(options.prompt)
+    facts = given(options)
+    return Edit(options.edit, prompt, **facts) if options.edit else Generate(prompt, **facts)
+
+
+def _by_quality(job: Generate | Edit, found: Estimate, *, batch: bool) -> dict[str, Decimal]:
+    """Return the cost for each quality, where the price is known and only the quality is not."""
+    import attrs
+
+    from imagesdk import estimate, models
+
+    profile = models.lookup(found.model)
+    if found.cost is not None or profile is None:
+        return {}
+    costs = {
+        quality: estimate(attrs.evolve(job, quality=quality), batch=batch).cost
+        for quality in profile.qualities
+    }
+    return {quality: cost for quality, cost in costs.items() if cost is not None}
+
+
+def _dollars(cost: Decimal | None) -> str:
+    return "unknown" if cost is None else f"${cost:.4f}"
+
+
+def _exact(cost: Decimal | None) -> str | None:
+    return None if cost is None else str(cost)

@@ -1,0 +1,86 @@
+"""The parameters of the API as options: the one place of their short help, and the way from options to a job."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+_PICTURES = "the pictures"
+_FORMATS = "animations and vector graphics (GPT Image 2.6)"
+_REQUEST = "the request"
+
+
+class Option(NamedTuple):
+    """One option."""
+
+    flags: tuple[str, ...]
+    help: str
+    commands: frozenset[str]
+    group: str
+    metavar: str | None = None
+    type: Callable[[str], Any] = str
+
+    @property
+    def name(self) -> str:
+        """What it is called in a job, and where the parser puts it."""
+        return self.flags[-1].lstrip("-").replace("-", "_")
+
+
+_ALL = frozenset({"generate", "edit", "vary", "cost"})
+_PROMPTED = frozenset({"generate", "edit", "cost"})
+_MADE = frozenset({"generate", "edit"})
+_EDITED = frozenset({"edit", "cost"})
+
+OPTIONS: Final = (
+    Option(("--model",), "such as gpt-image-2; see: imagesdk models", _ALL, _PICTURES),
+    Option(("-n",), "how many, 1 to 10 (default: 1)", _ALL, _PICTURES, "N", int),
+    Option(("--size",), "such as 1024x1024 or auto; smaller is faster", _ALL, _PICTURES, "WxH"),
+    Option(
+        ("--quality",), "low, medium, high, xhigh, max or auto; the main lever on price", _PROMPTED, _PICTURES
+    ),
+    Option(("--background",), "transparent, opaque or auto", _MADE, _PICTURES),
+    Option(("--output-format",), "png, jpeg, webp, gif or svg", _PROMPTED, _PICTURES, "FORMAT"),
+    Option(("--output-compression",), "0 to 100, for jpeg and webp", _MADE, _PICTURES, "PERCENT", int),
+    Option(("--style",), "vivid or natural (dall-e-3)", frozenset({"generate"}), _PICTURES),
+    Option(("--complexity",), "low, medium or high: how much the model plans", _MADE, _PICTURES),
+    Option(
+        ("--input-fidelity",), "high or low: how well faces and details are kept", _EDITED, _PICTURES, "LEVEL"
+    ),
+    Option(("--partial-images",), "0 to 3, of a stream", frozenset({"cost"}), _PICTURES, "N", int),
+    Option(("--frame-count",), "frames of a gif, 2 to 16 (default: 9)", _MADE, _FORMATS, "N", int),
+    Option(("--frame-duration-ms",), "milliseconds of each (default: 200)", _MADE, _FORMATS, "MS", int),
+    Option(("--svg-model",), "the text model that writes an svg", _MADE, _FORMATS, "MODEL"),
+    Option(("--svg-effort",), "none, minimal, low, medium, high, xhigh or max", _MADE, _FORMATS, "EFFORT"),
+    Option(("--moderation",), "auto or low: how strict the content filter is", _MADE, _REQUEST),
+    Option(("--response-format",), "url or b64_json (dall-e-2, dall-e-3)", _ALL - {"cost"}, _REQUEST, "FORM"),
+    Option(("--safety-identifier",), "an id of your end user: a hash, not a name", _MADE, _REQUEST, "ID"),
+    Option(("--user",), "the same, as it was called before", _ALL - {"cost"}, _REQUEST, "ID"),
+)
+"""Every parameter that is a word or a number; pictures and prompts are the arguments of their commands."""
+
+
+def add_options(parser: ArgumentParser, command: str) -> None:
+    """Give a command the options that it has, in groups."""
+    groups: dict[str, Any] = {}
+    for option in OPTIONS:
+        if command in option.commands:
+            if option.group not in groups:
+                groups[option.group] = parser.add_argument_group(option.group)
+            groups[option.group].add_argument(
+                *option.flags, help=option.help, metavar=option.metavar, type=option.type
+            )
+
+
+def given(options: Namespace) -> Mapping[str, Any]:
+    """Return the parameters of a job that a command line names."""
+    found = {
+        option.name: value for option in OPTIONS if (value := getattr(options, option.name, None)) is not None
+    }
+    model, effort = found.pop("svg_model", None), found.pop("svg_effort", None)
+    if model is not None or effort is not None:
+        found["svg"] = {
+            **({"model": model} if model is not None else {}),
+            **({"reasoning": {"effort": effort}} if effort is not None else {}),
+        }
+    return found

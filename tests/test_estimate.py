@@ -1,0 +1,326 @@
+"""What a job is likely to cost: every number that is published is met, and what is not published stays unknown."""
+
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagesdk import Edit, Estimate, Generate, Job, Variation, estimate, models
+from imagesdk.models import (
+    DALL_E_2,
+    GPT_IMAGE_2,
+    GPT_IMAGE_2_6_FLARE,
+    GPT_IMAGE_2_6_SUNBURST,
+    ModelProfile,
+    Price,
+)
+
+MILLION = Decimal(1_000_000)
+
+
+def of(model: str, quality: str | None = None, size: str | None = None, **facts: Any) -> Estimate:
+    return estimate(Generate("a cat", model=model, quality=quality, size=size, **facts))
+
+
+def picture_alone(found: Estimate, prompt: str = "a cat") -> Decimal:
+    """The cost without that of the prompt."""
+    profile = models.lookup(found.model)
+    assert profile is not None
+    assert profile.price.text_input is not None
+    assert found.cost is not None
+    return found.cost - profile.price.text_input * -(-len(prompt) // 4) / MILLION
+
+
+# https://developers.openai.com/api/docs/guides/image-generation, as of 2026
+TOKENS_OF_THE_FIRST = [
+    ("low", 272, 408, 400),
+    ("medium", 1056, 1584, 1568),
+    ("high", 4160, 6240, 6208),
+]
+# https://community.openai.com/t/1382699
+TOKENS_OF_THE_SECOND = [
+    ("1024x1024", 196, 1756, 7024),
+    ("1536x1024", 158, 1372, 5488),
+    ("1024x1536", 158, 1372, 5488),
+    ("2048x2048", 397, 3568, 14272),
+    ("2560x1440", 205, 1843, 7370),
+    ("3840x2160", 371, 3336, 13342),
+    ("2160x3840", 371, 3336, 13342),
+]
+DOLLARS = [
+    ("gpt-image-1", "low", "0.011", "0.016"),
+    ("gpt-image-1", "medium", "0.042", "0.063"),
+    ("gpt-image-1", "high", "0.167", "0.25"),
+    ("gpt-image-1.5", "low", "0.009", "0.013"),
+    ("gpt-image-1.5", "medium", "0.034", "0.05"),
+    ("gpt-image-1.5", "high", "0.133", "0.2"),
+    ("gpt-image-2", "low", "0.006", "0.005"),
+    ("gpt-image-2", "medium", "0.053", "0.041"),
+    ("gpt-image-2", "high", "0.211", "0.165"),
+]
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "chatgpt-image-latest"]
+)
+@pytest.mark.parametrize(("quality", "square", "upright", "lying"), TOKENS_OF_THE_FIRST)
+def test_tokens_of_the_first_models_are_those_of_the_table(
+    model: str, quality: str, square: int, upright: int, lying: int
+) -> None:
+    assert of(model, quality, "1024x1024").output_tokens == square
+    assert of(model, quality, "1024x1536").output_tokens == upright
+    assert of(model, quality, "1536x1024").output_tokens == lying
+
+
+@pytest.mark.parametrize(("size", "low", "medium", "high"), TOKENS_OF_THE_SECOND)
+def test_tokens_of_the_second_model_are_those_that_are_published(
+    size: str, low: int, medium: int, high: int
+) -> None:
+    assert of("gpt-image-2", "low", size).output_tokens == low
+    assert of("gpt-image-2", "medium", size).output_tokens == medium
+    assert of("gpt-image-2-2026-04-21", "high", size).output_tokens == high
+
+
+@pytest.mark.parametrize(
+    ("quality", "tokens", "dollars"),
+    [
+        ("low", 196, "0.0059"),
+        ("medium", 439, "0.0132"),
+        ("high", 1756, "0.0527"),
+        ("xhigh", 3122, "0.0937"),
+        ("max", 7024, "0.2107"),
+    ],
+)
+@pytest.mark.parametrize("model", ["gpt-image-2.5-flare", "gpt-image-2.5-sunburst-2026-09-08"])
+def test_tokens_of_2_5_are_reckoned_by_the_same_formula_and_said_to_be_an_estimate(
+    model: str, quality: str, tokens: int, dollars: str
+) -> None:
+    found = of(model, quality, "1024x1024")
+    assert found.output_tokens == tokens
+    assert picture_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(dollars)
+    assert "an estimate: the formula of gpt-image-2" in found.reason
+
+
+@pytest.mark.parametrize(("model", "quality", "square", "oblong"), DOLLARS)
+def test_dollars_are_those_of_the_guide_to_a_fifth_of_a_cent(
+    model: str, quality: str, square: str, oblong: str
+) -> None:
+    for size, dollars in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong)):
+        alone = picture_alone(of(model, quality, size))
+        assert abs(alone - Decimal(dollars)) < Decimal("0.002")
+        if model == "gpt-image-2":  # the formula is exact
+            assert alone.quantize(Decimal("0.001"), ROUND_HALF_UP) == Decimal(dollars)
+
+
+@pytest.mark.parametrize(
+    ("quality", "tokens", "guide"),
+    [("low", "0.0022", "0.005"), ("medium", "0.0084", "0.011"), ("high", "0.0333", "0.036")],
+)
+def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_is_the_bound(
+    quality: str, tokens: str, guide: str
+) -> None:
+    found = of("gpt-image-1-mini", quality, "1024x1024")
+    assert picture_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
+    assert found.at_most is not None
+    assert found.at_most - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
+    assert f"A guide of the maker says up to ${guide} for each picture." in found.reason
+
+
+@pytest.mark.parametrize(
+    ("model", "quality", "size", "dollars"),
+    [
+        ("dall-e-2", None, None, "0.020"),
+        ("dall-e-2", None, "256x256", "0.016"),
+        ("dall-e-2", "standard", "512x512", "0.018"),
+        ("dall-e-3", None, None, "0.04"),
+        ("dall-e-3", None, "1792x1024", "0.08"),
+        ("dall-e-3", "hd", None, "0.08"),
+        ("dall-e-3", "hd", "1024x1792", "0.12"),
+    ],
+)
+def test_pictures_that_are_billed_by_the_piece_cost_exactly_that(
+    model: str, quality: str | None, size: str | None, dollars: str
+) -> None:
+    found = of(model, quality, size)
+    assert found.cost == found.at_most == Decimal(dollars)
+    assert found.output_tokens is None
+    assert f"${dollars} for each picture" in found.reason
+
+
+def test_several_pictures_cost_as_many_times_and_their_prompt_once() -> None:
+    one, four = (of("gpt-image-2", "high", "1024x1024", n=n) for n in (1, 4))
+    assert (four.images, four.output_tokens) == (4, 4 * 7024)
+    assert picture_alone(four) == 4 * picture_alone(one)
+    assert of("dall-e-2", n=10).cost == Decimal("0.20")
+    assert estimate(Variation("a.png", n=3)).cost == Decimal("0.06")
+
+
+def test_a_partial_image_is_100_tokens_more() -> None:
+    found = of("gpt-image-2", "low", "1024x1024", partial_images=3)
+    assert found.output_tokens == 196 + 300
+    assert "100 tokens for each partial image" in found.reason
+
+
+def test_a_batch_costs_half() -> None:
+    job = Generate("a cat", model="gpt-image-2", quality="high", size="auto")
+    whole, half = estimate(job), estimate(job, batch=True)
+    assert whole.cost is not None
+    assert whole.at_most is not None
+    assert (half.cost, half.at_most) == (whole.cost / 2, whole.at_most / 2)
+    assert half.output_tokens == whole.output_tokens
+
+
+class TestWhatTheServerChooses:
+    def test_of_sizes_is_taken_to_be_the_usual_one_and_at_most_the_dearest(self) -> None:
+        found = of("gpt-image-2", "high")
+        assert found.cost == of("gpt-image-2", "high", "1024x1024").cost
+        assert "The server chooses the size: 1024x1024 is assumed." in found.reason
+        assert found.at_most is not None
+        largest = of("gpt-image-2", "high", "2880x2880").at_most
+        assert found.at_most == largest
+
+    def test_of_qualities_is_not_guessed_and_at_most_the_dearest(self) -> None:
+        found = of("gpt-image-2", None, "1024x1024")
+        assert (found.cost, found.output_tokens) == (None, None)
+        assert found.at_most == of("gpt-image-2", "high", "1024x1024").at_most
+        assert "The server chooses the quality" in found.reason
+        assert of("gpt-image-2", "auto", "1024x1024") == found
+
+    def test_from_a_table_is_at_most_its_dearest_entry(self) -> None:
+        assert of("gpt-image-1").at_most == of("gpt-image-1", "high", "1024x1536").at_most
+        assert of("gpt-image-1", "low").at_most == of("gpt-image-1", "low", "1024x1536").at_most
+
+    @given(st.integers(41, 240), st.integers(41, 240), st.sampled_from(["low", "medium", "high"]))
+    def test_is_never_dearer_than_the_bound(self, w: int, h: int, quality: str) -> None:
+        width, height = map(int, models.nearest_size(16 * w, 16 * h).split("x"))
+        found = of("gpt-image-2", quality, f"{width}x{height}")
+        bound = of("gpt-image-2", "auto", "auto").at_most
+        assert found.cost is not None
+        assert found.at_most is not None
+        assert bound is not None
+        assert found.cost <= found.at_most <= bound
+
+
+class TestTheUnknown:
+    @pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
+    def test_are_tokens_that_are_not_published(self, profile: ModelProfile) -> None:
+        found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
+        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+        assert "is not published" in found.reason
+
+    @pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
+    def test_are_animations_and_vector_graphics(self, output_format: str, reason: str) -> None:
+        found = of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format)
+        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+        assert reason in found.reason
+
+    def test_is_a_model_that_is_not_in_the_table(self) -> None:
+        found = of("sd-cpp-local", "low", "1024x1024", n=3)
+        assert found == Estimate(
+            "sd-cpp-local", 3, reason="Nothing is known of sd-cpp-local: register a profile with its price."
+        )
+
+    def test_is_a_model_without_a_price(self) -> None:
+        found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
+        assert (found.cost, found.reason) == (None, "No price of mine is known.")
+
+    @pytest.mark.parametrize(
+        ("model", "quality", "size"),
+        [
+            ("gpt-image-1", "high", "2048x2048"),
+            ("gpt-image-2", "ultra", "1024x1024"),
+            ("gpt-image-2", "low", "big"),
+            ("dall-e-2", "hd", "1024x1024"),
+            ("dall-e-3", "hd", "256x256"),
+        ],
+    )
+    def test_is_a_size_or_a_quality_that_the_model_does_not_have(
+        self, model: str, quality: str, size: str
+    ) -> None:
+        found = of(model, quality, size)
+        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+        assert "known for" in found.reason or "is not known" in found.reason
+
+    def test_is_an_edit_with_a_model_whose_input_is_not_known(self) -> None:
+        profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
+        found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
+        assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
+        assert "for a picture that is sent is not known" in found.reason
+
+    def test_is_a_price_of_input_that_is_not_given(self) -> None:
+        profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
+        found = estimate(Generate("x", quality="low", size="1024x1024"), model=profile)
+        assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
+        assert "The price of what is sent is not known." in found.reason
+
+
+class TestWhatIsSent:
+    def test_of_text_is_reckoned_at_four_bytes_a_token_and_at_most_one(self) -> None:
+        short, long = (estimate(Generate(p, quality="low", size="1024x1024")) for p in ("x", "x" * 4000))
+        assert short.cost is not None
+        assert long.cost is not None
+        assert long.cost - short.cost == Decimal(5 * 999) / MILLION
+        assert short.at_most is not None
+        assert long.at_most is not None
+        assert long.at_most - short.at_most == Decimal(5 * 3999) / MILLION
+        assert "About 1000 tokens for the prompt." in long.reason
+
+    def test_of_pictures_is_counted_in_the_job_or_given(self) -> None:
+        facts: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
+        one = estimate(Edit("a.png", "a cat", **facts))
+        two = estimate(Edit(["a.png", "b.png"], "a cat", **facts))
+        each = (Decimal(8) * 1250 + Decimal(5) * 32) / MILLION
+        assert one.cost is not None
+        assert two.cost is not None
+        assert one.cost - each == of("gpt-image-2", "low", "1024x1024").cost
+        assert two.cost - one.cost == each
+        assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
+        assert "About 1250 tokens for each picture that is sent." in one.reason
+
+    def test_of_masks_may_cost_as_much_as_a_picture(self) -> None:
+        plain, masked = (
+            estimate(Edit("a.png", "x", mask=mask, quality="low", size="1024x1024"))
+            for mask in (None, "m.png")
+        )
+        assert plain.cost == masked.cost
+        assert plain.at_most is not None
+        assert masked.at_most is not None
+        assert masked.at_most > plain.at_most
+
+    def test_costs_more_when_it_is_to_be_kept_in_detail(self) -> None:
+        low, high = (
+            estimate(
+                Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024", input_fidelity=f)
+            )
+            for f in ("low", "high")
+        )
+        assert low.cost is not None
+        assert high.cost is not None
+        assert high.cost - low.cost == Decimal(10 * 6240) / MILLION
+
+
+@pytest.mark.parametrize(
+    ("job", "model"),
+    [
+        (Generate("a cat"), "gpt-image-2"),
+        (Edit("a.png", "a cat"), "gpt-image-2"),
+        (Variation("a.png"), "dall-e-2"),
+    ],
+)
+def test_where_no_model_is_named_that_of_the_makers_host_is_assumed(job: Job, model: str) -> None:
+    found = estimate(job)
+    assert found.model == model
+    assert f"No model is named: {model} is assumed" in found.reason
+
+
+def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
+    job = Generate("a cat", model="gpt-image-2", size="1024x1024")
+    assert estimate(job, model="dall-e-2") == estimate(attrs.evolve(job, model="dall-e-2"))
+    assert estimate(job, model=DALL_E_2).model == "dall-e-2"
+
+
+def test_what_a_model_writes_beside_the_picture_is_said_not_to_be_in_it() -> None:
+    assert "beside the picture is not in it" in of("gpt-image-1.5", "low", "1024x1024").reason
