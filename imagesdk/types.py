@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
-from imagesdk._display import MimeBundle, grid_bundle, picture_bundle
 from imagesdk._pillow import eight_bit
 from imagesdk._saving import write_file
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
@@ -28,6 +27,8 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
     import PIL.Image
+
+    from imagesdk._display import MimeBundle
 
 __all__ = [
     "AsyncReadable",
@@ -169,6 +170,8 @@ class Image:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
+        from imagesdk._display import picture_bundle
+
         return picture_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -263,6 +266,8 @@ class ImagesResponse(Sequence[Image]):
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
+        from imagesdk._display import grid_bundle
+
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -295,6 +300,8 @@ class PartialImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
+        from imagesdk._display import picture_bundle
+
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
         return picture_bundle(self.image, text, include=include, exclude=exclude)
 
@@ -326,6 +333,8 @@ class CompletedImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
+        from imagesdk._display import grid_bundle
+
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 

@@ -83,6 +83,8 @@ def facts(kind: str, width: int, height: int, alpha: bool | None = False, **more
     return PictureFacts(f"image/{kind}", width, height, alpha, **(known | more))
 
 
+GIF_FRAME = b",\0\0\0\0\x0c\0\x08\0\0\x02\x03\x84\x8f\x05\0"
+
 SAMPLES = {
     "png without alpha": (encoded("RGB", (64, 32), "PNG"), facts("png", 64, 32)),
     "png with alpha": (encoded("RGBA", (32, 64), "PNG"), facts("png", 32, 64, True)),
@@ -139,7 +141,10 @@ SAMPLES = {
         encoded("P", (12, 34), "GIF", transparency=0),
         facts("gif", 12, 34, True),
     ),
-    "animated gif": (frames("GIF"), facts("gif", 12, 8, True, animated=True)),
+    "animated gif": (
+        b"GIF89a\x0c\0\x08\0\0\0\0" + 2 * GIF_FRAME + b";",
+        facts("gif", 12, 8, None, animated=True),
+    ),
     "bmp": (encoded("RGB", (13, 11), "BMP"), facts("bmp", 13, 11, None, depth=None)),
     "tiff": (
         tiff((0x0100, 4, 70), (0x0101, 3, 50), (0x0102, 3, 16), (0x0112, 3, 6)),

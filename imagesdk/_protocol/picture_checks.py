@@ -33,7 +33,10 @@ def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
         ("markup", pictures.markup, profile.markup),
     ):
         if isinstance(picture, Remote):
-            _check_remote(param, picture, job, profile)
+            if isinstance(
+                job, Edit
+            ):  # a variation of it cannot be sent at all, which is said where it is encoded
+                _check_remote(param, picture, profile)
         elif picture is not None and its_rule is not None:
             _check_upload(param, picture, its_rule, profile)
         if picture is not None and needs_json(job, pictures):
@@ -81,18 +84,12 @@ def _kind(picture: Upload) -> str:
     return picture.media_type.removeprefix("image/").upper()
 
 
-def _check_remote(param: str, picture: Remote, job: Job, profile: ModelProfile) -> None:
+def _check_remote(param: str, picture: Remote, profile: ModelProfile) -> None:
     # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
-    if isinstance(job, Edit) and not profile.response_formats:
-        return
-    what = "a URL" if picture.url else "the id of an uploaded file"
-    raise _refused(
-        param,
-        f"{picture.name} ({what})",
-        "a path, bytes or a file",
-        profile,
-        "Fetch it with client.images.download(...), and pass the bytes." if picture.url else "",
-    )
+    if profile.response_formats:
+        what = "a URL" if picture.url else "the id of an uploaded file"
+        remedy = "Fetch it with client.images.download(...), and pass the bytes." if picture.url else ""
+        raise _refused(param, f"{picture.name} ({what})", "a path, bytes or a file", profile, remedy)
 
 
 def _check_url_length(param: str, picture: Picture, profile: ModelProfile) -> None:

@@ -163,9 +163,13 @@ def _listed(value: object) -> tuple[Any, ...] | None:
 
 def _file(param: str, picture: Picture) -> Upload:
     if isinstance(picture, Remote):
+        way_out = (
+            "fetch it with client.images.download(...), and pass the bytes"
+            if picture.url
+            else "pass the picture"
+        )
         raise InvalidRequestError(
-            f"{param} is {picture.name}, and this request can only hold files: fetch it with "
-            "client.images.download(...), and pass the bytes.",
+            f"{param} is {picture.name}, and this request can only hold files: {way_out}.",
             param=param,
             value=picture.name,
             allowed="a path, bytes or a file",
