@@ -158,11 +158,9 @@ class FileStore:
         """Forget what has expired and return the rest, oldest first."""
         now = self._clock()
         with self._lock:
-            self._files = {
-                name: stored
-                for name, stored in self._files.items()
-                if stored.expires_at is None or stored.expires_at > now
-            }
+            for stored in list(self._files.values()):
+                if stored.expires_at is not None and stored.expires_at <= now:
+                    del self._files[stored.id]
             return list(self._files.values())
 
 
