@@ -17,7 +17,9 @@ _ENDPOINTS: Final[Mapping[type[Job], str]] = {
     Edit: "edits",
     Variation: "variations",
 }
-_BETWEEN: Final = frozenset({"imagesdk", "contextlib", "asyncio", "anyio", "trio", "outcome", "concurrent", "threading"})
+_BETWEEN: Final = frozenset(
+    {"imagesdk", "contextlib", "asyncio", "anyio", "trio", "outcome", "concurrent", "threading"}
+)
 """Packages whose frames stand between a call of ours and the line of the user that led to it."""
 
 _warned: set[tuple[str | None, str | None]] = set()
