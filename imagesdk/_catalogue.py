@@ -250,15 +250,13 @@ GPT_IMAGE_1_MINI: Final = evolve(
         image_input=Decimal("2.5"),
         image_output=Decimal(8),
         guide={
-            ("low", "1024x1024"): Decimal("0.005"),
-            ("low", "1024x1536"): Decimal("0.006"),
-            ("low", "1536x1024"): Decimal("0.006"),
-            ("medium", "1024x1024"): Decimal("0.011"),
-            ("medium", "1024x1536"): Decimal("0.015"),
-            ("medium", "1536x1024"): Decimal("0.015"),
-            ("high", "1024x1024"): Decimal("0.036"),
-            ("high", "1024x1536"): Decimal("0.052"),
-            ("high", "1536x1024"): Decimal("0.052"),
+            (quality, size): Decimal(dollars)
+            for quality, square, oblong in (
+                ("low", "0.005", "0.006"),
+                ("medium", "0.011", "0.015"),
+                ("high", "0.036", "0.052"),
+            )
+            for size, dollars in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong))
         },
         list_price=True,
     ),

@@ -88,7 +88,8 @@ async def assemble(
             size=job.size,
             usage=parsed.usage,
             quality=getattr(job, "quality", None),
-            svg="svg" in {parsed.output_format, getattr(job, "output_format", None)},
+            svg=parsed.svg_usage is not None
+            or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
             list_price=host.takes_list_prices,
         ),
         request_id=result.headers.get("x-request-id"),

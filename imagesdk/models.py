@@ -11,6 +11,7 @@ from datetime import date
 
 from imagesdk._catalogue import (
     AS_OF,
+    BATCH_SHARE,
     CHATGPT_IMAGE_LATEST,
     COMPRESSION,
     DALL_E_2,
@@ -69,6 +70,7 @@ __all__ = [
     "GPT_IMAGE_2_6_SUNBURST",
     # facts of the API as a whole
     "AS_OF",
+    "BATCH_SHARE",
     "COMPRESSION",
     "GIF_FRAMES",
     "MAKER_EDIT_MODEL",

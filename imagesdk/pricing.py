@@ -11,7 +11,6 @@ from decimal import Decimal
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._catalogue import BATCH_SHARE
 from imagesdk._sizes import parse_size
 from imagesdk.jobs import Edit, Job, Variation
 from imagesdk.models import ModelProfile, OutputTokens
@@ -67,7 +66,7 @@ def cost(
     """
     if profile is None or svg or (profile.price.list_price and not list_price):
         return None
-    price, share = profile.price, BATCH_SHARE if batch else 1
+    price, share = profile.price, models.BATCH_SHARE if batch else 1
     if price.per_image:
         each = price.per_image.get(
             (quality or profile.default_quality or "", size or profile.default_size or "")
@@ -109,7 +108,7 @@ def estimate(
         name = models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
         assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
     profile = profile or models.lookup(name)
-    images, share = job.n or 1, BATCH_SHARE if batch else Decimal(1)
+    images, share = job.n or 1, models.BATCH_SHARE if batch else Decimal(1)
     if profile is None:
         return Estimate(
             name, images, reason=f"Nothing is known of {name}: register a profile with its price."

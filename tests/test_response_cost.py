@@ -1,7 +1,8 @@
 """What a response says that it cost, by who answered and with what."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 
 import attrs
 import pytest
@@ -32,9 +33,16 @@ class AsyncCost:
     def __init__(self, make_client: Callable[..., AsyncClient]) -> None:
         self._make_client = make_client
 
-    async def __call__(self, base_url: str, job: Generate = JOB, **extra_body: str) -> Decimal | None:
+    async def __call__(
+        self,
+        base_url: str,
+        job: Generate = JOB,
+        *,
+        answered: Mapping[str, object] = MappingProxyType({}),
+        **extra_body: str,
+    ) -> Decimal | None:
         with respx.mock() as wire:
-            body = answer(png(2, 2), usage=USAGE, output_format=job.output_format or "png")
+            body = answer(png(2, 2), usage=USAGE, **answered)
             wire.post(f"{base_url}/images/generations").respond(content=body)
             async with self._make_client(base_url, api_key="sk-1") as client:
                 response = await client.images.send(job, extra_body=extra_body)
@@ -74,6 +82,9 @@ async def test_is_not_wholly_known_of_vector_graphics(cost_at: AsyncCost) -> Non
     job = Generate("a cat", model="gpt-image-2.6-flare")
     assert await cost_at(MAKER, job) == DOLLARS
     assert await cost_at(MAKER, attrs.evolve(job, output_format="svg")) is None
+    author = {"model": "m", "input_tokens": 1, "output_tokens": 1, "reasoning_tokens": 0, "total_tokens": 2}
+    for answered in ({"output_format": "svg"}, {"svg_usage": author}):
+        assert await cost_at(MAKER, job, answered=answered) is None
 
 
 async def test_is_that_of_the_model_that_was_asked_in_the_end(cost_at: AsyncCost) -> None:
