@@ -194,7 +194,7 @@ def painting_little() -> Iterator[Emulator]:
     """An emulator that paints next to nothing, for only its answers matter here."""
 
     def small(self: Painting, index: int) -> Image.Image:
-        return Image.new("RGBA", (16, 16))
+        return Image.linear_gradient("L").resize((64, 64)).convert("RGBA")
 
     with pytest.MonkeyPatch.context() as patch, Emulator(limit=None) as emulator:
         patch.setattr(Painting, "_picture", small)
@@ -233,7 +233,8 @@ async def accepted(client: AsyncClient, case: Case, model: str, *, check: bool) 
 async def test_client_and_server_take_the_same(client: AsyncClient, case: Case) -> None:
     by_client = {model for model in ALL if await accepted(client, case, model, check=True)}
     by_server = {model for model in ALL if await accepted(client, case, model, check=False)}
-    assert (by_client, by_server) == (case.takes | case.undecided, case.takes)
+    assert by_client == set(case.takes | case.undecided)
+    assert by_server == set(case.takes)
 
 
 def test_every_parameter_has_a_case() -> None:

@@ -237,7 +237,7 @@ def _two_six(profile: ModelProfile, auto_quality: str) -> Model:
         more={
             "complexity": Parameter(Choice(("low", "medium", "high")), since=_PLANNING_SINCE),
             "frame_count": Parameter(Integer(2, 16), since=_PLANNING_SINCE),
-            "frame_duration_ms": Parameter(Integer(0, 10**9), since=_PLANNING_SINCE),
+            "frame_duration_ms": Parameter(Integer(1, 655_350), since=_PLANNING_SINCE),
             "svg": Parameter(Author(), since=_PLANNING_SINCE),
         },
     )

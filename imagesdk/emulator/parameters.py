@@ -17,7 +17,6 @@ from imagesdk.emulator.answers import (
     Refusal,
     invalid_type,
     invalid_value,
-    missing_parameter,
     unknown_parameter,
     unsupported,
 )
@@ -214,9 +213,9 @@ class Author:
     def read(self, name: str, value: object, *, form: bool) -> Mapping[str, str]:
         """Return ``model`` and, where given, ``effort``."""
         given = members_of(name, value, {"model", "reasoning"})
-        if given.get("model") is None:
-            raise missing_parameter(f"{name}.model")
-        chosen = {"model": Text().read(f"{name}.model", given["model"], form=form)}
+        chosen: dict[str, str] = {}
+        if given.get("model") is not None:  # a project without a choice of models must leave it out
+            chosen["model"] = Text().read(f"{name}.model", given["model"], form=form)
         if given.get("reasoning") is None:
             return chosen
         effort = members_of(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")

@@ -190,7 +190,6 @@ async def test_moderation_is_for_json_only(connect: Connect, png: MakePng) -> No
             "invalid_svg_output_compression",
         ),
         ({"svg": {"model": "x"}}, "svg", "unsupported_parameter"),
-        ({"output_format": "svg", "svg": {}}, "svg.model", "missing_required_parameter"),
         ({"output_format": "svg", "svg": "x"}, "svg", "invalid_type"),
         ({"output_format": "svg", "svg": {"model": "x", "style": "y"}}, "svg.style", "unknown_parameter"),
         (
