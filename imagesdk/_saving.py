@@ -153,8 +153,13 @@ def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
     os.close(descriptor)
     temporary.unlink()
     final = Destination(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
+    for part in final.relative_to(folder).parts:
+        with suppress(FileNotFoundError):
+            (
+                folder / part
+            ).lstat()  # raises for a name that is too long, also below a folder that is yet to be made
     with suppress(FileNotFoundError):
-        if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name that is too long, or below a file
+        if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name below a file
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
 
 

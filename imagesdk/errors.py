@@ -207,7 +207,7 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(message, **facts)
         self.status_code = status_code
-        """The HTTP status. 200 when a server wrapped an error in a success."""
+        """The HTTP status. 200 when a server wrapped an error in a success, or sent it in a stream."""
         self.code = code
         """The API's ``error.code``: the stable word to branch on."""
         self.type = type
@@ -244,7 +244,7 @@ class AuthenticationError(APIStatusError):
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: this key or organisation may not do that."""
+    """403: this key or organisation may not do that. (400, where the organisation is not verified for a model.)"""
 
 
 class NotFoundError(APIStatusError):
@@ -252,7 +252,7 @@ class NotFoundError(APIStatusError):
 
 
 class RetiredError(NotFoundError):
-    """The model or the endpoint has been retired by its maker."""
+    """The model or the endpoint has been retired by its maker: 404 or 410, or 400 where the server says so in words."""
 
     def __init__(self, message: str, *, replacement: str | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)
@@ -290,7 +290,7 @@ class APIResponseError(APIError):
 
 
 class StreamError(APIError):
-    """A stream ended without its completed picture."""
+    """A stream ended without its completed picture, or with an error that is none of the others."""
 
     partial: PartialImage | None = None
     """The last picture that came on the way, if one did."""

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 import respx
 
-from imagesdk import APIResponseError, AsyncClient, BadRequestError, Caps, ModerationError, RetryPolicy
+from imagesdk import (
+    APIResponseError,
+    AsyncClient,
+    BadRequestError,
+    Caps,
+    ModerationError,
+    RetryPolicy,
+    SvgUsage,
+    Usage,
+)
 from tests.small_pictures import answer, png
 
 pytestmark = pytest.mark.anyio
@@ -193,3 +204,59 @@ async def test_files_last_before_the_call_returns_where_that_is_asked_for(
 
     folder = tmp_path.stat().st_size
     assert synced == [len(SMALL), len(WIDE), folder, folder]
+
+
+async def test_no_field_of_an_answer_is_lost(wire: respx.MockRouter, client: AsyncClient) -> None:
+    told = {
+        "created": 1763900000,
+        "size": "1024x1024",
+        "quality": "max",
+        "background": "opaque",
+        "output_format": "svg",
+        "safety_identifier": "user-1",
+        "usage": {
+            "input_tokens": 1,
+            "output_tokens": 2,
+            "total_tokens": 3,
+            "input_tokens_details": {"text_tokens": 4, "image_tokens": 5, "cached_tokens": 6},
+            "output_tokens_details": {"text_tokens": 7, "image_tokens": 8, "reasoning_tokens": 9},
+            "image_count": 10,
+        },
+        "svg_usage": {
+            "model": "m",
+            "input_tokens": 11,
+            "output_tokens": 12,
+            "reasoning_tokens": 13,
+            "total_tokens": 14,
+            "cached_tokens": 15,
+        },
+        "id": "gen-1",
+        "timing": {"seconds": 1.5, "steps": [1, None]},
+    }
+    image = {
+        "b64_json": base64.b64encode(SMALL).decode(),
+        "revised_prompt": "a cat",
+        "seed": 7,
+        "tags": {"a": [1]},
+    }
+    wire.post(f"{OWN}/images/generations").respond(json={**told, "data": [image]})
+
+    response = await client.images.generate("a cat")
+
+    assert [response.size, response.quality, response.background] == ["1024x1024", "max", "opaque"]
+    assert (response.output_format, response.safety_identifier) == ("svg", "user-1")
+    assert response.created is not None
+    assert response.created.timestamp() == told["created"]
+    assert response.usage == Usage(
+        *(1, 2, 3, 4, 5, 7, 8),
+        extra={
+            "input_tokens_details": {"cached_tokens": 6},
+            "output_tokens_details": {"reasoning_tokens": 9},
+            "image_count": 10,
+        },
+    )
+    assert response.svg_usage == SvgUsage("m", 11, 12, 13, 14, extra={"cached_tokens": 15})
+    assert response.extra == {"id": told["id"], "timing": told["timing"]}
+    assert (response[0].bytes, response[0].revised_prompt) == (SMALL, "a cat")
+    assert response[0].extra == {"seed": 7, "tags": {"a": [1]}}
+    assert pickle.loads(pickle.dumps(response)) == response

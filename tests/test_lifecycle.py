@@ -277,6 +277,22 @@ def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server, s
     assert program.end() == (0, "1", "")
 
 
+def test_a_program_whose_last_call_is_made_at_exit_ends_cleanly(server: Server, start: Start) -> None:
+    program = start(
+        """
+        import atexit
+        atexit.register(lambda: client.images.generate("a last one"))
+        client.images.generate("a cat")
+        """
+    )
+    with server.request() as connection:
+        server.answer(connection)
+        assert is_dropped(connection)
+    with server.request() as connection:
+        server.answer(connection)
+    assert program.end() == (0, "", "")
+
+
 def test_a_client_that_is_forgotten_drops_its_connection_ends_its_thread_and_is_warned_of(
     server: Server, start: Start
 ) -> None:

@@ -281,9 +281,9 @@ class _Process:
             return self._portal
 
     def dismiss(self, guest: Guest) -> bool:
-        """See a guest off that was forgotten, and return whether it was here."""
+        """See a guest off that was forgotten; return whether it was here and the program goes on."""
         portal = self._portal
-        return portal is not None and portal.dismiss(guest)
+        return portal is not None and portal.dismiss(guest) and not self._exited
 
     def retire(self, portal: Portal, *, unless: dict[Guest, Any] | None = None) -> bool:
         """Let nobody else into this portal, unless it has guests; say whether it has ended."""

@@ -381,3 +381,23 @@ def test_any_text_says_something_that_makes_sense_or_nothing(
     assert found.refused is None or found.refused in found.limits
     assert "images" in found.limits or not found.surely
     assert found.never_fits(images) in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "delay", "wait"),
+    [
+        ({"retry-after": "26s"}, "", None, 26),
+        ({"retry-after": "1m30s"}, "", None, 90),
+        ({}, "Please retry after 26 seconds.", None, 26),
+        ({}, "Please try again in 6m0s.", None, 360),
+        ({}, "", "3.5s", 3.5),
+        ({}, "Please retry in 26.448s.", "26s", 26.448),
+        ({"retry-after": "7"}, "", "3.5s", 7),
+        ({}, "", "soon", None),
+        ({}, "", "", None),
+    ],
+)
+def test_a_wait_is_found_wherever_it_is_said(
+    headers: dict[str, str], message: str, delay: str | None, wait: float | None
+) -> None:
+    assert said_limits(headers, message, NOW, retry_delay=delay).wait == pytest.approx(wait)
