@@ -108,6 +108,8 @@ class OpenStream:
                 self._chunks = Inflated(incoming)
         except (TimeoutError, WireError) as error:
             failure = failed(error, self._body, answer, billed=True)
+        except ScanError as problem:
+            failure = lost(problem, request_id=answer.request_id)
         if failure is not None:
             return failure
         first = await self._next()
