@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ssl
 import sys
+from collections import deque
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -17,6 +18,7 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import httpx
+from anyio.streams.tls import TLSStream
 from attrs import define
 
 from imagesdk._environment import expecting, proxy_for, shown_proxy, tls_context
@@ -58,8 +60,13 @@ class Slot:
     async def is_readable(self) -> bool:
         """Whether there are bytes, or an end, to be read: then it is of no further use.
 
-        httpcore looks at the socket for that. What TLS and asyncio have taken from there already shows by reading.
+        httpcore looks at the socket for that, and not at what TLS and asyncio have taken from there already.
         """
+        held = _held_bytes(self.stream)
+        return await self._has_something() if held is None else held > 0
+
+    async def _has_something(self) -> bool:
+        """Find out by reading, which takes a while."""
         found = False
 
         async def read() -> None:
@@ -78,6 +85,24 @@ class Slot:
     async def aclose(self) -> None:
         """Close the connection."""
         await self.transport.aclose()
+
+
+def _held_bytes(stream: Any) -> int | None:
+    """Return how much was taken from a socket and not asked for yet; ``None`` where that cannot be seen.
+
+    Neither httpcore nor anyio has a public view of it, so that other versions of them may hide it.
+    """
+    layer, held = getattr(stream, "_stream", None), 0
+    try:
+        while isinstance(layer, TLSStream):
+            held += layer._ssl_object.pending() + layer._read_bio.pending  # noqa: SLF001
+            layer = layer.transport_stream
+        if type(layer).__module__ == "anyio._backends._trio":
+            return held  # trio keeps nothing
+        queue: deque[bytes] = layer._protocol.read_queue  # type: ignore[union-attr]  # noqa: SLF001
+    except AttributeError:
+        return None
+    return held + sum(map(len, queue))
 
 
 async def new_slot(url: str, server_name: str | None) -> Slot:
