@@ -27,7 +27,7 @@ from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement
 from imagesdk._saving import Destination, check_writable, slug
 from imagesdk.errors import APITimeoutError, InvalidRequestError
-from imagesdk.jobs import CallOptions, Job, Variation
+from imagesdk.jobs import CallOptions, Generate, Job, Variation
 from imagesdk.policies import Timeouts
 
 _OPTIONS = frozenset(CallOptions.__annotations__)
@@ -99,7 +99,7 @@ async def prepared(
         request = requests.build(
             job,
             pictures,
-            boundary=f"imagesdk-{uuid.uuid4().hex}",
+            boundary="" if isinstance(job, Generate) else f"imagesdk-{uuid.uuid4().hex}",
             extra_body=options.get("extra_body"),
             stream=stream,
         )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ssl
 import sys
-from collections import deque
 from contextlib import suppress
 from importlib import import_module
 from typing import Any
@@ -18,7 +17,6 @@ import anyio
 import anyio.lowlevel
 import anyio.to_thread
 import httpx
-from anyio.streams.tls import TLSStream
 from attrs import define
 
 from imagesdk._environment import expecting, proxy_for, shown_proxy, tls_context
@@ -92,17 +90,18 @@ def _held_bytes(stream: Any) -> int | None:
 
     Neither httpcore nor anyio has a public view of it, so that other versions of them may hide it.
     """
-    layer, held = getattr(stream, "_stream", None), 0
+    layer: Any = getattr(stream, "_stream", None)
+    held = 0
     try:
-        while isinstance(layer, TLSStream):
-            held += layer._ssl_object.pending() + layer._read_bio.pending  # noqa: SLF001
+        while hasattr(layer, "_ssl_object"):
+            came: ssl.MemoryBIO = getattr(layer, "_read_bio", None) or layer._incoming  # noqa: SLF001
+            held += layer._ssl_object.pending() + came.pending  # noqa: SLF001
             layer = layer.transport_stream
-        if type(layer).__module__ == "anyio._backends._trio":
-            return held  # trio keeps nothing
-        queue: deque[bytes] = layer._protocol.read_queue  # type: ignore[union-attr]  # noqa: SLF001
+        if "trio" in type(layer).__module__:
+            return held  # its sockets keep nothing
+        return held + sum(map(len, layer._protocol.read_queue))  # noqa: SLF001
     except AttributeError:
         return None
-    return held + sum(map(len, queue))
 
 
 async def new_slot(url: str, server_name: str | None) -> Slot:

@@ -16,6 +16,7 @@ import warnings
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, Protocol, Self
 from urllib.parse import urlsplit
 
@@ -226,8 +227,12 @@ class _Opened:
             await self._stream.aclose()
 
 
+_endpoint = lru_cache(maxsize=32)(httpx.URL)
+
+
 def _httpx_request(request: Outgoing, trace: _Opened | None = None) -> httpx.Request:
-    url = httpx.URL(request.url)
+    # That of an endpoint is read once; those of pictures are not kept, for they may be signed.
+    url = _endpoint(request.url) if request.method == "POST" else httpx.URL(request.url)
     headers = list(request.headers)
     if not any(name == "host" for name, _ in headers):
         headers.insert(0, ("host", url.netloc.decode("ascii")))
