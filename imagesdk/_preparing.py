@@ -72,7 +72,7 @@ async def prepared(
     _check_options(options)
     out = options.get("out")
     job = requests.resolve(job, host, has_out=out is not None)
-    profile = models.lookup(job.model)
+    profile = models.lookup(host.model_behind(job.model))
     warn_of_retirement(job, host)
     asked = options.get("check")
     checked = defaults.check if asked is None else asked
@@ -102,7 +102,10 @@ async def prepared(
             boundary=f"imagesdk-{uuid.uuid4().hex}",
             extra_body=options.get("extra_body"),
             stream=stream,
+            host=host,
         )
+        if "model" in (options.get("extra_body") or {}):
+            profile = models.lookup(request.model)
         destination = await _destination(out, request.weight)
         call = Call(
             request,
@@ -116,6 +119,7 @@ async def prepared(
             fsync=defaults.fsync,
             tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
             profile=profile,
+            server=host,
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
