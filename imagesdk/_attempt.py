@@ -32,7 +32,6 @@ from imagesdk.errors import (
 )
 from imagesdk.types import Upload
 
-
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 _HEAD = 512
 """Bytes that are enough to tell text from a picture."""

@@ -96,7 +96,7 @@ class Engine:
         self._account = (organization, project)
         self._retry = retry
         self._retries = _shared_retries(retry)
-        self._limits = rate_limit if isinstance(rate_limit, Mapping) else {ANY_MODEL: rate_limit}
+        self._limits = _by_model(rate_limit)
         self._caps = caps
         self._registry = shared if registry is None else registry
         self._own_registry = Registry(clock=clock)
@@ -113,17 +113,20 @@ class Engine:
         limits: Limits | Literal["same"] = "same",
         caps: Caps | None = None,
         observers: Iterable[Observer] | None = None,
-        headers: tuple[tuple[str, str], ...] = (),
+        headers: Iterable[tuple[str, str]] = (),
     ) -> Engine:
-        """Return an engine on the same connections, key and limits that differs in what is given."""
-        other = copy(self)
+        """Return an engine on the same connections, key and windows that differs in what is given."""
+        changes: dict[str, object] = {"_headers": tuple({**dict(self._headers), **dict(headers)}.items())}
         if retry is not None and retry != self._retry:
-            other._retry, other._retries = retry, _shared_retries(retry)
+            changes |= {"_retry": retry, "_retries": _shared_retries(retry)}
         if limits != "same":
-            other._limits = limits if isinstance(limits, Mapping) else {ANY_MODEL: limits}
-        other._caps = caps or self._caps
-        other._observers = self._observers if observers is None else tuple(observers)
-        other._headers = tuple({**dict(self._headers), **dict(headers)}.items())
+            changes["_limits"] = _by_model(limits)
+        if caps is not None:
+            changes["_caps"] = caps
+        if observers is not None:
+            changes["_observers"] = tuple(observers)
+        other = copy(self)
+        vars(other).update(changes)
         return other
 
     async def send(self, call: Call[T]) -> Result[T]:
@@ -433,6 +436,10 @@ class Engine:
                 observer(event)
             except Exception:
                 _logger.exception("an observer failed at %s", type(event).__name__)
+
+
+def _by_model(limits: Limits) -> Mapping[str, RateLimit | None]:
+    return limits if isinstance(limits, Mapping) else {ANY_MODEL: limits}
 
 
 def _shared_retries(retry: RetryPolicy) -> RetryBudget | None:

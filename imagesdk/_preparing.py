@@ -80,10 +80,10 @@ async def prepared(
     if checked and profile is not None:
         checks.check_parameters(job, profile, stream=stream)
     headers = checked_headers((options.get("extra_headers") or {}).items())
-    _check_query(options.get("extra_query"))
+    check_query(options.get("extra_query"), "extra_query")
     timeouts = timeouts_of(defaults, options.get("timeout"))
     deadline = deadline_of(timeouts)
-    key = _idempotency_key(options.get("idempotency_key"))
+    key = idempotency_key_of(options.get("idempotency_key"))
     async with AsyncExitStack() as stack:
         try:
             with anyio.fail_after(timeouts.total):
@@ -148,7 +148,12 @@ def deadline_of(timeouts: Timeouts) -> float | None:
     return None if timeouts.total is None else time.monotonic() + timeouts.total
 
 
-def _idempotency_key(given: str | None) -> str:
+def idempotency_key_of(given: str | None) -> str:
+    """Return the key of a call that was given this one.
+
+    Raises:
+        InvalidRequestError: it cannot be sent.
+    """
     if given is None:
         return f"imagesdk-{uuid.uuid4()}"
     if (
@@ -165,13 +170,16 @@ def _idempotency_key(given: str | None) -> str:
     return given
 
 
-def _check_query(query: Mapping[str, str] | None) -> None:
+def check_query(query: Mapping[str, str] | None, param: str) -> None:
+    """Refuse a query that cannot be put into a URL.
+
+    Raises:
+        InvalidRequestError: it cannot.
+    """
     try:
         urlencode(query or {})
     except (TypeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"extra_query cannot be put into a URL: {error}.", param="extra_query"
-        ) from None
+        raise InvalidRequestError(f"{param} cannot be put into a URL: {error}.", param=param) from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias, cast
+from typing import Any, Protocol, TypeAlias
 
 import anyio
 import anyio.to_thread
@@ -144,22 +144,24 @@ class TokenSource:
 
 def _read(given: Any) -> tuple[Secret, float | None]:
     """Return a token and when it ends."""
+    kind = type(given).__name__
+    value, end = None, None
     try:
         if inspect.iscoroutine(given):
             given.close()
         if inspect.isawaitable(given):
             raise ConfigurationError(_NOT_ASYNC)
-        end: object = None
-        if isinstance(given, tuple) and len(cast("tuple[Any, ...]", given)) > 1:
-            value, end = cast("tuple[Any, ...]", given)[:2]
-        elif isinstance(given, str):
-            value = given
-        else:
-            value, end = getattr(given, "token", None), getattr(given, "expires_on", None)
+        match given:
+            case str():
+                value = given
+            case (first, second, *_):
+                value, end = first, second
+            case _:
+                value, end = getattr(given, "token", None), getattr(given, "expires_on", None)
         if not isinstance(value, str) or not value.strip():
             raise ConfigurationError(
                 "token_provider must return a token: a text, a pair of a text and its end in seconds since the epoch, "
-                f"or an object with token and expires_on; not {type(given).__name__}."
+                f"or an object with token and expires_on; not {kind}."
             )
         if isinstance(end, bool) or not isinstance(end, int | float | None):
             raise ConfigurationError(
@@ -167,7 +169,7 @@ def _read(given: Any) -> tuple[Secret, float | None]:
             )
         return Secret(value, "The token"), end
     finally:
-        value = given = None
+        del given, value  # tracebacks may show the values of variables
 
 
 _NOT_ASYNC = (

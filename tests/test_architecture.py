@@ -52,6 +52,7 @@ FLOORS = {
     "imagesdk._engine": 3,
     "imagesdk._attempt": 3,
     "imagesdk._preparing": 4,
+    "imagesdk._raw_requests": 4,
     "imagesdk._results": 4,
     "imagesdk.streams": 4,
     "imagesdk._retirement": 4,

@@ -62,7 +62,9 @@ class AzureHost(Host):
                 f'api_version is a date such as "2025-04-01-preview", or "preview", not {api_version!r}.'
             )
         if deployment is not None and not deployment.strip():
-            raise ConfigurationError("deployment is the name of a deployment; leave it out to name one with each call.")
+            raise ConfigurationError(
+                "deployment is the name of a deployment; leave it out to name one with each call."
+            )
         classic = api_version is not None and _DATED.fullmatch(api_version) is not None
         root = given.removesuffix(_V1)
         if classic and root != given:
@@ -130,5 +132,3 @@ class AzureHost(Host):
         if self.deployment is None:
             return self.model or name
         return name or self.deployment
-
-

@@ -113,9 +113,7 @@ def failure_of_status(
         body = evolve(body, message=words)
     to_do = None
     if better_base_url is not None and status in _NO_ROUTE and body.code is None:  # which a missing model has
-        to_do = (
-            f"base_url has no /v1 at its end, where most servers have the API: try base_url={better_base_url!r}."
-        )
+        to_do = f"base_url has no /v1 at its end, where most servers have the API: try base_url={better_base_url!r}."
     failure = _failure(
         body,
         opening=f"The server answered {status}",

@@ -8,13 +8,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 
 from attrs import frozen
 
 from imagesdk import models
 from imagesdk._secret import Secret
-from imagesdk.errors import ConfigurationError
+from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
 
 MAKER_BASE_URL = "https://api.openai.com/v1"
@@ -123,6 +123,30 @@ class Host:
         """Return the URL of an endpoint such as ``/images/generations``; one that is whole already is kept."""
         where = path if path.startswith(("http://", "https://")) else self.base_url + path
         return where + (f"?{urlencode(query)}" if query else "")
+
+    def target(self, path: str) -> tuple[str, dict[str, str]]:
+        """Return what :meth:`url` takes for ``path``, and the query in it; a whole URL must be the server's own.
+
+        Raises:
+            InvalidRequestError: it leads elsewhere, or is no path.
+        """
+        bare, _, query = path.partition("?")
+        whole = "://" in bare
+        if whole and not self.owns(bare):
+            raise InvalidRequestError(
+                f"path must be below {self.base_url}, or a URL on {self.origin}: the key goes nowhere else.",
+                param="path",
+                value=bare,
+            )
+        if not bare or "#" in path or not path.isascii() or not path.isprintable() or " " in path:
+            raise InvalidRequestError(
+                "path must be one such as /models, percent-encoded and without a fragment.",
+                param="path",
+                value=path,
+            )
+        return bare if whole or bare.startswith("/") else f"/{bare}", dict(
+            parse_qsl(query, keep_blank_values=True)
+        )
 
     def result_url(self, url: str) -> str:
         """Return a result's URL, made absolute where the server gave a relative one."""
