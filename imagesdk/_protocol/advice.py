@@ -142,7 +142,10 @@ _ROWS = (
         NotFoundError,
         frozenset({"DeploymentNotFound"}),
     ),
-    _Row("Check base_url (with its /v1) and the name of the model.", NotFoundError),
+    _Row(
+        "Check base_url (with its /v1) and the name of the model; some servers have no edits or variations.",
+        NotFoundError,
+    ),
     _Row(
         "Another request under the same key is being worked on: wait for it, or give another idempotency_key=.",
         ConflictError,

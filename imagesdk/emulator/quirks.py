@@ -152,6 +152,8 @@ class Quirk:
             entries = [{"index": index, **entry} for index, entry in enumerate(entries)]
         answer: dict[str, object] = {"created": created} if self.created else {}
         answer |= {**self.fields, "data": entries}
+        if "output_format" in self.fields:
+            answer["output_format"] = ask.output_format
         if self.echoes:
             answer |= {"size": ask.text("size"), "quality": "high", "output_format": ask.output_format}
         return JSONResponse(answer)
