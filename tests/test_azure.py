@@ -25,6 +25,7 @@ from imagesdk import (
 from imagesdk._protocol.azure import AzureHost
 from imagesdk.emulator import Emulator
 from tests.leaks import KEY, leaks
+from tests.sent_requests import sent_to
 from tests.small_pictures import answer, png
 
 RESOURCE = "https://pictures.openai.azure.com"
@@ -44,8 +45,8 @@ def azure(**options: Any) -> AsyncClient:
 
 def sent(route: respx.Route) -> httpx.Request:
     """The one request that a route got."""
-    assert route.call_count == 1
-    return route.calls.last.request
+    (request,) = sent_to(route)
+    return request
 
 
 def token() -> str:
@@ -147,7 +148,7 @@ async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_wit
         response = await unnamed.images.generate("a cat", size="1x1")
         assert response.cost is None
 
-    assert [json.loads(call.request.content)["model"] for call in route.calls] == [
+    assert [json.loads(request.content)["model"] for request in sent_to(route)] == [
         "my pics",
         "gpt-image-2",
         "my pics",
@@ -196,7 +197,7 @@ def test_an_endpoint_is_read_in_each_of_its_spellings(
     ],
 )
 def test_what_cannot_work_is_refused_when_the_client_is_made(options: dict[str, Any], says: str) -> None:
-    given = {"endpoint": RESOURCE, "deployment": "d", "api_key": KEY, **options}
+    given: dict[str, Any] = {"endpoint": RESOURCE, "deployment": "d", "api_key": KEY, **options}
     if options.get("token_provider") == "a text":
         del given["api_key"]
     with pytest.raises(ConfigurationError, match=says) as caught:

@@ -12,6 +12,7 @@ import respx
 from imagesdk import (
     APIResponseError,
     AsyncClient,
+    BadRequestError,
     Client,
     ConfigurationError,
     InvalidRequestError,
@@ -24,6 +25,7 @@ from imagesdk import (
 )
 from imagesdk.emulator import Emulator
 from tests.leaks import KEY
+from tests.sent_requests import sent_to
 from tests.small_pictures import answer, png
 from tests.socket_servers import Conversation, serving
 
@@ -63,13 +65,13 @@ async def test_everything_that_is_given_is_sent_with_the_key() -> None:
         await client.request("POST", f"{BASE}/things?a=1&b=2", content=b"\x00", headers={})
 
     assert (response.status_code, response.json()) == (201, {"made": True})
-    first, second = (call.request for call in route.calls)
+    first, second = sent_to(route)
     assert json.loads(first.content) == {"x": "é"}
     assert first.headers["content-type"] == "application/json"
     assert (first.headers["x-y"], first.headers["idempotency-key"]) == ("z", "k-1")
     assert second.content == b"\x00"
     assert second.headers["content-type"] == "application/octet-stream"
-    assert {call.request.headers["authorization"] for call in route.calls} == {f"Bearer {KEY}"}
+    assert {request.headers["authorization"] for request in sent_to(route)} == {f"Bearer {KEY}"}
 
 
 @pytest.mark.parametrize(
@@ -124,10 +126,11 @@ async def test_what_cannot_be_sent_is_refused_and_the_key_goes_to_no_other_serve
     arguments: dict[str, Any], param: str
 ) -> None:
     anything = respx.route().respond(200)
+    given: dict[str, Any] = {"method": "POST", "path": "/x", **arguments}
 
     async with client_of() as client:
         with pytest.raises(InvalidRequestError) as caught:
-            await client.request(**{"method": "POST", "path": "/x", **arguments})
+            await client.request(**given)
 
     assert caught.value.param == param
     assert not anything.called
@@ -186,13 +189,13 @@ async def test_every_request_is_named_for_the_logs_of_the_server() -> None:
         await client.images.generate("a cat", idempotency_key="k-1")
         await client.images.generate("a cat", extra_headers={"X-Client-Request-Id": "n" * 512})
         route.respond(400, json={"error": "no"})
-        with pytest.raises(Exception, match="no") as caught:
+        with pytest.raises(BadRequestError, match="no") as caught:
             await client.images.generate("a cat", extra_headers={"X-Client-Request-Id": "mine"})
         for wrong in ("n" * 513, "", "é"):
             with pytest.raises(ConfigurationError):
                 await client.images.generate("a cat", extra_headers={"x-client-request-id": wrong})
 
-    names = [call.request.headers["x-client-request-id"] for call in route.calls]
+    names = [request.headers["x-client-request-id"] for request in sent_to(route)]
     assert names == [response.idempotency_key, "k-1", "n" * 512, "mine"]
     assert caught.value.client_request_id == "mine"
 

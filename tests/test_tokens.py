@@ -16,6 +16,7 @@ from attrs import frozen
 from imagesdk import APITimeoutError, AsyncClient, AuthenticationError, ConfigurationError
 from imagesdk._tokens import MARGIN, UNKNOWN_LIFE, TokenSource, current_key
 from tests.leaks import KEY, leaks
+from tests.sent_requests import sent_to
 from tests.small_pictures import answer, png
 
 pytestmark = pytest.mark.anyio
@@ -214,7 +215,7 @@ async def test_the_server_refusing_a_token_makes_the_next_call_ask_for_another()
             await client.images.generate("a cat")
         await client.images.generate("a cat")
 
-    assert [call.request.headers["authorization"] for call in route.calls] == [
+    assert [request.headers["authorization"] for request in sent_to(route)] == [
         "Bearer first-token-0123456789",
         "Bearer second-token-0123456789",
     ]
