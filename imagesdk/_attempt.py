@@ -35,6 +35,8 @@ from imagesdk.types import Upload
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 _HEAD = 512
 """Bytes that are enough to tell text from a picture."""
+_TELLING = 64
+"""Bytes that are needed to know a picture by how it begins."""
 
 
 class SentBody:
@@ -137,15 +139,17 @@ async def receive(
 
 async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
     """Read an answer to its end: JSON with pictures in it, or a picture itself, as some servers send when asked."""
-    body = Inflated(incoming)
+    body, first = Inflated(incoming), b""
     try:
         async for chunk in body:
-            if answer.succeeded and _is_picture(incoming.headers.get("content-type", ""), chunk):
-                answer.is_picture = True
-                await _take_file(chunk, body, sink, answer.scanner.count_picture)
-                return
-            await _scan(chunk, answer, sink)
-            break
+            first += chunk
+            if len(first) >= _TELLING:
+                break
+        if answer.succeeded and _is_picture(incoming.headers.get("content-type", ""), first):
+            answer.is_picture = True
+            await _take_file(first, body, sink, answer.scanner.count_picture)
+            return
+        await _scan(first, answer, sink)
         async for chunk in body:
             await _scan(chunk, answer, sink)
     except ScanError as error:

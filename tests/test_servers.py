@@ -29,8 +29,8 @@ from imagesdk import (
 from imagesdk.cli.parser import build
 from imagesdk.emulator import Emulator, create_app
 from imagesdk.emulator.quirks import QUIRKS
-from tests.small_pictures import JPEG, answer, png
-from tests.socket_servers import always, serving
+from tests.small_pictures import JPEG, WEBP, answer, png
+from tests.socket_servers import Conversation, always, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -238,6 +238,22 @@ async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
             await client.with_options(caps=Caps(picture=1000)).images.generate("a cat")
 
     assert response[0].bytes == png(padding=100_000)
+
+
+async def test_a_picture_is_one_however_small_the_pieces_are_that_it_comes_in(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def drip(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/webp\r\ntransfer-encoding: chunked\r\n\r\n")
+        for byte in WEBP:
+            await talk.send(b"1\r\n%c\r\n" % byte)
+        await talk.send(b"0\r\n\r\n")
+
+    async with serving(drip) as server, make_client(server.base_url) as client:
+        response = await client.images.generate("a cat")
+
+    assert (response[0].media_type, response[0].bytes) == ("image/webp", WEBP)
 
 
 @pytest.mark.parametrize(
