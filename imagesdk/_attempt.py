@@ -139,17 +139,19 @@ async def receive(
 
 async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
     """Read an answer to its end: JSON with pictures in it, or a picture itself, as some servers send when asked."""
-    body, first = Inflated(incoming), b""
     try:
-        async for chunk in body:
-            first += chunk
-            if len(first) >= _TELLING:
-                break
-        if answer.succeeded and _is_picture(incoming.headers.get("content-type", ""), first):
-            answer.is_picture = True
-            await _take_file(first, body, sink, answer.scanner.count_picture)
-            return
-        await _scan(first, answer, sink)
+        body = Inflated(incoming)
+        if answer.succeeded:
+            first = b""
+            async for chunk in body:
+                first += chunk
+                if len(first) >= _TELLING:
+                    break
+            if _is_picture(incoming.headers.get("content-type", ""), first):
+                answer.is_picture = True
+                await _take_file(first, body, sink, answer.scanner.count_picture)
+                return
+            await _scan(first, answer, sink)
         async for chunk in body:
             await _scan(chunk, answer, sink)
     except ScanError as error:
