@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from imagesdk.jobs import Variation as Variation
     from imagesdk.models import ModelProfile as ModelProfile
     from imagesdk.policies import Caps as Caps
+    from imagesdk.policies import ClientOptions as ClientOptions
     from imagesdk.policies import RateLimit as RateLimit
     from imagesdk.policies import RetryPolicy as RetryPolicy
     from imagesdk.policies import Timeouts as Timeouts
@@ -70,6 +71,7 @@ if TYPE_CHECKING:
     from imagesdk.types import Image as Image
     from imagesdk.types import ImagesResponse as ImagesResponse
     from imagesdk.types import PartialImage as PartialImage
+    from imagesdk.types import RawResponse as RawResponse
     from imagesdk.types import Source as Source
     from imagesdk.types import SvgUsage as SvgUsage
     from imagesdk.types import Upload as Upload
@@ -86,7 +88,7 @@ _HOMES = {
     "streams": ("AsyncImageStream",),
     "pricing": ("Estimate", "estimate"),
     "_retirement": ("RetirementWarning",),
-    "policies": ("Caps", "RateLimit", "RetryPolicy", "Timeouts"),
+    "policies": ("Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"),
     "prepare": ("make_mask", "prepare_image"),
     "types": (
         "CompletedImage",
@@ -95,6 +97,7 @@ _HOMES = {
         "Image",
         "ImagesResponse",
         "PartialImage",
+        "RawResponse",
         "Source",
         "SvgUsage",
         "Upload",
@@ -152,6 +155,7 @@ __all__ = [
     "Variation",
     # policies
     "Caps",
+    "ClientOptions",
     "RateLimit",
     "RetryPolicy",
     "Timeouts",
@@ -166,6 +170,7 @@ __all__ = [
     "ImagesResponse",
     "ModelProfile",
     "PartialImage",
+    "RawResponse",
     "Source",
     "SvgUsage",
     "Upload",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Self
+from typing import Any, Self
 
 import anyio.lowlevel
 from attrs import define, field
@@ -19,9 +19,10 @@ from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
 from imagesdk._protocol.pictures import AsBase64, Segment
 from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
+from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink
+from imagesdk._sniff import is_text, sniff
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import (
     APIConnectionError,
@@ -30,6 +31,12 @@ from imagesdk.errors import (
     OutcomeUnknownTimeoutError,
 )
 from imagesdk.types import Upload
+
+_TEXTS = frozenset({"application/json", "text/html", "text/plain"})
+_HEAD = 512
+"""Bytes that are enough to tell text from a picture."""
+_TELLING = 64
+"""Bytes that are needed to know a picture by how it begins."""
 
 
 class SentBody:
@@ -93,6 +100,10 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict[str, str])
     problem: ScanError | None = None
     """Why the body cannot be read, if it cannot."""
+    good_below: int = 300
+    """The lowest status that is an error."""
+    is_picture: bool = False
+    """Whether the body is a picture itself, which went to the sink, rather than JSON around it."""
 
     @property
     def request_id(self) -> str | None:
@@ -102,7 +113,7 @@ class Answer:
     @property
     def succeeded(self) -> bool:
         """Whether the status says that the work was done."""
-        return self.status is not None and 200 <= self.status < 300
+        return self.status is not None and 200 <= self.status < self.good_below
 
 
 async def receive(
@@ -127,26 +138,55 @@ async def receive(
 
 
 async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
-    """Read an answer to its end."""
+    """Read an answer to its end: JSON with pictures in it, or a picture itself, as some servers send when asked."""
     try:
-        async for chunk in Inflated(incoming):
-            for event in answer.scanner.feed(chunk):
-                await sink.take(event)
+        body = Inflated(incoming)
+        if answer.succeeded:
+            first = b""
+            async for chunk in body:
+                first += chunk
+                if len(first) >= _TELLING:
+                    break
+            if _is_picture(incoming.headers.get("content-type", ""), first):
+                answer.is_picture = True
+                await _take_file(first, body, sink, answer.scanner.count_picture)
+                return
+            await _scan(first, answer, sink)
+        async for chunk in body:
+            await _scan(chunk, answer, sink)
     except ScanError as error:
         answer.problem = error
 
 
 async def read_raw(incoming: Incoming, answer: Answer, sink: Sink) -> None:
     """Read an answer whose body is a file."""
-    await sink.take(PictureStart(0))
     try:
-        async for chunk in Inflated(incoming):
-            answer.scanner.count(chunk)
-            await sink.take(PicturePiece(0, chunk))
+        await _take_file(b"", Inflated(incoming), sink, answer.scanner.count)
     except ScanError as error:
         answer.problem = error
-    else:
-        await sink.take(PictureEnd(0))
+
+
+async def _scan(chunk: bytes, answer: Answer, sink: Sink) -> None:
+    for event in answer.scanner.feed(chunk):
+        await sink.take(event)
+
+
+async def _take_file(first: bytes, rest: Inflated, sink: Sink, count: Callable[[bytes], None]) -> None:
+    await sink.take(PictureStart(0))
+    count(first)
+    await sink.take(PicturePiece(0, first))
+    async for chunk in rest:
+        count(chunk)
+        await sink.take(PicturePiece(0, chunk))
+    await sink.take(PictureEnd(0))
+
+
+def _is_picture(content_type: str, first: bytes) -> bool:
+    """Whether a body that begins so is a picture. What could be JSON, or says that it is text, is none."""
+    kind = content_type.partition(";")[0].strip().lower()
+    if first.lstrip()[:1] in {b"{", b"["} or kind in _TEXTS:
+        return False
+    return sniff(first).media_type is not None or (kind.startswith("image/") and not is_text(first[:_HEAD]))
 
 
 class Inflated:
@@ -190,10 +230,12 @@ def read_answer(
         try:
             if answer.problem is not None:
                 raise answer.problem
-            document = None if call.raw else answer.scanner.document()
+            document = None if call.raw else _document(answer)
             if not is_error_document(document):
                 parsed = call.parse(document)
-                return Result(parsed, answer.headers, sink, attempts, maybe_billed_before)
+                return Result(
+                    parsed, answer.headers, sink, attempts, maybe_billed_before, status=answer.status
+                )
         except ScanError as problem:
             return lost(problem, request_id=answer.request_id, billed=call.request.billed)
     return failure_of_status(
@@ -204,7 +246,12 @@ def read_answer(
         requested=call.request.weight,
         model=call.request.model,
         path=call.request.path,
+        better_base_url=call.server.with_version if call.server else None,
     )
+
+
+def _document(answer: Answer) -> Any:
+    return {"data": [{"b64_json": Picture(0)}]} if answer.is_picture else answer.scanner.document()
 
 
 def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool) -> Failure:

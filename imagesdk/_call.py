@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.retry import Failure
 from imagesdk._sink import Sink
@@ -68,6 +69,15 @@ class Call(Generic[T]):
     """That of the model, where it is known."""
     raw: bool = False
     """Whether a good answer is a file itself, which goes to the sink as its only picture."""
+    good_below: int = 300
+    """The lowest status that is an error."""
+    server: Host | None = None
+    """Who is asked, for what an error can say about it."""
+
+    @property
+    def client_request_id(self) -> str:
+        """What the server is told to call the request in its logs."""
+        return dict(self.headers).get(CLIENT_REQUEST_ID, self.idempotency_key)
 
     @property
     def id(self) -> str:
@@ -85,3 +95,4 @@ class Result(Generic[T]):
     """Holds the pictures; whoever takes the result moves them on or discards them."""
     attempts: int
     maybe_billed_before: bool
+    status: int = 200

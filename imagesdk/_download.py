@@ -59,6 +59,12 @@ class Downloader:
         self._caps = caps
         self._user_agent = user_agent
 
+    def changed(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
+        """Return one on the same connections that differs in what is given."""
+        return Downloader(
+            self._host, self._transport, retry or self._retry, caps or self._caps, self._user_agent
+        )
+
     async def fetch(
         self, url: str, sink: Sink, *, connect_timeout: float | None, timeout: float | None
     ) -> Received:

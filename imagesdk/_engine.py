@@ -10,18 +10,19 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from copy import copy
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 import anyio
-from attrs import define
 
 from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
 from imagesdk._call import Call, Result, T
-from imagesdk._protocol.hosts import Host, auth_headers
+from imagesdk._course import Course, EventSource, final
+from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host, auth_headers
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.requests import Request
@@ -39,12 +40,13 @@ from imagesdk._protocol.retry import (
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink, discard
-from imagesdk._streaming import OpenStream, Streamed
+from imagesdk._streaming import OpenStream
+from imagesdk._tokens import TokenSource, current_key
 from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared
 from imagesdk.budgets.unlimited import Unlimited
-from imagesdk.errors import APIError, LimitWaitError, StreamError
+from imagesdk.errors import APIError, AuthenticationError, LimitWaitError, StreamError
 from imagesdk.events import (
     AnswerReceived,
     AttemptStarted,
@@ -58,68 +60,14 @@ from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy
 
 _logger = logging.getLogger("imagesdk")
 R = TypeVar("R")
+Limits: TypeAlias = RateLimit | Mapping[str, RateLimit | None] | None
 
+_STREAM = "text/event-stream, application/json"
+"""What is asked for where a stream is: some servers answer with JSON all the same."""
 ANY_MODEL = "*"
 """The key, in a mapping of rate limits by model, of all models that it does not name."""
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the limit are not told to observers."""
-
-
-@define
-class _Course:
-    """How a call has gone so far."""
-
-    deadline: float | None
-    started: int = 0
-    """Attempts begun."""
-    counted: int = 0
-    """Attempts that count against the policy: those that a rate limit refused do not."""
-    ambiguous: int = 0
-    maybe_billed: bool = False
-    paid_twice: bool = False
-    """Whether an attempt before the present one may have been billed besides it."""
-
-    def remaining(self, now: float) -> float | None:
-        return None if self.deadline is None else self.deadline - now
-
-    def time_for(self, call: Call[Any], now: float) -> float | None:
-        """Return the seconds that an attempt may take which begins now."""
-        limits = [each for each in (call.timeouts.attempt, self.remaining(now)) if each is not None]
-        return min(limits) if limits else None
-
-
-class EventSource:
-    """A stream that has begun: its first event is there. Made by :meth:`Engine.stream`."""
-
-    def __init__(
-        self,
-        opened: OpenStream,
-        call: Call[Parsed],
-        course: _Course,
-        began: float,
-        prove: Callable[[int | None], None],
-    ) -> None:
-        self.opened = opened
-        self.began = began
-        self.prove = prove
-        """Tells the limit that the server took the request, and how many tokens it counted."""
-        self.failure: Failure | None = None
-        """Why it ended, if not with its picture."""
-        self._call = call
-        self._course = course
-
-    async def next(self) -> Streamed | None:
-        """Return the next event; ``None`` after the last one.
-
-        Raises:
-            APIError: there is none.
-            OSError: the disk refuses.
-        """
-        found = await self.opened.next()
-        if isinstance(found, Failure):
-            self.failure = found
-            raise _final(found.error, self._call, self._course)
-        return found
 
 
 class Engine:
@@ -129,15 +77,16 @@ class Engine:
         self,
         *,
         host: Host,
-        key: Secret,
+        key: Secret | TokenSource,
         organization: str | None,
         project: str | None,
         transport: Transport,
         retry: RetryPolicy,
-        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None,
+        rate_limit: Limits,
         observers: tuple[Observer, ...],
         user_agent: str,
         caps: Caps = Caps(),  # noqa: B008 - a frozen value
+        headers: tuple[tuple[str, str], ...] = (),
         registry: Registry | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -146,15 +95,39 @@ class Engine:
         self._key = key
         self._account = (organization, project)
         self._retry = retry
-        self._retries = RetryBudget(retry.budget, retry.budget_refill) if retry.budget is not None else None
-        self._limits = rate_limit if isinstance(rate_limit, Mapping) else {ANY_MODEL: rate_limit}
+        self._retries = _shared_retries(retry)
+        self._limits = _by_model(rate_limit)
         self._caps = caps
         self._registry = shared if registry is None else registry
         self._own_registry = Registry(clock=clock)
         self._unlimited = Unlimited(clock=clock)
         self._observers = observers
+        self._headers = headers
         self._user_agent = user_agent
         self._clock = clock
+
+    def changed(
+        self,
+        *,
+        retry: RetryPolicy | None = None,
+        limits: Limits | Literal["same"] = "same",
+        caps: Caps | None = None,
+        observers: Iterable[Observer] | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> Engine:
+        """Return an engine on the same connections, key and windows that differs in what is given."""
+        changes: dict[str, object] = {"_headers": tuple({**dict(self._headers), **dict(headers)}.items())}
+        if retry is not None and retry != self._retry:
+            changes |= {"_retry": retry, "_retries": _shared_retries(retry)}
+        if limits != "same":
+            changes["_limits"] = _by_model(limits)
+        if caps is not None:
+            changes["_caps"] = caps
+        if observers is not None:
+            changes["_observers"] = tuple(observers)
+        other = copy(self)
+        vars(other).update(changes)
+        return other
 
     async def send(self, call: Call[T]) -> Result[T]:
         """Make ``call`` until it succeeds or the policy gives up.
@@ -185,12 +158,12 @@ class Engine:
 
     @asynccontextmanager
     async def _made(
-        self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, _Course], Awaitable[R | Failure]]
-    ) -> AsyncGenerator[tuple[R, _Course], None]:
+        self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, Course], Awaitable[R | Failure]]
+    ) -> AsyncGenerator[tuple[R, Course], None]:
         """Make attempts until one succeeds; its place in the limit is kept until the block is left."""
         total = call.timeouts.total
         deadline = None if total is None else self._clock() + total
-        course = _Course(deadline=deadline if call.deadline is None else call.deadline)
+        course = Course(deadline=deadline if call.deadline is None else call.deadline)
         limit = self._limit(call.request)
         budget = self._budget(call.request.model, limit)
         ticket = _enqueue(call, budget, course)
@@ -208,7 +181,7 @@ class Engine:
                         outcome.error.add_note(
                             "It was not tried again, because too many calls of this client are failing."
                         )
-                    raise _final(outcome.error, call, course)
+                    raise final(outcome.error, call, course)
                 self._note(decision, outcome, call, course)
                 if isinstance(decision, WaitForLimit):
                     budget.throttled(ticket, decision.said)
@@ -220,9 +193,11 @@ class Engine:
         finally:
             budget.release(ticket)
 
-    def _decide(self, failure: Failure, call: Call[T], course: _Course, *, limited: bool) -> Decision:
+    def _decide(self, failure: Failure, call: Call[T], course: Course, *, limited: bool) -> Decision:
         if self._retries is not None:
             self._retries.failed(failure)
+        if isinstance(self._key, TokenSource) and isinstance(failure.error, AuthenticationError):
+            self._key.forget()
         return decide(
             failure,
             policy=self._retry,
@@ -247,7 +222,7 @@ class Engine:
         registry = self._own_registry if limit.scope == "client" else self._registry
         return registry.get((*account, model or ""), limit)
 
-    async def _wait(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> None:
+    async def _wait(self, call: Call[T], budget: Budget, ticket: Ticket, course: Course) -> None:
         since = self._clock()
 
         def on_wait(place: int, seconds: float, reason: str) -> None:
@@ -262,20 +237,23 @@ class Engine:
         try:
             await budget.wait(ticket, deadline=course.deadline, on_wait=on_wait)
         except LimitWaitError as error:
-            raise _final(error, call, course) from None
+            raise final(error, call, course) from None
         waited = self._clock() - since
         if waited > _NOTABLE_WAIT:
             self._observe(LimitWaited(call.id, call.request.weight, waited))
 
     async def _attempt(
-        self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course
+        self, call: Call[T], budget: Budget, ticket: Ticket, course: Course
     ) -> Result[T] | Failure:
+        key = await self._current_key(call, course)
         body = await self._begin(call, budget, ticket, course)
         number = course.started
         sink = Sink(call.folder, fsync=call.fsync)
         outcome: Result[T] | Failure | None = None
         try:
-            outcome = await self._exchange(call, body, sink, course, on_headers=lambda: budget.sent(ticket))
+            outcome = await self._exchange(
+                call, body, sink, course, key, on_headers=lambda: budget.sent(ticket)
+            )
             return outcome
         finally:
             if body.begun:
@@ -289,8 +267,9 @@ class Engine:
                 await _settle(call, number, body, outcome)
 
     async def _attempt_stream(
-        self, call: Call[Parsed], budget: Budget, ticket: Ticket, course: _Course
+        self, call: Call[Parsed], budget: Budget, ticket: Ticket, course: Course
     ) -> EventSource | Failure:
+        key = await self._current_key(call, course)
         began = self._clock()
         body = await self._begin(call, budget, ticket, course)
         number = course.started
@@ -298,9 +277,9 @@ class Engine:
         opened = OpenStream(
             call,
             body,
-            self.transport.exchange(self._outgoing(call, body, accept="text/event-stream, application/json")),
+            self.transport.exchange(self._outgoing(call, body, key, accept=_STREAM)),
             caps=self._caps,
-            key=self._key,
+            key=key,
             clock=self._clock,
             until=None if seconds is None else began + seconds,
             attempts=course.started,
@@ -325,7 +304,7 @@ class Engine:
         self._observe_answer(call, course, opened.answer, began)
         return outcome
 
-    async def _end_stream(self, call: Call[Parsed], source: EventSource, course: _Course) -> None:
+    async def _end_stream(self, call: Call[Parsed], source: EventSource, course: Course) -> None:
         opened, failure = source.opened, source.failure
         if failure is not None and self._retries is not None:
             self._retries.failed(failure)
@@ -341,7 +320,7 @@ class Engine:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True):
                 await call.ledger.settled(course.started, failure)
 
-    async def _begin(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> SentBody:
+    async def _begin(self, call: Call[T], budget: Budget, ticket: Ticket, course: Course) -> SentBody:
         course.started += 1
         course.counted += 1
         await call.ledger.before_send(course.started, call.idempotency_key)
@@ -352,16 +331,25 @@ class Engine:
         budget.proven(ticket, said_limits(headers, "", datetime.now(UTC)), tokens)
 
     async def _exchange(
-        self, call: Call[T], body: SentBody, sink: Sink, course: _Course, *, on_headers: Callable[[], None]
+        self,
+        call: Call[T],
+        body: SentBody,
+        sink: Sink,
+        course: Course,
+        key: Secret,
+        *,
+        on_headers: Callable[[], None],
     ) -> Result[T] | Failure:
         began = self._clock()
-        answer = Answer(Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer))
+        answer = Answer(
+            Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer), good_below=call.good_below
+        )
         failure: Failure | None = None
         try:
             with anyio.fail_after(course.time_for(call, began)):
                 await receive(
                     self.transport,
-                    self._outgoing(call, body),
+                    self._outgoing(call, body, key),
                     answer,
                     sink,
                     on_headers=on_headers,
@@ -378,12 +366,12 @@ class Engine:
                 "it ended without an answer", body, timed_out=False, billed=call.request.billed
             )
         self._observe_answer(call, course, answer, began)
-        answer.headers = {name: self._key.removed_from(value) for name, value in answer.headers.items()}
+        answer.headers = {name: key.removed_from(value) for name, value in answer.headers.items()}
         return read_answer(
-            call, answer, sink, self._key, attempts=course.started, maybe_billed_before=course.paid_twice
+            call, answer, sink, key, attempts=course.started, maybe_billed_before=course.paid_twice
         )
 
-    def _observe_answer(self, call: Call[T], course: _Course, answer: Answer, began: float) -> None:
+    def _observe_answer(self, call: Call[T], course: Course, answer: Answer, began: float) -> None:
         if answer.status is not None:
             self._observe(
                 AnswerReceived(
@@ -391,7 +379,7 @@ class Engine:
                 )
             )
 
-    def _note(self, decision: Again | WaitForLimit, failure: Failure, call: Call[T], course: _Course) -> None:
+    def _note(self, decision: Again | WaitForLimit, failure: Failure, call: Call[T], course: Course) -> None:
         """Keep count of a failure that will be followed by another attempt, and tell of it."""
         billable = failure.kind in {"unknown", "lost"} and call.request.billed
         course.maybe_billed = course.maybe_billed or billable
@@ -412,17 +400,27 @@ class Engine:
             "when the rate limit has room" if waits else f"in {delay:.1f} s",
         )
 
-    def _outgoing(self, call: Call[T], body: SentBody, *, accept: str = "application/json") -> Outgoing:
+    async def _current_key(self, call: Call[T], course: Course) -> Secret:
+        try:
+            return await current_key(self._key, course.remaining(self._clock()))
+        except APIError as error:
+            raise final(error, call, course) from error.__cause__
+
+    def _outgoing(
+        self, call: Call[T], body: SentBody, key: Secret, *, accept: str = "application/json"
+    ) -> Outgoing:
         request = call.request
         headers = {
             "accept": "*/*" if call.raw else accept,
             "accept-encoding": "identity",
             "user-agent": self._user_agent,
+            CLIENT_REQUEST_ID: call.idempotency_key,
+            **dict(self._headers),
             self._retry.idempotency_header.lower(): call.idempotency_key,
             **({"content-type": request.content_type} if request.content_type else {}),
-            **({"content-length": str(request.length)} if request.method != "GET" else {}),
+            **({"content-length": str(request.length)} if request.method != "GET" or request.length else {}),
             **dict(call.headers),
-            **dict(auth_headers(self._key, *self._account)),
+            **dict(auth_headers(key, *self._account, header=self.host.key_header)),
         }
         return Outgoing(
             request.method,
@@ -440,11 +438,19 @@ class Engine:
                 _logger.exception("an observer failed at %s", type(event).__name__)
 
 
-def _enqueue(call: Call[T], budget: Budget, course: _Course) -> Ticket:
+def _by_model(limits: Limits) -> Mapping[str, RateLimit | None]:
+    return limits if isinstance(limits, Mapping) else {ANY_MODEL: limits}
+
+
+def _shared_retries(retry: RetryPolicy) -> RetryBudget | None:
+    return None if retry.budget is None else RetryBudget(retry.budget, retry.budget_refill)
+
+
+def _enqueue(call: Call[T], budget: Budget, course: Course) -> Ticket:
     try:
         return budget.enqueue(call.request.weight)
     except LimitWaitError as error:
-        raise _final(error, call, course) from None
+        raise final(error, call, course) from None
 
 
 async def _settle(call: Call[T], number: int, body: SentBody, outcome: object) -> None:
@@ -453,10 +459,3 @@ async def _settle(call: Call[T], number: int, body: SentBody, outcome: object) -
         if outcome is None:
             settled = broken("it was given up", body, timed_out=False, billed=call.request.billed)
         await call.ledger.settled(number, settled if isinstance(settled, Failure) else None)
-
-
-def _final(error: APIError, call: Call[T], course: _Course) -> APIError:
-    error.attempts = course.started
-    error.idempotency_key = call.idempotency_key
-    error.maybe_billed = (error.maybe_billed or course.maybe_billed) and call.request.billed
-    return error

@@ -73,7 +73,7 @@ async def prepared(
     _check_options(options)
     out = options.get("out")
     job = requests.resolve(job, host, has_out=out is not None)
-    profile = models.lookup(job.model)
+    profile = models.lookup(host.model_behind(job.model))
     warn_of_retirement(job, host)
     asked = options.get("check")
     checked = defaults.check if asked is None else asked
@@ -81,10 +81,10 @@ async def prepared(
     if checked and profile is not None:
         checks.check_parameters(job, profile, stream=stream)
     headers = checked_headers((options.get("extra_headers") or {}).items())
-    _check_query(options.get("extra_query"))
+    check_query(options.get("extra_query"), "extra_query")
     timeouts = timeouts_of(defaults, options.get("timeout"))
     deadline = deadline_of(timeouts)
-    key = _idempotency_key(options.get("idempotency_key"))
+    key = idempotency_key_of(options.get("idempotency_key"))
     async with AsyncExitStack() as stack:
         pictures = Pictures()
         if not isinstance(job, Generate):
@@ -97,7 +97,10 @@ async def prepared(
             boundary="" if isinstance(job, Generate) else f"imagesdk-{uuid.uuid4().hex}",
             extra_body=options.get("extra_body"),
             stream=stream,
+            host=host,
         )
+        if "model" in (options.get("extra_body") or {}):
+            profile = models.lookup(request.model)
         destination = await _destination(out, request.weight)
         call = Call(
             request,
@@ -111,6 +114,7 @@ async def prepared(
             fsync=defaults.fsync,
             tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
             profile=profile,
+            server=host,
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
@@ -149,7 +153,12 @@ def deadline_of(timeouts: Timeouts) -> float | None:
     return None if timeouts.total is None else time.monotonic() + timeouts.total
 
 
-def _idempotency_key(given: str | None) -> str:
+def idempotency_key_of(given: str | None) -> str:
+    """Return the key of a call that was given this one.
+
+    Raises:
+        InvalidRequestError: it cannot be sent.
+    """
     if given is None:
         return f"imagesdk-{uuid.uuid4()}"
     if (
@@ -166,13 +175,16 @@ def _idempotency_key(given: str | None) -> str:
     return given
 
 
-def _check_query(query: Mapping[str, str] | None) -> None:
+def check_query(query: Mapping[str, str] | None, param: str) -> None:
+    """Refuse a query that cannot be put into a URL.
+
+    Raises:
+        InvalidRequestError: it cannot.
+    """
     try:
         urlencode(query or {})
     except (TypeError, ValueError) as error:
-        raise InvalidRequestError(
-            f"extra_query cannot be put into a URL: {error}.", param="extra_query"
-        ) from None
+        raise InvalidRequestError(f"{param} cannot be put into a URL: {error}.", param=param) from None
 
 
 def _check_options(options: Mapping[str, Any]) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk import models
 from imagesdk._call import Call, Result
 from imagesdk._files import on_disk
 from imagesdk._protocol.hosts import Host
@@ -83,7 +82,7 @@ async def assemble(
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
         cost=cost(
-            models.lookup(call.request.model),
+            call.profile,
             images=len(images),
             size=job.size,
             usage=parsed.usage,

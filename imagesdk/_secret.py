@@ -16,12 +16,12 @@ class Secret:
 
     __slots__ = ("_value",)
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, what: str = "The API key") -> None:
         value = value.strip()
         if not (value.isascii() and value.isprintable()) or " " in value:
             del value  # tracebacks may show the values of variables
             raise ConfigurationError(
-                "The API key holds characters that no key has (a space, a line break, or beyond ASCII): "
+                f"{what} holds characters that none has (a space, a line break, or beyond ASCII): "
                 "it was probably pasted with something around it."
             )
         self._value = value

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 import attrs
 
@@ -14,15 +14,19 @@ from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._environment import remote_plain_proxy
 from imagesdk._preparing import Defaults
+from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
+from imagesdk._raw_requests import raw_call, send_raw
 from imagesdk._secret import Secret
+from imagesdk._tokens import TokenProvider, TokenSource
 from imagesdk._transport import ClientTransport, SlotTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.types import RawResponse
 
 if TYPE_CHECKING:
     import httpx
@@ -54,6 +58,7 @@ class AsyncClient:
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
         http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
         observers: Called with every event of :mod:`imagesdk.events`.
+        default_headers: Sent with every request to the server; not with downloads.
         allow_insecure: Let a key go over plain http to another machine.
 
     Raises:
@@ -76,19 +81,122 @@ class AsyncClient:
         fsync: bool = False,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),
+        default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
     ) -> None:
-        given: Any = os.environ.get("OPENAI_API_KEY", "") if api_key is None else api_key
         try:
-            key = given if isinstance(given, Secret) else Secret(given)
+            key = _secret(api_key, "OPENAI_API_KEY")
         finally:
-            del api_key, given  # tracebacks may show the values of variables
+            del api_key  # tracebacks may show the values of variables
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or MAKER_BASE_URL)
-        if host.is_maker and not key:
+        if host.needs_key and not key:
             raise ConfigurationError(
                 f"{host.base_url} needs a key: set OPENAI_API_KEY or pass api_key=. "
                 "Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator."
             )
+        self._set_up(
+            host,
+            key,
+            {
+                "organization": organization or os.environ.get("OPENAI_ORG_ID"),
+                "project": project or os.environ.get("OPENAI_PROJECT_ID"),
+            },
+            http_client,
+            {
+                "timeout": timeout,
+                "retry": retry,
+                "rate_limit": rate_limit,
+                "check": check,
+                "caps": caps,
+                "fsync": fsync,
+                "observers": observers,
+                "default_headers": default_headers or {},
+            },
+            allow_insecure=allow_insecure,
+        )
+
+    @classmethod
+    def azure(
+        cls,
+        endpoint: str | None = None,
+        *,
+        deployment: str | None = None,
+        api_version: str | None = None,
+        model: str | None = None,
+        api_key: str | None = None,
+        token_provider: TokenProvider | None = None,
+        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        allow_insecure: bool = False,
+        **options: Unpack[ClientOptions],
+    ) -> Self:
+        """Return a client of Azure OpenAI.
+
+        Without ``api_version`` the v1 surface is used, and with a date the one with deployments in its paths.
+
+        Example:
+            client = AsyncClient.azure("https://NAME.openai.azure.com", deployment="pictures", model="gpt-image-2")
+
+        Args:
+            endpoint: The address of the resource; ``AZURE_OPENAI_ENDPOINT`` when not given.
+            deployment: What every request is for. Without it, each call names its own as ``model=``.
+            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for what is new on the v1 surface.
+            model: What is deployed there, for the checks and prices of the model. A deployment that is called after
+                its model needs none.
+            api_key: The key of the resource; ``AZURE_OPENAI_API_KEY`` when neither it nor ``token_provider`` is given.
+            token_provider: A function that returns a token, instead of a key: such as
+                ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
+                in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
+                minute where that is not known.
+            http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+            allow_insecure: Let a key go over plain http to another machine.
+            options: Those of :class:`ClientOptions`.
+
+        Raises:
+            ConfigurationError: no key and no token, both, or an unusable endpoint.
+        """
+        try:
+            if api_key and token_provider is not None:
+                raise ConfigurationError("Give api_key or token_provider, not both.")
+            key: Secret | TokenSource = (
+                _secret(api_key, "AZURE_OPENAI_API_KEY")
+                if token_provider is None
+                else TokenSource(token_provider)
+            )
+        finally:
+            del api_key
+        address = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT", "")
+        if not address:
+            raise ConfigurationError(
+                "Azure needs an endpoint: set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as "
+                "https://NAME.openai.azure.com."
+            )
+        host = AzureHost.of(
+            address,
+            deployment=deployment,
+            model=model,
+            api_version=api_version,
+            key_header="api-key" if token_provider is None else "authorization",
+        )
+        if not key:
+            raise ConfigurationError(
+                f"{host.base_url} needs a key: set AZURE_OPENAI_API_KEY, or pass api_key= or token_provider=."
+            )
+        client = cls.__new__(cls)
+        client._set_up(  # noqa: SLF001 - our own
+            host, key, {}, http_client, options, allow_insecure=allow_insecure
+        )
+        return client
+
+    def _set_up(
+        self,
+        host: Host,
+        key: Secret | TokenSource,
+        account: dict[str, str | None],
+        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None,
+        options: ClientOptions,
+        *,
+        allow_insecure: bool,
+    ) -> None:
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
         if key and not allow_insecure and (proxy or not host.is_private_wire):
             raise ConfigurationError(
@@ -96,30 +204,36 @@ class AsyncClient:
                 "or allow_insecure=True if the network is your own."
                 + (" NO_PROXY keeps requests to this machine from a proxy." if proxy else "")
             )
-        account: dict[str, str | None] = {
-            "organization": organization or os.environ.get("OPENAI_ORG_ID"),
-            "project": project or os.environ.get("OPENAI_PROJECT_ID"),
-        }
         account.update(checked_headers((name, value) for name, value in account.items() if value))
         transport = SlotTransport() if http_client is None else ClientTransport(http_client)
         user_agent = _user_agent()
-        self._engine = Engine(
+        limit = options.get("rate_limit", DEFAULT_RATE_LIMIT)
+        retry, caps = options.get("retry", RetryPolicy()), options.get("caps", Caps())
+        engine = Engine(
             host=host,
             key=key,
             organization=account.get("organization"),
             project=account.get("project"),
             transport=transport,
             retry=retry,
-            rate_limit=_limit_of_environment() if rate_limit is DEFAULT_RATE_LIMIT else rate_limit,
+            rate_limit=_limit_of_environment() if limit is DEFAULT_RATE_LIMIT else limit,
             caps=caps,
-            observers=tuple(observers),
+            observers=tuple(options.get("observers", ())),
+            headers=tuple(checked_headers(options.get("default_headers", {}).items())),
             user_agent=user_agent,
         )
-        timeouts = timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
-        defaults = Defaults(timeouts, check, fsync)
-        downloader = Downloader(host, transport, retry, caps, user_agent)
-        self._images = AsyncImages(self._engine, downloader, defaults)
-        self._files = AsyncFiles(self._engine, defaults)
+        defaults = Defaults(
+            _timeouts(options.get("timeout")), options.get("check", True), options.get("fsync", False)
+        )
+        self._use(engine, Downloader(host, transport, retry, caps, user_agent), defaults, owner=True)
+
+    def _use(self, engine: Engine, downloader: Downloader, defaults: Defaults, *, owner: bool) -> None:
+        self._engine = engine
+        self._downloader = downloader
+        self._defaults = defaults
+        self._owner = owner
+        self._images = AsyncImages(engine, downloader, defaults)
+        self._files = AsyncFiles(engine, defaults)
 
     @property
     def images(self) -> AsyncImages:
@@ -136,9 +250,99 @@ class AsyncClient:
         """The server, without a trailing slash."""
         return self._engine.host.base_url
 
+    def with_options(self, **changes: Unpack[ClientOptions]) -> AsyncClient:
+        """Return a view of the client: the same connections, key and limits, with other options where given.
+
+        What is counted stays shared: a view with another ``rate_limit=`` counts in the same windows, unless its
+        scope is the client. Closing a view closes nothing; close the client it came from.
+
+        Example:
+            patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
+
+        Raises:
+            ConfigurationError: there is no such option, or a header cannot be sent.
+        """
+        unknown = set(changes) - set(ClientOptions.__annotations__)
+        if unknown:
+            raise ConfigurationError(
+                f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
+                "another server or key needs another client."
+            )
+        retry, caps = changes.get("retry"), changes.get("caps")
+        engine = self._engine.changed(
+            retry=retry,
+            limits=changes.get("rate_limit", "same"),
+            caps=caps,
+            observers=changes.get("observers"),
+            headers=tuple(checked_headers(changes.get("default_headers", {}).items())),
+        )
+        defaults = attrs.evolve(
+            self._defaults,
+            timeouts=_timeouts(changes["timeout"]) if "timeout" in changes else self._defaults.timeouts,
+            check=changes.get("check", self._defaults.check),
+            fsync=changes.get("fsync", self._defaults.fsync),
+        )
+        downloader = self._downloader.changed(retry=retry, caps=caps)
+        view = type(self).__new__(type(self))
+        view._use(engine, downloader, defaults, owner=False)  # noqa: SLF001 - our own
+        return view
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        images: int = 0,
+        billed: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse:
+        """Send anything else to the same server, with the key, the retries and the limits of the client.
+
+        Example:
+            models = (await client.request("GET", "/models")).json()
+
+        Args:
+            method: ``"GET"``, ``"POST"`` and so on.
+            path: Below the base URL, such as ``"/models"``; or a whole URL on the server's own origin.
+            json: A body for JSON; or
+            content: a body as it is, of the ``content-type`` that ``headers`` say.
+            query: What follows the ``?``.
+            headers: Further ones.
+            timeout: Seconds for the whole call.
+            images: How many pictures it asks for: what the rate limit counts.
+            billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
+                given: with images, and with POST and PATCH.
+            idempotency_key: Sent with every attempt; made at random when not given.
+
+        Raises:
+            InvalidRequestError: it cannot be sent as it is.
+            APIError: it failed: a status of 400 and more is the error that any call would raise.
+        """
+        call = raw_call(
+            method,
+            path,
+            body=json,
+            content=content,
+            query=query,
+            headers=headers,
+            timeout=timeout,
+            images=images,
+            billed=billed,
+            idempotency_key=idempotency_key,
+            host=self._engine.host,
+            defaults=self._defaults,
+        )
+        return await send_raw(self._engine, call)
+
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop. The client can be used again."""
-        await self._engine.transport.aclose()
+        if self._owner:
+            await self._engine.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -158,6 +362,18 @@ class AsyncClient:
         raise TypeError(
             "A client holds a key and connections and cannot be pickled; build one where it is needed."
         )
+
+
+def _secret(given: Any, variable: str) -> Secret:
+    try:
+        value = os.environ.get(variable, "") if given is None else given
+        return value if isinstance(value, Secret) else Secret(value)
+    finally:
+        value = given = None  # tracebacks may show the values of variables
+
+
+def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
+    return timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
 
 
 def _limit_of_environment() -> RateLimit | None:

@@ -164,6 +164,9 @@ class APIError(ImageSDKError):
         """Whether any attempt may have produced, and billed, pictures."""
         self.idempotency_key = idempotency_key
         """The key that every attempt carried; give it to ``idempotency_key=`` to ask again under it."""
+        self.client_request_id: str | None = None
+        """What every attempt was called for the server's logs (``x-client-request-id``): what support asks for where
+        there is no ``request_id``. The key of idempotency, unless ``extra_headers=`` said another."""
 
 
 class APIConnectionError(APIError):

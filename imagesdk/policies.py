@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypedDict
 
 from attrs import Attribute, field, frozen
 
 from imagesdk.errors import ConfigurationError
+from imagesdk.events import Observer
 
-__all__ = ["DEFAULT_RATE_LIMIT", "Caps", "RateLimit", "RetryPolicy", "Timeouts"]
+__all__ = ["DEFAULT_RATE_LIMIT", "Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"]
 
 _SPELLED = re.compile(
     r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*", re.IGNORECASE
@@ -200,5 +201,27 @@ class Caps:
     """For a whole answer: inflated, and before its base64 is decoded."""
 
 
-for _policy in (Caps, RateLimit, RetryPolicy, Timeouts):
+class ClientOptions(TypedDict, total=False):
+    """What a client can be told, and a view of it (``client.with_options``) told otherwise."""
+
+    timeout: float | Timeouts | None
+    """Seconds for a whole call, or :class:`Timeouts`."""
+    retry: RetryPolicy
+    """When a failed attempt is made again."""
+    rate_limit: RateLimit | Mapping[str, RateLimit | None] | None
+    """Images per window, counted on this side; ``None`` for no limit; or limits by model."""
+    check: bool
+    """Whether to refuse what the rules of the model forbid before anything is sent."""
+    caps: Caps
+    """How large answers may be."""
+    fsync: bool
+    """Whether files of ``out=`` are on the disk itself before a call returns."""
+    observers: Sequence[Observer]
+    """Called with every event of :mod:`imagesdk.events`."""
+    default_headers: Mapping[str, str]
+    """Sent with every request to the server (not with downloads); ``extra_headers=`` of a call win over them. A view
+    adds its own to those of its client."""
+
+
+for _policy in (Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts):
     _policy.__module__ = "imagesdk"

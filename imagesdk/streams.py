@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Self, TypeAlias
 
 from imagesdk._call import Call, Result
-from imagesdk._engine import EventSource
+from imagesdk._course import EventSource
 from imagesdk._files import on_disk
 from imagesdk._protocol.responses import Parsed
 from imagesdk._sink import Received, discard

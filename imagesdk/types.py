@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime
@@ -21,7 +22,7 @@ from imagesdk._pillow import eight_bit
 from imagesdk._saving import write_file
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk._uploads import AsyncReadable, Source, Upload
-from imagesdk.errors import ImageNotLoadedError
+from imagesdk.errors import APIResponseError, ImageNotLoadedError
 
 if TYPE_CHECKING:
     import numpy
@@ -38,6 +39,7 @@ __all__ = [
     "Image",
     "ImagesResponse",
     "PartialImage",
+    "RawResponse",
     "Source",
     "SvgUsage",
     "Upload",
@@ -364,6 +366,42 @@ class FileObject:
     """Fields of the answer that have no attribute of their own."""
 
 
+@frozen
+class RawResponse:
+    """The answer to ``client.request``, as it came."""
+
+    status_code: int
+    """Below 400: what is above it is raised as an error."""
+    headers: Mapping[str, str] = field(factory=dict[str, str], converter=_texts)
+    """Names in lower case."""
+    content: bytes = field(default=b"", repr=lambda content: f"<{len(content)} bytes>")
+    """The whole body, inflated."""
+
+    @property
+    def request_id(self) -> str | None:
+        """The server's id of the request: what support asks for."""
+        return self.headers.get("x-request-id")
+
+    @property
+    def text(self) -> str:
+        """The body as text; what is no UTF-8 is replaced."""
+        return self.content.decode("utf-8", "replace")
+
+    def json(self) -> Any:
+        """Return the body, parsed.
+
+        Raises:
+            APIResponseError: it is not JSON.
+        """
+        try:
+            return json.loads(self.content)
+        except (ValueError, RecursionError):
+            raise APIResponseError(
+                f"The answer ({self.status_code}, {len(self.content)} bytes) is not JSON: see its content.",
+                request_id=self.request_id,
+            ) from None
+
+
 for _type in (
     Image,
     Usage,
@@ -373,5 +411,6 @@ for _type in (
     CompletedImage,
     FileId,
     FileObject,
+    RawResponse,
 ):
     _type.__module__ = "imagesdk"

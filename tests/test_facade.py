@@ -106,7 +106,7 @@ def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
             else annotation
         )
 
-    function: Any = member.fget if isinstance(member, property) else member
+    function: Any = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
     found = inspect.signature(function)
     parameters = [
         (item.name, item.kind, item.default, blocking(item.annotation)) for item in found.parameters.values()

@@ -268,12 +268,14 @@ def test_an_error_of_the_constructor_stands_where_the_client_is_made() -> None:
         lease(Twin, colour="green")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
 
 
-def test_a_view_and_what_it_is_derived_from_are_closed_together() -> None:
+def test_a_view_is_closed_with_what_it_is_derived_from_and_closes_nothing_itself() -> None:
     held = lease(Twin)
     view = held.derive(Twin.renamed, "second")
     assert view.twin.name == "second"
     assert view.twin is view.twin
     assert view.call(Twin.echo, "hello") == "hello"
+    view.close()
+    assert view.call(Twin.echo, "and goodbye") == "and goodbye"
     held.close()
     with pytest.raises(RuntimeError, match="client is closed"):
         view.call(Twin.echo, "hello")

@@ -125,6 +125,11 @@ _ROWS = (
         "the one you have.",
         RateLimitError,
     ),
+    _Row(
+        "Check the key in AZURE_OPENAI_API_KEY or api_key=, and that the endpoint is that of its resource.",
+        AuthenticationError,
+        says=r"invalid subscription key or wrong API endpoint",
+    ),
     _Row("Check the key in OPENAI_API_KEY or api_key=.", AuthenticationError),
     _Row("Check what the key, its project and its organisation may do.", PermissionDeniedError),
     _Row(
@@ -137,7 +142,10 @@ _ROWS = (
         NotFoundError,
         frozenset({"DeploymentNotFound"}),
     ),
-    _Row("Check base_url (with its /v1) and the name of the model.", NotFoundError),
+    _Row(
+        "Check base_url (with its /v1) and the name of the model; some servers have no edits or variations.",
+        NotFoundError,
+    ),
     _Row(
         "Another request under the same key is being worked on: wait for it, or give another idempotency_key=.",
         ConflictError,

@@ -78,6 +78,7 @@ _RETIRED_TEXT = re.compile(
 )
 _VARIATIONS = "/images/variations"
 _GONE = frozenset({404, 410})
+_NO_ROUTE = frozenset({404, 405})
 _MAY_BE_RETIRED = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
 _NEAR = timedelta(days=WARNING_DAYS)
 
@@ -91,6 +92,7 @@ def failure_of_status(
     requested: int,
     model: str | None = None,
     path: str = "",
+    better_base_url: str | None = None,
 ) -> Failure:
     """Read an answer that is not a success.
 
@@ -102,12 +104,16 @@ def failure_of_status(
         requested: how many images were asked for, to tell a limit that can never be met.
         model: the model that the request named.
         path: the path of the request.
+        better_base_url: the base URL with the version that it seems to lack, if it does.
     """
     body = error_of_bytes(rest)
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
         to = location.split("?")[0]
         words = f"it redirects to {to}, and requests are not redirected: correct base_url"
         body = evolve(body, message=words)
+    to_do = None
+    if better_base_url is not None and status in _NO_ROUTE and body.code is None:  # which a missing model has
+        to_do = f"base_url has no /v1 at its end, where most servers have the API: try base_url={better_base_url!r}."
     failure = _failure(
         body,
         opening=f"The server answered {status}",
@@ -119,6 +125,7 @@ def failure_of_status(
         model=model,
         path=path,
         request_id=headers.get("x-request-id"),
+        to_do=to_do,
     )
     advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     return evolve(failure, should_retry=advised)
@@ -214,10 +221,11 @@ def _failure(
     model: str | None,
     path: str,
     request_id: str | None,
+    to_do: str | None = None,
 ) -> Failure:
     cls = _error_class(stands_for, body)
     never_fits = cls is RateLimitError and said.never_fits(requested)
-    to_do = advice(cls, status, body, never_fits=never_fits)
+    to_do = to_do or advice(cls, status, body, never_fits=never_fits)
     facts: dict[str, Any] = {}
     if issubclass(cls, RateLimitError):
         facts["retry_after"] = said.wait
@@ -278,6 +286,8 @@ def _retired(
 ) -> tuple[str, str | None] | None:
     """Return advice and the model to use in place of one, or an endpoint, that is gone; ``None`` for other errors."""
     says_so = body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_SHOWN]) is not None
+    if body.code == "DeploymentNotFound":  # Azure: the name is one of the user's own
+        return None
     if not (status in _GONE or body.code == "model_not_found" or (says_so and cls in _MAY_BE_RETIRED)):
         return None
     if path.endswith(_VARIATIONS) and (says_so or status in _GONE):

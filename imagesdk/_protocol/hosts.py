@@ -1,6 +1,6 @@
 """Whom we talk to: paths, authentication, which models to name, which result URLs to trust.
 
-Pure functions of a base URL. Nothing here opens a connection or looks a name up.
+Pure functions of a base URL. What is different on Azure is in ``azure.py``. Nothing here opens a connection or looks a name up.
 """
 
 from __future__ import annotations
@@ -8,20 +8,21 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import SplitResult, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 
 from attrs import frozen
 
 from imagesdk import models
 from imagesdk._secret import Secret
-from imagesdk.errors import ConfigurationError
+from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
 
 MAKER_BASE_URL = "https://api.openai.com/v1"
 """Where the maker of the API serves it."""
 
 _MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
-_AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+"""How the names of Azure's hosts end."""
 _PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -29,6 +30,23 @@ _HEADER_NAME = re.compile(
 _OWN_HEADERS = frozenset(
     {"authorization", "content-length", "transfer-encoding", "host", "connection", "idempotency-key"}
 )
+CLIENT_REQUEST_ID = "x-client-request-id"
+"""The header that names a request for the server's logs: https://platform.openai.com/docs/api-reference/debugging-requests"""
+_LONGEST_ID = 512
+"""Characters of its value, which are ASCII."""
+_VERSION = re.compile(r"/v\d+\w*(/|\Z)")
+
+
+@frozen
+class Route:
+    """Where a request for pictures goes."""
+
+    path: str
+    """Below the base URL."""
+    model: str | None
+    """What the server calls the model."""
+    in_body: bool = True
+    """Whether the body names it; else the path does."""
 
 
 @frozen
@@ -37,6 +55,8 @@ class Host:
 
     base_url: str
     """Without a trailing slash, e.g. ``https://api.openai.com/v1``."""
+    key_header: str = "authorization"
+    """The header that carries the key: as ``Bearer`` in ``authorization``, and bare in any other."""
 
     @classmethod
     def parse(cls, base_url: str) -> Host:
@@ -76,12 +96,22 @@ class Host:
         return urlsplit(self.base_url).hostname in _MAKER_HOSTS
 
     @property
+    def needs_key(self) -> bool:
+        """Whether nothing is to be had here without a key: with the maker and on Azure."""
+        return self.is_maker or (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+
+    @property
+    def with_version(self) -> str | None:
+        """The base URL with ``/v1`` added, where its path is without a version; ``None`` where it has one."""
+        return None if _VERSION.search(urlsplit(self.base_url).path) else f"{self.base_url}/v1"
+
+    @property
     def takes_list_prices(self) -> bool:
         """Whether the maker's published prices hold: with the maker, on Azure, and on this machine, where an emulator
         stands in for the maker or a proxy leads to it.
         """
         hostname = urlsplit(self.base_url).hostname or ""
-        return self.is_maker or hostname.endswith(_AZURE) or is_loopback(hostname)
+        return self.is_maker or hostname.endswith(AZURE) or is_loopback(hostname)
 
     @property
     def is_private_wire(self) -> bool:
@@ -90,8 +120,33 @@ class Host:
         return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """Return the URL of an endpoint such as ``/images/generations``."""
-        return self.base_url + path + (f"?{urlencode(query)}" if query else "")
+        """Return the URL of an endpoint such as ``/images/generations``; one that is whole already is kept."""
+        where = path if path.startswith(("http://", "https://")) else self.base_url + path
+        return where + (f"?{urlencode(query)}" if query else "")
+
+    def target(self, path: str) -> tuple[str, dict[str, str]]:
+        """Return what :meth:`url` takes for ``path``, and the query in it; a whole URL must be the server's own.
+
+        Raises:
+            InvalidRequestError: it leads elsewhere, or is no path.
+        """
+        bare, _, query = path.partition("?")
+        whole = "://" in bare
+        if whole and not self.owns(bare):
+            raise InvalidRequestError(
+                f"path must be below {self.base_url}, or a URL on {self.origin}: the key goes nowhere else.",
+                param="path",
+                value=bare,
+            )
+        if not bare or "#" in path or not path.isascii() or not path.isprintable() or " " in path:
+            raise InvalidRequestError(
+                "path must be one such as /models, percent-encoded and without a fragment.",
+                param="path",
+                value=path,
+            )
+        return bare if whole or bare.startswith("/") else f"/{bare}", dict(
+            parse_qsl(query, keep_blank_values=True)
+        )
 
     def result_url(self, url: str) -> str:
         """Return a result's URL, made absolute where the server gave a relative one."""
@@ -108,12 +163,26 @@ class Host:
             return None
         return models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
 
+    def route(self, path: str, model: str | None) -> Route:
+        """Return where a request for pictures goes that names ``model``.
 
-def auth_headers(key: Secret, organization: str | None, project: str | None) -> list[tuple[str, str]]:
+        Raises:
+            InvalidRequestError: it cannot be said.
+        """
+        return Route(path, model)
+
+    def model_behind(self, name: str | None) -> str | None:
+        """Return the model whose rules and prices hold where a job names ``name``."""
+        return name
+
+
+def auth_headers(
+    key: Secret, organization: str | None, project: str | None, *, header: str = "authorization"
+) -> list[tuple[str, str]]:
     """Return the headers that say who asks; none for an empty key."""
     headers: list[tuple[str, str]] = []
     if key:
-        headers.append(("authorization", f"Bearer {key.reveal()}"))
+        headers.append((header, f"Bearer {key.reveal()}" if header == "authorization" else key.reveal()))
     if organization:
         headers.append(("openai-organization", organization))
     if project:
@@ -138,6 +207,10 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(
                 f"The header {name!r} is set by the client itself: see api_key=, base_url= and idempotency_key=."
+            )
+        if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _LONGEST_ID:
+            raise ConfigurationError(
+                f"{name} must have 1 to {_LONGEST_ID} characters of ASCII, not {len(value.strip())}."
             )
         checked.append((name.lower(), value.strip()))
     return checked

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from imagesdk import models
 from imagesdk._protocol.checks import PICTURES, check_text, refused
-from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form, Part
 from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
 from imagesdk.errors import InvalidRequestError
@@ -28,6 +28,7 @@ PATHS: Final[Mapping[type[Job], str]] = {
     Edit: "/images/edits",
     Variation: "/images/variations",
 }
+_MAKER = Host(MAKER_BASE_URL)
 
 
 @frozen
@@ -40,6 +41,8 @@ class Request:
     model: str | None
     content: bytes | Form | Document
     method: str = "POST"
+    costs: bool | None = None
+    """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
 
     @property
     def content_type(self) -> str | None:
@@ -50,8 +53,8 @@ class Request:
 
     @property
     def billed(self) -> bool:
-        """Whether it asks for pictures, which cost money and count against the limit."""
-        return self.weight > 0
+        """Whether doing it twice may cost twice: pictures do, and count against the limit as well."""
+        return self.weight > 0 if self.costs is None else self.costs
 
     @property
     def length(self) -> int:
@@ -70,7 +73,7 @@ def resolve(job: Job, host: Host, *, has_out: bool) -> Job:
     if (
         has_out
         and job.response_format is None
-        and (profile := models.lookup(job.model))
+        and (profile := models.lookup(host.model_behind(job.model)))
         and profile.response_formats
     ):
         job = attrs.evolve(job, response_format="b64_json")
@@ -84,27 +87,33 @@ def build(
     boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
+    host: Host = _MAKER,
 ) -> Request:
     """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
 
     Pictures make it a form, or JSON where the form cannot say it.
 
     Raises:
-        InvalidRequestError: a variation of what is no file, or fields that cannot be written.
+        InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
     """
     fields: dict[str, Any] = {
         name: value
         for name, value in attrs.asdict(job, recurse=False).items()
         if value is not None and name not in PICTURES
     }
+    route = host.route(PATHS[type(job)], job.model)
+    if not route.in_body:
+        fields.pop("model", None)
+    elif route.model is not None:
+        fields["model"] = route.model
     if stream:
         fields["stream"] = True
     for name, value in (extra_body or {}).items():
         fields.pop(name, None)
         if value is not None:
             fields[name] = value
-    path, weight = PATHS[type(job)], _weight(fields.get("n"))
-    model = fields.get("model")
+    path, weight = route.path, _weight(fields.get("n"))
+    model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields))
     if needs_json(job, pictures):

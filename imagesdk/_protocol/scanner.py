@@ -115,6 +115,12 @@ class Scanner:
         if self._fed > self._max_answer:
             raise TooLargeError(f"the answer is larger than {self._max_answer} bytes")
 
+    def count_picture(self, chunk: bytes) -> None:
+        """Count a chunk of an answer that is a picture itself."""
+        self.count(chunk)
+        if self._fed > self._max_picture:
+            raise TooLargeError(f"a picture is larger than {self._max_picture} bytes")
+
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next chunk and return what it brings."""
         self.count(chunk)

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
 
 from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
+from imagesdk._tokens import TokenProvider
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
@@ -33,9 +34,9 @@ from imagesdk.jobs import (
     Style,
     Svg,
 )
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.streams import AsyncImageStream, StreamedImage
-from imagesdk.types import FileId, FileObject, Image, ImagesResponse, Source
+from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
 
 if TYPE_CHECKING:
     import httpx
@@ -67,6 +68,7 @@ class Client:
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
         http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
         observers: Called with every event of :mod:`imagesdk.events`.
+        default_headers: Sent with every request to the server; not with downloads.
         allow_insecure: Let a key go over plain http to another machine.
 
     Raises:
@@ -91,6 +93,7 @@ class Client:
         fsync: bool = False,
         http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
         observers: Sequence[Observer] = (),
+        default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
     ) -> None:
         held = lease(
@@ -107,9 +110,63 @@ class Client:
             fsync=fsync,
             http_client=http_client,
             observers=observers,
+            default_headers=default_headers,
             allow_insecure=allow_insecure,
         )
         self._hold(held)
+
+    @classmethod
+    def azure(
+        cls,
+        endpoint: str | None = None,
+        *,
+        deployment: str | None = None,
+        api_version: str | None = None,
+        model: str | None = None,
+        api_key: str | None = None,
+        token_provider: TokenProvider | None = None,
+        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        allow_insecure: bool = False,
+        **options: Unpack[ClientOptions],
+    ) -> Self:
+        """Return a client of Azure OpenAI.
+
+        Without ``api_version`` the v1 surface is used, and with a date the one with deployments in its paths.
+
+        Example:
+            client = Client.azure("https://NAME.openai.azure.com", deployment="pictures", model="gpt-image-2")
+
+        Args:
+            endpoint: The address of the resource; ``AZURE_OPENAI_ENDPOINT`` when not given.
+            deployment: What every request is for. Without it, each call names its own as ``model=``.
+            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for what is new on the v1 surface.
+            model: What is deployed there, for the checks and prices of the model. A deployment that is called after
+                its model needs none.
+            api_key: The key of the resource; ``AZURE_OPENAI_API_KEY`` when neither it nor ``token_provider`` is given.
+            token_provider: A function that returns a token, instead of a key: such as
+                ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
+                in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
+                minute where that is not known.
+            http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+            allow_insecure: Let a key go over plain http to another machine.
+            options: Those of :class:`ClientOptions`.
+
+        Raises:
+            ConfigurationError: no key and no token, both, or an unusable endpoint.
+        """
+        held = lease(
+            AsyncClient.azure,
+            endpoint,
+            deployment=deployment,
+            api_version=api_version,
+            model=model,
+            api_key=api_key,
+            token_provider=token_provider,
+            http_client=http_client,
+            allow_insecure=allow_insecure,
+            **options,
+        )
+        return cls._on(held)
 
     @property
     def images(self) -> Images:
@@ -125,6 +182,71 @@ class Client:
     def base_url(self) -> str:
         """The server, without a trailing slash."""
         return self._lease.twin.base_url
+
+    def with_options(self, **changes: Unpack[ClientOptions]) -> Client:
+        """Return a view of the client: the same connections, key and limits, with other options where given.
+
+        What is counted stays shared: a view with another ``rate_limit=`` counts in the same windows, unless its
+        scope is the client. Closing a view closes nothing; close the client it came from.
+
+        Example:
+            patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
+
+        Raises:
+            ConfigurationError: there is no such option, or a header cannot be sent.
+        """
+        held = self._lease.derive(AsyncClient.with_options, **changes)
+        return self._on(held)
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: Any = None,
+        content: bytes | None = None,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+        images: int = 0,
+        billed: bool | None = None,
+        idempotency_key: str | None = None,
+    ) -> RawResponse:
+        """Send anything else to the same server, with the key, the retries and the limits of the client.
+
+        Example:
+            models = (client.request("GET", "/models")).json()
+
+        Args:
+            method: ``"GET"``, ``"POST"`` and so on.
+            path: Below the base URL, such as ``"/models"``; or a whole URL on the server's own origin.
+            json: A body for JSON; or
+            content: a body as it is, of the ``content-type`` that ``headers`` say.
+            query: What follows the ``?``.
+            headers: Further ones.
+            timeout: Seconds for the whole call.
+            images: How many pictures it asks for: what the rate limit counts.
+            billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
+                given: with images, and with POST and PATCH.
+            idempotency_key: Sent with every attempt; made at random when not given.
+
+        Raises:
+            InvalidRequestError: it cannot be sent as it is.
+            APIError: it failed: a status of 400 and more is the error that any call would raise.
+        """
+        return self._lease.call(
+            AsyncClient.request,
+            method,
+            path,
+            json=json,
+            content=content,
+            query=query,
+            headers=headers,
+            timeout=timeout,
+            images=images,
+            billed=billed,
+            idempotency_key=idempotency_key,
+        )
 
     def close(self) -> None:
         """Close the connections and give up the calls under way; the client cannot be used any more."""
@@ -151,6 +273,12 @@ class Client:
         self._lease = held
         self._images = Images(held.view(lambda twin: twin.images))
         self._files = Files(held.view(lambda twin: twin.files))
+
+    @classmethod
+    def _on(cls, held: Lease[AsyncClient]) -> Self:
+        self = cls.__new__(cls)
+        self._hold(held)
+        return self
 
 
 class Images:

@@ -39,12 +39,14 @@ _ClosableT = TypeVar("_ClosableT", bound=Closable)
 class Lease(Generic[_A]):
     """Access to one asynchronous object, the twin, from threads without an event loop.
 
-    Made by ``lease()``; ``view`` and ``derive`` make further ones that share its connections and are closed with it.
+    Made by ``lease()``; ``view`` and ``derive`` make further ones that share its connections and are closed with it,
+    and whose own closing does nothing.
     """
 
-    def __init__(self, twin: "_Built[_A]", stay: "Stay") -> None:
+    def __init__(self, twin: "_Built[_A]", stay: "Stay", *, owner: bool = False) -> None:
         self._twin = twin
         self._stay = stay
+        self._owner = owner
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a blocking client cannot be copied or pickled: make a new one where it is needed")
@@ -92,7 +94,8 @@ class Lease(Generic[_A]):
 
     def close(self) -> None:
         """Cancel the calls that are under way and close the twin; a second call does nothing."""
-        self._stay.leave()
+        if self._owner:
+            self._stay.leave()
 
 
 def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs) -> Lease[_ClosableT]:
@@ -102,7 +105,7 @@ def lease(make: Callable[_P, _ClosableT], /, *args: _P.args, **kwargs: _P.kwargs
         kept["api_key"] = Secret(kept["api_key"])  # it is kept for a fork, and no other object holds it
     build = cast("Callable[..., _ClosableT]", make)
     twin = _Built(lambda: build(*args, **kept))
-    return Lease(twin, Stay(lambda: twin.get().aclose))
+    return Lease(twin, Stay(lambda: twin.get().aclose), owner=True)
 
 
 class _Built(Generic[_A]):

@@ -161,6 +161,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--as-of", metavar="DATE", help="be the API of that day, such as 2023-06-01")
     parser.add_argument("--require-key", action="store_true", help="answer 401 to requests without a key")
+    parser.add_argument(
+        "--quirks",
+        metavar="SERVER",
+        help="answer as another server does, such as localai or azure (see docs/servers.md)",
+    )
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

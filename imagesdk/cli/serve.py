@@ -34,6 +34,7 @@ def run(options: Namespace) -> int:
             as_of=as_of,
             require_key=options.require_key,
             allow_remote=options.allow_remote,
+            quirks=options.quirks,
             ready=ready,
         )
     except ValueError as error:

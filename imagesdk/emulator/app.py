@@ -16,15 +16,17 @@ from starlette.routing import Route
 
 from imagesdk.emulator.answers import model_not_found, unknown_parameter
 from imagesdk.emulator.bodies import drain, read_body
+from imagesdk.emulator.error_shapes import as_object
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import ImageWindow
-from imagesdk.emulator.models import Model, living
+from imagesdk.emulator.models import ENDPOINTS, Model, living
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
+from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
-from imagesdk.emulator.wire import HANDLERS, WRONG_KEY, Wire
+from imagesdk.emulator.wire import WRONG_KEY, Wire, handlers
 
 __all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
 
@@ -40,6 +42,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     state: EmulatorState | None = None,
     allow_remote: bool = False,
+    quirks: str | None = None,
 ) -> Starlette:
     """Build the application.
 
@@ -53,33 +56,52 @@ def create_app(
         clock: Seconds since the epoch, for the limit and for the life of result URLs and files.
         state: Where to remember what happened; by default a new one, found at ``app.state.emulator``.
         allow_remote: Serve any ``Host``. Otherwise only loopback names, so that no web page can reach it.
+        quirks: Be another server of the Images API, by its name in :data:`imagesdk.emulator.quirks.QUIRKS`.
 
     Raises:
-        ValueError: ``limit`` cannot be read.
+        ValueError: ``limit`` cannot be read, or there are no ``quirks`` of the name.
     """
+    quirk = None if quirks is None else find(quirks)
     memory = state if state is not None else EmulatorState()
     memory.window = ImageWindow(limit, clock) if limit is not None else None
     memory.results = ResultStore(clock)
     memory.files = FileStore(clock)
-    images = Images(memory, clock, seed, as_of, done_marker, verified)
+    images = Images(memory, clock, seed, as_of, done_marker, verified, quirk)
+    shape = as_object if quirk is None else quirk.refuse
     service = _Service(memory, clock, as_of)
+    root = "/v1" if quirk is None else quirk.root
     routes = [
         *(
-            Route(f"/v1/images/{endpoint}", partial(images.respond, endpoint), methods=["POST"])
-            for endpoint in ("generations", "edits", "variations")
+            Route(path, partial(images.respond, endpoint), methods=["POST"])
+            for endpoint in ENDPOINTS
+            for path in ([f"/v1/images/{endpoint}"] if quirk is None else quirk.paths(endpoint))
+            if quirk is None or endpoint in quirk.accepts
         ),
-        Route("/images/{name}", service.download, methods=["GET"]),
-        Route("/v1/files", service.files, methods=["GET", "POST"]),
-        Route("/v1/files/{name}", service.file, methods=["GET", "DELETE"]),
-        Route("/v1/files/{name}/content", service.content, methods=["GET"]),
-        Route("/v1/models", service.models, methods=["GET"]),
-        Route("/v1/models/{name}", service.model, methods=["GET"]),
+        Route(
+            "/images/{name}" if quirk is None else quirk.urls.partition("?")[0],
+            service.download,
+            methods=["GET"],
+        ),
+        Route(f"{root}/files", service.files, methods=["GET", "POST"]),
+        Route(f"{root}/files/{{name}}", service.file, methods=["GET", "DELETE"]),
+        Route(f"{root}/files/{{name}}/content", service.content, methods=["GET"]),
+        Route(f"{root}/models", service.models, methods=["GET"]),
+        Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
     ]
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Wire, memory=memory, require_key=require_key, allow_remote=allow_remote)],
-        exception_handlers=HANDLERS,
+        middleware=[
+            Middleware(
+                Wire,
+                memory=memory,
+                require_key=require_key,
+                allow_remote=allow_remote,
+                shape=shape,
+                root=root,
+            )
+        ],
+        exception_handlers=handlers(shape),
     )
     app.router.redirect_slashes = False
     app.state.emulator = memory

@@ -21,10 +21,11 @@ from imagesdk.emulator.bodies import Body, drain, read_body
 from imagesdk.emulator.faults import Fault
 from imagesdk.emulator.known_errors import organization_unverified
 from imagesdk.emulator.models import Endpoint
-from imagesdk.emulator.moderation import judge_input
+from imagesdk.emulator.moderation import judge_input, judge_output
 from imagesdk.emulator.painting import Painting
+from imagesdk.emulator.quirks import Quirk, deployed
 from imagesdk.emulator.references import Library
-from imagesdk.emulator.rules import Ask, check, variations_are_over
+from imagesdk.emulator.rules import Ask, Fields, check, variations_are_over
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import Pictures, decode
@@ -50,6 +51,8 @@ class Images:
     day: date | None
     done_marker: bool
     verified: bool
+    quirk: Quirk | None = None
+    """Which other server to be."""
 
     async def respond(self, endpoint: Endpoint, request: Request) -> Response:
         """Answer a request, well or as a queued fault wants it."""
@@ -72,9 +75,9 @@ class Images:
 
     async def _work(self, endpoint: Endpoint, request: Request, fault: Fault) -> Response:
         body = await self._read(endpoint, request)
-        ask = check(endpoint, body.fields, self.day)
+        ask, name = self._asked(endpoint, body.fields, request)
         record: RequestRecord = request.state.record
-        record.model, record.n = ask.model_name, ask.n
+        record.model, record.n = name, ask.n
         if ask.model.tokens and not self.verified:
             raise organization_unverified(ask.model_name)
         pictures = await anyio.to_thread.run_sync(self._decoded, ask, body, origin_of(request))
@@ -88,14 +91,31 @@ class Images:
             return EventStream(events, self.memory, record, fault=fault, done_marker=self.done_marker)
         painted = [await anyio.to_thread.run_sync(painting.encoded, index) for index in range(ask.n)]
         origin = origin_of(request)
+        if self.quirk is not None and not self.quirk.azure:
+            judge_output(ask, request.state.request_id)
+            return self.quirk.answer(ask, painted, painting.created, self.memory.results.put, origin)
 
         def keep(data: bytes) -> str:
             return origin + self.memory.results.put(data)
 
         return JSONResponse(await anyio.to_thread.run_sync(painting.answer, painted, keep))
 
+    def _asked(self, endpoint: Endpoint, fields: Fields, request: Request) -> tuple[Ask, str]:
+        """Return the request after its check, and what its client calls the model."""
+        if self.quirk is None:
+            ask = check(endpoint, fields, self.day)
+        elif self.quirk.azure:
+            fields, name = deployed(fields, request.path_params, request.query_params)
+            return check(endpoint, fields, self.day), name
+        else:
+            ask = self.quirk.ask(endpoint, fields)
+        return ask, ask.model_name
+
     async def _read(self, endpoint: Endpoint, request: Request) -> Body:
-        body = await read_body(request, *_ACCEPTED[endpoint])
+        accepted = _ACCEPTED if self.quirk is None else self.quirk.accepts
+        body = await read_body(request, *accepted[endpoint])
+        if self.quirk is not None:
+            body = evolve(body, fields=self.quirk.translated(endpoint, body.fields))
         record: RequestRecord = request.state.record
         model, n, prompt = (body.fields.values.get(name, [None])[0] for name in ("model", "n", "prompt"))
         record.model = model if isinstance(model, str) else None

@@ -31,9 +31,10 @@ from imagesdk.emulator.parameters import (
     Unsupported,
 )
 
-__all__ = ["MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "living"]
+__all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "living"]
 
 Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
+ENDPOINTS: tuple[Endpoint, ...] = ("generations", "edits", "variations")
 Parameters: TypeAlias = Mapping[str, Parameter]
 
 _MIB = 1024 * 1024

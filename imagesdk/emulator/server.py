@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Scope
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imagesdk.emulator.app import create_app
+from imagesdk.emulator.quirks import root_of
 from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["Emulator", "serve"]
@@ -54,6 +55,7 @@ class Emulator:
         verified: bool = True,
         clock: Callable[[], float] = time.time,
         state: EmulatorState | None = None,
+        quirks: str | None = None,
     ) -> None:
         self.state = state if state is not None else EmulatorState()
         """What the emulator remembers, and the faults it is asked for."""
@@ -67,7 +69,9 @@ class Emulator:
             verified=verified,
             clock=clock,
             state=self.state,
+            quirks=quirks,
         )
+        self._root = root_of(quirks)
         self._running: tuple[_Server, threading.Thread, int] | None = None
 
     @property
@@ -84,8 +88,8 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """``http://127.0.0.1:PORT/v1``, what a client wants to know."""
-        return f"{self.origin}/v1"
+        """``http://127.0.0.1:PORT/v1``, what a client wants to know; some of the ``quirks`` have another path."""
+        return self.origin + self._root
 
     def __enter__(self) -> Self:
         if self._running is not None:
@@ -126,6 +130,7 @@ def serve(
     as_of: date | None = None,
     require_key: bool = False,
     allow_remote: bool = False,
+    quirks: str | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Run the emulator until Ctrl-C.
@@ -138,24 +143,32 @@ def serve(
         as_of: See there.
         require_key: See there.
         allow_remote: Let other machines in. The emulator was not made to stand on a network.
+        quirks: As for :func:`~imagesdk.emulator.create_app`.
         ready: Called with the base URL once the emulator listens.
 
     Raises:
-        ValueError: ``host`` is not a loopback address and ``allow_remote`` is not set.
+        ValueError: ``host`` is not a loopback address and ``allow_remote`` is not set, or there are no ``quirks``
+            of the name.
         OSError: The port is taken.
     """
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
     app = create_app(
-        limit=limit, seed=seed, as_of=as_of, require_key=require_key, state=state, allow_remote=allow_remote
+        limit=limit,
+        seed=seed,
+        as_of=as_of,
+        require_key=require_key,
+        state=state,
+        allow_remote=allow_remote,
+        quirks=quirks,
     )
     listener = _bound(host, port)
     server = _Server(app)
     state.hang_up = server.hang_up
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
-        ready(f"http://{shown}:{listener.getsockname()[1]}/v1")
+        ready(f"http://{shown}:{listener.getsockname()[1]}{root_of(quirks)}")
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listener])
 

@@ -14,14 +14,15 @@ from http import HTTPStatus
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import drain
+from imagesdk.emulator.error_shapes import Shape, as_object
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
-__all__ = ["HANDLERS", "WRONG_KEY", "Wire", "origin_of"]
+__all__ = ["WRONG_KEY", "Wire", "handlers", "origin_of"]
 
 WRONG_KEY = "sk-invalid"
 """Where a key is required, any is right but this one."""
@@ -42,11 +43,15 @@ class Wire:
         memory: EmulatorState,
         require_key: bool,
         allow_remote: bool,
+        shape: Shape = as_object,
+        root: str = "/v1",
     ) -> None:
         self._app = app
         self._memory = memory
         self._require_key = require_key
         self._allow_remote = allow_remote
+        self._shape = shape
+        self._root = root
         self._warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +65,7 @@ class Wire:
             path=scope["path"],
             user_agent=headers.get("user-agent"),
             idempotency_key=headers.get("idempotency-key"),
-            authorized="authorization" in headers,
+            authorized="authorization" in headers or "api-key" in headers,
         )
         self._memory.remember(record)
         if not self._warned and _REAL_KEY.match(headers.get("authorization", "")):
@@ -87,7 +92,7 @@ class Wire:
             await self._app(scope, receive, send_with_headers)
             return
         await drain(Request(scope, receive))
-        await _answer_to(refusal)(scope, receive, send_with_headers)
+        await self._shape(refusal)(scope, receive, send_with_headers)
 
     def _refusal(self, path: str, headers: Headers) -> Refusal | None:
         host = re.sub(r":\d+\Z", "", headers.get("host", "")).lower()
@@ -95,9 +100,12 @@ class Wire:
             return Refusal(
                 "The emulator answers to loopback host names only.", status=HTTPStatus.MISDIRECTED_REQUEST
             )
-        if not self._require_key or not path.startswith("/v1/"):
+        root = self._root.rpartition("/")[0] if self._root.startswith("/openai") else self._root
+        if not self._require_key or not path.startswith(f"{root}/"):
             return None
-        scheme, _, key = headers.get("authorization", "").partition(" ")
+        # The header without a scheme is Azure's.
+        given = headers.get("authorization") or f"Bearer {headers.get('api-key', '')}"
+        scheme, _, key = given.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             return Refusal(
                 "You didn't provide an API key. You need to provide your API key in an Authorization header using "
@@ -119,44 +127,33 @@ def origin_of(request: Request) -> str:
     return f"{request.url.scheme}://{request.headers['host']}"
 
 
-def _answer_to(refusal: Refusal) -> Response:
-    return JSONResponse(refusal.body(), refusal.status, refusal.headers)
+def handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHandler]:
+    """Return how what is raised becomes an answer, in the shape that the server gives its errors."""
 
+    async def refused(request: Request, error: Exception) -> Response:
+        return shape(error) if isinstance(error, Refusal) else await crashed(request, error)
 
-async def _refused(request: Request, error: Exception) -> Response:
-    return _answer_to(error) if isinstance(error, Refusal) else await _crashed(request, error)
-
-
-async def _no_such_route(request: Request, error: Exception) -> Response:
-    await drain(request)
-    status = error.status_code if isinstance(error, HTTPException) else 404
-    headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-    what = "method for URL" if status == 405 else "URL"
-    return _answer_to(
-        Refusal(f"Invalid {what} ({request.method} {request.url.path})", status=status, headers=headers)
-    )
-
-
-async def _left(request: Request, error: Exception) -> Response:
-    # Nobody reads it: the client went away in the middle of its request.
-    return Response(status_code=499)
-
-
-async def _crashed(request: Request, error: Exception) -> Response:
-    return _answer_to(
-        Refusal(
-            "The server had an error while processing your request",
-            status=500,
-            type="server_error",
-            code="server_error",
+    async def no_such_route(request: Request, error: Exception) -> Response:
+        await drain(request)
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
+        what = "method for URL" if status == 405 else "URL"
+        return shape(
+            Refusal(f"Invalid {what} ({request.method} {request.url.path})", status=status, headers=headers)
         )
-    )
 
+    async def left(request: Request, error: Exception) -> Response:
+        # Nobody reads it: the client went away in the middle of its request.
+        return Response(status_code=499)
 
-HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
-    Refusal: _refused,
-    HTTPException: _no_such_route,
-    ClientDisconnect: _left,
-    Exception: _crashed,
-}
-"""How what is raised becomes an answer."""
+    async def crashed(request: Request, error: Exception) -> Response:
+        return shape(
+            Refusal(
+                "The server had an error while processing your request",
+                status=500,
+                type="server_error",
+                code="server_error",
+            )
+        )
+
+    return {Refusal: refused, HTTPException: no_such_route, ClientDisconnect: left, Exception: crashed}

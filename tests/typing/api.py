@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import assert_type
+from typing import NamedTuple, assert_type
 
 import anyio
 import httpx
@@ -25,6 +25,7 @@ from imagesdk import (
     AsyncClient,
     AsyncImages,
     CallOptions,
+    Client,
     Edit,
     Estimate,
     FileId,
@@ -34,6 +35,7 @@ from imagesdk import (
     ImagesResponse,
     Job,
     RateLimit,
+    RawResponse,
     RetirementWarning,
     RetryPolicy,
     Source,
@@ -44,6 +46,29 @@ from imagesdk import (
 )
 from imagesdk.events import AnswerReceived, Event, RetryScheduled
 from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, register, retirement_notice
+
+
+class AccessToken(NamedTuple):
+    """As azure-identity has it."""
+
+    token: str
+    expires_on: int
+
+
+async def other_servers() -> None:
+    client = AsyncClient.azure("https://a.test", deployment="d", token_provider=lambda: "a token", timeout=5)
+    assert_type(client, AsyncClient)
+    AsyncClient.azure(token_provider=lambda: ("a token", 5), check=False)
+    AsyncClient.azure(token_provider=lambda: AccessToken("a token", 5))
+    AsyncClient.azure(token_provider=lambda: 5)  # type: ignore[arg-type,return-value]  # pyright: ignore[reportArgumentType]
+    assert_type(
+        client.with_options(timeout=None, retry=RetryPolicy(), default_headers={"a": "b"}), AsyncClient
+    )
+    assert_type(await client.request("GET", "/models", query={"limit": "5"}), RawResponse)
+    blocking = Client.azure("https://a.test", deployment="d", api_key="key")
+    assert_type(blocking, Client)
+    assert_type(blocking.with_options(check=False), Client)
+    assert_type(blocking.request("POST", "/x", json={"a": 1}, images=1), RawResponse)
 
 
 async def first_steps() -> None:

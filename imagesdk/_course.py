@@ -1,0 +1,81 @@
+"""How one call has gone so far, over all of its attempts; and a stream that it has come to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+
+from imagesdk._call import Call, T
+from imagesdk._protocol.responses import Parsed
+from imagesdk._protocol.retry import Failure
+from imagesdk._streaming import OpenStream, Streamed
+from imagesdk.errors import APIError
+
+
+@define
+class Course:
+    """How a call has gone so far."""
+
+    deadline: float | None
+    started: int = 0
+    """Attempts begun."""
+    counted: int = 0
+    """Attempts that count against the policy: those that a rate limit refused do not."""
+    ambiguous: int = 0
+    maybe_billed: bool = False
+    paid_twice: bool = False
+    """Whether an attempt before the present one may have been billed besides it."""
+
+    def remaining(self, now: float) -> float | None:
+        """Return the seconds that are left; ``None`` for no end."""
+        return None if self.deadline is None else self.deadline - now
+
+    def time_for(self, call: Call[Any], now: float) -> float | None:
+        """Return the seconds that an attempt may take which begins now."""
+        limits = [each for each in (call.timeouts.attempt, self.remaining(now)) if each is not None]
+        return min(limits) if limits else None
+
+
+class EventSource:
+    """A stream that has begun: its first event is there. Made by :meth:`Engine.stream`."""
+
+    def __init__(
+        self,
+        opened: OpenStream,
+        call: Call[Parsed],
+        course: Course,
+        began: float,
+        prove: Callable[[int | None], None],
+    ) -> None:
+        self.opened = opened
+        self.began = began
+        self.prove = prove
+        """Tells the limit that the server took the request, and how many tokens it counted."""
+        self.failure: Failure | None = None
+        """Why it ended, if not with its picture."""
+        self._call = call
+        self._course = course
+
+    async def next(self) -> Streamed | None:
+        """Return the next event; ``None`` after the last one.
+
+        Raises:
+            APIError: there is none.
+            OSError: the disk refuses.
+        """
+        found = await self.opened.next()
+        if isinstance(found, Failure):
+            self.failure = found
+            raise final(found.error, self._call, self._course)
+        return found
+
+
+def final(error: APIError, call: Call[T], course: Course) -> APIError:
+    """Tell an error that ends a call what its attempts came to."""
+    error.attempts = course.started
+    error.idempotency_key = call.idempotency_key
+    error.client_request_id = call.client_request_id
+    error.maybe_billed = (error.maybe_billed or course.maybe_billed) and call.request.billed
+    return error

@@ -1,0 +1,103 @@
+"""The bodies in which servers say no. Each shape turns a refusal into the answer of one family of servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from imagesdk.emulator.answers import Refusal
+
+__all__ = [
+    "Shape",
+    "as_azure",
+    "as_detail",
+    "as_google",
+    "as_number",
+    "as_object",
+    "as_success",
+    "as_text",
+]
+
+Shape: TypeAlias = Callable[[Refusal], Response]
+"""Makes an answer of a refusal."""
+
+_MODERATION = frozenset({"moderation_blocked", "content_policy_violation"})
+_FILTERS = ("hate", "jailbreak", "self_harm", "sexual", "violence")
+_GOOGLE_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+}
+
+
+def as_object(refusal: Refusal) -> Response:
+    """``{"error": {"message", "type", "param", "code"}}``: the maker, and most others."""
+    return JSONResponse(refusal.body(), refusal.status, refusal.headers)
+
+
+def as_text(refusal: Refusal) -> Response:
+    """``{"error": "text"}``: stable-diffusion.cpp."""
+    return JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
+
+
+def as_detail(refusal: Refusal) -> Response:
+    """``{"detail": ...}``: FastAPI, with a list and status 422 for a parameter that is not right."""
+    if refusal.status != 400 or refusal.param is None:
+        return JSONResponse({"detail": refusal.message}, refusal.status, refusal.headers)
+    where = {"loc": ["body", refusal.param], "msg": refusal.message, "type": refusal.code or "value_error"}
+    return JSONResponse({"detail": [where]}, 422, refusal.headers)
+
+
+def as_number(refusal: Refusal) -> Response:
+    """An object whose code is the status, and whose type is empty: LocalAI."""
+    error = {"code": refusal.status, "message": refusal.message, "type": ""}
+    return JSONResponse({"error": error}, refusal.status, refusal.headers)
+
+
+def as_google(refusal: Refusal) -> Response:
+    """A list around an object whose code is a number, with the wait in its details: Gemini's compatible API."""
+    error: dict[str, object] = {
+        "code": refusal.status,
+        "message": refusal.message,
+        "status": _GOOGLE_STATUS.get(refusal.status, "INTERNAL"),
+    }
+    headers = dict(refusal.headers)
+    if (wait := headers.pop("retry-after", None)) is not None:
+        kind = "type.googleapis.com/google.rpc.RetryInfo"
+        error["details"] = [{"@type": kind, "retryDelay": f"{wait}s"}]
+    return JSONResponse([{"error": error}], refusal.status, headers)
+
+
+def as_azure(refusal: Refusal) -> Response:
+    """The maker's object, but for what filters refused, which stands in ``inner_error``."""
+    if refusal.code not in _MODERATION:
+        return as_object(refusal)
+    details = refusal.details.get("moderation_details")
+    named = str(details).replace("-", "_")
+    error = {
+        "code": "content_policy_violation",
+        "inner_error": {
+            "code": "ResponsibleAIPolicyViolation",
+            "content_filter_results": {name: {"filtered": name in named} for name in _FILTERS},
+        },
+        "message": "Your request was rejected as a result of our safety system.",
+        "type": "invalid_request_error",
+    }
+    return JSONResponse({"error": error}, refusal.status, refusal.headers)
+
+
+def as_success(refusal: Refusal) -> Response:
+    """Status 200 with an error in it, or, where there is nothing, a page: gateways in front of other servers."""
+    if refusal.status == 404:
+        page = f"<html><head><title>404 Not Found</title></head><body>{refusal.status}</body></html>"
+        return HTMLResponse(page, 404)
+    error = {
+        "message": refusal.message,
+        "type": "upstream_error",
+        "param": refusal.param or "",
+        "code": refusal.code or refusal.status,
+    }
+    return JSONResponse({"error": error}, 200, refusal.headers)

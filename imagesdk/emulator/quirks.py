@@ -1,0 +1,322 @@
+"""Other servers of the Images API, as a table: where each has its routes, what it takes, and how it answers.
+
+One entry of :data:`QUIRKS` is one server. Its pictures are drawn as all of the emulator's are, and of the parameters
+that only it has nothing is done: what is emulated is the conversation. Written from the servers' sources and
+documentation, which each entry names; none of the servers was run.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias, cast
+
+from attrs import evolve, field, frozen
+from starlette.responses import JSONResponse, Response
+
+from imagesdk._profile import ModelProfile
+from imagesdk.emulator.answers import Refusal, invalid_value, missing_parameter, unknown_parameter
+from imagesdk.emulator.error_shapes import (
+    Shape,
+    as_azure,
+    as_detail,
+    as_google,
+    as_number,
+    as_object,
+    as_success,
+    as_text,
+)
+from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule
+from imagesdk.emulator.parameters import Integer, Text
+from imagesdk.emulator.rules import Ask, Fields
+
+__all__ = ["QUIRKS", "Quirk", "deployed", "find", "root_of"]
+
+Keep: TypeAlias = Callable[[bytes], str]
+"""Stores a picture and returns the path and query of its URL."""
+
+_JSON, _FORM = "application/json", "multipart/form-data"
+_MIB = 1024 * 1024
+_MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+_ZEROS: Mapping[str, object] = {
+    "prompt_tokens": 0,
+    "completion_tokens": 0,
+    "total_tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
+}
+_UPLOADS = UploadRule(tuple(_MEDIA_TYPES.values()), 50 * _MIB, max_images=16, mask=True, references=True)
+
+
+@frozen(kw_only=True)
+class Quirk:
+    """What is different about one server."""
+
+    source: str
+    """Where that is written."""
+    root: str = "/v1"
+    """What a base URL ends with."""
+    also_at: tuple[str, ...] = ()
+    """Further roots of its routes."""
+    accepts: Mapping[Endpoint, tuple[str, ...]] = field(factory=lambda: {"generations": (_JSON,)})
+    """Media types of requests, by endpoint; what is not here is a 404."""
+    model: str = "model"
+    """The model of requests that name none, which is what it calls the one that it runs."""
+    needs_model: bool = False
+    unsupported: tuple[str, ...] = ()
+    """Parameters that it refuses. Others that it does not know, it passes over."""
+    size: str = "1024x1024"
+    """The size when none, or ``auto``, is asked for."""
+    wrong_size: str | None = None
+    """The size of pictures whose size cannot be read; ``None`` refuses them."""
+    any_size: str | None = None
+    """The size of all pictures, whatever is asked for."""
+    output_format: str = "png"
+    response_formats: tuple[str, ...] = ("b64_json", "url")
+    """The first one is what is answered when none is asked for. ``file`` is the picture itself."""
+    urls: str = "/images/{name}"
+    """The path of its URLs."""
+    relative: bool = False
+    """Whether URLs leave out the server."""
+    data_urls: bool = False
+    """Whether base64 stands in a ``data:`` URL."""
+    created: bool = True
+    fields: Mapping[str, object] = field(factory=dict[str, object])
+    """What its answers hold beside the pictures."""
+    entry: Mapping[str, object] = field(factory=dict[str, object])
+    """What each picture's entry holds beside it."""
+    counted: bool = False
+    """Whether each entry holds its place as ``index``."""
+    echoes: bool = False
+    """Whether answers repeat the settings."""
+    refuse: Shape = as_object
+    azure: bool = False
+    """Whether models are deployments, and requests are checked and answered as the maker's own are."""
+
+    def paths(self, endpoint: Endpoint) -> Sequence[str]:
+        """Return the routes of an endpoint."""
+        return [f"{root}/images/{endpoint}" for root in (self.root, *self.also_at)]
+
+    def translated(self, endpoint: Endpoint, fields: Fields) -> Fields:
+        """Return a request in the words of the maker's API: xAI names the picture of an edit otherwise."""
+        picture = fields.first("image")
+        if endpoint != "edits" or fields.form or not isinstance(picture, Mapping):
+            return fields
+        sent = cast("Mapping[str, object]", picture)
+        values = {name: value for name, value in fields.values.items() if name != "image"}
+        return evolve(fields, values={**values, "images": [[{"image_url": sent.get("url")}]]})
+
+    def ask(self, endpoint: Endpoint, fields: Fields) -> Ask:
+        """Return a request with its defaults, or raise the refusal of it."""
+        form = fields.form
+        for name in self.unsupported:
+            if fields.first(name) is not None:
+                raise Refusal(f"Argument not supported: {name}", param=name, code="unsupported_parameter")
+        if fields.first("prompt") is None:
+            raise missing_parameter("prompt")
+        prompt = Text().read("prompt", fields.first("prompt"), form=form)
+        model = fields.first("model")
+        if model is None and self.needs_model:
+            raise missing_parameter("model")
+        name = self.model if model is None else Text().read("model", model, form=form)
+        given = fields.first("response_format")
+        if given is not None and given not in self.response_formats:
+            raise invalid_value("response_format", str(given), self.response_formats)
+        output_format = fields.first("output_format") or self.output_format
+        if output_format not in _MEDIA_TYPES:
+            raise invalid_value("output_format", str(output_format), list(_MEDIA_TYPES))
+        n = fields.first("n")
+        return Ask(
+            endpoint=endpoint,
+            model=Model(profile=ModelProfile(name), parameters={}, uploads={"edits": _UPLOADS}),
+            model_name=name,
+            values={
+                "prompt": prompt,
+                "n": 1 if n is None else Integer(1, 10).read("n", n, form=form),
+                "size": self._size(fields.first("size")),
+                "output_format": output_format,
+                "response_format": given or self.response_formats[0],
+            },
+        )
+
+    def answer(self, ask: Ask, painted: Sequence[bytes], created: int, keep: Keep, origin: str) -> Response:
+        """Return the answer with these pictures."""
+        media_type = _MEDIA_TYPES[ask.output_format]
+        kind = ask.text("response_format")
+        if kind == "file":
+            return Response(painted[0], media_type=media_type)
+        entries = [self._entry(kind, picture, media_type, keep, origin) for picture in painted]
+        if self.counted:
+            entries = [{"index": index, **entry} for index, entry in enumerate(entries)]
+        answer: dict[str, object] = {"created": created} if self.created else {}
+        answer |= {**self.fields, "data": entries}
+        if "output_format" in self.fields:
+            answer["output_format"] = ask.output_format
+        if self.echoes:
+            answer |= {"size": ask.text("size"), "quality": "high", "output_format": ask.output_format}
+        return JSONResponse(answer)
+
+    def _entry(
+        self, kind: str, picture: bytes, media_type: str, keep: Keep, origin: str
+    ) -> dict[str, object]:
+        if kind == "url":
+            kept = re.sub(r"\A/images/([^?]+)", lambda found: self.urls.format(name=found[1]), keep(picture))
+            kept = kept if kept.count("?") < 2 else "&".join(kept.rsplit("?", 1))
+            return {**self.entry, "url": kept if self.relative else origin + kept}
+        text = b64encode(picture).decode("ascii")
+        return {**self.entry, "b64_json": f"data:{media_type};base64,{text}" if self.data_urls else text}
+
+    def _size(self, given: object) -> str:
+        if self.any_size is not None:
+            return self.any_size
+        if (given is None or given == "auto") and self.wrong_size is None:
+            return self.size
+        size = str(given or self.size)
+        found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size, re.ASCII)
+        if found is not None and all(64 <= int(edge) <= 2048 for edge in found.groups()):
+            return size
+        if self.wrong_size is None:
+            raise Refusal(f"Invalid size '{size}'.", param="size", code="invalid_value")
+        return self.wrong_size
+
+
+def deployed(fields: Fields, path: Mapping[str, str], query: Mapping[str, str]) -> tuple[Fields, str]:
+    """Return a request to Azure as the maker would get it, and the name of its deployment.
+
+    A deployment that is not called after a model is one of gpt-image-2.
+    """
+    classic = path.get("deployment")
+    named = fields.first("model")
+    if classic is not None and "api-version" not in query:
+        raise Refusal("Resource not found", status=404, code="404")
+    if classic is not None and named is not None:
+        raise unknown_parameter("model")  # https://github.com/BerriAI/litellm/issues/26316
+    name = classic or named
+    if not isinstance(name, str) or name == "missing":
+        raise Refusal(
+            "The API deployment for this resource does not exist. If you created the deployment within the last 5 "
+            "minutes, please wait a moment and try again.",
+            status=404,
+            code="DeploymentNotFound",
+        )
+    known = any(name in model.names for model in MODELS)
+    return evolve(fields, values={**fields.values, "model": [name if known else "gpt-image-2"]}), name
+
+
+QUIRKS: Mapping[str, Quirk] = {
+    "azure": Quirk(
+        source="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/dall-e",
+        root="/openai/v1",
+        also_at=("/openai/deployments/{deployment}",),
+        accepts={"generations": (_JSON,), "edits": (_FORM, _JSON)},
+        refuse=as_azure,
+        azure=True,
+    ),
+    "deepinfra": Quirk(
+        source="https://deepinfra.com/docs/openai_api (images)",
+        root="/v1/openai",
+        needs_model=True,
+        output_format="jpeg",
+        response_formats=("b64_json",),
+        entry={"revised_prompt": None, "url": None},
+    ),
+    "gateway": Quirk(
+        source="reports of users of relays: HTTP 200 around errors, data URLs, pictures of another size and format",
+        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        any_size="1024x768",
+        output_format="webp",
+        data_urls=True,
+        refuse=as_success,
+    ),
+    "gemini": Quirk(
+        source="https://ai.google.dev/gemini-api/docs/openai",
+        root="/v1beta/openai",
+        needs_model=True,
+        response_formats=("b64_json",),
+        created=False,
+        refuse=as_google,
+    ),
+    "litellm": Quirk(
+        source="litellm 1.109.1, proxy/image_endpoints",
+        also_at=("", "/openai/deployments/{deployment}"),
+        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        echoes=True,
+    ),
+    "localai": Quirk(
+        source="https://github.com/mudler/LocalAI core/http/endpoints/openai/image.go, 82c191afa",
+        also_at=("",),
+        model="stablediffusion",
+        size="512x512",
+        wrong_size="512x512",
+        response_formats=("url", "b64_json"),
+        urls="/generated-images/{name}",
+        fields={"id": "0f9a", "usage": _ZEROS},
+        entry={"embedding": None},
+        counted=True,
+        refuse=as_number,
+    ),
+    "sglang": Quirk(
+        source="https://github.com/sgl-project/sglang multimodal_gen, image_api.py, 0230ddc",
+        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        response_formats=("url", "b64_json"),
+        urls="/v1/images/{name}/content?variant=0",
+        relative=True,
+        fields={"id": "img-1", "peak_memory_mb": 0.0, "inference_time_s": 0.5, "usage": {"image_count": 1}},
+        entry={"revised_prompt": None, "file_path": None},
+        refuse=as_detail,
+    ),
+    "stable-diffusion.cpp": Quirk(
+        source="https://github.com/leejet/stable-diffusion.cpp examples/server/api.md, 97d29908",
+        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        model="sd-cpp-local",
+        size="512x512",
+        response_formats=("b64_json",),
+        fields={"output_format": "png"},
+        refuse=as_text,
+    ),
+    "together": Quirk(
+        source="together 3.1.1, types/images.py",
+        needs_model=True,
+        output_format="jpeg",
+        response_formats=("url", "base64"),
+        created=False,
+        fields={"id": "nz-1", "model": "black-forest-labs/FLUX.1-schnell", "object": "list"},
+        counted=True,
+    ),
+    "vllm-omni": Quirk(
+        source="https://github.com/vllm-project/vllm-omni docs/serving/image_generation_api.md",
+        response_formats=("b64_json", "file"),
+        entry={"url": None, "revised_prompt": None},
+        refuse=as_detail,
+    ),
+    "xai": Quirk(
+        source="https://docs.x.ai/docs/guides/image-generations",
+        accepts={"generations": (_JSON,), "edits": (_JSON,)},
+        needs_model=True,
+        unsupported=("size", "style"),
+        output_format="jpeg",
+        response_formats=("url", "b64_json"),
+        fields={"usage": {"cost_in_usd_ticks": 200_000_000}},
+        entry={"mime_type": "image/jpeg", "revised_prompt": ""},
+        refuse=as_object,
+    ),
+}
+"""Every server, by the name that switches it on."""
+
+
+def find(name: str) -> Quirk:
+    """Return the entry of a server.
+
+    Raises:
+        ValueError: there is none of the name.
+    """
+    if name not in QUIRKS:
+        raise ValueError(f"quirks is one of {', '.join(QUIRKS)}, not {name!r}")
+    return QUIRKS[name]
+
+
+def root_of(name: str | None) -> str:
+    """Return the path of a server's base URL; ``None`` is the maker's own API."""
+    return "/v1" if name is None else find(name).root
