@@ -6,26 +6,25 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 import attrs
 
+from imagesdk._client_transport import ClientTransport
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._environment import remote_plain_proxy
+from imagesdk._http_families import HTTPClient
 from imagesdk._preparing import Defaults
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._secret import Secret
-from imagesdk._transport import ClientTransport, SlotTransport
+from imagesdk._slot_transport import SlotTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
-
-if TYPE_CHECKING:
-    import httpx
 
 _LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
 
@@ -52,13 +51,14 @@ class AsyncClient:
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
-        http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` to send requests with, or a function
+            without arguments that makes one for each event loop.
         observers: Called with every event of :mod:`imagesdk.events`.
         allow_insecure: Let a key go over plain http to another machine.
 
     Raises:
         ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http.
+            http, an ``http_client`` of another kind.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class AsyncClient:
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         allow_insecure: bool = False,
     ) -> None:

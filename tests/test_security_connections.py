@@ -8,7 +8,8 @@ import anyio
 import pytest
 from attrs import define, field
 
-from imagesdk._transport import Outgoing, SlotTransport
+from imagesdk._slot_transport import SlotTransport
+from imagesdk._transport import Outgoing
 from tests.certificates import Authority
 from tests.socket_servers import Conversation, Handler, serving
 
