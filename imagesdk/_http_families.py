@@ -1,4 +1,5 @@
-"""httpx and httpx2: two libraries of one shape whose objects do not mix. Which of them a thing is of.
+"""httpx and httpx2: two libraries of one shape whose objects do not mix. Which of them a thing is of, and what their
+errors mean and hold.
 
 Neither is imported here: a client of the user's has brought its library along, and what this program has not loaded it
 cannot meet.
@@ -7,7 +8,8 @@ cannot meet.
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 NAMES = ("httpx", "httpx2")
@@ -82,10 +84,36 @@ def is_misnamed(error: BaseException) -> bool:
     """Whether ``error`` is called a time-out and stands for something else.
 
     httpx-aiohttp calls every broken connection a time-out of connecting:
-    https://github.com/karpetrosyan/httpx-aiohttp/blob/main/python/httpx_aiohttp/transport.py
+    https://github.com/karpetrosyan/httpx-aiohttp
     """
+    return _is_of_aiohttp(error.__cause__) and not isinstance(error.__cause__, TimeoutError)
+
+
+def forget_key(error: BaseException) -> None:
+    """Take the key out of what an error holds, and those behind it: causes travel with their error."""
+    for link in _links(error):
+        if library_of(link, "RequestError") is not None:
+            with suppress(RuntimeError):  # it holds no request
+                request: Any = getattr(link, "request")  # noqa: B009 - an attribute of either library's
+                for name in _KEY_HEADERS:
+                    request.headers.pop(name, None)
+        elif _is_of_aiohttp(link):
+            link.__traceback__ = None  # its frames have the headers for variables
+            if (info := getattr(link, "request_info", None)) is not None:
+                link.args = ()
+                vars(link)["request_info"] = info._replace(headers={})
+
+
+_KEY_HEADERS = ("authorization", "api-key")
+
+
+def _links(error: BaseException) -> Iterator[BaseException]:
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _is_of_aiohttp(error: BaseException | None) -> bool:
     aiohttp: Any = sys.modules.get("aiohttp")
-    cause = error.__cause__
-    return (
-        aiohttp is not None and isinstance(cause, aiohttp.ClientError) and not isinstance(cause, TimeoutError)
-    )
+    return aiohttp is not None and isinstance(error, aiohttp.ClientError)

@@ -16,7 +16,7 @@ import anyio
 from attrs import field, frozen
 
 from imagesdk._environment import proxy_for, shown_proxy
-from imagesdk._http_families import HTTPResponse, is_misnamed, library_of
+from imagesdk._http_families import HTTPResponse, forget_key, is_misnamed, library_of
 
 RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""
@@ -155,7 +155,7 @@ class wire_errors:  # noqa: N801 - read as a word of the language
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, WireError):
-            _forget_key(error)
+            forget_key(error)
             misnamed = is_misnamed(error)
             named = error.__cause__ if misnamed else error
             words = _words(error)
@@ -165,15 +165,6 @@ class wire_errors:  # noqa: N801 - read as a word of the language
                 said += f"; the environment names the proxy {shown_proxy(proxy)}"
             timed_out = not misnamed and library_of(error, "TimeoutException") is not None
             raise WireError(said, connecting=connecting, timed_out=timed_out) from error
-
-
-def _forget_key(error: Exception) -> None:
-    """Take the key out of the request that an error holds: a cause travels with its error."""
-    if library_of(error, "RequestError") is not None:
-        with suppress(RuntimeError):  # it holds none
-            request: Any = getattr(error, "request")  # noqa: B009 - an attribute of either library's errors
-            for name in ("authorization", "api-key"):
-                request.headers.pop(name, None)
 
 
 def _words(error: BaseException) -> str:
