@@ -85,7 +85,9 @@ class _Counting:
 def main() -> int:
     """Run the tests and print what passed on what, as docs/http-clients.md shows it."""
     counting = _Counting()
-    code = pytest.main(["-q", "tests/test_http_stacks.py", *sys.argv[1:]], plugins=[counting])
+    code = pytest.main(
+        ["-q", "tests/test_http_stacks.py", "tests/test_http_clients.py", *sys.argv[1:]], plugins=[counting]
+    )
     print("\n| `http_client=` | versions | asyncio | trio |\n|---|---|---|---|")
     for stack in STACKS:
         versions = ", ".join(f"{package} {version(package)}" for package in stack.packages)

@@ -284,7 +284,9 @@ async def test_a_certificate_of_the_client_is_shown_to_the_server(
 @on(*THEIRS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", ["proxy=", "ALL_PROXY"])
-@pytest.mark.filterwarnings("ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning")  # of aiohttp to httpx-aiohttp 0.2
+@pytest.mark.filterwarnings(
+    "ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning"
+)  # of aiohttp to httpx-aiohttp 0.2
 async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
     stack: Stack,
     make_client: MakeClient,

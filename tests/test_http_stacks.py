@@ -182,6 +182,31 @@ async def test_a_cancelled_call_leaves_a_client_that_works(stack: Stack, make_cl
         assert (await client.images.generate("a cat"))[0].bytes == SMALL
 
 
+@on(*(stack for stack in THEIRS if stack.options))
+async def test_a_cancelled_call_over_http2_leaves_a_connection_that_works(
+    stack: Stack, make_client: MakeClient, authority: Authority
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        if len(talk.server.requests) == 1:
+            scope.cancel()
+            await talk.dropped()
+        else:
+            await talk.answer(ANSWER)
+
+    authority.context.set_alpn_protocols(["h2"])
+    http_client = stack.factory(verify=ssl.create_default_context(cafile=authority.file))
+    async with serving(handler) as behind:
+        async with serving(authority.secured(Front(behind.origin).handler)) as server:
+            base_url = f"https://localhost:{server.port}/v1"
+            async with make_client(base_url, http_client=http_client) as client:
+                with anyio.CancelScope() as scope:
+                    await client.images.generate("a cat")
+                assert scope.cancelled_caught
+                assert (await client.images.generate("a cat"))[0].bytes == SMALL
+            assert server.connections == 1
+
+
 @on(*STACKS)
 async def test_nobody_listening_costs_nothing_and_is_no_time_out(
     stack: Stack, make_client: MakeClient
@@ -301,3 +326,8 @@ async def test_an_answer_cut_short_is_an_error_on_every_stack(stack: Stack, make
                 await client.images.generate("a cat")
 
     assert getattr(caught.value, "maybe_billed", None) is True
+
+
+def test_the_page_about_http_clients_lists_every_stack() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "http-clients.md").read_text("utf-8")
+    assert [stack for stack in STACKS if f"| {stack} |" not in page] == []
