@@ -93,17 +93,14 @@ class ClientTransport:
 async def _answer(client: HTTPClient, request: Outgoing) -> HTTPResponse:
     """Send a request and return the answer, also where an event hook makes an error of its status."""
     answer: HTTPResponse
+    sent = request_of(library_of(client, "AsyncClient"), request)
     try:
-        answer = await client.send(
-            request_of(library_of(client, "AsyncClient"), request),
-            stream=True,
-            follow_redirects=False,
-            auth=_no_credentials,
-        )
+        answer = await client.send(sent, stream=True, follow_redirects=False, auth=_no_credentials)
     except Exception as error:
-        if library_of(error, "HTTPStatusError") is None:
+        refusal: Any = error
+        if library_of(error, "HTTPStatusError") is None or refusal.request is not sent:
             raise
-        answer = getattr(error, "response")  # noqa: B009 - an attribute of either library's errors
+        answer = refusal.response
     return answer
 
 

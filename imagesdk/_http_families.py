@@ -94,9 +94,9 @@ def forget_key(error: BaseException) -> None:
     for link in _links(error):
         if library_of(link, "RequestError") is not None:
             with suppress(RuntimeError):  # it holds no request
-                request: Any = getattr(link, "request")  # noqa: B009 - an attribute of either library's
+                holder: Any = link
                 for name in _KEY_HEADERS:
-                    request.headers.pop(name, None)
+                    holder.request.headers.pop(name, None)
         elif _is_of_aiohttp(link):
             link.__traceback__ = None  # its frames have the headers for variables
             if (info := getattr(link, "request_info", None)) is not None:

@@ -211,6 +211,23 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
 
 @pytest.mark.anyio
 @LIBRARIES
+async def test_an_event_hook_that_fails_at_another_server_makes_no_answer_of_that(
+    make_client: MakeClient, library: Any
+) -> None:
+    async with serving(always(b"", 401)) as other, serving(always(ANSWER)) as server:
+
+        async def report(response: Any) -> None:
+            async with library.AsyncClient() as reporter:
+                (await reporter.post(other.origin)).raise_for_status()
+
+        own = library.AsyncClient(event_hooks={"response": [report]})
+        async with own, make_client(server.base_url, http_client=own, retry=ONCE) as client:
+            with pytest.raises(OutcomeUnknownError, match=r"HTTPStatusError.*401"):
+                await client.images.generate("a cat")
+
+
+@pytest.mark.anyio
+@LIBRARIES
 async def test_mounts_are_in_force_and_answers_may_be_made_up(make_client: MakeClient, library: Any) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
