@@ -48,11 +48,15 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (httpx.Client, r"httpx\.Client is a blocking one. Pass httpx\.AsyncClient"),
+        pytest.param(
+            httpx.Client,
+            r"httpx\.Client is a blocking one. Pass httpx\.AsyncClient",
+            marks=pytest.mark.of_httpx,
+        ),
         (httpx2.Client, r"httpx2\.Client is a blocking one. Pass httpx2\.AsyncClient"),
         (lambda: httpx2.Client, r"httpx2\.Client is a blocking one"),
         (httpx2.AsyncHTTPTransport, r"pass httpx2\.AsyncClient\(transport="),
-        (httpx.HTTPTransport, r"pass httpx\.AsyncClient\(transport="),
+        pytest.param(httpx.HTTPTransport, r"pass httpx\.AsyncClient\(transport=", marks=pytest.mark.of_httpx),
         (lambda: "http://proxy.test", r"httpx2\.AsyncClient, or a function .* not builtins\.str"),
         (object, r"not builtins\.object"),
     ],
