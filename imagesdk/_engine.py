@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 from attrs import define
@@ -81,6 +81,11 @@ class _Course:
 
     def remaining(self, now: float) -> float | None:
         return None if self.deadline is None else self.deadline - now
+
+    def time_for(self, call: Call[Any], now: float) -> float | None:
+        """Return the seconds that an attempt may take which begins now."""
+        limits = [each for each in (call.timeouts.attempt, self.remaining(now)) if each is not None]
+        return min(limits) if limits else None
 
 
 class EventSource:
@@ -277,9 +282,11 @@ class Engine:
                 budget.sent(ticket)
             if isinstance(outcome, Result):
                 self._prove(budget, ticket, outcome.headers, call.tokens(outcome.parsed))
-            else:
-                await discard(sink)
-            await _settle(call, number, body, outcome)
+            try:
+                if not isinstance(outcome, Result):
+                    await discard(sink)
+            finally:
+                await _settle(call, number, body, outcome)
 
     async def _attempt_stream(
         self, call: Call[Parsed], budget: Budget, ticket: Ticket, course: _Course
@@ -287,9 +294,7 @@ class Engine:
         began = self._clock()
         body = await self._begin(call, budget, ticket, course)
         number = course.started
-        limits = [
-            seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
-        ]
+        seconds = course.time_for(call, began)
         opened = OpenStream(
             call,
             body,
@@ -297,7 +302,7 @@ class Engine:
             caps=self._caps,
             key=self._key,
             clock=self._clock,
-            until=began + min(limits) if limits else None,
+            until=None if seconds is None else began + seconds,
             attempts=course.started,
             maybe_billed_before=course.paid_twice,
         )
@@ -310,8 +315,10 @@ class Engine:
             if body.begun:
                 budget.sent(ticket)
             if not whole:
-                await opened.aclose()
-                await _settle(call, number, body, outcome)
+                try:
+                    await opened.aclose()
+                finally:
+                    await _settle(call, number, body, outcome)
         if outcome is None:
             said: Callable[[int | None], None] = partial(self._prove, budget, ticket, opened.headers)
             return EventSource(opened, call, course, began, said)
@@ -319,19 +326,20 @@ class Engine:
         return outcome
 
     async def _end_stream(self, call: Call[Parsed], source: EventSource, course: _Course) -> None:
-        opened = source.opened
-        await opened.aclose()
+        opened, failure = source.opened, source.failure
+        if failure is not None and self._retries is not None:
+            self._retries.failed(failure)
         last = opened.whole.parsed if opened.whole else opened.completed.parsed if opened.completed else None
-        source.prove(None if last is None else call.tokens(last))
-        failure = source.failure
         if last is None and failure is None:
             error = StreamError("The stream was left before its end.", maybe_billed=True)
             failure = Failure(error, classify(error))
-        if failure is not None and self._retries is not None and source.failure is not None:
-            self._retries.failed(failure)
-        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-            await call.ledger.settled(course.started, failure)
+        source.prove(None if last is None else call.tokens(last))
         self._observe_answer(call, course, opened.answer, source.began)
+        try:
+            await opened.aclose()
+        finally:
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+                await call.ledger.settled(course.started, failure)
 
     async def _begin(self, call: Call[T], budget: Budget, ticket: Ticket, course: _Course) -> SentBody:
         course.started += 1
@@ -347,13 +355,10 @@ class Engine:
         self, call: Call[T], body: SentBody, sink: Sink, course: _Course, *, on_headers: Callable[[], None]
     ) -> Result[T] | Failure:
         began = self._clock()
-        limits = [
-            seconds for seconds in (call.timeouts.attempt, course.remaining(began)) if seconds is not None
-        ]
         answer = Answer(Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer))
         failure: Failure | None = None
         try:
-            with anyio.fail_after(min(limits) if limits else None):
+            with anyio.fail_after(course.time_for(call, began)):
                 await receive(
                     self.transport,
                     self._outgoing(call, body),

@@ -22,12 +22,13 @@ from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
 from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.hosts import Host, checked_headers
+from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement
 from imagesdk._saving import Destination, check_writable, slug
 from imagesdk.errors import APITimeoutError, InvalidRequestError
-from imagesdk.jobs import CallOptions, Job, Variation
+from imagesdk.jobs import CallOptions, Generate, Job, Variation
 from imagesdk.policies import Timeouts
 
 _OPTIONS = frozenset(CallOptions.__annotations__)
@@ -85,21 +86,15 @@ async def prepared(
     deadline = deadline_of(timeouts)
     key = _idempotency_key(options.get("idempotency_key"))
     async with AsyncExitStack() as stack:
-        try:
-            with anyio.fail_after(timeouts.total):
-                pictures = await stack.enter_async_context(
-                    opened_pictures(requests.sources(job), look=checked and profile is not None)
-                )
-        except TimeoutError:
-            raise APITimeoutError(
-                "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
-            ) from None
+        pictures = Pictures()
+        if not isinstance(job, Generate):
+            pictures = await _opened(job, stack, timeouts, key, look=checked and profile is not None)
         if checked and profile is not None:
             picture_checks.check_pictures(job, pictures, profile)
         request = requests.build(
             job,
             pictures,
-            boundary=f"imagesdk-{uuid.uuid4().hex}",
+            boundary="" if isinstance(job, Generate) else f"imagesdk-{uuid.uuid4().hex}",
             extra_body=options.get("extra_body"),
             stream=stream,
         )
@@ -120,6 +115,16 @@ async def prepared(
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
         yield Prepared(job, call, names)
+
+
+async def _opened(job: Job, stack: AsyncExitStack, timeouts: Timeouts, key: str, *, look: bool) -> Pictures:
+    try:
+        with anyio.fail_after(timeouts.total):
+            return await stack.enter_async_context(opened_pictures(requests.sources(job), look=look))
+    except TimeoutError:
+        raise APITimeoutError(
+            "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
+        ) from None
 
 
 async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:

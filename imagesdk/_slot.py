@@ -58,8 +58,13 @@ class Slot:
     async def is_readable(self) -> bool:
         """Whether there are bytes, or an end, to be read: then it is of no further use.
 
-        httpcore looks at the socket for that. What TLS and asyncio have taken from there already shows by reading.
+        httpcore looks at the socket for that, and not at what TLS and asyncio have taken from there already.
         """
+        held = _held_bytes(self.stream)
+        return await self._has_something() if held is None else held > 0
+
+    async def _has_something(self) -> bool:
+        """Find out by reading, which takes a while."""
         found = False
 
         async def read() -> None:
@@ -78,6 +83,25 @@ class Slot:
     async def aclose(self) -> None:
         """Close the connection."""
         await self.transport.aclose()
+
+
+def _held_bytes(stream: Any) -> int | None:
+    """Return how much was taken from a socket and not asked for yet; ``None`` where that cannot be seen.
+
+    Neither httpcore nor anyio has a public view of it, so that other versions of them may hide it.
+    """
+    layer: Any = getattr(stream, "_stream", None)
+    held = 0
+    try:
+        while hasattr(layer, "_ssl_object"):
+            came: ssl.MemoryBIO = getattr(layer, "_read_bio", None) or layer._incoming  # noqa: SLF001
+            held += layer._ssl_object.pending() + came.pending  # noqa: SLF001
+            layer = layer.transport_stream
+        if "trio" in type(layer).__module__:
+            return held  # its sockets keep nothing
+        return held + sum(map(len, layer._protocol.read_queue))  # noqa: SLF001
+    except AttributeError:
+        return None
 
 
 async def new_slot(url: str, server_name: str | None) -> Slot:

@@ -108,6 +108,8 @@ class OpenStream:
                 self._chunks = Inflated(incoming)
         except (TimeoutError, WireError) as error:
             failure = failed(error, self._body, answer, billed=True)
+        except ScanError as problem:
+            failure = lost(problem, request_id=answer.request_id)
         if failure is not None:
             return failure
         first = await self._next()
@@ -137,15 +139,19 @@ class OpenStream:
 
     async def aclose(self) -> None:
         """End the exchange, and remove what nobody took. A stream that is through leaves its connection for others."""
-        if self.completed is not None and self._chunks is not None:
-            with anyio.move_on_after(_DRAIN, shield=True):
-                await self._drain()
+        # A task may be cancelled by asyncio itself, which goes through shields: each step leaves the next its turn.
         leftover = [item.sink for item in self._ready if isinstance(item, Streamed)]
-        for sink in (*leftover, *([self._sink] if self._sink else [])):
-            await discard(sink)
-        if self.whole is not None and self.completed is None:
-            await discard(self.whole.sink)
-        self._ready.clear()
+        leftover += [self._sink] if self._sink else []
+        leftover += [self.whole.sink] if self.whole and self.completed is None else []
+        async with AsyncExitStack() as last:
+            for sink in leftover:
+                last.push_async_callback(discard, sink)
+            last.push_async_callback(self._end_exchange)
+            if self.completed is not None and self._chunks is not None:
+                with anyio.move_on_after(_DRAIN, shield=True):
+                    await self._drain()
+
+    async def _end_exchange(self) -> None:
         with anyio.CancelScope(shield=True):
             await self._stack.aclose()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, suppress
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Protocol, Self
 
 import anyio
@@ -79,7 +79,8 @@ def request_of(library: Any, request: Outgoing, trace: object = None) -> Any:
         request: what is to be sent.
         trace: called by httpcore with what it does, where it is httpcore that does it.
     """
-    url = library.URL(request.url)
+    # That of an endpoint is read once; those of pictures are not kept, for they may be signed.
+    url = _endpoint(library, request.url) if request.method == "POST" else library.URL(request.url)
     headers = list(request.headers)
     if not any(name == "host" for name, _ in headers):
         headers.insert(0, ("host", url.netloc.decode("ascii")))
@@ -92,6 +93,11 @@ def request_of(library: Any, request: Outgoing, trace: object = None) -> Any:
         extensions["sni_hostname"] = request.server_name
     body = {} if request.body is None else {"stream": _body_class(library)(request.body)}
     return library.Request(request.method, url, headers=headers, extensions=extensions, **body)
+
+
+@lru_cache(maxsize=32)
+def _endpoint(library: Any, url: str) -> Any:
+    return library.URL(url)
 
 
 class _Body:

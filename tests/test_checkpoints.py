@@ -30,6 +30,8 @@ from tests.open_connections import OpenConnections
 from tests.small_pictures import answer, answer_of_urls, png
 from tests.socket_servers import Conversation, Handler, always, says, serving
 from tests.stepped_calls import Threads, Way, by_scope, by_task
+from tests.streamed_answers import completed, streams
+from tests.streamed_answers import partial as partial_image
 
 pytestmark = pytest.mark.anyio
 
@@ -132,6 +134,24 @@ def download(stage: Stage) -> Coroutine[Any, Any, object]:
     return stage.client.images.download("/cat.png", to=stage.folder / "0.png")
 
 
+async def stream(stage: Stage, **options: Any) -> object:
+    async with stage.client.images.generate_stream("a cat", partial_images=1, **options) as stream:
+        return [event.image.media_type async for event in stream]
+
+
+async def stream_to_file(stage: Stage) -> object:
+    return await stream(stage, out=stage.folder / "0.png")
+
+
+async def stream_left_early(stage: Stage) -> object:
+    async with stage.client.images.generate_stream("a cat", partial_images=1) as stream:
+        return await anext(stream)
+
+
+async def keep_file(stage: Stage) -> object:
+    return await stage.client.files.download("file-1", stage.folder / "0.png")
+
+
 async def generate_in_line(stage: Stage) -> object:
     """Make a call that waits for one whose room is given back soon after."""
 
@@ -157,7 +177,14 @@ BUSY = says(b'{"error": {"message": "busy"}}', 503)
 REFUSED = says(b'{"error": {"message": "slow down"}}', 429, retry_after="0.002")
 URLS = says(answer_of_urls("/0.png", "/1.png"))
 
+STREAM = streams(partial_image(LARGE), completed(SMALL))
+
 SCENARIOS = {
+    "stream": Scenario(stream, (BUSY, STREAM), ROOMY),
+    "stream to a file": Scenario(stream_to_file, (STREAM,), ROOMY, files=BOTH),
+    "stream left early": Scenario(stream_left_early, (STREAM,), ROOMY),
+    "stream that is none": Scenario(stream_to_file, (says(answer(SMALL)),), ROOMY, files=BOTH),
+    "file of the server": Scenario(keep_file, (says(SMALL),), files=BOTH),
     "in memory": Scenario(generate),
     "in memory, limited": Scenario(generate, limit=ROOMY),
     "to files": Scenario(generate_to_files, limit=ROOMY, files=BOTH),

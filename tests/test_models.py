@@ -184,21 +184,17 @@ NO_WORD_OF_COMPLEXITY = {
 """The newest source names no model that takes the parameter: it is sent, and the server decides."""
 
 
-def test_every_model_of_the_official_client_is_known() -> None:
-    names = set(get_args(image_model.ImageModel))
-    assert {name for name in names if lookup(name) is None} == set()
-    ours = {name for profile in known() for name in (profile.name, *profile.snapshots)}
-    assert ours - names == {"gpt-image-1.5-2025-12-16"}
+def test_every_living_model_is_one_of_the_official_client() -> None:
+    names = set(get_args(image_model.ImageModel))  # a later version of it may know more
+    living = [profile for profile in known() if profile.shut_down is None]
+    assert {name for profile in living for name in (profile.name, *profile.snapshots)} <= names
 
 
-def test_every_parameter_of_the_official_client_is_a_parameter_of_a_job() -> None:
-    sent_apart = {"stream"}
-    assert set(get_type_hints(image_generate_params.ImageGenerateParamsNonStreaming)) - sent_apart == {
-        field.name for field in attrs.fields(Generate)
-    }
-    ours = {field.name for field in attrs.fields(Edit)}
-    assert ours - set(get_type_hints(image_edit_params.ImageEditParamsNonStreaming)) == {"moderation"}
-    assert set(get_type_hints(image_edit_params.ImageEditParamsNonStreaming)) - sent_apart <= ours
+def test_every_parameter_of_a_job_is_one_of_the_official_client() -> None:
+    generated = set(get_type_hints(image_generate_params.ImageGenerateParamsNonStreaming))
+    assert {field.name for field in attrs.fields(Generate)} <= generated
+    edited = set(get_type_hints(image_edit_params.ImageEditParamsNonStreaming))
+    assert {field.name for field in attrs.fields(Edit)} - edited == {"moderation"}
 
 
 @pytest.mark.parametrize(
@@ -216,12 +212,12 @@ def test_every_parameter_of_the_official_client_is_a_parameter_of_a_job() -> Non
 def test_the_words_of_the_official_client_are_known(name: str, newest: tuple[str, ...]) -> None:
     hint = get_type_hints(image_generate_params.ImageGenerateParamsNonStreaming)[name]
     words = {word for choice in get_args(hint) for word in get_args(choice)} or set(get_args(hint))
-    assert words - {"standard", "hd"} == set(newest)
+    assert set(newest) <= words
 
 
 def test_the_efforts_of_the_official_client_are_known() -> None:
     (hint, _) = get_args(get_type_hints(image_generate_params.SvgReasoning)["effort"])
-    assert get_args(hint) == models.SVG_EFFORTS
+    assert set(models.SVG_EFFORTS) <= set(get_args(hint))
 
 
 class TestRetirement:

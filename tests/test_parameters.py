@@ -62,7 +62,7 @@ class Case:
 
     def job(self, model: str) -> Job:
         """Return the request for a model, small where nothing else is said."""
-        fields = {"model": model, **self.fields}
+        fields: dict[str, Any] = {"model": model, **self.fields}
         return Edit(CLEAR, "a cat", **fields) if self.edit else Generate("a cat", **fields)
 
 

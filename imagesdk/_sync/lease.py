@@ -123,6 +123,9 @@ class _Built(Generic[_A]):
 class Stay:
     """A client's place in the portal: taken at the first call, given up when closed or collected."""
 
+    _guest: object = None  # for the finaliser of one whose making a Ctrl-C broke off
+    _closed = True
+
     def __init__(self, aclose: Callable[[], Callable[[], Awaitable[None]]]) -> None:
         self._aclose = aclose
         self._guest = object()  # not the stay itself, which must be collectable

@@ -21,9 +21,12 @@ from imagesdk import AsyncClient, ImageSDKError, RateLimit, RetryPolicy
 from tests.open_connections import OpenConnections
 from tests.small_pictures import answer, answer_of_urls, png
 from tests.socket_servers import Conversation, serving
+from tests.streamed_answers import completed, streams
+from tests.streamed_answers import partial as partial_image
 
 _SMALL, _LARGE = png(), png(padding=30_000)
 _GOOD = answer(_SMALL, _LARGE)
+_STREAM = streams(partial_image(_SMALL), partial_image(_LARGE, 1), completed(_SMALL))
 _PIECE = 5000
 _BLOCK, _CROWD = 200, 20
 """Calls between two looks at what was left behind, and how many are made at once."""
@@ -86,13 +89,15 @@ class _Server:
             if request.line.startswith("GET"):
                 await talk.answer(_SMALL)
             else:
-                await self._answer(talk)
+                await self._answer(talk, streamed=b'"stream":true' in request.body)
             if event := self.answered.get(request.headers.get("x-call", "")):
                 event.set()
 
-    async def _answer(self, talk: Conversation) -> None:
+    async def _answer(self, talk: Conversation, *, streamed: bool) -> None:
         kind = self.chance.choices(["good", "pieces", "urls", "busy", "hang up"], [12, 8, 1, 2, 1])[0]
-        if kind == "hang up":
+        if streamed and kind in {"good", "pieces"}:
+            await _STREAM(talk)
+        elif kind == "hang up":
             talk.hang_up()
         elif kind == "busy":
             await talk.answer(b"", 503)
@@ -168,7 +173,15 @@ class _Strike:
             return partial(images.download, "/cat.png", to=self.folder / f"{name}.png")
         if self.chance.random() < 0.3:
             return partial(images.edit, _LARGE, "a cat", **options)
+        if self.chance.random() < 0.4:
+            del options["n"]
+            return partial(_streamed, self.client, **options)
         return partial(images.generate, "a cat", **options)
+
+
+async def _streamed(client: AsyncClient, **options: Any) -> object:
+    async with client.images.generate_stream("a cat", partial_images=2, **options) as stream:
+        return [event.image.width async for event in stream]
 
 
 async def _persistently(client: AsyncClient) -> None:

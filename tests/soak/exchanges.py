@@ -32,17 +32,19 @@ from imagesdk import (
     APIStatusError,
     APITimeoutError,
     AsyncClient,
+    CompletedImage,
     DownloadError,
     ImageSDKError,
     ImagesResponse,
     LimitWaitError,
     RateLimit,
     RetryPolicy,
+    StreamError,
     Usage,
 )
 from tests.open_connections import OpenConnections
 from tests.small_pictures import answer, png
-from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, urls
+from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, stream, urls
 from tests.socket_servers import Conversation, RawServer, serving
 
 _SMALL = png()
@@ -56,7 +58,7 @@ _BLOCK = 50
 _DRIP = 0.005
 _RESET = struct.pack("ii", 1, 0)
 
-Result: TypeAlias = "ImagesResponse | bytes"
+Result: TypeAlias = "ImagesResponse | bytes | None"
 Call: TypeAlias = Callable[[], Awaitable[Result]]
 
 
@@ -154,6 +156,8 @@ class Exchanges:
         if error is not None:
             self.ended[type(error).__name__] += 1
             self._check_error(error)
+        elif result is None:
+            self.ended["left"] += 1
         elif isinstance(result, ImagesResponse):
             self.ended["response"] += 1
             self._check_response(result)
@@ -181,8 +185,8 @@ class Exchanges:
     ) -> tuple[Call, list[tuple[io.BytesIO, int]], list[Answer]]:
         """Return a call, the file objects it reads and where they stand, and what the server says."""
         images = client.images
-        kind = chance.choice(["generate", "generate", "edit", "urls", "download"])
-        good = {"download": picture, "urls": urls}.get(kind, pictures)
+        kind = chance.choice(["generate", "generate", "edit", "urls", "download", "stream", "stream"])
+        good = {"download": picture, "urls": urls, "stream": stream}.get(kind, pictures)
         first = [mutated(good(chance), chance)]
         if kind == "urls":
             first += [mutated(picture(chance), chance)]
@@ -197,6 +201,8 @@ class Exchanges:
             url = chance.choice(["/pictures/1.png", f"{self.server.origin}/2.png?sig=1"])
             return partial(images.download, url, to=to, **options), sources, first
         options["out"] = chance.choice([None, self.folder, self.folder / "deep" / "{slug}-{index}.{ext}"])
+        if kind == "stream":
+            return partial(_streamed, client, chance.random() < 0.2, **options), sources, first
         options["n"] = chance.choice([None, 1, 2, 3])
         options["model"] = chance.choice([None, None, "dall-e-2", "gpt-image-2"])
         if kind != "edit":
@@ -221,6 +227,8 @@ class Exchanges:
         if isinstance(error, APIError):
             assert error.attempts > 0 or (isinstance(error, APITimeoutError) and not error.maybe_billed)
             assert error.idempotency_key
+        if isinstance(error, StreamError) and error.partial is not None:
+            assert error.partial.image.loaded or error.partial.image.url
         if isinstance(error, APIError) and not isinstance(error, (APIStatusError, LimitWaitError)):
             assert error.maybe_billed or not self.script.whole
 
@@ -284,6 +292,19 @@ async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]
         ) as client:
             yield Exchanges(seed, folder, script, server, client)
         await connections.number(0)
+
+
+async def _streamed(client: AsyncClient, leaves: bool, **options: Any) -> ImagesResponse | None:
+    """Read a stream to its end, or leave it after its first picture."""
+    async with client.images.generate_stream("a cat", partial_images=3, **options) as stream:
+        if not leaves:
+            return await stream.final()
+        async for event in stream:
+            assert event.image.loaded or event.image.url
+            if isinstance(event, CompletedImage):
+                return event.response
+            break
+    return None
 
 
 async def exchange(seed: int, first: int, count: int, folder: Path) -> Counter[str]:

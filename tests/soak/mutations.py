@@ -18,6 +18,7 @@ from attrs import define, field
 
 from imagesdk._protocol.documents import is_list, is_object
 from tests.small_pictures import JPEG, WEBP, answer, answer_of_urls, png
+from tests.streamed_answers import EVENT_STREAM, completed, event, partial
 
 Ending: TypeAlias = Literal["keep", "close", "reset", "stay", "drip"]
 _ENDINGS: tuple[Ending, ...] = ("keep", "close", "reset", "stay", "drip")
@@ -168,6 +169,18 @@ def pictures(chance: Random) -> Answer:
     if chance.random() < 0.2:
         body = body.replace(b'"b64_json": "', b'"url": "data:image/png;base64,')
     return Answer.of(body, content_type="application/json", x_request_id="req_1")
+
+
+def stream(chance: Random) -> Answer:
+    """Return a good stream of pictures, as events, or one that tells of an error."""
+    made = [_SMALL, png(padding=40_000), JPEG]
+    events = [partial(chance.choice(made), index) for index in range(chance.choice([0, 1, 1, 3]))]
+    if chance.random() < 0.2:
+        events.append(event(chance.choice(["error", "x.failed"]), error={"message": chance.choice(_WORDS)}))
+    else:
+        events.append(completed(chance.choice(made), usage={"total_tokens": 7}, size="1024x1024"))
+    ending = chance.choice([b"", b"", b"data: [DONE]\n\n", b": bye\n\n", b"event: x\n"])
+    return Answer.of(b"".join(events) + ending, content_type=EVENT_STREAM, x_request_id="req_1")
 
 
 def urls(chance: Random) -> Answer:
