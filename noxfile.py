@@ -21,11 +21,26 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def tests_httpx2(session: nox.Session) -> None:
+    """The suite on httpx2 in place of httpx, but for tests of what httpx itself does otherwise."""
+    session.install("-e", ".[test]")
+    session.env["HTTP_STACK"] = "httpx2"
+    session.run("python", "-m", "pytest", "-p", "tests.httpstack", "-m", "not of_httpx", *session.posargs)
+
+
+@nox.session
+def stacks(session: nox.Session) -> None:
+    """The tests of every HTTP stack, and a table of what passed on which, with versions."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.http_stacks", *session.posargs)
+
+
+@nox.session
 def lowest(session: nox.Session) -> None:
     """The suite on the oldest versions that pyproject.toml admits."""
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"]]
-    for extra in ("emulator", "cli", "pillow", "fast"):
+    for extra in ("emulator", "cli", "pillow", "fast", "aiohttp"):  # openai wants a later httpx2 than we do
         wanted += extras[extra]
     pins = sorted({re.sub(r">=([\w.]+).*", r"==\1", line.split("#")[0].strip()) for line in wanted})
     constraints = Path(session.create_tmp()) / "lowest.txt"

@@ -6,20 +6,22 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
+from typing import Any, NoReturn, Self, Unpack
 
 import attrs
 
+from imagesdk._client_transport import ClientTransport
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._environment import remote_plain_proxy
+from imagesdk._http_families import HTTPClient
 from imagesdk._preparing import Defaults
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._raw_requests import raw_call, send_raw
 from imagesdk._secret import Secret
+from imagesdk._slot_transport import SlotTransport
 from imagesdk._tokens import TokenProvider, TokenSource
-from imagesdk._transport import ClientTransport, SlotTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
@@ -27,9 +29,6 @@ from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.types import RawResponse
-
-if TYPE_CHECKING:
-    import httpx
 
 _LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
 
@@ -56,14 +55,15 @@ class AsyncClient:
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
-        http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` to send requests with, or a function
+            without arguments that makes one for each event loop.
         observers: Called with every event of :mod:`imagesdk.events`.
         default_headers: Sent with every request to the server; not with downloads.
         allow_insecure: Let a key go over plain http to another machine.
 
     Raises:
         ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http.
+            http, an ``http_client`` of another kind.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AsyncClient:
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -125,7 +125,7 @@ class AsyncClient:
         model: str | None = None,
         api_key: str | None = None,
         token_provider: TokenProvider | None = None,
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         allow_insecure: bool = False,
         **options: Unpack[ClientOptions],
     ) -> Self:
@@ -147,7 +147,7 @@ class AsyncClient:
                 ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
                 in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
                 minute where that is not known.
-            http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+            http_client: As in :class:`AsyncClient`.
             allow_insecure: Let a key go over plain http to another machine.
             options: Those of :class:`ClientOptions`.
 
@@ -192,7 +192,7 @@ class AsyncClient:
         host: Host,
         key: Secret | TokenSource,
         account: dict[str, str | None],
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None,
         options: ClientOptions,
         *,
         allow_insecure: bool,

@@ -12,7 +12,7 @@ import pytest
 import trustme
 from anyio.abc import SocketStream
 from anyio.streams.tls import TLSStream
-from attrs import frozen
+from attrs import evolve, frozen
 from cryptography import x509
 
 from tests.socket_servers import Conversation, Handler
@@ -31,6 +31,8 @@ class Authority:
     """For SSL_CERT_DIR."""
     context: ssl.SSLContext
     """For a server."""
+    chain: Path
+    """A certificate for every one of the names, with its key."""
 
     @classmethod
     def found(cls, place: Path) -> Self:
@@ -42,9 +44,18 @@ class Authority:
         folder.mkdir()
         (folder / f"{_subject_hash(pem)}.0").write_bytes(pem)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        with authority.issue_cert(*NAMES).private_key_and_cert_chain_pem.tempfile(str(place)) as chain:
-            context.load_cert_chain(chain)
-        return cls(file, folder, context)
+        chain = place / "chain.pem"
+        chain.write_bytes(authority.issue_cert(*NAMES).private_key_and_cert_chain_pem.bytes())
+        context.load_cert_chain(chain)
+        return cls(file, folder, context, chain)
+
+    def demanding(self) -> Self:
+        """Return this one with servers that ask clients for a certificate of it."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.chain)
+        context.load_verify_locations(self.file)
+        context.verify_mode = ssl.CERT_REQUIRED
+        return evolve(self, context=context)
 
     def is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have clients of this test know the authority, whatever the process has known before."""

@@ -128,10 +128,9 @@ async def test_pictures_are_named_by_ids_urls_and_data_urls_in_one_edit(
 async def test_a_picture_of_any_format_has_its_extension(
     client: AsyncClient, tmp_path: Path, format_: str, extension: str, media_type: str
 ) -> None:
-    size = "512x512" if format_ == "gif" else "1024x1024"  # all frames are one picture before they are cut
-    (image,) = await client.images.generate(
-        "a cat", out=tmp_path, output_format=format_, **{**FLARE, "size": size}
-    )
+    # All frames of a gif are one picture before they are cut.
+    fields: dict[str, Any] = {**FLARE, "size": "512x512" if format_ == "gif" else "1024x1024"}
+    (image,) = await client.images.generate("a cat", out=tmp_path, output_format=format_, **fields)
     assert image.path is not None
     assert (image.path.suffix, image.media_type) == (f".{extension}", media_type)
     if format_ == "svg":

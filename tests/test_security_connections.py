@@ -9,7 +9,8 @@ import pytest
 from attrs import define, field
 
 from imagesdk._slot import _held_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
-from imagesdk._transport import Outgoing, SlotTransport
+from imagesdk._slot_transport import SlotTransport
+from imagesdk._transport import Outgoing
 from tests.certificates import Authority
 from tests.socket_servers import Conversation, Handler, serving
 

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack
+from typing import Any, NoReturn, Self, Unpack
 
+from imagesdk._http_families import HTTPClient
 from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk._tokens import TokenProvider
@@ -37,9 +38,6 @@ from imagesdk.jobs import (
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
-
-if TYPE_CHECKING:
-    import httpx
 
 __all__ = ["Client", "Files", "ImageStream", "Images"]
 
@@ -66,14 +64,15 @@ class Client:
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
-        http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` to send requests with, or a function
+            without arguments that makes one for each event loop.
         observers: Called with every event of :mod:`imagesdk.events`.
         default_headers: Sent with every request to the server; not with downloads.
         allow_insecure: Let a key go over plain http to another machine.
 
     Raises:
         ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http.
+            http, an ``http_client`` of another kind.
     """
 
     __module__ = "imagesdk"
@@ -91,7 +90,7 @@ class Client:
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
@@ -125,7 +124,7 @@ class Client:
         model: str | None = None,
         api_key: str | None = None,
         token_provider: TokenProvider | None = None,
-        http_client: httpx.AsyncClient | Callable[[], httpx.AsyncClient] | None = None,
+        http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         allow_insecure: bool = False,
         **options: Unpack[ClientOptions],
     ) -> Self:
@@ -147,7 +146,7 @@ class Client:
                 ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
                 in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
                 minute where that is not known.
-            http_client: An ``httpx.AsyncClient``, or a function that makes one, to send requests with.
+            http_client: As in :class:`Client`.
             allow_insecure: Let a key go over plain http to another machine.
             options: Those of :class:`ClientOptions`.
 

@@ -20,7 +20,8 @@ _OURS = {BASELINE: open_openai, _FAST: open_imagesdk_fast, _PLAIN: open_imagesdk
 _ALL = {**_OURS, "httpx": open_httpx, "aiohttp": open_aiohttp}
 
 
-async def _to_files(caller: Caller, trial: Trial, *, answer: Answer) -> None:
+async def to_files(caller: Caller, trial: Trial, *, answer: Answer) -> None:
+    """Have an answer brought to files."""
     async with trial.measured():
         await caller.generate(answer.pictures, trial.folder)
     written = sorted(path.stat().st_size for path in trial.folder.iterdir())
@@ -52,7 +53,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         Goal(_FAST, "lag", 5),
     )
     return [
-        Case("answers-files", f"{named} to files", partial(_to_files, answer=ten), _ALL, ten, goals=goals),
+        Case("answers-files", f"{named} to files", partial(to_files, answer=ten), _ALL, ten, goals=goals),
         Case(
             "answers-memory",
             f"{named} to memory",
@@ -61,11 +62,11 @@ def cases(*, quick: bool) -> list[AnyCase]:
             ten,
             goals=in_memory,
         ),
-        Case("answers-one", "1 x 12 MB to a file", partial(_to_files, answer=one), _OURS, one),
+        Case("answers-one", "1 x 12 MB to a file", partial(to_files, answer=one), _OURS, one),
         Case(
             "answers-gzip",
             f"{named} to files, compressed",
-            partial(_to_files, answer=zipped),
+            partial(to_files, answer=zipped),
             _OURS,
             zipped,
             goals=(Goal(_FAST, "lag", 10), Goal(_FAST, "rss", 8)),
@@ -74,7 +75,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         Case(
             "answers-chunked",
             f"{named} to files, in chunks of 16 KiB",
-            partial(_to_files, answer=chunked),
+            partial(to_files, answer=chunked),
             _OURS,
             chunked,
             goals=(Goal(_FAST, "lag", 5),),
@@ -82,7 +83,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         Case(
             "answers-tls",
             f"{named} to files, over TLS",
-            partial(_to_files, answer=ten),
+            partial(to_files, answer=ten),
             _ALL,
             ten,
             tls=True,

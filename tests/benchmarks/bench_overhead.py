@@ -16,7 +16,8 @@ from tests.benchmarks.callers import (
 from tests.benchmarks.cases import BASELINE, AnyCase, Case, Trial
 
 
-async def _in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
+async def in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
+    """Call again and again, once before it is measured."""
     await caller.generate(1, None)
     async with trial.measured():
         for _ in range(calls):
@@ -35,7 +36,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         Case(
             "overhead",
             f"{calls} tiny calls, one after the other",
-            partial(_in_turn, calls=calls),
+            partial(in_turn, calls=calls),
             {
                 BASELINE: open_openai,
                 f"{BASELINE}, blocking": open_openai_blocking,

@@ -147,6 +147,18 @@ async def open_imagesdk_limited(place: Place) -> AsyncGenerator[Caller, None]:
         yield _Imagesdk(client)
 
 
+@asynccontextmanager
+async def open_imagesdk_over(place: Place, *, library: str, name: str) -> AsyncGenerator[Caller, None]:
+    """Open imagesdk with a client of ``library``, with its default limits, for ``http_client=``."""
+    from imagesdk import AsyncClient
+
+    http_client = getattr(_library(library), name)
+    async with AsyncClient(
+        base_url=place.base_url, api_key=KEY, rate_limit=None, http_client=http_client
+    ) as client:
+        yield _Imagesdk(client)
+
+
 @frozen
 class _Blocking(_GeneratesOnly):
     """A blocking client under the methods of the others: it blocks the loop, which has nothing else to do."""

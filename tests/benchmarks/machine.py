@@ -21,6 +21,7 @@ _PACKAGES = (
     "httpx",
     "httpx2",
     "aiohttp",
+    "httpx-aiohttp",
     "anyio",
     "attrs",
     "pybase64",

@@ -15,6 +15,7 @@ from typing import NamedTuple, assert_type
 
 import anyio
 import httpx
+import httpx2
 import numpy
 import numpy.typing
 import PIL.Image
@@ -231,6 +232,9 @@ async def every_setting() -> None:
     assert_type(client.base_url, str)
     await client.aclose()
     AsyncClient(rate_limit=None, timeout=30.0, http_client=httpx.AsyncClient())
+    AsyncClient(http_client=httpx2.AsyncClient())
+    AsyncClient(http_client=httpx2.AsyncClient)
+    imagesdk.Client(http_client=lambda: httpx2.AsyncClient(http2=True)).close()
     AsyncClient(rate_limit=RateLimit.parse("50/min"))
 
 
@@ -265,4 +269,6 @@ async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
     response.cost = None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     RetryPolicy(delivery="exactly_once")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncClient(http_client=httpx.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncClient(http_client=httpx2.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    AsyncClient(http_client=httpx2.Client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncClient(max_retries=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
