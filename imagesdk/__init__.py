@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
     from imagesdk._sync.facade import ImageStream as ImageStream
+    from imagesdk._sync.facade import Run as Run
     from imagesdk._version import __version__ as __version__
     from imagesdk.client import AsyncClient as AsyncClient
     from imagesdk.errors import APIConnectionError as APIConnectionError
@@ -45,6 +46,10 @@ if TYPE_CHECKING:
     from imagesdk.errors import RetiredError as RetiredError
     from imagesdk.errors import StreamError as StreamError
     from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.fan_out.outcomes import Labelled as Labelled
+    from imagesdk.fan_out.outcomes import Outcome as Outcome
+    from imagesdk.fan_out.outcomes import Progress as Progress
+    from imagesdk.fan_out.run import AsyncRun as AsyncRun
     from imagesdk.files import AsyncFiles as AsyncFiles
     from imagesdk.images import AsyncImages as AsyncImages
     from imagesdk.jobs import CallOptions as CallOptions
@@ -77,11 +82,13 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_version": ("__version__",),
-    "_sync.facade": ("Client", "Files", "ImageStream", "Images"),
+    "_sync.facade": ("Client", "Files", "ImageStream", "Images", "Run"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "fan_out.outcomes": ("Labelled", "Outcome", "Progress"),
+    "fan_out.run": ("AsyncRun",),
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "pricing": ("Estimate", "estimate"),
@@ -138,15 +145,18 @@ __all__ = [
     "AsyncFiles",
     "AsyncImageStream",
     "AsyncImages",
+    "AsyncRun",
     "Client",
     "Files",
     "ImageStream",
     "Images",
+    "Run",
     # jobs
     "CallOptions",
     "Edit",
     "Generate",
     "Job",
+    "Labelled",
     "Svg",
     "SvgReasoning",
     "Variation",
@@ -165,7 +175,9 @@ __all__ = [
     "Image",
     "ImagesResponse",
     "ModelProfile",
+    "Outcome",
     "PartialImage",
+    "Progress",
     "Source",
     "SvgUsage",
     "Upload",

@@ -22,6 +22,7 @@ from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
 from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.hosts import Host, checked_headers
+from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement
@@ -54,6 +55,8 @@ class Prepared:
     job: Job
     """With the model that is named for it."""
     call: Call[Parsed]
+    pictures: Pictures
+    """What it sends."""
     names: FileNames | None
     """What its files are called; ``None`` without ``out=``."""
 
@@ -119,7 +122,7 @@ async def prepared(
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
-        yield Prepared(job, call, names)
+        yield Prepared(job, call, pictures, names)
 
 
 async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:

@@ -7,24 +7,24 @@ the engine, pictures out. The parameters of the API are documented in :mod:`imag
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Unpack
 
-import attrs
-
 from imagesdk._call import Result
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._files import on_disk
-from imagesdk._preparing import Defaults, Prepared, deadline_of, prepared, timeouts_of
+from imagesdk._finishing import Finisher
+from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
-from imagesdk._results import FileNames, assemble
-from imagesdk._sink import Received, Sink, discard
+from imagesdk._sink import Sink
 from imagesdk._sniff import HEAD_SIZE, sniff
-from imagesdk.errors import DownloadError
+from imagesdk.fan_out.making import Terms
+from imagesdk.fan_out.opening import Runner
+from imagesdk.fan_out.outcomes import Jobs
+from imagesdk.fan_out.run import AsyncRun
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -42,7 +42,7 @@ from imagesdk.jobs import (
     Svg,
     Variation,
 )
-from imagesdk.policies import Timeouts
+from imagesdk.policies import Delivery
 from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
@@ -52,8 +52,9 @@ class AsyncImages:
 
     def __init__(self, engine: Engine, downloader: Downloader, defaults: Defaults) -> None:
         self._engine = engine
-        self._downloader = downloader
         self._defaults = defaults
+        self._finisher = Finisher(engine.host, downloader, defaults)
+        self._runner = Runner(engine=engine, finisher=self._finisher, defaults=defaults)
 
     async def generate(
         self,
@@ -322,7 +323,7 @@ class AsyncImages:
         """
         async with prepared(job, options, self._engine.host, self._defaults) as ready:
             result = await self._engine.send(ready.call)
-        return await self._finished(result, ready)
+        return await self._finisher.finished(result, ready)
 
     def stream(
         self, job: Job, **options: Unpack[CallOptions]
@@ -346,16 +347,30 @@ class AsyncImages:
         async with prepared(job, options, self._engine.host, self._defaults, stream=True) as ready:
 
             async def finish(result: Result[Parsed]) -> ImagesResponse:
-                return await self._finished(result, ready)
+                return await self._finisher.finished(result, ready)
 
             async with self._engine.stream(ready.call) as source:
                 yield AsyncImageStream(source, ready.call, finish)
 
-    async def _finished(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
-        response = await assemble(result, ready.call, ready.names, self._engine.host, ready.job)
-        if ready.names is None:
-            return response
-        return await self._fetch_missing(response, ready.names, ready.call.timeouts, ready.call.deadline)
+    def fan_out(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        defaults: Generate | None = None,
+        concurrency: int | None = None,
+        delivery: Delivery = "at_most_once",
+        retry_unknown: bool = False,
+    ) -> AbstractAsyncContextManager[AsyncRun]:
+        """Do many jobs at once, as one run that can be watched and stopped.
+
+        Example:
+            async with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+                async for outcome in run:
+                    print(outcome.status, outcome.id)
+        """
+        terms = Terms(out=out, delivery=delivery, retry_unknown=retry_unknown)
+        return self._runner.run(jobs, jobs_like=defaults, concurrency=concurrency, terms=terms)
 
     async def download(
         self,
@@ -383,41 +398,11 @@ class AsyncImages:
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = timeouts_of(self._defaults, timeout)
-            received = await self._fetch(url, Sink(None), timeouts, deadline_of(timeouts))
+            received = await self._finisher.fetch(url, Sink(None), timeouts, deadline_of(timeouts))
             data = received.data or b""
         if to is not None:
             await on_disk(_write, data, to, index)
         return data
-
-    async def _fetch(self, url: str, sink: Sink, timeouts: Timeouts, deadline: float | None) -> Received:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
-        return await self._downloader.fetch(
-            url, sink, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
-        )
-
-    async def _fetch_missing(
-        self, response: ImagesResponse, names: FileNames, timeouts: Timeouts, deadline: float | None
-    ) -> ImagesResponse:
-        """Bring the pictures to disk that a server answered with URLs for."""
-        images = list(response.data)
-        for at, image in enumerate(images):
-            if image.path is not None or image.url is None:
-                continue
-            sink = Sink(names.destination.folder, fsync=self._defaults.fsync)
-            try:
-                received = await self._fetch(image.url, sink, timeouts, deadline)
-                path = await names.place(image.index, received)
-            except DownloadError as error:
-                error.response = attrs.evolve(response, data=tuple(images))
-                raise
-            finally:
-                await discard(sink)
-            facts = received.facts
-            images[at] = attrs.evolve(
-                image, path=path, media_type=facts.media_type, width=facts.width, height=facts.height
-            )
-        return attrs.evolve(response, data=tuple(images))
 
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:

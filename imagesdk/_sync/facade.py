@@ -1,6 +1,6 @@
 """The blocking clients: the asynchronous ones, with every coroutine run by the portal.
 
-GENERATED from ``client.py``, ``images.py``, ``streams.py`` and ``files.py`` by ``python -m imagesdk._sync.generate``.
+GENERATED from ``client.py``, ``images.py``, ``streams.py``, ``run.py`` and ``files.py`` by ``python -m imagesdk._sync.generate``.
 Do not change it: change those, and run it again.
 """
 
@@ -17,12 +17,15 @@ from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
+from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
+from imagesdk.fan_out.run import AsyncRun
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import (
     Background,
     CallOptions,
     Complexity,
+    Generate,
     InputFidelity,
     Job,
     Moderation,
@@ -33,14 +36,14 @@ from imagesdk.jobs import (
     Style,
     Svg,
 )
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, Delivery, RateLimit, RetryPolicy, Timeouts
 from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, Source
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Client", "Files", "ImageStream", "Images"]
+__all__ = ["Client", "Files", "ImageStream", "Images", "Run"]
 
 
 class Client:
@@ -457,6 +460,34 @@ class Images:
         """
         return self._lease.host(ImageStream, AsyncImages.stream, job, **options)
 
+    def fan_out(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        defaults: Generate | None = None,
+        concurrency: int | None = None,
+        delivery: Delivery = "at_most_once",
+        retry_unknown: bool = False,
+    ) -> AbstractContextManager[Run]:
+        """Do many jobs at once, as one run that can be watched and stopped.
+
+        Example:
+            with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+                for outcome in run:
+                    print(outcome.status, outcome.id)
+        """
+        return self._lease.host(
+            Run,
+            AsyncImages.fan_out,
+            jobs,
+            out=out,
+            defaults=defaults,
+            concurrency=concurrency,
+            delivery=delivery,
+            retry_unknown=retry_unknown,
+        )
+
     def download(
         self,
         image: Image | str,
@@ -521,6 +552,53 @@ class ImageStream:
             OSError: the finished picture cannot be written.
         """
         return self._lease.call(AsyncImageStream.final)
+
+
+class Run:
+    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+
+    Example:
+        with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+            for outcome in run:
+                print(outcome.status, outcome.id)
+    """
+
+    __module__ = "imagesdk"
+
+    def __init__(self, held: Hosted[AsyncRun]) -> None:
+        self._lease = held
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Outcome:
+        """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
+
+        Raises:
+            JournalError: the journal cannot be written; no further job was begun.
+            OSError: pictures cannot be written; no further job was begun.
+            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+        """
+        return self._lease.next(AsyncRun.__anext__)
+
+    def collect(self) -> list[Outcome]:
+        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs.
+
+        Raises:
+            JournalError: as on iteration, and likewise for the others.
+            OSError: pictures cannot be written.
+            Exception: what the iterator of the jobs raised.
+        """
+        return self._lease.call(AsyncRun.collect)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come. Immediate, from any thread."""
+        return self._lease.twin.progress
+
+    def stop(self) -> None:
+        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
+        self._lease.twin.stop()
 
 
 class Files:
