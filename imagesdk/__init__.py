@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from imagesdk.errors import RetiredError as RetiredError
     from imagesdk.errors import StreamError as StreamError
     from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.fan_out.outcomes import JobLike as JobLike
     from imagesdk.fan_out.outcomes import Labelled as Labelled
     from imagesdk.fan_out.outcomes import Outcome as Outcome
     from imagesdk.fan_out.outcomes import Progress as Progress
@@ -87,7 +88,7 @@ _HOMES = {
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
-    "fan_out.outcomes": ("Labelled", "Outcome", "Progress"),
+    "fan_out.outcomes": ("JobLike", "Labelled", "Outcome", "Progress"),
     "fan_out.run": ("AsyncRun",),
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
@@ -156,6 +157,7 @@ __all__ = [
     "Edit",
     "Generate",
     "Job",
+    "JobLike",
     "Labelled",
     "Svg",
     "SvgReasoning",

@@ -21,6 +21,7 @@ from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
 from imagesdk._sink import Sink
 from imagesdk._sniff import HEAD_SIZE, sniff
+from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.making import Terms
 from imagesdk.fan_out.opening import Runner
 from imagesdk.fan_out.outcomes import Jobs
@@ -357,6 +358,7 @@ class AsyncImages:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -369,8 +371,8 @@ class AsyncImages:
                 async for outcome in run:
                     print(outcome.status, outcome.id)
         """
-        terms = Terms(out=out, delivery=delivery, retry_unknown=retry_unknown)
-        return self._runner.run(jobs, jobs_like=defaults, concurrency=concurrency, terms=terms)
+        terms = Terms(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        return self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
 
     async def download(
         self,

@@ -17,6 +17,7 @@ from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
+from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.files import AsyncFiles
@@ -465,6 +466,7 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -482,6 +484,7 @@ class Images:
             AsyncImages.fan_out,
             jobs,
             out=out,
+            journal=journal,
             defaults=defaults,
             concurrency=concurrency,
             delivery=delivery,

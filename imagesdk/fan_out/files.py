@@ -81,17 +81,19 @@ class RunNames(FileNames):
 
     async def place(self, index: int, received: Received) -> Path:
         """Give a temporary file its final name, and return that."""
+        file = self.written.get(index)
         with anyio.CancelScope(shield=True):
-            file = self.written.get(index) or await self.reserve(index, received)
             while True:
+                file = file or await self.reserve(index, received)
                 try:
                     await on_disk(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
                 except FileExistsError:  # made by another program just now
                     self.taken.give_back(file.path)
-                    file = await self.reserve(index, received)
+                    file = None
                 else:
                     break
-            self.taken.give_back(file.path)
+        assert file is not None  # noqa: S101 - nothing ends the loop before
+        self.taken.give_back(file.path)
         received.temporary = None
         return file.path
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -23,6 +24,7 @@ from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure
 from imagesdk._saving import slug
 from imagesdk._sink import discard
+from imagesdk._transport import RELEASE_LIMIT
 from imagesdk.errors import (
     APIError,
     BadRequestError,
@@ -33,7 +35,7 @@ from imagesdk.errors import (
     UnprocessableEntityError,
 )
 from imagesdk.fan_out import recovery
-from imagesdk.fan_out.book import Book, Entry
+from imagesdk.fan_out.book import Beside, Book, Entry
 from imagesdk.fan_out.feeding import Made
 from imagesdk.fan_out.files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
 from imagesdk.fan_out.identity import Hashes, digest, name_of
@@ -52,6 +54,7 @@ class Terms:
     """What a caller says of a whole run."""
 
     out: str | os.PathLike[str] | None = None
+    journal: str | os.PathLike[str] | Beside | None = Beside.OUT
     delivery: Delivery = "at_most_once"
     retry_unknown: bool = False
 
@@ -71,7 +74,12 @@ class _Attempts:
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
         """Write it down."""
         self.granted()
-        await self.book.sending(self.entry, self.reserved)
+        try:
+            await self.book.sending(self.entry, self.reserved)
+        except BaseException:
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
+                await self.book.not_sent(self.entry)  # given up, perhaps after it was written down
+            raise
         self.count = attempt
         self.unfinished = True
 
@@ -204,13 +212,12 @@ class JobMaker:
         """Bring the pictures of an answer to their places."""
         fatal: Exception | None = None
         outcome = Outcome(item.job, entry.id, item.place, "done", attempts=ledger.count)
+        response = self._finisher.described(result, ready)
         try:
             with anyio.CancelScope(shield=True):
                 files = await self._reserved(ready, result)
                 try:
-                    await self._book.received(
-                        entry, answer_record(self._finisher.described(result, ready), files, self._folder)
-                    )
+                    await self._book.received(entry, answer_record(response, files, self._folder))
                 except JournalError as problem:
                     fatal = problem  # the pictures are there all the same
                 response = await self._finisher.assembled(result, ready)

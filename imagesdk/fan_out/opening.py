@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -15,14 +16,18 @@ from imagesdk._finishing import Finisher
 from imagesdk._preparing import Defaults
 from imagesdk._saving import check_writable
 from imagesdk.errors import ConfigurationError
-from imagesdk.fan_out.book import NoBook
+from imagesdk.fan_out.book import Beside, Book, NoBook
 from imagesdk.fan_out.feeding import Feeder
 from imagesdk.fan_out.files import destination_of
+from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
 from imagesdk.fan_out.making import JobMaker, Terms
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.reading import JobReader
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.jobs import Generate
+
+_LONGEST_WINDOW = 24 * 3600.0
+"""Seconds: no rate limit counts for longer."""
 
 
 @frozen(kw_only=True)
@@ -35,26 +40,55 @@ class Runner:
 
     @asynccontextmanager
     async def run(
-        self, jobs: Jobs, *, jobs_like: Generate | None, concurrency: int | None, terms: Terms
+        self, jobs: Jobs, *, defaults: Generate | None, concurrency: int | None, terms: Terms
     ) -> AsyncGenerator[AsyncRun, None]:
         """Make jobs while the block runs.
 
         Raises:
             ConfigurationError: an option makes no sense.
             InvalidRequestError: the names of the files would not keep the jobs apart.
+            JournalError: the journal is in use, or cannot be used.
             OSError: no files can be made where they are to go.
         """
         _check_concurrency(concurrency)
-        reader = JobReader(jobs, jobs_like)
+        reader = JobReader(jobs, defaults)
+        path = journal_of(terms)
         async with AsyncExitStack() as stack:
-            folder = Path()
             if terms.out is not None:
                 destination = destination_of(terms.out)
-                folder = destination.folder
-                await on_disk(check_writable, folder, destination.template)
-            maker = JobMaker(self.engine, self.finisher, self.defaults, NoBook(), folder, terms)
+                await on_disk(check_writable, destination.folder, destination.template)
+            book: Book = NoBook()
+            if path is not None:
+                book = journal = await stack.enter_async_context(open_journal(path))
+                await self._count_sent(journal)
+            folder = Path() if path is None else path.parent
+            maker = JobMaker(self.engine, self.finisher, self.defaults, book, folder, terms)
             feeder = Feeder(reader, maker, concurrency=concurrency, holds_back=terms.out is None)
             yield await stack.enter_async_context(_running(feeder))
+
+    async def _count_sent(self, journal: Journal) -> None:
+        """Have the rate limit know what the process before this one has sent."""
+        now = time.time()
+        for sending in await journal.sent_since(now - _LONGEST_WINDOW):
+            self.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
+
+
+def journal_of(terms: Terms) -> Path | None:
+    """Return where the journal of a run is; ``None`` for a run without one.
+
+    Raises:
+        ConfigurationError: it has a journal and no files to go with it.
+        InvalidRequestError: the names of the files would not keep the jobs apart.
+    """
+    if terms.out is None:
+        if not isinstance(terms.journal, Beside) and terms.journal is not None:
+            raise ConfigurationError(
+                "A journal remembers the files of a run, so that journal= needs out= beside it: a folder, or a template."
+            )
+        return None
+    if isinstance(terms.journal, Beside):
+        return destination_of(terms.out).folder / FILE_NAME
+    return None if terms.journal is None else Path(terms.journal)
 
 
 def _check_concurrency(concurrency: int | None) -> None:
