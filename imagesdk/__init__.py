@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from imagesdk.errors import RetiredError as RetiredError
     from imagesdk.errors import StreamError as StreamError
     from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.fan_out.dry_run import DryRun as DryRun
     from imagesdk.fan_out.outcomes import JobLike as JobLike
     from imagesdk.fan_out.outcomes import Labelled as Labelled
     from imagesdk.fan_out.outcomes import Outcome as Outcome
@@ -88,6 +89,7 @@ _HOMES = {
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "fan_out.dry_run": ("DryRun",),
     "fan_out.outcomes": ("JobLike", "Labelled", "Outcome", "Progress"),
     "fan_out.run": ("AsyncRun",),
     "files": ("AsyncFiles",),
@@ -172,6 +174,7 @@ __all__ = [
     "estimate",
     # data
     "CompletedImage",
+    "DryRun",
     "FileId",
     "FileObject",
     "Image",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
@@ -22,7 +23,9 @@ from imagesdk._protocol.responses import Parsed
 from imagesdk._sink import Sink
 from imagesdk._sniff import HEAD_SIZE, sniff
 from imagesdk.fan_out.book import Beside
+from imagesdk.fan_out.dry_run import DryRun
 from imagesdk.fan_out.making import Terms
+from imagesdk.fan_out.money import UnknownPrice
 from imagesdk.fan_out.opening import Runner
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
@@ -363,16 +366,71 @@ class AsyncImages:
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
+        budget: str | Decimal | int | None = None,
+        unknown_price: UnknownPrice = "stop",
     ) -> AbstractAsyncContextManager[AsyncRun]:
-        """Do many jobs at once, as one run that can be watched and stopped.
+        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+
+        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
+        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
+        done again, and a run that was killed goes on where it ended.
+
+        Args:
+            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
+                An iterator that may block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
+                and those that nobody takes hold back new jobs.
+            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
+                ``None`` keeps none.
+            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
+            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
+            delivery: ``"at_most_once"`` never repeats by itself what may have been billed.
+            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
+            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
+                at most is reserved before it is sent.
+            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
 
         Example:
             async with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
                 async for outcome in run:
                     print(outcome.status, outcome.id)
+
+        Raises:
+            ConfigurationError: an option makes no sense.
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal is in use, damaged, or cannot be written.
+            OSError: no files can be made where they are to go.
         """
-        terms = Terms(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        terms = Terms(
+            out=out,
+            journal=journal,
+            delivery=delivery,
+            retry_unknown=retry_unknown,
+            budget=budget,
+            unknown_price=unknown_price,
+        )
         return self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
+
+    async def dry_run(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        defaults: Generate | None = None,
+        retry_unknown: bool = False,
+    ) -> DryRun:
+        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+
+        Example:
+            print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+
+        Raises:
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal cannot be read.
+        """
+        terms = Terms(out=out, journal=journal, retry_unknown=retry_unknown)
+        return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
 
     async def download(
         self,

@@ -47,17 +47,19 @@ class Maker(Protocol):
         ...
 
 
-class _Change:
+class Change:
     """Wakes all who wait for something to change."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
     def tell(self) -> None:
+        """Wake them."""
         self._event.set()
         self._event = anyio.Event()
 
     def wait(self) -> Awaitable[None]:
+        """Wait for the next change."""
         return self._event.wait()
 
 
@@ -76,7 +78,7 @@ class Feeder:
         self._fed = False
         self._stopping = False
         self._failure: Exception | None = None
-        self._change = _Change()
+        self._change = Change()
         self._stopped_by: anyio.CancelScope | None = None
         """What a stop cancels: the reading of a job, or its wait for the limit."""
 

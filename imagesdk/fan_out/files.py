@@ -136,12 +136,22 @@ def state_of(files: list[WrittenFile]) -> State:
         OSError: one cannot be read.
     """
     for file in files:
-        found = _hash_if_there(file.path)
-        if found is None and _hash_if_there(file.temporary) == file.sha256:
+        if not os.path.lexists(file.path) and _hash_if_there(file.temporary) == file.sha256:
             move_if_free(file.temporary, file.path, fsync=True)
-        elif found is None:
+    return state_as_is(files)
+
+
+def state_as_is(files: list[WrittenFile]) -> State:
+    """Return what has become of files, and leave them as they are. Blocks.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    for file in files:
+        found = _hash_if_there(file.path) or _hash_if_there(file.temporary)
+        if found is None:
             return "absent"
-        elif found != file.sha256:
+        if found != file.sha256:
             return "changed"
     return "whole"
 

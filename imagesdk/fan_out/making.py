@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import attrs
-from attrs import define, frozen
+from attrs import frozen
 
 from imagesdk._call import Result
 from imagesdk._engine import Engine
@@ -21,13 +21,12 @@ from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
 from imagesdk._preparing import Defaults, Prepared, prepared
 from imagesdk._protocol.responses import Parsed
-from imagesdk._protocol.retry import Failure
 from imagesdk._saving import slug
 from imagesdk._sink import discard
-from imagesdk._transport import RELEASE_LIMIT
 from imagesdk.errors import (
     APIError,
     BadRequestError,
+    BudgetExceededError,
     DownloadError,
     ImageSDKError,
     InvalidRequestError,
@@ -35,10 +34,12 @@ from imagesdk.errors import (
     UnprocessableEntityError,
 )
 from imagesdk.fan_out import recovery
+from imagesdk.fan_out.attempts import Attempts
 from imagesdk.fan_out.book import Beside, Book, Entry
-from imagesdk.fan_out.feeding import Made
+from imagesdk.fan_out.feeding import Change, Made
 from imagesdk.fan_out.files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
 from imagesdk.fan_out.identity import Hashes, digest, name_of
+from imagesdk.fan_out.money import Purse, UnknownPrice, priced, unknown_price
 from imagesdk.fan_out.outcomes import Outcome, Status
 from imagesdk.fan_out.reading import Item
 from imagesdk.fan_out.records import answer_record, error_record, files_of, response_of
@@ -57,49 +58,37 @@ class Terms:
     journal: str | os.PathLike[str] | Beside | None = Beside.OUT
     delivery: Delivery = "at_most_once"
     retry_unknown: bool = False
+    budget: str | Decimal | int | None = None
+    unknown_price: UnknownPrice = "stop"
 
-
-@define(eq=False)
-class _Attempts:
-    """The ledger of one job: tells the book of every attempt before its first byte."""
-
-    book: Book
-    entry: Entry
-    granted: Callable[[], None]
-    reserved: str | None = None
-    count: int = 0
-    unfinished: bool = False
-    """Whether the latest attempt may have been worked on, and its answer is not there."""
-
-    async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """Write it down."""
-        self.granted()
-        try:
-            await self.book.sending(self.entry, self.reserved)
-        except BaseException:
-            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
-                await self.book.not_sent(self.entry)  # given up, perhaps after it was written down
-            raise
-        self.count = attempt
-        self.unfinished = True
-
-    async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """Write down what is free to be sent again."""
-        if failure is not None and failure.kind in {"never_sent", "refused"}:
-            self.unfinished = False
-            await self.book.not_sent(self.entry)
+    def again(self, engine: Engine) -> recovery.Again:
+        """Return what may be sent a second time."""
+        return recovery.Again(
+            retry_unknown=self.retry_unknown,
+            repeats=self.delivery == "at_least_once",
+            server_idempotent=engine.server_idempotent,
+        )
 
 
 class JobMaker:
     """Makes the jobs of one run."""
 
     def __init__(
-        self, engine: Engine, finisher: Finisher, defaults: Defaults, book: Book, folder: Path, terms: Terms
+        self,
+        engine: Engine,
+        finisher: Finisher,
+        defaults: Defaults,
+        book: Book,
+        purse: Purse,
+        folder: Path,
+        terms: Terms,
     ) -> None:
         self._engine = engine
         self._finisher = finisher
         self._defaults = defaults
         self._book = book
+        self._purse = purse
+        self._settled = Change()
         self._folder = folder
         self._terms = terms
         self._options: CallOptions = {"out": terms.out}
@@ -137,9 +126,7 @@ class JobMaker:
         match recovery.step(
             entry,
             files,
-            retry_unknown=self._terms.retry_unknown,
-            repeats=self._terms.delivery == "at_least_once",
-            server_idempotent=self._engine.server_idempotent,
+            self._terms.again(self._engine),
         ):
             case "send":
                 return await self._send(item, ready, entry, granted)
@@ -172,33 +159,51 @@ class JobMaker:
         )
 
     async def _send(self, item: Item, ready: Prepared, entry: Entry, granted: Callable[[], None]) -> Made:
-        ledger = _Attempts(self._book, entry, granted)
-        ready = attrs.evolve(
-            ready,
-            call=attrs.evolve(
-                ready.call,
-                idempotency_key=entry.idempotency_key,
-                ledger=ledger,
-                delivery=self._terms.delivery,
-                fsync=ready.call.fsync or self._book.lasts,
-            ),
-        )
+        found = priced(ready.job, list_prices=self._engine.host.takes_list_prices)
+        amount = found.at_most or Decimal(0)
+        refusal: BudgetExceededError | None = None
+        if self._purse.limited and found.at_most is None and self._terms.unknown_price == "stop":
+            refusal = unknown_price(found)
+        else:
+            while (there := self._purse.reserve(amount)) == "wait":
+                await self._settled.wait()
+            refusal = self._purse.refusal(amount) if there == "no" else None
+        if refusal is not None:
+            return Made(Outcome(item.job, entry.id, item.place, "failed", error=refusal))
+        attempts = Attempts(self._book, entry, self._purse, amount, granted)
+        made: Made | None = None
         try:
-            result = await self._engine.send(ready.call)
+            made = await self._attempted(item, ready, entry, attempts)
+            return made
+        finally:
+            attempts.close(None if made is None else made.outcome.cost)
+            self._settled.tell()
+
+    async def _attempted(self, item: Item, ready: Prepared, entry: Entry, ledger: Attempts) -> Made:
+        call = attrs.evolve(
+            ready.call,
+            idempotency_key=entry.idempotency_key,
+            ledger=ledger,
+            delivery=self._terms.delivery,
+            fsync=ready.call.fsync or self._book.lasts,
+        )
+        ready = attrs.evolve(ready, call=call)
+        try:
+            result = await self._engine.send(call)
         except JournalError:
             raise
-        except (APIError, OSError) as error:
+        except (APIError, BudgetExceededError, OSError) as error:
             return await self._failed(item, entry, ledger, error)
         return await self._received(item, ready, entry, ledger, result)
 
-    async def _failed(self, item: Item, entry: Entry, ledger: _Attempts, error: APIError | OSError) -> Made:
+    async def _failed(
+        self, item: Item, entry: Entry, ledger: Attempts, error: APIError | BudgetExceededError | OSError
+    ) -> Made:
         """Say how a job has ended whose answer did not come."""
-        status = _status(error)
+        status = "unknown" if ledger.unfinished else _status(error)
         fatal: Exception | None = None
-        if (
-            isinstance(error, OSError) and ledger.unfinished
-        ):  # not of a picture to send: the disk is at its end
-            status, fatal = "unknown", _ending(error)
+        if isinstance(error, OSError) and ledger.unfinished:  # not of a picture to send: the disk refuses
+            fatal = _ending(error)
         try:
             await self._book.ended(entry, status, error_record(error))
         except JournalError as problem:
@@ -207,7 +212,7 @@ class JobMaker:
         return Made(outcome, fatal)
 
     async def _received(
-        self, item: Item, ready: Prepared, entry: Entry, ledger: _Attempts, result: Result[Parsed]
+        self, item: Item, ready: Prepared, entry: Entry, ledger: Attempts, result: Result[Parsed]
     ) -> Made:
         """Bring the pictures of an answer to their places."""
         fatal: Exception | None = None

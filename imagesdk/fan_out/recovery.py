@@ -23,6 +23,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
+from attrs import frozen
+
 from imagesdk.errors import APIError, ImageSDKError, JournalError, OutcomeUnknownError
 from imagesdk.fan_out.book import Entry
 from imagesdk.fan_out.files import State as FileState
@@ -35,28 +37,30 @@ Step: TypeAlias = Literal["send", "restore", "report"]
 _AGAIN = "retry_unknown=True (--retry-unknown) sends it again."
 
 
-def step(
-    entry: Entry, files: FileState | None, *, retry_unknown: bool, repeats: bool, server_idempotent: bool
-) -> Step:
-    """Decide what is to be done for a job.
+@frozen(kw_only=True)
+class Again:
+    """What may be sent a second time, though it may have been billed."""
 
-    Args:
-        entry: what is known of it.
-        files: what has become of its files, where it has any.
-        retry_unknown: whether the caller wants what may have been billed to be sent again.
-        repeats: whether the run may repeat what may have been billed.
-        server_idempotent: whether the server bills the work for one key once.
-    """
-    again = retry_unknown or server_idempotent
+    retry_unknown: bool = False
+    """Whether the caller wants that, whatever it is."""
+    repeats: bool = False
+    """Whether the run may repeat what was being sent (``delivery="at_least_once"``)."""
+    server_idempotent: bool = False
+    """Whether the server bills the work for one key once."""
+
+
+def step(entry: Entry, files: FileState | None, terms: Again) -> Step:
+    """Decide what is to be done for a job, of which this is known; ``files`` is what has become of its files."""
+    again = terms.retry_unknown or terms.server_idempotent
     match entry.state:
         case "planned" | "failed":
             return "send"
         case "sending":
-            return "send" if again or repeats else "report"
+            return "send" if again or terms.repeats else "report"
         case "received":
-            return "restore" if files == "whole" else "send" if again or repeats else "report"
+            return "restore" if files == "whole" else "send" if again or terms.repeats else "report"
         case "done":
-            return "restore" if files == "whole" else "send" if retry_unknown else "report"
+            return "restore" if files == "whole" else "send" if terms.retry_unknown else "report"
         case "unknown":
             return "send" if again else "report"
         case "refused":
