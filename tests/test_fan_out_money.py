@@ -153,7 +153,8 @@ class TestADryRun:
         assert (found.jobs, found.sent, found.images, found.refused) == (122, 120, 120, 2)
         assert found.cost == found.at_most == 120 * EACH
         assert found.seconds == 120
-        assert "dall-e-3" in str(found.first_error)
+        assert [place for place, _ in found.problems] == [120, 121]
+        assert "dall-e-3" in str(found.problems[0][1])
         assert server.asked == []
         assert not (tmp_path / "out").exists()
 

@@ -24,6 +24,8 @@ from imagesdk.policies import RateLimit
 
 __all__ = ["DryRun"]
 
+_PROBLEMS = 20
+
 
 @frozen(kw_only=True)
 class DryRun:
@@ -39,8 +41,8 @@ class DryRun:
     """Jobs that the journal knows the end of, or can finish without sending them."""
     refused: int
     """Jobs that break a rule, or whose pictures cannot be read: they would not be sent."""
-    first_error: Exception | None = None
-    """Why the first of those would not."""
+    problems: tuple[tuple[int, Exception], ...] = ()
+    """The places of the first of those, from 0, and why they would not."""
     cost: Decimal | None = None
     """Expected, in US dollars; ``None`` when it cannot be known for one of the jobs."""
     at_most: Decimal | None = None
@@ -57,7 +59,7 @@ class _Sums:
     resumed: int = 0
     refused: int = 0
     unpriced: int = 0
-    first_error: Exception | None = None
+    problems: list[tuple[int, Exception]] = field(factory=list[tuple[int, Exception]])
     cost: Decimal | None = field(default=Decimal(0))
     at_most: Decimal | None = field(default=Decimal(0))
     images: Counter[str | None] = field(factory=Counter[str | None])
@@ -81,7 +83,8 @@ async def dry_run(
             raise
         except (ImageSDKError, OSError) as error:
             sums.refused += 1
-            sums.first_error = sums.first_error or error
+            if len(sums.problems) < _PROBLEMS:
+                sums.problems.append((item.place, error))
     waits = [seconds_under(engine.limit_for(model), images) for model, images in sums.images.items()]
     return DryRun(
         jobs=jobs,
@@ -89,7 +92,7 @@ async def dry_run(
         images=sums.images.total(),
         resumed=sums.resumed,
         refused=sums.refused,
-        first_error=sums.first_error,
+        problems=tuple(sums.problems),
         cost=sums.cost,
         at_most=sums.at_most,
         unpriced=sums.unpriced,
