@@ -40,6 +40,7 @@ def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
         get_renderable=lambda: _shown(running.progress),
         refresh_per_second=4,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),
     ):
         yield _teller(options, running, lines=False)
 
