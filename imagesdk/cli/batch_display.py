@@ -126,13 +126,13 @@ def _pace(progress: Progress) -> str:
 
 
 def _shown(progress: Progress) -> RenderableType:
-    from rich.console import Group
     from rich.progress_bar import ProgressBar
+    from rich.table import Table
     from rich.text import Text
 
     waiting = "?" if progress.waiting is None else progress.waiting
-    return Group(
-        ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None),
-        Text(line(progress)),
-        Text(f"{progress.in_flight} under way, {waiting} waiting", style="dim"),
-    )
+    rows = Table.grid()
+    rows.add_row(ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None))
+    rows.add_row(Text(line(progress)))
+    rows.add_row(Text(f"{progress.in_flight} under way, {waiting} waiting", style="dim"))
+    return rows
