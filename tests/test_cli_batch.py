@@ -79,6 +79,15 @@ def test_a_picture_for_each_line_and_the_same_again_makes_none(
     assert "2 done (2 known from before); 0 pictures" in done.stderr
 
 
+def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--gallery")
+    assert "gallery: pictures/index.html" in done.stderr
+    page = (tmp_path / "pictures" / "index.html").read_text()
+    assert done.stdout.split()[0].removeprefix("pictures/") in page
+    assert "refuse me" in page
+
+
 def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: Till, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(2, 2))
     lines = [{"sku": 1, "name": "cat"}, {"sku": 2, "name": "dog", "image": "a.png"}]

@@ -151,6 +151,23 @@ class TestJobs:
             assert len(await run.collect()) == 5
             assert run.progress.total == 5
 
+    async def test_of_an_async_generator_that_is_not_read_to_its_end_let_it_clear_up(
+        self, client: AsyncClient
+    ) -> None:
+        ended = list[bool]()
+
+        async def prompts() -> AsyncGenerator[str, None]:
+            try:
+                while True:
+                    yield "a"
+            finally:
+                await anyio.lowlevel.checkpoint()
+                ended.append(True)
+
+        async with client, client.images.fan_out(prompts(), concurrency=1) as run:
+            await anext(run)
+        assert ended == [True]
+
     async def test_are_read_in_a_thread_when_reading_may_block(self, client: AsyncClient) -> None:
         threads = set[int]()
 

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import INTERRUPTED, OK, PARTIAL, UsageError
@@ -52,6 +53,8 @@ def run(options: Namespace) -> int:
             for outcome in running:
                 told(outcome, listed.line_of)
                 _print(options, outcome)
+    if options.gallery:
+        note(options, f"gallery: {_gallery(options)}")
     progress = running.progress
     note(options, summary(progress))
     if stopped():
@@ -185,6 +188,16 @@ def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], b
         yield lambda: stopped
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def _gallery(options: Namespace) -> Path:
+    from imagesdk.fan_out.files import destination_of
+    from imagesdk.fan_out.gallery import write_gallery
+    from imagesdk.fan_out.journal import FILE_NAME
+
+    folder = destination_of(options.out).folder
+    journal = folder / FILE_NAME if options.journal is None else Path(options.journal)
+    return write_gallery(journal, folder / "index.html")
 
 
 def _go_on() -> str:

@@ -169,6 +169,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
         "--concurrency", type=int, metavar="N", help="jobs under way (default: as the limit lets)"
     )
     group.add_argument("--limit", metavar="RATE", help="images per time, such as 500/min, or none")
+    group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all pictures")
     add_options(parser, "batch")
 
 

@@ -18,6 +18,7 @@ import anyio.lowlevel
 from attrs import frozen
 
 from imagesdk._loops import call_soon, running_loop
+from imagesdk._transport import RELEASE_LIMIT
 from imagesdk.fan_out.outcomes import Outcome, Progress
 from imagesdk.fan_out.reading import Item, JobReader
 from imagesdk.fan_out.tally import Tally
@@ -115,6 +116,8 @@ class Feeder:
         finally:
             self._fed = True
             self._change.tell()
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+                await self._reader.aclose()
 
     async def next(self) -> Outcome | None:
         """Return the next outcome; ``None`` after the last one.

@@ -248,7 +248,7 @@ async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Jou
 
 
 def entries(path: Path) -> Iterator[Entry]:
-    """Yield all entries of a journal, in no order, while others may write to it. Blocks.
+    """Yield all entries of a journal, in the order in which they were sent, while others may write to it. Blocks.
 
     Raises:
         JournalError: it is no journal, or damaged.
@@ -257,7 +257,7 @@ def entries(path: Path) -> Iterator[Entry]:
     path.stat()
     connection = _connected(path, False)
     try:
-        for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs"):  # noqa: S608 - a constant
+        for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY sent_at IS NULL, sent_at"):  # noqa: S608 - a constant
             yield _entry_of(row)
     except sqlite3.Error as problem:
         raise _broken(path, problem) from None

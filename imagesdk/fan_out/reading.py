@@ -7,7 +7,7 @@ read a file, or a database), so that each of its steps is made in a thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sized
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sized
 from typing import Any, Final
 
 import anyio
@@ -71,6 +71,11 @@ class JobReader:
         place = self._read
         self._read += 1
         return as_item(given, place, self._defaults)
+
+    async def aclose(self) -> None:
+        """End an async generator that was not read to its end."""
+        if isinstance(self._awaited, AsyncGenerator):
+            await self._awaited.aclose()
 
     async def _given(self) -> object:
         if self._awaited is not None:
