@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
     from imagesdk._sync.facade import ImageStream as ImageStream
+    from imagesdk._sync.facade import Run as Run
     from imagesdk._version import __version__ as __version__
     from imagesdk.client import AsyncClient as AsyncClient
     from imagesdk.errors import APIConnectionError as APIConnectionError
@@ -45,6 +46,12 @@ if TYPE_CHECKING:
     from imagesdk.errors import RetiredError as RetiredError
     from imagesdk.errors import StreamError as StreamError
     from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
+    from imagesdk.fan_out.dry_run import DryRun as DryRun
+    from imagesdk.fan_out.outcomes import JobLike as JobLike
+    from imagesdk.fan_out.outcomes import Labelled as Labelled
+    from imagesdk.fan_out.outcomes import Outcome as Outcome
+    from imagesdk.fan_out.outcomes import Progress as Progress
+    from imagesdk.fan_out.run import AsyncRun as AsyncRun
     from imagesdk.files import AsyncFiles as AsyncFiles
     from imagesdk.images import AsyncImages as AsyncImages
     from imagesdk.jobs import CallOptions as CallOptions
@@ -79,11 +86,14 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "_version": ("__version__",),
-    "_sync.facade": ("Client", "Files", "ImageStream", "Images"),
+    "_sync.facade": ("Client", "Files", "ImageStream", "Images", "Run"),
     "client": ("AsyncClient",),
     "images": ("AsyncImages",),
     "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
     "models": ("ModelProfile",),
+    "fan_out.dry_run": ("DryRun",),
+    "fan_out.outcomes": ("JobLike", "Labelled", "Outcome", "Progress"),
+    "fan_out.run": ("AsyncRun",),
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "pricing": ("Estimate", "estimate"),
@@ -141,15 +151,19 @@ __all__ = [
     "AsyncFiles",
     "AsyncImageStream",
     "AsyncImages",
+    "AsyncRun",
     "Client",
     "Files",
     "ImageStream",
     "Images",
+    "Run",
     # jobs
     "CallOptions",
     "Edit",
     "Generate",
     "Job",
+    "JobLike",
+    "Labelled",
     "Svg",
     "SvgReasoning",
     "Variation",
@@ -164,12 +178,15 @@ __all__ = [
     "estimate",
     # data
     "CompletedImage",
+    "DryRun",
     "FileId",
     "FileObject",
     "Image",
     "ImagesResponse",
     "ModelProfile",
+    "Outcome",
     "PartialImage",
+    "Progress",
     "RawResponse",
     "Source",
     "SvgUsage",

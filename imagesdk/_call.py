@@ -14,7 +14,7 @@ from imagesdk._protocol.requests import Request
 from imagesdk._protocol.retry import Failure
 from imagesdk._sink import Sink
 from imagesdk.models import ModelProfile
-from imagesdk.policies import Timeouts
+from imagesdk.policies import Delivery, Timeouts
 
 T = TypeVar("T")
 
@@ -67,6 +67,8 @@ class Call(Generic[T]):
     ledger: Ledger = field(factory=NoLedger)
     profile: ModelProfile | None = None
     """That of the model, where it is known."""
+    delivery: Delivery | None = None
+    """Whether what may have been billed may be repeated, where that is not left to the client's policy."""
     raw: bool = False
     """Whether a good answer is a file itself, which goes to the sink as its only picture."""
     good_below: int = 300

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
 import anyio
+from attrs import evolve
 
 from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
 from imagesdk._call import Call, Result, T
@@ -156,6 +157,20 @@ class Engine:
                 with anyio.CancelScope(shield=True):
                     await self._end_stream(call, source, course)
 
+    @property
+    def server_idempotent(self) -> bool:
+        """Whether a request may be repeated under its key without being billed again."""
+        return self._retry.server_idempotent
+
+    def limit_for(self, model: str | None) -> RateLimit | None:
+        """Return the limit that holds for a model now; ``None`` for none."""
+        limit = self._limit_of(model)
+        return None if limit is None else self._budget(model, limit).limit
+
+    def remember(self, model: str | None, images: int, age: float) -> None:
+        """Count images that another process asked for so many seconds ago against the limit."""
+        self._budget(model, self._limit_of(model)).remember(images, self._clock() - age)
+
     @asynccontextmanager
     async def _made(
         self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, Course], Awaitable[R | Failure]]
@@ -198,9 +213,10 @@ class Engine:
             self._retries.failed(failure)
         if isinstance(self._key, TokenSource) and isinstance(failure.error, AuthenticationError):
             self._key.forget()
+        policy = self._retry if call.delivery is None else evolve(self._retry, delivery=call.delivery)
         return decide(
             failure,
-            policy=self._retry,
+            policy=policy,
             attempt=course.counted,
             ambiguous=course.ambiguous,
             limited=limited,
@@ -211,9 +227,10 @@ class Engine:
         )
 
     def _limit(self, request: Request) -> RateLimit | None:
-        if not request.weight:
-            return None
-        return self._limits.get(request.model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
+        return self._limit_of(request.model) if request.weight else None
+
+    def _limit_of(self, model: str | None) -> RateLimit | None:
+        return self._limits.get(model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
 
     def _budget(self, model: str | None, limit: RateLimit | None) -> Budget:
         if limit is None:

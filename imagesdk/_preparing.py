@@ -55,6 +55,8 @@ class Prepared:
     job: Job
     """With the model that is named for it."""
     call: Call[Parsed]
+    pictures: Pictures
+    """What it sends."""
     names: FileNames | None
     """What its files are called; ``None`` without ``out=``."""
 
@@ -118,7 +120,7 @@ async def prepared(
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
-        yield Prepared(job, call, names)
+        yield Prepared(job, call, pictures, names)
 
 
 async def _opened(job: Job, stack: AsyncExitStack, timeouts: Timeouts, key: str, *, look: bool) -> Pictures:

@@ -6,16 +6,17 @@ Where an answer holds only URLs, fetching them is up to :mod:`imagesdk.images`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk._call import Call, Result
 from imagesdk._files import on_disk
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.responses import Parsed, ParsedImage
+from imagesdk._protocol.responses import Parsed
 from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
 from imagesdk._sniff import extension
@@ -34,11 +35,13 @@ class FileNames:
     id: str
     slug: str
     fsync: bool = False
+    job: int = 0
 
     def path(self, index: int, ext: str) -> Path:
         """Return where the picture of that place in the response goes."""
         first, path = (
-            self.destination.path(index=i, job=0, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
+            self.destination.path(index=i, job=self.job, id=self.id, slug=self.slug, ext=ext)
+            for i in (0, index)
         )
         surplus = index and path == first  # more pictures came than were asked for
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
@@ -65,17 +68,47 @@ async def assemble(
     Raises:
         OSError: a file cannot be moved.
     """
-    parsed, received = result.parsed, result.sink.pictures
     images: list[Image] = []
     try:
         with anyio.CancelScope(shield=True):
-            for index, entry in enumerate(parsed.images):
-                picture = None if entry.picture is None else received.get(entry.picture)
-                images.append(await _image(index, entry, picture, names))
+            for image, received in _pictures(result):
+                path: Path | None = None
+                if received is not None and received.temporary is not None and names is not None:
+                    path = await names.place(image.index, received)
+                images.append(evolve(image, path=path))
     finally:
         await discard(result.sink)
     if len(images) != call.request.weight:
         _logger.warning("%d pictures were asked for and %d came", call.request.weight, len(images))
+    return _response(result, call, host, job, images)
+
+
+def describe(result: Result[Parsed], call: Call[Parsed], host: Host, job: Job) -> ImagesResponse:
+    """Return what an answer says, before any file has its final name."""
+    return _response(result, call, host, job, [image for image, _ in _pictures(result)])
+
+
+def _pictures(result: Result[Parsed]) -> Iterator[tuple[Image, Received | None]]:
+    for index, entry in enumerate(result.parsed.images):
+        received = None if entry.picture is None else result.sink.pictures.get(entry.picture)
+        image = Image(
+            index=index,
+            url=entry.url,
+            media_type=received.facts.media_type if received else None,
+            width=received.facts.width if received else None,
+            height=received.facts.height if received else None,
+            revised_prompt=entry.revised_prompt,
+            expires_at=entry.expires_at,
+            extra=entry.extra,
+            data=received.data if received else None,
+        )
+        yield image, received
+
+
+def _response(
+    result: Result[Parsed], call: Call[Parsed], host: Host, job: Job, images: Sequence[Image]
+) -> ImagesResponse:
+    parsed = result.parsed
     return ImagesResponse(
         data=tuple(images),
         created=parsed.created,
@@ -102,22 +135,4 @@ async def assemble(
         idempotency_key=call.idempotency_key,
         headers=result.headers,
         extra=parsed.extra,
-    )
-
-
-async def _image(index: int, entry: ParsedImage, received: Received | None, names: FileNames | None) -> Image:
-    path: Path | None = None
-    if received is not None and received.temporary is not None and names is not None:
-        path = await names.place(index, received)
-    return Image(
-        index=index,
-        url=entry.url,
-        path=path,
-        media_type=received.facts.media_type if received else None,
-        width=received.facts.width if received else None,
-        height=received.facts.height if received else None,
-        revised_prompt=entry.revised_prompt,
-        expires_at=entry.expires_at,
-        extra=entry.extra,
-        data=received.data if received else None,
     )

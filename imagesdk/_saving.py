@@ -191,8 +191,34 @@ def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> Non
     """Give a whole temporary file its final name, replacing what is there; ``fsync`` makes the name last, too."""
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(final)
-    if fsync and hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened
-        descriptor = os.open(final.parent, os.O_RDONLY | os.O_DIRECTORY)
+    if fsync:
+        _make_names_last(final.parent)
+
+
+def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
+    """Give a whole temporary file its final name, unless something is there.
+
+    Raises:
+        FileExistsError: something is.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(temporary, final)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if os.path.lexists(final):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
+        temporary.replace(final)
+    else:
+        temporary.unlink()
+    if fsync:
+        _make_names_last(final.parent)
+
+
+def _make_names_last(folder: Path) -> None:
+    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:

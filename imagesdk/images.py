@@ -7,24 +7,28 @@ the engine, pictures out. The parameters of the API are documented in :mod:`imag
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
-
-import attrs
 
 from imagesdk._call import Result
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
 from imagesdk._files import on_disk
-from imagesdk._preparing import Defaults, Prepared, deadline_of, prepared, timeouts_of
+from imagesdk._finishing import Finisher
+from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
-from imagesdk._results import FileNames, assemble
-from imagesdk._sink import Received, Sink, discard
+from imagesdk._sink import Sink
 from imagesdk._sniff import HEAD_SIZE, sniff
-from imagesdk.errors import DownloadError
+from imagesdk.fan_out.book import Beside
+from imagesdk.fan_out.dry_run import DryRun
+from imagesdk.fan_out.making import Terms
+from imagesdk.fan_out.money import UnknownPrice
+from imagesdk.fan_out.opening import Runner
+from imagesdk.fan_out.outcomes import Jobs
+from imagesdk.fan_out.run import AsyncRun
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -42,7 +46,7 @@ from imagesdk.jobs import (
     Svg,
     Variation,
 )
-from imagesdk.policies import Timeouts
+from imagesdk.policies import Delivery
 from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
@@ -52,8 +56,9 @@ class AsyncImages:
 
     def __init__(self, engine: Engine, downloader: Downloader, defaults: Defaults) -> None:
         self._engine = engine
-        self._downloader = downloader
         self._defaults = defaults
+        self._finisher = Finisher(engine.host, downloader, defaults)
+        self._runner = Runner(engine=engine, finisher=self._finisher, defaults=defaults)
 
     async def generate(
         self,
@@ -322,7 +327,7 @@ class AsyncImages:
         """
         async with prepared(job, options, self._engine.host, self._defaults) as ready:
             result = await self._engine.send(ready.call)
-        return await self._finished(result, ready)
+        return await self._finisher.finished(result, ready)
 
     def stream(
         self, job: Job, **options: Unpack[CallOptions]
@@ -346,16 +351,86 @@ class AsyncImages:
         async with prepared(job, options, self._engine.host, self._defaults, stream=True) as ready:
 
             async def finish(result: Result[Parsed]) -> ImagesResponse:
-                return await self._finished(result, ready)
+                return await self._finisher.finished(result, ready)
 
             async with self._engine.stream(ready.call) as source:
                 yield AsyncImageStream(source, ready.call, finish)
 
-    async def _finished(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
-        response = await assemble(result, ready.call, ready.names, self._engine.host, ready.job)
-        if ready.names is None:
-            return response
-        return await self._fetch_missing(response, ready.names, ready.call.timeouts, ready.call.deadline)
+    def fan_out(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        defaults: Generate | None = None,
+        concurrency: int | None = None,
+        delivery: Delivery = "at_most_once",
+        retry_unknown: bool = False,
+        budget: str | Decimal | int | None = None,
+        unknown_price: UnknownPrice = "stop",
+    ) -> AbstractAsyncContextManager[AsyncRun]:
+        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+
+        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
+        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
+        done again, and a run that was killed goes on where it ended.
+
+        Args:
+            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
+                An iterator that may block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
+                and those that nobody takes hold back new jobs.
+            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
+                ``None`` keeps none.
+            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
+            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
+            delivery: ``"at_most_once"`` never repeats by itself what may have been billed.
+            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
+            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
+                at most is reserved before it is sent.
+            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
+
+        Example:
+            async with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+                async for outcome in run:
+                    print(outcome.status, outcome.id)
+
+        Raises:
+            ConfigurationError: an option makes no sense.
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal is in use, damaged, or cannot be written.
+            OSError: no files can be made where they are to go.
+        """
+        terms = Terms(
+            out=out,
+            journal=journal,
+            delivery=delivery,
+            retry_unknown=retry_unknown,
+            budget=budget,
+            unknown_price=unknown_price,
+        )
+        return self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
+
+    async def dry_run(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        defaults: Generate | None = None,
+        retry_unknown: bool = False,
+    ) -> DryRun:
+        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+
+        Example:
+            print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+
+        Raises:
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal cannot be read.
+        """
+        terms = Terms(out=out, journal=journal, retry_unknown=retry_unknown)
+        return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
 
     async def download(
         self,
@@ -383,41 +458,11 @@ class AsyncImages:
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = timeouts_of(self._defaults, timeout)
-            received = await self._fetch(url, Sink(None), timeouts, deadline_of(timeouts))
+            received = await self._finisher.fetch(url, Sink(None), timeouts, deadline_of(timeouts))
             data = received.data or b""
         if to is not None:
             await on_disk(_write, data, to, index)
         return data
-
-    async def _fetch(self, url: str, sink: Sink, timeouts: Timeouts, deadline: float | None) -> Received:
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
-        return await self._downloader.fetch(
-            url, sink, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
-        )
-
-    async def _fetch_missing(
-        self, response: ImagesResponse, names: FileNames, timeouts: Timeouts, deadline: float | None
-    ) -> ImagesResponse:
-        """Bring the pictures to disk that a server answered with URLs for."""
-        images = list(response.data)
-        for at, image in enumerate(images):
-            if image.path is not None or image.url is None:
-                continue
-            sink = Sink(names.destination.folder, fsync=self._defaults.fsync)
-            try:
-                received = await self._fetch(image.url, sink, timeouts, deadline)
-                path = await names.place(image.index, received)
-            except DownloadError as error:
-                error.response = attrs.evolve(response, data=tuple(images))
-                raise
-            finally:
-                await discard(sink)
-            facts = received.facts
-            images[at] = attrs.evolve(
-                image, path=path, media_type=facts.media_type, width=facts.width, height=facts.height
-            )
-        return attrs.evolve(response, data=tuple(images))
 
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:

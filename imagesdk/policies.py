@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypeAlias, TypedDict
 
 from attrs import Attribute, field, frozen
 
@@ -13,6 +13,8 @@ from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 
 __all__ = ["DEFAULT_RATE_LIMIT", "Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"]
+
+Delivery: TypeAlias = Literal["at_least_once", "at_most_once"]
 
 _SPELLED = re.compile(
     r"\s*(\d+)\s*/\s*(\d+(?:\.\d+)?)?\s*(s|sec|second|m|min|minute|h|hour|d|day)\s*", re.IGNORECASE
@@ -139,7 +141,7 @@ class RetryPolicy:
 
     max_attempts: int = field(default=4, validator=_whole(1))
     """Attempts in all, the first included; 1 switches retries off."""
-    delivery: Literal["at_least_once", "at_most_once"] = "at_least_once"
+    delivery: Delivery = "at_least_once"
     """``"at_most_once"`` never repeats a request that may already have been billed."""
     max_ambiguous: int = field(default=1, validator=_whole(0))
     """How many times a request may be repeated though it may already have been billed."""

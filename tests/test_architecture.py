@@ -59,6 +59,7 @@ FLOORS = {
     "imagesdk._results": 4,
     "imagesdk.streams": 4,
     "imagesdk._retirement": 4,
+    "imagesdk._finishing": 4,
     "imagesdk.images": 4,
     "imagesdk.fan_out": 4,
     "imagesdk.batches": 4,

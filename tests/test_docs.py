@@ -40,6 +40,8 @@ def folder(tmp_path: Path) -> Path:
     for name in ("otter", "image", "lounge", "sunlit_lounge", "corgi_and_cat_paw"):
         picture.save(tmp_path / f"{name}.png")
     mask.save(tmp_path / "mask.png")
+    (tmp_path / "prompts.txt").write_text("a river at dawn\na river at dusk\n")
+    (tmp_path / "products.csv").write_text("sku,name\n7001,a lamp\n7002,a chair\n")
     (tmp_path / "phone.jpg").write_bytes(phone())
     return tmp_path
 

@@ -37,6 +37,13 @@ class Recorder:
         self.refusal: Exception | None = None
         self._answers = list(answers)
 
+    @property
+    def limit(self) -> RateLimit:
+        return RateLimit()
+
+    def remember(self, weight: int, sent_at: float) -> None:
+        self.said.append(f"{weight} remembered")
+
     def enqueue(self, weight: int) -> Ticket:
         self.said.append(f"in line for {weight}")
         return Ticket(weight, 0)

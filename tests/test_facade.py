@@ -23,15 +23,23 @@ from imagesdk import (
     AsyncFiles,
     AsyncImages,
     AsyncImageStream,
+    AsyncRun,
     Client,
     Files,
     Images,
     ImageStream,
+    Run,
 )
 from imagesdk._sync import generate
 from imagesdk._sync.translation import METHODS, PHRASES
 
-TWINS = [(AsyncClient, Client), (AsyncImages, Images), (AsyncImageStream, ImageStream), (AsyncFiles, Files)]
+TWINS = [
+    (AsyncClient, Client),
+    (AsyncImages, Images),
+    (AsyncImageStream, ImageStream),
+    (AsyncRun, Run),
+    (AsyncFiles, Files),
+]
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
 
@@ -101,7 +109,7 @@ def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
 
     def blocking(annotation: Any) -> Any:
         return (
-            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|ContextManager)", r"\1", annotation)
+            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|ContextManager)", r"\1", annotation)
             if isinstance(annotation, str)
             else annotation
         )

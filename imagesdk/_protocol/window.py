@@ -158,6 +158,15 @@ class RateWindow:
                 # Even servers count from arrival, which a new connection delays.
                 self._spaced_until = now + self._pace * self._even * ticket.weight
 
+    def remember(self, weight: int, sent_at: float, now: float) -> None:
+        """Count what another process sent, if its window has not ended."""
+        if now < sent_at + self.span:
+            ticket = Ticket(weight, -1)
+            ticket.granted, ticket.sent_at = True, sent_at
+            self._images += weight
+            self._requests += 1
+            self._enter_log(ticket, sent_at + self.span)
+
     def cancel(self, ticket: Ticket) -> None:
         """Give up a place in line, or a grant whose request was never sent."""
         if ticket in self._unsent:

@@ -1,6 +1,6 @@
 """The blocking clients: the asynchronous ones, with every coroutine run by the portal.
 
-GENERATED from ``client.py``, ``images.py``, ``streams.py`` and ``files.py`` by ``python -m imagesdk._sync.generate``.
+GENERATED from ``client.py``, ``images.py``, ``streams.py``, ``run.py`` and ``files.py`` by ``python -m imagesdk._sync.generate``.
 Do not change it: change those, and run it again.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, Unpack
@@ -19,12 +20,18 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk._tokens import TokenProvider
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
+from imagesdk.fan_out.book import Beside
+from imagesdk.fan_out.dry_run import DryRun
+from imagesdk.fan_out.money import UnknownPrice
+from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
+from imagesdk.fan_out.run import AsyncRun
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import (
     Background,
     CallOptions,
     Complexity,
+    Generate,
     InputFidelity,
     Job,
     Moderation,
@@ -35,11 +42,19 @@ from imagesdk.jobs import (
     Style,
     Svg,
 )
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import (
+    DEFAULT_RATE_LIMIT,
+    Caps,
+    ClientOptions,
+    Delivery,
+    RateLimit,
+    RetryPolicy,
+    Timeouts,
+)
 from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
 
-__all__ = ["Client", "Files", "ImageStream", "Images"]
+__all__ = ["Client", "Files", "ImageStream", "Images", "Run"]
 
 
 class Client:
@@ -584,6 +599,92 @@ class Images:
         """
         return self._lease.host(ImageStream, AsyncImages.stream, job, **options)
 
+    def fan_out(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        defaults: Generate | None = None,
+        concurrency: int | None = None,
+        delivery: Delivery = "at_most_once",
+        retry_unknown: bool = False,
+        budget: str | Decimal | int | None = None,
+        unknown_price: UnknownPrice = "stop",
+    ) -> AbstractContextManager[Run]:
+        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+
+        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
+        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
+        done again, and a run that was killed goes on where it ended.
+
+        Args:
+            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
+                An iterator that may block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
+                and those that nobody takes hold back new jobs.
+            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
+                ``None`` keeps none.
+            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
+            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
+            delivery: ``"at_most_once"`` never repeats by itself what may have been billed.
+            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
+            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
+                at most is reserved before it is sent.
+            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
+
+        Example:
+            with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+                for outcome in run:
+                    print(outcome.status, outcome.id)
+
+        Raises:
+            ConfigurationError: an option makes no sense.
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal is in use, damaged, or cannot be written.
+            OSError: no files can be made where they are to go.
+        """
+        return self._lease.host(
+            Run,
+            AsyncImages.fan_out,
+            jobs,
+            out=out,
+            journal=journal,
+            defaults=defaults,
+            concurrency=concurrency,
+            delivery=delivery,
+            retry_unknown=retry_unknown,
+            budget=budget,
+            unknown_price=unknown_price,
+        )
+
+    def dry_run(
+        self,
+        jobs: Jobs,
+        *,
+        out: str | os.PathLike[str] | None = None,
+        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        defaults: Generate | None = None,
+        retry_unknown: bool = False,
+    ) -> DryRun:
+        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+
+        Example:
+            print((client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+
+        Raises:
+            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
+            JournalError: the journal cannot be read.
+        """
+        return self._lease.call(
+            AsyncImages.dry_run,
+            jobs,
+            out=out,
+            journal=journal,
+            defaults=defaults,
+            retry_unknown=retry_unknown,
+        )
+
     def download(
         self,
         image: Image | str,
@@ -648,6 +749,53 @@ class ImageStream:
             OSError: the finished picture cannot be written.
         """
         return self._lease.call(AsyncImageStream.final)
+
+
+class Run:
+    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+
+    Example:
+        with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
+            for outcome in run:
+                print(outcome.status, outcome.id)
+    """
+
+    __module__ = "imagesdk"
+
+    def __init__(self, held: Hosted[AsyncRun]) -> None:
+        self._lease = held
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Outcome:
+        """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
+
+        Raises:
+            JournalError: the journal cannot be written; no further job was begun.
+            OSError: pictures cannot be written; no further job was begun.
+            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+        """
+        return self._lease.next(AsyncRun.__anext__)
+
+    def collect(self) -> list[Outcome]:
+        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs.
+
+        Raises:
+            JournalError: as on iteration, and likewise for the others.
+            OSError: pictures cannot be written.
+            Exception: what the iterator of the jobs raised.
+        """
+        return self._lease.call(AsyncRun.collect)
+
+    @property
+    def progress(self) -> Progress:
+        """How far it has come. Immediate, from any thread."""
+        return self._lease.twin.progress
+
+    def stop(self) -> None:
+        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
+        self._lease.twin.stop()
 
 
 class Files:

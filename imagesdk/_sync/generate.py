@@ -16,7 +16,10 @@ from imagesdk._sync.reading import AsyncClass, Import, Kind, Member, Reading, Re
 from imagesdk._sync.translation import PHRASES, Translator, blocking_name
 
 PACKAGE = Path(__file__).parents[1]
-SOURCES = {f"imagesdk.{name}": PACKAGE / f"{name}.py" for name in ("client", "images", "streams", "files")}
+SOURCES = {
+    f"imagesdk.{name}": PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
+    for name in ("client", "images", "streams", "fan_out.run", "files")
+}
 """The modules with asynchronous classes, in the order of the facade."""
 
 TARGET = Path(__file__).with_name("facade.py")

@@ -28,11 +28,16 @@ _P = ParamSpec("_P")
 
 
 class _Step:
-    """One thing that the host does for its caller."""
+    """One thing that the host does for its caller.
 
-    def __init__(self, work: Callable[[], Awaitable[Any]]) -> None:
+    To enter or leave may open or close scopes around all further steps, so that neither can have a scope of its own: what
+    cancels them is ``around``, the scope of the host.
+    """
+
+    def __init__(self, work: Callable[[], Awaitable[Any]], around: anyio.CancelScope | None = None) -> None:
         self._work = work
-        self._scope = anyio.CancelScope()
+        self._scope = around or anyio.CancelScope()
+        self._own = around is None
         self._over = anyio.Event()
         self._error: BaseException | None = None
         self._value: Any = None
@@ -41,7 +46,7 @@ class _Step:
         """Do it, in the host's task, and say whether it was done; what it raises is for the caller."""
         done = False
         try:
-            with self._scope:
+            with self._scope if self._own else contextlib.nullcontext():
                 self._value = await self._work()
                 done = True
         except Exception as error:  # noqa: BLE001 - the caller gets whatever it was
@@ -87,17 +92,23 @@ class _Host(Generic[_A]):
         self._manager = manager
         self._steps, self._received = anyio.create_memory_object_stream[_Step](1)
         self._leaves: _Step | None = None
+        self._scope = anyio.CancelScope()
         self.ended = False
 
     async def run(self) -> None:
         """Make the steps as they come, until the last one or a cancellation."""
+        with self._scope:
+            await self._run()
+
+    async def _run(self) -> None:
         inside = False
         try:
             async for step in self._received:
-                inside = await step.make() or inside
                 if step is self._leaves:
                     inside = False
+                    await step.make()
                     return
+                inside = await step.make() or inside
         finally:
             self.ended = True
             if inside:  # cancelled: the client was closed, or the interpreter exits
@@ -110,7 +121,7 @@ class _Host(Generic[_A]):
 
     async def enter(self) -> _A:
         """Enter it."""
-        entering = _Step(self._manager.__aenter__)
+        entering = _Step(self._manager.__aenter__, self._scope)
         try:
             entered: _A = await self._make(entering)
         except BaseException:
@@ -127,7 +138,7 @@ class _Host(Generic[_A]):
         """Leave it with what the caller's block raised."""
         kind = None if error is None else type(error)
         traceback = None if error is None else error.__traceback__
-        self._leaves = _Step(lambda: self._manager.__aexit__(kind, error, traceback))
+        self._leaves = _Step(lambda: self._manager.__aexit__(kind, error, traceback), self._scope)
         handled: bool | None = await self._make(self._leaves)
         return handled
 

@@ -12,12 +12,22 @@ from typing import Protocol, TypeAlias
 
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
+from imagesdk.policies import RateLimit
 
 OnWait: TypeAlias = Callable[[int, float, str], None]
 
 
 class Budget(Protocol):
     """A shared limit. Every method but ``wait`` is immediate and may be called from any thread."""
+
+    @property
+    def limit(self) -> RateLimit | None:
+        """The limit in force."""
+        ...
+
+    def remember(self, weight: int, sent_at: float) -> None:
+        """Count images that another process asked for (at a time of ``time.monotonic``)."""
+        ...
 
     def enqueue(self, weight: int) -> Ticket:
         """Stand in line for ``weight`` images.

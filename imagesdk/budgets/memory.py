@@ -72,6 +72,11 @@ class MemoryBudget:
             self._window.restrict(limit)
             self._wake_all()
 
+    def remember(self, weight: int, sent_at: float) -> None:
+        """Count images that another process asked for, while they take room."""
+        with self._lock:
+            self._window.remember(weight, sent_at, self._clock())
+
     def enqueue(self, weight: int) -> Ticket:
         """Stand in line for ``weight`` images."""
         with self._lock:

@@ -27,6 +27,14 @@ class Unlimited:
         self._permits = PerLoop(lambda: anyio.Semaphore(CONCURRENCY))
         self._held: dict[Ticket, anyio.Semaphore] = {}
 
+    @property
+    def limit(self) -> None:
+        """There is none."""
+        return None
+
+    def remember(self, weight: int, sent_at: float) -> None:
+        """Nothing to count."""
+
     def enqueue(self, weight: int) -> Ticket:
         """Ask for a permit, whatever the weight."""
         return Ticket(weight, next(self._numbers))

@@ -6,6 +6,7 @@ code  meaning
 0     done
 1     the server failed, refused or could not be reached; or a file could not be used
 2     wrong usage: an unknown option, a parameter the model rules out, no key
+3     some jobs of a batch are not done
 4     the key is wrong or may not do that
 5     refused by the content filter
 6     the rate limit or the quota is used up
@@ -24,6 +25,7 @@ from collections.abc import Callable
 OK = 0
 FAILED = 1
 USAGE = 2
+PARTIAL = 3
 AUTHENTICATION = 4
 MODERATION = 5
 LIMIT = 6

@@ -27,10 +27,10 @@ class Option(NamedTuple):
         return self.flags[-1].lstrip("-").replace("-", "_")
 
 
-_ALL = frozenset({"generate", "edit", "vary", "cost"})
-_PROMPTED = frozenset({"generate", "edit", "cost"})
-_MADE = frozenset({"generate", "edit"})
-_EDITED = frozenset({"edit", "cost"})
+_ALL = frozenset({"generate", "edit", "vary", "batch", "cost"})
+_PROMPTED = _ALL - {"vary"}
+_MADE = _PROMPTED - {"cost"}
+_EDITED = _PROMPTED - {"generate"}
 
 OPTIONS: Final = (
     Option(("--model",), "such as gpt-image-2; see: imagesdk models", _ALL, _PICTURES),
@@ -42,7 +42,7 @@ OPTIONS: Final = (
     Option(("--background",), "transparent, opaque or auto", _MADE, _PICTURES),
     Option(("--output-format",), "png, jpeg, webp, gif or svg", _PROMPTED, _PICTURES, "FORMAT"),
     Option(("--output-compression",), "0 to 100, for jpeg and webp", _MADE, _PICTURES, "PERCENT", int),
-    Option(("--style",), "vivid or natural (dall-e-3)", frozenset({"generate"}), _PICTURES),
+    Option(("--style",), "vivid or natural (dall-e-3)", frozenset({"generate", "batch"}), _PICTURES),
     Option(("--complexity",), "low, medium or high: how much the model plans", _MADE, _PICTURES),
     Option(
         ("--input-fidelity",), "high or low: how well faces and details are kept", _EDITED, _PICTURES, "LEVEL"

@@ -16,12 +16,13 @@ examples:
   imagesdk generate "a river" -n 4 -o rivers/        prints four paths
   imagesdk edit lounge.png "a lounge with a pool" --mask mask.png
   imagesdk vary corgi.png -n 2 --model dall-e-2 --base-url http://127.0.0.1:8000/v1
+  imagesdk batch prompts.txt --out pictures/         a picture for each line; again: what is new
   imagesdk serve --port 8000                         an emulator of the Images API
   imagesdk cost "a river" --quality high             what it is likely to cost
   imagesdk models                                    what is known of each model
 
-The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 4 key refused,
-5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
+The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of a batch
+not done, 4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
 """
 
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - for stdout (default: this folder)"
@@ -50,6 +51,10 @@ def build() -> argparse.ArgumentParser:
     _add_generate(commands.add_parser("generate", parents=[shared], help="make pictures from a prompt"))
     _add_edit(commands.add_parser("edit", parents=[shared], help="change a picture as a prompt says"))
     _add_vary(commands.add_parser("vary", parents=[shared], help="make pictures that resemble one"))
+    _add_batch(
+        commands.add_parser("batch", parents=[shared], help="do the jobs of a file, or go on with them")
+    )
+    _add_log(commands.add_parser("log", parents=[shared], help="say what a batch has done so far"))
     _add_cost(commands.add_parser("cost", parents=[shared], help="say what pictures are likely to cost"))
     _add_models(commands.add_parser("models", parents=[shared], help="say what is known of each model"))
     _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
@@ -134,6 +139,45 @@ def _add_picture_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole command")
     parser.add_argument("--no-check", action="store_true", help="send it though the model's rules forbid it")
     add_options(parser, command)
+
+
+def _add_batch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="prompts a line, .csv or .jsonl with a parameter a column or key; - for stdin",
+    )
+    parser.add_argument(
+        "-o", "--out", required=True, metavar="DIR", help="or a TEMPLATE with {job} {id} {slug} {index} {ext}"
+    )
+    group = parser.add_argument_group("the file")
+    group.add_argument("--format", choices=("txt", "csv", "jsonl"), help="(default: by the name of the file)")
+    group.add_argument("--prompt", metavar="TEMPLATE", help="made of columns, such as 'photo of {name}'")
+    group.add_argument("--id-column", metavar="COLUMN", help="the column with a name for each job, for {id}")
+    group = parser.add_argument_group("the run")
+    group.add_argument("--dry-run", action="store_true", help="say what it would do and cost; send nothing")
+    group.add_argument("--journal", metavar="FILE", help="what remembers the jobs (default: DIR/journal.db)")
+    group.add_argument("--retry-unknown", action="store_true", help="send again what may have been billed")
+    group.add_argument("--budget", metavar="DOLLARS", help="for all jobs of the journal, such as '20 USD'")
+    group.add_argument(
+        "--unknown-price",
+        choices=("stop", "allow"),
+        default="stop",
+        help="send what has no known price though there is a budget (default: stop)",
+    )
+    group.add_argument(
+        "--concurrency", type=int, metavar="N", help="jobs under way (default: as the limit lets)"
+    )
+    group.add_argument("--limit", metavar="RATE", help="images per time, such as 500/min, or none")
+    group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all pictures")
+    add_options(parser, "batch")
+
+
+def _add_log(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", metavar="JOURNAL", help="the journal, or the folder that it is in")
+    parser.add_argument(
+        "--state", metavar="STATE", help="only jobs that are so: done, unknown, failed, refused ..."
+    )
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:

@@ -42,8 +42,8 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
 
 
 @contextmanager
-def open_client(options: Namespace) -> Generator[Client, None, None]:
-    """Open the client that the global options ask for."""
+def open_client(options: Namespace, **terms: Any) -> Generator[Client, None, None]:
+    """Open the client that the global options ask for, with further terms of its own."""
     from imagesdk import Client
 
     with ExitStack() as stack:
@@ -54,9 +54,9 @@ def open_client(options: Namespace) -> Generator[Client, None, None]:
 
             emulator = stack.enter_context(Emulator())
             note(options, "the emulator draws these pictures; no model makes them")
-            yield stack.enter_context(Client(base_url=emulator.base_url, api_key=""))
+            yield stack.enter_context(Client(base_url=emulator.base_url, api_key="", **terms))
         else:
-            yield stack.enter_context(Client(base_url=getattr(options, "base_url", None)))
+            yield stack.enter_context(Client(base_url=getattr(options, "base_url", None), **terms))
 
 
 def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:

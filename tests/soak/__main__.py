@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, threads
+from tests.soak import cancellations, exchanges, exits, runs, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -41,6 +41,8 @@ class Trial:
     """How many, by default."""
     patience: float
     """Seconds that one may take, on a machine that does other things, too."""
+    whole: bool = False
+    """Whether its work is one thing, and not done in parts."""
 
 
 TRIALS = {
@@ -51,6 +53,8 @@ TRIALS = {
     ),
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
+    "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 
@@ -119,7 +123,7 @@ def _inside(trial: Trial, count: int, options: argparse.Namespace) -> Counter[st
     until = None if options.seconds is None else time.monotonic() + options.seconds
     before: int | None = None
     while number < end if until is None else time.monotonic() < until:
-        part = max(1, count // _BATCHES)
+        part = count if trial.whole else max(1, count // _BATCHES)
         counts += trial.run(options.seed, number, part if until is not None else min(part, end - number))
         number += part
         gc.collect()

@@ -25,8 +25,10 @@ import imagesdk
 from imagesdk import (
     AsyncClient,
     AsyncImages,
+    AsyncRun,
     CallOptions,
     Client,
+    DryRun,
     Edit,
     Estimate,
     FileId,
@@ -35,10 +37,15 @@ from imagesdk import (
     Image,
     ImagesResponse,
     Job,
+    JobLike,
+    Labelled,
+    Outcome,
+    Progress,
     RateLimit,
     RawResponse,
     RetirementWarning,
     RetryPolicy,
+    Run,
     Source,
     Timeouts,
     Usage,
@@ -238,6 +245,30 @@ async def every_setting() -> None:
     AsyncClient(rate_limit=RateLimit.parse("50/min"))
 
 
+async def many_at_once(client: AsyncClient, names: dict[str, Job]) -> None:
+    labelled = (Labelled(name, job) for name, job in names.items())
+    async with client.images.fan_out(labelled, out="x/", budget="20 USD", retry_unknown=True) as run:
+        assert_type(run, AsyncRun)
+        async for outcome in run:
+            assert_type(outcome, Outcome)
+            assert_type(outcome.unwrap(), ImagesResponse)
+        assert_type(await run.collect(), list[Outcome])
+        assert_type(run.progress, Progress)
+        run.stop()
+    jobs: list[JobLike] = ["a cat", Generate("a dog"), Labelled("x", "a cow")]
+    client.images.fan_out(jobs, out=Path("x"), journal=None, defaults=Generate("", n=2), concurrency=4)
+    client.images.fan_out([Variation("a.png"), Edit("a.png", "b")], delivery="at_least_once")
+    assert_type(await client.images.dry_run(["a"], out="x"), DryRun)
+
+
+def many_at_once_in_blocking_code(client: Client) -> None:
+    with client.images.fan_out(["a cat"], out="x/", budget=Decimal(2), unknown_price="allow") as run:
+        assert_type(run, Run)
+        for outcome in run:
+            assert_type(outcome.cost, Decimal | None)
+        assert_type(run.collect(), list[Outcome])
+
+
 def money_beforehand(job: Job) -> None:
     found = estimate(job, model="gpt-image-2", inputs=2, batch=True)
     assert_type(found, Estimate)
@@ -265,6 +296,8 @@ async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
     imagesdk.make_mask("a.png", boxes=[(0, 0, 10)])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
     await client.images.edit(object(), "x")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     await client.images.create_variation(None)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.images.fan_out([5])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    client.images.fan_out(["a"], delivery="once")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     response[0].url = "x"  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     response.cost = None  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
     RetryPolicy(delivery="exactly_once")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

@@ -1,0 +1,138 @@
+"""How far a batch is, on stderr: a display that is kept up to date on a terminal that has rich, else plain lines."""
+
+from __future__ import annotations
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+from imagesdk.cli.session import flag, note
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from imagesdk import DryRun, Outcome, Progress, Run
+
+_EVERY = 10.0
+"""Seconds between plain lines."""
+
+Tell: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
+"""Takes an outcome, and what says the line of a place."""
+
+
+@contextmanager
+def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
+    """Show how far a run is while the block runs; what it gives is told of every outcome."""
+    if flag(options, "quiet") or not sys.stderr.isatty():
+        yield _teller(options, running, lines=True)
+        return
+    try:
+        from rich.console import Console
+        from rich.live import Live
+    except ModuleNotFoundError:
+        yield _teller(options, running, lines=True)
+        return
+    with Live(
+        console=Console(stderr=True),
+        get_renderable=lambda: _shown(running.progress),
+        refresh_per_second=4,
+        transient=True,
+        redirect_stdout=sys.stdout.isatty(),
+    ):
+        yield _teller(options, running, lines=False)
+
+
+def _teller(options: Namespace, running: Run, *, lines: bool) -> Tell:
+    told = time.monotonic()
+
+    def tell(outcome: Outcome, line_of: Callable[[int], int]) -> None:
+        nonlocal told
+        if outcome.error is not None:
+            note(
+                options,
+                f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {outcome.status}: {outcome.error}",
+            )
+        if lines and time.monotonic() - told >= _EVERY:
+            told = time.monotonic()
+            note(options, line(running.progress))
+
+    return tell
+
+
+def line(progress: Progress) -> str:
+    """Return how far a run is, in one line."""
+    parts = [f"{progress.finished}/{'?' if progress.total is None else progress.total}", _ends(progress)]
+    parts.append(_pace(progress))
+    if progress.cost:
+        parts.append(f"${progress.cost}")
+    if progress.seconds_left:
+        parts.append(f"about {duration(progress.seconds_left)} left")
+    return ", ".join(parts)
+
+
+def summary(progress: Progress) -> str:
+    """Return how a run has ended, in one line."""
+    before = f" ({progress.resumed} known from before)" if progress.resumed else ""
+    spent = f", ${progress.cost}" if progress.cost else ""
+    return f"{_ends(progress)}{before}; {progress.images} pictures in {duration(progress.seconds)}{spent}"
+
+
+def plan(found: DryRun) -> str:
+    """Return what a run would do, a fact a line."""
+    facts = [
+        ("jobs", str(found.jobs)),
+        ("known from before", str(found.resumed)),
+        ("to be sent", str(found.sent)),
+        ("pictures", str(found.images)),
+        ("cost", "unknown" if found.cost is None else f"${found.cost:.4f}"),
+        ("at most", "unknown" if found.at_most is None else f"${found.at_most:.4f}"),
+        ("under the limit", "no limit" if found.seconds is None else f"{duration(found.seconds)} to send"),
+    ]
+    return "\n".join(f"{name:<19}{value}" for name, value in facts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words that a reader takes in at a glance."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _ends(progress: Progress) -> str:
+    counts = [(progress.done, "done")]
+    counts += [
+        (count, name)
+        for count, name in (
+            (progress.refused, "refused"),
+            (progress.failed, "failed"),
+            (progress.unknown, "unknown"),
+        )
+        if count
+    ]
+    return ", ".join(f"{count} {name}" for count, name in counts)
+
+
+def _pace(progress: Progress) -> str:
+    limit = progress.limit
+    against = "" if limit is None else f" of {limit.images * 60 / limit.per:.0f}"
+    return f"{progress.images_per_minute:.0f}{against} images/min"
+
+
+def _shown(progress: Progress) -> RenderableType:
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    waiting = "?" if progress.waiting is None else progress.waiting
+    rows = Table.grid()
+    rows.add_row(ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None))
+    rows.add_row(Text(line(progress)))
+    rows.add_row(Text(f"{progress.in_flight} under way, {waiting} waiting", style="dim"))
+    return rows

@@ -1,0 +1,194 @@
+"""The jobs of ``imagesdk batch`` from the text of its file: prompts a line, CSV, or JSON lines. Pure.
+
+Rule: nothing is guessed. What a line says and no job has is an error with the number of the line.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import string
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal, TypeAlias, cast
+
+import attrs
+from attrs import frozen
+
+from imagesdk.jobs import Edit, Generate, Job, Variation
+
+Form: TypeAlias = Literal["txt", "csv", "jsonl"]
+"""How the jobs are written down."""
+
+_SUFFIXES: Final[Mapping[str, Form]] = {
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+_NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
+_STREAMED: Final = frozenset({"partial_images"})
+_SEVERAL: Final = ";"
+"""Between the pictures of an edit in one cell."""
+
+
+class LineError(Exception):
+    """A line says no job."""
+
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(f"line {line}: {problem}")
+        self.line = line
+
+
+@frozen
+class Row:
+    """One job, its name if it has one, and the line where it stands."""
+
+    line: int
+    job: Job
+    id: str | None = None
+
+
+@frozen(kw_only=True)
+class Reading:
+    """How a file is to be read."""
+
+    form: Form
+    prompt: str | None = None
+    """A template of the prompt, such as ``photo of {name}``, with columns in it."""
+    id_column: str | None = None
+    given: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """The parameters of jobs that do not name them."""
+
+
+def form_of(name: str, beginning: str) -> Form:
+    """Return how a file is written: by its name, or for ``-`` by how it begins."""
+    suffix = name[name.rfind(".") :].lower() if "." in name else ""
+    if name == "-":
+        return "jsonl" if beginning.lstrip().startswith("{") else "txt"
+    return _SUFFIXES.get(suffix, "txt")
+
+
+def rows(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
+    """Yield the jobs of a file, and in the place of one that cannot be read, why."""
+    if reading.form == "csv":
+        yield from _of_csv(lines, reading)
+        return
+    for number, line in enumerate(lines, 1):
+        if text := line.strip().removeprefix("\ufeff"):
+            try:
+                values = {"prompt": text} if reading.form == "txt" else _of_json(number, text)
+                yield _row(number, values, reading)
+            except LineError as error:
+                yield error
+
+
+def _of_json(number: int, text: str) -> Mapping[str, Any]:
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError) as problem:
+        raise LineError(number, f"this is not JSON ({problem})") from None
+    if isinstance(value, str):
+        return {"prompt": value}
+    if not isinstance(value, dict):
+        raise LineError(number, "this is not a JSON object, nor a prompt in quotes")
+    named = cast("dict[str, Any]", value)
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
+    reader = csv.reader(lines, strict=True)
+    head: list[str] = []
+    number = 1
+    try:
+        for cells in reader:
+            if not head:
+                head = [cell.strip().removeprefix("\ufeff") for cell in cells]
+                if len(set(head)) < len(head):
+                    raise LineError(number, "two columns have one name")
+            elif any(cells):
+                try:
+                    if len(cells) != len(head):
+                        raise LineError(number, f"there are {len(cells)} cells, and the head has {len(head)}")
+                    values = {name: cell for name, cell in zip(head, cells, strict=True) if cell.strip()}
+                    yield _row(number, values, reading)
+                except LineError as error:
+                    yield error
+            number = reader.line_num + 1
+    except csv.Error as problem:
+        yield LineError(number, str(problem))
+    except LineError as error:
+        yield error
+
+
+def _row(line: int, values: Mapping[str, Any], reading: Reading) -> Row:
+    facts = dict(values)
+    name = _name(line, facts, reading)
+    if reading.prompt is not None:
+        facts["prompt"] = _filled(line, reading.prompt, facts)
+    kind: type[Job] = Generate
+    if "image" in facts:
+        kind = Edit if "prompt" in facts else Variation
+    elif "prompt" not in facts:
+        raise LineError(line, "there is no prompt")
+    allowed = set(attrs.fields_dict(kind)) - _STREAMED
+    unknown = [key for key in facts if key not in allowed]
+    if unknown and reading.prompt is None:
+        raise LineError(
+            line,
+            f"{unknown[0]!r} is no parameter of {_called(kind)}; there are {', '.join(sorted(allowed))}",
+        )
+    made = {key: _value(line, key, value) for key, value in facts.items() if key in allowed}
+    usual = {key: value for key, value in reading.given.items() if key in allowed}
+    return Row(line, kind(**{**usual, **made}), name)
+
+
+def _name(line: int, facts: dict[str, Any], reading: Reading) -> str | None:
+    if reading.id_column is None:
+        return None
+    if reading.id_column not in facts:
+        raise LineError(line, f"there is no {reading.id_column!r}, which --id-column names")
+    name = facts[reading.id_column]
+    if reading.prompt is None or f"{{{reading.id_column}" not in reading.prompt:
+        del facts[reading.id_column]
+    return str(name)
+
+
+def _filled(line: int, template: str, facts: Mapping[str, Any]) -> str:
+    try:
+        return _Plain().vformat(template, (), facts)
+    except KeyError as missing:
+        raise LineError(line, f"there is no {missing.args[0]!r}, which --prompt names") from None
+    except (ValueError, IndexError) as problem:
+        raise LineError(line, f"--prompt cannot be filled in: {problem}") from None
+
+
+class _Plain(string.Formatter):
+    """Fills in values as they are: no attributes, items or conversions, which could show what is no column."""
+
+    def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        return kwargs[field_name], field_name
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        return str(value)
+
+    def convert_field(self, value: Any, conversion: object) -> Any:
+        return value
+
+
+def _value(line: int, name: str, value: Any) -> Any:
+    if name in _NUMBERS:
+        try:
+            return int(value) if isinstance(value, str) else value
+        except ValueError:
+            raise LineError(line, f"{name} is a whole number, not {value!r}") from None
+    if name == "image" and isinstance(value, str) and _SEVERAL in value:
+        return [part.strip() for part in value.split(_SEVERAL) if part.strip()]
+    if name == "svg" and isinstance(value, str):
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise LineError(line, f"svg is a JSON object, not {value!r}") from None
+    return value
+
+
+def _called(kind: type[Job]) -> str:
+    return {Generate: "a generation", Edit: "an edit", Variation: "a variation"}[kind]

@@ -1,0 +1,70 @@
+"""``imagesdk log JOURNAL``: what a run has done so far."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections import Counter
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from imagesdk.cli.exits import OK
+from imagesdk.cli.session import flag, note
+
+if TYPE_CHECKING:
+    from imagesdk.fan_out.book import Entry
+
+_PROMPT_SHOWN = 60
+
+
+def run(options: Namespace) -> int:
+    """Print its jobs, one a line; with ``--json`` all that is known of each."""
+    from imagesdk.fan_out.journal import FILE_NAME, entries
+
+    path = Path(options.journal)
+    path = path / FILE_NAME if path.is_dir() else path
+    states, cost = Counter[str](), Decimal(0)
+    for entry in entries(path):
+        states[entry.state] += 1
+        cost += Decimal(entry.cost or 0)
+        if options.state is None or entry.state == options.state:
+            print(
+                json.dumps(_facts(entry, path.parent)) if flag(options, "json") else _line(entry, path.parent)
+            )
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs"
+    note(options, f"{counts}; ${cost}")
+    return OK
+
+
+def _line(entry: Entry, folder: Path) -> str:
+    prompt = " ".join(str(entry.params.get("prompt", entry.kind)).split())
+    prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
+    found = ", ".join(_paths(entry, folder)) or str((entry.error or {}).get("message", ""))
+    return f"{entry.state:<9}{entry.id:<16}{prompt:<{_PROMPT_SHOWN}}  {found}".rstrip()
+
+
+def _paths(entry: Entry, folder: Path) -> list[str]:
+    images = (entry.answer or {}).get("images", [])
+    return [str(folder / image["file"]["path"]) for image in images if "file" in image]
+
+
+def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
+    sent = entry.sent_at
+    answer = entry.answer or {}
+    return {
+        "id": entry.id,
+        "state": entry.state,
+        "kind": entry.kind.lower(),
+        "parameters": entry.params,
+        "images": entry.images,
+        "paths": _paths(entry, folder),
+        "sha256": [image["file"]["sha256"] for image in answer.get("images", []) if "file" in image],
+        "cost_usd": entry.cost,
+        "usage": answer.get("usage"),
+        "request_id": answer.get("request_id"),
+        "idempotency_key": entry.idempotency_key,
+        "sent_at": None if sent is None else datetime.fromtimestamp(sent, UTC).isoformat(),
+        "error": entry.error,
+    }

@@ -1,0 +1,70 @@
+"""The ledger of one job of a run: the book is told of every attempt before its first byte, and money is set aside for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from decimal import Decimal
+
+import anyio
+from attrs import define
+
+from imagesdk._protocol.retry import Failure
+from imagesdk._transport import RELEASE_LIMIT
+from imagesdk.errors import JournalError
+from imagesdk.fan_out.book import Book, Entry
+from imagesdk.fan_out.money import Purse
+
+
+@define(eq=False)
+class Attempts:
+    """The attempts of one job, for which ``amount`` has been reserved."""
+
+    book: Book
+    entry: Entry
+    purse: Purse
+    amount: Decimal
+    """US dollars that one attempt may cost."""
+    granted: Callable[[], None]
+    """Called when the job need not wait for the limit any more."""
+    count: int = 0
+    unfinished: bool = False
+    """Whether the latest attempt may have been worked on."""
+    _lost: Decimal = Decimal(0)
+    """What attempts before the latest may have cost."""
+
+    async def before_send(self, attempt: int, idempotency_key: str) -> None:
+        """Set money aside for what is done twice, and write it down.
+
+        Raises:
+            BudgetExceededError: the money does not last for another attempt.
+            JournalError: it cannot be written down.
+        """
+        self.granted()
+        if self.unfinished:
+            if self.purse.reserve(self.amount) != "yes":
+                raise self.purse.refusal(self.amount)
+            self._lost += self.amount
+        try:
+            await self.book.sending(self.entry, str(self.amount) if self.amount else None)
+        except BaseException:
+            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
+                await self.book.not_sent(self.entry)  # given up, perhaps after it was written down
+            raise
+        self.count = attempt
+        self.unfinished = True
+
+    async def settled(self, attempt: int, failure: Failure | None) -> None:
+        """Write down what is free to be sent again.
+
+        Raises:
+            JournalError: it cannot be written down.
+        """
+        if failure is not None and failure.kind in {"never_sent", "refused"}:
+            self.unfinished = False
+            await self.book.not_sent(self.entry)
+
+    def close(self, cost: Decimal | None) -> None:
+        """Settle the money: ``cost`` is what the latest attempt cost, if that is known."""
+        latest = self.amount if self.unfinished and cost is None else cost or Decimal(0)
+        self.purse.settle(self.amount + self._lost, self._lost + latest)

@@ -1,0 +1,121 @@
+"""What a run keeps of its jobs: a seam with two sides, a journal on disk or nothing at all."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any, Literal, Protocol, TypeAlias
+
+from attrs import field, frozen
+
+from imagesdk.fan_out.identity import Hashes, digest, name_of
+from imagesdk.fan_out.reading import Item
+
+State: TypeAlias = Literal["planned", "sending", "received", "done", "refused", "failed", "unknown"]
+"""How far a job has come.
+
+``planned``: nothing was sent, or nothing that can have been worked on. ``sending``: about to be sent, or sent. ``received``:
+the answer is there, its files are not all in place. The others are ends, as in :data:`~imagesdk.fan_out.outcomes.Status`.
+"""
+
+
+@frozen
+class Entry:
+    """A job as the book has it."""
+
+    key: str
+    """What the book knows it by."""
+    id: str
+    """What users know it by."""
+    idempotency_key: str
+    state: State = "planned"
+    answer: Mapping[str, Any] | None = None
+    """From ``received`` on: see :mod:`imagesdk.fan_out.records`."""
+    error: Mapping[str, Any] | None = None
+    """Of a job that ended without its pictures."""
+    cost: str | None = None
+    """US dollars that it cost."""
+    params: Mapping[str, Any] = field(factory=dict[str, Any])
+    kind: str = "Generate"
+    images: int = 1
+    model: str | None = None
+    sent_at: float | None = None
+    """Seconds since 1970, of the latest attempt."""
+
+
+class Beside(Enum):
+    """Where the journal of a run is that names none: in the folder of its pictures."""
+
+    OUT = "journal.db"
+
+
+class Book(Protocol):
+    """Is told how far every job has come, before it goes on.
+
+    Every method raises :class:`~imagesdk.errors.JournalError` when that cannot be kept.
+    """
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it is there after the process."""
+        ...
+
+    async def claim(self, item: Item, content: str, images: int, model: str | None) -> Entry:
+        """Return the entry of a job, made if there is none.
+
+        Raises:
+            InvalidRequestError: its name belongs to another job.
+        """
+        ...
+
+    async def sending(self, entry: Entry, reserved: str | None) -> None:
+        """It is about to be sent, and may cost so much."""
+        ...
+
+    async def not_sent(self, entry: Entry) -> None:
+        """What was about to be sent was not, or was refused: nothing can have come of it."""
+        ...
+
+    async def received(self, entry: Entry, answer: Mapping[str, Any]) -> None:
+        """The answer is there."""
+        ...
+
+    async def done(self, entry: Entry, answer: Mapping[str, Any], cost: str | None) -> None:
+        """All its files are in place."""
+        ...
+
+    async def ended(self, entry: Entry, state: State, error: Mapping[str, Any]) -> None:
+        """It has ended without its pictures."""
+        ...
+
+
+class NoBook:
+    """Keeps nothing: for runs without a journal."""
+
+    lasts = False
+
+    async def claim(self, item: Item, content: str, images: int, model: str | None) -> Entry:
+        """Return an entry with a name that no other job of the run has."""
+        name = item.label or name_of(digest(item.job, Hashes([str(item.place)])), 0)
+        return Entry("", name, new_key(), images=images, model=model)
+
+    async def sending(self, entry: Entry, reserved: str | None) -> None:
+        """Agree."""
+
+    async def not_sent(self, entry: Entry) -> None:
+        """Forget."""
+
+    async def received(self, entry: Entry, answer: Mapping[str, Any]) -> None:
+        """Forget."""
+
+    async def done(self, entry: Entry, answer: Mapping[str, Any], cost: str | None) -> None:
+        """Forget."""
+
+    async def ended(self, entry: Entry, state: State, error: Mapping[str, Any]) -> None:
+        """Forget."""
+
+
+def new_key() -> str:
+    """Return a fresh idempotency key."""
+    return f"imagesdk-{uuid.uuid4()}"

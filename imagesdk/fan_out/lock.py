@@ -1,0 +1,72 @@
+"""One runner for each journal: a lock that the system takes away with the process, however that ends.
+
+The lock is on a file beside the journal, not on the journal: to close that a second time would take away the locks of SQLite
+itself (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from imagesdk.errors import JournalError
+
+_held: set[int] = set()
+"""Descriptors of locks, which a forked child must not keep for its parent."""
+
+
+class RunnerLock:
+    """Held from its making until ``release``.
+
+    Raises:
+        JournalError: another run holds it.
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, journal: Path) -> None:
+        self._descriptor = os.open(f"{journal}-lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            _lock(self._descriptor)
+        except OSError:
+            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+            os.close(self._descriptor)
+            said = f" (process {holder})" if holder else ""
+            raise JournalError(
+                f"Another run uses {journal}{said}. Wait for its end, or give this one another journal= and out=."
+            ) from None
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        os.truncate(self._descriptor, 0)
+        os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        _held.add(self._descriptor)
+
+    def release(self) -> None:
+        """Let others in. (In a forked child nothing is to be done: it does not have it.)"""
+        if self._descriptor in _held:
+            _held.discard(self._descriptor)
+            os.close(self._descriptor)
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(descriptor: int) -> None:
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+
+else:
+    import fcntl
+
+    def _lock(descriptor: int) -> None:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _after_fork() -> None:
+    for descriptor in list(_held):
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

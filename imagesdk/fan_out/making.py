@@ -1,0 +1,296 @@
+"""One job of a run, from its value to its outcome: made ready, sent, its pictures brought to where they belong.
+
+Rules: the book is told before each step; whatever happens to a job is its outcome; only what no other job could be spared
+(the disk, the book) ends the run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+import attrs
+from attrs import frozen
+
+from imagesdk._call import Result
+from imagesdk._engine import Engine
+from imagesdk._files import on_disk
+from imagesdk._finishing import Finisher
+from imagesdk._preparing import Defaults, Prepared, prepared
+from imagesdk._protocol.responses import Parsed
+from imagesdk._saving import slug
+from imagesdk._sink import discard
+from imagesdk.errors import (
+    APIError,
+    BadRequestError,
+    BudgetExceededError,
+    DownloadError,
+    ImageSDKError,
+    InvalidRequestError,
+    JournalError,
+    UnprocessableEntityError,
+)
+from imagesdk.fan_out import recovery
+from imagesdk.fan_out.attempts import Attempts
+from imagesdk.fan_out.book import Beside, Book, Entry
+from imagesdk.fan_out.feeding import Change, Made
+from imagesdk.fan_out.files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
+from imagesdk.fan_out.identity import Hashes, digest, name_of
+from imagesdk.fan_out.money import Purse, UnknownPrice, priced, unknown_price
+from imagesdk.fan_out.outcomes import Outcome, Status
+from imagesdk.fan_out.reading import Item
+from imagesdk.fan_out.records import answer_record, error_record, files_of, response_of
+from imagesdk.jobs import CallOptions
+from imagesdk.policies import Delivery, RateLimit
+from imagesdk.types import ImagesResponse
+
+_REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
+
+
+@frozen(kw_only=True)
+class Terms:
+    """What a caller says of a whole run."""
+
+    out: str | os.PathLike[str] | None = None
+    journal: str | os.PathLike[str] | Beside | None = Beside.OUT
+    delivery: Delivery = "at_most_once"
+    retry_unknown: bool = False
+    budget: str | Decimal | int | None = None
+    unknown_price: UnknownPrice = "stop"
+
+    def again(self, engine: Engine) -> recovery.Again:
+        """Return what may be sent a second time."""
+        return recovery.Again(
+            retry_unknown=self.retry_unknown,
+            repeats=self.delivery == "at_least_once",
+            server_idempotent=engine.server_idempotent,
+        )
+
+
+class JobMaker:
+    """Makes the jobs of one run."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        finisher: Finisher,
+        defaults: Defaults,
+        book: Book,
+        purse: Purse,
+        folder: Path,
+        terms: Terms,
+    ) -> None:
+        self._engine = engine
+        self._finisher = finisher
+        self._defaults = defaults
+        self._book = book
+        self._purse = purse
+        self._settled = Change()
+        self._folder = folder
+        self._terms = terms
+        self._options: CallOptions = {"out": terms.out}
+        self._taken = TakenNames()
+        self._model: str | None = None
+
+    def limit(self) -> RateLimit | None:
+        """Return the rate limit that jobs wait for."""
+        return self._engine.limit_for(self._model)
+
+    async def make(self, item: Item, granted: Callable[[], None]) -> Made:
+        """Bring a job to its outcome.
+
+        Raises:
+            JournalError: the book cannot be written before the job is sent.
+        """
+        try:
+            async with prepared(item.job, self._options, self._engine.host, self._defaults) as ready:
+                return await self._make(item, ready, granted)
+        except JournalError:
+            raise
+        except (ImageSDKError, OSError) as error:  # it could not even be made ready
+            name = item.label or name_of(digest(item.job, Hashes()), 0)
+            return Made(Outcome(item.job, name, item.place, _status(error), error=error))
+
+    async def _make(self, item: Item, ready: Prepared, granted: Callable[[], None]) -> Made:
+        request = ready.call.request
+        self._model = request.model
+        hashes = await hashes_of(ready.pictures) if self._book.lasts else Hashes()
+        entry = await self._book.claim(item, digest(item.job, hashes), request.weight, request.model)
+        ready = self._named(item, ready, entry)
+        files = None
+        if entry.state in {"received", "done"} and entry.answer is not None:
+            files = await on_disk(state_of, files_of(entry.answer, self._folder))
+        match recovery.step(
+            entry,
+            files,
+            self._terms.again(self._engine),
+        ):
+            case "send":
+                return await self._send(item, ready, entry, granted)
+            case "restore":
+                return await self._restored(item, ready, entry, granted)
+            case "report":
+                outcome = recovery.report(item, entry, files)
+                if entry.state in {"sending", "received"} and outcome.error is not None:
+                    await self._book.ended(entry, "unknown", error_record(outcome.error))
+                return Made(outcome)
+
+    async def _restored(self, item: Item, ready: Prepared, entry: Entry, granted: Callable[[], None]) -> Made:
+        """Finish what a run before this one has begun, or find that it is finished."""
+        assert entry.answer is not None  # noqa: S101 - from received on there is one
+        response = response_of(entry.answer, self._folder)
+        files = files_of(entry.answer, self._folder)
+        if entry.state == "received":
+            try:
+                response, more = await self._fetched(ready, response)
+            except DownloadError as error:
+                if self._terms.retry_unknown:
+                    return await self._send(item, ready, entry, granted)
+                return Made(
+                    Outcome(item.job, entry.id, item.place, "failed", error=error, cost=response.cost)
+                )
+            await self._finish(entry, response, [*files, *more])
+        cost = response.cost
+        return Made(
+            Outcome(item.job, entry.id, item.place, "done", response=response, cost=cost, resumed=True)
+        )
+
+    async def _send(self, item: Item, ready: Prepared, entry: Entry, granted: Callable[[], None]) -> Made:
+        found = priced(ready.job, list_prices=self._engine.host.takes_list_prices)
+        amount = found.at_most or Decimal(0)
+        refusal: BudgetExceededError | None = None
+        if self._purse.limited and found.at_most is None and self._terms.unknown_price == "stop":
+            refusal = unknown_price(found)
+        else:
+            while (there := self._purse.reserve(amount)) == "wait":
+                await self._settled.wait()
+            refusal = self._purse.refusal(amount) if there == "no" else None
+        if refusal is not None:
+            return Made(Outcome(item.job, entry.id, item.place, "failed", error=refusal))
+        attempts = Attempts(self._book, entry, self._purse, amount, granted)
+        made: Made | None = None
+        try:
+            made = await self._attempted(item, ready, entry, attempts)
+            return made
+        finally:
+            attempts.close(None if made is None else made.outcome.cost)
+            self._settled.tell()
+
+    async def _attempted(self, item: Item, ready: Prepared, entry: Entry, ledger: Attempts) -> Made:
+        call = attrs.evolve(
+            ready.call,
+            idempotency_key=entry.idempotency_key,
+            ledger=ledger,
+            delivery=self._terms.delivery,
+            fsync=ready.call.fsync or self._book.lasts,
+        )
+        ready = attrs.evolve(ready, call=call)
+        try:
+            result = await self._engine.send(call)
+        except JournalError:
+            raise
+        except (APIError, BudgetExceededError, OSError) as error:
+            return await self._failed(item, entry, ledger, error)
+        return await self._received(item, ready, entry, ledger, result)
+
+    async def _failed(
+        self, item: Item, entry: Entry, ledger: Attempts, error: APIError | BudgetExceededError | OSError
+    ) -> Made:
+        """Say how a job has ended whose answer did not come."""
+        status = "unknown" if ledger.unfinished else _status(error)
+        fatal: Exception | None = None
+        if isinstance(error, OSError) and ledger.unfinished:  # not of a picture to send: the disk refuses
+            fatal = _ending(error)
+        try:
+            await self._book.ended(entry, status, error_record(error))
+        except JournalError as problem:
+            fatal = fatal or problem
+        outcome = Outcome(item.job, entry.id, item.place, status, error=error, attempts=ledger.count)
+        return Made(outcome, fatal)
+
+    async def _received(
+        self, item: Item, ready: Prepared, entry: Entry, ledger: Attempts, result: Result[Parsed]
+    ) -> Made:
+        """Bring the pictures of an answer to their places."""
+        fatal: Exception | None = None
+        outcome = Outcome(item.job, entry.id, item.place, "done", attempts=ledger.count)
+        response = self._finisher.described(result, ready)
+        try:
+            with anyio.CancelScope(shield=True):
+                files = await self._reserved(ready, result)
+                try:
+                    await self._book.received(entry, answer_record(response, files, self._folder))
+                except JournalError as problem:
+                    fatal = problem  # the pictures are there all the same
+                response = await self._finisher.assembled(result, ready)
+            outcome = attrs.evolve(outcome, response=response, cost=response.cost)
+            response, files = await self._fetched(ready, response)
+            if fatal is None:
+                await self._finish(entry, response, files)
+        except DownloadError as error:
+            return Made(attrs.evolve(outcome, status="failed", error=error, response=None), fatal)
+        except JournalError as problem:
+            fatal = problem
+        except OSError as error:
+            unknown = attrs.evolve(outcome, status="unknown", error=error, response=None)
+            return Made(unknown, fatal or _ending(error))
+        return Made(attrs.evolve(outcome, response=response), fatal)
+
+    def _named(self, item: Item, ready: Prepared, entry: Entry) -> Prepared:
+        names = ready.names
+        if names is not None:
+            names = RunNames(
+                destination=names.destination,
+                id=slug(item.label, 80) if item.label else entry.id,
+                slug=names.slug,
+                fsync=names.fsync or self._book.lasts,
+                job=item.place,
+                taken=self._taken,
+            )
+        return attrs.evolve(ready, names=names)
+
+    async def _reserved(self, ready: Prepared, result: Result[Parsed]) -> list[WrittenFile]:
+        """Choose the names of the pictures that came with an answer."""
+        names = ready.names
+        if not isinstance(names, RunNames):
+            return []
+        try:
+            for index, image in enumerate(result.parsed.images):
+                received = None if image.picture is None else result.sink.pictures.get(image.picture)
+                if received is not None and received.temporary is not None:
+                    await names.reserve(index, received)
+        except BaseException:
+            await discard(result.sink)
+            raise
+        return list(names.written.values())
+
+    async def _fetched(
+        self, ready: Prepared, response: ImagesResponse
+    ) -> tuple[ImagesResponse, list[WrittenFile]]:
+        """Fetch at once what is only a URL so far, and return the files that are in place."""
+        names = ready.names
+        if not all(image.loaded for image in response):
+            response = await self._finisher.fetch_missing(
+                response, names, ready.call.timeouts, ready.call.deadline
+            )
+        return response, list(names.written.values()) if isinstance(names, RunNames) else []
+
+    async def _finish(self, entry: Entry, response: ImagesResponse, files: list[WrittenFile]) -> None:
+        cost = None if response.cost is None else str(response.cost)
+        with anyio.CancelScope(shield=True):
+            await self._book.done(entry, answer_record(response, files, self._folder), cost)
+
+
+def _status(error: Exception) -> Status:
+    if isinstance(error, APIError) and error.maybe_billed:
+        return "unknown"
+    return "refused" if isinstance(error, _REFUSALS) else "failed"
+
+
+def _ending(error: OSError) -> OSError:
+    """Return the error that ends a run whose pictures cannot be written."""
+    what = f"{error.strerror or error}: no further job is begun; the same run goes on from here when there is room"
+    return type(error)(error.errno, what, error.filename)

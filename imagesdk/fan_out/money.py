@@ -1,0 +1,101 @@
+"""What a run may spend: reserved before a job is sent, settled when it has ended. Pure; US dollars, in decimals.
+
+Rules: what may have been billed counts as if it had been; what cannot be known is never taken for nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Literal, TypeAlias
+
+from imagesdk import models
+from imagesdk.errors import BudgetExceededError, ConfigurationError
+from imagesdk.jobs import Job
+from imagesdk.pricing import Estimate, estimate
+
+UnknownPrice: TypeAlias = Literal["stop", "allow"]
+"""What is done with a job whose price is not known: not sent, or sent uncounted."""
+
+_SPELLED = re.compile(r"\s*(?:(?:USD|\$)\s*)?(\d+(?:\.\d+)?)\s*(?:USD)?\s*", re.IGNORECASE)
+
+
+def parse_budget(given: str | Decimal | int) -> Decimal:
+    """Read ``"20 USD"``, ``"$20"``, ``"20"``, or a number of dollars.
+
+    Raises:
+        ConfigurationError: it is something else, or negative.
+    """
+    found: Decimal | None = None
+    if isinstance(given, str) and (spelled := _SPELLED.fullmatch(given)):
+        found = Decimal(spelled[1])
+    elif isinstance(given, (Decimal, int)) and not isinstance(given, bool):
+        found = Decimal(given)
+    if found is None or not found.is_finite() or found < 0:
+        raise ConfigurationError(
+            f'budget is a number of US dollars, such as "20 USD" or Decimal("0.50"), not {given!r}.'
+        )
+    return found
+
+
+def priced(job: Job, *, list_prices: bool) -> Estimate:
+    """Return the estimate for a job; without ``list_prices`` only a price that you registered counts."""
+    profile = models.lookup(job.model)
+    if profile is not None and profile.price.list_price and not list_prices:
+        return Estimate(
+            profile.name, job.n or 1, reason="This server does not take the prices that the maker publishes."
+        )
+    if profile is None and not list_prices:
+        return Estimate(job.model or "the server's own model", job.n or 1, reason="Its price is not known.")
+    return estimate(job)
+
+
+class Purse:
+    """The money of one run.
+
+    Args:
+        limit: All that may be spent; ``None`` for no limit.
+        spent: What was spent before.
+    """
+
+    def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0)) -> None:
+        self._limit = limit
+        self._spent = spent
+        self._reserved = Decimal(0)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._limit is not None
+
+    @property
+    def left(self) -> Decimal | None:
+        """What is neither spent nor reserved; ``None`` without a limit."""
+        return None if self._limit is None else self._limit - self._spent - self._reserved
+
+    def reserve(self, amount: Decimal) -> Literal["yes", "wait", "no"]:
+        """Set ``amount`` aside, or say whether it may be there when what is reserved has been settled."""
+        if self._limit is None or self._spent + self._reserved + amount <= self._limit:
+            self._reserved += amount
+            return "yes"
+        return "wait" if self._reserved and self._spent + amount <= self._limit else "no"
+
+    def settle(self, reserved: Decimal, spent: Decimal) -> None:
+        """Put in place of what was reserved what was spent."""
+        self._reserved -= reserved
+        self._spent += spent
+
+    def refusal(self, amount: Decimal) -> BudgetExceededError:
+        """Return the error of a job that cannot be paid."""
+        return BudgetExceededError(
+            f"This job may cost up to ${amount}, and of the budget of ${self._limit} ${self.left} is left. It was not "
+            "sent; the same run with a higher budget= goes on from here."
+        )
+
+
+def unknown_price(found: Estimate) -> BudgetExceededError:
+    """Return the error of a job that no budget can be kept with."""
+    return BudgetExceededError(
+        f"What this job costs is not known, so that the budget cannot be kept: {found.reason} It was not sent; "
+        'unknown_price="allow" (--unknown-price allow) sends such jobs uncounted.'
+    )

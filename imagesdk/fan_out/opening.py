@@ -1,0 +1,146 @@
+"""How a run begins and ends. What the caller asked for is looked at before anything is read or sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+
+import anyio
+from attrs import frozen
+
+from imagesdk._engine import Engine
+from imagesdk._files import on_disk
+from imagesdk._finishing import Finisher
+from imagesdk._preparing import Defaults
+from imagesdk._saving import check_writable
+from imagesdk.errors import ConfigurationError
+from imagesdk.fan_out.book import Beside, Book, NoBook
+from imagesdk.fan_out.dry_run import DryRun, dry_run
+from imagesdk.fan_out.feeding import Feeder
+from imagesdk.fan_out.files import destination_of
+from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
+from imagesdk.fan_out.making import JobMaker, Terms
+from imagesdk.fan_out.money import Purse, parse_budget
+from imagesdk.fan_out.outcomes import Jobs
+from imagesdk.fan_out.reading import JobReader
+from imagesdk.fan_out.run import AsyncRun
+from imagesdk.jobs import Generate
+
+_LONGEST_WINDOW = 24 * 3600.0
+"""Seconds: no rate limit counts for longer."""
+
+
+@frozen(kw_only=True)
+class Runner:
+    """What the runs of a client have in common."""
+
+    engine: Engine
+    finisher: Finisher
+    defaults: Defaults
+
+    @asynccontextmanager
+    async def run(
+        self, jobs: Jobs, *, defaults: Generate | None, concurrency: int | None, terms: Terms
+    ) -> AsyncGenerator[AsyncRun, None]:
+        """Make jobs while the block runs.
+
+        Raises:
+            ConfigurationError: an option makes no sense.
+            InvalidRequestError: the names of the files would not keep the jobs apart.
+            JournalError: the journal is in use, or cannot be used.
+            OSError: no files can be made where they are to go.
+        """
+        _check(concurrency, terms)
+        limit = None if terms.budget is None else parse_budget(terms.budget)
+        reader = JobReader(jobs, defaults)
+        path = journal_of(terms)
+        async with AsyncExitStack() as stack:
+            if terms.out is not None:
+                destination = destination_of(terms.out)
+                await on_disk(check_writable, destination.folder, destination.template)
+            book: Book = NoBook()
+            spent = Decimal(0)
+            if path is not None:
+                book = journal = await stack.enter_async_context(open_journal(path))
+                await self._count_sent(journal)
+                if limit is not None:
+                    spent = await journal.spent()
+            folder = Path() if path is None else path.parent
+            maker = JobMaker(
+                self.engine, self.finisher, self.defaults, book, Purse(limit, spent), folder, terms
+            )
+            feeder = Feeder(reader, maker, concurrency=concurrency, holds_back=terms.out is None)
+            yield await stack.enter_async_context(_running(feeder))
+
+    async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, terms: Terms) -> DryRun:
+        """Say what a run would do. Nothing is sent or written.
+
+        Raises:
+            JournalError: the journal cannot be read.
+        """
+        reader = JobReader(jobs, defaults)
+        path = journal_of(terms)
+        async with AsyncExitStack() as stack:
+            book: Book = NoBook()
+            if path is not None and await on_disk(path.exists):
+                book = await stack.enter_async_context(open_journal(path, writes=False))
+            folder = Path() if path is None else path.parent
+            return await dry_run(reader, self.engine, self.defaults, book, folder, terms)
+
+    async def _count_sent(self, journal: Journal) -> None:
+        """Have the rate limit know what the process before this one has sent."""
+        now = time.time()
+        for sending in await journal.sent_since(now - _LONGEST_WINDOW):
+            self.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
+
+
+def journal_of(terms: Terms) -> Path | None:
+    """Return where the journal of a run is; ``None`` for a run without one.
+
+    Raises:
+        ConfigurationError: it has a journal and no files to go with it.
+        InvalidRequestError: the names of the files would not keep the jobs apart.
+    """
+    if terms.out is None:
+        if not isinstance(terms.journal, Beside) and terms.journal is not None:
+            raise ConfigurationError(
+                "A journal remembers the files of a run, so that journal= needs out= beside it: a folder, or a template."
+            )
+        return None
+    if isinstance(terms.journal, Beside):
+        return destination_of(terms.out).folder / FILE_NAME
+    return None if terms.journal is None else Path(terms.journal)
+
+
+def _check(concurrency: int | None, terms: Terms) -> None:
+    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
+        raise ConfigurationError(
+            f"concurrency is a whole number of at least 1, or None, not {concurrency!r}."
+        )
+    if terms.delivery not in {"at_least_once", "at_most_once"}:
+        raise ConfigurationError(f'delivery is "at_least_once" or "at_most_once", not {terms.delivery!r}.')
+    if terms.unknown_price not in {"stop", "allow"}:
+        raise ConfigurationError(f'unknown_price is "stop" or "allow", not {terms.unknown_price!r}.')
+
+
+@asynccontextmanager
+async def _running(feeder: Feeder) -> AsyncGenerator[AsyncRun, None]:
+    """Make jobs while the block runs; what is under way when it is left is given up.
+
+    Raises:
+        Exception: what ended the run before its time, if the block has not been told, and has not failed itself.
+    """
+    tasks = anyio.create_task_group()
+    await tasks.__aenter__()
+    try:
+        tasks.start_soon(feeder.feed, tasks)
+        yield AsyncRun(feeder)
+    finally:
+        # What the block raised is not for the group, which would wrap it.
+        tasks.cancel_scope.cancel()
+        await tasks.__aexit__(None, None, None)
+    if feeder.failure is not None:
+        raise feeder.failure

@@ -1,0 +1,131 @@
+"""Files of jobs: what their lines say, and what is said of lines that say nothing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagesdk import Edit, Generate, Variation
+from imagesdk.cli.batch_files import Form, LineError, Reading, Row, form_of, rows
+
+printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=10)
+
+
+def read(text: str, form: Form, **reading: Any) -> list[Row | LineError]:
+    return list(rows(io.StringIO(text, newline=""), Reading(form=form, **reading)))
+
+
+def jobs(text: str, form: Form, **reading: Any) -> list[Any]:
+    return [row.job if isinstance(row, Row) else str(row) for row in read(text, form, **reading)]
+
+
+@pytest.mark.parametrize(
+    ("name", "beginning", "form"),
+    [
+        ("prompts.txt", "", "txt"),
+        ("list.CSV", "", "csv"),
+        ("list.jsonl", "", "jsonl"),
+        ("prompts", "", "txt"),
+        ("-", ' {"prompt": "a"}', "jsonl"),
+        ("-", "a cat", "txt"),
+    ],
+)
+def test_the_form_is_in_the_name_or_the_beginning(name: str, beginning: str, form: str) -> None:
+    assert form_of(name, beginning) == form
+
+
+def test_a_text_has_a_prompt_in_each_line_that_is_not_empty() -> None:
+    found = read("\ufeffa cat\r\n\n  a dog  \n", "txt", given={"size": "auto", "style": None})
+    assert found == [Row(1, Generate("a cat", size="auto")), Row(3, Generate("a dog", size="auto"))]
+
+
+def test_columns_are_parameters_and_what_a_line_leaves_out_is_as_the_command_says() -> None:
+    text = 'prompt,size,n\n"two\nlines",auto,2\na,,\n'
+    found = read(text, "csv", given={"size": "1024x1024", "n": 1})
+    assert found == [
+        Row(2, Generate("two\nlines", size="auto", n=2)),
+        Row(4, Generate("a", size="1024x1024", n=1)),
+    ]
+
+
+def test_lines_with_pictures_are_edits_and_variations() -> None:
+    text = "image,prompt,mask\na.png,a pool,m.png\na.png;b.png,both,\nc.png,,\n"
+    assert jobs(text, "csv", given={"style": "vivid", "model": "x"}) == [
+        Edit("a.png", "a pool", mask="m.png", model="x"),
+        Edit(["a.png", "b.png"], "both", model="x"),
+        Variation("c.png", model="x"),
+    ]
+    assert jobs('{"image": ["a.png", "b.png"], "prompt": "both"}', "jsonl") == [
+        Edit(["a.png", "b.png"], "both")
+    ]
+
+
+def test_prompts_are_made_of_columns() -> None:
+    text = "name,sku,n\ncat,7,2\n"
+    [row] = read(text, "csv", prompt="photo of {name} in {{braces}}", id_column="sku")
+    assert row == Row(2, Generate("photo of cat in {braces}", n=2), "7")
+    [row] = read('{"name": "a {b}", "n": 2}\n', "jsonl", prompt="photo of {name}")
+    assert row == Row(1, Generate("photo of a {b}", n=2))
+
+
+def test_a_template_shows_nothing_but_columns() -> None:
+    [found] = jobs('{"name": "cat"}', "jsonl", prompt="{name.__class__}")
+    assert "there is no 'name.__class__'" in found
+
+
+@pytest.mark.parametrize(
+    ("text", "form", "reading", "said"),
+    [
+        ("prompt,sise\na,b\n", "csv", {}, "line 2: 'sise' is no parameter of a generation"),
+        ("prompt,n\na,two\n", "csv", {}, "line 2: n is a whole number, not 'two'"),
+        ("prompt,n\na\n", "csv", {}, "line 2: there are 1 cells, and the head has 2"),
+        ("prompt,prompt\na,b\n", "csv", {}, "line 1: two columns have one name"),
+        ("size\nauto\n", "csv", {}, "line 2: there is no prompt"),
+        ("prompt,partial_images\na,2\n", "csv", {}, "'partial_images' is no parameter"),
+        ('prompt\n"a', "csv", {}, "line 2: unexpected end of data"),
+        ("prompt,svg\na,{\n", "csv", {}, "line 2: svg is a JSON object"),
+        ("\n\n{", "jsonl", {}, "line 3: this is not JSON"),
+        ("[1]", "jsonl", {}, "line 1: this is not a JSON object"),
+        ("a", "txt", {"id_column": "sku"}, "line 1: there is no 'sku', which --id-column names"),
+        ("a", "txt", {"prompt": "{b}"}, "line 1: there is no 'b', which --prompt names"),
+        ("a", "txt", {"prompt": "{b"}, "line 1: --prompt cannot be filled in"),
+        ("a", "txt", {"prompt": "{}"}, "line 1: "),
+    ],
+)
+def test_a_line_that_says_no_job_is_told_by_its_number(
+    text: str, form: Form, reading: dict[str, Any], said: str
+) -> None:
+    [found] = jobs(text, form, **reading)
+    assert said in found
+
+
+def test_lines_after_a_bad_one_are_read_all_the_same() -> None:
+    found = read('{"prompt": "a"}\nnonsense\n"b"\n', "jsonl")
+    assert [isinstance(row, Row) for row in found] == [True, False, True]
+    assert isinstance(found[2], Row)
+    assert found[2].line == 3
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["prompt", "size", "user"]), printable, min_size=1)))
+def test_csv_and_json_lines_say_the_same(lines: list[dict[str, str]]) -> None:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, ["prompt", "size", "user"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    as_json = "\n".join(json.dumps(line) for line in lines)
+    ours = [job if isinstance(job, Generate) else "no prompt" for job in jobs(file.getvalue(), "csv")]
+    theirs = [job if isinstance(job, Generate) else "no prompt" for job in jobs(as_json, "jsonl")]
+    assert ours == theirs
+
+
+@given(st.text(), st.sampled_from(["txt", "csv", "jsonl"]), st.none() | st.text(max_size=5))
+def test_any_text_gives_jobs_or_errors_with_lines(text: str, form: Form, prompt: str | None) -> None:
+    lines = text.count("\n") + text.count("\r") + 1
+    for row in read(text, form, prompt=prompt):
+        assert 1 <= row.line <= lines
