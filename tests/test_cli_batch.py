@@ -69,14 +69,14 @@ def test_a_picture_for_each_line_and_the_same_again_makes_none(
     run: Run, server: Till, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    for _ in range(2):
-        done = run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
+    first, second = (run("batch", "prompts.txt", "--out", "pictures", *CHEAP) for _ in range(2))
+    for done in (first, second):
         assert done.returncode == 0, done.stderr
         paths = done.stdout.split()
         assert len(paths) == 2
         assert all((tmp_path / path).is_file() for path in paths)
     assert server.billed == {"a cat": 1, "a dog": 1}
-    assert "2 done (2 known from before); 0 pictures" in done.stderr
+    assert "2 done (2 known from before); 0 pictures" in second.stderr
 
 
 def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_path: Path) -> None:
