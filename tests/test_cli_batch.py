@@ -172,6 +172,13 @@ def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> N
     assert "nowhere.db" in missing.stderr
 
 
+def test_the_log_says_nothing_that_a_terminal_would_obey(run: Run, server: Till, tmp_path: Path) -> None:
+    run("batch", "-", "--out", "pictures", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
+    shown = run("log", "pictures")
+    assert "a �[2J� cat" in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
 class Interrupted:
     """A batch that is under way when it is interrupted."""
 
