@@ -159,6 +159,21 @@ class TestTheSameListAgain:
         assert last.unwrap()[0].bytes == png(2, 2)
         assert server.billed == {"url please": 1}
 
+    async def test_fetches_only_those_of_several_pictures_that_could_not_be_fetched(
+        self, client: AsyncClient, server: Till, tmp_path: Path
+    ) -> None:
+        server.broken_ending = "b"
+        jobs: list[JobLike] = [Generate("urls please", n=2)]
+        [first] = await run_all(client, jobs, tmp_path)
+        assert isinstance(first.error, DownloadError)
+        server.broken_ending = None
+        server.downloads.clear()
+        [last] = await run_all(client, jobs, tmp_path)
+        assert len(server.downloads) == 1
+        assert len({image.path for image in last.unwrap()}) == len(list(tmp_path.glob("*.png"))) == 2
+        assert statuses(await run_all(client, jobs, tmp_path)) == ["done"]
+        assert server.billed == {"urls please": 1}
+
     async def test_makes_everything_again_when_told_to_keep_no_journal(
         self, client: AsyncClient, server: Till, tmp_path: Path
     ) -> None:
