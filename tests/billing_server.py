@@ -28,7 +28,7 @@ class Till:
     """What the server was asked for and what it did. A prompt says what becomes of it by its first word.
 
     ``refuse``: 400. ``break``: 500 after the work. ``hold``: no answer until ``release``. ``drop``: the connection is closed
-    after the work. ``url``: answered with a URL. All else is answered with a picture.
+    after the work. ``url``: answered with a URL. ``urls``: with two. All else is answered with a picture.
     """
 
     billed: Counter[str] = field(factory=Counter[str])
@@ -38,6 +38,8 @@ class Till:
     """Idempotency keys that came with a prompt."""
     downloads: list[str] = field(factory=list[str])
     broken_downloads: bool = False
+    broken_ending: str | None = None
+    """Downloads that end with this fail."""
     held: int = 0
     """Requests that wait for their answer."""
     most_held: int = 0
@@ -72,6 +74,10 @@ class Till:
             case ["url"]:
                 self.billed[prompt] += 1
                 await talk.answer(answer_of_urls(f"/pictures/{len(self.asked)}"))
+            case ["urls"]:
+                self.billed[prompt] += 1
+                number = len(self.asked)
+                await talk.answer(answer_of_urls(f"/pictures/{number}a", f"/pictures/{number}b"))
             case ["hold"]:
                 self.billed[prompt] += 1
                 self.held += 1
@@ -87,7 +93,7 @@ class Till:
 
     async def _download(self, talk: Conversation, path: str) -> None:
         self.downloads.append(path)
-        if self.broken_downloads:
+        if self.broken_downloads or (self.broken_ending and path.endswith(self.broken_ending)):
             await talk.answer(b"", 404)
         else:
             await talk.answer(png(2, 2))

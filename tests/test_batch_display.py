@@ -32,7 +32,7 @@ def test_a_line_says_how_far_how_fast_how_dear_and_how_long() -> None:
         failed=2,
         images=300,
         cost=Decimal("4.80"),
-        images_per_minute=49.6,
+        images_per_minute=50,
         limit=RateLimit(50),
         seconds_left=840,
     )

@@ -69,14 +69,14 @@ def test_a_picture_for_each_line_and_the_same_again_makes_none(
     run: Run, server: Till, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    for _ in range(2):
-        done = run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
+    first, second = (run("batch", "prompts.txt", "--out", "pictures", *CHEAP) for _ in range(2))
+    for done in (first, second):
         assert done.returncode == 0, done.stderr
         paths = done.stdout.split()
         assert len(paths) == 2
         assert all((tmp_path / path).is_file() for path in paths)
     assert server.billed == {"a cat": 1, "a dog": 1}
-    assert "2 done (2 known from before); 0 pictures" in done.stderr
+    assert "2 done (2 known from before); 0 pictures" in second.stderr
 
 
 def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_path: Path) -> None:
@@ -170,6 +170,13 @@ def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> N
     missing = run("log", "nowhere.db")
     assert missing.returncode == 1
     assert "nowhere.db" in missing.stderr
+
+
+def test_the_log_says_nothing_that_a_terminal_would_obey(run: Run, server: Till, tmp_path: Path) -> None:
+    run("batch", "-", "--out", "pictures", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
+    shown = run("log", "pictures")
+    assert "a �[2J� cat" in shown.stdout
+    assert "\x1b" not in shown.stdout
 
 
 class Interrupted:

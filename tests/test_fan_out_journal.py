@@ -159,6 +159,21 @@ class TestTheSameListAgain:
         assert last.unwrap()[0].bytes == png(2, 2)
         assert server.billed == {"url please": 1}
 
+    async def test_fetches_only_those_of_several_pictures_that_could_not_be_fetched(
+        self, client: AsyncClient, server: Till, tmp_path: Path
+    ) -> None:
+        server.broken_ending = "b"
+        jobs: list[JobLike] = [Generate("urls please", n=2)]
+        [first] = await run_all(client, jobs, tmp_path)
+        assert isinstance(first.error, DownloadError)
+        server.broken_ending = None
+        server.downloads.clear()
+        [last] = await run_all(client, jobs, tmp_path)
+        assert len(server.downloads) == 1
+        assert len({image.path for image in last.unwrap()}) == len(list(tmp_path.glob("*.png"))) == 2
+        assert statuses(await run_all(client, jobs, tmp_path)) == ["done"]
+        assert server.billed == {"urls please": 1}
+
     async def test_makes_everything_again_when_told_to_keep_no_journal(
         self, client: AsyncClient, server: Till, tmp_path: Path
     ) -> None:
@@ -277,6 +292,25 @@ class TestTheJournal:
             await run_all(client, ["new"], tmp_path)
         assert len(server.asked) == before
         assert len(list(tmp_path.glob("*.png"))) == 50
+
+    async def test_whose_last_commits_were_torn_goes_on_from_those_before(
+        self, client: AsyncClient, server: Till, tmp_path: Path
+    ) -> None:
+        jobs: list[JobLike] = [f"picture {n}" for n in range(4)]
+        async with client, client.images.fan_out(jobs, out=tmp_path / "0", concurrency=1) as run:
+            await run.collect()
+            shutil.copytree(tmp_path / "0", tmp_path / "kept")
+        log = (tmp_path / "kept" / "journal.db-wal").read_bytes()
+        assert len(log) > 20_000
+        for number, end in enumerate(range(0, len(log), 7001), 1):
+            out = tmp_path / str(number)
+            shutil.copytree(tmp_path / "kept", out)
+            (out / "journal.db-wal").write_bytes(log[:end])
+            (out / "journal.db-shm").unlink()
+            before = {path: path.read_bytes() for path in out.glob("*.png")}
+            outcomes = await run_all(client, jobs, out)
+            assert set(statuses(outcomes)) <= {"done", "unknown"}
+            assert {path: path.read_bytes() for path in before} == before
 
     @pytest.mark.parametrize("content", [b"some other file of the user, long enough to be no header", b"x"])
     async def test_is_never_another_file(

@@ -200,7 +200,7 @@ class Hosted(Generic[_A]):
         self._twin: _A | None = None
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a stream cannot be copied or pickled: make a new one where it is needed")
+        raise TypeError("a stream or a run cannot be copied or pickled: make a new one where it is needed")
 
     @property
     def twin(self) -> _A:

@@ -12,6 +12,7 @@ from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from io import StringIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,7 @@ class JobList:
     def __iter__(self) -> Iterator[Job | Labelled]:
         from imagesdk import Labelled
 
-        for row in self._rows():
+        for row in islice(self._rows(), len(self)):  # what was checked, though the file may have grown
             yield row.job if row.id is None else Labelled(row.id, row.job)
 
     def check(self) -> None:

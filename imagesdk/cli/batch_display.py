@@ -122,7 +122,7 @@ def _ends(progress: Progress) -> str:
 def _pace(progress: Progress) -> str:
     limit = progress.limit
     against = "" if limit is None else f" of {limit.images * 60 / limit.per:.0f}"
-    return f"{progress.images_per_minute:.0f}{against} images/min"
+    return f"{progress.images_per_minute}{against} images/min"
 
 
 def _shown(progress: Progress) -> RenderableType:

@@ -39,10 +39,15 @@ def run(options: Namespace) -> int:
 
 
 def _line(entry: Entry, folder: Path) -> str:
-    prompt = " ".join(str(entry.params.get("prompt", entry.kind)).split())
+    prompt = _printable(" ".join(str(entry.params.get("prompt", entry.kind)).split()))
     prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
-    found = ", ".join(_paths(entry, folder)) or str((entry.error or {}).get("message", ""))
+    found = ", ".join(_paths(entry, folder)) or _printable(str((entry.error or {}).get("message", "")))
     return f"{entry.state:<9}{entry.id:<16}{prompt:<{_PROMPT_SHOWN}}  {found}".rstrip()
+
+
+def _printable(text: str) -> str:
+    """Take out what a terminal would obey."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _paths(entry: Entry, folder: Path) -> list[str]:

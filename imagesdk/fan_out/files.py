@@ -181,6 +181,6 @@ async def _hashed(picture: Picture) -> str:
         return f"file {picture.file_id}" if picture.file_id else f"url {picture.url}"
     hashed, done = hashlib.sha256(), 0
     while done < picture.size and (piece := await read_piece(picture, done)):
-        hashed.update(piece)
+        await on_disk(hashed.update, piece)
         done += len(piece)
     return hashed.hexdigest()

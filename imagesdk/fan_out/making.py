@@ -123,11 +123,7 @@ class JobMaker:
         files = None
         if entry.state in {"received", "done"} and entry.answer is not None:
             files = await on_disk(state_of, files_of(entry.answer, self._folder))
-        match recovery.step(
-            entry,
-            files,
-            self._terms.again(self._engine),
-        ):
+        match recovery.step(entry, files, self._terms.again(self._engine)):
             case "send":
                 return await self._send(item, ready, entry, granted)
             case "restore":
@@ -145,14 +141,14 @@ class JobMaker:
         files = files_of(entry.answer, self._folder)
         if entry.state == "received":
             try:
-                response, more = await self._fetched(ready, response)
+                response, files = await self._fetched(entry, ready, response, files)
             except DownloadError as error:
                 if self._terms.retry_unknown:
                     return await self._send(item, ready, entry, granted)
                 return Made(
                     Outcome(item.job, entry.id, item.place, "failed", error=error, cost=response.cost)
                 )
-            await self._finish(entry, response, [*files, *more])
+            await self._finish(entry, response, files)
         cost = response.cost
         return Made(
             Outcome(item.job, entry.id, item.place, "done", response=response, cost=cost, resumed=True)
@@ -227,7 +223,7 @@ class JobMaker:
                     fatal = problem  # the pictures are there all the same
                 response = await self._finisher.assembled(result, ready)
             outcome = attrs.evolve(outcome, response=response, cost=response.cost)
-            response, files = await self._fetched(ready, response)
+            response, files = await self._fetched(entry, ready, response, [])
             if fatal is None:
                 await self._finish(entry, response, files)
         except DownloadError as error:
@@ -268,15 +264,22 @@ class JobMaker:
         return list(names.written.values())
 
     async def _fetched(
-        self, ready: Prepared, response: ImagesResponse
+        self, entry: Entry, ready: Prepared, response: ImagesResponse, files: list[WrittenFile]
     ) -> tuple[ImagesResponse, list[WrittenFile]]:
-        """Fetch at once what is only a URL so far, and return the files that are in place."""
+        """Fetch at once what is only a URL so far; return all files, of which these were in place before."""
         names = ready.names
+        written = names.written if isinstance(names, RunNames) else {}
         if not all(image.loaded for image in response):
-            response = await self._finisher.fetch_missing(
-                response, names, ready.call.timeouts, ready.call.deadline
-            )
-        return response, list(names.written.values()) if isinstance(names, RunNames) else []
+            try:
+                response = await self._finisher.fetch_missing(
+                    response, names, ready.call.timeouts, ready.call.deadline
+                )
+            except DownloadError as error:
+                if error.response is not None and written:  # some were fetched, and need not be again
+                    record = answer_record(error.response, [*files, *written.values()], self._folder)
+                    await self._book.received(entry, record)
+                raise
+        return response, [*files, *written.values()]
 
     async def _finish(self, entry: Entry, response: ImagesResponse, files: list[WrittenFile]) -> None:
         cost = None if response.cost is None else str(response.cost)

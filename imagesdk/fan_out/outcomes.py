@@ -96,8 +96,8 @@ class Progress:
     """What this run has spent in US dollars, as far as it is known."""
     seconds: float = 0.0
     """Since the run began."""
-    images_per_minute: float = 0.0
-    """Of the last minute."""
+    images_per_minute: int = 0
+    """Pictures of the last minute; of the run so far, while that is shorter."""
     limit: RateLimit | None = None
     """The rate limit that the jobs wait for."""
     seconds_left: float | None = None

@@ -7,7 +7,7 @@ read a file, or a database), so that each of its steps is made in a thread.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sized
 from typing import Any, Final
 
 import anyio
@@ -74,8 +74,9 @@ class JobReader:
 
     async def aclose(self) -> None:
         """End an async generator that was not read to its end."""
-        if isinstance(self._awaited, AsyncGenerator):
-            await self._awaited.aclose()
+        close: Callable[[], Awaitable[None]] | None = getattr(self._awaited, "aclose", None)
+        if close is not None:
+            await close()
 
     async def _given(self) -> object:
         if self._awaited is not None:

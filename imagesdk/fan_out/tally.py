@@ -82,7 +82,7 @@ class Tally:
             images=counts.images,
             cost=counts.cost,
             seconds=seconds,
-            images_per_minute=recent * _MINUTE / min(_MINUTE, max(1.0, seconds)),
+            images_per_minute=recent,
             limit=limit,
             seconds_left=_seconds_left(counts, seconds, limit),
         )

@@ -45,6 +45,17 @@ def test_our_window_is_a_little_longer_than_the_servers(per: float) -> None:
     assert per < window(per=per).span <= per * 1.01 + 0.1
 
 
+def test_what_another_process_sent_takes_room_until_its_window_ends() -> None:
+    w = window(images=4)
+    w.remember(2, 40.0, 100.0)
+    w.remember(1, 90.0, 100.0)
+    w.remember(4, 10.0, 100.0)  # its window has ended
+    first, second = w.enqueue(2), w.enqueue(1)
+    assert w.expected_start(first, 100.0) == 40.0 + w.span
+    assert grants(w, 100.0) == [second]
+    assert grants(w, 40.0 + w.span) == [first]
+
+
 def test_weight_is_counted_in_images() -> None:
     w = window(images=4)
     first, second, third = w.enqueue(3), w.enqueue(2), w.enqueue(1)
