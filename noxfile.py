@@ -25,7 +25,25 @@ def tests_httpx2(session: nox.Session) -> None:
     """The suite on httpx2 in place of httpx, but for tests of what httpx itself does otherwise."""
     session.install("-e", ".[test]")
     session.env["HTTP_STACK"] = "httpx2"
-    session.run("python", "-m", "pytest", "-p", "tests.httpstack", "-m", "not of_httpx", *session.posargs)
+    session.run(
+        "python",
+        "-m",
+        "pytest",
+        "-p",
+        "tests.httpstack",
+        "-m",
+        "not of_httpx and not chromium",
+        *session.posargs,
+    )
+
+
+@nox.session
+def browser(session: nox.Session) -> None:
+    """The gallery of a run in headless Chromium; needs Debian's chromium and chromium-driver."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "browser"))
+    session.run(
+        "python", "-m", "pytest", "-m", "chromium", "tests/test_gallery_chromium.py", *session.posargs
+    )
 
 
 @nox.session
@@ -60,7 +78,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """Mypy and pyright, both strict, on the package and its tests."""
-    groups = nox.project.dependency_groups(PROJECT, "types", "bench")
+    groups = nox.project.dependency_groups(PROJECT, "types", "bench", "browser")
     session.install("-e", ".[test]", *groups, "nox")
     session.run("mypy")
     session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))

@@ -56,6 +56,9 @@ def run(options: Namespace) -> int:
                 _print(options, outcome)
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
+    if options.contact_sheet:
+        for sheet in _contact_sheets(options):
+            note(options, f"contact sheet: {sheet}")
     progress = running.progress
     note(options, summary(progress))
     if stopped():
@@ -192,13 +195,25 @@ def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], b
 
 
 def _gallery(options: Namespace) -> Path:
-    from imagesdk.fan_out.files import destination_of
     from imagesdk.fan_out.gallery import write_gallery
+
+    journal, folder = _places(options)
+    return write_gallery(journal, folder / "index.html")
+
+
+def _contact_sheets(options: Namespace) -> list[Path]:
+    from imagesdk.fan_out.contact_sheet import write_contact_sheets
+
+    return write_contact_sheets(*_places(options))
+
+
+def _places(options: Namespace) -> tuple[Path, Path]:
+    """Return where the journal is, and the folder of the pictures."""
+    from imagesdk.fan_out.files import destination_of
     from imagesdk.fan_out.journal import FILE_NAME
 
     folder = destination_of(options.out).folder
-    journal = folder / FILE_NAME if options.journal is None else Path(options.journal)
-    return write_gallery(journal, folder / "index.html")
+    return folder / FILE_NAME if options.journal is None else Path(options.journal), folder
 
 
 def _go_on() -> str:
