@@ -6,6 +6,7 @@ bound before anything starts: the port is known and nobody else can take it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -29,6 +30,8 @@ __all__ = ["Emulator", "serve"]
 
 _PATIENCE = 10.0
 """Seconds to start, or to stop."""
+_TICK = 0.1
+"""Seconds between two looks at what is to be done now and then: uvicorn's own."""
 
 
 class Emulator:
@@ -116,7 +119,7 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
-        server.should_exit = True
+        server.leave()
         thread.join(_PATIENCE)
         self.state.hang_up = None
 
@@ -191,17 +194,43 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self.ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Stop soon. From any thread; uvicorn by itself would notice a tenth of a second later."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has stopped meanwhile
+                self._loop.call_soon_threadsafe(self._leaving.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
+
+    async def main_loop(self) -> None:
+        tick = 0
+        while not await self.on_tick(tick):
+            tick = (tick + 1) % 10
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._leaving.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Nobody waits for an answer of an emulator that is being stopped.
         for connection in list(self.server_state.connections):
             if isinstance(connection, H11Protocol):
                 connection.transport.close()
-        await super().shutdown(sockets)
+        for server in self.servers:
+            server.close()
+        for _ in range(3):  # passes of the loop in which connections end
+            await asyncio.sleep(0)
+        if self.server_state.connections or self.server_state.tasks:
+            await super().shutdown(sockets)  # which looks for their end every tenth of a second
+        else:
+            for listener in sockets or []:
+                listener.close()
 
     def hang_up(self, scope: Scope) -> bool:
         """Close the connection of a request after what was written to it; ``False`` when it is not ours."""
