@@ -365,7 +365,7 @@ async def test_the_time_of_the_call_ends_a_stream_that_hangs(streaming: Callable
         await talk.dropped()
 
     async with serving(connections.counted(handler)) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river", timeout=0.5) as stream:
+        async with client.images.generate_stream("a river", timeout=1) as stream:
             await anext(stream)
             with pytest.raises(StreamError, match="its time was over"):
                 await anext(stream)
@@ -377,9 +377,9 @@ async def test_the_time_of_the_call_does_not_run_against_the_block(
 ) -> None:
     async with serving(in_turn(streams(partial(ROUGH) + completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
-            async with client.images.generate_stream("a river", timeout=0.3) as stream:
+            async with client.images.generate_stream("a river", timeout=0.8) as stream:
                 await anext(stream)
-                with anyio.move_on_after(0.4):
+                with anyio.move_on_after(0.9):
                     await anyio.sleep_forever()
                 assert isinstance(await anext(stream), CompletedImage)
 
@@ -393,7 +393,7 @@ async def test_a_server_that_hangs_before_its_first_event_may_have_been_paid(
 
     async with serving(handler) as server, streaming(server.base_url) as client:
         with pytest.raises(OutcomeUnknownError) as caught:
-            async with client.images.generate_stream("a river", timeout=0.2):
+            async with client.images.generate_stream("a river", timeout=0.8):
                 raise AssertionError("nothing was to be entered")
     assert caught.value.maybe_billed
 

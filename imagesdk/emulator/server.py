@@ -30,6 +30,7 @@ __all__ = ["Emulator", "serve"]
 
 _PATIENCE = 10.0
 """Seconds to start, or to stop."""
+_PASSES = 12
 _TICK = 0.1
 """Seconds between two looks at what is to be done now and then: uvicorn's own."""
 
@@ -218,13 +219,14 @@ class _Server(uvicorn.Server):
                     await self._leaving.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Nobody waits for an answer of an emulator that is being stopped.
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, H11Protocol):
-                connection.transport.close()
         for server in self.servers:
             server.close()
-        for _ in range(3):  # passes of the loop in which connections end
+        # Nobody waits for an answer of an emulator that is being stopped. A connection that was just accepted shows
+        # some passes of the loop later, and needs others to end.
+        for _ in range(_PASSES):
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, H11Protocol):
+                    connection.transport.close()
             await asyncio.sleep(0)
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)  # which looks for their end every tenth of a second
