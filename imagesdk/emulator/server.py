@@ -6,7 +6,6 @@ bound before anything starts: the port is known and nobody else can take it.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import socket
@@ -30,9 +29,6 @@ __all__ = ["Emulator", "serve"]
 
 _PATIENCE = 10.0
 """Seconds to start, or to stop."""
-_PASSES = 12
-_TICK = 0.1
-"""Seconds between two looks at what is to be done now and then: uvicorn's own."""
 
 
 class Emulator:
@@ -120,7 +116,7 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
-        server.leave()
+        server.should_exit = True
         thread.join(_PATIENCE)
         self.state.hang_up = None
 
@@ -195,44 +191,17 @@ class _Server(uvicorn.Server):
         )
         super().__init__(config)
         self.ready = threading.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._leaving = asyncio.Event()
-
-    def leave(self) -> None:
-        """Stop soon. From any thread; uvicorn by itself would notice a tenth of a second later."""
-        self.should_exit = True
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has stopped meanwhile
-                self._loop.call_soon_threadsafe(self._leaving.set)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         self.ready.set()
 
-    async def main_loop(self) -> None:
-        tick = 0
-        while not await self.on_tick(tick):
-            tick = (tick + 1) % 10
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_TICK):
-                    await self._leaving.wait()
-
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        for server in self.servers:
-            server.close()
-        # Nobody waits for an answer of an emulator that is being stopped. A connection that was just accepted shows
-        # some passes of the loop later, and needs others to end.
-        for _ in range(_PASSES):
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, H11Protocol):
-                    connection.transport.close()
-            await asyncio.sleep(0)
-        if self.server_state.connections or self.server_state.tasks:
-            await super().shutdown(sockets)  # which looks for their end every tenth of a second
-        else:
-            for listener in sockets or []:
-                listener.close()
+        # Nobody waits for an answer of an emulator that is being stopped.
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, H11Protocol):
+                connection.transport.close()
+        await super().shutdown(sockets)
 
     def hang_up(self, scope: Scope) -> bool:
         """Close the connection of a request after what was written to it; ``False`` when it is not ours."""
