@@ -5,9 +5,11 @@ As in plain httpx: HTTPS_PROXY, ALL_PROXY, NO_PROXY and their like, SSL_CERT_FIL
 
 from __future__ import annotations
 
+import os
 import ssl
 import threading
 import urllib.request
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -60,6 +62,8 @@ def _build() -> ssl.SSLContext:
     with _tls_lock:
         if _tls is None:
             try:
+                if file := os.environ.get("SSL_CERT_FILE"):
+                    Path(file).stat()  # httpx before 0.28 passes over one that is not there
                 _tls = httpx.create_ssl_context()
             except (OSError, ssl.SSLError) as error:
                 raise ConfigurationError(
