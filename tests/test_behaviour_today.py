@@ -219,12 +219,6 @@ async def test_a_server_that_does_not_stream_gives_the_whole_picture(
     assert only.image.width == 1024
 
 
-async def test_leaving_a_stream_early_frees_the_server(client: AsyncClient, emulator: Emulator) -> None:
-    async with client.images.generate_stream("a cat", partial_images=3, **SUNBURST) as stream:
-        await anext(stream)
-    assert (await client.images.generate("a dog", **SUNBURST))[0].loaded
-
-
 async def test_streams_and_calls_wait_in_one_line(make_client: Callable[..., AsyncClient]) -> None:
     with Emulator(limit="2/1s") as emulator:
         limit = RateLimit(2, per=1, scope="client")
