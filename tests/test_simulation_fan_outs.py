@@ -8,9 +8,10 @@ import pytest
 
 from imagesdk import RateLimit
 from imagesdk.policies import DEFAULT_RATE_LIMIT
-from tests.simulator.accounts import account_of, mixed
+from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import FIFTY, Report, Terms, fan_out
-from tests.simulator.headers import WAITS, Manner
+from tests.simulator.headers import WAITS, Manner, Wait
+from tests.simulator.limits import steadily
 from tests.simulator.server import SimulatedServer
 
 PHASES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -117,10 +118,26 @@ def _against_250(limit: RateLimit) -> Report:
     return fan_out(server, [1] * 500, terms=Terms(limit))
 
 
-@pytest.mark.parametrize("kind", ["sliding", "gcra50", "fixed"])
-def test_two_processes_share_an_account_without_knowing_of_each_other(kind: str) -> None:
-    report = fan_out(SimulatedServer(account_of(kind)), [1] * 100, processes=2)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wait", ["seconds", "fraction", "nothing", "1", "3600"])
+def test_two_processes_share_an_account_without_knowing_of_each_other(kind: str, wait: Wait) -> None:
+    report = fan_out(SimulatedServer(account_of(kind), manner=Manner(wait=wait)), [1] * 100, processes=2)
 
     assert report.success == 1, report
     assert len(report.calls) == 200
     assert report.refusals <= 25, report
+    assert report.lateness <= 1.5, report
+
+
+@pytest.mark.parametrize("wait", ["nothing", "1"])
+@pytest.mark.parametrize("kind", ["sliding", "gcra50"])
+def test_what_others_go_on_using_is_left_to_them_though_the_server_tells_nothing(
+    kind: str, wait: Wait
+) -> None:
+    account = account_of(kind, others=steadily(5, every=10, until=1200))
+
+    report = fan_out(SimulatedServer(account, manner=Manner(wait=wait)), [1] * 200)
+
+    assert report.success == 1, report
+    assert report.refusals <= 20, report
+    assert report.lateness <= 1.25, report

@@ -11,6 +11,11 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import count, islice
 
+_HEAD = 1 << 64
+"""Beyond all images that may ever stand in line."""
+_SMALL = 1024
+"""Places: sums over fewer are kept for the next line."""
+
 
 class Ticket:
     """One request's place in line, and then in the log of what was sent."""
@@ -38,8 +43,7 @@ class Line:
         self._first = 0  # the number that the sums begin with
         self._fresh: deque[Ticket] = deque()  # those who left stay in here until they come to the front
         self._returned: list[Ticket] = []
-        self._weights = _Sums()
-        self._heads = _Sums()
+        self._sums = _Sums()  # of heads and images in one: a multiple of _HEAD, and the rest
         self._length = 0
 
     def __len__(self) -> int:
@@ -71,8 +75,7 @@ class Line:
         self._length -= 1
         at = ticket.number - self._first
         if at >= 0:
-            self._weights.add(at, -ticket.weight)
-            self._heads.add(at, -1)
+            self._sums.add(at, -_HEAD - ticket.weight)
         if ticket in self._returned:
             self._returned.remove(ticket)
 
@@ -82,6 +85,7 @@ class Line:
             ticket.waiting = False
         self._fresh.clear()
         self._returned.clear()
+        self._sums = _Sums()
         self._length = 0
 
     @property
@@ -105,20 +109,33 @@ class Line:
         """Return how many stand before ``ticket``, and how many images they ask for."""
         at = ticket.number - self._first
         earlier = [t.weight for t in self._returned if t.number < min(ticket.number, self._first)]
-        return len(earlier) + self._heads.before(at), sum(earlier) + self._weights.before(at)
+        heads, weight = divmod(self._sums.before(at), _HEAD)
+        return len(earlier) + heads, sum(earlier) + weight
 
     def _count(self, ticket: Ticket) -> None:
         ticket.waiting = True
         self._length += 1
         at = ticket.number - self._first
-        if at >= 0:  # those who return from before the sums began are few, and counted one by one
-            self._weights.add(at, ticket.weight)
-            self._heads.add(at, 1)
+        if at >= 2 * self._length and not self._sums.reach(at):
+            self._forget_those_who_left()
+        elif at >= 0:  # those who return from before the sums began are few, and counted one by one
+            self._sums.add(at, _HEAD + ticket.weight)
 
     def _begin_anew(self, number: int) -> None:
-        self._first = number
+        self._first = number  # nobody stands there: all sums are zero
         self._fresh.clear()
-        self._weights, self._heads = _Sums(), _Sums()
+        if self._sums.reach(_SMALL):
+            self._sums = _Sums()
+
+    def _forget_those_who_left(self) -> None:
+        """Begin the sums at the head, so that a line that is never empty takes no more room than those in it."""
+        head = self.head
+        assert head is not None  # noqa: S101 - one has just come
+        self._first = head.number
+        self._sums = _Sums()
+        for ticket in (*self._fresh, *self._returned):
+            if ticket.waiting:
+                self._sums.add(ticket.number - self._first, _HEAD + ticket.weight)
 
 
 def _number(ticket: Ticket) -> int:
@@ -129,16 +146,20 @@ class _Sums:
     """Sums of the numbers before a place, kept while they change: a Fenwick tree that grows."""
 
     def __init__(self) -> None:
-        self._values: list[int] = [0] * 64
-        self._tree = [0] * 65
+        self._values = [0]
+        self._tree = [0, 0]
+
+    def reach(self, at: int) -> bool:
+        """Whether there is a place ``at`` without growing."""
+        return at < len(self._values)
 
     def add(self, at: int, amount: int) -> None:
         while at >= len(self._values):
             self._grow()
         self._values[at] += amount
-        at += 1
-        while at < len(self._tree):
-            self._tree[at] += amount
+        tree, at, size = self._tree, at + 1, len(self._tree)
+        while at < size:
+            tree[at] += amount
             at += at & -at
 
     def before(self, at: int) -> int:

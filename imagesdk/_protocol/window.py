@@ -6,15 +6,12 @@ token buckets. An entry takes room from the moment it is granted and gives it ba
 The line is first come, first served. While its head waits for room, one behind it may go if it fits both now and beside
 the head at the time the head will go (EASY backfilling: Lifka, 1995).
 
-What the server says corrects us. A refusal pauses everybody, once for all that were sent before it. A server that
-refuses with a short wait though the log has room counts evenly rather than in windows: from then on requests are
-spaced out, until a window without refusals suggests to try a burst again. Times are seconds of any monotonic clock,
-always given by the caller.
+What the server says corrects us: which limit holds is learnt here, and what refusals teach about the distance between
+requests in :mod:`imagesdk._protocol.spacing`. Times are seconds of any monotonic clock, always given by the caller.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Iterator
 from operator import itemgetter
@@ -23,6 +20,7 @@ from attrs import evolve
 
 from imagesdk._protocol.limits import SaidLimit, SaidLimits
 from imagesdk._protocol.line import Line, Ticket
+from imagesdk._protocol.spacing import Spacing
 from imagesdk.policies import RateLimit
 
 _MINUTE = 60.0
@@ -32,13 +30,6 @@ _TRAVEL = 0.05
 """Seconds on top: the server counts a request when it has arrived, we when it has left."""
 _BACKFILL_DEPTH = 64
 """How far behind the head one is looked for that fits."""
-_PACE, _SLOWEST_PACE = 1.03, 8.0
-"""Times the even interval between images that spaced-out requests keep, at least and at most."""
-_PACE_UP, _PACE_UP_SOON, _PACE_DOWN = 1.08, 1.3, 0.99
-_WARY = 4
-"""Times the usual gap that a burst keeps for a while after a refusal."""
-_SHORT = 1.5
-"""A wait of so many times what the heaviest request would take of an even limit is a short one."""
 
 
 class RateWindow:
@@ -50,8 +41,6 @@ class RateWindow:
     """
 
     def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
-        self.limit = limit
-        """What holds now."""
         self._stated = limit
         self._adaptive = adaptive
         self._learned = False  # from the server
@@ -61,33 +50,29 @@ class RateWindow:
             deque()
         )  # in the order of their ends, with some that have left
         self._images = self._requests = self._tokens = 0  # what unsent and log take
-        self._spaced_until = -math.inf
-        self._spaced_by: Ticket | None = None
-        self._wary_until = -math.inf
-        self._intervals: list[float] = []  # those after the next grants; then the usual one
-        self.pause_ends = -math.inf
-        """Until when nothing goes, because the server refused more."""
-        self._refused_at = -math.inf
-        self._pauses = 0
-        self._pace = 0.0  # 0: bursts
-        self._paced_until = -math.inf
-        self._strikes = 0
         self._heaviest = 1
+        self._spacing = Spacing(limit)
+        self._set(limit)
 
     @property
     def gap(self) -> float:
         """Seconds between two grants of a burst: a wrong guess then costs few refusals."""
-        return min(self.limit.per / 1200, self.limit.per / (4 * self.limit.images))
-
-    @property
-    def span(self) -> float:
-        """Seconds from a request's sending until its room is free again."""
-        return self.limit.per * _MARGIN + _TRAVEL
+        return self._spacing.gap
 
     @property
     def paced(self) -> bool:
         """Whether requests are spaced out evenly."""
-        return self._pace > 0
+        return self._spacing.pace > 0
+
+    @property
+    def share(self) -> int | None:
+        """The images in a window that a server that tells nothing seems to have for us, if that is known."""
+        return self._spacing.share
+
+    @property
+    def pause_ends(self) -> float:
+        """Until when nothing goes, because the server refused more."""
+        return self._spacing.pause_ends
 
     @property
     def idle(self) -> bool:
@@ -116,16 +101,15 @@ class RateWindow:
         """
         granted: list[Ticket] = []
         self._expire(now)
-        if self._pace and now >= self._paced_until:
-            self._pace = 0.0
-            self._intervals = [self.gap, self._probe]  # two at once tell whether bursts are taken again
-        while now >= self._not_before and (head := self._line.head) is not None:
+        spacing = self._spacing
+        spacing.renew(now)
+        while (head := self._line.head) is not None and now >= spacing.opens_at:
             ticket = head if self._has_room(head) else self._backfill(head, now)
             if ticket is None:
                 break
             self._grant(ticket, now)
             granted.append(ticket)
-        return granted, self._next_at(now)
+        return granted, None if head is None else self._next_at(head, now)
 
     def place(self, ticket: Ticket) -> int:
         """Return how many stand before ``ticket``."""
@@ -133,16 +117,15 @@ class RateWindow:
 
     def expected_start(self, ticket: Ticket, now: float) -> float:
         """Return about when ``ticket`` may go, if those before it are sent the moment they are granted."""
-        begin = max(now, self._not_before)
+        begin = max(now, self._spacing.opens_at)
         if not ticket.waiting:
             return now
         count, weight = self._line.ahead(ticket)
         start = begin
-        if self._pace:
-            start += weight * self._even * self._pace
+        start += weight * self._spacing.even * self._spacing.pace
         limit = self.limit
         start = max(
-            start, self._end_of_nth(0, weight + ticket.weight, self._images, limit.images, begin, now)
+            start, self._end_of_nth(0, weight + ticket.weight, self._images, self._most(ticket), begin, now)
         )
         if limit.requests is not None:
             start = max(start, self._end_of_nth(1, count + 1, self._requests, limit.requests, begin, now))
@@ -154,9 +137,7 @@ class RateWindow:
             self._unsent.remove(ticket)
             ticket.sent_at = now
             self._enter_log(ticket, now + self.span)
-            if self._pace and ticket is self._spaced_by:
-                # Even servers count from arrival, which a new connection delays.
-                self._spaced_until = now + self._pace * self._even * ticket.weight
+            self._spacing.sent(ticket, now)
 
     def remember(self, weight: int, sent_at: float, now: float) -> None:
         """Count what another process sent, if its window has not ended."""
@@ -185,33 +166,29 @@ class RateWindow:
 
         Requests that were sent before the pause began belong to the same refusal and change nothing.
         """
-        fresh = (now if ticket.sent_at is None else ticket.sent_at) >= self.pause_ends
+        spacing = self._spacing
+        fresh = (now if ticket.sent_at is None else ticket.sent_at) >= spacing.pause_ends
         self._leave_log(ticket)
         ticket.granted = False
         self._line.rejoin(ticket)
-        if ticket is self._spaced_by:
-            self._spaced_until, self._spaced_by = -math.inf, None
+        spacing.returned(ticket)
         self._learn(said, refused=True)
-        if not fresh:
-            return
-        self._pauses += 1
-        per = self.limit.per
-        wait = next((seconds for seconds in said.waits if 0 < seconds <= 2 * per), None)
-        backoff = min(per, per / 60 * 3 ** min(self._pauses - 1, 6))
-        pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
-        self._space_out(ticket, wait, now, pause)
-        self.pause_ends = max(self.pause_ends, now + pause)
-        self._refused_at = now
-        self._wary_until = now + 2 * per
-        self._intervals = [self._probe, self.gap, self._probe]  # one alone, and then two at once, tell most
+        if fresh:
+            spacing.refused(
+                ticket,
+                now,
+                said.waits,
+                room=self._has_room(ticket),
+                heaviest=self._heaviest,
+                taken=self._images,
+                log=[(sent.sent_at, at) for at, sent in self._live() if sent.sent_at is not None],
+            )
 
     def proven(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server took a request."""
-        self._learn(said, refused=False)
-        if ticket.sent_at is not None and ticket.sent_at >= self.pause_ends:
-            self._pauses = 0
-        if self._pace:
-            self._pace = max(_PACE, self._pace * _PACE_DOWN**ticket.weight)
+        if said.limits:
+            self._learn(said, refused=False)
+        self._spacing.proven(ticket)
 
     def settle(self, ticket: Ticket, tokens: int) -> None:
         """Correct the estimate of a request's tokens by what was counted."""
@@ -228,18 +205,6 @@ class RateWindow:
         holds = limit if unnamed or _rate(limit) < _rate(self.limit) else self.limit
         self._hold(_beside(holds, self.limit, limit))
 
-    @property
-    def _not_before(self) -> float:
-        return max(self._spaced_until, self.pause_ends)
-
-    @property
-    def _even(self) -> float:
-        return self.limit.per / self.limit.images
-
-    @property
-    def _probe(self) -> float:
-        return max(self.gap, self.limit.per / 60)
-
     def _grant(self, ticket: Ticket, now: float) -> None:
         self._line.leave(ticket)
         ticket.granted = True
@@ -249,47 +214,45 @@ class RateWindow:
         self._images += ticket.weight
         self._requests += 1
         self._tokens += ticket.tokens
-        self._spaced_until = now + self._interval(ticket, now)
-        self._spaced_by = ticket
-        del self._intervals[:1]
-
-    def _interval(self, ticket: Ticket, now: float) -> float:
-        """Return the seconds that nobody goes after ``ticket``."""
-        if self._pace:
-            usual = self._pace * self._even * ticket.weight
-        else:
-            usual = self.gap * (_WARY if now < self._wary_until else 1)
-        return max(usual, *self._intervals[:1], 0.0)
+        self._spacing.granted(ticket, now)
 
     def _has_room(self, ticket: Ticket, freed: tuple[int, int, int] = (0, 0, 0)) -> bool:
         limit = self.limit
         images, requests, tokens = freed
-        # Even servers let a large request in as soon as those before it are worked off.
-        beyond = self._heaviest - 1 if self._pace else 0
         return (
-            self._images - images + ticket.weight <= limit.images + beyond
+            self._images - images + ticket.weight <= self._most(ticket)
             and (limit.requests is None or self._requests - requests < limit.requests)
             and (limit.tokens is None or self._tokens - tokens + self._most_tokens(ticket) <= limit.tokens)
         )
+
+    def _most(self, ticket: Ticket) -> int:
+        """What the images in a window may come to with ``ticket`` among them."""
+        most, spacing = self.limit.images, self._spacing
+        if spacing.pace:  # even servers let a large request in as soon as those before it are worked off
+            return most + self._heaviest - 1
+        return most if spacing.share is None else min(most, max(spacing.share, ticket.weight))
 
     def _most_tokens(self, ticket: Ticket) -> int:
         """What a request takes of the tokens: never more than there are, for it would wait for ever."""
         return ticket.tokens if self.limit.tokens is None else min(ticket.tokens, self.limit.tokens)
 
+    def _live(self) -> Iterator[tuple[float, Ticket]]:
+        """Yield the log without those that have left."""
+        return (entry for entry in self._log if entry[1].free_at == entry[0])
+
     def _freed(self) -> Iterator[tuple[float, tuple[int, int, int]]]:
         """Yield the times at which room comes back, and how much has come back by then."""
         images = requests = tokens = 0
-        for free_at, ticket in self._log:
-            if ticket.free_at == free_at:
-                images, requests, tokens = images + ticket.weight, requests + 1, tokens + ticket.tokens
-                yield free_at, (images, requests, tokens)
+        for free_at, ticket in self._live():
+            images, requests, tokens = images + ticket.weight, requests + 1, tokens + ticket.tokens
+            yield free_at, (images, requests, tokens)
 
     def _backfill(self, head: Ticket, now: float) -> Ticket | None:
         """Return one behind the head that does not delay it, if there is one."""
-        if self._pace or len(self._line) < 2:
+        if self._spacing.pace or len(self._line) < 2:
             return None
         shadow = next(((at, freed) for at, freed in self._freed() if self._has_room(head, freed)), None)
-        if shadow is None or now + self._interval(head, now) > shadow[0]:
+        if shadow is None or now + self._spacing.interval(head, now) > shadow[0]:
             return None
         images, requests, tokens = shadow[1]
         beside = (images - head.weight, requests - 1, tokens - self._most_tokens(head))
@@ -298,17 +261,16 @@ class RateWindow:
                 return ticket
         return None
 
-    def _next_at(self, now: float) -> float | None:
-        head = self._line.head
-        if head is None:
-            return None
+    def _next_at(self, head: Ticket, now: float) -> float | None:
+        opens_at = self._spacing.opens_at
         if self._has_room(head):
-            return max(now, self._not_before)
-        several = len(self._line) > 1 and not self._pace
-        for at, freed in self._freed():
-            if several or self._has_room(head, freed):  # whenever room comes back, one behind may fit
-                return max(at, self._not_before)
-        return None
+            return max(now, opens_at)
+        several = len(self._line) > 1 and not self._spacing.pace
+        frees = (at for at, freed in self._freed() if several or self._has_room(head, freed))
+        first = next(frees, None)  # whenever room comes back, one behind may fit
+        if self._spacing.share is not None:
+            first = self._spacing.share_until if first is None else min(first, self._spacing.share_until)
+        return None if first is None else max(first, opens_at)
 
     def _end_of_nth(self, counted: int, needed: int, used: int, most: int, begin: float, now: float) -> float:
         """Return when the last of so many images (or requests) could go, from the first that is not granted yet."""
@@ -320,20 +282,6 @@ class RateWindow:
         if ends is None:  # room that is taken by none in the log ends one window after it is
             ends = (now if rest < used else begin) + self.span
         return max(begin, ends) + rounds * self.span
-
-    def _space_out(self, ticket: Ticket, wait: float | None, now: float, pause: float) -> None:
-        if self._pace:
-            soon = now - self._refused_at < self.limit.per / 4  # somebody else may use the limit, too
-            self._pace = min(_SLOWEST_PACE, self._pace * (_PACE_UP_SOON if soon else _PACE_UP))
-        elif self._has_room(ticket) and (
-            now - self._refused_at < self.limit.per
-            if wait is None
-            else wait <= _SHORT * self._heaviest * self._even + self.limit.per / 30  # seconds are rounded up
-        ):
-            self._pace = _PACE
-            self._strikes += 1
-        if self._pace:
-            self._paced_until = now + pause + self.limit.per * 4 ** min(self._strikes - 1, 10)
 
     def _learn(self, said: SaidLimits, *, refused: bool) -> None:
         for counted, found in said.limits.items():
@@ -370,13 +318,20 @@ class RateWindow:
         if limit == self.limit:
             return
         longer = limit.per > self.limit.per
-        self.limit = limit
+        self._set(limit)
         if longer:  # a shorter window is for those to come
-            live = [ticket for free_at, ticket in self._log if ticket.free_at == free_at]
+            live = [ticket for _, ticket in self._live()]
             self._log.clear()
             for ticket in live:
                 assert ticket.sent_at is not None  # noqa: S101 - it is in the log
                 self._enter_log(ticket, max(ticket.free_at or 0.0, ticket.sent_at + self.span))
+
+    def _set(self, limit: RateLimit) -> None:
+        self.limit = limit
+        """What holds now."""
+        self.span = limit.per * _MARGIN + _TRAVEL
+        """Seconds from a request's sending until its room is free again."""
+        self._spacing.hold(limit)
 
     def _enter_log(self, ticket: Ticket, free_at: float) -> None:
         ticket.free_at = free_at

@@ -10,8 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
@@ -137,20 +136,24 @@ class MemoryBudget:
 
     def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
         """Note that the server took the request, what it said of its limits, and the tokens it counted."""
-        with self._lock, self._telling():
+        with self._lock:
+            before = self._window.limit
             if tokens is not None:
                 self._window.settle(ticket, tokens)
                 each = tokens / ticket.weight
                 known = self._tokens_each
                 self._tokens_each = each if known is None else known + (each - known) / 8
             self._window.proven(ticket, said)
-            if self.limit.tokens is not None:
+            self._tell_of_change(before)
+            if before.tokens is not None:
                 self._wake_leaders()  # it may have taken less than was thought
 
     def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
-        with self._lock, self._telling():
+        with self._lock:
+            before = self._window.limit
             self._window.throttled(ticket, self._clock(), said)
+            self._tell_of_change(before)
             self._wake_leaders()
 
     def release(self, ticket: Ticket) -> None:
@@ -171,13 +174,9 @@ class MemoryBudget:
         self._waiters.clear()
         self._window.inherit(self._clock())
 
-    @contextmanager
-    def _telling(self) -> Generator[None, None, None]:
-        """Tell of a limit that the block has changed."""
-        before = self.limit
-        yield
-        if self.limit != before:
-            _logger.info("the server allows %s, not %s: calls keep to that", self.limit, before)
+    def _tell_of_change(self, before: RateLimit) -> None:
+        if self._window.limit != before:
+            _logger.info("the server allows %s, not %s: calls keep to that", self._window.limit, before)
             self._wake_all()
 
     def _reason(self, now: float) -> str:

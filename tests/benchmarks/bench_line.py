@@ -10,15 +10,16 @@ _ACQUIRE = """
 import asyncio, time
 from imagesdk import RateLimit
 from imagesdk._protocol.limits import NOTHING_SAID
-from imagesdk.budgets.memory import MemoryBudget
+from imagesdk.budgets.memory import Registry
 
 async def main():
     now = 0.0
-    budget = MemoryBudget(RateLimit(images=50), clock=lambda: now)
+    registry, limit = Registry(clock=lambda: now), RateLimit(images=50)
     count, spent = 5000, 0.0
     for _ in range(count):
         now += 2.0  # room, and no gap to wait for
         began = time.perf_counter()
+        budget = registry.get(("https://images.test", "key", "gpt-image-2"), limit)
         ticket = budget.enqueue(1)
         await budget.wait(ticket, deadline=None)
         budget.sent(ticket)

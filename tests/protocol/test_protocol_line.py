@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -56,6 +58,13 @@ class AnyOrder(RuleBasedStateMachine):
     @rule()
     def all_leave(self) -> None:
         while self.waiting:
+            self.the_head_leaves()
+
+    @precondition(lambda self: self.waiting)
+    @rule(count=st.integers(50, 200))
+    def a_crowd_passes_through_a_line_that_is_never_empty(self, count: int) -> None:
+        for _ in range(count):
+            self.join(1)
             self.the_head_leaves()
 
     @precondition(lambda self: self.gone)
@@ -147,3 +156,17 @@ def test_one_whose_place_has_passed_returns_before_all_who_came_later() -> None:
 def test_one_looks_no_deeper_into_a_line_than_asked(depth: int, seen: int) -> None:
     line, (first, *others) = line_of(1, 1, 1, 1, 1)
     assert list(line.behind(first, depth)) == others[:seen]
+
+
+def test_a_line_that_is_never_empty_takes_no_more_memory_for_those_who_have_left() -> None:
+    line, (ticket,) = line_of(1)
+    tracemalloc.start()
+    try:
+        for _ in range(20_000):
+            line.join(1)
+            line.leave(ticket)
+            ticket = line.head or ticket
+        assert tracemalloc.get_traced_memory()[0] < 50_000
+    finally:
+        tracemalloc.stop()
+    assert line.ahead(ticket) == (0, 0)

@@ -179,3 +179,99 @@ class TestAfterARefusal:
         assert (again, at) == (refused, 3.0)
         w.throttled(refused, 3.0, NOTHING_SAID)
         assert w.poll(3.0) == ([], 6.0)
+
+
+def silently_full(images: int = 4) -> tuple[RateWindow, float]:
+    """A window whose server let a burst of so many in at 0, and then refuses all without a word. The time of the last."""
+    w = window(60)
+    for at in range(images):
+        sent_now(w, at * w.gap)
+    now = images * w.gap
+    for _ in range(3):
+        now = refuse(w, now, NOTHING_SAID)
+    return w, now
+
+
+class TestAServerThatIsFullAndTellsNothing:
+    def test_is_asked_again_when_what_it_let_in_has_aged(self) -> None:
+        w, now = silently_full()
+        assert now == pytest.approx(4 * w.gap + 1.0 + 3.0)
+        assert (w.paced, w.share) == (False, 4)
+        w.enqueue(1)
+        assert [at for _, at in starts(w, now, 100.0)] == [w.span]
+
+    def test_is_asked_for_no_more_than_it_let_in_for_half_a_window(self) -> None:
+        w, now = silently_full()
+        for _ in range(6):
+            w.enqueue(1)
+        went = [at for _, at in starts(w, now, 200.0)]
+        assert went[3] < w.span + 5.0
+        assert went[4] == pytest.approx(w.span + 30.0)
+        assert w.share is None
+
+    def test_is_made_full_use_of_and_asked_for_more_ever_less_often(self) -> None:
+        w, now, taken, refused = window(60), 0.0, list[float](), list[float]()
+        for _ in range(1000):
+            w.enqueue(1)
+        while now < 3600.0:
+            granted, next_at = w.poll(now)
+            for ticket in granted:
+                w.sent(ticket, now)
+                if sum(at > now - 60.0 for at in taken) < 4:
+                    w.proven(ticket, NOTHING_SAID)
+                    taken.append(now)
+                else:
+                    w.throttled(ticket, now, NOTHING_SAID)
+                    refused.append(now)
+            assert next_at is not None
+            now = next_at if not granted else now
+        assert len(taken) >= 0.95 * 4 * 60
+        assert len(refused) <= 15
+        assert sum(at > 1200.0 for at in refused) <= 6
+
+    def test_has_less_for_us_by_all_that_it_refuses_of_one_burst(self) -> None:
+        w, now = silently_full()
+        first, second, third, fourth = (w.enqueue(1) for _ in range(4))
+        starts(w, now, w.span + 5.0)
+        w.throttled(third, w.span + 5.0, NOTHING_SAID)
+        w.throttled(fourth, w.span + 5.0, NOTHING_SAID)
+        assert w.share == 2
+        assert first.free_at is not None
+        assert second.free_at is not None
+
+    def test_still_gets_a_request_that_is_larger_than_all_it_let_in(self) -> None:
+        w, now = silently_full()
+        large = w.enqueue(10)
+        assert [ticket for ticket, _ in starts(w, now, 200.0)] == [large]
+
+    def test_is_believed_longer_when_it_tells_waits(self) -> None:
+        w = window(60)
+        for at in range(4):
+            sent_now(w, at * w.gap)
+        now = 4 * w.gap
+        for _ in range(3):
+            now = refuse(w, now, SHORT)
+            assert w.share is None
+        refuse(w, now, SHORT)
+        assert w.share == 4
+
+    def test_is_not_taken_for_one_that_counts_evenly(self) -> None:
+        w = window(60)
+        for at in range(4):
+            sent_now(w, 2.0 * at)
+        now = 8.0
+        for _ in range(4):
+            now = refuse(w, now, NOTHING_SAID)
+        assert (w.paced, w.share) == (True, None)
+
+    def test_is_tried_as_before_when_the_first_request_after_a_pause_is_taken(self) -> None:
+        w = window(60)
+        for at in range(4):
+            sent_now(w, at * w.gap)
+        now = 4 * w.gap
+        for _ in range(4):
+            now = refuse(w, now, NOTHING_SAID)
+            taken = sent_now(w, max(now, w.pause_ends) + 0.5)
+            w.proven(taken, NOTHING_SAID)
+            now += 5.0
+        assert w.share is None

@@ -1,0 +1,180 @@
+"""How far apart requests go: the gap of a burst, the pause after a refusal, and what refusals teach.
+
+A refusal pauses everybody, once for all that were sent before it. A server that refuses with a short wait though the
+log has room counts evenly rather than in windows: from then on requests are spaced out, until a window without refusals
+suggests to try a burst again. One that says nothing true of its waits and refuses three times in a row is full until
+what was let in ages: it is asked for no more than that, until half a window without refusals suggests to ask for more.
+Times are seconds of any monotonic clock, always given by the caller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from imagesdk._protocol.line import Ticket
+from imagesdk.policies import RateLimit
+
+_PACE, _SLOWEST_PACE = 1.03, 8.0
+"""Times the even interval between images that spaced-out requests keep, at least and at most."""
+_PACE_UP, _PACE_UP_SOON, _PACE_DOWN = 1.08, 1.3, 0.99
+_WARY = 4
+"""Times the usual gap that a burst keeps for a while after a refusal."""
+_SHORT = 1.5
+"""A wait of so many times what the heaviest request would take of an even limit is a short one."""
+_PATIENCE, _TRUST = 2, 3
+"""So many pauses in a row whose first request was refused show that waiting a little does not help: where the server
+told no wait, and where it did."""
+
+
+class Spacing:
+    """When the next request may go, but for room."""
+
+    def __init__(self, limit: RateLimit) -> None:
+        self.pause_ends = -math.inf
+        """Until when nothing goes, because the server refused more."""
+        self.pace = 0.0
+        """Times the even interval that requests keep; 0 where they go in bursts."""
+        self.share: int | None = None
+        """The images in a window that the server seems to have for us, where that is less than the limit."""
+        self.share_until = -math.inf
+        """When more than the share is tried again."""
+        self._spaced_until = -math.inf
+        self._spaced_by: Ticket | None = None
+        self._wary_until = -math.inf
+        self._intervals: list[float] = []  # those after the next grants; then the usual one
+        self._refused_at = -math.inf
+        self._pauses = 0
+        self._paced_until = -math.inf
+        self._strikes = 0
+        self._first: Ticket | None = None  # that went after the latest pause
+        self._in_vain = 0  # pauses in a row whose first request was refused
+        self._mute = False  # the server, about its waits
+        self._share_spans = 0
+        self.hold(limit)
+
+    def hold(self, limit: RateLimit) -> None:
+        """Go by another limit."""
+        self._per = limit.per
+        self.even = limit.per / limit.images
+        """Seconds from image to image where they go evenly."""
+        self.gap = min(limit.per / 1200, limit.per / (4 * limit.images))
+        """Seconds between two requests of a burst: a wrong guess then costs few refusals."""
+        self._probe = max(self.gap, limit.per / 60)
+
+    @property
+    def opens_at(self) -> float:
+        """When the next request may go."""
+        return max(self._spaced_until, self.pause_ends)
+
+    def renew(self, now: float) -> None:
+        """Try again what was given up after a refusal, when its time has come."""
+        if self.pace and now >= self._paced_until:
+            self.pace = 0.0
+            self._intervals = [self.gap, self._probe]  # two at once tell whether bursts are taken again
+        if self.share is not None and now >= self.share_until:
+            self.share = None
+            self._intervals = [self._probe]  # one alone tells whether there is more
+
+    def interval(self, ticket: Ticket, now: float) -> float:
+        """Return the seconds that nobody goes after ``ticket``, if it goes now."""
+        if self.pace:
+            usual = self.pace * self.even * ticket.weight
+        else:
+            usual = self.gap * _WARY if now < self._wary_until else self.gap
+        return max(usual, self._intervals[0]) if self._intervals else usual
+
+    def granted(self, ticket: Ticket, now: float) -> None:
+        """Keep the next one away from ``ticket``."""
+        self._spaced_until = now + self.interval(ticket, now)
+        self._spaced_by = ticket
+        self._first = self._first or ticket
+        if self._intervals:
+            del self._intervals[0]
+
+    def sent(self, ticket: Ticket, now: float) -> None:
+        """Count from now, where requests go evenly: such servers do from arrival, which a new connection delays."""
+        if self.pace and ticket is self._spaced_by:
+            self._spaced_until = now + self.pace * self.even * ticket.weight
+
+    def returned(self, ticket: Ticket) -> None:
+        """Take back what kept the next one away from a request that was refused."""
+        if ticket is self._spaced_by:
+            self._spaced_until, self._spaced_by = -math.inf, None
+        if self.share is not None:
+            self.share = max(1, self.share - ticket.weight)
+
+    def refused(
+        self,
+        ticket: Ticket,
+        now: float,
+        waits: Iterable[float],
+        *,
+        room: bool,
+        heaviest: int,
+        taken: int,
+        log: Sequence[tuple[float, float]],
+    ) -> None:
+        """Pause after a refusal, and draw conclusions.
+
+        Args:
+            ticket: the request.
+            now: the present.
+            waits: seconds that the server asks to wait, the most exact saying first; may be absurd.
+            room: whether there should have been room.
+            heaviest: the most images that a request has asked for so far.
+            taken: images that have room, without the refused ones.
+            log: when the requests that take this room were sent, and when it is free again, in this order.
+        """
+        self._pauses += 1
+        per = self._per
+        wait = next((seconds for seconds in waits if 0 < seconds <= 2 * per), None)
+        backoff = min(per, per / 60 * 3 ** min(self._pauses - 1, 6))
+        pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
+        self._in_vain = self._in_vain + 1 if ticket is self._first and self._refused_at > -math.inf else 0
+        self._first = None
+        patience = _PATIENCE if wait is None else _TRUST
+        full = self._mute or (self._in_vain >= patience and self._burst_in(log))
+        if full and room and log:
+            pause = max(pause, log[0][1] - now)
+            self._keep_to(taken, now, pause)
+        else:
+            self._space_out(wait, now, pause, room=room, heaviest=heaviest)
+        self.pause_ends = max(self.pause_ends, now + pause)
+        self._refused_at = now
+        self._wary_until = now + 2 * per
+        self._intervals = [self._probe, self.gap, self._probe]  # one alone, and then two at once, tell most
+
+    def proven(self, ticket: Ticket) -> None:
+        """Note that the server took a request."""
+        if ticket.sent_at is not None and ticket.sent_at >= self.pause_ends:
+            self._pauses = 0
+        if self.pace:
+            self.pace = max(_PACE, self.pace * _PACE_DOWN**ticket.weight)
+
+    def _burst_in(self, log: Sequence[tuple[float, float]]) -> bool:
+        """Whether two requests were taken so soon one after the other as no server would that counts evenly."""
+        return any(later - sooner < self.even / 2 for (sooner, _), (later, _) in pairwise(log))
+
+    def _keep_to(self, taken: int, now: float, pause: float) -> None:
+        soon = self._mute and now - self.share_until < self._per
+        self._share_spans = min(self._share_spans + 1, 4) if soon else 0
+        self._mute = True
+        self.pace = 0.0
+        self.share = taken
+        self.share_until = now + pause + self._per / 2 * 2**self._share_spans
+
+    def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
+        if self.pace:
+            soon = now - self._refused_at < self._per / 4  # somebody else may use the limit, too
+            self.pace = min(_SLOWEST_PACE, self.pace * (_PACE_UP_SOON if soon else _PACE_UP))
+        elif room and (
+            now - self._refused_at < self._per
+            if wait is None
+            else wait <= _SHORT * heaviest * self.even + self._per / 30  # seconds are rounded up
+        ):
+            self.pace = _PACE
+            self._strikes += 1
+        if self.pace:
+            self._paced_until = now + pause + self._per * 4 ** min(self._strikes - 1, 10)
