@@ -203,7 +203,7 @@ class Engine:
                 else:
                     budget.release(ticket)
                     await anyio.sleep(decision.delay)
-                    ticket = _enqueue(call, budget, course)
+                    ticket = _enqueue(call, budget, course, place_of=ticket)
             yield outcome, course
         finally:
             budget.release(ticket)
@@ -463,9 +463,9 @@ def _shared_retries(retry: RetryPolicy) -> RetryBudget | None:
     return None if retry.budget is None else RetryBudget(retry.budget, retry.budget_refill)
 
 
-def _enqueue(call: Call[T], budget: Budget, course: Course) -> Ticket:
+def _enqueue(call: Call[T], budget: Budget, course: Course, *, place_of: Ticket | None = None) -> Ticket:
     try:
-        return budget.enqueue(call.request.weight)
+        return budget.enqueue(call.request.weight, place_of=place_of)
     except LimitWaitError as error:
         raise final(error, call, course) from None
 

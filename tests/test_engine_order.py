@@ -44,8 +44,9 @@ class Recorder:
     def remember(self, weight: int, sent_at: float) -> None:
         self.said.append(f"{weight} remembered")
 
-    def enqueue(self, weight: int) -> Ticket:
-        self.said.append(f"in line for {weight}")
+    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
+        again = "" if place_of is None else " again"
+        self.said.append(f"in line for {weight}{again}")
         return Ticket(weight, 0)
 
     async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
@@ -158,7 +159,7 @@ async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_st
         "ledger told of 1: unknown",
         "RetryScheduled",
         "released",
-        "in line for 1",
+        "in line for 1 again",
         "granted",
         "ledger asked for 2 k1",
     ]

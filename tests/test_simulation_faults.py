@@ -57,6 +57,21 @@ def test_at_least_once_delivers_everything_and_pays_twice_only_for_what_was_lost
     assert paid_twice_for <= {"reset after", "truncated", "garbage", "hang", "slow", "500 after"}
 
 
+def test_a_call_that_is_made_again_does_not_lose_its_place_in_line() -> None:
+    server = SimulatedServer(account_of("sliding"), faults=Faults({"503": 0.05}, seed=2))
+
+    report = fan_out(server, [1] * 400)
+
+    times: dict[str, list[float]] = {}
+    for admission in report.books.admissions:
+        times.setdefault(admission.job, []).append(admission.time)
+    again = [found for found in times.values() if len(found) > 1]
+    assert len(again) > 10
+    assert report.last_admission > 400
+    for first, second, *_ in again:
+        assert second - first < 62  # in the next window at the latest
+
+
 @pytest.mark.parametrize(
     "server",
     [

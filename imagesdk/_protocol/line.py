@@ -49,8 +49,12 @@ class Line:
     def __len__(self) -> int:
         return self._length
 
-    def join(self, weight: int, tokens: int = 0) -> Ticket:
-        """Stand at the end."""
+    def join(self, weight: int, tokens: int = 0, *, number: int | None = None) -> Ticket:
+        """Stand at the end, or where one with an earlier ``number`` stood."""
+        if number is not None:
+            ticket = Ticket(weight, number, tokens)
+            self._return(ticket)
+            return ticket
         number = next(self._numbers)
         if not self._length:
             self._begin_anew(number)
@@ -61,11 +65,10 @@ class Line:
 
     def rejoin(self, ticket: Ticket) -> None:
         """Stand again where the ticket stood."""
-        if not self._length:
-            self._begin_anew(ticket.number)
-        if not (self._fresh and self._fresh[0].number <= ticket.number):  # else it stands there still
-            bisect.insort(self._returned, ticket, key=_number)
-        self._count(ticket)
+        if self._length and self._fresh and self._fresh[0].number <= ticket.number:
+            self._count(ticket)  # it stands there still
+        else:
+            self._return(ticket)
 
     def leave(self, ticket: Ticket) -> None:
         """Step out, at the front or anywhere."""
@@ -111,6 +114,12 @@ class Line:
         earlier = [t.weight for t in self._returned if t.number < min(ticket.number, self._first)]
         heads, weight = divmod(self._sums.before(at), _HEAD)
         return len(earlier) + heads, sum(earlier) + weight
+
+    def _return(self, ticket: Ticket) -> None:
+        if not self._length:
+            self._begin_anew(ticket.number)
+        bisect.insort(self._returned, ticket, key=_number)
+        self._count(ticket)
 
     def _count(self, ticket: Ticket) -> None:
         ticket.waiting = True

@@ -88,10 +88,10 @@ class RateWindow:
         """Whether a request of this weight can ever be granted."""
         return weight <= self.limit.images
 
-    def enqueue(self, weight: int, tokens: int = 0) -> Ticket:
-        """Take a place at the end of the line."""
+    def enqueue(self, weight: int, tokens: int = 0, *, place_of: Ticket | None = None) -> Ticket:
+        """Take a place at the end of the line, or that of another ticket, which has been given up."""
         self._heaviest = max(self._heaviest, weight)
-        return self._line.join(weight, tokens)
+        return self._line.join(weight, tokens, number=None if place_of is None else place_of.number)
 
     def poll(self, now: float) -> tuple[list[Ticket], float | None]:
         """Grant all that may go at ``now``.

@@ -29,8 +29,8 @@ class Budget(Protocol):
         """Count images that another process asked for (at a time of ``time.monotonic``)."""
         ...
 
-    def enqueue(self, weight: int) -> Ticket:
-        """Stand in line for ``weight`` images.
+    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
+        """Stand in line for ``weight`` images: at its end, or at the place of a ticket that has been released.
 
         Raises:
             LimitWaitError: it can never fit.

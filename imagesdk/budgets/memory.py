@@ -76,12 +76,12 @@ class MemoryBudget:
         with self._lock:
             self._window.remember(weight, sent_at, self._clock())
 
-    def enqueue(self, weight: int) -> Ticket:
-        """Stand in line for ``weight`` images."""
+    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
+        """Stand in line for ``weight`` images: at its end, or at the place of a ticket that has been released."""
         with self._lock:
             self.used_at = self._clock()
             self._check_fit(weight)
-            return self._window.enqueue(weight, self._estimate(weight))
+            return self._window.enqueue(weight, self._estimate(weight), place_of=place_of)
 
     async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent."""

@@ -35,7 +35,7 @@ class Unlimited:
     def remember(self, weight: int, sent_at: float) -> None:
         """Nothing to count."""
 
-    def enqueue(self, weight: int) -> Ticket:
+    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
         """Ask for a permit, whatever the weight."""
         return Ticket(weight, next(self._numbers))
 

@@ -79,6 +79,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.line.rejoin(ticket)
         self.waiting = sorted([*self.waiting, ticket], key=lambda waiting: waiting.number)
 
+    @precondition(lambda self: self.gone)
+    @rule(at=anyone, weight=weights)
+    def another_takes_the_place_of_one_who_is_gone(self, at: int, weight: int) -> None:
+        ticket = self.line.join(weight, number=self.gone.pop(at % len(self.gone)).number)
+        self.waiting = sorted([*self.waiting, ticket], key=lambda waiting: waiting.number)
+
     @rule()
     def all_are_sent_away(self) -> None:
         self.line.clear()

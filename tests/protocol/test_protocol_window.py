@@ -227,6 +227,18 @@ class TestALimitOfTokens:
         assert second.waiting
 
 
+def test_who_takes_the_place_of_another_goes_before_all_who_came_after_it() -> None:
+    w = window(images=2)
+    first, second = sent_now(w, 0.0), sent_now(w, 1.0)
+    third, fourth = w.enqueue(1), w.enqueue(1)
+    w.cancel(first)
+    w.cancel(second)
+    again = w.enqueue(1, place_of=second)
+    assert (w.place(again), w.place(third), w.place(fourth)) == (0, 1, 2)
+    assert went(w, 2.0, 100.0) == [again, third]
+    assert grants(w, 130.0) == [fourth]
+
+
 class TestARefusal:
     def test_keeps_the_place_in_line(self) -> None:
         w = window(images=2)
