@@ -68,7 +68,7 @@ class Call(Generic[T]):
     profile: ModelProfile | None = None
     """That of the model, where it is known."""
     delivery: Delivery | None = None
-    """Whether what may have been billed may be repeated, where that is not left to the client's policy."""
+    """Of a job of a run: whether what may have been billed is repeated. ``None`` leaves it to the client's policy."""
     raw: bool = False
     """Whether a good answer is a file itself, which goes to the sink as its only picture."""
     good_below: int = 300

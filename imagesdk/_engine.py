@@ -18,7 +18,6 @@ from functools import partial
 from typing import Literal, TypeAlias, TypeVar
 
 import anyio
-from attrs import evolve
 
 from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
 from imagesdk._call import Call, Result, T
@@ -37,6 +36,7 @@ from imagesdk._protocol.retry import (
     WaitForLimit,
     classify,
     decide,
+    terms_of_run,
 )
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._secret import Secret
@@ -213,7 +213,7 @@ class Engine:
             self._retries.failed(failure)
         if isinstance(self._key, TokenSource) and isinstance(failure.error, AuthenticationError):
             self._key.forget()
-        policy = self._retry if call.delivery is None else evolve(self._retry, delivery=call.delivery)
+        policy = self._retry if call.delivery is None else terms_of_run(self._retry, call.delivery)
         return decide(
             failure,
             policy=policy,

@@ -384,7 +384,8 @@ class AsyncImages:
                 ``None`` keeps none.
             defaults: The parameters of jobs that are only prompts; its own prompt is not used.
             concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
-            delivery: ``"at_most_once"`` never repeats by itself what may have been billed.
+            delivery: ``"at_most_once"`` never repeats by itself what may have been billed; ``"at_least_once"`` repeats
+                it until it is there, in ten attempts at least, while most jobs succeed.
             retry_unknown: Send again what the journal has as unknown, and what has lost its files.
             budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
                 at most is reserved before it is sent.
@@ -418,6 +419,7 @@ class AsyncImages:
         out: str | os.PathLike[str] | None = None,
         journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
         defaults: Generate | None = None,
+        delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
         """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
@@ -426,10 +428,11 @@ class AsyncImages:
             print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
 
         Raises:
+            ConfigurationError: an option makes no sense.
             InvalidRequestError: ``out`` would give the pictures of several jobs one name.
             JournalError: the journal cannot be read.
         """
-        terms = Terms(out=out, journal=journal, retry_unknown=retry_unknown)
+        terms = Terms(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
         return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
 
     async def download(

@@ -129,6 +129,11 @@ DEFAULT_RATE_LIMIT: Final = RateLimit()
 """The limit of a client that is told none; known by identity, so that the environment can change it."""
 
 
+PERSISTENT_ATTEMPTS: Final = 10
+"""Attempts at least for each job of a run with ``delivery="at_least_once"``: where every sixth fails, one job in ninety
+million is not delivered."""
+
+
 @frozen
 class RetryPolicy:
     """When a failed attempt is made again.

@@ -27,7 +27,7 @@ BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 class Till:
     """What the server was asked for and what it did. A prompt says what becomes of it by its first word.
 
-    ``refuse``: 400. ``break``: 500 after the work. ``hold``: no answer until ``release``. ``drop``: the connection is closed
+    ``refuse``: 400. ``break``: 500 after the work; ``spoil 3``: the first three times. ``hold``: no answer until ``release``. ``drop``: the connection is closed
     after the work. ``url``: answered with a URL. ``urls``: with two. All else is answered with a picture.
     """
 
@@ -68,6 +68,10 @@ class Till:
             case ["break"]:
                 self.billed[prompt] += 1
                 await talk.answer(BROKEN, 500)
+            case ["spoil"]:
+                self.billed[prompt] += 1
+                spoilt = self.billed[prompt] <= int(prompt.split()[1])
+                await (talk.answer(BROKEN, 500) if spoilt else talk.answer(answer(png())))
             case ["drop"]:
                 self.billed[prompt] += 1
                 talk.hang_up()

@@ -136,6 +136,15 @@ def test_some_that_fail_give_an_exit_code_of_their_own_and_a_line_each(
     assert server.billed["a cat"] == 1
 
 
+def test_what_may_have_been_billed_is_repeated_when_it_is_to_be_delivered_at_least_once(
+    run: Run, server: Till, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nspoil 2 me\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--delivery", "at-least-once")
+    assert done.returncode == 0, done.stderr
+    assert server.billed == {"a cat": 1, "spoil 2 me": 3}
+
+
 def test_a_dry_run_counts_and_prices_and_sends_nothing(run: Run, server: Till, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\n" * 120)
     done = run("batch", "prompts.txt", "--out", "out", "--dry-run", "--limit", "50/min", *CHEAP)

@@ -24,6 +24,7 @@ from imagesdk import (
     Labelled,
     ModerationError,
     RateLimit,
+    RetryPolicy,
     Variation,
 )
 from imagesdk.fan_out.feeding import AHEAD
@@ -101,12 +102,24 @@ class TestOutcomes:
         assert (failed.status, done.status) == ("failed", "done")
         assert isinstance(failed.error, FileNotFoundError)
 
-    async def test_may_be_repeated_when_the_run_says_so(self, client: AsyncClient, server: Till) -> None:
-        async with client, client.images.fan_out(["break me"], delivery="at_least_once") as run:
+    async def test_are_repeated_until_they_are_there_when_the_run_says_so(
+        self, client: AsyncClient, server: Till
+    ) -> None:
+        jobs = ["spoil 1 me", "spoil 4 me", "break me"]
+        async with client, client.images.fan_out(jobs, delivery="at_least_once") as run:
+            outcomes = await run.collect()
+        assert [outcome.status for outcome in outcomes] == ["done", "done", "unknown"]
+        assert [outcome.attempts for outcome in outcomes] == [2, 5, 10]
+        assert [server.billed[job] for job in jobs] == [2, 5, 10]
+        assert all(len(set(server.keys[job])) == 1 for job in jobs)
+
+    async def test_are_not_repeated_though_the_client_would(
+        self, make_client: Callable[..., AsyncClient], server: Till
+    ) -> None:
+        eager = make_client(server.base_url, retry=RetryPolicy(max_attempts=20, max_ambiguous=20, backoff=0))
+        async with eager, eager.images.fan_out(["break me"]) as run:
             [outcome] = await run.collect()
-        assert outcome.status == "unknown"
-        assert server.billed["break me"] == 2
-        assert len(set(server.keys["break me"])) == 1
+        assert (outcome.status, outcome.attempts, server.billed["break me"]) == ("unknown", 1, 1)
 
     async def test_hold_pictures_that_the_server_kept(self, client: AsyncClient, server: Till) -> None:
         async with client, client.images.fan_out(["url please"]) as run:

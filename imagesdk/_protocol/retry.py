@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk.errors import (
@@ -30,7 +30,7 @@ from imagesdk.errors import (
     QuotaExceededError,
     RateLimitError,
 )
-from imagesdk.policies import RetryPolicy
+from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "lost"]
 
@@ -145,6 +145,14 @@ def decide(
     if remaining is not None and delay >= remaining:
         return GiveUp()
     return GiveUp(out_of_budget=True) if budget is not None and not budget.allows(failure) else Again(delay)
+
+
+def terms_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
+    """Return what holds for a job of a run that is to be delivered so, whatever the client's policy says of it."""
+    if delivery == "at_most_once":
+        return evolve(policy, delivery=delivery)
+    attempts = max(policy.max_attempts, PERSISTENT_ATTEMPTS)
+    return evolve(policy, delivery=delivery, max_attempts=attempts, max_ambiguous=attempts)
 
 
 class RetryBudget:

@@ -35,7 +35,11 @@ def run(options: Namespace) -> int:
     listed = JobList(options)
     listed.check()
     limits = _limit(options)
-    terms: dict[str, Any] = {"out": options.out, "retry_unknown": options.retry_unknown}
+    terms: dict[str, Any] = {
+        "out": options.out,
+        "delivery": options.delivery.replace("-", "_"),
+        "retry_unknown": options.retry_unknown,
+    }
     if options.journal is not None:
         terms["journal"] = options.journal
     with open_client(options, **limits) as client:

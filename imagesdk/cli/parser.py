@@ -157,6 +157,12 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("the run")
     group.add_argument("--dry-run", action="store_true", help="say what it would do and cost; send nothing")
     group.add_argument("--journal", metavar="FILE", help="what remembers the jobs (default: DIR/journal.db)")
+    group.add_argument(
+        "--delivery",
+        choices=("at-most-once", "at-least-once"),
+        default="at-most-once",
+        help="whether what may have been billed is repeated (default: %(default)s)",
+    )
     group.add_argument("--retry-unknown", action="store_true", help="send again what may have been billed")
     group.add_argument("--budget", metavar="DOLLARS", help="for all jobs of the journal, such as '20 USD'")
     group.add_argument(

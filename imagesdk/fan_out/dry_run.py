@@ -46,7 +46,7 @@ class DryRun:
     cost: Decimal | None = None
     """Expected, in US dollars; ``None`` when it cannot be known for one of the jobs."""
     at_most: Decimal | None = None
-    """An upper bound in US dollars, likewise."""
+    """An upper bound in US dollars, likewise, if each job is sent once."""
     unpriced: int = 0
     """Jobs that no upper bound is known for."""
     seconds: float | None = None

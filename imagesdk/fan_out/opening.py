@@ -79,8 +79,11 @@ class Runner:
         """Say what a run would do. Nothing is sent or written.
 
         Raises:
+            ConfigurationError: an option makes no sense.
+            InvalidRequestError: the names of the files would not keep the jobs apart.
             JournalError: the journal cannot be read.
         """
+        _check(None, terms)
         reader = JobReader(jobs, defaults)
         path = journal_of(terms)
         async with AsyncExitStack() as stack:

@@ -25,6 +25,7 @@ from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._secret import Secret
 from imagesdk.budgets.memory import Registry
 from imagesdk.events import AttemptStarted, Event
+from imagesdk.policies import Delivery
 from tests.simulator.optimum import last_admission
 from tests.simulator.server import Books, SimulatedServer
 from tests.simulator.transport import SimulatedTransport
@@ -40,6 +41,8 @@ class Terms:
     limit: RateLimit | None = FIFTY
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - a frozen value
     timeouts: Timeouts = Timeouts(attempt=120.0)  # noqa: RUF009
+    delivery: Delivery | None = None
+    """That of a run; ``None`` for single calls."""
 
 
 @frozen
@@ -135,17 +138,18 @@ async def _run(
         engines = [_engine(report, server, terms, seed=seed * processes + at) for at in range(processes)]
         for job, weight in enumerate(weights):
             for process, engine in enumerate(engines):
-                group.start_soon(_call, report, engine, f"job {job} of {process}", weight, terms.timeouts)
+                group.start_soon(_call, report, engine, f"job {job} of {process}", weight, terms)
                 await anyio.lowlevel.checkpoint()  # trio starts the tasks of one moment in no order
 
 
-async def _call(report: Report, engine: Engine, job: str, n: int, timeouts: Timeouts) -> None:
+async def _call(report: Report, engine: Engine, job: str, n: int, terms: Terms) -> None:
     request = requests.build(Generate(job, n=n), Pictures(), boundary="x", extra_body=None)
     call: Call[Parsed] = Call(
         request,
         parse=lambda document: parse_success(document, None),
-        timeouts=timeouts,
+        timeouts=terms.timeouts,
         idempotency_key=job,
+        delivery=terms.delivery,
     )
     began, error = trio.current_time(), None
     try:
