@@ -8,6 +8,7 @@ from tests.benchmarks import (
     bench_answers,
     bench_cancellation,
     bench_concurrency,
+    bench_deadlines,
     bench_limits,
     bench_line,
     bench_overhead,
@@ -30,6 +31,7 @@ def every(*, quick: bool) -> list[AnyCase]:
         bench_stacks,
         bench_startup,
         bench_cancellation,
+        bench_deadlines,
         bench_limits,
         bench_line,
     )
