@@ -12,6 +12,7 @@ requests in :mod:`imagesdk._protocol.spacing`. Times are seconds of any monotoni
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from operator import itemgetter
@@ -49,6 +50,9 @@ class RateWindow:
         self._log: deque[tuple[float, Ticket]] = (
             deque()
         )  # in the order of their ends, with some that have left
+        self._ends: list[tuple[float, tuple[int, int, int]]] | None = (
+            None  # all that _freed yields, while it holds
+        )
         self._images = self._requests = self._tokens = 0  # what unsent and log take
         self._heaviest = 1
         self._spacing = Spacing(limit)
@@ -278,9 +282,12 @@ class RateWindow:
         if over <= 0:
             return begin
         rounds, rest = divmod(over - 1, most)
-        ends = next((at for at, freed in self._freed() if freed[counted] > rest), None)
-        if ends is None:  # room that is taken by none in the log ends one window after it is
-            ends = (now if rest < used else begin) + self.span
+        if self._ends is None:
+            self._ends = list(self._freed())
+        at = bisect_right(self._ends, rest, key=lambda end: end[1][counted])
+        # Room that is taken by none in the log ends one window after it is.
+        unsent = (now if rest < used else begin) + self.span
+        ends = self._ends[at][0] if at < len(self._ends) else unsent
         return max(begin, ends) + rounds * self.span
 
     def _learn(self, said: SaidLimits, *, refused: bool) -> None:
@@ -335,6 +342,7 @@ class RateWindow:
 
     def _enter_log(self, ticket: Ticket, free_at: float) -> None:
         ticket.free_at = free_at
+        self._ends = None
         self._log.append((free_at, ticket))
         if len(self._log) > 1 and self._log[-2][0] > free_at:  # after a change of the window
             self._log = deque(sorted(self._log, key=itemgetter(0)))
@@ -344,7 +352,7 @@ class RateWindow:
             self._unsent.remove(ticket)
         elif ticket.free_at is None:
             return
-        ticket.free_at = None
+        ticket.free_at = self._ends = None
         self._images -= ticket.weight
         self._requests -= 1
         self._tokens -= ticket.tokens

@@ -37,13 +37,19 @@ from imagesdk import RateLimit
 from imagesdk._protocol.window import RateWindow
 
 count = {count}
-window = RateWindow(RateLimit(images=50))
+window, now = RateWindow(RateLimit(images={images})), 0.0
+for _ in range({images}):
+    ticket = window.enqueue(1)
+    while not ticket.granted:
+        now += window.gap
+        window.poll(now)
+    window.sent(ticket, now)
 began = time.perf_counter()
 tickets = []
 for number in range(count):
     ticket = window.enqueue(1 + number % 3)
-    window.poll(0.0)
-    window.expected_start(ticket, 0.0)
+    window.poll(now)
+    window.expected_start(ticket, now)
     tickets.append(ticket)
 for ticket in tickets[::2]:
     window.cancel(ticket)
@@ -62,10 +68,15 @@ def cases(*, quick: bool) -> list[AnyCase]:
         ),
         ProgramCase(
             "line-long",
-            "joining a line of so many, asking for the turn, half of them leaving: for 1000 of them",
+            "joining a line of so many before a full window, asking for the turn, half of them leaving: for 1000 of them",
             {
-                f"{_OURS}, 1000": _WAITING.format(count=1000),
-                f"{_OURS}, 100000": _WAITING.format(count=10_000 if quick else 100_000),
+                f"{_OURS}, {count} for a limit of {images}": _WAITING.format(count=count, images=images)
+                for count, images in (
+                    (1000, 50),
+                    (10_000 if quick else 100_000, 50),
+                    (1000, 5000),
+                    (100_000, 5000),
+                )
             },
         ),
     ]

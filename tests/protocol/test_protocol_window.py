@@ -351,6 +351,19 @@ class TestTheExpectedStart:
         sent_now(w, 0.0, weight=2)
         assert w.expected_start(w.enqueue(1), 10.0) == w.span
 
+    def test_is_told_anew_when_the_log_has_changed(self) -> None:
+        w = window(images=2)
+        first = sent_now(w, 0.0)
+        waiting = w.enqueue(2)
+        assert w.expected_start(waiting, 5.0) == w.span
+        w.remember(1, 8.0, 10.0)
+        assert w.expected_start(waiting, 10.0) == 8.0 + w.span
+        w.throttled(first, 20.0, waits(100.0))
+        assert w.expected_start(first, 20.0) == 120.0
+        assert w.expected_start(waiting, 20.0) == 120.0 + w.span
+        w.cancel(first)
+        assert w.expected_start(waiting, 20.0) == 120.0
+
     def test_counts_a_pause(self) -> None:
         w = window()
         first = sent_now(w, 0.0)
