@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 
 import anyio
@@ -12,7 +13,7 @@ import pytest
 from imagesdk import LimitWaitError, RateLimit
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.line import Ticket
-from imagesdk.budgets.memory import MemoryBudget
+from imagesdk.budgets.memory import MemoryBudget, Registry
 from tests.waiting_calls import LONGER, WINDOW, Clock, Line, full, line
 
 
@@ -338,3 +339,21 @@ async def test_a_forked_child_counts_what_its_parent_has_sent_or_is_about_to_and
     async with line(budget, clock, child=budget.enqueue(4)) as waiting:
         assert await waiting.after(1) == []
         assert await waiting.after(LONGER) == ["child"]
+
+
+def test_a_fork_tells_the_budgets_of_one_client_alone_too(clock: Clock) -> None:
+    registry = Registry(clock=clock)
+    budget = registry.get(("key",), RateLimit(1, per=WINDOW, scope="client"))
+
+    async def granted() -> bool:
+        ticket = budget.enqueue(1)
+        await budget.wait(ticket, deadline=clock.now)
+        return ticket.granted
+
+    assert anyio.run(granted)  # and never sent: the child cannot, either
+    clock.now += LONGER
+    child = os.fork()
+    if not child:
+        clock.now += LONGER
+        os._exit(0 if anyio.run(granted) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

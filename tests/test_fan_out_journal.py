@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import fcntl
 import json
 import os
 import shutil
@@ -35,7 +37,7 @@ from imagesdk import (
 )
 from imagesdk.budgets import memory
 from imagesdk.fan_out import journal
-from imagesdk.fan_out.journal import Journal, entries
+from imagesdk.fan_out.journal import Journal, entries, open_journal
 from tests.billing_server import Till, till
 from tests.small_pictures import png
 
@@ -368,6 +370,58 @@ class TestTheJournal:
         assert len(list(tmp_path.glob("*.png"))) == 1
         monkeypatch.undo()
         assert statuses(await run_all(client, ["a", "b", "c"], tmp_path)) == ["unknown", "done", "done"]
+
+
+class TestTheLockOfAJournal:
+    @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+    async def test_is_gone_after_a_call_that_asyncio_cancelled_while_it_was_opened(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        loop, connected = asyncio.get_running_loop(), journal._connected
+
+        async def hold() -> None:
+            async with open_journal(tmp_path / "journal.db"):
+                await anyio.sleep_forever()
+
+        task = asyncio.ensure_future(hold())
+
+        def cancelled(path: Path, writes: bool) -> sqlite3.Connection:
+            loop.call_soon_threadsafe(task.cancel)
+            return connected(path, writes)
+
+        monkeypatch.setattr(journal, "_connected", cancelled)
+        await asyncio.wait([task])
+        assert task.cancelled()
+        monkeypatch.undo()
+        async with open_journal(tmp_path / "journal.db"):
+            pass
+
+    async def test_is_gone_when_it_could_not_be_signed(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "truncate", full)
+        with pytest.raises(OSError, match="No space left"):
+            async with open_journal(tmp_path / "journal.db"):
+                raise AssertionError("there is no room")
+        monkeypatch.undo()
+        async with open_journal(tmp_path / "journal.db"):
+            with pytest.raises(JournalError, match=rf"Another run uses .*\(process {os.getpid()}\)"):
+                async with open_journal(tmp_path / "journal.db"):
+                    raise AssertionError("there is another")
+
+    async def test_is_not_taken_for_held_where_there_are_no_locks(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unknown(*_: object) -> None:
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", unknown)
+        with pytest.raises(OSError, match="No locks available"):
+            async with open_journal(tmp_path / "journal.db"):
+                raise AssertionError("it cannot be held alone")
 
 
 class TestADiskThatIsFull:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 from collections import deque
 from collections.abc import Iterator
-from itertools import count, islice
+from itertools import count, islice, takewhile
 
 _HEAD = 1 << 64
 """Beyond all images that may ever stand in line."""
@@ -20,7 +20,7 @@ _SMALL = 1024
 class Ticket:
     """One request's place in line, and then in the log of what was sent."""
 
-    __slots__ = ("free_at", "granted", "number", "sent_at", "tokens", "waiting", "weight")
+    __slots__ = ("free_at", "granted", "number", "returned", "sent_at", "tokens", "waiting", "weight")
 
     def __init__(self, weight: int, number: int, tokens: int = 0) -> None:
         self.weight = weight
@@ -30,6 +30,8 @@ class Ticket:
         self.tokens = tokens
         self.waiting = False
         """Whether it stands in line."""
+        self.returned = False
+        """Whether it stood there before and left, or took the place of one that had."""
         self.granted = False
         self.sent_at: float | None = None
         self.free_at: float | None = None
@@ -41,8 +43,9 @@ class Line:
     def __init__(self) -> None:
         self._numbers = count()
         self._first = 0  # the number that the sums begin with
-        self._fresh: deque[Ticket] = deque()  # those who left stay in here until they come to the front
-        self._returned: list[Ticket] = []
+        self._fresh: deque[Ticket] = deque()  # in the order of their coming, with some who have left since
+        self._left = 0  # of the fresh ones
+        self._returned: list[Ticket] = []  # by number
         self._sums = _Sums()  # of heads and images in one: a multiple of _HEAD, and the rest
         self._length = 0
 
@@ -65,10 +68,7 @@ class Line:
 
     def rejoin(self, ticket: Ticket) -> None:
         """Stand again where the ticket stood."""
-        if self._length and self._fresh and self._fresh[0].number <= ticket.number:
-            self._count(ticket)  # it stands there still
-        else:
-            self._return(ticket)
+        self._return(ticket)
 
     def leave(self, ticket: Ticket) -> None:
         """Step out, at the front or anywhere."""
@@ -79,45 +79,51 @@ class Line:
         at = ticket.number - self._first
         if at >= 0:
             self._sums.add(at, -_HEAD - ticket.weight)
-        if ticket in self._returned:
-            self._returned.remove(ticket)
+        if ticket.returned:
+            del self._returned[bisect.bisect_left(self._returned, ticket.number, key=_number)]
+        else:
+            self._left += 1
 
     def clear(self) -> None:
         """Send everybody away."""
         for ticket in (*self._fresh, *self._returned):
             ticket.waiting = False
-        self._fresh.clear()
         self._returned.clear()
         self._sums = _Sums()
         self._length = 0
+        self._clear_fresh()
 
     @property
     def head(self) -> Ticket | None:
         """Who goes next."""
         fresh = self._fresh
-        while fresh and not fresh[0].waiting:
+        while fresh and not _stands(fresh[0]):
             fresh.popleft()
+            self._left -= 1
         if self._returned and (not fresh or self._returned[0].number < fresh[0].number):
             return self._returned[0]
         return fresh[0] if fresh else None
 
     def behind(self, head: Ticket, depth: int) -> Iterator[Ticket]:
-        """Yield who stands behind ``head``, looking at ``depth`` places."""
-        nearest = (*self._returned[:depth], *islice(self._fresh, depth))
-        for ticket in sorted(nearest, key=_number):
-            if ticket.waiting and ticket is not head:
-                yield ticket
+        """Yield who stands behind ``head``, ``depth`` of them at most."""
+        if self._left > depth + len(self._fresh) // 2:
+            self._fresh, self._left = deque(filter(_stands, self._fresh)), 0
+        fresh = islice(filter(_stands, self._fresh), depth + 1)
+        nearest = sorted((*self._returned[: depth + 1], *fresh), key=_number)
+        return islice((ticket for ticket in nearest if ticket is not head), depth)
 
     def ahead(self, ticket: Ticket) -> tuple[int, int]:
         """Return how many stand before ``ticket``, and how many images they ask for."""
         at = ticket.number - self._first
-        earlier = [t.weight for t in self._returned if t.number < min(ticket.number, self._first)]
+        before = min(ticket.number, self._first)
+        earlier = [t.weight for t in takewhile(lambda t: t.number < before, self._returned)]
         heads, weight = divmod(self._sums.before(at), _HEAD)
         return len(earlier) + heads, sum(earlier) + weight
 
     def _return(self, ticket: Ticket) -> None:
         if not self._length:
             self._begin_anew(ticket.number)
+        ticket.returned = True
         bisect.insort(self._returned, ticket, key=_number)
         self._count(ticket)
 
@@ -132,19 +138,27 @@ class Line:
 
     def _begin_anew(self, number: int) -> None:
         self._first = number  # nobody stands there: all sums are zero
-        self._fresh.clear()
+        self._clear_fresh()
         if self._sums.reach(_SMALL):
             self._sums = _Sums()
 
+    def _clear_fresh(self) -> None:
+        self._fresh.clear()
+        self._left = 0
+
     def _forget_those_who_left(self) -> None:
-        """Begin the sums at the head, so that a line that is never empty takes no more room than those in it."""
+        """Begin the sums at the head, so that a line that is never empty does not grow with all that went through it."""
         head = self.head
         assert head is not None  # noqa: S101 - one has just come
         self._first = head.number
         self._sums = _Sums()
-        for ticket in (*self._fresh, *self._returned):
-            if ticket.waiting:
-                self._sums.add(ticket.number - self._first, _HEAD + ticket.weight)
+        for ticket in (*filter(_stands, self._fresh), *self._returned):
+            self._sums.add(ticket.number - self._first, _HEAD + ticket.weight)
+
+
+def _stands(fresh: Ticket) -> bool:
+    """Whether one of those who came has not left since."""
+    return fresh.waiting and not fresh.returned
 
 
 def _number(ticket: Ticket) -> int:

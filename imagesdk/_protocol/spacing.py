@@ -125,7 +125,7 @@ class Spacing:
             room: whether there should have been room.
             heaviest: the most images that a request has asked for so far.
             taken: images that have room, without the refused ones.
-            log: when the requests that take this room were sent, and when it is free again, in this order.
+            log: when the requests that take this room were sent, and when it is free again, the first one first.
         """
         self._pauses += 1
         per = self._per
@@ -155,7 +155,8 @@ class Spacing:
 
     def _burst_in(self, log: Sequence[tuple[float, float]]) -> bool:
         """Whether two requests were taken so soon one after the other as no server would that counts evenly."""
-        return any(later - sooner < self.even / 2 for (sooner, _), (later, _) in pairwise(log))
+        times = sorted(sent_at for sent_at, _ in log)
+        return any(later - sooner < self.even / 2 for sooner, later in pairwise(times))
 
     def _keep_to(self, taken: int, now: float, pause: float) -> None:
         soon = self._mute and now - self.share_until < self._per

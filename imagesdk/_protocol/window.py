@@ -121,18 +121,20 @@ class RateWindow:
 
     def expected_start(self, ticket: Ticket, now: float) -> float:
         """Return about when ``ticket`` may go, if those before it are sent the moment they are granted."""
-        begin = max(now, self._spacing.opens_at)
         if not ticket.waiting:
             return now
+        begin = max(now, self._spacing.opens_at)
         count, weight = self._line.ahead(ticket)
-        start = begin
-        start += weight * self._spacing.even * self._spacing.pace
+        start = begin + weight * self._spacing.even * self._spacing.pace
         limit = self.limit
         start = max(
             start, self._end_of_nth(0, weight + ticket.weight, self._images, self._most(ticket), begin, now)
         )
         if limit.requests is not None:
             start = max(start, self._end_of_nth(1, count + 1, self._requests, limit.requests, begin, now))
+        if limit.tokens is not None:  # those before it are taken to ask for as many
+            needed = (count + 1) * self._most_tokens(ticket)
+            start = max(start, self._end_of_nth(2, needed, self._tokens, limit.tokens, begin, now))
         return start
 
     def sent(self, ticket: Ticket, now: float) -> None:
@@ -253,7 +255,7 @@ class RateWindow:
 
     def _backfill(self, head: Ticket, now: float) -> Ticket | None:
         """Return one behind the head that does not delay it, if there is one."""
-        if self._spacing.pace or len(self._line) < 2:
+        if self._spacing.pace or len(self._line) < 2 or self._images >= self.limit.images:
             return None
         shadow = next(((at, freed) for at, freed in self._freed() if self._has_room(head, freed)), None)
         if shadow is None or now + self._spacing.interval(head, now) > shadow[0]:
@@ -277,7 +279,7 @@ class RateWindow:
         return None if first is None else max(first, opens_at)
 
     def _end_of_nth(self, counted: int, needed: int, used: int, most: int, begin: float, now: float) -> float:
-        """Return when the last of so many images (or requests) could go, from the first that is not granted yet."""
+        """Return when the last of so many images (requests, tokens) could go, from the first not granted yet."""
         over = needed - (most - used)
         if over <= 0:
             return begin

@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from weakref import WeakSet
 
 import anyio
 import anyio.lowlevel
@@ -229,6 +230,10 @@ class MemoryBudget:
         )
 
 
+_registries: WeakSet[Registry] = WeakSet()
+"""All that there are, for a fork."""
+
+
 class Registry:
     """The budgets of a process, or of one client, by server, account and model."""
 
@@ -237,6 +242,7 @@ class Registry:
         self._lock = threading.Lock()
         self._budgets: dict[tuple[str, ...], MemoryBudget] = {}
         self._told: set[tuple[tuple[str, ...], RateLimit]] = set()
+        _registries.add(self)
 
     def get(self, key: tuple[str, ...], limit: RateLimit) -> MemoryBudget:
         """Return the budget for ``key``; one that stands already keeps the lower of the two limits."""
@@ -272,5 +278,11 @@ class Registry:
 shared = Registry()
 """The budgets that all clients of the process share."""
 
+
+def _after_fork() -> None:
+    for registry in list(_registries):
+        registry.after_fork()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=shared.after_fork)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -234,17 +234,15 @@ async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Jou
         JournalError: it is in use, no journal, damaged, or of a later version.
         OSError: it cannot be made.
     """
-    lock = await on_disk(_locked, path) if writes else None
+    hold = _Hold(path, writes)
     try:
-        connection = await on_disk(_connected, path, writes)
-        try:
-            yield Journal(path, connection, writes=writes)
-        finally:
-            with anyio.CancelScope(shield=True):
-                await on_disk(connection.close)
+        yield Journal(path, await on_disk(hold.take), writes=writes)
     finally:
-        if lock is not None:
-            lock.release()
+        try:
+            with anyio.CancelScope(shield=True):
+                await on_disk(hold.release)
+        finally:
+            hold.release()
 
 
 def entries(path: Path) -> Iterator[Entry]:
@@ -265,9 +263,33 @@ def entries(path: Path) -> Iterator[Entry]:
         connection.close()
 
 
-def _locked(path: Path) -> RunnerLock:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return RunnerLock(path)
+class _Hold:
+    """What is open of a journal: known here even where the call that opened it was given up meanwhile."""
+
+    def __init__(self, path: Path, writes: bool) -> None:
+        self._path = path
+        self._writes = writes
+        self._lock: RunnerLock | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    def take(self) -> sqlite3.Connection:
+        """Lock the journal, if it is to be written, and open it."""
+        if self._writes:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = RunnerLock(self._path)
+        self._connection = _connected(self._path, self._writes)
+        return self._connection
+
+    def release(self) -> None:
+        """Close what is open. May be called again."""
+        connection, self._connection = self._connection, None
+        lock, self._lock = self._lock, None
+        try:
+            if connection is not None:
+                connection.close()
+        finally:
+            if lock is not None:
+                lock.release()
 
 
 def _connected(path: Path, writes: bool) -> sqlite3.Connection:

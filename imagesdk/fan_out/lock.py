@@ -21,25 +21,23 @@ class RunnerLock:
 
     Raises:
         JournalError: another run holds it.
-        OSError: the file cannot be made.
+        OSError: the file cannot be made, or its file system knows no locks.
     """
 
     def __init__(self, journal: Path) -> None:
         self._descriptor = os.open(f"{journal}-lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            _lock(self._descriptor)
-        except OSError:
-            holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
-            os.close(self._descriptor)
-            said = f" (process {holder})" if holder else ""
-            raise JournalError(
-                f"Another run uses {journal}{said}. Wait for its end, or give this one another journal= and out=."
-            ) from None
+            if not _lock(self._descriptor):
+                holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
+                said = f" (process {holder})" if holder else ""
+                raise JournalError(
+                    f"Another run uses {journal}{said}. Wait for its end, or give this one another journal= and out=."
+                )
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
         except BaseException:
             os.close(self._descriptor)
             raise
-        os.truncate(self._descriptor, 0)
-        os.write(self._descriptor, f"{os.getpid()}\n".encode())
         _held.add(self._descriptor)
 
     def release(self) -> None:
@@ -52,14 +50,22 @@ class RunnerLock:
 if sys.platform == "win32":
     import msvcrt
 
-    def _lock(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    def _lock(descriptor: int) -> bool:
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
 
 else:
     import fcntl
 
-    def _lock(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def _lock(descriptor: int) -> bool:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
 
 def _after_fork() -> None:
