@@ -22,6 +22,7 @@ from attrs import frozen
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import said_limits
+from imagesdk._protocol.retry import backoff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
 from imagesdk._sink import Received, Sink, discard
 from imagesdk._sniff import BINARY, is_text
@@ -101,8 +102,7 @@ class Downloader:
             if not again or attempt >= self._retry.max_attempts or (wait or 0) > self._retry.max_retry_after:
                 raise DownloadError(f"{_shown(url)} could not be fetched: {problem}.", status_code=status)
             await discard(sink)
-            backoff = random.random() * min(self._retry.backoff * 2 ** (attempt - 1), self._retry.max_backoff)  # noqa: S311
-            await anyio.sleep((wait or 0.0) + backoff)
+            await anyio.sleep((wait or 0.0) + backoff(self._retry, attempt, random.random()))  # noqa: S311 - jitter
 
     async def _follow(self, url: str, sink: Sink, connect_timeout: float | None) -> None:
         for _ in range(_REDIRECTS + 1):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from imagesdk._call import Call
 from imagesdk._engine import Engine
 from imagesdk._preparing import Defaults, check_query, deadline_of, idempotency_key_of, timeouts_of
-from imagesdk._protocol.documents import is_object
+from imagesdk._protocol.documents import is_object, written
 from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.requests import Request
 from imagesdk._sink import discard
@@ -95,8 +94,8 @@ async def send_raw(engine: Engine, call: Call[None]) -> RawResponse:
 
 def _json(body: Any) -> bytes:
     try:
-        return json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError, RecursionError) as error:
+        return written(body)
+    except ValueError as error:
         raise InvalidRequestError(
             f"json cannot be written: {error}.", param="json", allowed="values that JSON has"
         ) from None

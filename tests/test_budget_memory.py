@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import time
+from itertools import pairwise
 
 import anyio
 import anyio.to_thread
@@ -117,15 +119,20 @@ async def test_who_leaves_the_line_holds_nobody_up(budget: MemoryBudget, clock: 
 @pytest.mark.anyio
 async def test_waiting_ends_by_itself_when_there_is_room() -> None:
     budget = MemoryBudget(RateLimit(1, per=0.01))
-    async with anyio.create_task_group() as tasks:
-        for _ in range(5):
-            ticket = budget.enqueue(1)
+    went: list[float] = []
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                ticket = budget.enqueue(1)
 
-            async def go(ticket: Ticket = ticket) -> None:
-                await budget.wait(ticket, deadline=None)
-                budget.sent(ticket)
+                async def go(ticket: Ticket = ticket) -> None:
+                    await budget.wait(ticket, deadline=None)
+                    went.append(time.monotonic())
+                    budget.sent(ticket)
 
-            tasks.start_soon(go)
+                tasks.start_soon(go)
+    assert len(went) == 5
+    assert all(later - earlier >= 0.01 for earlier, later in pairwise(went))
 
 
 @pytest.mark.anyio

@@ -1,4 +1,4 @@
-"""JSON from a server: parsed with a limit on its depth, and told apart in a form that type checkers follow."""
+"""JSON: to a server, and from it with a limit on its depth, told apart in a form that type checkers follow."""
 
 from __future__ import annotations
 
@@ -20,6 +20,18 @@ def parse(rest: bytes) -> Any:
     if _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     return value
+
+
+def written(value: object) -> bytes:
+    """Return a value as compact JSON.
+
+    Raises:
+        ValueError: JSON has nothing for it, or it is nested too deeply.
+    """
+    try:
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    except (TypeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
 
 
 def is_object(value: object) -> TypeGuard[dict[str, Any]]:

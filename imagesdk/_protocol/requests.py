@@ -5,7 +5,6 @@ Pure functions. What is refused before that is in ``checks.py``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -14,6 +13,7 @@ from attrs import frozen
 
 from imagesdk import models
 from imagesdk._protocol.checks import PICTURES, check_text, refused
+from imagesdk._protocol.documents import written
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form, Part
 from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
@@ -115,9 +115,9 @@ def build(
     path, weight = route.path, _weight(fields.get("n"))
     model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
-        return Request(path, weight, model, _json(fields))
+        return Request(path, weight, model, _json(fields, extra_body))
     if needs_json(job, pictures):
-        content = document(_json(fields), pictures, without=frozenset(extra_body or ()))
+        content = document(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
     several = isinstance(job, Edit) and _listed(job.image) is not None
     parts = [Part("image[]" if several else "image", _file("image", image)) for image in pictures.images]
@@ -152,15 +152,23 @@ def sources(job: Job) -> Sources:
     return Sources(images, job.mask, job.markup)
 
 
-def _json(fields: Mapping[str, Any]) -> bytes:
+def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> bytes:
     try:
-        return json.dumps(fields, separators=(",", ":"), allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
+        return written(fields)
+    except ValueError as error:
+        culprit = next((name for name, value in fields.items() if not _can_be_written(value)), "")
+        param = culprit if culprit and culprit not in (extra_body or {}) else "extra_body"
         raise InvalidRequestError(
-            f"extra_body cannot be written as JSON: {error}.",
-            param="extra_body",
-            allowed="values that JSON has",
+            f"{param} cannot be written as JSON: {error}.", param=param, allowed="values that JSON has"
         ) from None
+
+
+def _can_be_written(value: object) -> bool:
+    try:
+        written(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _listed(value: object) -> tuple[Any, ...] | None:

@@ -139,12 +139,18 @@ def decide(
     delay = failure.retry_after
     if delay is not None and delay > policy.max_retry_after:
         return GiveUp()
-    # Full jitter, https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    backoff = chance * min(policy.backoff * 2 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
-    delay = backoff if delay is None else delay + backoff
+    delay = (delay or 0.0) + backoff(policy, attempt, chance)
     if remaining is not None and delay >= remaining:
         return GiveUp()
     return GiveUp(out_of_budget=True) if budget is not None and not budget.allows(failure) else Again(delay)
+
+
+def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
+    """Return the seconds to wait after attempt number ``attempt``, by a random number from 0 to 1: full jitter.
+
+    See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    """
+    return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
 
 
 def terms_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:

@@ -1,9 +1,10 @@
 """How far apart requests go: the gap of a burst, the pause after a refusal, and what refusals teach.
 
 A refusal pauses everybody, once for all that were sent before it. A server that refuses with a short wait though the
-log has room counts evenly rather than in windows: from then on requests are spaced out, until a window without refusals
-suggests to try a burst again. One that says nothing true of its waits and refuses three times in a row is full until
-what was let in ages: it is asked for no more than that, until half a window without refusals suggests to ask for more.
+log has room counts evenly rather than in windows: from then on requests are spaced out, until a time without refusals
+suggests to try a burst again. One that says nothing true of its waits, and refuses the first request after each of
+several pauses though it took a burst before, is full until what it took has aged: it is asked for no more than that,
+until a time without refusals suggests to ask for more. Each such time is longer when what it suggested was wrong.
 Times are seconds of any monotonic clock, always given by the caller.
 """
 
@@ -19,13 +20,27 @@ from imagesdk.policies import RateLimit
 _PACE, _SLOWEST_PACE = 1.03, 8.0
 """Times the even interval between images that spaced-out requests keep, at least and at most."""
 _PACE_UP, _PACE_UP_SOON, _PACE_DOWN = 1.08, 1.3, 0.99
-_WARY = 4
-"""Times the usual gap that a burst keeps for a while after a refusal."""
+_WARY, _WARY_WINDOWS = 4, 2
+"""Times the usual gap that a burst keeps after a refusal, and for how many windows."""
+_FASTEST_BURST, _LONGEST_BURST = 1200, 4
+"""The gap of a burst is such a part of a window at most, and so small that all of it is over in such a part."""
+_FIRST_PAUSE, _PAUSE_GROWS = 60, 3
+"""Part of a window that the first pause takes where no wait is told, and times what the one before it took."""
+_LONGEST_WAIT = 2
+"""Windows: a longer wait than so many is absurd, and not believed."""
 _SHORT = 1.5
 """A wait of so many times what the heaviest request would take of an even limit is a short one."""
+_ROUNDING = 30
+"""Part of a window by which a wait may be told too long: whole seconds are rounded up."""
+_SOON = 4
+"""Refusals that are less than such a part of a window apart may mean that somebody else uses the limit, too."""
 _PATIENCE, _TRUST = 2, 3
 """So many pauses in a row whose first request was refused show that waiting a little does not help: where the server
 told no wait, and where it did."""
+_FIRST_SHARE, _SHARE_DOUBLINGS = 2, 4
+"""Part of a window after which more than the share is tried, and how often that time may double."""
+_PEACE = 10
+"""Windows without a refusal after which a server is believed again."""
 
 
 class Spacing:
@@ -51,7 +66,7 @@ class Spacing:
         self._first: Ticket | None = None  # that went after the latest pause
         self._in_vain = 0  # pauses in a row whose first request was refused
         self._mute = False  # the server, about its waits
-        self._share_spans = 0
+        self._share_doublings = 0
         self.hold(limit)
 
     def hold(self, limit: RateLimit) -> None:
@@ -59,9 +74,9 @@ class Spacing:
         self._per = limit.per
         self.even = limit.per / limit.images
         """Seconds from image to image where they go evenly."""
-        self.gap = min(limit.per / 1200, limit.per / (4 * limit.images))
+        self.gap = min(limit.per / _FASTEST_BURST, limit.per / (_LONGEST_BURST * limit.images))
         """Seconds between two requests of a burst: a wrong guess then costs few refusals."""
-        self._probe = max(self.gap, limit.per / 60)
+        self._probe = max(self.gap, limit.per / _FIRST_PAUSE)
 
     @property
     def opens_at(self) -> float:
@@ -99,7 +114,7 @@ class Spacing:
             self._spaced_until = now + self.pace * self.even * ticket.weight
 
     def returned(self, ticket: Ticket) -> None:
-        """Take back what kept the next one away from a request that was refused."""
+        """Note that a request was refused: it keeps nobody away, and the share is smaller by it."""
         if ticket is self._spaced_by:
             self._spaced_until, self._spaced_by = -math.inf, None
         if self.share is not None:
@@ -129,8 +144,10 @@ class Spacing:
         """
         self._pauses += 1
         per = self._per
-        wait = next((seconds for seconds in waits if 0 < seconds <= 2 * per), None)
-        backoff = min(per, per / 60 * 3 ** min(self._pauses - 1, 6))
+        if now - self._refused_at > _PEACE * per:
+            self._mute = False
+        wait = next((seconds for seconds in waits if 0 < seconds <= _LONGEST_WAIT * per), None)
+        backoff = min(per, per / _FIRST_PAUSE * _PAUSE_GROWS ** min(self._pauses - 1, 6))
         pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
         self._in_vain = self._in_vain + 1 if ticket is self._first and self._refused_at > -math.inf else 0
         self._first = None
@@ -143,7 +160,7 @@ class Spacing:
             self._space_out(wait, now, pause, room=room, heaviest=heaviest)
         self.pause_ends = max(self.pause_ends, now + pause)
         self._refused_at = now
-        self._wary_until = now + 2 * per
+        self._wary_until = now + _WARY_WINDOWS * per
         self._intervals = [self._probe, self.gap, self._probe]  # one alone, and then two at once, tell most
 
     def proven(self, ticket: Ticket) -> None:
@@ -160,20 +177,20 @@ class Spacing:
 
     def _keep_to(self, taken: int, now: float, pause: float) -> None:
         soon = self._mute and now - self.share_until < self._per
-        self._share_spans = min(self._share_spans + 1, 4) if soon else 0
+        self._share_doublings = min(self._share_doublings + 1, _SHARE_DOUBLINGS) if soon else 0
         self._mute = True
         self.pace = 0.0
         self.share = taken
-        self.share_until = now + pause + self._per / 2 * 2**self._share_spans
+        self.share_until = now + pause + self._per / _FIRST_SHARE * 2**self._share_doublings
 
     def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
         if self.pace:
-            soon = now - self._refused_at < self._per / 4  # somebody else may use the limit, too
+            soon = now - self._refused_at < self._per / _SOON
             self.pace = min(_SLOWEST_PACE, self.pace * (_PACE_UP_SOON if soon else _PACE_UP))
         elif room and (
             now - self._refused_at < self._per
             if wait is None
-            else wait <= _SHORT * heaviest * self.even + self._per / 30  # seconds are rounded up
+            else wait <= _SHORT * heaviest * self.even + self._per / _ROUNDING
         ):
             self.pace = _PACE
             self._strikes += 1

@@ -16,10 +16,11 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
 from operator import itemgetter
+from typing import NamedTuple
 
 from attrs import evolve
 
-from imagesdk._protocol.limits import SaidLimit, SaidLimits
+from imagesdk._protocol.limits import Counted, SaidLimit, SaidLimits
 from imagesdk._protocol.line import Line, Ticket
 from imagesdk._protocol.spacing import Spacing
 from imagesdk.policies import RateLimit
@@ -31,6 +32,15 @@ _TRAVEL = 0.05
 """Seconds on top: the server counts a request when it has arrived, we when it has left."""
 _BACKFILL_DEPTH = 64
 """How far behind the head one is looked for that fits."""
+
+
+class _Room(NamedTuple):
+    images: int = 0
+    requests: int = 0
+    tokens: int = 0
+
+
+_NO_ROOM = _Room()
 
 
 class RateWindow:
@@ -50,9 +60,7 @@ class RateWindow:
         self._log: deque[tuple[float, Ticket]] = (
             deque()
         )  # in the order of their ends, with some that have left
-        self._ends: list[tuple[float, tuple[int, int, int]]] | None = (
-            None  # all that _freed yields, while it holds
-        )
+        self._ends: list[tuple[float, _Room]] | None = None  # all that _freed yields, while it holds
         self._images = self._requests = self._tokens = 0  # what unsent and log take
         self._heaviest = 1
         self._spacing = Spacing(limit)
@@ -127,14 +135,15 @@ class RateWindow:
         count, weight = self._line.ahead(ticket)
         start = begin + weight * self._spacing.even * self._spacing.pace
         limit = self.limit
-        start = max(
-            start, self._end_of_nth(0, weight + ticket.weight, self._images, self._most(ticket), begin, now)
-        )
+        needed = weight + ticket.weight
+        start = max(start, self._end_of_nth("images", needed, self._images, self._most(ticket), begin, now))
         if limit.requests is not None:
-            start = max(start, self._end_of_nth(1, count + 1, self._requests, limit.requests, begin, now))
+            start = max(
+                start, self._end_of_nth("requests", count + 1, self._requests, limit.requests, begin, now)
+            )
         if limit.tokens is not None:  # those before it are taken to ask for as many
             needed = (count + 1) * self._most_tokens(ticket)
-            start = max(start, self._end_of_nth(2, needed, self._tokens, limit.tokens, begin, now))
+            start = max(start, self._end_of_nth("tokens", needed, self._tokens, limit.tokens, begin, now))
         return start
 
     def sent(self, ticket: Ticket, now: float) -> None:
@@ -222,13 +231,15 @@ class RateWindow:
         self._tokens += ticket.tokens
         self._spacing.granted(ticket, now)
 
-    def _has_room(self, ticket: Ticket, freed: tuple[int, int, int] = (0, 0, 0)) -> bool:
+    def _has_room(self, ticket: Ticket, freed: _Room = _NO_ROOM) -> bool:
         limit = self.limit
-        images, requests, tokens = freed
         return (
-            self._images - images + ticket.weight <= self._most(ticket)
-            and (limit.requests is None or self._requests - requests < limit.requests)
-            and (limit.tokens is None or self._tokens - tokens + self._most_tokens(ticket) <= limit.tokens)
+            self._images - freed.images + ticket.weight <= self._most(ticket)
+            and (limit.requests is None or self._requests - freed.requests < limit.requests)
+            and (
+                limit.tokens is None
+                or self._tokens - freed.tokens + self._most_tokens(ticket) <= limit.tokens
+            )
         )
 
     def _most(self, ticket: Ticket) -> int:
@@ -246,12 +257,12 @@ class RateWindow:
         """Yield the log without those that have left."""
         return (entry for entry in self._log if entry[1].free_at == entry[0])
 
-    def _freed(self) -> Iterator[tuple[float, tuple[int, int, int]]]:
+    def _freed(self) -> Iterator[tuple[float, _Room]]:
         """Yield the times at which room comes back, and how much has come back by then."""
         images = requests = tokens = 0
         for free_at, ticket in self._live():
             images, requests, tokens = images + ticket.weight, requests + 1, tokens + ticket.tokens
-            yield free_at, (images, requests, tokens)
+            yield free_at, _Room(images, requests, tokens)
 
     def _backfill(self, head: Ticket, now: float) -> Ticket | None:
         """Return one behind the head that does not delay it, if there is one."""
@@ -261,7 +272,7 @@ class RateWindow:
         if shadow is None or now + self._spacing.interval(head, now) > shadow[0]:
             return None
         images, requests, tokens = shadow[1]
-        beside = (images - head.weight, requests - 1, tokens - self._most_tokens(head))
+        beside = _Room(images - head.weight, requests - 1, tokens - self._most_tokens(head))
         for ticket in self._line.behind(head, _BACKFILL_DEPTH):
             if self._has_room(ticket) and self._has_room(ticket, beside):
                 return ticket
@@ -278,7 +289,9 @@ class RateWindow:
             first = self._spacing.share_until if first is None else min(first, self._spacing.share_until)
         return None if first is None else max(first, opens_at)
 
-    def _end_of_nth(self, counted: int, needed: int, used: int, most: int, begin: float, now: float) -> float:
+    def _end_of_nth(
+        self, counted: Counted, needed: int, used: int, most: int, begin: float, now: float
+    ) -> float:
         """Return when the last of so many images (requests, tokens) could go, from the first not granted yet."""
         over = needed - (most - used)
         if over <= 0:
@@ -286,7 +299,7 @@ class RateWindow:
         rounds, rest = divmod(over - 1, most)
         if self._ends is None:
             self._ends = list(self._freed())
-        at = bisect_right(self._ends, rest, key=lambda end: end[1][counted])
+        at = bisect_right(self._ends, rest, key=lambda end: getattr(end[1], counted))
         # Room that is taken by none in the log ends one window after it is.
         unsent = (now if rest < used else begin) + self.span
         ends = self._ends[at][0] if at < len(self._ends) else unsent

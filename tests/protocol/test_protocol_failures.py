@@ -24,6 +24,7 @@ from imagesdk.errors import (
     RetiredError,
 )
 from imagesdk.policies import RetryPolicy
+from tests.odd_documents import documents
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
@@ -346,27 +347,6 @@ def test_an_error_of_a_stream_may_have_been_billed_by_its_class_or_once_a_pictur
     assert streamed("error", limit).retry_after == 3
 
 
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(
-        ["Limit: 0", "try again in 3s", "insufficient_quota", "moderation_blocked", 253402300799]
-    )
-)
-NAMES = (
-    "error message detail code type param msg loc data url b64_json created usage input_tokens "
-    "input_tokens_details moderation_details categories size"
-)
-names = st.sampled_from(NAMES.split())
-values = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-    max_leaves=10,
-)
-documents = values | st.dictionaries(names, values, max_size=5)
 header_names = st.sampled_from(
     ["retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "location"]
 )

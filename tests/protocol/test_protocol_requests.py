@@ -495,11 +495,21 @@ class TestGenerateRequest:
             made(Generate("x"), extra_body={"odd": value})
         assert caught.value.param == "extra_body"
 
-    def test_refuses_a_field_that_holds_itself(self) -> None:
+    def test_refuses_a_field_that_holds_itself_or_too_much(self) -> None:
         loop: list[Any] = []
         loop.append(loop)
-        with pytest.raises(InvalidRequestError, match="cannot be written as JSON"):
-            made(Generate("x"), extra_body={"odd": loop})
+        deep: list[Any] = []
+        for _ in range(100_000):
+            deep = [deep]
+        for odd in (loop, deep):
+            with pytest.raises(InvalidRequestError, match=r"^extra_body cannot be written as JSON"):
+                made(Generate("x"), extra_body={"odd": odd})
+
+    def test_names_the_parameter_of_its_own_that_cannot_be_written(self) -> None:
+        odd: Any = object()
+        with pytest.raises(InvalidRequestError, match=r"^svg cannot be written as JSON") as caught:
+            made(Generate("x", svg={"model": odd}), extra_body={"odd": 1})
+        assert caught.value.param == "svg"
 
     @given(st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
     def test_keeps_any_prompt_as_it_is(self, prompt: str) -> None:

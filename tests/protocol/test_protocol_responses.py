@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from imagesdk._protocol.documents import is_object
 from imagesdk._protocol.responses import ParsedImage, event_fields, parse_success
 from imagesdk._protocol.scanner import Picture, ScanError
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2
 from imagesdk.types import SvgUsage, Usage
+from tests.odd_documents import documents
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
@@ -236,29 +236,6 @@ class TestEvent:
     def test_that_is_no_object_is_none(self, document: Any) -> None:
         with pytest.raises(ScanError, match="an event of the stream is"):
             event_fields(document)
-
-
-leaves = (
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text(max_size=20)
-    | st.sampled_from(
-        ["Limit: 0", "try again in 3s", "insufficient_quota", "moderation_blocked", 253402300799]
-    )
-)
-NAMES = (
-    "error message detail code type param msg loc data url b64_json created usage input_tokens "
-    "input_tokens_details moderation_details categories size"
-)
-names = st.sampled_from(NAMES.split())
-values = st.recursive(
-    leaves,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=4),
-    max_leaves=10,
-)
-documents = values | st.dictionaries(names, values, max_size=5)
 
 
 @settings(max_examples=300, deadline=None)
