@@ -47,7 +47,7 @@ from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared
 from imagesdk.budgets.unlimited import Unlimited
-from imagesdk.errors import APIError, AuthenticationError, LimitWaitError, StreamError
+from imagesdk.errors import APIError, AuthenticationError, ConfigurationError, LimitWaitError, StreamError
 from imagesdk.events import (
     AnswerReceived,
     AttemptStarted,
@@ -176,6 +176,11 @@ class Engine:
         self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, Course], Awaitable[R | Failure]]
     ) -> AsyncGenerator[tuple[R, Course], None]:
         """Make attempts until one succeeds; its place in the limit is kept until the block is left."""
+        header = self._retry.idempotency_header.lower()
+        if header in dict(call.headers):
+            raise ConfigurationError(
+                f"The header {header!r} carries the key of the call: give idempotency_key= for it."
+            )
         total = call.timeouts.total
         deadline = None if total is None else self._clock() + total
         course = Course(deadline=deadline if call.deadline is None else call.deadline)

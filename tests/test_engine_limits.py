@@ -17,6 +17,7 @@ from imagesdk import (
     APIError,
     APIResponseError,
     AsyncClient,
+    ConfigurationError,
     InternalServerError,
     LimitWaitError,
     OutcomeUnknownError,
@@ -259,6 +260,13 @@ class TestTheKeyOfACall:
         assert other.idempotency_key == "my own" != response.idempotency_key
         if header != "idempotency-key":
             assert all("idempotency-key" not in request.headers for request in sent)
+
+
+async def test_the_header_of_the_key_is_the_clients_alone(make_client: Callable[..., AsyncClient]) -> None:
+    policy = RetryPolicy(idempotency_header="X-Request-Key")
+    async with make_client("https://images.test/v1", retry=policy) as client:
+        with pytest.raises(ConfigurationError, match="'x-request-key' carries the key of the call"):
+            await client.images.generate("a cat", extra_headers={"x-request-key": "mine"})
 
 
 class TestAServerThatBillsOneKeyOnce:

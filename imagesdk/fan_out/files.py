@@ -25,7 +25,6 @@ from imagesdk._sniff import extension
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.identity import Hashes
 
-_PIECE = 1024 * 1024
 _APART = ("job", "id", "slug")
 
 State: TypeAlias = Literal["whole", "absent", "changed"]
