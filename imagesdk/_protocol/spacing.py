@@ -184,6 +184,9 @@ class Spacing:
         self.share_until = now + pause + self._per / _FIRST_SHARE * 2**self._share_doublings
 
     def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
+        if self.pace and self._in_vain:  # the pause was too short, which says nothing of the pace
+            self._paced_until = max(self._paced_until, now + pause + self._per)
+            return
         if self.pace:
             soon = now - self._refused_at < self._per / _SOON
             self.pace = min(_SLOWEST_PACE, self.pace * (_PACE_UP_SOON if soon else _PACE_UP))
