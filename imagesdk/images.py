@@ -46,7 +46,7 @@ from imagesdk.jobs import (
     Svg,
     Variation,
 )
-from imagesdk.policies import Delivery
+from imagesdk.policies import Delivery, Timeouts
 from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
@@ -440,7 +440,7 @@ class AsyncImages:
         image: Image | str,
         *,
         to: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> bytes:
         """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._sizes import parse_size
 from imagesdk._uploads import listed
-from imagesdk.jobs import Edit, Job, Variation
+from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
 from imagesdk.types import Usage
 
@@ -101,7 +101,11 @@ def estimate(
 
     Example:
         estimate(Generate("a white siamese cat", size="1024x1024", quality="high")).cost
+
+    Raises:
+        InvalidRequestError: ``job`` is none.
     """
+    check_job(job)
     profile = model if isinstance(model, ModelProfile) else None
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model

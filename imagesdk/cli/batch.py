@@ -166,9 +166,9 @@ class JobList:
 def _limit(options: Namespace) -> dict[str, Any]:
     if options.limit is None:
         return {}
-    from imagesdk import RateLimit
+    from imagesdk._settings import read_limit
 
-    return {"rate_limit": None if options.limit == "none" else RateLimit.parse(options.limit)}
+    return {"rate_limit": read_limit("--limit", options.limit)}
 
 
 @contextmanager
