@@ -22,7 +22,7 @@ from imagesdk._files import on_disk, opened_file
 from imagesdk._preparing import Defaults, deadline_of, timeouts_of
 from imagesdk._protocol import file_objects
 from imagesdk._protocol.requests import Request
-from imagesdk._saving import check_writable, move_into_place
+from imagesdk._saving import check_writable, move_into_place, path_to_write
 from imagesdk._sink import discard
 from imagesdk.policies import Timeouts
 from imagesdk.types import FileId, FileObject, Source
@@ -158,7 +158,7 @@ class AsyncFiles:
             APIError: it failed in another way.
             OSError: it cannot be written.
         """
-        path = Path(to)
+        path = Path(path_to_write("to", to))
         await on_disk(check_writable, path.parent, _as_template(path.name))
         result = await self._fetch(file, path.parent, timeout)
         received = result.sink.pictures[0]

@@ -70,7 +70,7 @@ class CallOptions(TypedDict, total=False):
     """Write the pictures to disk as they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a
     template such as ``"cats/{slug}-{index}.{ext}"`` with ``{index}`` (place in the response, from 0),
     ``{job}`` (place in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the
-    bytes). Existing files are replaced."""
+    bytes). ``~/`` is the home folder. Existing files are replaced."""
     timeout: float | Timeouts | None
     """Seconds for the whole call, waiting for the limit and retries included; or :class:`Timeouts` in place of those of
     the client."""

@@ -700,12 +700,13 @@ class Images:
         """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
 
         The key never goes to the picture's server. A failed fetch is tried again, and never by generating
-        again. ``to`` is a file, or a folder for a name of ours.
+        again. ``to`` is a file, a folder for a name of ours, or a template with ``{index}`` and ``{ext}``.
 
         Example:
             data = client.images.download(response[0], to="otter.png")
 
         Raises:
+            InvalidRequestError: ``to`` is no path; nothing was fetched.
             DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
             OSError: the file cannot be read or written.
         """
@@ -784,9 +785,10 @@ class Run:
         return self._lease.next(AsyncRun.__anext__)
 
     def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs.
+        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
 
         Raises:
+            RuntimeError: they were collected before.
             JournalError: as on iteration, and likewise for the others.
             OSError: pictures cannot be written.
             Exception: what the iterator of the jobs raised.
