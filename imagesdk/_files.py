@@ -27,9 +27,18 @@ import attrs
 from imagesdk._loops import PerLoop, call_soon, running_loop
 from imagesdk._pillow import MAX_LOOK, array_as_png, is_array, is_pillow, picture_as_png, some_transparent
 from imagesdk._protocol.checks import check_text
-from imagesdk._protocol.pictures import AsBase64, Picture, Pictures, Remote, decoded_data_url, is_url
+from imagesdk._protocol.pictures import (
+    AsBase64,
+    Picture,
+    Pictures,
+    Remote,
+    check_path,
+    decoded_data_url,
+    is_url,
+)
 from imagesdk._protocol.requests import Sources
 from imagesdk._sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._uploads import named_parts
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
@@ -189,13 +198,29 @@ def _look(upload: Upload) -> bool | None:
 
 
 async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
+    named = named_parts(source)
+    content = source if named is None else named.content
+    found = await _found(param, content, spools)
+    if isinstance(found, Remote):
+        return found
+    if found.size <= 0:
+        raise _empty(param, content, found)
+    if named is None:
+        return found
+    known = None if found.media_type == _UNKNOWN else found.media_type
+    base = Path(named.name or "").name or found.name
+    return attrs.evolve(found, name=_file_name(base, known), stated_type=named.media_type)
+
+
+async def _found(param: str, source: Any, spools: ExitStack) -> Picture:
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _held(bytes(cast("bytes", source)))
     if isinstance(source, str) and is_url(source):
         return await _probe_url(param, source)
     if isinstance(source, (str, os.PathLike)):
-        path = Path(cast("str", source))
-        return await on_disk(_probe_path, path)
+        path = os.fsdecode(cast("str", source))
+        check_path(param, path)
+        return await on_disk(_probe_path, Path(path))
     if isinstance(source, (FileId, FileObject)):
         return _with_id(param, source.id)
     if isinstance(source, Image):
@@ -204,6 +229,8 @@ async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
         return _held(await on_disk(picture_as_png, param, source))
     if is_array(source):
         return _held(await on_disk(array_as_png, param, source))
+    if isinstance(source, io.TextIOBase):
+        raise _opened_as_text(param)
     read = getattr(source, "read", None)
     if inspect.iscoroutinefunction(read):
         return await _probe_awaited(param, source, spools)
@@ -217,6 +244,20 @@ async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
         value=type(source).__name__,
         allowed="a path, bytes, a binary file object, a Pillow image, a numpy array, an Image, a URL or a FileId",
     )
+
+
+def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
+    if isinstance(found.source, Path):
+        said = f"is an empty file: there is nothing in {str(found.source)!r}"
+    elif isinstance(found.source, bytes):
+        said = "is empty: there are no bytes in it"
+    elif found.source is not source:
+        said = "gave no bytes: it is empty, or was read before"
+    elif found.start:
+        said = "has no bytes left to read: seek(0) it first"
+    else:
+        said = "is an empty file: there are no bytes in it"
+    return InvalidRequestError(f"{param} {said}.", param=param, value="no bytes", allowed="a picture")
 
 
 async def _probe_url(param: str, url: str) -> Picture:
@@ -269,8 +310,12 @@ def _probe_file(param: str, source: Any) -> Upload | None:
             source.seek(start)
         except (AttributeError, OSError, io.UnsupportedOperation):
             return None
-        head = source.read(HEAD_SIZE)
-        source.seek(start)
+        try:
+            head = source.read(HEAD_SIZE)
+        except UnicodeDecodeError:
+            raise _opened_as_text(param) from None
+        finally:
+            source.seek(start)
     return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
 
 
@@ -320,7 +365,7 @@ async def _spooled(
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
     spools.callback(spool.close)
     size = 0
-    while piece := _checked(param, await read()):
+    while piece := await _read_from(param, read):
         size += len(piece)
         if size > MAX_SPOOL:
             raise InvalidRequestError(
@@ -337,10 +382,21 @@ def _name_of(source: Any) -> str | None:
     return Path(given).name or None if isinstance(given, str) else None
 
 
+async def _read_from(param: str, read: Callable[[], Awaitable[object]]) -> bytes:
+    try:
+        return _checked(param, await read())
+    except UnicodeDecodeError:
+        raise _opened_as_text(param) from None
+
+
 def _checked(param: str, data: object) -> bytes:
     if isinstance(data, bytes):
         return data
-    raise InvalidRequestError(
+    raise _opened_as_text(param)
+
+
+def _opened_as_text(param: str) -> InvalidRequestError:
+    return InvalidRequestError(
         f'{param} is a file opened as text; open it with "rb".',
         param=param,
         value="a text file",
@@ -352,15 +408,9 @@ def _upload(
     head: bytes, *, source: bytes | Path | IO[bytes], size: int, name: str | None, start: int = 0
 ) -> Upload:
     facts = sniff(head)
-    if facts.media_type is not None:
-        # Servers go by the extension as well as by the media type.
-        ending = extension(facts.media_type)
-        stem = Path(name or "image")
-        same = named_media_type(stem.name) == facts.media_type
-        name = str(stem) if same and name else f"{stem.stem or 'image'}.{ending}"
     width, height = facts.shown or (None, None)
     return Upload(
-        name=name or "image.png",
+        name=_file_name(name, facts.media_type),
         media_type=facts.media_type or _UNKNOWN,
         size=size,
         width=width,
@@ -371,3 +421,12 @@ def _upload(
         cmyk=facts.cmyk,
         several=facts.several,
     )
+
+
+def _file_name(name: str | None, media_type: str | None) -> str:
+    if media_type is None:
+        return name or "image.png"
+    # Servers go by the extension as well as by the media type.
+    stem = Path(name or "image")
+    same = named_media_type(stem.name) == media_type
+    return str(stem) if same and name else f"{stem.stem or 'image'}.{extension(media_type)}"

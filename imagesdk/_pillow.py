@@ -62,7 +62,7 @@ def require_pillow(what: str) -> None:
         import_module("PIL.Image")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
-            f"{what} needs Pillow: the extra `pillow` of imagesdk", name="PIL"
+            f"{what} needs Pillow: pip install pillow, or the extra `pillow` of imagesdk", name="PIL"
         ) from error
 
 

@@ -10,7 +10,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import anyio
@@ -21,17 +21,20 @@ from imagesdk import models
 from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
 from imagesdk._protocol import checks, picture_checks, requests
+from imagesdk._protocol.checks import refused
 from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement
 from imagesdk._saving import Destination, check_writable, slug
+from imagesdk._settings import TIMEOUT, shown
 from imagesdk.errors import APITimeoutError, InvalidRequestError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
-from imagesdk.policies import Timeouts
+from imagesdk.jobs import CallOptions, Generate, Job, Variation, check_job
+from imagesdk.policies import Timeouts, is_positive
 
 _OPTIONS = frozenset(CallOptions.__annotations__)
+_MAPPINGS = ("extra_headers", "extra_query", "extra_body")
 _ELSEWHERE = {
     "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
     "stream": "this method returns whole pictures; images.generate_stream and images.edit_stream show them while they "
@@ -73,6 +76,7 @@ async def prepared(
         OSError: a file cannot be read, or the folder of ``out=`` not written to.
     """
     _check_options(options)
+    check_job(job)
     out = options.get("out")
     job = requests.resolve(job, host, has_out=out is not None)
     profile = models.lookup(host.model_behind(job.model))
@@ -145,9 +149,22 @@ def _ready(out: str | os.PathLike[str], n: int) -> Destination:
     return destination
 
 
-def timeouts_of(defaults: Defaults, timeout: float | None) -> Timeouts:
-    """Return the time-outs of a call that was given this one."""
-    return defaults.timeouts if timeout is None else attrs.evolve(defaults.timeouts, total=timeout)
+def timeouts_of(defaults: Defaults, timeout: float | Timeouts | None) -> Timeouts:
+    """Return the time-outs of a call that was given this one.
+
+    Raises:
+        InvalidRequestError: it is neither a time in seconds nor :class:`Timeouts`.
+    """
+    if timeout is None or isinstance(timeout, Timeouts):
+        return timeout or defaults.timeouts
+    if not is_positive(timeout):
+        raise InvalidRequestError(
+            f"timeout must be {TIMEOUT}, not {shown(timeout)}.",
+            param="timeout",
+            value=timeout,
+            allowed=TIMEOUT,
+        )
+    return attrs.evolve(defaults.timeouts, total=timeout)
 
 
 def deadline_of(timeouts: Timeouts) -> float | None:
@@ -164,7 +181,8 @@ def idempotency_key_of(given: str | None) -> str:
     if given is None:
         return f"imagesdk-{uuid.uuid4()}"
     if (
-        not given
+        not isinstance(cast("object", given), str)
+        or not given
         or len(given) > 255
         or not (given.isascii() and given.isprintable())
         or given != given.strip()
@@ -198,3 +216,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
                 f"there is no parameter {name}=; one that the server knows and this version does not goes into "
                 f"extra_body={{{name!r}: ...}}."
             )
+    for name in _MAPPINGS:
+        if not isinstance(given := options.get(name), (Mapping, type(None))):
+            raise refused(name, given, "a mapping, or None")
+    if not isinstance(given := options.get("check"), (bool, type(None))):
+        raise refused("check", given, "True, False or None")

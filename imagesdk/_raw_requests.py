@@ -13,6 +13,7 @@ from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.requests import Request
 from imagesdk._sink import discard
 from imagesdk.errors import InvalidRequestError
+from imagesdk.policies import Timeouts
 from imagesdk.types import RawResponse
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
@@ -27,7 +28,7 @@ def raw_call(
     content: bytes | None,
     query: Mapping[str, str] | None,
     headers: Mapping[str, str] | None,
-    timeout: float | None,
+    timeout: float | Timeouts | None,
     images: int,
     billed: bool | None,
     idempotency_key: str | None,

@@ -17,7 +17,7 @@ import time
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from attrs import frozen
 
@@ -27,6 +27,10 @@ FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
 """The name of a picture when ``out=`` is a folder."""
 
 _FIELDS: Final = ("index", "job", "id", "slug", "ext")
+_KNOWN_WHEN_SAVED: Final = frozenset({"index", "ext"})
+_TEMPLATE: Final = re.compile(r"(?<!\{)\{(?:index|job|id|slug|ext)\b")
+"""In a path that a picture is saved to. Other braces stay as they are: some programs put them into names of files."""
+_HOMES: Final = ("~/", f"~{os.sep}")
 _TEMPORARY: Final = ".imagesdk-{}.part"
 _IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
 _PADDING: Final = re.compile(r"[<>^]?0?\d{0,3}d?")
@@ -64,8 +68,8 @@ class Destination:
     """The name below it, with ``{index}``, ``{job}``, ``{id}``, ``{slug}`` and ``{ext}``."""
 
     @classmethod
-    def parse(cls, out: str | os.PathLike[str], *, n: int = 1) -> Destination:
-        """Read ``out=`` of a call that asks for ``n`` pictures.
+    def parse(cls, out: str | os.PathLike[str], *, n: int = 1, param: str = "out") -> Destination:
+        """Read ``out=`` (or what else ``param`` names) of a call that asks for ``n`` pictures.
 
         A path with ``{...}`` is a template. A path with an extension, unless it is a folder already, is
         one file. Any other path is a folder.
@@ -73,14 +77,8 @@ class Destination:
         Raises:
             InvalidRequestError: the template has an unknown field or would give two pictures one name.
         """
-        text = os.fspath(out)
-        if not text or "\0" in text or not _can_be_named(text):
-            raise InvalidRequestError(
-                "out= is empty, or holds a NUL or another character that no file name can have.",
-                param="out",
-                value=text,
-            )
-        fields = _fields(text)
+        text = path_to_write(param, out)
+        fields = _fields(text, param)
         if fields is None:
             path = Path(text)
             if text.endswith(("/", os.sep)) or not path.suffix or path.is_dir():
@@ -88,11 +86,11 @@ class Destination:
             destination = cls(path.parent, path.name.replace("{", "{{").replace("}", "}}"))
         else:
             parts = Path(text).parts
-            fixed = next(i for i, part in enumerate(parts) if _fields(part))
+            fixed = next(i for i, part in enumerate(parts) if _fields(part, param))
             rest = parts[fixed:]
             if ".." in rest:
                 raise InvalidRequestError(
-                    f"A template cannot leave its folder with '..': {text!r}.", param="out", value=text
+                    f"A template cannot leave its folder with '..': {text!r}.", param=param, value=text
                 )
             destination = cls(Path(*parts[:fixed]), "/".join(rest))
         if n > 1 and "index" not in (fields or ()):
@@ -113,6 +111,57 @@ class Destination:
             slug = slug[:-1].rstrip("-") or "x"
 
 
+def path_to_write(param: str, path: str | os.PathLike[str]) -> str:
+    """Return a path that is to be written to. ``~/`` is the home folder, as in a shell; so is it for every such path.
+
+    A folder that is called ``~`` and there already is meant as it is written: what was made in it stays found.
+
+    Raises:
+        InvalidRequestError: it is no path, is empty, or holds what no file name can have.
+    """
+    if not isinstance(cast("object", path), (str, os.PathLike)):
+        raise InvalidRequestError(
+            f"{param} must be a path, not a value of type {type(path).__name__}.",
+            param=param,
+            value=path,
+            allowed="a path",
+        )
+    text = os.fsdecode(path)
+    if not text or "\0" in text or not _can_be_named(text):
+        raise InvalidRequestError(
+            f"{param}= is empty, or holds a NUL or another character that no file name can have.",
+            param=param,
+            value=text,
+        )
+    if text.startswith(_HOMES) and not Path("~").is_dir():
+        return os.path.expanduser(text)  # noqa: PTH111 - a path would lose the slash at its end
+    return text
+
+
+def path_for(param: str, path: str | os.PathLike[str], index: int, ext: str) -> Path:
+    """Return where a picture goes that is saved to ``path``: a file, a folder, or a template of index and extension.
+
+    Raises:
+        InvalidRequestError: there is no such path, or the template holds something else.
+    """
+    text = path_to_write(param, path)
+    if _TEMPLATE.search(text):
+        unknown = (_fields(text, param) or set[str]()) - _KNOWN_WHEN_SAVED
+        if unknown:
+            raise InvalidRequestError(
+                f"{param}={text!r} holds {{{min(unknown)}}}, which is not known when a picture is saved; it may hold "
+                "{index} and {ext}.",
+                param=param,
+                value=text,
+                allowed="{index} and {ext}",
+            )
+        return Destination.parse(text, param=param).path(index=index, job=0, id="", slug="x", ext=ext)
+    final = Path(text)
+    if text.endswith(("/", os.sep)) or final.is_dir():
+        final /= f"image-{index}.{ext}"
+    return final
+
+
 def _can_be_named(text: str) -> bool:
     try:
         os.fsencode(text)
@@ -121,7 +170,7 @@ def _can_be_named(text: str) -> bool:
     return True
 
 
-def _fields(text: str) -> set[str] | None:
+def _fields(text: str, param: str) -> set[str] | None:
     """The template fields in ``text``; ``None`` when it is a plain path."""
     if "{" not in text:
         return None
@@ -136,7 +185,7 @@ def _fields(text: str) -> set[str] | None:
     if not fields <= set(_FIELDS):
         raise InvalidRequestError(
             f"The template {text!r} cannot be read; it may hold {', '.join(f'{{{name}}}' for name in _FIELDS)}.",
-            param="out",
+            param=param,
             value=text,
             allowed="{index}, {job}, {id}, {slug} and {ext}",
         )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable
+import re
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
 
 from attrs import frozen
+
+from imagesdk.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     import numpy
@@ -15,6 +18,10 @@ if TYPE_CHECKING:
     import PIL.Image
 
     from imagesdk.types import FileId, FileObject, Image
+
+_MEDIA_TYPE: Final = re.compile(
+    r"(?:application|audio|font|image|model|text|video)/[\w.+-]+(?:;[\w.+ =;-]*)?", re.ASCII | re.IGNORECASE
+)
 
 
 class AsyncReadable(Protocol):
@@ -25,8 +32,12 @@ class AsyncReadable(Protocol):
         ...
 
 
-Encoded: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes] | AsyncReadable"
-"""A picture as a file: its path or URL, its bytes, or the open file."""
+Content: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | AsyncReadable"
+"""A picture as its bytes, or as the open file."""
+Named: TypeAlias = "tuple[str | None, Content] | tuple[str | None, Content, str | None]"
+"""A picture with the name of its file, and perhaps its media type: as httpx and the official client have it."""
+Encoded: TypeAlias = "str | os.PathLike[str] | Content | Named"
+"""A picture as a file: its path or URL, its bytes, or the open file, which may be named."""
 Decoded: TypeAlias = (
     "PIL.Image.Image | numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.floating[Any]]"
 )
@@ -38,6 +49,8 @@ Source: TypeAlias = "Encoded | Decoded | Image | FileId | FileObject"
 - Bytes of any kind.
 - A binary file object, also one whose ``read`` is awaited. It is read from where it stands, left standing there if it
   can seek, and never closed.
+- A tuple of a file name and the bytes or the file, ``("cat.png", data)``, and perhaps its media type: the name that the
+  server is told. (Several pictures are a list; a tuple of paths is several pictures, too.)
 - A Pillow image: its pixels as they are, alpha included, as PNG.
 - A numpy array of shape (height, width), (height, width, 3) or (height, width, 4): ``uint8``, or floats from 0 to 1.
 - An :class:`Image` of another answer.
@@ -73,9 +86,61 @@ class Upload:
     """Whether it is in inks rather than light: a JPEG for print."""
     several: bool | None = None
     """Whether there are further pictures in the file: an MPO, as many phones write them."""
+    stated_type: str | None = None
+    """The media type that the caller named. The server is told it where the bytes do not tell."""
 
     def __repr__(self) -> str:
         return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"
+
+
+@frozen
+class NamedParts:
+    """What is in a :data:`Named`."""
+
+    name: str | None
+    content: Any
+    media_type: str | None
+
+
+def named_parts(source: object) -> NamedParts | None:
+    """Return what is in a picture that is given with its name; ``None`` for anything else.
+
+    A tuple of a text and of bytes or a file is one; so it is with a media type. Any other tuple is several pictures.
+
+    Raises:
+        InvalidRequestError: it has headers of its own, which are not sent.
+    """
+    if not isinstance(source, tuple):
+        return None
+    parts = cast("tuple[object, ...]", source)
+    if not 2 <= len(parts) <= 4:
+        return None
+    name, content, media_type, headers = (*parts, None, None)[:4]
+    if not (name is None or isinstance(name, str)) or not _is_content(content):
+        return None
+    if media_type is not None and not (isinstance(media_type, str) and _MEDIA_TYPE.fullmatch(media_type)):
+        return None
+    if isinstance(headers, Mapping):
+        raise InvalidRequestError(
+            "A picture that is given with its name has no headers of its own: give (name, data) or (name, data, media "
+            "type).",
+            param="image",
+            value=f"a tuple of {len(parts)}",
+            allowed="(name, data) or (name, data, media type)",
+        )
+    return None if headers is not None else NamedParts(name or None, content, media_type)
+
+
+def _is_content(value: object) -> bool:
+    return isinstance(value, (bytes, bytearray, memoryview)) or callable(getattr(value, "read", None))
+
+
+def listed(value: object) -> tuple[Any, ...] | None:
+    """Return the members of a list of pictures, which an answer is as well; ``None`` for one picture."""
+    if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
+        return None
+    several = cast("Sequence[object]", value)
+    return None if named_parts(several) is not None else tuple(several)
 
 
 Upload.__module__ = "imagesdk"

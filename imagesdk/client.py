@@ -20,6 +20,7 @@ from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._raw_requests import raw_call, send_raw
 from imagesdk._secret import Secret
+from imagesdk._settings import check_flag, check_text, checked, read_limit
 from imagesdk._slot_transport import SlotTransport
 from imagesdk._tokens import TokenProvider, TokenSource
 from imagesdk._version import __version__
@@ -50,8 +51,9 @@ class AsyncClient:
         project: ``OPENAI_PROJECT_ID`` when not given.
         timeout: Seconds for a whole call, or :class:`Timeouts`.
         retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side; ``None`` for no limit; or limits by model, with
-            ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as ``50/min``, or ``none``) when not given.
+        rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
+            ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
+            ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
@@ -63,7 +65,7 @@ class AsyncClient:
 
     Raises:
         ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http, an ``http_client`` of another kind.
+            http, an ``http_client`` or another option of the wrong kind.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class AsyncClient:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None = DEFAULT_RATE_LIMIT,
+        rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -88,6 +90,8 @@ class AsyncClient:
             key = _secret(api_key, "OPENAI_API_KEY")
         finally:
             del api_key  # tracebacks may show the values of variables
+        for name, text in (("base_url", base_url), ("organization", organization), ("project", project)):
+            check_text(name, text)
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or MAKER_BASE_URL)
         if host.needs_key and not key:
             raise ConfigurationError(
@@ -152,7 +156,7 @@ class AsyncClient:
             options: Those of :class:`ClientOptions`.
 
         Raises:
-            ConfigurationError: no key and no token, both, or an unusable endpoint.
+            ConfigurationError: no key and no token, both, an unusable endpoint, or an option of the wrong kind.
         """
         try:
             if api_key and token_provider is not None:
@@ -164,6 +168,9 @@ class AsyncClient:
             )
         finally:
             del api_key
+        texts = {"endpoint": endpoint, "deployment": deployment, "api_version": api_version, "model": model}
+        for name, text in texts.items():
+            check_text(name, text)
         address = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT", "")
         if not address:
             raise ConfigurationError(
@@ -197,6 +204,8 @@ class AsyncClient:
         *,
         allow_insecure: bool,
     ) -> None:
+        settings = checked(options)
+        check_flag("allow_insecure", allow_insecure)
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
         if key and not allow_insecure and (proxy or not host.is_private_wire):
             raise ConfigurationError(
@@ -207,8 +216,8 @@ class AsyncClient:
         account.update(checked_headers((name, value) for name, value in account.items() if value))
         transport = SlotTransport() if http_client is None else ClientTransport(http_client)
         user_agent = _user_agent()
-        limit = options.get("rate_limit", DEFAULT_RATE_LIMIT)
-        retry, caps = options.get("retry", RetryPolicy()), options.get("caps", Caps())
+        limit = settings.get("rate_limit", DEFAULT_RATE_LIMIT)
+        retry, caps = settings.get("retry", RetryPolicy()), settings.get("caps", Caps())
         engine = Engine(
             host=host,
             key=key,
@@ -218,12 +227,12 @@ class AsyncClient:
             retry=retry,
             rate_limit=_limit_of_environment() if limit is DEFAULT_RATE_LIMIT else limit,
             caps=caps,
-            observers=tuple(options.get("observers", ())),
-            headers=tuple(checked_headers(options.get("default_headers", {}).items())),
+            observers=settings.get("observers", ()),
+            headers=tuple(checked_headers(settings.get("default_headers", {}).items())),
             user_agent=user_agent,
         )
         defaults = Defaults(
-            _timeouts(options.get("timeout")), options.get("check", True), options.get("fsync", False)
+            _timeouts(settings.get("timeout")), settings.get("check", True), settings.get("fsync", False)
         )
         self._use(engine, Downloader(host, transport, retry, caps, user_agent), defaults, owner=True)
 
@@ -260,7 +269,7 @@ class AsyncClient:
             patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
 
         Raises:
-            ConfigurationError: there is no such option, or a header cannot be sent.
+            ConfigurationError: there is no such option, it is of the wrong kind, or a header cannot be sent.
         """
         unknown = set(changes) - set(ClientOptions.__annotations__)
         if unknown:
@@ -268,19 +277,20 @@ class AsyncClient:
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
             )
-        retry, caps = changes.get("retry"), changes.get("caps")
+        settings = checked(changes)
+        retry, caps = settings.get("retry"), settings.get("caps")
         engine = self._engine.changed(
             retry=retry,
-            limits=changes.get("rate_limit", "same"),
+            limits=settings.get("rate_limit", "same"),
             caps=caps,
-            observers=changes.get("observers"),
-            headers=tuple(checked_headers(changes.get("default_headers", {}).items())),
+            observers=settings.get("observers"),
+            headers=tuple(checked_headers(settings.get("default_headers", {}).items())),
         )
         defaults = attrs.evolve(
             self._defaults,
-            timeouts=_timeouts(changes["timeout"]) if "timeout" in changes else self._defaults.timeouts,
-            check=changes.get("check", self._defaults.check),
-            fsync=changes.get("fsync", self._defaults.fsync),
+            timeouts=_timeouts(settings["timeout"]) if "timeout" in settings else self._defaults.timeouts,
+            check=settings.get("check", self._defaults.check),
+            fsync=settings.get("fsync", self._defaults.fsync),
         )
         downloader = self._downloader.changed(retry=retry, caps=caps)
         view = type(self).__new__(type(self))
@@ -296,7 +306,7 @@ class AsyncClient:
         content: bytes | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
         images: int = 0,
         billed: bool | None = None,
         idempotency_key: str | None = None,
@@ -313,7 +323,7 @@ class AsyncClient:
             content: a body as it is, of the ``content-type`` that ``headers`` say.
             query: What follows the ``?``.
             headers: Further ones.
-            timeout: Seconds for the whole call.
+            timeout: Seconds for the whole call, or :class:`Timeouts`.
             images: How many pictures it asks for: what the rate limit counts.
             billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
                 given: with images, and with POST and PATCH.
@@ -367,6 +377,8 @@ class AsyncClient:
 def _secret(given: Any, variable: str) -> Secret:
     try:
         value = os.environ.get(variable, "") if given is None else given
+        if not isinstance(value, Secret):
+            check_text("api_key", value)
         return value if isinstance(value, Secret) else Secret(value)
     finally:
         value = given = None  # tracebacks may show the values of variables
@@ -378,9 +390,7 @@ def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
 
 def _limit_of_environment() -> RateLimit | None:
     text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-    if text.lower() == "none":
-        return None
-    return RateLimit.parse(text) if text else DEFAULT_RATE_LIMIT
+    return read_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
 
 
 def _user_agent() -> str:

@@ -22,8 +22,9 @@ from imagesdk._files import on_disk, opened_file
 from imagesdk._preparing import Defaults, deadline_of, timeouts_of
 from imagesdk._protocol import file_objects
 from imagesdk._protocol.requests import Request
-from imagesdk._saving import check_writable, move_into_place
+from imagesdk._saving import check_writable, move_into_place, path_to_write
 from imagesdk._sink import discard
+from imagesdk.policies import Timeouts
 from imagesdk.types import FileId, FileObject, Source
 
 _T = TypeVar("_T")
@@ -43,7 +44,7 @@ class AsyncFiles:
         *,
         filename: str | None = None,
         expires_after: int | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> FileObject:
         """Upload a file, for example a picture that several edits use.
 
@@ -52,7 +53,7 @@ class AsyncFiles:
             purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
             filename: what the server is to call it; the name of the file when not given.
             expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
-            timeout: seconds for the whole call.
+            timeout: seconds for the whole call, or :class:`Timeouts`.
 
         Example:
             file = await client.files.upload("lounge.png")
@@ -69,7 +70,9 @@ class AsyncFiles:
             request = file_objects.upload(named, purpose, expires_after=expires_after, boundary=boundary)
             return await self._ask(request, file_objects.parse_file, timeout)
 
-    async def retrieve(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> FileObject:
+    async def retrieve(
+        self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
+    ) -> FileObject:
         """Return what the server knows of a file.
 
         Example:
@@ -87,7 +90,7 @@ class AsyncFiles:
         purpose: str | None = None,
         limit: int | None = None,
         after: str | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> tuple[FileObject, ...]:
         """Return a page of the account's files, newest first.
 
@@ -95,7 +98,7 @@ class AsyncFiles:
             purpose: only those for this.
             limit: how many at most; the server's own number when not given.
             after: the id of the last one of the page before.
-            timeout: seconds for the whole call.
+            timeout: seconds for the whole call, or :class:`Timeouts`.
 
         Example:
             for file in await client.files.list(purpose="vision"):
@@ -109,7 +112,9 @@ class AsyncFiles:
         request = Request(file_objects.PATH, 0, None, b"", "GET")
         return await self._ask(request, file_objects.parse_list, timeout, query)
 
-    async def delete(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bool:
+    async def delete(
+        self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
+    ) -> bool:
         """Delete a file, and return whether it is gone.
 
         Example:
@@ -121,7 +126,9 @@ class AsyncFiles:
         """
         return await self._ask(file_objects.about(file, "DELETE"), file_objects.parse_deleted, timeout)
 
-    async def content(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bytes:
+    async def content(
+        self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
+    ) -> bytes:
         """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
 
         Example:
@@ -135,7 +142,11 @@ class AsyncFiles:
         return result.sink.pictures[0].data or b""
 
     async def download(
-        self, file: str | FileId | FileObject, to: str | os.PathLike[str], *, timeout: float | None = None
+        self,
+        file: str | FileId | FileObject,
+        to: str | os.PathLike[str],
+        *,
+        timeout: float | Timeouts | None = None,
     ) -> Path:
         """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
 
@@ -147,7 +158,7 @@ class AsyncFiles:
             APIError: it failed in another way.
             OSError: it cannot be written.
         """
-        path = Path(to)
+        path = Path(path_to_write("to", to))
         await on_disk(check_writable, path.parent, _as_template(path.name))
         result = await self._fetch(file, path.parent, timeout)
         received = result.sink.pictures[0]
@@ -161,7 +172,7 @@ class AsyncFiles:
         return path
 
     async def _fetch(
-        self, file: str | FileId | FileObject, folder: Path | None, timeout: float | None
+        self, file: str | FileId | FileObject, folder: Path | None, timeout: float | Timeouts | None
     ) -> Result[None]:
         request = file_objects.about(file, "GET", "/content")
         call = attrs.evolve(self._call(request, _nothing, timeout, None), folder=folder, raw=True)
@@ -171,7 +182,7 @@ class AsyncFiles:
         self,
         request: Request,
         parse: Callable[[Any], _T],
-        timeout: float | None,
+        timeout: float | Timeouts | None,
         query: dict[str, str] | None = None,
     ) -> _T:
         result = await self._engine.send(self._call(request, parse, timeout, query))
@@ -182,7 +193,7 @@ class AsyncFiles:
         self,
         request: Request,
         parse: Callable[[Any], _T],
-        timeout: float | None,
+        timeout: float | Timeouts | None,
         query: dict[str, str] | None,
     ) -> Call[_T]:
         timeouts = timeouts_of(self._defaults, timeout)

@@ -16,12 +16,14 @@ from typing import Unpack
 from imagesdk._call import Result
 from imagesdk._download import Downloader
 from imagesdk._engine import Engine
+from imagesdk._entering import Unentered
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
 from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
+from imagesdk._saving import path_for, write_file
 from imagesdk._sink import Sink
-from imagesdk._sniff import HEAD_SIZE, sniff
+from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.dry_run import DryRun
 from imagesdk.fan_out.making import Terms
@@ -46,7 +48,7 @@ from imagesdk.jobs import (
     Svg,
     Variation,
 )
-from imagesdk.policies import Delivery
+from imagesdk.policies import Delivery, Timeouts
 from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
@@ -227,7 +229,7 @@ class AsyncImages:
             safety_identifier=safety_identifier,
             user=user,
         )
-        return self.stream(job, **options)
+        return Unentered(self._streaming(job, options), "generate_stream")
 
     def edit_stream(
         self,
@@ -284,7 +286,7 @@ class AsyncImages:
             safety_identifier=safety_identifier,
             user=user,
         )
-        return self.stream(job, **options)
+        return Unentered(self._streaming(job, options), "edit_stream")
 
     async def create_variation(
         self,
@@ -344,7 +346,7 @@ class AsyncImages:
             APIError: it failed in another way; ``maybe_billed`` tells about money.
             OSError: a file cannot be read or written.
         """
-        return self._streaming(job, options)
+        return Unentered(self._streaming(job, options), "stream")
 
     @asynccontextmanager
     async def _streaming(self, job: Job, options: CallOptions) -> AsyncGenerator[AsyncImageStream, None]:
@@ -410,7 +412,8 @@ class AsyncImages:
             budget=budget,
             unknown_price=unknown_price,
         )
-        return self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
+        run = self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
+        return Unentered(run, "fan_out")
 
     async def dry_run(
         self,
@@ -440,21 +443,24 @@ class AsyncImages:
         image: Image | str,
         *,
         to: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> bytes:
         """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
 
         The key never goes to the picture's server. A failed fetch is tried again, and never by generating
-        again. ``to`` is a file, or a folder for a name of ours.
+        again. ``to`` is a file, a folder for a name of ours, or a template with ``{index}`` and ``{ext}``.
 
         Example:
             data = await client.images.download(response[0], to="otter.png")
 
         Raises:
+            InvalidRequestError: ``to`` is no path; nothing was fetched.
             DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
             OSError: the file cannot be read or written.
         """
         index = 0 if isinstance(image, str) else image.index
+        if to is not None:
+            await on_disk(path_for, "to", to, index, "png")
         url = image if isinstance(image, str) else image.url
         if not isinstance(image, str) and (image.loaded or url is None):
             data = await on_disk(lambda: image.bytes)
@@ -470,7 +476,7 @@ class AsyncImages:
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
     facts = sniff(data[:HEAD_SIZE])
-    return Image(index=index, media_type=facts.media_type, data=data).save(to)
+    return write_file(path_for("to", to, index, extension(facts.media_type)), data)
 
 
 AsyncImages.__module__ = "imagesdk"

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from attrs import field, frozen
 
+from imagesdk.errors import InvalidRequestError
+from imagesdk.policies import Timeouts
 from imagesdk.types import Source
 
 __all__ = ["CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"]
@@ -68,9 +70,10 @@ class CallOptions(TypedDict, total=False):
     """Write the pictures to disk as they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a
     template such as ``"cats/{slug}-{index}.{ext}"`` with ``{index}`` (place in the response, from 0),
     ``{job}`` (place in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the
-    bytes). Existing files are replaced."""
-    timeout: float | None
-    """Seconds for the whole call, waiting for the limit and retries included."""
+    bytes). ``~/`` is the home folder. Existing files are replaced."""
+    timeout: float | Timeouts | None
+    """Seconds for the whole call, waiting for the limit and retries included; or :class:`Timeouts` in place of those of
+    the client."""
     check: bool | None
     """``False`` sends the request though a rule of its model forbids it; ``None`` is as the client says."""
     extra_headers: Mapping[str, str] | None
@@ -215,6 +218,23 @@ class Variation:
 
 Job: TypeAlias = Generate | Edit | Variation
 """What ``client.images.send`` takes."""
+
+
+def check_job(job: object) -> None:
+    """Refuse what is no job.
+
+    Raises:
+        InvalidRequestError: it is none.
+    """
+    if not isinstance(job, Job):
+        kind = type(job).__name__
+        hint = ": Generate(prompt) for a prompt alone" if isinstance(job, str) else ""
+        raise InvalidRequestError(
+            f"job is a {kind}; pass Generate, Edit or Variation{hint}.",
+            param="job",
+            value=kind,
+            allowed="Generate, Edit or Variation",
+        )
 
 
 for _type in (CallOptions, Generate, Edit, Svg, SvgReasoning, Variation):

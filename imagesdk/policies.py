@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeAlias, TypedDict
+from numbers import Real
+from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeGuard, cast
 
 from attrs import Attribute, field, frozen
 
@@ -36,13 +37,22 @@ _TAKEN = frozenset(
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-def _positive(_: object, attribute: Attribute[Any], value: float | None) -> None:
-    if value is None or not 0 < value < math.inf:
+def is_positive(value: object) -> TypeGuard[float]:
+    """Whether a value is a number above 0, and not without end."""
+    return _is_number(value) and 0 < value < math.inf
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return not isinstance(value, bool) and isinstance(value, Real)
+
+
+def _positive(_: object, attribute: Attribute[Any], value: object) -> None:
+    if not is_positive(value):
         raise ConfigurationError(f"{attribute.name} must be a positive number, not {value!r}.")
 
 
-def _positive_or_none(_: object, attribute: Attribute[Any], value: float | None) -> None:
-    if value is not None and not 0 < value < math.inf:
+def _positive_or_none(_: object, attribute: Attribute[Any], value: object) -> None:
+    if value is not None and not is_positive(value):
         raise ConfigurationError(f"{attribute.name} must be a positive number or None, not {value!r}.")
 
 
@@ -84,7 +94,7 @@ class RateLimit:
 
     def __attrs_post_init__(self) -> None:
         """Refuse a scope that means nothing."""
-        if self.scope not in {"account", "client"}:
+        if self.scope not in ("account", "client"):
             raise ConfigurationError(f'scope is "account" or "client", not {self.scope!r}.')
 
     @classmethod
@@ -94,7 +104,7 @@ class RateLimit:
         Raises:
             ConfigurationError: the text has another form.
         """
-        found = _SPELLED.fullmatch(text)
+        found = _SPELLED.fullmatch(text) if isinstance(cast("object", text), str) else None
         if not found or int(found[1]) < 1:
             raise ConfigurationError(
                 f"A rate limit is written like 50/min, 5/s, 500/h or 50/10s, not {text!r}."
@@ -169,13 +179,14 @@ class RetryPolicy:
 
     def __attrs_post_init__(self) -> None:
         """Refuse delays that make no sense."""
-        if self.delivery not in {"at_least_once", "at_most_once"}:
+        if self.delivery not in ("at_least_once", "at_most_once"):
             raise ConfigurationError(f'delivery is "at_least_once" or "at_most_once", not {self.delivery!r}.')
-        if not _HEADER.fullmatch(self.idempotency_header) or self.idempotency_header.lower() in _TAKEN:
+        header = cast("object", self.idempotency_header)
+        if not isinstance(header, str) or not _HEADER.fullmatch(header) or header.lower() in _TAKEN:
             raise ConfigurationError(f"{self.idempotency_header!r} is no name of a header for this.")
         for name in ("backoff", "max_backoff", "max_retry_after", "budget_refill"):
             value = getattr(self, name)
-            if not (value >= 0):
+            if not _is_number(value) or not value >= 0:
                 raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}.")
 
 
@@ -215,8 +226,8 @@ class ClientOptions(TypedDict, total=False):
     """Seconds for a whole call, or :class:`Timeouts`."""
     retry: RetryPolicy
     """When a failed attempt is made again."""
-    rate_limit: RateLimit | Mapping[str, RateLimit | None] | None
-    """Images per window, counted on this side; ``None`` for no limit; or limits by model."""
+    rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None
+    """Images per window, counted on this side, also as text (``"50/min"``); ``None`` for no limit; or limits by model."""
     check: bool
     """Whether to refuse what the rules of the model forbid before anything is sent."""
     caps: Caps

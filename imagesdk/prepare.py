@@ -8,6 +8,7 @@ Both functions block: they read files, decode and encode. Async code runs them i
 from __future__ import annotations
 
 import inspect
+import io
 import os
 import re
 from collections.abc import Sequence
@@ -25,7 +26,8 @@ from imagesdk._pillow import (
     require_pillow,
     upright,
 )
-from imagesdk._protocol.pictures import decoded_data_url, is_url
+from imagesdk._protocol.pictures import check_path, decoded_data_url, is_url
+from imagesdk._uploads import named_parts
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source
 
@@ -161,6 +163,8 @@ def _decoded(param: str, source: Source) -> PIL.Image.Image:
 
 
 def _data(param: str, source: Any) -> bytes:
+    if (named := named_parts(source)) is not None:
+        source = named.content
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(cast("bytes", source))
     if isinstance(source, str) and is_url(source):
@@ -170,7 +174,9 @@ def _data(param: str, source: Any) -> bytes:
             )
         return decoded_data_url(param, source)
     if isinstance(source, (str, os.PathLike)):
-        return Path(cast("str", source)).read_bytes()
+        path = os.fsdecode(cast("str", source))
+        check_path(param, path)
+        return Path(path).read_bytes()
     if isinstance(source, Image):
         return source.bytes
     if is_array(source):
@@ -184,7 +190,7 @@ def _data(param: str, source: Any) -> bytes:
 
 def _read(param: str, file: Any) -> bytes:
     data: object = None
-    if not inspect.iscoroutinefunction(file.read):
+    if not inspect.iscoroutinefunction(file.read) and not isinstance(file, io.TextIOBase):
         seekable = callable(getattr(file, "seekable", None)) and file.seekable()
         stood = file.tell() if seekable else None
         data = file.read()
@@ -232,7 +238,11 @@ def _exact(size: object) -> tuple[int, int] | None:
 
 def _size_alone(image_or_size: object) -> tuple[int, int] | None:
     size = _exact(image_or_size)
-    if size is None and isinstance(image_or_size, tuple):
+    if (
+        size is None
+        and isinstance(image_or_size, tuple)
+        and named_parts(cast("object", image_or_size)) is None
+    ):
         raise _refused("image_or_size", cast("object", image_or_size), "a picture, or its width and height")
     if size is not None:
         check_pixels("image_or_size", *size)

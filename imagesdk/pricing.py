@@ -12,7 +12,8 @@ from attrs import frozen
 
 from imagesdk import models
 from imagesdk._sizes import parse_size
-from imagesdk.jobs import Edit, Job, Variation
+from imagesdk._uploads import listed
+from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
 from imagesdk.types import Usage
 
@@ -100,7 +101,11 @@ def estimate(
 
     Example:
         estimate(Generate("a white siamese cat", size="1024x1024", quality="high")).cost
+
+    Raises:
+        InvalidRequestError: ``job`` is none.
     """
+    check_job(job)
     profile = model if isinstance(model, ModelProfile) else None
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
@@ -207,8 +212,8 @@ def _sent(job: Job) -> tuple[int, int]:
     """Return how many pictures a job sends, and how many masks and markups."""
     if not isinstance(job, Edit):
         return int(isinstance(job, Variation)), 0
-    images = len(job.image) if isinstance(job.image, (list, tuple)) else 1
-    return images, (job.mask is not None) + (job.markup is not None)
+    images = listed(job.image)
+    return 1 if images is None else len(images), (job.mask is not None) + (job.markup is not None)
 
 
 def _expected_tokens(profile: ModelProfile, quality: str, size: str) -> tuple[int | None, list[str]]:

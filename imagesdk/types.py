@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
-from imagesdk._pillow import eight_bit
-from imagesdk._saving import write_file
+from imagesdk._pillow import eight_bit, require_pillow
+from imagesdk._saving import path_for, write_file
 from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk._uploads import AsyncReadable, Source, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
@@ -116,17 +116,16 @@ class Image:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to ``path`` (whole or not at all) and return the path. Blocks.
 
-        A folder, or a path that ends with ``/``, gets the name ``image-INDEX.EXT``.
+        A folder, or a path that ends with ``/``, gets the name ``image-INDEX.EXT``. ``{index}`` and ``{ext}`` in a path
+        are filled in, and ``~/`` is the home folder, as in ``out=``.
 
         Raises:
+            InvalidRequestError: there is no such path.
             ImageNotLoadedError: it is only a URL so far.
             OSError: the file cannot be written.
         """
-        data = self.bytes
-        final = Path(path)
-        if os.fspath(path).endswith(("/", os.sep)) or final.is_dir():
-            final /= f"image-{self.index}.{extension(self.media_type)}"
-        return write_file(final, data)
+        final = path_for("path", path, self.index, extension(self.media_type))
+        return write_file(final, self.bytes)
 
     def to_pil(self) -> PIL.Image.Image:
         """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``.
@@ -136,7 +135,9 @@ class Image:
         Raises:
             PIL.UnidentifiedImageError: it is an SVG, which has no pixels, or no picture.
             PIL.Image.DecompressionBombError: it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+            ModuleNotFoundError: Pillow is missing.
         """
+        require_pillow("to_pil")
         import PIL
         import PIL.Image
 
@@ -156,8 +157,14 @@ class Image:
         """Return it as an array of shape (height, width, 3), or 4 with transparency. Blocks; needs Pillow and numpy.
 
         Of an animation, the first frame; sixteen bits are scaled to eight.
+
+        Raises:
+            ModuleNotFoundError: Pillow or numpy is missing.
         """
-        import numpy
+        try:
+            import numpy
+        except ModuleNotFoundError as error:
+            raise ModuleNotFoundError("to_numpy needs numpy: pip install numpy", name="numpy") from error
 
         picture = self.to_pil()
         if picture.mode not in {"RGB", "RGBA"} or picture.has_transparency_data:

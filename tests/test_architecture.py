@@ -54,6 +54,8 @@ FLOORS = {
     "imagesdk._streaming": 3,
     "imagesdk._engine": 3,
     "imagesdk._attempt": 3,
+    "imagesdk._settings": 4,
+    "imagesdk._entering": 4,
     "imagesdk._preparing": 4,
     "imagesdk._raw_requests": 4,
     "imagesdk._results": 4,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import copy
 import functools
 import os
+import re
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import anyio.from_thread
@@ -223,6 +225,20 @@ def test_a_forked_child_leaves_the_stream_to_its_parent(client: Client, script: 
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
         assert stream.final()[0].bytes == FINE
+
+
+@pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
+def test_what_was_not_entered_says_how_to(client: Client, method: str) -> None:
+    made: Any = getattr(client.images, method)(
+        *(("a.png", "a river") if "edit" in method else (["a river"],))
+    )
+    said = re.escape(f"`with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`")
+    with pytest.raises(TypeError, match=said):
+        list(made)
+    with pytest.raises(AttributeError, match=f"no collect here: .*{said}"):
+        made.collect()
+    assert not hasattr(made, "__len__")
+    assert not hasattr(copy.copy(made), "final")
 
 
 def test_streams_in_many_threads_at_once_come_out_whole(client: Client, script: Script) -> None:

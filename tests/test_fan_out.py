@@ -249,6 +249,14 @@ class TestJobs:
 
 
 class TestARun:
+    async def test_is_collected_once_and_says_so_the_second_time(self, client: AsyncClient) -> None:
+        async with client, client.images.fan_out(["a", "b"]) as run:
+            await anext(run)
+            assert len(await run.collect()) == 1
+            with pytest.raises(RuntimeError, match="keep the list"):
+                await run.collect()
+            assert [outcome async for outcome in run] == []
+
     async def test_holds_back_new_jobs_while_nobody_takes_pictures_in_memory(
         self, client: AsyncClient, server: Till
     ) -> None:
@@ -387,6 +395,13 @@ class TestInBlockingCode:
                 run.stop()
                 server.released.set()
                 assert [outcome.status for outcome in run] == ["done"]
+
+    def test_a_run_is_collected_once(self, server: Till) -> None:
+        with Client(base_url=server.base_url, api_key="", rate_limit=None) as client:
+            with client.images.fan_out(["a"]) as run:
+                assert len(run.collect()) == 1
+                with pytest.raises(RuntimeError, match="keep the list"):
+                    run.collect()
 
     def test_an_exception_of_the_block_leaves_as_itself(self, server: Till) -> None:
         with Client(base_url=server.base_url, api_key="", rate_limit=None) as client:

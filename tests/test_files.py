@@ -311,7 +311,7 @@ class Dribbling(io.BytesIO):
         return super().read(7 if size is None or size < 0 or size > 7 else size)
 
 
-@pytest.mark.parametrize("length", [0, 1, 2, 3, 100, PIECE // 4 * 3, PIECE // 4 * 3 + 1, 2 * PIECE])
+@pytest.mark.parametrize("length", [1, 2, 3, 100, PIECE // 4 * 3, PIECE // 4 * 3 + 1, 2 * PIECE])
 async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(length)
     (tmp_path / "a.bin").write_bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -490,3 +491,24 @@ async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
         assert scope.cancelled_caught
         await connections.number(0)
         assert (await client.images.generate("a dog"))[0].bytes == FINE
+
+
+@pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
+async def test_what_was_not_entered_says_how_to(make_client: Callable[..., AsyncClient], method: str) -> None:
+    said = re.escape(
+        f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"
+    )
+    async with make_client("http://127.0.0.1:9/v1") as client:
+        made: Any = getattr(client.images, method)(
+            *(("a.png", "a cat") if "edit" in method else (["a cat"],))
+        )
+        with pytest.raises(TypeError, match=said):
+            async for _ in made:
+                pass
+        with pytest.raises(TypeError, match=said):
+            await made
+        with pytest.raises(TypeError, match=said):
+            list(made)
+        with pytest.raises(AttributeError, match=f"no collect here: .*{said}"):
+            await made.collect()
+        assert not hasattr(made, "__len__")

@@ -3,6 +3,7 @@
 import base64
 import io
 import pickle
+import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -98,6 +99,23 @@ class TestAnImageThatIsHere:
 )
 def test_an_array_has_three_channels_or_four_with_transparency(mode: str, channels: int) -> None:
     assert Image(data=png(mode)).to_numpy().shape == (2, 3, channels)
+
+
+@pytest.mark.parametrize(
+    ("missing", "use", "said"),
+    [
+        ("PIL.Image", "to_pil", "to_pil needs Pillow: pip install pillow, or the extra `pillow` of imagesdk"),
+        ("PIL.Image", "to_numpy", "Pillow: pip install pillow"),
+        ("numpy", "to_numpy", "to_numpy needs numpy: pip install numpy"),
+    ],
+)
+def test_what_pixels_need_is_named_where_it_is_missing(
+    missing: str, use: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=said) as caught:
+        getattr(Image(data=PNG), use)()
+    assert caught.value.name == missing.partition(".")[0]
 
 
 def test_an_array_keeps_the_transparency_of_a_palette() -> None:

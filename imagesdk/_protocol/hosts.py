@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from typing import cast
 from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 
 from attrs import frozen
@@ -198,8 +199,12 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
     """
     checked: list[tuple[str, str]] = []
     for name, value in headers:
-        if not _HEADER_NAME.fullmatch(name):
+        if not isinstance(cast("object", name), str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not a header name.")
+        if not isinstance(cast("object", value), str):
+            raise ConfigurationError(
+                f"The value of header {name!r} must be a text, not a value of type {type(value).__name__}."
+            )
         if not (value.isascii() and value.isprintable()):
             raise ConfigurationError(
                 f"The value of header {name!r} holds a line break or a character beyond ASCII."

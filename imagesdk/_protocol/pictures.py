@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import binascii
 import json
+import re
 from collections.abc import Iterator
-from typing import TypeAlias
-from urllib.parse import unquote_to_bytes
+from typing import Final, TypeAlias
+from urllib.parse import unquote, unquote_to_bytes
 
 from attrs import frozen
 
-from imagesdk._sniff import named_media_type
+from imagesdk._sniff import named_media_type, sniff
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job
 from imagesdk.types import Upload
@@ -23,6 +24,13 @@ from imagesdk.types import Upload
 _UNKNOWN = "application/octet-stream"
 _FALLBACK = "image/png"
 _URLS = ("http://", "https://", "data:")
+_FILE_URL: Final = re.compile(r"file:(?://[^/]*)?(?:/(?=[A-Za-z]:))?", re.IGNORECASE)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\s-]+")
+_URL_SAFE: Final = str.maketrans("-_", "+/", " \t\r\n")
+_LONGEST_NAME: Final = 255
+_LONGEST_PATH: Final = 4096
+_SHOWN: Final = 40
+"""Characters of what was given instead of a path that a message shows."""
 
 
 @frozen(repr=False)
@@ -128,16 +136,57 @@ def declared(upload: Upload) -> str:
     """Return the media type that a server is told.
 
     The API refuses ``application/octet-stream`` outright, and looks at the bytes of everything else. So what is not
-    recognised goes by the extension of its file, and for want of one as a PNG.
+    recognised goes by what the caller says, or by the extension of its file, and for want of both as a PNG.
     """
     if upload.media_type != _UNKNOWN:
         return upload.media_type
-    return named_media_type(upload.name) or _FALLBACK
+    return upload.stated_type or named_media_type(upload.name) or _FALLBACK
 
 
 def is_url(text: str) -> bool:
     """Whether a text is a URL rather than a path."""
     return text[:8].lower().startswith(_URLS)
+
+
+def check_path(param: str, text: str) -> None:
+    """Refuse a text that is no path, and say what it was taken for.
+
+    Raises:
+        InvalidRequestError: it is empty, the URL of a file, or base64.
+    """
+    if not text or "\0" in text:
+        said = "holds a NUL" if text else "is an empty text"
+        raise InvalidRequestError(
+            f"{param} {said}: pass a path, a URL, bytes or a file.", param=param, value=text, allowed="a path"
+        )
+    if text[:6].lower() == "file:/":
+        path = unquote(_FILE_URL.sub("", text, count=1))
+        raise InvalidRequestError(
+            f"{param} is the URL of a file, {text!r:.200}: pass the path itself, {path!r:.200}.",
+            param=param,
+            value=text,
+            allowed="a path",
+        )
+    if len(text) <= _LONGEST_NAME:
+        return
+    encoded = _BASE64.fullmatch(text[:_LONGEST_PATH]) is not None
+    if len(text) > _LONGEST_PATH or (encoded and ("/" not in text or _begins_as_picture(text))):
+        said = (
+            f"looks like base64 ({text[:_SHOWN]}...): pass base64.b64decode(...), or a data: URL"
+            if encoded
+            else f"is a text of {len(text)} characters ({text[:_SHOWN]}...), longer than any path"
+        )
+        raise InvalidRequestError(
+            f"{param} {said}.", param=param, value=text[:_SHOWN], allowed="a path, a URL, bytes or a file"
+        )
+
+
+def _begins_as_picture(text: str) -> bool:
+    head = text[:_LONGEST_NAME].translate(_URL_SAFE)
+    try:
+        return sniff(binascii.a2b_base64(head[: len(head) // 4 * 4])).media_type is not None
+    except ValueError:
+        return False
 
 
 def decoded_data_url(param: str, url: str) -> bytes:

@@ -17,6 +17,7 @@ from imagesdk._protocol.documents import written
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form, Part
 from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
+from imagesdk._uploads import listed
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.types import Upload
@@ -119,7 +120,7 @@ def build(
     if needs_json(job, pictures):
         content = document(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
-    several = isinstance(job, Edit) and _listed(job.image) is not None
+    several = isinstance(job, Edit) and listed(job.image) is not None
     parts = [Part("image[]" if several else "image", _file("image", image)) for image in pictures.images]
     if pictures.mask is not None:
         parts.append(Part("mask", _file("mask", pictures.mask)))
@@ -144,7 +145,7 @@ def sources(job: Job) -> Sources:
         return Sources()
     if isinstance(job, Variation):
         return Sources((job.image,))
-    images = _listed(job.image)
+    images = listed(job.image)
     if images is None:
         return Sources((job.image,), job.mask, job.markup)
     if not images:
@@ -169,13 +170,6 @@ def _can_be_written(value: object) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _listed(value: object) -> tuple[Any, ...] | None:
-    """Return the members of a list of pictures, which an answer is as well; ``None`` for one picture."""
-    if isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray, memoryview)):
-        return tuple(value)  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType]
-    return None
 
 
 def _file(param: str, picture: Picture) -> Upload:

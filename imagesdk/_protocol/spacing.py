@@ -184,7 +184,9 @@ class Spacing:
         self.share_until = now + pause + self._per / _FIRST_SHARE * 2**self._share_doublings
 
     def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
-        if self.pace and self._in_vain:  # the pause was too short, which says nothing of the pace
+        if (
+            self.pace and self._in_vain and wait is None
+        ):  # the pause was too short, and nothing is said of the pace
             self._paced_until = max(self._paced_until, now + pause + self._per)
             return
         if self.pace:

@@ -74,8 +74,9 @@ class Client:
         project: ``OPENAI_PROJECT_ID`` when not given.
         timeout: Seconds for a whole call, or :class:`Timeouts`.
         retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side; ``None`` for no limit; or limits by model, with
-            ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as ``50/min``, or ``none``) when not given.
+        rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
+            ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
+            ``50/min``, or ``none``) when not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
@@ -87,7 +88,7 @@ class Client:
 
     Raises:
         ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http, an ``http_client`` of another kind.
+            http, an ``http_client`` or another option of the wrong kind.
     """
 
     __module__ = "imagesdk"
@@ -101,7 +102,7 @@ class Client:
         project: str | None = None,
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
-        rate_limit: RateLimit | Mapping[str, RateLimit | None] | None = DEFAULT_RATE_LIMIT,
+        rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -166,7 +167,7 @@ class Client:
             options: Those of :class:`ClientOptions`.
 
         Raises:
-            ConfigurationError: no key and no token, both, or an unusable endpoint.
+            ConfigurationError: no key and no token, both, an unusable endpoint, or an option of the wrong kind.
         """
         held = lease(
             AsyncClient.azure,
@@ -207,7 +208,7 @@ class Client:
             patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
 
         Raises:
-            ConfigurationError: there is no such option, or a header cannot be sent.
+            ConfigurationError: there is no such option, it is of the wrong kind, or a header cannot be sent.
         """
         held = self._lease.derive(AsyncClient.with_options, **changes)
         return self._on(held)
@@ -221,7 +222,7 @@ class Client:
         content: bytes | None = None,
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
         images: int = 0,
         billed: bool | None = None,
         idempotency_key: str | None = None,
@@ -238,7 +239,7 @@ class Client:
             content: a body as it is, of the ``content-type`` that ``headers`` say.
             query: What follows the ``?``.
             headers: Further ones.
-            timeout: Seconds for the whole call.
+            timeout: Seconds for the whole call, or :class:`Timeouts`.
             images: How many pictures it asks for: what the rate limit counts.
             billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
                 given: with images, and with POST and PATCH.
@@ -694,17 +695,18 @@ class Images:
         image: Image | str,
         *,
         to: str | os.PathLike[str] | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> bytes:
         """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
 
         The key never goes to the picture's server. A failed fetch is tried again, and never by generating
-        again. ``to`` is a file, or a folder for a name of ours.
+        again. ``to`` is a file, a folder for a name of ours, or a template with ``{index}`` and ``{ext}``.
 
         Example:
             data = client.images.download(response[0], to="otter.png")
 
         Raises:
+            InvalidRequestError: ``to`` is no path; nothing was fetched.
             DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
             OSError: the file cannot be read or written.
         """
@@ -783,9 +785,10 @@ class Run:
         return self._lease.next(AsyncRun.__anext__)
 
     def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs.
+        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
 
         Raises:
+            RuntimeError: they were collected before.
             JournalError: as on iteration, and likewise for the others.
             OSError: pictures cannot be written.
             Exception: what the iterator of the jobs raised.
@@ -817,7 +820,7 @@ class Files:
         *,
         filename: str | None = None,
         expires_after: int | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> FileObject:
         """Upload a file, for example a picture that several edits use.
 
@@ -826,7 +829,7 @@ class Files:
             purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
             filename: what the server is to call it; the name of the file when not given.
             expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
-            timeout: seconds for the whole call.
+            timeout: seconds for the whole call, or :class:`Timeouts`.
 
         Example:
             file = client.files.upload("lounge.png")
@@ -846,7 +849,12 @@ class Files:
             timeout=timeout,
         )
 
-    def retrieve(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> FileObject:
+    def retrieve(
+        self,
+        file: str | FileId | FileObject,
+        *,
+        timeout: float | Timeouts | None = None,
+    ) -> FileObject:
         """Return what the server knows of a file.
 
         Example:
@@ -864,7 +872,7 @@ class Files:
         purpose: str | None = None,
         limit: int | None = None,
         after: str | None = None,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> tuple[FileObject, ...]:
         """Return a page of the account's files, newest first.
 
@@ -872,7 +880,7 @@ class Files:
             purpose: only those for this.
             limit: how many at most; the server's own number when not given.
             after: the id of the last one of the page before.
-            timeout: seconds for the whole call.
+            timeout: seconds for the whole call, or :class:`Timeouts`.
 
         Example:
             for file in client.files.list(purpose="vision"):
@@ -883,7 +891,7 @@ class Files:
         """
         return self._lease.call(AsyncFiles.list, purpose=purpose, limit=limit, after=after, timeout=timeout)
 
-    def delete(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bool:
+    def delete(self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None) -> bool:
         """Delete a file, and return whether it is gone.
 
         Example:
@@ -895,7 +903,7 @@ class Files:
         """
         return self._lease.call(AsyncFiles.delete, file, timeout=timeout)
 
-    def content(self, file: str | FileId | FileObject, *, timeout: float | None = None) -> bytes:
+    def content(self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None) -> bytes:
         """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
 
         Example:
@@ -912,7 +920,7 @@ class Files:
         file: str | FileId | FileObject,
         to: str | os.PathLike[str],
         *,
-        timeout: float | None = None,
+        timeout: float | Timeouts | None = None,
     ) -> Path:
         """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
 

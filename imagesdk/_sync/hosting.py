@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 import anyio
 
+from imagesdk._entering import advice
 from imagesdk._sync import portal
 
 if TYPE_CHECKING:
@@ -164,10 +165,12 @@ class Hosting(Generic[_A, _W]):
         stay: Stay,
         open_: Callable[[], AbstractAsyncContextManager[_A]],
         wrap: Callable[[Hosted[_A]], _W],
+        name: str,
     ) -> None:
         self._stay = stay
         self._open = open_
         self._wrap = wrap
+        self._name = name
         self._hosted: Hosted[_A] | None = None
 
     def __enter__(self) -> _W:
@@ -188,6 +191,16 @@ class Hosting(Generic[_A, _W]):
         traceback: TracebackType | None,
     ) -> bool | None:
         return None if self._hosted is None else self._hosted.leave(exc_value)
+
+    if not TYPE_CHECKING:  # for whom it has neither
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError(f"{advice(self._name, blocking=True)}.")
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            raise AttributeError(f"There is no {name} here: {advice(self._name, blocking=True)}.")
 
 
 class Hosted(Generic[_A]):

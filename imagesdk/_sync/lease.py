@@ -90,7 +90,8 @@ class Lease(Generic[_A]):
         **kwargs: _P.kwargs,
     ) -> Hosting[_B, _W]:
         """A blocking context manager over what ``method(twin, *args, **kwargs)`` returns; ``wrap`` makes its value."""
-        return Hosting(self._stay, lambda: method(self.twin, *args, **kwargs), wrap)
+        name = getattr(method, "__name__", type(method).__name__)
+        return Hosting(self._stay, lambda: method(self.twin, *args, **kwargs), wrap, name)
 
     def close(self) -> None:
         """Cancel the calls that are under way and close the twin; a second call does nothing."""

@@ -166,9 +166,9 @@ class JobList:
 def _limit(options: Namespace) -> dict[str, Any]:
     if options.limit is None:
         return {}
-    from imagesdk import RateLimit
+    from imagesdk._settings import read_limit
 
-    return {"rate_limit": None if options.limit == "none" else RateLimit.parse(options.limit)}
+    return {"rate_limit": read_limit("--limit", options.limit)}
 
 
 @contextmanager
@@ -213,11 +213,13 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
+    from imagesdk._saving import path_to_write
     from imagesdk.fan_out.files import destination_of
     from imagesdk.fan_out.journal import FILE_NAME
 
     folder = destination_of(options.out).folder
-    return folder / FILE_NAME if options.journal is None else Path(options.journal), folder
+    journal = None if options.journal is None else Path(path_to_write("journal", options.journal))
+    return journal or folder / FILE_NAME, folder
 
 
 def _go_on() -> str:

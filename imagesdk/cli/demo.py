@@ -42,9 +42,10 @@ def make(client: Client, out: Path) -> list[ImagesResponse]:
 def run(options: Namespace) -> int:
     """Start an emulator, make the pictures, and say where they are and how it was done."""
     from imagesdk import Client
+    from imagesdk._saving import path_to_write
     from imagesdk.emulator import Emulator
 
-    out = Path(options.out)
+    out = Path(path_to_write("out", options.out))
     with Emulator() as emulator, Client(base_url=emulator.base_url, api_key="") as client:
         note(options, f"An emulator of the Images API runs at {emulator.base_url}.")
         write_file(out / "mask.png", _mask(1024))

@@ -29,7 +29,7 @@ def run(options: Namespace) -> int:
         serve(
             options.host,
             options.port,
-            limit=None if options.limit == "none" else options.limit,
+            limit=options.limit,
             seed=options.seed,
             as_of=as_of,
             require_key=options.require_key,

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print where its pictures are."""
+    from imagesdk._saving import path_to_write
+
     to_stdout = options.out == "-"
     if to_stdout:
         _check_stdout(options)
-    elif not options.force and "{" not in options.out and Path(options.out).is_file():
+    elif not options.force and "{" not in options.out and Path(path_to_write("out", options.out)).is_file():
         raise UsageError(f"{options.out} is there already; --force replaces it")
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:

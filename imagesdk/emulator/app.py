@@ -47,7 +47,7 @@ def create_app(
     """Build the application.
 
     Args:
-        limit: Pictures per time: ``"50/min"``, ``"10/s"``, ``"50/10s"``; ``None`` for no limit.
+        limit: Pictures per time: ``"50/min"``, ``"10/s"``, ``"50/10s"``; ``None``, or ``"none"``, for no limit.
         seed: Another seed gives other pictures for the same prompts.
         as_of: Be the API of that day: its models and parameters. ``None`` serves every model there is.
         require_key: Answer 401 to requests without a key, and to the key :data:`WRONG_KEY`.
@@ -63,7 +63,7 @@ def create_app(
     """
     quirk = None if quirks is None else find(quirks)
     memory = state if state is not None else EmulatorState()
-    memory.window = ImageWindow(limit, clock) if limit is not None else None
+    memory.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
     memory.results = ResultStore(clock)
     memory.files = FileStore(clock)
     images = Images(memory, clock, seed, as_of, done_marker, verified, quirk)

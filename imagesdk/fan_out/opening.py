@@ -15,7 +15,7 @@ from imagesdk._engine import Engine
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
 from imagesdk._preparing import Defaults
-from imagesdk._saving import check_writable
+from imagesdk._saving import check_writable, path_to_write
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.book import Beside, Book, NoBook
 from imagesdk.fan_out.dry_run import DryRun, dry_run
@@ -115,7 +115,7 @@ def journal_of(terms: Terms) -> Path | None:
         return None
     if isinstance(terms.journal, Beside):
         return destination_of(terms.out).folder / FILE_NAME
-    return None if terms.journal is None else Path(terms.journal)
+    return None if terms.journal is None else Path(path_to_write("journal", terms.journal))
 
 
 def _check(concurrency: int | None, terms: Terms) -> None:

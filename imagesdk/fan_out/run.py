@@ -21,6 +21,7 @@ class AsyncRun:
 
     def __init__(self, feeder: Feeder) -> None:
         self._feeder = feeder
+        self._collected = False
 
     def __aiter__(self) -> Self:
         return self
@@ -39,14 +40,20 @@ class AsyncRun:
         return outcome
 
     async def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs.
+        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
 
         Raises:
+            RuntimeError: they were collected before.
             JournalError: as on iteration, and likewise for the others.
             OSError: pictures cannot be written.
             Exception: what the iterator of the jobs raised.
         """
+        if self._collected:
+            raise RuntimeError(
+                "The outcomes of this run were collected before, and are not kept: keep the list that collect() returned."
+            )
         outcomes = [outcome async for outcome in self]
+        self._collected = True
         outcomes.sort(key=_place)
         return outcomes
 

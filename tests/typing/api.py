@@ -123,6 +123,9 @@ async def pictures_from_anywhere(client: AsyncClient, data: bytes) -> None:
     await client.images.edit(Path("lounge.png"), "a pool", mask=io.BytesIO(data))
     await client.images.edit([data, bytearray(data), memoryview(data), "b.png"], "all of them")
     await client.images.edit(("a.png", Path("b.png")), "both", size="1536x1024", n=1)
+    await client.images.edit(("a.png", data), "one", mask=("mask.png", io.BytesIO(data), "image/png"))
+    await client.images.edit([("a.png", data), (None, data, None), data], "three")
+    await client.files.upload(("a.png", io.BytesIO(data)))
     await client.images.create_variation(io.BytesIO(data), n=2, size="1024x1024")
     with Path("corgi.png").open("rb") as file:
         response = await client.images.create_variation(file, response_format="url", timeout=None)

@@ -1,0 +1,157 @@
+"""What a client is told, looked at once: every option is of its kind before anything uses it.
+
+Rule: a message names the parameter, what was given and what is expected; of what may hold a key or a password, only the
+type is shown. The values of policies are checked where they are made, in :mod:`imagesdk.policies`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypedDict, cast
+
+from imagesdk._engine import Limits
+from imagesdk.errors import ConfigurationError
+from imagesdk.events import Observer
+from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts, is_positive
+
+_LONGEST: Final = 80
+"""Characters of a value that a message shows."""
+_LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
+TIMEOUT: Final = "a positive number of seconds, Timeouts(...) or None"
+"""What ``timeout=`` may be, of a client and of a call."""
+
+
+class Settings(TypedDict, total=False):
+    """The :class:`~imagesdk.policies.ClientOptions` that were given, each in the one form that is used."""
+
+    timeout: float | Timeouts | None
+    retry: RetryPolicy
+    rate_limit: Limits
+    check: bool
+    caps: Caps
+    fsync: bool
+    observers: tuple[Observer, ...]
+    default_headers: Mapping[str, str]
+
+
+def checked(options: Mapping[str, Any]) -> Settings:
+    """Return the options of a client, or of a view of it.
+
+    Raises:
+        ConfigurationError: one is of the wrong kind.
+    """
+    for name, (fits, expected) in _KINDS.items():
+        if name in options and not fits(options[name]):
+            raise _wrong(name, shown(options[name]), expected)
+    found = dict(options)
+    if "rate_limit" in found:
+        found["rate_limit"] = _limits(found["rate_limit"])
+    if "observers" in found:
+        found["observers"] = _observers(found["observers"])
+    if "default_headers" in found:
+        found["default_headers"] = _headers(found["default_headers"])
+    return cast("Settings", found)
+
+
+def check_text(name: str, value: object) -> None:
+    """Refuse what is no text, where one (or nothing) is wanted.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if value is not None and not isinstance(value, str):
+        raise _wrong(name, f"a value of type {type(value).__name__}", "a text")
+
+
+def check_flag(name: str, value: object) -> None:
+    """Refuse what is neither true nor false.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if not isinstance(value, bool):
+        raise _wrong(name, shown(value), "True or False")
+
+
+def read_limit(name: str, text: str) -> RateLimit | None:
+    """Read a rate limit as it is written: ``50/min`` and the like, or ``none``. ``name`` says where it stands.
+
+    Raises:
+        ConfigurationError: it has another form.
+    """
+    if text.strip().lower() == "none":
+        return None
+    try:
+        return RateLimit.parse(text)
+    except ConfigurationError:
+        raise ConfigurationError(
+            f"{name} is {shown(text)}: a rate limit is written like 50/min, 5/s, 500/h, 50/10s, or none."
+        ) from None
+
+
+def shown(value: object) -> str:
+    """Return a value for a message."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _limits(value: object) -> Limits:
+    if not isinstance(value, Mapping):
+        return _limit("rate_limit", value, f"{_LIMIT}; or a mapping of models to these")
+    by_model = cast("Mapping[object, object]", value)
+    found = dict[str, RateLimit | None]()
+    for model, limit in by_model.items():
+        if not isinstance(model, str):
+            raise _wrong("A key of rate_limit", shown(model), 'the name of a model, or "*"')
+        found[model] = _limit(f"rate_limit[{model!r}]", limit, _LIMIT)
+    return found
+
+
+def _limit(name: str, value: object, expected: str) -> RateLimit | None:
+    if isinstance(value, str):
+        return read_limit(name, value)
+    if value is None or isinstance(value, RateLimit):
+        return value
+    raise _wrong(name, shown(value), expected)
+
+
+def _observers(value: Any) -> tuple[Observer, ...]:
+    try:
+        found: tuple[Any, ...] = tuple(value)
+    except TypeError:
+        found = (None,)
+    if not all(callable(observer) for observer in found):
+        raise _wrong("observers", shown(value), "a list of functions, such as [print]")
+    return found
+
+
+def _headers(value: object) -> Mapping[str, str]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise _wrong(
+            "default_headers", f"a value of type {type(value).__name__}", "a mapping of names to texts"
+        )
+    return cast("Mapping[str, str]", value)
+
+
+def _wrong(name: str, given: str, expected: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} must be {expected}, not {given}.")
+
+
+def _is(kind: type) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, kind)
+
+
+def _is_timeout(value: object) -> bool:
+    return value is None or isinstance(value, Timeouts) or is_positive(value)
+
+
+_KINDS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    "timeout": (_is_timeout, TIMEOUT),
+    "retry": (_is(RetryPolicy), "a RetryPolicy, such as RetryPolicy(max_attempts=4)"),
+    "check": (_is(bool), "True or False"),
+    "caps": (_is(Caps), "Caps, such as Caps(picture=64 * 1024 * 1024)"),
+    "fsync": (_is(bool), "True or False"),
+}
+"""Options of one kind: what fits, and what to say of it."""
