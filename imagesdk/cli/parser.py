@@ -225,5 +225,10 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--out", default="imagesdk-demo", metavar="DIR", help="(default: imagesdk-demo)"
+        "-o",
+        "--out",
+        default="imagesdk-demo",
+        metavar="DIR",
+        help="(default: imagesdk-demo, where it replaces what it made before)",
     )
+    parser.add_argument("--force", action="store_true", help="replace files of another folder, too")
