@@ -122,7 +122,7 @@ def test_any_picture_can_be_made_square_first(run: Run, tmp_path: Path) -> None:
         assert done.stdout == f"{square}.png\n".encode(), done.stderr
     done = run("vary", "phone.jpg", "--model", "dall-e-2", "--size", "256x256")
     assert done.returncode == 2
-    assert b"prepare_image" in done.stderr
+    assert b"--square crop" in done.stderr
 
 
 def test_a_mask_is_made_square_with_its_picture(run: Run, tmp_path: Path) -> None:
@@ -262,6 +262,21 @@ def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments:
     assert done.returncode == 0
     assert b"imagesdk" in done.stdout
     assert done.stderr.strip() == b""
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp"])
+def test_the_name_of_the_file_asks_for_its_format(run: Run, tmp_path: Path, ending: str) -> None:
+    done = run("generate", "x", "--model", "gpt-image-2", "--quality", "low", "-o", f"e.{ending}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    with Image.open(tmp_path / f"e.{ending}") as picture:
+        assert picture.format == ("JPEG" if ending == "jpg" else "WEBP")
+
+
+def test_a_name_that_is_not_that_of_the_format_is_told(run: Run, tmp_path: Path) -> None:
+    done = run("generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "e.jpg")
+    assert (done.returncode, done.stdout) == (0, b"e.jpg\n")
+    assert done.stderr == b"imagesdk: e.jpg is a PNG in spite of its name: e.png would be right\n"
 
 
 def test_demo_makes_pictures_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:

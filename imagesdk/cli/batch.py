@@ -16,9 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import INTERRUPTED, OK, PARTIAL, UsageError
+from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, forget_readers
 from imagesdk.cli.parameters import given
 from imagesdk.cli.session import flag, note, open_client
+from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
@@ -42,7 +43,8 @@ def run(options: Namespace) -> int:
     }
     if options.journal is not None:
         terms["journal"] = options.journal
-    with open_client(options, **limits) as client:
+    unread = False
+    with open_client(options, sends=not options.dry_run, **limits) as client:
         found = client.images.dry_run(listed, **terms)
         listed.refuse(found)
         if options.dry_run:
@@ -56,8 +58,15 @@ def run(options: Namespace) -> int:
             watching(options, running) as told,
         ):
             for outcome in running:
-                told(outcome, listed.line_of)
-                _print(options, outcome)
+                try:
+                    told(outcome, listed.line_of)
+                    _print(options, outcome)
+                except BrokenPipeError:
+                    # What was sent is paid for, whether its paths are read or not.
+                    unread = True
+                    running.stop()
+                    forget_readers()
+                    note(options, "the reader of stdout went away: finishing what was sent")
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
     if options.contact_sheet:
@@ -65,9 +74,9 @@ def run(options: Namespace) -> int:
             note(options, f"contact sheet: {sheet}")
     progress = running.progress
     note(options, summary(progress))
-    if stopped():
+    if stopped() or unread:
         note(options, _go_on())
-        return INTERRUPTED
+        return INTERRUPTED if stopped() else BROKEN_PIPE
     return OK if progress.done == progress.finished else PARTIAL
 
 
@@ -240,7 +249,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         "resumed": outcome.resumed,
         "error": None
         if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": str(outcome.error)},
+        else {"type": type(outcome.error).__name__, "message": in_options(str(outcome.error), options)},
     }
     print(json.dumps(facts), flush=True)
 
