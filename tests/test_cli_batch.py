@@ -228,8 +228,9 @@ def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
         if process.stderr is not None:
             assert "finishing what was sent" in process.stderr.readline()
         server.released.set()
-        process.communicate(timeout=30)
+        _, rest = process.communicate(timeout=30)
     assert process.returncode == 141
+    assert "finishing what was sent" not in (rest or "")
     states = Counter(
         json.loads(entry)["state"] for entry in run("log", "pictures", "--json").stdout.splitlines()
     )

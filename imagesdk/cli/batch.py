@@ -11,12 +11,13 @@ from argparse import Namespace
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, forget_readers
+from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, printed
 from imagesdk.cli.parameters import given
 from imagesdk.cli.session import flag, note, open_client
 from imagesdk.cli.wording import in_options
@@ -58,15 +59,13 @@ def run(options: Namespace) -> int:
             watching(options, running) as told,
         ):
             for outcome in running:
-                try:
-                    told(outcome, listed.line_of)
-                    _print(options, outcome)
-                except BrokenPipeError:
+                printed(sys.stderr, partial(told, outcome, listed.line_of))
+                if not printed(sys.stdout, partial(_print, options, outcome)):
                     # What was sent is paid for, whether its paths are read or not.
                     unread = True
                     running.stop()
-                    forget_readers()
-                    note(options, "the reader of stdout went away: finishing what was sent")
+                    said = "the reader of stdout went away: finishing what was sent"
+                    printed(sys.stderr, partial(note, options, said))
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
     if options.contact_sheet:

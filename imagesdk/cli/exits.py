@@ -22,6 +22,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from typing import TextIO
 
 from imagesdk.cli.wording import in_options
 
@@ -59,7 +60,7 @@ def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int],
         print("imagesdk: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        forget_readers()
+        _forget(sys.stdout)
         return BROKEN_PIPE
     except (UsageError, ModuleNotFoundError) as error:
         return _complain(error, USAGE, options, as_json=as_json)
@@ -71,16 +72,19 @@ def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int],
         return _complain(error, code_of(error), options, as_json=as_json)
 
 
-def forget_readers() -> None:
-    """Send what is printed from now on nowhere, where nobody reads it any more.
+def printed(stream: TextIO, tell: Callable[[], None]) -> bool:
+    """Call what prints to a stream, and return whether it is read; if not, what follows is sent nowhere."""
+    try:
+        tell()
+    except BrokenPipeError:
+        _forget(stream)
+        return False
+    return True
 
-    What is still buffered can go nowhere either, and the interpreter would complain at exit.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+def _forget(stream: TextIO) -> None:
+    # What is still buffered can go nowhere; without this the interpreter complains at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def code_of(error: Exception) -> int:
