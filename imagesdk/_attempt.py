@@ -35,6 +35,9 @@ from imagesdk.types import Upload
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 _HEAD = 512
 """Bytes that are enough to tell text from a picture."""
+_LOOK_AT = (
+    "Is it up? See the base URL (base_url= or OPENAI_BASE_URL), and the proxies that the environment names."
+)
 _TELLING = 64
 """Bytes that are needed to know a picture by how it begins."""
 
@@ -254,8 +257,8 @@ def _document(answer: Answer) -> Any:
     return {"data": [{"b64_json": Picture(0)}]} if answer.is_picture else answer.scanner.document()
 
 
-def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool) -> Failure:
-    """Return the failure of an exchange that ended without an answer."""
+def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool, origin: str = "") -> Failure:
+    """Return the failure of an exchange with the server at ``origin`` that ended without an answer."""
     error: APIConnectionError
     if body.whole:
         said = f"The request was sent and no answer came ({reason}). It may have been worked on"
@@ -264,12 +267,16 @@ def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool) -> Fai
     elif timed_out:
         error = APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
-        error = APIConnectionError(f"The server could not be reached ({reason}).")
+        where = f" at {origin}" if origin else ""
+        advice = "" if body.begun else f" {_LOOK_AT}"
+        error = APIConnectionError(f"The server{where} could not be reached ({reason}).{advice}")
     return Failure(error, classify(error))
 
 
-def failed(error: TimeoutError | WireError, body: SentBody, answer: Answer, *, billed: bool) -> Failure:
-    """Return the failure of an exchange that ended with ``error``.
+def failed(
+    error: TimeoutError | WireError, body: SentBody, answer: Answer, *, billed: bool, origin: str = ""
+) -> Failure:
+    """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
 
     Raises:
         OSError: it was a local file that ended it.
@@ -282,6 +289,6 @@ def failed(error: TimeoutError | WireError, body: SentBody, answer: Answer, *, b
         problem = ScanError(f"the answer was cut short ({error})")
         failure = lost(problem, request_id=answer.request_id, billed=billed)
     else:
-        failure = broken(str(error), body, timed_out=error.timed_out, billed=billed)
+        failure = broken(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
         failure.error.__cause__ = error.__cause__
     return failure

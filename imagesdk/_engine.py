@@ -378,7 +378,7 @@ class Engine:
                     raw=call.raw,
                 )
         except (TimeoutError, WireError) as error:
-            failure = failed(error, body, answer, billed=call.request.billed)
+            failure = failed(error, body, answer, billed=call.request.billed, origin=self.host.origin)
         except OSError as error:
             if answer.succeeded:
                 error.add_note("The answer had come: its pictures were made, and are billed.")

@@ -107,7 +107,8 @@ class OpenStream:
                     return await self._read_whole(incoming)
                 self._chunks = Inflated(incoming)
         except (TimeoutError, WireError) as error:
-            failure = failed(error, self._body, answer, billed=True)
+            origin = self._call.server.origin if self._call.server else ""
+            failure = failed(error, self._body, answer, billed=True, origin=origin)
         except ScanError as problem:
             failure = lost(problem, request_id=answer.request_id)
         if failure is not None:

@@ -13,6 +13,7 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._sizes import parse_size
 from imagesdk._uploads import listed
+from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
 from imagesdk.types import Usage
@@ -103,9 +104,10 @@ def estimate(
         estimate(Generate("a white siamese cat", size="1024x1024", quality="high")).cost
 
     Raises:
-        InvalidRequestError: ``job`` is none.
+        InvalidRequestError: ``job`` is none, or its ``n`` is no count of pictures.
     """
     check_job(job)
+    images = _images(job)
     profile = model if isinstance(model, ModelProfile) else None
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
@@ -113,7 +115,7 @@ def estimate(
         name = models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
         assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
     profile = profile or models.lookup(name)
-    images, share = job.n or 1, models.BATCH_SHARE if batch else Decimal(1)
+    share = models.BATCH_SHARE if batch else Decimal(1)
     if profile is None:
         return Estimate(
             name, images, reason=f"Nothing is known of {name}: register a profile with its price."
@@ -129,10 +131,21 @@ def estimate(
     )
 
 
+def _images(job: Job) -> int:
+    if job.n is None:
+        return 1
+    if type(job.n) is not int or job.n < 1:
+        allowed = "a whole number of at least 1"
+        raise InvalidRequestError(
+            f"n is {job.n!r}; allowed: {allowed}.", param="n", value=job.n, allowed=allowed
+        )
+    return job.n
+
+
 def _per_image(job: Job, profile: ModelProfile, share: Decimal) -> Estimate:
     quality = getattr(job, "quality", None) or profile.default_quality or ""
     size = job.size or profile.default_size or ""
-    images = job.n or 1
+    images = _images(job)
     each = profile.price.per_image.get((quality, size))
     if each is None:
         return Estimate(
@@ -143,7 +156,7 @@ def _per_image(job: Job, profile: ModelProfile, share: Decimal) -> Estimate:
 
 
 def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decimal) -> Estimate:
-    images, tokens, price = job.n or 1, profile.output_tokens, profile.price
+    images, tokens, price = _images(job), profile.output_tokens, profile.price
     output_format = getattr(job, "output_format", None)
     if output_format in _UNKNOWN_FORMATS:
         return Estimate(profile.name, images, reason=_UNKNOWN_FORMATS[output_format])
@@ -186,7 +199,7 @@ def _input_dollars(
     prompt = len(("" if isinstance(job, Variation) else job.prompt).encode(errors="replace"))
     text, text_at_most = -(-prompt // _BYTES_A_TOKEN), prompt
     image = image_at_most = 0
-    said.append(f"About {text} tokens for the prompt.")
+    said.append(f"About {text} token{'' if text == 1 else 's'} for the prompt.")
     pictures, overlays = _sent(job) if inputs is None else (inputs, 0)
     if pictures and tokens is None:
         said.append(f"How many tokens {profile.name} takes for a picture that is sent is not known.")

@@ -6,13 +6,16 @@ import os
 import pty
 import subprocess
 import sys
+from argparse import Namespace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from imagesdk import Progress, RateLimit
-from imagesdk.cli.batch_display import duration, line, summary
+from imagesdk import APIConnectionError, Generate, Outcome, Progress, RateLimit
+from imagesdk.cli.batch_display import duration, line, summary, watching
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,7 +45,35 @@ def test_a_line_says_how_far_how_fast_how_dear_and_how_long() -> None:
 
 def test_the_end_is_told_with_what_was_known_before() -> None:
     progress = Progress(total=3, done=2, unknown=1, resumed=1, images=1, seconds=61)
-    assert summary(progress) == "2 done, 1 unknown (1 known from before); 1 pictures in 1 min 1 s"
+    assert summary(progress) == "2 done, 1 unknown (1 known from before); 1 picture in 1 min 1 s"
+
+
+@pytest.mark.parametrize(
+    ("cost", "unpriced", "words"),
+    [("0", 2, "cost unknown"), ("0.40", 1, "at least $0.40"), ("0.40", 0, "$0.40")],
+)
+def test_what_is_not_known_is_not_said_to_cost_nothing(cost: str, unpriced: int, words: str) -> None:
+    progress = Progress(total=2, done=2, images=2, cost=Decimal(cost), unpriced=unpriced)
+    assert summary(progress) == f"2 done; 2 pictures in 0 s, {words}"
+    assert line(progress) == f"2/2, 2 done, 0 images/min, {words}"
+
+
+def test_an_error_that_comes_again_and_again_is_told_five_times_and_then_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    running: Any = SimpleNamespace(progress=Progress())
+    with watching(Namespace(), running) as told:
+        for place in range(40):
+            error = APIConnectionError("It is down.")
+            told(Outcome(Generate("a"), f"id{place}", place, "failed", error=error), lambda place: place + 1)
+        rest = Outcome(Generate("a"), "z", 40, "failed", error=APIConnectionError("It is up."))
+        told(rest, lambda place: place + 1)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        *(f"imagesdk: line {place + 1} (id{place}) failed: It is down." for place in range(5)),
+        "imagesdk: line 41 (z) failed: It is up.",
+        "imagesdk: and 35 more: failed: It is down.",
+    ]
 
 
 def test_a_terminal_shows_a_display_that_is_kept_up_to_date(tmp_path: Path) -> None:

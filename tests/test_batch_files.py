@@ -54,6 +54,13 @@ def test_columns_are_parameters_and_what_a_line_leaves_out_is_as_the_command_say
     ]
 
 
+def test_the_head_may_be_in_capitals_unless_a_template_says_what_columns_mean() -> None:
+    assert jobs("Prompt,SIZE,N\na,auto,2\n", "csv") == [Generate("a", size="auto", n=2)]
+    [row] = read("Prompt,Size\na,7001\n", "csv", id_column="Size")
+    assert row == Row(2, Generate("a"), "7001")
+    assert jobs("Name,Size\nshirt,XL\n", "csv", prompt="photo of {Name}") == [Generate("photo of shirt")]
+
+
 def test_lines_with_pictures_are_edits_and_variations() -> None:
     text = "image,prompt,mask\na.png,a pool,m.png\na.png;b.png,both,\nc.png,,\n"
     assert jobs(text, "csv", given={"style": "vivid", "model": "x"}) == [
@@ -84,9 +91,13 @@ def test_a_template_shows_nothing_but_columns() -> None:
     [
         ("prompt,sise\na,b\n", "csv", {}, "line 2: 'sise' is no parameter of a generation"),
         ("prompt,n\na,two\n", "csv", {}, "line 2: n is a whole number, not 'two'"),
-        ("prompt,n\na\n", "csv", {}, "line 2: there are 1 cells, and the head has 2"),
+        ("prompt,n\na\n", "csv", {}, "line 2: there is 1 cell, and the head has 2"),
         ("prompt,prompt\na,b\n", "csv", {}, "line 1: two columns have one name"),
-        ("size\nauto\n", "csv", {}, "line 2: there is no prompt"),
+        ("size\nauto\n", "csv", {}, "line 2: there is no prompt, only 'size'"),
+        ("prompt,size\n,auto\n", "csv", {}, "line 2: there is no prompt in this line"),
+        ("text;size\na;auto\n", "csv", {}, "only 'text;size'; the cells of a .csv stand between commas"),
+        ("Prompt,PROMPT\na,b\n", "csv", {}, "there is no prompt, only 'Prompt', 'PROMPT'"),
+        ('{"text": "a", "n": 1}', "jsonl", {}, "there is no prompt, only 'text', 'n'"),
         ("prompt,partial_images\na,2\n", "csv", {}, "'partial_images' is no parameter"),
         ('prompt\n"a', "csv", {}, "line 2: unexpected end of data"),
         ("prompt,svg\na,{\n", "csv", {}, "line 2: svg is a JSON object"),

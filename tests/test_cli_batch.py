@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from imagesdk import cli
 from tests.billing_server import Till, till
 from tests.small_pictures import png
 
@@ -170,7 +172,7 @@ def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> N
     run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
     shown = run("log", "pictures")
     assert shown.returncode == 0, shown.stderr
-    assert "1 done, 1 unknown; $0.016" in shown.stderr
+    assert "1 done, 1 unknown; at least $0.016" in shown.stderr
     assert any(line.startswith("done") and "a cat" in line for line in shown.stdout.splitlines())
     exported = run("log", "pictures/journal.db", "--json", "--state", "done")
     [facts] = map(json.loads, exported.stdout.splitlines())
@@ -186,6 +188,56 @@ def test_the_log_says_nothing_that_a_terminal_would_obey(run: Run, server: Till,
     shown = run("log", "pictures")
     assert "a �[2J� cat" in shown.stdout
     assert "\x1b" not in shown.stdout
+
+
+def test_a_cost_that_is_not_known_is_said_to_be_unknown(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--model", "sd-cpp-local")
+    assert "1 done; 1 picture in 0 s, cost unknown" in done.stderr
+    assert run("log", "pictures").stderr == "1 done; cost unknown\n"
+
+
+def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat\n")
+    arguments = ["batch", str(file), "--out", str(tmp_path / "out")]
+    assert cli.run([*arguments, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("jobs ")
+    assert cli.run(arguments) == 2
+    assert "set OPENAI_API_KEY." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("streams", ["stdout", "both"])
+def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
+    run: Run, server: Till, tmp_path: Path, environment: dict[str, str], streams: str
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a\nhold 1\nhold 2\n" + "b\n" * 10)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagesdk", "batch", "prompts.txt", "--out", "pictures", "--concurrency", "2"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=writing,
+        stderr=writing if streams == "both" else subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    with process:
+        assert server.arrived.wait(30)
+        if process.stderr is not None:
+            assert "finishing what was sent" in process.stderr.readline()
+        server.released.set()
+        _, rest = process.communicate(timeout=30)
+    assert process.returncode == 141
+    assert "finishing what was sent" not in (rest or "")
+    states = Counter(
+        json.loads(entry)["state"] for entry in run("log", "pictures", "--json").stdout.splitlines()
+    )
+    assert states["done"] == len(server.asked)
+    assert set(states) <= {"done", "planned"}
+    if streams == "stdout":
+        assert len(server.asked) <= 3
 
 
 class Interrupted:

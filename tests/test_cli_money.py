@@ -104,5 +104,39 @@ class TestCost:
         assert list(facts["cost_usd_by_quality"]) == ["low", "medium", "high", "xhigh", "max"]
         assert facts["reason"] == found.reason
 
+    def test_of_an_edit_may_have_its_prompt_at_the_end(self, capsys: Capture) -> None:
+        before = shown(capsys, "cost", "a cat", "--model", "dall-e-2", "--edit", "a.png")
+        assert shown(capsys, "cost", "--edit", "a.png", "a cat", "--model", "dall-e-2") == before
+        assert shown(capsys, "cost", "--model", "dall-e-2", "--edit", "a.png", "a cat") == before
+
+    @pytest.mark.parametrize("arguments", [(), ("--edit", "a.png")])
+    def test_wants_a_prompt(self, capsys: Capture, arguments: tuple[str, ...]) -> None:
+        assert "there is no prompt" in shown(capsys, "cost", *arguments, code=USAGE)
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (("-n", "0"), "n is 0; allowed: a whole number of at least 1."),
+            (("-n", "11"), "1 to 10. --no-check sends it anyway."),
+            (("--size", "1920x1080", "--model", "gpt-image-2"), "the nearest is 1920x1088"),
+            (("--quality", "hi"), "quality is 'hi'; allowed for gpt-image-2: low, medium, high or auto."),
+            (("--edit", "a.png", "--model", "dall-e-3"), "a model that edits pictures"),
+        ],
+    )
+    def test_is_not_told_of_what_would_be_refused(
+        self, capsys: Capture, arguments: tuple[str, ...], said: str
+    ) -> None:
+        assert said in shown(capsys, "cost", "a cat", *arguments, code=USAGE)
+
+    def test_is_told_of_what_would_be_refused_where_it_is_not_checked(self, capsys: Capture) -> None:
+        arguments = ("--size", "1920x1080", "--quality", "low", "--no-check")
+        assert "cost           $0.00" in shown(capsys, "cost", "a cat", *arguments)
+
+    def test_of_partial_images_is_that_of_a_stream(self, capsys: Capture) -> None:
+        facts = json.loads(
+            shown(capsys, "cost", "a cat", "--quality", "low", "--partial-images", "2", "--json")
+        )
+        assert facts["output_tokens"] == 196 + 200
+
     def test_of_a_batch_is_half(self, capsys: Capture) -> None:
         assert "cost           $0.0100" in shown(capsys, "cost", "a cat", "--model", "dall-e-2", "--batch")

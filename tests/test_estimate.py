@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk import Edit, Estimate, Generate, Job, Variation, estimate, models
+from imagesdk import Edit, Estimate, Generate, InvalidRequestError, Job, Variation, estimate, models
 from imagesdk.models import (
     DALL_E_2,
     GPT_IMAGE_2,
@@ -324,3 +324,17 @@ def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
 
 def test_what_a_model_writes_beside_the_picture_is_said_not_to_be_in_it() -> None:
     assert "beside the picture is not in it" in of("gpt-image-1.5", "low", "1024x1024").reason
+
+
+@pytest.mark.parametrize("model", ["gpt-image-2", "dall-e-2", "sd-cpp-local"])
+@pytest.mark.parametrize("n", [0, -1, True])
+def test_a_number_of_pictures_that_cannot_be_has_no_price(model: str, n: int) -> None:
+    with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
+        of(model, "low", "1024x1024", n=n)
+    assert caught.value.param == "n"
+
+
+def test_one_token_is_one_token() -> None:
+    assert (
+        "About 1 token for the prompt." in estimate(Generate("cat", quality="low", size="1024x1024")).reason
+    )

@@ -13,12 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import (
+    APIConnectionError,
     AuthenticationError,
+    DownloadError,
     Edit,
     Generate,
     Image,
     ImageSDKError,
     ImagesResponse,
+    InvalidRequestError,
     ModerationError,
     Outcome,
     OutcomeUnknownError,
@@ -137,6 +140,28 @@ class TestProgress:
         assert tally.snapshot(120, None).images_per_minute in {59, 60}
         assert tally.snapshot(120, None).waiting is None
         assert tally.snapshot(500, None).images_per_minute == 0
+
+    @pytest.mark.parametrize(
+        ("status", "cost", "error", "unpriced"),
+        [
+            ("done", None, None, 1),
+            ("done", Decimal(1), None, 0),
+            ("unknown", None, OutcomeUnknownError("It may have been billed."), 1),
+            ("failed", None, DownloadError("It was made, and could not be fetched."), 1),
+            ("failed", None, APIConnectionError("It was not sent."), 0),
+            ("refused", None, InvalidRequestError("It was not sent."), 0),
+        ],
+    )
+    def test_tells_what_cost_nothing_from_what_is_not_known(
+        self, status: Status, cost: Decimal | None, error: Exception | None, unpriced: int
+    ) -> None:
+        for resumed in (False, True):
+            tally = Tally(1, 0)
+            tally.started()
+            tally.ended(Outcome(Generate("a"), "x", 0, status, error=error, cost=cost, resumed=resumed), 1)
+            found = tally.snapshot(1, None)
+            assert found.unpriced == (0 if resumed else unpriced)
+            assert found.cost == (0 if resumed else cost or 0)
 
 
 def restored(record: dict[str, Any]) -> Any:

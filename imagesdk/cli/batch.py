@@ -11,14 +11,16 @@ from argparse import Namespace
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from io import StringIO
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import INTERRUPTED, OK, PARTIAL, UsageError
+from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, printed
 from imagesdk.cli.parameters import given
 from imagesdk.cli.session import flag, note, open_client
+from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
@@ -42,7 +44,8 @@ def run(options: Namespace) -> int:
     }
     if options.journal is not None:
         terms["journal"] = options.journal
-    with open_client(options, **limits) as client:
+    unread = False
+    with open_client(options, sends=not options.dry_run, **limits) as client:
         found = client.images.dry_run(listed, **terms)
         listed.refuse(found)
         if options.dry_run:
@@ -56,8 +59,13 @@ def run(options: Namespace) -> int:
             watching(options, running) as told,
         ):
             for outcome in running:
-                told(outcome, listed.line_of)
-                _print(options, outcome)
+                printed(sys.stderr, partial(told, outcome, listed.line_of))
+                if not printed(sys.stdout, partial(_print, options, outcome)):
+                    # What was sent is paid for, whether its paths are read or not.
+                    unread = True
+                    running.stop()
+                    said = "the reader of stdout went away: finishing what was sent"
+                    printed(sys.stderr, partial(note, options, said))
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
     if options.contact_sheet:
@@ -65,9 +73,9 @@ def run(options: Namespace) -> int:
             note(options, f"contact sheet: {sheet}")
     progress = running.progress
     note(options, summary(progress))
-    if stopped():
+    if stopped() or unread:
         note(options, _go_on())
-        return INTERRUPTED
+        return INTERRUPTED if stopped() else BROKEN_PIPE
     return OK if progress.done == progress.finished else PARTIAL
 
 
@@ -242,7 +250,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         "resumed": outcome.resumed,
         "error": None
         if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": str(outcome.error)},
+        else {"type": type(outcome.error).__name__, "message": in_options(str(outcome.error), options)},
     }
     print(json.dumps(facts), flush=True)
 

@@ -5,19 +5,28 @@ from __future__ import annotations
 import sys
 import time
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
 from imagesdk.cli.session import flag, note
+from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from rich.console import RenderableType
 
     from imagesdk import DryRun, Outcome, Progress, Run
 
 _EVERY = 10.0
 """Seconds between plain lines."""
+
+_ALIKE_SHOWN = 5
+"""Errors of the same words that are told one by one."""
+_KINDS = 1000
+"""Errors of different words that are kept, to know them again."""
 
 Tell: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
 """Takes an outcome, and what says the line of a place."""
@@ -26,14 +35,25 @@ Tell: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
 @contextmanager
 def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
     """Show how far a run is while the block runs; what it gives is told of every outcome."""
+    errors = Counter[str]()
+    with _shown_while(options, running) as lines:
+        yield _teller(options, running, errors, lines=lines)
+    for message, count in errors.items():
+        if count > _ALIKE_SHOWN:
+            note(options, f"imagesdk: and {count - _ALIKE_SHOWN} more: {message}")
+
+
+@contextmanager
+def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None]:
+    """Show a display while the block runs, or say that lines are to be shown in its place."""
     if flag(options, "quiet") or not sys.stderr.isatty():
-        yield _teller(options, running, lines=True)
+        yield True
         return
     try:
         from rich.console import Console
         from rich.live import Live
     except ModuleNotFoundError:
-        yield _teller(options, running, lines=True)
+        yield True
         return
     with Live(
         console=Console(stderr=True),
@@ -42,19 +62,20 @@ def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
     ):
-        yield _teller(options, running, lines=False)
+        yield False
 
 
-def _teller(options: Namespace, running: Run, *, lines: bool) -> Tell:
+def _teller(options: Namespace, running: Run, errors: Counter[str], *, lines: bool) -> Tell:
     told = time.monotonic()
 
     def tell(outcome: Outcome, line_of: Callable[[int], int]) -> None:
         nonlocal told
         if outcome.error is not None:
-            note(
-                options,
-                f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {outcome.status}: {outcome.error}",
-            )
+            message = f"{outcome.status}: {in_options(str(outcome.error), options)}"
+            if message in errors or len(errors) < _KINDS:
+                errors[message] += 1
+            if errors[message] <= _ALIKE_SHOWN:
+                note(options, f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}")
         if lines and time.monotonic() - told >= _EVERY:
             told = time.monotonic()
             note(options, line(running.progress))
@@ -66,8 +87,8 @@ def line(progress: Progress) -> str:
     """Return how far a run is, in one line."""
     parts = [f"{progress.finished}/{'?' if progress.total is None else progress.total}", _ends(progress)]
     parts.append(_pace(progress))
-    if progress.cost:
-        parts.append(f"${progress.cost}")
+    if progress.cost or progress.unpriced:
+        parts.append(spent(progress.cost, progress.unpriced))
     if progress.seconds_left:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)
@@ -76,8 +97,16 @@ def line(progress: Progress) -> str:
 def summary(progress: Progress) -> str:
     """Return how a run has ended, in one line."""
     before = f" ({progress.resumed} known from before)" if progress.resumed else ""
-    spent = f", ${progress.cost}" if progress.cost else ""
-    return f"{_ends(progress)}{before}; {progress.images} pictures in {duration(progress.seconds)}{spent}"
+    cost = f", {spent(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
+    pictures = f"{progress.images} picture{'' if progress.images == 1 else 's'}"
+    return f"{_ends(progress)}{before}; {pictures} in {duration(progress.seconds)}{cost}"
+
+
+def spent(cost: Decimal, unpriced: int) -> str:
+    """Return what was spent, where the cost of so many jobs is not known."""
+    if unpriced and not cost:
+        return "cost unknown"
+    return f"at least ${cost}" if unpriced else f"${cost}"
 
 
 def plan(found: DryRun) -> str:

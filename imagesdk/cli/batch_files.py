@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import string
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, cast
 
@@ -26,6 +27,9 @@ _SUFFIXES: Final[Mapping[str, Form]] = {
 }
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
 _STREAMED: Final = frozenset({"partial_images"})
+_PARAMETERS: Final = frozenset(
+    name for kind in (Generate, Edit, Variation) for name in attrs.fields_dict(kind)
+)
 _SEVERAL: Final = ";"
 """Between the pictures of an edit in one cell."""
 
@@ -101,15 +105,15 @@ def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]
     try:
         for cells in reader:
             if not head:
-                head = [cell.strip().removeprefix("\ufeff") for cell in cells]
+                head = _head(cells, reading)
                 if len(set(head)) < len(head):
                     raise LineError(number, "two columns have one name")
             elif any(cells):
                 try:
                     if len(cells) != len(head):
-                        raise LineError(number, f"there are {len(cells)} cells, and the head has {len(head)}")
+                        raise LineError(number, _miscounted(len(cells), len(head)))
                     values = {name: cell for name, cell in zip(head, cells, strict=True) if cell.strip()}
-                    yield _row(number, values, reading)
+                    yield _row(number, values, reading, columns=head)
                 except LineError as error:
                     yield error
             number = reader.line_num + 1
@@ -119,7 +123,21 @@ def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]
         yield error
 
 
-def _row(line: int, values: Mapping[str, Any], reading: Reading) -> Row:
+def _head(cells: Sequence[str], reading: Reading) -> list[str]:
+    """Return the names of the columns; ``Prompt`` is ``prompt``, unless a template decides what columns mean."""
+    names = [cell.strip().removeprefix("\ufeff") for cell in cells]
+    if reading.prompt is not None:
+        return names
+    lowered = Counter(name.lower() for name in names)
+    return [
+        name.lower()
+        if name.lower() in _PARAMETERS and lowered[name.lower()] == 1 and name != reading.id_column
+        else name
+        for name in names
+    ]
+
+
+def _row(line: int, values: Mapping[str, Any], reading: Reading, columns: Sequence[str] | None = None) -> Row:
     facts = dict(values)
     name = _name(line, facts, reading)
     if reading.prompt is not None:
@@ -128,7 +146,7 @@ def _row(line: int, values: Mapping[str, Any], reading: Reading) -> Row:
     if "image" in facts:
         kind = Edit if "prompt" in facts else Variation
     elif "prompt" not in facts:
-        raise LineError(line, "there is no prompt")
+        raise LineError(line, _no_prompt(list(facts) if columns is None else columns))
     allowed = set(attrs.fields_dict(kind)) - _STREAMED
     unknown = [key for key in facts if key not in allowed]
     if unknown and reading.prompt is None:
@@ -139,6 +157,20 @@ def _row(line: int, values: Mapping[str, Any], reading: Reading) -> Row:
     made = {key: _value(line, key, value) for key, value in facts.items() if key in allowed}
     usual = {key: value for key, value in reading.given.items() if key in allowed}
     return Row(line, kind(**{**usual, **made}), name)
+
+
+def _miscounted(cells: int, columns: int) -> str:
+    are = f"is {cells} cell" if cells == 1 else f"are {cells} cells"
+    return f"there {are}, and the head has {columns}"
+
+
+def _no_prompt(names: Sequence[str]) -> str:
+    if "prompt" in names:
+        return "there is no prompt in this line"
+    said = f"there is no prompt, only {', '.join(map(repr, names))}" if names else "there is no prompt"
+    return (
+        f"{said}; the cells of a .csv stand between commas" if len(names) == 1 and ";" in names[0] else said
+    )
 
 
 def _name(line: int, facts: dict[str, Any], reading: Reading) -> str | None:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from imagesdk.cli.exits import OK
+from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.parameters import given
 from imagesdk.cli.session import flag, read_prompt
 
@@ -19,9 +19,14 @@ def run(options: Namespace) -> int:
     """Print the estimate and how it was reckoned. Not knowing is no failure."""
     job = _job(options)
 
-    from imagesdk import estimate
+    from imagesdk import estimate, models
+    from imagesdk._protocol.checks import check_parameters, check_shape
 
+    check_shape(job)
     found = estimate(job, batch=options.batch)
+    profile = models.lookup(found.model)
+    if profile is not None and not options.no_check:
+        check_parameters(job, profile, stream=bool(options.partial_images))
     qualities = _by_quality(job, found, batch=options.batch)
     if flag(options, "json"):
         facts = {
@@ -53,9 +58,15 @@ def run(options: Namespace) -> int:
 def _job(options: Namespace) -> Generate | Edit:
     from imagesdk import Edit, Generate
 
-    prompt = read_prompt(options.prompt)
+    prompt: str | None = options.prompt
+    pictures: list[str] = options.edit or []
+    if prompt is None and len(pictures) > 1:  # --edit IMAGE ... PROMPT
+        *pictures, prompt = pictures
+    if prompt is None:
+        raise UsageError("there is no prompt: imagesdk cost PROMPT, with --edit IMAGE ... for an edit")
+    prompt = read_prompt(prompt)
     facts = given(options)
-    return Edit(options.edit, prompt, **facts) if options.edit else Generate(prompt, **facts)
+    return Edit(pictures, prompt, **facts) if pictures else Generate(prompt, **facts)
 
 
 def _by_quality(job: Generate | Edit, found: Estimate, *, batch: bool) -> dict[str, Decimal]:

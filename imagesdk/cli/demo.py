@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import textwrap
 from argparse import Namespace
 from io import BytesIO
@@ -11,11 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from imagesdk._saving import write_file
-from imagesdk.cli.exits import OK
+from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.session import flag, note
 
 if TYPE_CHECKING:
     from imagesdk import Client, ImagesResponse
+
+FOLDER = "imagesdk-demo"
+"""The demo's own folder, where it replaces what it made before."""
+FILES = ("mask.png", "valley-0.png", "valley-1.png", "hills.png", "lake.png", "variation.png")
+"""What it makes."""
 
 _KEY = """\
 To use a real model, set the key and leave the base URL out:
@@ -46,6 +52,8 @@ def run(options: Namespace) -> int:
     from imagesdk.emulator import Emulator
 
     out = Path(path_to_write("out", options.out))
+    if not options.force and out != Path(FOLDER):
+        _check_free(out)
     with Emulator() as emulator, Client(base_url=emulator.base_url, api_key="") as client:
         note(options, f"An emulator of the Images API runs at {emulator.base_url}.")
         write_file(out / "mask.png", _mask(1024))
@@ -62,6 +70,20 @@ def run(options: Namespace) -> int:
     note(options, textwrap.indent(_script(out), "    "))
     note(options, f"\n{_KEY}")
     return OK
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder that has files of those names, which may be the user's.
+
+    Raises:
+        UsageError: it has.
+    """
+    there = [str(out / name) for name in FILES if os.path.lexists(out / name)]
+    if there:
+        are, them = ("are", "them") if len(there) > 1 else ("is", "it")
+        raise UsageError(
+            f"{', '.join(there)} {are} there already; --force replaces {them}, another folder of -o leaves {them} alone"
+        )
 
 
 def _script(out: Path) -> str:

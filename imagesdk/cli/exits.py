@@ -20,7 +20,11 @@ from __future__ import annotations
 import json
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable
+from typing import TextIO
+
+from imagesdk.cli.wording import in_options
 
 OK = 0
 FAILED = 1
@@ -36,11 +40,18 @@ BROKEN_PIPE = 141
 class UsageError(Exception):
     """The command line asks for something that cannot be done as it stands."""
 
+    def __init__(self, message: str, *, usage: str = "") -> None:
+        super().__init__(message)
+        self.usage = usage
+        """How the command is written, where that is what went wrong."""
 
-def guarded(command: Callable[[], int], *, as_json: bool) -> int:
-    """Run ``command`` and turn whatever it raises into a message and an exit code."""
+
+def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
+    """Run ``command`` with what ``parse`` returns, and turn whatever is raised into a message and an exit code."""
+    options = Namespace()
     try:
-        code = command()
+        options = parse()
+        code = command(options)
         sys.stdout.flush()
         return code
     except SystemExit as error:
@@ -49,17 +60,31 @@ def guarded(command: Callable[[], int], *, as_json: bool) -> int:
         print("imagesdk: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # What is still buffered can go nowhere; without this the interpreter complains at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget(sys.stdout)
         return BROKEN_PIPE
     except (UsageError, ModuleNotFoundError) as error:
-        return _complain(error, USAGE, as_json=as_json)
+        return _complain(error, USAGE, options, as_json=as_json)
     except OSError as error:
-        return _complain(error, FAILED, as_json=as_json)
+        return _complain(error, FAILED, options, as_json=as_json)
     except Exception as error:
         if not type(error).__module__.startswith("imagesdk"):
             raise
-        return _complain(error, code_of(error), as_json=as_json)
+        return _complain(error, code_of(error), options, as_json=as_json)
+
+
+def printed(stream: TextIO, tell: Callable[[], None]) -> bool:
+    """Call what prints to a stream, and return whether it is read; if not, what follows is sent nowhere."""
+    try:
+        tell()
+    except BrokenPipeError:
+        _forget(stream)
+        return False
+    return True
+
+
+def _forget(stream: TextIO) -> None:
+    # What is still buffered can go nowhere; without this the interpreter complains at exit.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def code_of(error: Exception) -> int:
@@ -77,17 +102,18 @@ def code_of(error: Exception) -> int:
     return FAILED
 
 
-def _complain(error: Exception, code: int, *, as_json: bool) -> int:
-    facts = {"type": type(error).__name__, "message": str(error), "exit_code": code}
+def _complain(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
+    message = in_options(str(error), options)
+    facts = {"type": type(error).__name__, "message": message, "exit_code": code}
     for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
         if (value := getattr(error, name, None)) is not None:
             facts[name] = value
     if as_json:
         print(json.dumps({"error": facts}), file=sys.stderr)
         return code
-    print(f"imagesdk: {error}", file=sys.stderr)
+    print(f"{getattr(error, 'usage', '')}imagesdk: {message}", file=sys.stderr)
     if request_id := facts.get("request_id"):
         print(f"imagesdk: the server's request id is {request_id}", file=sys.stderr)
-    if facts.get("maybe_billed"):
+    if facts.get("maybe_billed") and "billed" not in message:
         print("imagesdk: this may have been billed", file=sys.stderr)
     return code

@@ -12,36 +12,44 @@ from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK
 from imagesdk.cli.session import flag, note
+from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.book import Entry
 
 _PROMPT_SHOWN = 60
+_BILLED = frozenset({"sending", "received", "done", "unknown"})
+"""States of jobs that were or may have been billed."""
 
 
 def run(options: Namespace) -> int:
     """Print its jobs, one a line; with ``--json`` all that is known of each."""
+    from imagesdk.cli.batch_display import spent
     from imagesdk.fan_out.journal import FILE_NAME, entries
 
-    path = Path(options.journal)
+    path = Path(options.path)
     path = path / FILE_NAME if path.is_dir() else path
-    states, cost = Counter[str](), Decimal(0)
+    states, cost, unpriced = Counter[str](), Decimal(0), 0
     for entry in entries(path):
         states[entry.state] += 1
         cost += Decimal(entry.cost or 0)
+        unpriced += entry.cost is None and entry.state in _BILLED
         if options.state is None or entry.state == options.state:
             print(
-                json.dumps(_facts(entry, path.parent)) if flag(options, "json") else _line(entry, path.parent)
+                json.dumps(_facts(entry, path.parent))
+                if flag(options, "json")
+                else _line(entry, path.parent, options)
             )
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs"
-    note(options, f"{counts}; ${cost}")
+    note(options, f"{counts}; {spent(cost, unpriced)}")
     return OK
 
 
-def _line(entry: Entry, folder: Path) -> str:
+def _line(entry: Entry, folder: Path, options: Namespace) -> str:
     prompt = _printable(" ".join(str(entry.params.get("prompt", entry.kind)).split()))
     prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
-    found = ", ".join(_paths(entry, folder)) or _printable(str((entry.error or {}).get("message", "")))
+    problem = in_options(str((entry.error or {}).get("message", "")), options)
+    found = ", ".join(_paths(entry, folder)) or _printable(problem)
     return f"{entry.state:<9}{entry.id:<16}{prompt:<{_PROMPT_SHOWN}}  {found}".rstrip()
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
+from imagesdk.cli.exits import UsageError
 from imagesdk.cli.parameters import add_options
 from imagesdk.cli.shaping import parse_box
 
@@ -25,12 +27,29 @@ The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage
 not done, 4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
 """
 
+_PROMPTED = frozenset({"generate", "edit", "cost"})
+"""Commands with a prompt among their arguments."""
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - for stdout (default: this folder)"
 
 
-def dispatch(arguments: Sequence[str]) -> int:
-    """Parse ``arguments`` and run the command they name."""
-    options = build().parse_args(arguments)
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    parser = build()
+    options, left = parser.parse_known_args(arguments)
+    if left:
+        said = f"unrecognized arguments: {' '.join(left)}"
+        if options.command in _PROMPTED and not any(word.startswith("-") for word in left):
+            said += "; a prompt of several words stands in quotes"
+        parser.error(said)
+    return options
+
+
+def dispatch(options: argparse.Namespace) -> int:
+    """Run the command that the options name."""
     module = import_module(f"imagesdk.cli.{options.command}")
     code: int = module.run(options)
     return code
@@ -39,7 +58,7 @@ def dispatch(arguments: Sequence[str]) -> int:
 def build() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     shared = _shared()
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="imagesdk",
         description="Create, edit and vary pictures from prompts with the Images API.",
         epilog=_EXAMPLES,
@@ -62,6 +81,13 @@ def build() -> argparse.ArgumentParser:
     return parser
 
 
+class _Parser(argparse.ArgumentParser):
+    """Leaves it to :mod:`imagesdk.cli.exits` how an error is told."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, usage=self.format_usage())
+
+
 class _Version(argparse.Action):
     def __init__(self, option_strings: Sequence[str], dest: str, **kwargs: object) -> None:
         super().__init__(option_strings, dest, nargs=0, help=str(kwargs.get("help")))
@@ -73,9 +99,9 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _shared() -> argparse.ArgumentParser:
+def _shared() -> _Parser:
     """Options that may stand before or after the command."""
-    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("global options")
     server = group.add_mutually_exclusive_group()
     server.add_argument(
@@ -185,18 +211,22 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("journal", metavar="JOURNAL", help="the journal, or the folder that it is in")
+    parser.add_argument("path", metavar="JOURNAL", help="the journal, or the folder that it is in")
     parser.add_argument(
-        "--state", metavar="STATE", help="only jobs that are so: done, unknown, failed, refused ..."
+        "--state",
+        choices=("planned", "sending", "received", "done", "refused", "failed", "unknown"),
+        metavar="STATE",
+        help="only jobs that are so: done, unknown, failed, refused, planned, sending or received",
     )
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what to draw; - reads it from stdin")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to draw; - reads it from stdin")
     parser.add_argument(
         "--edit", metavar="IMAGE", nargs="+", help="the pictures to edit; they are only counted"
     )
     parser.add_argument("--batch", action="store_true", help="at the price of a batch")
+    parser.add_argument("--no-check", action="store_true", help="reckon though the model's rules forbid it")
     add_options(parser, "cost")
 
 
@@ -209,7 +239,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-remote", action="store_true", help="let other machines in; it was not made for that"
     )
-    parser.add_argument("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
+    parser.add_argument("--port", type=_port, default=8000, help="0 takes a free one (default: 8000)")
     parser.add_argument("--limit", default="50/min", help="images per time, or none (default: 50/min)")
     parser.add_argument(
         "--seed", type=int, default=0, help="other pictures for the same prompts (default: 0)"
@@ -223,7 +253,22 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _port(text: str) -> int:
+    try:
+        port = int(text)
+    except ValueError:
+        port = -1
+    if not 0 <= port <= 65535:
+        raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, not {text!r}")
+    return port
+
+
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-o", "--out", default="imagesdk-demo", metavar="DIR", help="(default: imagesdk-demo)"
+        "-o",
+        "--out",
+        default="imagesdk-demo",
+        metavar="DIR",
+        help="(default: imagesdk-demo, where it replaces what it made before)",
     )
+    parser.add_argument("--force", action="store_true", help="replace files of another folder, too")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from argparse import Namespace
 from datetime import date
@@ -41,6 +42,10 @@ def run(options: Namespace) -> int:
         raise UsageError(
             f"{error} (--allow-remote lets them)" if "loopback" in str(error) else str(error)
         ) from None
+    except OSError as error:
+        if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+            raise
+        raise OSError(f"{error.filename}: {error.strerror}; try --port 0, which takes a free one") from None
     return OK
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import warnings
 from argparse import Namespace
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
+from imagesdk.cli.formats import in_format_of_name, misnamed
+from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk import CallOptions, Client, ImagesResponse, Job
@@ -31,7 +34,7 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     if not to_stdout:
         call["out"] = options.out
     with open_client(options) as client, _status(options, doing):
-        response = client.images.send(job, **call)
+        response = client.images.send(in_format_of_name(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
     if to_stdout:
         sys.stdout.buffer.write(data)
@@ -40,12 +43,18 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     else:
         for image in response:
             print(image.path)
+    for image in response:
+        if image.path is not None and (problem := misnamed(image.path, image.media_type)):
+            note(options, f"imagesdk: {problem}")
     return OK
 
 
 @contextmanager
-def open_client(options: Namespace, **terms: Any) -> Generator[Client, None, None]:
-    """Open the client that the global options ask for, with further terms of its own."""
+def open_client(options: Namespace, *, sends: bool = True, **terms: Any) -> Generator[Client, None, None]:
+    """Open the client that the global options ask for, with further terms of its own.
+
+    One that sends nothing needs no key.
+    """
     from imagesdk import Client
 
     with ExitStack() as stack:
@@ -58,12 +67,14 @@ def open_client(options: Namespace, **terms: Any) -> Generator[Client, None, Non
             note(options, "the emulator draws these pictures; no model makes them")
             yield stack.enter_context(Client(base_url=emulator.base_url, api_key="", **terms))
         else:
+            if not sends and not os.environ.get("OPENAI_API_KEY"):
+                terms |= {"api_key": "none", "allow_insecure": True}
             yield stack.enter_context(Client(base_url=getattr(options, "base_url", None), **terms))
 
 
 def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning as a line of the program's own, without the place in the code."""
-    note(options, f"imagesdk: {message}")
+    note(options, f"imagesdk: {in_options(str(message), options)}")
 
 
 def read_prompt(text: str) -> str:

@@ -226,6 +226,10 @@ def _bound(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
+    except OSError as error:
+        listener.close()
+        error.filename = f"{host}:{port}"
+        raise
     except BaseException:
         listener.close()
         raise

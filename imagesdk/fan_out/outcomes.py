@@ -93,7 +93,7 @@ class Progress:
     images: int = 0
     """Pictures that this run has made."""
     cost: Decimal = field(default=Decimal(0))
-    """What this run has spent in US dollars, as far as it is known."""
+    """What this run has spent in US dollars, as far as it is known: at least this, where some is ``unpriced``."""
     seconds: float = 0.0
     """Since the run began."""
     images_per_minute: int = 0
@@ -102,6 +102,8 @@ class Progress:
     """The rate limit that the jobs wait for."""
     seconds_left: float | None = None
     """About how long the rest will take; ``None`` while that cannot be told."""
+    unpriced: int = 0
+    """Jobs that this run has sent and that were or may have been billed, of which it is not known what they cost."""
 
     @property
     def finished(self) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
+from imagesdk.errors import DownloadError
 from imagesdk.fan_out.outcomes import Outcome, Progress
 from imagesdk.policies import RateLimit
 
@@ -29,6 +30,7 @@ class _Counts:
     resumed: int = 0
     images: int = 0
     cost: Decimal = field(default=Decimal(0))
+    unpriced: int = 0
     latest: tuple[tuple[int, int], ...] = ()
     """Seconds, and the pictures that came in each: those of the last minute."""
 
@@ -64,6 +66,7 @@ class Tally:
             **changes,
             images=counts.images + images,
             cost=counts.cost + (outcome.cost or 0),
+            unpriced=counts.unpriced + _is_unpriced(outcome),
             latest=_with(counts.latest, int(now), images, now),
         )
 
@@ -85,10 +88,17 @@ class Tally:
             images_per_minute=recent,
             limit=limit,
             seconds_left=_seconds_left(counts, seconds, limit),
+            unpriced=counts.unpriced,
         )
 
     def _change(self, **changes: Any) -> None:
         self._counts = attrs.evolve(self._counts, **changes)
+
+
+def _is_unpriced(outcome: Outcome) -> bool:
+    """Whether a job was or may have been billed, and nobody knows what."""
+    billed = outcome.status in {"done", "unknown"} or isinstance(outcome.error, DownloadError)
+    return billed and outcome.cost is None
 
 
 def _with(

@@ -1,0 +1,39 @@
+"""What the name after ``-o`` says of the format: ``-o cat.jpg`` asks for a JPEG where the model makes one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from imagesdk import Job
+
+
+def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
+    """Return the job with the format that the name asks for, unless it names one, or its model makes no such pictures."""
+    import attrs
+
+    from imagesdk import Variation, models
+    from imagesdk._protocol.hosts import Host
+    from imagesdk._sniff import named_media_type
+
+    wanted = (named_media_type(out) or "").removeprefix("image/")
+    if wanted not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
+        return job
+    profile = models.lookup(job.model or Host.parse(base_url).default_model(job))
+    if profile is None or wanted not in profile.output_formats:
+        return job
+    if wanted == "jpeg" and job.background == "transparent":
+        return job
+    return attrs.evolve(job, output_format=wanted)
+
+
+def misnamed(path: Path, media_type: str | None) -> str | None:
+    """Say that a picture is not what its name says, and what it should be called; ``None`` where it is."""
+    from imagesdk._sniff import extension, named_media_type
+
+    named = named_media_type(path.name)
+    if named is None or media_type is None or named == media_type:
+        return None
+    kind = media_type.removeprefix("image/").partition("+")[0].upper()
+    return f"{path} is a {kind} in spite of its name: {path.with_suffix('.' + extension(media_type)).name} would be right"
