@@ -34,6 +34,7 @@ FLOORS = {
     "imagesdk._saving": 0,
     "imagesdk._secret": 0,
     "imagesdk._version": 0,
+    "imagesdk._calling_line": 0,
     "imagesdk._protocol": 1,
     "imagesdk._transport": 2,
     "imagesdk._slot": 2,
