@@ -52,6 +52,7 @@ FLOORS = {
     "imagesdk.telemetry": 2,
     "imagesdk._call": 3,
     "imagesdk._course": 3,
+    "imagesdk._telling": 3,
     "imagesdk._streaming": 3,
     "imagesdk._engine": 3,
     "imagesdk._attempt": 3,
