@@ -28,7 +28,7 @@ WITH_OPTIONS = sorted(
 
 def shown(thing: object) -> str:
     """What ``help()`` prints, in one line."""
-    return " ".join(pydoc.render_doc(thing, renderer=pydoc.plaintext).split())
+    return " ".join(pydoc.plain(pydoc.render_doc(thing)).split())
 
 
 @pytest.mark.parametrize("cls", DESCRIBED)

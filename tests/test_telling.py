@@ -49,8 +49,8 @@ def lines(log: pytest.LogCaptureFixture) -> list[str]:
     for record in records:
         told = record.getMessage() + repr(record.args)
         assert [word for word in (KEY, PROMPT, "forbidden", "signature") if word in told] == []
-    told = [f"{record.levelname} {SECONDS.sub('S', record.getMessage())}" for record in records]
-    return [line for line in told if "trying again" not in line]
+    shown = [f"{record.levelname} {SECONDS.sub('S', record.getMessage())}" for record in records]
+    return [line for line in shown if "trying again" not in line]
 
 
 async def fail(client: AsyncClient, kind: type[Exception], **options: Any) -> None:
