@@ -11,9 +11,11 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import openai
 import pytest
 from PIL import Image, ImageDraw
 
+import imagesdk
 from imagesdk.emulator import Emulator
 from tests.doc_pages import BLOCK, PAGES, ROOT, blocks
 from tests.odd_pictures import phone
@@ -116,6 +118,21 @@ def test_every_python_example_of_the_2023_documentation_has_its_twin() -> None:
     assert len(old) == 6
     for at, kind in enumerate(kinds):
         assert kind != "text" or kinds[at + 1] == "python"
+
+
+def test_the_errors_of_the_official_client_are_all_told_in_ours() -> None:
+    text = (ROOT / "docs" / "from-the-official-client.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`\w+Error`.*?) \| (.+) \|$", text, re.MULTILINE)
+    theirs = {name for their, _ in rows for name in re.findall(r"\w+Error", their)}
+    ours = {name for _, our in rows for name in re.findall(r"\w+Error", our)}
+    assert theirs >= {cls.__name__ for cls in openai.APIStatusError.__subclasses__()}
+    assert theirs >= {"OpenAIError", "APIError", "APIConnectionError", "APITimeoutError", "APIStatusError"}
+    assert [name for name in sorted(theirs) if not hasattr(openai, name)] == []
+    assert [name for name in sorted(ours) if not hasattr(imagesdk, name)] == []
+    kept = {
+        name for their, our in rows if our.startswith("the same") for name in re.findall(r"\w+Error", their)
+    }
+    assert [name for name in sorted(kept) if not hasattr(imagesdk, name)] == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:
