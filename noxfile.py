@@ -32,7 +32,7 @@ def tests_httpx2(session: nox.Session) -> None:
         "-p",
         "tests.httpstack",
         "-m",
-        "not of_httpx and not chromium",
+        "not of_httpx and not chromium and not types",
         *session.posargs,
     )
 
@@ -77,11 +77,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Mypy and pyright, both strict, on the package and its tests."""
+    """Mypy and pyright, both strict, on the package and its tests, and mypy on the examples of the docs."""
     groups = nox.project.dependency_groups(PROJECT, "types", "bench", "browser")
     session.install("-e", ".[test]", *groups, "nox")
     session.run("mypy")
     session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
+    session.run("python", "-m", "pytest", "-m", "types", "tests/test_docs_types.py")
 
 
 @nox.session

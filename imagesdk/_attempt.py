@@ -101,12 +101,24 @@ class Answer:
     status: int | None = None
     """``None`` until the head of the answer has come."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
+    """Without the key, which a server may have put into them."""
     problem: ScanError | None = None
     """Why the body cannot be read, if it cannot."""
     good_below: int = 300
     """The lowest status that is an error."""
     is_picture: bool = False
     """Whether the body is a picture itself, which went to the sink, rather than JSON around it."""
+    key: Secret | None = None
+
+    def begin(self, incoming: Incoming) -> None:
+        """Take what the head of the answer says."""
+        key = self.key
+        self.status = incoming.status
+        self.headers = (
+            {name: key.removed_from(value) for name, value in incoming.headers.items()}
+            if key
+            else incoming.headers
+        )
 
     @property
     def request_id(self) -> str | None:
@@ -136,7 +148,7 @@ async def receive(
     """
     async with transport.exchange(request) as incoming:
         on_headers()
-        answer.status, answer.headers = incoming.status, incoming.headers
+        answer.begin(incoming)
         await (read_raw if raw and answer.succeeded else read_body)(incoming, answer, sink)
 
 

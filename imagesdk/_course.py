@@ -19,6 +19,7 @@ class Course:
     """How a call has gone so far."""
 
     deadline: float | None
+    began: float
     started: int = 0
     """Attempts begun."""
     counted: int = 0

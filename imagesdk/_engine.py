@@ -42,6 +42,7 @@ from imagesdk._protocol.scanner import Scanner
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink, discard
 from imagesdk._streaming import OpenStream
+from imagesdk._telling import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait
 from imagesdk._tokens import TokenSource, current_key
 from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
@@ -137,7 +138,9 @@ class Engine:
             APIError: it failed.
             OSError: a local file cannot be read or written.
         """
-        async with self._made(call, self._attempt) as (result, _):
+        async with self._made(call, self._attempt) as (result, course):
+            id_ = result.headers.get("x-request-id")
+            tell_of_success(call, course, self._clock(), status=result.status, request_id=id_)
             return result
 
     @asynccontextmanager
@@ -181,13 +184,15 @@ class Engine:
             raise ConfigurationError(
                 f"The header {header!r} carries the key of the call: give idempotency_key= for it."
             )
-        total = call.timeouts.total
-        deadline = None if total is None else self._clock() + total
-        course = Course(deadline=deadline if call.deadline is None else call.deadline)
+        total, now = call.timeouts.total, self._clock()
+        deadline = None if total is None else now + total
+        course = Course(deadline if call.deadline is None else call.deadline, began=now)
         limit = self._limit(call.request)
         budget = self._budget(call.request.model, limit)
-        ticket = _enqueue(call, budget, course)
+        ticket: Ticket | None = None
+        made = False
         try:
+            ticket = _enqueue(call, budget, course)
             while True:
                 await self._wait(call, budget, ticket, course)
                 outcome = await attempt(call, budget, ticket, course)
@@ -209,9 +214,15 @@ class Engine:
                     budget.release(ticket)
                     await anyio.sleep(decision.delay)
                     ticket = _enqueue(call, budget, course, place_of=ticket)
+            made = True
             yield outcome, course
+        except Exception as error:
+            if not made:
+                tell_of_failure(call, course, self._clock(), error)
+            raise
         finally:
-            budget.release(ticket)
+            if ticket is not None:
+                budget.release(ticket)
 
     def _decide(self, failure: Failure, call: Call[T], course: Course, *, limited: bool) -> Decision:
         if self._retries is not None:
@@ -249,12 +260,7 @@ class Engine:
 
         def on_wait(place: int, seconds: float, reason: str) -> None:
             self._observe(LimitWaiting(call.id, call.request.weight, place, seconds, reason))
-            _logger.info(
-                "waiting about %.0f s for %s, behind %d others (rate_limit= changes the limit)",
-                seconds,
-                reason,
-                place,
-            )
+            tell_of_wait(seconds, reason, place)
 
         try:
             await budget.wait(ticket, deadline=course.deadline, on_wait=on_wait)
@@ -336,6 +342,11 @@ class Engine:
             failure = Failure(error, classify(error))
         source.prove(None if last is None else call.tokens(last))
         self._observe_answer(call, course, opened.answer, source.began)
+        status, id_ = opened.answer.status, opened.answer.request_id
+        if failure is None:
+            tell_of_success(call, course, self._clock(), status=status, request_id=id_)
+        else:
+            tell_of_failure(call, course, self._clock(), failure.error, status=status, request_id=id_)
         try:
             await opened.aclose()
         finally:
@@ -363,9 +374,8 @@ class Engine:
         on_headers: Callable[[], None],
     ) -> Result[T] | Failure:
         began = self._clock()
-        answer = Answer(
-            Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer), good_below=call.good_below
-        )
+        scanner = Scanner(max_picture=self._caps.picture, max_answer=self._caps.answer)
+        answer = Answer(scanner, good_below=call.good_below, key=key)
         failure: Failure | None = None
         try:
             with anyio.fail_after(course.time_for(call, began)):
@@ -388,7 +398,6 @@ class Engine:
                 "it ended without an answer", body, timed_out=False, billed=call.request.billed
             )
         self._observe_answer(call, course, answer, began)
-        answer.headers = {name: key.removed_from(value) for name, value in answer.headers.items()}
         return read_answer(
             call, answer, sink, key, attempts=course.started, maybe_billed_before=course.paid_twice
         )
@@ -412,15 +421,8 @@ class Engine:
         delay = 0.0 if isinstance(decision, WaitForLimit) else decision.delay
         name = type(failure.error).__name__
         self._observe(RetryScheduled(call.id, course.started, delay, name, course.maybe_billed))
-        _logger.log(
-            logging.WARNING if billable else logging.INFO,
-            "attempt %d of %s failed (%s)%s; trying again %s",
-            course.started,
-            call.request.path,
-            name,
-            " and may have been billed" if billable else "",
-            "when the rate limit has room" if waits else f"in {delay:.1f} s",
-        )
+        then = "when the rate limit has room" if waits else f"in {delay:.1f} s"
+        tell_of_retry(call, course, failure.error, billable=billable, then=then)
 
     async def _current_key(self, call: Call[T], course: Course) -> Secret:
         try:

@@ -1,6 +1,6 @@
 """From a good answer to an :class:`ImagesResponse`: pictures moved to their final places, facts gathered.
 
-Where an answer holds only URLs, fetching them is up to :mod:`imagesdk.images`.
+Where an answer holds only URLs, fetching them is up to :mod:`imagesdk._finishing`.
 """
 
 from __future__ import annotations

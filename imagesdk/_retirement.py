@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
 from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Final
 
-from imagesdk import models
+from imagesdk import _calling_line, models
 from imagesdk._protocol.hosts import Host
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
@@ -17,10 +15,6 @@ _ENDPOINTS: Final[Mapping[type[Job], str]] = {
     Edit: "edits",
     Variation: "variations",
 }
-_BETWEEN: Final = frozenset(
-    {"imagesdk", "contextlib", "asyncio", "anyio", "trio", "outcome", "concurrent", "threading"}
-)
-"""Packages whose frames stand between a call of ours and the line of the user that led to it."""
 
 _warned: set[tuple[str | None, str | None]] = set()
 
@@ -43,23 +37,12 @@ def warn_of_retirement(job: Job, host: Host, *, today: date | None = None) -> No
         return
     notice = models.retirement_notice(models.lookup(job.model), today or _today(), endpoint=endpoint)
     if notice is not None:
-        warnings.warn(notice, RetirementWarning, stacklevel=_stacklevel())
+        _calling_line.warn(notice, RetirementWarning)
         _warned.add(key)  # and not before: a filter that makes it an error does so each time
 
 
 def _today() -> date:
     return datetime.now(UTC).date()
-
-
-def _stacklevel() -> int:
-    """Return how far up the user's line is; where none is in sight, as from another thread, our own."""
-    level, frame = 1, inspect.currentframe()
-    frame = frame and frame.f_back
-    while frame is not None:
-        if str(frame.f_globals.get("__name__")).partition(".")[0] not in _BETWEEN:
-            return level
-        level, frame = level + 1, frame.f_back
-    return 1
 
 
 RetirementWarning.__module__ = "imagesdk"

@@ -71,7 +71,7 @@ class OpenStream:
         self._clock = clock
         self._until = until
         self._stack = AsyncExitStack()
-        self._answer = Answer(Scanner(max_picture=caps.picture, max_answer=caps.answer))
+        self._answer = Answer(Scanner(max_picture=caps.picture, max_answer=caps.answer), key=key)
         self._chunks: Inflated | None = None
         self._events = EventStream(max_picture=caps.picture)
         self._name = ""
@@ -84,7 +84,7 @@ class OpenStream:
     @property
     def headers(self) -> Mapping[str, str]:
         """Those of the answer, without the key."""
-        return {name: self._key.removed_from(value) for name, value in self._answer.headers.items()}
+        return self._answer.headers
 
     @property
     def answer(self) -> Answer:
@@ -102,7 +102,7 @@ class OpenStream:
             with anyio.fail_after(self._left()):
                 incoming = await self._stack.enter_async_context(self._exchange)
                 on_headers()
-                answer.status, answer.headers = incoming.status, incoming.headers
+                answer.begin(incoming)
                 if not answer.succeeded or not _is_stream(incoming):
                     return await self._read_whole(incoming)
                 self._chunks = Inflated(incoming)
@@ -165,7 +165,6 @@ class OpenStream:
         try:
             await read_body(incoming, self._answer, sink)
             await self._stack.aclose()
-            self._answer.headers = self.headers
             outcome = read_answer(
                 self._call,
                 self._answer,

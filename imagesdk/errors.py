@@ -170,11 +170,14 @@ class APIError(ImageSDKError):
 
 
 class APIConnectionError(APIError):
-    """No connection to the server, or it broke before the request had been sent."""
+    """No connection to the server, or it broke before the request had been sent: nothing was billed.
+
+    The exception is its subclass :class:`OutcomeUnknownError`: sent, and no answer came.
+    """
 
 
 class APITimeoutError(APIConnectionError):
-    """Time ran out before the request had been sent."""
+    """Time ran out before the request had been sent, or, in :class:`OutcomeUnknownTimeoutError`, after."""
 
 
 class LimitWaitError(APITimeoutError):

@@ -79,7 +79,9 @@ class RetryScheduled:
     delay: float
     """Seconds until the next one, the wait for the rate limit not counted."""
     reason: str
+    """The class of its error, such as ``"RateLimitError"``."""
     maybe_billed: bool
+    """Whether it, or one before it, may have been billed."""
 
 
 Event: TypeAlias = LimitWaiting | LimitWaited | AttemptStarted | AnswerReceived | RetryScheduled

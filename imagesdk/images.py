@@ -87,7 +87,8 @@ class AsyncImages:
         """Make pictures from a prompt.
 
         The more detail in the prompt, the likelier the result is what you had in mind; smaller pictures are
-        faster. The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`.
+        faster. ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options:
+        ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             response = await client.images.generate("a white siamese cat", n=2, out="cats/")
@@ -145,8 +146,9 @@ class AsyncImages:
     ) -> ImagesResponse:
         """Change a picture, or paint into it where a mask is transparent.
 
-        The prompt describes the whole new picture, not only what comes into the erased area. The parameters
-        are those of :class:`Edit`, the options those of :class:`CallOptions`.
+        The prompt describes the whole new picture, not only what comes into the erased area.
+        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             response = await client.images.edit("lounge.png", "a lounge with a pool", mask="mask.png")
@@ -200,9 +202,9 @@ class AsyncImages:
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Make one picture from a prompt, and show it while it is made.
 
-        The parameters are those of :class:`Generate`, the options those of :class:`CallOptions`. With ``out=`` the
-        finished picture goes to disk; those on the way are in memory. Leaving the block early ends the request,
-        which is billed all the same.
+        ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options. With
+        ``out=`` the finished picture goes to disk; those on the way are in memory. Leaving the block early ends the
+        request, which is billed all the same.
 
         Example:
             async with client.images.generate_stream("a river", partial_images=2) as stream:
@@ -254,7 +256,7 @@ class AsyncImages:
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Change a picture, and show the new one while it is made.
 
-        The parameters are those of :class:`Edit`, the options those of :class:`CallOptions`; see
+        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options; see
         :meth:`generate_stream`.
 
         Example:
@@ -301,8 +303,9 @@ class AsyncImages:
     ) -> ImagesResponse:
         """Make pictures that resemble a given one.
 
-        The maker retired this with dall-e-2; servers that speak the API of 2023 have it. The parameters are
-        those of :class:`Variation`, the options those of :class:`CallOptions`.
+        The maker retired this with dall-e-2; servers that speak the API of 2023 have it.
+        ``help(imagesdk.Variation)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             response = await client.images.create_variation("corgi.png", n=2)
@@ -318,6 +321,8 @@ class AsyncImages:
 
     async def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
         """Do what a :class:`Generate`, :class:`Edit` or :class:`Variation` says.
+
+        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             response = await client.images.send(Generate("a white siamese cat", n=2))
@@ -335,6 +340,8 @@ class AsyncImages:
         self, job: Job, **options: Unpack[CallOptions]
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Do what a :class:`Generate` or :class:`Edit` says, and show the picture while it is made.
+
+        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             async with client.images.stream(Generate("a river", partial_images=2)) as stream:

@@ -50,149 +50,162 @@ InputFidelity: TypeAlias = "Literal['high', 'low'] | str"
 
 
 class SvgReasoning(TypedDict, total=False):
-    """How the model that writes an SVG thinks."""
+    """How the model that writes an SVG thinks.
+
+    Args:
+        effort: How much it thinks. The server's own default when not given.
+    """
 
     effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | str
 
 
 class Svg(TypedDict, total=False):
-    """How an SVG is written; it is billed apart, as ``response.svg_usage``."""
+    """How an SVG is written; it is billed apart, as ``response.svg_usage``.
+
+    Args:
+        model: The text model that writes it: required where model selection is enabled for your project, else left out.
+        reasoning: How that model thinks.
+    """
 
     model: str
-    """The text model that writes it: required where model selection is enabled for your project, else left out."""
     reasoning: SvgReasoning
 
 
 class CallOptions(TypedDict, total=False):
-    """What every call takes beside the parameters of the API."""
+    """What every call takes beside the parameters of the API.
+
+    Args:
+        out: Write the pictures to disk as they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a template
+            such as ``"cats/{slug}-{index}.{ext}"`` with ``{index}`` (place in the response, from 0), ``{job}`` (place
+            in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the bytes). ``~/`` is the
+            home folder. Existing files are replaced.
+        timeout: Seconds for the whole call, waiting for the limit and retries included; or :class:`Timeouts` in place of
+            those of the client.
+        check: ``False`` sends the request though a rule of its model forbids it; ``None`` is as the client says.
+        extra_headers: Further headers, such as ``{"x-team": "covers"}``; they win over ``default_headers=``. A key goes
+            into ``api_key=``.
+        extra_query: Further parameters of the URL: what follows its ``?``.
+        extra_body: Further fields of the body, for parameters that this version does not name. They win over named
+            ones; a value of ``None`` takes a field out.
+        idempotency_key: Sent with every attempt; made at random when not given.
+    """
 
     out: str | os.PathLike[str] | None
-    """Write the pictures to disk as they arrive: a folder (``"cats/"``), one file (``"cat.png"``) or a
-    template such as ``"cats/{slug}-{index}.{ext}"`` with ``{index}`` (place in the response, from 0),
-    ``{job}`` (place in a run), ``{id}`` (of the call), ``{slug}`` (of the prompt) and ``{ext}`` (from the
-    bytes). ``~/`` is the home folder. Existing files are replaced."""
     timeout: float | Timeouts | None
-    """Seconds for the whole call, waiting for the limit and retries included; or :class:`Timeouts` in place of those of
-    the client."""
     check: bool | None
-    """``False`` sends the request though a rule of its model forbids it; ``None`` is as the client says."""
     extra_headers: Mapping[str, str] | None
     extra_query: Mapping[str, str] | None
     extra_body: Mapping[str, Any] | None
-    """Further fields of the body, for parameters that this version does not name. They win over named ones;
-    a value of ``None`` takes a field out."""
     idempotency_key: str | None
-    """Sent with every attempt; made at random when not given."""
 
 
 @frozen(kw_only=True)
 class Generate:
-    """Make pictures from a prompt. ``POST /v1/images/generations``"""
+    """Make pictures from a prompt. ``POST /v1/images/generations``
+
+    Args:
+        prompt: What to draw. The more detail, the likelier the result is what you had in mind: "a close up, studio
+            photographic portrait of a white siamese cat that looks curious, backlit ears" rather than "a white siamese
+            cat". dall-e-2: 1 to 1000 characters; dall-e-3: up to 4000; GPT Image: up to 32 000.
+        model: ``"gpt-image-2"`` when not given, on the maker's own host; other servers get no model unless you name one
+            and use their own default.
+        n: How many pictures, 1 to 10; 1 when not given, and the only number for dall-e-3, for a stream and for svg. The
+            rate limit counts each.
+        size: ``"WIDTHxHEIGHT"`` in pixels. dall-e-2: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (its default);
+            dall-e-3: ``"1024x1024"`` (its default), ``"1792x1024"`` or ``"1024x1792"``. GPT Image: ``"1024x1024"``,
+            ``"1536x1024"``, ``"1024x1536"`` or ``"auto"`` (the default), from gpt-image-2 on also any size whose edges
+            are multiples of 16, at most 3840 and 3:1, with 655 360 to 8 294 400 pixels:
+            :func:`imagesdk.models.nearest_size` finds one. With gif it is the size of a frame, which may be smaller.
+            Smaller is faster.
+        quality: GPT Image: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (the default), from 2.5 also ``"xhigh"``
+            and ``"max"``: the main lever on price. dall-e-3: ``"standard"`` (its default) or ``"hd"``; dall-e-2:
+            ``"standard"``.
+        background: GPT Image: ``"transparent"`` (not with jpeg), ``"opaque"`` or ``"auto"`` (the default).
+        output_format: GPT Image: ``"png"`` (the default), ``"jpeg"`` (faster) or ``"webp"``; 2.6 also ``"gif"`` and
+            ``"svg"``, which a project must be let into.
+        output_compression: GPT Image, with jpeg and webp: 0 to 100; 100 is the default.
+        moderation: GPT Image: how strict the content filter is, ``"auto"`` (the default) or ``"low"``.
+        style: dall-e-3: ``"vivid"`` (its default) or ``"natural"``.
+        complexity: GPT Image 2.6: how much the model plans, ``"low"``, ``"medium"`` or ``"high"``; the server's own
+            default when not given.
+        frame_count: With gif: how many frames, 2 to 16; 9 is the default. A gif comes without a stream and without a
+            mask.
+        frame_duration_ms: With gif: milliseconds of each frame, 1 to 655 350 and rounded to 10; 200 is the default.
+        svg: With svg: how it is written, e.g. ``{"reasoning": {"effort": "low"}}``. An svg comes without a stream.
+        partial_images: For a stream (``images.generate_stream``): how many pictures to show on the way, 0 to 3; 0 is
+            the default. Fewer may come. Each is billed as 100 tokens. A call without a stream refuses them.
+        response_format: dall-e-2 and dall-e-3: ``"url"`` (the default; works for an hour) or ``"b64_json"``. GPT Image
+            always answers with the picture itself and refuses the parameter. With ``out=`` the picture itself is asked
+            for.
+        safety_identifier: GPT Image: an id of your end user, which helps the server to see abuse: a hash, not a name,
+            of at most 128 characters.
+        user: What ``safety_identifier`` was called before.
+    """
 
     prompt: str = field(kw_only=False)
-    """What to draw. The more detail, the likelier the result is what you had in mind: "a close up, studio
-    photographic portrait of a white siamese cat that looks curious, backlit ears" rather than "a white siamese
-    cat". dall-e-2: 1 to 1000 characters; dall-e-3: up to 4000; GPT Image: up to 32 000."""
     model: str | None = None
-    """``"gpt-image-2"`` when not given, on the maker's own host; other servers get no model unless you name one
-    and use their own default."""
     n: int | None = None
-    """How many pictures, 1 to 10; 1 when not given, and the only number for dall-e-3, for a stream and for svg. The
-    rate limit counts each."""
     size: Size | None = None
-    """``"WIDTHxHEIGHT"`` in pixels. dall-e-2: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (its default); dall-e-3:
-    ``"1024x1024"`` (its default), ``"1792x1024"`` or ``"1024x1792"``. GPT Image: ``"1024x1024"``, ``"1536x1024"``,
-    ``"1024x1536"`` or ``"auto"`` (the default), from gpt-image-2 on also any size whose edges are multiples of 16, at
-    most 3840 and 3:1, with 655 360 to 8 294 400 pixels: :func:`imagesdk.models.nearest_size` finds one. With gif it
-    is the size of a frame, which may be smaller. Smaller is faster."""
     quality: Quality | None = None
-    """GPT Image: ``"low"``, ``"medium"``, ``"high"`` or ``"auto"`` (the default), from 2.5 also ``"xhigh"`` and
-    ``"max"``: the main lever on price. dall-e-3: ``"standard"`` (its default) or ``"hd"``; dall-e-2: ``"standard"``."""
     background: Background | None = None
-    """GPT Image: ``"transparent"`` (not with jpeg), ``"opaque"`` or ``"auto"`` (the default)."""
     output_format: OutputFormat | None = None
-    """GPT Image: ``"png"`` (the default), ``"jpeg"`` (faster) or ``"webp"``; 2.6 also ``"gif"`` and ``"svg"``,
-    which a project must be let into."""
     output_compression: int | None = None
-    """GPT Image, with jpeg and webp: 0 to 100; 100 is the default."""
     moderation: Moderation | None = None
-    """GPT Image: how strict the content filter is, ``"auto"`` (the default) or ``"low"``."""
     style: Style | None = None
-    """dall-e-3: ``"vivid"`` (its default) or ``"natural"``."""
     complexity: Complexity | None = None
-    """GPT Image 2.6: how much the model plans, ``"low"``, ``"medium"`` or ``"high"``; the server's own default when
-    not given."""
     frame_count: int | None = None
-    """With gif: how many frames, 2 to 16; 9 is the default. A gif comes without a stream and without a mask."""
     frame_duration_ms: int | None = None
-    """With gif: milliseconds of each frame, 1 to 655 350 and rounded to 10; 200 is the default."""
     svg: Svg | None = None
-    """With svg: how it is written, e.g. ``{"reasoning": {"effort": "low"}}``. An svg comes without a stream."""
     partial_images: int | None = None
-    """For a stream (``images.generate_stream``): how many pictures to show on the way, 0 to 3; 0 is the default.
-    Fewer may come. Each is billed as 100 tokens. A call without a stream refuses them."""
     response_format: ResponseFormat | None = None
-    """dall-e-2 and dall-e-3: ``"url"`` (the default; works for an hour) or ``"b64_json"``. GPT Image always answers
-    with the picture itself and refuses the parameter. With ``out=`` the picture itself is asked for."""
     safety_identifier: str | None = None
-    """GPT Image: an id of your end user, which helps the server to see abuse: a hash, not a name, of at most 128
-    characters."""
     user: str | None = None
-    """What ``safety_identifier`` was called before."""
 
 
 @frozen(kw_only=True)
 class Edit:
-    """Change a picture, or paint into it, as a prompt says. ``POST /v1/images/edits``"""
+    """Change a picture, or paint into it, as a prompt says. ``POST /v1/images/edits``
+
+    Args:
+        image: The picture to edit. dall-e-2: one square PNG of less than 4 MiB; without a ``mask`` it must have
+            transparency, which then says where to paint. gpt-image-2: PNG, JPEG or WebP under 50 MiB, or a list of up
+            to 16 of them.
+        prompt: The whole new picture in words, not only what comes into the erased area: "a sunlit indoor lounge area
+            with a pool containing a flamingo" rather than "a flamingo".
+        mask: A PNG of the same width and height as the (first) image. Where it is fully transparent, the picture is
+            repainted; what its other pixels look like does not matter.
+        markup: GPT Image 2.5 and 2.6, instead of a mask: a transparent PNG of the same width and height as the (first)
+            image, laid over it: what is drawn on it (arrows, words, outlines) says what to change.
+        input_fidelity: gpt-image-1 and 1.5: ``"high"`` keeps faces and details of the pictures, ``"low"`` (the default)
+            is cheaper; gpt-image-1-mini: ``"low"`` only. Later models always keep them and refuse the parameter.
+        moderation: As in :class:`Generate`; only the JSON form of an edit has it, so that pictures are sent as data
+            URLs.
+        partial_images: As in :class:`Generate`, for ``images.edit_stream``.
+        model, n, size, quality, background, output_format, output_compression, complexity, frame_count,
+            frame_duration_ms, svg, response_format, safety_identifier, user: As in :class:`Generate`.
+    """
 
     image: Source | Sequence[Source] = field(kw_only=False)
-    """The picture to edit. dall-e-2: one square PNG of less than 4 MiB; without a ``mask`` it must have
-    transparency, which then says where to paint. gpt-image-2: PNG, JPEG or WebP under 50 MiB, or a list of up
-    to 16 of them."""
     prompt: str = field(kw_only=False)
-    """The whole new picture in words, not only what comes into the erased area: "a sunlit indoor lounge area
-    with a pool containing a flamingo" rather than "a flamingo"."""
     mask: Source | None = None
-    """A PNG of the same width and height as the (first) image. Where it is fully transparent, the picture is
-    repainted; what its other pixels look like does not matter."""
     markup: Source | None = None
-    """GPT Image 2.5 and 2.6, instead of a mask: a transparent PNG of the same width and height as the (first) image,
-    laid over it: what is drawn on it (arrows, words, outlines) says what to change."""
     model: str | None = None
-    """As in :class:`Generate`."""
     n: int | None = None
-    """As in :class:`Generate`."""
     size: Size | None = None
-    """As in :class:`Generate`."""
     quality: Quality | None = None
-    """As in :class:`Generate`."""
     background: Background | None = None
-    """As in :class:`Generate`."""
     output_format: OutputFormat | None = None
-    """As in :class:`Generate`."""
     output_compression: int | None = None
-    """As in :class:`Generate`."""
     input_fidelity: InputFidelity | None = None
-    """gpt-image-1 and 1.5: ``"high"`` keeps faces and details of the pictures, ``"low"`` (the default) is cheaper;
-    gpt-image-1-mini: ``"low"`` only. Later models always keep them and refuse the parameter."""
     moderation: Moderation | None = None
-    """As in :class:`Generate`; only the JSON form of an edit has it, so that pictures are sent as data URLs."""
     complexity: Complexity | None = None
-    """As in :class:`Generate`."""
     frame_count: int | None = None
-    """As in :class:`Generate`."""
     frame_duration_ms: int | None = None
-    """As in :class:`Generate`."""
     svg: Svg | None = None
-    """As in :class:`Generate`."""
     partial_images: int | None = None
-    """As in :class:`Generate`, for ``images.edit_stream``."""
     response_format: ResponseFormat | None = None
-    """As in :class:`Generate`."""
     safety_identifier: str | None = None
-    """As in :class:`Generate`."""
     user: str | None = None
-    """As in :class:`Generate`."""
 
 
 @frozen(kw_only=True)
@@ -200,20 +213,20 @@ class Variation:
     """Make pictures that resemble a given one. ``POST /v1/images/variations``
 
     The maker retired this endpoint with dall-e-2 on 2026-05-12; servers that speak the API of 2023 have it.
+
+    Args:
+        image: The picture to vary: a square PNG of less than 4 MiB.
+        model: ``"dall-e-2"`` when not given, on the maker's own host.
+        size: ``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (the default). Smaller is faster.
+        n, response_format, user: As in :class:`Generate`.
     """
 
     image: Source = field(kw_only=False)
-    """The picture to vary: a square PNG of less than 4 MiB."""
     model: str | None = None
-    """``"dall-e-2"`` when not given, on the maker's own host."""
     n: int | None = None
-    """As in :class:`Generate`."""
     size: Size | None = None
-    """``"256x256"``, ``"512x512"`` or ``"1024x1024"`` (the default). Smaller is faster."""
     response_format: ResponseFormat | None = None
-    """As in :class:`Generate`."""
     user: str | None = None
-    """As in :class:`Generate`."""
 
 
 Job: TypeAlias = Generate | Edit | Variation

@@ -89,7 +89,7 @@ class RateLimit:
     tokens: int | None = field(default=None, validator=_whole_or_none)
     """Tokens per window, where they are limited, too. What a request takes is estimated from those before it."""
     scope: Literal["account", "client"] = "account"
-    """``"account"``: clients of one process with the same server and key share the limit.
+    """``"account"``: clients of one process with the same server, key, organization, project and model share the limit.
     ``"client"``: this client counts for itself."""
 
     def __attrs_post_init__(self) -> None:
@@ -148,7 +148,7 @@ million is not delivered."""
 class RetryPolicy:
     """When a failed attempt is made again.
 
-    A request that provably was not worked on (no connection, refused with 408, 409 or 429) is made again
+    A request that provably was not worked on (no connection, refused with 408, 409, 425 or 429) is made again
     up to ``max_attempts``. A request that may have been worked on, and billed, is made again at most
     ``max_ambiguous`` times, and never with ``delivery="at_most_once"``. Answers of 429 wait for the
     limit and use up no attempts. When many calls of a client fail, none is made again for a while.

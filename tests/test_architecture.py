@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,6 +35,7 @@ FLOORS = {
     "imagesdk._saving": 0,
     "imagesdk._secret": 0,
     "imagesdk._version": 0,
+    "imagesdk._calling_line": 0,
     "imagesdk._protocol": 1,
     "imagesdk._transport": 2,
     "imagesdk._slot": 2,
@@ -51,6 +53,7 @@ FLOORS = {
     "imagesdk.telemetry": 2,
     "imagesdk._call": 3,
     "imagesdk._course": 3,
+    "imagesdk._telling": 3,
     "imagesdk._streaming": 3,
     "imagesdk._engine": 3,
     "imagesdk._attempt": 3,
@@ -79,6 +82,15 @@ FLOORS = {
 MAY_USE_EMULATOR = {"imagesdk.emulator", "imagesdk.cli", "imagesdk.testing", "imagesdk.__main__"}
 NOT_IN_PROTOCOL = {"httpx", "anyio", "asyncio", "time", "random", "socket", "os", "pathlib"}
 SAYS_NOTHING = {"core", "utils", "util", "common", "helpers", "helper", "base", "manager"}
+TOLD_IN = {
+    "_protocol": "The protocol",
+    "budgets": "One attempt",
+    "fan_out": "Runs",
+    "_sync": "The facade",
+    "cli": "The command line",
+    "emulator": "The emulator",
+}
+"""The section of docs/architecture.md about each package."""
 HEAVY = ("httpx", "anyio", "attr", "attrs", "asyncio")
 
 
@@ -188,6 +200,20 @@ def test_a_module_says_what_lives_in_it(path: Path) -> None:
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     assert docstring
     assert len(docstring.split()) >= 4
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_the_page_on_the_architecture_names_a_module_where_it_tells_of_its_package(path: Path) -> None:
+    *packages, name = path.relative_to(PACKAGE).with_suffix("").parts
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
+    text = sections["Floors"]
+    if packages and name != "__init__":
+        text = sections[TOLD_IN[packages[0]]]
+    elif packages:
+        name = packages[0]
+    named = {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", span)}
+    assert name in named or (name == "__init__" and not packages)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

@@ -11,24 +11,19 @@ from datetime import date
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import openai
 import pytest
 from PIL import Image, ImageDraw
 
+import imagesdk
 from imagesdk.emulator import Emulator
+from tests.doc_pages import BLOCK, PAGES, ROOT, blocks
 from tests.odd_pictures import phone
 
-ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 AS_OF = re.compile(r"<!-- emulator: (\d{4}-\d{2}-\d{2}) -->")
 LANGUAGES = {"python", "console", "text"}
 
-
-def _blocks(page: Path, *languages: str) -> list[str]:
-    return [code for language, code in BLOCK.findall(page.read_text("utf-8")) if language in languages]
-
-
-RUNNABLE = [page for page in PAGES if _blocks(page, "python", "console")]
+RUNNABLE = [page for page in PAGES if blocks(page, "python", "console")]
 
 
 @pytest.fixture
@@ -74,7 +69,7 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     indirect=["environment"],
 )
 def test_every_example_runs(page: Path, environment: dict[str, str], folder: Path) -> None:
-    for code in _blocks(page, "python"):
+    for code in blocks(page, "python"):
         ast.parse(code)
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -86,7 +81,7 @@ def test_every_example_runs(page: Path, environment: dict[str, str], folder: Pat
         )
         assert done.returncode == 0, f"{code}\n{done.stderr}"
         assert "Traceback" not in done.stderr
-    for code in _blocks(page, "console"):
+    for code in blocks(page, "console"):
         _run_console(code, folder, environment)
 
 
@@ -109,7 +104,7 @@ def _run_console(code: str, folder: Path, environment: dict[str, str]) -> None:
 
 def test_the_set_up_commands_install_from_the_checkout() -> None:
     commands = [
-        line for block in _blocks(ROOT / "README.md", "text") for line in block.splitlines() if "venv" in line
+        line for block in blocks(ROOT / "README.md", "text") for line in block.splitlines() if "venv" in line
     ]
     assert len(commands) == 2
     for command in commands:
@@ -119,10 +114,25 @@ def test_the_set_up_commands_install_from_the_checkout() -> None:
 def test_every_python_example_of_the_2023_documentation_has_its_twin() -> None:
     text = (ROOT / "docs" / "from-2023.md").read_text("utf-8")
     kinds = [language for language, _ in BLOCK.findall(text)]
-    old = [code for code in _blocks(ROOT / "docs" / "from-2023.md", "text") if "openai" in code]
+    old = [code for code in blocks(ROOT / "docs" / "from-2023.md", "text") if "openai" in code]
     assert len(old) == 6
     for at, kind in enumerate(kinds):
         assert kind != "text" or kinds[at + 1] == "python"
+
+
+def test_the_errors_of_the_official_client_are_all_told_in_ours() -> None:
+    text = (ROOT / "docs" / "from-the-official-client.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`\w+Error`.*?) \| (.+) \|$", text, re.MULTILINE)
+    theirs = {name for their, _ in rows for name in re.findall(r"\w+Error", their)}
+    ours = {name for _, our in rows for name in re.findall(r"\w+Error", our)}
+    assert theirs >= {cls.__name__ for cls in openai.APIStatusError.__subclasses__()}
+    assert theirs >= {"OpenAIError", "APIError", "APIConnectionError", "APITimeoutError", "APIStatusError"}
+    assert [name for name in sorted(theirs) if not hasattr(openai, name)] == []
+    assert [name for name in sorted(ours) if not hasattr(imagesdk, name)] == []
+    kept = {
+        name for their, our in rows if our.startswith("the same") for name in re.findall(r"\w+Error", their)
+    }
+    assert [name for name in sorted(kept) if not hasattr(imagesdk, name)] == []
 
 
 def test_links_between_pages_lead_somewhere() -> None:

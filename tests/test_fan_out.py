@@ -152,6 +152,7 @@ class TestJobs:
         assert [outcome.id for outcome in outcomes[1:3]] == ["mine", "other"]
         assert outcomes[0].job == Generate("plain", size="auto")
         assert outcomes[2].job.size is None
+        assert [outcome.prompt for outcome in outcomes] == ["plain", "a prompt", "an edit", None]
         assert len({outcome.id for outcome in outcomes}) == 4
 
     async def test_can_come_from_an_async_generator(self, client: AsyncClient) -> None:

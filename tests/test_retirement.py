@@ -1,10 +1,13 @@
 """A model that ends is warned of once, at the line that asked for it, and only where its maker is asked."""
 
 import linecache
+import re
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
+import anyio
 import pytest
 import respx
 
@@ -40,6 +43,12 @@ def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
         warn_of_retirement(job, host, today=today)
     assert {warning.category for warning in caught} <= {RetirementWarning}
     return [str(warning.message) for warning in caught]
+
+
+def assert_said_at_the_line_of_the_user(caught: pytest.WarningsRecorder) -> None:
+    (warning,) = caught
+    assert (str(warning.message), warning.filename) == (ENDING, __file__)
+    assert "# the line of the user" in linecache.getline(__file__, warning.lineno)
 
 
 def test_a_model_that_ends_soon_is_warned_of_once() -> None:
@@ -99,9 +108,7 @@ async def test_a_call_warns_at_the_line_of_the_user(wire: respx.MockRouter) -> N
     async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
         with pytest.warns(RetirementWarning) as caught:
             await client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
-        (warning,) = caught
-        assert (str(warning.message), warning.filename) == (ENDING, __file__)
-        assert "# the line of the user" in linecache.getline(__file__, warning.lineno)
+        assert_said_at_the_line_of_the_user(caught)
         await client.images.generate("a cat", model="gpt-image-1.5")
     assert len(wire.calls) == 2
 
@@ -123,10 +130,55 @@ async def test_a_call_to_another_host_is_not_warned_of(
     assert len(wire.calls) == 1
 
 
-def test_the_blocking_client_warns_too(wire: respx.MockRouter) -> None:
+@pytest.mark.anyio
+async def test_a_call_in_a_task_of_its_own_warns_at_the_line_of_the_user_that_began_it(
+    wire: respx.MockRouter,
+) -> None:
+    async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
+
+        async def make() -> None:
+            await client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
+
+        with pytest.warns(RetirementWarning) as caught:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(make)
+        assert_said_at_the_line_of_the_user(caught)
+
+
+def test_the_blocking_client_warns_at_the_line_of_the_user_too(wire: respx.MockRouter) -> None:
+    with Client(api_key="sk-1", rate_limit=None) as client:
+        with pytest.warns(RetirementWarning, match="in 4 days") as caught:
+            client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
+        assert_said_at_the_line_of_the_user(caught)
+    assert len(wire.calls) == 1
+
+
+def test_a_blocking_call_from_another_thread_warns_at_its_line_there(wire: respx.MockRouter) -> None:
+    with Client(api_key="sk-1", rate_limit=None) as client, ThreadPoolExecutor(1) as pool:
+
+        def make() -> None:
+            client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
+
+        with pytest.warns(RetirementWarning) as caught:
+            pool.submit(make).result()
+        assert_said_at_the_line_of_the_user(caught)
+
+
+def test_a_blocking_run_warns_at_the_line_that_began_it(wire: respx.MockRouter) -> None:
+    jobs = [Generate("a cat", model="gpt-image-1.5")]
+    with Client(api_key="sk-1", rate_limit=None) as client:
+        with pytest.warns(RetirementWarning) as caught:
+            with client.images.fan_out(jobs) as run:  # the line of the user
+                assert [outcome.status for outcome in run] == ["done"]
+        assert_said_at_the_line_of_the_user(caught)
+
+
+def test_a_filter_for_the_module_of_the_user_is_heeded(wire: respx.MockRouter) -> None:
     with (
         Client(api_key="sk-1", rate_limit=None) as client,
-        pytest.warns(RetirementWarning, match="in 4 days"),
+        warnings.catch_warnings(record=True) as caught,
     ):
+        warnings.simplefilter("always")
+        warnings.filterwarnings("ignore", module=re.escape(__name__))
         client.images.generate("a cat", model="gpt-image-1.5")
-    assert len(wire.calls) == 1
+    assert not caught

@@ -91,12 +91,34 @@ _ROWS = (
         frozenset({"invalid_image_file"}),
     ),
     _Row(
-        "imagesdk.prepare_image(...) makes a square PNG of the right size.",
+        'imagesdk.prepare_image(..., square="crop", max_bytes=4 * 1024 * 1024) makes a square PNG of less than 4 MiB.',
         BadRequestError,
-        says=r"must be a png and less than",
+        says=r"image must be a png and less than",
     ),
     _Row(
-        "imagesdk.prepare_image(...) makes a picture that the model takes.",
+        "imagesdk.make_mask(image, boxes=[...]) makes a mask that fits.",
+        BadRequestError,
+        says=r"mask must be a png and less than|mask size does not match|mask image missing alpha",
+    ),
+    _Row(
+        "Draw the markup on a transparent PNG of the same width and height as the (first) image.",
+        BadRequestError,
+        says=r"markup size does not match|markup image (missing alpha|must contain transparent)",
+    ),
+    _Row(
+        'imagesdk.prepare_image(..., square="crop") makes it square; square="pad" keeps all of it.',
+        BadRequestError,
+        says=r"image must be square",
+    ),
+    _Row(
+        "Without a mask, the picture must be transparent where it is to change. Pass mask=, such as "
+        "imagesdk.make_mask(image, boxes=[...]) makes, or a picture that is transparent there.",
+        BadRequestError,
+        says=r"input image - format must be in",
+    ),
+    _Row(
+        "imagesdk.prepare_image(...) makes a plain PNG of a picture; its square=, size=, alpha= and max_bytes= are for "
+        "what else is asked for.",
         BadRequestError,
         frozenset({"invalid_image_format"}),
     ),
@@ -154,7 +176,7 @@ _ROWS = (
     _Row("The pictures may have been made and billed all the same; try again later.", InternalServerError),
     _Row("Try again.", status=408),
     _Row(
-        "The upload is too large for the server: imagesdk.prepare_image(...) makes it smaller.",
+        "The upload is too large for the server: imagesdk.prepare_image(..., max_bytes=...) makes it smaller.",
         status=413,
     ),
     _Row("Change the request: it would be refused again as it is.", BadRequestError),

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.abc
 
+from imagesdk import _calling_line
 from imagesdk._sync.latch import Latch
 
 _T = TypeVar("_T")
@@ -34,6 +35,7 @@ class Call(Generic[_T]):
         """Made when the coroutine is started, set when it has ended."""
         self._start = start
         self._context = _context_for_asyncio()
+        self._context.run(_calling_line.carry)
         self._scope: anyio.CancelScope | None = None
         self._error: BaseException | None = None
 

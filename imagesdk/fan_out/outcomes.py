@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-from imagesdk.jobs import Job
+from imagesdk.jobs import Job, Variation
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
@@ -62,6 +62,11 @@ class Outcome:
     """How often it was sent in this run; 0 for one that was not."""
     resumed: bool = False
     """Whether this was found in the journal, from a run before."""
+
+    @property
+    def prompt(self) -> str | None:
+        """The prompt of its job; ``None`` for a variation, which has none."""
+        return None if isinstance(self.job, Variation) else self.job.prompt
 
     def unwrap(self) -> ImagesResponse:
         """Return the response, or raise the error.

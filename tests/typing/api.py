@@ -255,6 +255,7 @@ async def many_at_once(client: AsyncClient, names: dict[str, Job]) -> None:
         async for outcome in run:
             assert_type(outcome, Outcome)
             assert_type(outcome.unwrap(), ImagesResponse)
+            assert_type(outcome.prompt, str | None)
         assert_type(await run.collect(), list[Outcome])
         assert_type(run.progress, Progress)
         run.stop()
