@@ -11,7 +11,7 @@ from imagesdk._call import Call, T
 from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure
 from imagesdk._streaming import OpenStream, Streamed
-from imagesdk.errors import APIError
+from imagesdk.errors import APIError, LimitWaitError
 
 
 @define
@@ -26,6 +26,8 @@ class Course:
     """Attempts that count against the policy: those that a rate limit refused do not."""
     ambiguous: int = 0
     maybe_billed: bool = False
+    failed: APIError | None = None
+    """What the latest attempt that was followed by another ended with."""
     paid_twice: bool = False
     """Whether an attempt before the present one may have been billed besides it."""
 
@@ -71,6 +73,18 @@ class EventSource:
             self.failure = found
             raise final(found.error, self._call, self._course)
         return found
+
+
+def no_room(error: LimitWaitError, call: Call[T], course: Course) -> APIError:
+    """Tell an error of the limit what its call came to before."""
+    came_to = (
+        "Nothing was sent."
+        if course.failed is None
+        else "It had been sent before, and failed: see the cause."
+    )
+    found = final(LimitWaitError(f"{error} {came_to}", retry_after=error.retry_after), call, course)
+    found.__cause__ = course.failed
+    return found
 
 
 def final(error: APIError, call: Call[T], course: Course) -> APIError:

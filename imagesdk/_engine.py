@@ -21,7 +21,7 @@ import anyio
 
 from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
 from imagesdk._call import Call, Result, T
-from imagesdk._course import Course, EventSource, final
+from imagesdk._course import Course, EventSource, final, no_room
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host, auth_headers
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.line import Ticket
@@ -265,7 +265,8 @@ class Engine:
         try:
             await budget.wait(ticket, deadline=course.deadline, on_wait=on_wait)
         except LimitWaitError as error:
-            raise final(error, call, course) from None
+            refusal = no_room(error, call, course)
+            raise refusal from refusal.__cause__
         waited = self._clock() - since
         if waited > _NOTABLE_WAIT:
             self._observe(LimitWaited(call.id, call.request.weight, waited))
@@ -416,6 +417,7 @@ class Engine:
         course.maybe_billed = course.maybe_billed or billable
         course.paid_twice = course.paid_twice or (billable and not self._retry.server_idempotent)
         course.ambiguous += billable
+        course.failed = failure.error
         waits = isinstance(decision, WaitForLimit)
         course.counted -= waits
         delay = 0.0 if isinstance(decision, WaitForLimit) else decision.delay
@@ -474,7 +476,8 @@ def _enqueue(call: Call[T], budget: Budget, course: Course, *, place_of: Ticket 
     try:
         return budget.enqueue(call.request.weight, place_of=place_of)
     except LimitWaitError as error:
-        raise final(error, call, course) from None
+        refusal = no_room(error, call, course)
+        raise refusal from refusal.__cause__
 
 
 async def _settle(call: Call[T], number: int, body: SentBody, outcome: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 from anyio.lowlevel import EventLoopToken, current_token
@@ -17,14 +16,17 @@ def running_loop() -> EventLoopToken:
     return current_token()
 
 
-def call_soon(loop: EventLoopToken, function: Callable[[], object]) -> None:
-    """Have ``loop`` call ``function`` soon, from any thread. A loop that has ended is passed over."""
+def call_soon(loop: EventLoopToken, function: Callable[[], object]) -> bool:
+    """Have ``loop`` call ``function`` soon, from any thread; ``False`` where it has ended."""
     native: Any = loop.native_token
-    with suppress(RuntimeError):  # both asyncio and trio say so of a loop that has ended
+    try:
         if _is_trio(native):
             native.run_sync_soon(function)
         else:
             native.call_soon_threadsafe(function)
+    except RuntimeError:  # both asyncio and trio say so of a loop that has ended
+        return False
+    return True
 
 
 def has_ended(loop: EventLoopToken) -> bool:

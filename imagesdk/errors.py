@@ -181,7 +181,9 @@ class APITimeoutError(APIConnectionError):
 
 
 class LimitWaitError(APITimeoutError):
-    """The rate limit has no room before the total time-out. Nothing was sent."""
+    """The rate limit has no room before the total time-out. Nothing was sent, unless an attempt before had failed: that is
+    the cause then, and ``maybe_billed`` tells of it.
+    """
 
     def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
         super().__init__(message, **facts)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import threading
 import time
+from contextlib import suppress
 from itertools import pairwise
 
 import anyio
@@ -154,7 +156,7 @@ async def test_a_deadline_that_cannot_be_met_is_said_at_once(budget: MemoryBudge
     budget.sent(await full(budget, clock))
     ticket = budget.enqueue(1)
 
-    with pytest.raises(LimitWaitError, match="Nothing was sent") as caught:
+    with pytest.raises(LimitWaitError, match="give it a longer timeout=") as caught:
         await budget.wait(ticket, deadline=clock.now + WINDOW - 5)
 
     assert caught.value.retry_after is not None
@@ -364,3 +366,89 @@ def test_a_fork_tells_the_budgets_of_one_client_alone_too(clock: Clock) -> None:
         clock.now += LONGER
         os._exit(0 if anyio.run(granted) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_calls_of_a_loop_that_was_closed_under_them_hold_nothing(clock: Clock) -> None:
+    budget = MemoryBudget(RateLimit(2, per=WINDOW), clock=clock)
+    loop = asyncio.new_event_loop()
+    first = budget.enqueue(2)
+    loop.run_until_complete(budget.wait(first, deadline=None))
+    budget.sent(first)
+    forsaken = [loop.create_task(budget.wait(budget.enqueue(1), deadline=None)) for _ in range(6)]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert not any(task.done() for task in forsaken)
+    clock.now += 2 * LONGER
+
+    async def go() -> list[str]:
+        async with line(budget, clock, one=budget.enqueue(1), other=budget.enqueue(1)) as waiting:
+            await waiting.after(2 * LONGER)
+            return await waiting.after(1)
+
+    assert anyio.run(go) == ["one", "other"]
+    for task in forsaken:
+        with suppress(RuntimeError):  # there is no loop any more
+            task.get_coro().close()  # pyright: ignore
+
+
+@pytest.mark.anyio
+async def test_one_that_comes_in_the_gap_of_a_burst_goes_after_it_though_the_head_waits_long() -> None:
+    budget = MemoryBudget(RateLimit(10, per=600.0))
+    first = budget.enqueue(5)
+    await budget.wait(first, deadline=None)
+    budget.sent(first)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(budget.wait, budget.enqueue(8), deadline=None))
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(10):
+            for _ in range(2):
+                await budget.wait(budget.enqueue(1), deadline=None)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_pause_tells_those_at_once_whose_time_will_not_do(budget: MemoryBudget, clock: Clock) -> None:
+    first = await full(budget, clock)
+    budget.sent(first)
+    clock.now += 1
+    patient, hurried = budget.enqueue(1), budget.enqueue(1)
+    async with line(budget, clock, patient=patient) as waiting:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(waiting.join, "hurried", hurried, clock.now + LONGER + 1)
+            await anyio.wait_all_tasks_blocked()
+            assert waiting.went == []
+            budget.throttled(first, SaidLimits(waits=(2 * WINDOW,)))
+            await anyio.wait_all_tasks_blocked()
+            assert waiting.went == ["hurried: too late"]
+
+
+@pytest.mark.anyio
+async def test_a_limit_that_was_named_long_ago_is_forgotten(clock: Clock) -> None:
+    registry = Registry(clock=clock)
+    budget = registry.get(("key",), RateLimit(5, per=WINDOW))
+    ticket = budget.enqueue(1)
+    await budget.wait(ticket, deadline=None)
+    budget.sent(ticket)
+    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(5, per=WINDOW)
+    clock.now += 3 * WINDOW
+    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(100, per=WINDOW)
+
+
+@pytest.mark.anyio
+async def test_two_limits_of_different_windows_hold_both(clock: Clock) -> None:
+    registry = Registry(clock=clock)
+    registry.get(("key",), RateLimit(3, per=10.0))
+    budget = registry.get(("key",), RateLimit(6, per=WINDOW, requests=5))
+    sent: list[float] = []
+    for _ in range(12):
+        ticket = budget.enqueue(1)
+        async with line(budget, clock, it=ticket) as waiting:
+            while not waiting.went:
+                await waiting.after(0.5)
+        budget.sent(ticket)
+        sent.append(clock.now)
+    for at in sent:
+        assert sum(at <= other < at + 10 for other in sent) <= 3
+        assert sum(at <= other < at + WINDOW for other in sent) <= 5
+    assert sent[-1] - sent[0] < 3 * WINDOW

@@ -377,7 +377,8 @@ class TestTheLockOfAJournal:
     async def test_is_gone_after_a_call_that_asyncio_cancelled_while_it_was_opened(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        loop, connected = asyncio.get_running_loop(), vars(journal)["_connected"]
+        loop = asyncio.get_running_loop()
+        connected: Callable[[Path, bool], sqlite3.Connection] = vars(journal)["_connected"]
 
         async def hold() -> None:
             async with open_journal(tmp_path / "journal.db"):

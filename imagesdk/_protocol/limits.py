@@ -31,10 +31,13 @@ _TRY_AGAIN = re.compile(
 _DURATION = re.compile(r"(\d{1,12}(?:\.\d+)?)\s*(ms|s|m|h|d)", re.IGNORECASE)
 _WHOLE_DURATION = re.compile(r"(?:\d{1,12}(?:\.\d+)?\s*(?:ms|s|m|h|d)\s*)+", re.IGNORECASE)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_NUMBER = r"(\d{1,3}(?:[,_' ]\d{3}){1,4}|\d{1,15})(?![\d,.']\d)"
 _LIMIT = re.compile(
-    r"\blimit:? +(\d{1,15})(?: */ *(\d{0,6}) *(s|sec|second|m|min|minute|h|hour|d|day)s?\b)?", re.IGNORECASE
+    rf"\blimit(?:: *| +){_NUMBER}(?! +(?!used|requested|current)[a-z])"  # but not: limit: 2 concurrent requests
+    r"(?: */ *(\d{0,6}) *(s|sec|second|m|min|minute|h|hour|d|day)s?\b)?",
+    re.IGNORECASE,
 )
-_REQUESTED = re.compile(r"\brequested:? +(\d{1,15})", re.IGNORECASE)
+_REQUESTED = re.compile(rf"\brequested(?:: *| +){_NUMBER}", re.IGNORECASE)
 _PER = re.compile(r"\b(images|requests|tokens) per (sec|min|hour|day)", re.IGNORECASE)
 
 
@@ -115,7 +118,7 @@ def said_limits(
 
 def _limit_in_words(message: str) -> tuple[dict[Counted, SaidLimit], int | None]:
     found, counted, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
-    requested = int(asked[1]) if asked else None
+    requested = _plain(asked[1]) if asked else None
     if not found:
         return {}, requested
     per: float | None = None
@@ -126,7 +129,12 @@ def _limit_in_words(message: str) -> tuple[dict[Counted, SaidLimit], int | None]
     what: Counted = "images"
     if counted:
         what = _COUNTED[counted[1].lower()]
-    return {what: SaidLimit(int(found[1]), per or None)}, requested
+    return {what: SaidLimit(_plain(found[1]), per or None)}, requested
+
+
+def _plain(number: str) -> int:
+    """Read a number with or without separators of thousands."""
+    return int(re.sub(r"\D", "", number))
 
 
 def _waits(

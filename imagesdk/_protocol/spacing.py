@@ -26,8 +26,8 @@ _FASTEST_BURST, _LONGEST_BURST = 1200, 4
 """The gap of a burst is such a part of a window at most, and so small that all of it is over in such a part."""
 _FIRST_PAUSE, _PAUSE_GROWS = 60, 3
 """Part of a window that the first pause takes where no wait is told, and times what the one before it took."""
-_LONGEST_WAIT = 2
-"""Windows: a longer wait than so many is absurd, and not believed."""
+_LONGEST_WAIT, _LONGEST_MINUTES = 2, 120.0
+"""Windows, or seconds, as servers may count by the minute though we do by the second: a longer wait is not believed."""
 _SHORT = 1.5
 """A wait of so many times what the heaviest request would take of an even limit is a short one."""
 _ROUNDING = 30
@@ -46,7 +46,7 @@ _PEACE = 10
 class Spacing:
     """When the next request may go, but for room."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self) -> None:
         self.pause_ends = -math.inf
         """Until when nothing goes, because the server refused more."""
         self.pace = 0.0
@@ -67,7 +67,6 @@ class Spacing:
         self._in_vain = 0  # pauses in a row whose first request was refused
         self._mute = False  # the server, about its waits
         self._share_doublings = 0
-        self.hold(limit)
 
     def hold(self, limit: RateLimit) -> None:
         """Go by another limit."""
@@ -146,7 +145,8 @@ class Spacing:
         per = self._per
         if now - self._refused_at > _PEACE * per:
             self._mute = False
-        wait = next((seconds for seconds in waits if 0 < seconds <= _LONGEST_WAIT * per), None)
+        longest = max(_LONGEST_WAIT * per, _LONGEST_MINUTES)
+        wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
         backoff = min(per, per / _FIRST_PAUSE * _PAUSE_GROWS ** min(self._pauses - 1, 6))
         pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
         self._in_vain = self._in_vain + 1 if ticket is self._first and self._refused_at > -math.inf else 0

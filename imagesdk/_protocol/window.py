@@ -12,6 +12,7 @@ requests in :mod:`imagesdk._protocol.spacing`. Times are seconds of any monotoni
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
@@ -20,16 +21,13 @@ from typing import NamedTuple
 
 from attrs import evolve
 
+from imagesdk._protocol.bounds import Bounds, span_of
 from imagesdk._protocol.limits import Counted, SaidLimit, SaidLimits
 from imagesdk._protocol.line import Line, Ticket
 from imagesdk._protocol.spacing import Spacing
 from imagesdk.policies import RateLimit
 
 _MINUTE = 60.0
-_MARGIN = 1.005
-"""Our window is this many times the server's, for clocks that differ a little."""
-_TRAVEL = 0.05
-"""Seconds on top: the server counts a request when it has arrived, we when it has left."""
 _BACKFILL_DEPTH = 64
 """How far behind the head one is looked for that fits."""
 
@@ -63,7 +61,10 @@ class RateWindow:
         self._ends: list[tuple[float, _Room]] | None = None  # all that _freed yields, while it holds
         self._images = self._requests = self._tokens = 0  # what unsent and log take
         self._heaviest = 1
-        self._spacing = Spacing(limit)
+        self._spacing = Spacing()
+        self._bounds = Bounds()
+        if not adaptive:
+            self._bounds.add(limit)
         self._set(limit)
 
     @property
@@ -98,7 +99,7 @@ class RateWindow:
 
     def fits(self, weight: int) -> bool:
         """Whether a request of this weight can ever be granted."""
-        return weight <= self.limit.images
+        return weight <= self.limit.images and self._bounds.fits(weight)
 
     def enqueue(self, weight: int, tokens: int = 0, *, place_of: Ticket | None = None) -> Ticket:
         """Take a place at the end of the line, or that of another ticket, which has been given up."""
@@ -116,7 +117,10 @@ class RateWindow:
         spacing = self._spacing
         spacing.renew(now)
         while (head := self._line.head) is not None and now >= spacing.opens_at:
-            ticket = head if self._has_room(head) else self._backfill(head, now)
+            if self._has_room(head):
+                ticket = head if self._bounds_open_at(head, now) <= now else None
+            else:
+                ticket = self._backfill(head, now)
             if ticket is None:
                 break
             self._grant(ticket, now)
@@ -132,8 +136,12 @@ class RateWindow:
         if not ticket.waiting:
             return now
         begin = max(now, self._spacing.opens_at)
+        if self._may_pass(ticket, begin):
+            return begin
         count, weight = self._line.ahead(ticket)
         start = begin + weight * self._spacing.even * self._spacing.pace
+        if self._bounds:
+            start = max(start, self._bounds_open_at(ticket, now), begin + self._bounds.span(count, weight))
         limit = self.limit
         needed = weight + ticket.weight
         start = max(start, self._end_of_nth("images", needed, self._images, self._most(ticket), begin, now))
@@ -152,6 +160,7 @@ class RateWindow:
             self._unsent.remove(ticket)
             ticket.sent_at = now
             self._enter_log(ticket, now + self.span)
+            self._bounds.sent(ticket, now)
             self._spacing.sent(ticket, now)
 
     def remember(self, weight: int, sent_at: float, now: float) -> None:
@@ -162,6 +171,7 @@ class RateWindow:
             self._images += weight
             self._requests += 1
             self._enter_log(ticket, sent_at + self.span)
+            self._bounds.sent(ticket, sent_at)
 
     def cancel(self, ticket: Ticket) -> None:
         """Give up a place in line, or a grant whose request was never sent."""
@@ -184,7 +194,7 @@ class RateWindow:
         spacing = self._spacing
         fresh = (now if ticket.sent_at is None else ticket.sent_at) >= spacing.pause_ends
         self._leave_log(ticket)
-        ticket.granted = False
+        ticket.granted, ticket.sent_at = False, None
         self._line.rejoin(ticket)
         spacing.returned(ticket)
         self._learn(said, refused=True)
@@ -213,6 +223,7 @@ class RateWindow:
 
     def restrict(self, limit: RateLimit) -> None:
         """Take the lower one of two limits that callers state; the first that is stated replaces a default."""
+        self._bounds.add(limit)
         unnamed = self._adaptive and not self._learned
         lower = self._adaptive or _rate(limit) < _rate(self._stated)
         self._stated = _beside(limit if lower else self._stated, self._stated, limit)
@@ -266,28 +277,49 @@ class RateWindow:
 
     def _backfill(self, head: Ticket, now: float) -> Ticket | None:
         """Return one behind the head that does not delay it, if there is one."""
-        if self._spacing.pace or len(self._line) < 2 or self._images >= self.limit.images:
+        beside = self._room_beside(head, now)
+        if beside is None:
             return None
-        shadow = next(((at, freed) for at, freed in self._freed() if self._has_room(head, freed)), None)
-        if shadow is None or now + self._spacing.interval(head, now) > shadow[0]:
-            return None
-        images, requests, tokens = shadow[1]
-        beside = _Room(images - head.weight, requests - 1, tokens - self._most_tokens(head))
         for ticket in self._line.behind(head, _BACKFILL_DEPTH):
             if self._has_room(ticket) and self._has_room(ticket, beside):
                 return ticket
         return None
 
+    def _may_pass(self, ticket: Ticket, now: float) -> bool:
+        """Whether ``ticket`` would not delay the head, if none between them goes."""
+        head = self._line.head
+        if head is None or head is ticket or not self._has_room(ticket) or self._has_room(head):
+            return False
+        beside = self._room_beside(head, now)
+        return beside is not None and self._has_room(ticket, beside)
+
+    def _room_beside(self, head: Ticket, now: float) -> _Room | None:
+        """Return what will have come back when the head goes, without what it takes; ``None`` if nobody may pass."""
+        if self._spacing.pace or self._bounds or len(self._line) < 2 or self._images >= self.limit.images:
+            return None
+        shadow = next(((at, freed) for at, freed in self._freed() if self._has_room(head, freed)), None)
+        if shadow is None or now + self._spacing.interval(head, now) > shadow[0]:
+            return None
+        images, requests, tokens = shadow[1]
+        return _Room(images - head.weight, requests - 1, tokens - self._most_tokens(head))
+
     def _next_at(self, head: Ticket, now: float) -> float | None:
-        opens_at = self._spacing.opens_at
+        opens_at = max(self._spacing.opens_at, self._bounds_open_at(head, now))
+        if opens_at == math.inf:
+            return None
         if self._has_room(head):
             return max(now, opens_at)
         several = len(self._line) > 1 and not self._spacing.pace
+        if several and now < opens_at and self._backfill(head, opens_at) is not None:
+            return opens_at
         frees = (at for at, freed in self._freed() if several or self._has_room(head, freed))
         first = next(frees, None)  # whenever room comes back, one behind may fit
         if self._spacing.share is not None:
             first = self._spacing.share_until if first is None else min(first, self._spacing.share_until)
         return None if first is None else max(first, opens_at)
+
+    def _bounds_open_at(self, ticket: Ticket, now: float) -> float:
+        return self._bounds.opens_at(ticket, self._unsent, now) if self._bounds else now
 
     def _end_of_nth(
         self, counted: Counted, needed: int, used: int, most: int, begin: float, now: float
@@ -324,8 +356,6 @@ class RateWindow:
     def _learn_images(self, found: SaidLimit, *, surely: bool, refused: bool) -> None:
         # Headers name no window; the API's own is a minute, and scaled ones are shorter.
         said = evolve(self.limit, images=found.limit, per=found.per or min(self.limit.per, _MINUTE))
-        if said.per > self.limit.per and said.images > self.limit.images:
-            return  # so many could go at once then; refusals will slow us down in its stead
         if _rate(said) > _rate(self.limit):
             if not surely:
                 return
@@ -333,27 +363,32 @@ class RateWindow:
                 said = evolve(self.limit, images=self._stated.images, per=self._stated.per)
         elif not surely and not refused:
             return
+        elif said.per > self.limit.per and said.images > self.limit.images:
+            self._bounds.add(self.limit)  # so many could go at once otherwise
         self._learned = True
-        self._hold(said)
+        self._hold(said, truly=found.per is not None)
 
-    def _hold(self, limit: RateLimit) -> None:
+    def _hold(self, limit: RateLimit, *, truly: bool = False) -> None:
+        """Go by another limit from now on; ``truly`` where its window is known to be that of the server."""
         if limit == self.limit:
             return
         longer = limit.per > self.limit.per
         self._set(limit)
-        if longer:  # a shorter window is for those to come
+        if longer or truly:  # else a shorter window is for those to come
             live = [ticket for _, ticket in self._live()]
             self._log.clear()
             for ticket in live:
                 assert ticket.sent_at is not None  # noqa: S101 - it is in the log
-                self._enter_log(ticket, max(ticket.free_at or 0.0, ticket.sent_at + self.span))
+                ends = ticket.sent_at + self.span
+                self._enter_log(ticket, ends if truly else max(ticket.free_at or ends, ends))
 
     def _set(self, limit: RateLimit) -> None:
         self.limit = limit
         """What holds now."""
-        self.span = limit.per * _MARGIN + _TRAVEL
+        self.span = span_of(limit)
         """Seconds from a request's sending until its room is free again."""
         self._spacing.hold(limit)
+        self._bounds.stand_beside(limit, (ticket for _, ticket in self._live()))
 
     def _enter_log(self, ticket: Ticket, free_at: float) -> None:
         ticket.free_at = free_at
@@ -381,11 +416,12 @@ class RateWindow:
 
 
 def _beside(limit: RateLimit, *others: RateLimit) -> RateLimit:
-    """Return ``limit`` with the lowest limits of requests and tokens that any of the others has."""
+    """Return ``limit`` with the lowest limits of requests and tokens that it or any other of its window has."""
+    alike = [limit, *(each for each in others if each.per == limit.per)]
     return evolve(
         limit,
-        requests=min((each.requests for each in others if each.requests is not None), default=None),
-        tokens=min((each.tokens for each in others if each.tokens is not None), default=None),
+        requests=min((each.requests for each in alike if each.requests is not None), default=None),
+        tokens=min((each.tokens for each in alike if each.tokens is not None), default=None),
     )
 
 

@@ -34,12 +34,16 @@ _LONG_WAIT = 3.0
 class _Waiter:
     """A call that stands in line, and how to wake it on its own loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: float | None) -> None:
         self.loop = running_loop()
         self.event = anyio.Event()
+        self.deadline = deadline
+        self.wake_at: float | None = None
+        """When it looks again by itself; ``None`` for never."""
 
-    def wake(self) -> None:
-        call_soon(self.loop, self.event.set)
+    def wake(self) -> bool:
+        """Have it look again; ``False`` where its loop has ended without it."""
+        return call_soon(self.loop, self.event.set)
 
 
 class MemoryBudget:
@@ -53,6 +57,7 @@ class MemoryBudget:
         self._clock = clock
         self._lock = threading.Lock()
         self._waiters: dict[EventLoopToken, dict[Ticket, _Waiter]] = {}
+        self._named = set[RateLimit]() if adaptive else {limit}
         self.used_at = clock()
         """When it was last asked for anything."""
 
@@ -67,10 +72,12 @@ class MemoryBudget:
         return self._window.stated
 
     def restrict(self, limit: RateLimit) -> None:
-        """Take the lower one of two limits that clients of one account name."""
+        """Keep to another limit, too, that a client of the account names."""
         with self._lock:
-            self._window.restrict(limit)
-            self._wake_all()
+            if limit not in self._named:
+                self._named.add(limit)
+                self._window.restrict(limit)
+                self._wake_all()
 
     def remember(self, weight: int, sent_at: float) -> None:
         """Count images that another process asked for, while they take room."""
@@ -93,7 +100,7 @@ class MemoryBudget:
             await self._wait(ticket, deadline, on_wait)
 
     async def _wait(self, ticket: Ticket, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        waiter = _Waiter()
+        waiter = _Waiter(deadline)
         with self._lock:
             self._waiters.setdefault(waiter.loop, {})[ticket] = waiter
         told = on_wait is None
@@ -105,11 +112,14 @@ class MemoryBudget:
                     if ticket.granted:
                         return
                     self._check_fit(ticket.weight)
-                    leads = self._leader(waiter.loop) is waiter
+                    leader = self._leader(waiter.loop)
+                    leads = leader is waiter
+                    if leader is not None and not leads and _is_sooner(next_at, leader.wake_at):
+                        leader.wake()  # one that has just come may go before the time that the leader waits for
                     known = deadline is None and told and not leads
                     start = now if known else self._window.expected_start(ticket, now)
                     place = self._window.place(ticket)
-                if deadline is not None and start > deadline:
+                if deadline is not None and start >= deadline:
                     raise self._too_late(start - now)
                 if on_wait is not None and start - now > _LONG_WAIT and not told:
                     told = True
@@ -117,6 +127,7 @@ class MemoryBudget:
                 wake_at = next_at if leads else None
                 if deadline is not None:
                     wake_at = deadline if wake_at is None else min(wake_at, deadline)
+                waiter.wake_at = wake_at
                 with anyio.move_on_after(None if wake_at is None else max(0.0, wake_at - now)):
                     await waiter.event.wait()
                 if waiter.event.is_set():
@@ -152,9 +163,11 @@ class MemoryBudget:
     def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
         with self._lock:
-            before = self._window.limit
+            before, pause = self._window.limit, self._window.pause_ends
             self._window.throttled(ticket, self._clock(), said)
             self._tell_of_change(before)
+            if self._window.pause_ends > pause:  # some may have no hope to meet their time-outs any more
+                self._wake_all(lambda waiter: waiter.deadline is not None)
             self._wake_leaders()
 
     def release(self, ticket: Ticket) -> None:
@@ -192,21 +205,30 @@ class MemoryBudget:
         return round(weight * (self.limit.tokens / self.limit.images if each is None else each))
 
     def _poll(self, now: float) -> float | None:
-        granted, next_at = self._window.poll(now)
-        for ticket in granted:
-            for waiters in self._waiters.values():
-                if waiter := waiters.get(ticket):
-                    waiter.wake()
-        return next_at
+        while True:
+            granted, next_at = self._window.poll(now)
+            if not sum(self._forsaken(ticket) for ticket in granted):
+                return next_at
+
+    def _forsaken(self, ticket: Ticket) -> bool:
+        """Wake the call that may go. Where its loop has ended, its ticket and those of its fellows are given up."""
+        for loop, waiters in self._waiters.items():
+            if ticket in waiters:
+                if waiters[ticket].wake():
+                    return False
+                for fellow in self._waiters.pop(loop):
+                    self._window.cancel(fellow)
+                return True
+        return False
 
     def _leader(self, loop: EventLoopToken) -> _Waiter | None:
         """The one waiter of a loop that keeps its timer: the first that still stands in line."""
         waiters = self._waiters.get(loop, {})
         return next((waiter for ticket, waiter in waiters.items() if not ticket.granted), None)
 
-    def _wake_all(self) -> None:
+    def _wake_all(self, who: Callable[[_Waiter], bool] = lambda _: True) -> None:
         for waiters in self._waiters.values():
-            for waiter in waiters.values():
+            for waiter in filter(who, waiters.values()):
                 waiter.wake()
 
     def _wake_leaders(self) -> None:
@@ -225,9 +247,13 @@ class MemoryBudget:
     def _too_late(self, seconds: float) -> LimitWaitError:
         return LimitWaitError(
             f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the "
-            "call. Nothing was sent. Give it a longer timeout=, or tell the client a higher rate_limit=.",
+            "call: give it a longer timeout=, or tell the client a higher rate_limit=.",
             retry_after=seconds,
         )
+
+
+def _is_sooner(one: float | None, other: float | None) -> bool:
+    return one is not None and (other is None or one < other)
 
 
 _registries: WeakSet[Registry] = WeakSet()
@@ -248,9 +274,7 @@ class Registry:
         """Return the budget for ``key``; one that stands already keeps the lower of the two limits."""
         with self._lock:
             now = self._clock()
-            for old in [
-                k for k, b in self._budgets.items() if b.used_at + 2 * b.limit.per < now and k != key
-            ]:
+            for old in [k for k, b in self._budgets.items() if b.used_at + 2 * b.limit.per < now]:
                 if self._budgets[old].idle(now):
                     del self._budgets[old]
             budget = self._budgets.get(key)
@@ -266,6 +290,7 @@ class Registry:
                         limit,
                     )
                 budget.restrict(limit)
+            budget.used_at = now
             return budget
 
     def after_fork(self) -> None:

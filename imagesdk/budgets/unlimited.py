@@ -53,9 +53,7 @@ class Unlimited:
             self._held[ticket] = permits
             ticket.granted = True
         if not ticket.granted:
-            raise LimitWaitError(
-                f"{CONCURRENCY} calls were under way for the whole time-out. Nothing was sent."
-            )
+            raise LimitWaitError(f"{CONCURRENCY} calls were under way for the whole time-out.")
 
     def sent(self, ticket: Ticket) -> None:
         """Nothing to note."""

@@ -163,6 +163,21 @@ class TestTheTimeToWait:
 
 class TestTheLimit:
     @pytest.mark.parametrize(
+        ("words", "limit", "requested"),
+        [
+            ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", SaidLimit(1000, 60), None),
+            ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", SaidLimit(30000, 60), 50000),
+            ("Limit:50/min", SaidLimit(50, 60), None),
+            ("Limit: 2 concurrent requests", None, None),
+        ],
+    )
+    def test_is_read_with_separators_and_not_of_what_has_no_window(
+        self, words: str, limit: SaidLimit | None, requested: int | None
+    ) -> None:
+        said = said_limits({}, words, NOW)
+        assert (said.limits.get("images"), said.requested) == (limit, requested)
+
+    @pytest.mark.parametrize(
         ("words", "refused", "limit", "per", "requested"),
         [
             (

@@ -81,10 +81,18 @@ class TestALowerLimit:
         assert ticket is tickets[-1]
         assert at == pytest.approx(nth_of_those_sent + w.span)
 
-    def test_of_a_longer_window_that_would_let_more_go_at_once_is_left_to_refusals(self) -> None:
-        w = window(50)
-        refuse(w, 0.0, names(500, 24 * HOUR))
+    def test_of_a_longer_window_holds_beside_what_may_go_at_once(self) -> None:
+        w = window(5, 1.0)
+        refuse(w, 0.0, names(50, MINUTE, wait=30.0))
         assert limit_of(w) == (50, MINUTE)
+        for _ in range(70):
+            w.enqueue(1)
+        times = [at for _, at in starts(w, 0.0, 200.0)]
+        assert len(times) == 70
+        for at in times:
+            assert sum(at <= other < at + 1.0 for other in times) <= 5
+            assert sum(at <= other < at + MINUTE for other in times) <= 50
+        assert times[49] < 60.0 < times[50]
 
 
 class TestAHigherLimit:
