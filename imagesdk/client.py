@@ -12,7 +12,7 @@ import attrs
 
 from imagesdk._client_transport import ClientTransport
 from imagesdk._download import Downloader
-from imagesdk._engine import Engine
+from imagesdk._engine import ANY_MODEL, Engine, Limits
 from imagesdk._environment import remote_plain_proxy
 from imagesdk._http_families import HTTPClient
 from imagesdk._preparing import Defaults
@@ -53,7 +53,7 @@ class AsyncClient:
         retry: When a failed attempt is made again.
         rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
             ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
-            ``50/min``, or ``none``) when not given.
+            ``50/min``, or ``none``) when it, or ``"*"``, is not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
@@ -225,7 +225,7 @@ class AsyncClient:
             project=account.get("project"),
             transport=transport,
             retry=retry,
-            rate_limit=_limit_of_environment() if limit is DEFAULT_RATE_LIMIT else limit,
+            rate_limit=_with_environment(limit),
             caps=caps,
             observers=settings.get("observers", ()),
             headers=tuple(checked_headers(settings.get("default_headers", {}).items())),
@@ -388,9 +388,13 @@ def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
     return timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
 
 
-def _limit_of_environment() -> RateLimit | None:
+def _with_environment(limit: Limits) -> Limits:
+    """Return a limit, or limits by model, with that of the environment where none is given."""
+    if limit is not DEFAULT_RATE_LIMIT and (not isinstance(limit, Mapping) or ANY_MODEL in limit):
+        return limit
     text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-    return read_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
+    others = read_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
+    return {**limit, ANY_MODEL: others} if isinstance(limit, Mapping) else others
 
 
 def _user_agent() -> str:

@@ -164,13 +164,22 @@ async def test_models_may_have_limits_of_their_own() -> None:
 
 @pytest.mark.anyio
 @respx.mock
-async def test_models_without_a_limit_of_their_own_have_the_default() -> None:
+async def test_models_without_a_limit_of_their_own_have_the_default_or_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     respx.post(GENERATIONS).respond(content=answer(png()))
 
     async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2)}) as client:
         await fits(client, "other", 50)
         with pytest.raises(LimitWaitError, match="rate limit of 50 images"):
             await fits(client, "other", 51)
+
+    monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "7/min")
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2)}) as client:
+        with pytest.raises(LimitWaitError, match="rate limit of 7 images"):
+            await fits(client, "another", 8)
+        with pytest.raises(LimitWaitError, match="rate limit of 2 images"):
+            await fits(client, "small", 3)
 
 
 @pytest.mark.anyio

@@ -76,7 +76,7 @@ class Client:
         retry: When a failed attempt is made again.
         rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
             ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
-            ``50/min``, or ``none``) when not given.
+            ``50/min``, or ``none``) when it, or ``"*"``, is not given.
         check: Whether to refuse what the rules of the model forbid before anything is sent.
         caps: How large answers may be.
         fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
