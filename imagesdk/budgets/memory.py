@@ -115,7 +115,8 @@ class MemoryBudget:
                     leader = self._leader(waiter.loop)
                     leads = leader is waiter
                     if leader is not None and not leads and _is_sooner(next_at, leader.wake_at):
-                        leader.wake()  # one that has just come may go before the time that the leader waits for
+                        leader.wake_at = next_at  # one that has just come may go before the leader would look
+                        leader.wake()
                     known = deadline is None and told and not leads
                     start = now if known else self._window.expected_start(ticket, now)
                     place = self._window.place(ticket)
