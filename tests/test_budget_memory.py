@@ -433,22 +433,3 @@ async def test_a_limit_that_was_named_long_ago_is_forgotten(clock: Clock) -> Non
     assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(5, per=WINDOW)
     clock.now += 3 * WINDOW
     assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(100, per=WINDOW)
-
-
-@pytest.mark.anyio
-async def test_two_limits_of_different_windows_hold_both(clock: Clock) -> None:
-    registry = Registry(clock=clock)
-    registry.get(("key",), RateLimit(3, per=10.0))
-    budget = registry.get(("key",), RateLimit(6, per=WINDOW, requests=5))
-    sent: list[float] = []
-    for _ in range(12):
-        ticket = budget.enqueue(1)
-        async with line(budget, clock, it=ticket) as waiting:
-            while not waiting.went:
-                await waiting.after(0.5)
-        budget.sent(ticket)
-        sent.append(clock.now)
-    for at in sent:
-        assert sum(at <= other < at + 10 for other in sent) <= 3
-        assert sum(at <= other < at + WINDOW for other in sent) <= 5
-    assert sent[-1] - sent[0] < 3 * WINDOW

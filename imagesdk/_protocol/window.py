@@ -230,6 +230,7 @@ class RateWindow:
         self._adaptive = False
         holds = limit if unnamed or _rate(limit) < _rate(self.limit) else self.limit
         self._hold(_beside(holds, self.limit, limit))
+        self._set(self.limit)  # which looks after the new one, too
 
     def _grant(self, ticket: Ticket, now: float) -> None:
         self._line.leave(ticket)

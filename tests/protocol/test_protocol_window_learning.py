@@ -235,3 +235,19 @@ def test_an_answer_that_says_nothing_teaches_nothing() -> None:
     succeed(w, 0.0, NOTHING_SAID)
     refuse(w, 1.0, NOTHING_SAID)
     assert w.limit == RateLimit(50, requests=5, tokens=7)
+
+
+@pytest.mark.parametrize("later_is_lower", [True, False])
+def test_two_limits_of_different_windows_hold_both(later_is_lower: bool) -> None:
+    limits = [RateLimit(3, per=10.0), RateLimit(6, per=MINUTE, requests=5)]
+    first, second = limits if later_is_lower else reversed(limits)
+    w = RateWindow(first)
+    w.restrict(second)
+    for _ in range(12):
+        w.enqueue(1)
+    sent = [at for _, at in starts(w, 0.0, 300.0)]
+    assert len(sent) == 12
+    for at in sent:
+        assert sum(at <= other < at + 10.0 for other in sent) <= 3
+        assert sum(at <= other < at + MINUTE for other in sent) <= 5
+    assert sent[-1] < 3 * MINUTE
