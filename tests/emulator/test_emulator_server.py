@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import date
 from io import BytesIO
@@ -83,6 +84,121 @@ def test_an_emulator_stops_at_once_and_quietly_while_connections_are_open(
         assert half_sent.recv(1) == b""
         half_sent.close()
     assert [record for record in caplog.records if not record.name.startswith("http")] == []
+
+
+def test_requests_that_were_sent_just_before_the_end_of_the_block_are_answered_or_closed_in_good_order() -> (
+    None
+):
+    request = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Emulator() as emulator:
+        clients = [socket.create_connection(("127.0.0.1", emulator.port)) for _ in range(60)]
+        for client in clients:
+            client.sendall(request)
+        idle = socket.create_connection(("127.0.0.1", emulator.port))
+
+    assert [record.status for record in emulator.state.requests] == [200] * 60
+    for client in clients:
+        assert client.recv(12) == b"HTTP/1.1 200"
+        client.close()
+    assert idle.recv(1) == b""
+    idle.close()
+
+
+def test_stopping_does_not_wait_for_a_tick_of_the_server() -> None:
+    times: list[float] = []
+    for _ in range(5):
+        with Emulator() as emulator:
+            assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+            start = time.perf_counter()
+        times.append(time.perf_counter() - start)
+
+    assert min(times) < 0.05
+
+
+def test_reset_forgets_what_happened_and_keeps_the_port_and_the_state(emulator: Emulator) -> None:
+    state, base_url = emulator.state, emulator.base_url
+    with httpx.Client(base_url=base_url) as api:
+        url = api.post("/images/generations", json=BODY).json()["data"][0]["url"]
+        api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
+    state.faults.next(503, times=3)
+    state.faults.next(503, downloads=True)
+
+    emulator.reset()
+
+    assert (emulator.state, emulator.base_url) == (state, base_url)
+    assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
+    assert (len(state.results), len(state.files)) == (0, 0)
+    assert httpx.get(url).status_code == 403
+    assert httpx.post(f"{base_url}/images/generations", json=BODY).status_code == 200
+    assert state.billed_images == 1
+
+
+def test_reset_gives_back_the_whole_rate_limit_and_the_options_of_the_constructor() -> None:
+    with Emulator(limit="1/h") as emulator:
+        url = f"{emulator.base_url}/images/generations"
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+        emulator.reset()
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+        emulator.reset(limit="2/h", seed=7, require_key=True)
+        assert httpx.post(url, json=BODY).status_code == 401
+        key = {"authorization": "Bearer k"}
+        assert [httpx.post(url, json=BODY, headers=key).status_code for _ in range(3)] == [200, 200, 429]
+
+        emulator.reset()
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+
+def test_reset_may_turn_the_emulator_into_another_server(emulator: Emulator) -> None:
+    emulator.reset(quirks="gemini", as_of=date(2026, 12, 1))
+    assert emulator.base_url == f"{emulator.origin}/v1beta/openai"
+    answer = httpx.post(f"{emulator.base_url}/images/generations", json={"prompt": "x", "model": "any"})
+    assert "created" not in answer.json()
+
+    emulator.reset()
+    assert emulator.base_url == f"{emulator.origin}/v1"
+
+
+def test_reset_refuses_wrong_options_and_changes_nothing(emulator: Emulator) -> None:
+    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+    with pytest.raises(ValueError, match="a limit reads like"):
+        emulator.reset(limit="many")
+    with pytest.raises(ValueError, match="quirks is one of"):
+        emulator.reset(quirks="nobody")
+
+    assert len(emulator.state.requests) == 1
+
+
+def test_reset_closes_connections_and_waits_for_requests_that_are_being_answered(emulator: Emulator) -> None:
+    emulator.state.faults.next(delay=60)
+    body = json.dumps(BODY).encode()
+    head = (
+        "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with (
+        socket.create_connection(("127.0.0.1", emulator.port)) as slow,
+        socket.create_connection(("127.0.0.1", emulator.port)) as idle,
+    ):
+        slow.sendall(head.encode() + body)
+
+        emulator.reset()
+
+        assert (emulator.state.billed_images, emulator.state.requests) == (0, [])
+        assert (slow.recv(1), idle.recv(1)) == (b"", b"")
+    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+
+def test_reset_works_before_the_emulator_runs() -> None:
+    emulator = Emulator(limit="1/h")
+    emulator.reset(as_of=date(2023, 6, 1))
+
+    with emulator:
+        models = httpx.get(f"{emulator.base_url}/models").json()["data"]
+
+    assert [model["id"] for model in models] == ["dall-e-2"]
 
 
 def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error(
