@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagesdk import AsyncClient, BadRequestError, Edit, Generate, InvalidRequestError, Job, NotFoundError
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.painting import Painting
+from imagesdk.emulator.drawing.painting import Painting
 from tests.small_pictures import png
 
 pytestmark = pytest.mark.anyio

@@ -18,11 +18,11 @@ from starlette.responses import JSONResponse, Response
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import Body, drain, read_body
+from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import Fault
 from imagesdk.emulator.known_errors import organization_unverified
 from imagesdk.emulator.models import Endpoint
 from imagesdk.emulator.moderation import judge_input, judge_output
-from imagesdk.emulator.painting import Painting
 from imagesdk.emulator.quirks import Quirk, deployed
 from imagesdk.emulator.references import Library
 from imagesdk.emulator.rules import Ask, Fields, check, variations_are_over

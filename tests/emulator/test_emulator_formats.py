@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from imagesdk.emulator.formats import rounded_duration
+from imagesdk.emulator.drawing.formats import rounded_duration
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from attrs import frozen
 from PIL import Image, ImageDraw, ImageOps, ImageStat
 
-from imagesdk.emulator.captions import Box, write
-from imagesdk.emulator.scenery import Dice, landscape, palette_of
+from imagesdk.emulator.drawing.captions import Box, write
+from imagesdk.emulator.drawing.scenery import Dice, landscape, palette_of
 
 __all__ = ["Brush", "Overlays", "coarse", "mean_colour", "sticker"]
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from imagesdk.emulator.scenery import Colour, Dice, Palette, mixed
+from imagesdk.emulator.drawing.scenery import Colour, Dice, Palette, mixed
 
 __all__ = ["document"]
 

@@ -12,15 +12,15 @@ from functools import cached_property, partial
 from attrs import define
 from PIL import Image
 
-from imagesdk.emulator.formats import animate, encode
+from imagesdk.emulator.drawing.formats import animate, encode
+from imagesdk.emulator.drawing.images import Brush, Overlays, coarse, mean_colour, sticker
+from imagesdk.emulator.drawing.scenery import Dice, palette_of
+from imagesdk.emulator.drawing.vectors import document
 from imagesdk.emulator.moderation import judge_output
-from imagesdk.emulator.pictures import Brush, Overlays, coarse, mean_colour, sticker
 from imagesdk.emulator.rules import Ask
-from imagesdk.emulator.scenery import Dice, palette_of
 from imagesdk.emulator.streaming import MakeEvent
 from imagesdk.emulator.uploads import Pictures
 from imagesdk.emulator.usage import svg_usage_of, usage_of
-from imagesdk.emulator.vectors import document
 
 __all__ = ["Painting"]
 
