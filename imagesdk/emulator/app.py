@@ -119,10 +119,10 @@ class _Service:
     async def download(self, request: Request) -> Response:
         """Answer with the picture behind a result URL; errors look like those of the maker's storage."""
         fault = self.memory.faults.take("downloads")
-        if fault is not None and fault.instead:
-            return fault.answer()
+        if fault is not None and fault.replaces_work:
+            return fault.response()
         response = self._stored(request)
-        return response if fault is None else fault.answer(response)
+        return response if fault is None else fault.response(response)
 
     async def files(self, request: Request) -> Response:
         """Keep an uploaded file, or list those that are kept."""
@@ -151,11 +151,11 @@ class _Service:
 
     async def _faulty(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
         fault = self.memory.faults.take("files")
-        if fault is not None and fault.instead:
+        if fault is not None and fault.replaces_work:
             await drain(request)
-            return fault.answer()
+            return fault.response()
         response = await answer(request)
-        return response if fault is None else fault.answer(response)
+        return response if fault is None else fault.response(response)
 
     async def _upload(self, request: Request) -> Response:
         body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)

@@ -60,10 +60,10 @@ class Images:
             await drain(request)
             return Response(status_code=404)
         fault = self.memory.faults.take()
-        if fault is not None and fault.instead:
+        if fault is not None and fault.replaces_work:
             with contextlib.suppress(Refusal):
                 await self._read(endpoint, request)
-            return fault.answer()
+            return fault.response()
         try:
             response = await self._work(endpoint, request, fault or Fault())
         except Refusal as refusal:
@@ -71,7 +71,7 @@ class Images:
             raise
         response.headers.update(self._limit_headers())
         # A stream does its own mischief.
-        return response if fault is None or isinstance(response, EventStream) else fault.answer(response)
+        return response if fault is None or isinstance(response, EventStream) else fault.response(response)
 
     async def _work(self, endpoint: Endpoint, request: Request, fault: Fault) -> Response:
         body = await self._read(endpoint, request)

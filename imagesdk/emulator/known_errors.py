@@ -1,6 +1,6 @@
 """Errors that the API answers with for reasons outside a request: the account, the load, the moderation.
 
-They stand here by name, so that a test can ask for one: ``faults.next(error="insufficient_quota")``. The texts
+They stand here by name, so that a test can ask for one: ``faults.http(error="insufficient_quota")``. The texts
 are those that users of the API reported.
 """
 

@@ -143,7 +143,7 @@ class Emulator:
             target=server.run, args=([listener],), name="imagesdk-emulator", daemon=True
         )
         thread.start()
-        self.state.hang_up = server.hang_up
+        self.state.close_connection = server.close_connection
         if not server.ready.wait(_TIMEOUT):
             server.should_exit = True
             listener.close()
@@ -161,7 +161,7 @@ class Emulator:
         self._running = None
         server.stop()
         thread.join(_TIMEOUT)
-        self.state.hang_up = None
+        self.state.close_connection = None
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the current application, which :meth:`reset` replaces."""
@@ -212,7 +212,7 @@ def serve(
     )
     listener = _bound(host, port)
     server = _Server(app)
-    state.hang_up = server.hang_up
+    state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listener.getsockname()[1]}{root_of(quirks)}")
@@ -302,7 +302,7 @@ class _Server(uvicorn.Server):
     def _connections(self) -> list[H11Protocol]:
         return [one for one in self.server_state.connections if isinstance(one, H11Protocol)]
 
-    def hang_up(self, scope: Scope) -> bool:
+    def close_connection(self, scope: Scope) -> bool:
         """Close the connection of a request after what was written to it; ``False`` if it is not a connection of ours."""
         client = scope.get("client")
         for connection in self._connections:

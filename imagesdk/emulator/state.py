@@ -10,7 +10,7 @@ import time
 
 from attrs import define, field
 
-from imagesdk.emulator.faults import Faults, HangUp
+from imagesdk.emulator.faults import CloseConnection, Faults
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
 from imagesdk.emulator.results import ResultStore
@@ -57,7 +57,7 @@ class EmulatorState:
     """What was uploaded to the Files API."""
     open_streams: int = 0
     """How many streams are being sent at the moment."""
-    hang_up: HangUp | None = None
+    close_connection: CloseConnection | None = None
     """Set by a server that can close a connection."""
 
     def remember(self, record: RequestRecord) -> None:

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from imagesdk.emulator.answers import Refusal
-from imagesdk.emulator.faults import ErrorShape, Fault, hang_up, unless_left
+from imagesdk.emulator.faults import ErrorShape, Fault, drop_connection, unless_disconnected
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
 __all__ = ["EventStream", "MakeEvent"]
@@ -63,9 +63,9 @@ class EventStream(Response):
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            await unless_left(receive, run)
+            await unless_disconnected(receive, run)
             if broken:
-                await hang_up(scope, receive)
+                await drop_connection(scope, receive)
         finally:
             self._memory.open_streams -= 1
 

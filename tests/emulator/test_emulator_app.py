@@ -341,8 +341,8 @@ async def test_old_requests_are_forgotten_at_last(connect: Connect, state: Emula
 async def test_a_reset_leaves_the_emulator_as_new(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     await api.post("/images/generations", json=BODY)
-    state.faults.next(500)
-    state.faults.next(500, downloads=True)
+    state.faults.http(500)
+    state.faults.http(500, on="downloads")
 
     state.reset()
 

@@ -207,7 +207,7 @@ def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> Non
 
 async def test_requests_for_files_go_wrong_on_request(connect: Connect, state: EmulatorState) -> None:
     api = connect()
-    state.faults.next(503, files=True)
+    state.faults.http(503, on="files")
 
     assert (await upload(api)).status_code == 503
     assert (await upload(api)).status_code == 200

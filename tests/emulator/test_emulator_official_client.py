@@ -182,9 +182,7 @@ def test_it_streams_an_edit_with_partial_images(client: openai.OpenAI, png: Make
 def test_it_raises_what_goes_wrong_in_the_middle_of_a_stream(
     client: openai.OpenAI, emulator: Emulator, line: bool
 ) -> None:
-    emulator.state.faults.next(
-        stream_error="nested", error="moderation_blocked", error_line=line, after_events=1
-    )
+    emulator.state.faults.stream(error="moderation_blocked", error_line=line, after_events=1)
     stream = client.images.generate(prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=2)
 
     seen: list[str] = []

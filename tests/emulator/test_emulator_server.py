@@ -120,8 +120,8 @@ def test_reset_forgets_what_happened_and_keeps_the_port_and_the_state(emulator: 
     with httpx.Client(base_url=base_url) as api:
         url = api.post("/images/generations", json=BODY).json()["data"][0]["url"]
         api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
-    state.faults.next(503, times=3)
-    state.faults.next(503, downloads=True)
+    state.faults.http(503, times=3)
+    state.faults.http(503, on="downloads")
 
     emulator.reset()
 
@@ -172,7 +172,7 @@ def test_reset_refuses_wrong_options_and_changes_nothing(emulator: Emulator) -> 
 
 
 def test_reset_closes_connections_and_waits_for_requests_that_are_being_answered(emulator: Emulator) -> None:
-    emulator.state.faults.next(delay=60)
+    emulator.state.faults.connection(delay=60)
     body = json.dumps(BODY).encode()
     head = (
         "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -5,14 +5,15 @@ import threading
 import time
 from base64 import b64decode
 from collections.abc import Callable, Iterator
+from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from imagesdk.emulator import Emulator, EmulatorState
+from imagesdk.emulator import Emulator, EmulatorState, Faults
 
 pytestmark = pytest.mark.anyio
 
@@ -176,11 +177,11 @@ async def test_a_stream_ends_with_a_marker_only_where_that_was_asked_for(connect
     ],
 )
 async def test_an_error_in_the_middle_of_a_stream_has_either_known_shape(
-    connect: Connect, state: EmulatorState, shape: str, line: bool, expected: str
+    connect: Connect, state: EmulatorState, shape: Literal["nested", "flat"], line: bool, expected: str
 ) -> None:
     api = connect()
     error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
-    state.faults.next(stream_error=shape, error_line=line, after_events=1, body={"error": error})  # type: ignore[arg-type] # a parameter of the test
+    state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
 
     first, last = events_of((await ask(api, partial_images=2)).text)
 
@@ -191,7 +192,7 @@ async def test_an_error_in_the_middle_of_a_stream_has_either_known_shape(
 async def test_a_known_error_may_come_in_the_middle_of_a_stream(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(stream_error="nested", error="moderation_blocked")
+    state.faults.stream(error="moderation_blocked")
 
     answer = await ask(connect())
 
@@ -200,7 +201,7 @@ async def test_a_known_error_may_come_in_the_middle_of_a_stream(
 
 
 async def test_a_stream_may_end_before_its_picture(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(end_early=True, after_events=1)
+    state.faults.stream(end_early=True, after_events=1)
 
     ((name, _),) = events_of((await ask(connect(done_marker=True), partial_images=2)).text)
 
@@ -211,7 +212,7 @@ async def test_a_stream_may_end_before_its_picture(connect: Connect, state: Emul
 async def test_a_server_may_send_fewer_partial_images_than_were_asked_for(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(max_partials=1)
+    state.faults.stream(max_partials=1)
 
     events = events_of((await ask(connect(), partial_images=3)).text)
 
@@ -222,7 +223,7 @@ async def test_a_server_may_send_fewer_partial_images_than_were_asked_for(
 async def test_a_server_may_answer_a_request_for_a_stream_with_json(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(plain=True)
+    state.faults.stream(plain=True)
 
     answer = await ask(connect(), partial_images=2)
 
@@ -234,19 +235,25 @@ async def test_a_server_may_answer_a_request_for_a_stream_with_json(
 async def test_a_status_after_the_work_comes_instead_of_a_stream(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(500, after_work=True)
+    state.faults.http(500, after_work=True)
 
     assert (await ask(connect())).status_code == 500
     assert state.billed_images == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "events"), [({"drop": True, "after_events": 1}, 1), ({"truncate": 100}, 0), ({"drop": True}, 0)]
+    ("fault", "events"),
+    [
+        (partial(Faults.stream, drop=True, after_events=1), 1),
+        (partial(Faults.stream, drop=True), 0),
+        (partial(Faults.connection, truncate=100), 0),
+        (partial(Faults.connection, drop=True), 0),
+    ],
 )
 async def test_a_connection_may_drop_in_the_middle_of_a_stream(
-    emulator: Emulator, fault: dict[str, Any], events: int
+    emulator: Emulator, fault: Callable[[Faults], None], events: int
 ) -> None:
-    emulator.state.faults.next(**fault)
+    fault(emulator.state.faults)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -256,7 +263,7 @@ async def test_a_connection_may_drop_in_the_middle_of_a_stream(
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulator: Emulator) -> None:
-    emulator.state.faults.next(delay=3600, after_events=1)
+    emulator.state.faults.stream(delay=3600, after_events=1)
 
     url = f"{emulator.base_url}/images/generations"
     with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
@@ -271,7 +278,7 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulato
 
 
 async def test_a_client_that_leaves_a_slow_answer_frees_everything(emulator: Emulator) -> None:
-    emulator.state.faults.next(503, delay=3600)
+    emulator.state.faults.http(503, delay=3600)
 
     with pytest.raises(httpx.ReadTimeout):
         async with httpx.AsyncClient(base_url=emulator.base_url, timeout=0.2) as api:
@@ -283,7 +290,7 @@ async def test_a_client_that_leaves_a_slow_answer_frees_everything(emulator: Emu
 
 
 async def test_a_stalled_stream_does_not_hold_up_others(emulator: Emulator) -> None:
-    emulator.state.faults.next(delay=3600)
+    emulator.state.faults.connection(delay=3600)
 
     async with (
         httpx.AsyncClient(base_url=emulator.base_url, timeout=30) as api,
