@@ -197,7 +197,7 @@ def painting_little() -> Iterator[Emulator]:
         return Image.linear_gradient("L").resize((64, 64)).convert("RGBA")
 
     with pytest.MonkeyPatch.context() as patch, Emulator(limit=None) as emulator:
-        patch.setattr(Painting, "_picture", small)
+        patch.setattr(Painting, "_draw", small)
         yield emulator
 
 

@@ -183,20 +183,20 @@ def serve(
     """Run the emulator until Ctrl-C.
 
     Args:
-        host: Where to listen. An address that others can reach needs ``allow_remote=True``.
-        port: 0 takes a free one.
+        host: Address to listen on. One that other machines can reach needs ``allow_remote=True``.
+        port: Port to listen on. 0 takes a free one.
         limit: As for :func:`~imagesdk.emulator.create_app`, like the next three.
         seed: See there.
         as_of: See there.
         require_key: See there.
-        allow_remote: Let other machines in. The emulator was not made to stand on a network.
+        allow_remote: Whether other machines may connect. The emulator is not hardened for a network.
         quirks: As for :func:`~imagesdk.emulator.create_app`.
         ready: Called with the base URL once the emulator listens.
 
     Raises:
-        ValueError: ``host`` is not a loopback address and ``allow_remote`` is not set, or there are no ``quirks``
-            of the name.
-        OSError: The port is taken.
+        ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is not a known
+            server.
+        OSError: If the port is taken.
     """
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
