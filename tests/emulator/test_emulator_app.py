@@ -1,4 +1,4 @@
-"""Everything around the pictures: headers, keys, hosts, models, broken requests, and what is remembered."""
+"""Everything around the images: headers, keys, hosts, models, broken requests, and what is remembered."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import pytest
 
 from imagesdk.emulator import EmulatorState
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 FIRST_GENERATION = [
@@ -39,7 +39,7 @@ def error_of(answer: httpx.Response) -> dict[str, Any]:
     return error
 
 
-async def test_every_answer_carries_the_headers_of_the_maker(connect: Connect) -> None:
+async def test_every_response_has_the_headers_of_openai(connect: Connect) -> None:
     api = connect()
 
     answers = [
@@ -69,9 +69,7 @@ async def test_every_answer_carries_the_headers_of_the_maker(connect: Connect) -
         ("GET", "/v1/models/"),
     ],
 )
-async def test_an_unknown_url_is_answered_in_the_shape_of_the_api(
-    connect: Connect, method: str, path: str
-) -> None:
+async def test_an_unknown_url_gets_an_error_object(connect: Connect, method: str, path: str) -> None:
     answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
 
     assert answer.status_code == 404
@@ -83,7 +81,7 @@ async def test_an_unknown_url_is_answered_in_the_shape_of_the_api(
     }
 
 
-async def test_another_method_is_answered_in_the_shape_of_the_api(connect: Connect) -> None:
+async def test_a_wrong_method_gets_an_error_object(connect: Connect) -> None:
     answer = await connect().get("/images/edits")
 
     assert answer.status_code == 405
@@ -109,7 +107,7 @@ async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connec
         ("Bearer sk-invalid", 401, "invalid_api_key"),
     ],
 )
-async def test_where_a_key_is_required_any_is_right_but_the_wrong_one(
+async def test_a_required_key_may_be_any_but_the_invalid_one(
     connect: Connect, header: str, status: int, code: str | None
 ) -> None:
     answer = await connect(require_key=True).post(
@@ -121,7 +119,9 @@ async def test_where_a_key_is_required_any_is_right_but_the_wrong_one(
         assert error_of(answer)["code"] == code
 
 
-async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: EmulatorState) -> None:
+async def test_the_state_records_that_a_request_had_a_key_but_not_the_key(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
 
     await api.post("/images/generations", json=BODY, headers={"authorization": "Bearer sk-very-secret"})
@@ -131,7 +131,7 @@ async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: 
     assert "sk-very-secret" not in repr(state)
 
 
-async def test_a_key_that_looks_real_is_warned_of_once_and_not_told(
+async def test_a_key_that_looks_real_is_logged_once_without_the_key(
     connect: Connect, state: EmulatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
     api, key = connect(), "sk-proj-" + "A1_b-" * 12
@@ -151,7 +151,7 @@ async def test_loopback_names_are_served(connect: Connect, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "192.168.1.7"]
 )
-async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
+async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
     connect: Connect, host: str
 ) -> None:
     answer = await connect(host=host).post("/images/generations", json=BODY)
@@ -191,7 +191,7 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
         ),
     ],
 )
-async def test_the_models_of_the_day_are_listed(
+async def test_the_list_has_the_models_of_the_day(
     connect: Connect, day: date | None, models: list[str]
 ) -> None:
     answer = (await connect(as_of=day).get("/models")).json()
@@ -200,7 +200,7 @@ async def test_the_models_of_the_day_are_listed(
     assert [model["id"] for model in answer["data"]] == models
 
 
-async def test_a_model_tells_its_last_day(connect: Connect) -> None:
+async def test_a_model_has_a_shutdown_date(connect: Connect) -> None:
     api = connect()
 
     assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
@@ -215,7 +215,7 @@ async def test_a_model_tells_its_last_day(connect: Connect) -> None:
     assert error_of(await api.get("/models/dall-e-9"))["code"] == "model_not_found"
 
 
-async def test_the_emulator_says_that_it_is_well(connect: Connect) -> None:
+async def test_the_health_check_responds(connect: Connect) -> None:
     assert (await connect().get("http://127.0.0.1/healthz")).json() == {"status": "ok"}
 
 
@@ -233,7 +233,7 @@ async def test_the_emulator_says_that_it_is_well(connect: Connect) -> None:
         b'{"n": 1' + b"0" * 5000 + b"}",
     ],
 )
-async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, content: bytes) -> None:
+async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes) -> None:
     answer = await connect().post(
         "/images/generations", content=content, headers={"content-type": "application/json"}
     )
@@ -251,7 +251,7 @@ async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, conte
         ("/images/variations", "application/x-www-form-urlencoded", "multipart/form-data"),
     ],
 )
-async def test_a_body_of_another_type_is_a_bad_request(
+async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
     connect: Connect, path: str, content_type: str, expected: str
 ) -> None:
     answer = await connect().post(path, content=b"x", headers={"content-type": content_type})
@@ -262,7 +262,7 @@ async def test_a_body_of_another_type_is_a_bad_request(
     assert f"only accepts '{expected}' requests" in error["message"]
 
 
-async def test_a_body_without_a_type_is_a_bad_request(connect: Connect) -> None:
+async def test_a_body_without_a_media_type_is_a_bad_request(connect: Connect) -> None:
     assert (await connect().post("/images/edits", content=b"x")).status_code == 400
 
 
@@ -281,15 +281,14 @@ async def test_a_body_without_a_type_is_a_bad_request(connect: Connect) -> None:
         ),
     ],
 )
-async def test_a_form_that_cannot_be_read_is_a_bad_request(
-    connect: Connect, content_type: str, content: bytes
-) -> None:
+async def test_a_malformed_form_is_a_bad_request(connect: Connect, content_type: str, content: bytes) -> None:
     answer = await connect().post("/images/edits", content=content, headers={"content-type": content_type})
 
     assert answer.status_code == 400
     assert error_of(answer)["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_form_with_a_hundred_files_is_a_bad_request(
     connect: Connect, png: Callable[..., bytes]
 ) -> None:
@@ -301,9 +300,7 @@ async def test_a_form_with_a_hundred_files_is_a_bad_request(
     assert "Too many files" in error_of(answer)["message"]
 
 
-async def test_requests_are_remembered_with_what_a_test_asks_about(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_the_state_records_each_request(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     headers = {"idempotency-key": "key-1", "user-agent": "tester/1"}
 
@@ -327,7 +324,9 @@ async def test_an_idempotency_key_changes_nothing(connect: Connect, state: Emula
     assert state.billed_images == 2
 
 
-async def test_old_requests_are_forgotten_at_last(connect: Connect, state: EmulatorState) -> None:
+async def test_the_state_records_at_most_ten_thousand_requests(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
     await api.get("/models")
     state.requests[:] = state.requests * 10_000
@@ -338,7 +337,9 @@ async def test_old_requests_are_forgotten_at_last(connect: Connect, state: Emula
     assert state.requests[-1].path == "/v1/nowhere"
 
 
-async def test_a_reset_leaves_the_emulator_as_new(connect: Connect, state: EmulatorState) -> None:
+async def test_resetting_the_state_forgets_requests_bills_faults_and_results(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
     await api.post("/images/generations", json=BODY)
     state.faults.http(500)
@@ -349,7 +350,7 @@ async def test_a_reset_leaves_the_emulator_as_new(connect: Connect, state: Emula
     assert (state.requests, state.billed_images, len(state.faults), len(state.results)) == ([], 0, 0, 0)
 
 
-async def test_a_form_field_may_be_longer_than_a_mebibyte_and_is_then_judged(
+async def test_a_form_field_longer_than_a_mebibyte_is_checked(
     connect: Connect, png: Callable[..., bytes]
 ) -> None:
     files = {"image": ("x.png", png(), "image/png")}
@@ -359,7 +360,7 @@ async def test_a_form_field_may_be_longer_than_a_mebibyte_and_is_then_judged(
     assert error_of(answer)["code"] == "string_above_max_length"
 
 
-async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> None:
+async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> None:
     content = json.dumps({**BODY, "n": float("nan"), "user": float("inf")})
 
     answer = await connect().post(
@@ -369,7 +370,7 @@ async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> N
     assert error_of(answer)["code"] == "invalid_type"
 
 
-async def test_an_organization_that_is_not_verified_gets_no_gpt_image(
+async def test_an_unverified_organization_cannot_use_gpt_image_models(
     connect: Connect, state: EmulatorState
 ) -> None:
     api = connect(verified=False)

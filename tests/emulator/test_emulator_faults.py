@@ -1,29 +1,23 @@
 """What goes wrong because a test asked for it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from imagesdk.emulator import Emulator, EmulatorState
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
 
 
 async def ask(api: httpx.AsyncClient) -> httpx.Response:
     return await api.post("/images/generations", json=BODY)
 
 
-async def test_a_fault_answers_once_instead_of_working(connect: Connect, state: EmulatorState) -> None:
+async def test_an_http_fault_replaces_one_response(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     state.faults.http(503, headers={"retry-after": "7"}, body={"detail": "busy"})
 
@@ -40,7 +34,7 @@ async def test_a_fault_answers_once_instead_of_working(connect: Connect, state: 
     assert state.billed_images == 1
 
 
-async def test_faults_are_served_in_their_order(connect: Connect, state: EmulatorState) -> None:
+async def test_faults_apply_in_the_order_of_the_queue(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     state.faults.http(500, times=2)
     state.faults.http(429)
@@ -48,7 +42,7 @@ async def test_faults_are_served_in_their_order(connect: Connect, state: Emulato
     assert [(await ask(api)).status_code for _ in range(4)] == [500, 500, 429, 200]
 
 
-async def test_a_faulty_request_is_remembered_whole(connect: Connect, state: EmulatorState) -> None:
+async def test_a_request_with_a_fault_is_recorded(connect: Connect, state: EmulatorState) -> None:
     state.faults.http(500)
 
     await ask(connect())
@@ -58,7 +52,7 @@ async def test_a_faulty_request_is_remembered_whole(connect: Connect, state: Emu
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "rate_limit_exceeded"), (500, "server_error")])
-async def test_without_a_body_a_fault_has_the_usual_error(
+async def test_an_http_fault_without_a_body_has_the_usual_error(
     connect: Connect, state: EmulatorState, status: int, code: str
 ) -> None:
     state.faults.http(status)
@@ -69,7 +63,7 @@ async def test_without_a_body_a_fault_has_the_usual_error(
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", b"\xff\x00", ""])
-async def test_a_fault_may_answer_with_anything(
+async def test_an_http_fault_may_have_any_body_and_headers(
     connect: Connect, state: EmulatorState, body: str | bytes
 ) -> None:
     state.faults.http(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
@@ -80,7 +74,7 @@ async def test_a_fault_may_answer_with_anything(
     assert (answer.headers["content-type"], answer.headers["x-request-id"]) == ("text/html", "mine")
 
 
-async def test_a_fault_after_the_work_is_billed(connect: Connect, state: EmulatorState) -> None:
+async def test_an_http_fault_after_the_work_is_billed(connect: Connect, state: EmulatorState) -> None:
     state.faults.http(500, after_work=True)
 
     answer = await ask(connect())
@@ -88,7 +82,7 @@ async def test_a_fault_after_the_work_is_billed(connect: Connect, state: Emulato
     assert (answer.status_code, state.billed_images) == (500, 1)
 
 
-async def test_a_request_that_is_refused_uses_up_its_fault(connect: Connect, state: EmulatorState) -> None:
+async def test_a_rejected_request_uses_up_its_fault(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     state.faults.http(500, after_work=True)
 
@@ -98,7 +92,9 @@ async def test_a_request_that_is_refused_uses_up_its_fault(connect: Connect, sta
     assert (await ask(api)).status_code == 200
 
 
-async def test_faults_of_downloads_leave_requests_alone(connect: Connect, state: EmulatorState) -> None:
+async def test_a_fault_on_downloads_does_not_affect_image_requests(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
     state.faults.http(503, on="downloads")
 
@@ -107,7 +103,7 @@ async def test_faults_of_downloads_leave_requests_alone(connect: Connect, state:
     assert [(await api.get(url)).status_code for _ in range(2)] == [503, 200]
 
 
-async def test_a_truncated_answer_announces_more_than_it_sends(emulator: Emulator) -> None:
+async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emulator) -> None:
     emulator.state.faults.connection(truncate=30)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
@@ -134,7 +130,7 @@ async def test_a_truncated_download_ends_early(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("after_work", [False, True])
-async def test_a_dropped_connection_brings_no_answer(emulator: Emulator, after_work: bool) -> None:
+async def test_a_dropped_connection_has_no_response(emulator: Emulator, after_work: bool) -> None:
     emulator.state.faults.connection(drop=True, after_work=after_work)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
@@ -146,6 +142,7 @@ async def test_a_dropped_connection_brings_no_answer(emulator: Emulator, after_w
     assert emulator.state.billed_images == int(after_work)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
     connect: Connect, state: EmulatorState
 ) -> None:
@@ -166,7 +163,7 @@ async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
         ("server_error", 500, "server_error", "server_error"),
     ],
 )
-async def test_a_known_error_can_be_asked_for_by_its_name(
+async def test_a_known_error_is_queued_by_name(
     connect: Connect, state: EmulatorState, name: str, status: int, kind: str, code: str | None
 ) -> None:
     state.faults.http(error=name)
@@ -187,14 +184,15 @@ async def test_a_known_error_may_have_another_status(connect: Connect, state: Em
     assert answer.json()["error"]["message"].startswith("Your organization must be verified")
 
 
-async def test_an_answer_may_be_late_and_is_then_whole(connect: Connect, state: EmulatorState) -> None:
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_late_response_is_complete(connect: Connect, state: EmulatorState) -> None:
     state.faults.connection(delay=0.001)
 
     assert len((await ask(connect())).json()["data"]) == 1
 
 
 @pytest.mark.parametrize("sent", [0, 30])
-async def test_a_late_answer_may_be_cut_short_all_the_same(emulator: Emulator, sent: int) -> None:
+async def test_a_late_response_may_be_truncated_too(emulator: Emulator, sent: int) -> None:
     emulator.state.faults.connection(delay=0.001, truncate=sent)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
@@ -202,7 +200,7 @@ async def test_a_late_answer_may_be_cut_short_all_the_same(emulator: Emulator, s
             await ask(api)
 
 
-def test_an_unknown_error_is_an_error_of_the_caller(state: EmulatorState) -> None:
+def test_a_fault_with_an_unknown_error_raises_value_error(state: EmulatorState) -> None:
     with pytest.raises(ValueError, match="error is one of server_error"):
         state.faults.http(error="out_of_paint")
     with pytest.raises(ValueError, match="error is one of server_error"):

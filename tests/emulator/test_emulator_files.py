@@ -11,7 +11,7 @@ from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore, Upload
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 
@@ -111,7 +111,7 @@ async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> N
     assert [file["id"] for file in rest["data"]] == names[2:]
 
 
-async def test_a_file_expires_when_it_was_told_to(connect: Connect, clock: Clock) -> None:
+async def test_a_file_expires_at_its_time(connect: Connect, clock: Clock) -> None:
     api = connect()
     terms = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
     told = (await upload(api, terms=terms)).json()
@@ -153,7 +153,7 @@ async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> N
         ),
     ],
 )
-async def test_an_upload_with_wrong_terms_is_refused(
+async def test_an_upload_with_invalid_fields_is_rejected(
     connect: Connect, state: EmulatorState, fields: dict[str, str], param: str, code: str
 ) -> None:
     error = refused(await upload(connect(), terms=fields))
@@ -179,11 +179,11 @@ async def test_an_upload_needs_a_file_and_a_purpose(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"order": "up"}, {"cats": "1"}])
-async def test_a_wrong_query_of_the_list_is_refused(connect: Connect, query: dict[str, str]) -> None:
+async def test_an_invalid_query_of_the_list_is_rejected(connect: Connect, query: dict[str, str]) -> None:
     refused(await connect().get("/files", params=query))
 
 
-async def test_files_for_assistants_are_not_handed_out(connect: Connect) -> None:
+async def test_files_for_assistants_cannot_be_downloaded(connect: Connect) -> None:
     api = connect()
     name = (await upload(api, purpose="assistants")).json()["id"]
 
@@ -192,7 +192,7 @@ async def test_files_for_assistants_are_not_handed_out(connect: Connect) -> None
     assert error["message"] == "Not allowed to download files of purpose: assistants"
 
 
-def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> None:
+def test_a_full_store_rejects_new_files_and_keeps_the_old_ones(clock: Clock) -> None:
     def a_file(size: int) -> Upload:
         return Upload(SentFile("file", "image/png", size, bytes(size), "x.png"), "vision", None)
 
@@ -205,7 +205,9 @@ def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> Non
     assert (few.get(kept[0].id), small.get(kept[1].id)) == kept
 
 
-async def test_requests_for_files_go_wrong_on_request(connect: Connect, state: EmulatorState) -> None:
+async def test_a_fault_on_files_affects_the_next_request_to_the_files_api(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
     state.faults.http(503, on="files")
 
@@ -213,7 +215,7 @@ async def test_requests_for_files_go_wrong_on_request(connect: Connect, state: E
     assert (await upload(api)).status_code == 200
 
 
-async def test_a_reset_forgets_every_file(connect: Connect, state: EmulatorState) -> None:
+async def test_resetting_the_state_deletes_every_file(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     await upload(api)
 
