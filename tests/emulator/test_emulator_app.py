@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
+from tests.emulator.errors import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
@@ -28,15 +28,6 @@ TWO_FIVE = [
 ]
 TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
-
-
-def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the error object of an answer, having checked its shape."""
-    assert answer.headers["content-type"] == "application/json"
-    assert set(answer.json()) == {"error"}
-    error: dict[str, Any] = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
 
 
 async def test_every_response_has_the_headers_of_openai(connect: Connect) -> None:
@@ -72,8 +63,7 @@ async def test_every_response_has_the_headers_of_openai(connect: Connect) -> Non
 async def test_an_unknown_url_gets_an_error_object(connect: Connect, method: str, path: str) -> None:
     answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
 
-    assert answer.status_code == 404
-    assert error_of(answer) == {
+    assert error_of(answer, 404) == {
         "message": f"Invalid URL ({method} {path})",
         "type": "invalid_request_error",
         "param": None,
@@ -84,9 +74,8 @@ async def test_an_unknown_url_gets_an_error_object(connect: Connect, method: str
 async def test_a_wrong_method_gets_an_error_object(connect: Connect) -> None:
     answer = await connect().get("/images/edits")
 
-    assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
-    assert error_of(answer)["message"] == "Invalid method for URL (GET /v1/images/edits)"
+    assert error_of(answer, 405)["message"] == "Invalid method for URL (GET /v1/images/edits)"
 
 
 async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connect) -> None:
@@ -94,8 +83,7 @@ async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connec
 
     answer = await connect(require_key=True).post("/images/generations", json=BODY)
 
-    assert answer.status_code == 401
-    assert error_of(answer)["message"].startswith("You didn't provide an API key.")
+    assert error_of(answer, 401)["message"].startswith("You didn't provide an API key.")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +104,7 @@ async def test_a_required_key_may_be_any_but_the_invalid_one(
 
     assert answer.status_code == status
     if status == 401:
-        assert error_of(answer)["code"] == code
+        assert error_of(answer, 401)["code"] == code
 
 
 async def test_the_state_records_that_a_request_had_a_key_but_not_the_key(
@@ -156,8 +144,7 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
 ) -> None:
     answer = await connect(host=host).post("/images/generations", json=BODY)
 
-    assert answer.status_code == 421
-    assert "loopback" in error_of(answer)["message"]
+    assert "loopback" in error_of(answer, 421)["message"]
     assert (await connect(host=host, allow_remote=True).get("/models")).status_code == 200
 
 
@@ -212,7 +199,7 @@ async def test_a_model_has_a_shutdown_date(connect: Connect) -> None:
         "owned_by": "system",
         "shutdown_date": None,
     }
-    assert error_of(await api.get("/models/dall-e-9"))["code"] == "model_not_found"
+    assert error_of(await api.get("/models/dall-e-9"), 404)["code"] == "model_not_found"
 
 
 async def test_the_health_check_responds(connect: Connect) -> None:
@@ -238,7 +225,6 @@ async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes)
         "/images/generations", content=content, headers={"content-type": "application/json"}
     )
 
-    assert answer.status_code == 400
     assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
 
 
@@ -256,7 +242,6 @@ async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
 ) -> None:
     answer = await connect().post(path, content=b"x", headers={"content-type": content_type})
 
-    assert answer.status_code == 400
     error = error_of(answer)
     assert error["code"] == "unsupported_content_type"
     assert f"only accepts '{expected}' requests" in error["message"]
@@ -284,7 +269,6 @@ async def test_a_body_without_a_media_type_is_a_bad_request(connect: Connect) ->
 async def test_a_malformed_form_is_a_bad_request(connect: Connect, content_type: str, content: bytes) -> None:
     answer = await connect().post("/images/edits", content=content, headers={"content-type": content_type})
 
-    assert answer.status_code == 400
     assert error_of(answer)["type"] == "invalid_request_error"
 
 
@@ -296,7 +280,6 @@ async def test_a_form_with_a_hundred_files_is_a_bad_request(
 
     answer = await connect().post("/images/edits", data={"prompt": "x"}, files=files)
 
-    assert answer.status_code == 400
     assert "Too many files" in error_of(answer)["message"]
 
 
@@ -337,17 +320,26 @@ async def test_the_state_records_at_most_ten_thousand_requests(
     assert state.requests[-1].path == "/v1/nowhere"
 
 
-async def test_resetting_the_state_forgets_requests_bills_faults_and_results(
-    connect: Connect, state: EmulatorState
-) -> None:
-    api = connect()
+async def test_resetting_the_state_forgets_everything(connect: Connect, state: EmulatorState) -> None:
+    api = connect(limit="1/min")
     await api.post("/images/generations", json=BODY)
+    assert (await api.post("/images/generations", json=BODY)).status_code == 429
+    await api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
     state.faults.http(500)
     state.faults.http(500, on="downloads")
 
     state.reset()
 
-    assert (state.requests, state.billed_images, len(state.faults), len(state.results)) == ([], 0, 0, 0)
+    assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
+    assert (len(state.results), len(state.files)) == (0, 0)
+    assert (await api.get("/files")).json() == {
+        "object": "list",
+        "data": [],
+        "first_id": None,
+        "last_id": None,
+        "has_more": False,
+    }
+    assert (await api.post("/images/generations", json=BODY)).status_code == 200
 
 
 async def test_a_form_field_longer_than_a_mebibyte_is_checked(
@@ -377,8 +369,7 @@ async def test_an_unverified_organization_cannot_use_gpt_image_models(
 
     refused = await api.post("/images/generations", json={"prompt": "x", "model": "gpt-image-2"})
 
-    assert refused.status_code == 403
-    assert error_of(refused)["message"].startswith(
+    assert error_of(refused, 403)["message"].startswith(
         "Your organization must be verified to use the model `gpt-image-2`."
     )
     assert (await api.post("/images/generations", json=BODY)).status_code == 200

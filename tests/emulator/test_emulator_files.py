@@ -1,7 +1,7 @@
 """The Files API: files are kept, described, listed, downloaded, deleted, and forgotten when their time is over."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import httpx
 import pytest
@@ -10,6 +10,7 @@ from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore, Upload
+from tests.emulator.errors import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
@@ -33,13 +34,6 @@ async def upload(
     return await api.post("/files", data=form, files={"file": (name, data, "image/png")})
 
 
-def refused(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    error: dict[str, Any] = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
-
-
 async def test_an_uploaded_file_is_described_as_the_api_describes_it(
     connect: Connect, state: EmulatorState
 ) -> None:
@@ -47,10 +41,10 @@ async def test_an_uploaded_file_is_described_as_the_api_describes_it(
 
     answer = await upload(api, b"12345", "otter.png")
 
-    told = answer.json()
+    file = answer.json()
     assert answer.status_code == 200
-    assert told.pop("id").startswith("file-")
-    assert told == {
+    assert file.pop("id").startswith("file-")
+    assert file == {
         "object": "file",
         "purpose": "vision",
         "filename": "otter.png",
@@ -86,7 +80,7 @@ async def test_a_deleted_file_is_gone(connect: Connect) -> None:
         await api.get(f"/files/{name}/content"),
         await api.delete(f"/files/{name}"),
     ):
-        error = refused(answer, 404)
+        error = error_of(answer, 404)
         assert (error["message"], error["param"]) == (f"No such File object: {name}", "id")
 
 
@@ -114,20 +108,20 @@ async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> N
 async def test_a_file_expires_at_its_time(connect: Connect, clock: Clock) -> None:
     api = connect()
     terms = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
-    told = (await upload(api, terms=terms)).json()
+    file = (await upload(api, terms=terms)).json()
 
-    assert told["expires_at"] == told["created_at"] + 3600
+    assert file["expires_at"] == file["created_at"] + 3600
     clock.now += 3599
-    assert (await api.get(f"/files/{told['id']}")).status_code == 200
+    assert (await api.get(f"/files/{file['id']}")).status_code == 200
     clock.now += 1
-    assert (await api.get(f"/files/{told['id']}")).status_code == 404
+    assert (await api.get(f"/files/{file['id']}")).status_code == 404
     assert (await api.get("/files")).json()["data"] == []
 
 
 async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> None:
-    told = (await upload(connect(), purpose="batch")).json()
+    file = (await upload(connect(), purpose="batch")).json()
 
-    assert told["expires_at"] - told["created_at"] == 30 * 24 * 3600
+    assert file["expires_at"] - file["created_at"] == 30 * 24 * 3600
 
 
 @pytest.mark.parametrize(
@@ -156,7 +150,7 @@ async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> N
 async def test_an_upload_with_invalid_fields_is_rejected(
     connect: Connect, state: EmulatorState, fields: dict[str, str], param: str, code: str
 ) -> None:
-    error = refused(await upload(connect(), terms=fields))
+    error = error_of(await upload(connect(), terms=fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert len(state.files) == 0
@@ -173,21 +167,21 @@ async def test_an_upload_needs_a_file_and_a_purpose(connect: Connect) -> None:
     )
     aimless = await api.post("/files", files={"file": ("x.png", b"x", "image/png")})
 
-    assert refused(nothing)["message"] == "Missing required parameter: 'file'."
-    assert refused(text)["message"] == "Invalid type for 'file': expected a file, but got a string instead."
-    assert refused(aimless)["message"] == "Missing required parameter: 'purpose'."
+    assert error_of(nothing)["message"] == "Missing required parameter: 'file'."
+    assert error_of(text)["message"] == "Invalid type for 'file': expected a file, but got a string instead."
+    assert error_of(aimless)["message"] == "Missing required parameter: 'purpose'."
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"order": "up"}, {"cats": "1"}])
 async def test_an_invalid_query_of_the_list_is_rejected(connect: Connect, query: dict[str, str]) -> None:
-    refused(await connect().get("/files", params=query))
+    error_of(await connect().get("/files", params=query))
 
 
 async def test_files_for_assistants_cannot_be_downloaded(connect: Connect) -> None:
     api = connect()
     name = (await upload(api, purpose="assistants")).json()["id"]
 
-    error = refused(await api.get(f"/files/{name}/content"))
+    error = error_of(await api.get(f"/files/{name}/content"))
 
     assert error["message"] == "Not allowed to download files of purpose: assistants"
 
@@ -213,19 +207,3 @@ async def test_a_fault_on_files_affects_the_next_request_to_the_files_api(
 
     assert (await upload(api)).status_code == 503
     assert (await upload(api)).status_code == 200
-
-
-async def test_resetting_the_state_deletes_every_file(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
-    await upload(api)
-
-    state.reset()
-
-    assert len(state.files) == 0
-    assert (await api.get("/files")).json() == {
-        "object": "list",
-        "data": [],
-        "first_id": None,
-        "last_id": None,
-        "has_more": False,
-    }

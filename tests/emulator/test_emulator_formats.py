@@ -119,18 +119,18 @@ async def test_an_svg_is_a_safe_document_of_the_requested_size(connect: Connect)
 async def test_a_response_with_an_svg_has_svg_usage(connect: Connect) -> None:
     api = connect()
 
-    told = (
+    answer = (
         await generate(
             api, output_format="svg", svg={"model": "gpt-5.4-mini", "reasoning": {"effort": "none"}}
         )
     ).json()
     usual = (await generate(api, output_format="svg")).json()["svg_usage"]
 
-    usage = told["svg_usage"]
+    usage = answer["svg_usage"]
     assert (usage["model"], usage["reasoning_tokens"]) == ("gpt-5.4-mini", 0)
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     assert usual["reasoning_tokens"] > 0
-    assert told["usage"]["output_tokens"] > 0
+    assert answer["usage"]["output_tokens"] > 0
     assert "svg_usage" not in (await generate(api, output_format="png")).json()
 
 

@@ -34,9 +34,9 @@ try:
 except ImportError as error:
     print(error)
 """
-    said = run(code)
-    assert missing in said
-    assert said.endswith("install the extra from the checkout: pip install '.[emulator]'\n")
+    message = run(code)
+    assert missing in message
+    assert message.endswith("install the extra from the checkout: pip install '.[emulator]'\n")
 
 
 def test_an_unknown_name_raises_attribute_error() -> None:

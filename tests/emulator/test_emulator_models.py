@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
 
 import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.usage import output_tokens
+from tests.emulator.errors import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
@@ -35,13 +35,6 @@ async def generate(api: httpx.AsyncClient, model: str, **fields: object) -> http
 async def edit(api: httpx.AsyncClient, model: str, **images: bytes) -> httpx.Response:
     files = {name: ("x.png", data, "image/png") for name, data in images.items()}
     return await api.post("/images/edits", data={"model": model, "prompt": "x"}, files=files)
-
-
-def error_of(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text[:500]
-    error: dict[str, Any] = answer.json()["error"]
-    assert {"message", "type", "param", "code"} <= set(error)
-    return error
 
 
 @pytest.mark.parametrize("model", GPT)

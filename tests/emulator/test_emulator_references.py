@@ -2,13 +2,13 @@
 
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
+from tests.emulator.errors import error_of
 
 pytestmark = pytest.mark.anyio
 
@@ -56,12 +56,6 @@ async def edit(api: httpx.AsyncClient, images: object, **fields: object) -> http
     return await api.post("/images/edits", json=body)
 
 
-def refused(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 400, answer.text[:500]
-    error: dict[str, Any] = answer.json()["error"]
-    return error
-
-
 async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Connect, png: MakePng) -> None:
     api = connect()
     image, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
@@ -103,7 +97,7 @@ async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: 
 async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
     connect: Connect, state: EmulatorState, url: str, status: int
 ) -> None:
-    error = refused(await edit(connect(), [{"image_url": url}]))
+    error = error_of(await edit(connect(), [{"image_url": url}]))
 
     assert (error["message"], error["param"], error["code"]) == (
         f"Error while downloading file. Upstream status code: {status}.",
@@ -117,7 +111,7 @@ async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
 async def test_an_invalid_reference_to_an_image_is_rejected_with_its_reason(
     connect: Connect, images: object, param: str | None, code: str
 ) -> None:
-    error = refused(await edit(connect(), images))
+    error = error_of(await edit(connect(), images))
 
     assert (error["param"], error["code"]) == (param, code)
 
@@ -126,9 +120,9 @@ async def test_a_mask_is_referenced_like_an_image(connect: Connect, png: MakePng
     api = connect()
     images = [{"image_url": data_url(png())}]
 
-    assert refused(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
-    assert refused(await edit(api, images, mask=data_url(png())))["code"] == "invalid_type"
-    assert refused(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
+    assert error_of(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
+    assert error_of(await edit(api, images, mask=data_url(png())))["code"] == "invalid_type"
+    assert error_of(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
 
 
 async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: MakePng) -> None:
@@ -136,7 +130,7 @@ async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: M
     one = {"file_id": await uploaded(api, png())}
 
     assert (await edit(api, [one] * 16)).status_code == 200
-    assert refused(await edit(api, [one] * 17))["code"] == "array_above_max_length"
+    assert error_of(await edit(api, [one] * 17))["code"] == "array_above_max_length"
 
 
 async def test_an_edit_in_json_accepts_the_parameters_of_a_generation(connect: Connect, png: MakePng) -> None:
@@ -172,4 +166,4 @@ async def test_an_edit_of_a_referenced_image_can_be_streamed(connect: Connect, p
 async def test_dall_e_2_accepts_no_references_to_images(connect: Connect, png: MakePng) -> None:
     answer = await edit(connect(), [{"image_url": data_url(png("RGBA"))}], model="dall-e-2", size="256x256")
 
-    assert (refused(answer)["param"], refused(answer)["code"]) == ("images", "unknown_parameter")
+    assert (error_of(answer)["param"], error_of(answer)["code"]) == ("images", "unknown_parameter")

@@ -4,12 +4,12 @@
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
+from tests.emulator.errors import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
@@ -30,14 +30,6 @@ async def edit(
     return await api.post(
         "/images/edits", data={"model": model, "prompt": "x", **(fields or {})}, files=files
     )
-
-
-def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the error object of a 400, which must have every key."""
-    assert answer.status_code == 400, answer.text[:500]
-    error: dict[str, Any] = answer.json()["error"]
-    assert {"message", "type", "param", "code"} <= set(error)
-    return error
 
 
 HALF = "gpt-image-2.5-sunburst"
