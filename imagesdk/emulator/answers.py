@@ -1,7 +1,7 @@
 """Error responses of the API: one exception that carries the error object, and OpenAI's wordings.
 
-Checks raise :class:`Refusal`, and only the application turns it into a response. Every error object has the four keys
-``message``, ``type``, ``param`` and ``code``, as OpenAI's has had since June 2023.
+Checks raise :class:`Refusal`, and only the application turns it into a response. Every error object has the
+four keys ``message``, ``type``, ``param`` and ``code``, as OpenAI's has had since June 2023.
 """
 
 from __future__ import annotations

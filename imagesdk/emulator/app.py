@@ -47,7 +47,8 @@ def create_app(
     """Build the application.
 
     Args:
-        limit: Images per time window: ``"50/min"``, ``"10/s"`` or ``"50/10s"``. ``None`` and ``"none"`` mean no limit.
+        limit: Images per time window: ``"50/min"``, ``"10/s"`` or ``"50/10s"``. ``None`` and ``"none"`` mean
+            no limit.
         seed: Seed of the drawings. Another seed draws other images for the same prompts.
         as_of: Day whose API to emulate, with its models and parameters. ``None`` serves every model.
         require_key: Whether requests without a key, or with the key :data:`WRONG_KEY`, are answered with 401.
@@ -55,8 +56,8 @@ def create_app(
         verified: Whether the organization is verified. If not, GPT Image models are answered with 403.
         clock: Seconds since the epoch, for the rate limit and the lifetime of result URLs and files.
         state: Record of requests and queue of faults. The default is a new one, at ``app.state.emulator``.
-        allow_remote: Whether to serve any ``Host``. By default only loopback names are served, so that no web page can
-            reach the emulator.
+        allow_remote: Whether to serve any ``Host``. By default only loopback names are served, so that no web
+            page can reach the emulator.
         quirks: Name of another server of the Images API, from :data:`imagesdk.emulator.quirks.QUIRKS`.
 
     Raises:

@@ -66,7 +66,7 @@ async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE)
 
 
 async def drain(request: Request) -> None:
-    """Read and discard the rest of a body, because a client may still be sending when its request is rejected."""
+    """Read and discard the rest of a body. A client may still be sending when its request is rejected."""
     # Starlette raises RuntimeError for a body that was already read to its end.
     with contextlib.suppress(ClientDisconnect, RuntimeError):
         async for _ in request.stream():

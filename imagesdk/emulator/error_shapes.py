@@ -58,7 +58,7 @@ def as_number(refusal: Refusal) -> Response:
 
 
 def as_google(refusal: Refusal) -> Response:
-    """Return a list with an object that has a numeric code, and the delay in its details: Gemini's compatible API."""
+    """Return a list of an object with a numeric code, and the delay in its details: Gemini."""
     error: dict[str, object] = {
         "code": refusal.status,
         "message": refusal.message,
@@ -90,7 +90,7 @@ def as_azure(refusal: Refusal) -> Response:
 
 
 def as_success(refusal: Refusal) -> Response:
-    """Return the error with status 200, or an HTML page for an unknown URL: gateways in front of other servers."""
+    """Return the error with status 200, or an HTML page for an unknown URL: gateways."""
     if refusal.status == 404:
         page = f"<html><head><title>404 Not Found</title></head><body>{refusal.status}</body></html>"
         return HTMLResponse(page, 404)

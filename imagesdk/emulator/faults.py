@@ -1,7 +1,8 @@
 """Queued faults: error responses, broken streams and broken connections.
 
-A fault applies to one request, in the order of the queue. There is a queue for image requests, one for downloads of result
-URLs and one for the Files API. A request uses up its fault even if the request itself is invalid.
+A fault applies to one request, in the order of the queue. There is a queue for image requests, one for
+downloads of result URLs and one for the Files API. A request uses up its fault even if the request itself is
+invalid.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Fault:
         return self.plain or self.status is not None or self.drops_at_once
 
     def error_body(self) -> Mapping[str, object]:
-        """Return ``body`` if it is a JSON object, else the body of ``error`` or of the usual error of the status."""
+        """Return ``body`` if it is an object, else the body of ``error`` or of the default error."""
         given = self.body
         if isinstance(given, Mapping):
             return cast("Mapping[str, object]", given)
@@ -118,8 +119,8 @@ class Faults:
                 ``"organization_unverified"``, ``"moderation_blocked"``, ``"rate_limit_exceeded"`` or
                 ``"server_error"``.
             headers: Headers of the response, for example ``{"retry-after": "2"}``.
-            body: Body of the response. Text and bytes are sent as they are, other values as JSON. By default it is
-                an error object.
+            body: Body of the response. Text and bytes are sent as they are, other values as JSON. By default
+                it is an error object.
             after_work: Whether the emulator does the work and bills it first.
             delay: Seconds before the response. A client that disconnects ends the wait.
             on: Kind of request that the fault applies to.
@@ -158,7 +159,7 @@ class Faults:
         Args:
             error: End the stream with a known error of the API. The names are those of :meth:`http`.
             body: End the stream with this error object.
-            shape: Form of the error: ``"nested"`` is ``{"error": {...}}``, ``"flat"`` is ``{"type": "error", ...}``.
+            shape: ``"nested"`` for ``{"error": {...}}``, ``"flat"`` for ``{"type": "error", ...}``.
             error_line: Whether ``event: error`` precedes the error.
             end_early: End the response properly, but before the completed event.
             drop: Drop the connection in the middle of the stream.
@@ -210,8 +211,8 @@ class Faults:
             drop: Drop the connection without a response.
             truncate: Announce the whole body, send this number of its bytes and drop the connection. A stream
                 announces no length; the same number of bytes is sent.
-            delay: Seconds before the response, or before each event of a stream. A client that disconnects ends the
-                wait.
+            delay: Seconds before the response, or before each event of a stream. A client that disconnects
+                ends the wait.
             after_work: Whether the emulator does the work and bills it before it drops the connection.
             on: Kind of request that the fault applies to.
             times: Number of requests that the fault applies to.

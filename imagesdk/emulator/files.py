@@ -1,7 +1,7 @@
 """Store behind the Files API: uploads are kept in memory until they are deleted or expire.
 
-The JSON follows https://platform.openai.com/docs/api-reference/files. A full store rejects the next file. It never drops
-a file before its time.
+The JSON follows https://platform.openai.com/docs/api-reference/files. A full store rejects the next file. It
+never drops a file before its time.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Endpoints for images: from the bytes of a request to its response.
 
-A request is read, checked, decoded, counted against the limit, billed, drawn and answered, in this order. A rejected
-request is neither counted nor billed.
+A request is read, checked, decoded, counted against the limit, billed, drawn and answered, in this order. A
+rejected request is neither counted nor billed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Rate limit on images: a sliding log and its response headers.
 
-The log records when images were granted. A request is rejected if it does not fit beside the images that were granted in
-the preceding window. The caller passes in the clock.
+The log records when images were granted. A request is rejected if it does not fit beside the images that were
+granted in the preceding window. The caller passes in the clock.
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
 """Table of models: their parameters, uploads and responses. Each entry of :data:`MODELS` is one model.
 
-The table shares nothing with the client's checks, so that a test of one against the other proves something. Only the names
-of snapshots and the release and shutdown dates come from the catalog, which cites their sources.
+The table shares nothing with the client's checks, so that a test of one against the other proves something.
+Only the names of snapshots and the release and shutdown dates come from the catalog, which cites their
+sources.
 
-Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0, and OpenAI's
-image guide (all others).
+Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0,
+and OpenAI's image guide (all others).
 """
 
 from __future__ import annotations

@@ -133,8 +133,9 @@ class OnlyOne:
 class FreeSize:
     """``auto``, or a ``WIDTHxHEIGHT`` that satisfies the rule of GPT Image 2.
 
-    Both edges are multiples of 16 and at most 3840. The long edge is at most three times the short one. The image has 655 360
-    to 8 294 400 pixels. With ``any_area``, :func:`check_area` checks the last rule, for a model whose images may be frames.
+    Both edges are multiples of 16 and at most 3840. The long edge is at most three times the short one. The
+    image has 655 360 to 8 294 400 pixels. With ``any_area``, :func:`check_area` checks the last rule, for a
+    model whose images may be frames.
     """
 
     any_area: bool = False
@@ -167,8 +168,8 @@ class FreeSize:
 def check_area(size: str, frames: int = 1) -> None:
     """Reject a size with too few or too many pixels.
 
-    The frames of an animation lie on a sheet of 9, 12 or 16 cells, and the sheet must satisfy the rule for an image. This gives
-    the largest squares that users found: 960 for up to 9 frames, 816 for 12, 720 for 16.
+    The frames of an animation lie on a sheet of 9, 12 or 16 cells, and the sheet must satisfy the rule for an
+    image. This gives the largest squares that users found: 960 for up to 9 frames, 816 for 12, 720 for 16.
     https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table
     """
     cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)

@@ -1,8 +1,8 @@
 """Table of other servers of the Images API: their routes, parameters and responses.
 
-Each entry of :data:`QUIRKS` is one server. The emulator draws its usual images and ignores the parameters that only that
-server has: it emulates the conversation. The entries were written from the sources and documentation that they cite. None of
-the servers was run.
+Each entry of :data:`QUIRKS` is one server. The emulator draws its usual images and ignores the parameters
+that only that server has: it emulates the conversation. The entries were written from the sources and
+documentation that they cite. None of the servers was run.
 """
 
 from __future__ import annotations
@@ -231,7 +231,7 @@ QUIRKS: Mapping[str, Quirk] = {
         entry={"revised_prompt": None, "url": None},
     ),
     "gateway": Quirk(
-        source="reports of users of relays: HTTP 200 around errors, data URLs, images of another size and format",
+        source="users of relays report HTTP 200 around errors, data URLs, and other sizes and formats",
         accepts={"generations": (_JSON,), "edits": (_FORM,)},
         any_size="1024x768",
         output_format="webp",

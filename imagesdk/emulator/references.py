@@ -1,7 +1,7 @@
 """Images that a JSON request references by data URL, URL or file id.
 
-The emulator never fetches a URL over the network. It looks up URLs of its own origin. Any other URL leads to the error of
-the API for an image that it could not download.
+The emulator never fetches a URL over the network. It looks up URLs of its own origin. Any other URL leads to
+the error of the API for an image that it could not download.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Store of images behind signed URLs, which expire after an hour.
 
-The signature covers the name and the expiry, so that an expired URL is recognized even when its image is gone. Expired
-images are dropped first, then the oldest.
+The signature covers the name and the expiry, so that an expired URL is recognized even when its image is
+gone. Expired images are dropped first, then the oldest.
 """
 
 from __future__ import annotations

@@ -133,9 +133,9 @@ def variations_are_over(day: date | None) -> bool:
 def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
     """Return the model of a request that names none.
 
-    While dall-e-2 was served it was the default everywhere, unless a request used a parameter that only GPT Image models have
-    (https://github.com/openai/openai-openapi, as of 2026-08). Users reported the later defaults of edits. For generations,
-    gpt-image-2 is assumed. Without a date it is gpt-image-2.
+    While dall-e-2 was served it was the default everywhere, unless a request used a parameter that only GPT
+    Image models have (https://github.com/openai/openai-openapi, as of 2026-08). Users reported the later
+    defaults of edits. For generations, gpt-image-2 is assumed. Without a date it is gpt-image-2.
     """
     if endpoint == "variations":
         return facts.DALL_E_2.name

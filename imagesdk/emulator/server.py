@@ -35,7 +35,7 @@ _GRACE = 5.0
 _TICK = 0.1
 """Seconds between the ticks on which uvicorn renews its Date header and notices a signal."""
 _TURNS = 20
-"""Turns of the event loop from a connection in the backlog to its request in the application, and some more."""
+"""Turns of the event loop, more than enough from a connection in the backlog to its request."""
 
 
 class EmulatorOptions(TypedDict, total=False):
@@ -78,7 +78,7 @@ class Emulator:
         quirks: str | None = None,
     ) -> None:
         self.state = state if state is not None else EmulatorState()
-        """The recorded requests and the queued faults, among others. The object stays the same after a reset."""
+        """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
         self._options: EmulatorOptions = {
             "limit": limit,
@@ -114,17 +114,17 @@ class Emulator:
     def reset(self, **options: Unpack[EmulatorOptions]) -> None:
         """Return to the state of an emulator that has just started, on the same port.
 
-        Closes every connection and waits for the requests that are being answered. Then forgets the recorded
-        requests, the billed images, the queued faults, the result URLs, the uploaded files and the granted images of
-        the rate limit. So one emulator can serve many tests.
+        Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the recorded
+        requests, the billed images, the queued faults, the result URLs, the uploaded files and the granted
+        images of the rate limit. So one emulator can serve many tests.
 
         Args:
-            options: Options of the constructor, without ``port`` and ``state``. An option that is not given has the
-                value that the constructor got.
+            options: Options of the constructor, without ``port`` and ``state``. An option that is not given
+                has the value that the constructor got.
 
         Raises:
             ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
-            TimeoutError: If a request has not ended after 10 seconds.
+            TimeoutError: If the server does not react within 10 seconds.
         """
         chosen = self._options | options
         root = root_of(chosen.get("quirks"))
@@ -194,8 +194,8 @@ def serve(
         ready: Called with the base URL once the emulator listens.
 
     Raises:
-        ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is not a known
-            server.
+        ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is
+            not a known server.
         OSError: If the port is taken.
     """
     if not allow_remote and not _is_loopback(host):
@@ -223,13 +223,13 @@ def serve(
 class _Server(uvicorn.Server):
     """A quiet uvicorn that starts and stops in milliseconds and can close a single connection.
 
-    uvicorn polls every 0.1 seconds, both for the order to stop and for the end of its connections. This server is woken
-    instead, and closes the connections itself.
+    uvicorn polls every 0.1 seconds, both for the order to stop and for the end of its connections. This
+    server is woken instead, and closes the connections itself.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        # One event loop and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
-        # only a few connections a turn. No logging set-up:
+        # One event loop and h11 alone, so that connections start and break in the same way everywhere:
+        # uvloop accepts only a few connections a turn. No logging set-up:
         # the loggers belong to the program around us.
         config = uvicorn.Config(
             app,
@@ -303,7 +303,7 @@ class _Server(uvicorn.Server):
         return [one for one in self.server_state.connections if isinstance(one, H11Protocol)]
 
     def close_connection(self, scope: Scope) -> bool:
-        """Close the connection of a request after what was written to it; ``False`` if it is not a connection of ours."""
+        """Close the connection of a request after its pending writes. Return whether it is known."""
         client = scope.get("client")
         for connection in self._connections:
             if client is not None and connection.client == tuple(client):
@@ -321,7 +321,8 @@ async def _turns() -> None:
 
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off for sockets that name their protocol, and answers would come 40 ms later.
+    # asyncio only switches Nagle's algorithm off for sockets that name their protocol. With it, responses
+    # arrive 40 ms later.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere the option lets two programs share a port

@@ -1,7 +1,7 @@
 """State of an emulator: recorded requests, billed images, faults, rate limit, results and files.
 
-Tests read it and queue faults. The application writes it on its own event loop. It records whether a request had a key, but
-never the key.
+Tests read it and queue faults. The application writes it on its own event loop. It records whether a request
+had a key, but never the key.
 """
 
 from __future__ import annotations

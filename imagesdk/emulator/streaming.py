@@ -1,7 +1,7 @@
 """Stream of server-sent events: partial images, then the completed one.
 
-Names and fields of the events follow https://platform.openai.com/docs/api-reference/images-streaming. Each event is drawn in
-a thread when it is due. The work ends if the client disconnects.
+Names and fields of the events follow https://platform.openai.com/docs/api-reference/images-streaming. Each
+event is drawn in a thread when it is due. The work ends if the client disconnects.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from imagesdk.emulator.state import EmulatorState, RequestRecord
 __all__ = ["EventStream", "MakeEvent"]
 
 MakeEvent: TypeAlias = Callable[[], Mapping[str, object]]
-"""Returns the data of one event. It is slow and runs in a thread. A :class:`Refusal` ends the stream with an error."""
+"""Returns the data of one event, in a thread. A :class:`Refusal` ends the stream with an error."""
 
 
 class EventStream(Response):

@@ -1,8 +1,8 @@
 """Decoder and checks of the images of a request.
 
-The content decides the format. The declared media type is checked too, as the API has done since it started to reject
-``application/octet-stream``. Images are decoded completely before the request is accepted, so that a broken image is never
-billed.
+The content decides the format. The declared media type is checked too, as the API has done since it started
+to reject ``application/octet-stream``. Images are decoded completely before the request is accepted, so that
+a broken image is never billed.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Tokens that an image of the GPT Image family is billed.
 
-Output of the first generation follows its published table. Output of gpt-image-2 follows the formula that yields every
-published price, and gpt-image-2.5 the same formula with factors that fit its prices. For gpt-image-2.6 nothing is published:
-its factors are assumed, near what relays measured. Input is an estimate: one token is four bytes of text or one block of 32
-by 32 pixels, and an image has at most 1536.
+Output of the first generation follows its published table. Output of gpt-image-2 follows the formula that
+yields every published price, and gpt-image-2.5 the same formula with factors that fit its prices. For
+gpt-image-2.6 nothing is published: its factors are assumed, near what relays measured. Input is an estimate:
+one token is four bytes of text or one block of 32 by 32 pixels, and an image has at most 1536.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FACTORS: Mapping[str, Mapping[str, int]] = {
     # https://community.openai.com/t/1382699
     "gpt-image-2": {"low": 16, "medium": 48, "high": 96},
     "gpt-image-2.5": {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
-    # Low and medium cost three to four times as much as in 2.5, the others the same: docs.laozhang.ai, 2026-11-05.
+    # Low and medium cost 3 to 4 times as much as in 2.5, others the same: docs.laozhang.ai, 2026-11-05.
     "gpt-image-2.6": {"low": 33, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
 }
 _MAX_IMAGE_TOKENS = 1536
@@ -70,7 +70,7 @@ def usage_of(
 
 
 def svg_usage_of(checked: CheckedRequest, model: str, document: bytes) -> dict[str, object]:
-    """Return the ``svg_usage`` of a response: the tokens for writing the document, in addition to those of the image."""
+    """Return the ``svg_usage`` of a response: the tokens for writing the document."""
     reasoning = _EFFORT[checked.author.get("effort", "medium")]
     text, written = _text_tokens(checked), math.ceil(len(document) / 4) + reasoning
     return {

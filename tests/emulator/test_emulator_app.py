@@ -1,4 +1,4 @@
-"""Everything around the images: headers, keys, hosts, models, broken requests, and what is remembered."""
+"""Headers, keys, hosts, models, malformed requests, and the recorded state."""
 
 import json
 from collections.abc import Callable

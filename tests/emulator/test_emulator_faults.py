@@ -1,4 +1,4 @@
-"""What goes wrong because a test asked for it."""
+"""Faults: error responses and broken or slow connections."""
 
 from collections.abc import Callable
 

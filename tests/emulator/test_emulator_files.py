@@ -1,4 +1,4 @@
-"""The Files API: files are kept, described, listed, downloaded, deleted, and forgotten when their time is over."""
+"""The Files API: files are uploaded, described, listed, downloaded and deleted, and they expire."""
 
 from collections.abc import Callable
 from typing import Protocol

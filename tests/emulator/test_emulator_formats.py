@@ -1,4 +1,4 @@
-"""Animations, SVG documents, transparency, and edits of several images, judged by what is in them."""
+"""Content of animations, SVG documents, transparent images, and edits of several images."""
 
 from base64 import b64decode
 from collections.abc import Callable

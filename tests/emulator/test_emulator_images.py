@@ -1,4 +1,4 @@
-"""The images themselves, judged by their pixels."""
+"""Pixels of generated, edited and varied images."""
 
 from base64 import b64decode
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Images per minute, on a clock that the test moves."""
+"""The rate limit on images, with a clock that tests advance."""
 
 from collections.abc import Callable
 from typing import Protocol

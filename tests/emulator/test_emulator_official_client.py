@@ -1,4 +1,4 @@
-"""The official client against the emulator over a real socket: it sends what the API takes and reads what it answers."""
+"""The official client against the emulator over a socket."""
 
 from base64 import b64decode
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Edits in JSON: images named by data URL, by URL or by the id of an uploaded file."""
+"""Edits in JSON: images referenced by data URL, by URL or by the id of an uploaded file."""
 
 from base64 import b64encode
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The URLs of dall-e-2 images: they work for an hour, and then fail as OpenAI's storage does."""
+"""Result URLs: they work for an hour, and then fail like those of OpenAI's storage."""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""Images as a stream of events: what the events say, how they go wrong, and what is left when a client leaves."""
+"""Streams of events: their content, their faults, and clients that disconnect."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""What the images of an edit or a variation must be."""
+"""Checks of the images of an edit or a variation."""
 
 from collections.abc import Callable
 from io import BytesIO

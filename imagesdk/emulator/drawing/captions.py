@@ -1,7 +1,7 @@
 """Captions: the prompt, drawn legibly into an image or a part of it.
 
-The font is the one of Pillow, so that every machine draws the same pixels. It covers Latin letters. Accents are removed, and
-other scripts show as boxes.
+The font is the one of Pillow, so that every machine draws the same pixels. It covers Latin letters. Accents
+are removed, and other scripts show as boxes.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _plain(text: str) -> str:
 
 
 def _fit_text(words: str, width: float, height: float, unit: int) -> tuple[ImageFont.FreeTypeFont, list[str]]:
-    """Return the largest font in which the words fit, and their lines. A text that never fits is truncated."""
+    """Return the largest font in which the words fit, and their lines, truncated if they never fit."""
     largest, smallest = max(9, round(unit * 0.05)), max(9, round(unit * 0.022))
     for size in range(largest, smallest - 1, -max(1, largest // 14)):
         font = _font(size)

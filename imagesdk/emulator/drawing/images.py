@@ -1,7 +1,7 @@
 """Image synthesis: generation, edit and variation.
 
-The pixels depend only on the arguments: seed, model, size, prompt and index. No model is involved. The functions take tens of
-milliseconds and belong in a thread.
+The pixels depend only on the arguments: seed, model, size, prompt and index. No model is involved. The
+functions take tens of milliseconds and belong in a thread.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ class Painter:
     size: tuple[int, int]
 
     def paint(self, prompt: str, index: int, *, transparent: bool = False) -> Image.Image:
-        """Draw a new image: the prompt decides the colours, the index the composition. The prompt is its caption.
+        """Draw a new image with the prompt as its caption.
 
-        ``transparent`` cuts the image out of its background.
+        The prompt decides the colours, and the index the composition. ``transparent`` cuts the image out of
+        its background.
         """
         result = self._scene(prompt, index)
         write(result, prompt)
@@ -55,9 +56,10 @@ class Painter:
     ) -> Image.Image:
         """Repaint the first image where the mask (or, without one, the image itself) is fully transparent.
 
-        Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are repainted. An image without
-        transparent pixels, mask and markup is blended with a new scene, more strongly at the bottom and more weakly if ``faithful``.
-        Further images are pasted into the new part with frames.
+        Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are
+        repainted. An image without transparent pixels, mask and markup is blended with a new scene, more
+        strongly at the bottom and more weakly if ``faithful``. Further images are pasted into the new part
+        with frames.
         """
         image = images[0]
         base = _fit(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)

@@ -64,7 +64,7 @@ class Painting:
         return answer
 
     def events(self, max_partials: int | None = None) -> list[MakeEvent]:
-        """Return a function for each event of the stream, in order, with at most ``max_partials`` partial images."""
+        """Return a function for each event of the stream, with at most ``max_partials`` partial images."""
         count = self.checked.number("partial_images", 0)
         if max_partials is not None:
             count = min(count, max_partials)

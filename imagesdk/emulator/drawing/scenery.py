@@ -1,7 +1,7 @@
 """Landscapes: a sky, a sun or a moon, ridges behind each other, sometimes water.
 
-A scene depends only on its key: the same key gives the same pixels. Shapes are drawn at twice the size and reduced, so that
-their edges are smooth.
+A scene depends only on its key: the same key gives the same pixels. Shapes are drawn at twice the size and
+reduced, so that their edges are smooth.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scenes as SVG documents: a sky, a sun, ridges, and the prompt as title.
 
-A document depends only on the arguments. It has a width and a height and contains only shapes: no script, style sheet, link or
-embedded image.
+A document depends only on the arguments. It has a width and a height and contains only shapes: no script,
+style sheet, link or embedded image.
 """
 
 from __future__ import annotations
