@@ -75,10 +75,10 @@ async def test_responses_name_the_size_and_quality_that_auto_means(connect: Conn
 
     answers = [
         (await generate(api, model, size="auto")).json()
-        for model in ("gpt-image-2", "gpt-image-2.6-sunburst", "gpt-image-2.6-flare")
+        for model in ("chatgpt-image-latest", "gpt-image-2", "gpt-image-2.6-sunburst", "gpt-image-2.6-flare")
     ]
 
-    assert [answer["quality"] for answer in answers] == ["medium", "high", "medium"]
+    assert [answer["quality"] for answer in answers] == ["medium", "medium", "high", "medium"]
     assert {answer["size"] for answer in answers} == {"1024x1024"}
 
 

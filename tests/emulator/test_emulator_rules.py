@@ -17,6 +17,7 @@ Connect = Callable[..., httpx.AsyncClient]
 MakePng = Callable[..., bytes]
 FLARE = "gpt-image-2.6-flare"
 USER_ERROR = "image_generation_user_error"
+USER_ERROR_CODES = {"unsupported_parameter", "invalid_png_output_compression"}
 
 
 async def generate(api: httpx.AsyncClient, model: str, **fields: object) -> httpx.Response:
@@ -81,6 +82,7 @@ GENERATIONS: list[tuple[str, dict[str, object], str, str | None, str]] = [
     (FLARE, {"frame_count": 4}, "frame_count", "unsupported_parameter", "supported with output_format=gif."),
     (FLARE, {**GIF, "stream": True}, "stream", "unsupported_parameter", "not supported for GIF output"),
     (FLARE, {**GIF, "partial_images": 1}, "partial_images", "unsupported_parameter", "Partial images are"),
+    (FLARE, {**GIF, "background": "transparent"}, "background", "invalid_value", "for GIF output format."),
     (FLARE, {**GIF, "size": "976x976"}, "size", "invalid_value", "above the current maximum"),
     (FLARE, {**GIF, "size": "832x832", "frame_count": 10}, "size", "invalid_value", "above the current"),
     (FLARE, {**GIF, "size": "736x736", "frame_count": 13}, "size", "invalid_value", "above the current"),
@@ -107,6 +109,8 @@ async def test_a_rejected_generation_names_its_parameter_and_reason(
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
+    about_the_image = param == "background" or code in USER_ERROR_CODES
+    assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
     assert state.billed_images == 0
 
 
