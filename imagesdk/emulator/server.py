@@ -114,9 +114,9 @@ class Emulator:
     def reset(self, **options: Unpack[EmulatorOptions]) -> None:
         """Return to the state of an emulator that has just started, on the same port.
 
-        Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the recorded
-        requests, the billed images, the queued faults, the result URLs, the uploaded files and the granted
-        images of the rate limit. So one emulator can serve many tests.
+        Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the
+        recorded requests, the billed images, the queued faults, the result URLs, the uploaded files and the
+        granted images of the rate limit. So one emulator can serve many tests.
 
         Args:
             options: Options of the constructor, without ``port`` and ``state``. An option that is not given
@@ -228,9 +228,8 @@ class _Server(uvicorn.Server):
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        # One event loop and h11 alone, so that connections start and break in the same way everywhere:
-        # uvloop accepts only a few connections a turn. No logging set-up:
-        # the loggers belong to the program around us.
+        # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
+        # only a few connections a turn. No logging set-up: the loggers belong to the program around us.
         config = uvicorn.Config(
             app,
             loop="asyncio",
