@@ -11,11 +11,11 @@ from decimal import Decimal
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._sizes import parse_size
 from imagesdk._uploads import listed
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
+from imagesdk.models.sizes import parse_size
 from imagesdk.types import Usage
 
 __all__ = ["Estimate", "cost", "estimate"]

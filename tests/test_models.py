@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from openai.types import image_edit_params, image_generate_params, image_model
 
 from imagesdk import ConfigurationError, Edit, Generate, RateLimit, Variation, models
-from imagesdk._sizes import parse_size
 from imagesdk.models import (
     DALL_E_2,
     DALL_E_3,
@@ -24,6 +23,7 @@ from imagesdk.models import (
     register,
     retirement_notice,
 )
+from imagesdk.models.sizes import parse_size
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ import attrs
 
 from imagesdk import models
 from imagesdk._protocol.documents import is_object
-from imagesdk._sizes import parse_size
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ModelProfile
+from imagesdk.models.sizes import parse_size
 
 PICTURES = frozenset({"image", "mask", "markup"})
 """Parameters that are pictures."""

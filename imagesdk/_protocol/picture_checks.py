@@ -6,11 +6,11 @@ parameter, the picture, what is allowed and what to do. The rules themselves are
 
 from __future__ import annotations
 
-from imagesdk._catalogue import MAX_IMAGE_URL
 from imagesdk._protocol.pictures import Picture, Pictures, Remote, image_url_length, needs_json
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ImageRule, ModelProfile
+from imagesdk.models.catalog import MAX_IMAGE_URL
 from imagesdk.types import Upload
 
 _ANYWAY = "check=False sends it anyway."

@@ -18,8 +18,8 @@ def run(options: Namespace) -> int:
     mask, markup = (None if name is None else read_source(name) for name in (options.mask, options.markup))
 
     from imagesdk import Edit, models
-    from imagesdk._catalogue import MAKER_EDIT_MODEL
     from imagesdk.cli.shaping import shaped
+    from imagesdk.models.catalog import MAKER_EDIT_MODEL
 
     profile = models.lookup(options.model or MAKER_EDIT_MODEL)
     images, mask = shaped(options, images, mask, profile.edit if profile else None)

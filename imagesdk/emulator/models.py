@@ -2,7 +2,7 @@
 
 The tables are the emulator's own: they share nothing with the client's checks, so that a test between the two
 cannot agree with itself. Only the names of snapshots and the days on which models came and went are read from
-``imagesdk._catalogue``, where each has its source.
+``imagesdk.models.catalog``, where each has its source.
 
 Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0, and the
 maker's image guide (all others).
@@ -16,8 +16,6 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-from imagesdk import _catalogue as facts
-from imagesdk._profile import ModelProfile
 from imagesdk.emulator.parameters import (
     Author,
     Check,
@@ -30,6 +28,8 @@ from imagesdk.emulator.parameters import (
     Text,
     Unsupported,
 )
+from imagesdk.models import catalog as facts
+from imagesdk.models.profile import ModelProfile
 
 __all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "living"]
 

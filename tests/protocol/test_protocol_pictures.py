@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._catalogue import GPT_IMAGE_2_5_FLARE, MAX_IMAGE_URL
 from imagesdk._protocol.picture_checks import check_pictures
 from imagesdk._protocol.pictures import (
     AsBase64,
@@ -27,6 +26,7 @@ from imagesdk._protocol.pictures import (
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
+from imagesdk.models.catalog import GPT_IMAGE_2_5_FLARE, MAX_IMAGE_URL
 from imagesdk.types import Upload
 
 JOB = Edit("a.png", "a cat")

@@ -2,14 +2,14 @@
 
 A model that is not in the table is never checked: the server decides. :func:`register` adds a profile or
 replaces one, for a model that is newer than this table or an account with other terms. The facts themselves,
-each with its source, stand in ``_catalogue.py``.
+each with its source, stand in :mod:`imagesdk.models.catalog`.
 """
 
 from __future__ import annotations
 
 from datetime import date
 
-from imagesdk._catalogue import (
+from imagesdk.models.catalog import (
     AS_OF,
     BATCH_SHARE,
     CHATGPT_IMAGE_LATEST,
@@ -38,8 +38,8 @@ from imagesdk._catalogue import (
     URL_LIFETIME,
     WARNING_DAYS,
 )
-from imagesdk._profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
-from imagesdk._sizes import SizeRule, nearest_of, parse_size
+from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
+from imagesdk.models.sizes import SizeRule, nearest_of, parse_size
 
 __all__ = [
     # the table

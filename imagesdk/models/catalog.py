@@ -13,8 +13,8 @@ from typing import Final
 
 from attrs import evolve
 
-from imagesdk._profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
-from imagesdk._sizes import SizeRule
+from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
+from imagesdk.models.sizes import SizeRule
 
 AS_OF: Final = date(2026, 11, 23)
 """The day of these facts."""

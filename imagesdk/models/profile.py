@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from attrs import field, frozen
 
-from imagesdk._sizes import SizeRule
+from imagesdk.models.sizes import SizeRule
 
 
 @frozen
