@@ -16,7 +16,7 @@ from typing import Any, TypeGuard, cast
 import anyio
 
 from imagesdk._http_families import HTTPClient, HTTPResponse, library_of
-from imagesdk._loops import PerLoop
+from imagesdk._runtime.loops import PerLoop
 from imagesdk._transport import (
     RELEASE_LIMIT,
     Incoming,

@@ -24,7 +24,6 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from imagesdk._loops import PerLoop, call_soon, running_loop
 from imagesdk._pillow import MAX_LOOK, array_as_png, is_array, is_pillow, picture_as_png, some_transparent
 from imagesdk._protocol.checks import check_text
 from imagesdk._protocol.pictures import (
@@ -37,6 +36,7 @@ from imagesdk._protocol.pictures import (
     is_url,
 )
 from imagesdk._protocol.requests import Sources
+from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
 from imagesdk._sniff import HEAD_SIZE, extension, named_media_type, sniff
 from imagesdk._uploads import named_parts
 from imagesdk.errors import InvalidRequestError

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from typing import Final
 
-from imagesdk import _calling_line, models
+from imagesdk import models
 from imagesdk._protocol.hosts import Host
+from imagesdk._runtime import callsite as _calling_line
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
 _ENDPOINTS: Final[Mapping[type[Job], str]] = {

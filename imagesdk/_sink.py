@@ -14,8 +14,8 @@ import anyio
 from attrs import define, field
 
 from imagesdk._files import on_disk
-from imagesdk._loops import PerLoop
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
+from imagesdk._runtime.loops import PerLoop
 from imagesdk._saving import create_temporary
 from imagesdk._sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._transport import RELEASE_LIMIT

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import anyio
 import httpx
 
-from imagesdk._loops import PerLoop
+from imagesdk._runtime.loops import PerLoop
 from imagesdk._slot import Slot, new_slot
 from imagesdk._transport import (
     RELEASE_LIMIT,

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 import anyio.to_thread
 
-from imagesdk._loops import PerLoop
+from imagesdk._runtime.loops import PerLoop
 from imagesdk._secret import Secret
 from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationError
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.abc
 
-from imagesdk import _calling_line
+from imagesdk._runtime import callsite as _calling_line
 from imagesdk._sync.latch import Latch
 
 _T = TypeVar("_T")

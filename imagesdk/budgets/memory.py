@@ -17,10 +17,10 @@ import anyio
 import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken
 
-from imagesdk._loops import call_soon, running_loop
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.window import RateWindow
+from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk.budgets import OnWait
 from imagesdk.errors import LimitWaitError
 from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit

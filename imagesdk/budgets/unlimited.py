@@ -8,9 +8,9 @@ from itertools import count
 
 import anyio
 
-from imagesdk._loops import PerLoop
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
+from imagesdk._runtime.loops import PerLoop
 from imagesdk.budgets import OnWait
 from imagesdk.errors import LimitWaitError
 

@@ -17,7 +17,7 @@ import anyio.abc
 import anyio.lowlevel
 from attrs import frozen
 
-from imagesdk._loops import call_soon, running_loop
+from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._transport import RELEASE_LIMIT
 from imagesdk.fan_out.outcomes import Outcome, Progress
 from imagesdk.fan_out.reading import Item, JobReader
