@@ -15,6 +15,7 @@ from attrs import define, field
 
 from imagesdk._call import Call, Result, T
 from imagesdk._files import read_piece
+from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
 from imagesdk._protocol.pictures import AsBase64, Segment
@@ -22,7 +23,6 @@ from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._secret import Secret
 from imagesdk._sink import Sink
-from imagesdk._sniff import is_text, sniff
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import (
     APIConnectionError,

@@ -24,7 +24,16 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from imagesdk._pillow import MAX_LOOK, array_as_png, is_array, is_pillow, picture_as_png, some_transparent
+from imagesdk._media.pillow import (
+    MAX_LOOK,
+    array_as_png,
+    is_array,
+    is_pillow,
+    picture_as_png,
+    some_transparent,
+)
+from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._media.upload import named_parts
 from imagesdk._protocol.checks import check_text
 from imagesdk._protocol.pictures import (
     AsBase64,
@@ -37,8 +46,6 @@ from imagesdk._protocol.pictures import (
 )
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
-from imagesdk._sniff import HEAD_SIZE, extension, named_media_type, sniff
-from imagesdk._uploads import named_parts
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 

@@ -20,6 +20,7 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
+from imagesdk._media.output import Destination, check_writable, slug
 from imagesdk._protocol import checks, picture_checks, requests
 from imagesdk._protocol.checks import refused
 from imagesdk._protocol.hosts import Host, checked_headers
@@ -27,7 +28,6 @@ from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement
-from imagesdk._saving import Destination, check_writable, slug
 from imagesdk._settings import TIMEOUT, shown
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.jobs import CallOptions, Generate, Job, Variation, check_job

@@ -15,11 +15,11 @@ from attrs import evolve, frozen
 
 from imagesdk._call import Call, Result
 from imagesdk._files import on_disk
+from imagesdk._media.output import Destination, move_into_place
+from imagesdk._media.sniff import extension
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed
-from imagesdk._saving import Destination, move_into_place
 from imagesdk._sink import Received, discard
-from imagesdk._sniff import extension
 from imagesdk.jobs import Job
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse

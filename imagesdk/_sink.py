@@ -14,10 +14,10 @@ import anyio
 from attrs import define, field
 
 from imagesdk._files import on_disk
+from imagesdk._media.output import create_temporary
+from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._saving import create_temporary
-from imagesdk._sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._transport import RELEASE_LIMIT
 
 _LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024

@@ -19,11 +19,11 @@ from imagesdk._engine import Engine
 from imagesdk._entering import Unentered
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
+from imagesdk._media.output import path_for, write_file
+from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
-from imagesdk._saving import path_for, write_file
 from imagesdk._sink import Sink
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
 from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.dry_run import DryRun
 from imagesdk.fan_out.making import Terms

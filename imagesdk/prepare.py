@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from imagesdk._pillow import (
+from imagesdk._media.pillow import (
     array_as_png,
     check_pixels,
     eight_bit,
@@ -26,8 +26,8 @@ from imagesdk._pillow import (
     require_pillow,
     upright,
 )
+from imagesdk._media.upload import named_parts
 from imagesdk._protocol.pictures import check_path, decoded_data_url, is_url
-from imagesdk._uploads import named_parts
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source
 

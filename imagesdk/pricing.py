@@ -11,7 +11,7 @@ from decimal import Decimal
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._uploads import listed
+from imagesdk._media.upload import listed
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens

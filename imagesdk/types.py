@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
-from imagesdk._pillow import eight_bit, require_pillow
-from imagesdk._saving import path_for, write_file
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
-from imagesdk._uploads import AsyncReadable, Source, Upload
+from imagesdk._media.output import path_for, write_file
+from imagesdk._media.pillow import eight_bit, require_pillow
+from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
+from imagesdk._media.upload import AsyncReadable, Source, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     import numpy.typing
     import PIL.Image
 
-    from imagesdk._display import MimeBundle
+    from imagesdk._media.notebook import MimeBundle
 
 __all__ = [
     "AsyncReadable",
@@ -179,7 +179,7 @@ class Image:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import picture_bundle
+        from imagesdk._media.notebook import picture_bundle
 
         return picture_bundle(self, repr(self), include=include, exclude=exclude)
 
@@ -275,7 +275,7 @@ class ImagesResponse(Sequence[Image]):
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import grid_bundle
+        from imagesdk._media.notebook import grid_bundle
 
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
@@ -309,7 +309,7 @@ class PartialImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import picture_bundle
+        from imagesdk._media.notebook import picture_bundle
 
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
         return picture_bundle(self.image, text, include=include, exclude=exclude)
@@ -342,7 +342,7 @@ class CompletedImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import grid_bundle
+        from imagesdk._media.notebook import grid_bundle
 
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 

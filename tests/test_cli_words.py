@@ -147,7 +147,7 @@ SPEAKING = (
     "imagesdk._protocol.checks",
     "imagesdk._protocol.failures",
     "imagesdk._protocol.picture_checks",
-    "imagesdk._saving",
+    "imagesdk._media.output",
     "imagesdk.budgets.memory",
     "imagesdk.client",
     "imagesdk.fan_out.files",

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesdk import CompletedImage, Image, ImagesResponse, PartialImage
-from imagesdk._sniff import sniff
+from imagesdk._media.sniff import sniff
 from tests.odd_pictures import encoded, halves, holed
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'

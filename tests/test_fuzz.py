@@ -18,6 +18,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, DownloadError, InvalidRequestError, RateLimit, RetryPolicy
+from imagesdk._media.output import Destination
+from imagesdk._media.sniff import extension, sniff
 from imagesdk._protocol.encoding import Inflater
 from imagesdk._protocol.failures import failure_of_status, is_error_document
 from imagesdk._protocol.limits import said_limits
@@ -26,8 +28,6 @@ from imagesdk._protocol.retry import decide
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._protocol.sse import EventStream, Message
 from imagesdk._protocol.window import RateWindow
-from imagesdk._saving import Destination
-from imagesdk._sniff import extension, sniff
 from imagesdk.models import lookup
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.soak.exchanges import exchange

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesdk import Client, FileId, Image, InvalidRequestError, make_mask, prepare_image
-from imagesdk._sniff import sniff
+from imagesdk._media.sniff import sniff
 from imagesdk.emulator import Emulator
 from tests.odd_pictures import AVIF, encoded, exif, halves, holed, inks, phone
 from tests.small_pictures import png

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imagesdk import _saving
-from imagesdk._saving import (
+from imagesdk._media import output as _saving
+from imagesdk._media.output import (
     FOLDER_TEMPLATE,
     Destination,
     check_writable,

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._sniff import HEAD_SIZE, PictureFacts, extension, is_text, named_media_type, sniff
+from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, extension, is_text, named_media_type, sniff
 from tests.odd_pictures import AVIF
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagesdk import AsyncClient, Image, InvalidRequestError
-from imagesdk._saving import path_for, path_to_write
+from imagesdk._media.output import path_for, path_to_write
 from imagesdk.cli import run
 from imagesdk.emulator import Emulator
 from tests.small_pictures import answer, png

@@ -16,7 +16,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from attrs import frozen
 
-from imagesdk._sniff import named_media_type, sniff
+from imagesdk._media.sniff import named_media_type, sniff
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job
 from imagesdk.types import Upload

@@ -12,12 +12,12 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
+from imagesdk._media.upload import listed
 from imagesdk._protocol.checks import PICTURES, check_text, refused
 from imagesdk._protocol.documents import written
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
 from imagesdk._protocol.multipart import Form, Part
 from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
-from imagesdk._uploads import listed
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.types import Upload

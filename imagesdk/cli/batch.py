@@ -221,7 +221,7 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
-    from imagesdk._saving import path_to_write
+    from imagesdk._media.output import path_to_write
     from imagesdk.fan_out.files import destination_of
     from imagesdk.fan_out.journal import FILE_NAME
 

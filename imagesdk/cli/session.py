@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print where its pictures are."""
-    from imagesdk._saving import path_to_write
+    from imagesdk._media.output import path_to_write
 
     to_stdout = options.out == "-"
     if to_stdout:

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imagesdk._pillow import encoded, opened, require_pillow, upright
-from imagesdk._saving import write_file
+from imagesdk._media.output import write_file
+from imagesdk._media.pillow import encoded, opened, require_pillow, upright
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.journal import entries
 

@@ -17,11 +17,11 @@ import anyio
 from attrs import field, frozen
 
 from imagesdk._files import on_disk, read_piece
+from imagesdk._media.output import Destination, move_if_free
+from imagesdk._media.sniff import extension
 from imagesdk._protocol.pictures import Picture, Pictures, Remote
 from imagesdk._results import FileNames
-from imagesdk._saving import Destination, move_if_free
 from imagesdk._sink import Received
-from imagesdk._sniff import extension
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.identity import Hashes
 

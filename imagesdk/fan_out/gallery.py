@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from imagesdk._saving import create_temporary, move_into_place
+from imagesdk._media.output import create_temporary, move_into_place
 from imagesdk.fan_out.book import Entry
 from imagesdk.fan_out.journal import entries
 

@@ -14,8 +14,8 @@ from attrs import frozen
 from imagesdk._engine import Engine
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
+from imagesdk._media.output import check_writable, path_to_write
 from imagesdk._preparing import Defaults
-from imagesdk._saving import check_writable, path_to_write
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.book import Beside, Book, NoBook
 from imagesdk.fan_out.dry_run import DryRun, dry_run

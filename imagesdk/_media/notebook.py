@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from imagesdk._pillow import eight_bit, encoded, opened, upright
-from imagesdk._sniff import HEAD_SIZE, sniff
+from imagesdk._media.pillow import eight_bit, encoded, opened, upright
+from imagesdk._media.sniff import HEAD_SIZE, sniff
 
 if TYPE_CHECKING:
     from imagesdk.types import Image

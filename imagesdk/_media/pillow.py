@@ -13,7 +13,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
-from imagesdk._sniff import HEAD_SIZE, sniff
+from imagesdk._media.sniff import HEAD_SIZE, sniff
 from imagesdk.errors import InvalidRequestError
 
 if TYPE_CHECKING:
