@@ -16,12 +16,12 @@ from attrs import define, field
 from imagesdk._call import Call, Result, T
 from imagesdk._files import read_piece
 from imagesdk._media.sniff import is_text, sniff
-from imagesdk._protocol.encoding import Inflater
-from imagesdk._protocol.failures import failure_of_status, is_error_document, lost
-from imagesdk._protocol.pictures import AsBase64, Segment
+from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost
+from imagesdk._protocol.decompression import Inflater
+from imagesdk._protocol.inputs import AsBase64, Segment
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk._sink import Sink
 from imagesdk._transport import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import (

@@ -20,7 +20,7 @@ import httpx
 from attrs import frozen
 
 from imagesdk._media.sniff import BINARY, is_text
-from imagesdk._protocol.encoding import Inflater
+from imagesdk._protocol.decompression import Inflater
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import backoff

@@ -39,7 +39,7 @@ from imagesdk._protocol.retry import (
     terms_of_run,
 )
 from imagesdk._protocol.scanner import Scanner
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk._sink import Sink, discard
 from imagesdk._streaming import OpenStream
 from imagesdk._telling import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait

@@ -34,8 +34,7 @@ from imagesdk._media.pillow import (
 )
 from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
 from imagesdk._media.upload import named_parts
-from imagesdk._protocol.checks import check_text
-from imagesdk._protocol.pictures import (
+from imagesdk._protocol.inputs import (
     AsBase64,
     Picture,
     Pictures,
@@ -44,6 +43,7 @@ from imagesdk._protocol.pictures import (
     decoded_data_url,
     is_url,
 )
+from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
 from imagesdk.errors import InvalidRequestError

@@ -21,10 +21,12 @@ from imagesdk import models
 from imagesdk._call import Call
 from imagesdk._files import on_disk, opened_pictures
 from imagesdk._media.output import Destination, check_writable, slug
-from imagesdk._protocol import checks, picture_checks, requests
-from imagesdk._protocol.checks import refused
+from imagesdk._protocol import image_checks as picture_checks
+from imagesdk._protocol import parameter_checks as checks
+from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host, checked_headers
-from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.inputs import Pictures
+from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._results import FileNames
 from imagesdk._retirement import warn_of_retirement

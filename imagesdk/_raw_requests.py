@@ -8,8 +8,8 @@ from typing import Any
 from imagesdk._call import Call
 from imagesdk._engine import Engine
 from imagesdk._preparing import Defaults, check_query, deadline_of, idempotency_key_of, timeouts_of
-from imagesdk._protocol.documents import is_object, written
 from imagesdk._protocol.hosts import Host, checked_headers
+from imagesdk._protocol.json_values import is_object, written
 from imagesdk._protocol.requests import Request
 from imagesdk._sink import discard
 from imagesdk.errors import InvalidRequestError

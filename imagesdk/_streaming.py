@@ -17,13 +17,13 @@ from attrs import frozen
 
 from imagesdk._attempt import Answer, Inflated, SentBody, failed, read_answer, read_body
 from imagesdk._call import Call, Result
-from imagesdk._protocol.failures import lost
+from imagesdk._protocol.api_errors import lost
 from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import PictureStart, ScanError, Scanner
+from imagesdk._protocol.secret import Secret
 from imagesdk._protocol.sse import DataStart, EventStream, Message
 from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_event
-from imagesdk._secret import Secret
 from imagesdk._sink import Sink, discard
 from imagesdk._transport import Incoming, WireError
 from imagesdk.errors import StreamError

@@ -16,8 +16,8 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 import anyio.to_thread
 
+from imagesdk._protocol.secret import Secret
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._secret import Secret
 from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationError
 
 MARGIN = 60.0

@@ -18,8 +18,8 @@ from imagesdk._http_families import HTTPClient
 from imagesdk._preparing import Defaults
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
+from imagesdk._protocol.secret import Secret
 from imagesdk._raw_requests import raw_call, send_raw
-from imagesdk._secret import Secret
 from imagesdk._settings import check_flag, check_text, checked, read_limit
 from imagesdk._slot_transport import SlotTransport
 from imagesdk._tokens import TokenProvider, TokenSource

@@ -21,7 +21,7 @@ from imagesdk._engine import Engine
 from imagesdk._files import on_disk, opened_file
 from imagesdk._media.output import check_writable, move_into_place, path_to_write
 from imagesdk._preparing import Defaults, deadline_of, timeouts_of
-from imagesdk._protocol import file_objects
+from imagesdk._protocol import files_api as file_objects
 from imagesdk._protocol.requests import Request
 from imagesdk._sink import discard
 from imagesdk.policies import Timeouts

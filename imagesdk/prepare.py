@@ -27,7 +27,7 @@ from imagesdk._media.pillow import (
     upright,
 )
 from imagesdk._media.upload import named_parts
-from imagesdk._protocol.pictures import check_path, decoded_data_url, is_url
+from imagesdk._protocol.inputs import check_path, decoded_data_url, is_url
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source
 

@@ -33,7 +33,7 @@ FLOORS = {
     "imagesdk._media.upload": 0,
     "imagesdk._media.notebook": 0,
     "imagesdk._media.output": 0,
-    "imagesdk._secret": 0,
+    "imagesdk._protocol.secret": 0,
     "imagesdk._version": 0,
     "imagesdk._runtime.callsite": 0,
     "imagesdk._protocol": 1,

@@ -143,10 +143,10 @@ def test_advice_names_the_options_that_the_command_has(command: str, message: st
 
 SPEAKING = (
     "imagesdk._attempt",
-    "imagesdk._protocol.advice",
-    "imagesdk._protocol.checks",
-    "imagesdk._protocol.failures",
-    "imagesdk._protocol.picture_checks",
+    "imagesdk._protocol.remedies",
+    "imagesdk._protocol.parameter_checks",
+    "imagesdk._protocol.api_errors",
+    "imagesdk._protocol.image_checks",
     "imagesdk._media.output",
     "imagesdk.budgets.memory",
     "imagesdk.client",

@@ -13,12 +13,12 @@ from imagesdk._call import Call
 from imagesdk._engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.inputs import Pictures
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
-from imagesdk._protocol.pictures import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._protocol.retry import Failure
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk._transport import Incoming, Outgoing, WireError
 from imagesdk.budgets import OnWait
 from imagesdk.events import Event, LimitWaited

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from imagesdk import errors
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.errors import (
     APIError,
     APIResponseError,

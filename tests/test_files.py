@@ -19,7 +19,7 @@ from starlette.datastructures import UploadFile
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
 from imagesdk._files import PIECE, opened_pictures, read_piece
-from imagesdk._protocol.pictures import AsBase64
+from imagesdk._protocol.inputs import AsBase64
 from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from imagesdk import AsyncClient, DownloadError, InvalidRequestError, RateLimit, RetryPolicy
 from imagesdk._media.output import Destination
 from imagesdk._media.sniff import extension, sniff
-from imagesdk._protocol.encoding import Inflater
-from imagesdk._protocol.failures import failure_of_status, is_error_document
+from imagesdk._protocol.api_errors import failure_of_status, is_error_document
+from imagesdk._protocol.decompression import Inflater
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.responses import parse_success
 from imagesdk._protocol.retry import decide

@@ -19,7 +19,7 @@ import pytest
 
 import imagesdk
 from imagesdk import AsyncClient, Caps, Client, RetryPolicy
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.cli import parser
 from imagesdk.emulator import Emulator
 from tests.leaks import KEY, leaks

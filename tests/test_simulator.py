@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._protocol.failures import failure_of_status
+from imagesdk._protocol.api_errors import failure_of_status
 from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import fan_out
 from tests.simulator.faults import USUAL, Fault, Faults

@@ -30,7 +30,7 @@ from imagesdk import (
     Variation,
 )
 from imagesdk._files import opened_pictures
-from imagesdk._protocol.pictures import Remote
+from imagesdk._protocol.inputs import Remote
 from imagesdk._protocol.requests import Sources
 from tests.odd_pictures import encoded, exif, halves, holed
 from tests.small_pictures import answer, png

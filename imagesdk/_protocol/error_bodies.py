@@ -2,7 +2,7 @@
 
 The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
 ``{"error": "text"}``, ``{"detail": ...}``, a list around the object, a bare string, HTML or nothing. What class of error
-it makes is up to :mod:`imagesdk._protocol.failures`.
+it makes is up to :mod:`imagesdk._protocol.api_errors`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object, parse, text
+from imagesdk._protocol.json_values import is_list, is_object, parse, text
 from imagesdk._protocol.scanner import without_pictures
 
 _KEPT = 2000

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
 

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object, text
+from imagesdk._protocol.json_values import is_list, is_object, text
 from imagesdk._protocol.scanner import Picture, ScanError, without_pictures
 from imagesdk.models import URL_LIFETIME, ModelProfile
 from imagesdk.types import SvgUsage, Usage

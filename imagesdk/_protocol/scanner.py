@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.documents import is_list, is_object, parse
+from imagesdk._protocol.json_values import is_list, is_object, parse
 
 MAX_PICTURE = 64 * 1024 * 1024
 """Decoded bytes that one picture may have."""

@@ -10,8 +10,8 @@ from datetime import datetime
 
 from attrs import frozen
 
-from imagesdk._protocol.documents import is_list, is_object
-from imagesdk._protocol.failures import is_error_event, stream_failure
+from imagesdk._protocol.api_errors import is_error_event, stream_failure
+from imagesdk._protocol.json_values import is_list, is_object
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedEvent, event_fields
 from imagesdk._protocol.retry import Failure

@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast
 
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk._sync import portal
 from imagesdk._sync.hosting import Hosted, Hosting
 from imagesdk._sync.portal import Portal, PortalEndedError

@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from imagesdk._protocol.checks import PICTURES
+from imagesdk._protocol.parameter_checks import PICTURES
 from imagesdk.jobs import Job
 
 _SHOWN = 12

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from imagesdk._protocol.documents import MAX_DEPTH, is_list, is_object, parse
+from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object, parse
 
 
 @pytest.mark.parametrize(

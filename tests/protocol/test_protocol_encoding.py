@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._protocol.encoding import PIECE, Inflater
+from imagesdk._protocol.decompression import PIECE, Inflater
 from imagesdk._protocol.scanner import ScanError
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {

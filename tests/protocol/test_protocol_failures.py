@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagesdk
-from imagesdk._protocol.failures import failure_of_status, is_error_document, lost, stream_failure
+from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost, stream_failure
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import Failure, decide
 from imagesdk._protocol.scanner import Picture, ScanError

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, auth_headers, checked_headers, is_loopback
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError
 from imagesdk.jobs import Edit, Generate, Variation
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_multipart.multipart import Field, File
 
-from imagesdk._protocol.multipart import Form, Part
+from imagesdk._protocol.bodies import Form, Part
 from imagesdk.types import Upload
 
 BOUNDARY = "imagesdk-0123456789abcdef"

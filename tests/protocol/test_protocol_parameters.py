@@ -5,7 +5,7 @@ from typing import Any
 import attrs
 import pytest
 
-from imagesdk._protocol.checks import check_parameters, check_shape
+from imagesdk._protocol.parameter_checks import check_parameters, check_shape
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import (

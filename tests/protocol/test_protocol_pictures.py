@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.picture_checks import check_pictures
-from imagesdk._protocol.pictures import (
+from imagesdk._protocol.image_checks import check_pictures
+from imagesdk._protocol.inputs import (
     AsBase64,
     Picture,
     Pictures,

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.checks import check_parameters, check_shape
+from imagesdk._protocol.bodies import Form
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._protocol.multipart import Form
-from imagesdk._protocol.picture_checks import check_pictures
-from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.image_checks import check_pictures
+from imagesdk._protocol.inputs import Pictures
+from imagesdk._protocol.parameter_checks import check_parameters, check_shape
 from imagesdk._protocol.requests import Request, Sources, build, resolve, sources
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
-from imagesdk._protocol.documents import is_object
+from imagesdk._protocol.json_values import is_object
 from imagesdk._protocol.responses import ParsedImage, event_fields, parse_success
 from imagesdk._protocol.scanner import Picture, ScanError
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2

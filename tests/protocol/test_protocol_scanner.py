@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagesdk._protocol import scanner as scanner_module
-from imagesdk._protocol.documents import MAX_DEPTH, is_list, is_object
+from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object
 from imagesdk._protocol.scanner import (
     Event,
     Picture,

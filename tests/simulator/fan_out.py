@@ -20,9 +20,9 @@ from imagesdk._call import Call
 from imagesdk._engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.pictures import Pictures
+from imagesdk._protocol.inputs import Pictures
 from imagesdk._protocol.responses import Parsed, parse_success
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.budgets.memory import Registry
 from imagesdk.events import AttemptStarted, Event
 from imagesdk.policies import Delivery

@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 
 from attrs import define, field
 
-from imagesdk._protocol.documents import is_list, is_object
+from imagesdk._protocol.json_values import is_list, is_object
 from tests.small_pictures import JPEG, WEBP, answer, answer_of_urls, png
 from tests.streamed_answers import EVENT_STREAM, completed, event, partial
 

@@ -12,7 +12,7 @@ from typing import cast
 import attrs
 
 from imagesdk import models
-from imagesdk._protocol.documents import is_object
+from imagesdk._protocol.json_values import is_object
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ModelProfile

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from attrs import frozen
 
-from imagesdk._protocol.pictures import declared
+from imagesdk._protocol.inputs import declared
 from imagesdk.types import Upload
 
 

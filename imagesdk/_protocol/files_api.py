@@ -6,9 +6,9 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from imagesdk._protocol.checks import refused
-from imagesdk._protocol.documents import is_list, is_object, text
-from imagesdk._protocol.multipart import Form, Part
+from imagesdk._protocol.bodies import Form, Part
+from imagesdk._protocol.json_values import is_list, is_object, text
+from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.scanner import ScanError, without_pictures
 from imagesdk.types import FileId, FileObject, Upload

@@ -13,10 +13,10 @@ from typing import Any
 
 from attrs import evolve
 
-from imagesdk._protocol.advice import UNVERIFIED, advice
-from imagesdk._protocol.documents import is_object, text
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
+from imagesdk._protocol.json_values import is_object, text
 from imagesdk._protocol.limits import SaidLimits, said_limits
+from imagesdk._protocol.remedies import UNVERIFIED, advice
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk.errors import (
