@@ -23,7 +23,7 @@ from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
 from imagesdk._sink import Sink
-from imagesdk._transport import Incoming, Outgoing, Transport, WireError
+from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import (
     APIConnectionError,
     APITimeoutError,

@@ -26,7 +26,7 @@ from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import backoff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
 from imagesdk._sink import Received, Sink, discard
-from imagesdk._transport import Incoming, Outgoing, Transport, WireError
+from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
 

@@ -44,7 +44,7 @@ from imagesdk._sink import Sink, discard
 from imagesdk._streaming import OpenStream
 from imagesdk._telling import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait
 from imagesdk._tokens import TokenSource, current_key
-from imagesdk._transport import RELEASE_LIMIT, Outgoing, Transport, WireError
+from imagesdk._transport.exchange import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared
 from imagesdk.budgets.unlimited import Unlimited

@@ -18,7 +18,7 @@ from imagesdk._media.output import create_temporary
 from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._transport import RELEASE_LIMIT
+from imagesdk._transport.exchange import RELEASE_LIMIT
 
 _LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024
 _GATHERED = 16 * 1024 * 1024

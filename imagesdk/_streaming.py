@@ -25,7 +25,7 @@ from imagesdk._protocol.secret import Secret
 from imagesdk._protocol.sse import DataStart, EventStream, Message
 from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_event
 from imagesdk._sink import Sink, discard
-from imagesdk._transport import Incoming, WireError
+from imagesdk._transport.exchange import Incoming, WireError
 from imagesdk.errors import StreamError
 from imagesdk.policies import Caps
 

@@ -59,7 +59,7 @@ class Authority:
 
     def is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have clients of this test know the authority, whatever the process has known before."""
-        monkeypatch.setattr("imagesdk._environment._tls", None)
+        monkeypatch.setattr("imagesdk._transport.environment._tls", None)
         monkeypatch.setenv("SSL_CERT_FILE", str(self.file))
 
     def secured(self, handler: Handler) -> Handler:

@@ -19,7 +19,7 @@ from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.responses import Parsed, parse_success
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.secret import Secret
-from imagesdk._transport import Incoming, Outgoing, WireError
+from imagesdk._transport.exchange import Incoming, Outgoing, WireError
 from imagesdk.budgets import OnWait
 from imagesdk.events import Event, LimitWaited
 from tests.small_pictures import answer, png

@@ -44,7 +44,7 @@ async def test_a_proxy_that_is_down_is_named(
 async def test_a_certificate_that_nobody_vouches_for_is_called_so(
     monkeypatch: pytest.MonkeyPatch, make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("imagesdk._environment._tls", None)
+    monkeypatch.setattr("imagesdk._transport.environment._tls", None)
     authority = Authority.found(tmp_path)
     async with (
         serving(authority.secured(always(answer(png())))) as server,
@@ -64,7 +64,7 @@ async def test_certificates_that_cannot_be_read_are_a_setting_that_is_named(
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
-    monkeypatch.setattr("imagesdk._environment._tls", None)
+    monkeypatch.setattr("imagesdk._transport.environment._tls", None)
     monkeypatch.setenv("SSL_CERT_FILE", str(file))
     async with make_client("https://localhost:1/v1", retry=ONCE) as client:
         with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):

@@ -8,9 +8,9 @@ import anyio
 import pytest
 from attrs import define, field
 
-from imagesdk._slot import _held_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
-from imagesdk._slot_transport import SlotTransport
-from imagesdk._transport import Outgoing
+from imagesdk._transport.connection import _held_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
+from imagesdk._transport.exchange import Outgoing
+from imagesdk._transport.single_connection import SlotTransport
 from tests.certificates import Authority
 from tests.socket_servers import Conversation, Handler, serving
 
@@ -120,7 +120,7 @@ async def test_a_connection_with_nothing_left_on_it_is_used_again(
         looked.append(_held_bytes(stream) if seen else None)
         return looked[-1]
 
-    monkeypatch.setattr("imagesdk._slot._held_bytes", look)
+    monkeypatch.setattr("imagesdk._transport.connection._held_bytes", look)
     async with serving(handler) as server:
         url = f"https://localhost:{server.port}" if secure else server.origin
         for _ in range(3):

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from imagesdk import APITimeoutError, AsyncClient, RetryPolicy, Timeouts
-from imagesdk._slot_transport import SlotTransport
-from imagesdk._transport import Outgoing, Transport, WireError
+from imagesdk._transport.exchange import Outgoing, Transport, WireError
+from imagesdk._transport.single_connection import SlotTransport
 from imagesdk.emulator import Emulator
 from tests.small_pictures import answer, png
 from tests.socket_servers import Conversation, always, serving

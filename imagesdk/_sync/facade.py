@@ -14,10 +14,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, Unpack
 
-from imagesdk._http_families import HTTPClient
 from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
 from imagesdk._tokens import TokenProvider
+from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.book import Beside

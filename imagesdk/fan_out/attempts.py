@@ -10,7 +10,7 @@ import anyio
 from attrs import define
 
 from imagesdk._protocol.retry import Failure
-from imagesdk._transport import RELEASE_LIMIT
+from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import JournalError
 from imagesdk.fan_out.book import Book, Entry
 from imagesdk.fan_out.money import Purse

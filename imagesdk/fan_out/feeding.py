@@ -18,7 +18,7 @@ import anyio.lowlevel
 from attrs import frozen
 
 from imagesdk._runtime.loops import call_soon, running_loop
-from imagesdk._transport import RELEASE_LIMIT
+from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.fan_out.outcomes import Outcome, Progress
 from imagesdk.fan_out.reading import Item, JobReader
 from imagesdk.fan_out.tally import Tally

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 
 import anyio
 
-from imagesdk._transport import Incoming, Outgoing, WireError
+from imagesdk._transport.exchange import Incoming, Outgoing, WireError
 from tests.simulator.server import Reply, SimulatedServer
 
 _DRIP = 0.2

@@ -18,8 +18,8 @@ import anyio
 import httpx
 
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._slot import Slot, new_slot
-from imagesdk._transport import (
+from imagesdk._transport.connection import Slot, new_slot
+from imagesdk._transport.exchange import (
     RELEASE_LIMIT,
     Incoming,
     Outgoing,

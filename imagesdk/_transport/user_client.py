@@ -15,9 +15,8 @@ from typing import Any, TypeGuard, cast
 
 import anyio
 
-from imagesdk._http_families import HTTPClient, HTTPResponse, library_of
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._transport import (
+from imagesdk._transport.exchange import (
     RELEASE_LIMIT,
     Incoming,
     Outgoing,
@@ -27,6 +26,7 @@ from imagesdk._transport import (
     request_of,
     wire_errors,
 )
+from imagesdk._transport.httpx_compat import HTTPClient, HTTPResponse, library_of
 from imagesdk.errors import ConfigurationError
 
 _WANTED = "http_client= takes an httpx.AsyncClient, an httpx2.AsyncClient, or a function that makes one"

@@ -1,7 +1,7 @@
 """Bytes out, bytes in: the seam to the HTTP libraries, and what an exchange with any of them takes.
 
-What carries an exchange is a connection of our own (:mod:`imagesdk._slot_transport`) or a client of the user's
-(:mod:`imagesdk._client_transport`). Neither follows a redirect, adds credentials of its own or sets a time-out but the
+What carries an exchange is a connection of our own (:mod:`imagesdk._transport.single_connection`) or a client of the user's
+(:mod:`imagesdk._transport.user_client`). Neither follows a redirect, adds credentials of its own or sets a time-out but the
 one for connecting.
 """
 
@@ -15,8 +15,8 @@ from typing import Any, Protocol, Self
 import anyio
 from attrs import field, frozen
 
-from imagesdk._environment import proxy_for, shown_proxy
-from imagesdk._http_families import HTTPResponse, forget_key, is_misnamed, library_of
+from imagesdk._transport.environment import proxy_for, shown_proxy
+from imagesdk._transport.httpx_compat import HTTPResponse, forget_key, is_misnamed, library_of
 
 RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""

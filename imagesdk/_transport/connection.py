@@ -19,7 +19,7 @@ import anyio.to_thread
 import httpx
 from attrs import define
 
-from imagesdk._environment import expecting, proxy_for, shown_proxy, tls_context
+from imagesdk._transport.environment import expecting, proxy_for, shown_proxy, tls_context
 from imagesdk.errors import ConfigurationError
 
 KEEPALIVE = 4.0
