@@ -11,13 +11,13 @@ from pathlib import Path
 
 import attrs
 
-from imagesdk._call import Result
-from imagesdk._download import Downloader
+from imagesdk._engine.call import Result
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.sink import Received, Sink, discard
 from imagesdk._preparing import Defaults, Prepared
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed
 from imagesdk._results import FileNames, assemble, describe
-from imagesdk._sink import Received, Sink, discard
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Timeouts
 from imagesdk.types import Image, ImagesResponse

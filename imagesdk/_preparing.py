@@ -18,7 +18,7 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._call import Call
+from imagesdk._engine.call import Call
 from imagesdk._files import on_disk, opened_pictures
 from imagesdk._media.output import Destination, check_writable, slug
 from imagesdk._protocol import image_checks as picture_checks

@@ -13,9 +13,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
-from imagesdk._call import Result
-from imagesdk._download import Downloader
-from imagesdk._engine import Engine
+from imagesdk._engine.call import Result
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.engine import Engine
+from imagesdk._engine.sink import Sink
 from imagesdk._entering import Unentered
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
@@ -23,7 +24,6 @@ from imagesdk._media.output import path_for, write_file
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
-from imagesdk._sink import Sink
 from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.dry_run import DryRun
 from imagesdk.fan_out.making import Terms

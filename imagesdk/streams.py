@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeAlias
 
-from imagesdk._call import Call, Result
-from imagesdk._course import EventSource
+from imagesdk._engine.call import Call, Result
+from imagesdk._engine.sink import Received, discard
+from imagesdk._engine.state import EventSource
+from imagesdk._engine.stream import Streamed
 from imagesdk._files import on_disk
 from imagesdk._protocol.responses import Parsed
-from imagesdk._sink import Received, discard
-from imagesdk._streaming import Streamed
 from imagesdk.errors import StreamError
 from imagesdk.types import CompletedImage, Image, ImagesResponse, PartialImage
 

@@ -48,7 +48,7 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> memory.Registry:
     """Give each test rate limits of its own: a port may be used again, and windows outlive their clients."""
     registry = memory.Registry()
-    monkeypatch.setattr("imagesdk._engine.shared", registry)
+    monkeypatch.setattr("imagesdk._engine.engine.shared", registry)
     return registry
 
 

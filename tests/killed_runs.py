@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
-from imagesdk._attempt import SentBody
+from imagesdk._engine.response import SentBody
 from imagesdk.fan_out import files, making
 from imagesdk.fan_out.journal import Journal, entries
 from imagesdk.policies import Delivery

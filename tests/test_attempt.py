@@ -13,9 +13,9 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Upload
-from imagesdk._attempt import Answer, SentBody, receive
+from imagesdk._engine.response import Answer, SentBody, receive
+from imagesdk._engine.sink import Sink, discard
 from imagesdk._protocol.scanner import MAX_PICTURE, Picture, PictureEnd, PicturePiece, PictureStart, Scanner
-from imagesdk._sink import Sink, discard
 from imagesdk._transport.exchange import Incoming, Outgoing, WireError
 from tests.small_pictures import JPEG, answer, png
 

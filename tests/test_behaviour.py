@@ -26,9 +26,9 @@ from imagesdk import (
     RateLimitError,
     RetryPolicy,
 )
-from imagesdk._download import Downloader
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.sink import Received, Sink
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
-from imagesdk._sink import Received, Sink
 from imagesdk.emulator import Emulator
 from tests.small_pictures import JPEG, answer, answer_of_urls, png
 from tests.socket_servers import always, in_turn, says, serving

@@ -90,7 +90,7 @@ async def test_a_call_that_is_cancelled_while_it_writes_a_picture_leaves_no_file
         anyio.from_thread.run_sync(stopped.cancel)
         return descriptor, path
 
-    monkeypatch.setattr("imagesdk._sink.create_temporary", create)
+    monkeypatch.setattr("imagesdk._engine.sink.create_temporary", create)
     async with serving(always(LARGE)) as server, make_client(server.base_url) as client:
         with stopped:
             await client.images.generate("a cat", out=tmp_path / "{index}")

@@ -225,8 +225,8 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[SpooledTemporaryFile[bytes]]
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no limit stands in front, a single call may be under way; pictures are written in small batches."""
     monkeypatch.setattr("imagesdk.budgets.unlimited.CONCURRENCY", 1)
-    monkeypatch.setattr("imagesdk._sink._LARGEST_BATCH", 1000)
-    monkeypatch.setattr("imagesdk._sink._SMALLEST_BATCH", 1000)
+    monkeypatch.setattr("imagesdk._engine.sink._LARGEST_BATCH", 1000)
+    monkeypatch.setattr("imagesdk._engine.sink._SMALLEST_BATCH", 1000)
 
 
 def is_idle(limits: Limits) -> bool:
@@ -316,7 +316,7 @@ def cancelled(
     folder.mkdir()
 
     def use_limits(limits: Limits) -> None:
-        monkeypatch.setattr("imagesdk._engine.shared", limits)
+        monkeypatch.setattr("imagesdk._engine.engine.shared", limits)
 
     return lambda way, scenario: Cancelled(way, scenario, make_client, use_limits, threads, spools, folder)
 

@@ -142,7 +142,7 @@ def test_advice_names_the_options_that_the_command_has(command: str, message: st
 
 
 SPEAKING = (
-    "imagesdk._attempt",
+    "imagesdk._engine.response",
     "imagesdk._protocol.remedies",
     "imagesdk._protocol.parameter_checks",
     "imagesdk._protocol.api_errors",

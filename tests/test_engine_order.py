@@ -9,8 +9,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import pytest
 
 from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
-from imagesdk._call import Call
-from imagesdk._engine import Engine
+from imagesdk._engine.call import Call
+from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.inputs import Pictures

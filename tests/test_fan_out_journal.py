@@ -439,7 +439,7 @@ class TestADiskThatIsFull:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return write(descriptor, data)
 
-        monkeypatch.setattr("imagesdk._sink.os.write", some)
+        monkeypatch.setattr("imagesdk._engine.sink.os.write", some)
         taken = list[Outcome]()
         with pytest.raises(OSError, match=r"No space left.*goes on from here when there is room"):  # noqa: PT012
             async with client, client.images.fan_out(jobs, out=tmp_path, concurrency=1) as run:

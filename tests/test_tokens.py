@@ -14,7 +14,7 @@ import respx
 from attrs import frozen
 
 from imagesdk import APITimeoutError, AsyncClient, AuthenticationError, ConfigurationError
-from imagesdk._tokens import MARGIN, UNKNOWN_LIFE, TokenSource, current_key
+from imagesdk._engine.tokens import MARGIN, UNKNOWN_LIFE, TokenSource, current_key
 from tests.leaks import KEY, leaks
 from tests.sent_requests import sent_to
 from tests.small_pictures import answer, png

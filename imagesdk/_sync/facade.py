@@ -14,9 +14,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, Self, Unpack
 
+from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.hosting import Hosted
 from imagesdk._sync.lease import Lease, lease
-from imagesdk._tokens import TokenProvider
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from imagesdk._engine import Engine
+from imagesdk._engine.engine import Engine
 from imagesdk._files import on_disk
 from imagesdk._preparing import Defaults, prepared
 from imagesdk.errors import ImageSDKError, JournalError

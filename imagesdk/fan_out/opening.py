@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk._engine import Engine
+from imagesdk._engine.engine import Engine
 from imagesdk._files import on_disk
 from imagesdk._finishing import Finisher
 from imagesdk._media.output import check_writable, path_to_write

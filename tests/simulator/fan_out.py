@@ -16,8 +16,8 @@ from attrs import define, field, frozen
 from trio.testing import MockClock
 
 from imagesdk import APIError, Generate, RateLimit, RetryPolicy, Timeouts
-from imagesdk._call import Call
-from imagesdk._engine import Engine
+from imagesdk._engine.call import Call
+from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.inputs import Pictures

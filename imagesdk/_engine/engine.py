@@ -19,9 +19,13 @@ from typing import Literal, TypeAlias, TypeVar
 
 import anyio
 
-from imagesdk._attempt import Answer, SentBody, broken, failed, read_answer, receive
-from imagesdk._call import Call, Result, T
-from imagesdk._course import Course, EventSource, final, no_room
+from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.logs import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait
+from imagesdk._engine.response import Answer, SentBody, broken, failed, read_answer, receive
+from imagesdk._engine.sink import Sink, discard
+from imagesdk._engine.state import Course, EventSource, final, no_room
+from imagesdk._engine.stream import OpenStream
+from imagesdk._engine.tokens import TokenSource, current_key
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host, auth_headers
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.line import Ticket
@@ -40,10 +44,6 @@ from imagesdk._protocol.retry import (
 )
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._protocol.secret import Secret
-from imagesdk._sink import Sink, discard
-from imagesdk._streaming import OpenStream
-from imagesdk._telling import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait
-from imagesdk._tokens import TokenSource, current_key
 from imagesdk._transport.exchange import RELEASE_LIMIT, Outgoing, Transport, WireError
 from imagesdk.budgets import Budget
 from imagesdk.budgets.memory import Registry, shared

@@ -13,7 +13,8 @@ from typing import Any, Self
 import anyio.lowlevel
 from attrs import define, field
 
-from imagesdk._call import Call, Result, T
+from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.sink import Sink
 from imagesdk._files import read_piece
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost
@@ -22,7 +23,6 @@ from imagesdk._protocol.inputs import AsBase64, Segment
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
-from imagesdk._sink import Sink
 from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import (
     APIConnectionError,

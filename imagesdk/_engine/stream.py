@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 import anyio
 from attrs import frozen
 
-from imagesdk._attempt import Answer, Inflated, SentBody, failed, read_answer, read_body
-from imagesdk._call import Call, Result
+from imagesdk._engine.call import Call, Result
+from imagesdk._engine.response import Answer, Inflated, SentBody, failed, read_answer, read_body
+from imagesdk._engine.sink import Sink, discard
 from imagesdk._protocol.api_errors import lost
 from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure, classify
@@ -24,7 +25,6 @@ from imagesdk._protocol.scanner import PictureStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
 from imagesdk._protocol.sse import DataStart, EventStream, Message
 from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_event
-from imagesdk._sink import Sink, discard
 from imagesdk._transport.exchange import Incoming, WireError
 from imagesdk.errors import StreamError
 from imagesdk.policies import Caps

@@ -9,10 +9,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
+from imagesdk._engine.sink import Sink
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.retry import Failure
-from imagesdk._sink import Sink
 from imagesdk.models import ModelProfile
 from imagesdk.policies import Delivery, Timeouts
 

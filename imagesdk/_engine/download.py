@@ -19,13 +19,13 @@ import anyio.lowlevel
 import httpx
 from attrs import frozen
 
+from imagesdk._engine.sink import Received, Sink, discard
 from imagesdk._media.sniff import BINARY, is_text
 from imagesdk._protocol.decompression import Inflater
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import backoff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
-from imagesdk._sink import Received, Sink, discard
 from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy

@@ -10,8 +10,8 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagesdk._call import Call
-from imagesdk._course import Course
+from imagesdk._engine.call import Call
+from imagesdk._engine.state import Course
 from imagesdk._protocol.requests import Request
 from imagesdk.errors import APIError, APIStatusError
 

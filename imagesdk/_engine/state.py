@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import define
 
-from imagesdk._call import Call, T
+from imagesdk._engine.call import Call, T
+from imagesdk._engine.stream import OpenStream, Streamed
 from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure
-from imagesdk._streaming import OpenStream, Streamed
 from imagesdk.errors import APIError, LimitWaitError
 
 
