@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # type checkers read it as true; typing itself takes long
 if TYPE_CHECKING:
     from typing import Any
 
-    from imagesdk._retirement import RetirementWarning as RetirementWarning
+    from imagesdk._calls.retirement import RetirementWarning as RetirementWarning
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
@@ -97,7 +97,7 @@ _HOMES = {
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "pricing": ("Estimate", "estimate"),
-    "_retirement": ("RetirementWarning",),
+    "_calls.retirement": ("RetirementWarning",),
     "policies": ("Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"),
     "prepare": ("make_mask", "prepare_image"),
     "types": (

@@ -10,15 +10,15 @@ from typing import Any, NoReturn, Self, Unpack
 
 import attrs
 
+from imagesdk._calls.build import Defaults
+from imagesdk._calls.client_options import check_flag, check_text, checked, read_limit
+from imagesdk._calls.raw import raw_call, send_raw
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import ANY_MODEL, Engine, Limits
 from imagesdk._engine.tokens import TokenProvider, TokenSource
-from imagesdk._preparing import Defaults
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
 from imagesdk._protocol.secret import Secret
-from imagesdk._raw_requests import raw_call, send_raw
-from imagesdk._settings import check_flag, check_text, checked, read_limit
 from imagesdk._transport.environment import remote_plain_proxy
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk._transport.single_connection import SlotTransport

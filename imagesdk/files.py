@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import anyio
 import attrs
 
+from imagesdk._calls.build import Defaults, deadline_of, timeouts_of
+from imagesdk._calls.sources import on_disk, opened_file
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._files import on_disk, opened_file
 from imagesdk._media.output import check_writable, move_into_place, path_to_write
-from imagesdk._preparing import Defaults, deadline_of, timeouts_of
 from imagesdk._protocol import files_api as file_objects
 from imagesdk._protocol.requests import Request
 from imagesdk.policies import Timeouts

@@ -13,16 +13,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
+from imagesdk._calls.build import Defaults, deadline_of, prepared, timeouts_of
+from imagesdk._calls.context import Unentered
+from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import Sink
-from imagesdk._entering import Unentered
-from imagesdk._files import on_disk
-from imagesdk._finishing import Finisher
 from imagesdk._media.output import path_for, write_file
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
-from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._protocol.responses import Parsed
 from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.dry_run import DryRun

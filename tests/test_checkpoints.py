@@ -217,7 +217,7 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[SpooledTemporaryFile[bytes]]
         made.append(spool)
         return spool
 
-    monkeypatch.setattr("imagesdk._files.SpooledTemporaryFile", make)
+    monkeypatch.setattr("imagesdk._calls.sources.SpooledTemporaryFile", make)
     return made
 
 

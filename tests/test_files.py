@@ -18,7 +18,7 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
-from imagesdk._files import PIECE, opened_pictures, read_piece
+from imagesdk._calls.sources import PIECE, opened_pictures, read_piece
 from imagesdk._protocol.inputs import AsBase64
 from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, WEBP, answer, png
@@ -183,7 +183,7 @@ async def test_a_pipe_whose_other_end_is_silent_holds_up_only_its_own_call() -> 
 
 
 async def test_a_stream_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imagesdk._files.MAX_SPOOL", 2 * PIECE)
+    monkeypatch.setattr("imagesdk._calls.sources.MAX_SPOOL", 2 * PIECE)
 
     with pytest.raises(InvalidRequestError, match="a stream of more than"):
         await probe(Stream(LARGE + bytes(PIECE)))

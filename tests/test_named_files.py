@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, Upload, estimate, prepare_image
-from imagesdk._files import opened_pictures
+from imagesdk._calls.sources import opened_pictures
 from imagesdk._protocol.inputs import declared
 from imagesdk._protocol.requests import Sources, sources
 from imagesdk.prepare import make_mask

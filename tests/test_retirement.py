@@ -11,9 +11,10 @@ import anyio
 import pytest
 import respx
 
-from imagesdk import AsyncClient, Client, Edit, Generate, Job, RetirementWarning, Variation, _retirement
+from imagesdk import AsyncClient, Client, Edit, Generate, Job, RetirementWarning, Variation
+from imagesdk._calls import retirement as _retirement
+from imagesdk._calls.retirement import warn_of_retirement
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._retirement import warn_of_retirement
 from tests.small_pictures import answer, png
 
 MAKER = Host.parse(MAKER_BASE_URL)

@@ -29,7 +29,7 @@ from imagesdk import (
     Upload,
     Variation,
 )
-from imagesdk._files import opened_pictures
+from imagesdk._calls.sources import opened_pictures
 from imagesdk._protocol.inputs import Remote
 from imagesdk._protocol.requests import Sources
 from tests.odd_pictures import encoded, exif, halves, holed
@@ -143,7 +143,7 @@ def test_neither_pillow_nor_numpy_is_loaded_for_a_path(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     program = (
         "import sys, anyio\n"
-        "from imagesdk._files import opened_pictures\n"
+        "from imagesdk._calls.sources import opened_pictures\n"
         "from imagesdk._protocol.requests import Sources\n"
         "async def main():\n"
         "    async with opened_pictures(Sources(('a.png', b'x', 'https://a.test/b.png'))): pass\n"
@@ -250,7 +250,7 @@ class TestLook:
 
     async def test_only_when_asked_and_never_at_what_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for look in (False, True):
-            monkeypatch.setattr("imagesdk._files.MAX_LOOK", 10)
+            monkeypatch.setattr("imagesdk._calls.sources.MAX_LOOK", 10)
             async with opened_pictures(Sources((PNG,), mask=holed()), look=look) as pictures:
                 assert isinstance(pictures.mask, Upload)
                 assert pictures.mask.transparent is None

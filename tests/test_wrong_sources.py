@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from imagesdk import AsyncClient, InvalidRequestError, prepare_image
-from imagesdk._files import opened_pictures
+from imagesdk._calls.sources import opened_pictures
 from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, png
 

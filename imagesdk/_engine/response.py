@@ -13,9 +13,9 @@ from typing import Any, Self
 import anyio.lowlevel
 from attrs import define, field
 
+from imagesdk._calls.sources import read_piece
 from imagesdk._engine.call import Call, Result, T
 from imagesdk._engine.sink import Sink
-from imagesdk._files import read_piece
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost
 from imagesdk._protocol.decompression import Inflater

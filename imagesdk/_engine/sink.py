@@ -13,7 +13,7 @@ from pathlib import Path
 import anyio
 from attrs import define, field
 
-from imagesdk._files import on_disk
+from imagesdk._calls.sources import on_disk
 from imagesdk._media.output import create_temporary
 from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 import anyio
 
-from imagesdk._entering import advice
+from imagesdk._calls.context import advice
 from imagesdk._sync import portal
 
 if TYPE_CHECKING:

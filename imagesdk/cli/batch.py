@@ -174,7 +174,7 @@ class JobList:
 def _limit(options: Namespace) -> dict[str, Any]:
     if options.limit is None:
         return {}
-    from imagesdk._settings import read_limit
+    from imagesdk._calls.client_options import read_limit
 
     return {"rate_limit": read_limit("--limit", options.limit)}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
+from imagesdk._calls.build import Defaults, prepared
+from imagesdk._calls.sources import on_disk
 from imagesdk._engine.engine import Engine
-from imagesdk._files import on_disk
-from imagesdk._preparing import Defaults, prepared
 from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out import recovery
 from imagesdk.fan_out.book import Book

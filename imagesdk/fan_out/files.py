@@ -16,12 +16,12 @@ from typing import Literal, TypeAlias
 import anyio
 from attrs import field, frozen
 
+from imagesdk._calls.finish import FileNames
+from imagesdk._calls.sources import on_disk, read_piece
 from imagesdk._engine.sink import Received
-from imagesdk._files import on_disk, read_piece
 from imagesdk._media.output import Destination, move_if_free
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import Picture, Pictures, Remote
-from imagesdk._results import FileNames
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.identity import Hashes
 

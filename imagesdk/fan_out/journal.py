@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import anyio
 from attrs import define, evolve, frozen
 
-from imagesdk._files import on_disk
+from imagesdk._calls.sources import on_disk
 from imagesdk.errors import InvalidRequestError, JournalError
 from imagesdk.fan_out.book import Entry, State, new_key
 from imagesdk.fan_out.identity import name_of, parameters

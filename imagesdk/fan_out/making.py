@@ -15,13 +15,13 @@ import anyio
 import attrs
 from attrs import frozen
 
+from imagesdk._calls.build import Defaults, Prepared, prepared
+from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Result
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._files import on_disk
-from imagesdk._finishing import Finisher
 from imagesdk._media.output import slug
-from imagesdk._preparing import Defaults, Prepared, prepared
 from imagesdk._protocol.responses import Parsed
 from imagesdk.errors import (
     APIError,

@@ -11,11 +11,11 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
+from imagesdk._calls.build import Defaults
+from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.sources import on_disk
 from imagesdk._engine.engine import Engine
-from imagesdk._files import on_disk
-from imagesdk._finishing import Finisher
 from imagesdk._media.output import check_writable, path_to_write
-from imagesdk._preparing import Defaults
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.book import Beside, Book, NoBook
 from imagesdk.fan_out.dry_run import DryRun, dry_run

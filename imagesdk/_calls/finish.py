@@ -1,6 +1,6 @@
 """From a good answer to an :class:`ImagesResponse`: pictures moved to their final places, facts gathered.
 
-Where an answer holds only URLs, fetching them is up to :mod:`imagesdk._finishing`.
+Where an answer holds only URLs, fetching them is up to :mod:`imagesdk._calls.finishing`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 import anyio
 from attrs import evolve, frozen
 
+from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import Received, discard
-from imagesdk._files import on_disk
 from imagesdk._media.output import Destination, move_into_place
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.hosts import Host

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from imagesdk._calls.build import Defaults, check_query, deadline_of, idempotency_key_of, timeouts_of
 from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._preparing import Defaults, check_query, deadline_of, idempotency_key_of, timeouts_of
 from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.json_values import is_object, written
 from imagesdk._protocol.requests import Request

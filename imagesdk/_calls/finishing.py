@@ -1,7 +1,7 @@
 """From an answer to a response whose pictures are where they were asked for, fetched if the server kept them.
 
 A fetch that fails is tried again by itself, and never by generating again. What an answer becomes without any fetching is
-in :mod:`imagesdk._results`.
+in :mod:`imagesdk._calls.finish`.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import attrs
 
+from imagesdk._calls.build import Defaults, Prepared
+from imagesdk._calls.finish import FileNames, assemble, describe
 from imagesdk._engine.call import Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import Received, Sink, discard
-from imagesdk._preparing import Defaults, Prepared
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed
-from imagesdk._results import FileNames, assemble, describe
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Timeouts
 from imagesdk.types import Image, ImagesResponse
