@@ -24,13 +24,13 @@ from imagesdk._engine.sink import Sink
 from imagesdk._media.output import path_for, write_file
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._protocol.responses import Parsed
-from imagesdk.fan_out.book import Beside
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.making import Terms
-from imagesdk.fan_out.money import UnknownPrice
-from imagesdk.fan_out.opening import Runner
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
+from imagesdk.fan_out.runner import Runner
+from imagesdk.fan_out.spending import UnknownPrice
+from imagesdk.fan_out.store import Beside
+from imagesdk.fan_out.worker import Terms
 from imagesdk.jobs import (
     Background,
     CallOptions,

@@ -18,7 +18,8 @@ import anyio
 
 from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
 from imagesdk._engine.response import SentBody
-from imagesdk.fan_out import files, making
+from imagesdk.fan_out import output_files as files
+from imagesdk.fan_out import worker as making
 from imagesdk.fan_out.journal import Journal, entries
 from imagesdk.policies import Delivery
 from tests.billing_server import Till

@@ -150,12 +150,12 @@ SPEAKING = (
     "imagesdk._media.output",
     "imagesdk.budgets.memory",
     "imagesdk.client",
-    "imagesdk.fan_out.files",
+    "imagesdk.fan_out.output_files",
     "imagesdk.fan_out.journal",
     "imagesdk.fan_out.lock",
-    "imagesdk.fan_out.money",
-    "imagesdk.fan_out.opening",
-    "imagesdk.fan_out.recovery",
+    "imagesdk.fan_out.spending",
+    "imagesdk.fan_out.runner",
+    "imagesdk.fan_out.resume",
     "imagesdk.policies",
 )
 """Modules whose words reach the command line."""

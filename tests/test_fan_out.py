@@ -27,7 +27,7 @@ from imagesdk import (
     RetryPolicy,
     Variation,
 )
-from imagesdk.fan_out.feeding import AHEAD
+from imagesdk.fan_out.scheduler import AHEAD
 from tests.billing_server import Till, till
 from tests.small_pictures import png
 

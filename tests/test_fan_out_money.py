@@ -22,7 +22,7 @@ from imagesdk import (
     RateLimit,
 )
 from imagesdk.fan_out.dry_run import seconds_under
-from imagesdk.fan_out.money import Purse, parse_budget
+from imagesdk.fan_out.spending import Purse, parse_budget
 from tests.billing_server import Till, till
 
 asynchronous = pytest.mark.anyio

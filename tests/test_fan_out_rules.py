@@ -29,14 +29,14 @@ from imagesdk import (
     Usage,
     Variation,
 )
-from imagesdk.fan_out.book import Entry, State
-from imagesdk.fan_out.files import State as FileState
-from imagesdk.fan_out.files import WrittenFile
-from imagesdk.fan_out.identity import Hashes, digest, name_of
+from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.outcomes import Status
-from imagesdk.fan_out.records import answer_record, error_of, error_record, files_of, response_of
-from imagesdk.fan_out.recovery import Again, step
-from imagesdk.fan_out.tally import Tally
+from imagesdk.fan_out.output_files import State as FileState
+from imagesdk.fan_out.output_files import WrittenFile
+from imagesdk.fan_out.progress import Tally
+from imagesdk.fan_out.resume import Again, step
+from imagesdk.fan_out.serialization import answer_record, error_of, error_record, files_of, response_of
+from imagesdk.fan_out.store import Entry, State
 
 texts = st.text(max_size=8)
 jobs = st.builds(

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, JobLike, Labelled
-from imagesdk.fan_out.book import Entry
 from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import page, write_gallery
+from imagesdk.fan_out.store import Entry
 from tests.billing_server import Till, till
 
 HOSTILE = [

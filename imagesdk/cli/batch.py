@@ -110,7 +110,7 @@ class JobList:
         """
         from imagesdk.cli.batch_files import LineError, rows
         from imagesdk.errors import InvalidRequestError
-        from imagesdk.fan_out.reading import check_label
+        from imagesdk.fan_out.job_source import check_label
 
         bad, names = list[str](), dict[str, int]()
         with self._lines() as lines:
@@ -222,8 +222,8 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
     from imagesdk._media.output import path_to_write
-    from imagesdk.fan_out.files import destination_of
     from imagesdk.fan_out.journal import FILE_NAME
+    from imagesdk.fan_out.output_files import destination_of
 
     folder = destination_of(options.out).folder
     journal = None if options.journal is None else Path(path_to_write("journal", options.journal))

@@ -15,7 +15,7 @@ from imagesdk.cli.session import flag, note
 from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
-    from imagesdk.fan_out.book import Entry
+    from imagesdk.fan_out.store import Entry
 
 _PROMPT_SHOWN = 60
 _BILLED = frozenset({"sending", "received", "done", "unknown"})

@@ -12,14 +12,14 @@ from imagesdk._calls.build import Defaults, prepared
 from imagesdk._calls.sources import on_disk
 from imagesdk._engine.engine import Engine
 from imagesdk.errors import ImageSDKError, JournalError
-from imagesdk.fan_out import recovery
-from imagesdk.fan_out.book import Book
-from imagesdk.fan_out.files import hashes_of, state_as_is
-from imagesdk.fan_out.identity import Hashes, digest
-from imagesdk.fan_out.making import Terms
-from imagesdk.fan_out.money import priced
-from imagesdk.fan_out.reading import Item, JobReader
-from imagesdk.fan_out.records import files_of
+from imagesdk.fan_out import resume as recovery
+from imagesdk.fan_out.fingerprint import Hashes, digest
+from imagesdk.fan_out.job_source import Item, JobReader
+from imagesdk.fan_out.output_files import hashes_of, state_as_is
+from imagesdk.fan_out.serialization import files_of
+from imagesdk.fan_out.spending import priced
+from imagesdk.fan_out.store import Book
+from imagesdk.fan_out.worker import Terms
 from imagesdk.policies import RateLimit
 
 __all__ = ["DryRun"]

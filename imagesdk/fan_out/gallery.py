@@ -16,8 +16,8 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from imagesdk._media.output import create_temporary, move_into_place
-from imagesdk.fan_out.book import Entry
 from imagesdk.fan_out.journal import entries
+from imagesdk.fan_out.store import Entry
 
 __all__ = ["write_gallery"]
 

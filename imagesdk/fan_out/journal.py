@@ -24,10 +24,10 @@ from attrs import define, evolve, frozen
 
 from imagesdk._calls.sources import on_disk
 from imagesdk.errors import InvalidRequestError, JournalError
-from imagesdk.fan_out.book import Entry, State, new_key
-from imagesdk.fan_out.identity import name_of, parameters
+from imagesdk.fan_out.fingerprint import name_of, parameters
+from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lock import RunnerLock
-from imagesdk.fan_out.reading import Item
+from imagesdk.fan_out.store import Entry, State, new_key
 
 FILE_NAME: Final = "journal.db"
 """What a journal is called in the folder of its pictures."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from imagesdk.fan_out.feeding import Feeder
 from imagesdk.fan_out.outcomes import Outcome, Progress
+from imagesdk.fan_out.scheduler import Feeder
 
 __all__ = ["AsyncRun"]
 

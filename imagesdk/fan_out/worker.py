@@ -33,16 +33,16 @@ from imagesdk.errors import (
     JournalError,
     UnprocessableEntityError,
 )
-from imagesdk.fan_out import recovery
-from imagesdk.fan_out.attempts import Attempts
-from imagesdk.fan_out.book import Beside, Book, Entry
-from imagesdk.fan_out.feeding import Change, Made
-from imagesdk.fan_out.files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
-from imagesdk.fan_out.identity import Hashes, digest, name_of
-from imagesdk.fan_out.money import Purse, UnknownPrice, priced, unknown_price
+from imagesdk.fan_out import resume as recovery
+from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
+from imagesdk.fan_out.job_source import Item
+from imagesdk.fan_out.ledger import Attempts
 from imagesdk.fan_out.outcomes import Outcome, Status
-from imagesdk.fan_out.reading import Item
-from imagesdk.fan_out.records import answer_record, error_record, files_of, response_of
+from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
+from imagesdk.fan_out.scheduler import Change, Made
+from imagesdk.fan_out.serialization import answer_record, error_record, files_of, response_of
+from imagesdk.fan_out.spending import Purse, UnknownPrice, priced, unknown_price
+from imagesdk.fan_out.store import Beside, Book, Entry
 from imagesdk.jobs import CallOptions
 from imagesdk.policies import Delivery, RateLimit
 from imagesdk.types import ImagesResponse

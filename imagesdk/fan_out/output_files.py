@@ -23,7 +23,7 @@ from imagesdk._media.output import Destination, move_if_free
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import Picture, Pictures, Remote
 from imagesdk.errors import InvalidRequestError
-from imagesdk.fan_out.identity import Hashes
+from imagesdk.fan_out.fingerprint import Hashes
 
 _APART = ("job", "id", "slug")
 

@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
-from imagesdk.fan_out.identity import Hashes, digest, name_of
-from imagesdk.fan_out.reading import Item
+from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
+from imagesdk.fan_out.job_source import Item
 
 State: TypeAlias = Literal["planned", "sending", "received", "done", "refused", "failed", "unknown"]
 """How far a job has come.
@@ -31,7 +31,7 @@ class Entry:
     idempotency_key: str
     state: State = "planned"
     answer: Mapping[str, Any] | None = None
-    """From ``received`` on: see :mod:`imagesdk.fan_out.records`."""
+    """From ``received`` on: see :mod:`imagesdk.fan_out.serialization`."""
     error: Mapping[str, Any] | None = None
     """Of a job that ended without its pictures."""
     cost: str | None = None

@@ -16,7 +16,7 @@ import attrs
 
 from imagesdk import errors
 from imagesdk.errors import APIError, APIStatusError, ImageSDKError
-from imagesdk.fan_out.files import WrittenFile
+from imagesdk.fan_out.output_files import WrittenFile
 from imagesdk.types import Image, ImagesResponse, SvgUsage, Usage
 
 _FACTS = (

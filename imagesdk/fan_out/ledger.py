@@ -12,8 +12,8 @@ from attrs import define
 from imagesdk._protocol.retry import Failure
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import JournalError
-from imagesdk.fan_out.book import Book, Entry
-from imagesdk.fan_out.money import Purse
+from imagesdk.fan_out.spending import Purse
+from imagesdk.fan_out.store import Book, Entry
 
 
 @define(eq=False)

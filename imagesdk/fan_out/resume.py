@@ -26,11 +26,11 @@ from typing import Literal, TypeAlias
 from attrs import frozen
 
 from imagesdk.errors import APIError, ImageSDKError, JournalError, OutcomeUnknownError
-from imagesdk.fan_out.book import Entry
-from imagesdk.fan_out.files import State as FileState
+from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.outcomes import Outcome
-from imagesdk.fan_out.reading import Item
-from imagesdk.fan_out.records import error_of
+from imagesdk.fan_out.output_files import State as FileState
+from imagesdk.fan_out.serialization import error_of
+from imagesdk.fan_out.store import Entry
 
 Step: TypeAlias = Literal["send", "restore", "report"]
 

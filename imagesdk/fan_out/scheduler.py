@@ -19,9 +19,9 @@ from attrs import frozen
 
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._transport.exchange import RELEASE_LIMIT
+from imagesdk.fan_out.job_source import Item, JobReader
 from imagesdk.fan_out.outcomes import Outcome, Progress
-from imagesdk.fan_out.reading import Item, JobReader
-from imagesdk.fan_out.tally import Tally
+from imagesdk.fan_out.progress import Tally
 from imagesdk.policies import RateLimit
 
 AHEAD = 16
