@@ -17,13 +17,15 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import Defaults, deadline_of, timeouts_of
-from imagesdk._calls.sources import on_disk, opened_file
+from imagesdk._calls.sources import opened_file
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._media.output import check_writable, move_into_place, path_to_write
+from imagesdk._media.atomic import move_into_place
+from imagesdk._media.output import check_writable, path_to_write
 from imagesdk._protocol import files_api as file_objects
 from imagesdk._protocol.requests import Request
+from imagesdk._runtime.threads import on_disk
 from imagesdk.policies import Timeouts
 from imagesdk.types import FileId, FileObject, Source
 

@@ -16,21 +16,21 @@ from typing import Unpack
 from imagesdk._calls.build import Defaults, deadline_of, prepared, timeouts_of
 from imagesdk._calls.context import Unentered
 from imagesdk._calls.finishing import Finisher
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import Sink
-from imagesdk._media.output import path_for, write_file
+from imagesdk._media.atomic import write_file
+from imagesdk._media.output import path_for
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._protocol.responses import Parsed
+from imagesdk._runtime.threads import on_disk
 from imagesdk.fan_out.dry_run import DryRun
+from imagesdk.fan_out.options import Beside, Terms
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.runner import Runner
 from imagesdk.fan_out.spending import UnknownPrice
-from imagesdk.fan_out.store import Beside
-from imagesdk.fan_out.worker import Terms
 from imagesdk.jobs import (
     Background,
     CallOptions,

@@ -26,8 +26,8 @@ from imagesdk._media.pillow import (
     require_pillow,
     upright,
 )
+from imagesdk._media.source_text import check_path, decoded_data_url, is_url
 from imagesdk._media.upload import named_parts
-from imagesdk._protocol.inputs import check_path, decoded_data_url, is_url
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeAlias
 
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import Received, discard
-from imagesdk._engine.state import EventSource
-from imagesdk._engine.stream import Streamed
+from imagesdk._engine.stream import EventSource, Streamed
 from imagesdk._protocol.responses import Parsed
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import StreamError
 from imagesdk.types import CompletedImage, Image, ImagesResponse, PartialImage
 

@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
-from imagesdk._media.output import path_for, write_file
+from imagesdk._media.atomic import write_file
+from imagesdk._media.output import path_for
 from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
-from imagesdk._media.upload import AsyncReadable, Source, Upload
+from imagesdk._media.upload import AsyncReadable, Encoded, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
 
 if TYPE_CHECKING:
@@ -421,3 +422,27 @@ for _type in (
     RawResponse,
 ):
     _type.__module__ = "imagesdk"
+
+
+Decoded: TypeAlias = (
+    "PIL.Image.Image | numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.floating[Any]]"
+)
+"""A picture as pixels."""
+
+
+Source: TypeAlias = "Encoded | Decoded | Image | FileId | FileObject"
+"""A picture to send.
+
+- A path; or a URL, which is a ``str`` that begins with ``http://``, ``https://`` or ``data:``.
+- Bytes of any kind.
+- A binary file object, also one whose ``read`` is awaited. It is read from where it stands, left standing there if it
+  can seek, and never closed.
+- A tuple of a file name and the bytes or the file, ``("cat.png", data)``, and perhaps its media type: the name that the
+  server is told. (Several pictures are a list; a tuple of paths is several pictures, too.)
+- A Pillow image: its pixels as they are, alpha included, as PNG.
+- A numpy array of shape (height, width), (height, width, 3) or (height, width, 4): ``uint8``, or floats from 0 to 1.
+- An :class:`Image` of another answer.
+- For an edit, a file that was uploaded before: :class:`FileId` or :class:`FileObject`.
+
+The server fetches http URLs and uploaded files itself; only edits by GPT Image models take them.
+"""

@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
-from imagesdk._engine.response import SentBody
+from imagesdk._engine.request_body import SentBody
 from imagesdk.fan_out import output_files as files
 from imagesdk.fan_out import worker as making
 from imagesdk.fan_out.journal import Journal, entries

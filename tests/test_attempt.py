@@ -13,7 +13,8 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Upload
-from imagesdk._engine.response import Answer, SentBody, receive
+from imagesdk._engine.request_body import SentBody
+from imagesdk._engine.response import Answer, receive
 from imagesdk._engine.sink import Sink, discard
 from imagesdk._protocol.scanner import MAX_PICTURE, Picture, PictureEnd, PicturePiece, PictureStart, Scanner
 from imagesdk._transport.exchange import Incoming, Outgoing, WireError

@@ -11,7 +11,7 @@ import anyio.from_thread
 import pytest
 
 from imagesdk import AsyncClient, LimitWaitError, RateLimit
-from imagesdk._media.output import create_temporary
+from imagesdk._media.atomic import create_temporary
 from imagesdk.budgets.unlimited import CONCURRENCY
 from imagesdk.events import AnswerReceived, Event, RetryScheduled
 from tests.small_pictures import answer, png

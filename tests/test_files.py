@@ -18,8 +18,9 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
-from imagesdk._calls.sources import PIECE, opened_pictures, read_piece
-from imagesdk._protocol.inputs import AsBase64
+from imagesdk._calls.sources import opened_pictures
+from imagesdk._engine.request_body import PIECE, read_piece
+from imagesdk._protocol.bodies import AsBase64
 from imagesdk._protocol.requests import Sources
 from tests.small_pictures import JPEG, WEBP, answer, png
 from tests.socket_servers import Conversation, always, serving

@@ -11,7 +11,7 @@ import pytest
 
 from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, Upload, estimate, prepare_image
 from imagesdk._calls.sources import opened_pictures
-from imagesdk._protocol.inputs import declared
+from imagesdk._protocol.bodies import declared
 from imagesdk._protocol.requests import Sources, sources
 from imagesdk.prepare import make_mask
 from tests.small_pictures import JPEG, answer, png

@@ -12,15 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagesdk._media import output as _saving
-from imagesdk._media.output import (
-    FOLDER_TEMPLATE,
-    Destination,
-    check_writable,
-    create_temporary,
-    move_into_place,
-    slug,
-    write_file,
-)
+from imagesdk._media.atomic import create_temporary, move_into_place, write_file
+from imagesdk._media.output import FOLDER_TEMPLATE, Destination, check_writable, slug
 from imagesdk.errors import InvalidRequestError
 
 DEVICES = ["con", "CON", "prn", "aux", "nul", "com1", "COM9", "lpt1", "Lpt9", "com\u00b9"]

@@ -22,7 +22,7 @@ import pytest
 
 import imagesdk
 from imagesdk import AsyncClient, Caps, DownloadError, Image, RetryPolicy
-from imagesdk._media.output import create_temporary, move_into_place, write_file
+from imagesdk._media.atomic import create_temporary, move_into_place, write_file
 from tests.small_pictures import answer, png
 from tests.socket_servers import Conversation, Handler, always, serving
 

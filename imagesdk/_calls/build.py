@@ -21,7 +21,7 @@ from imagesdk import models
 from imagesdk._calls.client_options import TIMEOUT, shown
 from imagesdk._calls.finish import FileNames
 from imagesdk._calls.retirement import warn_of_retirement
-from imagesdk._calls.sources import on_disk, opened_pictures
+from imagesdk._calls.sources import opened_pictures
 from imagesdk._engine.call import Call
 from imagesdk._media.output import Destination, check_writable, slug
 from imagesdk._protocol import image_checks as picture_checks
@@ -31,6 +31,7 @@ from imagesdk._protocol.hosts import Host, checked_headers
 from imagesdk._protocol.inputs import Pictures
 from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.responses import Parsed, parse_success
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.jobs import CallOptions, Generate, Job, Variation, check_job
 from imagesdk.policies import Timeouts, is_positive

@@ -13,13 +13,14 @@ from pathlib import Path
 import anyio
 from attrs import evolve, frozen
 
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import Received, discard
-from imagesdk._media.output import Destination, move_into_place
+from imagesdk._media.atomic import move_into_place
+from imagesdk._media.output import Destination
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import Parsed
+from imagesdk._runtime.threads import on_disk
 from imagesdk.jobs import Job
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse

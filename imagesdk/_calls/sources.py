@@ -8,22 +8,21 @@ read it again; so is one whose reading is awaited.
 
 from __future__ import annotations
 
-import binascii
 import inspect
 import io
 import os
-import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, TypeVar, TypeVarTuple, Unpack, cast
+from typing import IO, Any, cast
 from weakref import WeakKeyDictionary
 
 import anyio
 import anyio.to_thread
 import attrs
 
+from imagesdk._engine.request_body import PIECE, _file_objects, _read_piece
 from imagesdk._media.pillow import (
     MAX_LOOK,
     array_as_png,
@@ -33,74 +32,24 @@ from imagesdk._media.pillow import (
     some_transparent,
 )
 from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._media.source_text import check_path, decoded_data_url, is_url
 from imagesdk._media.upload import named_parts
-from imagesdk._protocol.inputs import (
-    AsBase64,
-    Picture,
-    Pictures,
-    Remote,
-    check_path,
-    decoded_data_url,
-    is_url,
-)
+from imagesdk._protocol.inputs import Picture, Pictures, Remote
 from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
-from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
+from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
-
-_T = TypeVar("_T")
-_Args = TypeVarTuple("_Args")
-
-PIECE = 1024 * 1024
-"""Bytes read from a file at a time."""
 
 MAX_SPOOL = 1024 * 1024 * 1024
 """Bytes that a source which cannot seek may have: something has to end one that does not end."""
 
-_THREADS = 16
 _UNKNOWN = "application/octet-stream"
 _RESTORING = 5.0
 """Seconds that a file whose reading is awaited has to go back to where it stood."""
 
-_threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
-_file_objects = threading.Lock()  # two calls may send the same file object
 _awaited = PerLoop(WeakKeyDictionary[object, anyio.Lock])
-
-
-async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
-    """Run what works with files in one of our own threads, so that a slow disk cannot starve the application's.
-
-    It has ended, or was never begun, when this returns or raises. (asyncio's own cancellation, as by its time-outs,
-    goes through shields and would leave the thread behind, to make a file after all were removed.)
-    """
-    lock, loop, ended = threading.Lock(), running_loop(), anyio.Event()
-    begun = over = given_up = False
-
-    def work() -> _T:
-        nonlocal begun, over
-        with lock:
-            if given_up:
-                raise RuntimeError("given up")  # nobody is there to be told
-            begun = True
-        try:
-            return function(*args)
-        finally:
-            with lock:
-                over = True
-                if given_up:
-                    call_soon(loop, ended.set)
-
-    try:
-        return await anyio.to_thread.run_sync(work, limiter=_threads.get())
-    except BaseException:
-        with lock:
-            given_up = True
-            goes_on = begun and not over
-        if goes_on:
-            with anyio.CancelScope(shield=True):
-                await ended.wait()
-        raise
 
 
 @asynccontextmanager
@@ -141,55 +90,6 @@ async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
                 allowed="a path, bytes or a file",
             )
         yield found
-
-
-async def read_piece(segment: Upload | AsBase64, done: int) -> bytes:
-    """Return the next piece of a part of a body of which ``done`` bytes have been read; empty at its end.
-
-    Raises:
-        OSError: the file cannot be read, or is shorter than it was.
-    """
-    if isinstance(segment, AsBase64):
-        return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
-    if isinstance(segment.source, bytes):
-        return segment.source[done : done + PIECE]
-    if done >= segment.size:
-        return b""
-    return await _read_some(segment, done, PIECE)
-
-
-async def _read_whole_triples(upload: Upload, done: int) -> bytes:
-    """Read bytes that are base64 by themselves: a multiple of three, but for the last."""
-    wanted = min(PIECE // 4 * 3, upload.size - done)
-    if isinstance(upload.source, bytes):
-        return upload.source[done : done + wanted]
-    data = b""
-    while len(data) < wanted:
-        data += await _read_some(upload, done + len(data), wanted - len(data))
-    return data
-
-
-async def _read_some(upload: Upload, done: int, most: int) -> bytes:
-    piece = await on_disk(_read_piece, upload, done, most)
-    if not piece:
-        raise OSError(f"{upload.name} became shorter while it was being sent")
-    return piece
-
-
-def _read_piece(upload: Upload, done: int, most: int) -> bytes:
-    wanted = min(most, upload.size - done)
-    if isinstance(upload.source, bytes):
-        return upload.source[done : done + wanted]
-    if isinstance(upload.source, Path):
-        with upload.source.open("rb") as file:
-            file.seek(done)
-            return file.read(wanted)
-    with _file_objects:
-        stood = upload.source.tell()
-        upload.source.seek(upload.start + done)
-        piece = upload.source.read(wanted)
-        upload.source.seek(stood)  # where the next call begins that is given this file
-        return piece
 
 
 async def _looked_at(picture: Picture | None) -> Picture | None:

@@ -21,10 +21,11 @@ import anyio
 
 from imagesdk._engine.call import Call, Result, T
 from imagesdk._engine.logs import tell_of_failure, tell_of_retry, tell_of_success, tell_of_wait
-from imagesdk._engine.response import Answer, SentBody, broken, failed, read_answer, receive
+from imagesdk._engine.request_body import SentBody
+from imagesdk._engine.response import Answer, broken, failed, read_answer, receive
 from imagesdk._engine.sink import Sink, discard
-from imagesdk._engine.state import Course, EventSource, final, no_room
-from imagesdk._engine.stream import OpenStream
+from imagesdk._engine.state import Course, final, no_room
+from imagesdk._engine.stream import EventSource, OpenStream
 from imagesdk._engine.tokens import TokenSource, current_key
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host, auth_headers
 from imagesdk._protocol.limits import said_limits

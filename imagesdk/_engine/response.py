@@ -6,20 +6,19 @@ its business.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Self
 
 import anyio.lowlevel
 from attrs import define, field
 
-from imagesdk._calls.sources import read_piece
 from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.request_body import SentBody
 from imagesdk._engine.sink import Sink
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost
 from imagesdk._protocol.decompression import Inflater
-from imagesdk._protocol.inputs import AsBase64, Segment
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
@@ -30,7 +29,6 @@ from imagesdk.errors import (
     OutcomeUnknownError,
     OutcomeUnknownTimeoutError,
 )
-from imagesdk.types import Upload
 
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 _HEAD = 512
@@ -40,57 +38,6 @@ _LOOK_AT = (
 )
 _TELLING = 64
 """Bytes that are needed to know a picture by how it begins."""
-
-
-class SentBody:
-    """The body of a request that knows how much of itself was taken. It is iterated once.
-
-    ``on_sent`` is called when the last byte has been handed over and the next was asked for. (A class rather
-    than a generator, because an exchange may end in its middle and leave it.)
-    """
-
-    def __init__(self, segments: Iterable[Segment], length: int, on_sent: Callable[[], None]) -> None:
-        self._segments = iter(segments)
-        self._upload: Upload | AsBase64 | None = None
-        self._done = 0
-        self._left = length
-        self._on_sent = on_sent
-        self.begun = False
-        """Whether anything was taken: if not, the request was never sent."""
-        self.whole = False
-        """Whether the last byte was taken: if not, no server can have worked on it."""
-        self.error: OSError | None = None
-        """What went wrong with a local file, if anything did."""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        piece = await self._next()
-        if piece is None:
-            self._on_sent()
-            raise StopAsyncIteration
-        self.begun = True
-        self._left -= len(piece)
-        self.whole = self._left <= 0
-        return piece
-
-    async def _next(self) -> bytes | None:
-        while True:
-            if self._upload is None:
-                segment = next(self._segments, None)
-                if segment is None or isinstance(segment, bytes):
-                    return segment
-                self._upload, self._done = segment, 0
-            try:
-                piece = await read_piece(self._upload, self._done)
-            except OSError as error:
-                self.error = error
-                raise
-            if piece:
-                self._done += len(piece)
-                return piece
-            self._upload = None
 
 
 @define

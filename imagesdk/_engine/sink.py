@@ -13,11 +13,11 @@ from pathlib import Path
 import anyio
 from attrs import define, field
 
-from imagesdk._calls.sources import on_disk
-from imagesdk._media.output import create_temporary
+from imagesdk._media.atomic import create_temporary
 from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, sniff
 from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
 from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import on_disk
 from imagesdk._transport.exchange import RELEASE_LIMIT
 
 _LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024

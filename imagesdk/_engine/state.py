@@ -1,16 +1,12 @@
-"""How one call has gone so far, over all of its attempts; and a stream that it has come to."""
+"""State of one call across its attempts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from attrs import define
 
 from imagesdk._engine.call import Call, T
-from imagesdk._engine.stream import OpenStream, Streamed
-from imagesdk._protocol.responses import Parsed
-from imagesdk._protocol.retry import Failure
 from imagesdk.errors import APIError, LimitWaitError
 
 
@@ -39,40 +35,6 @@ class Course:
         """Return the seconds that an attempt may take which begins now."""
         limits = [each for each in (call.timeouts.attempt, self.remaining(now)) if each is not None]
         return min(limits) if limits else None
-
-
-class EventSource:
-    """A stream that has begun: its first event is there. Made by :meth:`Engine.stream`."""
-
-    def __init__(
-        self,
-        opened: OpenStream,
-        call: Call[Parsed],
-        course: Course,
-        began: float,
-        prove: Callable[[int | None], None],
-    ) -> None:
-        self.opened = opened
-        self.began = began
-        self.prove = prove
-        """Tells the limit that the server took the request, and how many tokens it counted."""
-        self.failure: Failure | None = None
-        """Why it ended, if not with its picture."""
-        self._call = call
-        self._course = course
-
-    async def next(self) -> Streamed | None:
-        """Return the next event; ``None`` after the last one.
-
-        Raises:
-            APIError: there is none.
-            OSError: the disk refuses.
-        """
-        found = await self.opened.next()
-        if isinstance(found, Failure):
-            self.failure = found
-            raise final(found.error, self._call, self._course)
-        return found
 
 
 def no_room(error: LimitWaitError, call: Call[T], course: Course) -> APIError:

@@ -16,8 +16,10 @@ import anyio
 from attrs import frozen
 
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.response import Answer, Inflated, SentBody, failed, read_answer, read_body
+from imagesdk._engine.request_body import SentBody
+from imagesdk._engine.response import Answer, Inflated, failed, read_answer, read_body
 from imagesdk._engine.sink import Sink, discard
+from imagesdk._engine.state import Course, final
 from imagesdk._protocol.api_errors import lost
 from imagesdk._protocol.responses import Parsed
 from imagesdk._protocol.retry import Failure, classify
@@ -263,3 +265,37 @@ def _is_stream(incoming: Incoming) -> bool:
     """Whether an answer is a stream of events: some servers answer with JSON all the same."""
     kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "text/event-stream"
+
+
+class EventSource:
+    """A stream that has begun: its first event is there. Made by :meth:`Engine.stream`."""
+
+    def __init__(
+        self,
+        opened: OpenStream,
+        call: Call[Parsed],
+        course: Course,
+        began: float,
+        prove: Callable[[int | None], None],
+    ) -> None:
+        self.opened = opened
+        self.began = began
+        self.prove = prove
+        """Tells the limit that the server took the request, and how many tokens it counted."""
+        self.failure: Failure | None = None
+        """Why it ended, if not with its picture."""
+        self._call = call
+        self._course = course
+
+    async def next(self) -> Streamed | None:
+        """Return the next event; ``None`` after the last one.
+
+        Raises:
+            APIError: there is none.
+            OSError: the disk refuses.
+        """
+        found = await self.opened.next()
+        if isinstance(found, Failure):
+            self.failure = found
+            raise final(found.error, self._call, self._course)
+        return found

@@ -10,10 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import re
-import secrets
 import stat
 import string
-import time
 import unicodedata
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import Final, cast
 
 from attrs import frozen
 
+from imagesdk._media.atomic import create_temporary
 from imagesdk.errors import InvalidRequestError
 
 FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
@@ -31,15 +30,9 @@ _KNOWN_WHEN_SAVED: Final = frozenset({"index", "ext"})
 _TEMPLATE: Final = re.compile(r"(?<!\{)\{(?:index|job|id|slug|ext)\b")
 """In a path that a picture is saved to. Other braces stay as they are: some programs put them into names of files."""
 _HOMES: Final = ("~/", f"~{os.sep}")
-_TEMPORARY: Final = ".imagesdk-{}.part"
-_IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
 _PADDING: Final = re.compile(r"[<>^]?0?\d{0,3}d?")
-_STALE: Final = 24 * 3600.0
-"""Seconds since the last write after which nobody can still be writing a temporary file."""
 _LONGEST_NAME: Final = 255
 """Bytes that a file name may have, on nearly all systems."""
-_swept: set[Path] = set()
-"""Folders that were looked through for stale files."""
 _DEVICES: Final = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789")}
 )
@@ -210,78 +203,3 @@ def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
     with suppress(FileNotFoundError):
         if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name below a file
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
-
-
-def create_temporary(folder: Path) -> tuple[int, Path]:
-    """Create an empty file of ours in ``folder`` (made if missing) and return its descriptor and path.
-
-    The first time in a folder, files that a process left behind when it was killed are removed.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if folder not in _swept:
-        _swept.add(folder)
-        _remove_stale(folder)
-    path = folder / _TEMPORARY.format(secrets.token_hex(8))
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    return os.open(path, flags, 0o666), path
-
-
-def _remove_stale(folder: Path) -> None:
-    before = time.time() - _STALE
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _IS_TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < before:
-                        Path(entry).unlink()
-
-
-def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> None:
-    """Give a whole temporary file its final name, replacing what is there; ``fsync`` makes the name last, too."""
-    final.parent.mkdir(parents=True, exist_ok=True)
-    temporary.replace(final)
-    if fsync:
-        _make_names_last(final.parent)
-
-
-def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
-    """Give a whole temporary file its final name, unless something is there.
-
-    Raises:
-        FileExistsError: something is.
-    """
-    final.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(temporary, final)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links
-        if os.path.lexists(final):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
-        temporary.replace(final)
-    else:
-        temporary.unlink()
-    if fsync:
-        _make_names_last(final.parent)
-
-
-def _make_names_last(folder: Path) -> None:
-    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def write_file(final: Path, data: bytes) -> Path:
-    """Write ``data`` to ``final``: whole, or not at all."""
-    descriptor, temporary = create_temporary(final.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        move_into_place(temporary, final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    return final

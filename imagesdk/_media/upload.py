@@ -1,4 +1,4 @@
-"""What can be given as a picture to send (:data:`Source`), and what it becomes (:class:`Upload`)."""
+"""Uploads: where the bytes of an input file are, and what its first bytes reveal."""
 
 from __future__ import annotations
 
@@ -6,18 +6,11 @@ import os
 import re
 from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol, TypeAlias, cast
+from typing import IO, Any, Final, Protocol, TypeAlias, cast
 
 from attrs import frozen
 
 from imagesdk.errors import InvalidRequestError
-
-if TYPE_CHECKING:
-    import numpy
-    import numpy.typing
-    import PIL.Image
-
-    from imagesdk.types import FileId, FileObject, Image
 
 _MEDIA_TYPE: Final = re.compile(
     r"(?:application|audio|font|image|model|text|video)/[\w.+-]+(?:;[\w.+ =;-]*)?", re.ASCII | re.IGNORECASE
@@ -38,26 +31,6 @@ Named: TypeAlias = "tuple[str | None, Content] | tuple[str | None, Content, str 
 """A picture with the name of its file, and perhaps its media type: as httpx and the official client have it."""
 Encoded: TypeAlias = "str | os.PathLike[str] | Content | Named"
 """A picture as a file: its path or URL, its bytes, or the open file, which may be named."""
-Decoded: TypeAlias = (
-    "PIL.Image.Image | numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.floating[Any]]"
-)
-"""A picture as pixels."""
-Source: TypeAlias = "Encoded | Decoded | Image | FileId | FileObject"
-"""A picture to send.
-
-- A path; or a URL, which is a ``str`` that begins with ``http://``, ``https://`` or ``data:``.
-- Bytes of any kind.
-- A binary file object, also one whose ``read`` is awaited. It is read from where it stands, left standing there if it
-  can seek, and never closed.
-- A tuple of a file name and the bytes or the file, ``("cat.png", data)``, and perhaps its media type: the name that the
-  server is told. (Several pictures are a list; a tuple of paths is several pictures, too.)
-- A Pillow image: its pixels as they are, alpha included, as PNG.
-- A numpy array of shape (height, width), (height, width, 3) or (height, width, 4): ``uint8``, or floats from 0 to 1.
-- An :class:`Image` of another answer.
-- For an edit, a file that was uploaded before: :class:`FileId` or :class:`FileObject`.
-
-The server fetches http URLs and uploaded files itself; only edits by GPT Image models take them.
-"""
 
 
 @frozen(repr=False)

@@ -1,16 +1,20 @@
-"""Forms with files, as ``multipart/form-data``: the length is known beforehand, every part can be sent again.
+"""Request bodies of known length: JSON that can hold images, and ``multipart/form-data``.
 
-The encoder yields bytes and :class:`~imagesdk.types.Upload` values in order; whoever sends them reads the
-uploads. https://www.rfc-editor.org/rfc/rfc7578
+Both yield bytes, :class:`~imagesdk.types.Upload` and base64 segments in order, and can be sent again. The sender reads
+the uploads. https://www.rfc-editor.org/rfc/rfc7578
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from typing import TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.inputs import declared
+from imagesdk._media.sniff import named_media_type
+from imagesdk._protocol.inputs import Picture, Pictures, Remote
+from imagesdk.jobs import Edit, Job
 from imagesdk.types import Upload
 
 
@@ -61,3 +65,98 @@ class Form:
 def _quoted(text: str) -> str:
     # https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+
+
+_UNKNOWN = "application/octet-stream"
+
+
+_FALLBACK = "image/png"
+
+
+@frozen
+class AsBase64:
+    """A piece of a body: an upload as base64 text."""
+
+    upload: Upload
+
+    @property
+    def size(self) -> int:
+        """Characters of the text."""
+        return 4 * ((self.upload.size + 2) // 3)
+
+
+Segment: TypeAlias = "bytes | Upload | AsBase64"
+"""A part of a body. Whoever sends it reads the uploads."""
+
+
+@frozen
+class Document:
+    """A JSON body that holds pictures: the length is known beforehand, every part can be sent again."""
+
+    parts: tuple[bytes | AsBase64, ...]
+
+    @property
+    def content_type(self) -> str:
+        """The value of the ``content-type`` header."""
+        return "application/json"
+
+    @property
+    def length(self) -> int:
+        """The whole body in bytes."""
+        return sum(len(part) if isinstance(part, bytes) else part.size for part in self.parts)
+
+    def segments(self) -> Iterator[bytes | AsBase64]:
+        """Yield the body in order."""
+        yield from self.parts
+
+
+def document(fields: bytes, pictures: Pictures, *, without: frozenset[str]) -> Document:
+    """Add pictures to the JSON object ``fields``, but for those that ``without`` names."""
+    parts: list[bytes | AsBase64] = [fields[:-1]]
+    for name, found in (("images", pictures.images), ("mask", pictures.mask), ("markup", pictures.markup)):
+        if found is None or name in without:
+            continue
+        parts.append((b"" if parts == [b"{"] else b",") + f'"{name}":'.encode())
+        if isinstance(found, tuple):
+            for number, picture in enumerate(found):
+                parts += [b"," if number else b"[", *_entry(picture)]
+            parts.append(b"]")
+        else:
+            parts += _entry(found)
+    return Document((*parts, b"}"))
+
+
+def declared(upload: Upload) -> str:
+    """Return the media type that a server is told.
+
+    The API refuses ``application/octet-stream`` outright, and looks at the bytes of everything else. So what is not
+    recognised goes by what the caller says, or by the extension of its file, and for want of both as a PNG.
+    """
+    if upload.media_type != _UNKNOWN:
+        return upload.media_type
+    return upload.stated_type or named_media_type(upload.name) or _FALLBACK
+
+
+def _entry(picture: Picture) -> tuple[bytes | AsBase64, ...]:
+    if isinstance(picture, Upload):
+        return f'{{"image_url":"{_data_url_head(picture)}'.encode(), AsBase64(picture), b'"}'
+    key, value = ("file_id", picture.file_id) if picture.url is None else ("image_url", picture.url)
+    return (json.dumps({key: value}, separators=(",", ":")).encode(),)
+
+
+def _data_url_head(upload: Upload) -> str:
+    return f"data:{declared(upload)};base64,"
+
+
+def needs_json(job: Job, pictures: Pictures) -> bool:
+    """Whether an edit can only be said in JSON: the form has neither URLs nor file ids nor ``moderation``."""
+    return isinstance(job, Edit) and (
+        job.moderation is not None or any(isinstance(picture, Remote) for picture in pictures)
+    )
+
+
+def image_url_length(picture: Picture) -> int:
+    """Characters of the ``image_url`` that a picture has in JSON; 0 for a file id."""
+    if isinstance(picture, Remote):
+        return len(picture.url or "")
+    return len(_data_url_head(picture)) + AsBase64(picture).size

@@ -6,7 +6,8 @@ parameter, the picture, what is allowed and what to do. The rules themselves are
 
 from __future__ import annotations
 
-from imagesdk._protocol.inputs import Picture, Pictures, Remote, image_url_length, needs_json
+from imagesdk._protocol.bodies import image_url_length, needs_json
+from imagesdk._protocol.inputs import Picture, Pictures, Remote
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ImageRule, ModelProfile

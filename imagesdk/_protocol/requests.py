@@ -13,9 +13,9 @@ from attrs import frozen
 
 from imagesdk import models
 from imagesdk._media.upload import listed
-from imagesdk._protocol.bodies import Form, Part
+from imagesdk._protocol.bodies import Document, Form, Part, Segment, document, needs_json
 from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._protocol.inputs import Document, Picture, Pictures, Remote, Segment, document, needs_json
+from imagesdk._protocol.inputs import Picture, Pictures, Remote
 from imagesdk._protocol.json_values import written
 from imagesdk._protocol.parameter_checks import PICTURES, check_text, refused
 from imagesdk.errors import InvalidRequestError

@@ -21,10 +21,10 @@ from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.dry_run import DryRun
+from imagesdk.fan_out.options import Beside
 from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
-from imagesdk.fan_out.store import Beside
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import (

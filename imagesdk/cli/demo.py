@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesdk._media.output import write_file
+from imagesdk._media.atomic import write_file
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.session import flag, note
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imagesdk._media.output import write_file
+from imagesdk._media.atomic import write_file
 from imagesdk._media.pillow import encoded, opened, require_pillow, upright
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.journal import entries

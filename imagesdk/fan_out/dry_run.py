@@ -9,17 +9,17 @@ from pathlib import Path
 from attrs import define, field, frozen
 
 from imagesdk._calls.build import Defaults, prepared
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.engine import Engine
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out import resume as recovery
 from imagesdk.fan_out.fingerprint import Hashes, digest
 from imagesdk.fan_out.job_source import Item, JobReader
+from imagesdk.fan_out.options import Terms
 from imagesdk.fan_out.output_files import hashes_of, state_as_is
 from imagesdk.fan_out.serialization import files_of
 from imagesdk.fan_out.spending import priced
 from imagesdk.fan_out.store import Book
-from imagesdk.fan_out.worker import Terms
 from imagesdk.policies import RateLimit
 
 __all__ = ["DryRun"]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from imagesdk._media.output import create_temporary, move_into_place
+from imagesdk._media.atomic import create_temporary, move_into_place
 from imagesdk.fan_out.journal import entries
 from imagesdk.fan_out.store import Entry
 

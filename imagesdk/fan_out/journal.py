@@ -22,7 +22,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import anyio
 from attrs import define, evolve, frozen
 
-from imagesdk._calls.sources import on_disk
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import InvalidRequestError, JournalError
 from imagesdk.fan_out.fingerprint import name_of, parameters
 from imagesdk.fan_out.job_source import Item

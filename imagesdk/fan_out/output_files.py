@@ -17,11 +17,13 @@ import anyio
 from attrs import field, frozen
 
 from imagesdk._calls.finish import FileNames
-from imagesdk._calls.sources import on_disk, read_piece
+from imagesdk._engine.request_body import read_piece
 from imagesdk._engine.sink import Received
-from imagesdk._media.output import Destination, move_if_free
+from imagesdk._media.atomic import move_if_free
+from imagesdk._media.output import Destination
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import Picture, Pictures, Remote
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.fingerprint import Hashes
 

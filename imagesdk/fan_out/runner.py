@@ -13,20 +13,21 @@ from attrs import frozen
 
 from imagesdk._calls.build import Defaults
 from imagesdk._calls.finishing import Finisher
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.engine import Engine
 from imagesdk._media.output import check_writable, path_to_write
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.dry_run import DryRun, dry_run
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
+from imagesdk.fan_out.options import Beside, Terms
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.output_files import destination_of
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Feeder
 from imagesdk.fan_out.spending import Purse, parse_budget
-from imagesdk.fan_out.store import Beside, Book, NoBook
-from imagesdk.fan_out.worker import JobMaker, Terms
+from imagesdk.fan_out.store import Book, NoBook
+from imagesdk.fan_out.worker import JobMaker
 from imagesdk.jobs import Generate
 
 _LONGEST_WINDOW = 24 * 3600.0

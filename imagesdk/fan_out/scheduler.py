@@ -15,25 +15,17 @@ from typing import Protocol
 import anyio
 import anyio.abc
 import anyio.lowlevel
-from attrs import frozen
 
 from imagesdk._runtime.loops import call_soon, running_loop
+from imagesdk._runtime.notify import Change
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.fan_out.job_source import Item, JobReader
-from imagesdk.fan_out.outcomes import Outcome, Progress
+from imagesdk.fan_out.outcomes import Made, Outcome, Progress
 from imagesdk.fan_out.progress import Tally
 from imagesdk.policies import RateLimit
 
 AHEAD = 16
 """Outcomes with pictures in memory that nobody has taken yet: so many hold back new jobs."""
-
-
-@frozen
-class Made:
-    """What came of a job: its outcome, and whether the run cannot go on."""
-
-    outcome: Outcome
-    fatal: Exception | None = None
 
 
 class Maker(Protocol):
@@ -46,22 +38,6 @@ class Maker(Protocol):
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""
         ...
-
-
-class Change:
-    """Wakes all who wait for something to change."""
-
-    def __init__(self) -> None:
-        self._event = anyio.Event()
-
-    def tell(self) -> None:
-        """Wake them."""
-        self._event.set()
-        self._event = anyio.Event()
-
-    def wait(self) -> Awaitable[None]:
-        """Wait for the next change."""
-        return self._event.wait()
 
 
 class Feeder:

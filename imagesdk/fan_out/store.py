@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
@@ -42,12 +41,6 @@ class Entry:
     model: str | None = None
     sent_at: float | None = None
     """Seconds since 1970, of the latest attempt."""
-
-
-class Beside(Enum):
-    """Where the journal of a run is that names none: in the folder of its pictures."""
-
-    OUT = "journal.db"
 
 
 class Book(Protocol):

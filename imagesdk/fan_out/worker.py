@@ -6,23 +6,22 @@ Rules: the book is told before each step; whatever happens to a job is its outco
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
 
 import anyio
 import attrs
-from attrs import frozen
 
 from imagesdk._calls.build import Defaults, Prepared, prepared
 from imagesdk._calls.finishing import Finisher
-from imagesdk._calls.sources import on_disk
 from imagesdk._engine.call import Result
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
 from imagesdk._media.output import slug
 from imagesdk._protocol.responses import Parsed
+from imagesdk._runtime.notify import Change
+from imagesdk._runtime.threads import on_disk
 from imagesdk.errors import (
     APIError,
     BadRequestError,
@@ -37,37 +36,17 @@ from imagesdk.fan_out import resume as recovery
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.ledger import Attempts
-from imagesdk.fan_out.outcomes import Outcome, Status
+from imagesdk.fan_out.options import Terms
+from imagesdk.fan_out.outcomes import Made, Outcome, Status
 from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
-from imagesdk.fan_out.scheduler import Change, Made
 from imagesdk.fan_out.serialization import answer_record, error_record, files_of, response_of
-from imagesdk.fan_out.spending import Purse, UnknownPrice, priced, unknown_price
-from imagesdk.fan_out.store import Beside, Book, Entry
+from imagesdk.fan_out.spending import Purse, priced, unknown_price
+from imagesdk.fan_out.store import Book, Entry
 from imagesdk.jobs import CallOptions
-from imagesdk.policies import Delivery, RateLimit
+from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
 _REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
-
-
-@frozen(kw_only=True)
-class Terms:
-    """What a caller says of a whole run."""
-
-    out: str | os.PathLike[str] | None = None
-    journal: str | os.PathLike[str] | Beside | None = Beside.OUT
-    delivery: Delivery = "at_most_once"
-    retry_unknown: bool = False
-    budget: str | Decimal | int | None = None
-    unknown_price: UnknownPrice = "stop"
-
-    def again(self, engine: Engine) -> recovery.Again:
-        """Return what may be sent a second time."""
-        return recovery.Again(
-            retry_unknown=self.retry_unknown,
-            repeats=self.delivery == "at_least_once",
-            server_idempotent=engine.server_idempotent,
-        )
 
 
 class JobMaker:

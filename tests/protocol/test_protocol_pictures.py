@@ -12,17 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imagesdk._media.source_text import decoded_data_url, is_url
+from imagesdk._protocol.bodies import AsBase64, document, image_url_length
 from imagesdk._protocol.image_checks import check_pictures
-from imagesdk._protocol.inputs import (
-    AsBase64,
-    Picture,
-    Pictures,
-    Remote,
-    decoded_data_url,
-    document,
-    image_url_length,
-    is_url,
-)
+from imagesdk._protocol.inputs import Picture, Pictures, Remote
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
