@@ -12,8 +12,8 @@ from imagesdk._protocol.limits import NOTHING_SAID
 from imagesdk._protocol.line import Ticket
 from imagesdk.budgets.memory import MemoryBudget, Registry
 from imagesdk.policies import DEFAULT_RATE_LIMIT
-from tests.rate_windows import names
-from tests.waiting_calls import LONGER, WINDOW, Clock, line
+from tests.support.rate_windows import names
+from tests.support.waiting_calls import LONGER, WINDOW, Clock, line
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from imagesdk import LimitWaitError, RateLimit
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.line import Ticket
 from imagesdk.budgets.memory import MemoryBudget, Registry
-from tests.waiting_calls import LONGER, WINDOW, Clock, Line, full, line
+from tests.support.waiting_calls import LONGER, WINDOW, Clock, Line, full, line
 
 
 @pytest.fixture

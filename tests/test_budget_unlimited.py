@@ -7,7 +7,7 @@ import pytest
 
 from imagesdk import LimitWaitError
 from imagesdk.budgets.unlimited import CONCURRENCY, Unlimited
-from tests.rate_windows import names
+from tests.support.rate_windows import names
 
 
 @pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 from imagesdk._protocol.limits import NOTHING_SAID
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.window import RateWindow
-from tests.rate_windows import grants, sent_now, starts, waits, window
+from tests.support.rate_windows import grants, sent_now, starts, waits, window
 
 
 def went(w: RateWindow, now: float, until: float) -> list[Ticket]:

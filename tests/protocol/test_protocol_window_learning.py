@@ -9,7 +9,7 @@ import pytest
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimit, SaidLimits
 from imagesdk._protocol.window import RateWindow
 from imagesdk.policies import RateLimit
-from tests.rate_windows import grants, names, sent_now, starts, window
+from tests.support.rate_windows import grants, names, sent_now, starts, window
 
 MINUTE = 60.0
 HOUR = 3600.0

@@ -21,7 +21,7 @@ from imagesdk._protocol.limits import Counted, SaidLimit, SaidLimits
 from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.window import RateWindow
 from imagesdk.policies import RateLimit
-from tests.rate_windows import starts, window
+from tests.support.rate_windows import starts, window
 
 TINY = 1e-6
 anyone = st.integers(0, 99)

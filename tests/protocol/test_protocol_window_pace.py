@@ -8,7 +8,7 @@ import pytest
 
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.window import RateWindow
-from tests.rate_windows import names, sent_now, starts, waits, window
+from tests.support.rate_windows import names, sent_now, starts, waits, window
 
 SHORT, LONG = waits(1.0), waits(30.0)
 EVEN = 1.03
