@@ -35,7 +35,7 @@ from imagesdk.errors import (
     StreamError,
     UnprocessableEntityError,
 )
-from imagesdk.models import MAKER_VARIATION_MODEL, WARNING_DAYS, lookup
+from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup
 
 _SHOWN = 300
 """Characters of the server's message that an error quotes."""
@@ -83,7 +83,7 @@ _MAY_BE_RETIRED = frozenset({APIStatusError, BadRequestError, NotFoundError, Per
 _NEAR = timedelta(days=WARNING_DAYS)
 
 
-def failure_of_status(
+def status_failure(
     status: int,
     headers: Mapping[str, str],
     rest: bytes,
@@ -152,7 +152,7 @@ def stream_failure(
     model: str | None = None,
     path: str = "",
     request_id: str | None = None,
-    seen_pictures: bool = False,
+    seen_images: bool = False,
 ) -> Failure | None:
     """Read an event of a stream that may be an error; ``None`` when it is none.
 
@@ -164,7 +164,7 @@ def stream_failure(
         model: the model that the request named.
         path: the path of the request.
         request_id: the ``x-request-id`` of the answer.
-        seen_pictures: whether a partial image came before it, so that work was done.
+        seen_images: whether a partial image came before it, so that work was done.
     """
     if not is_error_event(event_name, document):
         return None
@@ -176,7 +176,7 @@ def stream_failure(
         error = StreamError(
             f"{sentence} The picture may have been made and billed.", request_id=request_id, maybe_billed=True
         )
-        return Failure(error, "unknown", said=said)
+        return Failure(error, "unknown", server_limits=said)
     failure = _failure(
         body,
         opening=opening,
@@ -189,14 +189,14 @@ def stream_failure(
         path=path,
         request_id=request_id,
     )
-    if not seen_pictures:
+    if not seen_images:
         return failure
     failure.error.maybe_billed = True
     # What a limit refuses before any work waits and costs nothing; after it, asking again is a second bill.
     return evolve(failure, kind="unknown") if isinstance(failure.error, RateLimitError) else failure
 
 
-def lost(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
+def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
     """Return the failure of a good status whose body cannot be read. Pictures, where any were asked for, are made."""
     too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
@@ -206,7 +206,7 @@ def lost(problem: ScanError, *, request_id: str | None, billed: bool = True) -> 
         request_id=request_id,
         maybe_billed=billed,
     )
-    return Failure(error, "lost", should_retry=False if too_large else None)
+    return Failure(error, "unreadable", should_retry=False if too_large else None)
 
 
 def _failure(
@@ -248,7 +248,7 @@ def _failure(
     return Failure(
         error,
         "unknown" if stands_for >= 500 else "refused",
-        said=said,
+        server_limits=said,
         never_fits=never_fits,
     )
 
@@ -292,7 +292,7 @@ def _retired(
         return None
     if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
         gone = "The variations have"
-        profile, what = lookup(MAKER_VARIATION_MODEL), "edit() with the picture and a prompt"
+        profile, what = lookup(OPENAI_VARIATION_MODEL), "edit() with the picture and a prompt"
     else:
         gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 import anyio
 
-from imagesdk._calls.context import advice
+from imagesdk._calls.context import entering_hint
 from imagesdk._sync import portal
 
 if TYPE_CHECKING:
@@ -195,12 +195,12 @@ class Hosting(Generic[_A, _W]):
     if not TYPE_CHECKING:  # for whom it has neither
 
         def __iter__(self) -> NoReturn:
-            raise TypeError(f"{advice(self._name, blocking=True)}.")
+            raise TypeError(f"{entering_hint(self._name, blocking=True)}.")
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
                 raise AttributeError(name)
-            raise AttributeError(f"There is no {name} here: {advice(self._name, blocking=True)}.")
+            raise AttributeError(f"There is no {name} here: {entering_hint(self._name, blocking=True)}.")
 
 
 class Hosted(Generic[_A]):

@@ -13,11 +13,11 @@ import respx
 
 from imagesdk import AsyncClient, Client, Edit, Generate, Job, RetirementWarning, Variation
 from imagesdk._calls import retirement as _retirement
-from imagesdk._calls.retirement import warn_of_retirement
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
+from imagesdk._calls.retirement import warn_if_retired
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from tests.support.small_images import answer, png
 
-MAKER = Host.parse(MAKER_BASE_URL)
+MAKER = Host.parse(OPENAI_BASE_URL)
 TODAY = date(2026, 11, 27)
 ENDING = "gpt-image-1.5 will be shut down on 2026-12-01, in 4 days. Use gpt-image-2.6-sunburst in its place."
 
@@ -32,7 +32,7 @@ def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wire() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as wire:
-        for base_url in (MAKER_BASE_URL, "https://images.test/v1"):
+        for base_url in (OPENAI_BASE_URL, "https://images.test/v1"):
             for path in ("generations", "edits", "variations"):
                 wire.post(f"{base_url}/images/{path}").respond(content=answer(png(2, 2)))
         yield wire
@@ -41,7 +41,7 @@ def wire() -> Iterator[respx.MockRouter]:
 def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_of_retirement(job, host, today=today)
+        warn_if_retired(job, host, today=today)
     assert {warning.category for warning in caught} <= {RetirementWarning}
     return [str(warning.message) for warning in caught]
 
@@ -101,7 +101,7 @@ def test_made_an_error_it_is_one_each_time() -> None:
         warnings.simplefilter("error", RetirementWarning)
         for _ in range(2):
             with pytest.raises(RetirementWarning, match="2026-12-01"):
-                warn_of_retirement(job, MAKER)
+                warn_if_retired(job, MAKER)
 
 
 @pytest.mark.anyio

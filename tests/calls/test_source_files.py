@@ -18,9 +18,9 @@ import pytest
 from starlette.datastructures import UploadFile
 
 from imagesdk import APITimeoutError, AsyncClient, InvalidRequestError, Upload
-from imagesdk._calls.sources import opened_pictures
+from imagesdk._calls.sources import open_inputs
 from imagesdk._engine.request_body import PIECE, read_piece
-from imagesdk._protocol.bodies import AsBase64
+from imagesdk._protocol.bodies import Base64Segment
 from imagesdk._protocol.requests import Sources
 from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import Conversation, always, serving
@@ -33,7 +33,7 @@ LARGE = png(3, 2, padding=2 * PIECE)
 
 @asynccontextmanager
 async def probed(source: Any) -> AsyncGenerator[Upload, None]:
-    async with opened_pictures(Sources((source,))) as pictures:
+    async with open_inputs(Sources((source,))) as pictures:
         upload = pictures.images[0]
         assert isinstance(upload, Upload)
         yield upload
@@ -281,7 +281,7 @@ async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path
     with (tmp_path / "cat.txt").open() as file:
         for text in (file, io.StringIO("a cat")):
             with pytest.raises(InvalidRequestError, match='open it with "rb"') as caught:
-                async with opened_pictures(Sources((PNG,), text)):
+                async with open_inputs(Sources((PNG,), text)):
                     pass
             assert caught.value.param == "mask"
 
@@ -318,7 +318,7 @@ async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_p
     (tmp_path / "a.bin").write_bytes(data)
 
     for source in (data, tmp_path / "a.bin", io.BytesIO(data)):
-        segment = AsBase64(await probe(source))
+        segment = Base64Segment(await probe(source))
         text = b""
         while piece := await read_piece(segment, len(text)):
             assert len(piece) <= PIECE
@@ -329,7 +329,7 @@ async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_p
 
 async def test_base64_of_a_file_that_gives_little_at_a_time_is_whole() -> None:
     upload = await probe(Dribbling(PNG))
-    assert base64.b64decode(await read_piece(AsBase64(upload), 0)) == PNG
+    assert base64.b64decode(await read_piece(Base64Segment(upload), 0)) == PNG
 
 
 async def test_base64_of_a_file_that_became_shorter_is_an_os_error(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ async def test_base64_of_a_file_that_became_shorter_is_an_os_error(tmp_path: Pat
     upload = await probe(tmp_path / "a.png")
     (tmp_path / "a.png").write_bytes(PNG[:10])
     with pytest.raises(OSError, match="became shorter"):
-        await read_piece(AsBase64(upload), 0)
+        await read_piece(Base64Segment(upload), 0)
 
 
 async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(

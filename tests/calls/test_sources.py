@@ -29,8 +29,8 @@ from imagesdk import (
     Upload,
     Variation,
 )
-from imagesdk._calls.sources import opened_pictures
-from imagesdk._protocol.inputs import Remote
+from imagesdk._calls.sources import open_inputs
+from imagesdk._protocol.inputs import RemoteImage
 from imagesdk._protocol.requests import Sources
 from tests.support.odd_images import encoded, exif, halves, holed
 from tests.support.small_images import answer, png
@@ -43,8 +43,8 @@ PNG = png(3, 2)
 URL = "https://pictures.test/a.png?sig=SECRET"
 
 
-async def probe(source: Any) -> Upload | Remote:
-    async with opened_pictures(Sources((source,))) as pictures:
+async def probe(source: Any) -> Upload | RemoteImage:
+    async with open_inputs(Sources((source,))) as pictures:
         return pictures.images[0]
 
 
@@ -182,7 +182,7 @@ async def test_a_data_url_that_cannot_be_read_is_refused(url: str) -> None:
 
 @pytest.mark.parametrize("url", [URL, "http://pictures.test/a.png", "HTTPS://pictures.test/a.png"])
 async def test_an_address_is_left_to_the_server(url: str) -> None:
-    assert await probe(url) == Remote(url=url)
+    assert await probe(url) == RemoteImage(url=url)
 
 
 async def test_an_address_keeps_its_signature_to_itself() -> None:
@@ -197,8 +197,8 @@ async def test_every_other_text_is_a_path(name: str, tmp_path: Path, monkeypatch
 
 
 async def test_a_file_of_the_server_goes_by_its_id() -> None:
-    assert await probe(FileId("file-1")) == Remote(file_id="file-1")
-    assert await probe(FileObject("file-2", bytes=5)) == Remote(file_id="file-2")
+    assert await probe(FileId("file-1")) == RemoteImage(file_id="file-1")
+    assert await probe(FileObject("file-2", bytes=5)) == RemoteImage(file_id="file-2")
     assert "without an id" in str(await refusal(FileId("")))
 
 
@@ -209,7 +209,7 @@ async def test_a_picture_of_an_answer_is_its_bytes_or_its_file_or_its_address(tm
     assert isinstance(in_file, Upload)
     assert in_memory.source == PNG
     assert (in_file.source, in_file.name) == (tmp_path / "cat.png", "cat.png")
-    assert await probe(Image(url=URL)) == Remote(url=URL)
+    assert await probe(Image(url=URL)) == RemoteImage(url=URL)
 
 
 @pytest.mark.parametrize("image", [Image(), Image(url="/v1/images/1/content")])
@@ -239,8 +239,8 @@ class TestLook:
         file = io.BytesIO(b"before" + mask)
         file.seek(6)
         for source in (mask, tmp_path / "mask.png", file):
-            async with opened_pictures(
-                Sources((holed(),), mask=source, markup=source), look=True
+            async with open_inputs(
+                Sources((holed(),), mask=source, markup=source), check_transparency=True
             ) as pictures:
                 for overlay in (pictures.mask, pictures.markup):
                     assert isinstance(overlay, Upload)
@@ -251,7 +251,7 @@ class TestLook:
     async def test_only_when_asked_and_never_at_what_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
         for look in (False, True):
             monkeypatch.setattr("imagesdk._calls.sources.MAX_LOOK", 10)
-            async with opened_pictures(Sources((PNG,), mask=holed()), look=look) as pictures:
+            async with open_inputs(Sources((PNG,), mask=holed()), check_transparency=look) as pictures:
                 assert isinstance(pictures.mask, Upload)
                 assert pictures.mask.transparent is None
 
@@ -259,7 +259,7 @@ class TestLook:
         mask = holed()
         monkeypatch.setitem(sys.modules, "PIL", None)
         monkeypatch.setitem(sys.modules, "PIL.Image", None)
-        async with opened_pictures(Sources((PNG,), mask=mask), look=True) as pictures:
+        async with open_inputs(Sources((PNG,), mask=mask), check_transparency=True) as pictures:
             assert isinstance(pictures.mask, Upload)
             assert pictures.mask.transparent is None
 

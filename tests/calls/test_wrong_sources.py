@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from imagesdk import AsyncClient, InvalidRequestError, prepare_image
-from imagesdk._calls.sources import opened_pictures
+from imagesdk._calls.sources import open_inputs
 from imagesdk._protocol.requests import Sources
 from tests.support.small_images import JPEG, png
 
@@ -26,7 +26,7 @@ MakeClient = Callable[..., AsyncClient]
 
 async def refusal(source: Any) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
-        async with opened_pictures(Sources((source,))):
+        async with open_inputs(Sources((source,))):
             pass
     assert caught.value.param == "image"
     return caught.value
@@ -117,7 +117,7 @@ class TestATextThatIsNoPath:
     )
     async def test_may_be_a_path_all_the_same(self, text: str) -> None:
         with pytest.raises(FileNotFoundError):
-            async with opened_pictures(Sources((text,))):
+            async with open_inputs(Sources((text,))):
                 pass
 
     @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
         with pytest.raises(Exception, match="The server answered 400"):
             await client.with_options(check=False).images.generate("a cat", model="dall-e-2", size="1x1")
 
-        small = client.with_options(caps=Caps(picture=10))
+        small = client.with_options(caps=Caps(image=10))
         with pytest.raises(APIResponseError, match="larger than 10 bytes"):
             await small.images.generate("a cat", model="dall-e-2", size=SMALL, response_format="b64_json")
 

@@ -235,7 +235,7 @@ async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
     async with serving(handler) as server, make_client(server.base_url) as client:
         response = await client.images.generate("a cat")
         with pytest.raises(APIResponseError, match="larger than 1000 bytes"):
-            await client.with_options(caps=Caps(picture=1000)).images.generate("a cat")
+            await client.with_options(caps=Caps(image=1000)).images.generate("a cat")
 
     assert response[0].bytes == png(padding=100_000)
 

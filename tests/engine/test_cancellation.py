@@ -13,7 +13,7 @@ import pytest
 from imagesdk import AsyncClient, LimitWaitError, RateLimit
 from imagesdk._media.atomic import create_temporary
 from imagesdk.budgets.unlimited import CONCURRENCY
-from imagesdk.events import AnswerReceived, Event, RetryScheduled
+from imagesdk.events import Event, ResponseReceived, RetryScheduled
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
@@ -216,7 +216,7 @@ async def test_pictures_that_have_come_whole_are_kept_though_the_call_is_cancell
     stopped = anyio.CancelScope()
 
     def observe(event: Event) -> None:
-        if isinstance(event, AnswerReceived):
+        if isinstance(event, ResponseReceived):
             stopped.cancel()
 
     async with (

@@ -230,7 +230,7 @@ async def test_retries_end_with_the_last_status(make_client: Callable[..., Async
 async def test_a_picture_beyond_the_cap_is_given_up(
     make_client: Callable[..., AsyncClient],
 ) -> None:
-    caps = Caps(picture=1000)
+    caps = Caps(image=1000)
     for handler in (always(bytes(1001)), always(gzip.compress(bytes(100_000)), content_encoding="gzip")):
         async with serving(handler) as server, make_client(server.base_url, caps=caps) as client:
             with pytest.raises(DownloadError, match="larger than 1000 bytes"):

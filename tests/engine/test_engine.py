@@ -25,7 +25,7 @@ from imagesdk import (
     RetryPolicy,
     Timeouts,
 )
-from imagesdk.events import AnswerReceived, AttemptStarted, Event, LimitWaited, RetryScheduled
+from imagesdk.events import AttemptStarted, Event, LimitWaited, ResponseReceived, RetryScheduled
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
 
@@ -336,16 +336,16 @@ async def test_observers_see_the_course_of_a_call_and_cannot_disturb_it(
         del events[0]
     assert [type(event) for event in events] == [
         AttemptStarted,
-        AnswerReceived,
+        ResponseReceived,
         RetryScheduled,
         LimitWaited,
         AttemptStarted,
-        AnswerReceived,
+        ResponseReceived,
     ]
     started, answered, scheduled, *_ = events
     assert isinstance(started, AttemptStarted)
     assert (started.method, started.path, started.attempt) == ("POST", "/images/generations", 1)
-    assert isinstance(answered, AnswerReceived)
+    assert isinstance(answered, ResponseReceived)
     assert (answered.status_code, answered.request_id) == (500, "req_1")
     assert isinstance(scheduled, RetryScheduled)
     assert (scheduled.attempt, scheduled.reason, scheduled.maybe_billed) == (1, "InternalServerError", True)

@@ -13,13 +13,13 @@ from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.inputs import Pictures
+from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.limits import SaidLimits
 from imagesdk._protocol.line import Ticket
-from imagesdk._protocol.responses import Parsed, parse_success
+from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.secret import Secret
-from imagesdk._transport.exchange import Incoming, Outgoing, WireError
+from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
 from imagesdk.budgets import OnWait
 from imagesdk.events import Event, LimitWaited
 from tests.support.small_images import answer, png
@@ -72,11 +72,11 @@ class Recorder:
     async def settled(self, attempt: int, failure: Failure | None) -> None:
         self.said.append(f"ledger told of {attempt}: {failure.kind if failure else 'well'}")
 
-    def exchange(self, request: Outgoing) -> AbstractAsyncContextManager[Incoming]:
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
         return self._exchange(request)
 
     @asynccontextmanager
-    async def _exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+    async def _exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         assert request.body is not None
         self.said.append("connected")
         body = b"".join([piece async for piece in request.body])
@@ -85,7 +85,7 @@ class Recorder:
         if isinstance(said, Exception):
             raise said
         status, body = (said, b"") if isinstance(said, int) else (200, said)
-        yield Incoming(status, {}, self._body(body))
+        yield WireResponse(status, {}, self._body(body))
         self.said.append("connection back")
 
     async def _body(self, body: bytes) -> AsyncGenerator[bytes, None]:
@@ -98,7 +98,7 @@ class Recorder:
         if not isinstance(event, LimitWaited):  # a busy machine may make any wait notable
             self.said.append(type(event).__name__)
 
-    async def make_call(self) -> Parsed:
+    async def make_call(self) -> ParsedResponse:
         engine = Engine(
             host=Host.parse("https://images.test/v1"),
             key=Secret(""),
@@ -111,10 +111,10 @@ class Recorder:
             user_agent="test",
         )
         engine._budget = lambda model, limit: self  # type: ignore[method-assign]
-        request = requests.build(Generate("a cat"), Pictures(), boundary="x", extra_body=None)
+        request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
         call = Call(
             request,
-            parse=lambda document: parse_success(document, None),
+            parse=lambda document: parse_response(document, None),
             timeouts=Timeouts(),
             idempotency_key="k1",
             ledger=self,
@@ -141,7 +141,7 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
         "bytes for a cat",
         "sent",
         "connection back",
-        "AnswerReceived",
+        "ResponseReceived",
         "sent",
         "proven",
         "ledger told of 1: well",
@@ -150,7 +150,7 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
 
 
 async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_stands_in_line() -> None:
-    recorder = Recorder(WireError("cut", connecting=False, timed_out=False), ANSWER)
+    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
 
     await recorder.make_call()
 

@@ -18,14 +18,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, DownloadError, InvalidRequestError, RateLimit, RetryPolicy
-from imagesdk._media.output import Destination
+from imagesdk._media.output import OutputTemplate
 from imagesdk._media.sniff import extension, sniff
-from imagesdk._protocol.api_errors import failure_of_status, is_error_document
-from imagesdk._protocol.decompression import Inflater
+from imagesdk._protocol.api_errors import is_error_document, status_failure
+from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.responses import parse_success
+from imagesdk._protocol.responses import parse_response
 from imagesdk._protocol.retry import decide
-from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError, Scanner
 from imagesdk._protocol.sse import EventStream, Message
 from imagesdk._protocol.window import RateWindow
 from imagesdk.models import lookup
@@ -54,20 +54,20 @@ def header(made: Answer, name: str) -> str | None:
 def read(chunks: Iterable[bytes], encoding: str | None) -> Any:
     """Return what a client makes of the body of a good answer: all of it, or why it cannot be read."""
     try:
-        inflater, scanner = Inflater(encoding), Scanner()
+        inflater, scanner = Decompressor(encoding), Scanner()
         found: dict[int, bytes] = {}
         for chunk in chunks:
             for plain in inflater.feed(chunk):
                 for event in scanner.feed(plain):
-                    if not isinstance(event, PictureEnd):
-                        more = event.data if isinstance(event, PicturePiece) else b""
+                    if not isinstance(event, ImageEnd):
+                        more = event.data if isinstance(event, ImagePiece) else b""
                         found[event.number] = found.get(event.number, b"") + more
         inflater.finish()
         document = scanner.document()
         if is_error_document(document):
-            failure = failure_of_status(200, {}, scanner.rest(), now=NOW, requested=1)
+            failure = status_failure(200, {}, scanner.rest(), now=NOW, requested=1)
             return type(failure.error), failure.error.message
-        return parse_success(document, lookup("dall-e-2")), found
+        return parse_response(document, lookup("dall-e-2")), found
     except ScanError as error:
         return str(error)
 
@@ -88,11 +88,11 @@ def stream(chunks: Iterable[bytes]) -> Any:
     try:
         for chunk in chunks:
             for item in events.feed(chunk):
-                if isinstance(item, PictureStart):
+                if isinstance(item, ImageStart):
                     whole = b""
-                elif isinstance(item, PicturePiece):
+                elif isinstance(item, ImagePiece):
                     whole += item.data
-                elif isinstance(item, PictureEnd):
+                elif isinstance(item, ImageEnd):
                     found.append(whole)
                 elif isinstance(item, Message):
                     found.append((item.event, item.scanner.rest()))
@@ -138,12 +138,12 @@ def test_any_refusal_is_an_error_that_travels_and_a_decision(
     made = mutated(recorded(chance), chance)
     headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in made.headers}
 
-    failure = failure_of_status(status, headers, made.body, now=NOW, requested=requested)
+    failure = status_failure(status, headers, made.body, now=NOW, requested=requested)
 
     assert str(pickle.loads(pickle.dumps(failure.error))) == failure.error.message
     policy = RetryPolicy()
     decision = decide(
-        failure, policy=policy, attempt=1, ambiguous=0, limited=False, remaining=None, chance=1.0
+        failure, policy=policy, attempt=1, maybe_billed_retries=0, limited=False, remaining=None, chance=1.0
     )
     assert 0 <= getattr(decision, "delay", 0) <= policy.max_retry_after + policy.max_backoff
 
@@ -235,7 +235,7 @@ fields = st.sampled_from(
 @example("{index:c}.png")
 def test_a_template_keeps_pictures_apart_and_in_its_folder_or_is_refused(out: str) -> None:
     with suppress(InvalidRequestError):
-        destination = Destination.parse(out, n=3)
+        destination = OutputTemplate.parse(out, n=3)
         paths = {destination.path(index=i, job=0, id="i", slug="a-cat", ext="png") for i in range(3)}
         assert len(paths) == 3
         for path in paths:

@@ -21,7 +21,7 @@ from imagesdk import (
     RetryPolicy,
     StreamError,
 )
-from imagesdk.events import AnswerReceived
+from imagesdk.events import ResponseReceived
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
 from tests.support.streamed_answers import completed, partial, streams
@@ -200,5 +200,5 @@ async def test_nothing_that_a_server_calls_a_request_brings_the_key_or_a_line_of
         await client.images.generate(PROMPT)
     told = [line.partition("request id ")[2] for line in lines(log)]
     assert told == [*["<the key>)"] * 3, f"?{'x' * 199})"]
-    assert next(event.request_id for event in seen if isinstance(event, AnswerReceived)) == "<the key>"
+    assert next(event.request_id for event in seen if isinstance(event, ResponseReceived)) == "<the key>"
     assert KEY not in repr(seen)

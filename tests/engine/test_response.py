@@ -13,18 +13,18 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Upload
-from imagesdk._engine.request_body import SentBody
-from imagesdk._engine.response import Answer, receive
-from imagesdk._engine.sink import Sink, discard
-from imagesdk._protocol.scanner import MAX_PICTURE, Picture, PictureEnd, PicturePiece, PictureStart, Scanner
-from imagesdk._transport.exchange import Incoming, Outgoing, WireError
+from imagesdk._engine.request_body import TrackedBody
+from imagesdk._engine.response import ResponseReader, receive
+from imagesdk._engine.sink import ImageSink, discard
+from imagesdk._protocol.scanner import MAX_IMAGE, ImageEnd, ImagePiece, ImageRef, ImageStart, Scanner
+from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
 from tests.support.small_images import JPEG, answer, png
 
 pytestmark = pytest.mark.anyio
 
 SMALL = png(2, 3)
 LARGE = png(2, 3, padding=3 * 1024**2)
-REQUEST = Outgoing("POST", "https://images.test/v1/images/generations", ())
+REQUEST = WireRequest("POST", "https://images.test/v1/images/generations", ())
 
 
 class Canned:
@@ -38,15 +38,15 @@ class Canned:
         self.error: Exception | None = None
         self.ended = False
 
-    def exchange(self, request: Outgoing) -> AbstractAsyncContextManager[Incoming]:
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
         assert request is REQUEST
         return self._exchange()
 
     @asynccontextmanager
-    async def _exchange(self) -> AsyncGenerator[Incoming, None]:
+    async def _exchange(self) -> AsyncGenerator[WireResponse, None]:
         async with aclosing(self._body()) as body:
             try:
-                yield Incoming(*self._head, body)
+                yield WireResponse(*self._head, body)
             finally:
                 self.ended = True
 
@@ -61,13 +61,13 @@ class Canned:
         pass
 
 
-def body_of(*segments: bytes | Upload, on_sent: Callable[[], None] = lambda: None) -> SentBody:
+def body_of(*segments: bytes | Upload, on_sent: Callable[[], None] = lambda: None) -> TrackedBody:
     length = sum(len(each) if isinstance(each, bytes) else each.size for each in segments)
-    return SentBody(segments, length, on_sent)
+    return TrackedBody(segments, length, on_sent)
 
 
-async def received(transport: Canned, folder: Path | None = None) -> tuple[Answer, Sink]:
-    got, sink = Answer(), Sink(folder)
+async def received(transport: Canned, folder: Path | None = None) -> tuple[ResponseReader, ImageSink]:
+    got, sink = ResponseReader(), ImageSink(folder)
     await receive(transport, REQUEST, got, sink, on_headers=lambda: None)
     return got, sink
 
@@ -75,7 +75,7 @@ async def received(transport: Canned, folder: Path | None = None) -> tuple[Answe
 async def test_a_body_knows_that_nothing_of_it_was_taken() -> None:
     body = body_of(b"one")
 
-    assert (body.begun, body.whole) == (False, False)
+    assert (body.started, body.complete) == (False, False)
 
 
 async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_was_asked_for() -> None:
@@ -83,7 +83,7 @@ async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_w
     upload = Upload(name="a.png", media_type="image/png", size=3, source=b"two")
     body = body_of(b"one", upload, b"three", on_sent=lambda: moments.append("sent"))
 
-    states = [(piece, body.begun, body.whole, list(moments)) async for piece in body]
+    states = [(piece, body.started, body.complete, list(moments)) async for piece in body]
 
     assert states == [
         (b"one", True, False, []),
@@ -108,7 +108,7 @@ async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None
             pass
 
     assert body.error is caught.value
-    assert not body.whole
+    assert not body.complete
 
 
 @pytest.mark.parametrize("piece", [1, 7, 65536])
@@ -117,10 +117,10 @@ async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -
 
     assert got.status == 200
     assert got.problem is None
-    assert [sink.pictures[number].data for number in (0, 1)] == [SMALL, JPEG]
-    assert [sink.pictures[number].facts.height for number in (0, 1)] == [3, 2]
+    assert [sink.images[number].data for number in (0, 1)] == [SMALL, JPEG]
+    assert [sink.images[number].facts.height for number in (0, 1)] == [3, 2]
     document = got.scanner.document()
-    assert [item["b64_json"] for item in document["data"]] == [Picture(0), Picture(1)]
+    assert [item["b64_json"] for item in document["data"]] == [ImageRef(0), ImageRef(1)]
 
 
 async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
@@ -128,10 +128,10 @@ async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_pa
 
     _, sink = await received(Canned(answer(LARGE, SMALL)), folder)
 
-    files = [sink.pictures[number].temporary for number in (0, 1)]
+    files = [sink.images[number].temporary for number in (0, 1)]
     assert [file.read_bytes() if file else None for file in files] == [LARGE, SMALL]
-    assert [sink.pictures[number].data for number in (0, 1)] == [None, None]
-    assert sink.pictures[0].facts.media_type == "image/png"
+    assert [sink.images[number].data for number in (0, 1)] == [None, None]
+    assert sink.images[0].facts.media_type == "image/png"
     assert {file.parent if file else None for file in files} == {folder}
 
 
@@ -159,13 +159,13 @@ async def test_discarding_removes_every_file_of_an_attempt_even_when_cancelled(t
         await discard(sink)
 
     assert list(tmp_path.iterdir()) == []
-    assert sink.pictures == {}
+    assert sink.images == {}
 
 
 async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None:
-    sink = Sink(tmp_path)
-    await sink.take(PictureStart(0))
-    await sink.take(PicturePiece(0, bytes(2 * 1024**2)))
+    sink = ImageSink(tmp_path)
+    await sink.write(ImageStart(0))
+    await sink.write(ImagePiece(0, bytes(2 * 1024**2)))
 
     await discard(sink)
 
@@ -205,20 +205,20 @@ async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
 
 
 async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
-    bomb = gzip.compress(b'{"data": [{"b64_json": "' + b"A" * (MAX_PICTURE // 3 * 4 + 8) + b'"}]}')
+    bomb = gzip.compress(b'{"data": [{"b64_json": "' + b"A" * (MAX_IMAGE // 3 * 4 + 8) + b'"}]}')
 
     got, _ = await received(Canned(bomb, headers={"content-encoding": "gzip"}))
 
-    assert f"larger than {MAX_PICTURE}" in str(got.problem)
+    assert f"larger than {MAX_IMAGE}" in str(got.problem)
 
 
 async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
     transport = Canned(answer(SMALL)[:40], status=500, headers={"x-request-id": "req_1"})
-    transport.error = WireError("cut", connecting=False, timed_out=False)
-    got = Answer()
+    transport.error = TransportError("cut", connecting=False, timed_out=False)
+    got = ResponseReader()
 
-    with pytest.raises(WireError):
-        await receive(transport, REQUEST, got, Sink(None), on_headers=lambda: None)
+    with pytest.raises(TransportError):
+        await receive(transport, REQUEST, got, ImageSink(None), on_headers=lambda: None)
 
     assert (got.status, got.succeeded, got.headers["x-request-id"]) == (500, False, "req_1")
     assert got.scanner.rest()
@@ -226,30 +226,39 @@ async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
 
 async def test_the_headers_are_told_before_the_body_is_read() -> None:
     transport = Canned(b"")
-    transport.error = WireError("cut", connecting=False, timed_out=False)
+    transport.error = TransportError("cut", connecting=False, timed_out=False)
     told: list[bool] = []
 
-    with pytest.raises(WireError):
+    with pytest.raises(TransportError):
         await receive(
-            transport, REQUEST, Answer(), Sink(None), on_headers=lambda: told.append(transport.ended)
+            transport,
+            REQUEST,
+            ResponseReader(),
+            ImageSink(None),
+            on_headers=lambda: told.append(transport.ended),
         )
 
     assert told == [False]
 
 
 async def test_an_answer_before_its_head_has_not_succeeded() -> None:
-    assert not Answer().succeeded
-    assert [Answer(status=status).succeeded for status in (199, 200, 299, 300)] == [False, True, True, False]
-    assert isinstance(Answer().scanner, Scanner)
+    assert not ResponseReader().succeeded
+    assert [ResponseReader(status=status).succeeded for status in (199, 200, 299, 300)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert isinstance(ResponseReader().scanner, Scanner)
 
 
 async def test_pieces_of_a_picture_are_joined_once_it_has_ended() -> None:
-    sink = Sink(None)
-    await sink.take(PictureStart(0))
-    await sink.take(PicturePiece(0, SMALL[:10]))
-    assert sink.pictures[0].data is None
+    sink = ImageSink(None)
+    await sink.write(ImageStart(0))
+    await sink.write(ImagePiece(0, SMALL[:10]))
+    assert sink.images[0].data is None
 
-    await sink.take(PicturePiece(0, SMALL[10:]))
-    await sink.take(PictureEnd(0))
+    await sink.write(ImagePiece(0, SMALL[10:]))
+    await sink.write(ImageEnd(0))
 
-    assert sink.pictures[0].data == SMALL
+    assert sink.images[0].data == SMALL

@@ -14,7 +14,7 @@ import respx
 from attrs import frozen
 
 from imagesdk import APITimeoutError, AsyncClient, AuthenticationError, ConfigurationError
-from imagesdk._engine.tokens import MARGIN, UNKNOWN_LIFE, TokenSource, current_key
+from imagesdk._engine.tokens import MARGIN, UNKNOWN_LIFE, BearerTokenSource, current_key
 from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
 from tests.support.small_images import answer, png
@@ -53,7 +53,9 @@ class Clocks:
         self.now = 0.0
         self.calls = 0
         self.life = life
-        self.source = TokenSource(self.provide, clock=lambda: self.now, wall_clock=lambda: NOW + self.now)
+        self.source = BearerTokenSource(
+            self.provide, clock=lambda: self.now, wall_clock=lambda: NOW + self.now
+        )
 
     def provide(self) -> Any:
         self.calls += 1
@@ -101,7 +103,7 @@ async def test_one_that_was_refused_is_not_used_again() -> None:
     ids=["text", "pair", "named tuple", "object"],
 )
 async def test_each_form_of_a_token_is_understood(given: Any) -> None:
-    source = TokenSource(lambda: given)
+    source = BearerTokenSource(lambda: given)
 
     assert (await source.get()).reveal() == "token-0123456789ab"
     assert "token-01" not in repr(source)
@@ -177,7 +179,7 @@ async def test_many_calls_ask_once_and_the_loop_goes_on_meanwhile() -> None:
         assert go_on.wait(10)
         return "a-token", 4e9
 
-    source = TokenSource(provide)
+    source = BearerTokenSource(provide)
     async with anyio.create_task_group() as tasks:
         for _ in range(20):
             tasks.start_soon(source.get)
@@ -197,7 +199,7 @@ async def test_a_call_does_not_wait_longer_for_a_token_than_it_has_time() -> Non
 
     try:
         with pytest.raises(APITimeoutError, match="Nothing was sent"):
-            await current_key(TokenSource(provide), 0.01)
+            await current_key(BearerTokenSource(provide), 0.01)
     finally:
         go_on.set()
 

@@ -22,7 +22,7 @@ from imagesdk import (
     RateLimit,
 )
 from imagesdk.fan_out.dry_run import seconds_under
-from imagesdk.fan_out.spending import Purse, parse_budget
+from imagesdk.fan_out.spending import SpendingLimit, parse_budget
 from tests.support.billing_server import Till, till
 
 asynchronous = pytest.mark.anyio
@@ -122,7 +122,7 @@ def test_a_budget_can_be_written_in_many_ways(spelled: str | Decimal | int, doll
 def test_a_purse_never_spends_more_than_there_is(
     limit: Decimal, jobs: list[tuple[Decimal, float, bool]]
 ) -> None:
-    purse, open_, spent = Purse(limit), list[Decimal](), Decimal(0)
+    purse, open_, spent = SpendingLimit(limit), list[Decimal](), Decimal(0)
     for amount, share, settles in jobs:
         match purse.reserve(amount):
             case "yes":

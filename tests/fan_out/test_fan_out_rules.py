@@ -33,10 +33,10 @@ from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.outcomes import Status
 from imagesdk.fan_out.output_files import State as FileState
 from imagesdk.fan_out.output_files import WrittenFile
-from imagesdk.fan_out.progress import Tally
-from imagesdk.fan_out.resume import Again, step
-from imagesdk.fan_out.serialization import answer_record, error_of, error_record, files_of, response_of
-from imagesdk.fan_out.store import Entry, State
+from imagesdk.fan_out.progress import ProgressCounter
+from imagesdk.fan_out.resume import ResumePolicy, next_action
+from imagesdk.fan_out.serialization import error_of, error_record, files_of, response_of, response_record
+from imagesdk.fan_out.store import JobRecord, State
 
 texts = st.text(max_size=8)
 jobs = st.builds(
@@ -76,16 +76,18 @@ class TestWhatAJournalMeans:
     def test_nothing_that_may_have_been_billed_is_sent_again_unasked(
         self, state: State, files: FileState | None
     ) -> None:
-        found = step(Entry("k", "i", "key", state), files, Again())
+        found = next_action(JobRecord("k", "i", "key", state), files, ResumePolicy())
         assert (found == "send") is (state in {"planned", "failed"})
 
     @given(
-        every_state, every_file, st.builds(Again, **dict.fromkeys(attrs.fields_dict(Again), st.booleans()))
+        every_state,
+        every_file,
+        st.builds(ResumePolicy, **dict.fromkeys(attrs.fields_dict(ResumePolicy), st.booleans())),
     )
     def test_what_is_there_is_never_made_again(
-        self, state: State, files: FileState | None, terms: Again
+        self, state: State, files: FileState | None, terms: ResumePolicy
     ) -> None:
-        found = step(Entry("k", "i", "key", state), files, terms)
+        found = next_action(JobRecord("k", "i", "key", state), files, terms)
         if state in {"received", "done"} and files == "whole":
             assert found == "restore"
         if state == "refused":
@@ -100,7 +102,7 @@ statuses = st.sampled_from(get_args(Status))
 class TestProgress:
     @given(st.lists(st.tuples(statuses, st.booleans(), st.integers(1, 3))), st.integers(0, 5))
     def test_adds_up(self, ends: list[tuple[Status, bool, int]], left: int) -> None:
-        tally = Tally(len(ends) + left, 0)
+        tally = ProgressCounter(len(ends) + left, 0)
         made = 0
         for number, (status, resumed, n) in enumerate(ends):
             tally.started()
@@ -125,7 +127,7 @@ class TestProgress:
 
     @given(st.integers(1, 200), st.integers(1, 100))
     def test_takes_no_less_time_than_the_limit_does(self, left: int, limit: int) -> None:
-        tally = Tally(left + 1, 0)
+        tally = ProgressCounter(left + 1, 0)
         tally.started()
         tally.ended(Outcome(Generate("a"), "x", 0, "done", ImagesResponse((Image(),))), 1)
         found = tally.snapshot(1, RateLimit(limit))
@@ -133,7 +135,7 @@ class TestProgress:
         assert found.seconds_left >= left * 60 / limit
 
     def test_counts_the_pictures_of_the_last_minute(self) -> None:
-        tally = Tally(None, 0)
+        tally = ProgressCounter(None, 0)
         for second in range(120):
             tally.started()
             tally.ended(Outcome(Generate("a"), "x", 0, "done", ImagesResponse((Image(),))), second)
@@ -156,7 +158,7 @@ class TestProgress:
         self, status: Status, cost: Decimal | None, error: Exception | None, unpriced: int
     ) -> None:
         for resumed in (False, True):
-            tally = Tally(1, 0)
+            tally = ProgressCounter(1, 0)
             tally.started()
             tally.ended(Outcome(Generate("a"), "x", 0, status, error=error, cost=cost, resumed=resumed), 1)
             found = tally.snapshot(1, None)
@@ -180,7 +182,7 @@ class TestRecords:
             cost=Decimal("0.02"),
             request_id="req-1",
         )
-        record = restored(answer_record(response, files, folder))
+        record = restored(response_record(response, files, folder))
         back = response_of(record, folder)
         assert (back.usage, back.cost, back.request_id) == (response.usage, response.cost, "req-1")
         assert [image.path for image in back] == [None, tmp_path / "b.png"]

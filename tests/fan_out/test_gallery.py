@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imagesdk import AsyncClient, JobLike, Labelled
 from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import page, write_gallery
-from imagesdk.fan_out.store import Entry
+from imagesdk.fan_out.store import JobRecord
 from tests.support.billing_server import Till, till
 
 HOSTILE = [
@@ -95,7 +95,7 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
 )
 def test_no_text_gets_into_the_page_as_anything_but_text(texts: list[str]) -> None:
     jobs = [
-        Entry(
+        JobRecord(
             str(n),
             text,
             "key",

@@ -27,8 +27,8 @@ from imagesdk import (
     RetryPolicy,
 )
 from imagesdk._engine.download import Downloader
-from imagesdk._engine.sink import Received, Sink
-from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
+from imagesdk._engine.sink import ImageSink, ReceivedImage
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart
 from imagesdk.emulator import Emulator
 from tests.support.small_images import JPEG, answer, answer_of_urls, png
 from tests.support.socket_servers import always, in_turn, says, serving
@@ -221,12 +221,12 @@ async def test_the_time_out_of_a_call_covers_the_fetching_of_its_pictures(
     given: list[float] = []
 
     async def fetch(
-        self: Downloader, url: str, sink: Sink, *, connect_timeout: float | None, timeout: float | None
-    ) -> Received:
+        self: Downloader, url: str, sink: ImageSink, *, connect_timeout: float | None, timeout: float | None
+    ) -> ReceivedImage:
         given.append(timeout or 0)
-        for event in (PictureStart(0), PicturePiece(0, SMALL), PictureEnd(0)):
-            await sink.take(event)
-        return sink.pictures[0]
+        for event in (ImageStart(0), ImagePiece(0, SMALL), ImageEnd(0)):
+            await sink.write(event)
+        return sink.images[0]
 
     monkeypatch.setattr(Downloader, "fetch", fetch)
     async with serving(always(answer_of_urls("/0", "/1"))) as server, make_client(server.base_url) as client:

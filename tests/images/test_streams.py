@@ -28,7 +28,7 @@ from imagesdk import (
     RetryPolicy,
     StreamError,
 )
-from imagesdk.events import AnswerReceived, AttemptStarted, Event, RetryScheduled
+from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
 from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
@@ -314,13 +314,13 @@ async def test_an_attempt_that_failed_before_its_first_picture_is_made_again(
     kinds = [type(each) for each in seen]
     assert kinds == [
         AttemptStarted,
-        AnswerReceived,
+        ResponseReceived,
         RetryScheduled,
         AttemptStarted,
-        AnswerReceived,
+        ResponseReceived,
         RetryScheduled,
         AttemptStarted,
-        AnswerReceived,
+        ResponseReceived,
     ]
 
 

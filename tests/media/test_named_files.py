@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, Upload, estimate, prepare_image
-from imagesdk._calls.sources import opened_pictures
-from imagesdk._protocol.bodies import declared
+from imagesdk._calls.sources import open_inputs
+from imagesdk._protocol.bodies import declared_media_type
 from imagesdk._protocol.requests import Sources, sources
 from imagesdk.prepare import make_mask
 from tests.support.small_images import JPEG, answer, png
@@ -24,7 +24,7 @@ MakeClient = Callable[..., AsyncClient]
 
 
 async def probe(source: Any) -> Upload:
-    async with opened_pictures(Sources((source,))) as pictures:
+    async with open_inputs(Sources((source,))) as pictures:
         upload = pictures.images[0]
         assert isinstance(upload, Upload)
         return upload
@@ -84,9 +84,9 @@ async def test_a_picture_with_headers_of_its_own_is_refused_with_what_to_write()
 
 
 async def test_a_media_type_is_told_where_the_bytes_do_not_tell_and_they_go_before_it() -> None:
-    assert declared(await probe(("a.jsonl", b"{}", "application/jsonl"))) == "application/jsonl"
-    assert declared(await probe(("a.raw", b"raw", None))) == "image/png"
-    assert declared(await probe(("cat", PNG, "image/jpeg"))) == "image/png"
+    assert declared_media_type(await probe(("a.jsonl", b"{}", "application/jsonl"))) == "application/jsonl"
+    assert declared_media_type(await probe(("a.raw", b"raw", None))) == "image/png"
+    assert declared_media_type(await probe(("cat", PNG, "image/jpeg"))) == "image/png"
 
 
 async def test_what_is_no_picture_does_not_become_one_by_its_name(make_client: MakeClient) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imagesdk._media import output as _saving
 from imagesdk._media.atomic import create_temporary, move_into_place, write_file
-from imagesdk._media.output import FOLDER_TEMPLATE, Destination, check_writable, slug
+from imagesdk._media.output import FOLDER_TEMPLATE, OutputTemplate, check_writable, slug
 from imagesdk.errors import InvalidRequestError
 
 DEVICES = ["con", "CON", "prn", "aux", "nul", "com1", "COM9", "lpt1", "Lpt9", "com\u00b9"]
@@ -70,56 +70,56 @@ def test_a_slug_is_never_the_name_of_a_device(name: str) -> None:
     assert slug(f"{name} of the century") == f"{slug(name)}of-the-century"
 
 
-def path_of(destination: Destination, index: int = 1, slug_: str = "a-cat") -> Path:
+def path_of(destination: OutputTemplate, index: int = 1, slug_: str = "a-cat") -> Path:
     return destination.path(index=index, job=7, id="x9", slug=slug_, ext="png")
 
 
 @pytest.mark.parametrize("out", ["cats/", "cats", "a/b", "./cats"])
 def test_a_folder_gets_names_that_keep_pictures_apart(out: str) -> None:
-    destination = Destination.parse(out, n=10)
-    assert destination == Destination(Path(out), FOLDER_TEMPLATE)
+    destination = OutputTemplate.parse(out, n=10)
+    assert destination == OutputTemplate(Path(out), FOLDER_TEMPLATE)
     assert path_of(destination) == Path(out) / "a-cat-x9-1.png"
     assert len({path_of(destination, index) for index in range(10)}) == 10
 
 
 def test_a_folder_with_a_dot_in_its_name_is_still_a_folder(tmp_path: Path) -> None:
     (tmp_path / "cats.v2").mkdir()
-    assert Destination.parse(tmp_path / "cats.v2", n=3).folder == tmp_path / "cats.v2"
-    assert Destination.parse(f"{tmp_path}/new.v3/", n=3).folder == tmp_path / "new.v3"
+    assert OutputTemplate.parse(tmp_path / "cats.v2", n=3).folder == tmp_path / "cats.v2"
+    assert OutputTemplate.parse(f"{tmp_path}/new.v3/", n=3).folder == tmp_path / "new.v3"
 
 
 @pytest.mark.parametrize("out", ["cat.png", "a/cat.png", "a}b.png", "../up.png"])
 def test_a_path_with_an_extension_is_one_file(out: str) -> None:
-    assert path_of(Destination.parse(out)) == Path(out)
-    assert path_of(Destination.parse(Path(out))) == Path(out)
+    assert path_of(OutputTemplate.parse(out)) == Path(out)
+    assert path_of(OutputTemplate.parse(Path(out))) == Path(out)
 
 
 def test_one_file_cannot_hold_several_pictures() -> None:
     with pytest.raises(InvalidRequestError, match=r"all 2 pictures the same name") as caught:
-        Destination.parse("cat.png", n=2)
+        OutputTemplate.parse("cat.png", n=2)
     assert caught.value.param == "out"
     assert caught.value.value == "cat.png"
 
 
 def test_a_template_puts_its_fields_in() -> None:
-    destination = Destination.parse("pictures/{slug}/{job:03d}-{id}-{index}.{ext}", n=2)
+    destination = OutputTemplate.parse("pictures/{slug}/{job:03d}-{id}-{index}.{ext}", n=2)
     assert destination.folder == Path("pictures")
     assert path_of(destination) == Path("pictures/a-cat/007-x9-1.png")
 
 
 def test_a_template_keeps_braces_that_are_doubled() -> None:
-    assert path_of(Destination.parse("a/{{x}}-{index}.png")) == Path("a/{x}-1.png")
+    assert path_of(OutputTemplate.parse("a/{{x}}-{index}.png")) == Path("a/{x}-1.png")
 
 
 def test_an_absolute_template_stays_absolute(tmp_path: Path) -> None:
-    assert path_of(Destination.parse(f"{tmp_path}/{{index}}.{{ext}}")) == tmp_path / "1.png"
+    assert path_of(OutputTemplate.parse(f"{tmp_path}/{{index}}.{{ext}}")) == tmp_path / "1.png"
 
 
 @pytest.mark.parametrize("template", ["{slug}.{ext}", "{id}-{slug}.png", "{job}/{slug}.png"])
 def test_a_template_that_gives_pictures_one_name_is_refused_for_several(template: str) -> None:
-    assert path_of(Destination.parse(template, n=1)).suffix == ".png"
+    assert path_of(OutputTemplate.parse(template, n=1)).suffix == ".png"
     with pytest.raises(InvalidRequestError, match=r"put \{index\} into it"):
-        Destination.parse(template, n=2)
+        OutputTemplate.parse(template, n=2)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_template_that_gives_pictures_one_name_is_refused_for_several(template
 )
 def test_a_template_that_cannot_be_filled_is_refused_and_the_fields_are_named(template: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        Destination.parse(template)
+        OutputTemplate.parse(template)
     assert caught.value.param == "out"
     assert caught.value.value == template
     for field in ("index", "job", "id", "slug", "ext"):
@@ -150,19 +150,19 @@ def test_a_template_that_cannot_be_filled_is_refused_and_the_fields_are_named(te
 @pytest.mark.parametrize("template", ["{slug}/../{index}.png", "a/{index}/../../b.png", "{index}/.."])
 def test_a_template_cannot_climb_out_of_its_folder(template: str) -> None:
     with pytest.raises(InvalidRequestError, match="cannot leave its folder"):
-        Destination.parse(template)
+        OutputTemplate.parse(template)
 
 
 @pytest.mark.parametrize("out", ["", "a\0b", "{index}\0.png", "\ud800.png"])
 def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
     with pytest.raises(InvalidRequestError, match="out= is empty, or holds a NUL or another character"):
-        Destination.parse(out)
+        OutputTemplate.parse(out)
 
 
 @settings(max_examples=200)
 @given(st.text(max_size=60), st.text(string.printable, max_size=20))
 def test_no_prompt_puts_a_picture_outside_the_folder(prompt: str, ending: str) -> None:
-    destination = Destination.parse("pictures/{slug}-{index}.{ext}")
+    destination = OutputTemplate.parse("pictures/{slug}-{index}.{ext}")
     path = destination.path(index=0, job=0, id="x", slug=slug(prompt + ending), ext="png")
     assert path.parent == Path("pictures")
 
@@ -175,7 +175,7 @@ def test_no_prompt_puts_a_picture_outside_the_folder(prompt: str, ending: str) -
 @example("a{{b/{index}")
 def test_any_template_is_understood_or_refused_by_name(out: str) -> None:
     with suppress(InvalidRequestError):
-        destination = Destination.parse(out)
+        destination = OutputTemplate.parse(out)
         assert path_of(destination).is_relative_to(destination.folder)
 
 
@@ -313,28 +313,28 @@ def test_a_folder_that_cannot_be_made_is_found_out_beforehand(tmp_path: Path) ->
 )
 def test_a_name_that_is_too_long_is_found_out_beforehand(tmp_path: Path, out: str) -> None:
     with pytest.raises(OSError, match="name too long"):  # noqa: PT012 - by whichever looks first
-        destination = Destination.parse(f"{tmp_path}/{out}")
+        destination = OutputTemplate.parse(f"{tmp_path}/{out}")
         check_writable(destination.folder, destination.template)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_folder_in_the_place_of_a_picture_is_found_out_beforehand(tmp_path: Path) -> None:
     (tmp_path / "0.png" / "kept").mkdir(parents=True)
-    destination = Destination.parse(f"{tmp_path}/{{index}}.png")
+    destination = OutputTemplate.parse(f"{tmp_path}/{{index}}.png")
     with pytest.raises(IsADirectoryError, match=r"0\.png"):
         check_writable(destination.folder, destination.template)
 
 
 def test_a_file_in_the_place_of_a_folder_below_is_found_out_beforehand(tmp_path: Path) -> None:
     (tmp_path / "0").write_bytes(b"")
-    destination = Destination.parse(f"{tmp_path}/{{index}}/cat.png")
+    destination = OutputTemplate.parse(f"{tmp_path}/{{index}}/cat.png")
     with pytest.raises(NotADirectoryError):
         check_writable(destination.folder, destination.template)
 
 
 @pytest.mark.parametrize("prompt", ["a cat " * 20, "猫 " * 40])
 def test_a_slug_is_cut_where_the_name_around_it_leaves_little_room(tmp_path: Path, prompt: str) -> None:
-    destination = Destination.parse(f"{tmp_path}/{'x' * 200}{{slug}}{'y' * 40}-{{index}}.{{ext}}")
+    destination = OutputTemplate.parse(f"{tmp_path}/{'x' * 200}{{slug}}{'y' * 40}-{{index}}.{{ext}}")
     check_writable(destination.folder, destination.template)
     path = path_of(destination, slug_=slug(prompt))
     path.write_bytes(b"a picture")

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, extension, is_text, named_media_type, sniff
+from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, extension, is_text, named_media_type, sniff
 from tests.support.odd_images import AVIF
 
 
@@ -75,12 +75,12 @@ def extent(width: int, height: int) -> bytes:
 ALPHA = box(b"auxC", bytes(4) + b"urn:mpeg:hevc:2015:auxid:1\0")
 
 
-def facts(kind: str, width: int, height: int, alpha: bool | None = False, **more: Any) -> PictureFacts:
+def facts(kind: str, width: int, height: int, alpha: bool | None = False, **more: Any) -> ImageFacts:
     """What is known of a plain picture of eight bits, and what is not plain of it."""
     known: dict[str, Any] = {"orientation": 1, "depth": 8, "animated": False, "cmyk": False}
     if kind == "jpeg":
         known["several"] = False
-    return PictureFacts(f"image/{kind}", width, height, alpha, **(known | more))
+    return ImageFacts(f"image/{kind}", width, height, alpha, **(known | more))
 
 
 GIF_FRAME = b",\0\0\0\0\x0c\0\x08\0\0\x02\x03\x84\x8f\x05\0"
@@ -174,12 +174,12 @@ SAMPLES = {
 
 
 @pytest.mark.parametrize(("data", "facts"), SAMPLES.values(), ids=SAMPLES)
-def test_format_size_and_alpha_are_read_from_the_bytes(data: bytes, facts: PictureFacts) -> None:
+def test_format_size_and_alpha_are_read_from_the_bytes(data: bytes, facts: ImageFacts) -> None:
     assert sniff(data) == facts
 
 
 @pytest.mark.parametrize(("data", "facts"), SAMPLES.values(), ids=SAMPLES)
-def test_a_header_cut_short_tells_less_and_never_anything_else(data: bytes, facts: PictureFacts) -> None:
+def test_a_header_cut_short_tells_less_and_never_anything_else(data: bytes, facts: ImageFacts) -> None:
     whole = attrs.asdict(facts)
     for length in range(min(len(data), 400)):
         for name, found in attrs.asdict(sniff(data[:length])).items():
@@ -206,7 +206,7 @@ def test_a_header_cut_short_tells_less_and_never_anything_else(data: bytes, fact
     ],
 )
 def test_other_formats_are_named_and_what_is_no_picture_is_not(head: bytes, media_type: str | None) -> None:
-    assert sniff(head) == PictureFacts(media_type)
+    assert sniff(head) == ImageFacts(media_type)
 
 
 def test_transparency_after_a_large_profile_is_still_found() -> None:
@@ -238,9 +238,9 @@ def test_what_lies_on_its_side_is_shown_with_width_and_height_exchanged(orientat
 
 
 def test_a_square_is_shown_square_whichever_way_it_lies() -> None:
-    assert PictureFacts("image/heic", 9, 9).shown == (9, 9)
-    assert PictureFacts("image/heic", 9, 8).shown is None
-    assert PictureFacts("image/heic").shown is None
+    assert ImageFacts("image/heic", 9, 9).shown == (9, 9)
+    assert ImageFacts("image/heic", 9, 8).shown is None
+    assert ImageFacts("image/heic").shown is None
 
 
 @pytest.mark.parametrize(
@@ -270,7 +270,7 @@ def test_pillow_agrees_on_what_it_can_write() -> None:
 
 
 def test_a_png_whose_first_chunk_is_no_header_has_no_facts() -> None:
-    assert sniff(b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(20))) == PictureFacts("image/png")
+    assert sniff(b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(20))) == ImageFacts("image/png")
 
 
 BEGINNINGS = [

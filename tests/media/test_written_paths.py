@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from imagesdk import AsyncClient, Image, InvalidRequestError
-from imagesdk._media.output import path_for, path_to_write
+from imagesdk._media.output import expand_output_path, image_path
 from imagesdk.cli import run
 from imagesdk.emulator import Emulator
 from tests.support.small_images import answer, png
@@ -88,12 +88,12 @@ class TestATilde:
     @pytest.mark.parametrize("name", ["~x.png", "~root/x.png", "a~/x.png", "a/~/x.png", "~"])
     @pytest.mark.usefixtures("home")
     def test_is_a_letter_like_any_other_elsewhere(self, name: str) -> None:
-        assert path_to_write("out", name) == name
+        assert expand_output_path("out", name) == name
 
     @pytest.mark.usefixtures("home")
     def test_is_a_folder_where_there_is_one_of_that_name(self) -> None:
         Path("~").mkdir()
-        assert path_to_write("out", "~/x.png") == "~/x.png"
+        assert expand_output_path("out", "~/x.png") == "~/x.png"
 
 
 class TestATemplate:
@@ -150,7 +150,7 @@ async def test_what_can_be_no_path_is_refused_before_anything_is_sent(
     with pytest.raises(InvalidRequestError, match="path"):
         IMAGE.save(path)
     with pytest.raises(InvalidRequestError, match="to"):
-        path_for("to", path, 0, "png")
+        image_path("to", path, 0, "png")
     async with make_client(OWN) as client:
         with pytest.raises(InvalidRequestError, match="to"):
             await client.files.download("file-1", path)

@@ -63,8 +63,8 @@ def test_a_model_that_is_not_in_the_table_has_no_rules(name: str | None) -> None
 
 
 def test_the_models_named_by_default_are_known_and_the_one_for_pictures_lives() -> None:
-    assert lookup(models.MAKER_VARIATION_MODEL) is DALL_E_2
-    for name in (models.MAKER_GENERATE_MODEL, models.MAKER_EDIT_MODEL):
+    assert lookup(models.OPENAI_VARIATION_MODEL) is DALL_E_2
+    for name in (models.OPENAI_GENERATE_MODEL, models.OPENAI_EDIT_MODEL):
         profile = lookup(name)
         assert profile is not None
         assert profile.shut_down is None

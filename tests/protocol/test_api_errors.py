@@ -10,10 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import imagesdk
-from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost, stream_failure
+from imagesdk._protocol.api_errors import (
+    is_error_document,
+    status_failure,
+    stream_failure,
+    unreadable_failure,
+)
 from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import Failure, decide
-from imagesdk._protocol.scanner import Picture, ScanError
+from imagesdk._protocol.scanner import ImageRef, ScanError
 from imagesdk.errors import (
     APIResponseError,
     APIStatusError,
@@ -34,7 +39,7 @@ def failed(
     status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1, **asked: Any
 ) -> Failure:
     rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-    return failure_of_status(status, headers or {}, rest, now=NOW, requested=requested, **asked)
+    return status_failure(status, headers or {}, rest, now=NOW, requested=requested, **asked)
 
 
 def decided(failure: Failure) -> str:
@@ -183,7 +188,7 @@ def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
     headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
     message = "images per minute. Limit: 5/1min. Current: 6/1min."
     failure = failed(429, {"error": {"message": message}}, headers)
-    assert failure.said == said_limits(headers, message, NOW)
+    assert failure.server_limits == said_limits(headers, message, NOW)
     assert failure.retry_after == 0.534
     assert isinstance(failure.error, RateLimitError)
     assert failure.error.retry_after == 0.534
@@ -215,9 +220,13 @@ def test_a_success_that_is_an_error_is_known() -> None:
 
 
 def test_a_success_that_cannot_be_read_has_been_billed() -> None:
-    failure = lost(ScanError("the answer is not JSON"), request_id="req_1")
+    failure = unreadable_failure(ScanError("the answer is not JSON"), request_id="req_1")
     assert isinstance(failure.error, APIResponseError)
-    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == ("lost", True, "req_1")
+    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == (
+        "unreadable",
+        True,
+        "req_1",
+    )
     assert "the answer is not JSON" in failure.error.message
     assert "billed" in failure.error.message
 
@@ -271,14 +280,14 @@ def test_a_model_is_near_its_end_by_the_day_of_the_request() -> None:
     body = {"error": {"code": "model_not_found", "message": "does not exist"}}
     rest = json.dumps(body).encode()
     classes = [
-        type(failure_of_status(404, {}, rest, now=now, requested=1, model="gpt-image-1.5").error).__name__
+        type(status_failure(404, {}, rest, now=now, requested=1, model="gpt-image-1.5").error).__name__
         for now in (datetime(2026, 1, 1, tzinfo=UTC), NOW)
     ]
     assert classes == ["NotFoundError", "RetiredError"]
 
 
 def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
-    failure = stream_failure(name, document, now=NOW, request_id="req_1", seen_pictures=seen)
+    failure = stream_failure(name, document, now=NOW, request_id="req_1", seen_images=seen)
     assert failure is not None
     assert failure.error.request_id == "req_1"
     return failure
@@ -313,7 +322,7 @@ def test_an_error_in_a_stream_has_the_class_that_its_status_would_give(
 @pytest.mark.parametrize(
     ("name", "document"),
     [
-        ("image_generation.completed", {"type": "image_generation.completed", "b64_json": Picture(0)}),
+        ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
         ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
         ("message", {"created": 1}),
         ("message", "[DONE]"),
@@ -362,7 +371,7 @@ header_names = st.sampled_from(
 def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
     status: int, headers: dict[str, str], rest: bytes, requested: int
 ) -> None:
-    failure = failure_of_status(status, headers, rest, now=NOW, requested=requested)
+    failure = status_failure(status, headers, rest, now=NOW, requested=requested)
     error = status_error(failure)
     assert error.status_code == status
     assert len(error.message) > 20
@@ -376,7 +385,7 @@ def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
 @pytest.mark.parametrize("depth", [90, 400, 700, 5000, 200_000])
 def test_no_depth_of_an_error_exhausts_the_stack(status: int, depth: int) -> None:
     rest = b'{"error":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
-    failure = failure_of_status(status, {}, rest, now=NOW, requested=1)
+    failure = status_failure(status, {}, rest, now=NOW, requested=1)
     assert '{"a":' in failure.error.message.replace(" ", "")
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from python_multipart.multipart import Field, File
 
-from imagesdk._protocol.bodies import Form, Part
+from imagesdk._protocol.bodies import FormBody, FormField
 from imagesdk.types import Upload
 
 BOUNDARY = "imagesdk-0123456789abcdef"
@@ -23,7 +23,7 @@ def upload(name: str, data: bytes, media_type: str = "image/png") -> Upload:
     return Upload(name=name, media_type=media_type, size=len(data), source=data)
 
 
-def written(form: Form) -> bytes:
+def written(form: FormBody) -> bytes:
     return b"".join(content(segment) for segment in form.segments())
 
 
@@ -34,7 +34,7 @@ def content(segment: bytes | Upload) -> bytes:
     return segment.source
 
 
-def by_python_multipart(form: Form) -> list[tuple[str, str | None, bytes]]:
+def by_python_multipart(form: FormBody) -> list[tuple[str, str | None, bytes]]:
     """Name, file name and content of each part."""
     body = written(form)
     found: list[tuple[str, str | None, bytes]] = []
@@ -55,21 +55,21 @@ def by_python_multipart(form: Form) -> list[tuple[str, str | None, bytes]]:
     return found
 
 
-def by_email(form: Form) -> list[email.message.MIMEPart]:
+def by_email(form: FormBody) -> list[email.message.MIMEPart]:
     head = f"Content-Type: {form.content_type}\r\nMIME-Version: 1.0\r\n\r\n".encode()
     message = email.message_from_bytes(head + written(form), policy=email.policy.HTTP)
     assert isinstance(message, email.message.EmailMessage)
     return list(message.iter_parts())
 
 
-FORM = Form(
+FORM = FormBody(
     (
-        Part("image[]", upload("a.png", PNG)),
-        Part("image[]", upload("b.jpg", b"\xff\xd8\xff", "image/jpeg")),
-        Part("mask", upload("mask.png", PNG)),
-        Part("prompt", "a \u732b,\r\n\r\nwith lines"),
-        Part("n", "2"),
-        Part("user", ""),
+        FormField("image[]", upload("a.png", PNG)),
+        FormField("image[]", upload("b.jpg", b"\xff\xd8\xff", "image/jpeg")),
+        FormField("mask", upload("mask.png", PNG)),
+        FormField("prompt", "a \u732b,\r\n\r\nwith lines"),
+        FormField("n", "2"),
+        FormField("user", ""),
     ),
     BOUNDARY,
 )
@@ -106,13 +106,13 @@ def test_the_content_type_names_the_boundary() -> None:
 def test_files_are_not_read_before_they_are_sent() -> None:
     """The source of an upload is handed on as it is: whoever sends it reads it."""
     unread = Upload(name="a.png", media_type="image/png", size=10**9, source=io.BytesIO())
-    form = Form((Part("image", unread),), BOUNDARY)
+    form = FormBody((FormField("image", unread),), BOUNDARY)
     assert unread in list(form.segments())
     assert form.length > 10**9
 
 
 def test_an_empty_form_is_only_its_end() -> None:
-    assert written(Form((), BOUNDARY)) == f"--{BOUNDARY}--\r\n".encode()
+    assert written(FormBody((), BOUNDARY)) == f"--{BOUNDARY}--\r\n".encode()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_an_empty_form_is_only_its_end() -> None:
     ],
 )
 def test_no_name_breaks_out_of_its_quotes(name: str, quoted: str) -> None:
-    form = Form((Part(name, "text"), Part("image", upload(f"{name}.png", PNG))), BOUNDARY)
+    form = FormBody((FormField(name, "text"), FormField("image", upload(f"{name}.png", PNG))), BOUNDARY)
     assert by_python_multipart(form) == [(quoted, None, b"text"), ("image", f"{quoted}.png", PNG)]
     assert b"\r\nX-Evil" not in written(form)
     assert form.length == len(written(form))
@@ -137,14 +137,14 @@ names = st.text(st.characters(exclude_characters="\\"), min_size=1, max_size=20)
 @settings(max_examples=100)
 @given(
     st.lists(
-        st.builds(Part, names, st.text(st.characters(exclude_categories=["Cs"])))
-        | st.builds(Part, names, st.builds(upload, names, st.binary(max_size=200))),
+        st.builds(FormField, names, st.text(st.characters(exclude_categories=["Cs"])))
+        | st.builds(FormField, names, st.builds(upload, names, st.binary(max_size=200))),
         min_size=1,
         max_size=5,
     )
 )
-def test_any_form_is_read_back_and_has_its_length(parts: list[Part]) -> None:
-    form = Form(tuple(parts), BOUNDARY)
+def test_any_form_is_read_back_and_has_its_length(parts: list[FormField]) -> None:
+    form = FormBody(tuple(parts), BOUNDARY)
     assert form.length == len(written(form))
     found = by_python_multipart(form)
     assert [data for _, _, data in found] == [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._protocol.decompression import PIECE, Inflater
+from imagesdk._protocol.decompression import PIECE, Decompressor
 from imagesdk._protocol.scanner import ScanError
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -21,7 +21,7 @@ TEXT = b'{"created":1,"data":[]}' * 50
 
 
 def inflate(encoding: str | None, chunks: Iterable[bytes]) -> bytes:
-    inflater = Inflater(encoding)
+    inflater = Decompressor(encoding)
     plain = b"".join(piece for chunk in chunks for piece in inflater.feed(chunk))
     inflater.finish()
     return plain
@@ -50,7 +50,7 @@ def test_an_answer_without_encoding_passes_as_it_is(encoding: str | None) -> Non
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "rot13"])
 def test_an_encoding_that_was_not_asked_for_is_refused_by_name(encoding: str) -> None:
     with pytest.raises(ScanError, match="was not asked for") as caught:
-        Inflater(encoding)
+        Decompressor(encoding)
     assert encoding in str(caught.value)
 
 
@@ -102,7 +102,7 @@ def test_what_is_not_compressed_at_all_is_corrupt(encoding: str) -> None:
 
 def test_a_bomb_is_given_out_in_small_pieces_and_can_be_stopped_early() -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
-    inflater = Inflater("gzip")
+    inflater = Decompressor("gzip")
     pieces = inflater.feed(bomb)
     first = [next(pieces) for _ in range(3)]
     assert [len(piece) for piece in first] == [PIECE] * 3
@@ -112,7 +112,7 @@ def test_a_bomb_is_given_out_in_small_pieces_and_can_be_stopped_early() -> None:
 @pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, 5 * PIECE + 7])
 @pytest.mark.parametrize("step", [3, 1000, 10**6])
 def test_every_piece_is_small_and_none_is_lost(size: int, step: int) -> None:
-    inflater = Inflater("gzip")
+    inflater = Decompressor("gzip")
     sizes = [len(piece) for chunk in cut(gzip.compress(bytes(size)), step) for piece in inflater.feed(chunk)]
     inflater.finish()
     assert sum(sizes) == size

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, auth_headers, checked_headers, is_loopback
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, auth_headers, is_loopback, validate_headers
 from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError
 from imagesdk.jobs import Edit, Generate, Variation
@@ -74,7 +74,7 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
 @pytest.mark.parametrize(
     ("text", "is_maker"),
     [
-        (MAKER_BASE_URL, True),
+        (OPENAI_BASE_URL, True),
         ("https://API.OpenAI.com/v1", True),
         ("https://eu.api.openai.com/v1", True),
         ("https://api.openai.com.evil.test/v1", False),
@@ -83,7 +83,7 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
     ],
 )
 def test_the_maker_is_known_by_its_host(text: str, is_maker: bool) -> None:
-    assert Host.parse(text).is_maker is is_maker
+    assert Host.parse(text).is_openai is is_maker
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_maker_is_known_by_its_host(text: str, is_maker: bool) -> None:
     ],
 )
 def test_a_key_is_safe_over_https_and_on_this_machine(text: str, safe: bool) -> None:
-    assert Host.parse(text).is_private_wire is safe
+    assert Host.parse(text).is_secure is safe
 
 
 def test_an_endpoint_has_a_url_with_its_query() -> None:
@@ -130,17 +130,17 @@ def test_an_endpoint_has_a_url_with_its_query() -> None:
 def test_a_result_url_is_made_whole_and_its_owner_is_known(url: str, whole: str, own: bool) -> None:
     host = Host.parse("https://a.test/v1")
     assert host.result_url(url) == whole
-    assert host.owns(host.result_url(url)) is own
+    assert host.is_same_origin(host.result_url(url)) is own
 
 
 @given(st.text(st.sampled_from("htps:/[]@.a1%?#\\ ") | st.characters(), max_size=30))
 def test_no_text_is_taken_for_the_servers_own_but_what_begins_like_it(url: str) -> None:
     host = Host.parse("https://a.test/v1")
-    assert not host.owns(url) or url.strip().lower().startswith("https://")
+    assert not host.is_same_origin(url) or url.strip().lower().startswith("https://")
 
 
 def test_a_maker_is_told_the_model_and_others_are_not() -> None:
-    maker, other = Host.parse(MAKER_BASE_URL), Host.parse("http://localhost")
+    maker, other = Host.parse(OPENAI_BASE_URL), Host.parse("http://localhost")
     jobs = (Generate("x"), Edit("a.png", "x"), Variation("a.png"))
     assert [maker.default_model(job) for job in jobs] == ["gpt-image-2", "gpt-image-2", "dall-e-2"]
     assert [other.default_model(job) for job in jobs] == [None, None, None]
@@ -160,7 +160,7 @@ def test_headers_are_left_out_for_what_is_not_known(nothing: str | None) -> None
 
 
 def test_extra_headers_pass_with_names_in_lower_case() -> None:
-    assert checked_headers([("X-Tag", " a "), ("api-key", "k")]) == [("x-tag", "a"), ("api-key", "k")]
+    assert validate_headers([("X-Tag", " a "), ("api-key", "k")]) == [("x-tag", "a"), ("api-key", "k")]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_extra_headers_pass_with_names_in_lower_case() -> None:
 )
 def test_a_header_that_smuggles_or_is_ours_is_refused(name: str, value: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
-        checked_headers([("X-Good", "1"), (name, value)])
+        validate_headers([("X-Good", "1"), (name, value)])
 
 
 @pytest.mark.parametrize(

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.bodies import Form
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._protocol.image_checks import check_pictures
-from imagesdk._protocol.inputs import Pictures
+from imagesdk._protocol.bodies import FormBody
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.image_checks import check_images
+from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.parameter_checks import check_parameters, check_shape
-from imagesdk._protocol.requests import Request, Sources, build, resolve, sources
+from imagesdk._protocol.requests import Request, Sources, build_request, resolve_job, sources
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
 from imagesdk.types import Upload
 
-MAKER = Host.parse(MAKER_BASE_URL)
+MAKER = Host.parse(OPENAI_BASE_URL)
 OTHER = Host.parse("http://127.0.0.1:8000/v1")
 MIB = 1024 * 1024
 UNRULED = ModelProfile(name="unruled")
@@ -71,14 +71,14 @@ def picture(**facts: Any) -> Upload:
     return Upload(**given)
 
 
-def picture_refusal(job: Job, pictures: Pictures, profile: ModelProfile = DALL_E_2) -> InvalidRequestError:
+def picture_refusal(job: Job, pictures: InputImages, profile: ModelProfile = DALL_E_2) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
-        check_pictures(job, pictures, profile)
+        check_images(job, pictures, profile)
     return caught.value
 
 
-def made(job: Job, pictures: Pictures = Pictures(), **extra: Any) -> Request:  # noqa: B008 - a frozen value
-    return build(job, pictures, boundary="b0", extra_body=extra.get("extra_body"))
+def made(job: Job, pictures: InputImages = InputImages(), **extra: Any) -> Request:  # noqa: B008 - a frozen value
+    return build_request(job, pictures, boundary="b0", extra_body=extra.get("extra_body"))
 
 
 def body(job: Job, **extra: Any) -> Any:
@@ -88,7 +88,7 @@ def body(job: Job, **extra: Any) -> Any:
 
 
 def parts(request: Request) -> list[tuple[str, object]]:
-    assert isinstance(request.content, Form)
+    assert isinstance(request.content, FormBody)
     return [(part.name, part.value) for part in request.content.parts]
 
 
@@ -295,10 +295,10 @@ PICTURE_JOBS = {"edit": Edit("a.png", "a cat"), "variation": Variation("a.png")}
 @pytest.mark.parametrize("job", PICTURE_JOBS.values(), ids=PICTURE_JOBS)
 class TestThePictureOf2023:
     def test_is_a_square_png_of_less_than_4_mib(self, job: Job) -> None:
-        check_pictures(job, Pictures((picture(size=4 * MIB - 1),)), DALL_E_2)
+        check_images(job, InputImages((picture(size=4 * MIB - 1),)), DALL_E_2)
 
     def test_is_refused_at_4_mib(self, job: Job) -> None:
-        error = picture_refusal(job, Pictures((picture(size=4 * MIB),)))
+        error = picture_refusal(job, InputImages((picture(size=4 * MIB),)))
         assert (error.param, error.value) == ("image", f"a.png ({4 * MIB} bytes)")
         assert "4 MiB" in (error.allowed or "")
 
@@ -307,20 +307,20 @@ class TestThePictureOf2023:
         [("image/jpeg", "JPEG"), ("image/webp", "WEBP"), ("application/octet-stream", "no picture")],
     )
     def test_is_refused_in_another_format(self, job: Job, media_type: str, found: str) -> None:
-        error = picture_refusal(job, Pictures((picture(media_type=media_type),)))
+        error = picture_refusal(job, InputImages((picture(media_type=media_type),)))
         assert (error.param, error.value, error.allowed) == ("image", f"a.png ({found})", "a PNG file")
 
     @pytest.mark.parametrize(("width", "height"), [(64, 65), (65, 64)])
     def test_is_refused_when_it_is_not_square(self, job: Job, width: int, height: int) -> None:
-        error = picture_refusal(job, Pictures((picture(width=width, height=height),)))
+        error = picture_refusal(job, InputImages((picture(width=width, height=height),)))
         assert (error.param, error.value) == ("image", f"a.png ({width}x{height})")
         assert error.allowed == "a square picture"
 
     def test_may_be_of_unknown_size(self, job: Job) -> None:
-        check_pictures(job, Pictures((picture(width=None, height=None),)), DALL_E_2)
+        check_images(job, InputImages((picture(width=None, height=None),)), DALL_E_2)
 
     def test_is_only_one(self, job: Job) -> None:
-        error = picture_refusal(job, Pictures((picture(), picture())))
+        error = picture_refusal(job, InputImages((picture(), picture())))
         assert (error.param, error.value, error.allowed) == ("image", "2 pictures", "one picture")
 
 
@@ -328,53 +328,53 @@ class TestMask:
     JOB = Edit("a.png", "a cat", mask="m.png")
 
     def test_has_the_measures_of_the_picture(self) -> None:
-        check_pictures(self.JOB, Pictures((picture(),), picture(name="m.png")), DALL_E_2)
+        check_images(self.JOB, InputImages((picture(),), picture(name="m.png")), DALL_E_2)
 
     @pytest.mark.parametrize("profile", [DALL_E_2, GPT_IMAGE_2, attrs.evolve(GPT_IMAGE_2, mask=None)])
     def test_of_other_measures_is_refused(self, profile: ModelProfile) -> None:
         error = picture_refusal(
-            self.JOB, Pictures((picture(),), picture(name="m.png", width=128, height=128)), profile
+            self.JOB, InputImages((picture(),), picture(name="m.png", width=128, height=128)), profile
         )
         assert (error.param, error.value, error.allowed) == ("mask", "128x128", "64x64")
 
     @pytest.mark.parametrize("unknown", [{"width": None}, {"height": None}, {"width": None, "height": None}])
     def test_of_unknown_measures_is_left_to_the_server(self, unknown: dict[str, None]) -> None:
-        pictures = Pictures((picture(),), picture(name="m.png", **unknown))
-        check_pictures(self.JOB, pictures, GPT_IMAGE_2)
+        pictures = InputImages((picture(),), picture(name="m.png", **unknown))
+        check_images(self.JOB, pictures, GPT_IMAGE_2)
 
     @pytest.mark.parametrize(
         "facts", [{"size": 4 * MIB}, {"media_type": "image/jpeg"}, {"width": 64, "height": 32}]
     )
     def test_keeps_the_rules_of_a_picture(self, facts: dict[str, Any]) -> None:
-        error = picture_refusal(self.JOB, Pictures((picture(),), picture(name="m.png", **facts)))
+        error = picture_refusal(self.JOB, InputImages((picture(),), picture(name="m.png", **facts)))
         assert error.param == "mask"
         assert "m.png" in str(error)
 
     def test_is_measured_against_the_first_picture(self) -> None:
         images = (picture(), picture(width=32, height=32))
-        check_pictures(self.JOB, Pictures(images, picture()), GPT_IMAGE_2)
+        check_images(self.JOB, InputImages(images, picture()), GPT_IMAGE_2)
         with pytest.raises(InvalidRequestError, match="mask is 64x64 and image is 32x32"):
-            check_pictures(self.JOB, Pictures(images[::-1], picture()), GPT_IMAGE_2)
+            check_images(self.JOB, InputImages(images[::-1], picture()), GPT_IMAGE_2)
 
 
 class TestTransparency:
     JOB = Edit("a.png", "a cat")
 
     def test_says_where_to_paint_when_there_is_no_mask(self) -> None:
-        error = picture_refusal(self.JOB, Pictures((picture(alpha=False),)))
+        error = picture_refusal(self.JOB, InputImages((picture(alpha=False),)))
         assert (error.param, error.value) == ("image", "a.png")
         assert error.allowed == "a PNG with transparency, or a mask"
         assert "mask=" in str(error)
 
     @pytest.mark.parametrize("alpha", [True, None])
     def test_is_there_or_may_be(self, alpha: bool | None) -> None:
-        check_pictures(self.JOB, Pictures((picture(alpha=alpha),)), DALL_E_2)
+        check_images(self.JOB, InputImages((picture(alpha=alpha),)), DALL_E_2)
 
     def test_is_not_needed_with_a_mask_nor_by_a_variation_nor_by_the_living_model(self) -> None:
         opaque = picture(alpha=False)
-        check_pictures(attrs.evolve(self.JOB, mask="m.png"), Pictures((opaque,), picture()), DALL_E_2)
-        check_pictures(Variation("a.png"), Pictures((opaque,)), DALL_E_2)
-        check_pictures(self.JOB, Pictures((opaque,)), GPT_IMAGE_2)
+        check_images(attrs.evolve(self.JOB, mask="m.png"), InputImages((opaque,), picture()), DALL_E_2)
+        check_images(Variation("a.png"), InputImages((opaque,)), DALL_E_2)
+        check_images(self.JOB, InputImages((opaque,)), GPT_IMAGE_2)
 
 
 class TestPicturesOfTheLivingModel:
@@ -383,52 +383,52 @@ class TestPicturesOfTheLivingModel:
     def test_are_up_to_16_of_three_formats_and_any_shape(self) -> None:
         kinds = ["image/png", "image/jpeg", "image/webp"]
         images = tuple(picture(media_type=kinds[i % 3], width=i + 1) for i in range(16))
-        check_pictures(self.JOB, Pictures(images), GPT_IMAGE_2)
+        check_images(self.JOB, InputImages(images), GPT_IMAGE_2)
 
     def test_are_not_17(self) -> None:
-        error = picture_refusal(self.JOB, Pictures((picture(),) * 17), GPT_IMAGE_2)
+        error = picture_refusal(self.JOB, InputImages((picture(),) * 17), GPT_IMAGE_2)
         assert (error.param, error.value, error.allowed) == ("image", "17 pictures", "1 to 16 pictures")
 
     def test_are_each_checked(self) -> None:
         images = (picture(), picture(name="b.gif", media_type="image/gif"))
-        error = picture_refusal(self.JOB, Pictures(images), GPT_IMAGE_2)
+        error = picture_refusal(self.JOB, InputImages(images), GPT_IMAGE_2)
         assert (error.value, error.allowed) == ("b.gif (GIF)", "a PNG or JPEG or WEBP file")
 
     def test_are_each_smaller_than_50_mib(self) -> None:
-        check_pictures(self.JOB, Pictures((picture(size=50 * MIB - 1),)), GPT_IMAGE_2)
-        assert picture_refusal(self.JOB, Pictures((picture(size=50 * MIB),)), GPT_IMAGE_2).param == "image"
+        check_images(self.JOB, InputImages((picture(size=50 * MIB - 1),)), GPT_IMAGE_2)
+        assert picture_refusal(self.JOB, InputImages((picture(size=50 * MIB),)), GPT_IMAGE_2).param == "image"
 
 
 def test_pictures_of_a_model_without_rules_for_them_are_not_checked() -> None:
-    check_pictures(Edit("a.png", "x"), Pictures((picture(size=10**9, media_type="x"),)), UNRULED)
+    check_images(Edit("a.png", "x"), InputImages((picture(size=10**9, media_type="x"),)), UNRULED)
 
 
 class TestDefaults:
     def test_name_a_living_model_on_the_makers_host(self) -> None:
-        assert resolve(Generate("x"), MAKER, has_out=False) == Generate("x", model="gpt-image-2")
-        assert resolve(Edit("a.png", "x"), MAKER, has_out=False).model == "gpt-image-2"
+        assert resolve_job(Generate("x"), MAKER, has_out=False) == Generate("x", model="gpt-image-2")
+        assert resolve_job(Edit("a.png", "x"), MAKER, has_out=False).model == "gpt-image-2"
 
     def test_name_the_only_model_for_variations_there(self) -> None:
-        assert resolve(Variation("a.png"), MAKER, has_out=False).model == "dall-e-2"
+        assert resolve_job(Variation("a.png"), MAKER, has_out=False).model == "dall-e-2"
 
     @pytest.mark.parametrize("job", [Generate("x"), Edit("a.png", "x"), Variation("a.png")])
     def test_leave_the_model_to_any_other_server(self, job: Job) -> None:
-        assert resolve(job, OTHER, has_out=False) is job
-        assert resolve(job, OTHER, has_out=True) is job
+        assert resolve_job(job, OTHER, has_out=False) is job
+        assert resolve_job(job, OTHER, has_out=True) is job
 
     def test_never_change_what_was_given(self) -> None:
         job = Generate("x", model="dall-e-2", response_format="url", n=3)
-        assert resolve(job, MAKER, has_out=True) is job
+        assert resolve_job(job, MAKER, has_out=True) is job
 
     @pytest.mark.parametrize("job", [Generate("x"), Edit("a.png", "x"), Variation("a.png")])
     def test_ask_for_the_picture_itself_when_files_are_wanted(self, job: Job) -> None:
         named = attrs.evolve(job, model="dall-e-2")
-        assert resolve(named, OTHER, has_out=True).response_format == "b64_json"
-        assert resolve(named, OTHER, has_out=False).response_format is None
+        assert resolve_job(named, OTHER, has_out=True).response_format == "b64_json"
+        assert resolve_job(named, OTHER, has_out=False).response_format is None
 
     @pytest.mark.parametrize("model", ["gpt-image-2", "gpt-image-2-2026-04-21", "unheard-of"])
     def test_do_not_ask_a_model_that_may_not_know_the_parameter(self, model: str) -> None:
-        assert resolve(Generate("x", model=model), MAKER, has_out=True).response_format is None
+        assert resolve_job(Generate("x", model=model), MAKER, has_out=True).response_format is None
 
 
 class TestGenerateRequest:
@@ -520,14 +520,14 @@ class TestFormRequest:
     FIRST, SECOND, MASK = picture(name="1.png"), picture(name="2.png"), picture(name="m.png")
 
     def test_holds_one_picture_as_image(self) -> None:
-        request = made(Edit("1.png", "a cat"), Pictures((self.FIRST,)))
+        request = made(Edit("1.png", "a cat"), InputImages((self.FIRST,)))
         assert request.path == "/images/edits"
         assert request.content_type == "multipart/form-data; boundary=b0"
         assert parts(request) == [("image", self.FIRST), ("prompt", "a cat")]
 
     @pytest.mark.parametrize("given", [["1.png", "2.png"], ("1.png", "2.png")])
     def test_holds_a_list_of_pictures_under_a_name_with_brackets(self, given: Any) -> None:
-        request = made(Edit(given, "a cat"), Pictures((self.FIRST, self.SECOND), self.MASK))
+        request = made(Edit(given, "a cat"), InputImages((self.FIRST, self.SECOND), self.MASK))
         assert parts(request) == [
             ("image[]", self.FIRST),
             ("image[]", self.SECOND),
@@ -536,12 +536,12 @@ class TestFormRequest:
         ]
 
     def test_holds_a_list_of_one_as_a_list(self) -> None:
-        assert parts(made(Edit(["1.png"], "x"), Pictures((self.FIRST,))))[0] == ("image[]", self.FIRST)
+        assert parts(made(Edit(["1.png"], "x"), InputImages((self.FIRST,))))[0] == ("image[]", self.FIRST)
 
     def test_holds_numbers_and_truths_as_text(self) -> None:
         job = Edit("1.png", "x", n=2, output_compression=0)
         extra = {"flag": True, "off": False, "scale": 1.5}
-        assert parts(made(job, Pictures((self.FIRST,)), extra_body=extra))[1:] == [
+        assert parts(made(job, InputImages((self.FIRST,)), extra_body=extra))[1:] == [
             ("prompt", "x"),
             ("n", "2"),
             ("output_compression", "0"),
@@ -555,7 +555,7 @@ class TestFormRequest:
             "svg": {"model": "m", "reasoning": {"effort": "low"}, "unset": None},
             "tags": ["a", None, "b"],
         }
-        assert parts(made(Variation("1.png"), Pictures((self.FIRST,)), extra_body=extra))[1:] == [
+        assert parts(made(Variation("1.png"), InputImages((self.FIRST,)), extra_body=extra))[1:] == [
             ("svg[model]", "m"),
             ("svg[reasoning][effort]", "low"),
             ("tags[]", "a"),
@@ -564,7 +564,7 @@ class TestFormRequest:
 
     def test_leaves_out_what_extra_body_takes_out(self) -> None:
         job = Variation("1.png", model="dall-e-2", n=2, size="256x256", response_format="url", user="u")
-        request = made(job, Pictures((self.FIRST,)), extra_body={"model": None, "n": 4})
+        request = made(job, InputImages((self.FIRST,)), extra_body={"model": None, "n": 4})
         assert request.path == "/images/variations"
         assert parts(request)[1:] == [
             ("size", "256x256"),
@@ -577,11 +577,11 @@ class TestFormRequest:
 
     def test_refuses_half_a_character_in_further_fields(self) -> None:
         with pytest.raises(InvalidRequestError, match="lone surrogates") as caught:
-            made(Variation("1.png"), Pictures((self.FIRST,)), extra_body={"style": "\ud800"})
+            made(Variation("1.png"), InputImages((self.FIRST,)), extra_body={"style": "\ud800"})
         assert caught.value.param == "style"
 
     def test_knows_its_length_and_can_be_sent_again(self) -> None:
-        request = made(Edit("1.png", "x", n=2), Pictures((self.FIRST,), self.MASK))
+        request = made(Edit("1.png", "x", n=2), InputImages((self.FIRST,), self.MASK))
         once = list(request.segments())
         assert list(request.segments()) == once
         sizes = [len(part) if isinstance(part, bytes) else part.size for part in once]

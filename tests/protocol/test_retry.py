@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from imagesdk import errors
 from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.retry import (
-    Again,
     Decision,
     Failure,
     FailureClass,
     GiveUp,
-    RetryBudget,
-    WaitForLimit,
+    Requeue,
+    RetryAfter,
+    RetryThrottle,
     classify,
     decide,
 )
@@ -43,7 +43,7 @@ FAILURES: dict[str, Failure] = {
     "no answer in time": Failure(OutcomeUnknownTimeoutError("x"), "unknown"),
     "500": Failure(InternalServerError("x", status_code=500), "unknown"),
     "503": Failure(InternalServerError("x", status_code=503), "unknown"),
-    "answer lost": Failure(APIResponseError("x"), "lost"),
+    "answer lost": Failure(APIResponseError("x"), "unreadable"),
     "408": Failure(APIStatusError("x", status_code=408), "refused"),
     "409": Failure(ConflictError("x", status_code=409), "refused"),
     "425": Failure(APIStatusError("x", status_code=425), "refused"),
@@ -78,7 +78,7 @@ def evolved(failure: Failure, **changes: Any) -> Failure:
     if "retry_after" in changes:
         changes["said"] = SaidLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
-        "said": failure.said,
+        "said": failure.server_limits,
         "should_retry": failure.should_retry,
         "never_fits": failure.never_fits,
     }
@@ -108,18 +108,18 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         terms: dict[str, Any] = {"max_attempts": 4, "max_ambiguous": 2, "delivery": delivery, "backoff": 1.0}
         expected: Decision = GiveUp()
         if name == "429" and limited:
-            expected = WaitForLimit(NOTHING_SAID)
+            expected = Requeue(NOTHING_SAID)
         elif attempt < 4 and remaining != 0.1:
             repeats = delivery == "at_least_once" and ambiguous < 2
             if name in SAFE or (name in AMBIGUOUS and repeats):
-                expected = Again(0.5 * 2 ** (attempt - 1))
+                expected = RetryAfter(0.5 * 2 ** (attempt - 1))
         assert decided(FAILURES[name], RetryPolicy(**terms), limited=limited, **facts) == expected, facts
 
 
 def test_a_limit_hit_after_work_was_done_does_not_wait_for_free() -> None:
     """A stream may end so, after a picture: the work is paid for twice if it is made again."""
     failure = Failure(RateLimitError("x", status_code=200, maybe_billed=True), "unknown")
-    assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), Again)
+    assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), RetryAfter)
     assert decided(failure, RetryPolicy(delivery="at_most_once"), limited=True) == GiveUp()
     assert decided(failure, RetryPolicy(max_ambiguous=1), limited=True, ambiguous=1) == GiveUp()
 
@@ -138,7 +138,7 @@ def test_what_may_have_been_billed_is_never_repeated_at_most_once(name: str) -> 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
 def test_what_may_have_been_billed_is_repeated_once_by_default(name: str) -> None:
-    assert isinstance(decided(FAILURES[name], ambiguous=0), Again)
+    assert isinstance(decided(FAILURES[name], ambiguous=0), RetryAfter)
     assert decided(FAILURES[name], attempt=2, ambiguous=1) == GiveUp()
     assert decided(FAILURES[name], RetryPolicy(max_ambiguous=0)) == GiveUp()
 
@@ -153,7 +153,7 @@ def test_one_attempt_means_no_other(name: str) -> None:
 def test_what_a_server_bills_once_is_repeated_as_often_as_anything(name: str, delivery: Any) -> None:
     policy = RetryPolicy(server_idempotent=True, delivery=delivery, max_ambiguous=0, max_attempts=6)
     for attempt in range(1, 6):
-        assert isinstance(decided(FAILURES[name], policy, attempt=attempt, ambiguous=attempt - 1), Again)
+        assert isinstance(decided(FAILURES[name], policy, attempt=attempt, ambiguous=attempt - 1), RetryAfter)
     assert decided(FAILURES[name], policy, attempt=6, ambiguous=5) == GiveUp()
 
 
@@ -170,7 +170,7 @@ class TestTheServersAdvice:
 
     @pytest.mark.parametrize("name", sorted(HOPELESS - {"quota"}))
     def test_to_try_again_is_taken_for_what_was_refused(self, name: str) -> None:
-        assert isinstance(decided(evolved(FAILURES[name], should_retry=True)), Again)
+        assert isinstance(decided(evolved(FAILURES[name], should_retry=True)), RetryAfter)
 
     def test_to_try_again_buys_no_credit_and_no_attempts(self) -> None:
         assert decided(evolved(FAILURES["quota"], should_retry=True)) == GiveUp()
@@ -180,14 +180,14 @@ class TestTheServersAdvice:
 class TestALimitHit:
     def test_waits_in_line_and_uses_no_attempt(self) -> None:
         failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, limited=True) == WaitForLimit(SaidLimits(waits=(7.0,)))
-        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == WaitForLimit(
+        assert decided(failure, limited=True) == Requeue(SaidLimits(waits=(7.0,)))
+        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == Requeue(
             SaidLimits(waits=(7.0,))
         )
 
     def test_without_a_line_waits_as_told_and_uses_attempts(self) -> None:
         failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, chance=0.0) == Again(7.0)
+        assert decided(failure, chance=0.0) == RetryAfter(7.0)
         assert decided(failure, attempt=4) == GiveUp()
 
     @pytest.mark.parametrize("limited", [False, True])
@@ -203,17 +203,17 @@ class TestTheDelay:
     @pytest.mark.parametrize("name", ["503", "429", "no connection"])
     def test_is_what_the_server_asks_and_a_little_more(self, name: str) -> None:
         failure = evolved(FAILURES[name], retry_after=7.0)
-        assert decided(failure, RetryPolicy(backoff=2.0), chance=0.5) == Again(8.0)
+        assert decided(failure, RetryPolicy(backoff=2.0), chance=0.5) == RetryAfter(8.0)
 
     def test_that_the_server_asks_has_a_longest(self) -> None:
         policy = RetryPolicy(max_retry_after=30.0)
-        assert decided(evolved(FAILURES["503"], retry_after=30.0), policy, chance=0) == Again(30.0)
+        assert decided(evolved(FAILURES["503"], retry_after=30.0), policy, chance=0) == RetryAfter(30.0)
         assert decided(evolved(FAILURES["503"], retry_after=30.001), policy, chance=0) == GiveUp()
         assert decided(evolved(FAILURES["503"], retry_after=math.inf), policy, chance=0) == GiveUp()
 
     def test_is_not_begun_when_the_time_left_is_shorter(self) -> None:
         failure = evolved(FAILURES["503"], retry_after=7.0)
-        assert decided(failure, remaining=7.1, chance=0) == Again(7.0)
+        assert decided(failure, remaining=7.1, chance=0) == RetryAfter(7.0)
         assert decided(failure, remaining=7.0, chance=0) == GiveUp()
         assert decided(FAILURES["503"], remaining=0.0, chance=0) == GiveUp()
         assert decided(FAILURES["503"], remaining=-1.0, chance=0) == GiveUp()
@@ -221,30 +221,30 @@ class TestTheDelay:
     def test_doubles_up_to_its_longest(self) -> None:
         policy = RetryPolicy(max_attempts=10, backoff=0.5, max_backoff=20.0)
         delays = [decided(FAILURES["408"], policy, attempt=attempt, chance=1.0) for attempt in range(1, 9)]
-        assert delays == [Again(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 20, 20)]
+        assert delays == [RetryAfter(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 20, 20)]
 
     def test_is_a_number_however_many_attempts_there_were(self) -> None:
         policy = RetryPolicy(max_attempts=10**9)
-        assert decided(FAILURES["408"], policy, attempt=10**8, chance=1.0) == Again(20.0)
+        assert decided(FAILURES["408"], policy, attempt=10**8, chance=1.0) == RetryAfter(20.0)
 
     @given(st.floats(0, 1), st.integers(1, 3), st.none() | st.floats(0, 300))
     def test_lies_between_what_is_asked_and_what_is_asked_and_the_longest_backoff(
         self, chance: float, attempt: int, asked: float | None
     ) -> None:
         decision = decided(evolved(FAILURES["408"], retry_after=asked), attempt=attempt, chance=chance)
-        assert isinstance(decision, Again)
+        assert isinstance(decision, RetryAfter)
         assert (asked or 0) <= decision.delay <= (asked or 0) + 0.5 * 2 ** (attempt - 1)
 
 
-def budget_of(capacity: float, refill: float, *failures: str) -> RetryBudget:
+def budget_of(capacity: float, refill: float, *failures: str) -> RetryThrottle:
     """A budget after some failures."""
-    budget = RetryBudget(capacity, refill)
+    budget = RetryThrottle(capacity, refill)
     for name in failures:
-        budget.failed(FAILURES[name])
+        budget.record_failure(FAILURES[name])
     return budget
 
 
-def allows(budget: RetryBudget, name: str = "503") -> bool:
+def allows(budget: RetryThrottle, name: str = "503") -> bool:
     return budget.allows(FAILURES[name])
 
 
@@ -260,25 +260,25 @@ class TestTheBudgetOfRetries:
     def test_is_refilled_by_successes_bit_by_bit(self) -> None:
         budget = budget_of(10, 0.25, *["503"] * 8)  # 2 are left
         for _ in range(12):
-            budget.succeeded()
+            budget.record_success()
             assert not allows(budget)
-        budget.succeeded()
+        budget.record_success()
         assert allows(budget)
-        budget.failed(FAILURES["503"])
+        budget.record_failure(FAILURES["503"])
         assert not allows(budget)
 
     def test_never_holds_more_than_at_first(self) -> None:
         budget = budget_of(4, 1.0)
         for _ in range(100):
-            budget.succeeded()
+            budget.record_success()
         for allowed in (True, False):
-            budget.failed(FAILURES["503"])
+            budget.record_failure(FAILURES["503"])
             assert allows(budget) is allowed
 
     def test_owes_nothing_however_many_fail(self) -> None:
         budget = budget_of(4, 1.0, *["503"] * 1000)
         for allowed in (False, False, True):
-            budget.succeeded()
+            budget.record_success()
             assert allows(budget) is allowed
 
     @pytest.mark.parametrize(
@@ -298,18 +298,18 @@ class TestTheBudgetOfRetries:
 
     def test_counts_ten_that_were_never_sent_anew_after_a_success(self) -> None:
         budget = budget_of(4, 1.0, *["no connection"] * 10)
-        budget.succeeded()
+        budget.record_success()
         for _ in range(10):
-            budget.failed(FAILURES["no connection"])
+            budget.record_failure(FAILURES["no connection"])
         assert allows(budget, "no connection")
         assert allows(budget)
 
     def test_that_is_used_up_ends_a_call_that_would_go_on(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["503"], budget=empty) == GiveUp(out_of_budget=True)
-        assert decided(FAILURES["408"], budget=empty, chance=0) == Again(0.0)
-        assert isinstance(decided(FAILURES["no connection"], budget=empty), Again)
-        assert decided(FAILURES["503"], budget=budget_of(4, 0.1, "503"), chance=0) == Again(0.0)
+        assert decided(FAILURES["503"], budget=empty) == GiveUp(throttled=True)
+        assert decided(FAILURES["408"], budget=empty, chance=0) == RetryAfter(0.0)
+        assert isinstance(decided(FAILURES["no connection"], budget=empty), RetryAfter)
+        assert decided(FAILURES["503"], budget=budget_of(4, 0.1, "503"), chance=0) == RetryAfter(0.0)
 
     def test_has_nothing_to_do_with_a_call_that_ends_anyway(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
@@ -320,7 +320,7 @@ class TestTheBudgetOfRetries:
 
     def test_has_nothing_to_do_with_waiting_in_line(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["429"], budget=empty, limited=True) == WaitForLimit(NOTHING_SAID)
+        assert decided(FAILURES["429"], budget=empty, limited=True) == Requeue(NOTHING_SAID)
 
     @given(
         st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),
@@ -330,13 +330,13 @@ class TestTheBudgetOfRetries:
     def test_does_the_same_sums_as_a_few_lines_of_arithmetic(
         self, course: list[str], capacity: int, refill: float
     ) -> None:
-        budget, left, row = RetryBudget(capacity, refill), float(capacity), 0
+        budget, left, row = RetryThrottle(capacity, refill), float(capacity), 0
         for name in course:
             if name == "success":
-                budget.succeeded()
+                budget.record_success()
                 left, row = min(capacity, left + refill), 0
                 continue
-            budget.failed(FAILURES[name])
+            budget.record_failure(FAILURES[name])
             row += FAILURES[name].kind == "never_sent"
             free = FAILURES[name].kind == "refused" or (FAILURES[name].kind == "never_sent" and row <= 10)
             left = left if free else max(0.0, left - 1)

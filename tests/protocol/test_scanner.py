@@ -16,10 +16,10 @@ from imagesdk._protocol import scanner as scanner_module
 from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object
 from imagesdk._protocol.scanner import (
     Event,
-    Picture,
-    PictureEnd,
-    PicturePiece,
-    PictureStart,
+    ImageEnd,
+    ImagePiece,
+    ImageRef,
+    ImageStart,
     ScanError,
     Scanner,
 )
@@ -41,7 +41,7 @@ def pictures_of(events: Iterable[Event]) -> list[bytes]:
     pictures: list[bytes] = []
     is_open = False
     for event in events:
-        if isinstance(event, PictureStart):
+        if isinstance(event, ImageStart):
             assert not is_open
             assert event.number == len(pictures)
             pictures.append(b"")
@@ -49,7 +49,7 @@ def pictures_of(events: Iterable[Event]) -> list[bytes]:
         else:
             assert is_open
             assert event.number == len(pictures) - 1
-            if isinstance(event, PictureEnd):
+            if isinstance(event, ImageEnd):
                 is_open = False
             else:
                 assert event.data
@@ -59,7 +59,7 @@ def pictures_of(events: Iterable[Event]) -> list[bytes]:
 
 def with_bytes(value: Any, pictures: list[bytes]) -> Any:
     """A document with each picture in its place."""
-    if isinstance(value, Picture):
+    if isinstance(value, ImageRef):
         return pictures[value.number]
     if is_object(value):
         return {key: with_bytes(item, pictures) for key, item in value.items()}
@@ -286,7 +286,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
     except binascii.Error:
         decoded = b""
     if decoded:
-        assert scan(parts) == ({"b64_json": Picture(0)}, [decoded])
+        assert scan(parts) == ({"b64_json": ImageRef(0)}, [decoded])
     else:
         with pytest.raises(ScanError, match="a picture"):
             scan(parts)
@@ -347,7 +347,7 @@ def test_a_string_that_looks_like_a_key_is_none() -> None:
 
 def test_pictures_in_unexpected_places_are_taken_out_too() -> None:
     document, pieces = scan([b'{"a":{"b":[[{"b64_json":"QUJD"}]]},"b64_json":"REVG"}'])
-    assert document == {"a": {"b": [[{"b64_json": Picture(0)}]]}, "b64_json": Picture(1)}
+    assert document == {"a": {"b": [[{"b64_json": ImageRef(0)}]]}, "b64_json": ImageRef(1)}
     assert pieces == [b"ABC", b"DEF"]
 
 
@@ -392,21 +392,21 @@ def test_an_answer_as_deep_as_allowed_is_read() -> None:
 def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
     whole = json.dumps({"b64_json": base64.b64encode(bytes(300)).decode()}).encode()
     chunks = [whole[at : at + step] for at in range(0, len(whole), step)]
-    assert scan(chunks, Scanner(max_picture=300))[1] == [bytes(300)]
+    assert scan(chunks, Scanner(max_image=300))[1] == [bytes(300)]
     with pytest.raises(ScanError, match="a picture is larger than 299 bytes"):
-        scan(chunks, Scanner(max_picture=299))
+        scan(chunks, Scanner(max_image=299))
 
 
 def test_each_picture_has_the_cap_for_itself() -> None:
     one = {"b64_json": base64.b64encode(bytes(300)).decode()}
-    assert len(scan([json.dumps([one, one]).encode()], Scanner(max_picture=300))[1]) == 2
+    assert len(scan([json.dumps([one, one]).encode()], Scanner(max_image=300))[1]) == 2
 
 
 def test_an_answer_may_be_as_large_as_the_cap_and_no_larger() -> None:
     body = b'{"a":"' + b"x" * 100 + b'"}'
-    assert scan([body[:50], body[50:]], Scanner(max_answer=len(body)))[0] == {"a": "x" * 100}
+    assert scan([body[:50], body[50:]], Scanner(max_response=len(body)))[0] == {"a": "x" * 100}
     with pytest.raises(ScanError, match="the answer is larger than"):
-        scan([body[:50], body[50:]], Scanner(max_answer=len(body) - 1))
+        scan([body[:50], body[50:]], Scanner(max_response=len(body) - 1))
 
 
 def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,7 +427,7 @@ def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: byte
     for at in range(0, len(text), step):
         chunk = text[at : at + step]
         fed += len(chunk)
-        given_out += sum(len(e.data) for e in scanner.feed(chunk) if isinstance(e, PicturePiece))
+        given_out += sum(len(e.data) for e in scanner.feed(chunk) if isinstance(e, ImagePiece))
         assert given_out >= min(len(data), fed // 4 * 3) - (2 if fed == len(text) else 0)
     scanner.feed(b'"}')
     assert len(scanner.rest()) < 60

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk._protocol.scanner import Picture, PicturePiece, ScanError
+from imagesdk._protocol.scanner import ImagePiece, ImageRef, ScanError
 from imagesdk._protocol.sse import MAX_LINE, EventStream, Message
 
 Seen = list[tuple[str, bytes, list[bytes]]]
@@ -24,7 +24,7 @@ def _read(chunks: list[bytes]) -> Seen:
             if isinstance(item, Message):
                 seen.append((item.event, item.scanner.rest(), list(pictures.values())))
                 pictures = {}
-            elif isinstance(item, PicturePiece):
+            elif isinstance(item, ImagePiece):
                 pictures[item.number] = pictures.get(item.number, b"") + item.data
     return seen
 
@@ -77,7 +77,7 @@ def test_the_data_is_parsed_with_a_mark_where_the_picture_was() -> None:
     message = items[-1]
     assert isinstance(message, Message)
     document: dict[str, Any] = message.scanner.document()
-    assert document == {"b64_json": Picture(0), "partial_image_index": 2}
+    assert document == {"b64_json": ImageRef(0), "partial_image_index": 2}
 
 
 @pytest.mark.parametrize(("text", "expected"), STANDARD)
@@ -91,9 +91,9 @@ def test_an_event_of_many_megabytes_has_no_cap() -> None:
     data = b'data: {"b64_json":"' + base64.b64encode(picture) + b'"}\n\n'
     assert len(data) > 64 * 1024 * 1024
     chunks = [data[at : at + 65536] for at in range(0, len(data), 65536)]
-    stream = EventStream(max_picture=len(picture))
+    stream = EventStream(max_image=len(picture))
     size = sum(
-        len(item.data) for chunk in chunks for item in stream.feed(chunk) if isinstance(item, PicturePiece)
+        len(item.data) for chunk in chunks for item in stream.feed(chunk) if isinstance(item, ImagePiece)
     )
     assert size == len(picture)
 

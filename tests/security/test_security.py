@@ -173,7 +173,7 @@ async def test_no_failure_tells_the_key(
 ) -> None:
     caplog.set_level(0)
     seen: list[object] = []
-    terms: dict[str, Any] = {"retry": ONCE, "caps": Caps(picture=5000), "observers": [seen.append]}
+    terms: dict[str, Any] = {"retry": ONCE, "caps": Caps(image=5000), "observers": [seen.append]}
     async with (
         serving(handler) as server,
         make_client(server.base_url, api_key=KEY, http_client=http_client, **terms) as client,

@@ -61,7 +61,7 @@ async def test_an_answer_without_an_end_is_given_up(
     kind: str, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("imagesdk._protocol.scanner.MAX_REST", 1_000_000)  # to be there sooner
-    caps = Caps(picture=1_000_000, answer=1_000_000)
+    caps = Caps(image=1_000_000, response=1_000_000)
     async with (
         serving(ENDLESS[kind]) as server,
         make_client(server.base_url, caps=caps, retry=ONCE) as client,
@@ -80,7 +80,7 @@ async def test_a_picture_without_an_end_is_given_up(
 ) -> None:
     async with (
         serving(ENDLESS[kind]) as server,
-        make_client(server.base_url, caps=Caps(picture=1_000_000), retry=ONCE) as client,
+        make_client(server.base_url, caps=Caps(image=1_000_000), retry=ONCE) as client,
     ):
         with pytest.raises(DownloadError):
             await client.images.download("/cat.png", to=tmp_path / "cat.png")
@@ -99,7 +99,7 @@ async def test_a_little_that_inflates_to_a_lot_is_given_up(
     bomb = gzip.compress(opening + b"A" * 50_000_000)
     assert len(bomb) < 60_000
     handler = always(bomb, status, content_encoding="gzip")
-    caps = Caps(picture=1_000_000, answer=2_000_000)
+    caps = Caps(image=1_000_000, response=2_000_000)
     tracemalloc.start()
     try:
         async with serving(handler) as server, make_client(server.base_url, caps=caps, retry=ONCE) as client:

@@ -8,9 +8,9 @@ import anyio
 import pytest
 from attrs import define, field
 
-from imagesdk._transport.connection import _held_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
-from imagesdk._transport.exchange import Outgoing
-from imagesdk._transport.single_connection import SlotTransport
+from imagesdk._transport.connection import _buffered_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
+from imagesdk._transport.exchange import WireRequest
+from imagesdk._transport.single_connection import DirectTransport
 from tests.support.certificates import Authority
 from tests.support.socket_servers import Conversation, Handler, serving
 
@@ -25,8 +25,8 @@ def chunked(body: bytes) -> bytes:
     return b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
 
 
-async def fetch(transport: SlotTransport, url: str) -> bytes:
-    request = Outgoing("GET", url, (("user-agent", "test"),), connect_timeout=5)
+async def fetch(transport: DirectTransport, url: str) -> bytes:
+    request = WireRequest("GET", url, (("user-agent", "test"),), connect_timeout=5)
     async with transport.exchange(request) as incoming:
         return b"".join([piece async for piece in incoming.body])
 
@@ -37,8 +37,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[SlotTransport]:
-    transport = SlotTransport()
+async def transport() -> AsyncIterator[DirectTransport]:
+    transport = DirectTransport()
     yield transport
     await transport.aclose()
 
@@ -68,7 +68,7 @@ class Talkative:
             self.said.set()
             self.said = anyio.Event()
 
-    async def number(self, transport: SlotTransport, url: str) -> bytes:
+    async def number(self, transport: DirectTransport, url: str) -> bytes:
         """Ask once, and let it say all that it has to."""
         said = self.said
         number = await fetch(transport, url)
@@ -83,7 +83,7 @@ class Talkative:
 @pytest.mark.parametrize("answer", [framed, chunked])
 @pytest.mark.parametrize("surplus", [SECOND, SECOND[:20], b"\r\n"], ids=["whole", "part", "line"])
 async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
-    transport: SlotTransport,
+    transport: DirectTransport,
     answer: Callable[[bytes], bytes],
     surplus: bytes,
     at_once: bool,
@@ -106,7 +106,11 @@ async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
 @pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "read"])
 async def test_a_connection_with_nothing_left_on_it_is_used_again(
-    transport: SlotTransport, seen: bool, secure: bool, authority: Authority, monkeypatch: pytest.MonkeyPatch
+    transport: DirectTransport,
+    seen: bool,
+    secure: bool,
+    authority: Authority,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Whether what other libraries hold can be seen, as in the versions that are known, or not."""
     server_side = Talkative(framed)
@@ -117,7 +121,7 @@ async def test_a_connection_with_nothing_left_on_it_is_used_again(
     looked: list[int | None] = []
 
     def look(stream: object) -> int | None:
-        looked.append(_held_bytes(stream) if seen else None)
+        looked.append(_buffered_bytes(stream) if seen else None)
         return looked[-1]
 
     monkeypatch.setattr("imagesdk._transport.connection._held_bytes", look)
@@ -131,7 +135,7 @@ async def test_a_connection_with_nothing_left_on_it_is_used_again(
 @pytest.mark.anyio
 @pytest.mark.parametrize("size", [65_536, 131_072, 200_000])
 async def test_a_second_answer_behind_a_large_one_is_not_taken_for_the_next(
-    transport: SlotTransport, size: int
+    transport: DirectTransport, size: int
 ) -> None:
     """Bytes are handed on in blocks: a second answer may begin with one."""
     head = len(framed(b"x" * size)) - size

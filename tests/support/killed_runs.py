@@ -17,7 +17,7 @@ from typing import Any
 import anyio
 
 from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
-from imagesdk._engine.request_body import SentBody
+from imagesdk._engine.request_body import TrackedBody
 from imagesdk.fan_out import output_files as files
 from imagesdk.fan_out import worker as making
 from imagesdk.fan_out.journal import Journal, entries
@@ -34,8 +34,8 @@ Points = dict[str, tuple[object, str, bool]]
 POINTS: Points = {
     "before the commit of sending": (Journal, "sending", False),
     "after the commit of sending": (Journal, "sending", True),
-    "when the request was sent": (SentBody, "__anext__", False),
-    "when the answer has come": (making.JobMaker, "_received", False),
+    "when the request was sent": (TrackedBody, "__anext__", False),
+    "when the answer has come": (making.JobWorker, "_received", False),
     "before the commit of received": (Journal, "received", False),
     "after the commit of received": (Journal, "received", True),
     "before the rename": (files, "move_if_free", False),
@@ -59,7 +59,7 @@ def end_at(point: str) -> None:
             os._exit(CODE)
 
     async def awaited(*args: Any, **options: Any) -> Any:
-        if owner is SentBody and not args[0].whole:
+        if owner is TrackedBody and not args[0].whole:
             return await function(*args, **options)
         if not after:
             count()

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from imagesdk import APITimeoutError, AsyncClient, RetryPolicy, Timeouts
-from imagesdk._transport.exchange import Outgoing, Transport, WireError
-from imagesdk._transport.single_connection import SlotTransport
+from imagesdk._transport.exchange import Transport, TransportError, WireRequest
+from imagesdk._transport.single_connection import DirectTransport
 from imagesdk.emulator import Emulator
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
@@ -23,8 +23,8 @@ from tests.support.socket_servers import Conversation, always, serving
 ANSWER = answer(png())
 
 
-def get(url: str) -> Outgoing:
-    return Outgoing("GET", url, (("user-agent", "test"),), connect_timeout=5)
+def get(url: str) -> WireRequest:
+    return WireRequest("GET", url, (("user-agent", "test"),), connect_timeout=5)
 
 
 async def fetch(transport: Transport, url: str) -> bytes:
@@ -33,8 +33,8 @@ async def fetch(transport: Transport, url: str) -> bytes:
 
 
 @pytest.fixture
-async def transport() -> AsyncIterator[SlotTransport]:
-    transport = SlotTransport()
+async def transport() -> AsyncIterator[DirectTransport]:
+    transport = DirectTransport()
     yield transport
     await transport.aclose()
 
@@ -76,7 +76,7 @@ async def test_calls_at_the_same_time_have_a_connection_each_and_leave_it_to_the
 
 @pytest.mark.anyio
 async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(
-    transport: SlotTransport,
+    transport: DirectTransport,
 ) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
@@ -91,7 +91,9 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(
 
 
 @pytest.mark.anyio
-async def test_an_exchange_that_is_left_early_takes_its_connection_with_it(transport: SlotTransport) -> None:
+async def test_an_exchange_that_is_left_early_takes_its_connection_with_it(
+    transport: DirectTransport,
+) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -111,7 +113,7 @@ async def test_an_exchange_that_is_left_early_takes_its_connection_with_it(trans
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_exchange_is_seen_to_end_and_the_next_one_works(transport: SlotTransport) -> None:
+async def test_a_cancelled_exchange_is_seen_to_end_and_the_next_one_works(transport: DirectTransport) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -133,7 +135,7 @@ async def test_a_cancelled_exchange_is_seen_to_end_and_the_next_one_works(transp
 
 @pytest.mark.anyio
 async def test_closing_while_an_exchange_is_under_way_lets_it_end_and_keeps_nothing_open(
-    transport: SlotTransport,
+    transport: DirectTransport,
 ) -> None:
     left = anyio.Event()
 
@@ -150,7 +152,7 @@ async def test_closing_while_an_exchange_is_under_way_lets_it_end_and_keeps_noth
 
 
 @pytest.mark.anyio
-async def test_closing_ends_the_connections_that_wait_for_more(transport: SlotTransport) -> None:
+async def test_closing_ends_the_connections_that_wait_for_more(transport: DirectTransport) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -166,7 +168,7 @@ async def test_closing_ends_the_connections_that_wait_for_more(transport: SlotTr
 
 
 @pytest.mark.anyio
-async def test_a_redirect_is_an_answer_and_not_an_order(transport: SlotTransport) -> None:
+async def test_a_redirect_is_an_answer_and_not_an_order(transport: DirectTransport) -> None:
     async with serving(always(b"", 302, location="/elsewhere")) as server:
         async with transport.exchange(get(server.origin)) as incoming:
             assert incoming.status == 302
@@ -176,7 +178,7 @@ async def test_a_redirect_is_an_answer_and_not_an_order(transport: SlotTransport
 
 
 @pytest.mark.anyio
-async def test_repeated_headers_are_joined_and_names_are_in_lower_case(transport: SlotTransport) -> None:
+async def test_repeated_headers_are_joined_and_names_are_in_lower_case(transport: DirectTransport) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\nX-One: a\r\nx-one: b\r\nContent-Length: 0\r\n\r\n")
@@ -186,11 +188,11 @@ async def test_repeated_headers_are_joined_and_names_are_in_lower_case(transport
 
 
 @pytest.mark.anyio
-async def test_nobody_listening_is_an_error_of_connecting(transport: SlotTransport) -> None:
+async def test_nobody_listening_is_an_error_of_connecting(transport: DirectTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
-    with pytest.raises(WireError) as caught:
+    with pytest.raises(TransportError) as caught:
         await fetch(transport, url)
 
     assert caught.value.connecting
@@ -200,13 +202,13 @@ async def test_nobody_listening_is_an_error_of_connecting(transport: SlotTranspo
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", b"what?\r\n\r\n"])
-async def test_a_broken_answer_is_an_error_with_its_cause(transport: SlotTransport, said: bytes) -> None:
+async def test_a_broken_answer_is_an_error_with_its_cause(transport: DirectTransport, said: bytes) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(said)
 
     async with serving(handler) as server:
-        with pytest.raises(WireError) as caught:
+        with pytest.raises(TransportError) as caught:
             await fetch(transport, server.origin)
 
     assert not caught.value.connecting
