@@ -23,9 +23,9 @@ from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._media.sniff import BINARY, is_text
 from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import backoff
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError
+from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
@@ -121,7 +121,7 @@ class Downloader:
                 return location
             if incoming.status != 200:
                 raise _RefusedError(
-                    incoming.status, said_limits(incoming.headers, "", datetime.now(UTC)).wait
+                    incoming.status, parse_server_limits(incoming.headers, "", datetime.now(UTC)).wait
                 )
             try:
                 head = await self._receive(incoming, sink)

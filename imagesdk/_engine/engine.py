@@ -1,6 +1,6 @@
 """The loop over attempts: every request of the package goes through :meth:`Engine.send`.
 
-One attempt, in this order: permit and grant of the budget, word to the ledger, connection, bytes out, ``sent``, bytes
+One attempt, in this order: permit of the limiter, word to the ledger, connection, bytes out, ``sent``, bytes
 in, word to the ledger. What was taken is given back in ``finally``, under a shield with a time limit. What happens
 after a failure is decided by :mod:`imagesdk._protocol.retry`, not here.
 """
@@ -34,8 +34,6 @@ from imagesdk._engine.state import CallState, annotate_error, limit_error
 from imagesdk._engine.stream import EventSource, StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource, current_key
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host, auth_headers
-from imagesdk._protocol.limits import said_limits
-from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import (
@@ -51,10 +49,12 @@ from imagesdk._protocol.retry import (
 )
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._protocol.secret import Secret
+from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk._ratelimit.limiter import Limiter
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import PROCESS_LIMITERS, LimiterRegistry
+from imagesdk._ratelimit.unlimited import ConcurrencyLimiter
 from imagesdk._transport.exchange import RELEASE_LIMIT, Transport, TransportError, WireRequest
-from imagesdk.budgets import Budget
-from imagesdk.budgets.memory import Registry, shared
-from imagesdk.budgets.unlimited import Unlimited
 from imagesdk.errors import APIError, AuthenticationError, ConfigurationError, LimitWaitError, StreamError
 from imagesdk.events import (
     AttemptStarted,
@@ -96,7 +96,7 @@ class Engine:
         user_agent: str,
         caps: Caps = Caps(),  # noqa: B008 - a frozen value
         headers: tuple[tuple[str, str], ...] = (),
-        registry: Registry | None = None,
+        registry: LimiterRegistry | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.host = host
@@ -107,9 +107,9 @@ class Engine:
         self._retries = _shared_retries(retry)
         self._limits = _by_model(rate_limit)
         self._caps = caps
-        self._registry = shared if registry is None else registry
-        self._own_registry = Registry(clock=clock)
-        self._unlimited = Unlimited(clock=clock)
+        self._registry = PROCESS_LIMITERS if registry is None else registry
+        self._own_registry = LimiterRegistry(clock=clock)
+        self._unlimited = ConcurrencyLimiter(clock=clock)
         self._observers = observers
         self._headers = headers
         self._user_agent = user_agent
@@ -175,15 +175,15 @@ class Engine:
     def limit_for(self, model: str | None) -> RateLimit | None:
         """Return the limit that holds for a model now; ``None`` for none."""
         limit = self._limit_of(model)
-        return None if limit is None else self._budget(model, limit).limit
+        return None if limit is None else self._limiter(model, limit).limit
 
     def remember(self, model: str | None, images: int, age: float) -> None:
         """Count images that another process asked for so many seconds ago against the limit."""
-        self._budget(model, self._limit_of(model)).remember(images, self._clock() - age)
+        self._limiter(model, self._limit_of(model)).remember(images, self._clock() - age)
 
     @asynccontextmanager
     async def _made(
-        self, call: Call[T], attempt: Callable[[Call[T], Budget, Ticket, CallState], Awaitable[R | Failure]]
+        self, call: Call[T], attempt: Callable[[Call[T], Limiter, Permit, CallState], Awaitable[R | Failure]]
     ) -> AsyncGenerator[tuple[R, CallState], None]:
         """Make attempts until one succeeds; its place in the limit is kept until the block is left."""
         header = self._retry.idempotency_header.lower()
@@ -195,14 +195,14 @@ class Engine:
         deadline = None if total is None else now + total
         course = CallState(deadline if call.deadline is None else call.deadline, started_at=now)
         limit = self._limit(call.request)
-        budget = self._budget(call.request.model, limit)
-        ticket: Ticket | None = None
+        limiter = self._limiter(call.request.model, limit)
+        permit: Permit | None = None
         made = False
         try:
-            ticket = _enqueue(call, budget, course)
+            permit = _enqueue(call, limiter, course)
             while True:
-                await self._wait(call, budget, ticket, course)
-                outcome = await attempt(call, budget, ticket, course)
+                await self._wait(call, limiter, permit, course)
+                outcome = await attempt(call, limiter, permit, course)
                 if not isinstance(outcome, Failure):
                     if self._retries is not None:
                         self._retries.record_success()
@@ -216,11 +216,11 @@ class Engine:
                     raise annotate_error(outcome.error, call, course)
                 self._record_retry(decision, outcome, call, course)
                 if isinstance(decision, Requeue):
-                    budget.throttled(ticket, decision.server_limits)
+                    limiter.rejected(permit, decision.server_limits)
                 else:
-                    budget.release(ticket)
+                    limiter.release(permit)
                     await anyio.sleep(decision.delay)
-                    ticket = _enqueue(call, budget, course, place_of=ticket)
+                    permit = _enqueue(call, limiter, course, rejoin=permit)
             made = True
             yield outcome, course
         except Exception as error:
@@ -228,8 +228,8 @@ class Engine:
                 log_failure(call, course, self._clock(), error)
             raise
         finally:
-            if ticket is not None:
-                budget.release(ticket)
+            if permit is not None:
+                limiter.release(permit)
 
     def _decide(self, failure: Failure, call: Call[T], course: CallState, *, limited: bool) -> Decision:
         if self._retries is not None:
@@ -255,14 +255,14 @@ class Engine:
     def _limit_of(self, model: str | None) -> RateLimit | None:
         return self._limits.get(model or "", self._limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT))
 
-    def _budget(self, model: str | None, limit: RateLimit | None) -> Budget:
+    def _limiter(self, model: str | None, limit: RateLimit | None) -> Limiter:
         if limit is None:
             return self._unlimited
         account = (self.host.origin, self._key.fingerprint(), *(name or "" for name in self._account))
         registry = self._own_registry if limit.scope == "client" else self._registry
         return registry.get((*account, model or ""), limit)
 
-    async def _wait(self, call: Call[T], budget: Budget, ticket: Ticket, course: CallState) -> None:
+    async def _wait(self, call: Call[T], limiter: Limiter, permit: Permit, course: CallState) -> None:
         since = self._clock()
 
         def on_wait(place: int, seconds: float, reason: str) -> None:
@@ -270,7 +270,7 @@ class Engine:
             log_wait(seconds, reason, place)
 
         try:
-            await budget.wait(ticket, deadline=course.deadline, on_wait=on_wait)
+            await limiter.wait(permit, deadline=course.deadline, on_wait=on_wait)
         except LimitWaitError as error:
             refusal = limit_error(error, call, course)
             raise refusal from refusal.__cause__
@@ -279,23 +279,23 @@ class Engine:
             self._observe(LimitWaited(call.id, call.request.weight, waited))
 
     async def _attempt(
-        self, call: Call[T], budget: Budget, ticket: Ticket, course: CallState
+        self, call: Call[T], limiter: Limiter, permit: Permit, course: CallState
     ) -> Result[T] | Failure:
         key = await self._current_key(call, course)
-        body = await self._start_attempt(call, budget, ticket, course)
+        body = await self._start_attempt(call, limiter, permit, course)
         number = course.started
         sink = ImageSink(call.folder, fsync=call.fsync)
         outcome: Result[T] | Failure | None = None
         try:
             outcome = await self._exchange(
-                call, body, sink, course, key, on_headers=lambda: budget.sent(ticket)
+                call, body, sink, course, key, on_headers=lambda: limiter.sent(permit)
             )
             return outcome
         finally:
             if body.started:
-                budget.sent(ticket)
+                limiter.sent(permit)
             if isinstance(outcome, Result):
-                self._report_limits(budget, ticket, outcome.headers, call.tokens(outcome.parsed))
+                self._report_limits(limiter, permit, outcome.headers, call.tokens(outcome.parsed))
             try:
                 if not isinstance(outcome, Result):
                     await discard(sink)
@@ -303,11 +303,11 @@ class Engine:
                 await _settle(call, number, body, outcome)
 
     async def _attempt_stream(
-        self, call: Call[ParsedResponse], budget: Budget, ticket: Ticket, course: CallState
+        self, call: Call[ParsedResponse], limiter: Limiter, permit: Permit, course: CallState
     ) -> EventSource | Failure:
         key = await self._current_key(call, course)
         began = self._clock()
-        body = await self._start_attempt(call, budget, ticket, course)
+        body = await self._start_attempt(call, limiter, permit, course)
         number = course.started
         seconds = course.attempt_timeout(call, began)
         opened = StreamAttempt(
@@ -324,18 +324,18 @@ class Engine:
         outcome: Failure | None = None
         whole = False
         try:
-            outcome = await opened.begin(on_headers=lambda: budget.sent(ticket))
+            outcome = await opened.begin(on_headers=lambda: limiter.sent(permit))
             whole = outcome is None
         finally:
             if body.started:
-                budget.sent(ticket)
+                limiter.sent(permit)
             if not whole:
                 try:
                     await opened.aclose()
                 finally:
                     await _settle(call, number, body, outcome)
         if outcome is None:
-            said: Callable[[int | None], None] = partial(self._report_limits, budget, ticket, opened.headers)
+            said: Callable[[int | None], None] = partial(self._report_limits, limiter, permit, opened.headers)
             return EventSource(opened, call, course, began, said)
         self._observe_response(call, course, opened.response, began)
         return outcome
@@ -368,20 +368,20 @@ class Engine:
                 await call.ledger.settled(course.started, failure)
 
     async def _start_attempt(
-        self, call: Call[T], budget: Budget, ticket: Ticket, course: CallState
+        self, call: Call[T], limiter: Limiter, permit: Permit, course: CallState
     ) -> TrackedBody:
         course.started += 1
         course.counted += 1
         await call.ledger.before_send(course.started, call.idempotency_key)
         self._observe(AttemptStarted(call.id, call.request.method, call.request.path, course.started))
         return TrackedBody(
-            call.request.segments(), call.request.length, on_complete=lambda: budget.sent(ticket)
+            call.request.segments(), call.request.length, on_complete=lambda: limiter.sent(permit)
         )
 
     def _report_limits(
-        self, budget: Budget, ticket: Ticket, headers: Mapping[str, str], tokens: int | None
+        self, limiter: Limiter, permit: Permit, headers: Mapping[str, str], tokens: int | None
     ) -> None:
-        budget.proven(ticket, said_limits(headers, "", datetime.now(UTC)), tokens)
+        limiter.accepted(permit, parse_server_limits(headers, "", datetime.now(UTC)), tokens)
 
     async def _exchange(
         self,
@@ -499,9 +499,9 @@ def _shared_retries(retry: RetryPolicy) -> RetryThrottle | None:
     return None if retry.budget is None else RetryThrottle(retry.budget, retry.budget_refill)
 
 
-def _enqueue(call: Call[T], budget: Budget, course: CallState, *, place_of: Ticket | None = None) -> Ticket:
+def _enqueue(call: Call[T], limiter: Limiter, course: CallState, *, rejoin: Permit | None = None) -> Permit:
     try:
-        return budget.enqueue(call.request.weight, place_of=place_of)
+        return limiter.enqueue(call.request.weight, rejoin=rejoin)
     except LimitWaitError as error:
         refusal = limit_error(error, call, course)
         raise refusal from refusal.__cause__

@@ -15,10 +15,10 @@ from attrs import evolve
 
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
-from imagesdk._protocol.limits import SaidLimits, said_limits
 from imagesdk._protocol.remedies import UNVERIFIED, advice
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import ScanError, TooLargeError
+from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import (
     APIResponseError,
     APIStatusError,
@@ -119,7 +119,7 @@ def status_failure(
         opening=f"The server answered {status}",
         status=status,
         stands_for=_status_in(body) if status == 200 else status,
-        said=said_limits(headers, body.message, now, retry_delay=body.retry_delay),
+        said=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
         model=model,
@@ -169,7 +169,7 @@ def stream_failure(
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
-    said = said_limits({}, body.message, now, retry_delay=body.retry_delay)
+    said = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
     opening, stands_for = "The stream ended with an error", _status_in(body)
     if stands_for == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
         sentence = _sentence(opening, body.message)
@@ -215,7 +215,7 @@ def _failure(
     opening: str,
     status: int,
     stands_for: int,
-    said: SaidLimits,
+    said: ServerLimits,
     today: date,
     requested: int,
     model: str | None,

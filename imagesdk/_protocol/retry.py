@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
 
-from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk.errors import (
     APIConnectionError,
     APIError,
@@ -46,7 +46,7 @@ class Failure:
 
     error: APIError
     kind: FailureClass
-    server_limits: SaidLimits = NOTHING_SAID
+    server_limits: ServerLimits = NO_SERVER_LIMITS
     """What the server said about its limits, and about waiting."""
     should_retry: bool | None = None
     """The server's own advice (``x-should-retry``)."""
@@ -70,7 +70,7 @@ class RetryAfter:
 class Requeue:
     """Stand in line again: the limit was hit, which uses up no attempt."""
 
-    server_limits: SaidLimits
+    server_limits: ServerLimits
 
 
 @frozen

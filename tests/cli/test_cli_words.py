@@ -148,7 +148,7 @@ SPEAKING = (
     "imagesdk._protocol.api_errors",
     "imagesdk._protocol.image_checks",
     "imagesdk._media.output",
-    "imagesdk.budgets.memory",
+    "imagesdk._ratelimit.shared",
     "imagesdk.client",
     "imagesdk.fan_out.output_files",
     "imagesdk.fan_out.journal",

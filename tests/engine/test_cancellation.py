@@ -12,7 +12,7 @@ import pytest
 
 from imagesdk import AsyncClient, LimitWaitError, RateLimit
 from imagesdk._media.atomic import create_temporary
-from imagesdk.budgets.unlimited import CONCURRENCY
+from imagesdk._ratelimit.unlimited import CONCURRENCY
 from imagesdk.events import Event, ResponseReceived, RetryScheduled
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving

@@ -23,8 +23,8 @@ from attrs import define, field, frozen
 from sniffio import current_async_library
 
 from imagesdk import APIConnectionError, AsyncClient, RateLimit
-from imagesdk._protocol.line import Ticket
-from imagesdk.budgets.memory import MemoryBudget, Registry
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
 from imagesdk.events import Event, LimitWaiting
 from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, answer_of_urls, png
@@ -58,25 +58,25 @@ class Server:
                 await (self.answers.popleft() if self.answers else says(GOOD))(talk)
 
 
-class Limits(Registry):
+class Limits(LimiterRegistry):
     """Hands out one limit, and knows it; somebody who never sends anything may come first."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.budget: MemoryBudget | None = None
+        self.limiter: SharedLimiter | None = None
         self.occupied = False
-        self._first: Ticket | None = None
+        self._first: Permit | None = None
 
-    def get(self, key: tuple[str, ...], limit: RateLimit) -> MemoryBudget:
-        if self.budget is None:
-            self.budget = super().get(key, limit)
-            self._first = self.budget.enqueue(limit.images) if self.occupied else None
-        return self.budget
+    def get(self, key: tuple[str, ...], limit: RateLimit) -> SharedLimiter:
+        if self.limiter is None:
+            self.limiter = super().get(key, limit)
+            self._first = self.limiter.enqueue(limit.images) if self.occupied else None
+        return self.limiter
 
     def give_way(self) -> None:
         """Send away who came first."""
-        if self.budget is not None and self._first is not None:
-            self.budget.release(self._first)
+        if self.limiter is not None and self._first is not None:
+            self.limiter.release(self._first)
 
 
 @define(eq=False)
@@ -224,18 +224,18 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[SpooledTemporaryFile[bytes]]
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no limit stands in front, a single call may be under way; pictures are written in small batches."""
-    monkeypatch.setattr("imagesdk.budgets.unlimited.CONCURRENCY", 1)
+    monkeypatch.setattr("imagesdk._ratelimit.unlimited.CONCURRENCY", 1)
     monkeypatch.setattr("imagesdk._engine.sink._LARGEST_BATCH", 1000)
     monkeypatch.setattr("imagesdk._engine.sink._SMALLEST_BATCH", 1000)
 
 
 def is_idle(limits: Limits) -> bool:
     """Whether a call takes no room in the limit; it may not take any for ever."""
-    if limits.budget is None:
+    if limits.limiter is None:
         return True
     now = time.monotonic()
-    idle = limits.budget.idle(now)
-    assert limits.budget.idle(now + 2 * ROOMY.per)
+    idle = limits.limiter.idle(now)
+    assert limits.limiter.idle(now + 2 * ROOMY.per)
     return idle
 
 
@@ -316,7 +316,7 @@ def cancelled(
     folder.mkdir()
 
     def use_limits(limits: Limits) -> None:
-        monkeypatch.setattr("imagesdk._engine.engine.shared", limits)
+        monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
 
     return lambda way, scenario: Cancelled(way, scenario, make_client, use_limits, threads, spools, folder)
 

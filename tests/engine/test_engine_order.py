@@ -14,13 +14,13 @@ from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.inputs import InputImages
-from imagesdk._protocol.limits import SaidLimits
-from imagesdk._protocol.line import Ticket
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.secret import Secret
+from imagesdk._protocol.server_limits import ServerLimits
+from imagesdk._ratelimit.limiter import OnWait
+from imagesdk._ratelimit.queue import Permit
 from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
-from imagesdk.budgets import OnWait
 from imagesdk.events import Event, LimitWaited
 from tests.support.small_images import answer, png
 
@@ -44,24 +44,24 @@ class Recorder:
     def remember(self, weight: int, sent_at: float) -> None:
         self.said.append(f"{weight} remembered")
 
-    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
-        again = "" if place_of is None else " again"
+    def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
+        again = "" if rejoin is None else " again"
         self.said.append(f"in line for {weight}{again}")
-        return Ticket(weight, 0)
+        return Permit(weight, 0)
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
+    async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         self.said.append("granted")
 
-    def sent(self, ticket: Ticket) -> None:
+    def sent(self, permit: Permit) -> None:
         self.said.append("sent")
 
-    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
-        self.said.append("proven")
+    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
+        self.said.append("accepted")
 
-    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
-        self.said.append("throttled")
+    def rejected(self, permit: Permit, said: ServerLimits) -> None:
+        self.said.append("rejected")
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, permit: Permit) -> None:
         self.said.append("released")
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
@@ -110,7 +110,7 @@ class Recorder:
             observers=(self.observe,),
             user_agent="test",
         )
-        engine._budget = lambda model, limit: self  # type: ignore[method-assign]
+        engine._limiter = lambda model, limit: self  # type: ignore[method-assign]
         request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
         call = Call(
             request,
@@ -143,7 +143,7 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
         "connection back",
         "ResponseReceived",
         "sent",
-        "proven",
+        "accepted",
         "ledger told of 1: well",
         "released",
     ]
@@ -175,7 +175,7 @@ async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() 
     assert recorder.said[told : told + 5] == [
         "ledger told of 1: refused",
         "RetryScheduled",
-        "throttled",
+        "rejected",
         "granted",
         "ledger asked for 2 k1",
     ]

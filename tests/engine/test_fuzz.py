@@ -22,12 +22,12 @@ from imagesdk._media.output import OutputTemplate
 from imagesdk._media.sniff import extension, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure
 from imagesdk._protocol.decompression import Decompressor
-from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.responses import parse_response
 from imagesdk._protocol.retry import decide
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError, Scanner
+from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._protocol.sse import EventStream, Message
-from imagesdk._protocol.window import RateWindow
+from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.models import lookup
 from tests.soak.exchanges import exchange
 from tests.soak.mutations import Answer, mutated, pictures, recorded, urls
@@ -170,24 +170,24 @@ sentences = st.lists(
 def test_whatever_a_server_says_of_its_limits_the_next_request_goes_in_the_end(
     headers: dict[str, str], message: str, adaptive: bool
 ) -> None:
-    said = said_limits(headers, message, NOW)
-    window = RateWindow(RateLimit(50), adaptive=adaptive)
-    ticket, other = window.enqueue(1), window.enqueue(1)
-    window.poll(0.0)
-    window.sent(ticket, 0.0)
-    window.throttled(ticket, 0.5, said)
-    window.proven(other, said)
+    said = parse_server_limits(headers, message, NOW)
+    window = SlidingWindow(RateLimit(50), adaptive=adaptive)
+    permit, other = window.enqueue(1), window.enqueue(1)
+    window.grant_ready(0.0)
+    window.sent(permit, 0.0)
+    window.rejected(permit, 0.5, said)
+    window.accepted(other, said)
 
     now, granted = 0.5, list[Any]()
     for _ in range(100):
-        more, at = window.poll(now)
+        more, at = window.grant_ready(now)
         granted += more
         if at is None:
             break
         assert at > now
         now = at
-    assert ticket in granted
-    window.sent(ticket, now)
+    assert permit in granted
+    window.sent(permit, now)
     assert window.limit.images >= 1
     assert 0 < window.limit.per < 1e12
 

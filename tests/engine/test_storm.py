@@ -15,7 +15,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import define, field
 
 from imagesdk import AsyncClient, ImagesResponse
-from imagesdk.budgets.unlimited import CONCURRENCY
+from imagesdk._ratelimit.unlimited import CONCURRENCY
 from tests.support.certificates import Authority
 from tests.support.open_connections import OpenConnections
 from tests.support.proxy_servers import Proxy

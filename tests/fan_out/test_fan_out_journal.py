@@ -35,7 +35,7 @@ from imagesdk import (
     Progress,
     RateLimit,
 )
-from imagesdk.budgets import memory
+from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.fan_out import journal
 from imagesdk.fan_out.journal import Journal, entries, open_journal
 from tests.support.billing_server import Till, till
@@ -517,9 +517,9 @@ def test_progress_is_a_value() -> None:
     assert Progress(total=3, done=1, in_flight=1).waiting == 1
 
 
-def test_what_was_sent_long_ago_takes_no_room(fresh_limits: memory.Registry) -> None:
-    budget = fresh_limits.get(("x",), RateLimit(1, per=1))
-    budget.remember(1, time.monotonic() - 5)
-    assert budget.idle(time.monotonic())
-    budget.remember(1, time.monotonic())
-    assert not budget.idle(time.monotonic())
+def test_what_was_sent_long_ago_takes_no_room(fresh_limits: LimiterRegistry) -> None:
+    limiter = fresh_limits.get(("x",), RateLimit(1, per=1))
+    limiter.remember(1, time.monotonic() - 5)
+    assert limiter.idle(time.monotonic())
+    limiter.remember(1, time.monotonic())
+    assert not limiter.idle(time.monotonic())

@@ -16,9 +16,9 @@ from imagesdk._protocol.api_errors import (
     stream_failure,
     unreadable_failure,
 )
-from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import Failure, decide
 from imagesdk._protocol.scanner import ImageRef, ScanError
+from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk.errors import (
     APIResponseError,
     APIStatusError,
@@ -188,7 +188,7 @@ def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
     headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
     message = "images per minute. Limit: 5/1min. Current: 6/1min."
     failure = failed(429, {"error": {"message": message}}, headers)
-    assert failure.server_limits == said_limits(headers, message, NOW)
+    assert failure.server_limits == parse_server_limits(headers, message, NOW)
     assert failure.retry_after == 0.534
     assert isinstance(failure.error, RateLimitError)
     assert failure.error.retry_after == 0.534

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import errors
-from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
 from imagesdk._protocol.retry import (
     Decision,
     Failure,
@@ -21,6 +20,7 @@ from imagesdk._protocol.retry import (
     classify,
     decide,
 )
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk.errors import (
     APIConnectionError,
     APIError,
@@ -76,7 +76,7 @@ def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any)
 def evolved(failure: Failure, **changes: Any) -> Failure:
     """A failure with other facts; ``retry_after`` is what the server said, in seconds."""
     if "retry_after" in changes:
-        changes["said"] = SaidLimits(waits=(changes.pop("retry_after"),))
+        changes["said"] = ServerLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
         "said": failure.server_limits,
         "should_retry": failure.should_retry,
@@ -108,7 +108,7 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         terms: dict[str, Any] = {"max_attempts": 4, "max_ambiguous": 2, "delivery": delivery, "backoff": 1.0}
         expected: Decision = GiveUp()
         if name == "429" and limited:
-            expected = Requeue(NOTHING_SAID)
+            expected = Requeue(NO_SERVER_LIMITS)
         elif attempt < 4 and remaining != 0.1:
             repeats = delivery == "at_least_once" and ambiguous < 2
             if name in SAFE or (name in AMBIGUOUS and repeats):
@@ -180,9 +180,9 @@ class TestTheServersAdvice:
 class TestALimitHit:
     def test_waits_in_line_and_uses_no_attempt(self) -> None:
         failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, limited=True) == Requeue(SaidLimits(waits=(7.0,)))
+        assert decided(failure, limited=True) == Requeue(ServerLimits(waits=(7.0,)))
         assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == Requeue(
-            SaidLimits(waits=(7.0,))
+            ServerLimits(waits=(7.0,))
         )
 
     def test_without_a_line_waits_as_told_and_uses_attempts(self) -> None:
@@ -320,7 +320,7 @@ class TestTheBudgetOfRetries:
 
     def test_has_nothing_to_do_with_waiting_in_line(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["429"], budget=empty, limited=True) == Requeue(NOTHING_SAID)
+        assert decided(FAILURES["429"], budget=empty, limited=True) == Requeue(NO_SERVER_LIMITS)
 
     @given(
         st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),

@@ -23,7 +23,7 @@ from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._protocol.secret import Secret
-from imagesdk.budgets.memory import Registry
+from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.events import AttemptStarted, Event
 from imagesdk.policies import Delivery
 from tests.simulator.optimum import last_admission
@@ -173,7 +173,7 @@ def _engine(report: Report, server: SimulatedServer, terms: Terms, *, seed: int)
         rate_limit=terms.limit,
         observers=(count,),
         user_agent="simulation",
-        registry=Registry(clock=trio.current_time),
+        registry=LimiterRegistry(clock=trio.current_time),
         clock=trio.current_time,
     )
 

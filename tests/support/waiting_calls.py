@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import anyio
 
 from imagesdk import LimitWaitError
-from imagesdk._protocol.line import Ticket
-from imagesdk.budgets.memory import MemoryBudget
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import SharedLimiter
 
 WINDOW = 60.0
 LONGER = WINDOW * 1.01
@@ -26,49 +26,49 @@ class Clock:
         return self.now
 
 
-class Line:
+class WaitingCalls:
     """Calls that wait, and the order in which they may go."""
 
-    def __init__(self, budget: MemoryBudget, clock: Clock) -> None:
-        self._budget = budget
+    def __init__(self, limiter: SharedLimiter, clock: Clock) -> None:
+        self._limiter = limiter
         self._clock = clock
         self.went: list[str] = []
         self.scopes: dict[str, anyio.CancelScope] = {}
 
-    async def join(self, name: str, ticket: Ticket, deadline: float | None = None) -> None:
+    async def join(self, name: str, permit: Permit, deadline: float | None = None) -> None:
         with anyio.CancelScope() as scope:
             self.scopes[name] = scope
             try:
-                await self._budget.wait(ticket, deadline=deadline)
+                await self._limiter.wait(permit, deadline=deadline)
             except LimitWaitError:
                 self.went.append(f"{name}: too late")
-                self._budget.release(ticket)
+                self._limiter.release(permit)
             else:
                 self.went.append(name)
 
     async def after(self, seconds: float) -> list[str]:
         """Let time pass, and return who has gone by then."""
         self._clock.now += seconds
-        self._budget.release(Ticket(1, -1))  # wakes those who wait, as any other call would
+        self._limiter.release(Permit(1, -1))  # wakes those who wait, as any other call would
         await anyio.wait_all_tasks_blocked()
         return self.went
 
 
 @asynccontextmanager
-async def line(budget: MemoryBudget, clock: Clock, **tickets: Ticket) -> AsyncGenerator[Line, None]:
-    """Have tickets wait while the block runs."""
-    waiting = Line(budget, clock)
+async def line(limiter: SharedLimiter, clock: Clock, **permits: Permit) -> AsyncGenerator[WaitingCalls, None]:
+    """Have permits wait while the block runs."""
+    waiting = WaitingCalls(limiter, clock)
     async with anyio.create_task_group() as tasks:
-        for name, ticket in tickets.items():
-            tasks.start_soon(waiting.join, name, ticket)
+        for name, permit in permits.items():
+            tasks.start_soon(waiting.join, name, permit)
         await anyio.wait_all_tasks_blocked()
         yield waiting
         tasks.cancel_scope.cancel()
 
 
-async def full(budget: MemoryBudget, clock: Clock) -> Ticket:
-    """Take all the room there is, and return the ticket that has it."""
-    ticket = budget.enqueue(4)
-    await budget.wait(ticket, deadline=None)
+async def full(limiter: SharedLimiter, clock: Clock) -> Permit:
+    """Take all the room there is, and return the permit that has it."""
+    permit = limiter.enqueue(4)
+    await limiter.wait(permit, deadline=None)
     clock.now += 1
-    return ticket
+    return permit

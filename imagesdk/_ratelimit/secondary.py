@@ -10,7 +10,7 @@ import math
 from collections import deque
 from collections.abc import Collection, Iterable
 
-from imagesdk._protocol.line import Ticket
+from imagesdk._ratelimit.queue import Permit
 from imagesdk.policies import RateLimit
 
 _MARGIN = 1.005
@@ -19,18 +19,18 @@ _TRAVEL = 0.05
 """Seconds on top: the server counts a request when it has arrived, we when it has left."""
 
 
-def span_of(limit: RateLimit) -> float:
+def window_seconds(limit: RateLimit) -> float:
     """Return the seconds from a request's sending until its room is free again."""
     return limit.per * _MARGIN + _TRAVEL
 
 
-class Bounds:
+class SecondaryLimits:
     """All limits that were named, and what was sent in the windows of those that need to be looked after."""
 
     def __init__(self) -> None:
         self._named: list[RateLimit] = []
         self._limits: list[RateLimit] = []  # those that the one in force does not keep by itself
-        self._log: deque[tuple[float, Ticket]] = (
+        self._log: deque[tuple[float, Permit]] = (
             deque()
         )  # by the time of sending, with some that were refused
 
@@ -41,22 +41,22 @@ class Bounds:
         """Keep to another limit."""
         self._named.append(limit)
 
-    def stand_beside(self, limit: RateLimit, sent: Iterable[Ticket]) -> None:
+    def set_primary(self, limit: RateLimit, sent: Iterable[Permit]) -> None:
         """Look after what ``limit``, which is in force now, does not keep by itself; ``sent`` is what it counts."""
         began = not self._limits
         self._limits = [named for named in self._named if not _within(limit, named)]
         if began:
-            self._log = deque((ticket.sent_at, ticket) for ticket in sent if ticket.sent_at is not None)
+            self._log = deque((permit.sent_at, permit) for permit in sent if permit.sent_at is not None)
             self._sort()
 
-    def sent(self, ticket: Ticket, sent_at: float) -> None:
+    def sent(self, permit: Permit, sent_at: float) -> None:
         """Count a request."""
         if not self._limits:
             return
-        self._log.append((sent_at, ticket))
+        self._log.append((sent_at, permit))
         if len(self._log) > 1 and self._log[-2][0] > sent_at:
             self._sort()
-        longest = max(map(span_of, self._limits))
+        longest = max(map(window_seconds, self._limits))
         while self._log[0][0] + longest <= sent_at:
             self._log.popleft()
 
@@ -64,9 +64,9 @@ class Bounds:
         """Whether a request of this weight can ever go."""
         return all(weight <= limit.images for limit in self._limits)
 
-    def opens_at(self, ticket: Ticket, unsent: Collection[Ticket], now: float) -> float:
-        """Return when ``ticket`` may go if nothing else is sent; infinity while that depends on the ``unsent``."""
-        return max((self._opens_at(limit, ticket, unsent, now) for limit in self._limits), default=now)
+    def opens_at(self, permit: Permit, unsent: Collection[Permit], now: float) -> float:
+        """Return when ``permit`` may go if nothing else is sent; infinity while that depends on the ``unsent``."""
+        return max((self._opens_at(limit, permit, unsent, now) for limit in self._limits), default=now)
 
     def span(self, requests: int, images: int) -> float:
         """Return about how many seconds so many take."""
@@ -78,14 +78,14 @@ class Bounds:
             default=0.0,
         )
 
-    def _opens_at(self, limit: RateLimit, ticket: Ticket, unsent: Collection[Ticket], now: float) -> float:
-        images, requests = ticket.weight, 1
-        tokens = min(ticket.tokens, limit.tokens or 0)
+    def _opens_at(self, limit: RateLimit, permit: Permit, unsent: Collection[Permit], now: float) -> float:
+        images, requests = permit.weight, 1
+        tokens = min(permit.tokens, limit.tokens or 0)
         for other in unsent:
             images, requests, tokens = images + other.weight, requests + 1, tokens + other.tokens
         if _exceeds(limit, images, requests, tokens):
             return math.inf
-        span = span_of(limit)
+        span = window_seconds(limit)
         for sent_at, other in reversed(self._log):
             if sent_at + span <= now:
                 break

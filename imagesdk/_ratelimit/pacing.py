@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
-from imagesdk._protocol.line import Ticket
+from imagesdk._ratelimit.queue import Permit
 from imagesdk.policies import RateLimit
 
 _PACE, _SLOWEST_PACE = 1.03, 8.0
@@ -43,7 +43,7 @@ _PEACE = 10
 """Windows without a refusal after which a server is believed again."""
 
 
-class Spacing:
+class Pacer:
     """When the next request may go, but for room."""
 
     def __init__(self) -> None:
@@ -51,22 +51,22 @@ class Spacing:
         """Until when nothing goes, because the server refused more."""
         self.pace = 0.0
         """Times the even interval that requests keep; 0 where they go in bursts."""
-        self.share: int | None = None
+        self.observed_quota: int | None = None
         """The images in a window that the server seems to have for us, where that is less than the limit."""
-        self.share_until = -math.inf
+        self.quota_until = -math.inf
         """When more than the share is tried again."""
         self._spaced_until = -math.inf
-        self._spaced_by: Ticket | None = None
+        self._spaced_by: Permit | None = None
         self._wary_until = -math.inf
         self._intervals: list[float] = []  # those after the next grants; then the usual one
         self._refused_at = -math.inf
         self._pauses = 0
         self._paced_until = -math.inf
-        self._strikes = 0
-        self._first: Ticket | None = None  # that went after the latest pause
-        self._in_vain = 0  # pauses in a row whose first request was refused
-        self._mute = False  # the server, about its waits
-        self._share_doublings = 0
+        self._pace_failures = 0
+        self._first: Permit | None = None  # that went after the latest pause
+        self._fruitless_pauses = 0  # pauses in a row whose first request was refused
+        self._no_retry_hint = False  # the server, about its waits
+        self._quota_doublings = 0
 
     def hold(self, limit: RateLimit) -> None:
         """Go by another limit."""
@@ -87,41 +87,41 @@ class Spacing:
         if self.pace and now >= self._paced_until:
             self.pace = 0.0
             self._intervals = [self.gap, self._probe]  # two at once tell whether bursts are taken again
-        if self.share is not None and now >= self.share_until:
-            self.share = None
+        if self.observed_quota is not None and now >= self.quota_until:
+            self.observed_quota = None
             self._intervals = [self._probe]  # one alone tells whether there is more
 
-    def interval(self, ticket: Ticket, now: float) -> float:
-        """Return the seconds that nobody goes after ``ticket``, if it goes now."""
+    def interval(self, permit: Permit, now: float) -> float:
+        """Return the seconds that nobody goes after ``permit``, if it goes now."""
         if self.pace:
-            usual = self.pace * self.even * ticket.weight
+            usual = self.pace * self.even * permit.weight
         else:
             usual = self.gap * _WARY if now < self._wary_until else self.gap
         return max(usual, self._intervals[0]) if self._intervals else usual
 
-    def granted(self, ticket: Ticket, now: float) -> None:
-        """Keep the next one away from ``ticket``."""
-        self._spaced_until = now + self.interval(ticket, now)
-        self._spaced_by = ticket
-        self._first = self._first or ticket
+    def granted(self, permit: Permit, now: float) -> None:
+        """Keep the next one away from ``permit``."""
+        self._spaced_until = now + self.interval(permit, now)
+        self._spaced_by = permit
+        self._first = self._first or permit
         if self._intervals:
             del self._intervals[0]
 
-    def sent(self, ticket: Ticket, now: float) -> None:
+    def sent(self, permit: Permit, now: float) -> None:
         """Count from now, where requests go evenly: such servers do from arrival, which a new connection delays."""
-        if self.pace and ticket is self._spaced_by:
-            self._spaced_until = now + self.pace * self.even * ticket.weight
+        if self.pace and permit is self._spaced_by:
+            self._spaced_until = now + self.pace * self.even * permit.weight
 
-    def returned(self, ticket: Ticket) -> None:
+    def returned(self, permit: Permit) -> None:
         """Note that a request was refused: it keeps nobody away, and the share is smaller by it."""
-        if ticket is self._spaced_by:
+        if permit is self._spaced_by:
             self._spaced_until, self._spaced_by = -math.inf, None
-        if self.share is not None:
-            self.share = max(1, self.share - ticket.weight)
+        if self.observed_quota is not None:
+            self.observed_quota = max(1, self.observed_quota - permit.weight)
 
     def refused(
         self,
-        ticket: Ticket,
+        permit: Permit,
         now: float,
         waits: Iterable[float],
         *,
@@ -133,7 +133,7 @@ class Spacing:
         """Pause after a refusal, and draw conclusions.
 
         Args:
-            ticket: the request.
+            permit: the request.
             now: the present.
             waits: seconds that the server asks to wait, the most exact saying first; may be absurd.
             room: whether there should have been room.
@@ -144,15 +144,17 @@ class Spacing:
         self._pauses += 1
         per = self._per
         if now - self._refused_at > _PEACE * per:
-            self._mute = False
+            self._no_retry_hint = False
         longest = max(_LONGEST_WAIT * per, _LONGEST_MINUTES)
         wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
         backoff = min(per, per / _FIRST_PAUSE * _PAUSE_GROWS ** min(self._pauses - 1, 6))
         pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
-        self._in_vain = self._in_vain + 1 if ticket is self._first and self._refused_at > -math.inf else 0
+        self._fruitless_pauses = (
+            self._fruitless_pauses + 1 if permit is self._first and self._refused_at > -math.inf else 0
+        )
         self._first = None
         patience = _PATIENCE if wait is None else _TRUST
-        full = self._mute or (self._in_vain >= patience and self._burst_in(log))
+        full = self._no_retry_hint or (self._fruitless_pauses >= patience and self._burst_in(log))
         if full and room and log:
             pause = max(pause, log[0][1] - now)
             self._keep_to(taken, now, pause)
@@ -163,12 +165,12 @@ class Spacing:
         self._wary_until = now + _WARY_WINDOWS * per
         self._intervals = [self._probe, self.gap, self._probe]  # one alone, and then two at once, tell most
 
-    def proven(self, ticket: Ticket) -> None:
+    def accepted(self, permit: Permit) -> None:
         """Note that the server took a request."""
-        if ticket.sent_at is not None and ticket.sent_at >= self.pause_ends:
+        if permit.sent_at is not None and permit.sent_at >= self.pause_ends:
             self._pauses = 0
         if self.pace:
-            self.pace = max(_PACE, self.pace * _PACE_DOWN**ticket.weight)
+            self.pace = max(_PACE, self.pace * _PACE_DOWN**permit.weight)
 
     def _burst_in(self, log: Sequence[tuple[float, float]]) -> bool:
         """Whether two requests were taken so soon one after the other as no server would that counts evenly."""
@@ -176,16 +178,16 @@ class Spacing:
         return any(later - sooner < self.even / 2 for sooner, later in pairwise(times))
 
     def _keep_to(self, taken: int, now: float, pause: float) -> None:
-        soon = self._mute and now - self.share_until < self._per
-        self._share_doublings = min(self._share_doublings + 1, _SHARE_DOUBLINGS) if soon else 0
-        self._mute = True
+        soon = self._no_retry_hint and now - self.quota_until < self._per
+        self._quota_doublings = min(self._quota_doublings + 1, _SHARE_DOUBLINGS) if soon else 0
+        self._no_retry_hint = True
         self.pace = 0.0
-        self.share = taken
-        self.share_until = now + pause + self._per / _FIRST_SHARE * 2**self._share_doublings
+        self.observed_quota = taken
+        self.quota_until = now + pause + self._per / _FIRST_SHARE * 2**self._quota_doublings
 
     def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
         if (
-            self.pace and self._in_vain and wait is None
+            self.pace and self._fruitless_pauses and wait is None
         ):  # the pause was too short, and nothing is said of the pace
             self._paced_until = max(self._paced_until, now + pause + self._per)
             return
@@ -198,6 +200,6 @@ class Spacing:
             else wait <= _SHORT * heaviest * self.even + self._per / _ROUNDING
         ):
             self.pace = _PACE
-            self._strikes += 1
+            self._pace_failures += 1
         if self.pace:
-            self._paced_until = now + pause + self._per * 4 ** min(self._strikes - 1, 10)
+            self._paced_until = now + pause + self._per * 4 ** min(self._pace_failures - 1, 10)

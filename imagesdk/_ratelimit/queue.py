@@ -17,7 +17,7 @@ _SMALL = 1024
 """Places: sums over fewer are kept for the next line."""
 
 
-class Ticket:
+class Permit:
     """One request's place in line, and then in the log of what was sent."""
 
     __slots__ = ("free_at", "granted", "number", "returned", "sent_at", "tokens", "waiting", "weight")
@@ -37,64 +37,64 @@ class Ticket:
         self.free_at: float | None = None
 
 
-class Line:
+class WaitQueue:
     """Tickets in the order of their numbers."""
 
     def __init__(self) -> None:
         self._numbers = count()
         self._first = 0  # the number that the sums begin with
-        self._fresh: deque[Ticket] = deque()  # in the order of their coming, with some who have left since
+        self._fresh: deque[Permit] = deque()  # in the order of their coming, with some who have left since
         self._left = 0  # of the fresh ones
-        self._returned: list[Ticket] = []  # by number
+        self._returned: list[Permit] = []  # by number
         self._sums = _Sums()  # of heads and images in one: a multiple of _HEAD, and the rest
         self._length = 0
 
     def __len__(self) -> int:
         return self._length
 
-    def join(self, weight: int, tokens: int = 0, *, number: int | None = None) -> Ticket:
+    def push(self, weight: int, tokens: int = 0, *, number: int | None = None) -> Permit:
         """Stand at the end, or where one with an earlier ``number`` stood."""
         if number is not None:
-            ticket = Ticket(weight, number, tokens)
-            self._return(ticket)
-            return ticket
+            permit = Permit(weight, number, tokens)
+            self._return(permit)
+            return permit
         number = next(self._numbers)
         if not self._length:
             self._begin_anew(number)
-        ticket = Ticket(weight, number, tokens)
-        self._fresh.append(ticket)
-        self._count(ticket)
-        return ticket
+        permit = Permit(weight, number, tokens)
+        self._fresh.append(permit)
+        self._count(permit)
+        return permit
 
-    def rejoin(self, ticket: Ticket) -> None:
-        """Stand again where the ticket stood."""
-        self._return(ticket)
+    def push_back(self, permit: Permit) -> None:
+        """Stand again where the permit stood."""
+        self._return(permit)
 
-    def leave(self, ticket: Ticket) -> None:
+    def remove(self, permit: Permit) -> None:
         """Step out, at the front or anywhere."""
-        if not ticket.waiting:
+        if not permit.waiting:
             return
-        ticket.waiting = False
+        permit.waiting = False
         self._length -= 1
-        at = ticket.number - self._first
+        at = permit.number - self._first
         if at >= 0:
-            self._sums.add(at, -_HEAD - ticket.weight)
-        if ticket.returned:
-            del self._returned[bisect.bisect_left(self._returned, ticket.number, key=_number)]
+            self._sums.add(at, -_HEAD - permit.weight)
+        if permit.returned:
+            del self._returned[bisect.bisect_left(self._returned, permit.number, key=_number)]
         else:
             self._left += 1
 
     def clear(self) -> None:
         """Send everybody away."""
-        for ticket in (*self._fresh, *self._returned):
-            ticket.waiting = False
+        for permit in (*self._fresh, *self._returned):
+            permit.waiting = False
         self._returned.clear()
         self._sums = _Sums()
         self._length = 0
         self._clear_fresh()
 
     @property
-    def head(self) -> Ticket | None:
+    def head(self) -> Permit | None:
         """Who goes next."""
         fresh = self._fresh
         while fresh and not _stands(fresh[0]):
@@ -104,37 +104,37 @@ class Line:
             return self._returned[0]
         return fresh[0] if fresh else None
 
-    def behind(self, head: Ticket, depth: int) -> Iterator[Ticket]:
+    def after(self, head: Permit, depth: int) -> Iterator[Permit]:
         """Yield who stands behind ``head``, ``depth`` of them at most."""
         if self._left > depth + len(self._fresh) // 2:
             self._fresh, self._left = deque(filter(_stands, self._fresh)), 0
         fresh = islice(filter(_stands, self._fresh), depth + 1)
         nearest = sorted((*self._returned[: depth + 1], *fresh), key=_number)
-        return islice((ticket for ticket in nearest if ticket is not head), depth)
+        return islice((permit for permit in nearest if permit is not head), depth)
 
-    def ahead(self, ticket: Ticket) -> tuple[int, int]:
-        """Return how many stand before ``ticket``, and how many images they ask for."""
-        at = ticket.number - self._first
-        before = min(ticket.number, self._first)
+    def position(self, permit: Permit) -> tuple[int, int]:
+        """Return how many stand before ``permit``, and how many images they ask for."""
+        at = permit.number - self._first
+        before = min(permit.number, self._first)
         earlier = [t.weight for t in takewhile(lambda t: t.number < before, self._returned)]
         heads, weight = divmod(self._sums.before(at), _HEAD)
         return len(earlier) + heads, sum(earlier) + weight
 
-    def _return(self, ticket: Ticket) -> None:
+    def _return(self, permit: Permit) -> None:
         if not self._length:
-            self._begin_anew(ticket.number)
-        ticket.returned = True
-        bisect.insort(self._returned, ticket, key=_number)
-        self._count(ticket)
+            self._begin_anew(permit.number)
+        permit.returned = True
+        bisect.insort(self._returned, permit, key=_number)
+        self._count(permit)
 
-    def _count(self, ticket: Ticket) -> None:
-        ticket.waiting = True
+    def _count(self, permit: Permit) -> None:
+        permit.waiting = True
         self._length += 1
-        at = ticket.number - self._first
+        at = permit.number - self._first
         if at >= 2 * self._length and not self._sums.reach(at):
             self._forget_those_who_left()
         elif at >= 0:  # those who return from before the sums began are few, and counted one by one
-            self._sums.add(at, _HEAD + ticket.weight)
+            self._sums.add(at, _HEAD + permit.weight)
 
     def _begin_anew(self, number: int) -> None:
         self._first = number  # nobody stands there: all sums are zero
@@ -152,17 +152,17 @@ class Line:
         assert head is not None  # noqa: S101 - one has just come
         self._first = head.number
         self._sums = _Sums()
-        for ticket in (*filter(_stands, self._fresh), *self._returned):
-            self._sums.add(ticket.number - self._first, _HEAD + ticket.weight)
+        for permit in (*filter(_stands, self._fresh), *self._returned):
+            self._sums.add(permit.number - self._first, _HEAD + permit.weight)
 
 
-def _stands(fresh: Ticket) -> bool:
+def _stands(fresh: Permit) -> bool:
     """Whether one of those who came has not left since."""
     return fresh.waiting and not fresh.returned
 
 
-def _number(ticket: Ticket) -> int:
-    return ticket.number
+def _number(permit: Permit) -> int:
+    return permit.number
 
 
 class _Sums:

@@ -17,11 +17,11 @@ import anyio
 import anyio.lowlevel
 from anyio.lowlevel import EventLoopToken
 
-from imagesdk._protocol.limits import SaidLimits
-from imagesdk._protocol.line import Ticket
-from imagesdk._protocol.window import RateWindow
+from imagesdk._protocol.server_limits import ServerLimits
+from imagesdk._ratelimit.limiter import OnWait
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk._runtime.loops import call_soon, running_loop
-from imagesdk.budgets import OnWait
 from imagesdk.errors import LimitWaitError
 from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit
 
@@ -46,17 +46,17 @@ class _Waiter:
         return call_soon(self.loop, self.event.set)
 
 
-class MemoryBudget:
+class SharedLimiter:
     """A rate window for the calls of one process."""
 
     def __init__(
         self, limit: RateLimit, *, adaptive: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._window = RateWindow(limit, adaptive=adaptive)
+        self._window = SlidingWindow(limit, adaptive=adaptive)
         self._tokens_each: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
-        self._waiters: dict[EventLoopToken, dict[Ticket, _Waiter]] = {}
+        self._waiters: dict[EventLoopToken, dict[Permit, _Waiter]] = {}
         self._named = set[RateLimit]() if adaptive else {limit}
         self.used_at = clock()
         """When it was last asked for anything."""
@@ -84,42 +84,42 @@ class MemoryBudget:
         with self._lock:
             self._window.remember(weight, sent_at, self._clock())
 
-    def enqueue(self, weight: int, *, place_of: Ticket | None = None) -> Ticket:
-        """Stand in line for ``weight`` images: at its end, or at the place of a ticket that has been released."""
+    def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
+        """Stand in line for ``weight`` images: at its end, or at the place of a permit that has been released."""
         with self._lock:
             self.used_at = self._clock()
             self._check_fit(weight)
-            return self._window.enqueue(weight, self._estimate(weight), place_of=place_of)
+            return self._window.enqueue(weight, self._estimate(weight), rejoin=rejoin)
 
-    async def wait(self, ticket: Ticket, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
+    async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent."""
         with self._lock:
-            self._poll(self._clock())
+            self._grant_ready(self._clock())
         await anyio.lowlevel.checkpoint()
-        if not ticket.granted:
-            await self._wait(ticket, deadline, on_wait)
+        if not permit.granted:
+            await self._wait(permit, deadline, on_wait)
 
-    async def _wait(self, ticket: Ticket, deadline: float | None, on_wait: OnWait | None = None) -> None:
+    async def _wait(self, permit: Permit, deadline: float | None, on_wait: OnWait | None = None) -> None:
         waiter = _Waiter(deadline)
         with self._lock:
-            self._waiters.setdefault(waiter.loop, {})[ticket] = waiter
+            self._waiters.setdefault(waiter.loop, {})[permit] = waiter
         told = on_wait is None
         try:
             while True:
                 now = self._clock()
                 with self._lock:
-                    next_at = self._poll(now)
-                    if ticket.granted:
+                    next_at = self._grant_ready(now)
+                    if permit.granted:
                         return
-                    self._check_fit(ticket.weight)
+                    self._check_fit(permit.weight)
                     leader = self._leader(waiter.loop)
                     leads = leader is waiter
                     if leader is not None and not leads and _is_sooner(next_at, leader.wake_at):
                         leader.wake_at = next_at  # one that has just come may go before the leader would look
                         leader.wake()
                     known = deadline is None and told and not leads
-                    start = now if known else self._window.expected_start(ticket, now)
-                    place = self._window.place(ticket)
+                    start = now if known else self._window.expected_start(permit, now)
+                    place = self._window.position(permit)
                 if deadline is not None and start >= deadline:
                     raise self._too_late(start - now)
                 if on_wait is not None and start - now > _LONG_WAIT and not told:
@@ -135,52 +135,52 @@ class MemoryBudget:
                     waiter.event = anyio.Event()
         finally:
             with self._lock:
-                self._waiters.get(waiter.loop, {}).pop(ticket, None)
+                self._waiters.get(waiter.loop, {}).pop(permit, None)
                 if heir := self._leader(waiter.loop):
                     heir.wake()
                 else:
                     self._waiters.pop(waiter.loop, None)
 
-    def sent(self, ticket: Ticket) -> None:
+    def sent(self, permit: Permit) -> None:
         """Note that the request has been written out whole."""
         with self._lock:
-            self._window.sent(ticket, self._clock())
+            self._window.sent(permit, self._clock())
             self._wake_leaders()
 
-    def proven(self, ticket: Ticket, said: SaidLimits, tokens: int | None) -> None:
+    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
         """Note that the server took the request, what it said of its limits, and the tokens it counted."""
         with self._lock:
             before = self._window.limit
             if tokens is not None:
-                self._window.settle(ticket, tokens)
-                each = tokens / ticket.weight
+                self._window.correct_tokens(permit, tokens)
+                each = tokens / permit.weight
                 known = self._tokens_each
                 self._tokens_each = each if known is None else known + (each - known) / 8
-            self._window.proven(ticket, said)
+            self._window.accepted(permit, said)
             self._tell_of_change(before)
             if before.tokens is not None:
                 self._wake_leaders()  # it may have taken less than was thought
 
-    def throttled(self, ticket: Ticket, said: SaidLimits) -> None:
+    def rejected(self, permit: Permit, said: ServerLimits) -> None:
         """Note that the server answered 429, and stand in line again at the old place."""
         with self._lock:
             before, pause = self._window.limit, self._window.pause_ends
-            self._window.throttled(ticket, self._clock(), said)
+            self._window.rejected(permit, self._clock(), said)
             self._tell_of_change(before)
             if self._window.pause_ends > pause:  # some may have no hope to meet their time-outs any more
                 self._wake_all(lambda waiter: waiter.deadline is not None)
             self._wake_leaders()
 
-    def release(self, ticket: Ticket) -> None:
+    def release(self, permit: Permit) -> None:
         """Leave: the line, or the limit if the request was never sent."""
         with self._lock:
-            self._window.cancel(ticket)
+            self._window.cancel(permit)
             self._wake_leaders()
 
     def idle(self, now: float) -> bool:
         """Whether nobody waits and nothing takes room."""
         with self._lock:
-            self._window.poll(now)
+            self._window.grant_ready(now)
             return self._window.idle
 
     def after_fork(self) -> None:
@@ -205,17 +205,17 @@ class MemoryBudget:
         each = self._tokens_each
         return round(weight * (self.limit.tokens / self.limit.images if each is None else each))
 
-    def _poll(self, now: float) -> float | None:
+    def _grant_ready(self, now: float) -> float | None:
         while True:
-            granted, next_at = self._window.poll(now)
-            if not sum(self._forsaken(ticket) for ticket in granted):
+            granted, next_at = self._window.grant_ready(now)
+            if not sum(self._forsaken(permit) for permit in granted):
                 return next_at
 
-    def _forsaken(self, ticket: Ticket) -> bool:
-        """Wake the call that may go. Where its loop has ended, its ticket and those of its fellows are given up."""
+    def _forsaken(self, permit: Permit) -> bool:
+        """Wake the call that may go. Where its loop has ended, its permit and those of its fellows are given up."""
         for loop, waiters in self._waiters.items():
-            if ticket in waiters:
-                if waiters[ticket].wake():
+            if permit in waiters:
+                if waiters[permit].wake():
                     return False
                 for fellow in self._waiters.pop(loop):
                     self._window.cancel(fellow)
@@ -225,7 +225,7 @@ class MemoryBudget:
     def _leader(self, loop: EventLoopToken) -> _Waiter | None:
         """The one waiter of a loop that keeps its timer: the first that still stands in line."""
         waiters = self._waiters.get(loop, {})
-        return next((waiter for ticket, waiter in waiters.items() if not ticket.granted), None)
+        return next((waiter for permit, waiter in waiters.items() if not permit.granted), None)
 
     def _wake_all(self, who: Callable[[_Waiter], bool] = lambda _: True) -> None:
         for waiters in self._waiters.values():
@@ -257,51 +257,51 @@ def _is_sooner(one: float | None, other: float | None) -> bool:
     return one is not None and (other is None or one < other)
 
 
-_registries: WeakSet[Registry] = WeakSet()
+_registries: WeakSet[LimiterRegistry] = WeakSet()
 """All that there are, for a fork."""
 
 
-class Registry:
+class LimiterRegistry:
     """The budgets of a process, or of one client, by server, account and model."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._budgets: dict[tuple[str, ...], MemoryBudget] = {}
+        self._limiters: dict[tuple[str, ...], SharedLimiter] = {}
         self._told: set[tuple[tuple[str, ...], RateLimit]] = set()
         _registries.add(self)
 
-    def get(self, key: tuple[str, ...], limit: RateLimit) -> MemoryBudget:
-        """Return the budget for ``key``; one that stands already keeps the lower of the two limits."""
+    def get(self, key: tuple[str, ...], limit: RateLimit) -> SharedLimiter:
+        """Return the limiter for ``key``; one that stands already keeps the lower of the two limits."""
         with self._lock:
             now = self._clock()
-            for old in [k for k, b in self._budgets.items() if b.used_at + 2 * b.limit.per < now]:
-                if self._budgets[old].idle(now):
-                    del self._budgets[old]
-            budget = self._budgets.get(key)
-            if budget is None:
+            for old in [k for k, b in self._limiters.items() if b.used_at + 2 * b.limit.per < now]:
+                if self._limiters[old].idle(now):
+                    del self._limiters[old]
+            limiter = self._limiters.get(key)
+            if limiter is None:
                 adaptive = limit is DEFAULT_RATE_LIMIT
-                budget = self._budgets[key] = MemoryBudget(limit, adaptive=adaptive, clock=self._clock)
-            elif limit is not DEFAULT_RATE_LIMIT and budget.stated != limit:
-                if budget.stated is not None and (key, limit) not in self._told:
-                    self._told |= {(key, limit), (key, budget.stated)}
+                limiter = self._limiters[key] = SharedLimiter(limit, adaptive=adaptive, clock=self._clock)
+            elif limit is not DEFAULT_RATE_LIMIT and limiter.stated != limit:
+                if limiter.stated is not None and (key, limit) not in self._told:
+                    self._told |= {(key, limit), (key, limiter.stated)}
                     _logger.warning(
                         "two clients of one account name different rate limits (%s and %s): the lower one holds",
-                        budget.stated,
+                        limiter.stated,
                         limit,
                     )
-                budget.restrict(limit)
-            budget.used_at = now
-            return budget
+                limiter.restrict(limit)
+            limiter.used_at = now
+            return limiter
 
     def after_fork(self) -> None:
         """Start anew in a child process."""
         self._lock = threading.Lock()
-        for budget in self._budgets.values():
-            budget.after_fork()
+        for limiter in self._limiters.values():
+            limiter.after_fork()
 
 
-shared = Registry()
+PROCESS_LIMITERS = LimiterRegistry()
 """The budgets that all clients of the process share."""
 
 

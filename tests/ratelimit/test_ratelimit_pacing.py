@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
-from imagesdk._protocol.window import RateWindow
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
+from imagesdk._ratelimit.window import SlidingWindow
 from tests.support.rate_windows import names, sent_now, starts, waits, window
 
 SHORT, LONG = waits(1.0), waits(30.0)
@@ -15,17 +15,17 @@ EVEN = 1.03
 """Seconds between requests that are spaced out evenly, for one image a second."""
 
 
-def refuse(rate_window: RateWindow, now: float, said: SaidLimits) -> float:
+def refuse(rate_window: SlidingWindow, now: float, said: ServerLimits) -> float:
     """Send one as soon as it may go, have it refused at once, and return when that was."""
-    ticket = rate_window.enqueue(1)
+    permit = rate_window.enqueue(1)
     [(went, at)] = starts(rate_window, now, now + 1000.0)
-    assert went is ticket
-    rate_window.throttled(ticket, at, said)
-    rate_window.cancel(ticket)
+    assert went is permit
+    rate_window.rejected(permit, at, said)
+    rate_window.cancel(permit)
     return at
 
 
-def paced_window(images: int = 60) -> RateWindow:
+def paced_window(images: int = 60) -> SlidingWindow:
     """A window that was refused at 0 with a wait of one second though it has room: one image a second, evenly."""
     w = window(images)
     refuse(w, 0.0, SHORT)
@@ -33,7 +33,7 @@ def paced_window(images: int = 60) -> RateWindow:
     return w
 
 
-def apart(rate_window: RateWindow, now: float, *weights: int) -> list[float]:
+def apart(rate_window: SlidingWindow, now: float, *weights: int) -> list[float]:
     """The seconds between requests that stand in line at ``now``."""
     for weight in weights:
         rate_window.enqueue(weight)
@@ -52,13 +52,13 @@ class TestRequestsAreSpacedOut:
     ) -> None:
         w = window(60)
         sent_now(w, 0.0, weight=heaviest)
-        w.throttled(sent_now(w, 1.0), 1.0, waits(wait))
+        w.rejected(sent_now(w, 1.0), 1.0, waits(wait))
         assert w.paced is paced
 
-    @pytest.mark.parametrize("said", [NOTHING_SAID, waits(3600.0), waits(0.0)])
+    @pytest.mark.parametrize("said", [NO_SERVER_LIMITS, waits(3600.0), waits(0.0)])
     @pytest.mark.parametrize(("later", "paced"), [(30.0, True), (59.0, True), (61.0, False)])
     def test_after_two_refusals_in_a_window_where_no_wait_is_told(
-        self, later: float, paced: bool, said: SaidLimits
+        self, later: float, paced: bool, said: ServerLimits
     ) -> None:
         w = window(60)
         refuse(w, 0.0, said)
@@ -69,7 +69,7 @@ class TestRequestsAreSpacedOut:
     def test_not_where_the_limit_was_lower_than_we_thought(self) -> None:
         w = window(60)
         sent_now(w, 0.0)
-        w.throttled(sent_now(w, 1.0), 1.0, names(1, 60.0, wait=1.0))
+        w.rejected(sent_now(w, 1.0), 1.0, names(1, 60.0, wait=1.0))
         assert not w.paced
 
     def test_by_the_images_that_each_asks_for(self) -> None:
@@ -78,14 +78,14 @@ class TestRequestsAreSpacedOut:
     def test_from_when_each_was_sent(self) -> None:
         w = paced_window()
         first, second = w.enqueue(1), w.enqueue(1)
-        assert w.poll(10.0) == ([first], 10.0 + EVEN)
+        assert w.grant_ready(10.0) == ([first], 10.0 + EVEN)
         w.sent(first, 10.5)
-        assert w.poll(10.5) == ([], 10.5 + EVEN)
-        assert w.poll(10.5 + EVEN)[0] == [second]
+        assert w.grant_ready(10.5) == ([], 10.5 + EVEN)
+        assert w.grant_ready(10.5 + EVEN)[0] == [second]
 
     def test_and_a_large_one_goes_as_soon_as_those_before_it_are_worked_off(self) -> None:
         w = window(10)
-        assert apart(w, 0.0, 1, 10) == [w.span]
+        assert apart(w, 0.0, 1, 10) == [w.window_seconds]
         w = window(10)
         w.cancel(w.enqueue(10))
         refuse(w, 0.0, SHORT)
@@ -95,9 +95,9 @@ class TestRequestsAreSpacedOut:
         w = window(10)
         for at, weight in enumerate((4, 4, 1)):
             sent_now(w, float(at), weight)
-        w.throttled(sent_now(w, 3.0), 3.0, SHORT)  # which goes again, and then the log is full
+        w.rejected(sent_now(w, 3.0), 3.0, SHORT)  # which goes again, and then the log is full
         large, small = w.enqueue(4), w.enqueue(1)
-        went = [ticket for ticket, _ in starts(w, 4.0, 100.0)]
+        went = [permit for permit, _ in starts(w, 4.0, 100.0)]
         assert went[1:] == [large, small]
 
     def test_further_with_each_refusal_and_much_further_when_they_come_soon(self) -> None:
@@ -116,11 +116,11 @@ class TestRequestsAreSpacedOut:
     def test_nearer_with_each_image_that_succeeds_and_evenly_at_last(self) -> None:
         w = paced_window()
         at = refuse(w, 1.0, SHORT)
-        w.proven(sent_now(w, at + 5.0, weight=4), NOTHING_SAID)
+        w.accepted(sent_now(w, at + 5.0, weight=4), NO_SERVER_LIMITS)
         assert apart(w, at + 15.0, 1, 1) == pytest.approx([EVEN * 1.3 * 0.99**4])
-        ticket = sent_now(w, at + 25.0)
+        permit = sent_now(w, at + 25.0)
         for _ in range(30):
-            w.proven(ticket, NOTHING_SAID)
+            w.accepted(permit, NO_SERVER_LIMITS)
         assert apart(w, at + 35.0, 1, 1) == pytest.approx([EVEN])
 
 
@@ -130,19 +130,19 @@ class TestBurstsAreTriedAgain:
         for windows in (1, 4, 16, 64):
             refused_at = refuse(w, now, SHORT)
             now = refused_at + 1.0 + windows * 60.0
-            w.poll(now - 0.01)
+            w.grant_ready(now - 0.01)
             assert w.paced
-            w.poll(now)
+            w.grant_ready(now)
             assert not w.paced
-            w.proven(sent_now(w, now), NOTHING_SAID)
+            w.accepted(sent_now(w, now), NO_SERVER_LIMITS)
 
     def test_a_window_after_the_last_of_several_refusals(self) -> None:
         w = paced_window()
-        w.proven(sent_now(w, 10.0), NOTHING_SAID)
+        w.accepted(sent_now(w, 10.0), NO_SERVER_LIMITS)
         refused_at = refuse(w, 50.0, SHORT)
-        w.poll(62.0)
+        w.grant_ready(62.0)
         assert w.paced
-        w.poll(refused_at + 1.0 + 60.0)
+        w.grant_ready(refused_at + 1.0 + 60.0)
         assert not w.paced
 
     def test_with_two_at_once_first_which_tells_most(self) -> None:
@@ -165,30 +165,30 @@ class TestAfterARefusal:
     def test_nobody_passes_the_head_in_so_little_time_before_it_that_it_would_wait(self) -> None:
         w = window(4)
         sent_now(w, 0.0, weight=2)
-        refuse(w, 58.5, NOTHING_SAID)  # from 59.5 one may go, and the next a second later
+        refuse(w, 58.5, NO_SERVER_LIMITS)  # from 59.5 one may go, and the next a second later
         large, small = w.enqueue(3), w.enqueue(1)
-        assert starts(w, 59.5, 61.0) == [(large, w.span)]
-        assert starts(w, 61.0, 62.0) == [(small, w.span + 1.0)]
+        assert starts(w, 59.5, 61.0) == [(large, w.window_seconds)]
+        assert starts(w, 61.0, 62.0) == [(small, w.window_seconds + 1.0)]
 
     def test_a_success_that_was_sent_before_the_pause_proves_nothing(self) -> None:
         w = window(4)
         early, refused = sent_now(w, 0.0), sent_now(w, 1.0)
-        w.throttled(refused, 2.0, NOTHING_SAID)
-        w.proven(early, NOTHING_SAID)
+        w.rejected(refused, 2.0, NO_SERVER_LIMITS)
+        w.accepted(early, NO_SERVER_LIMITS)
         [(again, at)] = starts(w, 2.0, 3.0)
         assert (again, at) == (refused, 3.0)
-        w.throttled(refused, 3.0, NOTHING_SAID)
-        assert w.poll(3.0) == ([], 6.0)
+        w.rejected(refused, 3.0, NO_SERVER_LIMITS)
+        assert w.grant_ready(3.0) == ([], 6.0)
 
 
-def silently_full(images: int = 4) -> tuple[RateWindow, float]:
+def silently_full(images: int = 4) -> tuple[SlidingWindow, float]:
     """A window whose server let a burst of so many in at 0, and then refuses all without a word. The time of the last."""
     w = window(60)
     for at in range(images):
         sent_now(w, at * w.gap)
     now = images * w.gap
     for _ in range(3):
-        now = refuse(w, now, NOTHING_SAID)
+        now = refuse(w, now, NO_SERVER_LIMITS)
     return w, now
 
 
@@ -196,32 +196,32 @@ class TestAServerThatIsFullAndTellsNothing:
     def test_is_asked_again_when_what_it_let_in_has_aged(self) -> None:
         w, now = silently_full()
         assert now == pytest.approx(4 * w.gap + 1.0 + 3.0)
-        assert (w.paced, w.share) == (False, 4)
+        assert (w.paced, w.observed_quota) == (False, 4)
         w.enqueue(1)
-        assert [at for _, at in starts(w, now, 100.0)] == [w.span]
+        assert [at for _, at in starts(w, now, 100.0)] == [w.window_seconds]
 
     def test_is_asked_for_no_more_than_it_let_in_for_half_a_window(self) -> None:
         w, now = silently_full()
         for _ in range(6):
             w.enqueue(1)
         went = [at for _, at in starts(w, now, 200.0)]
-        assert went[3] < w.span + 5.0
-        assert went[4] == pytest.approx(w.span + 30.0)
-        assert w.share is None
+        assert went[3] < w.window_seconds + 5.0
+        assert went[4] == pytest.approx(w.window_seconds + 30.0)
+        assert w.observed_quota is None
 
     def test_is_made_full_use_of_and_asked_for_more_ever_less_often(self) -> None:
         w, now, taken, refused = window(60), 0.0, list[float](), list[float]()
         for _ in range(1000):
             w.enqueue(1)
         while now < 3600.0:
-            granted, next_at = w.poll(now)
-            for ticket in granted:
-                w.sent(ticket, now)
+            granted, next_at = w.grant_ready(now)
+            for permit in granted:
+                w.sent(permit, now)
                 if sum(at > now - 60.0 for at in taken) < 4:
-                    w.proven(ticket, NOTHING_SAID)
+                    w.accepted(permit, NO_SERVER_LIMITS)
                     taken.append(now)
                 else:
-                    w.throttled(ticket, now, NOTHING_SAID)
+                    w.rejected(permit, now, NO_SERVER_LIMITS)
                     refused.append(now)
             assert next_at is not None
             now = next_at if not granted else now
@@ -232,17 +232,17 @@ class TestAServerThatIsFullAndTellsNothing:
     def test_has_less_for_us_by_all_that_it_refuses_of_one_burst(self) -> None:
         w, now = silently_full()
         first, second, third, fourth = (w.enqueue(1) for _ in range(4))
-        starts(w, now, w.span + 5.0)
-        w.throttled(third, w.span + 5.0, NOTHING_SAID)
-        w.throttled(fourth, w.span + 5.0, NOTHING_SAID)
-        assert w.share == 2
+        starts(w, now, w.window_seconds + 5.0)
+        w.rejected(third, w.window_seconds + 5.0, NO_SERVER_LIMITS)
+        w.rejected(fourth, w.window_seconds + 5.0, NO_SERVER_LIMITS)
+        assert w.observed_quota == 2
         assert first.free_at is not None
         assert second.free_at is not None
 
     def test_still_gets_a_request_that_is_larger_than_all_it_let_in(self) -> None:
         w, now = silently_full()
         large = w.enqueue(10)
-        assert [ticket for ticket, _ in starts(w, now, 200.0)] == [large]
+        assert [permit for permit, _ in starts(w, now, 200.0)] == [large]
 
     def test_is_believed_longer_when_it_tells_waits(self) -> None:
         w = window(60)
@@ -251,9 +251,9 @@ class TestAServerThatIsFullAndTellsNothing:
         now = 4 * w.gap
         for _ in range(3):
             now = refuse(w, now, SHORT)
-            assert w.share is None
+            assert w.observed_quota is None
         refuse(w, now, SHORT)
-        assert w.share == 4
+        assert w.observed_quota == 4
 
     def test_is_not_taken_for_one_that_counts_evenly(self) -> None:
         w = window(60)
@@ -261,8 +261,8 @@ class TestAServerThatIsFullAndTellsNothing:
             sent_now(w, 2.0 * at)
         now = 8.0
         for _ in range(4):
-            now = refuse(w, now, NOTHING_SAID)
-        assert (w.paced, w.share) == (True, None)
+            now = refuse(w, now, NO_SERVER_LIMITS)
+        assert (w.paced, w.observed_quota) == (True, None)
 
     def test_is_tried_as_before_when_the_first_request_after_a_pause_is_taken(self) -> None:
         w = window(60)
@@ -270,8 +270,8 @@ class TestAServerThatIsFullAndTellsNothing:
             sent_now(w, at * w.gap)
         now = 4 * w.gap
         for _ in range(4):
-            now = refuse(w, now, NOTHING_SAID)
+            now = refuse(w, now, NO_SERVER_LIMITS)
             taken = sent_now(w, max(now, w.pause_ends) + 0.5)
-            w.proven(taken, NOTHING_SAID)
+            w.accepted(taken, NO_SERVER_LIMITS)
             now += 5.0
-        assert w.share is None
+        assert w.observed_quota is None

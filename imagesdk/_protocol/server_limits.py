@@ -15,10 +15,10 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-Counted: TypeAlias = Literal["images", "requests", "tokens"]
+LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
-_COUNTED: Mapping[str, Counted] = {
+_COUNTED: Mapping[str, LimitUnit] = {
     "images": "images",
     "input-images": "images",
     "requests": "requests",
@@ -42,7 +42,7 @@ _PER = re.compile(r"\b(images|requests|tokens) per (sec|min|hour|day)", re.IGNOR
 
 
 @frozen
-class SaidLimit:
+class ServerLimit:
     """One limit, as a server names it."""
 
     limit: int
@@ -51,15 +51,15 @@ class SaidLimit:
 
 
 @frozen
-class SaidLimits:
+class ServerLimits:
     """All that one answer says about limits and waiting."""
 
     waits: tuple[float, ...] = ()
     """Seconds to wait, the most exact saying first. May be absurd."""
-    limits: Mapping[Counted, SaidLimit] = field(factory=dict[Counted, SaidLimit])
-    surely: bool = False
+    limits: Mapping[LimitUnit, ServerLimit] = field(factory=dict[LimitUnit, ServerLimit])
+    explicit: bool = False
     """Whether the limit on images is called just that, so that it can be believed though it is higher than ours."""
-    refused: Counted | None = None
+    exceeded: LimitUnit | None = None
     """Which limit the words are about."""
     requested: int | None = None
     """What the server says that this request asked for."""
@@ -71,18 +71,18 @@ class SaidLimits:
 
     def never_fits(self, images: int) -> bool:
         """Whether a request for so many images can never meet the limit that refused it, however long it waits."""
-        if self.refused is None:
+        if self.exceeded is None:
             return False
-        asked = {"images": images, "requests": 1, "tokens": 1}[self.refused]
-        return self.limits[self.refused].limit < (asked if self.requested is None else self.requested)
+        asked = {"images": images, "requests": 1, "tokens": 1}[self.exceeded]
+        return self.limits[self.exceeded].limit < (asked if self.requested is None else self.requested)
 
 
-NOTHING_SAID = SaidLimits()
+NO_SERVER_LIMITS = ServerLimits()
 
 
-def said_limits(
+def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
-) -> SaidLimits:
+) -> ServerLimits:
     """Read an answer.
 
     Args:
@@ -95,11 +95,11 @@ def said_limits(
     for name, value in headers.items():
         if found := _FAMILY.fullmatch(name):
             families.setdefault(found[2], {})[found[1]] = value
-    limits: dict[Counted, SaidLimit] = {}
+    limits: dict[LimitUnit, ServerLimit] = {}
     for family, facts in families.items():
         counted, limit = _COUNTED.get(family), _whole(facts.get("limit"))
         if counted and limit is not None and (family == counted or counted not in limits):
-            limits[counted] = SaidLimit(limit)
+            limits[counted] = ServerLimit(limit)
     by_name = _whole(families.get("images", {}).get("limit")) is not None
     in_words, requested = _limit_in_words(message)
     if in_words:
@@ -107,16 +107,16 @@ def said_limits(
         if "images" in in_words:
             named = _PER.search(message)
             by_name = named is not None and named[1].lower() == "images"
-    return SaidLimits(
+    return ServerLimits(
         waits=_waits(headers, families, message, now, retry_delay),
         limits=limits,
-        surely=by_name,
-        refused=next(iter(in_words), None),
+        explicit=by_name,
+        exceeded=next(iter(in_words), None),
         requested=requested,
     )
 
 
-def _limit_in_words(message: str) -> tuple[dict[Counted, SaidLimit], int | None]:
+def _limit_in_words(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
     found, counted, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
     requested = _plain(asked[1]) if asked else None
     if not found:
@@ -126,10 +126,10 @@ def _limit_in_words(message: str) -> tuple[dict[Counted, SaidLimit], int | None]
         per = float(found[2] or 1) * _SECONDS[found[3][0].lower()]
     elif counted:
         per = _SECONDS[counted[2][0].lower()]
-    what: Counted = "images"
+    what: LimitUnit = "images"
     if counted:
         what = _COUNTED[counted[1].lower()]
-    return {what: SaidLimit(_plain(found[1]), per or None)}, requested
+    return {what: ServerLimit(_plain(found[1]), per or None)}, requested
 
 
 def _plain(number: str) -> int:

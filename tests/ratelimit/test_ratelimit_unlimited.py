@@ -6,16 +6,16 @@ import anyio
 import pytest
 
 from imagesdk import LimitWaitError
-from imagesdk.budgets.unlimited import CONCURRENCY, Unlimited
+from imagesdk._ratelimit.unlimited import CONCURRENCY, ConcurrencyLimiter
 from tests.support.rate_windows import names
 
 
 @pytest.mark.anyio
 async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> None:
-    permits = Unlimited()
+    permits = ConcurrencyLimiter()
     held = [permits.enqueue(10) for _ in range(CONCURRENCY)]
-    for ticket in held:
-        await permits.wait(ticket, deadline=None)
+    for permit in held:
+        await permits.wait(permit, deadline=None)
     went: list[int] = []
 
     async def join(number: int) -> None:
@@ -38,19 +38,19 @@ async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> Non
 
 @pytest.mark.anyio
 async def test_without_a_limit_nothing_that_a_server_says_of_limits_matters() -> None:
-    permits = Unlimited()
+    permits = ConcurrencyLimiter()
     told: list[str] = []
-    ticket = permits.enqueue(1000)
+    permit = permits.enqueue(1000)
 
     def on_wait(place: int, seconds: float, reason: str) -> None:
         told.append(reason)
 
-    await permits.wait(ticket, deadline=None, on_wait=on_wait)
-    permits.sent(ticket)
-    permits.proven(ticket, names(1, wait=30.0), 10**9)
-    permits.throttled(ticket, names(1, wait=30.0))
-    await permits.wait(ticket, deadline=0)
-    permits.release(ticket)
+    await permits.wait(permit, deadline=None, on_wait=on_wait)
+    permits.sent(permit)
+    permits.accepted(permit, names(1, wait=30.0), 10**9)
+    permits.rejected(permit, names(1, wait=30.0))
+    await permits.wait(permit, deadline=0)
+    permits.release(permit)
     await permits.wait(permits.enqueue(1000), deadline=None, on_wait=on_wait)
 
     assert told == []

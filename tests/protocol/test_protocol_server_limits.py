@@ -10,13 +10,19 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imagesdk._protocol.limits import NOTHING_SAID, Counted, SaidLimit, SaidLimits, said_limits
+from imagesdk._protocol.server_limits import (
+    NO_SERVER_LIMITS,
+    LimitUnit,
+    ServerLimit,
+    ServerLimits,
+    parse_server_limits,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def said(headers: dict[str, str] | None = None, words: str = "") -> SaidLimits:
-    return said_limits(headers or {}, words, NOW)
+def said(headers: dict[str, str] | None = None, words: str = "") -> ServerLimits:
+    return parse_server_limits(headers or {}, words, NOW)
 
 
 def family(what: str, **facts: str) -> dict[str, str]:
@@ -25,10 +31,11 @@ def family(what: str, **facts: str) -> dict[str, str]:
 
 def test_most_answers_say_nothing() -> None:
     assert (
-        said({"content-type": "application/json", "x-request-id": "req_1"}, "no such model") == NOTHING_SAID
+        said({"content-type": "application/json", "x-request-id": "req_1"}, "no such model")
+        == NO_SERVER_LIMITS
     )
-    assert NOTHING_SAID.wait is None
-    assert not NOTHING_SAID.never_fits(10)
+    assert NO_SERVER_LIMITS.wait is None
+    assert not NO_SERVER_LIMITS.never_fits(10)
 
 
 class TestTheTimeToWait:
@@ -130,7 +137,7 @@ class TestTheTimeToWait:
         assert said(family("images", remaining="0", reset=reset)).waits == ()
 
     def test_is_no_matter_of_families_that_have_to_do_with_something_else(self) -> None:
-        assert said(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NOTHING_SAID
+        assert said(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NO_SERVER_LIMITS
 
     def test_is_told_with_the_most_exact_saying_first(self) -> None:
         headers = {
@@ -165,16 +172,16 @@ class TestTheLimit:
     @pytest.mark.parametrize(
         ("words", "limit", "requested"),
         [
-            ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", SaidLimit(1000, 60), None),
-            ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", SaidLimit(30000, 60), 50000),
-            ("Limit:50/min", SaidLimit(50, 60), None),
+            ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", ServerLimit(1000, 60), None),
+            ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", ServerLimit(30000, 60), 50000),
+            ("Limit:50/min", ServerLimit(50, 60), None),
             ("Limit: 2 concurrent requests", None, None),
         ],
     )
     def test_is_read_with_separators_and_not_of_what_has_no_window(
-        self, words: str, limit: SaidLimit | None, requested: int | None
+        self, words: str, limit: ServerLimit | None, requested: int | None
     ) -> None:
-        said = said_limits({}, words, NOW)
+        said = parse_server_limits({}, words, NOW)
         assert (said.limits.get("images"), said.requested) == (limit, requested)
 
     @pytest.mark.parametrize(
@@ -222,11 +229,11 @@ class TestTheLimit:
         ],
     )
     def test_is_read_from_words(
-        self, words: str, refused: Counted, limit: int, per: float | None, requested: int | None
+        self, words: str, refused: LimitUnit, limit: int, per: float | None, requested: int | None
     ) -> None:
         found = said(words=words)
-        assert found.limits == {refused: SaidLimit(limit, per)}
-        assert (found.refused, found.requested) == (refused, requested)
+        assert found.limits == {refused: ServerLimit(limit, per)}
+        assert (found.exceeded, found.requested) == (refused, requested)
 
     @pytest.mark.parametrize(
         "words",
@@ -243,20 +250,20 @@ class TestTheLimit:
     )
     def test_is_not_in_every_refusal(self, words: str) -> None:
         found = said(words=words)
-        assert (found.limits, found.refused, found.surely) == ({}, None, False)
+        assert (found.limits, found.exceeded, found.explicit) == ({}, None, False)
 
     @pytest.mark.parametrize(
         ("what", "counted"),
         [("images", "images"), ("input-images", "images"), ("requests", "requests"), ("tokens", "tokens")],
     )
-    def test_is_read_from_the_headers_of_each_family(self, what: str, counted: Counted) -> None:
+    def test_is_read_from_the_headers_of_each_family(self, what: str, counted: LimitUnit) -> None:
         found = said(family(what, limit="50", remaining="49", reset="1ms"))
-        assert found.limits == {counted: SaidLimit(50)}
-        assert (found.refused, found.waits) == (None, ())
+        assert found.limits == {counted: ServerLimit(50)}
+        assert (found.exceeded, found.waits) == (None, ())
 
     @pytest.mark.parametrize("what", ["audio-minutes", "project-tokens", "IMAGES", ""])
     def test_of_an_unknown_family_is_nothing_of_ours(self, what: str) -> None:
-        assert said(family(what, limit="50", remaining="0", reset="9s")) == NOTHING_SAID
+        assert said(family(what, limit="50", remaining="0", reset="9s")) == NO_SERVER_LIMITS
 
     @pytest.mark.parametrize("limit", ["", "many", "-5", "5.5", "1e3", "5, 5", " ", "٣", "\x00", "9" * 16])
     def test_that_is_no_whole_number_is_passed_over(self, limit: str) -> None:
@@ -266,28 +273,28 @@ class TestTheLimit:
         for first, second in (("images", "input-images"), ("input-images", "images")):
             limits = {"images": "50", "input-images": "50000"}
             headers = {**family(first, limit=limits[first]), **family(second, limit=limits[second])}
-            assert said(headers).limits == {"images": SaidLimit(50)}
-            assert said(headers).surely
+            assert said(headers).limits == {"images": ServerLimit(50)}
+            assert said(headers).explicit
 
     def test_in_words_goes_before_the_one_in_headers(self) -> None:
         headers = {**family("images", limit="50"), **family("requests", limit="500")}
         found = said(headers, "images per minute. Limit: 5/1min.")
-        assert found.limits == {"images": SaidLimit(5, 60), "requests": SaidLimit(500)}
-        assert found.refused == "images"
+        assert found.limits == {"images": ServerLimit(5, 60), "requests": ServerLimit(500)}
+        assert found.exceeded == "images"
 
     def test_is_surely_one_of_images_only_where_it_is_called_so(self) -> None:
-        assert said(family("images", limit="50")).surely
-        assert said(words="Rate limit exceeded for images per minute. Limit: 50/1min.").surely
-        assert not said(family("input-images", limit="50000")).surely
-        assert not said(family("requests", limit="50")).surely
-        assert not said(words="tokens per min: Limit 30000").surely
+        assert said(family("images", limit="50")).explicit
+        assert said(words="Rate limit exceeded for images per minute. Limit: 50/1min.").explicit
+        assert not said(family("input-images", limit="50000")).explicit
+        assert not said(family("requests", limit="50")).explicit
+        assert not said(words="tokens per min: Limit 30000").explicit
 
     def test_is_not_surely_one_of_images_because_a_header_beside_it_is(self) -> None:
         headers = {**family("input-images", limit="50000"), **family("images", remaining="3")}
-        assert not said(headers).surely
+        assert not said(headers).explicit
 
     def test_that_is_a_number_without_a_name_is_not_surely_one_of_images(self) -> None:
-        assert not said(words="Rate limit reached. Limit: 500/1min.").surely
+        assert not said(words="Rate limit reached. Limit: 500/1min.").explicit
 
 
 class TestALimitThatNeverFits:
@@ -393,8 +400,8 @@ def test_any_text_says_something_that_makes_sense_or_nothing(
     for limit in found.limits.values():
         assert 0 <= limit.limit < 10**15
         assert limit.per is None or 0 < limit.per < math.inf
-    assert found.refused is None or found.refused in found.limits
-    assert "images" in found.limits or not found.surely
+    assert found.exceeded is None or found.exceeded in found.limits
+    assert "images" in found.limits or not found.explicit
     assert found.never_fits(images) in {True, False}
 
 
@@ -415,4 +422,4 @@ def test_any_text_says_something_that_makes_sense_or_nothing(
 def test_a_wait_is_found_wherever_it_is_said(
     headers: dict[str, str], message: str, delay: str | None, wait: float | None
 ) -> None:
-    assert said_limits(headers, message, NOW, retry_delay=delay).wait == pytest.approx(wait)
+    assert parse_server_limits(headers, message, NOW, retry_delay=delay).wait == pytest.approx(wait)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from imagesdk._protocol.limits import NOTHING_SAID, SaidLimit, SaidLimits
-from imagesdk._protocol.window import RateWindow
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimit, ServerLimits
+from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
 from tests.support.rate_windows import grants, names, sent_now, starts, window
 
@@ -15,33 +15,33 @@ MINUTE = 60.0
 HOUR = 3600.0
 
 
-def limit_of(rate_window: RateWindow) -> tuple[int, float]:
+def limit_of(rate_window: SlidingWindow) -> tuple[int, float]:
     return rate_window.limit.images, rate_window.limit.per
 
 
-def succeed(rate_window: RateWindow, now: float, said: SaidLimits) -> None:
-    rate_window.proven(sent_now(rate_window, now), said)
+def succeed(rate_window: SlidingWindow, now: float, said: ServerLimits) -> None:
+    rate_window.accepted(sent_now(rate_window, now), said)
 
 
-def refuse(rate_window: RateWindow, now: float, said: SaidLimits) -> None:
+def refuse(rate_window: SlidingWindow, now: float, said: ServerLimits) -> None:
     """One is sent and refused, and goes away."""
-    ticket = sent_now(rate_window, now)
-    rate_window.throttled(ticket, now, said)
-    rate_window.cancel(ticket)
+    permit = sent_now(rate_window, now)
+    rate_window.rejected(permit, now, said)
+    rate_window.cancel(permit)
 
 
 class TestALowerLimit:
     @pytest.mark.parametrize("adaptive", [False, True])
-    @pytest.mark.parametrize("surely", [False, True])
-    def test_is_believed_when_it_refuses(self, surely: bool, adaptive: bool) -> None:
+    @pytest.mark.parametrize("explicit", [False, True])
+    def test_is_believed_when_it_refuses(self, explicit: bool, adaptive: bool) -> None:
         w = window(50, adaptive=adaptive)
-        refuse(w, 0.0, names(20, MINUTE, surely=surely))
+        refuse(w, 0.0, names(20, MINUTE, explicit=explicit))
         assert limit_of(w) == (20, MINUTE)
 
     @pytest.mark.parametrize("adaptive", [False, True])
     def test_is_believed_from_any_answer_that_surely_means_images(self, adaptive: bool) -> None:
         w = window(50, adaptive=adaptive)
-        succeed(w, 0.0, names(30, surely=False))
+        succeed(w, 0.0, names(30, explicit=False))
         assert limit_of(w) == (50, MINUTE)
         succeed(w, 1.0, names(20))
         assert limit_of(w) == (20, MINUTE)
@@ -51,9 +51,11 @@ class TestALowerLimit:
         for at in range(6):
             sent_now(w, float(at))
         refuse(w, 6.0, names(5, MINUTE))
-        ticket = w.enqueue(1)
-        assert [at for _, at in starts(w, 7.0, 100.0)] == [1.0 + w.span]  # the 2nd makes room: 4 are left
-        assert ticket.granted
+        permit = w.enqueue(1)
+        assert [at for _, at in starts(w, 7.0, 100.0)] == [
+            1.0 + w.window_seconds
+        ]  # the 2nd makes room: 4 are left
+        assert permit.granted
 
     def test_of_nothing_is_no_limit_to_keep_to(self) -> None:
         w = window(50)
@@ -66,20 +68,20 @@ class TestALowerLimit:
         assert limit_of(w) == (5, 10.0)
         first, *others = [w.enqueue(1) for _ in range(6)]
         times = dict(starts(w, 100.0, 130.0))
-        assert times[others[-1]] == times[first] + w.span
-        assert 10 < w.span < 10.2
+        assert times[others[-1]] == times[first] + w.window_seconds
+        assert 10 < w.window_seconds < 10.2
 
     def test_may_have_a_longer_window(self) -> None:
         w = window(50)
-        tickets = [w.enqueue(1) for _ in range(40)]
+        permits = [w.enqueue(1) for _ in range(40)]
         went = starts(w, 0.0, 2.0)
-        assert [ticket for ticket, _ in went] == tickets
-        w.throttled(tickets[-1], 2.0, names(20, HOUR))
+        assert [permit for permit, _ in went] == permits
+        w.rejected(permits[-1], 2.0, names(20, HOUR))
         assert limit_of(w) == (20, HOUR)
-        nth_of_those_sent = dict(went)[tickets[19]]  # 39 count; 20 of them must have aged
-        [(ticket, at)] = starts(w, 2.0, nth_of_those_sent + 1.01 * HOUR)
-        assert ticket is tickets[-1]
-        assert at == pytest.approx(nth_of_those_sent + w.span)
+        nth_of_those_sent = dict(went)[permits[19]]  # 39 count; 20 of them must have aged
+        [(permit, at)] = starts(w, 2.0, nth_of_those_sent + 1.01 * HOUR)
+        assert permit is permits[-1]
+        assert at == pytest.approx(nth_of_those_sent + w.window_seconds)
 
     def test_of_a_longer_window_holds_beside_what_may_go_at_once(self) -> None:
         w = window(5, 1.0)
@@ -111,7 +113,7 @@ class TestAHigherLimit:
     @pytest.mark.parametrize("refused", [False, True])
     def test_that_may_be_one_of_something_else_is_not_believed(self, refused: bool) -> None:
         w = window(50, adaptive=True)
-        (refuse if refused else succeed)(w, 0.0, names(50_000, surely=False))
+        (refuse if refused else succeed)(w, 0.0, names(50_000, explicit=False))
         assert limit_of(w) == (50, MINUTE)
 
     def test_lifts_a_learnt_one_up_to_what_was_stated(self) -> None:
@@ -165,8 +167,8 @@ class TestLimitsOfRequestsAndTokens:
 
     def test_are_learnt_beside_the_one_of_images(self) -> None:
         w = window(50)
-        limits = {"images": SaidLimit(20), "requests": SaidLimit(5), "tokens": SaidLimit(900)}
-        refuse(w, 0.0, SaidLimits(limits=limits, surely=True, refused="requests"))  # type: ignore[arg-type]
+        limits = {"images": ServerLimit(20), "requests": ServerLimit(5), "tokens": ServerLimit(900)}
+        refuse(w, 0.0, ServerLimits(limits=limits, explicit=True, exceeded="requests"))  # type: ignore[arg-type]
         assert w.limit == RateLimit(20, requests=5, tokens=900)
 
 
@@ -232,8 +234,8 @@ def test_a_limit_is_open_until_a_caller_states_one() -> None:
 
 def test_an_answer_that_says_nothing_teaches_nothing() -> None:
     w = window(50, requests=5, tokens=7, adaptive=True)
-    succeed(w, 0.0, NOTHING_SAID)
-    refuse(w, 1.0, NOTHING_SAID)
+    succeed(w, 0.0, NO_SERVER_LIMITS)
+    refuse(w, 1.0, NO_SERVER_LIMITS)
     assert w.limit == RateLimit(50, requests=5, tokens=7)
 
 
@@ -241,7 +243,7 @@ def test_an_answer_that_says_nothing_teaches_nothing() -> None:
 def test_two_limits_of_different_windows_hold_both(later_is_lower: bool) -> None:
     limits = [RateLimit(3, per=10.0), RateLimit(6, per=MINUTE, requests=5)]
     first, second = limits if later_is_lower else reversed(limits)
-    w = RateWindow(first)
+    w = SlidingWindow(first)
     w.restrict(second)
     for _ in range(12):
         w.enqueue(1)
