@@ -44,7 +44,13 @@ def failed(
 
 def decided(failure: Failure) -> str:
     """What becomes of a first attempt by the usual policy, behind a rate limit."""
-    facts: dict[str, Any] = {"attempt": 1, "ambiguous": 0, "limited": True, "remaining": None, "chance": 0.5}
+    facts: dict[str, Any] = {
+        "attempt": 1,
+        "maybe_billed_retries": 0,
+        "limited": True,
+        "remaining": None,
+        "chance": 0.5,
+    }
     return type(decide(failure, policy=RetryPolicy(), **facts)).__name__
 
 
