@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from imagesdk.prepare import prepare_image as prepare_image
     from imagesdk.pricing import Estimate as Estimate
     from imagesdk.pricing import estimate as estimate
+    from imagesdk.remedies import Remedy as Remedy
     from imagesdk.streams import AsyncImageStream as AsyncImageStream
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
@@ -100,6 +101,7 @@ _HOMES = {
     "_calls.retirement": ("RetirementWarning",),
     "policies": ("Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"),
     "prepare": ("make_mask", "prepare_image"),
+    "remedies": ("Remedy",),
     "types": (
         "CompletedImage",
         "FileId",
@@ -220,6 +222,7 @@ __all__ = [
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "Remedy",
     "RetiredError",
     "StreamError",
     "UnprocessableEntityError",

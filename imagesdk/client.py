@@ -34,6 +34,7 @@ from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
 _LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
@@ -100,8 +101,7 @@ class AsyncClient:
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL)
         if host.needs_key and not key:
             raise ConfigurationError(
-                f"{host.base_url} needs a key: set OPENAI_API_KEY or pass api_key=. "
-                "Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator."
+                f"{host.base_url} needs a key.", remedies=(Remedy.SET_KEY, Remedy.TRY_EMULATOR)
             )
         self._set_up(
             host,
@@ -179,8 +179,7 @@ class AsyncClient:
         address = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT", "")
         if not address:
             raise ConfigurationError(
-                "Azure needs an endpoint: set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as "
-                "https://NAME.openai.azure.com."
+                "Azure needs an endpoint.", param="endpoint", remedies=(Remedy.SET_AZURE_ENDPOINT,)
             )
         host = AzureHost.of(
             address,
@@ -190,9 +189,7 @@ class AsyncClient:
             key_header="api-key" if token_provider is None else "authorization",
         )
         if not key:
-            raise ConfigurationError(
-                f"{host.base_url} needs a key: set AZURE_OPENAI_API_KEY, or pass api_key= or token_provider=."
-            )
+            raise ConfigurationError(f"{host.base_url} needs a key.", remedies=(Remedy.SET_AZURE_KEY,))
         client = cls.__new__(cls)
         client._set_up(  # noqa: SLF001 - our own
             host, key, {}, http_client, options, allow_insecure=allow_insecure
@@ -214,9 +211,8 @@ class AsyncClient:
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
         if key and not allow_insecure and (proxy or not host.is_secure):
             raise ConfigurationError(
-                f"The key would go over plain http to {proxy or host.base_url}. Use https, pass api_key='' to send none, "
-                "or allow_insecure=True if the network is your own."
-                + (" NO_PROXY keeps requests to this machine from a proxy." if proxy else "")
+                f"The key would go over plain http to {proxy or host.base_url}.",
+                remedies=(Remedy.USE_HTTPS, Remedy.SEND_NO_KEY, *([Remedy.SET_NO_PROXY] if proxy else [])),
             )
         account.update(validate_headers((name, value) for name, value in account.items() if value))
         transport = DirectTransport() if http_client is None else UserClientTransport(http_client)

@@ -136,9 +136,7 @@ def _images(job: Job) -> int:
         return 1
     if type(job.n) is not int or job.n < 1:
         allowed = "a whole number of at least 1"
-        raise InvalidRequestError(
-            f"n is {job.n!r}; allowed: {allowed}.", param="n", value=job.n, allowed=allowed
-        )
+        raise InvalidRequestError.for_parameter("n", job.n, allowed=allowed)
     return job.n
 
 

@@ -84,7 +84,7 @@ class AsyncImageStream:
             pass
         if self._final is None:
             raise StreamError(
-                "This stream has ended without its picture before.",
+                "This stream has ended without its image before.",
                 request_id=self.request_id,
                 attempts=self._source.opened.attempts,
                 maybe_billed=True,

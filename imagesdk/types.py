@@ -24,6 +24,7 @@ from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._media.upload import AsyncReadable, Encoded, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
+from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
     import numpy
@@ -97,10 +98,7 @@ class Image:
         if self.path is not None:
             return self.path.read_bytes()
         where = f" ({self.url.split('?')[0]})" if self.url else ""
-        raise ImageNotLoadedError(
-            f"This image is only a URL so far{where}: fetch it with client.images.download(image), or ask for "
-            'the picture itself with out="folder/" or response_format="b64_json".'
-        )
+        raise ImageNotLoadedError(f"This image is only a URL so far{where}.", remedies=(Remedy.LOAD_IMAGE,))
 
     @property
     def loaded(self) -> bool:

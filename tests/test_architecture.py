@@ -18,6 +18,7 @@ PACKAGE = ROOT / "imagesdk"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
 
 FLOORS = {
+    "imagesdk.remedies": 0,
     "imagesdk.errors": 0,
     "imagesdk.types": 0,
     "imagesdk.jobs": 0,

@@ -18,7 +18,7 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._calls.client_options import TIMEOUT, preview
+from imagesdk._calls.client_options import TIMEOUT
 from imagesdk._calls.finish import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._calls.sources import open_inputs
@@ -29,7 +29,6 @@ from imagesdk._protocol import parameter_checks as checks
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host, validate_headers
 from imagesdk._protocol.inputs import InputImages
-from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError, InvalidRequestError
@@ -40,7 +39,8 @@ _OPTIONS = frozenset(CallOptions.__annotations__)
 _MAPPINGS = ("extra_headers", "extra_query", "extra_body")
 _ELSEWHERE = {
     "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
-    "stream": "this method returns whole pictures; images.generate_stream and images.edit_stream show them while they "
+    "partial_images": "use images.generate_stream(..., partial_images=2) to receive partial images",
+    "stream": "this method returns whole images; images.generate_stream and images.edit_stream show them while they "
     "are made",
 }
 
@@ -142,7 +142,7 @@ async def _open(
             )
     except TimeoutError:
         raise APITimeoutError(
-            "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
+            "The images could not be read in time. Nothing was sent.", idempotency_key=key
         ) from None
 
 
@@ -167,12 +167,7 @@ def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Tim
     if timeout is None or isinstance(timeout, Timeouts):
         return timeout or defaults.timeouts
     if not is_positive(timeout):
-        raise InvalidRequestError(
-            f"timeout must be {TIMEOUT}, not {preview(timeout)}.",
-            param="timeout",
-            value=timeout,
-            allowed=TIMEOUT,
-        )
+        raise InvalidRequestError.for_parameter("timeout", timeout, allowed=TIMEOUT)
     return attrs.evolve(defaults.timeouts, total=timeout)
 
 
@@ -197,7 +192,7 @@ def idempotency_key_of(given: str | None) -> str:
         or given != given.strip()
     ):
         raise InvalidRequestError(
-            "idempotency_key must be 1 to 255 printable ASCII characters without space around them.",
+            "idempotency_key must have 1 to 255 printable ASCII characters, without space around them.",
             param="idempotency_key",
             value=given,
         )
@@ -222,11 +217,10 @@ def _check_options(options: Mapping[str, Any]) -> None:
             raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
         if name not in _OPTIONS:
             raise TypeError(
-                f"there is no parameter {name}=; one that the server knows and this version does not goes into "
-                f"extra_body={{{name!r}: ...}}."
+                f"there is no parameter {name}=. Pass extra_body={{{name!r}: ...}} if the server has it."
             )
     for name in _MAPPINGS:
         if not isinstance(given := options.get(name), (Mapping, type(None))):
-            raise refused(name, given, "a mapping, or None")
+            raise InvalidRequestError.for_parameter(name, given, allowed="a mapping, or None")
     if not isinstance(given := options.get("check"), (bool, type(None))):
-        raise refused("check", given, "True, False or None")
+        raise InvalidRequestError.for_parameter("check", given, allowed="True, False or None")

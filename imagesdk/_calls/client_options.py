@@ -1,7 +1,7 @@
-"""What a client is told, looked at once: every option is of its kind before anything uses it.
+"""Validate client options and convert them to their internal form.
 
-Rule: a message names the parameter, what was given and what is expected; of what may hold a key or a password, only the
-type is shown. The values of policies are checked where they are made, in :mod:`imagesdk.policies`.
+Rule: a message names the option, its value and what is allowed; of what may hold a key or a password, only the type is
+shown. The values of policies are checked where they are made, in :mod:`imagesdk.policies`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,8 @@ from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts, is_positive
 
-_LONGEST: Final = 80
-"""Characters of a value that a message shows."""
 _LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
-TIMEOUT: Final = "a positive number of seconds, Timeouts(...) or None"
+TIMEOUT: Final = "a number of seconds greater than 0, Timeouts(...) or None"
 """What ``timeout=`` may be, of a client and of a call."""
 
 
@@ -42,7 +40,7 @@ def validate_client_options(options: Mapping[str, Any]) -> Settings:
     """
     for name, (fits, expected) in _KINDS.items():
         if name in options and not fits(options[name]):
-            raise _wrong(name, preview(options[name]), expected)
+            raise ConfigurationError.for_parameter(name, options[name], allowed=expected)
     found = dict(options)
     if "rate_limit" in found:
         found["rate_limit"] = _limits(found["rate_limit"])
@@ -60,7 +58,7 @@ def require_str(name: str, value: object) -> None:
         ConfigurationError: it is none.
     """
     if value is not None and not isinstance(value, str):
-        raise _wrong(name, f"a value of type {type(value).__name__}", "a text")
+        raise _of_wrong_type(name, value, "a text")
 
 
 def require_bool(name: str, value: object) -> None:
@@ -70,7 +68,7 @@ def require_bool(name: str, value: object) -> None:
         ConfigurationError: it is neither.
     """
     if not isinstance(value, bool):
-        raise _wrong(name, preview(value), "True or False")
+        raise ConfigurationError.for_parameter(name, value, allowed="True or False")
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:
@@ -84,15 +82,8 @@ def parse_rate_limit(name: str, text: str) -> RateLimit | None:
     try:
         return RateLimit.parse(text)
     except ConfigurationError:
-        raise ConfigurationError(
-            f"{name} is {preview(text)}: a rate limit is written like 50/min, 5/s, 500/h, 50/10s, or none."
-        ) from None
-
-
-def preview(value: object) -> str:
-    """Return a value for a message."""
-    text = repr(value)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+        allowed = "written like 50/min, 5/s, 500/h or 50/10s, or be none"
+        raise ConfigurationError.for_parameter(name, text, allowed=allowed) from None
 
 
 def _limits(value: object) -> Limits:
@@ -102,7 +93,8 @@ def _limits(value: object) -> Limits:
     found = dict[str, RateLimit | None]()
     for model, limit in by_model.items():
         if not isinstance(model, str):
-            raise _wrong("A key of rate_limit", preview(model), 'the name of a model, or "*"')
+            allowed = 'the name of a model, or "*"'
+            raise ConfigurationError.for_parameter("A key of rate_limit", model, allowed=allowed)
         found[model] = _limit(f"rate_limit[{model!r}]", limit, _LIMIT)
     return found
 
@@ -112,7 +104,7 @@ def _limit(name: str, value: object, expected: str) -> RateLimit | None:
         return parse_rate_limit(name, value)
     if value is None or isinstance(value, RateLimit):
         return value
-    raise _wrong(name, preview(value), expected)
+    raise ConfigurationError.for_parameter(name, value, allowed=expected)
 
 
 def _observers(value: Any) -> tuple[Observer, ...]:
@@ -121,7 +113,8 @@ def _observers(value: Any) -> tuple[Observer, ...]:
     except TypeError:
         found = (None,)
     if not all(callable(observer) for observer in found):
-        raise _wrong("observers", preview(value), "a list of functions, such as [print]")
+        allowed = "a list of functions, such as [print]"
+        raise ConfigurationError.for_parameter("observers", value, allowed=allowed)
     return found
 
 
@@ -129,14 +122,13 @@ def _headers(value: object) -> Mapping[str, str]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        raise _wrong(
-            "default_headers", f"a value of type {type(value).__name__}", "a mapping of names to texts"
-        )
+        raise _of_wrong_type("default_headers", value, "a mapping of names to texts")
     return cast("Mapping[str, str]", value)
 
 
-def _wrong(name: str, given: str, expected: str) -> ConfigurationError:
-    return ConfigurationError(f"{name} must be {expected}, not {given}.")
+def _of_wrong_type(name: str, value: object, allowed: str) -> ConfigurationError:
+    kind = f"a value of type {type(value).__name__}"
+    return ConfigurationError.for_parameter(name, value, allowed=allowed, shown=kind)
 
 
 def _is(kind: type) -> Callable[[object], bool]:

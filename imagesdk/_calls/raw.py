@@ -43,15 +43,11 @@ def raw_call(
     """
     verb = method.upper()
     if not (verb.isascii() and verb.isalpha()):
-        raise InvalidRequestError(
-            f"method must be one such as GET or POST, not {method!r}.", param="method", value=method
-        )
+        raise InvalidRequestError.for_parameter("method", method, allowed="one such as GET or POST")
     if body is not None and content is not None:
         raise InvalidRequestError("Give json or content, not both.", param="content")
     if type(images) is not int or images < 0:
-        raise InvalidRequestError(
-            "images must be a whole number of at least 0.", param="images", value=images
-        )
+        raise InvalidRequestError.for_parameter("images", images, allowed="a whole number of at least 0")
     where, in_path = host.target(path)
     check_query(query, "query")
     named = validate_headers((headers or {}).items())

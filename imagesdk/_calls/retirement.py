@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import UTC, date, datetime
-from typing import Final
 
 from imagesdk import models
 from imagesdk._protocol.hosts import Host
 from imagesdk._runtime import callsite as _calling_line
-from imagesdk.jobs import Edit, Generate, Job, Variation
-
-_ENDPOINTS: Final[Mapping[type[Job], str]] = {
-    Generate: "generations",
-    Edit: "edits",
-    Variation: "variations",
-}
+from imagesdk.jobs import Job
+from imagesdk.remedies import Remedy, worded
 
 _warned: set[tuple[str | None, str | None]] = set()
 
@@ -27,18 +20,26 @@ class RetirementWarning(UserWarning):
     anything is sent.
     """
 
+    def __init__(self, summary: str, remedies: tuple[Remedy, ...] = ()) -> None:
+        super().__init__(summary, remedies)
+        self.summary = summary
+        self.remedies = remedies
+
+    def __str__(self) -> str:
+        """Return what ends, and the remedies in the words of Python."""
+        return worded(self.summary, self.remedies)
+
 
 def warn_if_retired(job: Job, host: Host, *, today: date | None = None) -> None:
     """Warn where the model or the endpoint of a job ends, unless it was done before or another host is asked."""
     if not host.is_openai:
         return
-    endpoint = _ENDPOINTS[type(job)]
-    key = (endpoint if endpoint in models.RETIRED_ENDPOINTS else None, job.model)
+    key = (job.endpoint if job.endpoint in models.RETIRED_ENDPOINTS else None, job.model)
     if key in _warned:
         return
-    notice = models.retirement_notice(models.lookup(job.model), today or _today(), endpoint=endpoint)
-    if notice is not None:
-        _calling_line.warn(notice, RetirementWarning)
+    found = models.retirement_of(models.lookup(job.model), today or _today(), endpoint=job.endpoint)
+    if found is not None:
+        _calling_line.warn(RetirementWarning(*found))
         _warned.add(key)  # and not before: a filter that makes it an error does so each time
 
 

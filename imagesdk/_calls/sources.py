@@ -40,6 +40,7 @@ from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
 MAX_SPOOL = 1024 * 1024 * 1024
@@ -85,11 +86,11 @@ async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
         found = await _open_source("source", source, spools)
         if isinstance(found, RemoteImage):
             raise InvalidRequestError(
-                f"source is {found.name}, and only files can be uploaded: fetch it with "
-                "client.images.download(...), and pass the bytes.",
+                f"source is {found.name}, and only files can be uploaded.",
                 param="source",
                 value=found.name,
                 allowed="a path, bytes or a file",
+                remedies=(Remedy.DOWNLOAD_IMAGE,),
             )
         yield found
 
@@ -146,13 +147,9 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
     if callable(read):
         found = await run_blocking(_probe_file, param, source)
         return found or await _spool(param, source, _in_thread(source), spools)
-    raise InvalidRequestError(
-        f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode (or an image of "
-        "Pillow, numpy or imagesdk, a URL or a file id).",
-        param=param,
-        value=type(source).__name__,
-        allowed="a path, bytes, a binary file object, a Pillow image, a numpy array, an Image, a URL or a FileId",
-    )
+    allowed = "a path, bytes, a binary file, an image of Pillow, numpy or imagesdk, a URL or a file id"
+    kind = type(source).__name__
+    raise InvalidRequestError.for_parameter(param, kind, allowed=allowed, shown=f"of type {kind}")
 
 
 def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
@@ -163,10 +160,16 @@ def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
     elif found.source is not source:
         said = "gave no bytes: it is empty, or was read before"
     elif found.start:
-        said = "has no bytes left to read: seek(0) it first"
+        said = "has no bytes left to read"
     else:
         said = "is an empty file: there are no bytes in it"
-    return InvalidRequestError(f"{param} {said}.", param=param, value="no bytes", allowed="a picture")
+    return InvalidRequestError(
+        f"{param} {said}.",
+        param=param,
+        value="no bytes",
+        allowed="an image",
+        remedies=(Remedy.REWIND_FILE,) if found.start else (),
+    )
 
 
 async def _probe_url(param: str, url: str) -> InputImage:
@@ -191,11 +194,11 @@ async def _probe_image(param: str, image: Image) -> InputImage:
     if image.url is not None and is_url(image.url):
         return await _probe_url(param, image.url)
     raise InvalidRequestError(
-        f"{param} is an Image of which the server said no address that others could fetch. Use "
-        "client.images.download(image), and pass the bytes.",
+        f"{param} is an Image without a URL that others could fetch.",
         param=param,
         value=repr(image),
         allowed="an Image with bytes, a file, or an http URL",
+        remedies=(Remedy.DOWNLOAD_IMAGE,),
     )
 
 
@@ -304,10 +307,11 @@ def _checked(param: str, data: object) -> bytes:
 
 def _text_mode_error(param: str) -> InvalidRequestError:
     return InvalidRequestError(
-        f'{param} is a file opened as text; open it with "rb".',
+        f"{param} is a file opened as text.",
         param=param,
         value="a text file",
         allowed="a file opened in binary mode",
+        remedies=(Remedy.OPEN_AS_BINARY,),
     )
 
 

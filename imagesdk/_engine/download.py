@@ -24,11 +24,12 @@ from imagesdk._media.sniff import BINARY, is_text
 from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import backoff
-from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError, TooLargeError
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
+from imagesdk.remedies import Remedy
 
 _REDIRECTS = 3
 _SHOWN = 200
@@ -98,7 +99,7 @@ class Downloader:
                 again = status >= 500 or status in _TRANSIENT
                 problem = f"status {status}"
                 if status in {403, 404, 410}:
-                    problem += "; result URLs stop working after a while (an hour, in the API of 2023)"
+                    problem += " (result URLs expire, in the API of 2023 after an hour)"
             if not again or attempt >= self._retry.max_attempts or (wait or 0) > self._retry.max_retry_after:
                 raise DownloadError(f"{_shown(url)} could not be fetched: {problem}.", status_code=status)
             await discard(sink)
@@ -127,7 +128,8 @@ class Downloader:
                 head = await self._receive(incoming, sink)
                 self._check_image(incoming, sink.images[0], head, url)
             except ScanError as error:
-                raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
+                remedies = (Remedy.RAISE_CAPS,) if isinstance(error, TooLargeError) else ()
+                raise DownloadError(f"{_shown(url)} could not be read: {error}.", remedies=remedies) from None
             return None
 
     def _check_image(self, incoming: WireResponse, received: ReceivedImage, head: bytes, url: str) -> None:
@@ -139,7 +141,7 @@ class Downloader:
         if may_be_one and not (is_text(head) and (kind in BINARY or not kind.startswith("image/"))):
             return
         what = kind if not may_be_one else f"text, which is called {kind}" if kind else "text"
-        raise DownloadError(f"{_shown(url)} is no picture but {what}.", status_code=incoming.status)
+        raise DownloadError(f"{_shown(url)} is not an image but {what}.", status_code=incoming.status)
 
     async def _receive(self, incoming: WireResponse, sink: ImageSink) -> bytes:
         """Put the picture into the sink and return how it begins."""
@@ -152,7 +154,7 @@ class Downloader:
                     await anyio.lowlevel.checkpoint()
                 size += len(piece)
                 if size > self._caps.image:
-                    raise ScanError(f"it is larger than {self._caps.image} bytes (see caps= of the client)")
+                    raise TooLargeError(f"it is larger than {self._caps.image} bytes")
                 head += piece[: _HEAD - len(head)]
                 await sink.write(ImagePiece(0, piece))
         inflater.finish()

@@ -66,6 +66,7 @@ from imagesdk.events import (
     RetryScheduled,
 )
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, RateLimit, RetryPolicy
+from imagesdk.remedies import Remedy
 
 _logger = logging.getLogger("imagesdk")
 R = TypeVar("R")
@@ -189,7 +190,8 @@ class Engine:
         header = self._retry.idempotency_header.lower()
         if header in dict(call.headers):
             raise ConfigurationError(
-                f"The header {header!r} carries the key of the call: give idempotency_key= for it."
+                f"The header {header!r} carries the idempotency key of the call.",
+                remedies=(Remedy.PASS_IDEMPOTENCY_KEY,),
             )
         total, now = call.timeouts.total, self._clock()
         deadline = None if total is None else now + total

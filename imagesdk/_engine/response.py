@@ -29,13 +29,11 @@ from imagesdk.errors import (
     OutcomeUnknownError,
     OutcomeUnknownTimeoutError,
 )
+from imagesdk.remedies import Remedy
 
 _TEXTS = frozenset({"application/json", "text/html", "text/plain"})
 _HEAD = 512
 """Bytes that are enough to tell text from a picture."""
-_LOOK_AT = (
-    "Is it up? See the base URL (base_url= or OPENAI_BASE_URL), and the proxies that the environment names."
-)
 _TELLING = 64
 """Bytes that are needed to know a picture by how it begins."""
 
@@ -230,15 +228,14 @@ def connection_failure(
     """Return the failure of an exchange with the server at ``origin`` that ended without an answer."""
     error: APIConnectionError
     if body.complete:
-        said = f"The request was sent and no answer came ({reason}). It may have been worked on"
         kind = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
-        error = kind(f"{said} and billed." if billed else f"{said}.", maybe_billed=billed)
+        error = kind(f"The request was sent and no answer came ({reason}).", maybe_billed=billed)
     elif timed_out:
         error = APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
         where = f" at {origin}" if origin else ""
-        advice = "" if body.started else f" {_LOOK_AT}"
-        error = APIConnectionError(f"The server{where} could not be reached ({reason}).{advice}")
+        remedies = () if body.started else (Remedy.CHECK_CONNECTION,)
+        error = APIConnectionError(f"The server{where} could not be reached ({reason}).", remedies=remedies)
     return Failure(error, classify(error))
 
 

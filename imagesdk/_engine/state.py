@@ -44,7 +44,11 @@ def limit_error(error: LimitWaitError, call: Call[T], course: CallState) -> APIE
         if course.last_error is None
         else "It had been sent before, and failed: see the cause."
     )
-    found = annotate_error(LimitWaitError(f"{error} {came_to}", retry_after=error.retry_after), call, course)
+    found = annotate_error(
+        LimitWaitError(f"{error.summary} {came_to}", retry_after=error.retry_after, remedies=error.remedies),
+        call,
+        course,
+    )
     found.__cause__ = course.last_error
     return found
 

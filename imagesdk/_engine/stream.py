@@ -260,7 +260,7 @@ class StreamAttempt:
 
     def _broken(self, reason: str) -> Failure:
         error = StreamError(
-            f"The stream ended without its picture ({reason}). It may have been made and billed.",
+            f"The stream ended without its image ({reason}).",
             request_id=self._response.request_id,
             maybe_billed=True,
         )

@@ -19,6 +19,7 @@ import anyio.to_thread
 from imagesdk._protocol.secret import Secret
 from imagesdk._runtime.loops import PerLoop
 from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationError
+from imagesdk.remedies import Remedy
 
 MARGIN = 60.0
 """Seconds before its end that a token is not used any more."""
@@ -130,8 +131,8 @@ class BearerTokenSource:
                 given = self._provider()
             except Exception as error:
                 raise AuthenticationError(
-                    f"token_provider failed with {type(error).__name__}, and nothing was sent. Check what it signs in "
-                    "with."
+                    f"token_provider failed with {type(error).__name__}, and nothing was sent.",
+                    remedies=(Remedy.CHECK_TOKEN_PROVIDER,),
                 ) from error
             try:
                 token, end = _read(given)

@@ -21,6 +21,7 @@ from attrs import frozen
 
 from imagesdk._media.atomic import create_temporary
 from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
 
 FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
 """The name of a picture when ``out=`` is a folder."""
@@ -83,15 +84,18 @@ class OutputTemplate:
             rest = parts[fixed:]
             if ".." in rest:
                 raise InvalidRequestError(
-                    f"A template cannot leave its folder with '..': {text!r}.", param=param, value=text
+                    f"{param} is {text!r}, a template that leaves its folder with '..'.",
+                    param=param,
+                    value=text,
                 )
             destination = cls(Path(*parts[:fixed]), "/".join(rest))
         if n > 1 and "index" not in (fields or ()):
             raise InvalidRequestError(
-                f"out={text!r} gives all {n} pictures the same name; name a folder, or put {{index}} into it.",
-                param="out",
+                f"{param} is {text!r}, which gives all {n} images the same name.",
+                param=param,
                 value=text,
                 allowed="a folder, or a template with {index}",
+                remedies=(Remedy.PUT_IN_TEMPLATE.of("{index}"),),
             )
         return destination
 
@@ -113,16 +117,13 @@ def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
         InvalidRequestError: it is no path, is empty, or holds what no file name can have.
     """
     if not isinstance(cast("object", path), (str, os.PathLike)):
-        raise InvalidRequestError(
-            f"{param} must be a path, not a value of type {type(path).__name__}.",
-            param=param,
-            value=path,
-            allowed="a path",
+        raise InvalidRequestError.for_parameter(
+            param, path, allowed="a path", shown=f"of type {type(path).__name__}"
         )
     text = os.fsdecode(path)
     if not text or "\0" in text or not _is_encodable(text):
         raise InvalidRequestError(
-            f"{param}= is empty, or holds a NUL or another character that no file name can have.",
+            f"{param} is empty, or holds a NUL or another character that no file name can have.",
             param=param,
             value=text,
         )
@@ -142,8 +143,8 @@ def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -
         unknown = (_template_fields(text, param) or set[str]()) - _KNOWN_WHEN_SAVED
         if unknown:
             raise InvalidRequestError(
-                f"{param}={text!r} holds {{{min(unknown)}}}, which is not known when a picture is saved; it may hold "
-                "{index} and {ext}.",
+                f"{param} is {text!r}, and {{{min(unknown)}}} is not known when an image is saved; allowed: {{index}} and "
+                "{ext}.",
                 param=param,
                 value=text,
                 allowed="{index} and {ext}",
@@ -177,7 +178,7 @@ def _template_fields(text: str, param: str) -> set[str] | None:
         fields = {""}
     if not fields <= set(_FIELDS):
         raise InvalidRequestError(
-            f"The template {text!r} cannot be read; it may hold {', '.join(f'{{{name}}}' for name in _FIELDS)}.",
+            f"{param} is {text!r}, which is not a template; allowed: {', '.join(f'{{{name}}}' for name in _FIELDS)}.",
             param=param,
             value=text,
             allowed="{index}, {job}, {id}, {slug} and {ext}",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from imagesdk._media.sniff import HEAD_SIZE, sniff
 from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
     import numpy
@@ -77,24 +78,20 @@ def open_image(param: str, data: bytes) -> PIL.Image.Image:
     facts = sniff(data[:HEAD_SIZE])
     name = _FORMATS.get(facts.media_type or "")
     if name is None:
-        what = "an SVG, which is no raster picture" if facts.media_type else "no picture of a known format"
-        raise InvalidRequestError(
-            f"{param} is {what}.",
-            param=param,
-            value=what,
-            allowed="PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC",
-        )
+        what = "an SVG, which has no pixels" if facts.media_type else "not an image of a known format"
+        allowed = "PNG, JPEG, WebP, GIF, BMP, TIFF, AVIF or HEIC"
+        raise InvalidRequestError.for_parameter(param, what, allowed=allowed, shown=what)
     if name not in PIL.Image.OPEN:
         PIL.Image.init()
     if name not in PIL.Image.OPEN:
-        remedy = {
-            "HEIF": "install pillow-heif and call pillow_heif.register_heif_opener()",
-            "AVIF": "install Pillow 11.3 or later",
-        }.get(name, "install a Pillow that has it")
+        remedy = {"HEIF": Remedy.INSTALL_HEIF, "AVIF": Remedy.UPGRADE_PILLOW}.get(
+            name, Remedy.REINSTALL_PILLOW
+        )
         raise InvalidRequestError(
-            f"{param} is {name}, for which this Pillow has no decoder: {remedy}, or convert it first.",
+            f"{param} is {name}, for which this Pillow has no decoder.",
             param=param,
             value=name,
+            remedies=(remedy,),
         )
     check_pixels(param, facts.width or 0, facts.height or 0)
     try:
@@ -115,11 +112,11 @@ def check_pixels(param: str, width: int, height: int) -> None:
     most = PIL.Image.MAX_IMAGE_PIXELS
     if most is not None and width * height > most:
         raise InvalidRequestError(
-            f"{param} has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({most}). If you trust it, set "
-            "that higher.",
+            f"{param} has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({most}).",
             param=param,
             value=f"{width}x{height}",
             allowed=f"up to {most} pixels",
+            remedies=(Remedy.RAISE_MAX_PIXELS,),
         )
 
 
@@ -256,16 +253,12 @@ def _bytes_of(param: str, array: numpy.typing.NDArray[Any]) -> numpy.typing.NDAr
         array = array[:, :, 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
     if not fits or array.size == 0 or not (array.dtype == numpy.uint8 or array.dtype.kind == "f"):
-        raise InvalidRequestError(
-            f"{param} is {found}; allowed: {allowed}.", param=param, value=found, allowed=allowed
-        )
+        raise InvalidRequestError.for_parameter(param, found, allowed=allowed, shown=found)
     if array.dtype == numpy.uint8:
         return array
     if not (array.min() >= 0 and array.max() <= 1):  # nor a NaN
         found = f"{found}, with values from {array.min()} to {array.max()}"
-        raise InvalidRequestError(
-            f"{param} is {found}; floats must be from 0 to 1.", param=param, value=found, allowed=allowed
-        )
+        raise InvalidRequestError.for_parameter(param, found, allowed=allowed, shown=found)
     scaled: numpy.typing.NDArray[numpy.uint8] = numpy.rint(array * 255).astype(numpy.uint8)
     return scaled
 

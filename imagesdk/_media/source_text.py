@@ -9,6 +9,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from imagesdk._media.sniff import sniff
 from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
 
 _URLS = ("http://", "https://", "data:")
 
@@ -46,27 +47,32 @@ def check_path(param: str, text: str) -> None:
     if not text or "\0" in text:
         said = "holds a NUL" if text else "is an empty text"
         raise InvalidRequestError(
-            f"{param} {said}: pass a path, a URL, bytes or a file.", param=param, value=text, allowed="a path"
+            f"{param} {said}.", param=param, value=text, allowed="a path", remedies=(Remedy.PASS_SOURCE,)
         )
     if text[:6].lower() == "file:/":
         path = unquote(_FILE_URL.sub("", text, count=1))
         raise InvalidRequestError(
-            f"{param} is the URL of a file, {text!r:.200}: pass the path itself, {path!r:.200}.",
+            f"{param} is the URL of a file, {text!r:.200}.",
             param=param,
             value=text,
             allowed="a path",
+            remedies=(Remedy.PASS_PATH.of(f"{path!r:.200}"),),
         )
     if len(text) <= _LONGEST_NAME:
         return
     encoded = _BASE64.fullmatch(text[:_LONGEST_PATH]) is not None
     if len(text) > _LONGEST_PATH or (encoded and ("/" not in text or _decodes_to_image(text))):
         said = (
-            f"looks like base64 ({text[:_SHOWN]}...): pass base64.b64decode(...), or a data: URL"
+            f"looks like base64 ({text[:_SHOWN]}...)"
             if encoded
             else f"is a text of {len(text)} characters ({text[:_SHOWN]}...), longer than any path"
         )
         raise InvalidRequestError(
-            f"{param} {said}.", param=param, value=text[:_SHOWN], allowed="a path, a URL, bytes or a file"
+            f"{param} {said}.",
+            param=param,
+            value=text[:_SHOWN],
+            allowed="a path, a URL, bytes or a file",
+            remedies=(Remedy.DECODE_BASE64 if encoded else Remedy.PASS_SOURCE,),
         )
 
 

@@ -95,8 +95,7 @@ def named_parts(source: object) -> NamedParts | None:
         return None
     if isinstance(headers, Mapping):
         raise InvalidRequestError(
-            "A picture that is given with its name has no headers of its own: give (name, data) or (name, data, media "
-            "type).",
+            "image is a tuple with headers; allowed: (name, data) or (name, data, media type).",
             param="image",
             value=f"a tuple of {len(parts)}",
             allowed="(name, data) or (name, data, media type)",

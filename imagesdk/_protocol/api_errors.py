@@ -15,7 +15,7 @@ from attrs import evolve
 
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
-from imagesdk._protocol.remedies import UNVERIFIED, advice
+from imagesdk._protocol.remedies import UNVERIFIED, remedies_for
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
@@ -34,8 +34,10 @@ from imagesdk.errors import (
     RetiredError,
     StreamError,
     UnprocessableEntityError,
+    excerpt,
 )
-from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup
+from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup, nearest_size
+from imagesdk.remedies import Remedy
 
 _SHOWN = 300
 """Characters of the server's message that an error quotes."""
@@ -76,6 +78,7 @@ _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
+_REFUSED_SIZE = re.compile(r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
 _VARIATIONS = "/images/variations"
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
@@ -107,13 +110,13 @@ def status_failure(
         better_base_url: the base URL with the version that it seems to lack, if it does.
     """
     body = error_of_bytes(rest)
+    remedies: tuple[Remedy, ...] = ()
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
         to = location.split("?")[0]
-        words = f"it redirects to {to}, and requests are not redirected: correct base_url"
-        body = evolve(body, message=words)
-    to_do = None
+        body = evolve(body, message=f"it redirects to {to}, and the client follows no redirects")
+        remedies = (Remedy.CORRECT_BASE_URL,)
     if better_base_url is not None and status in _NO_ROUTE and body.code is None:  # which a missing model has
-        to_do = f"base_url has no /v1 at its end, where most servers have the API: try base_url={better_base_url!r}."
+        remedies = (Remedy.USE_BASE_URL.of(better_base_url),)
     failure = _failure(
         body,
         opening=f"The server answered {status}",
@@ -125,7 +128,7 @@ def status_failure(
         model=model,
         path=path,
         request_id=headers.get("x-request-id"),
-        to_do=to_do,
+        remedies=remedies,
     )
     advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     return evolve(failure, should_retry=advised)
@@ -173,9 +176,7 @@ def stream_failure(
     opening, stands_for = "The stream ended with an error", _status_in(body)
     if stands_for == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
         sentence = _sentence(opening, body.message)
-        error = StreamError(
-            f"{sentence} The picture may have been made and billed.", request_id=request_id, maybe_billed=True
-        )
+        error = StreamError(sentence, request_id=request_id, maybe_billed=True)
         return Failure(error, "unknown", server_limits=said)
     failure = _failure(
         body,
@@ -200,11 +201,10 @@ def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bo
     """Return the failure of a good status whose body cannot be read. Pictures, where any were asked for, are made."""
     too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
-        f"The server answered with success, but {problem}."
-        + (" The pictures were probably made and billed." if billed else "")
-        + (" Larger ones can be let in with caps=Caps(...) of the client." if too_large else ""),
+        f"The server answered with success, but {problem}.",
         request_id=request_id,
         maybe_billed=billed,
+        remedies=(Remedy.RAISE_CAPS,) if too_large else (),
     )
     return Failure(error, "unreadable", should_retry=False if too_large else None)
 
@@ -221,21 +221,25 @@ def _failure(
     model: str | None,
     path: str,
     request_id: str | None,
-    to_do: str | None = None,
+    remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
     cls = _error_class(stands_for, body)
     never_fits = cls is RateLimitError and said.never_fits(requested)
-    to_do = to_do or advice(cls, status, body, never_fits=never_fits)
+    remedies = remedies or _valid_size(cls, body, model)
+    remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
     facts: dict[str, Any] = {}
+    came_to = ""
     if issubclass(cls, RateLimitError):
         facts["retry_after"] = said.wait
     if issubclass(cls, ModerationError):
         facts.update(stage=body.stage, categories=body.categories)
     if (retired := _retired(cls, stands_for, body, model, path, today)) is not None:
-        cls, to_do = RetiredError, retired[0]
-        facts["replacement"] = retired[1]
+        cls, came_to, remedies = RetiredError, f" {retired[0]}", (retired[1],)
+        facts["replacement"] = retired[2]
+    elif never_fits:
+        came_to = " The limit has no room for this request, however long it waits."
     error = cls(
-        f"{_sentence(opening, body.message)}{f' {to_do}' if to_do else ''}",
+        f"{_sentence(opening, body.message)}{came_to}",
         status_code=status,
         code=body.code,
         type=body.type,
@@ -243,6 +247,7 @@ def _failure(
         body=body.body,
         request_id=request_id,
         maybe_billed=stands_for >= 500,
+        remedies=remedies,
         **facts,
     )
     return Failure(
@@ -283,8 +288,8 @@ def _error_class(status: int, body: ErrorBody) -> type[APIStatusError]:
 
 def _retired(
     cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
-) -> tuple[str, str | None] | None:
-    """Return advice and the model to use in place of one, or an endpoint, that is gone; ``None`` for other errors."""
+) -> tuple[str, Remedy, str | None] | None:
+    """Return what is gone, the remedy and the model that replaces it; ``None`` for other errors."""
     says_so = body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_SHOWN]) is not None
     if body.code == "DeploymentNotFound":  # Azure: the name is one of the user's own
         return None
@@ -292,23 +297,33 @@ def _retired(
         return None
     if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
         gone = "The variations have"
-        profile, what = lookup(OPENAI_VARIATION_MODEL), "edit() with the picture and a prompt"
+        profile, remedy = lookup(OPENAI_VARIATION_MODEL), Remedy.USE_EDIT
     else:
         gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)
         if not says_so and not (profile and profile.shut_down and profile.shut_down <= today + _NEAR):
             return None
-        what = f"model={profile.replacement!r}" if profile and profile.replacement else "another one"
+        replacement = profile.replacement if profile else None
+        remedy = Remedy.USE_MODEL.of(replacement) if replacement else Remedy.USE_ANOTHER_MODEL
     end = profile.shut_down if profile else None
     came = f"{gone} been shut down{f' on {end}' if end else ''}"
     if end is not None and end > today:
         came = f"{gone} its end on {end}"
-    return f"{came}: use {what}.", profile.replacement if profile else None
+    return f"{came}.", remedy, profile.replacement if profile else None
+
+
+def _valid_size(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
+    """Return the nearest valid size where the server refuses one of a model that is known."""
+    about_size = cls is BadRequestError and body.param in {None, "", "size"}
+    asked = _REFUSED_SIZE.search(body.message[:_SHOWN]) if about_size else None
+    profile = lookup(model)
+    if asked is None or profile is None:
+        return ()
+    nearest = nearest_size(int(asked[1]), int(asked[2]), profile)
+    return (Remedy.USE_SIZE.of(nearest),) if nearest != f"{asked[1]}x{asked[2]}" else ()
 
 
 def _sentence(opening: str, message: str) -> str:
-    # Control characters of a server's words would have their way with a terminal.
-    words = "".join(each if each.isprintable() else " " for each in message[:_SHOWN])
-    words = words if len(message) <= _SHOWN else f"{words}..."
+    words = excerpt(message, _SHOWN)
     said = f"{opening}: {words}" if words else f"{opening} without a word."
     return said if said.endswith((".", "!", "?")) else f"{said}."

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from imagesdk._protocol.bodies import FormBody, FormField
 from imagesdk._protocol.json_values import is_list, is_object, text
-from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.scanner import ScanError, without_images
+from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Upload
 
 PATH: Final = "/files"
@@ -28,11 +28,13 @@ def upload_request(file: Upload, purpose: str, *, expires_after: int | None, bou
         InvalidRequestError: no purpose, or an expiry beyond what is allowed.
     """
     if not purpose.strip():
-        raise refused("purpose", purpose, '"vision" for pictures, "batch" for the requests of a batch')
+        allowed = '"vision" for images, "batch" for the requests of a batch'
+        raise InvalidRequestError.for_parameter("purpose", purpose, allowed=allowed)
     parts = [FormField("purpose", purpose)]
     if expires_after is not None:
         if type(expires_after) is not int or not EXPIRY[0] <= expires_after <= EXPIRY[1]:
-            raise refused("expires_after", expires_after, f"{EXPIRY[0]} to {EXPIRY[1]} seconds")
+            allowed = f"{EXPIRY[0]} to {EXPIRY[1]} seconds"
+            raise InvalidRequestError.for_parameter("expires_after", expires_after, allowed=allowed)
         parts.append(FormField("expires_after[anchor]", "created_at"))
         parts.append(FormField("expires_after[seconds]", str(expires_after)))
     parts.append(FormField("file", file))
@@ -47,7 +49,7 @@ def file_request(file: str | FileId | FileObject, method: str, suffix: str = "")
     """
     name = file if isinstance(file, str) else file.id
     if not _ID.fullmatch(name) or set(name) == {"."}:
-        raise refused("file", name, 'an id such as "file-abc123"')
+        raise InvalidRequestError.for_parameter("file", name, allowed='an id such as "file-abc123"')
     return Request(f"{PATH}/{name}{suffix}", 0, None, b"", method)
 
 

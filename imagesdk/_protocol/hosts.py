@@ -17,6 +17,7 @@ from imagesdk import models
 from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
+from imagesdk.remedies import Remedy
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 """Where the maker of the API serves it."""
@@ -76,13 +77,17 @@ class Host:
             or " " in text
         ):
             shown = "one with a user" if "@" in text else repr(base_url)  # and perhaps a password
-            raise ConfigurationError(
-                f"base_url must be a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1, not {shown}."
+            raise ConfigurationError.for_parameter(
+                "base_url",
+                shown,
+                allowed=f"a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1",
+                shown=shown,
             )
         if parts.username is not None or "?" in text or "#" in text:
             raise ConfigurationError(
-                "base_url may not hold a user, a password, a query or a fragment; "
-                "keys go into api_key=, queries into extra_query=."
+                "base_url may not hold a user, a password, a query or a fragment.",
+                param="base_url",
+                remedies=(Remedy.USE_KEY_OPTION,),
             )
         return cls(text)
 
@@ -135,7 +140,7 @@ class Host:
         whole = "://" in bare
         if whole and not self.is_same_origin(bare):
             raise InvalidRequestError(
-                f"path must be below {self.base_url}, or a URL on {self.origin}: the key goes nowhere else.",
+                f"path must be below {self.base_url}, or a URL on {self.origin}, because the key is sent nowhere else.",
                 param="path",
                 value=bare,
             )
@@ -211,7 +216,7 @@ def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
             )
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(
-                f"The header {name!r} is set by the client itself: see api_key=, base_url= and idempotency_key=."
+                f"The header {name!r} is set by the client itself.", remedies=(Remedy.USE_CLIENT_OPTIONS,)
             )
         if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _LONGEST_ID:
             raise ConfigurationError(

@@ -1,7 +1,7 @@
-"""What is refused before a byte is sent: the check of a job's pictures against the profile of its model.
+"""Checks of a job's images against the profile of its model, before a byte is sent.
 
 Pure functions over what was found in the files. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the
-parameter, the picture, what is allowed and what to do. The rules themselves are data, in :mod:`imagesdk.models`.
+parameter, the image, what is allowed and the remedies. The rules themselves are data, in :mod:`imagesdk.models`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,8 @@ from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ImageRule, ModelProfile
 from imagesdk.models.catalog import MAX_IMAGE_URL
+from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
-
-_ANYWAY = "check=False sends it anyway."
-_CONVERT = "imagesdk.prepare_image(...) makes a plain PNG of it."
-_MASK = "imagesdk.make_mask(image, boxes=[...]) makes a mask that fits."
 
 
 def check_images(job: Job, pictures: InputImages, profile: ModelProfile) -> None:
@@ -25,8 +22,8 @@ def check_images(job: Job, pictures: InputImages, profile: ModelProfile) -> None
     if rule is None or isinstance(job, Generate):
         return
     if len(pictures.images) > rule.max_images:
-        allowed = "one picture" if rule.max_images == 1 else f"1 to {rule.max_images} pictures"
-        raise _refused("image", f"{len(pictures.images)} pictures", allowed, profile)
+        allowed = "one image" if rule.max_images == 1 else f"1 to {rule.max_images} images"
+        raise _refused("image", f"{len(pictures.images)} images", allowed, profile)
     named = [("image", image, rule) for image in pictures.images]
     for param, picture, its_rule in (
         *named,
@@ -46,39 +43,39 @@ def check_images(job: Job, pictures: InputImages, profile: ModelProfile) -> None
 
 
 def _check_upload(param: str, picture: Upload, rule: ImageRule, profile: ModelProfile) -> None:
-    found, remedy = _format(picture)
+    found, *remedies = _format(picture)
     if picture.media_type not in rule.media_types or picture.several or picture.cmyk:
         kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
-        raise _refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile, remedy)
+        raise _refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile, *remedies)
     if picture.size >= rule.max_bytes:
         raise _refused(
             param,
             f"{picture.name} ({picture.size} bytes)",
             f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
             profile,
-            f"imagesdk.prepare_image(..., max_bytes={rule.max_bytes}) makes a smaller one.",
+            Remedy.SHRINK_IMAGE.of(rule.max_bytes),
         )
     if rule.square and picture.width != picture.height:
         raise _refused(
             param,
             f"{picture.name} ({picture.width}x{picture.height})",
-            "a square picture",
+            "a square image",
             profile,
-            'imagesdk.prepare_image(..., square="crop") makes one; "pad" keeps all of it.',
+            Remedy.PREPARE_SQUARE,
         )
 
 
-def _format(picture: Upload) -> tuple[str, str]:
-    """Say what a file is and, where no model takes it, what to do."""
+def _format(picture: Upload) -> tuple[str, Remedy] | tuple[str]:
+    """Return what a file is and, where no model takes it, a remedy."""
     if picture.several:
-        return "several pictures in one JPEG, an MPO, as phones write them", _CONVERT
+        return "several images in one JPEG, an MPO, as phones write them", Remedy.CONVERT_IMAGE
     if picture.cmyk:
-        return f"{_kind(picture)} in CMYK, the inks of print", _CONVERT
+        return f"{_kind(picture)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
     if not picture.media_type.startswith("image/"):
-        return "no picture", "Its first bytes are those of no picture format."
+        return ("not an image",)
     if picture.media_type == "image/svg+xml":
-        return "SVG", "It is a drawing in words: render it as a PNG first."
-    return _kind(picture), _CONVERT
+        return "SVG", Remedy.RENDER_SVG
+    return _kind(picture), Remedy.CONVERT_IMAGE
 
 
 def _kind(picture: Upload) -> str:
@@ -89,8 +86,8 @@ def _check_remote(param: str, picture: RemoteImage, profile: ModelProfile) -> No
     # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
     if profile.response_formats:
         what = "a URL" if picture.url else "the id of an uploaded file"
-        remedy = "Fetch it with client.images.download(...), and pass the bytes." if picture.url else ""
-        raise _refused(param, f"{picture.name} ({what})", "a path, bytes or a file", profile, remedy)
+        remedies = (Remedy.DOWNLOAD_IMAGE,) if picture.url else ()
+        raise _refused(param, f"{picture.name} ({what})", "a path, bytes or a file", profile, *remedies)
 
 
 def _check_url_length(param: str, picture: InputImage, profile: ModelProfile) -> None:
@@ -101,7 +98,7 @@ def _check_url_length(param: str, picture: InputImage, profile: ModelProfile) ->
             f"{picture.name} ({length} characters as a URL)",
             f"at most {MAX_IMAGE_URL} characters in an edit that is sent as JSON (for a URL, a file id or moderation)",
             profile,
-            "Upload it with client.files.upload(...), and pass what that returns.",
+            Remedy.UPLOAD_IMAGE,
         )
 
 
@@ -110,7 +107,7 @@ def _check_overlays(pictures: InputImages, rule: ImageRule, profile: ModelProfil
     if pictures.mask is not None and pictures.markup is not None:
         raise _refused("markup", pictures.markup.name, "a mask or a markup, not both", profile)
     if isinstance(pictures.mask, Upload):
-        _check_overlay("mask", pictures.mask, first, f"so nothing would be repainted. {_MASK}")
+        _check_overlay("mask", pictures.mask, first, "so nothing would be repainted", Remedy.MAKE_MASK)
     elif (
         pictures.mask is None
         and rule.alpha_without_mask
@@ -119,19 +116,17 @@ def _check_overlays(pictures: InputImages, rule: ImageRule, profile: ModelProfil
     ):
         raise InvalidRequestError(
             f"image ({first.name}) has no transparency and there is no mask, so {profile.name} cannot know where to "
-            "paint: pass mask=, a PNG that is transparent where the picture is to change (imagesdk.make_mask(image, "
-            "boxes=[...]) makes one), or make the image itself transparent there.",
+            "paint.",
             param="image",
             value=first.name,
             allowed="a PNG with transparency, or a mask",
+            remedies=(Remedy.PASS_MASK, Remedy.MAKE_MASK),
         )
     if isinstance(pictures.markup, Upload):
-        _check_overlay(
-            "markup", pictures.markup, first, "so it would hide the picture. Draw on a transparent ground."
-        )
+        _check_overlay("markup", pictures.markup, first, "so it would hide the image", Remedy.DRAW_MARKUP)
 
 
-def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: str) -> None:
+def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: str, remedy: Remedy) -> None:
     """Refuse a mask or markup that does not lie on its image, or through which nothing shows."""
     sizes = [(overlay.width, overlay.height)]
     if isinstance(image, Upload):
@@ -139,25 +134,31 @@ def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: 
     if all(None not in size for size in sizes) and len(set(sizes)) > 1:
         raise InvalidRequestError(
             f"{param} is {overlay.width}x{overlay.height} and image is {sizes[1][0]}x{sizes[1][1]}: they must have the "
-            f"same width and height (as shown, if EXIF turns one).{f' {_MASK}' if param == 'mask' else ''} {_ANYWAY}",
+            "same width and height (as shown, if EXIF turns one).",
             param=param,
             value=f"{overlay.width}x{overlay.height}",
             allowed=f"{sizes[1][0]}x{sizes[1][1]}",
+            remedies=(remedy, Remedy.SKIP_CHECK),
         )
     if overlay.alpha is False or overlay.transparent is False:
         lack = "no alpha channel" if overlay.alpha is False else "no transparent pixel"
         raise InvalidRequestError(
-            f"{param} ({overlay.name}) has {lack}, {consequence} {_ANYWAY}",
+            f"{param} ({overlay.name}) has {lack}, {consequence}.",
             param=param,
             value=f"{overlay.name} ({lack})",
             allowed="a PNG with transparent pixels",
+            remedies=(remedy, Remedy.SKIP_CHECK),
         )
 
 
 def _refused(
-    param: str, value: str, allowed: str, profile: ModelProfile, remedy: str = ""
+    param: str, value: str, allowed: str, profile: ModelProfile, *remedies: Remedy
 ) -> InvalidRequestError:
-    said = f"{param} is {value}; allowed for {profile.name}: {allowed}."
-    return InvalidRequestError(
-        " ".join(filter(None, (said, remedy, _ANYWAY))), param=param, value=value, allowed=allowed
+    return InvalidRequestError.for_parameter(
+        param,
+        value,
+        allowed=allowed,
+        model=profile.name,
+        remedies=(*remedies, Remedy.SKIP_CHECK),
+        shown=value,
     )

@@ -1,4 +1,4 @@
-"""What to do about an answer that is an error: one table, from the most special row to the most general."""
+"""Remedies for an error that the server answers: one table, from the most special row to the most general."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from imagesdk.errors import (
     RateLimitError,
     UnprocessableEntityError,
 )
+from imagesdk.remedies import Remedy
 
 UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 """403 with code null in most reports, 400 in one."""
@@ -27,7 +28,7 @@ UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 
 @frozen
 class _Row:
-    advice: str
+    remedies: tuple[Remedy, ...]
     error: type[APIStatusError] = APIStatusError
     codes: frozenset[str] = frozenset()
     """Empty: any."""
@@ -48,143 +49,73 @@ class _Row:
 
 
 _ROWS = (
+    _Row((Remedy.VERIFY_ORGANIZATION,), PermissionDeniedError, says=UNVERIFIED.pattern),
     _Row(
-        "Verify the organisation at https://platform.openai.com/settings/organization/general; it can take up to "
-        "15 minutes until the model works.",
-        PermissionDeniedError,
-        says=UNVERIFIED.pattern,
-    ),
-    _Row(
-        "The model takes no response_format and always answers with the pictures themselves: leave it out.",
+        (Remedy.LEAVE_OUT.of("response_format"),),
         BadRequestError,
         says=r"unknown parameter: 'response_format'",
     ),
+    _Row((Remedy.LEAVE_OUT,), BadRequestError, frozenset({"unknown_parameter"})),
+    _Row((Remedy.STREAM_ONE_IMAGE,), BadRequestError, says=r"streaming is only supported with n=1"),
+    _Row((Remedy.SET_PARTIAL_IMAGES,), BadRequestError, says=r"non-zero partial images"),
+    _Row((Remedy.PASS_IMAGE,), BadRequestError, says=r"error while downloading (the )?file"),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"unsupported_file_mimetype"})),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_file"})),
     _Row(
-        "This model or server does not know the parameter: leave it out.",
-        BadRequestError,
-        frozenset({"unknown_parameter"}),
-    ),
-    _Row(
-        "Ask for one picture per stream (n=1), and make several streams for several pictures.",
-        BadRequestError,
-        says=r"streaming is only supported with n=1",
-    ),
-    _Row(
-        "Ask for partial_images=1 to 3, or do not stream.",
-        BadRequestError,
-        says=r"non-zero partial images",
-    ),
-    _Row(
-        "The server could not fetch the picture from its URL: give the picture itself, or a URL that is open to all.",
-        BadRequestError,
-        says=r"error while downloading (the )?file",
-    ),
-    _Row(
-        "The picture must be a PNG, JPEG or WebP that is sent as such: imagesdk.prepare_image(...) makes it one.",
-        BadRequestError,
-        frozenset({"unsupported_file_mimetype"}),
-    ),
-    _Row(
-        "The picture cannot be read or has a mode that the model does not take (CMYK, several pictures in one "
-        "file): imagesdk.prepare_image(...) makes an 8-bit RGB picture of it.",
-        BadRequestError,
-        frozenset({"invalid_image_file"}),
-    ),
-    _Row(
-        'imagesdk.prepare_image(..., square="crop", max_bytes=4 * 1024 * 1024) makes a square PNG of less than 4 MiB.',
+        (Remedy.PREPARE_SMALL_SQUARE.of(4 * 1024 * 1024),),
         BadRequestError,
         says=r"image must be a png and less than",
     ),
     _Row(
-        "imagesdk.make_mask(image, boxes=[...]) makes a mask that fits.",
+        (Remedy.MAKE_MASK,),
         BadRequestError,
         says=r"mask must be a png and less than|mask size does not match|mask image missing alpha",
     ),
     _Row(
-        "Draw the markup on a transparent PNG of the same width and height as the (first) image.",
+        (Remedy.DRAW_MARKUP,),
         BadRequestError,
         says=r"markup size does not match|markup image (missing alpha|must contain transparent)",
     ),
+    _Row((Remedy.PREPARE_SQUARE,), BadRequestError, says=r"image must be square"),
     _Row(
-        'imagesdk.prepare_image(..., square="crop") makes it square; square="pad" keeps all of it.',
-        BadRequestError,
-        says=r"image must be square",
-    ),
-    _Row(
-        "Without a mask, the picture must be transparent where it is to change. Pass mask=, such as "
-        "imagesdk.make_mask(image, boxes=[...]) makes, or a picture that is transparent there.",
+        (Remedy.PASS_MASK, Remedy.MAKE_MASK),
         BadRequestError,
         says=r"input image - format must be in",
     ),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_format"})),
     _Row(
-        "imagesdk.prepare_image(...) makes a plain PNG of a picture; its square=, size=, alpha= and max_bytes= are for "
-        "what else is asked for.",
-        BadRequestError,
-        frozenset({"invalid_image_format"}),
-    ),
-    _Row(
-        'Leave background out or ask for "opaque"; other models make transparent pictures.',
+        (Remedy.PASS_OPAQUE_BACKGROUND,),
         BadRequestError,
         says=r"transparent background is not supported",
     ),
+    _Row((Remedy.CHANGE_CONTENT,), ModerationError),
+    _Row((Remedy.CHECK_BILLING,), QuotaExceededError),
+    _Row((Remedy.ASK_FOR_FEWER, Remedy.ASK_FOR_HIGHER_LIMIT), RateLimitError, never_fits=True),
+    _Row((Remedy.ASK_FOR_HIGHER_LIMIT, Remedy.SET_RATE_LIMIT), RateLimitError),
     _Row(
-        "Change the prompt or the picture; a wrong refusal can be reported at https://help.openai.com with the "
-        "request id.",
-        ModerationError,
-    ),
-    _Row(
-        "Waiting does not help: check the plan and the billing limits of the account.",
-        QuotaExceededError,
-    ),
-    _Row(
-        "However long it waits, the limit has no room for this request: ask for fewer pictures at once (n=), or for a "
-        "higher limit in the limits page of the account's settings.",
-        RateLimitError,
-        never_fits=True,
-    ),
-    _Row(
-        "A higher limit can be asked for in the limits page of the account's settings; rate_limit= tells the client "
-        "the one you have.",
-        RateLimitError,
-    ),
-    _Row(
-        "Check the key in AZURE_OPENAI_API_KEY or api_key=, and that the endpoint is that of its resource.",
+        (Remedy.CHECK_AZURE_KEY,),
         AuthenticationError,
         says=r"invalid subscription key or wrong API endpoint",
     ),
-    _Row("Check the key in OPENAI_API_KEY or api_key=.", AuthenticationError),
-    _Row("Check what the key, its project and its organisation may do.", PermissionDeniedError),
-    _Row(
-        "Check the name of the model, and whether the account may use it.",
-        NotFoundError,
-        frozenset({"model_not_found"}),
-    ),
-    _Row(
-        "On Azure the model is the name of the deployment: check it, and the api-version.",
-        NotFoundError,
-        frozenset({"DeploymentNotFound"}),
-    ),
-    _Row(
-        "Check base_url (with its /v1) and the name of the model; some servers have no edits or variations.",
-        NotFoundError,
-    ),
-    _Row(
-        "Another request under the same key is being worked on: wait for it, or give another idempotency_key=.",
-        ConflictError,
-    ),
-    _Row("Change the parameter that it names, or leave it out.", UnprocessableEntityError),
-    _Row("The pictures may have been made and billed all the same; try again later.", InternalServerError),
-    _Row("Try again.", status=408),
-    _Row(
-        "The upload is too large for the server: imagesdk.prepare_image(..., max_bytes=...) makes it smaller.",
-        status=413,
-    ),
-    _Row("Change the request: it would be refused again as it is.", BadRequestError),
+    _Row((Remedy.CHECK_KEY,), AuthenticationError),
+    _Row((Remedy.CHECK_PERMISSIONS,), PermissionDeniedError),
+    _Row((Remedy.CHECK_MODEL,), NotFoundError, frozenset({"model_not_found"})),
+    _Row((Remedy.CHECK_DEPLOYMENT,), NotFoundError, frozenset({"DeploymentNotFound"})),
+    _Row((Remedy.CHECK_BASE_URL,), NotFoundError),
+    _Row((Remedy.CHANGE_IDEMPOTENCY_KEY,), ConflictError),
+    _Row((Remedy.CHANGE_PARAMETER,), UnprocessableEntityError),
+    _Row((Remedy.RETRY_LATER,), InternalServerError),
+    _Row((Remedy.RETRY,), status=408),
+    _Row((Remedy.SHRINK_IMAGE.of("..."),), status=413),
+    _Row((Remedy.CHANGE_REQUEST,), BadRequestError),
 )
 
 
-def advice(
+def remedies_for(
     error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
-) -> str | None:
-    """Return a sentence that says what to do; ``None`` when there is none."""
-    return next((row.advice for row in _ROWS if row.fits(error, status, body, never_fits)), None)
+) -> tuple[Remedy, ...]:
+    """Return the remedies of the first row that fits, with the parameter that the server names."""
+    found = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
+    if found == (Remedy.LEAVE_OUT,) and body.param:
+        return (Remedy.LEAVE_OUT.of(body.param),)
+    return found

@@ -6,7 +6,7 @@ Pure functions. What is refused before that is in ``checks.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 from attrs import frozen
@@ -17,18 +17,14 @@ from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import PICTURES, check_text, refused
+from imagesdk._protocol.parameter_checks import PICTURES, check_text
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
 
-PATHS: Final[Mapping[type[Job], str]] = {
-    Generate: "/images/generations",
-    Edit: "/images/edits",
-    Variation: "/images/variations",
-}
 _MAKER = Host(OPENAI_BASE_URL)
 
 
@@ -97,12 +93,8 @@ def build_request(
     Raises:
         InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
     """
-    fields: dict[str, Any] = {
-        name: value
-        for name, value in attrs.asdict(job, recurse=False).items()
-        if value is not None and name not in PICTURES
-    }
-    route = host.route(PATHS[type(job)], job.model)
+    fields: dict[str, Any] = {name: value for name, value in job.parameters().items() if name not in PICTURES}
+    route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
         fields.pop("model", None)
     elif route.model is not None:
@@ -151,7 +143,7 @@ def sources(job: Job) -> Sources:
     if images is None:
         return Sources((job.image,), job.mask, job.markup)
     if not images:
-        raise refused("image", "an empty list", "at least one picture")
+        raise InvalidRequestError.for_parameter("image", [], allowed="at least one image")
     return Sources(images, job.mask, job.markup)
 
 
@@ -176,28 +168,19 @@ def _can_be_written(value: object) -> bool:
 
 def _file(param: str, picture: InputImage) -> Upload:
     if isinstance(picture, RemoteImage):
-        way_out = (
-            "fetch it with client.images.download(...), and pass the bytes"
-            if picture.url
-            else "pass the picture"
-        )
         raise InvalidRequestError(
-            f"{param} is {picture.name}, and this request can only hold files: {way_out}.",
+            f"{param} is {picture.name}, and this request can only hold files.",
             param=param,
             value=picture.name,
             allowed="a path, bytes or a file",
+            remedies=(Remedy.DOWNLOAD_IMAGE if picture.url else Remedy.PASS_IMAGE,),
         )
     return picture
 
 
 def _weight(n: object) -> int:
-    return (
-        n
-        if type(n) is int and n > 0
-        else int(n)
-        if isinstance(n, str) and n.isdecimal() and int(n) > 0
-        else 1
-    )
+    count = int(n) if isinstance(n, str) and n.isdecimal() else n
+    return count if type(count) is int and count > 0 else 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 
 from imagesdk._protocol.json_values import is_list, is_object, text
 from imagesdk._protocol.scanner import ImageRef, ScanError, without_images
+from imagesdk.errors import excerpt
 from imagesdk.models import URL_LIFETIME, ModelProfile
 from imagesdk.types import SvgUsage, Usage
 
@@ -75,7 +76,7 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
             _holders(document)
         )  # some servers call it otherwise: what was paid for is not thrown away
         if not data:
-            raise ScanError(f"the answer has no list of pictures in it, only {_shown(sorted(body))}")
+            raise ScanError(f"the answer has no list of images in it, only {_shown(sorted(body))}")
     created = _timestamp(body.pop("created", None))
     items = [item for item in data if is_object(item)]
     return ParsedResponse(
@@ -201,8 +202,7 @@ def _count(value: Any) -> int | None:
 
 
 def _shown(value: Any) -> str:
-    words = json.dumps(without_images(value), ensure_ascii=False, default=str)
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
+    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _SHOWN)
 
 
 def _holders(value: Any) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk.errors import LimitWaitError
 from imagesdk.policies import DEFAULT_RATE_LIMIT, RateLimit
+from imagesdk.remedies import Remedy
 
 _logger = logging.getLogger("imagesdk")
 
@@ -240,16 +241,16 @@ class SharedLimiter:
     def _check_fit(self, weight: int) -> None:
         if not self._window.fits(weight):
             raise LimitWaitError(
-                f"{weight} images in one request can never fit a rate limit of {self.limit}; ask for fewer at a "
-                "time, or tell the client the limit you have with rate_limit=.",
+                f"{weight} images in one request can never fit a rate limit of {self.limit}.",
                 retry_after=None,
+                remedies=(Remedy.ASK_FOR_FEWER, Remedy.SET_RATE_LIMIT),
             )
 
     def _too_late(self, seconds: float) -> LimitWaitError:
         return LimitWaitError(
-            f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the "
-            "call: give it a longer timeout=, or tell the client a higher rate_limit=.",
+            f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the call.",
             retry_after=seconds,
+            remedies=(Remedy.RAISE_TIMEOUT, Remedy.SET_RATE_LIMIT),
         )
 
 

@@ -33,13 +33,13 @@ def carry() -> None:
         _carried.set(line)
 
 
-def warn(message: str, category: type[Warning]) -> None:
+def warn(warning: Warning) -> None:
     """Warn at the line of the user; where none is in sight, at our own."""
     line = _found() or _carried.get()
     if line is None:
-        warnings.warn(message, category, stacklevel=2)
+        warnings.warn(warning, stacklevel=2)
     else:
-        warnings.warn_explicit(message, category, line.file, line.number, line.module)
+        warnings.warn_explicit(warning, type(warning), line.file, line.number, line.module)
 
 
 def _found() -> _Line | None:

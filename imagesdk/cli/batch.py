@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, printed
 from imagesdk.cli.parameters import given
+from imagesdk.cli.remedies import in_words
 from imagesdk.cli.session import flag, note, open_client
-from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
@@ -85,6 +85,7 @@ class JobList:
     def __init__(self, options: Namespace) -> None:
         from imagesdk.cli.batch_files import Reading, form_of
 
+        self._options = options
         self._name: str = options.file
         self._text = sys.stdin.buffer.read().decode("utf-8-sig") if self._name == "-" else None
         form = options.format or form_of(self._name, self._text or "")
@@ -124,7 +125,7 @@ class JobList:
                 try:
                     check_label(row.id)
                 except InvalidRequestError as error:
-                    bad.append(f"line {row.line}: {error}")
+                    bad.append(f"line {row.line}: {in_words(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
                     bad.append(f"line {row.line}: the id {row.id!r} stands in line {names[row.id]}, too")
         self._complain(bad)
@@ -137,7 +138,9 @@ class JobList:
         Raises:
             UsageError: some do.
         """
-        bad = [f"line {self.line_of(place)}: {error}" for place, error in found.problems]
+        bad = [
+            f"line {self.line_of(place)}: {in_words(error, self._options)}" for place, error in found.problems
+        ]
         self._complain(bad, found.refused - len(bad))
 
     def line_of(self, place: int) -> int:
@@ -250,7 +253,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         "resumed": outcome.resumed,
         "error": None
         if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": in_options(str(outcome.error), options)},
+        else {"type": type(outcome.error).__name__, "message": in_words(outcome.error, options)},
     }
     print(json.dumps(facts), flush=True)
 

@@ -118,9 +118,5 @@ def check_label(label: Any) -> None:
         InvalidRequestError: it is empty, too long, or more than a line.
     """
     if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_ID or not label.isprintable():
-        raise InvalidRequestError(
-            f"The id of a job is one line of 1 to {_LONGEST_ID} characters, not {label!r:.240}.",
-            param="id",
-            value=label,
-            allowed=f"1 to {_LONGEST_ID} printable characters",
-        )
+        allowed = f"one line of 1 to {_LONGEST_ID} printable characters"
+        raise InvalidRequestError.for_parameter("id", label, allowed=allowed)

@@ -28,6 +28,7 @@ from imagesdk.fan_out.fingerprint import name_of, parameters
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lock import RunnerLock
 from imagesdk.fan_out.store import JobRecord, State, new_idempotency_key
+from imagesdk.remedies import Remedy
 
 FILE_NAME: Final = "journal.db"
 """What a journal is called in the folder of its pictures."""
@@ -324,7 +325,7 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
         raise _foreign(path)
     if version > _VERSION:
         raise JournalError(
-            f"{path} was written by a later version of imagesdk; use that, or another journal=."
+            f"{path} was written by a later version of imagesdk.", remedies=(Remedy.USE_LATER_VERSION,)
         )
     damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
@@ -340,27 +341,24 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
 
 
 def _foreign(path: Path) -> JournalError:
-    return JournalError(f"{path} is not a journal of imagesdk; name another file with journal=.")
+    return JournalError(f"{path} is not a journal of imagesdk.", remedies=(Remedy.NAME_ANOTHER_FILE,))
 
 
 def _broken(path: Path, problem: sqlite3.Error) -> JournalError:
     code = getattr(problem, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        advice = "No further job is begun; the same run goes on from here when the disk has room."
+        remedy = Remedy.FREE_DISK_SPACE
     elif code is not None and code & 0xFF in {
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_PERM,
     }:
-        advice = "It must be in a folder that can be written to; journal= names another place."
+        remedy = Remedy.MOVE_JOURNAL
     elif code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        advice = "Another program holds it."
+        remedy = Remedy.CLOSE_OTHER_PROGRAM
     else:
-        advice = (
-            "The pictures that were made are where they are, and untouched. Move the journal away (or try `sqlite3 "
-            f"{path} .recover`); a run without it makes all its jobs again."
-        )
-    return JournalError(f"The journal {path} cannot be used: {problem}. {advice}")
+        remedy = Remedy.RECOVER_JOURNAL.of(path)
+    return JournalError(f"The journal {path} cannot be used: {problem}.", remedies=(remedy,))
 
 
 _COLUMNS = "key, content, occurrence, label, kind, params, images, model, state, idempotency_key, sent_at, cost, answer, error"
@@ -396,9 +394,10 @@ def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | N
         return None
     if found.key.rpartition("-")[0] != content:
         raise InvalidRequestError(
-            f"The id {label!r} belongs to another job in the journal: give the changed job another id.",
+            f"The id {label!r} belongs to another job in the journal.",
             param="id",
             value=label,
+            remedies=(Remedy.RENAME_JOB,),
         )
     if _seen(db, found.key):
         raise InvalidRequestError(

@@ -26,6 +26,7 @@ from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.fingerprint import Hashes
+from imagesdk.remedies import Remedy
 
 _APART = ("job", "id", "slug")
 
@@ -115,11 +116,11 @@ def destination_of(out: str | os.PathLike[str]) -> OutputTemplate:
     destination = OutputTemplate.parse(out)
     if not any(f"{{{name}" in destination.template for name in _APART):
         raise InvalidRequestError(
-            f"out={os.fspath(out)!r} gives the pictures of all jobs the same name; name a folder, or put {{job}} or "
-            "{id} into it.",
+            f"out is {os.fspath(out)!r}, which gives the images of all jobs the same name.",
             param="out",
             value=os.fspath(out),
             allowed="a folder, or a template with {job}, {id} or {slug}",
+            remedies=(Remedy.PUT_IN_TEMPLATE.of("{job} or {id}"),),
         )
     return destination
 

@@ -31,10 +31,9 @@ from imagesdk.fan_out.outcomes import Outcome
 from imagesdk.fan_out.output_files import State as FileState
 from imagesdk.fan_out.serialization import error_of
 from imagesdk.fan_out.store import JobRecord
+from imagesdk.remedies import Remedy
 
 Step: TypeAlias = Literal["send", "restore", "report"]
-
-_AGAIN = "retry_unknown=True (--retry-unknown) sends it again."
 
 
 @frozen(kw_only=True)
@@ -74,21 +73,20 @@ def stored_outcome(item: Item, entry: JobRecord, files: FileState | None) -> Out
         error = _said(entry)
         return Outcome(item.job, entry.id, item.place, "refused", error=error, resumed=True)
     if entry.state == "done":
-        what = "is not there any more" if files == "absent" else "is not as it was written"
+        what = "is missing" if files == "absent" else "was changed"
         gone = JournalError(
-            f"A file of this job {what}. The job was done, and is not billed again for that: put the file back, or "
-            "have it made again with retry_unknown=True (--retry-unknown)."
+            f"A file of this job {what}. The job was done, and is not billed a second time for that.",
+            remedies=(Remedy.RESTORE_FILE,),
         )
         return Outcome(item.job, entry.id, item.place, "failed", error=gone, cost=cost, resumed=True)
     error = _said(entry)
     if error is None:
         error = OutcomeUnknownError(
-            f"It was being sent when the run before this one ended, and may have been done and billed. {_AGAIN}",
+            "This job was being sent when the run before this one ended.",
             maybe_billed=True,
             idempotency_key=entry.idempotency_key,
         )
-    elif not error.message.endswith(_AGAIN):
-        error.args = (f"{error.message} {_AGAIN}",)
+    error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
     return Outcome(item.job, entry.id, item.place, "unknown", error=error, resumed=True)
 
 

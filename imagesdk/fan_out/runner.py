@@ -29,6 +29,7 @@ from imagesdk.fan_out.spending import SpendingLimit, parse_budget
 from imagesdk.fan_out.store import JobStore, NullStore
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
+from imagesdk.remedies import Remedy
 
 _LONGEST_WINDOW = 24 * 3600.0
 """Seconds: no rate limit counts for longer."""
@@ -111,7 +112,9 @@ def journal_of(terms: RunOptions) -> Path | None:
     if terms.out is None:
         if not isinstance(terms.journal, Beside) and terms.journal is not None:
             raise ConfigurationError(
-                "A journal remembers the files of a run, so that journal= needs out= beside it: a folder, or a template."
+                "journal is given without out, but a journal records the output files of a run.",
+                param="journal",
+                remedies=(Remedy.PASS_OUT,),
             )
         return None
     if isinstance(terms.journal, Beside):
@@ -121,13 +124,14 @@ def journal_of(terms: RunOptions) -> Path | None:
 
 def _check(concurrency: int | None, terms: RunOptions) -> None:
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        raise ConfigurationError(
-            f"concurrency is a whole number of at least 1, or None, not {concurrency!r}."
-        )
+        allowed = "a whole number of at least 1"
+        raise ConfigurationError.for_parameter("concurrency", concurrency, allowed=allowed)
     if terms.delivery not in {"at_least_once", "at_most_once"}:
-        raise ConfigurationError(f'delivery is "at_least_once" or "at_most_once", not {terms.delivery!r}.')
+        allowed = '"at_least_once" or "at_most_once"'
+        raise ConfigurationError.for_parameter("delivery", terms.delivery, allowed=allowed)
     if terms.unknown_price not in {"stop", "allow"}:
-        raise ConfigurationError(f'unknown_price is "stop" or "allow", not {terms.unknown_price!r}.')
+        allowed = '"stop" or "allow"'
+        raise ConfigurationError.for_parameter("unknown_price", terms.unknown_price, allowed=allowed)
 
 
 @asynccontextmanager

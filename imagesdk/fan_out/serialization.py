@@ -17,6 +17,7 @@ import attrs
 from imagesdk import errors
 from imagesdk.errors import APIError, APIStatusError, ImageSDKError
 from imagesdk.fan_out.output_files import WrittenFile
+from imagesdk.remedies import Remedy
 from imagesdk.types import Image, ImagesResponse, SvgUsage, Usage
 
 _FACTS = (
@@ -105,20 +106,29 @@ def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
 def error_record(error: Exception) -> dict[str, Any]:
     """Return an error as JSON."""
     facts = _known({name: getattr(error, name, None) for name in _ERROR_FACTS})
-    return {"error": type(error).__name__, "message": str(error), **facts}
+    if isinstance(error, ImageSDKError):
+        facts["remedies"] = [[remedy.kind, remedy.value] for remedy in error.remedies]
+    message = error.summary if isinstance(error, ImageSDKError) else str(error)
+    return {"error": type(error).__name__, "message": message, **facts}
 
 
 def error_of(record: Mapping[str, Any]) -> ImageSDKError:
     """Return an error like the one that a record was made of."""
     kind: object = getattr(errors, str(record.get("error")), ImageSDKError)
     message = str(record.get("message", ""))
+    remedies = remedies_of(record)
     if not (isinstance(kind, type) and issubclass(kind, ImageSDKError)):
-        return ImageSDKError(message)
+        return ImageSDKError(message, remedies=remedies)
     if issubclass(kind, APIStatusError):
-        return kind(message, **_chosen(record, _ERROR_FACTS))
+        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS))
     if issubclass(kind, APIError):
-        return kind(message, **_chosen(record, _ERROR_FACTS[4:]))
-    return kind(message)
+        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS[4:]))
+    return kind(message, remedies=remedies)
+
+
+def remedies_of(record: Mapping[str, Any]) -> tuple[Remedy, ...]:
+    """Return the remedies of an error that a record was made of; there are none in records of earlier versions."""
+    return tuple(Remedy(kind, value) for kind, value in record.get("remedies", ()))
 
 
 def _usage(usage: Usage | SvgUsage | None) -> dict[str, Any] | None:

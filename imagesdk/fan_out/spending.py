@@ -6,17 +6,19 @@ Rules: what may have been billed counts as if it had been; what cannot be known 
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Literal, TypeAlias
 
 from imagesdk import models
 from imagesdk.errors import BudgetExceededError, ConfigurationError
 from imagesdk.jobs import Job
 from imagesdk.pricing import Estimate, estimate
+from imagesdk.remedies import Remedy
 
 UnknownPrice: TypeAlias = Literal["stop", "allow"]
 """What is done with a job whose price is not known: not sent, or sent uncounted."""
 
+_CENT = Decimal("0.01")
 _SPELLED = re.compile(r"\s*(?:(?:USD|\$)\s*)?(\d+(?:\.\d+)?)\s*(?:USD)?\s*", re.IGNORECASE)
 
 
@@ -32,8 +34,8 @@ def parse_budget(given: str | Decimal | int) -> Decimal:
     elif isinstance(given, (Decimal, int)) and not isinstance(given, bool):
         found = Decimal(given)
     if found is None or not found.is_finite() or found < 0:
-        raise ConfigurationError(
-            f'budget is a number of US dollars, such as "20 USD" or Decimal("0.50"), not {given!r}.'
+        raise ConfigurationError.for_parameter(
+            "budget", given, allowed='a number of US dollars of at least 0, such as "20 USD"'
         )
     return found
 
@@ -87,15 +89,22 @@ class SpendingLimit:
 
     def refusal(self, amount: Decimal) -> BudgetExceededError:
         """Return the error of a job that cannot be paid."""
+        limit, left = self._limit or Decimal(0), self.left or Decimal(0)
         return BudgetExceededError(
-            f"This job may cost up to ${amount}, and of the budget of ${self._limit} ${self.left} is left. It was not "
-            "sent; the same run with a higher budget= goes on from here."
+            f"This job may cost up to {_dollars(amount, ROUND_CEILING)}, but only {_dollars(left, ROUND_FLOOR)} of the "
+            f"${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",
+            remedies=(Remedy.RAISE_BUDGET,),
         )
 
 
 def unknown_price(found: Estimate) -> BudgetExceededError:
     """Return the error of a job that no budget can be kept with."""
     return BudgetExceededError(
-        f"What this job costs is not known, so that the budget cannot be kept: {found.reason} It was not sent; "
-        'unknown_price="allow" (--unknown-price allow) sends such jobs uncounted.'
+        f"The cost of this job is unknown, so it was not sent under a budget. {found.reason}",
+        remedies=(Remedy.ALLOW_UNKNOWN_PRICE,),
     )
+
+
+def _dollars(amount: Decimal, rounding: str) -> str:
+    """Return an amount in whole cents; what is less than a cent as it is."""
+    return f"${amount if 0 < amount < _CENT else amount.quantize(_CENT, rounding)}"

@@ -40,6 +40,7 @@ from imagesdk.models.catalog import (
 )
 from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
 from imagesdk.models.sizes import SizeRule, nearest_of, parse_size
+from imagesdk.remedies import Remedy, worded
 
 __all__ = [
     # the table
@@ -138,25 +139,33 @@ def nearest_size(width: int, height: int, model: str | ModelProfile = OPENAI_GEN
 def retirement_notice(
     profile: ModelProfile | None, today: date, *, endpoint: str | None = None
 ) -> str | None:
-    """Return when the maker ends a model or an endpoint, and what to use in its place.
+    """Return when OpenAI ends a model or an endpoint, and what to use in its place.
 
     ``None`` where no end is known or it is more than :data:`WARNING_DAYS` days away. ``endpoint`` is
     ``"generations"``, ``"edits"`` or ``"variations"``.
     """
+    found = retirement_of(profile, today, endpoint=endpoint)
+    return None if found is None else worded(*found)
+
+
+def retirement_of(
+    profile: ModelProfile | None, today: date, *, endpoint: str | None = None
+) -> tuple[str, tuple[Remedy, ...]] | None:
+    """Return what :func:`retirement_notice` says as a summary and remedies."""
     if endpoint in RETIRED_ENDPOINTS:
-        end, advice = RETIRED_ENDPOINTS[endpoint]
+        end, remedy = RETIRED_ENDPOINTS[endpoint]
         if today >= end:
-            return f"The {endpoint} endpoint was retired on {end}. {advice}"
+            return f"The {endpoint} endpoint was retired on {end}.", (remedy,)
     if profile is None or profile.shut_down is None:
         return None
     end, left = profile.shut_down, (profile.shut_down - today).days
     if left > WARNING_DAYS:
         return None
-    advice = f" Use {profile.replacement} in its place." if profile.replacement else ""
+    remedies = (Remedy.USE_MODEL.of(profile.replacement),) if profile.replacement else ()
     if left <= 0:
-        return f"{profile.name} was shut down on {end}.{advice}"
+        return f"{profile.name} was shut down on {end}.", remedies
     days = f"in {left} days" if left > 1 else "tomorrow"
-    return f"{profile.name} will be shut down on {end}, {days}.{advice}"
+    return f"{profile.name} will be shut down on {end}, {days}.", remedies
 
 
 for _profile in PROFILES:

@@ -15,6 +15,7 @@ from attrs import evolve
 
 from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
 from imagesdk.models.sizes import SizeRule
+from imagesdk.remedies import Remedy
 
 AS_OF: Final = date(2026, 11, 23)
 """The day of these facts."""
@@ -44,9 +45,7 @@ MAX_IMAGE_URL: Final = 20_971_520
 """Characters of an ``image_url`` in the JSON form of an edit, data URLs included."""
 BATCH_SHARE: Final = Decimal("0.5")
 """What a request costs in a batch, as a share of its price. https://developers.openai.com/api/docs/pricing"""
-RETIRED_ENDPOINTS: Final = {
-    "variations": (date(2026, 5, 12), "Edit the picture with a prompt in its place: images.edit().")
-}
+RETIRED_ENDPOINTS: Final = {"variations": (date(2026, 5, 12), Remedy.USE_EDIT)}
 """When the maker ended an endpoint, and what to do. By the parameter types of the openai package: variations take no
 requests any more, as of the day on which the only model for them ended."""
 

@@ -19,7 +19,7 @@ from tests.support.small_images import answer, png
 
 MAKER = Host.parse(OPENAI_BASE_URL)
 TODAY = date(2026, 11, 27)
-ENDING = "gpt-image-1.5 will be shut down on 2026-12-01, in 4 days. Use gpt-image-2.6-sunburst in its place."
+ENDING = "gpt-image-1.5 will be shut down on 2026-12-01, in 4 days. Use model='gpt-image-2.6-sunburst'."
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +62,7 @@ def test_a_model_that_ends_soon_is_warned_of_once() -> None:
 def test_each_model_is_warned_of_by_itself() -> None:
     assert said(Generate("a cat", model="gpt-image-1.5")) == [ENDING]
     assert said(Generate("a cat", model="dall-e-2")) == [
-        "dall-e-2 was shut down on 2026-05-12. Use gpt-image-2.5-flare in its place."
+        "dall-e-2 was shut down on 2026-05-12. Use model='gpt-image-2.5-flare'."
     ]
 
 
@@ -77,7 +77,7 @@ def test_a_model_that_lives_is_warned_of_when_its_time_comes() -> None:
     job = Generate("a cat", model="gpt-image-1.5")
     assert said(job, today=date(2026, 9, 1)) == []
     assert said(job, today=date(2026, 12, 2)) == [
-        "gpt-image-1.5 was shut down on 2026-12-01. Use gpt-image-2.6-sunburst in its place."
+        "gpt-image-1.5 was shut down on 2026-12-01. Use model='gpt-image-2.6-sunburst'."
     ]
 
 

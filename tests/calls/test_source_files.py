@@ -192,7 +192,7 @@ async def test_a_stream_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("thing", [None, 42, ["cat.png"], {"path": "cat.png"}, object()])
 async def test_what_is_no_picture_is_refused_with_what_would_be(thing: object) -> None:
-    with pytest.raises(InvalidRequestError, match="a path, bytes, or a file") as caught:
+    with pytest.raises(InvalidRequestError, match="allowed: a path, bytes, a binary file") as caught:
         await probe(thing)
 
     assert (caught.value.param, caught.value.value) == ("image", type(thing).__name__)
@@ -271,7 +271,7 @@ async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -
 async def test_an_awaited_file_opened_as_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "cat.txt").write_text("a cat")
     async with await anyio.open_file(tmp_path / "cat.txt") as file:
-        with pytest.raises(InvalidRequestError, match='open it with "rb"'):
+        with pytest.raises(InvalidRequestError, match='Open it with "rb"'):
             await probe(file)
 
 
@@ -280,7 +280,7 @@ async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path
 
     with (tmp_path / "cat.txt").open() as file:
         for text in (file, io.StringIO("a cat")):
-            with pytest.raises(InvalidRequestError, match='open it with "rb"') as caught:
+            with pytest.raises(InvalidRequestError, match='Open it with "rb"') as caught:
                 async with open_inputs(Sources((PNG,), text)):
                     pass
             assert caught.value.param == "mask"

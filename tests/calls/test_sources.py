@@ -214,7 +214,7 @@ async def test_a_picture_of_an_answer_is_its_bytes_or_its_file_or_its_address(tm
 
 @pytest.mark.parametrize("image", [Image(), Image(url="/v1/images/1/content")])
 async def test_a_picture_of_an_answer_that_nobody_else_could_fetch_is_refused(image: Image) -> None:
-    assert "client.images.download(image)" in str(await refusal(image))
+    assert "client.images.download(...)" in str(await refusal(image))
 
 
 class TestLook:
@@ -382,7 +382,7 @@ async def test_what_is_not_recognised_goes_by_its_extension_and_is_never_a_strea
     assert body(wire)["images"][0]["image_url"].startswith(f"data:{media_type};base64,")
     await own.images.edit(b"no picture", "a cat")
     assert b"octet-stream" not in wire.calls.last.request.content
-    with pytest.raises(InvalidRequestError, match="no picture format"):
+    with pytest.raises(InvalidRequestError, match="not an image"):
         await own.images.edit(tmp_path / name, "a cat", model="gpt-image-2")
 
 

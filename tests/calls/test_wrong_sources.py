@@ -54,7 +54,7 @@ class TestNothing:
     async def test_is_left_of_a_file_that_was_read_and_it_is_left_where_it_stood(self, where: int) -> None:
         file = io.BytesIO(PNG)
         file.seek(where)
-        assert "image has no bytes left to read: seek(0) it first." in str(await refusal(file))
+        assert "image has no bytes left to read. Call seek(0) first." in str(await refusal(file))
         assert file.tell() == where
 
     async def test_comes_from_what_can_be_read_once_or_is_awaited(self, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ class TestATextThatIsNoPath:
     )
     async def test_is_the_url_of_a_file(self, url: str, path: str) -> None:
         error = await refusal(url)
-        assert f"image is the URL of a file, {url!r}: pass the path itself, {path!r}." in str(error)
+        assert f"image is the URL of a file, {url!r}. Pass the path itself, {path!r}." in str(error)
 
     @pytest.mark.parametrize(("text", "said"), [("", "an empty text"), ("a\0b", "a NUL")])
     async def test_is_empty_or_holds_what_none_can(self, text: str, said: str) -> None:
@@ -159,14 +159,14 @@ async def test_a_file_that_was_opened_as_text_is_refused_before_it_is_decoded(tm
             temporary,
         ):
             error = await refusal(source)
-            assert 'open it with "rb"' in str(error)
+            assert 'Open it with "rb"' in str(error)
             assert source.tell() == 0
     async with await anyio.open_file(path, encoding="utf-8") as file:
-        assert 'open it with "rb"' in str(await refusal(file))
+        assert 'Open it with "rb"' in str(await refusal(file))
 
 
 def test_a_file_that_was_opened_as_text_cannot_be_prepared(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
     source: Any = (tmp_path / "cat.png").open(encoding="utf-8")
-    with source, pytest.raises(InvalidRequestError, match='opened with "rb"'):
+    with source, pytest.raises(InvalidRequestError, match='Open it with "rb"'):
         prepare_image(source)

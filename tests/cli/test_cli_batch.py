@@ -204,7 +204,7 @@ def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert cli.run([*arguments, "--dry-run"]) == 0
     assert capsys.readouterr().out.startswith("jobs ")
     assert cli.run(arguments) == 2
-    assert "set OPENAI_API_KEY." in capsys.readouterr().err
+    assert "Set OPENAI_API_KEY." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("streams", ["stdout", "both"])

@@ -117,10 +117,16 @@ class TestCost:
         ("arguments", "said"),
         [
             (("-n", "0"), "n is 0; allowed: a whole number of at least 1."),
-            (("-n", "11"), "1 to 10. --no-check sends it anyway."),
-            (("--size", "1920x1080", "--model", "gpt-image-2"), "the nearest is 1920x1088"),
+            (("-n", "11"), "1 to 10. Add --no-check to send it anyway."),
+            (
+                ("--size", "1920x1080", "--model", "gpt-image-2"),
+                "Use --size 1920x1088, the nearest valid size.",
+            ),
             (("--quality", "hi"), "quality is 'hi'; allowed for gpt-image-2: low, medium, high or auto."),
-            (("--edit", "a.png", "--model", "dall-e-3"), "a model that edits pictures"),
+            (
+                ("--edit", "a.png", "--model", "dall-e-3"),
+                "dall-e-3 has no edits endpoint. Use --model gpt-image-2.",
+            ),
         ],
     )
     def test_is_not_told_of_what_would_be_refused(

@@ -13,10 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from imagesdk import APIError, cli
-from imagesdk.cli import exits, parser
+from imagesdk import (
+    APIError,
+    BadRequestError,
+    ConfigurationError,
+    ImageSDKError,
+    InvalidRequestError,
+    Remedy,
+    cli,
+)
+from imagesdk.cli import exits, parser, remedies
 from imagesdk.cli.exits import FAILED, USAGE
-from imagesdk.cli.wording import in_options
+from imagesdk.cli.remedies import in_words
+from imagesdk.remedies import KINDS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -86,69 +95,105 @@ def test_a_port_that_is_taken_is_named_with_a_way_out(capsys: Capture) -> None:
     )
 
 
-@pytest.mark.parametrize(("message", "lines"), [("It broke.", 2), ("It may have been made and billed.", 1)])
-def test_that_it_may_have_been_billed_is_said_once(capsys: Capture, message: str, lines: int) -> None:
+@pytest.mark.parametrize(("billed", "times"), [(True, 1), (False, 0)])
+def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: int) -> None:
     def fail(_: Namespace) -> int:
-        raise APIError(message, maybe_billed=True)
+        raise APIError("It broke.", maybe_billed=billed)
 
     assert exits.guarded(Namespace, fail, as_json=False) == FAILED
-    assert len(capsys.readouterr().err.splitlines()) == lines
+    assert capsys.readouterr().err.count("may have been made and billed") == times
 
 
 @pytest.mark.parametrize(
-    ("command", "message", "said"),
+    ("command", "remedy", "words"),
     [
+        ("generate", Remedy.SKIP_CHECK, "Add --no-check to send it anyway."),
+        ("batch", Remedy.SKIP_CHECK, ""),
+        ("generate", Remedy.LEAVE_OUT.of("output_format"), "Leave --output-format out."),
+        ("vary", Remedy.LEAVE_OUT.of("output_format"), "Leave output_format out."),
+        ("generate", Remedy.LEAVE_OUT.of("n"), "Leave -n out."),
+        ("generate", Remedy.LEAVE_OUT, "Leave it out."),
+        ("edit", Remedy.CONVERT_IMAGE, "Convert it to a PNG with --square crop (or pad)."),
+        ("batch", Remedy.CONVERT_IMAGE, "Convert it to an 8-bit RGB PNG."),
+        ("vary", Remedy.PREPARE_SQUARE, "Make it square with --square crop; --square pad keeps all of it."),
+        ("edit", Remedy.MAKE_MASK, "Make a mask that fits with --mask-box L,T,R,B."),
+        ("batch", Remedy.MAKE_MASK, ""),
+        ("batch", Remedy.RAISE_BUDGET, "Run again with a higher --budget to continue."),
         (
-            "generate",
-            "It has no n. Leave it out, or pass check=False.",
-            "It has no n. Leave it out, or give --no-check.",
+            "batch",
+            Remedy.USE_ANOTHER_JOURNAL,
+            "Wait until it ends, or give this run another --journal and --out.",
         ),
-        ("batch", "It has no n. Leave it out, or pass check=False.", "It has no n. Leave it out."),
-        ("generate", "n is 0. check=False sends it anyway.", "n is 0. --no-check sends it anyway."),
-        ("batch", "n is 0. check=False sends it anyway.", "n is 0."),
-        ("edit", "imagesdk.prepare_image(...) makes one.", "--square crop (or pad) makes one."),
-        ("batch", "imagesdk.prepare_image(...) makes one.", "imagesdk.prepare_image(...) makes one."),
-        (
-            "vary",
-            'imagesdk.prepare_image(..., square="crop") makes one; "pad" keeps all of it.',
-            "--square crop makes one; --square pad keeps all of it.",
-        ),
-        (
-            "edit",
-            "pass mask=, a PNG (imagesdk.make_mask(image, boxes=[...]) makes one)",
-            "give --mask, a PNG (--mask-box L,T,R,B makes one)",
-        ),
-        ("batch", "a higher budget= goes on", "a higher --budget goes on"),
-        ("batch", "give this one another journal= and out=.", "give this one another --journal and --out."),
-        ("log", "is no journal; name another file with journal=.", "is no journal; name another file."),
-        ("generate", "out='a.png' gives all the same name", "--out 'a.png' gives all the same name"),
-        (
-            "generate",
-            "total must be a positive number or None, not 0.",
-            "--timeout must be a positive number, not 0.",
-        ),
-        ("log", "retry_unknown=True (--retry-unknown) sends it again.", "--retry-unknown sends it again."),
-        ("batch", 'only with output_format="gif"', "only with --output-format gif"),
-        ("vary", 'only with output_format="gif"', 'only with output_format="gif"'),
-        ("generate", "the limit you have with rate_limit=.", "the limit you have with IMAGESDK_RATE_LIMIT."),
-        ("batch", "the limit you have with rate_limit=.", "the limit you have with --limit."),
-        ("generate", "set OPENAI_API_KEY or pass api_key=.", "set OPENAI_API_KEY."),
-        ("generate", "try base_url='http://a/v1'.", "try --base-url 'http://a/v1'."),
-        ("generate", "the server said that 1 + 1=2", "the server said that 1 + 1=2"),
+        ("log", Remedy.NAME_ANOTHER_FILE, "Name another file."),
+        ("batch", Remedy.RETRY_UNKNOWN, "Add --retry-unknown to send it again."),
+        ("log", Remedy.RETRY_UNKNOWN, "Run the batch with --retry-unknown to send it again."),
+        ("generate", Remedy.CHOOSE_FORMAT.of("gif"), "Add --output-format gif."),
+        ("vary", Remedy.CHOOSE_FORMAT.of("gif"), "Set the output format to gif."),
+        ("generate", Remedy.SET_RATE_LIMIT, "Set IMAGESDK_RATE_LIMIT to the limit of your account."),
+        ("batch", Remedy.SET_RATE_LIMIT, "Give the limit of your account as --limit."),
+        ("generate", Remedy.RAISE_TIMEOUT, "Give a longer --timeout."),
+        ("batch", Remedy.RAISE_TIMEOUT, ""),
+        ("generate", Remedy.SET_KEY, "Set OPENAI_API_KEY."),
+        ("generate", Remedy.USE_BASE_URL.of("http://a/v1"), "Try --base-url http://a/v1."),
+        ("generate", Remedy.RETRY_LATER, "Try again later."),
     ],
 )
-def test_advice_names_the_options_that_the_command_has(command: str, message: str, said: str) -> None:
-    assert in_options(message, options(command)) == said
+def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
+    command: str, remedy: Remedy, words: str
+) -> None:
+    error = ImageSDKError("It broke.", remedies=[remedy])
+    assert in_words(error, options(command)) == f"It broke. {words}".strip()
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "words"),
+    [
+        ("batch", InvalidRequestError.for_parameter("out", "a", allowed="b"), "--out is 'a'; allowed: b."),
+        ("generate", InvalidRequestError.for_parameter("n", 0, allowed="1"), "-n is 0; allowed: 1."),
+        ("vary", InvalidRequestError.for_parameter("style", "x", allowed="y"), "style is 'x'; allowed: y."),
+        (
+            "generate",
+            InvalidRequestError.for_parameter("prompt", "", allowed="y"),
+            "prompt is ''; allowed: y.",
+        ),
+        (
+            "batch",
+            ConfigurationError.for_parameter("concurrency", 0, allowed="a whole number"),
+            "--concurrency must be a whole number, not 0.",
+        ),
+        ("generate", BadRequestError("The server said that n=2", param="n"), "The server said that n=2"),
+        ("generate", OSError("size is wrong"), "size is wrong"),
+    ],
+)
+def test_a_parameter_at_fault_is_named_as_its_option(command: str, error: Exception, words: str) -> None:
+    assert in_words(error, options(command)) == words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_remedy_is_in_words_of_python_on_the_command_line(command: str) -> None:
+    for kind in sorted(KINDS):
+        words = in_words(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
+        assert not _PYTHON.search(words), f"{kind}: {words}"
+
+
+def test_every_remedy_with_words_of_its_own_is_one_of_the_library() -> None:
+    assert set(remedies.IN_OPTIONS) <= KINDS
 
 
 SPEAKING = (
     "imagesdk._engine.response",
-    "imagesdk._protocol.remedies",
+    "imagesdk._engine.download",
+    "imagesdk._calls.sources",
     "imagesdk._protocol.parameter_checks",
     "imagesdk._protocol.api_errors",
+    "imagesdk._protocol.hosts",
     "imagesdk._protocol.image_checks",
+    "imagesdk._protocol.inputs",
+    "imagesdk._protocol.remedies",
+    "imagesdk._protocol.requests",
     "imagesdk._media.output",
     "imagesdk._ratelimit.shared",
+    "imagesdk._calls.client_options",
     "imagesdk.client",
     "imagesdk.fan_out.output_files",
     "imagesdk.fan_out.journal",
@@ -158,42 +203,25 @@ SPEAKING = (
     "imagesdk.fan_out.resume",
     "imagesdk.policies",
 )
-"""Modules whose words reach the command line."""
-NEVER_SAID = ("AZURE_OPENAI_ENDPOINT", "token_provider", "partial_images=", "streaming is only", "?mode=")
-"""In texts that no command can bring about: of Azure's client and of streams; and in one that is no message."""
-_PYTHON = re.compile(r"\b[a-z_]+=(?!=)")
-_CALL = re.compile(r"imagesdk\.\w+\([^()]*\)")
+"""Modules whose summaries reach the command line."""
+PATTERNS = ("streaming is only", "?mode=", "[A-Za-z0-9+/_=", "RetryPolicy(", "Caps(")
+"""In texts that are no messages, or of options that no command has."""
+_PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\bimagesdk\.\w+\(|\bclient\.\w+\.\w+\(")
+_OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
 def messages(module: str) -> Iterator[str]:
-    """The texts in a module that speak of keyword arguments, with an ``x`` for what is filled in."""
+    """The texts of a module, without its docstrings."""
     tree = ast.parse(Path(str(import_module(module).__file__)).read_text("utf-8"))
     prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    pieces = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
     for node in ast.walk(tree):
-        if node in prose or node in pieces:
-            continue
-        text = ""
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            text = node.value
-        elif isinstance(node, ast.JoinedStr):
-            text = "".join(
-                str(part.value)
-                if isinstance(part, ast.Constant)
-                else "'x'"
-                if isinstance(part, ast.FormattedValue) and part.conversion == ord("r")
-                else "x"
-                for part in node.values
-            )
-        if _PYTHON.search(text):
-            yield text
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
+            yield node.value
 
 
 @pytest.mark.parametrize("module", SPEAKING)
-def test_no_message_names_a_keyword_argument_of_python(module: str) -> None:
-    for message in messages(module):
-        if any(words in message for words in NEVER_SAID):
-            continue
-        for command in ("batch",) if ".fan_out." in module else ("edit", "batch"):
-            said = in_options(message, options(command))
-            assert not _PYTHON.search(_CALL.sub("", said)), f"{command}: {said}"
+def test_no_summary_names_a_keyword_argument_of_python_or_an_option(module: str) -> None:
+    for text in messages(module):
+        if not any(words in text for words in PATTERNS):
+            assert not _PYTHON.search(text), text
+            assert not _OPTION.search(text), text

@@ -35,15 +35,19 @@ MakeClient = Callable[..., AsyncClient]
 
 WRONG: list[tuple[str, Any, str]] = [
     ("rate_limit", 5, 'rate_limit must be a RateLimit, a text such as "50/min", or None'),
-    ("rate_limit", "5 a minute", "rate_limit is '5 a minute': a rate limit is written like 50/min"),
-    ("rate_limit", "", "rate_limit is ''"),
+    (
+        "rate_limit",
+        "5 a minute",
+        "rate_limit must be written like 50/min, 5/s, 500/h or 50/10s, or be none, not '5 a minute'.",
+    ),
+    ("rate_limit", "", "or be none, not ''."),
     ("rate_limit", {"dall-e-2": 5}, "rate_limit['dall-e-2'] must be a RateLimit"),
-    ("rate_limit", {"*": "many"}, "rate_limit['*'] is 'many'"),
+    ("rate_limit", {"*": "many"}, "rate_limit['*'] must be written like 50/min"),
     ("rate_limit", {None: "5/min"}, "A key of rate_limit must be the name of a model"),
     ("rate_limit", [RateLimit()], "rate_limit must be"),
     ("retry", 3, "retry must be a RetryPolicy, such as RetryPolicy(max_attempts=4), not 3."),
     ("retry", None, "retry must be"),
-    ("timeout", "3", "timeout must be a positive number of seconds, Timeouts(...) or None, not '3'."),
+    ("timeout", "3", "timeout must be a number of seconds greater than 0, Timeouts(...) or None, not '3'."),
     ("timeout", 0, "timeout must be"),
     ("timeout", -1.0, "timeout must be"),
     ("timeout", math.nan, "timeout must be"),
@@ -156,7 +160,7 @@ async def test_no_rate_limit_may_be_written_as_text(make_client: MakeClient) -> 
 
 def test_the_limit_of_the_environment_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "a few")
-    with pytest.raises(ConfigurationError, match="IMAGESDK_RATE_LIMIT is 'a few'"):
+    with pytest.raises(ConfigurationError, match=r"IMAGESDK_RATE_LIMIT must be written like .*, not 'a few'"):
         AsyncClient(base_url=OWN)
 
 
@@ -173,17 +177,17 @@ def test_an_emulator_without_a_limit_may_be_told_so_in_the_words_of_its_command(
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Timeouts(total="3"), "total must be a positive number or None, not '3'"),  # type: ignore[arg-type]
+        (lambda: Timeouts(total="3"), "total must be a number greater than 0, or None, not '3'"),  # type: ignore[arg-type]
         (lambda: Timeouts(connect=[1]), "connect must be"),  # type: ignore[arg-type]
         (lambda: Timeouts(attempt=True), "attempt must be"),
-        (lambda: RateLimit(per="60"), "per must be a positive number"),  # type: ignore[arg-type]
-        (lambda: RateLimit(scope=["client"]), "scope is"),  # type: ignore[arg-type]
+        (lambda: RateLimit(per="60"), "per must be a number greater than 0"),  # type: ignore[arg-type]
+        (lambda: RateLimit(scope=["client"]), "scope must be"),  # type: ignore[arg-type]
         (lambda: RateLimit.parse(5), "not 5"),  # type: ignore[arg-type]
         (lambda: RetryPolicy(backoff="1"), "backoff must be a number of at least 0, not '1'"),  # type: ignore[arg-type]
         (lambda: RetryPolicy(max_backoff=None), "max_backoff must be"),  # type: ignore[arg-type]
         (lambda: RetryPolicy(budget="5"), "budget must be"),  # type: ignore[arg-type]
-        (lambda: RetryPolicy(delivery=["at_most_once"]), "delivery is"),  # type: ignore[arg-type]
-        (lambda: RetryPolicy(idempotency_header=5), "5 is no name of a header"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(delivery=["at_most_once"]), "delivery must be"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(idempotency_header=5), "idempotency_header 5 is not a header name"),  # type: ignore[arg-type]
     ],
 )
 def test_a_value_of_a_policy_may_be_of_the_wrong_kind_too(make: Callable[[], object], said: str) -> None:
@@ -230,7 +234,9 @@ async def test_the_time_of_any_other_call_is_looked_at_likewise(make_client: Mak
             client.files.content("file-1", timeout=wrong),
             client.images.download("https://pictures.test/a.png", timeout=wrong),
         ):
-            with pytest.raises(InvalidRequestError, match="timeout must be a positive number of seconds"):
+            with pytest.raises(
+                InvalidRequestError, match="timeout is '3'; allowed: a number of seconds greater than 0"
+            ):
                 await call
 
 
@@ -258,7 +264,7 @@ async def test_a_call_takes_times_in_place_of_those_of_its_client(make_client: M
 async def test_what_is_no_job_is_refused_where_one_is_sent_or_reckoned(
     job: Any, make_client: MakeClient
 ) -> None:
-    said = "job is a .*; pass Generate, Edit or Variation"
+    said = "job is a .*; allowed: Generate, Edit or Variation"
     async with make_client(OWN) as client:
         with pytest.raises(InvalidRequestError, match=said):
             await client.images.send(job)

@@ -302,7 +302,7 @@ async def test_a_404_says_that_the_base_url_lacks_its_version_where_it_does(
             if hint is None:
                 assert "Check base_url" in caught.value.message
             else:
-                assert caught.value.message.endswith(f"try base_url='{hint.format(port=emulator.port)}'.")
+                assert caught.value.message.endswith(f"Try base_url='{hint.format(port=emulator.port)}'.")
 
 
 async def test_a_missing_model_is_not_blamed_on_the_base_url(make_client: Callable[..., AsyncClient]) -> None:

@@ -55,7 +55,7 @@ class TestABudget:
         outcomes = await run_all(client, [f"picture {n}" for n in range(6)], budget="0.05 USD")
         assert [outcome.status for outcome in outcomes] == ["done"] * 3 + ["failed"] * 3
         assert isinstance(outcomes[3].error, BudgetExceededError)
-        assert "$0.002 is left" in str(outcomes[3].error)
+        assert "only $0.002 of the $0.05 budget is left" in str(outcomes[3].error)
         assert sum((outcome.cost or 0 for outcome in outcomes), Decimal(0)) == 3 * EACH
         assert len(server.asked) == 3
 

@@ -236,7 +236,7 @@ async def test_quota_and_an_unverified_organisation_say_what_to_do(
 ) -> None:
     for error in ("insufficient_quota", "billing_hard_limit_reached"):
         emulator.state.faults.next(error=error)
-        with pytest.raises(QuotaExceededError, match="Waiting does not help"):
+        with pytest.raises(QuotaExceededError, match="waiting does not help"):
             await client.images.generate("a cat", **SUNBURST)
     emulator.state.faults.next(error="organization_unverified")
     with pytest.raises(PermissionDeniedError, match="verif"):

@@ -351,7 +351,7 @@ async def test_without_a_model_other_servers_get_what_the_caller_said(
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole pictures")],
+    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole images")],
 )
 async def test_an_unknown_option_is_a_type_error_that_names_the_way(
     wire: respx.MockRouter, own: AsyncClient, option: str, said: str

@@ -241,7 +241,7 @@ async def test_a_stream_without_its_picture_is_an_error_that_holds_the_last_one_
     bad = streams(partial(ROUGH), partial(BETTER, 1), ends=ends)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river") as stream:
-            with pytest.raises(StreamError, match="without its picture") as caught:
+            with pytest.raises(StreamError, match="without its image") as caught:
                 await stream.final()
             with pytest.raises(StreamError, match="before"):
                 await stream.final()

@@ -79,7 +79,7 @@ async def test_every_other_tuple_or_list_is_several_pictures(several: Any) -> No
 
 async def test_a_picture_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
     named: Any = ("cat.png", PNG, "image/png", {"x-own": "1"})
-    with pytest.raises(InvalidRequestError, match=r"give \(name, data\)"):
+    with pytest.raises(InvalidRequestError, match=r"allowed: \(name, data\)"):
         sources(Edit(named, "a cat"))
 
 
@@ -91,7 +91,7 @@ async def test_a_media_type_is_told_where_the_bytes_do_not_tell_and_they_go_befo
 
 async def test_what_is_no_picture_does_not_become_one_by_its_name(make_client: MakeClient) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
-        with pytest.raises(InvalidRequestError, match=r"cat\.png \(no picture\)"):
+        with pytest.raises(InvalidRequestError, match=r"cat\.png \(not an image\)"):
             await client.images.edit(("cat.png", b"<html>", "image/png"), "a cat", model="gpt-image-2")
 
 

@@ -95,7 +95,7 @@ def test_a_path_with_an_extension_is_one_file(out: str) -> None:
 
 
 def test_one_file_cannot_hold_several_pictures() -> None:
-    with pytest.raises(InvalidRequestError, match=r"all 2 pictures the same name") as caught:
+    with pytest.raises(InvalidRequestError, match=r"all 2 images the same name") as caught:
         OutputTemplate.parse("cat.png", n=2)
     assert caught.value.param == "out"
     assert caught.value.value == "cat.png"
@@ -149,13 +149,13 @@ def test_a_template_that_cannot_be_filled_is_refused_and_the_fields_are_named(te
 
 @pytest.mark.parametrize("template", ["{slug}/../{index}.png", "a/{index}/../../b.png", "{index}/.."])
 def test_a_template_cannot_climb_out_of_its_folder(template: str) -> None:
-    with pytest.raises(InvalidRequestError, match="cannot leave its folder"):
+    with pytest.raises(InvalidRequestError, match="leaves its folder"):
         OutputTemplate.parse(template)
 
 
 @pytest.mark.parametrize("out", ["", "a\0b", "{index}\0.png", "\ud800.png"])
 def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
-    with pytest.raises(InvalidRequestError, match="out= is empty, or holds a NUL or another character"):
+    with pytest.raises(InvalidRequestError, match="out is empty, or holds a NUL or another character"):
         OutputTemplate.parse(out)
 
 

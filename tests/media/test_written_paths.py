@@ -121,11 +121,11 @@ class TestATemplate:
     @pytest.mark.parametrize(
         ("path", "said"),
         [
-            ("{slug}.png", "{slug}, which is not known when a picture is saved"),
-            ("{job}/{index}.png", "{job}, which is not known"),
-            ("{index}-{nonsense}.png", "cannot be read"),
-            ("{index}{.png", "cannot be read"),
-            ("{index}/../x.png", "cannot leave its folder"),
+            ("{slug}.png", "{slug} is not known when an image is saved"),
+            ("{job}/{index}.png", "{job} is not known"),
+            ("{index}-{nonsense}.png", "is not a template"),
+            ("{index}{.png", "is not a template"),
+            ("{index}/../x.png", "leaves its folder"),
         ],
     )
     async def test_that_cannot_be_filled_in_is_refused(

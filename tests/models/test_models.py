@@ -236,7 +236,7 @@ class TestRetirement:
     )
     def test_is_told_from_60_days_before_and_for_ever_after(self, today: date, said: str | None) -> None:
         notice = retirement_notice(self.PROFILE, today)
-        assert notice == (said and f"gpt-image-1.5 {said}. Use gpt-image-2.6-sunburst in its place.")
+        assert notice == (said and f"gpt-image-1.5 {said}. Use model='gpt-image-2.6-sunburst'.")
 
     def test_is_not_told_of_a_model_without_an_end_nor_of_an_unknown_one(self) -> None:
         assert retirement_notice(GPT_IMAGE_2, date(2036, 1, 1)) is None
@@ -247,12 +247,11 @@ class TestRetirement:
             notice = retirement_notice(profile, date(2026, 11, 27), endpoint="variations")
             assert notice is not None
             assert "variations endpoint was retired on 2026-05-12" in notice
-            assert "images.edit()" in notice
+            assert "images.edit(image, prompt)" in notice
         assert retirement_notice(None, date(2026, 5, 11), endpoint="variations") is None
         before = retirement_notice(DALL_E_2, date(2026, 5, 11), endpoint="variations")
         assert (
-            before
-            == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use gpt-image-2.5-flare in its place."
+            before == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use model='gpt-image-2.5-flare'."
         )
 
     def test_says_nothing_of_a_replacement_that_is_not_known(self) -> None:

@@ -17,7 +17,7 @@ from imagesdk._protocol.api_errors import (
     unreadable_failure,
 )
 from imagesdk._protocol.retry import Failure, decide
-from imagesdk._protocol.scanner import ImageRef, ScanError
+from imagesdk._protocol.scanner import ImageRef, ScanError, TooLargeError
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk.errors import (
     APIResponseError,
@@ -29,6 +29,7 @@ from imagesdk.errors import (
     RetiredError,
 )
 from imagesdk.policies import RetryPolicy
+from imagesdk.remedies import Remedy
 from tests.support.odd_documents import documents
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -74,7 +75,9 @@ def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
     assert error.request_id == expected.get("request_id")
     assert error.message.startswith(f"The server answered {sample['status']}")
     assert expected.get("says", "") in error.message
-    assert expected["advises"] in error.message
+    assert [" ".join(filter(None, (each.kind, each.value))) for each in error.remedies] == expected[
+        "remedies"
+    ]
     assert decided(failure) == expected["then"]
     assert "SECRET" not in error.message
     assert error.body == sample["body"] or error.body == json.loads(sample["body"])
@@ -177,7 +180,7 @@ def test_moderation_is_a_matter_of_the_request_only(status: int) -> None:
 
 def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
     error = failed(308, "", {"location": "https://elsewhere.test/?sig=SECRET"}).error
-    assert "correct base_url" in error.message
+    assert error.remedies == (Remedy.CORRECT_BASE_URL,)
     assert "SECRET" not in error.message
     assert "redirects" not in failed(400, "", {"location": "https://elsewhere.test"}).error.message
 
@@ -238,29 +241,65 @@ def test_a_success_that_cannot_be_read_has_been_billed() -> None:
 
 
 VARIATIONS = "/openai/v1/images/variations"
+ANOTHER = Remedy.USE_ANOTHER_MODEL
+use = Remedy.USE_MODEL.of
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "model", "path", "says"),
+    ("status", "body", "model", "path", "says", "remedy"),
     [
-        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12: use model='gpt-image-2.5-sunburst'"),
-        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01: use model='gpt-image-2.6-sunburst'"),
-        (410, "", "dall-e-2", "", "use model='gpt-image-2.5-flare'"),
-        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "use model='gpt-image-2.5-flare'"),
-        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12: use edit()"),
-        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "use edit()"),
-        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down: use another"),
-        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down: use another one"),
+        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
+        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
+        (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
+        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
+        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
+        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
+        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
+        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
     ],
 )  # fmt: skip
-def test_what_is_retired_is_told_with_what_to_use_in_its_place(
-    status: int, body: Any, model: str | None, path: str, says: str
+def test_a_retired_model_or_endpoint_comes_with_its_replacement(
+    status: int, body: Any, model: str | None, path: str, says: str, remedy: Remedy
 ) -> None:
     error = failed(status, body, model=model, path=path).error
     assert isinstance(error, RetiredError)
-    assert says in error.message
+    assert says in error.summary
+    assert error.remedies == (remedy,)
     assert error.status_code == status
-    assert (error.replacement is None) is ("another" in says)
+    assert (error.replacement is None) is (remedy == ANOTHER)
+
+
+@pytest.mark.parametrize(
+    ("model", "message", "param", "remedy"),
+    [
+        ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
+        ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
+        ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
+        ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
+        ("unheard-of", "Invalid size '1920x1080'.", "size", None),
+        (None, "Invalid size '1920x1080'.", "size", None),
+    ],
+)
+def test_a_refused_size_of_a_known_model_comes_with_the_nearest_valid_one(
+    model: str | None, message: str, param: str, remedy: str | None
+) -> None:
+    body = {"error": {"message": message, "param": param, "code": "invalid_value"}}
+    expected = Remedy.USE_SIZE.of(remedy) if remedy else Remedy.CHANGE_REQUEST
+    assert failed(400, body, model=model).error.remedies == (expected,)
+
+
+def test_an_unknown_parameter_is_named_in_the_remedy() -> None:
+    body = {"error": {"message": "x", "code": "unknown_parameter", "param": "style"}}
+    assert failed(400, body).error.remedies == (Remedy.LEAVE_OUT.of("style"),)
+    assert str(failed(400, body).error).endswith("Leave style out.")
+    assert str(failed(400, {"error": {"code": "unknown_parameter"}}).error).endswith("Leave it out.")
+
+
+def test_a_larger_answer_than_the_cap_says_that_the_cap_can_be_raised() -> None:
+    assert unreadable_failure(TooLargeError("too large"), request_id=None).error.remedies == (
+        Remedy.RAISE_CAPS,
+    )
+    assert unreadable_failure(ScanError("not JSON"), request_id=None).error.remedies == ()
 
 
 @pytest.mark.parametrize(
@@ -304,7 +343,7 @@ def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
     [
         ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
         ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
-        ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "Waiting does not"),
+        ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
         ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
         ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
         ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),

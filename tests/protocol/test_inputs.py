@@ -43,7 +43,7 @@ def refusal(
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        ({"name": "phone.jpg", "media_type": "image/jpeg", "several": True}, "several pictures in one JPEG"),
+        ({"name": "phone.jpg", "media_type": "image/jpeg", "several": True}, "several images in one JPEG"),
         ({"name": "print.jpg", "media_type": "image/jpeg", "cmyk": True}, "JPEG in CMYK"),
         ({"name": "phone.heic", "media_type": "image/heic"}, "HEIC"),
         ({"name": "web.avif", "media_type": "image/avif"}, "AVIF"),
@@ -64,7 +64,7 @@ def test_pictures_as_people_have_them_are_named_with_what_makes_them_fit(
 
 @pytest.mark.parametrize(
     ("media_type", "said"),
-    [("image/svg+xml", "render it"), ("application/octet-stream", "no picture format")],
+    [("image/svg+xml", "Render the drawing as a PNG"), ("application/octet-stream", "not an image")],
 )
 def test_what_cannot_be_prepared_is_not_said_to_be(media_type: str, said: str) -> None:
     error = refusal(InputImages((picture(media_type=media_type),)))
@@ -114,7 +114,7 @@ class TestOverlay:
         ):
             error = refusal(InputImages((picture(),), **{param: picture(**facts)}), GPT_IMAGE_2_5_FLARE)
             assert (error.param, error.value) == (param, f"a.png ({lack})")
-            assert ("make_mask" if param == "mask" else "Draw on a transparent ground") in str(error)
+            assert ("make_mask" if param == "mask" else "Draw the markup on a transparent PNG") in str(error)
 
     def test_that_is_no_png_is_refused(self, param: str) -> None:
         error = refusal(

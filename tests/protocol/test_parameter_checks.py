@@ -20,6 +20,7 @@ from imagesdk.models import (
     ModelProfile,
     known,
 )
+from imagesdk.remedies import Remedy
 
 NEWEST = GPT_IMAGE_2_6_FLARE
 GIF: dict[str, Any] = {"output_format": "gif"}
@@ -65,14 +66,14 @@ def test_a_parameter_that_a_model_rejects_is_refused_by_its_name(profile: ModelP
             error = refusal(make(**{name: values.get(name, "low")}), profile)
             assert (error.param, error.allowed) == (name, "not given")
             assert f"{profile.name} takes no {name}" in str(error)
-            assert "check=False" in str(error)
+            assert error.remedies == (Remedy.LEAVE_OUT.of(name), Remedy.SKIP_CHECK)
 
 
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
     [
-        ("response_format", "url", "it always answers with the picture itself"),
-        ("style", "vivid", "describe the style in the prompt"),
+        ("response_format", "url", "it always returns the image itself"),
+        ("style", "vivid", "the prompt describes the style"),
         ("frame_count", 3, "gpt-image-2.6-sunburst does"),
         ("svg", {}, "gpt-image-2.6-sunburst does"),
     ],
@@ -83,28 +84,28 @@ def test_a_refused_parameter_comes_with_a_way_out(name: str, value: Any, hint: s
 
 def test_a_refused_overlay_names_a_model_that_takes_it() -> None:
     assert "gpt-image-2.5-sunburst does" in str(refusal(edit(markup="m.png"), GPT_IMAGE_2))
-    assert "it always keeps what the pictures show" in str(refusal(edit(input_fidelity="low"), GPT_IMAGE_2))
+    assert "it always keeps what the images show" in str(refusal(edit(input_fidelity="low"), GPT_IMAGE_2))
 
 
 class TestEndpoints:
     def test_a_model_without_edits_names_one_that_has_them(self) -> None:
         error = refusal(edit(), DALL_E_3)
         assert (error.param, error.value) == ("model", "dall-e-3")
-        assert error.allowed == "a model that edits pictures, such as gpt-image-2"
+        assert error.summary == "dall-e-3 has no edits endpoint."
+        assert error.remedies == (Remedy.USE_MODEL.of("gpt-image-2"), Remedy.SKIP_CHECK)
 
     def test_a_model_without_variations_names_one_that_has_them_and_edits(self) -> None:
         for profile in (GPT_IMAGE_2, DALL_E_3):
             error = refusal(Variation("a.png"), profile)
-            assert (
-                error.allowed
-                == "a model that makes variations, such as dall-e-2, or images.edit() with a prompt"
-            )
+            assert error.summary == f"{profile.name} has no variations endpoint."
+            assert error.remedies == (Remedy.USE_EDIT, Remedy.USE_MODEL.of("dall-e-2"), Remedy.SKIP_CHECK)
 
     def test_a_model_that_only_edits_generates_nothing(self) -> None:
         editor = ModelProfile(name="editor", endpoints=("edits",))
         checked(edit(), editor)
         error = refusal(generate(), editor)
-        assert error.allowed == "a model that makes pictures from a prompt alone, such as gpt-image-2"
+        assert error.allowed == "a model with the generations endpoint"
+        assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
 
     def test_a_model_of_which_no_endpoints_are_known_is_sent_everything(self) -> None:
         for job in (
@@ -120,21 +121,24 @@ class TestSizes:
     def test_a_size_that_is_not_free_is_refused_with_its_rule_and_the_nearest(self, make: Any) -> None:
         error = refusal(make(size="1920x1080"), GPT_IMAGE_2)
         assert error.param == "size"
-        assert "both edges must be multiples of 16; the nearest is 1920x1088" in str(error)
+        assert "both edges must be multiples of 16." in error.summary
+        assert error.remedies == (Remedy.USE_SIZE.of("1920x1088"), Remedy.SKIP_CHECK)
         assert "1024x1024, 1536x1024, 1024x1536 or auto" in str(error)
 
     @pytest.mark.parametrize(
-        ("size", "said"),
+        ("size", "said", "nearest"),
         [
-            ("4100x1001", "multiples of 16; the nearest is 3504x1168"),
-            ("4096x1024", "longer than 3840; the nearest is 3552x1184"),
-            ("3072x768", "3 times the short one; the nearest is 2640x880"),
-            ("512x512", "between 655360 and 8294400 pixels; the nearest is 816x816"),
-            (f"{10**90}x1", "multiples of 16; the nearest is 3840x1280"),
+            ("4100x1001", "multiples of 16.", "3504x1168"),
+            ("4096x1024", "longer than 3840.", "3552x1184"),
+            ("3072x768", "3 times the short one.", "2640x880"),
+            ("512x512", "between 655360 and 8294400 pixels.", "816x816"),
+            (f"{10**90}x1", "multiples of 16.", "3840x1280"),
         ],
     )
-    def test_of_several_broken_rules_the_first_is_named(self, size: str, said: str) -> None:
-        assert said in str(refusal(generate(size=size), GPT_IMAGE_2))
+    def test_of_several_broken_rules_the_first_is_named(self, size: str, said: str, nearest: str) -> None:
+        error = refusal(generate(size=size), GPT_IMAGE_2)
+        assert error.summary.endswith(said)
+        assert Remedy.USE_SIZE.of(nearest) in error.remedies
 
     def test_the_nearest_size_is_taken(self) -> None:
         checked(generate(size="1920x1088"), GPT_IMAGE_2)
@@ -241,7 +245,8 @@ class TestAnimations:
     def test_alone_have_frames(self, name: str, output_format: str | None) -> None:
         error = refusal(generate(**{name: 9}, output_format=output_format), NEWEST)
         assert error.param == name
-        assert f'not given with {output_format or "png"}, only with output_format="gif"' in str(error)
+        assert error.allowed == "only given with output format gif"
+        assert Remedy.CHOOSE_FORMAT.of("gif") in error.remedies
 
     @pytest.mark.parametrize(("name", "value"), [("mask", b"png"), ("output_compression", 50)])
     def test_rule_out(self, name: str, value: Any) -> None:
@@ -251,7 +256,7 @@ class TestAnimations:
         assert "gif" in str(error)
 
     def test_show_no_picture_in_a_message(self) -> None:
-        assert "mask is given (a picture)" in str(refusal(edit(mask=b"\x89PNG", **GIF), NEWEST))
+        assert "mask is an image;" in str(refusal(edit(mask=b"\x89PNG", **GIF), NEWEST))
 
     def test_come_in_numbers_and_may_be_transparent(self) -> None:
         checked(generate(n=2, background="transparent", frame_count=4, frame_duration_ms=100, **GIF), NEWEST)
@@ -292,12 +297,12 @@ class TestVectorGraphics:
     def test_alone_are_described(self, output_format: str | None) -> None:
         error = refusal(generate(svg={}, output_format=output_format), NEWEST)
         assert error.param == "svg"
-        assert 'only with output_format="svg"' in str(error)
+        assert Remedy.CHOOSE_FORMAT.of("svg") in error.remedies
 
     def test_come_one_at_a_time_and_uncompressed(self) -> None:
         checked(generate(n=1, background="transparent", **SVG), NEWEST)
         error = refusal(generate(n=2, **SVG), NEWEST)
-        assert (error.param, error.allowed) == ("n", '1 with output_format="svg"')
+        assert (error.param, error.allowed) == ("n", "1 with output format svg")
         assert refusal(generate(output_compression=50, **SVG), NEWEST).param == "output_compression"
 
 
@@ -314,7 +319,8 @@ class TestStreams:
     def test_alone_show_partial_images(self, make: Any, method: str) -> None:
         error = refusal(make(partial_images=2), GPT_IMAGE_2)
         assert error.param == "partial_images"
-        assert f"images.{method}() or images.stream()" in str(error)
+        assert Remedy.USE_STREAM.of(method) in error.remedies
+        assert f"Use images.{method}(..., partial_images=2) to receive partial images." in str(error)
         checked(make(partial_images=0), GPT_IMAGE_2)
 
     @both
@@ -327,7 +333,8 @@ class TestStreams:
     def test_come_from_models_that_stream(self, profile: ModelProfile) -> None:
         error = refusal(generate(), profile, stream=True)
         assert (error.param, error.value) == ("model", profile.name)
-        assert error.allowed == "a model that streams, such as gpt-image-2"
+        assert error.allowed == "a model that streams"
+        assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
 
     def test_may_come_from_a_model_of_which_it_is_not_known(self) -> None:
         checked(generate(), attrs.evolve(GPT_IMAGE_2, streams=None), stream=True)

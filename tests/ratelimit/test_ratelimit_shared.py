@@ -156,7 +156,7 @@ async def test_a_deadline_that_cannot_be_met_is_said_at_once(limiter: SharedLimi
     limiter.sent(await full(limiter, clock))
     permit = limiter.enqueue(1)
 
-    with pytest.raises(LimitWaitError, match="give it a longer timeout=") as caught:
+    with pytest.raises(LimitWaitError, match="Pass a longer timeout=") as caught:
         await limiter.wait(permit, deadline=clock.now + WINDOW - 5)
 
     assert caught.value.retry_after is not None

@@ -112,7 +112,5 @@ def test_a_traceback_out_of_a_stream_ends_in_the_callers_own_lines(server: Serve
         connection.close()
     code, _, err = program.end()
     assert code == 1
-    assert (
-        err.strip().splitlines()[-1].startswith("imagesdk.StreamError: The stream ended without its picture")
-    )
+    assert err.strip().splitlines()[-1].startswith("imagesdk.StreamError: The stream ended without its image")
     assert "ExceptionGroup" not in err
