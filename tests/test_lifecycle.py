@@ -219,8 +219,8 @@ def test_an_interrupted_call_waits_for_its_end_a_while_and_not_after_a_second_ct
                         await anyio.sleep_forever()
 
         try:
-            held = lease(Stubborn)
-            held.call(Stubborn.work)
+            handle = lease(Stubborn)
+            handle.call(Stubborn.work)
         except KeyboardInterrupt:
             print("interrupted")
         """.replace("SECONDS", grace)
@@ -512,13 +512,13 @@ def test_a_loop_that_cannot_start_is_an_error_of_the_call(server: Server, start:
         assert program.end() == (0, "OSError('too many open files')\n1", "")
 
 
-TWIN = """
+STUB = """
     import anyio
     from imagesdk._sync.lease import lease
 
     begun = ended = 0
 
-    class Twin:
+    class Stub:
         async def aclose(self):
             await anyio.sleep(0)
 
@@ -538,7 +538,7 @@ TWIN = """
 
 def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
     program = start(
-        textwrap.dedent(TWIN)
+        textwrap.dedent(STUB)
         + textwrap.dedent("""
         import random, warnings
         warnings.simplefilter("ignore", ResourceWarning)  # of leases that an interrupt leaves open
@@ -549,17 +549,17 @@ def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
                 raise KeyboardInterrupt
 
         signal.signal(signal.SIGALRM, interrupt)
-        held = lease(Twin)
-        held.call(Twin.work)
+        handle = lease(Stub)
+        handle.call(Stub.work)
         interrupted = 0
         for number in range(1500):
             try:
                 armed = True
                 signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-3), 5e-5)
-                chosen = held if number % 4 else lease(Twin)
-                chosen.call(Twin.work)
-                chosen.call(Twin.work)
-                if chosen is not held:
+                chosen = handle if number % 4 else lease(Stub)
+                chosen.call(Stub.work)
+                chosen.call(Stub.work)
+                if chosen is not handle:
                     chosen.close()
                 armed = False
             except KeyboardInterrupt:
@@ -568,10 +568,10 @@ def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
             signal.setitimer(signal.ITIMER_REAL, 0)
             chosen = None  # here: Python swallows what is raised in a finaliser, and tells of it
         gc.collect()
-        held.call(Twin.quiet)
+        handle.call(Stub.quiet)
         print(interrupted > 100, begun == ended)
         [thread] = loop_threads()
-        held.close()
+        handle.close()
         thread.join()
         """)
     )
@@ -580,22 +580,22 @@ def test_interrupts_at_any_instant_leave_nothing_behind(start: Start) -> None:
 
 def test_forks_under_busy_threads_do_not_hang(start: Start) -> None:
     program = start(
-        textwrap.dedent(TWIN)
+        textwrap.dedent(STUB)
         + textwrap.dedent("""
-        held = lease(Twin)
+        handle = lease(Stub)
         stop = False
         def busy():
             while not stop:
-                held.call(Twin.work)
+                handle.call(Stub.work)
         threads = [threading.Thread(target=busy) for _ in range(8)]
         for thread in threads:
             thread.start()
         codes = set()
         for _ in range(12):
             if (child := os.fork()) == 0:
-                held.call(Twin.work)
-                second = lease(Twin)
-                second.call(Twin.work)
+                handle.call(Stub.work)
+                second = lease(Stub)
+                second.call(Stub.work)
                 second.close()
                 os._exit(3)
             codes.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
@@ -610,18 +610,18 @@ def test_forks_under_busy_threads_do_not_hang(start: Start) -> None:
 
 def test_the_exit_is_silent_while_daemon_threads_are_busy(start: Start) -> None:
     program = start(
-        textwrap.dedent(TWIN)
+        textwrap.dedent(STUB)
         + textwrap.dedent("""
         import warnings
         warnings.simplefilter("ignore", ResourceWarning)  # of leases that are replaced by the next
         ready = threading.Barrier(9)
         def busy():
-            held = lease(Twin)
-            held.call(Twin.work)
+            handle = lease(Stub)
+            handle.call(Stub.work)
             ready.wait()
             while True:
-                held = lease(Twin)
-                held.call(Twin.work)
+                handle = lease(Stub)
+                handle.call(Stub.work)
         for _ in range(8):
             threading.Thread(target=busy, daemon=True).start()
         ready.wait()

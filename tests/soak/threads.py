@@ -28,8 +28,8 @@ _PASSES = 100_000
 """Passes of the event loop after which a coroutine that should have ended has hung."""
 
 
-class Twin:
-    """An asynchronous client that does next to nothing, and counts how often it begins and ends."""
+class Stub:
+    """An asynchronous client whose calls are short, with counters of their starts and ends."""
 
     begun = ended = 0
 
@@ -39,19 +39,19 @@ class Twin:
 
     async def work(self) -> None:
         """Take a moment."""
-        Twin.begun += 1
+        Stub.begun += 1
         try:
             await anyio.sleep(0.0002)
         finally:
-            Twin.ended += 1
+            Stub.ended += 1
 
     async def quiet(self) -> None:
         """Return when nothing is begun that has not ended."""
         for _ in range(_PASSES):
-            if Twin.begun == Twin.ended:
+            if Stub.begun == Stub.ended:
                 return
             await anyio.lowlevel.checkpoint()
-        raise AssertionError(f"{Twin.begun - Twin.ended} coroutines have not ended")
+        raise AssertionError(f"{Stub.begun - Stub.ended} coroutines have not ended")
 
 
 class Alarm:
@@ -84,32 +84,32 @@ def interrupts(seed: int, first: int, count: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     gc.disable()  # Python swallows what is raised in a finaliser, and tells of it
     try:
-        _interrupt_twins(Random(f"{seed}/{first}"), count, counts)
+        _interrupt_stubs(Random(f"{seed}/{first}"), count, counts)
         _interrupt_clients(Random(f"{seed}/{first}"), max(1, count // 5), counts)
     finally:
         gc.enable()
     return counts
 
 
-def _interrupt_twins(chance: Random, count: int, counts: Counter[str]) -> None:
-    alarm, held = Alarm(chance), lease(Twin)
-    held.call(Twin.work)
+def _interrupt_stubs(chance: Random, count: int, counts: Counter[str]) -> None:
+    alarm, handle = Alarm(chance), lease(Stub)
+    handle.call(Stub.work)
 
-    def work(chosen: Lease[Twin]) -> None:
-        chosen.call(Twin.work)
-        chosen.call(Twin.work)
-        if chosen is not held:
+    def work(chosen: Lease[Stub]) -> None:
+        chosen.call(Stub.work)
+        chosen.call(Stub.work)
+        if chosen is not handle:
             chosen.close()
 
     for number in range(count):
-        call = partial(work, held if number % 4 else lease(Twin))
+        call = partial(work, handle if number % 4 else lease(Stub))
         counts["interrupted"] += alarm.interrupts(call, 1e-3, 5e-5)
         del call
         if number % 100 == 0:
             gc.collect()
     gc.collect()
-    held.call(Twin.quiet)
-    _close(held.close)
+    handle.call(Stub.quiet)
+    _close(handle.close)
 
 
 def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None:
@@ -126,12 +126,12 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:
     """Fork under threads that are busy with calls; each child makes calls of its own."""
-    held, stop = lease(Twin), threading.Event()
-    held.call(Twin.work)
+    handle, stop = lease(Stub), threading.Event()
+    handle.call(Stub.work)
 
     def busy() -> None:
         while not stop.is_set():
-            held.call(Twin.work)
+            handle.call(Stub.work)
 
     counts: Counter[str] = Counter()
     threads = [threading.Thread(target=busy) for _ in range(_BUSY)]
@@ -140,9 +140,9 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
     for _ in range(count):
         if (child := os.fork()) == 0:
             signal.alarm(PATIENCE)  # one that hangs is killed
-            held.call(Twin.work)
-            second = lease(Twin)
-            second.call(Twin.work)
+            handle.call(Stub.work)
+            second = lease(Stub)
+            second.call(Stub.work)
             second.close()
             os._exit(3)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -152,7 +152,7 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
-    _close(held.close)
+    _close(handle.close)
     return counts
 
 
