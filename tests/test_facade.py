@@ -6,8 +6,6 @@ import inspect
 import json
 import pickle
 import re
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -267,10 +265,3 @@ def test_clients_and_their_resources_can_be_neither_pickled_nor_copied(client: C
 def test_the_classes_belong_to_the_public_package() -> None:
     assert f"{Client.__module__}.{Client.__qualname__}" == "imagesdk.Client"
     assert f"{Images.__module__}.{Images.__qualname__}" == "imagesdk.Images"
-
-
-def test_importing_the_blocking_client_starts_no_thread() -> None:
-    text = "import threading; from imagesdk import Client; print(threading.active_count())"
-    root = str(generator.PACKAGE.parent)
-    done = subprocess.run([sys.executable, "-c", text], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"

@@ -200,7 +200,7 @@ def sample(sources: dict[str, Path], text: str) -> ModuleType:
     package = sources["imagesdk_sample.shop"].parent
     (package / "facade.py").write_text(text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(package.parent)
+        patch.setattr(sys, "path", [str(package.parent), *sys.path])
         return importlib.import_module("imagesdk_sample.facade")
 
 
