@@ -1,4 +1,4 @@
-"""Blocking clients: interrupted at random instants, forked under busy threads, raced for by many."""
+"""Blocking clients that are interrupted at random instants, forked with busy threads, and first called in races."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Stub:
     begun = ended = 0
 
     async def aclose(self) -> None:
-        """Take a pass of the event loop for it."""
+        """Yield to the event loop once."""
         await anyio.lowlevel.checkpoint()
 
     async def work(self) -> None:
-        """Take a moment."""
+        """Sleep briefly."""
         Stub.begun += 1
         try:
             await anyio.sleep(0.0002)
@@ -46,7 +46,7 @@ class Stub:
             Stub.ended += 1
 
     async def quiet(self) -> None:
-        """Return when nothing is begun that has not ended."""
+        """Wait until every started coroutine has ended."""
         for _ in range(_PASSES):
             if Stub.begun == Stub.ended:
                 return
@@ -55,7 +55,7 @@ class Stub:
 
 
 class Alarm:
-    """Raises ``KeyboardInterrupt`` in the main thread at random instants of some work."""
+    """A timer that raises ``KeyboardInterrupt`` in the main thread at random instants."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
@@ -67,22 +67,22 @@ class Alarm:
             raise KeyboardInterrupt
 
     def interrupts(self, work: Callable[[], object], latest: float, again: float) -> bool:
-        """Do ``work`` and return whether it was interrupted: within ``latest`` seconds, then every ``again`` seconds."""
+        """Run ``work``, interrupt it within ``latest`` seconds and then every ``again`` seconds; return whether that hit."""
         interrupted, self._armed = False, True
         try:
             signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, latest), again)
             work()
         except KeyboardInterrupt:
             interrupted = True
-        self._armed = False  # a signal that another thread was given may come late
+        self._armed = False  # a signal that another thread received may arrive late
         signal.setitimer(signal.ITIMER_REAL, 0)
         return interrupted
 
 
 def interrupts(seed: int, first: int, count: int) -> Counter[str]:
-    """Interrupt calls of nothing but the portal, and some of a whole client."""
+    """Interrupt calls of a stub, and some of a whole client."""
     counts: Counter[str] = Counter()
-    gc.disable()  # Python swallows what is raised in a finaliser, and tells of it
+    gc.disable()  # Python prints and ignores exceptions in finalisers
     try:
         _interrupt_stubs(Random(f"{seed}/{first}"), count, counts)
         _interrupt_clients(Random(f"{seed}/{first}"), max(1, count // 5), counts)
@@ -125,7 +125,7 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
 
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:
-    """Fork under threads that are busy with calls; each child makes calls of its own."""
+    """Fork while threads make calls; each child makes calls of its own."""
     handle, stop = lease(Stub), threading.Event()
     handle.call(Stub.work)
 
@@ -139,7 +139,7 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
         thread.start()
     for _ in range(count):
         if (child := os.fork()) == 0:
-            signal.alarm(PATIENCE)  # one that hangs is killed
+            signal.alarm(PATIENCE)  # kills a child that hangs
             handle.call(Stub.work)
             second = lease(Stub)
             second.call(Stub.work)
@@ -157,7 +157,7 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def races(seed: int, first: int, count: int) -> Counter[str]:
-    """Let threads race for the first call of a client, and for the first call of all."""
+    """Let threads race for the first call of one client, and of all clients."""
     counts: Counter[str] = Counter()
     with answering() as base_url, ThreadPoolExecutor(_RACERS) as pool:
         for number in range(count):
@@ -189,7 +189,7 @@ def _loops() -> list[threading.Thread]:
 
 
 def _close(close: Callable[[], None]) -> None:
-    """Close the last client, with which the thread of the event loop ends."""
+    """Close the last client and wait for the end of the event-loop thread."""
     threads = _loops()
     close()
     for thread in threads:
