@@ -213,9 +213,9 @@ class Caps:
     or disk.
     """
 
-    picture: int = field(default=64 * 1024 * 1024, validator=_whole(1))
+    image: int = field(default=64 * 1024 * 1024, validator=_whole(1))
     """For one picture, decoded: in an answer, or behind a result URL."""
-    answer: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
+    response: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
     """For a whole answer: inflated, and before its base64 is decoded."""
 
 

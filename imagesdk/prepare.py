@@ -19,14 +19,14 @@ from imagesdk._media.pillow import (
     array_as_png,
     check_pixels,
     eight_bit,
-    encoded,
+    encode_image,
     is_array,
     is_pillow,
-    opened,
+    open_image,
     require_pillow,
     upright,
 )
-from imagesdk._media.source_text import check_path, decoded_data_url, is_url
+from imagesdk._media.source_text import check_path, decode_data_url, is_url
 from imagesdk._media.upload import named_parts
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source
@@ -148,7 +148,7 @@ def make_mask(
         )
     mask = PIL.Image.new("RGBA", opacity.size)
     mask.putalpha(opacity)
-    return encoded(mask, "png")
+    return encode_image(mask, "png")
 
 
 def _decoded(param: str, source: Source) -> PIL.Image.Image:
@@ -159,7 +159,7 @@ def _decoded(param: str, source: Source) -> PIL.Image.Image:
         except Exception as error:
             raise _refused(param, repr(source), f"a Pillow image that can be read ({error})") from error
         return source
-    return opened(param, _data(param, source))
+    return open_image(param, _data(param, source))
 
 
 def _data(param: str, source: Any) -> bytes:
@@ -172,7 +172,7 @@ def _data(param: str, source: Any) -> bytes:
             raise _refused(
                 param, source.split("?")[0], "a picture; fetch a URL with client.images.download(url)"
             )
-        return decoded_data_url(param, source)
+        return decode_data_url(param, source)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
         check_path(param, path)
@@ -283,7 +283,7 @@ def _resized(picture: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> 
 
 
 def _within(picture: PIL.Image.Image, max_bytes: int | None, file_format: str) -> bytes:
-    data = encoded(picture, file_format)
+    data = encode_image(picture, file_format)
     whole = picture
     while max_bytes is not None and len(data) >= max_bytes:
         scale = min(0.9, 0.95 * (max_bytes / len(data)) ** 0.5)
@@ -295,7 +295,7 @@ def _within(picture: PIL.Image.Image, max_bytes: int | None, file_format: str) -
                 f"more: {picture.width}x{picture.height} pixels still take {len(data)} bytes as {file_format}",
             )
         picture = _resized(whole, size)
-        data = encoded(picture, file_format)
+        data = encode_image(picture, file_format)
     return data
 
 

@@ -11,7 +11,7 @@ from decimal import Decimal
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._media.upload import listed
+from imagesdk._media.upload import as_list
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
@@ -112,7 +112,7 @@ def estimate(
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
-        name = models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
+        name = models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
         assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
     profile = profile or models.lookup(name)
     share = models.BATCH_SHARE if batch else Decimal(1)
@@ -225,7 +225,7 @@ def _sent(job: Job) -> tuple[int, int]:
     """Return how many pictures a job sends, and how many masks and markups."""
     if not isinstance(job, Edit):
         return int(isinstance(job, Variation)), 0
-    images = listed(job.image)
+    images = as_list(job.image)
     return 1 if images is None else len(images), (job.mask is not None) + (job.markup is not None)
 
 

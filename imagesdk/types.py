@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from attrs import field, frozen
 
 from imagesdk._media.atomic import write_file
-from imagesdk._media.output import path_for
+from imagesdk._media.output import image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._media.upload import AsyncReadable, Encoded, Upload
@@ -125,7 +125,7 @@ class Image:
             ImageNotLoadedError: it is only a URL so far.
             OSError: the file cannot be written.
         """
-        final = path_for("path", path, self.index, extension(self.media_type))
+        final = image_path("path", path, self.index, extension(self.media_type))
         return write_file(final, self.bytes)
 
     def to_pil(self) -> PIL.Image.Image:
@@ -180,9 +180,9 @@ class Image:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import picture_bundle
+        from imagesdk._media.notebook import image_bundle
 
-        return picture_bundle(self, repr(self), include=include, exclude=exclude)
+        return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
         facts = [str(self.index)]
@@ -310,10 +310,10 @@ class PartialImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import picture_bundle
+        from imagesdk._media.notebook import image_bundle
 
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
-        return picture_bundle(self.image, text, include=include, exclude=exclude)
+        return image_bundle(self.image, text, include=include, exclude=exclude)
 
 
 @frozen

@@ -48,7 +48,7 @@ FLOORS = {
     "imagesdk._engine.download": 2,
     "imagesdk._runtime.loops": 2,
     "imagesdk._engine.tokens": 2,
-    "imagesdk.budgets": 2,
+    "imagesdk._ratelimit": 2,
     "imagesdk.prepare": 2,
     "imagesdk.telemetry": 2,
     "imagesdk._engine.call": 3,
@@ -84,7 +84,7 @@ NOT_IN_PROTOCOL = {"httpx", "anyio", "asyncio", "time", "random", "socket", "os"
 SAYS_NOTHING = {"core", "utils", "util", "common", "helpers", "helper", "base", "manager"}
 TOLD_IN = {
     "_protocol": "The protocol",
-    "budgets": "One attempt",
+    "_ratelimit": "One attempt",
     "fan_out": "Runs",
     "_sync": "The facade",
     "cli": "The command line",
@@ -190,8 +190,14 @@ def test_no_two_modules_load_each_other() -> None:
     assert len(done) == len(MODULES) - 1
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "_protocol").rglob("*.py")), ids=name_of)
-def test_the_protocol_does_no_io_and_has_no_clock(path: Path) -> None:
+PURE = [
+    *sorted((PACKAGE / "_protocol").rglob("*.py")),
+    *(PACKAGE / "_ratelimit" / f"{name}.py" for name in ("queue", "window", "pacing", "secondary")),
+]
+
+
+@pytest.mark.parametrize("path", PURE, ids=name_of)
+def test_the_protocol_and_the_rules_of_the_rate_limit_do_no_io_and_have_no_clock(path: Path) -> None:
     assert {name.partition(".")[0] for name in imports(path)} & NOT_IN_PROTOCOL == set()
 
 

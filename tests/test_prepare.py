@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 from imagesdk import Client, FileId, Image, InvalidRequestError, make_mask, prepare_image
 from imagesdk._media.sniff import sniff
 from imagesdk.emulator import Emulator
-from tests.odd_pictures import AVIF, encoded, exif, halves, holed, inks, phone
-from tests.small_pictures import png
+from tests.support.odd_images import AVIF, encoded, exif, halves, holed, inks, phone
+from tests.support.small_images import png
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 

@@ -18,20 +18,20 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._calls.client_options import TIMEOUT, shown
-from imagesdk._calls.finish import FileNames
-from imagesdk._calls.retirement import warn_of_retirement
-from imagesdk._calls.sources import opened_pictures
+from imagesdk._calls.client_options import TIMEOUT, preview
+from imagesdk._calls.finish import OutputNames
+from imagesdk._calls.retirement import warn_if_retired
+from imagesdk._calls.sources import open_inputs
 from imagesdk._engine.call import Call
-from imagesdk._media.output import Destination, check_writable, slug
+from imagesdk._media.output import OutputTemplate, check_writable, slug
 from imagesdk._protocol import image_checks as picture_checks
 from imagesdk._protocol import parameter_checks as checks
 from imagesdk._protocol import requests
-from imagesdk._protocol.hosts import Host, checked_headers
-from imagesdk._protocol.inputs import Pictures
+from imagesdk._protocol.hosts import Host, validate_headers
+from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.parameter_checks import refused
-from imagesdk._protocol.responses import Parsed, parse_success
-from imagesdk._runtime.threads import on_disk
+from imagesdk._protocol.responses import ParsedResponse, parse_response
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.jobs import CallOptions, Generate, Job, Variation, check_job
 from imagesdk.policies import Timeouts, is_positive
@@ -46,7 +46,7 @@ _ELSEWHERE = {
 
 
 @frozen
-class Defaults:
+class CallDefaults:
     """What the client says where a call says nothing."""
 
     timeouts: Timeouts
@@ -55,22 +55,22 @@ class Defaults:
 
 
 @frozen
-class Prepared:
+class PreparedCall:
     """A job that can be sent."""
 
     job: Job
     """With the model that is named for it."""
-    call: Call[Parsed]
-    pictures: Pictures
+    call: Call[ParsedResponse]
+    inputs: InputImages
     """What it sends."""
-    names: FileNames | None
+    names: OutputNames | None
     """What its files are called; ``None`` without ``out=``."""
 
 
 @asynccontextmanager
-async def prepared(
-    job: Job, options: CallOptions, host: Host, defaults: Defaults, *, stream: bool = False
-) -> AsyncGenerator[Prepared, None]:
+async def build_call(
+    job: Job, options: CallOptions, host: Host, defaults: CallDefaults, *, stream: bool = False
+) -> AsyncGenerator[PreparedCall, None]:
     """Check a job and make it ready; what its pictures need is kept open until the block is left.
 
     Raises:
@@ -81,26 +81,28 @@ async def prepared(
     _check_options(options)
     check_job(job)
     out = options.get("out")
-    job = requests.resolve(job, host, has_out=out is not None)
-    profile = models.lookup(host.model_behind(job.model))
-    warn_of_retirement(job, host)
+    job = requests.resolve_job(job, host, has_out=out is not None)
+    profile = models.lookup(host.resolve_model(job.model))
+    warn_if_retired(job, host)
     asked = options.get("check")
     checked = defaults.check if asked is None else asked
     checks.check_shape(job)
     if checked and profile is not None:
         checks.check_parameters(job, profile, stream=stream)
-    headers = checked_headers((options.get("extra_headers") or {}).items())
+    headers = validate_headers((options.get("extra_headers") or {}).items())
     check_query(options.get("extra_query"), "extra_query")
     timeouts = timeouts_of(defaults, options.get("timeout"))
     deadline = deadline_of(timeouts)
     key = idempotency_key_of(options.get("idempotency_key"))
     async with AsyncExitStack() as stack:
-        pictures = Pictures()
+        pictures = InputImages()
         if not isinstance(job, Generate):
-            pictures = await _opened(job, stack, timeouts, key, look=checked and profile is not None)
+            pictures = await _open(
+                job, stack, timeouts, key, check_transparency=checked and profile is not None
+            )
         if checked and profile is not None:
-            picture_checks.check_pictures(job, pictures, profile)
-        request = requests.build(
+            picture_checks.check_images(job, pictures, profile)
+        request = requests.build_request(
             job,
             pictures,
             boundary="" if isinstance(job, Generate) else f"imagesdk-{uuid.uuid4().hex}",
@@ -113,7 +115,7 @@ async def prepared(
         destination = await _destination(out, request.weight)
         call = Call(
             request,
-            parse=lambda document: parse_success(document, profile),
+            parse=lambda document: parse_response(document, profile),
             timeouts=timeouts,
             deadline=deadline,
             idempotency_key=key,
@@ -126,33 +128,37 @@ async def prepared(
             server=host,
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
-        names = FileNames(destination, call.id, slug(text), call.fsync) if destination else None
-        yield Prepared(job, call, pictures, names)
+        names = OutputNames(destination, call.id, slug(text), call.fsync) if destination else None
+        yield PreparedCall(job, call, pictures, names)
 
 
-async def _opened(job: Job, stack: AsyncExitStack, timeouts: Timeouts, key: str, *, look: bool) -> Pictures:
+async def _open(
+    job: Job, stack: AsyncExitStack, timeouts: Timeouts, key: str, *, check_transparency: bool
+) -> InputImages:
     try:
         with anyio.fail_after(timeouts.total):
-            return await stack.enter_async_context(opened_pictures(requests.sources(job), look=look))
+            return await stack.enter_async_context(
+                open_inputs(requests.sources(job), check_transparency=check_transparency)
+            )
     except TimeoutError:
         raise APITimeoutError(
             "The pictures could not be read in time. Nothing was sent.", idempotency_key=key
         ) from None
 
 
-async def _destination(out: str | os.PathLike[str] | None, n: int) -> Destination | None:
+async def _destination(out: str | os.PathLike[str] | None, n: int) -> OutputTemplate | None:
     if out is None:
         return None
-    return await on_disk(_ready, out, n)
+    return await run_blocking(_prepared, out, n)
 
 
-def _ready(out: str | os.PathLike[str], n: int) -> Destination:
-    destination = Destination.parse(out, n=n)
+def _prepared(out: str | os.PathLike[str], n: int) -> OutputTemplate:
+    destination = OutputTemplate.parse(out, n=n)
     check_writable(destination.folder, destination.template)
     return destination
 
 
-def timeouts_of(defaults: Defaults, timeout: float | Timeouts | None) -> Timeouts:
+def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Timeouts:
     """Return the time-outs of a call that was given this one.
 
     Raises:
@@ -162,7 +168,7 @@ def timeouts_of(defaults: Defaults, timeout: float | Timeouts | None) -> Timeout
         return timeout or defaults.timeouts
     if not is_positive(timeout):
         raise InvalidRequestError(
-            f"timeout must be {TIMEOUT}, not {shown(timeout)}.",
+            f"timeout must be {TIMEOUT}, not {preview(timeout)}.",
             param="timeout",
             value=timeout,
             allowed=TIMEOUT,

@@ -34,7 +34,7 @@ class Settings(TypedDict, total=False):
     default_headers: Mapping[str, str]
 
 
-def checked(options: Mapping[str, Any]) -> Settings:
+def validate_client_options(options: Mapping[str, Any]) -> Settings:
     """Return the options of a client, or of a view of it.
 
     Raises:
@@ -42,7 +42,7 @@ def checked(options: Mapping[str, Any]) -> Settings:
     """
     for name, (fits, expected) in _KINDS.items():
         if name in options and not fits(options[name]):
-            raise _wrong(name, shown(options[name]), expected)
+            raise _wrong(name, preview(options[name]), expected)
     found = dict(options)
     if "rate_limit" in found:
         found["rate_limit"] = _limits(found["rate_limit"])
@@ -53,7 +53,7 @@ def checked(options: Mapping[str, Any]) -> Settings:
     return cast("Settings", found)
 
 
-def check_text(name: str, value: object) -> None:
+def require_str(name: str, value: object) -> None:
     """Refuse what is no text, where one (or nothing) is wanted.
 
     Raises:
@@ -63,17 +63,17 @@ def check_text(name: str, value: object) -> None:
         raise _wrong(name, f"a value of type {type(value).__name__}", "a text")
 
 
-def check_flag(name: str, value: object) -> None:
+def require_bool(name: str, value: object) -> None:
     """Refuse what is neither true nor false.
 
     Raises:
         ConfigurationError: it is neither.
     """
     if not isinstance(value, bool):
-        raise _wrong(name, shown(value), "True or False")
+        raise _wrong(name, preview(value), "True or False")
 
 
-def read_limit(name: str, text: str) -> RateLimit | None:
+def parse_rate_limit(name: str, text: str) -> RateLimit | None:
     """Read a rate limit as it is written: ``50/min`` and the like, or ``none``. ``name`` says where it stands.
 
     Raises:
@@ -85,11 +85,11 @@ def read_limit(name: str, text: str) -> RateLimit | None:
         return RateLimit.parse(text)
     except ConfigurationError:
         raise ConfigurationError(
-            f"{name} is {shown(text)}: a rate limit is written like 50/min, 5/s, 500/h, 50/10s, or none."
+            f"{name} is {preview(text)}: a rate limit is written like 50/min, 5/s, 500/h, 50/10s, or none."
         ) from None
 
 
-def shown(value: object) -> str:
+def preview(value: object) -> str:
     """Return a value for a message."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
@@ -102,17 +102,17 @@ def _limits(value: object) -> Limits:
     found = dict[str, RateLimit | None]()
     for model, limit in by_model.items():
         if not isinstance(model, str):
-            raise _wrong("A key of rate_limit", shown(model), 'the name of a model, or "*"')
+            raise _wrong("A key of rate_limit", preview(model), 'the name of a model, or "*"')
         found[model] = _limit(f"rate_limit[{model!r}]", limit, _LIMIT)
     return found
 
 
 def _limit(name: str, value: object, expected: str) -> RateLimit | None:
     if isinstance(value, str):
-        return read_limit(name, value)
+        return parse_rate_limit(name, value)
     if value is None or isinstance(value, RateLimit):
         return value
-    raise _wrong(name, shown(value), expected)
+    raise _wrong(name, preview(value), expected)
 
 
 def _observers(value: Any) -> tuple[Observer, ...]:
@@ -121,7 +121,7 @@ def _observers(value: Any) -> tuple[Observer, ...]:
     except TypeError:
         found = (None,)
     if not all(callable(observer) for observer in found):
-        raise _wrong("observers", shown(value), "a list of functions, such as [print]")
+        raise _wrong("observers", preview(value), "a list of functions, such as [print]")
     return found
 
 
@@ -151,7 +151,7 @@ _KINDS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "timeout": (_is_timeout, TIMEOUT),
     "retry": (_is(RetryPolicy), "a RetryPolicy, such as RetryPolicy(max_attempts=4)"),
     "check": (_is(bool), "True or False"),
-    "caps": (_is(Caps), "Caps, such as Caps(picture=64 * 1024 * 1024)"),
+    "caps": (_is(Caps), "Caps, such as Caps(image=64 * 1024 * 1024)"),
     "fsync": (_is(bool), "True or False"),
 }
 """Options of one kind: what fits, and what to say of it."""

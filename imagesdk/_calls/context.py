@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 _T = TypeVar("_T")
 
 
-def advice(method: str, *, blocking: bool) -> str:
+def entering_hint(method: str, *, blocking: bool) -> str:
     """Return what to write instead of using at once what ``method`` of ``client.images`` returns."""
     thing = "run" if method == "fan_out" else "stream"
     begin = "with" if blocking else "async with"
     return f"{method} is entered first: `{begin} client.images.{method}(...) as {thing}:`, and then use `{thing}`"
 
 
-class Unentered(AbstractAsyncContextManager[_T], Generic[_T]):
+class NotEntered(AbstractAsyncContextManager[_T], Generic[_T]):
     """An asynchronous context manager that says what it is when it is taken for what it gives."""
 
     def __init__(self, manager: AbstractAsyncContextManager[_T], method: str) -> None:
@@ -37,11 +37,11 @@ class Unentered(AbstractAsyncContextManager[_T], Generic[_T]):
     if not TYPE_CHECKING:  # for whom it has none of these
 
         def __iter__(self) -> NoReturn:
-            raise TypeError(f"{advice(self._method, blocking=False)}.")
+            raise TypeError(f"{entering_hint(self._method, blocking=False)}.")
 
         __aiter__ = __await__ = __iter__
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
                 raise AttributeError(name)
-            raise AttributeError(f"There is no {name} here: {advice(self._method, blocking=False)}.")
+            raise AttributeError(f"There is no {name} here: {entering_hint(self._method, blocking=False)}.")

@@ -14,13 +14,13 @@ import anyio
 from attrs import evolve, frozen
 
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.sink import Received, discard
+from imagesdk._engine.sink import ReceivedImage, discard
 from imagesdk._media.atomic import move_into_place
-from imagesdk._media.output import Destination
+from imagesdk._media.output import OutputTemplate
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.responses import Parsed
-from imagesdk._runtime.threads import on_disk
+from imagesdk._protocol.responses import ParsedResponse
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.jobs import Job
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
@@ -29,10 +29,10 @@ _logger = logging.getLogger("imagesdk")
 
 
 @frozen
-class FileNames:
+class OutputNames:
     """What the files of one call are called."""
 
-    destination: Destination
+    template: OutputTemplate
     id: str
     slug: str
     fsync: bool = False
@@ -41,26 +41,25 @@ class FileNames:
     def path(self, index: int, ext: str) -> Path:
         """Return where the picture of that place in the response goes."""
         first, path = (
-            self.destination.path(index=i, job=self.job, id=self.id, slug=self.slug, ext=ext)
-            for i in (0, index)
+            self.template.path(index=i, job=self.job, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
         )
         surplus = index and path == first  # more pictures came than were asked for
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
 
-    async def place(self, index: int, received: Received) -> Path:
+    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
         """Give a temporary file its final name, and return that."""
         path = self.path(index, extension(received.facts.media_type))
         assert received.temporary is not None  # noqa: S101 - only called for files
         with anyio.CancelScope(shield=True):
-            await on_disk(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+            await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
         received.temporary = None
         return path
 
 
 async def assemble(
-    result: Result[Parsed],
-    call: Call[Parsed],
-    names: FileNames | None,
+    result: Result[ParsedResponse],
+    call: Call[ParsedResponse],
+    names: OutputNames | None,
     host: Host,
     job: Job,
 ) -> ImagesResponse:
@@ -75,7 +74,7 @@ async def assemble(
             for image, received in _pictures(result):
                 path: Path | None = None
                 if received is not None and received.temporary is not None and names is not None:
-                    path = await names.place(image.index, received)
+                    path = await names.move_into_place(image.index, received)
                 images.append(evolve(image, path=path))
     finally:
         await discard(result.sink)
@@ -84,14 +83,16 @@ async def assemble(
     return _response(result, call, host, job, images)
 
 
-def describe(result: Result[Parsed], call: Call[Parsed], host: Host, job: Job) -> ImagesResponse:
+def describe(
+    result: Result[ParsedResponse], call: Call[ParsedResponse], host: Host, job: Job
+) -> ImagesResponse:
     """Return what an answer says, before any file has its final name."""
     return _response(result, call, host, job, [image for image, _ in _pictures(result)])
 
 
-def _pictures(result: Result[Parsed]) -> Iterator[tuple[Image, Received | None]]:
+def _pictures(result: Result[ParsedResponse]) -> Iterator[tuple[Image, ReceivedImage | None]]:
     for index, entry in enumerate(result.parsed.images):
-        received = None if entry.picture is None else result.sink.pictures.get(entry.picture)
+        received = None if entry.image_ref is None else result.sink.images.get(entry.image_ref)
         image = Image(
             index=index,
             url=entry.url,
@@ -107,7 +108,7 @@ def _pictures(result: Result[Parsed]) -> Iterator[tuple[Image, Received | None]]
 
 
 def _response(
-    result: Result[Parsed], call: Call[Parsed], host: Host, job: Job, images: Sequence[Image]
+    result: Result[ParsedResponse], call: Call[ParsedResponse], host: Host, job: Job, images: Sequence[Image]
 ) -> ImagesResponse:
     parsed = result.parsed
     return ImagesResponse(
@@ -123,7 +124,7 @@ def _response(
             quality=getattr(job, "quality", None),
             svg=parsed.svg_usage is not None
             or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
-            list_price=host.takes_list_prices,
+            list_price=host.uses_list_prices,
         ),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import attrs
 
-from imagesdk._calls.build import Defaults, Prepared
-from imagesdk._calls.finish import FileNames, assemble, describe
+from imagesdk._calls.build import CallDefaults, PreparedCall
+from imagesdk._calls.finish import OutputNames, assemble, describe
 from imagesdk._engine.call import Result
 from imagesdk._engine.download import Downloader
-from imagesdk._engine.sink import Received, Sink, discard
+from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.responses import Parsed
+from imagesdk._protocol.responses import ParsedResponse
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Timeouts
 from imagesdk.types import Image, ImagesResponse
@@ -26,12 +26,12 @@ from imagesdk.types import Image, ImagesResponse
 class Finisher:
     """What all calls of one client finish with."""
 
-    def __init__(self, host: Host, downloader: Downloader, defaults: Defaults) -> None:
+    def __init__(self, host: Host, downloader: Downloader, defaults: CallDefaults) -> None:
         self._host = host
         self._downloader = downloader
         self._fsync = defaults.fsync
 
-    async def finished(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
+    async def finished(self, result: Result[ParsedResponse], ready: PreparedCall) -> ImagesResponse:
         """Return the response to a call, with every picture on disk where files were asked for.
 
         Raises:
@@ -43,7 +43,7 @@ class Finisher:
             return response
         return await self.fetch_missing(response, ready.names, ready.call.timeouts, ready.call.deadline)
 
-    async def assembled(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
+    async def assembled(self, result: Result[ParsedResponse], ready: PreparedCall) -> ImagesResponse:
         """Return the response as it came: pictures that the server kept are URLs.
 
         Raises:
@@ -51,11 +51,13 @@ class Finisher:
         """
         return await assemble(result, ready.call, ready.names, self._host, ready.job)
 
-    def described(self, result: Result[Parsed], ready: Prepared) -> ImagesResponse:
+    def described(self, result: Result[ParsedResponse], ready: PreparedCall) -> ImagesResponse:
         """Return what an answer says, before any file has its final name."""
         return describe(result, ready.call, self._host, ready.job)
 
-    async def fetch(self, url: str, sink: Sink, timeouts: Timeouts, deadline: float | None) -> Received:
+    async def fetch(
+        self, url: str, sink: ImageSink, timeouts: Timeouts, deadline: float | None
+    ) -> ReceivedImage:
         """Fetch one picture into ``sink``.
 
         Raises:
@@ -68,7 +70,7 @@ class Finisher:
         )
 
     async def fetch_missing(
-        self, response: ImagesResponse, names: FileNames | None, timeouts: Timeouts, deadline: float | None
+        self, response: ImagesResponse, names: OutputNames | None, timeouts: Timeouts, deadline: float | None
     ) -> ImagesResponse:
         """Bring the pictures that are only URLs to disk, or without ``names`` into memory.
 
@@ -80,10 +82,10 @@ class Finisher:
         for at, image in enumerate(images):
             if image.loaded or image.url is None:
                 continue
-            sink = Sink(names.destination.folder if names else None, fsync=self._fsync)
+            sink = ImageSink(names.template.folder if names else None, fsync=self._fsync)
             try:
                 received = await self.fetch(image.url, sink, timeouts, deadline)
-                path = await names.place(image.index, received) if names else None
+                path = await names.move_into_place(image.index, received) if names else None
             except DownloadError as error:
                 error.response = attrs.evolve(response, data=tuple(images))
                 raise
@@ -93,7 +95,7 @@ class Finisher:
         return attrs.evolve(response, data=tuple(images))
 
 
-def _fetched(image: Image, received: Received, path: Path | None) -> Image:
+def _fetched(image: Image, received: ReceivedImage, path: Path | None) -> Image:
     facts = received.facts
     return attrs.evolve(
         image,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagesdk._calls.build import Defaults, check_query, deadline_of, idempotency_key_of, timeouts_of
+from imagesdk._calls.build import CallDefaults, check_query, deadline_of, idempotency_key_of, timeouts_of
 from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._protocol.hosts import Host, checked_headers
-from imagesdk._protocol.json_values import is_object, written
+from imagesdk._protocol.hosts import Host, validate_headers
+from imagesdk._protocol.json_values import dump_json, is_object
 from imagesdk._protocol.requests import Request
 from imagesdk.errors import InvalidRequestError
 from imagesdk.policies import Timeouts
@@ -33,7 +33,7 @@ def raw_call(
     billed: bool | None,
     idempotency_key: str | None,
     host: Host,
-    defaults: Defaults,
+    defaults: CallDefaults,
 ) -> Call[None]:
     """Return a request of the user's own as a call.
 
@@ -54,7 +54,7 @@ def raw_call(
         )
     where, in_path = host.target(path)
     check_query(query, "query")
-    named = checked_headers((headers or {}).items())
+    named = validate_headers((headers or {}).items())
     if content is not None and "content-type" not in dict(named):
         named.append(("content-type", "application/octet-stream"))
     model = body.get("model") if is_object(body) else None
@@ -88,14 +88,14 @@ async def send_raw(engine: Engine, call: Call[None]) -> RawResponse:
     """
     result = await engine.send(call)
     try:
-        return RawResponse(result.status, result.headers, result.sink.pictures[0].data or b"")
+        return RawResponse(result.status, result.headers, result.sink.images[0].data or b"")
     finally:
         await discard(result.sink)
 
 
 def _json(body: Any) -> bytes:
     try:
-        return written(body)
+        return dump_json(body)
     except ValueError as error:
         raise InvalidRequestError(
             f"json cannot be written: {error}.", param="json", allowed="values that JSON has"

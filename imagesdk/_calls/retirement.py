@@ -28,9 +28,9 @@ class RetirementWarning(UserWarning):
     """
 
 
-def warn_of_retirement(job: Job, host: Host, *, today: date | None = None) -> None:
+def warn_if_retired(job: Job, host: Host, *, today: date | None = None) -> None:
     """Warn where the model or the endpoint of a job ends, unless it was done before or another host is asked."""
-    if not host.is_maker:
+    if not host.is_openai:
         return
     endpoint = _ENDPOINTS[type(job)]
     key = (endpoint if endpoint in models.RETIRED_ENDPOINTS else None, job.model)

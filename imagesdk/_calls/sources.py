@@ -22,23 +22,23 @@ import anyio
 import anyio.to_thread
 import attrs
 
-from imagesdk._engine.request_body import PIECE, _file_objects, _read_piece
+from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, read_piece_now
 from imagesdk._media.pillow import (
     MAX_LOOK,
     array_as_png,
+    image_as_png,
     is_array,
     is_pillow,
-    picture_as_png,
     some_transparent,
 )
 from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
-from imagesdk._media.source_text import check_path, decoded_data_url, is_url
+from imagesdk._media.source_text import check_path, decode_data_url, is_url
 from imagesdk._media.upload import named_parts
-from imagesdk._protocol.inputs import Picture, Pictures, Remote
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._runtime.threads import on_disk
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
@@ -53,7 +53,9 @@ _awaited = PerLoop(WeakKeyDictionary[object, anyio.Lock])
 
 
 @asynccontextmanager
-async def opened_pictures(sources: Sources, *, look: bool = False) -> AsyncGenerator[Pictures, None]:
+async def open_inputs(
+    sources: Sources, *, check_transparency: bool = False
+) -> AsyncGenerator[InputImages, None]:
     """Look at the pictures of a job, and keep what is needed to send them until the block is left.
 
     ``look`` has mask and markup decoded as well, where Pillow is there, to see whether anything in them is transparent.
@@ -63,16 +65,16 @@ async def opened_pictures(sources: Sources, *, look: bool = False) -> AsyncGener
         OSError: a file cannot be read.
     """
     with ExitStack() as spools:
-        images = tuple([await _probe("image", image, spools) for image in sources.images])
-        mask = None if sources.mask is None else await _probe("mask", sources.mask, spools)
-        markup = None if sources.markup is None else await _probe("markup", sources.markup, spools)
-        if look:
-            mask, markup = await _looked_at(mask), await _looked_at(markup)
-        yield Pictures(images, mask, markup)
+        images = tuple([await _open_source("image", image, spools) for image in sources.images])
+        mask = None if sources.mask is None else await _open_source("mask", sources.mask, spools)
+        markup = None if sources.markup is None else await _open_source("markup", sources.markup, spools)
+        if check_transparency:
+            mask, markup = await _with_transparency(mask), await _with_transparency(markup)
+        yield InputImages(images, mask, markup)
 
 
 @asynccontextmanager
-async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
+async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
     """Look at a file of any kind, and keep what is needed to send it until the block is left.
 
     Raises:
@@ -80,8 +82,8 @@ async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
         OSError: it cannot be read.
     """
     with ExitStack() as spools:
-        found = await _probe("source", source, spools)
-        if isinstance(found, Remote):
+        found = await _open_source("source", source, spools)
+        if isinstance(found, RemoteImage):
             raise InvalidRequestError(
                 f"source is {found.name}, and only files can be uploaded: fetch it with "
                 "client.images.download(...), and pass the bytes.",
@@ -92,23 +94,23 @@ async def opened_file(source: Source) -> AsyncGenerator[Upload, None]:
         yield found
 
 
-async def _looked_at(picture: Picture | None) -> Picture | None:
+async def _with_transparency(picture: InputImage | None) -> InputImage | None:
     if not isinstance(picture, Upload) or not picture.alpha or picture.media_type != "image/png":
         return picture
     if picture.size > MAX_LOOK:
         return picture
-    return attrs.evolve(picture, transparent=await on_disk(_look, picture))
+    return attrs.evolve(picture, transparent=await run_blocking(_look, picture))
 
 
 def _look(upload: Upload) -> bool | None:
-    return some_transparent(_read_piece(upload, 0, upload.size))
+    return some_transparent(read_piece_now(upload, 0, upload.size))
 
 
-async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
+async def _open_source(param: str, source: Any, spools: ExitStack) -> InputImage:
     named = named_parts(source)
     content = source if named is None else named.content
-    found = await _found(param, content, spools)
-    if isinstance(found, Remote):
+    found = await _dispatch(param, content, spools)
+    if isinstance(found, RemoteImage):
         return found
     if found.size <= 0:
         raise _empty(param, content, found)
@@ -119,31 +121,31 @@ async def _probe(param: str, source: Any, spools: ExitStack) -> Picture:
     return attrs.evolve(found, name=_file_name(base, known), stated_type=named.media_type)
 
 
-async def _found(param: str, source: Any, spools: ExitStack) -> Picture:
+async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _held(bytes(cast("bytes", source)))
+        return _from_bytes(bytes(cast("bytes", source)))
     if isinstance(source, str) and is_url(source):
         return await _probe_url(param, source)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
         check_path(param, path)
-        return await on_disk(_probe_path, Path(path))
+        return await run_blocking(_probe_path, Path(path))
     if isinstance(source, (FileId, FileObject)):
         return _with_id(param, source.id)
     if isinstance(source, Image):
         return await _probe_image(param, source)
     if is_pillow(source):
-        return _held(await on_disk(picture_as_png, param, source))
+        return _from_bytes(await run_blocking(image_as_png, param, source))
     if is_array(source):
-        return _held(await on_disk(array_as_png, param, source))
+        return _from_bytes(await run_blocking(array_as_png, param, source))
     if isinstance(source, io.TextIOBase):
-        raise _opened_as_text(param)
+        raise _text_mode_error(param)
     read = getattr(source, "read", None)
     if inspect.iscoroutinefunction(read):
         return await _probe_awaited(param, source, spools)
     if callable(read):
-        found = await on_disk(_probe_file, param, source)
-        return found or await _spooled(param, source, _in_thread(source), spools)
+        found = await run_blocking(_probe_file, param, source)
+        return found or await _spool(param, source, _in_thread(source), spools)
     raise InvalidRequestError(
         f"{param} is a {type(source).__name__}; pass a path, bytes, or a file opened in binary mode (or an image of "
         "Pillow, numpy or imagesdk, a URL or a file id).",
@@ -167,25 +169,25 @@ def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
     return InvalidRequestError(f"{param} {said}.", param=param, value="no bytes", allowed="a picture")
 
 
-async def _probe_url(param: str, url: str) -> Picture:
+async def _probe_url(param: str, url: str) -> InputImage:
     if url[:5].lower() == "data:":
-        return _held(await on_disk(decoded_data_url, param, url))
-    return Remote(url=check_text(param, url))
+        return _from_bytes(await run_blocking(decode_data_url, param, url))
+    return RemoteImage(url=check_text(param, url))
 
 
-def _with_id(param: str, file_id: object) -> Remote:
+def _with_id(param: str, file_id: object) -> RemoteImage:
     if isinstance(file_id, str) and file_id:
-        return Remote(file_id=check_text(param, file_id))
+        return RemoteImage(file_id=check_text(param, file_id))
     raise InvalidRequestError(
         f"{param} is a file without an id.", param=param, value=file_id, allowed="an id"
     )
 
 
-async def _probe_image(param: str, image: Image) -> Picture:
+async def _probe_image(param: str, image: Image) -> InputImage:
     if image.path is not None:
-        return await on_disk(_probe_path, image.path)
+        return await run_blocking(_probe_path, image.path)
     if image.loaded:
-        return _held(image.bytes)
+        return _from_bytes(image.bytes)
     if image.url is not None and is_url(image.url):
         return await _probe_url(param, image.url)
     raise InvalidRequestError(
@@ -197,7 +199,7 @@ async def _probe_image(param: str, image: Image) -> Picture:
     )
 
 
-def _held(data: bytes) -> Upload:
+def _from_bytes(data: bytes) -> Upload:
     return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
 
 
@@ -210,7 +212,7 @@ def _probe_path(path: Path) -> Upload:
 
 def _probe_file(param: str, source: Any) -> Upload | None:
     """Return the upload of a file object, or ``None`` for one that cannot seek."""
-    with _file_objects:
+    with FILE_OBJECT_LOCK:
         try:
             start = source.tell()
             size = source.seek(0, io.SEEK_END) - start
@@ -220,7 +222,7 @@ def _probe_file(param: str, source: Any) -> Upload | None:
         try:
             head = source.read(HEAD_SIZE)
         except UnicodeDecodeError:
-            raise _opened_as_text(param) from None
+            raise _text_mode_error(param) from None
         finally:
             source.seek(start)
     return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
@@ -245,7 +247,7 @@ async def _probe_awaited(param: str, source: Any, spools: ExitStack) -> Upload:
     async with turn:
         stood = await _position(source)
         try:
-            return await _spooled(param, source, lambda: source.read(PIECE), spools)
+            return await _spool(param, source, lambda: source.read(PIECE), spools)
         finally:
             if stood is not None:
                 with anyio.move_on_after(_RESTORING, shield=True):
@@ -265,9 +267,7 @@ async def _position(source: Any) -> int | None:
     return position
 
 
-async def _spooled(
-    param: str, source: Any, read: Callable[[], Awaitable[object]], spools: ExitStack
-) -> Upload:
+async def _spool(param: str, source: Any, read: Callable[[], Awaitable[object]], spools: ExitStack) -> Upload:
     """Copy what cannot seek to a file that can."""
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
     spools.callback(spool.close)
@@ -278,7 +278,7 @@ async def _spooled(
             raise InvalidRequestError(
                 f"{param} is a stream of more than {MAX_SPOOL} bytes.", param=param, value="a stream"
             )
-        await on_disk(spool.write, piece)
+        await run_blocking(spool.write, piece)
     spool.seek(0)
     head = spool.read(HEAD_SIZE)
     return _upload(head, source=cast("IO[bytes]", spool), size=size, name=_name_of(source))
@@ -293,16 +293,16 @@ async def _read_from(param: str, read: Callable[[], Awaitable[object]]) -> bytes
     try:
         return _checked(param, await read())
     except UnicodeDecodeError:
-        raise _opened_as_text(param) from None
+        raise _text_mode_error(param) from None
 
 
 def _checked(param: str, data: object) -> bytes:
     if isinstance(data, bytes):
         return data
-    raise _opened_as_text(param)
+    raise _text_mode_error(param)
 
 
-def _opened_as_text(param: str) -> InvalidRequestError:
+def _text_mode_error(param: str) -> InvalidRequestError:
     return InvalidRequestError(
         f'{param} is a file opened as text; open it with "rb".',
         param=param,

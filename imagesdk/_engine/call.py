@@ -9,7 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from attrs import field, frozen
 
-from imagesdk._engine.sink import Sink
+from imagesdk._engine.sink import ImageSink
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.retry import Failure
@@ -93,7 +93,7 @@ class Result(Generic[T]):
 
     parsed: T
     headers: Mapping[str, str]
-    sink: Sink
+    sink: ImageSink
     """Holds the pictures; whoever takes the result moves them on or discards them."""
     attempts: int
     maybe_billed_before: bool

@@ -19,14 +19,14 @@ import anyio.lowlevel
 import httpx
 from attrs import frozen
 
-from imagesdk._engine.sink import Received, Sink, discard
+from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._media.sniff import BINARY, is_text
-from imagesdk._protocol.decompression import Inflater
+from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.limits import said_limits
 from imagesdk._protocol.retry import backoff
-from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart, ScanError
-from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError
+from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import DownloadError
 from imagesdk.policies import Caps, RetryPolicy
 
@@ -60,15 +60,15 @@ class Downloader:
         self._caps = caps
         self._user_agent = user_agent
 
-    def changed(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
+    def with_options(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
         """Return one on the same connections that differs in what is given."""
         return Downloader(
             self._host, self._transport, retry or self._retry, caps or self._caps, self._user_agent
         )
 
     async def fetch(
-        self, url: str, sink: Sink, *, connect_timeout: float | None, timeout: float | None
-    ) -> Received:
+        self, url: str, sink: ImageSink, *, connect_timeout: float | None, timeout: float | None
+    ) -> ReceivedImage:
         """Put the picture behind ``url`` into ``sink`` and return it.
 
         Raises:
@@ -79,11 +79,11 @@ class Downloader:
         try:
             with anyio.fail_after(timeout):
                 await self._persistently(url, sink, connect_timeout)
-                return sink.pictures[0]
+                return sink.images[0]
         except TimeoutError:
             raise DownloadError(f"{_shown(url)} did not arrive within {timeout:.3g} s.") from None
 
-    async def _persistently(self, url: str, sink: Sink, connect_timeout: float | None) -> None:
+    async def _persistently(self, url: str, sink: ImageSink, connect_timeout: float | None) -> None:
         attempt = 0
         while True:
             attempt += 1
@@ -91,7 +91,7 @@ class Downloader:
             wait: float | None = None
             try:
                 return await self._follow(url, sink, connect_timeout)
-            except WireError as error:
+            except TransportError as error:
                 problem, again = str(error), True
             except _RefusedError as refusal:
                 status, wait = refusal.status, refusal.wait
@@ -104,7 +104,7 @@ class Downloader:
             await discard(sink)
             await anyio.sleep((wait or 0.0) + backoff(self._retry, attempt, random.random()))  # noqa: S311 - jitter
 
-    async def _follow(self, url: str, sink: Sink, connect_timeout: float | None) -> None:
+    async def _follow(self, url: str, sink: ImageSink, connect_timeout: float | None) -> None:
         for _ in range(_REDIRECTS + 1):
             moved_to = await self._get(url, sink, connect_timeout)
             if moved_to is None:
@@ -112,7 +112,7 @@ class Downloader:
             url = _absolute(partial(urljoin, url), moved_to)
         raise DownloadError(f"{_shown(url)} was reached after too many redirects.")
 
-    async def _get(self, url: str, sink: Sink, connect_timeout: float | None) -> str | None:
+    async def _get(self, url: str, sink: ImageSink, connect_timeout: float | None) -> str | None:
         """Fetch the picture, or return where it has moved to."""
         request = await self._checked(url, connect_timeout)
         async with self._transport.exchange(request) as incoming:
@@ -121,16 +121,16 @@ class Downloader:
                 return location
             if incoming.status != 200:
                 raise _RefusedError(
-                    incoming.status, said_limits(incoming.headers, "", datetime.now(UTC)).wait
+                    incoming.status, parse_server_limits(incoming.headers, "", datetime.now(UTC)).wait
                 )
             try:
                 head = await self._receive(incoming, sink)
-                self._check_picture(incoming, sink.pictures[0], head, url)
+                self._check_image(incoming, sink.images[0], head, url)
             except ScanError as error:
                 raise DownloadError(f"{_shown(url)} could not be read: {error}.") from None
             return None
 
-    def _check_picture(self, incoming: Incoming, received: Received, head: bytes, url: str) -> None:
+    def _check_image(self, incoming: WireResponse, received: ReceivedImage, head: bytes, url: str) -> None:
         """Refuse a page that says something about a picture instead of being one."""
         if received.facts.media_type is not None:
             return
@@ -141,30 +141,30 @@ class Downloader:
         what = kind if not may_be_one else f"text, which is called {kind}" if kind else "text"
         raise DownloadError(f"{_shown(url)} is no picture but {what}.", status_code=incoming.status)
 
-    async def _receive(self, incoming: Incoming, sink: Sink) -> bytes:
+    async def _receive(self, incoming: WireResponse, sink: ImageSink) -> bytes:
         """Put the picture into the sink and return how it begins."""
-        inflater = Inflater(incoming.headers.get("content-encoding"))
+        inflater = Decompressor(incoming.headers.get("content-encoding"))
         size, head = 0, b""
-        await sink.take(PictureStart(0))
+        await sink.write(ImageStart(0))
         async for raw in incoming.body:
             for number, piece in enumerate(inflater.feed(raw)):
                 if number:
                     await anyio.lowlevel.checkpoint()
                 size += len(piece)
-                if size > self._caps.picture:
-                    raise ScanError(f"it is larger than {self._caps.picture} bytes (see caps= of the client)")
+                if size > self._caps.image:
+                    raise ScanError(f"it is larger than {self._caps.image} bytes (see caps= of the client)")
                 head += piece[: _HEAD - len(head)]
-                await sink.take(PicturePiece(0, piece))
+                await sink.write(ImagePiece(0, piece))
         inflater.finish()
         if not size:
             raise ScanError("it is empty")
-        await sink.take(PictureEnd(0))
+        await sink.write(ImageEnd(0))
         return head
 
-    async def _checked(self, url: str, connect_timeout: float | None) -> Outgoing:
+    async def _checked(self, url: str, connect_timeout: float | None) -> WireRequest:
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
-        if self._host.owns(url):
-            return Outgoing("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
+        if self._host.is_same_origin(url):
+            return WireRequest("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise DownloadError(
@@ -174,7 +174,7 @@ class Downloader:
         headers["host"] = parts.netloc.rpartition("@")[2]
         netloc = f"[{address}]" if ":" in address else address
         netloc += f":{parts.port}" if parts.port else ""
-        return Outgoing(
+        return WireRequest(
             "GET",
             urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")),
             tuple(headers.items()),
@@ -188,7 +188,7 @@ class Downloader:
         except UnicodeError:
             raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
         except OSError as error:
-            raise WireError(
+            raise TransportError(
                 f"{hostname} has no address ({error})", connecting=True, timed_out=False
             ) from error
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
@@ -196,7 +196,7 @@ class Downloader:
             if not _is_public(address):
                 raise DownloadError(f"{_shown(url)} is on a private address ({address}): not fetched.")
         if not addresses:
-            raise WireError(f"{hostname} has no address", connecting=True, timed_out=False)
+            raise TransportError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
 
 

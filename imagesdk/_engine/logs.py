@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagesdk._engine.call import Call
-from imagesdk._engine.state import Course
+from imagesdk._engine.state import CallState
 from imagesdk._protocol.requests import Request
 from imagesdk.errors import APIError, APIStatusError
 
@@ -20,7 +20,7 @@ _ID_SHOWN = 200
 """Characters of a request id, which is whatever the server sends."""
 
 
-def tell_of_wait(seconds: float, reason: str, place: int) -> None:
+def log_wait(seconds: float, reason: str, place: int) -> None:
     """Tell that a call stands in line."""
     _logger.info(
         "waiting about %.0f s for %s, behind %d others (rate_limit= changes the limit)",
@@ -30,7 +30,7 @@ def tell_of_wait(seconds: float, reason: str, place: int) -> None:
     )
 
 
-def tell_of_retry(call: Call[Any], course: Course, error: APIError, *, billable: bool, then: str) -> None:
+def log_retry(call: Call[Any], course: CallState, error: APIError, *, billable: bool, then: str) -> None:
     """Tell that an attempt failed and another will be made."""
     _logger.log(
         logging.WARNING if billable else logging.INFO,
@@ -43,24 +43,24 @@ def tell_of_retry(call: Call[Any], course: Course, error: APIError, *, billable:
     )
 
 
-def tell_of_success(
-    call: Call[Any], course: Course, now: float, *, status: int | None, request_id: str | None
+def log_success(
+    call: Call[Any], course: CallState, now: float, *, status: int | None, request_id: str | None
 ) -> None:
     """Tell that a call has ended well."""
     if _logger.isEnabledFor(logging.DEBUG):
         _logger.debug(
             "%s succeeded after %.1f s (status %s, %s, request id %s)",
             _named(call.request),
-            now - course.began,
+            now - course.started_at,
             status,
             _attempts(course),
             _shown(request_id),
         )
 
 
-def tell_of_failure(
+def log_failure(
     call: Call[Any],
-    course: Course,
+    course: CallState,
     now: float,
     error: Exception,
     *,
@@ -75,7 +75,7 @@ def tell_of_failure(
     _logger.info(
         "%s failed after %.1f s: %s%s (status %s, %s, request id %s)",
         _named(call.request),
-        now - course.began,
+        now - course.started_at,
         type(error).__name__,
         ", may have been billed" if isinstance(error, APIError) and error.maybe_billed else "",
         status or "none",
@@ -88,7 +88,7 @@ def _named(request: Request) -> str:
     return f"{request.method} {urlsplit(request.path).path}"
 
 
-def _attempts(course: Course) -> str:
+def _attempts(course: CallState) -> str:
     return "1 attempt" if course.started == 1 else f"{course.started} attempts"
 
 

@@ -8,27 +8,27 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Self
 
-from imagesdk._protocol.bodies import AsBase64, Segment
-from imagesdk._runtime.threads import on_disk
+from imagesdk._protocol.bodies import Base64Segment, BodySegment
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.types import Upload
 
 
-class SentBody:
+class TrackedBody:
     """The body of a request that knows how much of itself was taken. It is iterated once.
 
-    ``on_sent`` is called when the last byte has been handed over and the next was asked for. (A class rather
+    ``on_complete`` is called when the last byte has been handed over and the next was asked for. (A class rather
     than a generator, because an exchange may end in its middle and leave it.)
     """
 
-    def __init__(self, segments: Iterable[Segment], length: int, on_sent: Callable[[], None]) -> None:
+    def __init__(self, segments: Iterable[BodySegment], length: int, on_complete: Callable[[], None]) -> None:
         self._segments = iter(segments)
-        self._upload: Upload | AsBase64 | None = None
+        self._upload: Upload | Base64Segment | None = None
         self._done = 0
         self._left = length
-        self._on_sent = on_sent
-        self.begun = False
+        self._on_complete = on_complete
+        self.started = False
         """Whether anything was taken: if not, the request was never sent."""
-        self.whole = False
+        self.complete = False
         """Whether the last byte was taken: if not, no server can have worked on it."""
         self.error: OSError | None = None
         """What went wrong with a local file, if anything did."""
@@ -39,11 +39,11 @@ class SentBody:
     async def __anext__(self) -> bytes:
         piece = await self._next()
         if piece is None:
-            self._on_sent()
+            self._on_complete()
             raise StopAsyncIteration
-        self.begun = True
+        self.started = True
         self._left -= len(piece)
-        self.whole = self._left <= 0
+        self.complete = self._left <= 0
         return piece
 
     async def _next(self) -> bytes | None:
@@ -68,16 +68,16 @@ PIECE = 1024 * 1024
 """Bytes read from a file at a time."""
 
 
-_file_objects = threading.Lock()  # two calls may send the same file object
+FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
 
 
-async def read_piece(segment: Upload | AsBase64, done: int) -> bytes:
+async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
     """Return the next piece of a part of a body of which ``done`` bytes have been read; empty at its end.
 
     Raises:
         OSError: the file cannot be read, or is shorter than it was.
     """
-    if isinstance(segment, AsBase64):
+    if isinstance(segment, Base64Segment):
         return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
     if isinstance(segment.source, bytes):
         return segment.source[done : done + PIECE]
@@ -98,13 +98,13 @@ async def _read_whole_triples(upload: Upload, done: int) -> bytes:
 
 
 async def _read_some(upload: Upload, done: int, most: int) -> bytes:
-    piece = await on_disk(_read_piece, upload, done, most)
+    piece = await run_blocking(read_piece_now, upload, done, most)
     if not piece:
         raise OSError(f"{upload.name} became shorter while it was being sent")
     return piece
 
 
-def _read_piece(upload: Upload, done: int, most: int) -> bytes:
+def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
     wanted = min(most, upload.size - done)
     if isinstance(upload.source, bytes):
         return upload.source[done : done + wanted]
@@ -112,7 +112,7 @@ def _read_piece(upload: Upload, done: int, most: int) -> bytes:
         with upload.source.open("rb") as file:
             file.seek(done)
             return file.read(wanted)
-    with _file_objects:
+    with FILE_OBJECT_LOCK:
         stood = upload.source.tell()
         upload.source.seek(upload.start + done)
         piece = upload.source.read(wanted)

@@ -1,6 +1,6 @@
 """One attempt: open the exchange, feed the scanner, fill the sink, and say what came of it.
 
-Knows how far the request got (:class:`SentBody`) and what came back (:class:`Answer`). Whether to try again is not
+Knows how far the request got (:class:`TrackedBody`) and what came back (:class:`ResponseReader`). Whether to try again is not
 its business.
 """
 
@@ -14,15 +14,15 @@ import anyio.lowlevel
 from attrs import define, field
 
 from imagesdk._engine.call import Call, Result, T
-from imagesdk._engine.request_body import SentBody
-from imagesdk._engine.sink import Sink
+from imagesdk._engine.request_body import TrackedBody
+from imagesdk._engine.sink import ImageSink
 from imagesdk._media.sniff import is_text, sniff
-from imagesdk._protocol.api_errors import failure_of_status, is_error_document, lost
-from imagesdk._protocol.decompression import Inflater
+from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
+from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import Picture, PictureEnd, PicturePiece, PictureStart, ScanError, Scanner
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageRef, ImageStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
-from imagesdk._transport.exchange import Incoming, Outgoing, Transport, WireError
+from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -41,7 +41,7 @@ _TELLING = 64
 
 
 @define
-class Answer:
+class ResponseReader:
     """What one attempt has brought back so far."""
 
     scanner: Scanner = field(factory=Scanner)
@@ -57,7 +57,7 @@ class Answer:
     """Whether the body is a picture itself, which went to the sink, rather than JSON around it."""
     key: Secret | None = None
 
-    def begin(self, incoming: Incoming) -> None:
+    def begin(self, incoming: WireResponse) -> None:
         """Take what the head of the answer says."""
         key = self.key
         self.status = incoming.status
@@ -80,9 +80,9 @@ class Answer:
 
 async def receive(
     transport: Transport,
-    request: Outgoing,
-    answer: Answer,
-    sink: Sink,
+    request: WireRequest,
+    answer: ResponseReader,
+    sink: ImageSink,
     *,
     on_headers: Callable[[], None],
     raw: bool = False,
@@ -99,10 +99,10 @@ async def receive(
         await (read_raw if raw and answer.succeeded else read_body)(incoming, answer, sink)
 
 
-async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
+async def read_body(incoming: WireResponse, answer: ResponseReader, sink: ImageSink) -> None:
     """Read an answer to its end: JSON with pictures in it, or a picture itself, as some servers send when asked."""
     try:
-        body = Inflated(incoming)
+        body = DecompressedBody(incoming)
         if answer.succeeded:
             first = b""
             async for chunk in body:
@@ -111,7 +111,7 @@ async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
                     break
             if _is_picture(incoming.headers.get("content-type", ""), first):
                 answer.is_picture = True
-                await _take_file(first, body, sink, answer.scanner.count_picture)
+                await _take_file(first, body, sink, answer.scanner.count_image)
                 return
             await _scan(first, answer, sink)
         async for chunk in body:
@@ -120,27 +120,29 @@ async def read_body(incoming: Incoming, answer: Answer, sink: Sink) -> None:
         answer.problem = error
 
 
-async def read_raw(incoming: Incoming, answer: Answer, sink: Sink) -> None:
+async def read_raw(incoming: WireResponse, answer: ResponseReader, sink: ImageSink) -> None:
     """Read an answer whose body is a file."""
     try:
-        await _take_file(b"", Inflated(incoming), sink, answer.scanner.count)
+        await _take_file(b"", DecompressedBody(incoming), sink, answer.scanner.count)
     except ScanError as error:
         answer.problem = error
 
 
-async def _scan(chunk: bytes, answer: Answer, sink: Sink) -> None:
+async def _scan(chunk: bytes, answer: ResponseReader, sink: ImageSink) -> None:
     for event in answer.scanner.feed(chunk):
-        await sink.take(event)
+        await sink.write(event)
 
 
-async def _take_file(first: bytes, rest: Inflated, sink: Sink, count: Callable[[bytes], None]) -> None:
-    await sink.take(PictureStart(0))
+async def _take_file(
+    first: bytes, rest: DecompressedBody, sink: ImageSink, count: Callable[[bytes], None]
+) -> None:
+    await sink.write(ImageStart(0))
     count(first)
-    await sink.take(PicturePiece(0, first))
+    await sink.write(ImagePiece(0, first))
     async for chunk in rest:
         count(chunk)
-        await sink.take(PicturePiece(0, chunk))
-    await sink.take(PictureEnd(0))
+        await sink.write(ImagePiece(0, chunk))
+    await sink.write(ImageEnd(0))
 
 
 def _is_picture(content_type: str, first: bytes) -> bool:
@@ -151,17 +153,17 @@ def _is_picture(content_type: str, first: bytes) -> bool:
     return sniff(first).media_type is not None or (kind.startswith("image/") and not is_text(first[:_HEAD]))
 
 
-class Inflated:
-    """The plain body of an answer in small pieces. (A class, as :class:`SentBody` is: it may be left in its middle.)
+class DecompressedBody:
+    """The plain body of an answer in small pieces. (A class, as :class:`TrackedBody` is: it may be left in its middle.)
 
     Raises:
         ScanError: (on iteration) its compression is unknown, corrupt or cut short.
         WireError: (on iteration) the exchange broke.
     """
 
-    def __init__(self, incoming: Incoming) -> None:
+    def __init__(self, incoming: WireResponse) -> None:
         self._raw = incoming.body
-        self._inflater = Inflater(incoming.headers.get("content-encoding"))
+        self._inflater = Decompressor(incoming.headers.get("content-encoding"))
         self._pieces: Iterator[bytes] = iter(())
         self._fresh = True
 
@@ -183,8 +185,14 @@ class Inflated:
                 raise StopAsyncIteration
 
 
-def read_answer(
-    call: Call[T], answer: Answer, sink: Sink, key: Secret, *, attempts: int, maybe_billed_before: bool
+def parse_response(
+    call: Call[T],
+    answer: ResponseReader,
+    sink: ImageSink,
+    key: Secret,
+    *,
+    attempts: int,
+    maybe_billed_before: bool,
 ) -> Result[T] | Failure:
     """Return what a whole answer says."""
     assert answer.status is not None  # noqa: S101 - there was an answer
@@ -199,8 +207,8 @@ def read_answer(
                     parsed, answer.headers, sink, attempts, maybe_billed_before, status=answer.status
                 )
         except ScanError as problem:
-            return lost(problem, request_id=answer.request_id, billed=call.request.billed)
-    return failure_of_status(
+            return unreadable_failure(problem, request_id=answer.request_id, billed=call.request.billed)
+    return status_failure(
         answer.status,
         answer.headers,
         key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
@@ -208,18 +216,20 @@ def read_answer(
         requested=call.request.weight,
         model=call.request.model,
         path=call.request.path,
-        better_base_url=call.server.with_version if call.server else None,
+        better_base_url=call.server.suggested_base_url if call.server else None,
     )
 
 
-def _document(answer: Answer) -> Any:
-    return {"data": [{"b64_json": Picture(0)}]} if answer.is_picture else answer.scanner.document()
+def _document(answer: ResponseReader) -> Any:
+    return {"data": [{"b64_json": ImageRef(0)}]} if answer.is_picture else answer.scanner.document()
 
 
-def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool, origin: str = "") -> Failure:
+def connection_failure(
+    reason: str, body: TrackedBody, *, timed_out: bool, billed: bool, origin: str = ""
+) -> Failure:
     """Return the failure of an exchange with the server at ``origin`` that ended without an answer."""
     error: APIConnectionError
-    if body.whole:
+    if body.complete:
         said = f"The request was sent and no answer came ({reason}). It may have been worked on"
         kind = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
         error = kind(f"{said} and billed." if billed else f"{said}.", maybe_billed=billed)
@@ -227,13 +237,18 @@ def broken(reason: str, body: SentBody, *, timed_out: bool, billed: bool, origin
         error = APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
         where = f" at {origin}" if origin else ""
-        advice = "" if body.begun else f" {_LOOK_AT}"
+        advice = "" if body.started else f" {_LOOK_AT}"
         error = APIConnectionError(f"The server{where} could not be reached ({reason}).{advice}")
     return Failure(error, classify(error))
 
 
-def failed(
-    error: TimeoutError | WireError, body: SentBody, answer: Answer, *, billed: bool, origin: str = ""
+def exchange_failure(
+    error: TimeoutError | TransportError,
+    body: TrackedBody,
+    answer: ResponseReader,
+    *,
+    billed: bool,
+    origin: str = "",
 ) -> Failure:
     """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
 
@@ -241,13 +256,15 @@ def failed(
         OSError: it was a local file that ended it.
     """
     if isinstance(error, TimeoutError):
-        return broken("no whole answer came in time", body, timed_out=True, billed=billed)
+        return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
     if body.error is not None:
         raise body.error from None
     if answer.succeeded:
         problem = ScanError(f"the answer was cut short ({error})")
-        failure = lost(problem, request_id=answer.request_id, billed=billed)
+        failure = unreadable_failure(problem, request_id=answer.request_id, billed=billed)
     else:
-        failure = broken(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
+        failure = connection_failure(
+            str(error), body, timed_out=error.timed_out, billed=billed, origin=origin
+        )
         failure.error.__cause__ = error.__cause__
     return failure

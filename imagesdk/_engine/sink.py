@@ -14,10 +14,10 @@ import anyio
 from attrs import define, field
 
 from imagesdk._media.atomic import create_temporary
-from imagesdk._media.sniff import HEAD_SIZE, PictureFacts, sniff
-from imagesdk._protocol.scanner import PictureEnd, PicturePiece, PictureStart
+from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, sniff
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._runtime.threads import on_disk
+from imagesdk._runtime.threads import run_blocking
 from imagesdk._transport.exchange import RELEASE_LIMIT
 
 _LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024
@@ -41,15 +41,15 @@ _open = PerLoop(_Open)
 
 
 @define
-class Received:
+class ReceivedImage:
     """One picture of an answer: its bytes, or the temporary file they went to."""
 
-    facts: PictureFacts = field(factory=PictureFacts)
+    facts: ImageFacts = field(factory=ImageFacts)
     data: bytes | None = None
     temporary: Path | None = None
 
 
-class Sink:
+class ImageSink:
     """Takes the pictures of one answer, into memory or into temporary files in ``folder``.
 
     With ``fsync`` a file is on the disk itself, not only in the system's cache, when its picture has ended.
@@ -64,24 +64,24 @@ class Sink:
         self._head = b""
         self._descriptor: int | None = None
         self._open: _Open | None = None
-        self.pictures: dict[int, Received] = {}
+        self.images: dict[int, ReceivedImage] = {}
         """By their number in the answer."""
 
-    async def take(self, event: PictureStart | PicturePiece | PictureEnd) -> None:
+    async def write(self, event: ImageStart | ImagePiece | ImageEnd) -> None:
         """Take one event of the scanner.
 
         Raises:
             OSError: the disk refuses.
         """
-        if isinstance(event, PictureStart):
-            self.pictures[event.number] = Received()
+        if isinstance(event, ImageStart):
+            self.images[event.number] = ReceivedImage()
             self._pieces, self._gathered, self._head = [], 0, b""
             self._memory = io.BytesIO()
             if self._folder is not None:
                 self._open = _open.get()
                 self._open.count += 1
-                await on_disk(self._create, event.number)
-        elif isinstance(event, PicturePiece):
+                await run_blocking(self._create, event.number)
+        elif isinstance(event, ImagePiece):
             if len(self._head) < HEAD_SIZE:
                 self._head += event.data[:HEAD_SIZE]
             if self._folder is None:
@@ -92,33 +92,33 @@ class Sink:
             if self._open is not None and self._gathered >= self._open.batch:
                 await self._flush()
         else:
-            received = self.pictures[event.number]
+            received = self.images[event.number]
             received.facts = sniff(self._head)
             if self._folder is None:
                 received.data = self._memory.getvalue()
                 self._memory = io.BytesIO()
             else:
-                await on_disk(self._finish, self._pieces)
+                await run_blocking(self._finish, self._pieces)
                 self.leave()
             self._pieces = []
 
     def discard(self) -> None:
         """Remove what was written. Blocks for moments; safe to call at any point."""
         self._close()
-        for received in self.pictures.values():
+        for received in self.images.values():
             if received.temporary is not None:
                 received.temporary.unlink(missing_ok=True)
-        self.pictures.clear()
+        self.images.clear()
 
     def _create(self, number: int) -> None:
         assert self._folder is not None  # noqa: S101 - only called for files
-        self._descriptor, self.pictures[number].temporary = create_temporary(self._folder)
+        self._descriptor, self.images[number].temporary = create_temporary(self._folder)
 
     async def _flush(self) -> None:
         pieces, self._pieces, self._gathered = self._pieces, [], 0
-        await on_disk(self._write, pieces)
+        await run_blocking(self._write_batch, pieces)
 
-    def _write(self, pieces: list[bytes]) -> None:
+    def _write_batch(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened when the picture began
         for piece in pieces:
             left = memoryview(piece)
@@ -126,7 +126,7 @@ class Sink:
                 left = left[os.write(self._descriptor, left) :]
 
     def _finish(self, pieces: list[bytes]) -> None:
-        self._write(pieces)
+        self._write_batch(pieces)
         if self._fsync and self._descriptor is not None:
             os.fsync(self._descriptor)
         self._close()
@@ -143,10 +143,10 @@ class Sink:
             os.close(descriptor)
 
 
-async def discard(sink: Sink) -> None:
+async def discard(sink: ImageSink) -> None:
     """Remove what a failed attempt wrote, off the loop, even while being cancelled."""
     sink.leave()
-    if any(received.temporary for received in sink.pictures.values()):
+    if any(received.temporary for received in sink.images.values()):
         with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-            await on_disk(sink.discard)
-    sink.pictures.clear()
+            await run_blocking(sink.discard)
+    sink.images.clear()

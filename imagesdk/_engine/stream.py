@@ -16,18 +16,24 @@ import anyio
 from attrs import frozen
 
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.request_body import SentBody
-from imagesdk._engine.response import Answer, Inflated, failed, read_answer, read_body
-from imagesdk._engine.sink import Sink, discard
-from imagesdk._engine.state import Course, final
-from imagesdk._protocol.api_errors import lost
-from imagesdk._protocol.responses import Parsed
+from imagesdk._engine.request_body import TrackedBody
+from imagesdk._engine.response import (
+    DecompressedBody,
+    ResponseReader,
+    exchange_failure,
+    parse_response,
+    read_body,
+)
+from imagesdk._engine.sink import ImageSink, discard
+from imagesdk._engine.state import CallState, annotate_error
+from imagesdk._protocol.api_errors import unreadable_failure
+from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import PictureStart, ScanError, Scanner
+from imagesdk._protocol.scanner import ImageStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
 from imagesdk._protocol.sse import DataStart, EventStream, Message
-from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_event
-from imagesdk._transport.exchange import Incoming, WireError
+from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_stream_event
+from imagesdk._transport.exchange import TransportError, WireResponse
 from imagesdk.errors import StreamError
 from imagesdk.policies import Caps
 
@@ -36,21 +42,21 @@ _DRAIN = 0.25
 
 
 @frozen
-class Streamed:
+class StreamItem:
     """An event that is whole, and its pictures."""
 
     event: StreamEvent
-    sink: Sink
+    sink: ImageSink
 
 
-class OpenStream:
+class StreamAttempt:
     """One attempt whose answer is a stream of events, or turned out to be a whole answer. Made by the engine."""
 
     def __init__(
         self,
-        call: Call[Parsed],
-        body: SentBody,
-        exchange: AbstractAsyncContextManager[Incoming],
+        call: Call[ParsedResponse],
+        body: TrackedBody,
+        exchange: AbstractAsyncContextManager[WireResponse],
         *,
         caps: Caps,
         key: Secret,
@@ -61,7 +67,7 @@ class OpenStream:
     ) -> None:
         self.attempts = attempts
         self.maybe_billed_before = maybe_billed_before
-        self.whole: Result[Parsed] | None = None
+        self.plain_response: Result[ParsedResponse] | None = None
         """The answer, from a server that does not stream."""
         self.completed: StreamEvent | None = None
         """The last event, once it has come."""
@@ -73,12 +79,12 @@ class OpenStream:
         self._clock = clock
         self._until = until
         self._stack = AsyncExitStack()
-        self._answer = Answer(Scanner(max_picture=caps.picture, max_answer=caps.answer), key=key)
-        self._chunks: Inflated | None = None
-        self._events = EventStream(max_picture=caps.picture)
+        self._response = ResponseReader(Scanner(max_image=caps.image, max_response=caps.response), key=key)
+        self._chunks: DecompressedBody | None = None
+        self._events = EventStream(max_image=caps.image)
         self._name = ""
-        self._sink: Sink | None = None
-        self._ready: deque[Streamed | Failure] = deque()
+        self._sink: ImageSink | None = None
+        self._ready: deque[StreamItem | Failure] = deque()
         self._pictures = False
         self._at_end = False
         self._failed = False
@@ -86,12 +92,12 @@ class OpenStream:
     @property
     def headers(self) -> Mapping[str, str]:
         """Those of the answer, without the key."""
-        return self._answer.headers
+        return self._response.headers
 
     @property
-    def answer(self) -> Answer:
+    def response(self) -> ResponseReader:
         """What has come back so far."""
-        return self._answer
+        return self._response
 
     async def begin(self, on_headers: Callable[[], None]) -> Failure | None:
         """Send the request and read on to the first event; return why that did not come.
@@ -99,7 +105,7 @@ class OpenStream:
         Raises:
             OSError: a local file cannot be read, or the disk refuses.
         """
-        answer, failure = self._answer, None
+        answer, failure = self._response, None
         try:
             with anyio.fail_after(self._left()):
                 incoming = await self._stack.enter_async_context(self._exchange)
@@ -107,12 +113,12 @@ class OpenStream:
                 answer.begin(incoming)
                 if not answer.succeeded or not _is_stream(incoming):
                     return await self._read_whole(incoming)
-                self._chunks = Inflated(incoming)
-        except (TimeoutError, WireError) as error:
+                self._chunks = DecompressedBody(incoming)
+        except (TimeoutError, TransportError) as error:
             origin = self._call.server.origin if self._call.server else ""
-            failure = failed(error, self._body, answer, billed=True, origin=origin)
+            failure = exchange_failure(error, self._body, answer, billed=True, origin=origin)
         except ScanError as problem:
-            failure = lost(problem, request_id=answer.request_id)
+            failure = unreadable_failure(problem, request_id=answer.request_id)
         if failure is not None:
             return failure
         first = await self._next()
@@ -123,7 +129,7 @@ class OpenStream:
             return None
         return self._ended_early()
 
-    async def next(self) -> Streamed | Failure | None:
+    async def next(self) -> StreamItem | Failure | None:
         """Return the next event, or why there is none; ``None`` after the last one.
 
         Raises:
@@ -143,9 +149,9 @@ class OpenStream:
     async def aclose(self) -> None:
         """End the exchange, and remove what nobody took. A stream that is through leaves its connection for others."""
         # A task may be cancelled by asyncio itself, which goes through shields: each step leaves the next its turn.
-        leftover = [item.sink for item in self._ready if isinstance(item, Streamed)]
+        leftover = [item.sink for item in self._ready if isinstance(item, StreamItem)]
         leftover += [self._sink] if self._sink else []
-        leftover += [self.whole.sink] if self.whole and self.completed is None else []
+        leftover += [self.plain_response.sink] if self.plain_response and self.completed is None else []
         async with AsyncExitStack() as last:
             for sink in leftover:
                 last.push_async_callback(discard, sink)
@@ -161,15 +167,15 @@ class OpenStream:
     def _left(self) -> float | None:
         return None if self._until is None else self._until - self._clock()
 
-    async def _read_whole(self, incoming: Incoming) -> Failure | None:
-        sink = Sink(self._call.folder, fsync=self._call.fsync)
-        outcome: Result[Parsed] | Failure | None = None
+    async def _read_whole(self, incoming: WireResponse) -> Failure | None:
+        sink = ImageSink(self._call.folder, fsync=self._call.fsync)
+        outcome: Result[ParsedResponse] | Failure | None = None
         try:
-            await read_body(incoming, self._answer, sink)
+            await read_body(incoming, self._response, sink)
             await self._stack.aclose()
-            outcome = read_answer(
+            outcome = parse_response(
                 self._call,
-                self._answer,
+                self._response,
                 sink,
                 self._key,
                 attempts=self.attempts,
@@ -180,64 +186,64 @@ class OpenStream:
                 await discard(sink)
         if isinstance(outcome, Failure):
             return outcome
-        self.whole = outcome
+        self.plain_response = outcome
         return None
 
-    async def _next(self) -> Streamed | Failure | None:
+    async def _next(self) -> StreamItem | Failure | None:
         try:
             with anyio.fail_after(self._left()):
                 while not self._ready and not self._at_end:
                     await self._read_chunk()
         except TimeoutError:
             return self._broken("its time was over")
-        except WireError as error:
+        except TransportError as error:
             failure = self._broken(str(error))
             failure.error.__cause__ = error.__cause__
             return failure
         except ScanError as problem:
-            return lost(problem, request_id=self._answer.request_id)
+            return unreadable_failure(problem, request_id=self._response.request_id)
         return self._ready.popleft() if self._ready else None
 
     async def _read_chunk(self) -> None:
         assert self._chunks is not None  # noqa: S101 - set when the stream began
         async for chunk in self._chunks:
-            self._answer.scanner.count(chunk)
+            self._response.scanner.count(chunk)
             for item in self._events.feed(chunk):
                 if isinstance(item, DataStart):
                     self._name = item.event
                 elif isinstance(item, Message):
                     await self._take(item)
                 else:
-                    if isinstance(item, PictureStart) and self._sink is None:
+                    if isinstance(item, ImageStart) and self._sink is None:
                         folder = None if is_partial(self._name) else self._call.folder
-                        self._sink = Sink(folder, fsync=self._call.fsync)
+                        self._sink = ImageSink(folder, fsync=self._call.fsync)
                     if self._sink is not None:
-                        await self._sink.take(item)
+                        await self._sink.write(item)
             return
         self._at_end = True
 
     async def _take(self, message: Message) -> None:
         """Take an event that is whole; one that means nothing to us is passed over."""
-        sink, self._sink = self._sink or Sink(None), None
+        sink, self._sink = self._sink or ImageSink(None), None
         if message.scanner.rest().strip() == DONE:
             self._at_end = True
             return
         event: StreamEvent | Failure | None = None
         try:
-            event = read_event(
+            event = read_stream_event(
                 message,
                 self._call.request,
                 profile=self._call.profile,
                 now=datetime.now(UTC),
-                seen_pictures=self._pictures,
-                request_id=self._answer.request_id,
+                seen_images=self._pictures,
+                request_id=self._response.request_id,
             )
         finally:
             if not isinstance(event, StreamEvent):
                 await discard(sink)
         if isinstance(event, StreamEvent):
             self._pictures = True
-            self._ready.append(Streamed(event, sink))
+            self._ready.append(StreamItem(event, sink))
         elif event is not None:
             self._ready.append(event)
 
@@ -246,7 +252,7 @@ class OpenStream:
         try:
             async for _ in self._chunks:
                 pass
-        except (WireError, ScanError):
+        except (TransportError, ScanError):
             pass  # its picture has come
 
     def _ended_early(self) -> Failure:
@@ -255,13 +261,13 @@ class OpenStream:
     def _broken(self, reason: str) -> Failure:
         error = StreamError(
             f"The stream ended without its picture ({reason}). It may have been made and billed.",
-            request_id=self._answer.request_id,
+            request_id=self._response.request_id,
             maybe_billed=True,
         )
         return Failure(error, classify(error))
 
 
-def _is_stream(incoming: Incoming) -> bool:
+def _is_stream(incoming: WireResponse) -> bool:
     """Whether an answer is a stream of events: some servers answer with JSON all the same."""
     kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
     return kind == "text/event-stream"
@@ -272,9 +278,9 @@ class EventSource:
 
     def __init__(
         self,
-        opened: OpenStream,
-        call: Call[Parsed],
-        course: Course,
+        opened: StreamAttempt,
+        call: Call[ParsedResponse],
+        course: CallState,
         began: float,
         prove: Callable[[int | None], None],
     ) -> None:
@@ -287,7 +293,7 @@ class EventSource:
         self._call = call
         self._course = course
 
-    async def next(self) -> Streamed | None:
+    async def next(self) -> StreamItem | None:
         """Return the next event; ``None`` after the last one.
 
         Raises:
@@ -297,5 +303,5 @@ class EventSource:
         found = await self.opened.next()
         if isinstance(found, Failure):
             self.failure = found
-            raise final(found.error, self._call, self._course)
+            raise annotate_error(found.error, self._call, self._course)
         return found

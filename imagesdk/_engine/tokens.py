@@ -45,7 +45,7 @@ TokenProvider: TypeAlias = Callable[[], str | tuple[str, float] | Token]
 ``expires_on``. It is called in a thread, and may block."""
 
 
-async def current_key(key: Secret | TokenSource, seconds: float | None) -> Secret:
+async def current_key(key: Secret | BearerTokenSource, seconds: float | None) -> Secret:
     """Return the key, or a token in its place, within so many seconds. Nothing is sent without it.
 
     Raises:
@@ -62,7 +62,7 @@ async def current_key(key: Secret | TokenSource, seconds: float | None) -> Secre
         raise APITimeoutError("No token came from token_provider in time. Nothing was sent.") from None
 
 
-class TokenSource:
+class BearerTokenSource:
     """The tokens of one client."""
 
     def __init__(

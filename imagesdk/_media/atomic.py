@@ -54,7 +54,7 @@ def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> Non
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(final)
     if fsync:
-        _make_names_last(final.parent)
+        _sync_folder(final.parent)
 
 
 def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
@@ -75,10 +75,10 @@ def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
     else:
         temporary.unlink()
     if fsync:
-        _make_names_last(final.parent)
+        _sync_folder(final.parent)
 
 
-def _make_names_last(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be opened
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from attrs import evolve, field, frozen
 
-from imagesdk._media.pillow import eight_bit, encoded, opened, upright
+from imagesdk._media.pillow import eight_bit, encode_image, open_image, upright
 from imagesdk._media.sniff import HEAD_SIZE, sniff
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class _Shown:
         )
 
 
-def picture_bundle(
+def image_bundle(
     image: Image, text: str, *, include: Container[str] | None, exclude: Container[str] | None
 ) -> MimeBundle:
     """Return the bundle of one picture; ``text`` is for where none can be shown. Blocks if it is in a file."""
@@ -136,9 +136,9 @@ def _read(image: Image, width: int) -> _Shown | None:
 def _preview(shown: _Shown, edge: int) -> _Shown:
     """Make a picture smaller, if Pillow is there and can."""
     try:
-        picture = eight_bit(upright(opened("image", shown.data)))
+        picture = eight_bit(upright(open_image("image", shown.data)))
         picture.thumbnail((edge, edge))
         kind = "png" if picture.mode == "RGBA" else "jpeg"
-        return evolve(shown, media_type=f"image/{kind}", data=encoded(picture, kind))
+        return evolve(shown, media_type=f"image/{kind}", data=encode_image(picture, kind))
     except Exception:  # noqa: BLE001 - then it is shown as it is
         return shown

@@ -52,7 +52,7 @@ def slug(text: str, limit: int = 40) -> str:
 
 
 @frozen
-class Destination:
+class OutputTemplate:
     """A parsed ``out=``: a folder, one file, or a template of names."""
 
     folder: Path
@@ -61,7 +61,7 @@ class Destination:
     """The name below it, with ``{index}``, ``{job}``, ``{id}``, ``{slug}`` and ``{ext}``."""
 
     @classmethod
-    def parse(cls, out: str | os.PathLike[str], *, n: int = 1, param: str = "out") -> Destination:
+    def parse(cls, out: str | os.PathLike[str], *, n: int = 1, param: str = "out") -> OutputTemplate:
         """Read ``out=`` (or what else ``param`` names) of a call that asks for ``n`` pictures.
 
         A path with ``{...}`` is a template. A path with an extension, unless it is a folder already, is
@@ -70,8 +70,8 @@ class Destination:
         Raises:
             InvalidRequestError: the template has an unknown field or would give two pictures one name.
         """
-        text = path_to_write(param, out)
-        fields = _fields(text, param)
+        text = expand_output_path(param, out)
+        fields = _template_fields(text, param)
         if fields is None:
             path = Path(text)
             if text.endswith(("/", os.sep)) or not path.suffix or path.is_dir():
@@ -79,7 +79,7 @@ class Destination:
             destination = cls(path.parent, path.name.replace("{", "{{").replace("}", "}}"))
         else:
             parts = Path(text).parts
-            fixed = next(i for i, part in enumerate(parts) if _fields(part, param))
+            fixed = next(i for i, part in enumerate(parts) if _template_fields(part, param))
             rest = parts[fixed:]
             if ".." in rest:
                 raise InvalidRequestError(
@@ -104,7 +104,7 @@ class Destination:
             slug = slug[:-1].rstrip("-") or "x"
 
 
-def path_to_write(param: str, path: str | os.PathLike[str]) -> str:
+def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
     """Return a path that is to be written to. ``~/`` is the home folder, as in a shell; so is it for every such path.
 
     A folder that is called ``~`` and there already is meant as it is written: what was made in it stays found.
@@ -120,7 +120,7 @@ def path_to_write(param: str, path: str | os.PathLike[str]) -> str:
             allowed="a path",
         )
     text = os.fsdecode(path)
-    if not text or "\0" in text or not _can_be_named(text):
+    if not text or "\0" in text or not _is_encodable(text):
         raise InvalidRequestError(
             f"{param}= is empty, or holds a NUL or another character that no file name can have.",
             param=param,
@@ -131,15 +131,15 @@ def path_to_write(param: str, path: str | os.PathLike[str]) -> str:
     return text
 
 
-def path_for(param: str, path: str | os.PathLike[str], index: int, ext: str) -> Path:
+def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -> Path:
     """Return where a picture goes that is saved to ``path``: a file, a folder, or a template of index and extension.
 
     Raises:
         InvalidRequestError: there is no such path, or the template holds something else.
     """
-    text = path_to_write(param, path)
+    text = expand_output_path(param, path)
     if _TEMPLATE.search(text):
-        unknown = (_fields(text, param) or set[str]()) - _KNOWN_WHEN_SAVED
+        unknown = (_template_fields(text, param) or set[str]()) - _KNOWN_WHEN_SAVED
         if unknown:
             raise InvalidRequestError(
                 f"{param}={text!r} holds {{{min(unknown)}}}, which is not known when a picture is saved; it may hold "
@@ -148,14 +148,14 @@ def path_for(param: str, path: str | os.PathLike[str], index: int, ext: str) -> 
                 value=text,
                 allowed="{index} and {ext}",
             )
-        return Destination.parse(text, param=param).path(index=index, job=0, id="", slug="x", ext=ext)
+        return OutputTemplate.parse(text, param=param).path(index=index, job=0, id="", slug="x", ext=ext)
     final = Path(text)
     if text.endswith(("/", os.sep)) or final.is_dir():
         final /= f"image-{index}.{ext}"
     return final
 
 
-def _can_be_named(text: str) -> bool:
+def _is_encodable(text: str) -> bool:
     try:
         os.fsencode(text)
     except UnicodeEncodeError:
@@ -163,7 +163,7 @@ def _can_be_named(text: str) -> bool:
     return True
 
 
-def _fields(text: str, param: str) -> set[str] | None:
+def _template_fields(text: str, param: str) -> set[str] | None:
     """The template fields in ``text``; ``None`` when it is a plain path."""
     if "{" not in text:
         return None
@@ -194,7 +194,7 @@ def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
     descriptor, temporary = create_temporary(folder)
     os.close(descriptor)
     temporary.unlink()
-    final = Destination(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
+    final = OutputTemplate(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
     for part in final.relative_to(folder).parts:
         with suppress(FileNotFoundError):
             (

@@ -66,7 +66,7 @@ def require_pillow(what: str) -> None:
         ) from error
 
 
-def opened(param: str, data: bytes) -> PIL.Image.Image:
+def open_image(param: str, data: bytes) -> PIL.Image.Image:
     """Return the decoded picture (of several frames, the first).
 
     Raises:
@@ -200,7 +200,7 @@ def _in_srgb(picture: PIL.Image.Image) -> PIL.Image.Image:
     return picture.convert("RGB")
 
 
-def encoded(picture: PIL.Image.Image, file_format: str) -> bytes:
+def encode_image(picture: PIL.Image.Image, file_format: str) -> bytes:
     """Return the picture as a file: ``"png"``, ``"jpeg"`` (on white, quality 90) or ``"webp"`` (quality 90)."""
     import PIL.Image
 
@@ -212,7 +212,7 @@ def encoded(picture: PIL.Image.Image, file_format: str) -> bytes:
     return out.getvalue()
 
 
-def picture_as_png(param: str, picture: PIL.Image.Image) -> bytes:
+def image_as_png(param: str, picture: PIL.Image.Image) -> bytes:
     """Return a PNG of what a Pillow image holds: its pixels, alpha and colour profile, and no other metadata.
 
     Raises:
@@ -242,7 +242,7 @@ def array_as_png(param: str, array: numpy.typing.NDArray[Any]) -> bytes:
     require_pillow("to send an array")
     import PIL.Image
 
-    return picture_as_png(param, PIL.Image.fromarray(_bytes_of(param, array)))
+    return image_as_png(param, PIL.Image.fromarray(_bytes_of(param, array)))
 
 
 def _bytes_of(param: str, array: numpy.typing.NDArray[Any]) -> numpy.typing.NDArray[numpy.uint8]:

@@ -44,7 +44,7 @@ _SEPARATED = 5
 
 
 @frozen
-class PictureFacts:
+class ImageFacts:
     """What the header tells. ``None`` means that it does not tell."""
 
     media_type: str | None = None
@@ -85,7 +85,7 @@ def named_media_type(name: str) -> str | None:
     return next((kind for kind, endings in _EXTENSIONS.items() if ending in endings), None)
 
 
-def sniff(head: bytes) -> PictureFacts:
+def sniff(head: bytes) -> ImageFacts:
     """Return the facts of the picture that begins with ``head`` (:data:`HEAD_SIZE` bytes are plenty)."""
     media_type = _by_magic(head)
     read = {
@@ -98,7 +98,7 @@ def sniff(head: bytes) -> PictureFacts:
         "image/avif": _boxed,
         "image/heic": _boxed,
     }.get(media_type or "")
-    facts = PictureFacts(media_type)
+    facts = ImageFacts(media_type)
     if read is None:
         return facts
     try:
@@ -145,7 +145,7 @@ def _by_magic(head: bytes) -> str | None:
     return None
 
 
-def _png(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _png(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://www.w3.org/TR/png-3/#11IHDR: colour types 4 and 6 have an alpha channel; tRNS gives the
     # others transparent colours. That, acTL and (by recommendation) eXIf stand before the first IDAT.
     if head[12:16] != b"IHDR":
@@ -166,7 +166,7 @@ def _png(head: bytes, facts: PictureFacts) -> PictureFacts:
     return evolve(facts, alpha=alpha or None)
 
 
-def _jpeg(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _jpeg(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://www.w3.org/Graphics/JPEG/itu-t81.pdf, B.1.1: segments of marker and length until a frame header.
     # APP2 with MPF: https://www.cipa.jp/std/documents/e/DC-X007-KEY_E.pdf
     facts = evolve(facts, alpha=False, animated=False)
@@ -197,7 +197,7 @@ def _jpeg(head: bytes, facts: PictureFacts) -> PictureFacts:
     return facts
 
 
-def _webp(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _webp(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://developers.google.com/speed/webp/docs/riff_container
     facts = evolve(facts, cmyk=False)
     kind = head[12:16]
@@ -221,7 +221,7 @@ def _webp(head: bytes, facts: PictureFacts) -> PictureFacts:
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", head[26:30])
         return evolve(facts, width=width & 0x3FFF, height=height & 0x3FFF, alpha=False)
-    return PictureFacts(facts.media_type)
+    return ImageFacts(facts.media_type)
 
 
 def _webp_orientation(head: bytes) -> int | None:
@@ -236,7 +236,7 @@ def _webp_orientation(head: bytes) -> int | None:
     return None
 
 
-def _gif(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _gif(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks until a trailer; a frame may name a transparent colour.
     width, height, flags = struct.unpack("<HHB", head[6:11])
     facts = evolve(facts, width=width, height=height, orientation=1, depth=8, cmyk=False)
@@ -265,7 +265,7 @@ def _palette(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _bmp(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _bmp(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapinfoheader: rows may go from the top down.
     (size,) = struct.unpack("<I", head[14:18])
     if size == 12:
@@ -275,7 +275,7 @@ def _bmp(head: bytes, facts: PictureFacts) -> PictureFacts:
     return evolve(facts, width=width, height=height, orientation=1, animated=False, cmyk=False)
 
 
-def _tiff(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _tiff(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
     found, whole = _directory(head)
     if not whole or _WIDTH not in found or _HEIGHT not in found:
@@ -320,7 +320,7 @@ def _directory(tiff: bytes) -> tuple[dict[int, int], bool]:
     return found, at + 2 + 12 * count <= len(tiff)
 
 
-def _boxed(head: bytes, facts: PictureFacts) -> PictureFacts:
+def _boxed(head: bytes, facts: ImageFacts) -> ImageFacts:
     # ISO/IEC 23008-12: meta / iprp / ipco holds the properties of all items; tiles and thumbnails are
     # smaller than the picture itself.
     (length,) = struct.unpack(">I", head[:4])

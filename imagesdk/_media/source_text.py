@@ -59,7 +59,7 @@ def check_path(param: str, text: str) -> None:
     if len(text) <= _LONGEST_NAME:
         return
     encoded = _BASE64.fullmatch(text[:_LONGEST_PATH]) is not None
-    if len(text) > _LONGEST_PATH or (encoded and ("/" not in text or _begins_as_picture(text))):
+    if len(text) > _LONGEST_PATH or (encoded and ("/" not in text or _decodes_to_image(text))):
         said = (
             f"looks like base64 ({text[:_SHOWN]}...): pass base64.b64decode(...), or a data: URL"
             if encoded
@@ -70,7 +70,7 @@ def check_path(param: str, text: str) -> None:
         )
 
 
-def _begins_as_picture(text: str) -> bool:
+def _decodes_to_image(text: str) -> bool:
     head = text[:_LONGEST_NAME].translate(_URL_SAFE)
     try:
         return sniff(binascii.a2b_base64(head[: len(head) // 4 * 4])).media_type is not None
@@ -78,7 +78,7 @@ def _begins_as_picture(text: str) -> bool:
         return False
 
 
-def decoded_data_url(param: str, url: str) -> bytes:
+def decode_data_url(param: str, url: str) -> bytes:
     """Return the bytes in a ``data:`` URL. https://www.rfc-editor.org/rfc/rfc2397
 
     Raises:

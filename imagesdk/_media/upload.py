@@ -108,7 +108,7 @@ def _is_content(value: object) -> bool:
     return isinstance(value, (bytes, bytearray, memoryview)) or callable(getattr(value, "read", None))
 
 
-def listed(value: object) -> tuple[Any, ...] | None:
+def as_list(value: object) -> tuple[Any, ...] | None:
     """Return the members of a list of pictures, which an answer is as well; ``None`` for one picture."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
         return None

@@ -15,10 +15,10 @@ from attrs import evolve
 
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
-from imagesdk._protocol.limits import SaidLimits, said_limits
 from imagesdk._protocol.remedies import UNVERIFIED, advice
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import ScanError, TooLargeError
+from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import (
     APIResponseError,
     APIStatusError,
@@ -35,7 +35,7 @@ from imagesdk.errors import (
     StreamError,
     UnprocessableEntityError,
 )
-from imagesdk.models import MAKER_VARIATION_MODEL, WARNING_DAYS, lookup
+from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup
 
 _SHOWN = 300
 """Characters of the server's message that an error quotes."""
@@ -83,7 +83,7 @@ _MAY_BE_RETIRED = frozenset({APIStatusError, BadRequestError, NotFoundError, Per
 _NEAR = timedelta(days=WARNING_DAYS)
 
 
-def failure_of_status(
+def status_failure(
     status: int,
     headers: Mapping[str, str],
     rest: bytes,
@@ -119,7 +119,7 @@ def failure_of_status(
         opening=f"The server answered {status}",
         status=status,
         stands_for=_status_in(body) if status == 200 else status,
-        said=said_limits(headers, body.message, now, retry_delay=body.retry_delay),
+        said=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
         model=model,
@@ -152,7 +152,7 @@ def stream_failure(
     model: str | None = None,
     path: str = "",
     request_id: str | None = None,
-    seen_pictures: bool = False,
+    seen_images: bool = False,
 ) -> Failure | None:
     """Read an event of a stream that may be an error; ``None`` when it is none.
 
@@ -164,19 +164,19 @@ def stream_failure(
         model: the model that the request named.
         path: the path of the request.
         request_id: the ``x-request-id`` of the answer.
-        seen_pictures: whether a partial image came before it, so that work was done.
+        seen_images: whether a partial image came before it, so that work was done.
     """
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
-    said = said_limits({}, body.message, now, retry_delay=body.retry_delay)
+    said = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
     opening, stands_for = "The stream ended with an error", _status_in(body)
     if stands_for == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
         sentence = _sentence(opening, body.message)
         error = StreamError(
             f"{sentence} The picture may have been made and billed.", request_id=request_id, maybe_billed=True
         )
-        return Failure(error, "unknown", said=said)
+        return Failure(error, "unknown", server_limits=said)
     failure = _failure(
         body,
         opening=opening,
@@ -189,14 +189,14 @@ def stream_failure(
         path=path,
         request_id=request_id,
     )
-    if not seen_pictures:
+    if not seen_images:
         return failure
     failure.error.maybe_billed = True
     # What a limit refuses before any work waits and costs nothing; after it, asking again is a second bill.
     return evolve(failure, kind="unknown") if isinstance(failure.error, RateLimitError) else failure
 
 
-def lost(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
+def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
     """Return the failure of a good status whose body cannot be read. Pictures, where any were asked for, are made."""
     too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
@@ -206,7 +206,7 @@ def lost(problem: ScanError, *, request_id: str | None, billed: bool = True) -> 
         request_id=request_id,
         maybe_billed=billed,
     )
-    return Failure(error, "lost", should_retry=False if too_large else None)
+    return Failure(error, "unreadable", should_retry=False if too_large else None)
 
 
 def _failure(
@@ -215,7 +215,7 @@ def _failure(
     opening: str,
     status: int,
     stands_for: int,
-    said: SaidLimits,
+    said: ServerLimits,
     today: date,
     requested: int,
     model: str | None,
@@ -248,7 +248,7 @@ def _failure(
     return Failure(
         error,
         "unknown" if stands_for >= 500 else "refused",
-        said=said,
+        server_limits=said,
         never_fits=never_fits,
     )
 
@@ -292,7 +292,7 @@ def _retired(
         return None
     if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
         gone = "The variations have"
-        profile, what = lookup(MAKER_VARIATION_MODEL), "edit() with the picture and a prompt"
+        profile, what = lookup(OPENAI_VARIATION_MODEL), "edit() with the picture and a prompt"
     else:
         gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)

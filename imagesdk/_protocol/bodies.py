@@ -13,13 +13,13 @@ from typing import TypeAlias
 from attrs import frozen
 
 from imagesdk._media.sniff import named_media_type
-from imagesdk._protocol.inputs import Picture, Pictures, Remote
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk.jobs import Edit, Job
 from imagesdk.types import Upload
 
 
 @frozen
-class Part:
+class FormField:
     """One field of a form: a text or a file."""
 
     name: str
@@ -27,10 +27,10 @@ class Part:
 
 
 @frozen
-class Form:
+class FormBody:
     """A form and the boundary that separates its parts (given, so that an encoding can be repeated)."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[FormField, ...]
     boundary: str
 
     @property
@@ -51,12 +51,12 @@ class Form:
             yield b"\r\n"
         yield f"--{self.boundary}--\r\n".encode()
 
-    def _head(self, part: Part) -> bytes:
+    def _head(self, part: FormField) -> bytes:
         disposition = f'form-data; name="{_quoted(part.name)}"'
         lines = [f"--{self.boundary}"]
         if isinstance(part.value, Upload):
             lines.append(f'Content-Disposition: {disposition}; filename="{_quoted(part.value.name)}"')
-            lines.append(f"Content-Type: {declared(part.value)}")
+            lines.append(f"Content-Type: {declared_media_type(part.value)}")
         else:
             lines.append(f"Content-Disposition: {disposition}")
         return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may be no text
@@ -74,7 +74,7 @@ _FALLBACK = "image/png"
 
 
 @frozen
-class AsBase64:
+class Base64Segment:
     """A piece of a body: an upload as base64 text."""
 
     upload: Upload
@@ -85,15 +85,15 @@ class AsBase64:
         return 4 * ((self.upload.size + 2) // 3)
 
 
-Segment: TypeAlias = "bytes | Upload | AsBase64"
+BodySegment: TypeAlias = "bytes | Upload | Base64Segment"
 """A part of a body. Whoever sends it reads the uploads."""
 
 
 @frozen
-class Document:
+class JsonBody:
     """A JSON body that holds pictures: the length is known beforehand, every part can be sent again."""
 
-    parts: tuple[bytes | AsBase64, ...]
+    parts: tuple[bytes | Base64Segment, ...]
 
     @property
     def content_type(self) -> str:
@@ -105,14 +105,14 @@ class Document:
         """The whole body in bytes."""
         return sum(len(part) if isinstance(part, bytes) else part.size for part in self.parts)
 
-    def segments(self) -> Iterator[bytes | AsBase64]:
+    def segments(self) -> Iterator[bytes | Base64Segment]:
         """Yield the body in order."""
         yield from self.parts
 
 
-def document(fields: bytes, pictures: Pictures, *, without: frozenset[str]) -> Document:
+def json_body(fields: bytes, pictures: InputImages, *, without: frozenset[str]) -> JsonBody:
     """Add pictures to the JSON object ``fields``, but for those that ``without`` names."""
-    parts: list[bytes | AsBase64] = [fields[:-1]]
+    parts: list[bytes | Base64Segment] = [fields[:-1]]
     for name, found in (("images", pictures.images), ("mask", pictures.mask), ("markup", pictures.markup)):
         if found is None or name in without:
             continue
@@ -123,10 +123,10 @@ def document(fields: bytes, pictures: Pictures, *, without: frozenset[str]) -> D
             parts.append(b"]")
         else:
             parts += _entry(found)
-    return Document((*parts, b"}"))
+    return JsonBody((*parts, b"}"))
 
 
-def declared(upload: Upload) -> str:
+def declared_media_type(upload: Upload) -> str:
     """Return the media type that a server is told.
 
     The API refuses ``application/octet-stream`` outright, and looks at the bytes of everything else. So what is not
@@ -137,26 +137,26 @@ def declared(upload: Upload) -> str:
     return upload.stated_type or named_media_type(upload.name) or _FALLBACK
 
 
-def _entry(picture: Picture) -> tuple[bytes | AsBase64, ...]:
+def _entry(picture: InputImage) -> tuple[bytes | Base64Segment, ...]:
     if isinstance(picture, Upload):
-        return f'{{"image_url":"{_data_url_head(picture)}'.encode(), AsBase64(picture), b'"}'
+        return f'{{"image_url":"{_data_url_prefix(picture)}'.encode(), Base64Segment(picture), b'"}'
     key, value = ("file_id", picture.file_id) if picture.url is None else ("image_url", picture.url)
     return (json.dumps({key: value}, separators=(",", ":")).encode(),)
 
 
-def _data_url_head(upload: Upload) -> str:
-    return f"data:{declared(upload)};base64,"
+def _data_url_prefix(upload: Upload) -> str:
+    return f"data:{declared_media_type(upload)};base64,"
 
 
-def needs_json(job: Job, pictures: Pictures) -> bool:
+def needs_json(job: Job, pictures: InputImages) -> bool:
     """Whether an edit can only be said in JSON: the form has neither URLs nor file ids nor ``moderation``."""
     return isinstance(job, Edit) and (
-        job.moderation is not None or any(isinstance(picture, Remote) for picture in pictures)
+        job.moderation is not None or any(isinstance(picture, RemoteImage) for picture in pictures)
     )
 
 
-def image_url_length(picture: Picture) -> int:
+def image_url_length(picture: InputImage) -> int:
     """Characters of the ``image_url`` that a picture has in JSON; 0 for a file id."""
-    if isinstance(picture, Remote):
+    if isinstance(picture, RemoteImage):
         return len(picture.url or "")
-    return len(_data_url_head(picture)) + AsBase64(picture).size
+    return len(_data_url_prefix(picture)) + Base64Segment(picture).size

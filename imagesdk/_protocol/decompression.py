@@ -15,7 +15,7 @@ PIECE = 64 * 1024
 """Bytes that one step yields at most."""
 
 
-class Inflater:
+class Decompressor:
     """Undoes one ``content-encoding``.
 
     Raises:

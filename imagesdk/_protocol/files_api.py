@@ -6,11 +6,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from imagesdk._protocol.bodies import Form, Part
+from imagesdk._protocol.bodies import FormBody, FormField
 from imagesdk._protocol.json_values import is_list, is_object, text
 from imagesdk._protocol.parameter_checks import refused
 from imagesdk._protocol.requests import Request
-from imagesdk._protocol.scanner import ScanError, without_pictures
+from imagesdk._protocol.scanner import ScanError, without_images
 from imagesdk.types import FileId, FileObject, Upload
 
 PATH: Final = "/files"
@@ -21,7 +21,7 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _FIELDS = ("id", "bytes", "created_at", "expires_at", "filename", "purpose", "status")
 
 
-def upload(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
+def upload_request(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
     """Return the request that uploads a file.
 
     Raises:
@@ -29,17 +29,17 @@ def upload(file: Upload, purpose: str, *, expires_after: int | None, boundary: s
     """
     if not purpose.strip():
         raise refused("purpose", purpose, '"vision" for pictures, "batch" for the requests of a batch')
-    parts = [Part("purpose", purpose)]
+    parts = [FormField("purpose", purpose)]
     if expires_after is not None:
         if type(expires_after) is not int or not EXPIRY[0] <= expires_after <= EXPIRY[1]:
             raise refused("expires_after", expires_after, f"{EXPIRY[0]} to {EXPIRY[1]} seconds")
-        parts.append(Part("expires_after[anchor]", "created_at"))
-        parts.append(Part("expires_after[seconds]", str(expires_after)))
-    parts.append(Part("file", file))
-    return Request(PATH, 0, None, Form(tuple(parts), boundary))
+        parts.append(FormField("expires_after[anchor]", "created_at"))
+        parts.append(FormField("expires_after[seconds]", str(expires_after)))
+    parts.append(FormField("file", file))
+    return Request(PATH, 0, None, FormBody(tuple(parts), boundary))
 
 
-def about(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:
+def file_request(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:
     """Return a request about one file.
 
     Raises:
@@ -63,12 +63,12 @@ def parse_file(document: Any) -> FileObject:
     return FileObject(
         id=document["id"],
         bytes=size if type(size) is int else None,
-        created=_moment(document.get("created_at")),
-        expires_at=_moment(document.get("expires_at")),
+        created=_timestamp(document.get("created_at")),
+        expires_at=_timestamp(document.get("expires_at")),
         filename=text(document.get("filename")),
         purpose=text(document.get("purpose")),
         status=text(document.get("status")),
-        extra=without_pictures(
+        extra=without_images(
             {key: value for key, value in document.items() if key not in {*_FIELDS, "object"}}
         ),
     )
@@ -96,7 +96,7 @@ def parse_deleted(document: Any) -> bool:
     return bool(document["deleted"])
 
 
-def _moment(value: Any) -> datetime | None:
+def _timestamp(value: Any) -> datetime | None:
     if type(value) not in {int, float}:
         return None
     try:

@@ -7,7 +7,7 @@ parameter, the picture, what is allowed and what to do. The rules themselves are
 from __future__ import annotations
 
 from imagesdk._protocol.bodies import image_url_length, needs_json
-from imagesdk._protocol.inputs import Picture, Pictures, Remote
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ImageRule, ModelProfile
@@ -19,7 +19,7 @@ _CONVERT = "imagesdk.prepare_image(...) makes a plain PNG of it."
 _MASK = "imagesdk.make_mask(image, boxes=[...]) makes a mask that fits."
 
 
-def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
+def check_images(job: Job, pictures: InputImages, profile: ModelProfile) -> None:
     """Refuse pictures that the profile of the job's model rules out."""
     rule = profile.variation if isinstance(job, Variation) else profile.edit
     if rule is None or isinstance(job, Generate):
@@ -33,7 +33,7 @@ def check_pictures(job: Job, pictures: Pictures, profile: ModelProfile) -> None:
         ("mask", pictures.mask, profile.mask),
         ("markup", pictures.markup, profile.markup),
     ):
-        if isinstance(picture, Remote):
+        if isinstance(picture, RemoteImage):
             if isinstance(
                 job, Edit
             ):  # a variation of it cannot be sent at all, which is said where it is encoded
@@ -85,7 +85,7 @@ def _kind(picture: Upload) -> str:
     return picture.media_type.removeprefix("image/").upper()
 
 
-def _check_remote(param: str, picture: Remote, profile: ModelProfile) -> None:
+def _check_remote(param: str, picture: RemoteImage, profile: ModelProfile) -> None:
     # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
     if profile.response_formats:
         what = "a URL" if picture.url else "the id of an uploaded file"
@@ -93,7 +93,7 @@ def _check_remote(param: str, picture: Remote, profile: ModelProfile) -> None:
         raise _refused(param, f"{picture.name} ({what})", "a path, bytes or a file", profile, remedy)
 
 
-def _check_url_length(param: str, picture: Picture, profile: ModelProfile) -> None:
+def _check_url_length(param: str, picture: InputImage, profile: ModelProfile) -> None:
     length = image_url_length(picture)
     if length > MAX_IMAGE_URL:
         raise _refused(
@@ -105,7 +105,7 @@ def _check_url_length(param: str, picture: Picture, profile: ModelProfile) -> No
         )
 
 
-def _check_overlays(pictures: Pictures, rule: ImageRule, profile: ModelProfile) -> None:
+def _check_overlays(pictures: InputImages, rule: ImageRule, profile: ModelProfile) -> None:
     first = pictures.images[0]
     if pictures.mask is not None and pictures.markup is not None:
         raise _refused("markup", pictures.markup.name, "a mask or a markup, not both", profile)
@@ -131,7 +131,7 @@ def _check_overlays(pictures: Pictures, rule: ImageRule, profile: ModelProfile) 
         )
 
 
-def _check_overlay(param: str, overlay: Upload, image: Picture, consequence: str) -> None:
+def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: str) -> None:
     """Refuse a mask or markup that does not lie on its image, or through which nothing shows."""
     sizes = [(overlay.width, overlay.height)]
     if isinstance(image, Upload):

@@ -1,6 +1,6 @@
 """The images of a job, as they are sent.
 
-An input image is an :class:`~imagesdk.types.Upload`, whose bytes the client sends, or a :class:`Remote`, which the server
+An input image is an :class:`~imagesdk.types.Upload`, whose bytes the client sends, or a :class:`RemoteImage`, which the server
 fetches or has. A form holds uploads only. JSON holds both: an upload becomes a data URL, encoded while it is sent.
 """
 
@@ -15,7 +15,7 @@ from imagesdk.types import Upload
 
 
 @frozen(repr=False)
-class Remote:
+class RemoteImage:
     """A picture that the server has, or fetches: a URL or the id of an uploaded file."""
 
     url: str | None = None
@@ -30,17 +30,17 @@ class Remote:
         return f"<Remote {self.name}>"
 
 
-Picture: TypeAlias = "Upload | Remote"
+InputImage: TypeAlias = "Upload | RemoteImage"
 
 
 @frozen
-class Pictures:
+class InputImages:
     """What was found where the caller said that the pictures are."""
 
-    images: tuple[Picture, ...] = ()
-    mask: Picture | None = None
-    markup: Picture | None = None
+    images: tuple[InputImage, ...] = ()
+    mask: InputImage | None = None
+    markup: InputImage | None = None
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[InputImage]:
         yield from self.images
         yield from (picture for picture in (self.mask, self.markup) if picture is not None)

@@ -9,7 +9,7 @@ MAX_DEPTH = 100
 """How deeply an answer may be nested. None needs a tenth of it; whoever walks through one relies on it."""
 
 
-def parse(rest: bytes) -> Any:
+def parse_json(rest: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
@@ -22,7 +22,7 @@ def parse(rest: bytes) -> Any:
     return value
 
 
-def written(value: object) -> bytes:
+def dump_json(value: object) -> bytes:
     """Return a value as compact JSON.
 
     Raises:

@@ -118,7 +118,7 @@ def _check_endpoint(job: Job, profile: ModelProfile) -> None:
     if not profile.endpoints or endpoint in profile.endpoints:
         return
     able = [other for other in models.known() if endpoint in other.endpoints]
-    able.sort(key=lambda other: (other.shut_down is not None, other.name != models.MAKER_EDIT_MODEL))
+    able.sort(key=lambda other: (other.shut_down is not None, other.name != models.OPENAI_EDIT_MODEL))
     allowed = f"a model that {does}" + (f", such as {able[0].name}" if able else "")
     if isinstance(job, Variation):
         allowed += ", or images.edit() with a prompt"

@@ -12,11 +12,11 @@ import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._media.upload import listed
-from imagesdk._protocol.bodies import Document, Form, Part, Segment, document, needs_json
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._protocol.inputs import Picture, Pictures, Remote
-from imagesdk._protocol.json_values import written
+from imagesdk._media.upload import as_list
+from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody, json_body, needs_json
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
+from imagesdk._protocol.json_values import dump_json
 from imagesdk._protocol.parameter_checks import PICTURES, check_text, refused
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
@@ -29,7 +29,7 @@ PATHS: Final[Mapping[type[Job], str]] = {
     Edit: "/images/edits",
     Variation: "/images/variations",
 }
-_MAKER = Host(MAKER_BASE_URL)
+_MAKER = Host(OPENAI_BASE_URL)
 
 
 @frozen
@@ -40,7 +40,7 @@ class Request:
     weight: int
     """Images that it asks for: what the rate limit counts."""
     model: str | None
-    content: bytes | Form | Document
+    content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
     """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
@@ -62,28 +62,28 @@ class Request:
         """The body in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
-    def segments(self) -> Iterable[Segment]:
+    def segments(self) -> Iterable[BodySegment]:
         """Yield the body in order."""
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
-def resolve(job: Job, host: Host, *, has_out: bool) -> Job:
+def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
     """Fill in what the client decides: the model where the host needs one, and base64 when files are wanted."""
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
     if (
         has_out
         and job.response_format is None
-        and (profile := models.lookup(host.model_behind(job.model)))
+        and (profile := models.lookup(host.resolve_model(job.model)))
         and profile.response_formats
     ):
         job = attrs.evolve(job, response_format="b64_json")
     return job
 
 
-def build(
+def build_request(
     job: Job,
-    pictures: Pictures,
+    pictures: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
@@ -118,16 +118,18 @@ def build(
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
     if needs_json(job, pictures):
-        content = document(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
+        content = json_body(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
-    several = isinstance(job, Edit) and listed(job.image) is not None
-    parts = [Part("image[]" if several else "image", _file("image", image)) for image in pictures.images]
+    several = isinstance(job, Edit) and as_list(job.image) is not None
+    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in pictures.images]
     if pictures.mask is not None:
-        parts.append(Part("mask", _file("mask", pictures.mask)))
+        parts.append(FormField("mask", _file("mask", pictures.mask)))
     if pictures.markup is not None:
-        parts.append(Part("markup", _file("markup", pictures.markup)))
-    parts += [Part(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)]
-    return Request(path, weight, model, Form(tuple(parts), boundary))
+        parts.append(FormField("markup", _file("markup", pictures.markup)))
+    parts += [
+        FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
+    ]
+    return Request(path, weight, model, FormBody(tuple(parts), boundary))
 
 
 @frozen
@@ -145,7 +147,7 @@ def sources(job: Job) -> Sources:
         return Sources()
     if isinstance(job, Variation):
         return Sources((job.image,))
-    images = listed(job.image)
+    images = as_list(job.image)
     if images is None:
         return Sources((job.image,), job.mask, job.markup)
     if not images:
@@ -155,7 +157,7 @@ def sources(job: Job) -> Sources:
 
 def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> bytes:
     try:
-        return written(fields)
+        return dump_json(fields)
     except ValueError as error:
         culprit = next((name for name, value in fields.items() if not _can_be_written(value)), "")
         param = culprit if culprit and culprit not in (extra_body or {}) else "extra_body"
@@ -166,14 +168,14 @@ def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> by
 
 def _can_be_written(value: object) -> bool:
     try:
-        written(value)
+        dump_json(value)
     except ValueError:
         return False
     return True
 
 
-def _file(param: str, picture: Picture) -> Upload:
-    if isinstance(picture, Remote):
+def _file(param: str, picture: InputImage) -> Upload:
+    if isinstance(picture, RemoteImage):
         way_out = (
             "fetch it with client.images.download(...), and pass the bytes"
             if picture.url

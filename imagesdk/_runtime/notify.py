@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable
 
 import anyio
-import anyio.abc
-import anyio.lowlevel
 
 
-class Change:
+class Notifier:
     """Wakes all who wait for something to change."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
-    def tell(self) -> None:
+    def notify(self) -> None:
         """Wake them."""
         self._event.set()
         self._event = anyio.Event()

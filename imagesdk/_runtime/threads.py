@@ -23,7 +23,7 @@ _THREADS = 16
 _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
 
 
-async def on_disk(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
+async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
     """Run what works with files in one of our own threads, so that a slow disk cannot starve the application's.
 
     It has ended, or was never begun, when this returns or raises. (asyncio's own cancellation, as by its time-outs,

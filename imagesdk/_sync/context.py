@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, NoReturn, ParamSpec
 
 import anyio
 
-from imagesdk._calls.context import advice
+from imagesdk._calls.context import entering_hint
 from imagesdk._sync import portal
 from imagesdk._sync.membership import Membership
 
@@ -193,12 +193,12 @@ class BlockingContext(Generic[_A, _W]):
     if not TYPE_CHECKING:  # type checkers report both as errors
 
         def __iter__(self) -> NoReturn:
-            raise TypeError(f"{advice(self._name, blocking=True)}.")
+            raise TypeError(f"{entering_hint(self._name, blocking=True)}.")
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
                 raise AttributeError(name)
-            raise AttributeError(f"There is no {name} here: {advice(self._name, blocking=True)}.")
+            raise AttributeError(f"There is no {name} here: {entering_hint(self._name, blocking=True)}.")
 
 
 class ContextHandle(Generic[_A]):

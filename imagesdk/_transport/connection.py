@@ -19,7 +19,7 @@ import anyio.to_thread
 import httpx
 from attrs import define
 
-from imagesdk._transport.environment import expecting, proxy_for, shown_proxy, tls_context
+from imagesdk._transport.environment import proxy_for, redacted_proxy, tls_context, with_server_hostname
 from imagesdk.errors import ConfigurationError
 
 KEEPALIVE = 4.0
@@ -30,7 +30,7 @@ _PASSES = 4
 
 
 @define(eq=False)
-class Slot:
+class Connection:
     """A transport with a single connection, for one exchange at a time."""
 
     transport: httpx.AsyncHTTPTransport
@@ -41,7 +41,7 @@ class Slot:
     """
 
     @property
-    def parsed_too_much(self) -> bool:
+    def has_trailing_data(self) -> bool:
         """Whether bytes behind the end of the answer came with it. So, too, where that cannot be seen.
 
         httpcore keeps them for the next answer, and has no public view of them.
@@ -55,12 +55,12 @@ class Slot:
                 return True
         return False
 
-    async def is_readable(self) -> bool:
+    async def has_pending_data(self) -> bool:
         """Whether there are bytes, or an end, to be read: then it is of no further use.
 
         httpcore looks at the socket for that, and not at what TLS and asyncio have taken from there already.
         """
-        held = _held_bytes(self.stream)
+        held = _buffered_bytes(self.stream)
         return await self._has_something() if held is None else held > 0
 
     async def _has_something(self) -> bool:
@@ -85,7 +85,7 @@ class Slot:
         await self.transport.aclose()
 
 
-def _held_bytes(stream: Any) -> int | None:
+def _buffered_bytes(stream: Any) -> int | None:
     """Return how much was taken from a socket and not asked for yet; ``None`` where that cannot be seen.
 
     Neither httpcore nor anyio has a public view of it, so that other versions of them may hide it.
@@ -104,7 +104,7 @@ def _held_bytes(stream: Any) -> int | None:
         return None
 
 
-async def new_slot(url: str, server_name: str | None) -> Slot:
+async def new_connection(url: str, server_name: str | None) -> Connection:
     """Make a slot for ``url``, which connects at its first request.
 
     Args:
@@ -118,7 +118,7 @@ async def new_slot(url: str, server_name: str | None) -> Slot:
     context = await tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
         transport = httpx.AsyncHTTPTransport(
-            verify=expecting(context, server_name) if proxy and server_name else context,
+            verify=with_server_hostname(context, server_name) if proxy and server_name else context,
             proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
             if proxy
             else None,
@@ -126,6 +126,6 @@ async def new_slot(url: str, server_name: str | None) -> Slot:
         )
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(
-            f"The proxy {shown_proxy(proxy or '')} that the environment names cannot be used: {error}"
+            f"The proxy {redacted_proxy(proxy or '')} that the environment names cannot be used: {error}"
         ) from None
-    return Slot(transport)
+    return Connection(transport)

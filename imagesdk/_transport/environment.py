@@ -31,7 +31,7 @@ def remote_plain_proxy(url: str) -> str | None:
     return proxy.netloc.rpartition("@")[2]
 
 
-def shown_proxy(proxy: str) -> str:
+def redacted_proxy(proxy: str) -> str:
     """A proxy without the password that its URL may hold."""
     return proxy.rpartition("@")[2]
 
@@ -85,7 +85,7 @@ class _Expecting(ssl.SSLContext):
         return self.context.wrap_bio(incoming, outgoing, server_side, self.name)
 
 
-def expecting(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
+def with_server_hostname(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
     """Return a context that trusts as ``context`` does and expects a server of that name."""
     expecting = _Expecting(ssl.PROTOCOL_TLS_CLIENT)
     expecting.context, expecting.name = context, name

@@ -15,14 +15,14 @@ from typing import Any, Protocol, Self
 import anyio
 from attrs import field, frozen
 
-from imagesdk._transport.environment import proxy_for, shown_proxy
-from imagesdk._transport.httpx_compat import HTTPResponse, forget_key, is_misnamed, library_of
+from imagesdk._transport.environment import proxy_for, redacted_proxy
+from imagesdk._transport.httpx_compat import HTTPResponse, httpx_module_of, is_mislabelled_timeout, redact_key
 
 RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""
 
 
-class WireError(Exception):
+class TransportError(Exception):
     """The exchange broke. The cause is chained."""
 
     def __init__(self, message: str, *, connecting: bool, timed_out: bool) -> None:
@@ -32,7 +32,7 @@ class WireError(Exception):
 
 
 @frozen
-class Outgoing:
+class WireRequest:
     """One request as it goes over the wire."""
 
     method: str
@@ -46,7 +46,7 @@ class Outgoing:
 
 
 @frozen
-class Incoming:
+class WireResponse:
     """The head of an answer, and its body as raw bytes, still compressed."""
 
     status: int
@@ -58,7 +58,7 @@ class Incoming:
 class Transport(Protocol):
     """Carries one exchange at a time."""
 
-    def exchange(self, request: Outgoing) -> AbstractAsyncContextManager[Incoming]:
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
         """Send ``request``; leaving the block ends the exchange, read or not.
 
         Raises:
@@ -71,7 +71,7 @@ class Transport(Protocol):
         ...
 
 
-def request_of(library: Any, request: Outgoing, trace: object = None) -> Any:
+def request_of(library: Any, request: WireRequest, trace: object = None) -> Any:
     """Return ``request`` as one of ``library``, httpx or httpx2, with nothing of a client's added.
 
     Args:
@@ -115,7 +115,7 @@ def _body_class(library: Any) -> Any:
     return type("Body", (_Body, library.AsyncByteStream), {})
 
 
-class Pieces:
+class BodyIterator:
     """The body of an answer, and whether it was read to its end and its connection let go of.
 
     ``response.is_closed`` says so too early: a task may be cancelled while the connection is being let go of.
@@ -129,14 +129,14 @@ class Pieces:
         return self
 
     async def __anext__(self) -> bytes:
-        with wire_errors(connecting=False):
+        with transport_errors(connecting=False):
             async for piece in self._pieces:
                 return piece
         self.ended = True
         raise StopAsyncIteration
 
 
-async def finish(response: HTTPResponse, body: Pieces) -> bool:
+async def finish(response: HTTPResponse, body: BodyIterator) -> bool:
     """End an exchange; return whether it ended of itself, so that its connection can be used again."""
     if body.ended:
         return True
@@ -149,8 +149,8 @@ async def finish(response: HTTPResponse, body: Pieces) -> bool:
     return False
 
 
-class wire_errors:  # noqa: N801 - read as a word of the language
-    """Turns every failure of an HTTP library into :class:`WireError`."""
+class transport_errors:  # noqa: N801 - read as a word of the language
+    """Turns every failure of an HTTP library into :class:`TransportError`."""
 
     def __init__(self, *, connecting: bool, url: str | None = None) -> None:
         self._connecting = connecting
@@ -160,17 +160,19 @@ class wire_errors:  # noqa: N801 - read as a word of the language
         pass
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, WireError):
-            forget_key(error)
-            misnamed = is_misnamed(error)
+        if isinstance(error, Exception) and not isinstance(error, TransportError):
+            redact_key(error)
+            misnamed = is_mislabelled_timeout(error)
             named = error.__cause__ if misnamed else error
             words = _words(error)
             said = f"{type(named).__name__}: {words}" if words else type(named).__name__
-            connecting = self._connecting and library_of(error, "ConnectError", "ConnectTimeout") is not None
+            connecting = (
+                self._connecting and httpx_module_of(error, "ConnectError", "ConnectTimeout") is not None
+            )
             if connecting and self._url is not None and (proxy := proxy_for(self._url)):
-                said += f"; the environment names the proxy {shown_proxy(proxy)}"
-            timed_out = not misnamed and library_of(error, "TimeoutException") is not None
-            raise WireError(said, connecting=connecting, timed_out=timed_out) from error
+                said += f"; the environment names the proxy {redacted_proxy(proxy)}"
+            timed_out = not misnamed and httpx_module_of(error, "TimeoutException") is not None
+            raise TransportError(said, connecting=connecting, timed_out=timed_out) from error
 
 
 def _words(error: BaseException) -> str:

@@ -70,7 +70,7 @@ class HTTPResponse(Protocol):
         ...
 
 
-def library_of(thing: object, *kinds: str) -> Any | None:
+def httpx_module_of(thing: object, *kinds: str) -> Any | None:
     """Return the library of which ``thing`` is an instance, or a subclass, of one of the classes named ``kinds``."""
     for name in NAMES:
         library = sys.modules.get(name)
@@ -80,7 +80,7 @@ def library_of(thing: object, *kinds: str) -> Any | None:
     return None
 
 
-def is_misnamed(error: BaseException) -> bool:
+def is_mislabelled_timeout(error: BaseException) -> bool:
     """Whether ``error`` is called a time-out and stands for something else.
 
     httpx-aiohttp calls every broken connection a time-out of connecting:
@@ -89,10 +89,10 @@ def is_misnamed(error: BaseException) -> bool:
     return _is_of_aiohttp(error.__cause__) and not isinstance(error.__cause__, TimeoutError)
 
 
-def forget_key(error: BaseException) -> None:
+def redact_key(error: BaseException) -> None:
     """Take the key out of what an error holds, and those behind it: causes travel with their error."""
     for link in _links(error):
-        if library_of(link, "RequestError") is not None:
+        if httpx_module_of(link, "RequestError") is not None:
             with suppress(RuntimeError):  # it holds no request
                 holder: Any = link
                 for name in _KEY_HEADERS:

@@ -18,24 +18,24 @@ import anyio
 import httpx
 
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._transport.connection import Slot, new_slot
+from imagesdk._transport.connection import Connection, new_connection
 from imagesdk._transport.exchange import (
     RELEASE_LIMIT,
-    Incoming,
-    Outgoing,
-    Pieces,
+    BodyIterator,
+    WireRequest,
+    WireResponse,
     finish,
     joined,
     request_of,
-    wire_errors,
+    transport_errors,
 )
 
 
-class SlotTransport:
+class DirectTransport:
     """A stack of single-connection transports for each loop and origin."""
 
     def __init__(self) -> None:
-        self._idle: PerLoop[dict[str, list[Slot]]] = PerLoop(dict)
+        self._idle: PerLoop[dict[str, list[Connection]]] = PerLoop(dict)
         self._process = os.getpid()
 
     def __del__(self) -> None:
@@ -58,25 +58,25 @@ class SlotTransport:
             )
 
     @asynccontextmanager
-    async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+    async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         """Send ``request`` over an idle slot, or a new one."""
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
         idle = self._idle.get().setdefault(key, [])
-        slot = await _from(idle) or await new_slot(request.url, request.server_name)
+        slot = await _from(idle) or await new_connection(request.url, request.server_name)
         clean = False
         opened = _Opened()
         try:
-            with wire_errors(connecting=True, url=request.url):
+            with transport_errors(connecting=True, url=request.url):
                 response: httpx.Response = await slot.transport.handle_async_request(
                     request_of(httpx, request, opened)
                 )
             slot.stream = response.extensions.get("network_stream")
-            body = Pieces(response.aiter_raw())
+            body = BodyIterator(response.aiter_raw())
             try:
-                yield Incoming(response.status_code, joined(response.headers), body)
+                yield WireResponse(response.status_code, joined(response.headers), body)
             finally:
-                clean = await finish(response, body) and not slot.parsed_too_much
+                clean = await finish(response, body) and not slot.has_trailing_data
         finally:
             if clean and self._idle.get().get(key) is idle:  # else we were closed meanwhile
                 idle.append(slot)
@@ -91,12 +91,12 @@ class SlotTransport:
                 await _close(slot)
 
 
-async def _from(idle: list[Slot]) -> Slot | None:
+async def _from(idle: list[Connection]) -> Connection | None:
     """Take the slot that was used last and has nothing left to read; close those that have."""
     while idle:
         slot, usable = idle.pop(), False
         try:
-            usable = not await slot.is_readable()
+            usable = not await slot.has_pending_data()
         finally:
             if not usable:
                 await _close(slot)
@@ -123,6 +123,6 @@ class _Opened:
             await self._stream.aclose()
 
 
-async def _close(thing: Slot | _Opened) -> None:
+async def _close(thing: Connection | _Opened) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
         await thing.aclose()

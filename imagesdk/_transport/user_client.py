@@ -18,15 +18,15 @@ import anyio
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._transport.exchange import (
     RELEASE_LIMIT,
-    Incoming,
-    Outgoing,
-    Pieces,
+    BodyIterator,
+    WireRequest,
+    WireResponse,
     finish,
     joined,
     request_of,
-    wire_errors,
+    transport_errors,
 )
-from imagesdk._transport.httpx_compat import HTTPClient, HTTPResponse, library_of
+from imagesdk._transport.httpx_compat import HTTPClient, HTTPResponse, httpx_module_of
 from imagesdk.errors import ConfigurationError
 
 _WANTED = "http_client= takes an httpx.AsyncClient, an httpx2.AsyncClient, or a function that makes one"
@@ -35,7 +35,7 @@ _LOGGERS = ("httpx", "httpx2", "hpack.hpack")
 """Those that say what is sent: URLs whole, and with HTTP/2 the values of headers."""
 
 
-class ClientTransport:
+class UserClientTransport:
     """Requests through an HTTP client of the user's, or one that a factory makes for each loop.
 
     Raises:
@@ -46,7 +46,7 @@ class ClientTransport:
         self._clients: HTTPClient | PerLoop[HTTPClient]
         if _is_client(client):
             self._clients = client
-        elif callable(client) and library_of(client, "Client") is None:
+        elif callable(client) and httpx_module_of(client, "Client") is None:
             self._clients = PerLoop(_checked(client))
         else:
             raise _refusal(client)
@@ -54,7 +54,7 @@ class ClientTransport:
             logging.getLogger(name).addFilter(_without_secrets)
 
     @asynccontextmanager
-    async def exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+    async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         """Send ``request`` with the user's client.
 
         Raises:
@@ -68,18 +68,18 @@ class ClientTransport:
             )
         under_way = _under_way.set(request.method)
         try:
-            with wire_errors(connecting=True):
+            with transport_errors(connecting=True):
                 response = await _answer(client, request)
         finally:
             _under_way.reset(under_way)
         headers = joined(response.headers)
         if response.is_stream_consumed:  # by an event hook
             headers.pop("content-encoding", None)
-            body = Pieces(response.aiter_bytes())
+            body = BodyIterator(response.aiter_bytes())
         else:
-            body = Pieces(_nothing() if response.is_closed else response.aiter_raw())
+            body = BodyIterator(_nothing() if response.is_closed else response.aiter_raw())
         try:
-            yield Incoming(response.status_code, headers, body)
+            yield WireResponse(response.status_code, headers, body)
         finally:
             await finish(response, body)
 
@@ -90,15 +90,15 @@ class ClientTransport:
                 await client.aclose()
 
 
-async def _answer(client: HTTPClient, request: Outgoing) -> HTTPResponse:
+async def _answer(client: HTTPClient, request: WireRequest) -> HTTPResponse:
     """Send a request and return the answer, also where an event hook makes an error of its status."""
     answer: HTTPResponse
-    sent = request_of(library_of(client, "AsyncClient"), request)
+    sent = request_of(httpx_module_of(client, "AsyncClient"), request)
     try:
         answer = await client.send(sent, stream=True, follow_redirects=False, auth=_no_credentials)
     except Exception as error:
         refusal: Any = error
-        if library_of(error, "HTTPStatusError") is None or refusal.request is not sent:
+        if httpx_module_of(error, "HTTPStatusError") is None or refusal.request is not sent:
             raise
         answer = refusal.response
     return answer
@@ -115,7 +115,7 @@ def _no_credentials(request: Any) -> Any:
 
 
 def _is_client(thing: object) -> TypeGuard[HTTPClient]:
-    return not isinstance(thing, type) and library_of(thing, "AsyncClient") is not None
+    return not isinstance(thing, type) and httpx_module_of(thing, "AsyncClient") is not None
 
 
 def _checked(factory: Callable[[], object]) -> Callable[[], HTTPClient]:
@@ -135,12 +135,12 @@ def _checked(factory: Callable[[], object]) -> Callable[[], HTTPClient]:
 def _refusal(thing: object) -> ConfigurationError:
     kind = thing if isinstance(thing, type) else type(thing)
     name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
-    if (library := library_of(thing, "Client")) is not None:
+    if (library := httpx_module_of(thing, "Client")) is not None:
         advice = (
             f"{name} is a blocking one. Pass {library.__name__}.AsyncClient(...) with the same arguments, to the blocking "
             "Client too: it runs on the loop behind it."
         )
-    elif (library := library_of(thing, "BaseTransport", "AsyncBaseTransport")) is not None:
+    elif (library := httpx_module_of(thing, "BaseTransport", "AsyncBaseTransport")) is not None:
         advice = f"{name} is a transport: pass {library.__name__}.AsyncClient(transport=...)."
     elif name == "aiohttp.ClientSession":
         advice = (
@@ -164,7 +164,7 @@ def _without_secrets(record: logging.LogRecord) -> bool:
         return not _under_way.get()
     if _under_way.get() == "GET" and isinstance(record.args, tuple):
         record.args = tuple(
-            cast("Any", each).copy_with(query=None) if library_of(each, "URL") is not None else each
+            cast("Any", each).copy_with(query=None) if httpx_module_of(each, "URL") is not None else each
             for each in record.args
         )
     return True

@@ -174,9 +174,9 @@ class JobList:
 def _limit(options: Namespace) -> dict[str, Any]:
     if options.limit is None:
         return {}
-    from imagesdk._calls.client_options import read_limit
+    from imagesdk._calls.client_options import parse_rate_limit
 
-    return {"rate_limit": read_limit("--limit", options.limit)}
+    return {"rate_limit": parse_rate_limit("--limit", options.limit)}
 
 
 @contextmanager
@@ -221,12 +221,12 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
-    from imagesdk._media.output import path_to_write
+    from imagesdk._media.output import expand_output_path
     from imagesdk.fan_out.journal import FILE_NAME
     from imagesdk.fan_out.output_files import destination_of
 
     folder = destination_of(options.out).folder
-    journal = None if options.journal is None else Path(path_to_write("journal", options.journal))
+    journal = None if options.journal is None else Path(expand_output_path("journal", options.journal))
     return journal or folder / FILE_NAME, folder
 
 

@@ -19,9 +19,9 @@ def run(options: Namespace) -> int:
 
     from imagesdk import Edit, models
     from imagesdk.cli.shaping import shaped
-    from imagesdk.models.catalog import MAKER_EDIT_MODEL
+    from imagesdk.models.catalog import OPENAI_EDIT_MODEL
 
-    profile = models.lookup(options.model or MAKER_EDIT_MODEL)
+    profile = models.lookup(options.model or OPENAI_EDIT_MODEL)
     images, mask = shaped(options, images, mask, profile.edit if profile else None)
 
     job = Edit(images[0] if len(images) == 1 else images, prompt, mask=mask, markup=markup, **given(options))

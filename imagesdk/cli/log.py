@@ -15,7 +15,7 @@ from imagesdk.cli.session import flag, note
 from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
-    from imagesdk.fan_out.store import Entry
+    from imagesdk.fan_out.store import JobRecord
 
 _PROMPT_SHOWN = 60
 _BILLED = frozenset({"sending", "received", "done", "unknown"})
@@ -45,7 +45,7 @@ def run(options: Namespace) -> int:
     return OK
 
 
-def _line(entry: Entry, folder: Path, options: Namespace) -> str:
+def _line(entry: JobRecord, folder: Path, options: Namespace) -> str:
     prompt = _printable(" ".join(str(entry.params.get("prompt", entry.kind)).split()))
     prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
     problem = in_options(str((entry.error or {}).get("message", "")), options)
@@ -58,12 +58,12 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
-def _paths(entry: Entry, folder: Path) -> list[str]:
+def _paths(entry: JobRecord, folder: Path) -> list[str]:
     images = (entry.answer or {}).get("images", [])
     return [str(folder / image["file"]["path"]) for image in images if "file" in image]
 
 
-def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
+def _facts(entry: JobRecord, folder: Path) -> dict[str, Any]:
     sent = entry.sent_at
     answer = entry.answer or {}
     return {

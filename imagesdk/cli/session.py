@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print where its pictures are."""
-    from imagesdk._media.output import path_to_write
+    from imagesdk._media.output import expand_output_path
 
     to_stdout = options.out == "-"
     if to_stdout:
         _check_stdout(options)
-    elif not options.force and "{" not in options.out and Path(path_to_write("out", options.out)).is_file():
+    elif (
+        not options.force
+        and "{" not in options.out
+        and Path(expand_output_path("out", options.out)).is_file()
+    ):
         raise UsageError(f"{options.out} is there already; --force replaces it")
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:

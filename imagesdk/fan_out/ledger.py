@@ -12,25 +12,25 @@ from attrs import define
 from imagesdk._protocol.retry import Failure
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import JournalError
-from imagesdk.fan_out.spending import Purse
-from imagesdk.fan_out.store import Book, Entry
+from imagesdk.fan_out.spending import SpendingLimit
+from imagesdk.fan_out.store import JobRecord, JobStore
 
 
 @define(eq=False)
-class Attempts:
+class JobLedger:
     """The attempts of one job, for which ``amount`` has been reserved."""
 
-    book: Book
-    entry: Entry
-    purse: Purse
+    store: JobStore
+    record: JobRecord
+    spending: SpendingLimit
     amount: Decimal
     """US dollars that one attempt may cost."""
-    granted: Callable[[], None]
+    on_granted: Callable[[], None]
     """Called when the job need not wait for the limit any more."""
     count: int = 0
-    unfinished: bool = False
+    maybe_billed: bool = False
     """Whether the latest attempt may have been worked on."""
-    _lost: Decimal = Decimal(0)
+    _written_off: Decimal = Decimal(0)
     """What attempts before the latest may have cost."""
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
@@ -40,19 +40,19 @@ class Attempts:
             BudgetExceededError: the money does not last for another attempt.
             JournalError: it cannot be written down.
         """
-        self.granted()
-        if self.unfinished:
-            if self.purse.reserve(self.amount) != "yes":
-                raise self.purse.refusal(self.amount)
-            self._lost += self.amount
+        self.on_granted()
+        if self.maybe_billed:
+            if self.spending.reserve(self.amount) != "yes":
+                raise self.spending.refusal(self.amount)
+            self._written_off += self.amount
         try:
-            await self.book.sending(self.entry, str(self.amount) if self.amount else None)
+            await self.store.sending(self.record, str(self.amount) if self.amount else None)
         except BaseException:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
-                await self.book.not_sent(self.entry)  # given up, perhaps after it was written down
+                await self.store.not_sent(self.record)  # given up, perhaps after it was written down
             raise
         self.count = attempt
-        self.unfinished = True
+        self.maybe_billed = True
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
         """Write down what is free to be sent again.
@@ -61,10 +61,10 @@ class Attempts:
             JournalError: it cannot be written down.
         """
         if failure is not None and failure.kind in {"never_sent", "refused"}:
-            self.unfinished = False
-            await self.book.not_sent(self.entry)
+            self.maybe_billed = False
+            await self.store.not_sent(self.record)
 
     def close(self, cost: Decimal | None) -> None:
         """Settle the money: ``cost`` is what the latest attempt cost, if that is known."""
-        latest = self.amount if self.unfinished and cost is None else cost or Decimal(0)
-        self.purse.settle(self.amount + self._lost, self._lost + latest)
+        latest = self.amount if self.maybe_billed and cost is None else cost or Decimal(0)
+        self.spending.settle(self.amount + self._written_off, self._written_off + latest)

@@ -21,7 +21,7 @@ class Beside(Enum):
 
 
 @frozen(kw_only=True)
-class Terms:
+class RunOptions:
     """What a caller says of a whole run."""
 
     out: str | os.PathLike[str] | None = None
@@ -31,9 +31,9 @@ class Terms:
     budget: str | Decimal | int | None = None
     unknown_price: UnknownPrice = "stop"
 
-    def again(self, engine: Engine) -> recovery.Again:
+    def resume_policy(self, engine: Engine) -> recovery.ResumePolicy:
         """Return what may be sent a second time."""
-        return recovery.Again(
+        return recovery.ResumePolicy(
             retry_unknown=self.retry_unknown,
             repeats=self.delivery == "at_least_once",
             server_idempotent=engine.server_idempotent,

@@ -126,7 +126,7 @@ for _type in (Labelled, Outcome, Progress):
 
 
 @frozen
-class Made:
+class JobResult:
     """What came of a job: its outcome, and whether the run cannot go on."""
 
     outcome: Outcome

@@ -16,14 +16,14 @@ from typing import Literal, TypeAlias
 import anyio
 from attrs import field, frozen
 
-from imagesdk._calls.finish import FileNames
+from imagesdk._calls.finish import OutputNames
 from imagesdk._engine.request_body import read_piece
-from imagesdk._engine.sink import Received
+from imagesdk._engine.sink import ReceivedImage
 from imagesdk._media.atomic import move_if_free
-from imagesdk._media.output import Destination
+from imagesdk._media.output import OutputTemplate
 from imagesdk._media.sniff import extension
-from imagesdk._protocol.inputs import Picture, Pictures, Remote
-from imagesdk._runtime.threads import on_disk
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.fingerprint import Hashes
 
@@ -68,26 +68,26 @@ class TakenNames:
 
 
 @frozen(kw_only=True)
-class RunNames(FileNames):
+class RunNames(OutputNames):
     """What the files of one job of a run are called."""
 
     taken: TakenNames
     written: dict[int, WrittenFile] = field(factory=dict[int, WrittenFile])
     """By their place in the response."""
 
-    async def reserve(self, index: int, received: Received) -> WrittenFile:
+    async def reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         """Choose the name of a picture that is in a temporary file."""
-        self.written[index] = await on_disk(self._reserve, index, received)
+        self.written[index] = await run_blocking(self._reserve, index, received)
         return self.written[index]
 
-    async def place(self, index: int, received: Received) -> Path:
+    async def place(self, index: int, received: ReceivedImage) -> Path:
         """Give a temporary file its final name, and return that."""
         file = self.written.get(index)
         with anyio.CancelScope(shield=True):
             while True:
                 file = file or await self.reserve(index, received)
                 try:
-                    await on_disk(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
+                    await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
                 except FileExistsError:  # made by another program just now
                     self.taken.give_back(file.path)
                     file = None
@@ -98,7 +98,7 @@ class RunNames(FileNames):
         received.temporary = None
         return file.path
 
-    def _reserve(self, index: int, received: Received) -> WrittenFile:
+    def _reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         temporary = received.temporary
         assert temporary is not None  # noqa: S101 - only called for files
         found = hash_of(temporary)
@@ -106,13 +106,13 @@ class RunNames(FileNames):
         return WrittenFile(index, path, temporary, found, temporary.stat().st_size)
 
 
-def destination_of(out: str | os.PathLike[str]) -> Destination:
+def destination_of(out: str | os.PathLike[str]) -> OutputTemplate:
     """Read ``out=`` of a run.
 
     Raises:
         InvalidRequestError: it would give the pictures of several jobs one name.
     """
-    destination = Destination.parse(out)
+    destination = OutputTemplate.parse(out)
     if not any(f"{{{name}" in destination.template for name in _APART):
         raise InvalidRequestError(
             f"out={os.fspath(out)!r} gives the pictures of all jobs the same name; name a folder, or put {{job}} or "
@@ -164,7 +164,7 @@ def _hash_if_there(path: Path) -> str | None:
         return None
 
 
-async def hashes_of(pictures: Pictures) -> Hashes:
+async def hashes_of(pictures: InputImages) -> Hashes:
     """Read the pictures that a job sends.
 
     Raises:
@@ -177,11 +177,11 @@ async def hashes_of(pictures: Pictures) -> Hashes:
     )
 
 
-async def _hashed(picture: Picture) -> str:
-    if isinstance(picture, Remote):
+async def _hashed(picture: InputImage) -> str:
+    if isinstance(picture, RemoteImage):
         return f"file {picture.file_id}" if picture.file_id else f"url {picture.url}"
     hashed, done = hashlib.sha256(), 0
     while done < picture.size and (piece := await read_piece(picture, done)):
-        await on_disk(hashed.update, piece)
+        await run_blocking(hashed.update, piece)
         done += len(piece)
     return hashed.hexdigest()

@@ -35,7 +35,7 @@ class _Counts:
     """Seconds, and the pictures that came in each: those of the last minute."""
 
 
-class Tally:
+class ProgressCounter:
     """What a run has counted so far."""
 
     def __init__(self, total: int | None, began: float) -> None:
@@ -46,11 +46,11 @@ class Tally:
         """Count a job that has been read."""
         self._change(read=self._counts.read + 1, in_flight=self._counts.in_flight + 1)
 
-    def withdrawn(self) -> None:
+    def cancelled(self) -> None:
         """Forget a job that was stopped before anything came of it."""
         self._change(in_flight=self._counts.in_flight - 1)
 
-    def exhausted(self) -> None:
+    def complete(self) -> None:
         """Note that all jobs have been read."""
         self._change(total=self._counts.read)
 

@@ -30,7 +30,7 @@ from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.outcomes import Outcome
 from imagesdk.fan_out.output_files import State as FileState
 from imagesdk.fan_out.serialization import error_of
-from imagesdk.fan_out.store import Entry
+from imagesdk.fan_out.store import JobRecord
 
 Step: TypeAlias = Literal["send", "restore", "report"]
 
@@ -38,7 +38,7 @@ _AGAIN = "retry_unknown=True (--retry-unknown) sends it again."
 
 
 @frozen(kw_only=True)
-class Again:
+class ResumePolicy:
     """What may be sent a second time, though it may have been billed."""
 
     retry_unknown: bool = False
@@ -49,7 +49,7 @@ class Again:
     """Whether the server bills the work for one key once."""
 
 
-def step(entry: Entry, files: FileState | None, terms: Again) -> Step:
+def next_action(entry: JobRecord, files: FileState | None, terms: ResumePolicy) -> Step:
     """Decide what is to be done for a job, of which this is known; ``files`` is what has become of its files."""
     again = terms.retry_unknown or terms.server_idempotent
     match entry.state:
@@ -67,7 +67,7 @@ def step(entry: Entry, files: FileState | None, terms: Again) -> Step:
             return "report"
 
 
-def report(item: Item, entry: Entry, files: FileState | None) -> Outcome:
+def stored_outcome(item: Item, entry: JobRecord, files: FileState | None) -> Outcome:
     """Return the outcome of a job that is not sent again."""
     cost = None if entry.cost is None else Decimal(entry.cost)
     if entry.state == "refused":
@@ -92,7 +92,7 @@ def report(item: Item, entry: Entry, files: FileState | None) -> Outcome:
     return Outcome(item.job, entry.id, item.place, "unknown", error=error, resumed=True)
 
 
-def _said(entry: Entry) -> ImageSDKError | None:
+def _said(entry: JobRecord) -> ImageSDKError | None:
     """Return the error that the job ended with, if it did."""
     if entry.error is None:
         return None

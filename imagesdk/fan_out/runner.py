@@ -11,23 +11,23 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk._calls.build import Defaults
+from imagesdk._calls.build import CallDefaults
 from imagesdk._calls.finishing import Finisher
 from imagesdk._engine.engine import Engine
-from imagesdk._media.output import check_writable, path_to_write
-from imagesdk._runtime.threads import on_disk
+from imagesdk._media.output import check_writable, expand_output_path
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.dry_run import DryRun, dry_run
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
-from imagesdk.fan_out.options import Beside, Terms
+from imagesdk.fan_out.options import Beside, RunOptions
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.output_files import destination_of
 from imagesdk.fan_out.run import AsyncRun
-from imagesdk.fan_out.scheduler import Feeder
-from imagesdk.fan_out.spending import Purse, parse_budget
-from imagesdk.fan_out.store import Book, NoBook
-from imagesdk.fan_out.worker import JobMaker
+from imagesdk.fan_out.scheduler import Scheduler
+from imagesdk.fan_out.spending import SpendingLimit, parse_budget
+from imagesdk.fan_out.store import JobStore, NullStore
+from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
 
 _LONGEST_WINDOW = 24 * 3600.0
@@ -40,11 +40,11 @@ class Runner:
 
     engine: Engine
     finisher: Finisher
-    defaults: Defaults
+    defaults: CallDefaults
 
     @asynccontextmanager
     async def run(
-        self, jobs: Jobs, *, defaults: Generate | None, concurrency: int | None, terms: Terms
+        self, jobs: Jobs, *, defaults: Generate | None, concurrency: int | None, terms: RunOptions
     ) -> AsyncGenerator[AsyncRun, None]:
         """Make jobs while the block runs.
 
@@ -61,8 +61,8 @@ class Runner:
         async with AsyncExitStack() as stack:
             if terms.out is not None:
                 destination = destination_of(terms.out)
-                await on_disk(check_writable, destination.folder, destination.template)
-            book: Book = NoBook()
+                await run_blocking(check_writable, destination.folder, destination.template)
+            book: JobStore = NullStore()
             spent = Decimal(0)
             if path is not None:
                 book = journal = await stack.enter_async_context(open_journal(path))
@@ -70,13 +70,13 @@ class Runner:
                 if limit is not None:
                     spent = await journal.spent()
             folder = Path() if path is None else path.parent
-            maker = JobMaker(
-                self.engine, self.finisher, self.defaults, book, Purse(limit, spent), folder, terms
+            maker = JobWorker(
+                self.engine, self.finisher, self.defaults, book, SpendingLimit(limit, spent), folder, terms
             )
-            feeder = Feeder(reader, maker, concurrency=concurrency, holds_back=terms.out is None)
+            feeder = Scheduler(reader, maker, concurrency=concurrency, bounded_memory=terms.out is None)
             yield await stack.enter_async_context(_running(feeder))
 
-    async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, terms: Terms) -> DryRun:
+    async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, terms: RunOptions) -> DryRun:
         """Say what a run would do. Nothing is sent or written.
 
         Raises:
@@ -88,8 +88,8 @@ class Runner:
         reader = JobReader(jobs, defaults)
         path = journal_of(terms)
         async with AsyncExitStack() as stack:
-            book: Book = NoBook()
-            if path is not None and await on_disk(path.exists):
+            book: JobStore = NullStore()
+            if path is not None and await run_blocking(path.exists):
                 book = await stack.enter_async_context(open_journal(path, writes=False))
             folder = Path() if path is None else path.parent
             return await dry_run(reader, self.engine, self.defaults, book, folder, terms)
@@ -101,7 +101,7 @@ class Runner:
             self.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
 
 
-def journal_of(terms: Terms) -> Path | None:
+def journal_of(terms: RunOptions) -> Path | None:
     """Return where the journal of a run is; ``None`` for a run without one.
 
     Raises:
@@ -116,10 +116,10 @@ def journal_of(terms: Terms) -> Path | None:
         return None
     if isinstance(terms.journal, Beside):
         return destination_of(terms.out).folder / FILE_NAME
-    return None if terms.journal is None else Path(path_to_write("journal", terms.journal))
+    return None if terms.journal is None else Path(expand_output_path("journal", terms.journal))
 
 
-def _check(concurrency: int | None, terms: Terms) -> None:
+def _check(concurrency: int | None, terms: RunOptions) -> None:
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         raise ConfigurationError(
             f"concurrency is a whole number of at least 1, or None, not {concurrency!r}."
@@ -131,7 +131,7 @@ def _check(concurrency: int | None, terms: Terms) -> None:
 
 
 @asynccontextmanager
-async def _running(feeder: Feeder) -> AsyncGenerator[AsyncRun, None]:
+async def _running(feeder: Scheduler) -> AsyncGenerator[AsyncRun, None]:
     """Make jobs while the block runs; what is under way when it is left is given up.
 
     Raises:
@@ -140,7 +140,7 @@ async def _running(feeder: Feeder) -> AsyncGenerator[AsyncRun, None]:
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
     try:
-        tasks.start_soon(feeder.feed, tasks)
+        tasks.start_soon(feeder.run, tasks)
         yield AsyncRun(feeder)
     finally:
         # What the block raised is not for the group, which would wrap it.

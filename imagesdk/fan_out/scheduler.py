@@ -17,21 +17,21 @@ import anyio.abc
 import anyio.lowlevel
 
 from imagesdk._runtime.loops import call_soon, running_loop
-from imagesdk._runtime.notify import Change
+from imagesdk._runtime.notify import Notifier
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.fan_out.job_source import Item, JobReader
-from imagesdk.fan_out.outcomes import Made, Outcome, Progress
-from imagesdk.fan_out.progress import Tally
+from imagesdk.fan_out.outcomes import JobResult, Outcome, Progress
+from imagesdk.fan_out.progress import ProgressCounter
 from imagesdk.policies import RateLimit
 
 AHEAD = 16
 """Outcomes with pictures in memory that nobody has taken yet: so many hold back new jobs."""
 
 
-class Maker(Protocol):
+class Worker(Protocol):
     """Makes one job."""
 
-    async def make(self, item: Item, granted: Callable[[], None]) -> Made:
+    async def run(self, item: Item, granted: Callable[[], None]) -> JobResult:
         """Bring a job to its outcome; ``granted`` is called when it need not wait for the limit any more."""
         ...
 
@@ -40,23 +40,25 @@ class Maker(Protocol):
         ...
 
 
-class Feeder:
+class Scheduler:
     """The state of a run. Made and used on one event loop, but for ``stop`` and ``progress``."""
 
-    def __init__(self, reader: JobReader, maker: Maker, *, concurrency: int | None, holds_back: bool) -> None:
+    def __init__(
+        self, reader: JobReader, maker: Worker, *, concurrency: int | None, bounded_memory: bool
+    ) -> None:
         self._reader = reader
         self._maker = maker
         self._concurrency = concurrency
-        self._holds_back = holds_back
+        self._bounded_memory = bounded_memory
         self._loop = running_loop()
-        self._tally = Tally(reader.total, time.monotonic())
-        self._untaken: deque[Outcome] = deque()
+        self._tally = ProgressCounter(reader.total, time.monotonic())
+        self._ready_outcomes: deque[Outcome] = deque()
         self._in_flight = 0
         self._fed = False
         self._stopping = False
         self._failure: Exception | None = None
-        self._change = Change()
-        self._stopped_by: anyio.CancelScope | None = None
+        self._change = Notifier()
+        self._cancel_on_stop: anyio.CancelScope | None = None
         """What a stop cancels: the reading of a job, or its wait for the limit."""
 
     @property
@@ -73,14 +75,14 @@ class Feeder:
         self._stopping = True
         call_soon(self._loop, self._end_waiting)
 
-    async def feed(self, tasks: anyio.abc.TaskGroup) -> None:
+    async def run(self, tasks: anyio.abc.TaskGroup) -> None:
         """Start all jobs, in tasks of ``tasks``."""
         try:
             while await self._room():
                 item = await self._stoppable(self._reader.next)
                 if item is None:
                     if not self._stopping:
-                        self._tally.exhausted()
+                        self._tally.complete()
                     return
                 self._tally.started()
                 self._in_flight += 1
@@ -91,7 +93,7 @@ class Feeder:
             self._fail(error)
         finally:
             self._fed = True
-            self._change.tell()
+            self._change.notify()
             with anyio.move_on_after(RELEASE_LIMIT, shield=True):
                 await self._reader.aclose()
 
@@ -102,59 +104,59 @@ class Feeder:
             Exception: what ended the run before its time.
         """
         await anyio.lowlevel.checkpoint()
-        while not self._untaken:
+        while not self._ready_outcomes:
             if self._fed and not self._in_flight:
                 error, self._failure = self._failure, None
                 if error is not None:
                     raise error
                 return None
             await self._change.wait()
-        outcome = self._untaken.popleft()
-        self._change.tell()
+        outcome = self._ready_outcomes.popleft()
+        self._change.notify()
         return outcome
 
     async def _room(self) -> bool:
         """Wait until another job may begin; ``False`` when none may."""
         while not self._stopping:
             full = self._concurrency is not None and self._in_flight >= self._concurrency
-            if not full and not (self._holds_back and len(self._untaken) >= AHEAD):
+            if not full and not (self._bounded_memory and len(self._ready_outcomes) >= AHEAD):
                 return True
             await self._change.wait()
         return False
 
     async def _stoppable(self, read: Callable[[], Awaitable[Item | None]]) -> Item | None:
-        with anyio.CancelScope() as self._stopped_by:
+        with anyio.CancelScope() as self._cancel_on_stop:
             return await read()
         return None
 
     async def _make(self, item: Item, turn: anyio.Event) -> None:
-        made: Made | None = None
+        made: JobResult | None = None
         scope = anyio.CancelScope()
 
         def granted() -> None:
-            if self._stopped_by is scope:
-                self._stopped_by = None
+            if self._cancel_on_stop is scope:
+                self._cancel_on_stop = None
             turn.set()
 
         try:
             with scope:
-                self._stopped_by = scope
+                self._cancel_on_stop = scope
                 if self._stopping:
                     scope.cancel()
-                made = await self._maker.make(item, granted)
+                made = await self._maker.run(item, granted)
         except Exception as error:  # noqa: BLE001 - not the job's: it is told when the outcomes have been
             self._fail(error)
         finally:
             granted()
             self._in_flight -= 1
             if made is None:
-                self._tally.withdrawn()
+                self._tally.cancelled()
             else:
                 self._tally.ended(made.outcome, time.monotonic())
-                self._untaken.append(made.outcome)
+                self._ready_outcomes.append(made.outcome)
                 if made.fatal is not None:
                     self._fail(made.fatal)
-            self._change.tell()
+            self._change.notify()
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
@@ -162,6 +164,6 @@ class Feeder:
         self._end_waiting()
 
     def _end_waiting(self) -> None:
-        if self._stopped_by is not None:
-            self._stopped_by.cancel()
-        self._change.tell()
+        if self._cancel_on_stop is not None:
+            self._cancel_on_stop.cancel()
+        self._change.notify()

@@ -41,7 +41,7 @@ _ERROR_FACTS = (
 )
 
 
-def answer_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
+def response_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
     """Return an answer and its files as JSON; URLs only of pictures that are not in files."""
     written = {file.index: file for file in files}
     images: list[dict[str, Any]] = []

@@ -50,7 +50,7 @@ def priced(job: Job, *, list_prices: bool) -> Estimate:
     return estimate(job)
 
 
-class Purse:
+class SpendingLimit:
     """The money of one run.
 
     Args:

@@ -20,7 +20,7 @@ the answer is there, its files are not all in place. The others are ends, as in 
 
 
 @frozen
-class Entry:
+class JobRecord:
     """A job as the book has it."""
 
     key: str
@@ -43,18 +43,18 @@ class Entry:
     """Seconds since 1970, of the latest attempt."""
 
 
-class Book(Protocol):
+class JobStore(Protocol):
     """Is told how far every job has come, before it goes on.
 
     Every method raises :class:`~imagesdk.errors.JournalError` when that cannot be kept.
     """
 
     @property
-    def lasts(self) -> bool:
+    def persistent(self) -> bool:
         """Whether it is there after the process."""
         ...
 
-    async def claim(self, item: Item, content: str, images: int, model: str | None) -> Entry:
+    async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the entry of a job, made if there is none.
 
         Raises:
@@ -62,53 +62,53 @@ class Book(Protocol):
         """
         ...
 
-    async def sending(self, entry: Entry, reserved: str | None) -> None:
+    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
         """It is about to be sent, and may cost so much."""
         ...
 
-    async def not_sent(self, entry: Entry) -> None:
+    async def not_sent(self, entry: JobRecord) -> None:
         """What was about to be sent was not, or was refused: nothing can have come of it."""
         ...
 
-    async def received(self, entry: Entry, answer: Mapping[str, Any]) -> None:
+    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
         """The answer is there."""
         ...
 
-    async def done(self, entry: Entry, answer: Mapping[str, Any], cost: str | None) -> None:
+    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
         """All its files are in place."""
         ...
 
-    async def ended(self, entry: Entry, state: State, error: Mapping[str, Any]) -> None:
+    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
         """It has ended without its pictures."""
         ...
 
 
-class NoBook:
+class NullStore:
     """Keeps nothing: for runs without a journal."""
 
-    lasts = False
+    persistent = False
 
-    async def claim(self, item: Item, content: str, images: int, model: str | None) -> Entry:
+    async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return an entry with a name that no other job of the run has."""
         name = item.label or name_of(digest(item.job, Hashes([str(item.place)])), 0)
-        return Entry("", name, new_key(), images=images, model=model)
+        return JobRecord("", name, new_idempotency_key(), images=images, model=model)
 
-    async def sending(self, entry: Entry, reserved: str | None) -> None:
+    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
         """Agree."""
 
-    async def not_sent(self, entry: Entry) -> None:
+    async def not_sent(self, entry: JobRecord) -> None:
         """Forget."""
 
-    async def received(self, entry: Entry, answer: Mapping[str, Any]) -> None:
+    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
         """Forget."""
 
-    async def done(self, entry: Entry, answer: Mapping[str, Any], cost: str | None) -> None:
+    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
         """Forget."""
 
-    async def ended(self, entry: Entry, state: State, error: Mapping[str, Any]) -> None:
+    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
         """Forget."""
 
 
-def new_key() -> str:
+def new_idempotency_key() -> str:
     """Return a fresh idempotency key."""
     return f"imagesdk-{uuid.uuid4()}"

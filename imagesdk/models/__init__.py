@@ -25,13 +25,13 @@ from imagesdk.models.catalog import (
     GPT_IMAGE_2_5_SUNBURST,
     GPT_IMAGE_2_6_FLARE,
     GPT_IMAGE_2_6_SUNBURST,
-    MAKER_EDIT_MODEL,
-    MAKER_GENERATE_MODEL,
-    MAKER_VARIATION_MODEL,
     MAX_FRAME_DURATION,
     MAX_IMAGE_URL,
     MAX_PARTIAL_IMAGES,
     MAX_SAFETY_IDENTIFIER,
+    OPENAI_EDIT_MODEL,
+    OPENAI_GENERATE_MODEL,
+    OPENAI_VARIATION_MODEL,
     PROFILES,
     RETIRED_ENDPOINTS,
     SVG_EFFORTS,
@@ -73,9 +73,9 @@ __all__ = [
     "BATCH_SHARE",
     "COMPRESSION",
     "GIF_FRAMES",
-    "MAKER_EDIT_MODEL",
-    "MAKER_GENERATE_MODEL",
-    "MAKER_VARIATION_MODEL",
+    "OPENAI_EDIT_MODEL",
+    "OPENAI_GENERATE_MODEL",
+    "OPENAI_VARIATION_MODEL",
     "MAX_FRAME_DURATION",
     "MAX_IMAGE_URL",
     "MAX_PARTIAL_IMAGES",
@@ -107,7 +107,7 @@ def known() -> tuple[ModelProfile, ...]:
     return tuple(profile for name, profile in _profiles.items() if name == profile.name)
 
 
-def nearest_size(width: int, height: int, model: str | ModelProfile = MAKER_GENERATE_MODEL) -> str:
+def nearest_size(width: int, height: int, model: str | ModelProfile = OPENAI_GENERATE_MODEL) -> str:
     """Return ``"WIDTHxHEIGHT"``: the size that a model takes and that is nearest to the one you want.
 
     A legal size comes back as it is, and so does any size for a model of which no sizes are known. Where a model

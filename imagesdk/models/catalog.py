@@ -19,9 +19,9 @@ from imagesdk.models.sizes import SizeRule
 AS_OF: Final = date(2026, 11, 23)
 """The day of these facts."""
 
-MAKER_EDIT_MODEL: Final = "gpt-image-2"
-MAKER_GENERATE_MODEL: Final = "gpt-image-2"
-MAKER_VARIATION_MODEL: Final = "dall-e-2"
+OPENAI_EDIT_MODEL: Final = "gpt-image-2"
+OPENAI_GENERATE_MODEL: Final = "gpt-image-2"
+OPENAI_VARIATION_MODEL: Final = "dall-e-2"
 """The only model that ever made variations."""
 
 URL_LIFETIME: Final = 3600
