@@ -131,7 +131,7 @@ class Program:
 
 
 class Server:
-    """A server that accepts, reads and answers only when the test says so."""
+    """A server that accepts, reads and answers only when the test calls it."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))

@@ -327,7 +327,7 @@ def test_a_client_used_before_a_fork_works_in_parent_and_child_with_separate_con
             client.close()
             sys.exit(5)
         _, status = os.waitpid(child, 0)
-        client.images.generate("the parent goes on with its own")
+        client.images.generate("the parent continues on its own")
         print(os.waitstatus_to_exitcode(status), len(loop_threads()))
         """
     )

@@ -260,14 +260,14 @@ def test_an_error_while_closing_is_raised_by_close() -> None:
 
 def test_a_garbage_collected_client_closes_its_connections_and_warns() -> None:
     handle = lease(Stub)
-    twin = handle.async_object
+    stub = handle.async_object
     handle.call(Stub.echo, "hello")
     holders = [handle]
     del handle
     with pytest.warns(ResourceWarning, match="a blocking client was not closed"):
         holders.clear()
     gc.collect()
-    assert twin.closed.wait(PATIENCE)
+    assert stub.closed.wait(PATIENCE)
 
 
 def test_an_error_of_the_constructor_is_raised_where_the_client_is_made() -> None:

@@ -7,7 +7,7 @@ Rule: a member is of one of these kinds, or is refused with its file and line. N
 |---|---|
 | ``async def m`` | ``CALL``: runs in the portal |
 | ``def m``, ``__repr__``, ``__reduce__`` | ``PLAIN``: needs no loop |
-| ``def m`` that returns ``AbstractAsyncContextManager[AsyncX]`` | ``CONTEXT``: its host task is entered with ``with`` |
+| ``def m`` that returns ``AbstractAsyncContextManager[AsyncX]`` | ``CONTEXT``: used with ``with`` |
 | ``@property`` | ``VALUE``: needs no loop |
 | ``@property`` that returns another asynchronous class | ``RESOURCE`` |
 | ``def m`` of a client that returns the client's class | ``VIEW``: on the same connections |
@@ -31,7 +31,7 @@ _RESERVED = {"cls", "handle", "lease", "self"}
 """Names that the bodies of the blocking methods use."""
 
 
-class UnsupportedSyntax(Exception):  # noqa: N818 - named like SyntaxError's kin
+class UnsupportedSyntax(Exception):  # noqa: N818 - it names a fact about the source
     """The source has a member that the facade cannot offer. The message begins with the file and line."""
 
 
@@ -43,7 +43,7 @@ _IMPORTS = {
     Kind.VIEW: ("typing", "Self"),
     Kind.FACTORY: ("typing", "Self"),
 }
-"""What the blocking method of a kind needs, instead of what its annotation names."""
+"""Imports of the blocking method, in place of the names in the annotation of the result."""
 
 
 @dataclass(frozen=True)
