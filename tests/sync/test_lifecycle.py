@@ -1,7 +1,6 @@
 """How processes with blocking clients are interrupted, forked and ended, shown by whole programs."""
 
 import signal
-import textwrap
 
 import pytest
 
@@ -384,107 +383,36 @@ def test_a_loop_that_cannot_start_fails_the_call_and_the_next_call_starts_anothe
         assert program.end() == (0, "OSError('too many open files')\n1", "")
 
 
-STUB = """
-    import anyio
-    from imagesdk._sync.lease import lease
-
-    begun = ended = 0
-
-    class Stub:
-        async def aclose(self):
-            await anyio.sleep(0)
-
-        async def work(self):
-            global begun, ended
-            begun += 1
-            try:
-                await anyio.sleep(0.0002)
-            finally:
-                ended += 1
-
-        async def quiet(self):
-            while begun != ended:
-                await anyio.sleep(0)
-"""
-
-
 def test_interrupts_at_random_instants_leave_no_coroutine_running(start: Start) -> None:
     program = start(
-        textwrap.dedent(STUB)
-        + textwrap.dedent("""
-        import random, warnings
+        """
+        import warnings
+        from tests.soak.threads import interrupts
         warnings.simplefilter("ignore", ResourceWarning)  # of leases that an interrupt leaves open
-
-        armed = False
-        def interrupt(number, frame):
-            if armed:
-                raise KeyboardInterrupt
-
-        signal.signal(signal.SIGALRM, interrupt)
-        handle = lease(Stub)
-        handle.call(Stub.work)
-        interrupted = 0
-        for number in range(200):
-            try:
-                armed = True
-                signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-3), 5e-5)
-                chosen = handle if number % 4 else lease(Stub)
-                chosen.call(Stub.work)
-                chosen.call(Stub.work)
-                if chosen is not handle:
-                    chosen.close()
-                armed = False
-            except KeyboardInterrupt:
-                armed = False
-                interrupted += 1
-            signal.setitimer(signal.ITIMER_REAL, 0)
-            chosen = None  # here: Python swallows what is raised in a finaliser, and tells of it
-        gc.collect()
-        handle.call(Stub.quiet)
-        print(interrupted > 20, begun == ended)
-        [thread] = loop_threads()
-        handle.close()
-        thread.join()
-        """)
+        client.close()
+        print(interrupts(seed=1, first=0, count=200)["interrupted"] > 20, loop_threads())
+        """
     )
-    assert program.end() == (0, "True True", "")
+    assert program.end() == (0, "True []", "")
 
 
 def test_forked_children_of_a_process_with_busy_threads_do_not_hang(start: Start) -> None:
     program = start(
-        textwrap.dedent(STUB)
-        + textwrap.dedent("""
-        handle = lease(Stub)
-        stop = False
-        def busy():
-            while not stop:
-                handle.call(Stub.work)
-        threads = [threading.Thread(target=busy) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        codes = set()
-        for _ in range(3):
-            if (child := os.fork()) == 0:
-                handle.call(Stub.work)
-                second = lease(Stub)
-                second.call(Stub.work)
-                second.close()
-                os._exit(3)
-            codes.add(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        stop = True
-        for thread in threads:
-            thread.join()
-        print(codes)
-        """)
+        """
+        from tests.soak.threads import forks
+        client.close()
+        print(forks(seed=1, first=0, count=4)["children"], loop_threads())
+        """
     )
-    assert program.end() == (0, "{3}", "")
+    assert program.end() == (0, "4 []", "")
 
 
 def test_the_exit_is_silent_while_daemon_threads_are_busy(start: Start) -> None:
     program = start(
-        textwrap.dedent(STUB)
-        + textwrap.dedent("""
+        """
         import warnings
+        from imagesdk._sync.lease import lease
+        from tests.soak.threads import Stub
         warnings.simplefilter("ignore", ResourceWarning)  # of leases that are replaced by the next
         ready = threading.Barrier(9)
         def busy():
@@ -497,6 +425,6 @@ def test_the_exit_is_silent_while_daemon_threads_are_busy(start: Start) -> None:
         for _ in range(8):
             threading.Thread(target=busy, daemon=True).start()
         ready.wait()
-        """)
+        """
     )
     assert program.end() == (0, "", "")
