@@ -88,7 +88,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def facade(session: nox.Session) -> None:
     """Whether the committed blocking facade is what the generator writes."""
-    session.run("python", "-m", "imagesdk._sync.generate", "--check")
+    session.run("python", "-m", "imagesdk._sync.generator", "--check")
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""One client and many event loops, one after the other and at once: each has its connections, and closes them."""
+"""One client in many event loops, consecutive and concurrent: each loop has connections of its own."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ RUN: dict[str, Callable[[Work], object]] = {"asyncio": lambda work: asyncio.run(
 
 @frozen
 class Elsewhere:
-    """A server on an event loop of its own, in a thread of its own."""
+    """A server in an event loop and a thread of its own."""
 
     seen: RawServer
     base_url: str
     wait_for_open: Callable[[int], None]
-    """Returns when the server has so many connections open."""
+    """Wait until the server has this number of open connections."""
 
 
 Start: TypeAlias = Callable[[Handler], AbstractContextManager[Elsewhere]]
@@ -51,7 +51,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 @pytest.fixture(params=["http", "https"])
 def start(request: pytest.FixtureRequest, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Starts servers, of plain http or with TLS."""
+    """Starts servers, with plain HTTP or TLS."""
     secure = request.param == "https"
     authority.is_known(monkeypatch)
 
@@ -72,9 +72,18 @@ def start(request: pytest.FixtureRequest, authority: Authority, monkeypatch: pyt
     return start
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_heap() -> Iterator[None]:
+    """Keep the garbage collector to the objects of these tests, which call it often."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(autouse=True)
-def warned() -> Iterator[None]:
-    """Whatever a test has left open is collected with it, and warned of: warnings are errors."""
+def leaks() -> Iterator[None]:
+    """Collect the objects that a test has left open, so that their warnings fail it."""
     yield
     gc.collect()
 
@@ -82,7 +91,7 @@ def warned() -> Iterator[None]:
 @pytest.mark.parametrize(
     "loops", [("asyncio",) * 4, ("trio",) * 4, ("asyncio", "trio", "asyncio"), ("trio", "asyncio", "trio")]
 )
-def test_a_client_made_outside_of_any_loop_serves_one_after_the_other_and_leaves_nothing_open(
+def test_one_client_works_in_consecutive_loops_and_leaves_no_connection_open(
     start: Start, make_client: Callable[..., AsyncClient], loops: tuple[str, ...]
 ) -> None:
     with start(always(ANSWER)) as server:
@@ -103,7 +112,7 @@ def test_a_client_made_outside_of_any_loop_serves_one_after_the_other_and_leaves
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_loops_that_end_without_closing_do_not_heap_up_connections(
+def test_loops_that_end_without_closing_the_client_do_not_accumulate_connections(
     start: Start, make_client: Callable[..., AsyncClient], loop: str
 ) -> None:
     with start(always(ANSWER)) as server:
@@ -120,7 +129,7 @@ def test_loops_that_end_without_closing_do_not_heap_up_connections(
 
 
 @pytest.mark.parametrize("loops", [("asyncio", "asyncio"), ("asyncio", "trio"), ("trio", "trio")])
-def test_loops_of_two_threads_call_at_the_same_time(
+def test_loops_in_two_threads_call_at_the_same_time(
     start: Start, make_client: Callable[..., AsyncClient], loops: tuple[str, str]
 ) -> None:
     each = 8
@@ -154,7 +163,7 @@ def test_loops_of_two_threads_call_at_the_same_time(
 
 
 @pytest.mark.parametrize("loops", [("asyncio", "asyncio"), ("asyncio", "trio"), ("trio", "asyncio")])
-def test_closing_on_one_loop_leaves_the_calls_of_another_alone(
+def test_closing_in_one_loop_does_not_end_the_calls_of_another(
     start: Start, make_client: Callable[..., AsyncClient], loops: tuple[str, str]
 ) -> None:
     waiting = anyio.Event()
@@ -188,7 +197,7 @@ def test_closing_on_one_loop_leaves_the_calls_of_another_alone(
         server.wait_for_open(0)
 
 
-def test_a_blocking_client_beside_the_loops_has_its_own_connection(
+def test_a_blocking_client_beside_the_loops_has_a_connection_of_its_own(
     start: Start, make_client: Callable[..., AsyncClient]
 ) -> None:
     with start(always(ANSWER)) as server:
@@ -211,7 +220,7 @@ def test_a_blocking_client_beside_the_loops_has_its_own_connection(
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_a_client_that_is_forgotten_leaves_nothing_open_and_is_warned_of(
+def test_a_garbage_collected_client_leaves_no_connection_open_and_warns(
     start: Start, make_client: Callable[..., AsyncClient], loop: str
 ) -> None:
     with start(always(ANSWER)) as server:
@@ -233,7 +242,7 @@ def test_a_client_that_is_forgotten_leaves_nothing_open_and_is_warned_of(
 
 
 @pytest.mark.parametrize("loop", ["asyncio", "trio"])
-def test_a_client_that_was_closed_is_forgotten_in_silence(
+def test_garbage_collection_of_a_closed_client_does_not_warn(
     start: Start, make_client: Callable[..., AsyncClient], loop: str
 ) -> None:
     with start(always(ANSWER)) as server:

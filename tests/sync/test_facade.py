@@ -6,8 +6,6 @@ import inspect
 import json
 import pickle
 import re
-import subprocess
-import sys
 import textwrap
 import threading
 from collections.abc import Iterator
@@ -30,16 +28,19 @@ from imagesdk import (
     ImageStream,
     Run,
 )
-from imagesdk._sync import generate
-from imagesdk._sync.translation import METHODS, PHRASES
+from imagesdk._sync.generator import __main__ as generator
+from imagesdk._sync.generator.docstrings import METHODS, PHRASES
 
-TWINS = [
+PAIRS = [
     (AsyncClient, Client),
     (AsyncImages, Images),
     (AsyncImageStream, ImageStream),
     (AsyncRun, Run),
     (AsyncFiles, Files),
 ]
+EXAMPLE = re.compile(
+    r"^ *```python\n(.*?)^ *```$|^Example:\n((?:    (?!```)[^\n]*\n?)+)", re.MULTILINE | re.DOTALL
+)
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
 
 
@@ -105,7 +106,7 @@ def public_members(cls: type) -> dict[str, Any]:
 
 
 def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
-    """What a caller has to know of a method or property, in the words of the blocking classes."""
+    """Return the parameters and the result of a method or property, with the names of the blocking classes."""
 
     def blocking(annotation: Any) -> Any:
         return (
@@ -123,16 +124,16 @@ def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
 
 
 def test_the_facade_is_what_the_generator_writes() -> None:
-    assert generate.TARGET.read_text(encoding="utf-8") == generate.facade(generate.SOURCES, PHRASES)
+    assert generator.TARGET.read_text(encoding="utf-8") == generator.facade(generator.SOURCES, PHRASES)
 
 
-@pytest.mark.parametrize(("asynchronous", "blocking"), TWINS)
+@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
 def test_both_classes_have_the_same_members(asynchronous: type, blocking: type) -> None:
     expected = {METHODS.get(name, name) for name in public_members(asynchronous)}
     assert set(public_members(blocking)) == expected
 
 
-@pytest.mark.parametrize(("asynchronous", "blocking"), TWINS)
+@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
 def test_both_classes_have_the_same_signatures(asynchronous: type, blocking: type) -> None:
     not_made_by_users = set[str]() if asynchronous is AsyncClient else {"__init__"}
     expected = {
@@ -143,8 +144,10 @@ def test_both_classes_have_the_same_signatures(asynchronous: type, blocking: typ
     assert {name: signature(vars(blocking)[name]) for name in expected} == expected
 
 
-@pytest.mark.parametrize(("asynchronous", "blocking"), TWINS)
-def test_no_docstring_speaks_of_the_asynchronous_world(asynchronous: type, blocking: type) -> None:
+@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
+def test_no_docstring_of_a_blocking_class_mentions_asynchronous_code(
+    asynchronous: type, blocking: type
+) -> None:
     documented = [blocking, *public_members(blocking).values()]
     text = "\n".join(inspect.getdoc(member) or "" for member in documented)
     assert not re.findall(
@@ -152,12 +155,12 @@ def test_no_docstring_speaks_of_the_asynchronous_world(asynchronous: type, block
     )
 
 
-@pytest.mark.parametrize("blocking", [blocking for _, blocking in TWINS])
+@pytest.mark.parametrize("blocking", [blocking for _, blocking in PAIRS])
 def test_the_examples_in_docstrings_are_python(blocking: type) -> None:
     examples = 0
     for member in [blocking, *public_members(blocking).values()]:
-        for example in re.findall(r"^Example:\n((?:    .*\n?)+)", inspect.getdoc(member) or "", re.MULTILINE):
-            ast.parse(textwrap.dedent(example))
+        for example in EXAMPLE.findall(inspect.getdoc(member) or ""):
+            ast.parse(textwrap.dedent(example[0] or example[1]))
             examples += 1
     assert examples
 
@@ -167,22 +170,22 @@ def test_a_call_works_in_a_plain_script(client: Client) -> None:
     assert [image.width for image in response] == [1, 1]
 
 
-def test_results_are_of_the_same_classes_in_both_worlds(client: Client) -> None:
+def test_results_are_of_the_same_classes_as_those_of_the_asynchronous_client(client: Client) -> None:
     assert type(client.images.generate("a cat")) is imagesdk.ImagesResponse
 
 
-def test_an_error_is_the_one_that_the_asynchronous_client_raises(client: Client) -> None:
+def test_errors_are_those_of_the_asynchronous_client_and_in_no_exception_group(client: Client) -> None:
     with pytest.raises(imagesdk.BadRequestError) as caught:
         client.images.generate("refused")
     assert caught.value.__context__ is None or not isinstance(caught.value.__context__, BaseExceptionGroup)
 
 
-def test_a_wrong_argument_is_told_where_the_client_is_made() -> None:
+def test_a_wrong_argument_is_refused_where_the_client_is_made() -> None:
     with pytest.raises(imagesdk.ConfigurationError):
         Client(base_url="nonsense", api_key="")
 
 
-def test_an_unknown_option_is_refused_as_by_the_asynchronous_client(client: Client) -> None:
+def test_an_unknown_option_is_refused(client: Client) -> None:
     with pytest.raises(TypeError, match="stream"):
         client.images.generate("a cat", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
 
@@ -213,7 +216,7 @@ async def test_a_call_works_inside_a_running_event_loop(client: Client) -> None:
     assert client.images.generate("a cat, in Jupyter")[0].width == 1
 
 
-def test_a_closed_client_says_so(client: Client) -> None:
+def test_a_call_on_a_closed_client_raises(client: Client) -> None:
     client.images.generate("a cat")
     client.close()
     with pytest.raises(RuntimeError, match="client is closed"):
@@ -227,7 +230,7 @@ def test_leaving_the_with_block_closes_the_client(base_url: str) -> None:
         images.generate("a cat")
 
 
-def test_an_observer_that_calls_the_client_gets_an_error_instead_of_waiting_for_ever(base_url: str) -> None:
+def test_a_call_from_an_observer_raises_instead_of_deadlocking(base_url: str) -> None:
     refused: list[str] = []
 
     def observer(event: object) -> None:
@@ -246,12 +249,12 @@ def test_images_is_the_same_object_every_time(client: Client) -> None:
     assert client.images is client.images
 
 
-def test_the_repr_names_the_class_that_it_is_of(client: Client, base_url: str) -> None:
+def test_the_repr_names_the_blocking_class(client: Client, base_url: str) -> None:
     assert repr(client) == f"<Client {base_url}>"
 
 
 @pytest.mark.parametrize("what", ["client", "client.images"])
-def test_neither_a_client_nor_its_parts_travel(client: Client, what: str) -> None:
+def test_clients_and_their_resources_can_be_neither_pickled_nor_copied(client: Client, what: str) -> None:
     thing = client if what == "client" else client.images
     with pytest.raises(TypeError, match="where it is needed"):
         pickle.dumps(thing)
@@ -259,13 +262,6 @@ def test_neither_a_client_nor_its_parts_travel(client: Client, what: str) -> Non
         copy.deepcopy(thing)
 
 
-def test_the_classes_read_as_those_of_the_package() -> None:
+def test_the_classes_belong_to_the_public_package() -> None:
     assert f"{Client.__module__}.{Client.__qualname__}" == "imagesdk.Client"
     assert f"{Images.__module__}.{Images.__qualname__}" == "imagesdk.Images"
-
-
-def test_importing_the_blocking_client_starts_no_thread() -> None:
-    text = "import threading; from imagesdk import Client; print(threading.active_count())"
-    root = str(generate.PACKAGE.parent)
-    done = subprocess.run([sys.executable, "-c", text], cwd=root, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "1"

@@ -1,17 +1,15 @@
-"""How programs with a run in blocking code are interrupted, forked and ended."""
+"""How programs with a blocking run are interrupted, forked and ended."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from tests.sync.test_lifecycle import Server, Start, is_dropped, server, start
+from tests.support.forked_programs import Server, Start, is_dropped, server, start
 
 __all__ = ["server", "start"]
 
 
-def test_ctrl_c_leaves_a_run_and_the_server_sees_the_connections_dropped(
-    server: Server, start: Start, tmp_path: Path
-) -> None:
+def test_ctrl_c_ends_a_run_and_drops_its_connections(server: Server, start: Start, tmp_path: Path) -> None:
     program = start(
         f"""
         try:
@@ -37,7 +35,9 @@ def test_ctrl_c_leaves_a_run_and_the_server_sees_the_connections_dropped(
     assert sorted(out.split()) == ["done", "unknown"]
 
 
-def test_a_traceback_out_of_a_run_is_the_callers_own(server: Server, start: Start) -> None:
+def test_an_error_in_the_block_of_a_run_has_the_traceback_of_the_caller_only(
+    server: Server, start: Start
+) -> None:
     program = start(
         """
         with client.images.fan_out(["a", "b"]) as run:
@@ -55,7 +55,7 @@ def test_a_traceback_out_of_a_run_is_the_callers_own(server: Server, start: Star
     assert "During handling" not in err
 
 
-def test_a_child_that_was_forked_in_a_run_leaves_it_to_its_parent(
+def test_a_child_forked_during_a_run_cannot_use_it_and_the_parent_finishes_it(
     server: Server, start: Start, tmp_path: Path
 ) -> None:
     program = start(
@@ -84,16 +84,16 @@ def test_a_child_that_was_forked_in_a_run_leaves_it_to_its_parent(
         """
     )
     with server.request() as connection:
-        program.tell()
+        program.send_line()
         assert program.line() == "this belongs to the process that forked: make a new one here"
         assert program.line() == "process"
-        program.tell()
+        program.send_line()
         server.answer(connection)
         assert program.line() == "done"
     assert program.end() == (0, "True", "")
 
 
-def test_a_program_may_end_within_a_run_without_closing_anything(
+def test_a_program_may_exit_during_a_run_without_closing_it(
     server: Server, start: Start, tmp_path: Path
 ) -> None:
     program = start(

@@ -1,4 +1,4 @@
-"""How programs that read a stream in blocking code are interrupted and ended."""
+"""How programs that read a blocking stream are interrupted and ended."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import json
 import socket
 
-from tests.sync.test_lifecycle import IMAGE, Server, Start, is_dropped, server, start
+from tests.support.forked_programs import IMAGE, Server, Start, is_dropped, server, start
 
 __all__ = ["server", "start"]
 
@@ -19,16 +19,14 @@ SIZE = len(base64.b64decode(IMAGE))
 
 
 def begin_stream(server: Server) -> socket.socket:
-    """Answer a request with a stream that says one picture, and leave it at that."""
+    """Answer a request with a stream that sends one image and does not end."""
     connection = server.request()
     data = b"data: " + PARTIAL + b"\n\n"
     connection.sendall(HEAD + f"{len(data):x}\r\n".encode() + data + b"\r\n")
     return connection
 
 
-def test_ctrl_c_leaves_a_stream_and_the_server_sees_the_connection_dropped(
-    server: Server, start: Start
-) -> None:
+def test_ctrl_c_ends_a_stream_and_drops_its_connection(server: Server, start: Start) -> None:
     program = start(
         """
         try:
@@ -66,7 +64,7 @@ def test_ctrl_c_while_a_stream_is_entered_cancels_the_request(server: Server, st
     assert program.end() == (0, "interrupted", "")
 
 
-def test_a_program_may_end_within_a_stream_without_closing_anything(server: Server, start: Start) -> None:
+def test_a_program_may_exit_during_a_stream_without_closing_it(server: Server, start: Start) -> None:
     program = start(
         """
         manager = client.images.generate_stream("a river", partial_images=3)
@@ -81,7 +79,7 @@ def test_a_program_may_end_within_a_stream_without_closing_anything(server: Serv
     assert (code, out) == (0, "")
 
 
-def test_a_thread_within_a_stream_does_not_hold_up_the_exit(server: Server, start: Start) -> None:
+def test_the_exit_does_not_wait_for_the_stream_of_a_daemon_thread(server: Server, start: Start) -> None:
     program = start(
         """
         def read():
@@ -94,12 +92,12 @@ def test_a_thread_within_a_stream_does_not_hold_up_the_exit(server: Server, star
     )
     with begin_stream(server) as connection:
         assert program.line() == str(SIZE)
-        program.tell()
+        program.send_line()
         assert is_dropped(connection)
     assert program.end()[0] == 0
 
 
-def test_a_traceback_out_of_a_stream_ends_in_the_callers_own_lines(server: Server, start: Start) -> None:
+def test_an_uncaught_error_of_a_stream_has_no_exception_group(server: Server, start: Start) -> None:
     program = start(
         """
         with client.images.generate_stream("a river", partial_images=3) as stream:

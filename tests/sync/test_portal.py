@@ -1,4 +1,4 @@
-"""What blocking calls may rely on: the portal and the leases on it, with an invented asynchronous client."""
+"""The portal and its leases, with an invented asynchronous client."""
 
 import asyncio
 import contextvars
@@ -15,9 +15,9 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
 from imagesdk._sync.lease import Lease, lease
-from imagesdk._sync.lookups import LookupThreads
 
 PATIENCE = 30
 """Seconds after which a test that should not wait at all fails."""
@@ -25,10 +25,10 @@ PATIENCE = 30
 colour = contextvars.ContextVar("colour", default="none")
 
 
-class Twin:
-    """An asynchronous client that notes what happens to it."""
+class Stub:
+    """An asynchronous client that records its calls."""
 
-    def __init__(self, name: str = "twin") -> None:
+    def __init__(self, name: str = "stub") -> None:
         self.name = name
         self.waiting = threading.Event()
         self.cancelled = threading.Event()
@@ -57,25 +57,33 @@ class Twin:
         await event.wait()
         return "it came"
 
-    def renamed(self, name: str) -> "Twin":
-        return Twin(name)
+    def renamed(self, name: str) -> "Stub":
+        return Stub(name)
 
 
 @pytest.fixture
-def held() -> Iterator[Lease[Twin]]:
-    held = lease(Twin)
-    yield held
-    held.close()
+def handle() -> Iterator[Lease[Stub]]:
+    handle = lease(Stub)
+    yield handle
+    handle.close()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have SIGINT raise ``KeyboardInterrupt``, also where it is ignored: in background jobs of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def in_thread(function: Callable[[], Any]) -> Callable[[], BaseException]:
-    """Start ``function`` in a thread; the result waits for its end and returns what it raised."""
+    """Start ``function`` in a thread; return a function that waits for its exception."""
     raised: list[BaseException] = []
 
     def work() -> None:
         try:
             function()
-        except BaseException as error:  # noqa: BLE001 - handed over
+        except BaseException as error:  # noqa: BLE001 - returned to the test
             raised.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
@@ -95,14 +103,14 @@ def raising(error: BaseException) -> Callable[[], None]:
     return function
 
 
-def test_a_call_returns_what_the_coroutine_returns(held: Lease[Twin]) -> None:
-    assert held.call(Twin.echo, text="hello") == "hello"
+def test_a_call_returns_what_the_coroutine_returns(handle: Lease[Stub]) -> None:
+    assert handle.call(Stub.echo, text="hello") == "hello"
 
 
-def test_an_exception_arrives_as_itself_with_the_frames_of_both_sides(held: Lease[Twin]) -> None:
+def test_an_exception_arrives_as_itself_with_the_frames_of_both_sides(handle: Lease[Stub]) -> None:
     mistake = LookupError("nothing there")
     with pytest.raises(LookupError) as caught:
-        held.call(Twin.run, raising(mistake))
+        handle.call(Stub.run, raising(mistake))
     assert caught.value is mistake
     names = [frame.name for frame in traceback.extract_tb(mistake.__traceback__)]
     assert names[0].startswith("test_an_exception_arrives")
@@ -110,190 +118,189 @@ def test_an_exception_arrives_as_itself_with_the_frames_of_both_sides(held: Leas
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr)
-def test_a_base_exception_reaches_its_own_caller_and_nobody_else(
-    held: Lease[Twin], error: BaseException
-) -> None:
-    event = held.call(Twin.run, anyio.Event)
+def test_a_base_exception_is_raised_in_its_own_caller_only(handle: Lease[Stub], error: BaseException) -> None:
+    event = handle.call(Stub.run, anyio.Event)
     with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(held.call, Twin.wait_for, event)
-        held.twin.waiting.wait(PATIENCE)
+        other = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
         with pytest.raises(type(error)):
-            held.call(Twin.run, raising(error))
-        held.call(Twin.run, event.set)
+            handle.call(Stub.run, raising(error))
+        handle.call(Stub.run, event.set)
         assert other.result(PATIENCE) == "it came"
 
 
-def test_a_coroutine_that_cancels_its_own_task_is_an_error_of_that_call(held: Lease[Twin]) -> None:
+def test_a_coroutine_that_cancels_its_own_task_fails_that_call_only(handle: Lease[Stub]) -> None:
     with pytest.raises(RuntimeError, match="cancelled"):
-        held.call(Twin.run, raising(asyncio.CancelledError()))
-    assert held.call(Twin.echo, "still there") == "still there"
+        handle.call(Stub.run, raising(asyncio.CancelledError()))
+    assert handle.call(Stub.echo, "still there") == "still there"
 
 
-def test_the_coroutine_sees_the_context_variables_of_its_caller(held: Lease[Twin]) -> None:
-    held.call(Twin.echo, "the portal was started in another context")
+def test_the_coroutine_sees_the_context_variables_of_its_caller(handle: Lease[Stub]) -> None:
+    handle.call(Stub.echo, "the portal was started in another context")
     token = colour.set("green")
     try:
-        assert held.call(Twin.run, colour.get) == "green"
+        assert handle.call(Stub.run, colour.get) == "green"
     finally:
         colour.reset(token)
 
 
 @pytest.mark.anyio
-async def test_a_call_works_in_a_thread_that_runs_an_event_loop(held: Lease[Twin]) -> None:
-    assert held.call(Twin.echo, "in Jupyter") == "in Jupyter"
+async def test_a_call_works_in_a_thread_that_runs_an_event_loop(handle: Lease[Stub]) -> None:
+    assert handle.call(Stub.echo, "in Jupyter") == "in Jupyter"
 
 
-def test_a_call_on_the_loops_own_thread_is_refused_at_once(held: Lease[Twin]) -> None:
+def test_a_call_on_the_loops_own_thread_is_refused_at_once(handle: Lease[Stub]) -> None:
     with pytest.raises(RuntimeError, match="event-loop thread"):
-        held.call(Twin.run, lambda: held.call(Twin.echo, "never"))
+        handle.call(Stub.run, lambda: handle.call(Stub.echo, "never"))
 
 
 def test_threads_that_race_for_the_first_call_share_one_loop() -> None:
     start = threading.Barrier(32)
-    leases = [lease(Twin) for _ in range(32)]
+    leases = [lease(Stub) for _ in range(32)]
 
-    def first_call(held: Lease[Twin]) -> int:
+    def first_call(handle: Lease[Stub]) -> int:
         start.wait(PATIENCE)
-        ident: int = held.call(Twin.run, threading.get_ident)
+        ident: int = handle.call(Stub.run, threading.get_ident)
         return ident
 
     with ThreadPoolExecutor(32) as pool:
         idents = set(pool.map(first_call, leases))
-    for held in leases:
-        held.close()
+    for handle in leases:
+        handle.close()
     assert len(idents) == 1
     assert idents != {threading.get_ident()}
 
 
-def test_calls_run_at_the_same_time(held: Lease[Twin]) -> None:
-    event = held.call(Twin.run, anyio.Event)
+def test_calls_run_at_the_same_time(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(held.call, Twin.wait_for, event)
-        held.twin.waiting.wait(PATIENCE)
-        pool.submit(held.call, Twin.run, event.set)
+        first = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
+        pool.submit(handle.call, Stub.run, event.set)
         assert first.result(PATIENCE) == "it came"
 
 
-def test_an_interrupt_leaves_the_call_and_cancels_the_coroutine(held: Lease[Twin]) -> None:
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_the_call_and_cancels_the_coroutine(handle: Lease[Stub]) -> None:
     main = threading.get_ident()
 
     def interrupt() -> None:
-        held.twin.waiting.wait(PATIENCE)
+        handle.async_object.waiting.wait(PATIENCE)
         signal.pthread_kill(main, signal.SIGINT)
 
-    end = threading.Thread(target=interrupt)
-    end.start()
+    thread = threading.Thread(target=interrupt)
+    thread.start()
     with pytest.raises(KeyboardInterrupt):
-        held.call(Twin.wait)
-    assert held.twin.cancelled.is_set()
-    end.join(PATIENCE)
-    assert held.call(Twin.echo, "still there") == "still there"
+        handle.call(Stub.wait)
+    assert handle.async_object.cancelled.is_set()
+    thread.join(PATIENCE)
+    assert handle.call(Stub.echo, "still there") == "still there"
 
 
-def test_a_signal_handler_that_returns_leaves_the_call_alone(held: Lease[Twin]) -> None:
-    event = held.call(Twin.run, anyio.Event)
+def test_a_signal_handler_that_returns_does_not_end_the_call(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
     main = threading.get_ident()
 
     def disturb() -> None:
-        held.twin.waiting.wait(PATIENCE)
+        handle.async_object.waiting.wait(PATIENCE)
         signal.pthread_kill(main, signal.SIGUSR1)
 
-    def handle(number: int, frame: object) -> None:
-        threading.Thread(target=held.call, args=(Twin.run, event.set)).start()
+    def on_signal(number: int, frame: object) -> None:
+        threading.Thread(target=handle.call, args=(Stub.run, event.set)).start()
 
-    before = signal.signal(signal.SIGUSR1, handle)
+    before = signal.signal(signal.SIGUSR1, on_signal)
     try:
         threading.Thread(target=disturb).start()
-        assert held.call(Twin.wait_for, event) == "it came"
+        assert handle.call(Stub.wait_for, event) == "it came"
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_closing_gives_up_the_calls_under_way_and_closes_the_twin() -> None:
-    held = lease(Twin)
-    end = in_thread(lambda: held.call(Twin.wait))
-    held.twin.waiting.wait(PATIENCE)
-    held.close()
-    assert held.twin.cancelled.is_set()
-    assert held.twin.closed.is_set()
+def test_closing_cancels_the_running_calls_and_closes_the_asynchronous_object() -> None:
+    handle = lease(Stub)
+    end = in_thread(lambda: handle.call(Stub.wait))
+    handle.async_object.waiting.wait(PATIENCE)
+    handle.close()
+    assert handle.async_object.cancelled.is_set()
+    assert handle.async_object.closed.is_set()
     assert "closed during the call" in str(end())
 
 
-def test_closing_one_client_leaves_the_calls_of_another_alone(held: Lease[Twin]) -> None:
-    event = held.call(Twin.run, anyio.Event)
+def test_closing_one_client_does_not_end_the_calls_of_another(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
     with ThreadPoolExecutor(1) as pool:
-        under_way = pool.submit(held.call, Twin.wait_for, event)
-        held.twin.waiting.wait(PATIENCE)
-        other = lease(Twin)
-        other.call(Twin.echo, "hello")
+        under_way = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
+        other = lease(Stub)
+        other.call(Stub.echo, "hello")
         other.close()
-        held.call(Twin.run, event.set)
+        handle.call(Stub.run, event.set)
         assert under_way.result(PATIENCE) == "it came"
 
 
-def test_a_closed_client_says_so() -> None:
-    held = lease(Twin)
-    held.call(Twin.echo, "hello")
-    held.close()
-    held.close()
+def test_a_call_on_a_closed_client_raises() -> None:
+    handle = lease(Stub)
+    handle.call(Stub.echo, "hello")
+    handle.close()
+    handle.close()
     with pytest.raises(RuntimeError, match="client is closed"):
-        held.call(Twin.echo, "hello")
+        handle.call(Stub.echo, "hello")
 
 
-def test_what_closing_raises_reaches_whoever_closes() -> None:
-    class Stubborn(Twin):
+def test_an_error_while_closing_is_raised_by_close() -> None:
+    class Stubborn(Stub):
         async def aclose(self) -> None:
             raise OSError("no")
 
-    held = lease(Stubborn)
-    held.call(Stubborn.echo, "hello")
+    handle = lease(Stubborn)
+    handle.call(Stubborn.echo, "hello")
     with pytest.raises(OSError, match="no"):
-        held.close()
+        handle.close()
 
 
-def test_a_client_that_is_collected_closes_its_connections() -> None:
-    held = lease(Twin)
-    twin = held.twin
-    held.call(Twin.echo, "hello")
-    holders = [held]
-    del held
+def test_a_garbage_collected_client_closes_its_connections_and_warns() -> None:
+    handle = lease(Stub)
+    stub = handle.async_object
+    handle.call(Stub.echo, "hello")
+    holders = [handle]
+    del handle
     with pytest.warns(ResourceWarning, match="a blocking client was not closed"):
         holders.clear()
     gc.collect()
-    assert twin.closed.wait(PATIENCE)
+    assert stub.closed.wait(PATIENCE)
 
 
-def test_an_error_of_the_constructor_stands_where_the_client_is_made() -> None:
+def test_an_error_of_the_constructor_is_raised_where_the_client_is_made() -> None:
     with pytest.raises(TypeError, match="colour"):
-        lease(Twin, colour="green")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
+        lease(Stub, colour="green")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
 
 
-def test_a_view_is_closed_with_what_it_is_derived_from_and_closes_nothing_itself() -> None:
-    held = lease(Twin)
-    view = held.derive(Twin.renamed, "second")
-    assert view.twin.name == "second"
-    assert view.twin is view.twin
-    assert view.call(Twin.echo, "hello") == "hello"
+def test_a_view_is_closed_with_its_owner_and_closes_nothing_itself() -> None:
+    handle = lease(Stub)
+    view = handle.derive(Stub.renamed, "second")
+    assert view.async_object.name == "second"
+    assert view.async_object is view.async_object
+    assert view.call(Stub.echo, "hello") == "hello"
     view.close()
-    assert view.call(Twin.echo, "and goodbye") == "and goodbye"
-    held.close()
+    assert view.call(Stub.echo, "and goodbye") == "and goodbye"
+    handle.close()
     with pytest.raises(RuntimeError, match="client is closed"):
-        view.call(Twin.echo, "hello")
+        view.call(Stub.echo, "hello")
 
 
-def test_a_loop_that_broke_down_is_replaced(held: Lease[Twin]) -> None:
+def test_a_loop_that_broke_down_is_replaced(handle: Lease[Stub]) -> None:
     def break_down() -> None:
         asyncio.get_running_loop().call_soon(raising(SystemExit("a stray callback")))
 
-    end = in_thread(lambda: held.call(Twin.wait))
-    held.twin.waiting.wait(PATIENCE)
-    held.call(Twin.run, break_down)
+    end = in_thread(lambda: handle.call(Stub.wait))
+    handle.async_object.waiting.wait(PATIENCE)
+    handle.call(Stub.run, break_down)
     error = end()
     assert "broke down" in str(error) or "cancelled on its event loop" in str(error)
-    assert held.call(Twin.echo, "again") == "again"
+    assert handle.call(Stub.echo, "again") == "again"
 
 
-def test_a_latch_opens_for_everybody_and_for_good() -> None:
+def test_a_latch_wakes_all_waiting_threads_and_stays_open() -> None:
     latch = Latch()
     with ThreadPoolExecutor(3) as pool:
         waiting = [pool.submit(latch.wait, PATIENCE) for _ in range(3)]
@@ -303,13 +310,13 @@ def test_a_latch_opens_for_everybody_and_for_good() -> None:
     assert latch.wait()
 
 
-def test_a_latch_that_stays_shut_ends_the_wait() -> None:
+def test_a_wait_for_a_latch_that_stays_closed_times_out() -> None:
     latch = Latch()
     assert not latch.wait(0.001)
     assert not latch.is_open
 
 
-def test_lookups_run_in_daemon_threads_and_report_what_they_find() -> None:
+def test_lookups_run_in_daemon_threads_and_return_results_and_errors() -> None:
     threads = LookupThreads()
     assert threads.submit(lambda: threading.current_thread().daemon).result(PATIENCE)
     with pytest.raises(socket.gaierror):
@@ -318,6 +325,6 @@ def test_lookups_run_in_daemon_threads_and_report_what_they_find() -> None:
         )
 
 
-def test_lookups_go_on_in_threads_that_outlive_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)  # as it is from then on
+def test_lookups_still_run_after_the_end_of_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)  # as the interpreter sets it at its end
     assert LookupThreads().submit(len, "abc").result(PATIENCE) == 3

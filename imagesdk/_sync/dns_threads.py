@@ -1,9 +1,9 @@
-"""Where the portal's loop resolves host names: one short-lived daemon thread for each lookup.
+"""Threads for host name lookups on the portal's loop: one short-lived daemon thread per lookup.
 
-asyncio sends ``getaddrinfo`` to a thread pool that the interpreter joins before it exits and that takes no work
-from then on. So a resolver that hangs would hold up the exit, and a thread that still works after the main
-thread has ended could not open a connection any more. Nothing else of ours uses the pool.
-Rule: no lookup outlives the process and none delays its end.
+asyncio runs ``getaddrinfo`` in a thread pool that the interpreter joins before it exits, and that accepts no work
+from then on. With it, a hanging resolver would delay the exit. Also, a thread that outlives the main thread could
+not open connections any more. Nothing else in this package uses the loop's thread pool.
+Rule: no lookup outlives the process, and none delays its exit.
 """
 
 import _thread
@@ -16,7 +16,7 @@ _T = TypeVar("_T")
 
 
 class LookupThreads(ThreadPoolExecutor):
-    """An executor that gives every piece of work a daemon thread of its own and never waits for any."""
+    """An executor that runs each function in a new daemon thread and never waits for one."""
 
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Start ``fn(*args, **kwargs)`` at once in a new thread."""
@@ -25,7 +25,7 @@ class LookupThreads(ThreadPoolExecutor):
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Nothing: there is nothing kept and nothing to wait for."""
+        """Do nothing: there is no pool to shut down."""
 
 
 def _work(
@@ -35,7 +35,7 @@ def _work(
         return
     try:
         result = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - a future carries whatever was raised to whoever waits
+    except BaseException as error:  # noqa: BLE001 - the future raises it where its result is awaited
         future.set_exception(error)
     else:
         future.set_result(result)
