@@ -30,7 +30,7 @@ def tests_httpx2(session: nox.Session) -> None:
         "-m",
         "pytest",
         "-p",
-        "tests.httpstack",
+        "tests.support.httpstack",
         "-m",
         "not of_httpx and not chromium and not types",
         *session.posargs,
@@ -42,7 +42,7 @@ def browser(session: nox.Session) -> None:
     """The gallery of a run in headless Chromium; needs Debian's chromium and chromium-driver."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "browser"))
     session.run(
-        "python", "-m", "pytest", "-m", "chromium", "tests/test_gallery_chromium.py", *session.posargs
+        "python", "-m", "pytest", "-m", "chromium", "tests/fan_out/test_gallery_chromium.py", *session.posargs
     )
 
 
@@ -50,7 +50,7 @@ def browser(session: nox.Session) -> None:
 def stacks(session: nox.Session) -> None:
     """The tests of every HTTP stack, and a table of what passed on which, with versions."""
     session.install("-e", ".[test]")
-    session.run("python", "-m", "tests.http_stacks", *session.posargs)
+    session.run("python", "-m", "tests.support.http_stacks", *session.posargs)
 
 
 @nox.session
@@ -82,13 +82,13 @@ def types(session: nox.Session) -> None:
     session.install("-e", ".[test]", *groups, "nox")
     session.run("mypy")
     session.run("pyright", "--pythonpath", str(Path(session.bin) / "python"))
-    session.run("python", "-m", "pytest", "-m", "types", "tests/test_docs_types.py")
+    session.run("python", "-m", "pytest", "-m", "types", "tests/docs/test_docs_types.py")
 
 
 @nox.session
 def facade(session: nox.Session) -> None:
     """Whether the committed blocking facade is what the generator writes."""
-    session.run("python", "-m", "imagesdk._sync.generate", "--check")
+    session.run("python", "-m", "imagesdk._sync.generator", "--check")
 
 
 @nox.session

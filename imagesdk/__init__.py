@@ -11,7 +11,7 @@ TYPE_CHECKING = False  # type checkers read it as true; typing itself takes long
 if TYPE_CHECKING:
     from typing import Any
 
-    from imagesdk._retirement import RetirementWarning as RetirementWarning
+    from imagesdk._calls.retirement import RetirementWarning as RetirementWarning
     from imagesdk._sync.facade import Client as Client
     from imagesdk._sync.facade import Files as Files
     from imagesdk._sync.facade import Images as Images
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from imagesdk.prepare import prepare_image as prepare_image
     from imagesdk.pricing import Estimate as Estimate
     from imagesdk.pricing import estimate as estimate
+    from imagesdk.remedies import Remedy as Remedy
     from imagesdk.streams import AsyncImageStream as AsyncImageStream
     from imagesdk.types import CompletedImage as CompletedImage
     from imagesdk.types import FileId as FileId
@@ -97,9 +98,10 @@ _HOMES = {
     "files": ("AsyncFiles",),
     "streams": ("AsyncImageStream",),
     "pricing": ("Estimate", "estimate"),
-    "_retirement": ("RetirementWarning",),
+    "_calls.retirement": ("RetirementWarning",),
     "policies": ("Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"),
     "prepare": ("make_mask", "prepare_image"),
+    "remedies": ("Remedy",),
     "types": (
         "CompletedImage",
         "FileId",
@@ -220,6 +222,7 @@ __all__ = [
     "PermissionDeniedError",
     "QuotaExceededError",
     "RateLimitError",
+    "Remedy",
     "RetiredError",
     "StreamError",
     "UnprocessableEntityError",

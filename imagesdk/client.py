@@ -10,25 +10,31 @@ from typing import Any, NoReturn, Self, Unpack
 
 import attrs
 
-from imagesdk._client_transport import ClientTransport
-from imagesdk._download import Downloader
-from imagesdk._engine import ANY_MODEL, Engine, Limits
-from imagesdk._environment import remote_plain_proxy
-from imagesdk._http_families import HTTPClient
-from imagesdk._preparing import Defaults
+from imagesdk._calls.build import CallDefaults
+from imagesdk._calls.client_options import (
+    parse_rate_limit,
+    require_bool,
+    require_str,
+    validate_client_options,
+)
+from imagesdk._calls.raw import raw_call, send_raw
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.engine import ANY_MODEL, Engine, Limits
+from imagesdk._engine.tokens import BearerTokenSource, TokenProvider
 from imagesdk._protocol.azure import AzureHost
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host, checked_headers
-from imagesdk._raw_requests import raw_call, send_raw
-from imagesdk._secret import Secret
-from imagesdk._settings import check_flag, check_text, checked, read_limit
-from imagesdk._slot_transport import SlotTransport
-from imagesdk._tokens import TokenProvider, TokenSource
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, validate_headers
+from imagesdk._protocol.secret import Secret
+from imagesdk._transport.environment import remote_plain_proxy
+from imagesdk._transport.httpx_compat import HTTPClient
+from imagesdk._transport.single_connection import DirectTransport
+from imagesdk._transport.user_client import UserClientTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
 _LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
@@ -91,12 +97,11 @@ class AsyncClient:
         finally:
             del api_key  # tracebacks may show the values of variables
         for name, text in (("base_url", base_url), ("organization", organization), ("project", project)):
-            check_text(name, text)
-        host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or MAKER_BASE_URL)
+            require_str(name, text)
+        host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL)
         if host.needs_key and not key:
             raise ConfigurationError(
-                f"{host.base_url} needs a key: set OPENAI_API_KEY or pass api_key=. "
-                "Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator."
+                f"{host.base_url} needs a key.", remedies=(Remedy.SET_KEY, Remedy.TRY_EMULATOR)
             )
         self._set_up(
             host,
@@ -161,21 +166,20 @@ class AsyncClient:
         try:
             if api_key and token_provider is not None:
                 raise ConfigurationError("Give api_key or token_provider, not both.")
-            key: Secret | TokenSource = (
+            key: Secret | BearerTokenSource = (
                 _secret(api_key, "AZURE_OPENAI_API_KEY")
                 if token_provider is None
-                else TokenSource(token_provider)
+                else BearerTokenSource(token_provider)
             )
         finally:
             del api_key
         texts = {"endpoint": endpoint, "deployment": deployment, "api_version": api_version, "model": model}
         for name, text in texts.items():
-            check_text(name, text)
+            require_str(name, text)
         address = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT", "")
         if not address:
             raise ConfigurationError(
-                "Azure needs an endpoint: set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as "
-                "https://NAME.openai.azure.com."
+                "Azure needs an endpoint.", param="endpoint", remedies=(Remedy.SET_AZURE_ENDPOINT,)
             )
         host = AzureHost.of(
             address,
@@ -185,9 +189,7 @@ class AsyncClient:
             key_header="api-key" if token_provider is None else "authorization",
         )
         if not key:
-            raise ConfigurationError(
-                f"{host.base_url} needs a key: set AZURE_OPENAI_API_KEY, or pass api_key= or token_provider=."
-            )
+            raise ConfigurationError(f"{host.base_url} needs a key.", remedies=(Remedy.SET_AZURE_KEY,))
         client = cls.__new__(cls)
         client._set_up(  # noqa: SLF001 - our own
             host, key, {}, http_client, options, allow_insecure=allow_insecure
@@ -197,24 +199,23 @@ class AsyncClient:
     def _set_up(
         self,
         host: Host,
-        key: Secret | TokenSource,
+        key: Secret | BearerTokenSource,
         account: dict[str, str | None],
         http_client: HTTPClient | Callable[[], HTTPClient] | None,
         options: ClientOptions,
         *,
         allow_insecure: bool,
     ) -> None:
-        settings = checked(options)
-        check_flag("allow_insecure", allow_insecure)
+        settings = validate_client_options(options)
+        require_bool("allow_insecure", allow_insecure)
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
-        if key and not allow_insecure and (proxy or not host.is_private_wire):
+        if key and not allow_insecure and (proxy or not host.is_secure):
             raise ConfigurationError(
-                f"The key would go over plain http to {proxy or host.base_url}. Use https, pass api_key='' to send none, "
-                "or allow_insecure=True if the network is your own."
-                + (" NO_PROXY keeps requests to this machine from a proxy." if proxy else "")
+                f"The key would go over plain http to {proxy or host.base_url}.",
+                remedies=(Remedy.USE_HTTPS, Remedy.SEND_NO_KEY, *([Remedy.SET_NO_PROXY] if proxy else [])),
             )
-        account.update(checked_headers((name, value) for name, value in account.items() if value))
-        transport = SlotTransport() if http_client is None else ClientTransport(http_client)
+        account.update(validate_headers((name, value) for name, value in account.items() if value))
+        transport = DirectTransport() if http_client is None else UserClientTransport(http_client)
         user_agent = _user_agent()
         limit = settings.get("rate_limit", DEFAULT_RATE_LIMIT)
         retry, caps = settings.get("retry", RetryPolicy()), settings.get("caps", Caps())
@@ -228,15 +229,15 @@ class AsyncClient:
             rate_limit=_with_environment(limit),
             caps=caps,
             observers=settings.get("observers", ()),
-            headers=tuple(checked_headers(settings.get("default_headers", {}).items())),
+            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
             user_agent=user_agent,
         )
-        defaults = Defaults(
+        defaults = CallDefaults(
             _timeouts(settings.get("timeout")), settings.get("check", True), settings.get("fsync", False)
         )
         self._use(engine, Downloader(host, transport, retry, caps, user_agent), defaults, owner=True)
 
-    def _use(self, engine: Engine, downloader: Downloader, defaults: Defaults, *, owner: bool) -> None:
+    def _use(self, engine: Engine, downloader: Downloader, defaults: CallDefaults, *, owner: bool) -> None:
         self._engine = engine
         self._downloader = downloader
         self._defaults = defaults
@@ -277,14 +278,14 @@ class AsyncClient:
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
             )
-        settings = checked(changes)
+        settings = validate_client_options(changes)
         retry, caps = settings.get("retry"), settings.get("caps")
-        engine = self._engine.changed(
+        engine = self._engine.with_options(
             retry=retry,
             limits=settings.get("rate_limit", "same"),
             caps=caps,
             observers=settings.get("observers"),
-            headers=tuple(checked_headers(settings.get("default_headers", {}).items())),
+            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
         )
         defaults = attrs.evolve(
             self._defaults,
@@ -292,7 +293,7 @@ class AsyncClient:
             check=settings.get("check", self._defaults.check),
             fsync=settings.get("fsync", self._defaults.fsync),
         )
-        downloader = self._downloader.changed(retry=retry, caps=caps)
+        downloader = self._downloader.with_options(retry=retry, caps=caps)
         view = type(self).__new__(type(self))
         view._use(engine, downloader, defaults, owner=False)  # noqa: SLF001 - our own
         return view
@@ -378,7 +379,7 @@ def _secret(given: Any, variable: str) -> Secret:
     try:
         value = os.environ.get(variable, "") if given is None else given
         if not isinstance(value, Secret):
-            check_text("api_key", value)
+            require_str("api_key", value)
         return value if isinstance(value, Secret) else Secret(value)
     finally:
         value = given = None  # tracebacks may show the values of variables
@@ -393,7 +394,7 @@ def _with_environment(limit: Limits) -> Limits:
     if limit is not DEFAULT_RATE_LIMIT and (not isinstance(limit, Mapping) or ANY_MODEL in limit):
         return limit
     text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-    others = read_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
+    others = parse_rate_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
     return {**limit, ANY_MODEL: others} if isinstance(limit, Mapping) else others
 
 

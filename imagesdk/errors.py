@@ -28,13 +28,16 @@
         ├── APIResponseError                        an answer that cannot be read
         └── StreamError                             a stream that ended without its picture
 
-The class says what happened, ``maybe_billed`` says about money. Trouble with a local file
-stays an :class:`OSError`. Every error pickles, and none holds the key.
+The class says what happened, ``maybe_billed`` says about money, and ``remedies`` says what to do. Trouble with a local
+file stays an :class:`OSError`. Every error pickles, and none holds the key.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from imagesdk.remedies import Remedy, worded
 
 if TYPE_CHECKING:
     from imagesdk.types import ImagesResponse, PartialImage
@@ -70,30 +73,73 @@ __all__ = [
 ]
 
 
-def _rebuild(cls: type[ImageSDKError], message: str, state: dict[str, Any]) -> ImageSDKError:
-    error = cls.__new__(cls, message)
-    error.args = (message,)
+_BILLED = "The images may have been made and billed."
+
+
+def _rebuild(cls: type[ImageSDKError], summary: str, state: dict[str, Any]) -> ImageSDKError:
+    error = cls.__new__(cls, summary)
+    error.args = (summary,)
     error.__dict__.update(state)
     return error
 
 
 class ImageSDKError(Exception):
-    """The root of the tree: ``except ImageSDKError`` catches all that this package raises of its own."""
+    """The root of the tree: ``except ImageSDKError`` catches all that this package raises of its own.
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
+    ``str(error)`` is the summary and the remedies in the words of Python.
+    """
+
+    remedies: tuple[Remedy, ...] = ()
+    """What the caller can do about it."""
+
+    def __init__(self, summary: str, *, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(summary)
+        self.remedies = tuple(remedies)
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return self.message
+
+    @property
+    def summary(self) -> str:
+        """What happened, with the values at fault and without advice."""
+        return str(self.args[0]) if self.args else ""
+
+    @property
+    def facts(self) -> str:
+        """The summary, and whether images may have been billed."""
+        return self.summary
 
     @property
     def message(self) -> str:
-        """What happened and what to do about it, in one or two sentences."""
-        return str(self.args[0]) if self.args else ""
+        """What happened and what to do about it: the text of the error."""
+        return worded(self.facts, self.remedies)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, (type(self), self.message, dict(self.__dict__))
+        return _rebuild, (type(self), self.summary, dict(self.__dict__))
 
 
 class ConfigurationError(ImageSDKError):
     """The client cannot be built or used as it is set up: no key, an unusable base URL, a wrong option."""
+
+    def __init__(self, summary: str, *, param: str | None = None, remedies: Iterable[Remedy] = ()) -> None:
+        super().__init__(summary, remedies=remedies)
+        self.param = param
+        """The option at fault."""
+
+    @classmethod
+    def for_parameter(
+        cls,
+        param: str,
+        value: object,
+        *,
+        allowed: str,
+        remedies: Iterable[Remedy] = (),
+        shown: str | None = None,
+    ) -> Self:
+        """Return the error of an option with a value that it may not have; see :class:`InvalidRequestError`."""
+        text = preview(value) if shown is None else excerpt(shown, 200)
+        return cls(f"{param} must be {allowed}, not {text}.", param=param, remedies=remedies)
 
 
 class InvalidRequestError(ImageSDKError, ValueError):
@@ -103,15 +149,47 @@ class InvalidRequestError(ImageSDKError, ValueError):
     """
 
     def __init__(
-        self, message: str, *, param: str | None = None, value: object = None, allowed: str | None = None
+        self,
+        summary: str,
+        *,
+        param: str | None = None,
+        value: object = None,
+        allowed: str | None = None,
+        remedies: Iterable[Remedy] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(summary, remedies=remedies)
         self.param = param
         """The parameter at fault, by its name in the API."""
         self.value = value
         """The value refused (file contents and long texts are described, not held)."""
         self.allowed = allowed
         """What would have been accepted, in words."""
+
+    @classmethod
+    def for_parameter(
+        cls,
+        param: str,
+        value: object,
+        *,
+        allowed: str,
+        model: str | None = None,
+        remedies: Iterable[Remedy] = (),
+        shown: str | None = None,
+    ) -> Self:
+        """Return the error of a parameter with a value that it may not have.
+
+        Args:
+            param: The parameter, by its name in the API. The summary starts with it.
+            value: The value at fault.
+            allowed: The accepted values, in words.
+            model: The model whose rule it is.
+            remedies: What the caller can do.
+            shown: How the summary describes the value; its ``repr``, cut short, when not given.
+        """
+        text = preview(value) if shown is None else excerpt(shown, 200)
+        rule = f" for {model}" if model else ""
+        summary = f"{param} is {text}; allowed{rule}: {allowed}."
+        return cls(summary, param=param, value=value, allowed=allowed, remedies=remedies)
 
 
 class BudgetExceededError(ImageSDKError):
@@ -130,9 +208,14 @@ class DownloadError(ImageSDKError):
     """
 
     def __init__(
-        self, message: str, *, status_code: int | None = None, response: ImagesResponse | None = None
+        self,
+        summary: str,
+        *,
+        status_code: int | None = None,
+        response: ImagesResponse | None = None,
+        remedies: Iterable[Remedy] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(summary, remedies=remedies)
         self.status_code = status_code
         """The HTTP status of the last answer, or ``None`` when there was none."""
         self.response = response
@@ -148,14 +231,15 @@ class APIError(ImageSDKError):
 
     def __init__(
         self,
-        message: str,
+        summary: str,
         *,
         request_id: str | None = None,
         attempts: int = 0,
         maybe_billed: bool = False,
         idempotency_key: str | None = None,
+        remedies: Iterable[Remedy] = (),
     ) -> None:
-        super().__init__(message)
+        super().__init__(summary, remedies=remedies)
         self.request_id = request_id
         """The server's id of the last answer (``x-request-id``): what support asks for."""
         self.attempts = attempts
@@ -167,6 +251,11 @@ class APIError(ImageSDKError):
         self.client_request_id: str | None = None
         """What every attempt was called for the server's logs (``x-client-request-id``): what support asks for where
         there is no ``request_id``. The key of idempotency, unless ``extra_headers=`` said another."""
+
+    @property
+    def facts(self) -> str:
+        """The summary, and whether images may have been billed."""
+        return f"{self.summary} {_BILLED}" if self.maybe_billed else self.summary
 
 
 class APIConnectionError(APIError):
@@ -185,8 +274,8 @@ class LimitWaitError(APITimeoutError):
     the cause then, and ``maybe_billed`` tells of it.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
+        super().__init__(summary, **facts)
         self.retry_after = retry_after
         """Seconds until there would be room; ``None`` when there never will be."""
 
@@ -204,7 +293,7 @@ class APIStatusError(APIError):
 
     def __init__(
         self,
-        message: str,
+        summary: str,
         *,
         status_code: int = 0,
         code: str | None = None,
@@ -213,7 +302,7 @@ class APIStatusError(APIError):
         body: object = None,
         **facts: Any,
     ) -> None:
-        super().__init__(message, **facts)
+        super().__init__(summary, **facts)
         self.status_code = status_code
         """The HTTP status. 200 when a server wrapped an error in a success, or sent it in a stream."""
         self.code = code
@@ -238,9 +327,9 @@ class ModerationError(BadRequestError):
     """
 
     def __init__(
-        self, message: str, *, stage: str | None = None, categories: tuple[str, ...] = (), **facts: Any
+        self, summary: str, *, stage: str | None = None, categories: tuple[str, ...] = (), **facts: Any
     ) -> None:
-        super().__init__(message, **facts)
+        super().__init__(summary, **facts)
         self.stage = stage
         """``"input"``, ``"output"`` or ``"unknown"``; ``None`` when the server did not say."""
         self.categories = categories
@@ -262,8 +351,8 @@ class NotFoundError(APIStatusError):
 class RetiredError(NotFoundError):
     """The model or the endpoint has been retired by its maker: 404 or 410, or 400 where the server says so in words."""
 
-    def __init__(self, message: str, *, replacement: str | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    def __init__(self, summary: str, *, replacement: str | None = None, **facts: Any) -> None:
+        super().__init__(summary, **facts)
         self.replacement = replacement
         """The model to use in its place, where one is known."""
 
@@ -279,8 +368,8 @@ class UnprocessableEntityError(APIStatusError):
 class RateLimitError(APIStatusError):
     """429: more than the limit allows."""
 
-    def __init__(self, message: str, *, retry_after: float | None = None, **facts: Any) -> None:
-        super().__init__(message, **facts)
+    def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
+        super().__init__(summary, **facts)
         self.retry_after = retry_after
         """Seconds that the server asks to wait, where it said."""
 
@@ -302,6 +391,17 @@ class StreamError(APIError):
 
     partial: PartialImage | None = None
     """The last picture that came on the way, if one did."""
+
+
+def preview(value: object) -> str:
+    """Return a value as messages show it: its repr, cut short."""
+    return excerpt(repr(value))
+
+
+def excerpt(text: str, length: int = 80) -> str:
+    """Return the beginning of a text, without the control characters that a terminal would obey."""
+    cut = text if len(text) <= length else f"{text[: length - 3]}..."
+    return "".join(character if character.isprintable() else " " for character in cut)
 
 
 for _name in __all__:

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from attrs import frozen
 
 __all__ = [
-    "AnswerReceived",
+    "ResponseReceived",
     "AttemptStarted",
     "Event",
     "LimitWaited",
@@ -58,7 +58,7 @@ class AttemptStarted:
 
 
 @frozen
-class AnswerReceived:
+class ResponseReceived:
     """An attempt ended with an answer, good or bad."""
 
     call_id: str
@@ -84,6 +84,6 @@ class RetryScheduled:
     """Whether it, or one before it, may have been billed."""
 
 
-Event: TypeAlias = LimitWaiting | LimitWaited | AttemptStarted | AnswerReceived | RetryScheduled
+Event: TypeAlias = LimitWaiting | LimitWaited | AttemptStarted | ResponseReceived | RetryScheduled
 """What an observer is called with."""
 Observer: TypeAlias = Callable[[Event], object]

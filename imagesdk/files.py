@@ -16,14 +16,16 @@ from typing import Any, TypeVar
 import anyio
 import attrs
 
-from imagesdk._call import Call, Result
-from imagesdk._engine import Engine
-from imagesdk._files import on_disk, opened_file
-from imagesdk._preparing import Defaults, deadline_of, timeouts_of
-from imagesdk._protocol import file_objects
+from imagesdk._calls.build import CallDefaults, deadline_of, timeouts_of
+from imagesdk._calls.sources import open_file
+from imagesdk._engine.call import Call, Result
+from imagesdk._engine.engine import Engine
+from imagesdk._engine.sink import discard
+from imagesdk._media.atomic import move_into_place
+from imagesdk._media.output import check_writable, expand_output_path
+from imagesdk._protocol import files_api as file_objects
 from imagesdk._protocol.requests import Request
-from imagesdk._saving import check_writable, move_into_place, path_to_write
-from imagesdk._sink import discard
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.policies import Timeouts
 from imagesdk.types import FileId, FileObject, Source
 
@@ -33,7 +35,7 @@ _T = TypeVar("_T")
 class AsyncFiles:
     """Files on the server. Made by the client: ``client.files``."""
 
-    def __init__(self, engine: Engine, defaults: Defaults) -> None:
+    def __init__(self, engine: Engine, defaults: CallDefaults) -> None:
         self._engine = engine
         self._defaults = defaults
 
@@ -64,10 +66,12 @@ class AsyncFiles:
             APIError: it failed.
             OSError: the file cannot be read.
         """
-        async with opened_file(source) as file:
+        async with open_file(source) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
             boundary = f"imagesdk-{uuid.uuid4().hex}"
-            request = file_objects.upload(named, purpose, expires_after=expires_after, boundary=boundary)
+            request = file_objects.upload_request(
+                named, purpose, expires_after=expires_after, boundary=boundary
+            )
             return await self._ask(request, file_objects.parse_file, timeout)
 
     async def retrieve(
@@ -82,7 +86,7 @@ class AsyncFiles:
             NotFoundError: there is no such file.
             APIError: it failed in another way.
         """
-        return await self._ask(file_objects.about(file, "GET"), file_objects.parse_file, timeout)
+        return await self._ask(file_objects.file_request(file, "GET"), file_objects.parse_file, timeout)
 
     async def list(
         self,
@@ -124,7 +128,7 @@ class AsyncFiles:
             NotFoundError: there is no such file.
             APIError: it failed in another way.
         """
-        return await self._ask(file_objects.about(file, "DELETE"), file_objects.parse_deleted, timeout)
+        return await self._ask(file_objects.file_request(file, "DELETE"), file_objects.parse_deleted, timeout)
 
     async def content(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
@@ -139,7 +143,7 @@ class AsyncFiles:
             APIError: it failed in another way.
         """
         result = await self._fetch(file, None, timeout)
-        return result.sink.pictures[0].data or b""
+        return result.sink.images[0].data or b""
 
     async def download(
         self,
@@ -158,14 +162,16 @@ class AsyncFiles:
             APIError: it failed in another way.
             OSError: it cannot be written.
         """
-        path = Path(path_to_write("to", to))
-        await on_disk(check_writable, path.parent, _as_template(path.name))
+        path = Path(expand_output_path("to", to))
+        await run_blocking(check_writable, path.parent, _as_template(path.name))
         result = await self._fetch(file, path.parent, timeout)
-        received = result.sink.pictures[0]
+        received = result.sink.images[0]
         try:
             assert received.temporary is not None  # noqa: S101 - it went to a folder
             with anyio.CancelScope(shield=True):
-                await on_disk(partial(move_into_place, fsync=self._defaults.fsync), received.temporary, path)
+                await run_blocking(
+                    partial(move_into_place, fsync=self._defaults.fsync), received.temporary, path
+                )
             received.temporary = None
         finally:
             await discard(result.sink)
@@ -174,7 +180,7 @@ class AsyncFiles:
     async def _fetch(
         self, file: str | FileId | FileObject, folder: Path | None, timeout: float | Timeouts | None
     ) -> Result[None]:
-        request = file_objects.about(file, "GET", "/content")
+        request = file_objects.file_request(file, "GET", "/content")
         call = attrs.evolve(self._call(request, _nothing, timeout, None), folder=folder, raw=True)
         return await self._engine.send(call)
 

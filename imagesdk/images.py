@@ -13,24 +13,24 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
-from imagesdk._call import Result
-from imagesdk._download import Downloader
-from imagesdk._engine import Engine
-from imagesdk._entering import Unentered
-from imagesdk._files import on_disk
-from imagesdk._finishing import Finisher
-from imagesdk._preparing import Defaults, deadline_of, prepared, timeouts_of
-from imagesdk._protocol.responses import Parsed
-from imagesdk._saving import path_for, write_file
-from imagesdk._sink import Sink
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
-from imagesdk.fan_out.book import Beside
+from imagesdk._calls.build import CallDefaults, build_call, deadline_of, timeouts_of
+from imagesdk._calls.context import NotEntered
+from imagesdk._calls.finishing import Finisher
+from imagesdk._engine.call import Result
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.engine import Engine
+from imagesdk._engine.sink import ImageSink
+from imagesdk._media.atomic import write_file
+from imagesdk._media.output import image_path
+from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
+from imagesdk._protocol.responses import ParsedResponse
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.making import Terms
-from imagesdk.fan_out.money import UnknownPrice
-from imagesdk.fan_out.opening import Runner
+from imagesdk.fan_out.options import Beside, RunOptions
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
+from imagesdk.fan_out.runner import Runner
+from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -56,7 +56,7 @@ from imagesdk.types import Image, ImagesResponse, Source
 class AsyncImages:
     """The Images API. Made by the client: ``client.images``."""
 
-    def __init__(self, engine: Engine, downloader: Downloader, defaults: Defaults) -> None:
+    def __init__(self, engine: Engine, downloader: Downloader, defaults: CallDefaults) -> None:
         self._engine = engine
         self._defaults = defaults
         self._finisher = Finisher(engine.host, downloader, defaults)
@@ -231,7 +231,7 @@ class AsyncImages:
             safety_identifier=safety_identifier,
             user=user,
         )
-        return Unentered(self._streaming(job, options), "generate_stream")
+        return NotEntered(self._streaming(job, options), "generate_stream")
 
     def edit_stream(
         self,
@@ -288,7 +288,7 @@ class AsyncImages:
             safety_identifier=safety_identifier,
             user=user,
         )
-        return Unentered(self._streaming(job, options), "edit_stream")
+        return NotEntered(self._streaming(job, options), "edit_stream")
 
     async def create_variation(
         self,
@@ -332,7 +332,7 @@ class AsyncImages:
             APIError: it failed in another way; ``maybe_billed`` tells about money.
             OSError: a file cannot be read or written.
         """
-        async with prepared(job, options, self._engine.host, self._defaults) as ready:
+        async with build_call(job, options, self._engine.host, self._defaults) as ready:
             result = await self._engine.send(ready.call)
         return await self._finisher.finished(result, ready)
 
@@ -353,13 +353,13 @@ class AsyncImages:
             APIError: it failed in another way; ``maybe_billed`` tells about money.
             OSError: a file cannot be read or written.
         """
-        return Unentered(self._streaming(job, options), "stream")
+        return NotEntered(self._streaming(job, options), "stream")
 
     @asynccontextmanager
     async def _streaming(self, job: Job, options: CallOptions) -> AsyncGenerator[AsyncImageStream, None]:
-        async with prepared(job, options, self._engine.host, self._defaults, stream=True) as ready:
+        async with build_call(job, options, self._engine.host, self._defaults, stream=True) as ready:
 
-            async def finish(result: Result[Parsed]) -> ImagesResponse:
+            async def finish(result: Result[ParsedResponse]) -> ImagesResponse:
                 return await self._finisher.finished(result, ready)
 
             async with self._engine.stream(ready.call) as source:
@@ -411,7 +411,7 @@ class AsyncImages:
             JournalError: the journal is in use, damaged, or cannot be written.
             OSError: no files can be made where they are to go.
         """
-        terms = Terms(
+        terms = RunOptions(
             out=out,
             journal=journal,
             delivery=delivery,
@@ -420,7 +420,7 @@ class AsyncImages:
             unknown_price=unknown_price,
         )
         run = self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
-        return Unentered(run, "fan_out")
+        return NotEntered(run, "fan_out")
 
     async def dry_run(
         self,
@@ -442,7 +442,7 @@ class AsyncImages:
             InvalidRequestError: ``out`` would give the pictures of several jobs one name.
             JournalError: the journal cannot be read.
         """
-        terms = Terms(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        terms = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
         return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
 
     async def download(
@@ -467,23 +467,23 @@ class AsyncImages:
         """
         index = 0 if isinstance(image, str) else image.index
         if to is not None:
-            await on_disk(path_for, "to", to, index, "png")
+            await run_blocking(image_path, "to", to, index, "png")
         url = image if isinstance(image, str) else image.url
         if not isinstance(image, str) and (image.loaded or url is None):
-            data = await on_disk(lambda: image.bytes)
+            data = await run_blocking(lambda: image.bytes)
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = timeouts_of(self._defaults, timeout)
-            received = await self._finisher.fetch(url, Sink(None), timeouts, deadline_of(timeouts))
+            received = await self._finisher.fetch(url, ImageSink(None), timeouts, deadline_of(timeouts))
             data = received.data or b""
         if to is not None:
-            await on_disk(_write, data, to, index)
+            await run_blocking(_write, data, to, index)
         return data
 
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:
     facts = sniff(data[:HEAD_SIZE])
-    return write_file(path_for("to", to, index, extension(facts.media_type)), data)
+    return write_file(image_path("to", to, index, extension(facts.media_type)), data)
 
 
 AsyncImages.__module__ = "imagesdk"

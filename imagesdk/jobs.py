@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, ClassVar, Literal, TypeAlias, TypedDict
 
-from attrs import field, frozen
+from attrs import asdict, field, frozen
 
 from imagesdk.errors import InvalidRequestError
 from imagesdk.policies import Timeouts
@@ -142,6 +142,9 @@ class Generate:
         user: What ``safety_identifier`` was called before.
     """
 
+    endpoint: ClassVar[str] = "generations"
+    """The last part of the path."""
+
     prompt: str = field(kw_only=False)
     model: str | None = None
     n: int | None = None
@@ -160,6 +163,10 @@ class Generate:
     response_format: ResponseFormat | None = None
     safety_identifier: str | None = None
     user: str | None = None
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the parameters that are given, by their names in the API."""
+        return _given(self)
 
 
 @frozen(kw_only=True)
@@ -185,6 +192,9 @@ class Edit:
             frame_duration_ms, svg, response_format, safety_identifier, user: As in :class:`Generate`.
     """
 
+    endpoint: ClassVar[str] = "edits"
+    """The last part of the path."""
+
     image: Source | Sequence[Source] = field(kw_only=False)
     prompt: str = field(kw_only=False)
     mask: Source | None = None
@@ -207,6 +217,10 @@ class Edit:
     safety_identifier: str | None = None
     user: str | None = None
 
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the parameters that are given, by their names in the API."""
+        return _given(self)
+
 
 @frozen(kw_only=True)
 class Variation:
@@ -221,6 +235,9 @@ class Variation:
         n, response_format, user: As in :class:`Generate`.
     """
 
+    endpoint: ClassVar[str] = "variations"
+    """The last part of the path."""
+
     image: Source = field(kw_only=False)
     model: str | None = None
     n: int | None = None
@@ -228,26 +245,30 @@ class Variation:
     response_format: ResponseFormat | None = None
     user: str | None = None
 
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the parameters that are given, by their names in the API."""
+        return _given(self)
+
 
 Job: TypeAlias = Generate | Edit | Variation
 """What ``client.images.send`` takes."""
+
+
+def _given(job: Job) -> Mapping[str, Any]:
+    return {name: value for name, value in asdict(job, recurse=False).items() if value is not None}
 
 
 def check_job(job: object) -> None:
     """Refuse what is no job.
 
     Raises:
-        InvalidRequestError: it is none.
+        InvalidRequestError: If it is none.
     """
     if not isinstance(job, Job):
+        hint = ", such as Generate(prompt) for a prompt alone" if isinstance(job, str) else ""
+        allowed = f"Generate, Edit or Variation{hint}"
         kind = type(job).__name__
-        hint = ": Generate(prompt) for a prompt alone" if isinstance(job, str) else ""
-        raise InvalidRequestError(
-            f"job is a {kind}; pass Generate, Edit or Variation{hint}.",
-            param="job",
-            value=kind,
-            allowed="Generate, Edit or Variation",
-        )
+        raise InvalidRequestError.for_parameter("job", kind, allowed=allowed, shown=f"a {kind}")
 
 
 for _type in (CallOptions, Generate, Edit, Svg, SvgReasoning, Variation):

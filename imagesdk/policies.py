@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, TypeAlias, TypedDict, TypeGuard, cast
 
 from attrs import Attribute, field, frozen
 
-from imagesdk.errors import ConfigurationError
+from imagesdk.errors import ConfigurationError, preview
 from imagesdk.events import Observer
+from imagesdk.remedies import Remedy
 
 __all__ = ["DEFAULT_RATE_LIMIT", "Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"]
 
@@ -48,19 +49,24 @@ def _is_number(value: object) -> TypeGuard[float]:
 
 def _positive(_: object, attribute: Attribute[Any], value: object) -> None:
     if not is_positive(value):
-        raise ConfigurationError(f"{attribute.name} must be a positive number, not {value!r}.")
+        raise ConfigurationError.for_parameter(attribute.name, value, allowed="a number greater than 0")
 
 
 def _positive_or_none(_: object, attribute: Attribute[Any], value: object) -> None:
     if value is not None and not is_positive(value):
-        raise ConfigurationError(f"{attribute.name} must be a positive number or None, not {value!r}.")
+        allowed = "a number greater than 0, or None"
+        raise ConfigurationError.for_parameter(attribute.name, value, allowed=allowed)
 
 
 def _whole(least: int) -> Callable[[Any, Attribute[Any], Any], None]:
     def validate(_: object, attribute: Attribute[Any], value: object) -> None:
         if type(value) is not int or value < least:
-            raise ConfigurationError(
-                f"{attribute.name} must be a whole number of at least {least}, not {value!r}."
+            written = isinstance(value, str) and attribute.name == "images"
+            raise ConfigurationError.for_parameter(
+                attribute.name,
+                value,
+                allowed=f"a whole number of at least {least}",
+                remedies=(Remedy.PARSE_RATE_LIMIT.of(repr(value)),) if written else (),
             )
 
     return validate
@@ -95,7 +101,7 @@ class RateLimit:
     def __attrs_post_init__(self) -> None:
         """Refuse a scope that means nothing."""
         if self.scope not in ("account", "client"):
-            raise ConfigurationError(f'scope is "account" or "client", not {self.scope!r}.')
+            raise ConfigurationError.for_parameter("scope", self.scope, allowed='"account" or "client"')
 
     @classmethod
     def parse(cls, text: str) -> RateLimit:
@@ -106,9 +112,8 @@ class RateLimit:
         """
         found = _SPELLED.fullmatch(text) if isinstance(cast("object", text), str) else None
         if not found or int(found[1]) < 1:
-            raise ConfigurationError(
-                f"A rate limit is written like 50/min, 5/s, 500/h or 50/10s, not {text!r}."
-            )
+            allowed = "written like 50/min, 5/s, 500/h or 50/10s"
+            raise ConfigurationError.for_parameter("rate_limit", text, allowed=allowed)
         return cls(images=int(found[1]), per=float(found[2] or 1) * _UNITS[found[3][0].lower()])
 
     @classmethod
@@ -180,14 +185,22 @@ class RetryPolicy:
     def __attrs_post_init__(self) -> None:
         """Refuse delays that make no sense."""
         if self.delivery not in ("at_least_once", "at_most_once"):
-            raise ConfigurationError(f'delivery is "at_least_once" or "at_most_once", not {self.delivery!r}.')
+            allowed = '"at_least_once" or "at_most_once"'
+            raise ConfigurationError.for_parameter("delivery", self.delivery, allowed=allowed)
         header = cast("object", self.idempotency_header)
         if not isinstance(header, str) or not _HEADER.fullmatch(header) or header.lower() in _TAKEN:
-            raise ConfigurationError(f"{self.idempotency_header!r} is no name of a header for this.")
+            problem = (
+                "is reserved"
+                if isinstance(header, str) and header.lower() in _TAKEN
+                else "is not a header name"
+            )
+            raise ConfigurationError(
+                f"idempotency_header {preview(header)} {problem}.", param="idempotency_header"
+            )
         for name in ("backoff", "max_backoff", "max_retry_after", "budget_refill"):
             value = getattr(self, name)
             if not _is_number(value) or not value >= 0:
-                raise ConfigurationError(f"{name} must be a number of at least 0, not {value!r}.")
+                raise ConfigurationError.for_parameter(name, value, allowed="a number of at least 0")
 
 
 @frozen
@@ -213,9 +226,9 @@ class Caps:
     or disk.
     """
 
-    picture: int = field(default=64 * 1024 * 1024, validator=_whole(1))
+    image: int = field(default=64 * 1024 * 1024, validator=_whole(1))
     """For one picture, decoded: in an answer, or behind a result URL."""
-    answer: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
+    response: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
     """For a whole answer: inflated, and before its base64 is decoded."""
 
 

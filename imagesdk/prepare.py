@@ -15,20 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
-from imagesdk._pillow import (
+from imagesdk._media.pillow import (
     array_as_png,
     check_pixels,
     eight_bit,
-    encoded,
+    encode_image,
     is_array,
     is_pillow,
-    opened,
+    open_image,
     require_pillow,
     upright,
 )
-from imagesdk._protocol.pictures import check_path, decoded_data_url, is_url
-from imagesdk._uploads import named_parts
+from imagesdk._media.source_text import check_path, decode_data_url, is_url
+from imagesdk._media.upload import named_parts
 from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source
 
 if TYPE_CHECKING:
@@ -84,11 +85,13 @@ def prepare_image(
     require_pillow("prepare_image")
     wanted = _wanted(size, square)
     if format not in _FORMATS:
-        raise _refused("format", format, "png, jpeg or webp")
+        raise InvalidRequestError.for_parameter("format", format, allowed="png, jpeg or webp")
     if alpha and format == "jpeg":
-        raise _refused("alpha", alpha, "not with jpeg, which has no alpha channel")
+        raise InvalidRequestError.for_parameter(
+            "alpha", alpha, allowed="False with jpeg, which has no alpha channel"
+        )
     if max_bytes is not None and max_bytes < 1:
-        raise _refused("max_bytes", max_bytes, "a number of bytes")
+        raise InvalidRequestError.for_parameter("max_bytes", max_bytes, allowed="a number of bytes")
     picture = _plain(_decoded("source", source))
     if alpha and picture.mode != "RGBA":
         picture = picture.convert("RGBA")
@@ -127,10 +130,12 @@ def make_mask(
     import PIL.ImageChops
 
     if from_alpha == (boxes is not None):
-        raise _refused("boxes", boxes, "either boxes or from_alpha=True")
+        raise InvalidRequestError.for_parameter("boxes", boxes, allowed="either boxes or from_alpha=True")
     size = _size_alone(image_or_size)
     if from_alpha and size is not None:
-        raise _refused("image_or_size", image_or_size, "a picture, for from_alpha=True")
+        raise InvalidRequestError.for_parameter(
+            "image_or_size", image_or_size, allowed="an image, for from_alpha=True"
+        )
     if from_alpha:
         picture = _plain(_decoded("image_or_size", cast("Source", image_or_size)))
         opacity = picture.getchannel("A") if picture.mode == "RGBA" else PIL.Image.new("L", picture.size, 255)
@@ -143,12 +148,14 @@ def make_mask(
     if invert:
         opacity = PIL.ImageChops.invert(opacity)
     if opacity.getextrema()[0] == 255:
-        raise _refused(
-            "from_alpha" if from_alpha else "boxes", boxes or from_alpha, "something that is to be repainted"
+        raise InvalidRequestError.for_parameter(
+            "from_alpha" if from_alpha else "boxes",
+            boxes or from_alpha,
+            allowed="something that is to be repainted",
         )
     mask = PIL.Image.new("RGBA", opacity.size)
     mask.putalpha(opacity)
-    return encoded(mask, "png")
+    return encode_image(mask, "png")
 
 
 def _decoded(param: str, source: Source) -> PIL.Image.Image:
@@ -157,9 +164,12 @@ def _decoded(param: str, source: Source) -> PIL.Image.Image:
         try:
             source.load()
         except Exception as error:
-            raise _refused(param, repr(source), f"a Pillow image that can be read ({error})") from error
+            allowed = f"a Pillow image that can be read ({error})"
+            raise InvalidRequestError.for_parameter(
+                param, repr(source), allowed=allowed, shown=repr(source)
+            ) from error
         return source
-    return opened(param, _data(param, source))
+    return open_image(param, _data(param, source))
 
 
 def _data(param: str, source: Any) -> bytes:
@@ -169,10 +179,13 @@ def _data(param: str, source: Any) -> bytes:
         return bytes(cast("bytes", source))
     if isinstance(source, str) and is_url(source):
         if source[:5].lower() != "data:":
-            raise _refused(
-                param, source.split("?")[0], "a picture; fetch a URL with client.images.download(url)"
+            raise InvalidRequestError.for_parameter(
+                param,
+                source.split("?")[0],
+                allowed="an image",
+                remedies=(Remedy.DOWNLOAD_IMAGE,),
             )
-        return decoded_data_url(param, source)
+        return decode_data_url(param, source)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
         check_path(param, path)
@@ -183,8 +196,11 @@ def _data(param: str, source: Any) -> bytes:
         return array_as_png(param, source)
     if callable(getattr(source, "read", None)) and not isinstance(source, (FileId, FileObject)):
         return _read(param, source)
-    raise _refused(
-        param, type(source).__name__, "a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk"
+    raise InvalidRequestError.for_parameter(
+        param,
+        type(source).__name__,
+        shown=f"of type {type(source).__name__}",
+        allowed="a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk",
     )
 
 
@@ -198,28 +214,38 @@ def _read(param: str, file: Any) -> bytes:
             file.seek(stood)
     if isinstance(data, bytes):
         return data
-    allowed = 'a file opened with "rb"; read one that must be awaited yourself, and pass the bytes'
-    raise _refused(param, type(file).__name__, allowed)
+    raise InvalidRequestError.for_parameter(
+        param,
+        type(file).__name__,
+        allowed="a file opened in binary mode and read without await",
+        remedies=(Remedy.OPEN_AS_BINARY, Remedy.READ_FILE),
+        shown=f"of type {type(file).__name__}",
+    )
 
 
 def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
     try:
         return eight_bit(upright(picture))
     except ValueError as error:
-        raise _refused(
-            "source", f"a picture in mode {picture.mode}", f"modes Pillow can convert ({error})"
+        raise InvalidRequestError.for_parameter(
+            "source",
+            f"an image in mode {picture.mode}",
+            allowed=f"modes that Pillow can convert ({error})",
+            shown=f"an image in mode {picture.mode}",
         ) from error
 
 
 def _wanted(size: object, square: str | None) -> tuple[int, int] | int | None:
     """Return the size that is asked for: width and height, or the long edge."""
     if square not in {None, "crop", "pad"}:
-        raise _refused("square", square, '"crop" or "pad"')
+        raise InvalidRequestError.for_parameter("square", square, allowed='"crop" or "pad"')
     exact = _exact(size)
     if exact is None and size is not None and not (type(size) is int and size > 0):
-        raise _refused("size", size, '"1024x1024", (1024, 1024), or 1024 for the long edge')
+        raise InvalidRequestError.for_parameter(
+            "size", size, allowed='"1024x1024", (1024, 1024), or 1024 for the long edge'
+        )
     if exact is not None and square is not None and exact[0] != exact[1]:
-        raise _refused("size", size, f'a square with square="{square}"')
+        raise InvalidRequestError.for_parameter("size", size, allowed=f'a square with square="{square}"')
     wanted = exact if exact is not None else cast("int | None", size)
     if wanted is not None:
         check_pixels("size", *(wanted if isinstance(wanted, tuple) else (wanted, wanted)))
@@ -243,7 +269,9 @@ def _size_alone(image_or_size: object) -> tuple[int, int] | None:
         and isinstance(image_or_size, tuple)
         and named_parts(cast("object", image_or_size)) is None
     ):
-        raise _refused("image_or_size", cast("object", image_or_size), "a picture, or its width and height")
+        raise InvalidRequestError.for_parameter(
+            "image_or_size", cast("object", image_or_size), allowed="an image, or its width and height"
+        )
     if size is not None:
         check_pixels("image_or_size", *size)
     return size
@@ -283,19 +311,19 @@ def _resized(picture: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> 
 
 
 def _within(picture: PIL.Image.Image, max_bytes: int | None, file_format: str) -> bytes:
-    data = encoded(picture, file_format)
+    data = encode_image(picture, file_format)
     whole = picture
     while max_bytes is not None and len(data) >= max_bytes:
         scale = min(0.9, 0.95 * (max_bytes / len(data)) ** 0.5)
         size = round(picture.width * scale), round(picture.height * scale)
         if min(size) < _SMALLEST:
-            raise _refused(
+            raise InvalidRequestError.for_parameter(
                 "max_bytes",
                 max_bytes,
-                f"more: {picture.width}x{picture.height} pixels still take {len(data)} bytes as {file_format}",
+                allowed=f"more: {picture.width}x{picture.height} pixels still take {len(data)} bytes as {file_format}",
             )
         picture = _resized(whole, size)
-        data = encoded(picture, file_format)
+        data = encode_image(picture, file_format)
     return data
 
 
@@ -305,16 +333,10 @@ def _checked_box(box: Any, size: tuple[int, int]) -> Box:
         left, top, right, bottom = found = cast("Box", edges)
         if 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
             return found
-    raise _refused(
+    raise InvalidRequestError.for_parameter(
         "boxes",
         box,
-        f"(left, top, right, bottom) in whole pixels within {size[0]}x{size[1]}, left < right, top < bottom",
-    )
-
-
-def _refused(param: str, value: object, allowed: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{param} is {value!r}; allowed: {allowed}.", param=param, value=value, allowed=allowed
+        allowed=f"(left, top, right, bottom) in whole pixels within {size[0]}x{size[1]}, left < right, top < bottom",
     )
 
 

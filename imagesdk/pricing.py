@@ -11,11 +11,11 @@ from decimal import Decimal
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._sizes import parse_size
-from imagesdk._uploads import listed
+from imagesdk._media.upload import as_list
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
 from imagesdk.models import ModelProfile, OutputTokens
+from imagesdk.models.sizes import parse_size
 from imagesdk.types import Usage
 
 __all__ = ["Estimate", "cost", "estimate"]
@@ -112,7 +112,7 @@ def estimate(
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
-        name = models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
+        name = models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
         assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
     profile = profile or models.lookup(name)
     share = models.BATCH_SHARE if batch else Decimal(1)
@@ -136,9 +136,7 @@ def _images(job: Job) -> int:
         return 1
     if type(job.n) is not int or job.n < 1:
         allowed = "a whole number of at least 1"
-        raise InvalidRequestError(
-            f"n is {job.n!r}; allowed: {allowed}.", param="n", value=job.n, allowed=allowed
-        )
+        raise InvalidRequestError.for_parameter("n", job.n, allowed=allowed)
     return job.n
 
 
@@ -225,7 +223,7 @@ def _sent(job: Job) -> tuple[int, int]:
     """Return how many pictures a job sends, and how many masks and markups."""
     if not isinstance(job, Edit):
         return int(isinstance(job, Variation)), 0
-    images = listed(job.image)
+    images = as_list(job.image)
     return 1 if images is None else len(images), (job.mask is not None) + (job.markup is not None)
 
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Self, TypeAlias
 
-from imagesdk._call import Call, Result
-from imagesdk._course import EventSource
-from imagesdk._files import on_disk
-from imagesdk._protocol.responses import Parsed
-from imagesdk._sink import Received, discard
-from imagesdk._streaming import Streamed
+from imagesdk._engine.call import Call, Result
+from imagesdk._engine.sink import ReceivedImage, discard
+from imagesdk._engine.stream import EventSource, StreamItem
+from imagesdk._protocol.responses import ParsedResponse
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import StreamError
 from imagesdk.types import CompletedImage, Image, ImagesResponse, PartialImage
 
@@ -33,8 +32,8 @@ class AsyncImageStream:
     def __init__(
         self,
         source: EventSource,
-        call: Call[Parsed],
-        finish: Callable[[Result[Parsed]], Awaitable[ImagesResponse]],
+        call: Call[ParsedResponse],
+        finish: Callable[[Result[ParsedResponse]], Awaitable[ImagesResponse]],
     ) -> None:
         self._source = source
         self._call = call
@@ -85,7 +84,7 @@ class AsyncImageStream:
             pass
         if self._final is None:
             raise StreamError(
-                "This stream has ended without its picture before.",
+                "This stream has ended without its image before.",
                 request_id=self.request_id,
                 attempts=self._source.opened.attempts,
                 maybe_billed=True,
@@ -99,8 +98,8 @@ class AsyncImageStream:
         opened = self._source.opened
         edits = self._call.request.path.endswith("/edits")
         completed = "image_edit.completed" if edits else "image_generation.completed"
-        if opened.whole is not None:
-            self._final = await self._finish(opened.whole)
+        if opened.plain_response is not None:
+            self._final = await self._finish(opened.plain_response)
             return CompletedImage(self._final, type=completed)
         streamed = await self._source.next()
         if streamed is None:
@@ -108,7 +107,7 @@ class AsyncImageStream:
         if not streamed.event.is_last:
             self._partial = await _partial(streamed)
             return self._partial
-        result: Result[Parsed] = Result(
+        result: Result[ParsedResponse] = Result(
             streamed.event.parsed,
             opened.headers,
             streamed.sink,
@@ -120,14 +119,16 @@ class AsyncImageStream:
         return CompletedImage(self._final, type=named if named.endswith(".completed") else completed)
 
 
-async def _partial(streamed: Streamed) -> PartialImage:
+async def _partial(streamed: StreamItem) -> PartialImage:
     parsed = streamed.event.parsed
     entry = parsed.images[0]
-    received = streamed.sink.pictures.get(entry.picture if entry.picture is not None else -1, Received())
+    received = streamed.sink.images.get(
+        entry.image_ref if entry.image_ref is not None else -1, ReceivedImage()
+    )
     try:
         data = received.data
         if received.temporary is not None:  # of an event that said late what it is
-            data = await on_disk(received.temporary.read_bytes)
+            data = await run_blocking(received.temporary.read_bytes)
     finally:
         await discard(streamed.sink)
     return PartialImage(

@@ -18,18 +18,20 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from attrs import field, frozen
 
-from imagesdk._pillow import eight_bit, require_pillow
-from imagesdk._saving import path_for, write_file
-from imagesdk._sniff import HEAD_SIZE, extension, sniff
-from imagesdk._uploads import AsyncReadable, Source, Upload
+from imagesdk._media.atomic import write_file
+from imagesdk._media.output import image_path
+from imagesdk._media.pillow import eight_bit, require_pillow
+from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
+from imagesdk._media.upload import AsyncReadable, Encoded, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
+from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
     import numpy
     import numpy.typing
     import PIL.Image
 
-    from imagesdk._display import MimeBundle
+    from imagesdk._media.notebook import MimeBundle
 
 __all__ = [
     "AsyncReadable",
@@ -96,10 +98,7 @@ class Image:
         if self.path is not None:
             return self.path.read_bytes()
         where = f" ({self.url.split('?')[0]})" if self.url else ""
-        raise ImageNotLoadedError(
-            f"This image is only a URL so far{where}: fetch it with client.images.download(image), or ask for "
-            'the picture itself with out="folder/" or response_format="b64_json".'
-        )
+        raise ImageNotLoadedError(f"This image is only a URL so far{where}.", remedies=(Remedy.LOAD_IMAGE,))
 
     @property
     def loaded(self) -> bool:
@@ -124,7 +123,7 @@ class Image:
             ImageNotLoadedError: it is only a URL so far.
             OSError: the file cannot be written.
         """
-        final = path_for("path", path, self.index, extension(self.media_type))
+        final = image_path("path", path, self.index, extension(self.media_type))
         return write_file(final, self.bytes)
 
     def to_pil(self) -> PIL.Image.Image:
@@ -179,9 +178,9 @@ class Image:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import picture_bundle
+        from imagesdk._media.notebook import image_bundle
 
-        return picture_bundle(self, repr(self), include=include, exclude=exclude)
+        return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
         facts = [str(self.index)]
@@ -275,7 +274,7 @@ class ImagesResponse(Sequence[Image]):
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import grid_bundle
+        from imagesdk._media.notebook import grid_bundle
 
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
@@ -309,10 +308,10 @@ class PartialImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import picture_bundle
+        from imagesdk._media.notebook import image_bundle
 
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
-        return picture_bundle(self.image, text, include=include, exclude=exclude)
+        return image_bundle(self.image, text, include=include, exclude=exclude)
 
 
 @frozen
@@ -342,7 +341,7 @@ class CompletedImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._display import grid_bundle
+        from imagesdk._media.notebook import grid_bundle
 
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
@@ -421,3 +420,27 @@ for _type in (
     RawResponse,
 ):
     _type.__module__ = "imagesdk"
+
+
+Decoded: TypeAlias = (
+    "PIL.Image.Image | numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.floating[Any]]"
+)
+"""A picture as pixels."""
+
+
+Source: TypeAlias = "Encoded | Decoded | Image | FileId | FileObject"
+"""A picture to send.
+
+- A path; or a URL, which is a ``str`` that begins with ``http://``, ``https://`` or ``data:``.
+- Bytes of any kind.
+- A binary file object, also one whose ``read`` is awaited. It is read from where it stands, left standing there if it
+  can seek, and never closed.
+- A tuple of a file name and the bytes or the file, ``("cat.png", data)``, and perhaps its media type: the name that the
+  server is told. (Several pictures are a list; a tuple of paths is several pictures, too.)
+- A Pillow image: its pixels as they are, alpha included, as PNG.
+- A numpy array of shape (height, width), (height, width, 3) or (height, width, 4): ``uint8``, or floats from 0 to 1.
+- An :class:`Image` of another answer.
+- For an edit, a file that was uploaded before: :class:`FileId` or :class:`FileObject`.
+
+The server fetches http URLs and uploaded files itself; only edits by GPT Image models take them.
+"""

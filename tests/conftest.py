@@ -9,7 +9,7 @@ import pytest
 from hypothesis import settings
 
 from imagesdk import AsyncClient, RetryPolicy
-from imagesdk.budgets import memory
+from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.emulator import Emulator
 
 # The same examples each time: chance has its place in the soak session, where what it finds can be looked into.
@@ -45,10 +45,10 @@ def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> memory.Registry:
+def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> LimiterRegistry:
     """Give each test rate limits of its own: a port may be used again, and windows outlive their clients."""
-    registry = memory.Registry()
-    monkeypatch.setattr("imagesdk._engine.shared", registry)
+    registry = LimiterRegistry()
+    monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", registry)
     return registry
 
 

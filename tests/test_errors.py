@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from imagesdk import errors
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.errors import (
     APIError,
     APIResponseError,
@@ -29,11 +29,13 @@ from imagesdk.errors import (
     RateLimitError,
     RetiredError,
 )
+from imagesdk.remedies import KINDS, Remedy
 from imagesdk.types import Image, ImagesResponse
 
 CLASSES: dict[str, type[ImageSDKError]] = {name: getattr(errors, name) for name in errors.__all__}
 
 API_FACTS = {"request_id": "req_1", "attempts": 3, "maybe_billed": True, "idempotency_key": "key-1"}
+REMEDIES = (Remedy.SKIP_CHECK, Remedy.USE_SIZE.of("1024x1024"))
 STATUS_FACTS = {
     **API_FACTS,
     "status_code": 418,
@@ -44,6 +46,7 @@ STATUS_FACTS = {
 }
 OWN_FACTS: dict[str, dict[str, Any]] = {
     "InvalidRequestError": {"param": "n", "value": 11, "allowed": "1 to 10"},
+    "ConfigurationError": {"param": "base_url"},
     "DownloadError": {"status_code": 403, "response": ImagesResponse(data=(Image(url="https://x.test/a"),))},
     "LimitWaitError": {"retry_after": 12.5},
     "ModerationError": {"stage": "input", "categories": ("violence", "sexual")},
@@ -96,7 +99,11 @@ def test_second_parents_are_the_drawn_ones() -> None:
 
 
 def test_every_class_of_the_module_is_exported_and_explained() -> None:
-    defined = {name for name, value in vars(errors).items() if inspect.isclass(value) and name != "Any"}
+    defined = {
+        name
+        for name, value in vars(errors).items()
+        if inspect.isclass(value) and issubclass(value, Exception)
+    }
     assert defined == set(errors.__all__)
     assert all(cls.__doc__ and cls.__module__ == "imagesdk" for cls in CLASSES.values())
 
@@ -129,11 +136,13 @@ def test_the_names_of_the_official_client_are_used_where_it_has_them() -> None:
 @pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
 def test_an_error_pickles_and_keeps_what_it_knows(cls: type[ImageSDKError], protocol: int) -> None:
     facts = facts_of(cls)
-    error = cls("What happened.", **facts)
+    error = cls("What happened.", remedies=REMEDIES, **facts)
     error.add_note("and where")
     again = pickle.loads(pickle.dumps(error, protocol))
     assert type(again) is cls
-    assert str(again) == again.message == "What happened."
+    assert again.summary == "What happened."
+    assert again.remedies == REMEDIES
+    assert str(again) == again.message == str(error)
     assert {name: getattr(again, name) for name in facts} == facts
     assert again.__notes__ == ["and where"]
 
@@ -143,7 +152,7 @@ def test_an_error_pickles_and_keeps_what_it_knows(cls: type[ImageSDKError], prot
 def test_an_error_can_be_copied(
     cls: type[ImageSDKError], copied: Callable[[ImageSDKError], ImageSDKError]
 ) -> None:
-    error = cls("What happened.", **facts_of(cls))
+    error = cls("What happened.", remedies=REMEDIES, **facts_of(cls))
     again = copied(error)
     assert again is not error
     assert vars(again) == vars(error)
@@ -154,9 +163,56 @@ def test_an_error_can_be_copied(
 def test_an_error_needs_only_a_message(cls: type[ImageSDKError]) -> None:
     error = cls("What happened.")
     assert isinstance(error, ImageSDKError)
-    assert str(error) == "What happened."
+    assert str(error) == error.summary == error.message == "What happened."
+    assert error.remedies == ()
     if isinstance(error, APIError):
         assert (error.request_id, error.attempts, error.maybe_billed) == (None, 0, False)
+
+
+def test_the_text_of_an_error_is_its_summary_and_the_words_of_its_remedies() -> None:
+    error = ImageSDKError("It broke.", remedies=[Remedy.RETRY, Remedy.USE_SIZE.of("1024x1024")])
+    assert str(error) == "It broke. Try again. Pass size='1024x1024', the nearest valid size."
+    assert error.summary == "It broke."
+    assert error.remedies == (Remedy.RETRY, Remedy.USE_SIZE.of("1024x1024"))
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_every_remedy_has_one_imperative_sentence_or_more(kind: str) -> None:
+    remedy = Remedy(kind, "VALUE")
+    assert getattr(Remedy, kind.upper()) == Remedy(kind)
+    assert str(remedy)[0].isupper()
+    assert str(remedy).endswith(".")
+    assert "{" not in str(Remedy(kind))
+    assert pickle.loads(pickle.dumps(remedy)) == remedy
+
+
+def test_a_remedy_of_a_later_version_has_no_words() -> None:
+    assert str(ImageSDKError("It broke.", remedies=[Remedy("unheard_of")])) == "It broke."
+
+
+def test_the_text_of_an_error_says_when_images_may_have_been_billed() -> None:
+    error = APIError("It broke.", maybe_billed=True, remedies=[Remedy.RETRY_LATER])
+    assert str(error) == "It broke. The images may have been made and billed. Try again later."
+    error.maybe_billed = False
+    assert str(error) == "It broke. Try again later."
+
+
+def test_an_error_of_a_parameter_names_it_and_its_value_and_the_accepted_ones() -> None:
+    error = InvalidRequestError.for_parameter(
+        "size", "9x9", allowed="1024x1024", model="dall-e-3", remedies=[Remedy.SKIP_CHECK]
+    )
+    assert error.summary == "size is '9x9'; allowed for dall-e-3: 1024x1024."
+    assert (error.param, error.value, error.allowed) == ("size", "9x9", "1024x1024")
+    assert str(error) == f"{error.summary} Pass check=False to send it anyway."
+    described = InvalidRequestError.for_parameter("image", "2 images", allowed="one", shown="2 images")
+    assert str(described) == "image is 2 images; allowed: one."
+    option = ConfigurationError.for_parameter("check", 3, allowed="True or False")
+    assert (str(option), option.param) == ("check must be True or False, not 3.", "check")
+
+
+def test_a_value_in_a_message_is_short_and_does_nothing_to_the_terminal() -> None:
+    assert errors.preview("x" * 100) == f"'{'x' * 76}..."
+    assert errors.excerpt("a\x1b[2J\nb") == "a [2J b"
 
 
 def test_a_refused_parameter_is_also_a_value_error() -> None:

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesdk import Client, FileId, Image, InvalidRequestError, make_mask, prepare_image
-from imagesdk._sniff import sniff
+from imagesdk._media.sniff import sniff
 from imagesdk.emulator import Emulator
-from tests.odd_pictures import AVIF, encoded, exif, halves, holed, inks, phone
-from tests.small_pictures import png
+from tests.support.odd_images import AVIF, encoded, exif, halves, holed, inks, phone
+from tests.support.small_images import png
 
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
@@ -244,10 +244,10 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"no picture", "no picture of a known format"),
-        (b"", "no picture of a known format"),
-        (b"<svg></svg>", "no raster picture"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "no picture of a known format"),
+        (b"no picture", "not an image of a known format"),
+        (b"", "not an image of a known format"),
+        (b"<svg></svg>", "an SVG, which has no pixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
         (encoded(halves())[:60], "cannot be decoded"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
     ],
@@ -304,7 +304,7 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("https://pictures.test/a.png?sig=SECRET", "client.images.download(url)"),
+        ("https://pictures.test/a.png?sig=SECRET", "client.images.download(...)"),
         (FileId("file-1"), "a path, bytes"),
         (42, "a path, bytes"),
         (io.StringIO("text"), '"rb"'),

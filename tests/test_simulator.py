@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imagesdk._protocol.failures import failure_of_status
+from imagesdk._protocol.api_errors import status_failure
 from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import fan_out
 from tests.simulator.faults import USUAL, Fault, Faults
@@ -102,7 +102,7 @@ def test_the_optimum_of_200_pictures_is_the_one_that_can_be_computed_by_hand() -
 def test_a_refusal_says_its_wait_in_the_way_that_is_asked_for(wait: Wait) -> None:
     headers, body = Manner(wait=wait).refuse(Refusal(25.1234, 50, 60.0, 51))
 
-    failure = failure_of_status(429, headers, body, now=datetime.now(UTC), requested=1)
+    failure = status_failure(429, headers, body, now=datetime.now(UTC), requested=1)
 
     assert b"Limit: 50/1min. Current: 51/1min." in body
     if wait in {"nothing", "-5", "soon"}:

@@ -2,7 +2,7 @@
 
 The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
 ``{"error": "text"}``, ``{"detail": ...}``, a list around the object, a bare string, HTML or nothing. What class of error
-it makes is up to :mod:`imagesdk._protocol.failures`.
+it makes is up to :mod:`imagesdk._protocol.api_errors`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object, parse, text
-from imagesdk._protocol.scanner import without_pictures
+from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
+from imagesdk._protocol.scanner import without_images
 
 _KEPT = 2000
 """Characters of a body that is not JSON that an error keeps."""
@@ -72,7 +72,7 @@ class ErrorBody:
 def error_of_bytes(rest: bytes) -> ErrorBody:
     """Read the body of an answer that is not a success."""
     try:
-        document = parse(rest)
+        document = parse_json(rest)
     except (ValueError, RecursionError):
         document = None
     if document is None:
@@ -84,7 +84,7 @@ def error_of_document(document: Any) -> ErrorBody:
     """Read an error that is JSON."""
     fields, message = _fields(document)
     code, kind, param = (text(fields.get(name)) for name in ("code", "type", "param"))
-    return ErrorBody(message, code, kind, param, fields, without_pictures(document))
+    return ErrorBody(message, code, kind, param, fields, without_images(document))
 
 
 def _fields(document: Any) -> tuple[dict[str, Any], str]:
@@ -101,7 +101,7 @@ def _fields(document: Any) -> tuple[dict[str, Any], str]:
             return document, _words(error)
     if isinstance(document, str):
         return {}, document.strip()
-    return {}, json.dumps(without_pictures(document), ensure_ascii=False)
+    return {}, json.dumps(without_images(document), ensure_ascii=False)
 
 
 def _words(value: Any) -> str:
@@ -109,7 +109,7 @@ def _words(value: Any) -> str:
         return value.strip()
     if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
         return "; ".join(_validation(item) for item in value)
-    return json.dumps(without_pictures(value), ensure_ascii=False)
+    return json.dumps(without_images(value), ensure_ascii=False)
 
 
 def _validation(item: Any) -> str:

@@ -14,11 +14,12 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._secret import Secret
+from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
+from imagesdk.remedies import Remedy
 
-MAKER_BASE_URL = "https://api.openai.com/v1"
+OPENAI_BASE_URL = "https://api.openai.com/v1"
 """Where the maker of the API serves it."""
 
 _MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
@@ -76,13 +77,17 @@ class Host:
             or " " in text
         ):
             shown = "one with a user" if "@" in text else repr(base_url)  # and perhaps a password
-            raise ConfigurationError(
-                f"base_url must be a URL such as {MAKER_BASE_URL} or http://127.0.0.1:8000/v1, not {shown}."
+            raise ConfigurationError.for_parameter(
+                "base_url",
+                shown,
+                allowed=f"a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1",
+                shown=shown,
             )
         if parts.username is not None or "?" in text or "#" in text:
             raise ConfigurationError(
-                "base_url may not hold a user, a password, a query or a fragment; "
-                "keys go into api_key=, queries into extra_query=."
+                "base_url may not hold a user, a password, a query or a fragment.",
+                param="base_url",
+                remedies=(Remedy.USE_KEY_OPTION,),
             )
         return cls(text)
 
@@ -92,30 +97,30 @@ class Host:
         return _origin(urlsplit(self.base_url)) or ""
 
     @property
-    def is_maker(self) -> bool:
+    def is_openai(self) -> bool:
         """Whether this is the maker's own service, where a key and a model are always needed."""
         return urlsplit(self.base_url).hostname in _MAKER_HOSTS
 
     @property
     def needs_key(self) -> bool:
         """Whether nothing is to be had here without a key: with the maker and on Azure."""
-        return self.is_maker or (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE)
 
     @property
-    def with_version(self) -> str | None:
+    def suggested_base_url(self) -> str | None:
         """The base URL with ``/v1`` added, where its path is without a version; ``None`` where it has one."""
         return None if _VERSION.search(urlsplit(self.base_url).path) else f"{self.base_url}/v1"
 
     @property
-    def takes_list_prices(self) -> bool:
+    def uses_list_prices(self) -> bool:
         """Whether the maker's published prices hold: with the maker, on Azure, and on this machine, where an emulator
         stands in for the maker or a proxy leads to it.
         """
         hostname = urlsplit(self.base_url).hostname or ""
-        return self.is_maker or hostname.endswith(AZURE) or is_loopback(hostname)
+        return self.is_openai or hostname.endswith(AZURE) or is_loopback(hostname)
 
     @property
-    def is_private_wire(self) -> bool:
+    def is_secure(self) -> bool:
         """Whether a key is safe on the way there: https, or this very machine."""
         parts = urlsplit(self.base_url)
         return parts.scheme == "https" or is_loopback(parts.hostname or "")
@@ -133,9 +138,9 @@ class Host:
         """
         bare, _, query = path.partition("?")
         whole = "://" in bare
-        if whole and not self.owns(bare):
+        if whole and not self.is_same_origin(bare):
             raise InvalidRequestError(
-                f"path must be below {self.base_url}, or a URL on {self.origin}: the key goes nowhere else.",
+                f"path must be below {self.base_url}, or a URL on {self.origin}, because the key is sent nowhere else.",
                 param="path",
                 value=bare,
             )
@@ -153,16 +158,16 @@ class Host:
         """Return a result's URL, made absolute where the server gave a relative one."""
         return urljoin(self.base_url + "/", url)
 
-    def owns(self, url: str) -> bool:
+    def is_same_origin(self, url: str) -> bool:
         """Whether ``url`` is on the server's own origin, from which results are always fetched."""
         parts = _split(url)
         return parts is not None and _origin(parts) == self.origin
 
     def default_model(self, job: Job) -> str | None:
         """Return the model to name when none is given: a living one with the maker, none elsewhere."""
-        if not self.is_maker:
+        if not self.is_openai:
             return None
-        return models.MAKER_VARIATION_MODEL if isinstance(job, Variation) else models.MAKER_GENERATE_MODEL
+        return models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
 
     def route(self, path: str, model: str | None) -> Route:
         """Return where a request for pictures goes that names ``model``.
@@ -172,7 +177,7 @@ class Host:
         """
         return Route(path, model)
 
-    def model_behind(self, name: str | None) -> str | None:
+    def resolve_model(self, name: str | None) -> str | None:
         """Return the model whose rules and prices hold where a job names ``name``."""
         return name
 
@@ -191,7 +196,7 @@ def auth_headers(
     return headers
 
 
-def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Return headers with lower-case names.
 
     Raises:
@@ -211,7 +216,7 @@ def checked_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]
             )
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(
-                f"The header {name!r} is set by the client itself: see api_key=, base_url= and idempotency_key=."
+                f"The header {name!r} is set by the client itself.", remedies=(Remedy.USE_CLIENT_OPTIONS,)
             )
         if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _LONGEST_ID:
             raise ConfigurationError(

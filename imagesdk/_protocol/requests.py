@@ -6,30 +6,26 @@ Pure functions. What is refused before that is in ``checks.py``.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._protocol.checks import PICTURES, check_text, refused
-from imagesdk._protocol.documents import written
-from imagesdk._protocol.hosts import MAKER_BASE_URL, Host
-from imagesdk._protocol.multipart import Form, Part
-from imagesdk._protocol.pictures import Document, Picture, Pictures, Remote, Segment, document, needs_json
-from imagesdk._uploads import listed
+from imagesdk._media.upload import as_list
+from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody, json_body, needs_json
+from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
+from imagesdk._protocol.json_values import dump_json
+from imagesdk._protocol.parameter_checks import PICTURES, check_text
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
 
-PATHS: Final[Mapping[type[Job], str]] = {
-    Generate: "/images/generations",
-    Edit: "/images/edits",
-    Variation: "/images/variations",
-}
-_MAKER = Host(MAKER_BASE_URL)
+_MAKER = Host(OPENAI_BASE_URL)
 
 
 @frozen
@@ -40,7 +36,7 @@ class Request:
     weight: int
     """Images that it asks for: what the rate limit counts."""
     model: str | None
-    content: bytes | Form | Document
+    content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
     """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
@@ -62,28 +58,28 @@ class Request:
         """The body in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
-    def segments(self) -> Iterable[Segment]:
+    def segments(self) -> Iterable[BodySegment]:
         """Yield the body in order."""
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
-def resolve(job: Job, host: Host, *, has_out: bool) -> Job:
+def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
     """Fill in what the client decides: the model where the host needs one, and base64 when files are wanted."""
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
     if (
         has_out
         and job.response_format is None
-        and (profile := models.lookup(host.model_behind(job.model)))
+        and (profile := models.lookup(host.resolve_model(job.model)))
         and profile.response_formats
     ):
         job = attrs.evolve(job, response_format="b64_json")
     return job
 
 
-def build(
+def build_request(
     job: Job,
-    pictures: Pictures,
+    pictures: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
@@ -97,12 +93,8 @@ def build(
     Raises:
         InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
     """
-    fields: dict[str, Any] = {
-        name: value
-        for name, value in attrs.asdict(job, recurse=False).items()
-        if value is not None and name not in PICTURES
-    }
-    route = host.route(PATHS[type(job)], job.model)
+    fields: dict[str, Any] = {name: value for name, value in job.parameters().items() if name not in PICTURES}
+    route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
         fields.pop("model", None)
     elif route.model is not None:
@@ -118,16 +110,18 @@ def build(
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
     if needs_json(job, pictures):
-        content = document(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
+        content = json_body(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
-    several = isinstance(job, Edit) and listed(job.image) is not None
-    parts = [Part("image[]" if several else "image", _file("image", image)) for image in pictures.images]
+    several = isinstance(job, Edit) and as_list(job.image) is not None
+    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in pictures.images]
     if pictures.mask is not None:
-        parts.append(Part("mask", _file("mask", pictures.mask)))
+        parts.append(FormField("mask", _file("mask", pictures.mask)))
     if pictures.markup is not None:
-        parts.append(Part("markup", _file("markup", pictures.markup)))
-    parts += [Part(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)]
-    return Request(path, weight, model, Form(tuple(parts), boundary))
+        parts.append(FormField("markup", _file("markup", pictures.markup)))
+    parts += [
+        FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
+    ]
+    return Request(path, weight, model, FormBody(tuple(parts), boundary))
 
 
 @frozen
@@ -145,17 +139,17 @@ def sources(job: Job) -> Sources:
         return Sources()
     if isinstance(job, Variation):
         return Sources((job.image,))
-    images = listed(job.image)
+    images = as_list(job.image)
     if images is None:
         return Sources((job.image,), job.mask, job.markup)
     if not images:
-        raise refused("image", "an empty list", "at least one picture")
+        raise InvalidRequestError.for_parameter("image", [], allowed="at least one image")
     return Sources(images, job.mask, job.markup)
 
 
 def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> bytes:
     try:
-        return written(fields)
+        return dump_json(fields)
     except ValueError as error:
         culprit = next((name for name, value in fields.items() if not _can_be_written(value)), "")
         param = culprit if culprit and culprit not in (extra_body or {}) else "extra_body"
@@ -166,36 +160,27 @@ def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> by
 
 def _can_be_written(value: object) -> bool:
     try:
-        written(value)
+        dump_json(value)
     except ValueError:
         return False
     return True
 
 
-def _file(param: str, picture: Picture) -> Upload:
-    if isinstance(picture, Remote):
-        way_out = (
-            "fetch it with client.images.download(...), and pass the bytes"
-            if picture.url
-            else "pass the picture"
-        )
+def _file(param: str, picture: InputImage) -> Upload:
+    if isinstance(picture, RemoteImage):
         raise InvalidRequestError(
-            f"{param} is {picture.name}, and this request can only hold files: {way_out}.",
+            f"{param} is {picture.name}, and this request can only hold files.",
             param=param,
             value=picture.name,
             allowed="a path, bytes or a file",
+            remedies=(Remedy.DOWNLOAD_IMAGE if picture.url else Remedy.PASS_IMAGE,),
         )
     return picture
 
 
 def _weight(n: object) -> int:
-    return (
-        n
-        if type(n) is int and n > 0
-        else int(n)
-        if isinstance(n, str) and n.isdecimal() and int(n) > 0
-        else 1
-    )
+    count = int(n) if isinstance(n, str) and n.isdecimal() else n
+    return count if type(count) is int and count > 0 else 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:

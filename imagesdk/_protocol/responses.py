@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
-from imagesdk._protocol.documents import is_list, is_object, text
-from imagesdk._protocol.scanner import Picture, ScanError, without_pictures
+from imagesdk._protocol.json_values import is_list, is_object, text
+from imagesdk._protocol.scanner import ImageRef, ScanError, without_images
+from imagesdk.errors import excerpt
 from imagesdk.models import URL_LIFETIME, ModelProfile
 from imagesdk.types import SvgUsage, Usage
 
@@ -27,7 +28,7 @@ _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifie
 class ParsedImage:
     """One entry of ``data``: which picture of the answer it is, or its URL, and the rest."""
 
-    picture: int | None = None
+    image_ref: int | None = None
     url: str | None = None
     revised_prompt: str | None = None
     expires_at: datetime | None = None
@@ -35,7 +36,7 @@ class ParsedImage:
 
 
 @frozen
-class Parsed:
+class ParsedResponse:
     """A good answer, before its pictures are put in."""
 
     images: tuple[ParsedImage, ...]
@@ -51,7 +52,7 @@ class Parsed:
 
 
 @frozen
-class ParsedEvent(Parsed):
+class ParsedEvent(ParsedResponse):
     """An event of a stream: a good answer of one picture, and which event it is."""
 
     type: str = ""
@@ -60,7 +61,7 @@ class ParsedEvent(Parsed):
     """Counts the partial images from 0."""
 
 
-def parse_success(document: Any, profile: ModelProfile | None) -> Parsed:
+def parse_response(document: Any, profile: ModelProfile | None) -> ParsedResponse:
     """Read the parsed body of a good answer.
 
     Raises:
@@ -75,13 +76,15 @@ def parse_success(document: Any, profile: ModelProfile | None) -> Parsed:
             _holders(document)
         )  # some servers call it otherwise: what was paid for is not thrown away
         if not data:
-            raise ScanError(f"the answer has no list of pictures in it, only {_shown(sorted(body))}")
-    created = _moment(body.pop("created", None))
+            raise ScanError(f"the answer has no list of images in it, only {_shown(sorted(body))}")
+    created = _timestamp(body.pop("created", None))
     items = [item for item in data if is_object(item)]
-    return Parsed(images=tuple(_image(item, created, profile) for item in items), **_settings(body, created))
+    return ParsedResponse(
+        images=tuple(_image(item, created, profile) for item in items), **_settings(body, created)
+    )
 
 
-def event_fields(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
+def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
     """Read the data of an event with a picture, partial or completed.
 
     Args:
@@ -95,27 +98,27 @@ def event_fields(document: Any, *, name: str = "", profile: ModelProfile | None 
     if not is_object(document):
         raise ScanError(f"an event of the stream is {_shown(document)} rather than an object")
     body = dict(document)
-    created = _moment(body.pop("created_at", None)) or _moment(body.pop("created", None))
+    created = _timestamp(body.pop("created_at", None)) or _timestamp(body.pop("created", None))
     return ParsedEvent(
         type=text(body.pop("type", None)) or name,
         partial_image_index=_count(body.pop("partial_image_index", None)),
-        images=tuple(_image(item, created, profile) for item in _pictures(body)),
+        images=tuple(_image(item, created, profile) for item in _images(body)),
         **_settings(body, created),
     )
 
 
 def _settings(body: dict[str, Any], created: datetime | None) -> dict[str, Any]:
-    """Return what an answer says beside its pictures, by the names of :class:`Parsed`."""
+    """Return what an answer says beside its pictures, by the names of :class:`ParsedResponse`."""
     return {
         "created": created,
         "usage": _usage(body.pop("usage", None)),
         "svg_usage": _svg_usage(body.pop("svg_usage", None)),
         **{name: text(body.pop(name, None)) for name in _SETTINGS},
-        "extra": without_pictures(body),
+        "extra": without_images(body),
     }
 
 
-def _pictures(event: dict[str, Any]) -> list[dict[str, Any]]:
+def _images(event: dict[str, Any]) -> list[dict[str, Any]]:
     """Take what is about pictures out of an event: the event itself is one, or it holds them as an answer does."""
     data = event.get("data")
     if is_list(data):
@@ -131,16 +134,16 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
     fields = dict(item)
     picture = fields.pop("b64_json", None)
     url = fields.pop("url", None)
-    found = picture if isinstance(picture, Picture) else url if isinstance(url, Picture) else None
+    found = picture if isinstance(picture, ImageRef) else url if isinstance(url, ImageRef) else None
     if found is None and not isinstance(url, str):
-        found = next((p for held in _holders(fields) for p in held.values() if isinstance(p, Picture)), None)
+        found = next((p for held in _holders(fields) for p in held.values() if isinstance(p, ImageRef)), None)
     address = url if isinstance(url, str) and url else None
     return ParsedImage(
-        picture=found.number if found else None,
+        image_ref=found.number if found else None,
         url=address,
         revised_prompt=text(fields.pop("revised_prompt", None)),
         expires_at=_expiry(address, created, profile) if address else None,
-        extra=without_pictures(fields),
+        extra=without_images(fields),
     )
 
 
@@ -157,11 +160,11 @@ def _expiry(url: str, created: datetime | None, profile: ModelProfile | None) ->
             return None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if created is not None and profile is not None and "url" in profile.response_formats:
-        return _moment(created.timestamp() + URL_LIFETIME)
+        return _timestamp(created.timestamp() + URL_LIFETIME)
     return None
 
 
-def _moment(value: Any) -> datetime | None:
+def _timestamp(value: Any) -> datetime | None:
     try:
         return datetime.fromtimestamp(float(value), UTC)
     except (TypeError, ValueError, OverflowError, OSError):
@@ -180,7 +183,7 @@ def _usage(value: Any) -> Usage | None:
             counts[f"{side}_{name}"] = _count(rest.pop(name, None))
         if rest:  # cached tokens, and what else may come
             fields[f"{side}_tokens_details"] = rest
-    return Usage(**counts, extra=without_pictures(fields))
+    return Usage(**counts, extra=without_images(fields))
 
 
 def _svg_usage(value: Any) -> SvgUsage | None:
@@ -190,7 +193,7 @@ def _svg_usage(value: Any) -> SvgUsage | None:
     return SvgUsage(
         model=text(fields.pop("model", None)),
         **{name: _count(fields.pop(name, None)) for name in (*_TOTALS, "reasoning_tokens")},
-        extra=without_pictures(fields),
+        extra=without_images(fields),
     )
 
 
@@ -199,14 +202,13 @@ def _count(value: Any) -> int | None:
 
 
 def _shown(value: Any) -> str:
-    words = json.dumps(without_pictures(value), ensure_ascii=False, default=str)
-    return words if len(words) <= _SHOWN else f"{words[:_SHOWN]}..."
+    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _SHOWN)
 
 
 def _holders(value: Any) -> Iterator[dict[str, Any]]:
     """Yield the objects within ``value`` that hold a picture, in their order."""
     if is_object(value):
-        if any(isinstance(item, Picture) for item in value.values()):
+        if any(isinstance(item, ImageRef) for item in value.values()):
             yield value
         for item in value.values():
             yield from _holders(item)

@@ -8,7 +8,7 @@ class          what happened                                                    
 never_sent     no connection, or the request was not sent whole                    no
 refused        the server answered that it will not do it (4xx, 429)               no
 unknown        sent, and then no answer, or an answer of 5xx                       perhaps
-lost           the server answered with success, and the answer cannot be read     yes
+unreadable     the server answered with success, and the answer cannot be read     yes
 =============  ==================================================================  ================
 
 A 5xx is not free: servers that fail after the work was done have been measured.
@@ -20,7 +20,7 @@ from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
 
-from imagesdk._protocol.limits import NOTHING_SAID, SaidLimits
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk.errors import (
     APIConnectionError,
     APIError,
@@ -32,9 +32,9 @@ from imagesdk.errors import (
 )
 from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 
-FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "lost"]
+FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "unreadable"]
 
-_TRANSIENT_REFUSALS = frozenset({408, 409, 425})
+_TRANSIENT_REJECTIONS = frozenset({408, 409, 425})
 _FREE_CONNECTIONS = 10
 _DOUBLINGS = 60
 """A power beyond any delay, and far from what a float cannot hold."""
@@ -46,7 +46,7 @@ class Failure:
 
     error: APIError
     kind: FailureClass
-    said: SaidLimits = NOTHING_SAID
+    server_limits: ServerLimits = NO_SERVER_LIMITS
     """What the server said about its limits, and about waiting."""
     should_retry: bool | None = None
     """The server's own advice (``x-should-retry``)."""
@@ -56,32 +56,32 @@ class Failure:
     @property
     def retry_after(self) -> float | None:
         """Seconds that the server asks to wait."""
-        return self.said.wait
+        return self.server_limits.wait
 
 
 @frozen
-class Again:
+class RetryAfter:
     """Make the attempt again after ``delay`` seconds."""
 
     delay: float
 
 
 @frozen
-class WaitForLimit:
+class Requeue:
     """Stand in line again: the limit was hit, which uses up no attempt."""
 
-    said: SaidLimits
+    server_limits: ServerLimits
 
 
 @frozen
 class GiveUp:
     """Raise the error."""
 
-    out_of_budget: bool = False
+    throttled: bool = False
     """Whether the attempt would have been made again if fewer calls were failing."""
 
 
-Decision: TypeAlias = Again | WaitForLimit | GiveUp
+Decision: TypeAlias = RetryAfter | Requeue | GiveUp
 
 
 def classify(error: APIError) -> FailureClass:
@@ -92,7 +92,7 @@ def classify(error: APIError) -> FailureClass:
         return "unknown"
     if isinstance(error, APIConnectionError):
         return "never_sent"
-    return "lost" if isinstance(error, APIResponseError) else "unknown"
+    return "unreadable" if isinstance(error, APIResponseError) else "unknown"
 
 
 def decide(
@@ -100,11 +100,11 @@ def decide(
     *,
     policy: RetryPolicy,
     attempt: int,
-    ambiguous: int,
+    maybe_billed_retries: int,
     limited: bool,
     remaining: float | None,
     chance: float,
-    budget: RetryBudget | None = None,
+    throttle: RetryThrottle | None = None,
     billed: bool = True,
 ) -> Decision:
     """Decide what follows the failure of attempt number ``attempt`` (from 1).
@@ -113,26 +113,26 @@ def decide(
         failure: what happened.
         policy: the caller's terms.
         attempt: attempts that count so far, this one included.
-        ambiguous: how many attempts before this one may have been billed and were repeated all the same.
+        maybe_billed_retries: how many earlier attempts may have been billed and were retried nevertheless.
         limited: whether a rate limit stands in front, in which an answer of 429 can wait.
         remaining: seconds left of the total time, or ``None`` without a limit.
         chance: a random number from 0 to 1, for jitter.
-        budget: the client's, which has been told of this failure.
+        throttle: the retry throttle of the client, in which this failure is already recorded.
         billed: whether the work costs money, so that it must not be repeated in silence.
     """
     error = failure.error
     if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
         return GiveUp()
     if isinstance(error, RateLimitError) and limited and failure.kind == "refused":
-        return WaitForLimit(failure.said)
+        return Requeue(failure.server_limits)
     if attempt >= policy.max_attempts:
         return GiveUp()
-    ambiguous_now = billed and failure.kind in {"unknown", "lost"} and not policy.server_idempotent
-    if ambiguous_now and (policy.delivery == "at_most_once" or ambiguous >= policy.max_ambiguous):
+    ambiguous_now = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
+    if ambiguous_now and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
         return GiveUp()
     if failure.kind == "refused" and not (
         isinstance(error, RateLimitError)
-        or (isinstance(error, APIStatusError) and error.status_code in _TRANSIENT_REFUSALS)
+        or (isinstance(error, APIStatusError) and error.status_code in _TRANSIENT_REJECTIONS)
         or failure.should_retry
     ):
         return GiveUp()
@@ -142,7 +142,9 @@ def decide(
     delay = (delay or 0.0) + backoff(policy, attempt, chance)
     if remaining is not None and delay >= remaining:
         return GiveUp()
-    return GiveUp(out_of_budget=True) if budget is not None and not budget.allows(failure) else Again(delay)
+    return (
+        GiveUp(throttled=True) if throttle is not None and not throttle.allows(failure) else RetryAfter(delay)
+    )
 
 
 def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
@@ -153,7 +155,7 @@ def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
     return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
 
 
-def terms_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
+def policy_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
     """Return what holds for a job of a run that is to be delivered so, whatever the client's policy says of it."""
     if delivery == "at_most_once":
         return evolve(policy, delivery=delivery)
@@ -161,7 +163,7 @@ def terms_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
     return evolve(policy, delivery=delivery, max_attempts=attempts, max_ambiguous=attempts)
 
 
-class RetryBudget:
+class RetryThrottle:
     """How many retries the calls of one client may make together, so that a server that is down is left alone.
 
     As in https://github.com/grpc/proposal/blob/master/A6-client-retries.md: a failure takes one from the budget, a
@@ -175,16 +177,16 @@ class RetryBudget:
         self._left = capacity
         self._never_sent = 0
 
-    def failed(self, failure: Failure) -> None:
+    def record_failure(self, failure: Failure) -> None:
         """Note a failure."""
         if failure.kind == "never_sent":
             self._never_sent += 1
-        if failure.kind in {"unknown", "lost"} or (
+        if failure.kind in {"unknown", "unreadable"} or (
             failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTIONS
         ):
             self._left = max(0.0, self._left - 1)
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Note a success."""
         self._never_sent = 0
         self._left = min(self._capacity, self._left + self._refill)

@@ -17,11 +17,11 @@ from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.documents import is_list, is_object, parse
+from imagesdk._protocol.json_values import is_list, is_object, parse_json
 
-MAX_PICTURE = 64 * 1024 * 1024
+MAX_IMAGE = 64 * 1024 * 1024
 """Decoded bytes that one picture may have."""
-MAX_ANSWER = 1024 * 1024 * 1024
+MAX_RESPONSE = 1024 * 1024 * 1024
 """Bytes that a whole answer may have, before decoding."""
 MAX_REST = 16 * 1024 * 1024
 """Bytes that an answer may have beside its pictures."""
@@ -45,7 +45,7 @@ class TooLargeError(ScanError):
 
 
 @frozen
-class PictureStart:
+class ImageStart:
     """A picture begins."""
 
     number: int
@@ -53,7 +53,7 @@ class PictureStart:
 
 
 @frozen
-class PicturePiece:
+class ImagePiece:
     """The next decoded bytes of the picture that began last."""
 
     number: int
@@ -61,30 +61,30 @@ class PicturePiece:
 
 
 @frozen
-class PictureEnd:
+class ImageEnd:
     """The picture is whole."""
 
     number: int
 
 
-Event: TypeAlias = PictureStart | PicturePiece | PictureEnd
+Event: TypeAlias = ImageStart | ImagePiece | ImageEnd
 
 
 @frozen
-class Picture:
+class ImageRef:
     """Stands in the parsed rest where the answer had a picture."""
 
     number: int
 
 
-def without_pictures(value: Any) -> Any:
+def without_images(value: Any) -> Any:
     """Replace pictures in unexpected places, whose bytes nobody keeps, by ``None``."""
-    if isinstance(value, Picture):
+    if isinstance(value, ImageRef):
         return None
     if is_object(value):
-        return {key: without_pictures(item) for key, item in value.items()}
+        return {key: without_images(item) for key, item in value.items()}
     if is_list(value):
-        return [without_pictures(item) for item in value]
+        return [without_images(item) for item in value]
     return value
 
 
@@ -95,9 +95,9 @@ class Scanner:
         ScanError: (all methods) bad base64, an answer cut short, or one beyond a cap.
     """
 
-    def __init__(self, *, max_picture: int = MAX_PICTURE, max_answer: int = MAX_ANSWER) -> None:
-        self._max_picture = max_picture
-        self._max_answer = max_answer
+    def __init__(self, *, max_image: int = MAX_IMAGE, max_response: int = MAX_RESPONSE) -> None:
+        self._max_image = max_image
+        self._max_response = max_response
         self._fed = 0
         self._rest = bytearray()
         self._state: Callable[[bytes, int, list[Event]], int] = self._outside
@@ -112,14 +112,14 @@ class Scanner:
     def count(self, chunk: bytes) -> None:
         """Count a chunk of an answer that is not JSON, and is not fed."""
         self._fed += len(chunk)
-        if self._fed > self._max_answer:
-            raise TooLargeError(f"the answer is larger than {self._max_answer} bytes")
+        if self._fed > self._max_response:
+            raise TooLargeError(f"the answer is larger than {self._max_response} bytes")
 
-    def count_picture(self, chunk: bytes) -> None:
+    def count_image(self, chunk: bytes) -> None:
         """Count a chunk of an answer that is a picture itself."""
         self.count(chunk)
-        if self._fed > self._max_picture:
-            raise TooLargeError(f"a picture is larger than {self._max_picture} bytes")
+        if self._fed > self._max_image:
+            raise TooLargeError(f"a picture is larger than {self._max_image} bytes")
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Take the next chunk and return what it brings."""
@@ -135,14 +135,14 @@ class Scanner:
         return bytes(self._rest)
 
     def document(self) -> Any:
-        """Return the parsed rest, with a :class:`Picture` where a picture was."""
+        """Return the parsed rest, with a :class:`ImageRef` where a picture was."""
         if self._picture is not None:
             raise ScanError("the answer ends in the middle of a picture")
         whole = bytes(self._rest).strip()
         if not whole:
             raise ScanError("the answer is empty")
         try:
-            return _with_pictures(parse(whole), self.pictures)
+            return _with_images(parse_json(whole), self.pictures)
         except RecursionError:
             raise ScanError("the answer is nested too deeply") from None
         except ValueError:
@@ -214,28 +214,28 @@ class Scanner:
         if is_url and len(begins) < len(_DATA) and _DATA.startswith(begins):
             return at + 1
         if begins == _DATA if is_url else self._head != b'"':
-            self._picture = _Base64(self.pictures, self._max_picture)
-            events.append(PictureStart(self.pictures))
+            self._picture = _Base64(self.pictures, self._max_image)
+            events.append(ImageStart(self.pictures))
             self.pictures += 1
-            self._state = self._in_picture
+            self._state = self._in_image
         else:
             self._string.clear()
             self._state = self._in_string
         self._run(self._head, events)
         return at + 1
 
-    def _in_picture(self, chunk: bytes, at: int, events: list[Event]) -> int:
+    def _in_image(self, chunk: bytes, at: int, events: list[Event]) -> int:
         picture = self._picture
         assert picture is not None  # noqa: S101 - set when this state was entered
         quote = chunk.find(b'"', at)
         data = picture.feed(chunk[at:] if quote < 0 else chunk[at:quote])
         if data:
-            events.append(PicturePiece(picture.number, data))
+            events.append(ImagePiece(picture.number, data))
         if quote < 0:
             return len(chunk)
         if last := picture.finish():
-            events.append(PicturePiece(picture.number, last))
-        events.append(PictureEnd(picture.number))
+            events.append(ImagePiece(picture.number, last))
+        events.append(ImageEnd(picture.number))
         self._picture = None
         self._rest += json.dumps(f"{_MARK}{picture.number}")[1:-1].encode()
         self._string.clear()
@@ -353,13 +353,13 @@ def _character(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], b"?")
 
 
-def _with_pictures(value: Any, count: int) -> Any:
+def _with_images(value: Any, count: int) -> Any:
     if is_object(value):
-        return {key: _with_pictures(item, count) for key, item in value.items()}
+        return {key: _with_images(item, count) for key, item in value.items()}
     if is_list(value):
-        return [_with_pictures(item, count) for item in value]
+        return [_with_images(item, count) for item in value]
     if isinstance(value, str) and value.startswith(_MARK):
         number = value[len(_MARK) :]
         if number.isdecimal() and int(number) < count:
-            return Picture(int(number))
+            return ImageRef(int(number))
     return value

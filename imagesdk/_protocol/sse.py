@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.scanner import MAX_PICTURE, Event, ScanError, Scanner
+from imagesdk._protocol.scanner import MAX_IMAGE, Event, ScanError, Scanner
 
 MAX_LINE = 64 * 1024
 """Bytes that a line may have which is not data."""
@@ -43,8 +43,8 @@ Item: TypeAlias = Event | DataStart | Message
 class EventStream:
     """One stream. Feed it all chunks; an event that is not ended by an empty line is not one."""
 
-    def __init__(self, *, max_picture: int = MAX_PICTURE) -> None:
-        self._max_picture = max_picture
+    def __init__(self, *, max_image: int = MAX_IMAGE) -> None:
+        self._max_image = max_image
         self._line = bytearray()  # the current line, while it is not known to be data
         self._in_data = False
         self._skip_space = False
@@ -100,7 +100,7 @@ class EventStream:
     def _begin_data(self, items: list[Item]) -> None:
         self._in_data = self._skip_space = True
         if self._scanner is None:
-            self._scanner = Scanner(max_picture=self._max_picture)
+            self._scanner = Scanner(max_image=self._max_image)
             items.append(DataStart(self._name or "message"))
         else:
             items += self._scanner.feed(b"\n")  # a second line of data

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from attrs import frozen
 
-from imagesdk._protocol.documents import is_list, is_object
-from imagesdk._protocol.failures import is_error_event, stream_failure
+from imagesdk._protocol.api_errors import is_error_event, stream_failure
+from imagesdk._protocol.json_values import is_list, is_object
 from imagesdk._protocol.requests import Request
-from imagesdk._protocol.responses import ParsedEvent, event_fields
+from imagesdk._protocol.responses import ParsedEvent, parse_event
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import ScanError
 from imagesdk._protocol.sse import Message
@@ -38,13 +38,13 @@ def is_partial(name: str) -> bool:
     return name.rpartition(".")[2] == _PARTIAL
 
 
-def read_event(
+def read_stream_event(
     message: Message,
     request: Request,
     *,
     profile: ModelProfile | None,
     now: datetime,
-    seen_pictures: bool,
+    seen_images: bool,
     request_id: str | None,
 ) -> StreamEvent | Failure | None:
     """Read an event; ``None`` for one of another kind.
@@ -54,7 +54,7 @@ def read_event(
         request: what was asked.
         profile: of the model, for how long its URLs live.
         now: the present, for what the server says about waiting.
-        seen_pictures: whether a picture came before it, so that work was done.
+        seen_images: whether a picture came before it, so that work was done.
         request_id: the server's id of the request.
 
     Raises:
@@ -74,14 +74,14 @@ def read_event(
         model=request.model,
         path=request.path,
         request_id=request_id,
-        seen_pictures=seen_pictures,
+        seen_images=seen_images,
     )
     if failure is not None:
         return failure
     if not is_object(document):
         return None
-    parsed = event_fields(document, name=message.event, profile=profile)
-    shown = any(image.picture is not None or image.url is not None for image in parsed.images)
+    parsed = parse_event(document, name=message.event, profile=profile)
+    shown = any(image.image_ref is not None or image.url is not None for image in parsed.images)
     if is_partial(parsed.type):
         return StreamEvent(parsed, is_last=False) if shown else None
     # A relay may send the whole answer as the only event.

@@ -1,7 +1,7 @@
-"""One blocking call: a coroutine that is run on the portal's loop, and what its waiting thread gets of it.
+"""One blocking call: a coroutine on the portal's event loop, and its result for the waiting thread.
 
-When a call is begun, cancelled or given up is decided in ``portal.py``. Rule: what the coroutine raises,
-``SystemExit`` included, reaches its own caller and nobody else.
+``portal.py`` decides when a call starts, and when it is cancelled or abandoned.
+Rule: an exception of the coroutine, ``SystemExit`` included, is raised in the thread that made the call only.
 """
 
 import asyncio
@@ -13,73 +13,73 @@ from typing import Any, Generic, TypeVar
 import anyio
 import anyio.abc
 
-from imagesdk import _calling_line
+from imagesdk._runtime import callsite
 from imagesdk._sync.latch import Latch
 
 _T = TypeVar("_T")
 
-Guest = object
-"""What stands for a client in its portal: any object, told apart by identity."""
+ClientId = object
+"""The key of a client in its portal: any object, compared by identity."""
 
 
 class Call(Generic[_T]):
-    """One coroutine on its way through the portal, and the thread that waits for it."""
+    """One coroutine, and the thread that waits for its result."""
 
-    __slots__ = ("_context", "_error", "_scope", "_start", "_value", "guest", "latch", "over")
+    __slots__ = ("_context", "_error", "_function", "_scope", "_value", "client", "finished", "latch")
 
-    def __init__(self, guest: Guest | None, start: Callable[[], Awaitable[_T]]) -> None:
-        self.guest = guest
+    def __init__(self, client: ClientId | None, function: Callable[[], Awaitable[_T]]) -> None:
+        self.client = client
         self.latch = Latch()
-        """Opens for the waiting thread when there is an outcome."""
-        self.over: anyio.Event | None = None
-        """Made when the coroutine is started, set when it has ended."""
-        self._start = start
+        """Opens for the waiting thread when there is a result."""
+        self.finished: anyio.Event | None = None
+        """Created when the coroutine starts, and set when it has ended."""
+        self._function = function
         self._context = _context_for_asyncio()
-        self._context.run(_calling_line.carry)
+        self._context.run(callsite.carry)
         self._scope: anyio.CancelScope | None = None
         self._error: BaseException | None = None
 
     # Called on the loop:
 
-    def begin(self, tasks: anyio.abc.TaskGroup, ended: Callable[["Call[Any]"], None]) -> None:
+    def start(self, tasks: anyio.abc.TaskGroup, on_end: Callable[["Call[Any]"], None]) -> None:
         """Start the coroutine as a task that sees the context variables of the waiting thread."""
-        self.over = anyio.Event()
+        self.finished = anyio.Event()
         self._scope = anyio.CancelScope()
-        self._context.run(tasks.start_soon, self._run, self._scope, self.over, ended)
+        self._context.run(tasks.start_soon, self._run, self._scope, self.finished, on_end)
 
     def cancel(self, reason: BaseException | None = None) -> None:
-        """Cancel the coroutine; ``reason`` is what the waiting thread then raises."""
+        """Cancel the coroutine; the waiting thread then raises ``reason``."""
         self._error = self._error or reason
         if self._scope is None:
-            self.latch.open()  # interrupted before it got as far as the inbox
+            self.latch.open()  # interrupted before it reached the inbox
         else:
             self._scope.cancel()
 
     def fail(self, error: BaseException) -> None:
-        """Settle a call whose coroutine will not be heard of again."""
+        """Fail a call whose coroutine never runs again."""
         self._error = self._error or error
         self.latch.open()
 
     async def _run(
-        self, scope: anyio.CancelScope, over: anyio.Event, ended: Callable[["Call[Any]"], None]
+        self, scope: anyio.CancelScope, finished: anyio.Event, on_end: Callable[["Call[Any]"], None]
     ) -> None:
         try:
             with scope:
-                self._value = await self._start()
+                self._value = await self._function()
                 self._error = None
         except asyncio.CancelledError:
-            # Not our scope: the loop is being torn down, or the coroutine cancelled its own task.
+            # Not our scope: the loop shuts down, or the coroutine cancelled its own task.
             self._error = self._error or RuntimeError("the call was cancelled on its event loop")
-        except BaseException as error:  # noqa: BLE001 - the caller gets whatever it was
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
             self._error = error
         finally:
-            over.set()
-            ended(self)
+            finished.set()
+            on_end(self)
 
-    # Called in the thread that waits:
+    # Called in the waiting thread:
 
-    def outcome(self) -> _T:
-        """The coroutine's result; raises what it raised."""
+    def result(self) -> _T:
+        """Return the result of the coroutine, or raise its exception."""
         error, self._error = self._error, None
         if error is None:
             return self._value
@@ -92,6 +92,6 @@ class Call(Generic[_T]):
 def _context_for_asyncio() -> contextvars.Context:
     context = contextvars.copy_context()
     sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:  # a caller under trio would make the coroutine believe that it is, too
+    if sniffio is not None:  # a caller under trio would make the coroutine believe that trio runs it
         context.run(sniffio.current_async_library_cvar.set, "asyncio")
     return context

@@ -1,14 +1,13 @@
-"""The event-loop thread behind the blocking clients, and how a call gets into it and back.
+"""The event-loop thread behind the blocking clients, and the way of a call into it and back.
 
-One ``Portal`` is one thread with one asyncio loop; a process has at most one that takes calls (``_Process`` sees
-to that). It starts with the first blocking call and ends with the last guest; a guest is what a blocking
-client is to its portal. One call is in ``calls.py``; what a client holds, and when it joins and leaves, in
-``lease.py``.
+One ``Portal`` is one thread with one asyncio loop. A process has at most one portal that takes calls; ``_Process``
+ensures that. The thread starts with the first blocking call and ends when the last client leaves.
 
 Rules:
-- A waiting thread gives up its call by any exception at any instant (Ctrl-C), and the coroutine is cancelled.
-- Other threads only append to the inbox and ring; every decision is taken on the loop, in one task.
-- No ``threading.Condition`` and nothing made of one (events, queues, futures): not safe against signals.
+
+- Any exception in a waiting thread, at any instant (Ctrl-C), ends its call and cancels the coroutine.
+- Other threads only append to the inbox and wake the loop; one task on the loop takes every decision.
+- Nothing here uses ``threading.Condition``, or events, queues and futures built on it: signals can break them.
 """
 
 import _thread
@@ -26,12 +25,12 @@ from typing import Any, TypeVar
 
 import anyio
 
-from imagesdk._sync.calls import Call, Guest
+from imagesdk._sync.calls import Call, ClientId
+from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
-from imagesdk._sync.lookups import LookupThreads
 
-# anyio would import it on the loop's thread, at the first call. A fork just then would leave the child with a
-# module lock that nobody releases.
+# Otherwise anyio imports it on the loop's thread, at the first call. A fork at that moment would leave the child with
+# a module lock that no thread releases.
 with contextlib.suppress(ImportError):
     import_module("anyio._backends._asyncio")
 
@@ -39,14 +38,14 @@ _T = TypeVar("_T")
 _log = logging.getLogger("imagesdk")
 
 GRACE = 5.0
-"""Seconds that an interrupted thread waits for its coroutine to end, and a closing client for its connections."""
+"""Seconds that an interrupted thread waits for its coroutine, and a closing client for its connections."""
 
 EXIT_GRACE = 1.0
-"""Seconds that the exit of the interpreter waits for cancelled coroutines to clear up."""
+"""Seconds that the exit of the interpreter waits for cancelled coroutines."""
 
 
 class PortalEndedError(Exception):
-    """The portal takes no calls any more and has not begun this one: a new portal can."""
+    """The portal has ended and did not start this call; a new portal can."""
 
 
 class Portal:
@@ -54,83 +53,85 @@ class Portal:
 
     def __init__(self, process: "_Process") -> None:
         self.ended = Latch()
-        """Opens when the thread is about to end: no coroutine of ours runs from then on."""
+        """Opens when the thread is about to end: no coroutine runs from then on."""
         self._process = process
         self._forks = process.forks
         self._inbox: deque[Callable[[], None]] = deque()
-        # A call is in one of these two sets; whoever takes it out of ``_posted`` decides about it.
+        # A call is in one of these two sets. Whichever side removes it from ``_posted`` decides about it.
         self._posted: set[Call[Any]] = set()
         self._running: set[Call[Any]] = set()
-        self._guests: dict[Guest, Callable[[], Awaitable[None]]] = {}
+        self._clients: dict[ClientId, Callable[[], Awaitable[None]]] = {}
         self._exiting = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ident: int | None = None
-        # In two steps, because ``Thread.start`` waits on a condition: where no signal can strike.
+        # ``Thread.start`` waits on a condition, so it runs in a thread that receives no signals.
         _thread.start_new_thread(self._launch, ())
 
     # Called in any thread:
 
     @property
     def usable(self) -> bool:
-        """Whether it takes calls: not in a forked child, not at exit, not after its end."""
+        """Whether the portal takes calls: not in a forked child, not at exit, not after its end."""
         return not (self._exiting or self.ended.is_open) and self._forks == self._process.forks
 
-    def admit(self, guest: Guest, aclose: Callable[[], Awaitable[None]]) -> None:
-        """Live at least as long as this guest; ``aclose`` is run on the loop when it leaves."""
-        self._guests[guest] = aclose
+    def add_client(self, client: ClientId, aclose: Callable[[], Awaitable[None]]) -> None:
+        """Keep the portal alive until this client leaves; ``aclose`` runs on the loop when it does."""
+        self._clients[client] = aclose
 
-    def call(self, guest: Guest | None, start: Callable[[], Awaitable[_T]]) -> _T:
-        """Run ``start()`` on the loop and wait for its result.
+    def call(self, client: ClientId | None, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Run ``function()`` on the loop and wait for its result.
 
         Raises:
-            PortalEndedError: the coroutine was not started, because the portal has ended.
-            RuntimeError: this is the loop's own thread, or the client was closed meanwhile.
+            PortalEndedError: If the portal has ended and did not start the coroutine.
+            RuntimeError: If this is the loop's own thread, or if the client is closed meanwhile.
         """
         if threading.get_ident() == self._ident:
             raise RuntimeError(
                 "a blocking client was called on the event-loop thread of the blocking clients "
                 "(by an observer?), where it would wait for itself: hand the call to another thread"
             )
-        call = Call(guest, start)
+        call = Call(client, function)
         try:
             self._posted.add(call)
-            self._post(partial(self._begin, call))
+            self._post(partial(self._start, call))
             if self.usable or not self._withdraw(call):
                 call.latch.wait()
             else:
                 call.fail(PortalEndedError())
         except BaseException:
-            self._give_up(call)
+            self._abandon(call)
             raise
-        return call.outcome()
+        return call.result()
 
-    def close_guest(self, guest: Guest) -> None:
-        """Cancel the guest's calls, close its connections and wait for that (at most ``GRACE`` seconds)."""
-        with contextlib.suppress(PortalEndedError):  # then there is nothing left to close
-            self.call(None, partial(self._part_with, guest))
+    def close_client(self, client: ClientId) -> None:
+        """Cancel the client's calls, close its connections and wait for that (at most ``GRACE`` seconds)."""
+        with contextlib.suppress(PortalEndedError):  # then nothing is left to close
+            self.call(None, partial(self._remove_client, client))
 
-    def dismiss(self, guest: Guest) -> bool:
-        """Do as ``close_guest``, without waiting: safe in a finaliser, whatever it interrupts.
+    def remove_client(self, client: ClientId) -> bool:
+        """Do the same as ``close_client`` without waiting; return whether the client was registered.
 
-        Return whether the guest was here.
+        Safe in a finaliser, whatever code it interrupts.
         """
-        here = self.usable and guest in self._guests
-        if here:
-            self._post(partial(self._dismiss, guest))
-        return here
+        registered = self.usable and client in self._clients
+        if registered:
+            self._post(partial(self._start_removal, client))
+        return registered
 
     def exit(self) -> None:
-        """Cancel everything because the interpreter exits; give it a moment to clear up."""
+        """Cancel all calls because the interpreter exits, and wait a moment for their cleanup."""
         self._exiting = True
-        self._post(self._dismiss_all)
+        self._post(self._start_removals)
         self.ended.wait(EXIT_GRACE)
 
     def _post(self, message: Callable[[], None]) -> None:
         self._inbox.append(message)
         loop = self._loop
-        if loop is not None:  # else it looks into the inbox when it starts
-            with contextlib.suppress(RuntimeError):  # closed meanwhile: ``_live`` settles what is left
-                loop.call_soon_threadsafe(self._ring)
+        if loop is not None:  # otherwise the loop reads the inbox when it starts
+            with contextlib.suppress(
+                RuntimeError
+            ):  # closed meanwhile: ``_run_loop`` fails the remaining calls
+                loop.call_soon_threadsafe(self._wake)
 
     def _withdraw(self, call: Call[Any]) -> bool:
         try:
@@ -139,11 +140,11 @@ class Portal:
             return False
         return True
 
-    def _give_up(self, call: Call[Any]) -> None:
+    def _abandon(self, call: Call[Any]) -> None:
         cancel = partial(self._cancel, call)
         try:
             self._post(cancel)
-        except BaseException:  # the next Ctrl-C: see to it that the coroutine ends, and do not wait
+        except BaseException:  # the next Ctrl-C: cancel the coroutine all the same, and do not wait
             self._post(cancel)
             raise
         if not self.ended.is_open:
@@ -151,7 +152,7 @@ class Portal:
 
     def _launch(self) -> None:
         try:
-            threading.Thread(target=self._live, name="imagesdk", daemon=True).start()
+            threading.Thread(target=self._run_loop, name="imagesdk", daemon=True).start()
         except RuntimeError as cause:
             self._end_all(cause)
 
@@ -163,25 +164,25 @@ class Portal:
 
         self._process.retire(self)
         self.ended.open()
-        self._settle_all(self._running, broken)
-        # What was not begun goes to the next portal, unless that would end as this one did.
-        self._settle_all(self._posted, broken if self._loop is None else PortalEndedError)
+        self._fail_all(self._running, broken)
+        # The next portal starts the calls that this one did not, unless it would end in the same way.
+        self._fail_all(self._posted, broken if self._loop is None else PortalEndedError)
 
-    def _settle_all(self, calls: set[Call[Any]], error: Callable[[], BaseException]) -> None:
+    def _fail_all(self, calls: set[Call[Any]], error: Callable[[], BaseException]) -> None:
         while calls:
-            with contextlib.suppress(KeyError):  # its thread took it out itself
+            with contextlib.suppress(KeyError):  # its own thread removed it
                 call = calls.pop()
-                if not self._exiting:  # else the waiting thread would wake only to die with a traceback
+                if not self._exiting:  # at exit, the waiting thread would only print a traceback
                     call.fail(error())
 
     # Called on the loop's thread:
 
-    def _live(self) -> None:
+    def _run_loop(self) -> None:
         self._ident = threading.get_ident()
         cause: BaseException | None = None
         try:
             anyio.run(self._serve)
-        except BaseException as error:  # noqa: BLE001 - told to those who wait; nobody else could use it
+        except BaseException as error:  # noqa: BLE001 - the cause of the errors of the waiting threads
             cause = error
         self._end_all(cause)
 
@@ -190,31 +191,31 @@ class Portal:
         loop.set_default_executor(LookupThreads())
         async with anyio.create_task_group() as self._tasks:
             while True:
-                self._bell = anyio.Event()
+                self._wakeup = anyio.Event()
                 self._loop = loop
                 while self._inbox:
                     self._inbox.popleft()()
-                if self._process.retire(self, unless=self._guests):
+                if self._process.retire(self, unless=self._clients):
                     return
-                await self._bell.wait()
+                await self._wakeup.wait()
 
-    def host(self, guest: Guest, run: Callable[[], Awaitable[None]]) -> None:
-        """Run a task of a guest for which no thread waits."""
-        task = Call(guest, run)
+    def start_task(self, client: ClientId, function: Callable[[], Awaitable[None]]) -> None:
+        """Start a task of a client for which no thread waits."""
+        task = Call(client, function)
         self._running.add(task)
-        task.begin(self._tasks, self._end)
+        task.start(self._tasks, self._end)
 
-    def _ring(self) -> None:
-        self._bell.set()
+    def _wake(self) -> None:
+        self._wakeup.set()
 
-    def _begin(self, call: Call[Any]) -> None:
+    def _start(self, call: Call[Any]) -> None:
         if not self._withdraw(call):
             return
-        if call.guest is None or call.guest in self._guests:
+        if call.client is None or call.client in self._clients:
             self._running.add(call)
-            call.begin(self._tasks, self._end)
+            call.start(self._tasks, self._end)
         else:
-            call.fail(closed())
+            call.fail(closed_error())
 
     def _cancel(self, call: Call[Any]) -> None:
         self._posted.discard(call)
@@ -225,68 +226,68 @@ class Portal:
         if not self._exiting:
             call.latch.open()
 
-    def _dismiss(self, guest: Guest) -> None:
-        self._tasks.start_soon(self._part_quietly, guest)
+    def _start_removal(self, client: ClientId) -> None:
+        self._tasks.start_soon(self._remove_quietly, client)
 
-    def _dismiss_all(self) -> None:
-        for guest in list(self._guests):
-            self._dismiss(guest)
+    def _start_removals(self) -> None:
+        for client in list(self._clients):
+            self._start_removal(client)
 
-    async def _part_quietly(self, guest: Guest) -> None:
+    async def _remove_quietly(self, client: ClientId) -> None:
         try:
-            await self._part_with(guest)
-        except Exception:  # noqa: BLE001 - nobody is there to be told
+            await self._remove_client(client)
+        except Exception:  # noqa: BLE001 - no caller waits for it
             _log.debug("closing an abandoned client failed", exc_info=True)
 
-    async def _part_with(self, guest: Guest) -> None:
+    async def _remove_client(self, client: ClientId) -> None:
         try:
             with anyio.move_on_after(GRACE):
-                calls = [call for call in self._running if call.guest is guest]
+                calls = [call for call in self._running if call.client is client]
                 for call in calls:
                     call.cancel(RuntimeError("the client was closed during the call"))
                 for call in calls:
-                    if call.over is not None:
-                        await call.over.wait()
-                aclose = self._guests.get(guest)
+                    if call.finished is not None:
+                        await call.finished.wait()
+                aclose = self._clients.get(client)
                 if aclose is not None:
                     await aclose()
         finally:
-            self._guests.pop(guest, None)
-            self._ring()
+            self._clients.pop(client, None)
+            self._wake()
 
 
 class _Process:
-    """What this process has: the portal that takes calls, and what a fork or the exit does to it."""
+    """The portals of this process: which one takes calls, and the effects of a fork and of the exit."""
 
     def __init__(self) -> None:
         self.forks = 0
         self._lock = threading.Lock()
         self._portal: Portal | None = None
         self._inherited: list[Portal] = []
-        self._hooked = False
+        self._registered = False
         self._exited = False
 
-    def enter(self, guest: Guest, aclose: Callable[[], Awaitable[None]]) -> Portal:
-        """Let a guest into the portal, starting one if need be."""
+    def join(self, client: ClientId, aclose: Callable[[], Awaitable[None]]) -> Portal:
+        """Add a client to the portal, and start a portal if there is none."""
         if self._exited and threading.current_thread() is not threading.main_thread():
-            Latch().wait()  # a daemon thread: it would only spoil the end with a traceback
+            Latch().wait()  # a daemon thread: a call could only end in a traceback at exit
         with self._lock:
-            if not self._hooked:
+            if not self._registered:
                 atexit.register(self.exit)
-                self._hooked = True
+                self._registered = True
             if self._portal is None or not self._portal.usable:
-                # If a Ctrl-C strikes before the guest is in, the new portal finds nobody and ends by itself.
+                # If a Ctrl-C strikes before the client is added, the new portal has no client and ends by itself.
                 self._portal = Portal(self)
-            self._portal.admit(guest, aclose)
+            self._portal.add_client(client, aclose)
             return self._portal
 
-    def dismiss(self, guest: Guest) -> bool:
-        """See a guest off that was forgotten; return whether it was here and the program goes on."""
+    def remove_client(self, client: ClientId) -> bool:
+        """Remove a client that was garbage-collected; return whether it was registered before the exit."""
         portal = self._portal
-        return portal is not None and portal.dismiss(guest) and not self._exited
+        return portal is not None and portal.remove_client(client) and not self._exited
 
-    def retire(self, portal: Portal, *, unless: dict[Guest, Any] | None = None) -> bool:
-        """Let nobody else into this portal, unless it has guests; say whether it has ended."""
+    def retire(self, portal: Portal, *, unless: dict[ClientId, Any] | None = None) -> bool:
+        """Add no further client to this portal, unless it has clients; return whether it is retired."""
         with self._lock:
             if unless:
                 return False
@@ -294,17 +295,17 @@ class _Process:
                 self._portal = None
             return True
 
-    def forget(self) -> None:
-        """In the child of a fork, where there is no such thread; the lock's owner may be missing, too."""
+    def after_fork(self) -> None:
+        """Drop the parent's portal in a forked child, where its thread and perhaps the lock's owner are missing."""
         self.forks += 1
         self._lock = threading.Lock()
         if self._portal is not None:
-            # Kept for good: to finalise its tasks and sockets here would act on what belongs to the parent.
+            # Kept for good: to finalise its tasks and sockets here would act on those of the parent.
             self._inherited.append(self._portal)
             self._portal = None
 
     def exit(self) -> None:
-        """At exit: only daemon threads are left, and calls that were given up."""
+        """End the portal at exit, when only daemon threads and abandoned calls are left."""
         self._exited = True
         portal = self._portal
         if portal is not None:
@@ -312,21 +313,21 @@ class _Process:
 
 
 _process = _Process()
-enter = _process.enter
-dismiss = _process.dismiss
+join = _process.join
+remove_client = _process.remove_client
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_process.forget)
+    os.register_at_fork(after_in_child=_process.after_fork)
 
 
-def closed() -> RuntimeError:
-    """What a call of a closed client raises."""
+def closed_error() -> RuntimeError:
+    """Return the error of a call on a closed client."""
     return RuntimeError("this client is closed: make a new one")
 
 
 def forks() -> int:
-    """How many forks lie between the import of this module and this process.
+    """Return the number of forks between the import of this module and this process.
 
-    What was made at another count and is bound to a loop or its sockets belongs to another process.
+    An object that is bound to a loop or its sockets belongs to another process if it was made at another count.
     """
     return _process.forks

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, printed
 from imagesdk.cli.parameters import given
+from imagesdk.cli.remedies import in_words
 from imagesdk.cli.session import flag, note, open_client
-from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
@@ -85,6 +85,7 @@ class JobList:
     def __init__(self, options: Namespace) -> None:
         from imagesdk.cli.batch_files import Reading, form_of
 
+        self._options = options
         self._name: str = options.file
         self._text = sys.stdin.buffer.read().decode("utf-8-sig") if self._name == "-" else None
         form = options.format or form_of(self._name, self._text or "")
@@ -110,7 +111,7 @@ class JobList:
         """
         from imagesdk.cli.batch_files import LineError, rows
         from imagesdk.errors import InvalidRequestError
-        from imagesdk.fan_out.reading import check_label
+        from imagesdk.fan_out.job_source import check_label
 
         bad, names = list[str](), dict[str, int]()
         with self._lines() as lines:
@@ -124,7 +125,7 @@ class JobList:
                 try:
                     check_label(row.id)
                 except InvalidRequestError as error:
-                    bad.append(f"line {row.line}: {error}")
+                    bad.append(f"line {row.line}: {in_words(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
                     bad.append(f"line {row.line}: the id {row.id!r} stands in line {names[row.id]}, too")
         self._complain(bad)
@@ -137,7 +138,9 @@ class JobList:
         Raises:
             UsageError: some do.
         """
-        bad = [f"line {self.line_of(place)}: {error}" for place, error in found.problems]
+        bad = [
+            f"line {self.line_of(place)}: {in_words(error, self._options)}" for place, error in found.problems
+        ]
         self._complain(bad, found.refused - len(bad))
 
     def line_of(self, place: int) -> int:
@@ -174,9 +177,9 @@ class JobList:
 def _limit(options: Namespace) -> dict[str, Any]:
     if options.limit is None:
         return {}
-    from imagesdk._settings import read_limit
+    from imagesdk._calls.client_options import parse_rate_limit
 
-    return {"rate_limit": read_limit("--limit", options.limit)}
+    return {"rate_limit": parse_rate_limit("--limit", options.limit)}
 
 
 @contextmanager
@@ -221,12 +224,12 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
-    from imagesdk._saving import path_to_write
-    from imagesdk.fan_out.files import destination_of
+    from imagesdk._media.output import expand_output_path
     from imagesdk.fan_out.journal import FILE_NAME
+    from imagesdk.fan_out.output_files import destination_of
 
     folder = destination_of(options.out).folder
-    journal = None if options.journal is None else Path(path_to_write("journal", options.journal))
+    journal = None if options.journal is None else Path(expand_output_path("journal", options.journal))
     return journal or folder / FILE_NAME, folder
 
 
@@ -250,7 +253,7 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         "resumed": outcome.resumed,
         "error": None
         if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": in_options(str(outcome.error), options)},
+        else {"type": type(outcome.error).__name__, "message": in_words(outcome.error, options)},
     }
     print(json.dumps(facts), flush=True)
 

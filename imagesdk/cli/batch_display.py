@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+from imagesdk.cli.remedies import in_words
 from imagesdk.cli.session import flag, note
-from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -71,7 +71,7 @@ def _teller(options: Namespace, running: Run, errors: Counter[str], *, lines: bo
     def tell(outcome: Outcome, line_of: Callable[[int], int]) -> None:
         nonlocal told
         if outcome.error is not None:
-            message = f"{outcome.status}: {in_options(str(outcome.error), options)}"
+            message = f"{outcome.status}: {in_words(outcome.error, options)}"
             if message in errors or len(errors) < _KINDS:
                 errors[message] += 1
             if errors[message] <= _ALIKE_SHOWN:

@@ -20,7 +20,7 @@ def run(options: Namespace) -> int:
     job = _job(options)
 
     from imagesdk import estimate, models
-    from imagesdk._protocol.checks import check_parameters, check_shape
+    from imagesdk._protocol.parameter_checks import check_parameters, check_shape
 
     check_shape(job)
     found = estimate(job, batch=options.batch)

@@ -11,7 +11,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from imagesdk._saving import write_file
+from imagesdk._media.atomic import write_file
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.session import flag, note
 
@@ -48,10 +48,10 @@ def make(client: Client, out: Path) -> list[ImagesResponse]:
 def run(options: Namespace) -> int:
     """Start an emulator, make the pictures, and say where they are and how it was done."""
     from imagesdk import Client
-    from imagesdk._saving import path_to_write
+    from imagesdk._media.output import expand_output_path
     from imagesdk.emulator import Emulator
 
-    out = Path(path_to_write("out", options.out))
+    out = Path(expand_output_path("out", options.out))
     if not options.force and out != Path(FOLDER):
         _check_free(out)
     with Emulator() as emulator, Client(base_url=emulator.base_url, api_key="") as client:

@@ -18,10 +18,10 @@ def run(options: Namespace) -> int:
     mask, markup = (None if name is None else read_source(name) for name in (options.mask, options.markup))
 
     from imagesdk import Edit, models
-    from imagesdk._catalogue import MAKER_EDIT_MODEL
     from imagesdk.cli.shaping import shaped
+    from imagesdk.models.catalog import OPENAI_EDIT_MODEL
 
-    profile = models.lookup(options.model or MAKER_EDIT_MODEL)
+    profile = models.lookup(options.model or OPENAI_EDIT_MODEL)
     images, mask = shaped(options, images, mask, profile.edit if profile else None)
 
     job = Edit(images[0] if len(images) == 1 else images, prompt, mask=mask, markup=markup, **given(options))

@@ -24,7 +24,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TextIO
 
-from imagesdk.cli.wording import in_options
+from imagesdk.cli.remedies import in_words
 
 OK = 0
 FAILED = 1
@@ -103,7 +103,7 @@ def code_of(error: Exception) -> int:
 
 
 def _complain(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
-    message = in_options(str(error), options)
+    message = in_words(error, options)
     facts = {"type": type(error).__name__, "message": message, "exit_code": code}
     for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
         if (value := getattr(error, name, None)) is not None:
@@ -114,6 +114,4 @@ def _complain(error: Exception, code: int, options: Namespace, *, as_json: bool)
     print(f"{getattr(error, 'usage', '')}imagesdk: {message}", file=sys.stderr)
     if request_id := facts.get("request_id"):
         print(f"imagesdk: the server's request id is {request_id}", file=sys.stderr)
-    if facts.get("maybe_billed") and "billed" not in message:
-        print("imagesdk: this may have been billed", file=sys.stderr)
     return code

@@ -14,8 +14,8 @@ def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
     import attrs
 
     from imagesdk import Variation, models
+    from imagesdk._media.sniff import named_media_type
     from imagesdk._protocol.hosts import Host
-    from imagesdk._sniff import named_media_type
 
     wanted = (named_media_type(out) or "").removeprefix("image/")
     if wanted not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
@@ -30,7 +30,7 @@ def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
 
 def misnamed(path: Path, media_type: str | None) -> str | None:
     """Say that a picture is not what its name says, and what it should be called; ``None`` where it is."""
-    from imagesdk._sniff import extension, named_media_type
+    from imagesdk._media.sniff import extension, named_media_type
 
     named = named_media_type(path.name)
     if named is None or media_type is None or named == media_type:

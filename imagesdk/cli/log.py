@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK
+from imagesdk.cli.remedies import in_words
 from imagesdk.cli.session import flag, note
-from imagesdk.cli.wording import in_options
 
 if TYPE_CHECKING:
-    from imagesdk.fan_out.book import Entry
+    from imagesdk.fan_out.store import JobRecord
 
 _PROMPT_SHOWN = 60
 _BILLED = frozenset({"sending", "received", "done", "unknown"})
@@ -36,7 +36,7 @@ def run(options: Namespace) -> int:
         unpriced += entry.cost is None and entry.state in _BILLED
         if options.state is None or entry.state == options.state:
             print(
-                json.dumps(_facts(entry, path.parent))
+                json.dumps(_facts(entry, path.parent, options))
                 if flag(options, "json")
                 else _line(entry, path.parent, options)
             )
@@ -45,12 +45,20 @@ def run(options: Namespace) -> int:
     return OK
 
 
-def _line(entry: Entry, folder: Path, options: Namespace) -> str:
+def _line(entry: JobRecord, folder: Path, options: Namespace) -> str:
     prompt = _printable(" ".join(str(entry.params.get("prompt", entry.kind)).split()))
     prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
-    problem = in_options(str((entry.error or {}).get("message", "")), options)
-    found = ", ".join(_paths(entry, folder)) or _printable(problem)
+    found = ", ".join(_paths(entry, folder)) or _printable((_error(entry, options) or {}).get("message", ""))
     return f"{entry.state:<9}{entry.id:<16}{prompt:<{_PROMPT_SHOWN}}  {found}".rstrip()
+
+
+def _error(entry: JobRecord, options: Namespace) -> dict[str, Any] | None:
+    """Return the error of a job, with its message in the words of the command line."""
+    if entry.error is None:
+        return None
+    from imagesdk.fan_out.serialization import error_of
+
+    return {**entry.error, "message": in_words(error_of(entry.error), options)}
 
 
 def _printable(text: str) -> str:
@@ -58,12 +66,12 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "�" for character in text)
 
 
-def _paths(entry: Entry, folder: Path) -> list[str]:
+def _paths(entry: JobRecord, folder: Path) -> list[str]:
     images = (entry.answer or {}).get("images", [])
     return [str(folder / image["file"]["path"]) for image in images if "file" in image]
 
 
-def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
+def _facts(entry: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:
     sent = entry.sent_at
     answer = entry.answer or {}
     return {
@@ -79,5 +87,5 @@ def _facts(entry: Entry, folder: Path) -> dict[str, Any]:
         "request_id": answer.get("request_id"),
         "idempotency_key": entry.idempotency_key,
         "sent_at": None if sent is None else datetime.fromtimestamp(sent, UTC).isoformat(),
-        "error": entry.error,
+        "error": _error(entry, options),
     }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.formats import in_format_of_name, misnamed
-from imagesdk.cli.wording import in_options
+from imagesdk.cli.remedies import in_words
 
 if TYPE_CHECKING:
     from imagesdk import CallOptions, Client, ImagesResponse, Job
@@ -23,13 +23,19 @@ if TYPE_CHECKING:
 
 def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print where its pictures are."""
-    from imagesdk._saving import path_to_write
+    from imagesdk._media.output import expand_output_path
 
     to_stdout = options.out == "-"
     if to_stdout:
         _check_stdout(options)
-    elif not options.force and "{" not in options.out and Path(path_to_write("out", options.out)).is_file():
+    elif (
+        not options.force
+        and "{" not in options.out
+        and Path(expand_output_path("out", options.out)).is_file()
+    ):
         raise UsageError(f"{options.out} is there already; --force replaces it")
+    if options.timeout is not None and not options.timeout > 0:
+        raise UsageError(f"--timeout must be greater than 0 seconds (got {options.timeout:g})")
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
@@ -74,7 +80,7 @@ def open_client(options: Namespace, *, sends: bool = True, **terms: Any) -> Gene
 
 def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning as a line of the program's own, without the place in the code."""
-    note(options, f"imagesdk: {in_options(str(message), options)}")
+    note(options, f"imagesdk: {in_words(message, options) if isinstance(message, Warning) else message}")
 
 
 def read_prompt(text: str) -> str:

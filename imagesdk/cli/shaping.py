@@ -36,7 +36,7 @@ def shaped(
         return list(images), mask
 
     from imagesdk import make_mask, prepare_image
-    from imagesdk._sniff import HEAD_SIZE, sniff
+    from imagesdk._media.sniff import HEAD_SIZE, sniff
 
     ready: list[Given] = list(images)
     if square is not None:

@@ -16,8 +16,6 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-from imagesdk import _catalogue as facts
-from imagesdk._profile import ModelProfile
 from imagesdk.emulator.parameters import (
     Author,
     Check,
@@ -30,6 +28,8 @@ from imagesdk.emulator.parameters import (
     Text,
     Unsupported,
 )
+from imagesdk.models import catalog as facts
+from imagesdk.models.profile import ModelProfile
 
 __all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
 

@@ -15,7 +15,6 @@ from typing import TypeAlias, cast
 from attrs import evolve, field, frozen
 from starlette.responses import JSONResponse, Response
 
-from imagesdk._profile import ModelProfile
 from imagesdk.emulator.answers import Refusal, invalid_value, missing_parameter, unknown_parameter
 from imagesdk.emulator.error_shapes import (
     Shape,
@@ -30,6 +29,7 @@ from imagesdk.emulator.error_shapes import (
 from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule
 from imagesdk.emulator.parameters import Integer, Text
 from imagesdk.emulator.rules import CheckedRequest, Fields
+from imagesdk.models.profile import ModelProfile
 
 __all__ = ["QUIRKS", "Quirk", "resolve_deployment", "find", "root_of"]
 

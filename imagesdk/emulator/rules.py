@@ -12,7 +12,6 @@ from typing import cast
 
 from attrs import evolve, field, frozen
 
-from imagesdk import _catalogue as facts
 from imagesdk.emulator.answers import (
     Refusal,
     duplicate_parameter,
@@ -25,6 +24,7 @@ from imagesdk.emulator.answers import (
 )
 from imagesdk.emulator.models import MARKUP_SINCE, Endpoint, Model, UploadRule, models_on
 from imagesdk.emulator.parameters import Parameter, Text, check_area
+from imagesdk.models import catalog as facts
 
 __all__ = ["CheckedRequest", "Fields", "check", "default_model", "variations_are_over"]
 

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from imagesdk._pillow import encoded, opened, require_pillow, upright
-from imagesdk._saving import write_file
+from imagesdk._media.atomic import write_file
+from imagesdk._media.pillow import encode_image, open_image, require_pillow, upright
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.journal import entries
 
@@ -43,7 +43,7 @@ def write_contact_sheets(journal: Path, folder: Path) -> list[Path]:
     pictures, paths = _pictures(journal), list[Path]()
     while shown := list(islice(pictures, _COLUMNS * _ROWS)):
         path = folder / f"contact-sheet-{len(paths) + 1}.jpg"
-        paths.append(write_file(path, encoded(_sheet(shown), "JPEG")))
+        paths.append(write_file(path, encode_image(_sheet(shown), "JPEG")))
     return paths
 
 
@@ -70,7 +70,7 @@ def _sheet(shown: list[tuple[Path, str]]) -> PIL.Image.Image:
         left, top = place % _COLUMNS * _EDGE, place // _COLUMNS * (_EDGE + _CAPTION)
         draw.text((left + 6, top + _EDGE + 2), prompt, fill=_INK, font=font)
         with suppress(OSError, InvalidRequestError):
-            small = upright(opened(path.name, path.read_bytes()))
+            small = upright(open_image(path.name, path.read_bytes()))
             small.thumbnail((_EDGE - 12, _EDGE - 12))
             small = small.convert("RGBA")
             at = (left + (_EDGE - small.width) // 2, top + (_EDGE - small.height) // 2)

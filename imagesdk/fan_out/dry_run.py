@@ -8,18 +8,18 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from imagesdk._engine import Engine
-from imagesdk._files import on_disk
-from imagesdk._preparing import Defaults, prepared
+from imagesdk._calls.build import CallDefaults, build_call
+from imagesdk._engine.engine import Engine
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
-from imagesdk.fan_out import recovery
-from imagesdk.fan_out.book import Book
-from imagesdk.fan_out.files import hashes_of, state_as_is
-from imagesdk.fan_out.identity import Hashes, digest
-from imagesdk.fan_out.making import Terms
-from imagesdk.fan_out.money import priced
-from imagesdk.fan_out.reading import Item, JobReader
-from imagesdk.fan_out.records import files_of
+from imagesdk.fan_out import resume as recovery
+from imagesdk.fan_out.fingerprint import Hashes, digest
+from imagesdk.fan_out.job_source import Item, JobReader
+from imagesdk.fan_out.options import RunOptions
+from imagesdk.fan_out.output_files import hashes_of, state_as_is
+from imagesdk.fan_out.serialization import files_of
+from imagesdk.fan_out.spending import priced
+from imagesdk.fan_out.store import JobStore
 from imagesdk.policies import RateLimit
 
 __all__ = ["DryRun"]
@@ -67,7 +67,7 @@ class _Sums:
 
 
 async def dry_run(
-    reader: JobReader, engine: Engine, defaults: Defaults, book: Book, folder: Path, terms: Terms
+    reader: JobReader, engine: Engine, defaults: CallDefaults, book: JobStore, folder: Path, terms: RunOptions
 ) -> DryRun:
     """Read all jobs and check them.
 
@@ -106,19 +106,25 @@ def seconds_under(limit: RateLimit | None, images: int) -> float | None:
 
 
 async def _count(
-    item: Item, sums: _Sums, engine: Engine, defaults: Defaults, book: Book, folder: Path, terms: Terms
+    item: Item,
+    sums: _Sums,
+    engine: Engine,
+    defaults: CallDefaults,
+    book: JobStore,
+    folder: Path,
+    terms: RunOptions,
 ) -> None:
-    async with prepared(item.job, {}, engine.host, defaults) as ready:
+    async with build_call(item.job, {}, engine.host, defaults) as ready:
         request = ready.call.request
-        hashes = await hashes_of(ready.pictures) if book.lasts else Hashes()
+        hashes = await hashes_of(ready.inputs) if book.persistent else Hashes()
         entry = await book.claim(item, digest(item.job, hashes), request.weight, request.model)
     files = None
     if entry.answer is not None:
-        files = await on_disk(state_as_is, files_of(entry.answer, folder))
-    if recovery.step(entry, files, terms.again(engine)) != "send":
+        files = await run_blocking(state_as_is, files_of(entry.answer, folder))
+    if recovery.next_action(entry, files, terms.resume_policy(engine)) != "send":
         sums.resumed += 1
         return
-    found = priced(ready.job, list_prices=engine.host.takes_list_prices)
+    found = priced(ready.job, list_prices=engine.host.uses_list_prices)
     sums.sent += 1
     sums.images[request.model] += request.weight
     sums.unpriced += found.at_most is None

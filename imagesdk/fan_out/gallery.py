@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from imagesdk._saving import create_temporary, move_into_place
-from imagesdk.fan_out.book import Entry
+from imagesdk._media.atomic import create_temporary, move_into_place
 from imagesdk.fan_out.journal import entries
+from imagesdk.fan_out.store import JobRecord
 
 __all__ = ["write_gallery"]
 
@@ -80,7 +80,7 @@ def write_gallery(journal: Path, to: Path) -> Path:
     return to
 
 
-def page(jobs: Iterator[Entry], folder: Path, beside: Path) -> Iterator[str]:
+def page(jobs: Iterator[JobRecord], folder: Path, beside: Path) -> Iterator[str]:
     """Yield the page in pieces: pictures are named in the journal from ``folder``, and in the page from ``beside``."""
     hashed = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     rules = f"default-src 'none'; img-src *; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'"
@@ -98,7 +98,7 @@ def page(jobs: Iterator[Entry], folder: Path, beside: Path) -> Iterator[str]:
     yield f"</main>\n<script>{_SCRIPT}</script></body></html>\n"
 
 
-def _cards(job: Entry, folder: Path, beside: Path) -> Iterator[str]:
+def _cards(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
     images: list[dict[str, Any]] = list((job.answer or {}).get("images", [])) or [{}]
     for image in images:
         state = job.state
@@ -116,7 +116,7 @@ def _cards(job: Entry, folder: Path, beside: Path) -> Iterator[str]:
         )
 
 
-def _facts(job: Entry) -> str:
+def _facts(job: JobRecord) -> str:
     facts = [f"{name} {value}" for name, value in job.params.items() if name != "prompt"]
     return ", ".join([*facts, f"${job.cost}"] if job.cost else facts)
 

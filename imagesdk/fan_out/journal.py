@@ -22,12 +22,13 @@ from typing import Any, Final, Generic, TypeVar, cast
 import anyio
 from attrs import define, evolve, frozen
 
-from imagesdk._files import on_disk
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
-from imagesdk.fan_out.book import Entry, State, new_key
-from imagesdk.fan_out.identity import name_of, parameters
+from imagesdk.fan_out.fingerprint import name_of, parameters
+from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lock import RunnerLock
-from imagesdk.fan_out.reading import Item
+from imagesdk.fan_out.store import JobRecord, State, new_idempotency_key
+from imagesdk.remedies import Remedy
 
 FILE_NAME: Final = "journal.db"
 """What a journal is called in the folder of its pictures."""
@@ -56,7 +57,7 @@ T = TypeVar("T")
 
 
 @define(eq=False)
-class _Told(Generic[T]):
+class _Write(Generic[T]):
     """Something to be written, or read, and what came of it."""
 
     work: Callable[[sqlite3.Connection], T]
@@ -66,7 +67,7 @@ class _Told(Generic[T]):
 
 
 @frozen
-class Sending:
+class SentImages:
     """Images that were asked for at a time (seconds since 1970)."""
 
     model: str | None
@@ -82,63 +83,65 @@ class Journal:
         self._connection = connection
         self._writes = writes
         self._turn = anyio.Lock()
-        self._waiting: list[_Told[Any]] = []
+        self._waiting: list[_Write[Any]] = []
 
     @property
-    def lasts(self) -> bool:
+    def persistent(self) -> bool:
         """Whether it is there after the process."""
         return True
 
-    async def claim(self, item: Item, content: str, images: int, model: str | None) -> Entry:
+    async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the entry of a job, made if there is none.
 
         Raises:
             InvalidRequestError: its name belongs to another job.
             JournalError: it cannot be kept.
         """
-        return await self._tell(lambda db: self._claim(db, item, content, images, model))
+        return await self._commit_write(lambda db: self._claim(db, item, content, images, model))
 
-    async def sending(self, entry: Entry, reserved: str | None) -> None:
+    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
         """Write down that a job is about to be sent, and may cost so much."""
-        await self._tell(lambda db: _sending(db, entry, reserved))
+        await self._commit_write(lambda db: _sending(db, entry, reserved))
 
-    async def not_sent(self, entry: Entry) -> None:
+    async def not_sent(self, entry: JobRecord) -> None:
         """Write down that nothing can have come of an attempt."""
         query = "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ?"
-        await self._tell(lambda db: db.execute(query, (entry.key,)).rowcount)
+        await self._commit_write(lambda db: db.execute(query, (entry.key,)).rowcount)
 
-    async def received(self, entry: Entry, answer: Mapping[str, Any]) -> None:
+    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
         """Write down an answer whose files are not all in place."""
         await self._set(entry, state="received", answer=json.dumps(answer), error=None)
 
-    async def done(self, entry: Entry, answer: Mapping[str, Any], cost: str | None) -> None:
+    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
         """Write down an answer whose files are in place."""
         spent: dict[str, Any] = {} if cost is None else {"cost": cost, "reserved": None}
         await self._set(entry, state="done", answer=json.dumps(answer), error=None, **spent)
 
-    async def ended(self, entry: Entry, state: State, error: Mapping[str, Any]) -> None:
+    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
         """Write down that a job has ended without its pictures."""
         free: dict[str, Any] = {} if state == "unknown" else {"reserved": None}
         await self._set(entry, state=state, error=json.dumps(error), answer=None, **free)
 
-    async def sent_since(self, at: float) -> list[Sending]:
+    async def sent_since(self, at: float) -> list[SentImages]:
         """Return what other processes have sent since then."""
         query = "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ?"
-        return await self._tell(lambda db: [Sending(*row) for row in db.execute(query, (at, _process()))])
+        return await self._commit_write(
+            lambda db: [SentImages(*row) for row in db.execute(query, (at, _process()))]
+        )
 
     async def spent(self) -> Decimal:
         """Return the US dollars that its jobs have cost, and those of unknown outcome may have."""
         query = "SELECT cost, reserved, risked FROM jobs WHERE coalesce(cost, reserved, risked) IS NOT NULL"
-        return await self._tell(lambda db: sum(map(_dollars, db.execute(query)), start=Decimal(0)))
+        return await self._commit_write(lambda db: sum(map(_dollars, db.execute(query)), start=Decimal(0)))
 
-    async def _set(self, entry: Entry, **columns: object) -> None:
+    async def _set(self, entry: JobRecord, **columns: object) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)
         query = f"UPDATE jobs SET {names} WHERE key = ?"  # noqa: S608 - names of ours
-        await self._tell(lambda db: db.execute(query, (*columns.values(), entry.key)).rowcount)
+        await self._commit_write(lambda db: db.execute(query, (*columns.values(), entry.key)).rowcount)
 
-    async def _tell(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _commit_write(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Have ``work`` done in one transaction with all that is told meanwhile, and wait until it is on the disk."""
-        told = _Told(work)
+        told = _Write(work)
         self._waiting.append(told)
         try:
             async with self._turn:
@@ -146,7 +149,7 @@ class Journal:
                     batch, self._waiting = self._waiting, []
                     try:
                         with anyio.CancelScope(shield=True):
-                            await on_disk(self._commit, batch)
+                            await run_blocking(self._commit, batch)
                     finally:
                         self._waiting[:0] = [other for other in batch if not other.over]
         finally:
@@ -156,7 +159,7 @@ class Journal:
             raise told.error
         return cast("T", told.value)
 
-    def _commit(self, batch: list[_Told[Any]]) -> None:
+    def _commit(self, batch: list[_Write[Any]]) -> None:
         db = self._connection
         try:
             db.execute("BEGIN IMMEDIATE" if self._writes else "BEGIN")
@@ -176,7 +179,7 @@ class Journal:
 
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
-    ) -> Entry:
+    ) -> JobRecord:
         found = None if item.label is None else _by_label(db, item.label, content)
         if found is None:
             found = self._next(db, item, content, images, model)
@@ -189,7 +192,7 @@ class Journal:
 
     def _next(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
-    ) -> Entry:
+    ) -> JobRecord:
         """Return the first entry of this content that has not come up in this run."""
         row = db.execute("SELECT occurrence FROM temp.next WHERE content = ?", (content,)).fetchone()
         occurrence = 0 if row is None else row[0]
@@ -201,7 +204,7 @@ class Journal:
         if found is not None:
             return found
         name = item.label or name_of(content, occurrence)
-        entry = Entry(key, name, new_key(), images=images, model=model)
+        entry = JobRecord(key, name, new_idempotency_key(), images=images, model=model)
         if self._writes:
             params = json.dumps(parameters(item.job), ensure_ascii=False, default=str)
             columns = (
@@ -236,16 +239,16 @@ async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Jou
     """
     hold = _Hold(path, writes)
     try:
-        yield Journal(path, await on_disk(hold.take), writes=writes)
+        yield Journal(path, await run_blocking(hold.take), writes=writes)
     finally:
         try:
             with anyio.CancelScope(shield=True):
-                await on_disk(hold.release)
+                await run_blocking(hold.release)
         finally:
             hold.release()
 
 
-def entries(path: Path) -> Iterator[Entry]:
+def entries(path: Path) -> Iterator[JobRecord]:
     """Yield all entries of a journal, in the order in which they were sent, while others may write to it. Blocks.
 
     Raises:
@@ -322,7 +325,7 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
         raise _foreign(path)
     if version > _VERSION:
         raise JournalError(
-            f"{path} was written by a later version of imagesdk; use that, or another journal=."
+            f"{path} was written by a later version of imagesdk.", remedies=(Remedy.USE_LATER_VERSION,)
         )
     damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
@@ -338,41 +341,38 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
 
 
 def _foreign(path: Path) -> JournalError:
-    return JournalError(f"{path} is not a journal of imagesdk; name another file with journal=.")
+    return JournalError(f"{path} is not a journal of imagesdk.", remedies=(Remedy.NAME_ANOTHER_FILE,))
 
 
 def _broken(path: Path, problem: sqlite3.Error) -> JournalError:
     code = getattr(problem, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        advice = "No further job is begun; the same run goes on from here when the disk has room."
+        remedy = Remedy.FREE_DISK_SPACE
     elif code is not None and code & 0xFF in {
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
         sqlite3.SQLITE_PERM,
     }:
-        advice = "It must be in a folder that can be written to; journal= names another place."
+        remedy = Remedy.MOVE_JOURNAL
     elif code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        advice = "Another program holds it."
+        remedy = Remedy.CLOSE_OTHER_PROGRAM
     else:
-        advice = (
-            "The pictures that were made are where they are, and untouched. Move the journal away (or try `sqlite3 "
-            f"{path} .recover`); a run without it makes all its jobs again."
-        )
-    return JournalError(f"The journal {path} cannot be used: {problem}. {advice}")
+        remedy = Remedy.RECOVER_JOURNAL.of(path)
+    return JournalError(f"The journal {path} cannot be used: {problem}.", remedies=(remedy,))
 
 
 _COLUMNS = "key, content, occurrence, label, kind, params, images, model, state, idempotency_key, sent_at, cost, answer, error"
 
 
-def _entry(db: sqlite3.Connection, column: str, value: str) -> Entry | None:
+def _entry(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None:
     row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {column} = ?", (value,)).fetchone()  # noqa: S608
     return None if row is None else _entry_of(row)
 
 
-def _entry_of(row: tuple[Any, ...]) -> Entry:
+def _entry_of(row: tuple[Any, ...]) -> JobRecord:
     key, content, occurrence, label, kind, params, images, model, state, idempotency_key, *rest = row
     sent_at, cost, answer, error = rest
-    return Entry(
+    return JobRecord(
         key,
         label or name_of(content, occurrence),
         idempotency_key,
@@ -388,15 +388,16 @@ def _entry_of(row: tuple[Any, ...]) -> Entry:
     )
 
 
-def _by_label(db: sqlite3.Connection, label: str, content: str) -> Entry | None:
+def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | None:
     found = _entry(db, "label", label)
     if found is None:
         return None
     if found.key.rpartition("-")[0] != content:
         raise InvalidRequestError(
-            f"The id {label!r} belongs to another job in the journal: give the changed job another id.",
+            f"The id {label!r} belongs to another job in the journal.",
             param="id",
             value=label,
+            remedies=(Remedy.RENAME_JOB,),
         )
     if _seen(db, found.key):
         raise InvalidRequestError(
@@ -405,7 +406,7 @@ def _by_label(db: sqlite3.Connection, label: str, content: str) -> Entry | None:
     return found
 
 
-def _sending(db: sqlite3.Connection, entry: Entry, reserved: str | None) -> None:
+def _sending(db: sqlite3.Connection, entry: JobRecord, reserved: str | None) -> None:
     query = "SELECT state, before, reserved, cost, risked FROM jobs WHERE key = ?"
     state, before, *dollars = db.execute(query, (entry.key,)).fetchone()
     if state in {"sending", "unknown", "received", "done"}:  # what was sent before may be billed besides

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from imagesdk.errors import JournalError
+from imagesdk.remedies import Remedy
 
 _held: set[int] = set()
 """Descriptors of locks, which a forked child must not keep for its parent."""
@@ -31,7 +32,7 @@ class RunnerLock:
                 holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
                 said = f" (process {holder})" if holder else ""
                 raise JournalError(
-                    f"Another run uses {journal}{said}. Wait for its end, or give this one another journal= and out=."
+                    f"Another run uses {journal}{said}.", remedies=(Remedy.USE_ANOTHER_JOURNAL,)
                 )
             os.truncate(self._descriptor, 0)
             os.write(self._descriptor, f"{os.getpid()}\n".encode())

@@ -123,3 +123,11 @@ class Progress:
 
 for _type in (Labelled, Outcome, Progress):
     _type.__module__ = "imagesdk"
+
+
+@frozen
+class JobResult:
+    """What came of a job: its outcome, and whether the run cannot go on."""
+
+    outcome: Outcome
+    fatal: Exception | None = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
-from imagesdk.fan_out.feeding import Feeder
 from imagesdk.fan_out.outcomes import Outcome, Progress
+from imagesdk.fan_out.scheduler import Scheduler
 
 __all__ = ["AsyncRun"]
 
@@ -19,7 +19,7 @@ class AsyncRun:
                 print(outcome.status, outcome.id)
     """
 
-    def __init__(self, feeder: Feeder) -> None:
+    def __init__(self, feeder: Scheduler) -> None:
         self._feeder = feeder
         self._collected = False
 

@@ -9,22 +9,22 @@ _OURS = "imagesdk"
 _ACQUIRE = """
 import asyncio, time
 from imagesdk import RateLimit
-from imagesdk._protocol.limits import NOTHING_SAID
-from imagesdk.budgets.memory import Registry
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
+from imagesdk._ratelimit.shared import LimiterRegistry
 
 async def main():
     now = 0.0
-    registry, limit = Registry(clock=lambda: now), RateLimit(images=50)
+    registry, limit = LimiterRegistry(clock=lambda: now), RateLimit(images=50)
     count, spent = 5000, 0.0
     for _ in range(count):
         now += 2.0  # room, and no gap to wait for
         began = time.perf_counter()
-        budget = registry.get(("https://images.test", "key", "gpt-image-2"), limit)
-        ticket = budget.enqueue(1)
-        await budget.wait(ticket, deadline=None)
-        budget.sent(ticket)
-        budget.proven(ticket, NOTHING_SAID, None)
-        budget.release(ticket)
+        limiter = registry.get(("https://images.test", "key", "gpt-image-2"), limit)
+        permit = limiter.enqueue(1)
+        await limiter.wait(permit, deadline=None)
+        limiter.sent(permit)
+        limiter.accepted(permit, NO_SERVER_LIMITS, None)
+        limiter.release(permit)
         spent += time.perf_counter() - began
     print(spent / count * 1000)
 
@@ -34,25 +34,25 @@ asyncio.run(main())
 _WAITING = """
 import time
 from imagesdk import RateLimit
-from imagesdk._protocol.window import RateWindow
+from imagesdk._ratelimit.window import SlidingWindow
 
 count = {count}
-window, now = RateWindow(RateLimit(images={images})), 0.0
+window, now = SlidingWindow(RateLimit(images={images})), 0.0
 for _ in range({images}):
-    ticket = window.enqueue(1)
-    while not ticket.granted:
+    permit = window.enqueue(1)
+    while not permit.granted:
         now += window.gap
-        window.poll(now)
-    window.sent(ticket, now)
+        window.grant_ready(now)
+    window.sent(permit, now)
 began = time.perf_counter()
-tickets = []
+permits = []
 for number in range(count):
-    ticket = window.enqueue(1 + number % 3)
-    window.poll(now)
-    window.expected_start(ticket, now)
-    tickets.append(ticket)
-for ticket in tickets[::2]:
-    window.cancel(ticket)
+    permit = window.enqueue(1 + number % 3)
+    window.grant_ready(now)
+    window.expected_start(permit, now)
+    permits.append(permit)
+for permit in permits[::2]:
+    window.cancel(permit)
 print((time.perf_counter() - began) / count * 1000)
 """
 

@@ -129,7 +129,7 @@ async def open_imagesdk_plain(place: Place) -> AsyncGenerator[Caller, None]:
 @asynccontextmanager
 async def open_imagesdk_unbounded(place: Place) -> AsyncGenerator[Caller, None]:
     """Open imagesdk with as many calls under way at once as are made."""
-    from imagesdk.budgets import unlimited
+    from imagesdk._ratelimit import unlimited
 
     unlimited.CONCURRENCY = sys.maxsize  # read when the first call of a loop is made
     async with open_imagesdk(place) as caller:

@@ -10,7 +10,7 @@ from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore, Upload
-from tests.emulator.errors import error_of
+from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 

@@ -8,7 +8,7 @@ import pytest
 
 from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.usage import output_tokens
-from tests.emulator.errors import error_of
+from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 

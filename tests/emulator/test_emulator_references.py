@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.errors import error_of
+from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
 

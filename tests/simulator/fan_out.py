@@ -16,14 +16,14 @@ from attrs import define, field, frozen
 from trio.testing import MockClock
 
 from imagesdk import APIError, Generate, RateLimit, RetryPolicy, Timeouts
-from imagesdk._call import Call
-from imagesdk._engine import Engine
+from imagesdk._engine.call import Call
+from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.pictures import Pictures
-from imagesdk._protocol.responses import Parsed, parse_success
-from imagesdk._secret import Secret
-from imagesdk.budgets.memory import Registry
+from imagesdk._protocol.inputs import InputImages
+from imagesdk._protocol.responses import ParsedResponse, parse_response
+from imagesdk._protocol.secret import Secret
+from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.events import AttemptStarted, Event
 from imagesdk.policies import Delivery
 from tests.simulator.optimum import last_admission
@@ -143,10 +143,10 @@ async def _run(
 
 
 async def _call(report: Report, engine: Engine, job: str, n: int, terms: Terms) -> None:
-    request = requests.build(Generate(job, n=n), Pictures(), boundary="x", extra_body=None)
-    call: Call[Parsed] = Call(
+    request = requests.build_request(Generate(job, n=n), InputImages(), boundary="x", extra_body=None)
+    call: Call[ParsedResponse] = Call(
         request,
-        parse=lambda document: parse_success(document, None),
+        parse=lambda document: parse_response(document, None),
         timeouts=terms.timeouts,
         idempotency_key=job,
         delivery=terms.delivery,
@@ -173,7 +173,7 @@ def _engine(report: Report, server: SimulatedServer, terms: Terms, *, seed: int)
         rate_limit=terms.limit,
         observers=(count,),
         user_agent="simulation",
-        registry=Registry(clock=trio.current_time),
+        registry=LimiterRegistry(clock=trio.current_time),
         clock=trio.current_time,
     )
 

@@ -14,7 +14,7 @@ from attrs import define, field, frozen
 from tests.simulator.faults import FREE, Fault, Faults
 from tests.simulator.headers import Manner
 from tests.simulator.limits import Account
-from tests.small_pictures import answer, png
+from tests.support.small_images import answer, png
 
 _SLOW = 8
 """How many times as long a slow answer takes."""

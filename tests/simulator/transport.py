@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 
 import anyio
 
-from imagesdk._transport import Incoming, Outgoing, WireError
+from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
 from tests.simulator.server import Reply, SimulatedServer
 
 _DRIP = 0.2
@@ -28,7 +28,7 @@ class SimulatedTransport:
         self.exchanges = 0
         """Attempts that reached the wire."""
 
-    def exchange(self, request: Outgoing) -> AbstractAsyncContextManager[Incoming]:
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
         """Send ``request``."""
         self.exchanges += 1
         return self._exchange(request)
@@ -37,10 +37,12 @@ class SimulatedTransport:
         """There is nothing to close."""
 
     @asynccontextmanager
-    async def _exchange(self, request: Outgoing) -> AsyncGenerator[Incoming, None]:
+    async def _exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         await anyio.sleep(self._random.uniform(0.0, 2 * self._network))
         if self._server.refuses_connections:
-            raise WireError("ConnectError: all connection attempts failed", connecting=True, timed_out=False)
+            raise TransportError(
+                "ConnectError: all connection attempts failed", connecting=True, timed_out=False
+            )
         assert request.body is not None
         body = b"".join([piece async for piece in request.body])
         await self._travel()
@@ -50,9 +52,9 @@ class SimulatedTransport:
             await anyio.sleep_forever()
         await self._travel()
         if reply.fault in {"reset before", "reset after"}:
-            raise WireError("ReadError: connection reset by peer", connecting=False, timed_out=False)
+            raise TransportError("ReadError: connection reset by peer", connecting=False, timed_out=False)
         async with aclosing(_body(reply)) as pieces:
-            yield Incoming(reply.status, reply.headers, pieces)
+            yield WireResponse(reply.status, reply.headers, pieces)
 
     async def _travel(self) -> None:
         await anyio.sleep(self._network * self._random.uniform(0.5, 1.5))
@@ -61,7 +63,7 @@ class SimulatedTransport:
 async def _body(reply: Reply) -> AsyncGenerator[bytes, None]:
     if reply.fault == "truncated":
         yield reply.body[: len(reply.body) // 2]
-        raise WireError(
+        raise TransportError(
             "RemoteProtocolError: peer closed connection without sending complete message body",
             connecting=False,
             timed_out=False,

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from random import Random
 
-from tests.small_pictures import answer, png
+from tests.support.small_images import answer, png
 
 PICTURE = png()
 _BODY = answer(PICTURE)

@@ -18,11 +18,11 @@ import anyio.lowlevel
 from attrs import define, field
 
 from imagesdk import AsyncClient, ImageSDKError, RateLimit, RetryPolicy
-from tests.open_connections import OpenConnections
-from tests.small_pictures import answer, answer_of_urls, png
-from tests.socket_servers import Conversation, serving
-from tests.streamed_answers import completed, streams
-from tests.streamed_answers import partial as partial_image
+from tests.support.open_connections import OpenConnections
+from tests.support.small_images import answer, answer_of_urls, png
+from tests.support.socket_servers import Conversation, serving
+from tests.support.streamed_answers import completed, streams
+from tests.support.streamed_answers import partial as partial_image
 
 _SMALL, _LARGE = png(), png(padding=30_000)
 _GOOD = answer(_SMALL, _LARGE)

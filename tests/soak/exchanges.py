@@ -42,10 +42,10 @@ from imagesdk import (
     StreamError,
     Usage,
 )
-from tests.open_connections import OpenConnections
-from tests.small_pictures import answer, png
 from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, stream, urls
-from tests.socket_servers import Conversation, RawServer, serving
+from tests.support.open_connections import OpenConnections
+from tests.support.small_images import answer, png
+from tests.support.socket_servers import Conversation, RawServer, serving
 
 _SMALL = png()
 _GOOD = answer(_SMALL)

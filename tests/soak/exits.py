@@ -1,4 +1,4 @@
-"""Programs that end in the midst of calls: in time, with their own exit code, and without a word."""
+"""Programs that exit during calls: soon, with their own exit code, and without output on stderr."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from attrs import frozen
 from tests.soak.answering import answering
 
 _PATIENCE = 30
-"""Seconds after which a program that should have ended has hung, and says where."""
+"""Seconds after which a program has hung and prints its stack."""
 _OPENING = f"""
     import atexit, faulthandler, os, signal, sys, threading, time
     faulthandler.dump_traceback_later({_PATIENCE}, exit=True)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # shells have what they put in the background ignore it
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs of a shell ignore it
     from imagesdk import Client
     client = Client(base_url=sys.argv[1], api_key="", rate_limit=None)
     delay = float(sys.argv[2])
@@ -33,12 +33,12 @@ _OPENING = f"""
 
 @frozen
 class Program:
-    """A program, and how it is to end."""
+    """A program and its expected end."""
 
     text: str
     codes: tuple[int, ...] = (0,)
     interrupted: bool = False
-    """Whether it is sent a Ctrl-C, which it ends with like any other program."""
+    """Whether it receives a Ctrl-C, which ends it like any other program."""
 
 
 PROGRAMS = {
@@ -80,7 +80,7 @@ PROGRAMS = {
             try:
                 call()
             except RuntimeError:
-                pass  # some versions of Python start no thread any more
+                pass  # some versions of Python start no thread at exit
         atexit.register(last)
         call()
         """
@@ -110,7 +110,7 @@ PROGRAMS = {
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Run so many programs, each kind in turn."""
+    """Run ``count`` programs, each kind in turn."""
     counts: Counter[str] = Counter()
     names = list(PROGRAMS)
     with answering(longest=0.02) as base_url:
@@ -136,14 +136,14 @@ def _run(name: str, program: Program, base_url: str, delay: float) -> None:
             process.stdout.readline()
             time.sleep(delay)
             process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=2 * _PATIENCE)
+        _, errors = process.communicate(timeout=2 * _PATIENCE)
     finally:
         process.kill()
         process.wait()
-    assert process.returncode in program.codes, f"{name} (after {delay} s): {process.returncode}\n{said}"
+    assert process.returncode in program.codes, f"{name} (after {delay} s): {process.returncode}\n{errors}"
     if program.interrupted:
-        assert said.splitlines()[-1] == "KeyboardInterrupt", f"{name} (after {delay} s):\n{said}"
-        assert "ExceptionGroup" not in said
-        assert "ignored" not in said
+        assert errors.splitlines()[-1] == "KeyboardInterrupt", f"{name} (after {delay} s):\n{errors}"
+        assert "ExceptionGroup" not in errors
+        assert "ignored" not in errors
     else:
-        assert not said, f"{name} (after {delay} s):\n{said}"
+        assert not errors, f"{name} (after {delay} s):\n{errors}"

@@ -14,9 +14,9 @@ import httpx
 
 from imagesdk import AsyncClient, Generate, RetryPolicy
 from imagesdk.policies import Delivery
-from tests.billing_server import till
-from tests.killed_runs import check, start
-from tests.small_pictures import answer, png
+from tests.support.billing_server import till
+from tests.support.killed_runs import check, start
+from tests.support.small_images import answer, png
 
 _LONGEST = 0.6
 """Seconds after its first outcome that a program may live."""

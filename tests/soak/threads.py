@@ -1,4 +1,4 @@
-"""Blocking clients: interrupted at random instants, forked under busy threads, raced for by many."""
+"""Blocking clients that are interrupted at random instants, forked with busy threads, and first called in races."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ _PASSES = 100_000
 """Passes of the event loop after which a coroutine that should have ended has hung."""
 
 
-class Twin:
-    """An asynchronous client that does next to nothing, and counts how often it begins and ends."""
+class Stub:
+    """An asynchronous client whose calls are short, with counters of their starts and ends."""
 
     begun = ended = 0
 
     async def aclose(self) -> None:
-        """Take a pass of the event loop for it."""
+        """Yield to the event loop once."""
         await anyio.lowlevel.checkpoint()
 
     async def work(self) -> None:
-        """Take a moment."""
-        Twin.begun += 1
+        """Sleep briefly."""
+        Stub.begun += 1
         try:
             await anyio.sleep(0.0002)
         finally:
-            Twin.ended += 1
+            Stub.ended += 1
 
     async def quiet(self) -> None:
-        """Return when nothing is begun that has not ended."""
+        """Wait until every started coroutine has ended."""
         for _ in range(_PASSES):
-            if Twin.begun == Twin.ended:
+            if Stub.begun == Stub.ended:
                 return
             await anyio.lowlevel.checkpoint()
-        raise AssertionError(f"{Twin.begun - Twin.ended} coroutines have not ended")
+        raise AssertionError(f"{Stub.begun - Stub.ended} coroutines have not ended")
 
 
 class Alarm:
-    """Raises ``KeyboardInterrupt`` in the main thread at random instants of some work."""
+    """A timer that raises ``KeyboardInterrupt`` in the main thread at random instants."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
@@ -67,49 +67,49 @@ class Alarm:
             raise KeyboardInterrupt
 
     def interrupts(self, work: Callable[[], object], latest: float, again: float) -> bool:
-        """Do ``work`` and return whether it was interrupted: within ``latest`` seconds, then every ``again`` seconds."""
+        """Run ``work``, interrupt it within ``latest`` seconds and then every ``again`` seconds; return whether that hit."""
         interrupted, self._armed = False, True
         try:
             signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, latest), again)
             work()
         except KeyboardInterrupt:
             interrupted = True
-        self._armed = False  # a signal that another thread was given may come late
+        self._armed = False  # a signal that another thread received may arrive late
         signal.setitimer(signal.ITIMER_REAL, 0)
         return interrupted
 
 
 def interrupts(seed: int, first: int, count: int) -> Counter[str]:
-    """Interrupt calls of nothing but the portal, and some of a whole client."""
+    """Interrupt calls of a stub, and some of a whole client."""
     counts: Counter[str] = Counter()
-    gc.disable()  # Python swallows what is raised in a finaliser, and tells of it
+    gc.disable()  # Python prints and ignores exceptions in finalisers
     try:
-        _interrupt_twins(Random(f"{seed}/{first}"), count, counts)
+        _interrupt_stubs(Random(f"{seed}/{first}"), count, counts)
         _interrupt_clients(Random(f"{seed}/{first}"), max(1, count // 5), counts)
     finally:
         gc.enable()
     return counts
 
 
-def _interrupt_twins(chance: Random, count: int, counts: Counter[str]) -> None:
-    alarm, held = Alarm(chance), lease(Twin)
-    held.call(Twin.work)
+def _interrupt_stubs(chance: Random, count: int, counts: Counter[str]) -> None:
+    alarm, handle = Alarm(chance), lease(Stub)
+    handle.call(Stub.work)
 
-    def work(chosen: Lease[Twin]) -> None:
-        chosen.call(Twin.work)
-        chosen.call(Twin.work)
-        if chosen is not held:
+    def work(chosen: Lease[Stub]) -> None:
+        chosen.call(Stub.work)
+        chosen.call(Stub.work)
+        if chosen is not handle:
             chosen.close()
 
     for number in range(count):
-        call = partial(work, held if number % 4 else lease(Twin))
+        call = partial(work, handle if number % 4 else lease(Stub))
         counts["interrupted"] += alarm.interrupts(call, 1e-3, 5e-5)
         del call
         if number % 100 == 0:
             gc.collect()
     gc.collect()
-    held.call(Twin.quiet)
-    _close(held.close)
+    handle.call(Stub.quiet)
+    _close(handle.close)
 
 
 def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None:
@@ -125,13 +125,13 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
 
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:
-    """Fork under threads that are busy with calls; each child makes calls of its own."""
-    held, stop = lease(Twin), threading.Event()
-    held.call(Twin.work)
+    """Fork while threads make calls; each child makes calls of its own."""
+    handle, stop = lease(Stub), threading.Event()
+    handle.call(Stub.work)
 
     def busy() -> None:
         while not stop.is_set():
-            held.call(Twin.work)
+            handle.call(Stub.work)
 
     counts: Counter[str] = Counter()
     threads = [threading.Thread(target=busy) for _ in range(_BUSY)]
@@ -139,10 +139,10 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
         thread.start()
     for _ in range(count):
         if (child := os.fork()) == 0:
-            signal.alarm(PATIENCE)  # one that hangs is killed
-            held.call(Twin.work)
-            second = lease(Twin)
-            second.call(Twin.work)
+            signal.alarm(PATIENCE)  # kills a child that hangs
+            handle.call(Stub.work)
+            second = lease(Stub)
+            second.call(Stub.work)
             second.close()
             os._exit(3)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -152,12 +152,12 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
-    _close(held.close)
+    _close(handle.close)
     return counts
 
 
 def races(seed: int, first: int, count: int) -> Counter[str]:
-    """Let threads race for the first call of a client, and for the first call of all."""
+    """Let threads race for the first call of one client, and of all clients."""
     counts: Counter[str] = Counter()
     with answering() as base_url, ThreadPoolExecutor(_RACERS) as pool:
         for number in range(count):
@@ -189,7 +189,7 @@ def _loops() -> list[threading.Thread]:
 
 
 def _close(close: Callable[[], None]) -> None:
-    """Close the last client, with which the thread of the event loop ends."""
+    """Close the last client and wait for the end of the event-loop thread."""
     threads = _loops()
     close()
     for thread in threads:

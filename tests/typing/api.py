@@ -52,7 +52,7 @@ from imagesdk import (
     Variation,
     estimate,
 )
-from imagesdk.events import AnswerReceived, Event, RetryScheduled
+from imagesdk.events import Event, ResponseReceived, RetryScheduled
 from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, register, retirement_notice
 
 
@@ -221,7 +221,7 @@ async def errors_tell_what_to_do(client: AsyncClient) -> Image | None:
 def watch(event: Event) -> None:
     if isinstance(event, RetryScheduled):
         assert_type(event.attempt, int)
-    elif isinstance(event, AnswerReceived):
+    elif isinstance(event, ResponseReceived):
         assert_type(event.status_code, int)
 
 

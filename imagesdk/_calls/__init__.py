@@ -1,0 +1,1 @@
+"""From a job and options to a call, and from its result to a response."""

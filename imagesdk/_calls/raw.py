@@ -1,0 +1,102 @@
+"""``client.request``: anything else on the same server, as it is, with the key, the retries and the limits of the client."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from imagesdk._calls.build import CallDefaults, check_query, deadline_of, idempotency_key_of, timeouts_of
+from imagesdk._engine.call import Call
+from imagesdk._engine.engine import Engine
+from imagesdk._engine.sink import discard
+from imagesdk._protocol.hosts import Host, validate_headers
+from imagesdk._protocol.json_values import dump_json, is_object
+from imagesdk._protocol.requests import Request
+from imagesdk.errors import InvalidRequestError
+from imagesdk.policies import Timeouts
+from imagesdk.types import RawResponse
+
+_REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""Methods that do no more the second time: https://www.rfc-editor.org/rfc/rfc9110#name-idempotent-methods"""
+
+
+def raw_call(
+    method: str,
+    path: str,
+    *,
+    body: Any,
+    content: bytes | None,
+    query: Mapping[str, str] | None,
+    headers: Mapping[str, str] | None,
+    timeout: float | Timeouts | None,
+    images: int,
+    billed: bool | None,
+    idempotency_key: str | None,
+    host: Host,
+    defaults: CallDefaults,
+) -> Call[None]:
+    """Return a request of the user's own as a call.
+
+    Raises:
+        InvalidRequestError: it cannot be sent as it is.
+        ConfigurationError: a header cannot.
+    """
+    verb = method.upper()
+    if not (verb.isascii() and verb.isalpha()):
+        raise InvalidRequestError.for_parameter("method", method, allowed="one such as GET or POST")
+    if body is not None and content is not None:
+        raise InvalidRequestError("Give json or content, not both.", param="content")
+    if type(images) is not int or images < 0:
+        raise InvalidRequestError.for_parameter("images", images, allowed="a whole number of at least 0")
+    where, in_path = host.target(path)
+    check_query(query, "query")
+    named = validate_headers((headers or {}).items())
+    if content is not None and "content-type" not in dict(named):
+        named.append(("content-type", "application/octet-stream"))
+    model = body.get("model") if is_object(body) else None
+    timeouts = timeouts_of(defaults, timeout)
+    return Call(
+        Request(
+            where,
+            images,
+            model if isinstance(model, str) else None,
+            content if content is not None else b"" if body is None else _json(body),
+            verb,
+            costs=billed if billed is not None else images > 0 or verb not in _REPEATABLE,
+        ),
+        parse=_nothing,
+        timeouts=timeouts,
+        deadline=deadline_of(timeouts),
+        idempotency_key=idempotency_key_of(idempotency_key),
+        headers=tuple(named),
+        query={**in_path, **(query or {})},
+        raw=True,
+        good_below=400,
+        server=host,
+    )
+
+
+async def send_raw(engine: Engine, call: Call[None]) -> RawResponse:
+    """Make the call, and return the whole answer.
+
+    Raises:
+        APIError: it failed.
+    """
+    result = await engine.send(call)
+    try:
+        return RawResponse(result.status, result.headers, result.sink.images[0].data or b"")
+    finally:
+        await discard(result.sink)
+
+
+def _json(body: Any) -> bytes:
+    try:
+        return dump_json(body)
+    except ValueError as error:
+        raise InvalidRequestError(
+            f"json cannot be written: {error}.", param="json", allowed="values that JSON has"
+        ) from None
+
+
+def _nothing(_: Any) -> None:
+    return None

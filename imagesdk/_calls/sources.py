@@ -1,0 +1,343 @@
+"""Anything in: what :data:`~imagesdk.types.Source` names becomes :class:`~imagesdk.types.Upload`; reads stay off the loop.
+
+Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
+that a retry reads it again and no file is ever held whole. A file object is read from where it stands, left standing
+there and never closed. One that cannot seek, such as a pipe, is copied to a temporary file first, for a retry cannot
+read it again; so is one whose reading is awaited.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, cast
+from weakref import WeakKeyDictionary
+
+import anyio
+import anyio.to_thread
+import attrs
+
+from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, read_piece_now
+from imagesdk._media.pillow import (
+    MAX_LOOK,
+    array_as_png,
+    image_as_png,
+    is_array,
+    is_pillow,
+    some_transparent,
+)
+from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._media.source_text import check_path, decode_data_url, is_url
+from imagesdk._media.upload import named_parts
+from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
+from imagesdk._protocol.parameter_checks import check_text
+from imagesdk._protocol.requests import Sources
+from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import run_blocking
+from imagesdk.errors import InvalidRequestError
+from imagesdk.remedies import Remedy
+from imagesdk.types import FileId, FileObject, Image, Source, Upload
+
+MAX_SPOOL = 1024 * 1024 * 1024
+"""Bytes that a source which cannot seek may have: something has to end one that does not end."""
+
+_UNKNOWN = "application/octet-stream"
+_RESTORING = 5.0
+"""Seconds that a file whose reading is awaited has to go back to where it stood."""
+
+_awaited = PerLoop(WeakKeyDictionary[object, anyio.Lock])
+
+
+@asynccontextmanager
+async def open_inputs(
+    sources: Sources, *, check_transparency: bool = False
+) -> AsyncGenerator[InputImages, None]:
+    """Look at the pictures of a job, and keep what is needed to send them until the block is left.
+
+    ``look`` has mask and markup decoded as well, where Pillow is there, to see whether anything in them is transparent.
+
+    Raises:
+        InvalidRequestError: something is no picture, or cannot be read as one.
+        OSError: a file cannot be read.
+    """
+    with ExitStack() as spools:
+        images = tuple([await _open_source("image", image, spools) for image in sources.images])
+        mask = None if sources.mask is None else await _open_source("mask", sources.mask, spools)
+        markup = None if sources.markup is None else await _open_source("markup", sources.markup, spools)
+        if check_transparency:
+            mask, markup = await _with_transparency(mask), await _with_transparency(markup)
+        yield InputImages(images, mask, markup)
+
+
+@asynccontextmanager
+async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
+    """Look at a file of any kind, and keep what is needed to send it until the block is left.
+
+    Raises:
+        InvalidRequestError: it is not a path, bytes or a binary file object.
+        OSError: it cannot be read.
+    """
+    with ExitStack() as spools:
+        found = await _open_source("source", source, spools)
+        if isinstance(found, RemoteImage):
+            raise InvalidRequestError(
+                f"source is {found.name}, and only files can be uploaded.",
+                param="source",
+                value=found.name,
+                allowed="a path, bytes or a file",
+                remedies=(Remedy.DOWNLOAD_IMAGE,),
+            )
+        yield found
+
+
+async def _with_transparency(picture: InputImage | None) -> InputImage | None:
+    if not isinstance(picture, Upload) or not picture.alpha or picture.media_type != "image/png":
+        return picture
+    if picture.size > MAX_LOOK:
+        return picture
+    return attrs.evolve(picture, transparent=await run_blocking(_look, picture))
+
+
+def _look(upload: Upload) -> bool | None:
+    return some_transparent(read_piece_now(upload, 0, upload.size))
+
+
+async def _open_source(param: str, source: Any, spools: ExitStack) -> InputImage:
+    named = named_parts(source)
+    content = source if named is None else named.content
+    found = await _dispatch(param, content, spools)
+    if isinstance(found, RemoteImage):
+        return found
+    if found.size <= 0:
+        raise _empty(param, content, found)
+    if named is None:
+        return found
+    known = None if found.media_type == _UNKNOWN else found.media_type
+    base = Path(named.name or "").name or found.name
+    return attrs.evolve(found, name=_file_name(base, known), stated_type=named.media_type)
+
+
+async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _from_bytes(bytes(cast("bytes", source)))
+    if isinstance(source, str) and is_url(source):
+        return await _probe_url(param, source)
+    if isinstance(source, (str, os.PathLike)):
+        path = os.fsdecode(cast("str", source))
+        check_path(param, path)
+        return await run_blocking(_probe_path, Path(path))
+    if isinstance(source, (FileId, FileObject)):
+        return _with_id(param, source.id)
+    if isinstance(source, Image):
+        return await _probe_image(param, source)
+    if is_pillow(source):
+        return _from_bytes(await run_blocking(image_as_png, param, source))
+    if is_array(source):
+        return _from_bytes(await run_blocking(array_as_png, param, source))
+    if isinstance(source, io.TextIOBase):
+        raise _text_mode_error(param)
+    read = getattr(source, "read", None)
+    if inspect.iscoroutinefunction(read):
+        return await _probe_awaited(param, source, spools)
+    if callable(read):
+        found = await run_blocking(_probe_file, param, source)
+        return found or await _spool(param, source, _in_thread(source), spools)
+    allowed = "a path, bytes, a binary file, an image of Pillow, numpy or imagesdk, a URL or a file id"
+    kind = type(source).__name__
+    raise InvalidRequestError.for_parameter(param, kind, allowed=allowed, shown=f"of type {kind}")
+
+
+def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
+    if isinstance(found.source, Path):
+        said = f"is an empty file: there is nothing in {str(found.source)!r}"
+    elif isinstance(found.source, bytes):
+        said = "is empty: there are no bytes in it"
+    elif found.source is not source:
+        said = "gave no bytes: it is empty, or was read before"
+    elif found.start:
+        said = "has no bytes left to read"
+    else:
+        said = "is an empty file: there are no bytes in it"
+    return InvalidRequestError(
+        f"{param} {said}.",
+        param=param,
+        value="no bytes",
+        allowed="an image",
+        remedies=(Remedy.REWIND_FILE,) if found.start else (),
+    )
+
+
+async def _probe_url(param: str, url: str) -> InputImage:
+    if url[:5].lower() == "data:":
+        return _from_bytes(await run_blocking(decode_data_url, param, url))
+    return RemoteImage(url=check_text(param, url))
+
+
+def _with_id(param: str, file_id: object) -> RemoteImage:
+    if isinstance(file_id, str) and file_id:
+        return RemoteImage(file_id=check_text(param, file_id))
+    raise InvalidRequestError(
+        f"{param} is a file without an id.", param=param, value=file_id, allowed="an id"
+    )
+
+
+async def _probe_image(param: str, image: Image) -> InputImage:
+    if image.path is not None:
+        return await run_blocking(_probe_path, image.path)
+    if image.loaded:
+        return _from_bytes(image.bytes)
+    if image.url is not None and is_url(image.url):
+        return await _probe_url(param, image.url)
+    raise InvalidRequestError(
+        f"{param} is an Image without a URL that others could fetch.",
+        param=param,
+        value=repr(image),
+        allowed="an Image with bytes, a file, or an http URL",
+        remedies=(Remedy.DOWNLOAD_IMAGE,),
+    )
+
+
+def _from_bytes(data: bytes) -> Upload:
+    return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
+
+
+def _probe_path(path: Path) -> Upload:
+    with path.open("rb") as file:
+        head = file.read(HEAD_SIZE)
+        size = file.seek(0, io.SEEK_END)
+    return _upload(head, source=path.absolute(), size=size, name=path.name)
+
+
+def _probe_file(param: str, source: Any) -> Upload | None:
+    """Return the upload of a file object, or ``None`` for one that cannot seek."""
+    with FILE_OBJECT_LOCK:
+        try:
+            start = source.tell()
+            size = source.seek(0, io.SEEK_END) - start
+            source.seek(start)
+        except (AttributeError, OSError, io.UnsupportedOperation):
+            return None
+        try:
+            head = source.read(HEAD_SIZE)
+        except UnicodeDecodeError:
+            raise _text_mode_error(param) from None
+        finally:
+            source.seek(start)
+    return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
+
+
+def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
+    """Return what reads from a source that cannot seek.
+
+    A read may wait for ever for the other end of a pipe. Then a cancelled call leaves its thread behind, and takes
+    none of those that others need.
+    """
+    waiting = anyio.CapacityLimiter(1)
+    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=waiting)
+
+
+async def _probe_awaited(param: str, source: Any, spools: ExitStack) -> Upload:
+    """Copy what must be awaited to a file of our own, and leave it where it stood, if it can seek."""
+    try:
+        turn = _awaited.get().setdefault(source, anyio.Lock())
+    except TypeError:  # it cannot be a key, so that only its owner can know of two calls at a time
+        turn = anyio.Lock()
+    async with turn:
+        stood = await _position(source)
+        try:
+            return await _spool(param, source, lambda: source.read(PIECE), spools)
+        finally:
+            if stood is not None:
+                with anyio.move_on_after(_RESTORING, shield=True):
+                    await source.seek(stood)
+
+
+async def _position(source: Any) -> int | None:
+    # Starlette's UploadFile can seek, but only the file in it can tell.
+    tell = getattr(source, "tell", None) or getattr(getattr(source, "file", None), "tell", None)
+    if tell is None or not inspect.iscoroutinefunction(getattr(source, "seek", None)):
+        return None
+    try:
+        stood = tell()
+        position: int = await stood if inspect.isawaitable(stood) else stood
+    except OSError:
+        return None
+    return position
+
+
+async def _spool(param: str, source: Any, read: Callable[[], Awaitable[object]], spools: ExitStack) -> Upload:
+    """Copy what cannot seek to a file that can."""
+    spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
+    spools.callback(spool.close)
+    size = 0
+    while piece := await _read_from(param, read):
+        size += len(piece)
+        if size > MAX_SPOOL:
+            raise InvalidRequestError(
+                f"{param} is a stream of more than {MAX_SPOOL} bytes.", param=param, value="a stream"
+            )
+        await run_blocking(spool.write, piece)
+    spool.seek(0)
+    head = spool.read(HEAD_SIZE)
+    return _upload(head, source=cast("IO[bytes]", spool), size=size, name=_name_of(source))
+
+
+def _name_of(source: Any) -> str | None:
+    given = getattr(source, "name", None) or getattr(source, "filename", None)
+    return Path(given).name or None if isinstance(given, str) else None
+
+
+async def _read_from(param: str, read: Callable[[], Awaitable[object]]) -> bytes:
+    try:
+        return _checked(param, await read())
+    except UnicodeDecodeError:
+        raise _text_mode_error(param) from None
+
+
+def _checked(param: str, data: object) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    raise _text_mode_error(param)
+
+
+def _text_mode_error(param: str) -> InvalidRequestError:
+    return InvalidRequestError(
+        f"{param} is a file opened as text.",
+        param=param,
+        value="a text file",
+        allowed="a file opened in binary mode",
+        remedies=(Remedy.OPEN_AS_BINARY,),
+    )
+
+
+def _upload(
+    head: bytes, *, source: bytes | Path | IO[bytes], size: int, name: str | None, start: int = 0
+) -> Upload:
+    facts = sniff(head)
+    width, height = facts.shown or (None, None)
+    return Upload(
+        name=_file_name(name, facts.media_type),
+        media_type=facts.media_type or _UNKNOWN,
+        size=size,
+        width=width,
+        height=height,
+        alpha=facts.alpha,
+        source=source,
+        start=start,
+        cmyk=facts.cmyk,
+        several=facts.several,
+    )
+
+
+def _file_name(name: str | None, media_type: str | None) -> str:
+    if media_type is None:
+        return name or "image.png"
+    # Servers go by the extension as well as by the media type.
+    stem = Path(name or "image")
+    same = named_media_type(stem.name) == media_type
+    return str(stem) if same and name else f"{stem.stem or 'image'}.{extension(media_type)}"

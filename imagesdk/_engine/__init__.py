@@ -1,0 +1,1 @@
+"""Calls, attempts, retries, streams and downloads."""

@@ -1,0 +1,120 @@
+"""The body of one attempt: reads its segments piece by piece, and records how much was taken."""
+
+from __future__ import annotations
+
+import binascii
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self
+
+from imagesdk._protocol.bodies import Base64Segment, BodySegment
+from imagesdk._runtime.threads import run_blocking
+from imagesdk.types import Upload
+
+
+class TrackedBody:
+    """The body of a request that knows how much of itself was taken. It is iterated once.
+
+    ``on_complete`` is called when the last byte has been handed over and the next was asked for. (A class rather
+    than a generator, because an exchange may end in its middle and leave it.)
+    """
+
+    def __init__(self, segments: Iterable[BodySegment], length: int, on_complete: Callable[[], None]) -> None:
+        self._segments = iter(segments)
+        self._upload: Upload | Base64Segment | None = None
+        self._done = 0
+        self._left = length
+        self._on_complete = on_complete
+        self.started = False
+        """Whether anything was taken: if not, the request was never sent."""
+        self.complete = False
+        """Whether the last byte was taken: if not, no server can have worked on it."""
+        self.error: OSError | None = None
+        """What went wrong with a local file, if anything did."""
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await self._next()
+        if piece is None:
+            self._on_complete()
+            raise StopAsyncIteration
+        self.started = True
+        self._left -= len(piece)
+        self.complete = self._left <= 0
+        return piece
+
+    async def _next(self) -> bytes | None:
+        while True:
+            if self._upload is None:
+                segment = next(self._segments, None)
+                if segment is None or isinstance(segment, bytes):
+                    return segment
+                self._upload, self._done = segment, 0
+            try:
+                piece = await read_piece(self._upload, self._done)
+            except OSError as error:
+                self.error = error
+                raise
+            if piece:
+                self._done += len(piece)
+                return piece
+            self._upload = None
+
+
+PIECE = 1024 * 1024
+"""Bytes read from a file at a time."""
+
+
+FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
+
+
+async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
+    """Return the next piece of a part of a body of which ``done`` bytes have been read; empty at its end.
+
+    Raises:
+        OSError: the file cannot be read, or is shorter than it was.
+    """
+    if isinstance(segment, Base64Segment):
+        return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
+    if isinstance(segment.source, bytes):
+        return segment.source[done : done + PIECE]
+    if done >= segment.size:
+        return b""
+    return await _read_some(segment, done, PIECE)
+
+
+async def _read_whole_triples(upload: Upload, done: int) -> bytes:
+    """Read bytes that are base64 by themselves: a multiple of three, but for the last."""
+    wanted = min(PIECE // 4 * 3, upload.size - done)
+    if isinstance(upload.source, bytes):
+        return upload.source[done : done + wanted]
+    data = b""
+    while len(data) < wanted:
+        data += await _read_some(upload, done + len(data), wanted - len(data))
+    return data
+
+
+async def _read_some(upload: Upload, done: int, most: int) -> bytes:
+    piece = await run_blocking(read_piece_now, upload, done, most)
+    if not piece:
+        raise OSError(f"{upload.name} became shorter while it was being sent")
+    return piece
+
+
+def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
+    wanted = min(most, upload.size - done)
+    if isinstance(upload.source, bytes):
+        return upload.source[done : done + wanted]
+    if isinstance(upload.source, Path):
+        with upload.source.open("rb") as file:
+            file.seek(done)
+            return file.read(wanted)
+    with FILE_OBJECT_LOCK:
+        stood = upload.source.tell()
+        upload.source.seek(upload.start + done)
+        piece = upload.source.read(wanted)
+        upload.source.seek(stood)  # where the next call begins that is given this file
+        return piece

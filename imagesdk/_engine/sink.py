@@ -1,0 +1,152 @@
+"""Where the pictures of an answer go: into memory, or into temporary files beside their final places.
+
+Events come from the scanner, or from a download. What is written is gathered first, because every write to a disk of
+unknown speed is a trip to another thread.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import anyio
+from attrs import define, field
+
+from imagesdk._media.atomic import create_temporary
+from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, sniff
+from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart
+from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import run_blocking
+from imagesdk._transport.exchange import RELEASE_LIMIT
+
+_LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024
+_GATHERED = 16 * 1024 * 1024
+"""Bytes that all pictures under way on a loop gather for their next writes to disk: each its share of this."""
+
+
+class _Open:
+    """How many pictures are being written to files on one loop."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @property
+    def batch(self) -> int:
+        """Bytes to gather for one write."""
+        return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _GATHERED // max(1, self.count)))
+
+
+_open = PerLoop(_Open)
+
+
+@define
+class ReceivedImage:
+    """One picture of an answer: its bytes, or the temporary file they went to."""
+
+    facts: ImageFacts = field(factory=ImageFacts)
+    data: bytes | None = None
+    temporary: Path | None = None
+
+
+class ImageSink:
+    """Takes the pictures of one answer, into memory or into temporary files in ``folder``.
+
+    With ``fsync`` a file is on the disk itself, not only in the system's cache, when its picture has ended.
+    """
+
+    def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
+        self._folder = folder
+        self._fsync = fsync
+        self._memory = io.BytesIO()  # grows in place, and gives its value away without a copy
+        self._pieces: list[bytes] = []
+        self._gathered = 0
+        self._head = b""
+        self._descriptor: int | None = None
+        self._open: _Open | None = None
+        self.images: dict[int, ReceivedImage] = {}
+        """By their number in the answer."""
+
+    async def write(self, event: ImageStart | ImagePiece | ImageEnd) -> None:
+        """Take one event of the scanner.
+
+        Raises:
+            OSError: the disk refuses.
+        """
+        if isinstance(event, ImageStart):
+            self.images[event.number] = ReceivedImage()
+            self._pieces, self._gathered, self._head = [], 0, b""
+            self._memory = io.BytesIO()
+            if self._folder is not None:
+                self._open = _open.get()
+                self._open.count += 1
+                await run_blocking(self._create, event.number)
+        elif isinstance(event, ImagePiece):
+            if len(self._head) < HEAD_SIZE:
+                self._head += event.data[:HEAD_SIZE]
+            if self._folder is None:
+                self._memory.write(event.data)
+                return
+            self._pieces.append(event.data)
+            self._gathered += len(event.data)
+            if self._open is not None and self._gathered >= self._open.batch:
+                await self._flush()
+        else:
+            received = self.images[event.number]
+            received.facts = sniff(self._head)
+            if self._folder is None:
+                received.data = self._memory.getvalue()
+                self._memory = io.BytesIO()
+            else:
+                await run_blocking(self._finish, self._pieces)
+                self.leave()
+            self._pieces = []
+
+    def discard(self) -> None:
+        """Remove what was written. Blocks for moments; safe to call at any point."""
+        self._close()
+        for received in self.images.values():
+            if received.temporary is not None:
+                received.temporary.unlink(missing_ok=True)
+        self.images.clear()
+
+    def _create(self, number: int) -> None:
+        assert self._folder is not None  # noqa: S101 - only called for files
+        self._descriptor, self.images[number].temporary = create_temporary(self._folder)
+
+    async def _flush(self) -> None:
+        pieces, self._pieces, self._gathered = self._pieces, [], 0
+        await run_blocking(self._write_batch, pieces)
+
+    def _write_batch(self, pieces: list[bytes]) -> None:
+        assert self._descriptor is not None  # noqa: S101 - opened when the picture began
+        for piece in pieces:
+            left = memoryview(piece)
+            while left:
+                left = left[os.write(self._descriptor, left) :]
+
+    def _finish(self, pieces: list[bytes]) -> None:
+        self._write_batch(pieces)
+        if self._fsync and self._descriptor is not None:
+            os.fsync(self._descriptor)
+        self._close()
+
+    def leave(self) -> None:
+        """Take no part any more in the sharing of memory on this loop."""
+        if self._open is not None:
+            self._open.count -= 1
+            self._open = None
+
+    def _close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+async def discard(sink: ImageSink) -> None:
+    """Remove what a failed attempt wrote, off the loop, even while being cancelled."""
+    sink.leave()
+    if any(received.temporary for received in sink.images.values()):
+        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+            await run_blocking(sink.discard)
+    sink.images.clear()

@@ -1,0 +1,107 @@
+"""Requests about files on the server, and what it answers. https://platform.openai.com/docs/api-reference/files"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from imagesdk._protocol.bodies import FormBody, FormField
+from imagesdk._protocol.json_values import is_list, is_object, text
+from imagesdk._protocol.requests import Request
+from imagesdk._protocol.scanner import ScanError, without_images
+from imagesdk.errors import InvalidRequestError
+from imagesdk.types import FileId, FileObject, Upload
+
+PATH: Final = "/files"
+EXPIRY: Final = (3600, 2_592_000)
+"""Seconds after its upload that a file may end at the earliest and at the latest: an hour and 30 days."""
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
+_FIELDS = ("id", "bytes", "created_at", "expires_at", "filename", "purpose", "status")
+
+
+def upload_request(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
+    """Return the request that uploads a file.
+
+    Raises:
+        InvalidRequestError: no purpose, or an expiry beyond what is allowed.
+    """
+    if not purpose.strip():
+        allowed = '"vision" for images, "batch" for the requests of a batch'
+        raise InvalidRequestError.for_parameter("purpose", purpose, allowed=allowed)
+    parts = [FormField("purpose", purpose)]
+    if expires_after is not None:
+        if type(expires_after) is not int or not EXPIRY[0] <= expires_after <= EXPIRY[1]:
+            allowed = f"{EXPIRY[0]} to {EXPIRY[1]} seconds"
+            raise InvalidRequestError.for_parameter("expires_after", expires_after, allowed=allowed)
+        parts.append(FormField("expires_after[anchor]", "created_at"))
+        parts.append(FormField("expires_after[seconds]", str(expires_after)))
+    parts.append(FormField("file", file))
+    return Request(PATH, 0, None, FormBody(tuple(parts), boundary))
+
+
+def file_request(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:
+    """Return a request about one file.
+
+    Raises:
+        InvalidRequestError: that can be no id.
+    """
+    name = file if isinstance(file, str) else file.id
+    if not _ID.fullmatch(name) or set(name) == {"."}:
+        raise InvalidRequestError.for_parameter("file", name, allowed='an id such as "file-abc123"')
+    return Request(f"{PATH}/{name}{suffix}", 0, None, b"", method)
+
+
+def parse_file(document: Any) -> FileObject:
+    """Read the answer that describes a file.
+
+    Raises:
+        ScanError: it does not.
+    """
+    if not is_object(document) or not isinstance(document.get("id"), str):
+        raise ScanError("the answer describes no file")
+    size = document.get("bytes")
+    return FileObject(
+        id=document["id"],
+        bytes=size if type(size) is int else None,
+        created=_timestamp(document.get("created_at")),
+        expires_at=_timestamp(document.get("expires_at")),
+        filename=text(document.get("filename")),
+        purpose=text(document.get("purpose")),
+        status=text(document.get("status")),
+        extra=without_images(
+            {key: value for key, value in document.items() if key not in {*_FIELDS, "object"}}
+        ),
+    )
+
+
+def parse_list(document: Any) -> tuple[FileObject, ...]:
+    """Read the answer that lists files.
+
+    Raises:
+        ScanError: it does not.
+    """
+    if not is_object(document) or not is_list(document.get("data")):
+        raise ScanError("the answer lists no files")
+    return tuple(parse_file(item) for item in document["data"])
+
+
+def parse_deleted(document: Any) -> bool:
+    """Read the answer to a deletion: whether the file is gone.
+
+    Raises:
+        ScanError: it does not say.
+    """
+    if not is_object(document) or not isinstance(document.get("deleted"), bool):
+        raise ScanError("the answer does not say whether the file was deleted")
+    return bool(document["deleted"])
+
+
+def _timestamp(value: Any) -> datetime | None:
+    if type(value) not in {int, float}:
+        return None
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,121 @@
+"""Remedies for an error that the server answers: one table, from the most special row to the most general."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+from imagesdk._protocol.error_bodies import ErrorBody
+from imagesdk.errors import (
+    APIStatusError,
+    AuthenticationError,
+    BadRequestError,
+    ConflictError,
+    InternalServerError,
+    ModerationError,
+    NotFoundError,
+    PermissionDeniedError,
+    QuotaExceededError,
+    RateLimitError,
+    UnprocessableEntityError,
+)
+from imagesdk.remedies import Remedy
+
+UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
+"""403 with code null in most reports, 400 in one."""
+
+
+@frozen
+class _Row:
+    remedies: tuple[Remedy, ...]
+    error: type[APIStatusError] = APIStatusError
+    codes: frozenset[str] = frozenset()
+    """Empty: any."""
+    says: str = ""
+    """A pattern that the message has."""
+    status: int | None = None
+    never_fits: bool = False
+    """Whether it is for limits that the request can never meet."""
+
+    def fits(self, error: type[APIStatusError], status: int, body: ErrorBody, never_fits: bool) -> bool:
+        return (
+            issubclass(error, self.error)
+            and (never_fits or not self.never_fits)
+            and (not self.codes or body.code in self.codes)
+            and (self.status is None or status == self.status)
+            and re.search(self.says, body.message, re.IGNORECASE) is not None
+        )
+
+
+_ROWS = (
+    _Row((Remedy.VERIFY_ORGANIZATION,), PermissionDeniedError, says=UNVERIFIED.pattern),
+    _Row(
+        (Remedy.LEAVE_OUT.of("response_format"),),
+        BadRequestError,
+        says=r"unknown parameter: 'response_format'",
+    ),
+    _Row((Remedy.LEAVE_OUT,), BadRequestError, frozenset({"unknown_parameter"})),
+    _Row((Remedy.STREAM_ONE_IMAGE,), BadRequestError, says=r"streaming is only supported with n=1"),
+    _Row((Remedy.SET_PARTIAL_IMAGES,), BadRequestError, says=r"non-zero partial images"),
+    _Row((Remedy.PASS_IMAGE,), BadRequestError, says=r"error while downloading (the )?file"),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"unsupported_file_mimetype"})),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_file"})),
+    _Row(
+        (Remedy.PREPARE_SMALL_SQUARE.of(4 * 1024 * 1024),),
+        BadRequestError,
+        says=r"image must be a png and less than",
+    ),
+    _Row(
+        (Remedy.MAKE_MASK,),
+        BadRequestError,
+        says=r"mask must be a png and less than|mask size does not match|mask image missing alpha",
+    ),
+    _Row(
+        (Remedy.DRAW_MARKUP,),
+        BadRequestError,
+        says=r"markup size does not match|markup image (missing alpha|must contain transparent)",
+    ),
+    _Row((Remedy.PREPARE_SQUARE,), BadRequestError, says=r"image must be square"),
+    _Row(
+        (Remedy.PASS_MASK, Remedy.MAKE_MASK),
+        BadRequestError,
+        says=r"input image - format must be in",
+    ),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_format"})),
+    _Row(
+        (Remedy.PASS_OPAQUE_BACKGROUND,),
+        BadRequestError,
+        says=r"transparent background is not supported",
+    ),
+    _Row((Remedy.CHANGE_CONTENT,), ModerationError),
+    _Row((Remedy.CHECK_BILLING,), QuotaExceededError),
+    _Row((Remedy.ASK_FOR_FEWER, Remedy.ASK_FOR_HIGHER_LIMIT), RateLimitError, never_fits=True),
+    _Row((Remedy.ASK_FOR_HIGHER_LIMIT, Remedy.SET_RATE_LIMIT), RateLimitError),
+    _Row(
+        (Remedy.CHECK_AZURE_KEY,),
+        AuthenticationError,
+        says=r"invalid subscription key or wrong API endpoint",
+    ),
+    _Row((Remedy.CHECK_KEY,), AuthenticationError),
+    _Row((Remedy.CHECK_PERMISSIONS,), PermissionDeniedError),
+    _Row((Remedy.CHECK_MODEL,), NotFoundError, frozenset({"model_not_found"})),
+    _Row((Remedy.CHECK_DEPLOYMENT,), NotFoundError, frozenset({"DeploymentNotFound"})),
+    _Row((Remedy.CHECK_BASE_URL,), NotFoundError),
+    _Row((Remedy.CHANGE_IDEMPOTENCY_KEY,), ConflictError),
+    _Row((Remedy.CHANGE_PARAMETER,), UnprocessableEntityError),
+    _Row((Remedy.RETRY_LATER,), InternalServerError),
+    _Row((Remedy.RETRY,), status=408),
+    _Row((Remedy.SHRINK_IMAGE.of("..."),), status=413),
+    _Row((Remedy.CHANGE_REQUEST,), BadRequestError),
+)
+
+
+def remedies_for(
+    error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
+) -> tuple[Remedy, ...]:
+    """Return the remedies of the first row that fits, with the parameter that the server names."""
+    found = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
+    if found == (Remedy.LEAVE_OUT,) and body.param:
+        return (Remedy.LEAVE_OUT.of(body.param),)
+    return found

@@ -1,0 +1,1 @@
+"""Event loops, worker threads, and the caller's line."""

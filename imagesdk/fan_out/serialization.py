@@ -1,0 +1,148 @@
+"""Answers and errors as plain JSON, and back: what a journal keeps of them. Pure, but for the reading of paths.
+
+Files are named from the journal's folder, so that the whole may be moved. No key is in any of it; the URLs of pictures that
+were not fetched yet are, until they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from imagesdk import errors
+from imagesdk.errors import APIError, APIStatusError, ImageSDKError
+from imagesdk.fan_out.output_files import WrittenFile
+from imagesdk.remedies import Remedy
+from imagesdk.types import Image, ImagesResponse, SvgUsage, Usage
+
+_FACTS = (
+    "request_id",
+    "size",
+    "quality",
+    "background",
+    "output_format",
+    "safety_identifier",
+    "idempotency_key",
+)
+_IMAGE_FACTS = ("index", "url", "media_type", "width", "height", "revised_prompt")
+_ERROR_FACTS = (
+    "status_code",
+    "code",
+    "type",
+    "param",
+    "request_id",
+    "attempts",
+    "maybe_billed",
+    "idempotency_key",
+)
+
+
+def response_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
+    """Return an answer and its files as JSON; URLs only of pictures that are not in files."""
+    written = {file.index: file for file in files}
+    images: list[dict[str, Any]] = []
+    for image in response:
+        facts = _known({name: getattr(image, name) for name in _IMAGE_FACTS})
+        if file := written.get(image.index):
+            facts.pop("url", None)
+            facts["file"] = {
+                "path": _from(file.path, folder),
+                "temporary": _from(file.temporary, folder),
+                "sha256": file.sha256,
+                "size": file.size,
+            }
+        images.append(facts)
+    return _known(
+        {
+            "images": images,
+            "created": None if response.created is None else response.created.isoformat(),
+            "usage": _usage(response.usage),
+            "svg_usage": _usage(response.svg_usage),
+            "cost": None if response.cost is None else str(response.cost),
+            **{name: getattr(response, name) for name in _FACTS},
+        }
+    )
+
+
+def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
+    """Return the files of an answer."""
+    return [
+        WrittenFile(
+            image["index"],
+            folder / image["file"]["path"],
+            folder / image["file"]["temporary"],
+            image["file"]["sha256"],
+            image["file"]["size"],
+        )
+        for image in record["images"]
+        if "file" in image
+    ]
+
+
+def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
+    """Return the answer that a record was made of; what is only on its way to a file has no path."""
+    images = [
+        Image(
+            **{name: image.get(name) for name in _IMAGE_FACTS},
+            path=folder / image["file"]["path"] if "file" in image else None,
+        )
+        for image in record["images"]
+    ]
+    return ImagesResponse(
+        data=tuple(images),
+        created=datetime.fromisoformat(record["created"]) if "created" in record else None,
+        usage=Usage(**record["usage"]) if "usage" in record else None,
+        svg_usage=SvgUsage(**record["svg_usage"]) if "svg_usage" in record else None,
+        cost=Decimal(record["cost"]) if "cost" in record else None,
+        **_chosen(record, _FACTS),
+    )
+
+
+def error_record(error: Exception) -> dict[str, Any]:
+    """Return an error as JSON."""
+    facts = _known({name: getattr(error, name, None) for name in _ERROR_FACTS})
+    if isinstance(error, ImageSDKError):
+        facts["remedies"] = [[remedy.kind, remedy.value] for remedy in error.remedies]
+    message = error.summary if isinstance(error, ImageSDKError) else str(error)
+    return {"error": type(error).__name__, "message": message, **facts}
+
+
+def error_of(record: Mapping[str, Any]) -> ImageSDKError:
+    """Return an error like the one that a record was made of."""
+    kind: object = getattr(errors, str(record.get("error")), ImageSDKError)
+    message = str(record.get("message", ""))
+    remedies = remedies_of(record)
+    if not (isinstance(kind, type) and issubclass(kind, ImageSDKError)):
+        return ImageSDKError(message, remedies=remedies)
+    if issubclass(kind, APIStatusError):
+        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS))
+    if issubclass(kind, APIError):
+        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS[4:]))
+    return kind(message, remedies=remedies)
+
+
+def remedies_of(record: Mapping[str, Any]) -> tuple[Remedy, ...]:
+    """Return the remedies of an error that a record was made of; there are none in records of earlier versions."""
+    return tuple(Remedy(kind, value) for kind, value in record.get("remedies", ()))
+
+
+def _usage(usage: Usage | SvgUsage | None) -> dict[str, Any] | None:
+    return None if usage is None else _known(attrs.asdict(usage, recurse=False))
+
+
+def _chosen(record: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    return {name: record[name] for name in names if name in record}
+
+
+def _known(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _from(path: Path, folder: Path) -> str:
+    path, folder = path.absolute(), folder.absolute()
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else str(path)

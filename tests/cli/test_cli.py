@@ -1,0 +1,425 @@
+"""The command line as a user meets it: a process with arguments, streams and an exit code."""
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+
+import openai
+import pytest
+from PIL import Image
+
+from imagesdk.cli import demo
+from imagesdk.emulator import Emulator
+from tests.support.odd_images import phone
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+
+
+@pytest.fixture(scope="module")
+def emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as running:
+        yield running
+
+
+@pytest.fixture
+def environment(emulator: Emulator) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
+    }
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "OPENAI_BASE_URL": emulator.base_url,
+        "OPENAI_API_KEY": "",
+        "IMAGESDK_RATE_LIMIT": "none",
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str], emulator: Emulator) -> Run:
+    emulator.state.reset()
+
+    def call(*arguments: str, stdin: bytes = b"", **env: str) -> "subprocess.CompletedProcess[bytes]":
+        return subprocess.run(
+            [sys.executable, "-m", "imagesdk", *arguments],
+            cwd=tmp_path,
+            env={**environment, **env},
+            input=stdin,
+            capture_output=True,
+            timeout=60,
+        )
+
+    return call
+
+
+def _png(size: tuple[int, int] = (256, 256), mode: str = "RGBA") -> bytes:
+    file = BytesIO()
+    Image.new(mode, size).save(file, format="PNG")
+    return file.getvalue()
+
+
+def test_generate_prints_the_paths_of_real_pictures(run: Run, tmp_path: Path) -> None:
+    done = run(
+        "generate",
+        "a white siamese cat",
+        "-n",
+        "2",
+        "--model",
+        "dall-e-2",
+        "--size",
+        "256x256",
+        "-o",
+        "cats/",
+    )
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.decode().split()
+    assert len(paths) == 2
+    for path in paths:
+        with Image.open(tmp_path / path) as picture:
+            assert picture.size == (256, 256)
+            picture.load()
+
+
+def test_the_default_folder_is_this_one_and_names_tell_the_prompt(run: Run, tmp_path: Path) -> None:
+    done = run("generate", "A River!", "--model", "dall-e-2", "--size", "256x256")
+    path = Path(done.stdout.decode().strip())
+    assert path.parent == Path()
+    assert path.name.startswith("a-river-")
+    assert path.suffix == ".png"
+    assert (tmp_path / path).is_file()
+
+
+def test_edit_and_vary(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lounge.png").write_bytes(_png())
+    edited = run("edit", "lounge.png", "a pool", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png")
+    assert edited.returncode == 0, edited.stderr
+    varied = run("vary", "pool.png", "--size", "256x256", "-o", "{index}.{ext}")
+    assert varied.stdout.decode().split() == ["0.png"]
+
+
+def test_several_pictures_and_a_mask_go_into_one_edit(run: Run, tmp_path: Path, emulator: Emulator) -> None:
+    for name in ("a.png", "b.png", "mask.png"):
+        (tmp_path / name).write_bytes(_png())
+    done = run(
+        "edit", "a.png", "b.png", "both", "--mask", "mask.png", "--model", "gpt-image-2", "-o", "both.png"
+    )
+    assert done.returncode == 0, done.stderr
+    assert emulator.state.requests[-1].path == "/v1/images/edits"
+
+
+def test_any_picture_can_be_made_square_first(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "phone.jpg").write_bytes(phone())
+    for square in ("crop", "pad"):
+        done = run("vary", "phone.jpg", "--square", square, "--size", "256x256", "-o", f"{square}.png")
+        assert done.stdout == f"{square}.png\n".encode(), done.stderr
+    done = run("vary", "phone.jpg", "--model", "dall-e-2", "--size", "256x256")
+    assert done.returncode == 2
+    assert b"--square crop" in done.stderr
+
+
+def test_a_mask_is_made_square_with_its_picture(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "wide.png").write_bytes(_png((300, 200), "RGB"))
+    (tmp_path / "mask.png").write_bytes(_png((300, 200)))
+    model = ["--model", "dall-e-2", "--size", "256x256"]
+    for square in ("crop", "pad"):
+        done = run(
+            "edit", "wide.png", "x", "--mask", "mask.png", "--square", square, *model, "-o", f"{square}.png"
+        )
+        assert done.stdout == f"{square}.png\n".encode(), done.stderr
+
+
+def test_boxes_say_where_to_paint(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "lounge.png").write_bytes(_png((256, 256), "RGB"))
+    command = ["edit", "lounge.png", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png"]
+    done = run(*command, "--mask-box", "0,0,64,64", "--mask-box", "128,128,256,256")
+    assert done.stdout == b"pool.png\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--mask-box", "0,0,64"], "LEFT,TOP,RIGHT,BOTTOM"),
+        (["--mask-box", "0,0,64,257"], "within 256x256"),
+        (["--mask-box", "0,0,6,6", "--mask", "a.png"], "give one of them"),
+        (["--square", "stretch"], "crop"),
+    ],
+)
+def test_boxes_and_shapes_that_cannot_be_are_wrong_usage(
+    run: Run, tmp_path: Path, options: list[str], said: str
+) -> None:
+    (tmp_path / "a.png").write_bytes(_png())
+    done = run("edit", "a.png", "x", *options)
+    assert done.returncode == 2
+    assert said in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+def test_stdin_gives_the_prompt_and_stdout_takes_the_picture(run: Run) -> None:
+    done = run(
+        "generate", "-", "-o", "-", "--model", "dall-e-2", "--size", "256x256", stdin="a café\n".encode()
+    )
+    assert done.returncode == 0, done.stderr
+    assert Image.open(BytesIO(done.stdout)).size == (256, 256)
+
+
+def test_stdin_gives_the_picture(run: Run) -> None:
+    done = run("vary", "-", "--size", "256x256", "-o", "v.png", stdin=_png())
+    assert done.stdout == b"v.png\n", done.stderr
+
+
+def test_json_prints_one_object_with_the_facts(run: Run) -> None:
+    done = run("generate", "a river", "--json", "--model", "dall-e-2", "--size", "256x256", "-o", "r.png")
+    facts = json.loads(done.stdout)
+    assert facts["data"][0]["path"] == "r.png"
+    assert facts["data"][0]["width"] == 256
+    assert facts["cost_usd"] == "0.016"
+    assert facts["request_id"].startswith("req_")
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_global_options_stand_before_or_after_the_command(run: Run, before: bool) -> None:
+    command = ["generate", "a river", "-o", "r.png", "--quality", "low"]
+    arguments = ["--emulator", "-q", *command] if before else [*command, "--emulator", "-q"]
+    done = run(*arguments, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"r.png\n", b"")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "code", "said"),
+    [
+        (["generate", "x", "--size", "7x7", "--model", "dall-e-2"], {}, 2, "256x256, 512x512 or 1024x1024"),
+        (["generate", "x"], {"OPENAI_BASE_URL": ""}, 2, "OPENAI_API_KEY"),
+        (["generate", "x", "--model", "no-such-model"], {}, 1, "no-such-model"),
+        (["generate", "something forbidden"], {}, 5, "content filter|safety system"),
+        (["generate", "x"], {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, 1, "could not be reached"),
+        (["edit", "missing.png", "x"], {}, 1, "missing.png"),
+        (["generate", "x", "-o", "{nonsense}.png"], {}, 2, "{index}"),
+        (["generate", "x", "-n", "2", "-o", "-"], {}, 2, "one picture"),
+        (["generate", "x", "-n", "2", "-o", "one.png"], {}, 2, "same name"),
+        (["edit", "-", "-"], {}, 2, "stdin"),
+        (["nonsense"], {}, 2, "invalid choice"),
+        (["serve", "--as-of", "yesterday"], {}, 2, "2023-06-01"),
+        (["serve", "--host", "0.0.0.0"], {}, 2, "--allow-remote"),
+        (["serve", "--limit", "lots"], {}, 2, "lots"),
+    ],
+)
+def test_each_kind_of_trouble_has_its_exit_code_and_says_what_to_do(
+    run: Run, arguments: Sequence[str], env: dict[str, str], code: int, said: str
+) -> None:
+    done = run(*arguments, **env)
+    assert done.returncode == code, done.stderr
+    assert any(piece in done.stderr.decode() for piece in said.split("|")), done.stderr
+    assert b"Traceback" not in done.stderr
+    assert done.stdout == b""
+
+
+def test_no_check_lets_the_server_decide(run: Run, emulator: Emulator) -> None:
+    done = run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check")
+    assert done.returncode == 1
+    assert len(emulator.state.requests) == 1
+
+
+def test_with_json_an_error_is_json_too(run: Run) -> None:
+    done = run("generate", "something forbidden", "--json", "--model", "dall-e-2")
+    error = json.loads(done.stderr)["error"]
+    assert error["type"] == "ModerationError"
+    assert error["exit_code"] == 5
+    assert error["request_id"].startswith("req_")
+
+
+def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator: Emulator) -> None:
+    (tmp_path / "cat.png").write_bytes(b"precious")
+    command = ["generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "cat.png"]
+    assert run(*command).returncode == 2
+    assert emulator.state.requests == []
+    assert (tmp_path / "cat.png").read_bytes() == b"precious"
+    assert run(*command, "--force").returncode == 0
+    assert (tmp_path / "cat.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["generate", "--help"], ["cost", "--help"], ["models", "--help"], ["--version"]]
+)
+def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments: list[str]) -> None:
+    code = (
+        "import sys, imagesdk.cli; code = imagesdk.cli.run(sys.argv[1:]); "
+        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
+        "sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0
+    assert b"imagesdk" in done.stdout
+    assert done.stderr.strip() == b""
+
+
+@pytest.mark.parametrize("ending", ["jpg", "webp"])
+def test_the_name_of_the_file_asks_for_its_format(run: Run, tmp_path: Path, ending: str) -> None:
+    done = run("generate", "x", "--model", "gpt-image-2", "--quality", "low", "-o", f"e.{ending}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    with Image.open(tmp_path / f"e.{ending}") as picture:
+        assert picture.format == ("JPEG" if ending == "jpg" else "WEBP")
+
+
+def test_a_name_that_is_not_that_of_the_format_is_told(run: Run, tmp_path: Path) -> None:
+    done = run("generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "e.jpg")
+    assert (done.returncode, done.stdout) == (0, b"e.jpg\n")
+    assert done.stderr == b"imagesdk: e.jpg is a PNG in spite of its name: e.png would be right\n"
+
+
+def test_demo_makes_pictures_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
+    done = run("demo", OPENAI_BASE_URL="")
+    assert done.returncode == 0, done.stderr
+    paths = done.stdout.decode().split()
+    assert len(paths) >= 4
+    for path in paths:
+        assert Path(path).parent == Path("imagesdk-demo")
+        with Image.open(tmp_path / path) as picture:
+            picture.load()
+    said = done.stderr.decode()
+    for word in (
+        "images.generate(",
+        "images.edit(",
+        "images.create_variation(",
+        "OPENAI_API_KEY",
+        "not generated by a model",
+    ):
+        assert word in said
+
+
+def test_demo_replaces_nothing_of_yours_without_force(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "mask.png").write_bytes(b"precious")
+    refused = run("demo", "-o", ".")
+    assert refused.returncode == 2
+    assert b"mask.png is there already; --force replaces it" in refused.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
+    assert (tmp_path / "mask.png").read_bytes() == b"precious"
+    assert run("demo", "-o", ".", "--force").returncode == 0
+    assert {path.name for path in tmp_path.iterdir()} == set(demo.FILES)
+    assert b"mask.png, valley-0.png, " in run("demo", "-o", ".").stderr
+
+
+def test_demo_runs_again_in_its_own_folder(run: Run, tmp_path: Path) -> None:
+    (tmp_path / demo.FOLDER).mkdir()
+    for name in demo.FILES:
+        (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
+    assert run("demo", "-o", f"{demo.FOLDER}/").returncode == 0
+    assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_lines_that_demo_prints_run_as_they_stand(
+    run: Run, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    said = run("demo").stderr.decode()
+    lines = [line[4:] for line in said.splitlines() if line.startswith("    ")]
+    script = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("export "))])
+    for picture in (tmp_path / "imagesdk-demo").glob("[!m]*.png"):
+        picture.unlink()
+    with Emulator() as emulator:
+        script = script.replace("http://127.0.0.1:8000/v1", emulator.base_url)
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True
+        )
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "imagesdk-demo").glob("*.png"))) == 6
+
+
+@contextmanager
+def _serving(
+    environment: dict[str, str], *arguments: str
+) -> Generator[tuple[str, "subprocess.Popen[str]"], None, None]:
+    server = subprocess.Popen(
+        [sys.executable, "-m", "imagesdk", "serve", "--port", "0", "--limit", "none", *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip(), server
+        finally:
+            server.kill()
+
+
+def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
+    environment: dict[str, str], run: Run
+) -> None:
+    with _serving(environment, "--as-of", "2023-06-01") as (base_url, server):
+        done = run("generate", "an otter", "--size", "256x256", "-o", "o.png", "--base-url", base_url)
+        assert done.returncode == 0, done.stderr
+        server.send_signal(signal.SIGINT)
+        _, said = server.communicate(timeout=30)
+        assert server.returncode == 0
+        assert "Traceback" not in said
+
+
+def test_the_official_client_works_with_serve_as_it_is(environment: dict[str, str]) -> None:
+    with _serving(environment) as (base_url, _), openai.OpenAI(base_url=base_url, api_key="any") as client:
+        made = client.images.generate(prompt="a lake", model="gpt-image-2", quality="low")
+        edited = client.images.edit(
+            image=("lake.png", _png(), "image/png"),
+            prompt="a lake and a boat",
+            model="dall-e-2",
+            size="256x256",
+        )
+        with pytest.warns(DeprecationWarning, match="deprecated|retired"):
+            varied = client.images.create_variation(  # pyright: ignore[reportDeprecated] - retired there, not here
+                image=("lake.png", _png(), "image/png"),
+                model="dall-e-2",
+                response_format="b64_json",
+                size="256x256",
+            )
+        assert made.data
+        assert base64.b64decode(made.data[0].b64_json or "").startswith(b"\x89PNG")
+        assert made.usage
+        assert edited.data
+        assert (edited.data[0].url or "").startswith("http://127.0.0.1:")
+        assert varied.data
+        assert Image.open(BytesIO(base64.b64decode(varied.data[0].b64_json or ""))).size == (256, 256)
+
+
+def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        [sys.executable, "-m", "imagesdk", "generate", "x", "--model", "dall-e-2", "--size", "256x256"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=writing,
+        stderr=subprocess.PIPE,
+    )
+    os.close(writing)
+    assert done.returncode == 141
+    assert done.stderr == b""
+
+
+def test_a_model_that_ends_is_told_of_in_a_line_of_its_own() -> None:
+    program = (
+        "import sys, types, warnings\n"
+        "from imagesdk import RetirementWarning\n"
+        "from imagesdk.cli.session import open_client\n"
+        "quiet = 'quiet' in sys.argv\n"
+        "with open_client(types.SimpleNamespace(base_url='http://127.0.0.1:9/v1', quiet=quiet)):\n"
+        "    warnings.warn('it ends tomorrow', RetirementWarning)\n"
+    )
+    for arguments, said in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            capture_output=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        assert (done.returncode, done.stderr) == (0, said)

@@ -1,0 +1,299 @@
+"""``imagesdk batch`` and ``imagesdk log`` as a user meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from imagesdk import cli
+from tests.support.billing_server import Till, till
+from tests.support.small_images import png
+
+ROOT = Path(__file__).parents[2]
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+CHEAP = ("--model", "dall-e-2", "--size", "256x256")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Till]:
+    with till() as server:
+        yield server
+
+
+@pytest.fixture
+def server(running: Till) -> Till:
+    running.asked.clear()
+    running.billed.clear()
+    running.arrived.clear()
+    running.released.clear()
+    return running
+
+
+@pytest.fixture
+def environment(server: Till) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
+    }
+    return {
+        **kept,
+        "PYTHONPATH": str(ROOT),
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": "",
+        "IMAGESDK_RATE_LIMIT": "none",
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
+    def call(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "imagesdk", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return call
+
+
+def test_a_picture_for_each_line_and_the_same_again_makes_none(
+    run: Run, server: Till, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
+    first, second = (run("batch", "prompts.txt", "--out", "pictures", *CHEAP) for _ in range(2))
+    for done in (first, second):
+        assert done.returncode == 0, done.stderr
+        paths = done.stdout.split()
+        assert len(paths) == 2
+        assert all((tmp_path / path).is_file() for path in paths)
+    assert server.billed == {"a cat": 1, "a dog": 1}
+    assert "2 done (2 known from before); 0 pictures" in second.stderr
+
+
+def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--gallery")
+    assert "gallery: pictures/index.html" in done.stderr
+    page = (tmp_path / "pictures" / "index.html").read_text()
+    assert done.stdout.split()[0].removeprefix("pictures/") in page
+    assert "refuse me" in page
+
+
+def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(2, 2))
+    lines = [{"sku": 1, "name": "cat"}, {"sku": 2, "name": "dog", "image": "a.png"}]
+    text = "\n".join(map(json.dumps, lines))
+    options = ("--format", "jsonl", "--prompt", "photo of {name}", "--id-column", "sku")
+    done = run("batch", "-", "--out", "{id}.{ext}", *options, "--model", "gpt-image-2", stdin=text)
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["1.png", "2.png"]
+    assert sorted(server.asked) == ["", "photo of cat"]  # both are under way at once
+
+
+def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
+    run: Run, server: Till, tmp_path: Path
+) -> None:
+    (tmp_path / "list.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n')
+    done = run("batch", "list.jsonl", "--out", "out")
+    assert done.returncode == 2
+    assert "line 2: " in done.stderr
+    (tmp_path / "list.csv").write_text("prompt,sku\na,1\nb,1\nc,\n")
+    done = run("batch", "list.csv", "--out", "out", "--id-column", "sku")
+    assert done.returncode == 2
+    assert "line 3: the id '1' stands in line 2, too" in done.stderr
+    assert "line 4: there is no 'sku'" in done.stderr
+    (tmp_path / "edits.csv").write_text("image,prompt\nnone.png,a pool\n")
+    done = run("batch", "edits.csv", "--out", "out")
+    assert done.returncode == 2
+    assert "line 2: " in done.stderr
+    assert "none.png" in done.stderr
+    assert server.asked == []
+
+
+def test_some_that_fail_give_an_exit_code_of_their_own_and_a_line_each(
+    run: Run, server: Till, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\nbreak me\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--json")
+    assert done.returncode == 3
+    facts = {line["place"]: line for line in map(json.loads, done.stdout.splitlines())}
+    assert [facts[place]["status"] for place in range(3)] == ["done", "refused", "unknown"]
+    assert facts[1]["error"]["type"] == "ModerationError"
+    assert "line 2 (" in done.stderr
+    assert "1 done, 1 refused, 1 unknown" in done.stderr
+    again = run("batch", "prompts.txt", "--out", "pictures", "--retry-unknown")
+    assert again.returncode == 3
+    assert server.billed["break me"] == 2
+    assert server.billed["a cat"] == 1
+
+
+def test_what_may_have_been_billed_is_repeated_when_it_is_to_be_delivered_at_least_once(
+    run: Run, server: Till, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nspoil 2 me\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--delivery", "at-least-once")
+    assert done.returncode == 0, done.stderr
+    assert server.billed == {"a cat": 1, "spoil 2 me": 3}
+
+
+def test_a_dry_run_counts_and_prices_and_sends_nothing(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a\n" * 120)
+    done = run("batch", "prompts.txt", "--out", "out", "--dry-run", "--limit", "50/min", *CHEAP)
+    assert done.returncode == 0, done.stderr
+    facts = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert facts["jobs"] == "120"
+    assert facts["cost"] == "$1.9200"
+    assert "2 min 0 s to send" in done.stdout
+    assert server.asked == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_budget_ends_where_the_money_does(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
+    done = run("batch", "prompts.txt", "--out", "out", "--budget", "0.04 USD", *CHEAP)
+    assert done.returncode == 3
+    assert "2 done, 1 failed" in done.stderr
+    assert len(server.asked) == 2
+
+
+def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\nbreak me\n")
+    run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
+    shown = run("log", "pictures")
+    assert shown.returncode == 0, shown.stderr
+    assert "1 done, 1 unknown; at least $0.016" in shown.stderr
+    assert any(line.startswith("done") and "a cat" in line for line in shown.stdout.splitlines())
+    exported = run("log", "pictures/journal.db", "--json", "--state", "done")
+    [facts] = map(json.loads, exported.stdout.splitlines())
+    assert facts["parameters"]["prompt"] == "a cat"
+    assert (tmp_path / facts["paths"][0]).is_file()
+    missing = run("log", "nowhere.db")
+    assert missing.returncode == 1
+    assert "nowhere.db" in missing.stderr
+
+
+def test_the_log_says_nothing_that_a_terminal_would_obey(run: Run, server: Till, tmp_path: Path) -> None:
+    run("batch", "-", "--out", "pictures", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
+    shown = run("log", "pictures")
+    assert "a �[2J� cat" in shown.stdout
+    assert "\x1b" not in shown.stdout
+
+
+def test_a_cost_that_is_not_known_is_said_to_be_unknown(run: Run, server: Till, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    done = run("batch", "prompts.txt", "--out", "pictures", "--model", "sd-cpp-local")
+    assert "1 done; 1 picture in 0 s, cost unknown" in done.stderr
+    assert run("log", "pictures").stderr == "1 done; cost unknown\n"
+
+
+def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("a cat\n")
+    arguments = ["batch", str(file), "--out", str(tmp_path / "out")]
+    assert cli.run([*arguments, "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("jobs ")
+    assert cli.run(arguments) == 2
+    assert "Set OPENAI_API_KEY." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("streams", ["stdout", "both"])
+def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
+    run: Run, server: Till, tmp_path: Path, environment: dict[str, str], streams: str
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a\nhold 1\nhold 2\n" + "b\n" * 10)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "imagesdk", "batch", "prompts.txt", "--out", "pictures", "--concurrency", "2"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=writing,
+        stderr=writing if streams == "both" else subprocess.PIPE,
+        text=True,
+    )
+    os.close(writing)
+    with process:
+        assert server.arrived.wait(30)
+        if process.stderr is not None:
+            assert "finishing what was sent" in process.stderr.readline()
+        server.released.set()
+        _, rest = process.communicate(timeout=30)
+    assert process.returncode == 141
+    assert "finishing what was sent" not in (rest or "")
+    states = Counter(
+        json.loads(entry)["state"] for entry in run("log", "pictures", "--json").stdout.splitlines()
+    )
+    assert states["done"] == len(server.asked)
+    assert set(states) <= {"done", "planned"}
+    if streams == "stdout":
+        assert len(server.asked) <= 3
+
+
+class Interrupted:
+    """A batch that is under way when it is interrupted."""
+
+    def __init__(self, tmp_path: Path, environment: dict[str, str], server: Till) -> None:
+        (tmp_path / "prompts.txt").write_text("hold 1\nhold 2\n" + "a\n" * 10)
+        program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        program += "import sys; from imagesdk.__main__ import main; sys.exit(main())"
+        arguments = ["batch", "prompts.txt", "--out", "my pictures", "--concurrency", "2"]
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", program, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert server.arrived.wait(30)
+
+    def interrupt(self) -> str:
+        """Send a Ctrl-C, and wait until the program says what it does."""
+        self._process.send_signal(signal.SIGINT)
+        assert self._process.stderr is not None
+        return self._process.stderr.readline() + self._process.stderr.readline()
+
+    def end(self) -> tuple[int, str, str]:
+        out, err = self._process.communicate(timeout=30)
+        return self._process.returncode, out, err
+
+
+def test_ctrl_c_finishes_what_was_sent_and_says_how_to_go_on(
+    run: Run, server: Till, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    program = Interrupted(tmp_path, environment, server)
+    assert "Ctrl-C again gives it up" in program.interrupt()
+    server.released.set()
+    code, out, err = program.end()
+    assert code == 130
+    assert len(out.splitlines()) <= 2
+    assert "To go on: imagesdk batch prompts.txt --out 'my pictures' --concurrency 2" in err.splitlines()[-1]
+    done = run("batch", "prompts.txt", "--out", "my pictures", "--concurrency", "2")
+    assert done.returncode == 0, done.stderr
+    assert server.billed.total() == 12
+
+
+def test_a_second_ctrl_c_gives_everything_up_at_once(
+    run: Run, server: Till, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    program = Interrupted(tmp_path, environment, server)
+    program.interrupt()
+    assert "To go on: " in program.interrupt()
+    code, out, _ = program.end()
+    assert (code, out) == (130, "")
+    server.released.set()
+    done = run("batch", "prompts.txt", "--out", "my pictures")
+    assert done.returncode == 3
+    assert "unknown" in done.stderr
+    assert max(server.billed[f"hold {n}"] for n in (1, 2)) == 1

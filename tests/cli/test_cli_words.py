@@ -1,0 +1,227 @@
+"""What the command line says of mistakes: as JSON where that is asked for, and in its own words rather than Python's."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import socket
+from argparse import Namespace
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from imagesdk import (
+    APIError,
+    BadRequestError,
+    ConfigurationError,
+    ImageSDKError,
+    InvalidRequestError,
+    Remedy,
+    cli,
+)
+from imagesdk.cli import exits, parser, remedies
+from imagesdk.cli.exits import FAILED, USAGE
+from imagesdk.cli.remedies import in_words
+from imagesdk.remedies import KINDS
+
+Capture = pytest.CaptureFixture[str]
+
+COMMANDS = {
+    "generate": ("generate", "x"),
+    "edit": ("edit", "a.png", "x"),
+    "vary": ("vary", "a.png"),
+    "batch": ("batch", "a.txt", "-o", "out"),
+    "log": ("log", "out"),
+    "cost": ("cost", "x"),
+}
+
+
+def options(command: str) -> Namespace:
+    return parser.parse(COMMANDS[command])
+
+
+def complaint(capsys: Capture, *arguments: str, code: int = USAGE) -> str:
+    assert cli.run(arguments) == code
+    return capsys.readouterr().err
+
+
+class TestWrongUsage:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ("--json", "generate", "x", "--foo"),
+            ("generate", "x", "-n", "two", "--json"),
+            ("--json", "nonsense"),
+            ("--json",),
+            ("log", "out", "--json", "--state", "foo"),
+        ],
+    )
+    def test_is_told_as_json_where_that_is_asked_for(
+        self, capsys: Capture, arguments: tuple[str, ...]
+    ) -> None:
+        error = json.loads(complaint(capsys, *arguments))["error"]
+        assert (error["type"], error["exit_code"]) == ("UsageError", USAGE)
+        assert error["message"]
+        assert "usage:" not in error["message"]
+
+    def test_is_told_with_how_it_is_written(self, capsys: Capture) -> None:
+        said = complaint(capsys, "generate", "x", "-n", "two")
+        assert said.startswith("usage: imagesdk generate ")
+        assert said.splitlines()[-1] == "imagesdk: argument -n: invalid int value: 'two'"
+
+    def test_of_a_prompt_without_quotes_says_so(self, capsys: Capture) -> None:
+        said = "unrecognized arguments: cat on mat; a prompt of several words stands in quotes"
+        assert said in complaint(capsys, "generate", "a", "cat", "on", "mat")
+        assert "quotes" not in complaint(capsys, "generate", "a", "--foo", "bar")
+        assert "quotes" not in complaint(capsys, "log", "a", "b")
+
+    @pytest.mark.parametrize("port", ["99999", "-1", "http"])
+    def test_of_a_port_says_what_a_port_is(self, capsys: Capture, port: str) -> None:
+        assert f"from 0 to 65535, not '{port}'" in complaint(capsys, "serve", f"--port={port}")
+
+    def test_of_a_state_says_which_there_are(self, capsys: Capture) -> None:
+        assert "'done', 'refused', 'failed', 'unknown'" in complaint(capsys, "log", "out", "--state", "foo")
+
+
+def test_a_port_that_is_taken_is_named_with_a_way_out(capsys: Capture) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        said = complaint(capsys, "serve", "--port", str(port), code=FAILED)
+    assert (
+        said == f"imagesdk: 127.0.0.1:{port}: Address already in use; try --port 0, which takes a free one\n"
+    )
+
+
+@pytest.mark.parametrize(("billed", "times"), [(True, 1), (False, 0)])
+def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: int) -> None:
+    def fail(_: Namespace) -> int:
+        raise APIError("It broke.", maybe_billed=billed)
+
+    assert exits.guarded(Namespace, fail, as_json=False) == FAILED
+    assert capsys.readouterr().err.count("may have been made and billed") == times
+
+
+@pytest.mark.parametrize(
+    ("command", "remedy", "words"),
+    [
+        ("generate", Remedy.SKIP_CHECK, "Add --no-check to send it anyway."),
+        ("batch", Remedy.SKIP_CHECK, ""),
+        ("generate", Remedy.LEAVE_OUT.of("output_format"), "Leave --output-format out."),
+        ("vary", Remedy.LEAVE_OUT.of("output_format"), "Leave output_format out."),
+        ("generate", Remedy.LEAVE_OUT.of("n"), "Leave -n out."),
+        ("generate", Remedy.LEAVE_OUT, "Leave it out."),
+        ("edit", Remedy.CONVERT_IMAGE, "Convert it to a PNG with --square crop (or pad)."),
+        ("batch", Remedy.CONVERT_IMAGE, "Convert it to an 8-bit RGB PNG."),
+        ("vary", Remedy.PREPARE_SQUARE, "Make it square with --square crop; --square pad keeps all of it."),
+        ("edit", Remedy.MAKE_MASK, "Make a mask that fits with --mask-box L,T,R,B."),
+        ("batch", Remedy.MAKE_MASK, ""),
+        ("batch", Remedy.RAISE_BUDGET, "Run again with a higher --budget to continue."),
+        (
+            "batch",
+            Remedy.USE_ANOTHER_JOURNAL,
+            "Wait until it ends, or give this run another --journal and --out.",
+        ),
+        ("log", Remedy.NAME_ANOTHER_FILE, "Name another file."),
+        ("batch", Remedy.RETRY_UNKNOWN, "Add --retry-unknown to send it again."),
+        ("log", Remedy.RETRY_UNKNOWN, "Run the batch with --retry-unknown to send it again."),
+        ("generate", Remedy.CHOOSE_FORMAT.of("gif"), "Add --output-format gif."),
+        ("vary", Remedy.CHOOSE_FORMAT.of("gif"), "Set the output format to gif."),
+        ("generate", Remedy.SET_RATE_LIMIT, "Set IMAGESDK_RATE_LIMIT to the limit of your account."),
+        ("batch", Remedy.SET_RATE_LIMIT, "Give the limit of your account as --limit."),
+        ("generate", Remedy.RAISE_TIMEOUT, "Give a longer --timeout."),
+        ("batch", Remedy.RAISE_TIMEOUT, ""),
+        ("generate", Remedy.SET_KEY, "Set OPENAI_API_KEY."),
+        ("generate", Remedy.USE_BASE_URL.of("http://a/v1"), "Try --base-url http://a/v1."),
+        ("generate", Remedy.RETRY_LATER, "Try again later."),
+    ],
+)
+def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
+    command: str, remedy: Remedy, words: str
+) -> None:
+    error = ImageSDKError("It broke.", remedies=[remedy])
+    assert in_words(error, options(command)) == f"It broke. {words}".strip()
+
+
+@pytest.mark.parametrize(
+    ("command", "error", "words"),
+    [
+        ("batch", InvalidRequestError.for_parameter("out", "a", allowed="b"), "--out is 'a'; allowed: b."),
+        ("generate", InvalidRequestError.for_parameter("n", 0, allowed="1"), "-n is 0; allowed: 1."),
+        ("vary", InvalidRequestError.for_parameter("style", "x", allowed="y"), "style is 'x'; allowed: y."),
+        (
+            "generate",
+            InvalidRequestError.for_parameter("prompt", "", allowed="y"),
+            "prompt is ''; allowed: y.",
+        ),
+        (
+            "batch",
+            ConfigurationError.for_parameter("concurrency", 0, allowed="a whole number"),
+            "--concurrency must be a whole number, not 0.",
+        ),
+        ("generate", BadRequestError("The server said that n=2", param="n"), "The server said that n=2"),
+        ("generate", OSError("size is wrong"), "size is wrong"),
+    ],
+)
+def test_a_parameter_at_fault_is_named_as_its_option(command: str, error: Exception, words: str) -> None:
+    assert in_words(error, options(command)) == words
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_remedy_is_in_words_of_python_on_the_command_line(command: str) -> None:
+    for kind in sorted(KINDS):
+        words = in_words(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
+        assert not _PYTHON.search(words), f"{kind}: {words}"
+
+
+def test_every_remedy_with_words_of_its_own_is_one_of_the_library() -> None:
+    assert set(remedies.IN_OPTIONS) <= KINDS
+
+
+SPEAKING = (
+    "imagesdk._engine.response",
+    "imagesdk._engine.download",
+    "imagesdk._calls.sources",
+    "imagesdk._protocol.parameter_checks",
+    "imagesdk._protocol.api_errors",
+    "imagesdk._protocol.hosts",
+    "imagesdk._protocol.image_checks",
+    "imagesdk._protocol.inputs",
+    "imagesdk._protocol.remedies",
+    "imagesdk._protocol.requests",
+    "imagesdk._media.output",
+    "imagesdk._ratelimit.shared",
+    "imagesdk._calls.client_options",
+    "imagesdk.client",
+    "imagesdk.fan_out.output_files",
+    "imagesdk.fan_out.journal",
+    "imagesdk.fan_out.lock",
+    "imagesdk.fan_out.spending",
+    "imagesdk.fan_out.runner",
+    "imagesdk.fan_out.resume",
+    "imagesdk.policies",
+)
+"""Modules whose summaries reach the command line."""
+PATTERNS = ("streaming is only", "?mode=", "[A-Za-z0-9+/_=", "RetryPolicy(", "Caps(")
+"""In texts that are no messages, or of options that no command has."""
+_PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\bimagesdk\.\w+\(|\bclient\.\w+\.\w+\(")
+_OPTION = re.compile(r"(?<![\w-])--[a-z]")
+
+
+def messages(module: str) -> Iterator[str]:
+    """The texts of a module, without its docstrings."""
+    tree = ast.parse(Path(str(import_module(module).__file__)).read_text("utf-8"))
+    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
+            yield node.value
+
+
+@pytest.mark.parametrize("module", SPEAKING)
+def test_no_summary_names_a_keyword_argument_of_python_or_an_option(module: str) -> None:
+    for text in messages(module):
+        if not any(words in text for words in PATTERNS):
+            assert not _PYTHON.search(text), text
+            assert not _OPTION.search(text), text

@@ -1,0 +1,312 @@
+"""``AsyncClient.azure``: what goes over the wire in both forms, and the whole conversation with the emulator."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+import respx
+
+from imagesdk import (
+    AsyncClient,
+    AuthenticationError,
+    BadRequestError,
+    Client,
+    CompletedImage,
+    ConfigurationError,
+    InvalidRequestError,
+    ModerationError,
+    NotFoundError,
+    RetryPolicy,
+)
+from imagesdk._protocol.azure import AzureHost
+from imagesdk.emulator import Emulator
+from tests.support.leaks import KEY, leaks
+from tests.support.sent_requests import sent_to
+from tests.support.small_images import answer, png
+
+RESOURCE = "https://pictures.openai.azure.com"
+V1 = f"{RESOURCE}/openai/v1"
+DATED = "2025-04-01-preview"
+CLASSIC = f"{RESOURCE}/openai/deployments/my%20pics"
+ANSWER = answer(png())
+
+
+def azure(**options: Any) -> AsyncClient:
+    """A client of the resource, without a limit."""
+    terms: dict[str, Any] = {"api_key": KEY, "deployment": "my pics", "rate_limit": None, **options}
+    if "token_provider" in options:
+        del terms["api_key"]
+    return AsyncClient.azure(RESOURCE, **terms)
+
+
+def sent(route: respx.Route) -> httpx.Request:
+    """The one request that a route got."""
+    (request,) = sent_to(route)
+    return request
+
+
+def token() -> str:
+    return "a-token-of-azure-0123456789"
+
+
+AUTH = pytest.mark.parametrize(
+    ("auth", "header"),
+    [
+        ({"api_key": KEY}, ("api-key", KEY)),
+        ({"token_provider": token}, ("authorization", f"Bearer {token()}")),
+    ],
+    ids=["key", "token"],
+)
+
+
+@AUTH
+@pytest.mark.anyio
+@respx.mock
+async def test_the_v1_surface_names_the_deployment_in_the_body(
+    auth: dict[str, Any], header: tuple[str, str]
+) -> None:
+    made = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
+    edited = respx.post(f"{V1}/images/edits").respond(content=ANSWER)
+
+    async with azure(**auth) as client:
+        await client.images.generate("a cat", size="1024x1024")
+        await client.images.edit(png(), "a hat", check=False)
+
+    request = sent(made)
+    assert str(request.url) == f"{V1}/images/generations"
+    assert json.loads(request.content) == {"prompt": "a cat", "model": "my pics", "size": "1024x1024"}
+    assert request.headers[header[0]] == header[1]
+    assert {"api-key", "authorization"} & set(request.headers) == {header[0]}
+    form = sent(edited).content
+    assert b'name="model"\r\n\r\nmy pics\r\n' in form
+    assert sent(edited).headers[header[0]] == header[1]
+
+
+@AUTH
+@pytest.mark.anyio
+@respx.mock
+async def test_the_classic_surface_names_it_in_the_path_and_no_model_anywhere(
+    auth: dict[str, Any], header: tuple[str, str]
+) -> None:
+    query = {"api-version": DATED}
+    made = respx.post(f"{CLASSIC}/images/generations", params=query).respond(content=ANSWER)
+    edited = respx.post(f"{CLASSIC}/images/edits", params=query).respond(content=ANSWER)
+
+    async with azure(api_version=DATED, model="gpt-image-2", **auth) as client:
+        await client.images.generate("a cat", model="gpt-image-2", size="1024x1024")
+        await client.images.edit([png(), png()], "a hat", check=False)
+
+    request = sent(made)
+    assert str(request.url) == f"{CLASSIC}/images/generations?api-version={DATED}"
+    assert json.loads(request.content) == {"prompt": "a cat", "size": "1024x1024"}
+    assert request.headers[header[0]] == header[1]
+    form = sent(edited).content
+    assert b'name="model"' not in form
+    assert form.count(b'name="image[]"') == 2
+    assert sent(edited).headers[header[0]] == header[1]
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_a_call_can_name_its_deployment() -> None:
+    route = respx.post(f"{RESOURCE}/openai/deployments/flare/images/generations").respond(content=ANSWER)
+
+    async with azure(deployment=None, api_version=DATED) as client:
+        await client.images.generate("a cat", model="flare")
+        with pytest.raises(InvalidRequestError, match="On Azure a deployment must be named") as caught:
+            await client.images.generate("a cat")
+
+    assert caught.value.param == "model"
+    assert route.call_count == 1
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_with() -> None:
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": 1000,
+        "total_tokens": 1010,
+        "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
+    }
+    route = respx.post(f"{V1}/images/generations").respond(content=answer(png(), usage=usage))
+
+    async with (
+        azure(model="gpt-image-2") as named,
+        azure() as unnamed,
+        azure(deployment="gpt-image-2") as alike,
+    ):
+        for client in (named, alike):
+            with pytest.raises(InvalidRequestError, match="size"):
+                await client.images.generate("a cat", size="1x1")
+            response = await client.images.generate("a cat")
+            assert response.cost is not None
+        response = await unnamed.images.generate("a cat", size="1x1")
+        assert response.cost is None
+
+    assert [json.loads(request.content)["model"] for request in sent_to(route)] == [
+        "my pics",
+        "gpt-image-2",
+        "my pics",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "api_version", "base_url"),
+    [
+        (RESOURCE, None, V1),
+        (f"{RESOURCE}/", "preview", V1),
+        (f"{RESOURCE}/openai", None, V1),
+        (f"{RESOURCE}/openai/v1/", "preview", V1),
+        (RESOURCE, DATED, f"{RESOURCE}/openai"),
+        (f"{RESOURCE}/openai/", "2024-10-21", f"{RESOURCE}/openai"),
+        ("https://gateway.example/azure", DATED, "https://gateway.example/azure/openai"),
+    ],
+)
+def test_an_endpoint_is_read_in_each_of_its_spellings(
+    endpoint: str, api_version: str | None, base_url: str
+) -> None:
+    host = AzureHost.of(endpoint, deployment="d", model=None, api_version=api_version)
+
+    assert host.base_url == base_url
+    assert host.is_classic is (not base_url.endswith("/v1"))
+    version = f"?api-version={api_version}" if api_version else ""
+    assert host.url("/files") == f"{base_url}/files{version}"
+    assert host.url("/files", {"api-version": "other"}) == f"{base_url}/files?api-version=other"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"endpoint": f"{RESOURCE}/openai/deployments/d"}, "deployment= and api_version="),
+        ({"endpoint": f"{V1}/images/generations?api-version=x"}, "deployment= and api_version="),
+        ({"endpoint": f"{RESOURCE}?api-version=preview"}, "query"),
+        ({"endpoint": V1, "api_version": DATED}, "leave one of them out"),
+        ({"api_version": "2025 04"}, "api_version is a date"),
+        ({"deployment": " "}, "deployment is the name"),
+        ({"endpoint": ""}, "AZURE_OPENAI_ENDPOINT"),
+        ({"api_key": None}, "AZURE_OPENAI_API_KEY"),
+        ({"api_key": ""}, "needs a key"),
+        ({"token_provider": token}, "not both"),
+        ({"token_provider": "a text"}, "a function that returns a token"),
+        ({"endpoint": "http://pictures.example"}, "plain http"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_the_client_is_made(options: dict[str, Any], says: str) -> None:
+    given: dict[str, Any] = {"endpoint": RESOURCE, "deployment": "d", "api_key": KEY, **options}
+    if options.get("token_provider") == "a text":
+        del given["api_key"]
+    with pytest.raises(ConfigurationError, match=says) as caught:
+        AsyncClient.azure(**given)
+    assert not leaks(caught.value)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", RESOURCE)
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-maker")
+    route = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
+
+    async with AsyncClient.azure(deployment="d", rate_limit=None) as client:
+        await client.images.generate("a cat")
+
+    assert sent(route).headers["api-key"] == KEY
+    assert "openai-organization" not in sent(route).headers
+
+
+def test_the_plain_client_wants_a_key_for_a_host_of_azure() -> None:
+    with pytest.raises(ConfigurationError, match="needs a key"):
+        AsyncClient(base_url=V1)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_the_key_follows_no_redirect_and_no_download_and_shows_in_no_error() -> None:
+    other = "https://other.example/steal"
+    moved = respx.post(f"{V1}/images/generations").respond(307, headers={"location": other})
+    stolen = respx.route(host="other.example").respond(200)
+
+    async with azure() as client:
+        with pytest.raises(Exception, match="redirect") as caught:
+            await client.images.generate("a cat")
+        assert not leaks(caught.value)
+        moved.respond(
+            401,
+            json={
+                "error": {"code": "401", "message": f"{KEY}: invalid subscription key or wrong API endpoint"}
+            },
+        )
+        with pytest.raises(AuthenticationError, match="AZURE_OPENAI_API_KEY") as refused:
+            await client.images.generate("a cat")
+        assert not leaks(refused.value)
+        moved.respond(content=json.dumps({"data": [{"url": f"{RESOURCE}/result.png"}]}))
+        fetched = respx.get(f"{RESOURCE}/result.png").respond(content=png())
+        response = await client.images.generate("a cat")
+        await client.images.download(response[0])
+
+    assert not stolen.called
+    assert {"api-key", "authorization"} & set(sent(fetched).headers) == set()
+
+
+@pytest.fixture
+def resource() -> Any:
+    with Emulator(limit=None, quirks="azure", require_key=True) as emulator:
+        yield emulator
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("api_version", [None, "preview", DATED])
+async def test_pictures_are_made_edited_and_streamed_in_both_forms(
+    resource: Emulator, api_version: str | None
+) -> None:
+    options: dict[str, Any] = {"api_version": api_version, "rate_limit": None, "token_provider": token}
+    async with AsyncClient.azure(resource.origin, deployment="pics", **options) as client:
+        made = await client.images.generate("a cat", n=2, size="1024x1024", quality="low")
+        edited = await client.images.edit(made[0].bytes, "a hat", quality="low")
+        async with client.images.generate_stream("a river", quality="low", partial_images=1) as stream:
+            events = [event async for event in stream]
+
+    assert [(image.width, image.height) for image in made] == [(1024, 1024)] * 2
+    assert edited[0].width == 1024
+    assert isinstance(events[-1], CompletedImage)
+    assert {record.model for record in resource.state.requests} == {"pics"}
+    assert resource.state.billed_images == 4
+
+
+def test_the_blocking_client_is_made_in_the_same_way(resource: Emulator) -> None:
+    with Client.azure(resource.origin, deployment="pics", api_key=KEY, rate_limit=None) as client:
+        assert client.images.generate("a cat", quality="low")[0].width == 1024
+        assert client.base_url == f"{resource.origin}/openai/v1"
+        assert KEY not in repr(client)
+        assert type(client) is Client
+
+
+@pytest.mark.anyio
+async def test_what_azure_refuses_is_told_in_our_errors(
+    resource: Emulator, make_client: Callable[..., AsyncClient]
+) -> None:
+    once = RetryPolicy(max_attempts=1)
+    azure: Callable[..., AsyncClient] = AsyncClient.azure
+    async with azure(resource.origin, deployment="pics", api_key=KEY, rate_limit=None, retry=once) as client:
+        with pytest.raises(ModerationError) as moderated:
+            await client.images.generate("a forbidden sexual thing")
+    async with azure(resource.origin, deployment="missing", api_key=KEY, rate_limit=None) as client:
+        with pytest.raises(NotFoundError, match="name of the deployment") as missing:
+            await client.images.generate("a cat")
+    async with azure(resource.origin, deployment="pics", api_key="sk-invalid", rate_limit=None) as client:
+        with pytest.raises(AuthenticationError):
+            await client.images.generate("a cat")
+    async with azure(
+        resource.origin, deployment="pics", api_key=KEY, api_version=DATED, rate_limit=None
+    ) as client:
+        with pytest.raises(BadRequestError, match="Unknown parameter: 'model'"):
+            await client.images.generate("a cat", extra_body={"model": "gpt-image-2"})
+
+    assert moderated.value.categories == ("sexual",)
+    assert missing.value.code == "DeploymentNotFound"

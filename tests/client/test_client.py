@@ -1,0 +1,347 @@
+"""How a client is set up, and that its key stays where it is."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx
+import pytest
+import respx
+
+from imagesdk import AsyncClient, ConfigurationError, LimitWaitError, RateLimit, RetryPolicy
+from imagesdk.errors import APIError, DownloadError
+from tests.support.small_images import answer, answer_of_urls, png
+from tests.support.socket_servers import Conversation, always, serving
+
+KEY = "sk-the-sentinel-that-must-not-travel"
+OWN = "https://images.test/v1"
+GENERATIONS = f"{OWN}/images/generations"
+
+
+def test_the_maker_is_not_asked_without_a_key() -> None:
+    with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
+        AsyncClient()
+    with pytest.raises(ConfigurationError, match="needs a key"):
+        AsyncClient(base_url="https://eu.api.openai.com/v1", api_key="")
+
+
+def test_other_servers_need_no_key() -> None:
+    assert AsyncClient(base_url=f"{OWN}/").base_url == OWN
+
+
+@pytest.mark.parametrize("host", ["images.test", "192.168.1.20:8000", "localhost.images.test"])
+def test_a_key_does_not_go_over_plain_http_to_another_machine(host: str) -> None:
+    with pytest.raises(ConfigurationError, match="plain http") as caught:
+        AsyncClient(base_url=f"http://{host}/v1", api_key=KEY)
+
+    assert KEY not in str(caught.value)
+    AsyncClient(base_url=f"http://{host}/v1", api_key="")
+    AsyncClient(base_url=f"http://{host}/v1", api_key=KEY, allow_insecure=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost:8000", "api.localhost", "[::1]:8000"])
+def test_a_key_may_go_to_this_very_machine(host: str) -> None:
+    assert AsyncClient(base_url=f"http://{host}/v1", api_key=KEY).base_url == f"http://{host}/v1"
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    [
+        "api.openai.com/v1",
+        "ftp://images.test/v1",
+        "https://",
+        "https://images.test:http/v1",
+        "https://me:secret@images.test/v1",
+        "https://images.test/v1?key=secret",
+        "https://images.test/v1#there",
+        "https://images.test/v 1",
+        "https://images.test/\nv1",
+    ],
+)
+def test_a_base_url_that_cannot_be_used_is_refused(base_url: str) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        AsyncClient(base_url=base_url)
+
+
+@pytest.mark.parametrize("key", [f"{KEY}\r\nx-evil: 1", f"Bearer {KEY}", f"{KEY}ключ"])
+def test_a_key_with_something_pasted_around_it_is_refused_and_not_shown(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="key") as caught:
+        AsyncClient(base_url=OWN, api_key=key)
+
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("option", ["organization", "project"])
+def test_an_organization_cannot_smuggle_in_a_header(option: str) -> None:
+    with pytest.raises(ConfigurationError, match=option):
+        AsyncClient(base_url=OWN, **{option: "org\r\nx-evil: 1"})  # type: ignore[arg-type]
+
+
+def test_a_blocking_http_client_is_refused_by_name() -> None:
+    with httpx.Client() as blocking, pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient"):
+        AsyncClient(base_url=OWN, http_client=blocking)  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_the_environment_says_what_the_arguments_leave_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = respx.post(GENERATIONS).respond(content=answer(png()))
+    monkeypatch.setenv("OPENAI_BASE_URL", OWN)
+    monkeypatch.setenv("OPENAI_API_KEY", f" {KEY}\n")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-1")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj-1")
+
+    async with AsyncClient() as client:
+        await client.images.generate("a cat")
+
+    headers = route.calls.last.request.headers
+    assert headers["authorization"] == f"Bearer {KEY}"
+    assert headers["openai-organization"] == "org-1"
+    assert headers["openai-project"] == "proj-1"
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_arguments_go_before_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    route = respx.post(GENERATIONS).respond(content=answer(png()))
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://elsewhere.test/v1")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-environment")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-environment")
+
+    async with AsyncClient(base_url=OWN, api_key="", organization="org-2") as client:
+        await client.images.generate("a cat")
+
+    headers = route.calls.last.request.headers
+    assert "authorization" not in headers
+    assert headers["openai-organization"] == "org-2"
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_the_environment_can_set_the_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "2/min")
+    async with AsyncClient(base_url=OWN) as client:
+        with pytest.raises(LimitWaitError, match="2 images / 60 s"):
+            await client.images.generate("a cat", n=3)
+    async with AsyncClient(base_url=OWN, rate_limit=RateLimit(3, scope="client")) as client:
+        await client.images.generate("a cat", n=3)
+
+    monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "none")
+    async with AsyncClient(base_url=OWN) as client:
+        await client.images.generate("a cat", n=1000)
+
+    monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "a few")
+    with pytest.raises(ConfigurationError, match="50/min"):
+        AsyncClient(base_url=OWN)
+
+
+def fits(client: AsyncClient, model: str | None, n: int) -> Awaitable[object]:
+    return client.images.generate("a cat", model=model, n=n, check=False)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_may_have_limits_of_their_own() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+    limits = {"small": RateLimit(2), "free": None, "*": RateLimit(3)}
+
+    async with AsyncClient(base_url=OWN, rate_limit=limits) as client:
+        for model, most in (("small", 2), ("other", 3), (None, 3)):
+            await fits(client, model, most)
+            with pytest.raises(LimitWaitError, match=f"rate limit of {most} images"):
+                await fits(client, model, most + 1)
+        await fits(client, "free", 1000)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_without_a_limit_of_their_own_have_the_default_or_that_of_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2)}) as client:
+        await fits(client, "other", 50)
+        with pytest.raises(LimitWaitError, match="rate limit of 50 images"):
+            await fits(client, "other", 51)
+
+    monkeypatch.setenv("IMAGESDK_RATE_LIMIT", "7/min")
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2)}) as client:
+        with pytest.raises(LimitWaitError, match="rate limit of 7 images"):
+            await fits(client, "another", 8)
+        with pytest.raises(LimitWaitError, match="rate limit of 2 images"):
+            await fits(client, "small", 3)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_models_without_a_limit_of_their_own_have_none_where_all_others_have_none() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit={"small": RateLimit(2), "*": None}) as client:
+        await fits(client, "other", 1000)
+        with pytest.raises(LimitWaitError, match="rate limit of 2 images"):
+            await fits(client, "small", 3)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_each_model_has_a_line_of_its_own() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+
+    async with AsyncClient(base_url=OWN, rate_limit=RateLimit(1)) as client:
+        await fits(client, "one", 1)
+        await fits(client, "other", 1)
+        with pytest.raises(LimitWaitError, match="has no room"):
+            await client.images.generate("a cat", model="one", timeout=5)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_a_limit_of_a_client_of_its_own_is_no_matter_of_other_clients() -> None:
+    respx.post(GENERATIONS).respond(content=answer(png()))
+    own = {"one": RateLimit(1, scope="client"), "*": RateLimit(1)}
+
+    async with AsyncClient(base_url=OWN, rate_limit=own) as first:
+        await fits(first, "one", 1)
+        await fits(first, "other", 1)
+        async with AsyncClient(base_url=OWN, rate_limit=own) as second:
+            await fits(second, "one", 1)
+            with pytest.raises(LimitWaitError, match="has no room"):
+                await second.images.generate("a cat", model="other", timeout=5)
+
+
+@pytest.mark.anyio
+@respx.mock
+async def test_a_client_can_be_used_again_after_it_was_closed() -> None:
+    route = respx.post(GENERATIONS).respond(content=answer(png()))
+    client = AsyncClient(base_url=OWN)
+
+    async with client:
+        await client.images.generate("a cat")
+    await client.images.generate("a cat")
+    await client.aclose()
+
+    assert route.call_count == 2
+
+
+def test_a_client_is_neither_pickled_nor_copied() -> None:
+    client = AsyncClient(base_url=OWN, api_key=KEY)
+
+    for attempt in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="cannot be pickled"):
+            attempt(client)
+
+
+def test_the_key_is_in_exactly_one_object_and_that_does_not_print() -> None:
+    client = AsyncClient(base_url=OWN, api_key=KEY, organization="org-1")
+
+    assert KEY not in repr(client)
+    holders = [holder for holder, value in _strings_within(client) if KEY in value]
+    assert [type(holder).__name__ for holder in holders] == ["Secret"]
+    assert KEY not in repr(holders[0])
+    with pytest.raises(TypeError):
+        pickle.dumps(holders[0])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("http_client", [None, httpx.AsyncClient])
+@pytest.mark.parametrize("end", ["status", "no answer", "no connection", "no time", "garbage", "limit"])
+async def test_the_key_is_in_no_error(
+    end: str,
+    http_client: type[httpx.AsyncClient] | None,
+    make_client: Callable[..., AsyncClient],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        if end == "status":
+            await talk.answer(b'{"error": {"message": "no such key", "code": "invalid_api_key"}}', 401)
+        elif end == "no time":
+            await talk.dropped()
+        elif end == "garbage":
+            await talk.answer(b"\x00")
+
+    async with serving(handler) as server:
+        base_url = "http://127.0.0.1:1/v1" if end == "no connection" else server.base_url
+        once = RetryPolicy(max_attempts=1)
+        limit = RateLimit(1, per=60) if end == "limit" else None
+        terms = {"retry": once, "rate_limit": limit, "http_client": http_client}
+        async with make_client(base_url, api_key=KEY, **terms) as client:
+            with pytest.raises(APIError) as caught:
+                await client.images.generate("a cat", n=2, timeout=0.2 if end == "no time" else None)
+        assert all("authorization" in sent.headers for sent in server.requests)
+
+    told = _told(caught.value)
+    assert [line for line in told.splitlines() if KEY in line] == []
+    assert KEY not in caplog.text
+
+
+@pytest.mark.anyio
+async def test_the_key_is_in_no_error_of_a_download(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    async with (
+        serving(always(answer_of_urls("http://127.0.0.1:1/cat.png"))) as server,
+        make_client(server.base_url, api_key=KEY) as client,
+    ):
+        with pytest.raises(DownloadError) as caught:
+            await client.images.generate("a cat", out=tmp_path)
+
+    assert caught.value.response is not None
+    told = _told(caught.value)
+    assert [line for line in told.splitlines() if KEY in line] == []
+
+
+def _told(error: BaseException) -> str:
+    """All that programs print, log, send to a collector or store of an error."""
+    links: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None:
+        links.append(link)
+        link = link.__cause__ or link.__context__
+    told = [str(error), repr(error), repr(pickle.dumps(error))]
+    told += traceback.format_exception(error)
+    told += traceback.TracebackException.from_exception(error, capture_locals=True).format()
+    told += [value for each in links for _, value in _strings_within(each)]
+    return "\n".join(told)
+
+
+def _strings_within(thing: object) -> list[tuple[object, str]]:
+    """Return every text that can be reached through attributes and containers, with what holds it."""
+    found: list[tuple[object, str]] = []
+    seen: set[int] = set()
+    waiting: list[tuple[object, object]] = [(None, thing)]
+    while waiting:
+        holder, value = waiting.pop()
+        if isinstance(value, str | bytes):
+            found.append((holder, value if isinstance(value, str) else repr(value)))
+            continue
+        if id(value) in seen or isinstance(value, type | type(pytest)):
+            continue
+        seen.add(id(value))
+        waiting += [(value, part) for part in _parts(value)]
+    return found
+
+
+def _parts(value: Any) -> list[object]:
+    if isinstance(value, Mapping):
+        return [part for pair in value.items() for part in pair]  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple | set | frozenset):
+        return list(value)  # pyright: ignore[reportUnknownArgumentType]
+    kind: type[Any] = value.__class__
+    slots = [name for each in kind.__mro__ for name in getattr(each, "__slots__", ())]
+    fields = [field.name for field in attrs.fields(kind)] if attrs.has(kind) else []
+    names = {*slots, *fields} - {"__weakref__", "__dict__"}
+    return [*getattr(value, "__dict__", {}).values(), *(getattr(value, name, None) for name in names)]

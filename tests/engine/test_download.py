@@ -1,0 +1,320 @@
+"""Fetching result URLs: from where, with what, and how often."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import httpx
+import pytest
+import respx
+
+from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError, RetryPolicy
+from tests.support.small_images import JPEG, answer_of_urls, png
+from tests.support.socket_servers import Conversation, always, in_turn, says, serving
+
+pytestmark = pytest.mark.anyio
+
+SMALL = png()
+PUBLIC = "93.184.216.34"
+OWN = "https://images.test/v1"
+
+
+@pytest.fixture
+def name_service(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """The addresses that host names have."""
+    known: dict[str, list[str]] = {}
+
+    async def look_up(host: str, port: int, **_: Any) -> list[Any]:
+        await anyio.lowlevel.checkpoint()
+        if host not in known:
+            raise socket.gaierror(socket.EAI_NONAME, "no such name")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in known[host]]
+
+    monkeypatch.setattr(anyio, "getaddrinfo", look_up)
+    return known
+
+
+@pytest.fixture
+async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
+    async with make_client(OWN, api_key="sk-1", organization="org-1") as client:
+        yield client
+
+
+async def test_the_key_does_not_go_to_where_the_pictures_are(make_client: Callable[..., AsyncClient]) -> None:
+    async with serving(always(SMALL)) as server:
+        async with make_client(server.base_url, api_key="sk-1", organization="org-1") as client:
+            assert await client.images.download(f"{server.origin}/images/cat.png?sig=1") == SMALL
+
+        (sent,) = server.requests
+        assert sent.line == "GET /images/cat.png?sig=1 HTTP/1.1"
+        assert not {"authorization", "openai-organization", "idempotency-key"} & set(sent.headers)
+        assert sent.headers["user-agent"].startswith("imagesdk/")
+        assert sent.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("url", ["/images/cat.png", "../images/cat.png", "{origin}/images/cat.png"])
+async def test_a_url_on_the_server_s_own_origin_is_fetched_wherever_the_server_is(
+    make_client: Callable[..., AsyncClient], url: str
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.answer(answer_of_urls(url.format(origin=talk.server.origin)))
+        await talk.request()
+        await talk.answer(SMALL)
+
+    async with serving(handler) as server, make_client(server.base_url) as client:
+        response = await client.images.generate("a cat")
+        assert await client.images.download(response[0]) == SMALL
+
+        assert server.requests[1].line == "GET /images/cat.png HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://elsewhere.test/cat.png",
+        "ftp://elsewhere.test/cat.png",
+        "file:///etc/passwd",
+        "data:image/png;base64,AAAA",
+        "http://images.test/cat.png",
+    ],
+)
+async def test_other_servers_must_be_https(own: AsyncClient, url: str) -> None:
+    with respx.mock, pytest.raises(DownloadError, match="not https"):
+        await own.images.download(url)
+
+
+@pytest.mark.parametrize("url", ["http://[", "https://a.test:99999/x.png", "https://[::1"])
+async def test_what_is_no_url_is_refused(own: AsyncClient, url: str) -> None:
+    with respx.mock, pytest.raises(DownloadError, match="not a URL"):
+        await own.images.download(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "::1",
+        "fe80::1%eth0",
+        "fd00::1",
+        "::ffff:10.0.0.1",
+    ],
+)
+async def test_a_name_with_any_private_address_is_not_fetched(
+    own: AsyncClient, name_service: dict[str, list[str]], address: str
+) -> None:
+    name_service["pictures.test"] = [PUBLIC, address]
+
+    with respx.mock, pytest.raises(DownloadError, match="private address"):
+        await own.images.download("https://pictures.test/cat.png")
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked(
+    own: AsyncClient, name_service: dict[str, list[str]]
+) -> None:
+    name_service["pictures.test"] = [PUBLIC, "1.1.1.1"]
+    name_service["six.test"] = ["2606:2800:220:1::1"]
+
+    with respx.mock as wire:
+        four = wire.get(f"https://{PUBLIC}/cat.png?sig=1").respond(content=SMALL)
+        six = wire.get("https://[2606:2800:220:1::1]:8443/cat.png").respond(content=SMALL)
+        assert await own.images.download("https://pictures.test/cat.png?sig=1#top") == SMALL
+        assert await own.images.download("https://six.test:8443/cat.png") == SMALL
+
+    request: httpx.Request = four.calls.last.request
+    assert request.headers["host"] == "pictures.test"
+    assert request.extensions["sni_hostname"] == "pictures.test"
+    assert "authorization" not in request.headers
+    assert six.calls.last.request.headers["host"] == "six.test:8443"
+
+
+async def test_a_name_that_is_not_known_is_said_after_the_retries(
+    own: AsyncClient, name_service: dict[str, list[str]]
+) -> None:
+    assert name_service == {}
+
+    with pytest.raises(DownloadError, match=r"pictures\.test has no address") as caught:
+        await own.images.download("https://pictures.test/cat.png")
+
+    assert caught.value.status_code is None
+
+
+async def test_redirects_are_followed_a_few_times(make_client: Callable[..., AsyncClient]) -> None:
+    moves = [says(b"", 302, location=f"/step{number}.png") for number in range(3)]
+    async with serving(in_turn(*moves, says(SMALL))) as server, make_client(server.base_url) as client:
+        assert await client.images.download("/cat.png") == SMALL
+        assert [sent.line.split()[1] for sent in server.requests][-1] == "/step2.png"
+
+    async with serving(always(b"", 302, location="/again")) as server:
+        async with make_client(server.base_url) as client:
+            with pytest.raises(DownloadError, match="too many redirects"):
+                await client.images.download("/cat.png")
+        assert len(server.requests) == 4
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("http://elsewhere.test/cat.png", "not https"),
+        ("//127.0.0.1:1/cat.png", "not https"),
+        ("https://inside.test/cat.png", "private address"),
+        ("https://10.0.0.1/latest/meta-data", "private address"),
+    ],
+)
+async def test_every_step_of_a_redirect_is_checked(
+    make_client: Callable[..., AsyncClient], name_service: dict[str, list[str]], location: str, said: str
+) -> None:
+    name_service.update({"inside.test": ["10.0.0.1"], "10.0.0.1": ["10.0.0.1"]})
+
+    async with serving(always(b"", 307, location=location)) as server, make_client(server.base_url) as client:
+        with pytest.raises(DownloadError, match=said):
+            await client.images.download("/cat.png")
+        assert len(server.requests) == 1
+
+
+async def test_what_may_pass_is_tried_again_and_nothing_is_generated_for_it(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def cut(talk: Conversation) -> None:
+        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + SMALL)
+        talk.hang_up()
+
+    steps = (says(b"", 503, retry_after="0.01"), cut, says(b"", 429), says(SMALL))
+    async with serving(in_turn(*steps)) as server, make_client(server.base_url) as client:
+        assert await client.images.download("/cat.png") == SMALL
+        assert [sent.line.split()[0] for sent in server.requests] == ["GET"] * 4
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_url_that_has_expired_is_said_to_and_not_asked_for_again(
+    make_client: Callable[..., AsyncClient], status: int
+) -> None:
+    async with serving(always(b"<Error/>", status)) as server, make_client(server.base_url) as client:
+        with pytest.raises(DownloadError, match="result URLs expire") as caught:
+            await client.images.download("/cat.png?sig=secret")
+        assert len(server.requests) == 1
+
+    assert caught.value.status_code == status
+    assert caught.value.response is None
+    assert "secret" not in str(caught.value)
+
+
+async def test_retries_end_with_the_last_status(make_client: Callable[..., AsyncClient]) -> None:
+    async with serving(always(b"", 503)) as server, make_client(server.base_url) as client:
+        with pytest.raises(DownloadError, match="status 503") as caught:
+            await client.images.download("/cat.png")
+        assert len(server.requests) == 4
+    assert caught.value.status_code == 503
+
+    async with (
+        serving(always(b"", 503, retry_after="3600")) as server,
+        make_client(server.base_url) as client,
+    ):
+        with pytest.raises(DownloadError, match="status 503"):
+            await client.images.download("/cat.png")
+        assert len(server.requests) == 1
+
+
+async def test_a_picture_beyond_the_cap_is_given_up(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    caps = Caps(image=1000)
+    for handler in (always(bytes(1001)), always(gzip.compress(bytes(100_000)), content_encoding="gzip")):
+        async with serving(handler) as server, make_client(server.base_url, caps=caps) as client:
+            with pytest.raises(DownloadError, match="larger than 1000 bytes"):
+                await client.images.download("/cat.png")
+            assert len(server.requests) == 1
+
+
+async def test_a_picture_that_is_compressed_on_the_way_arrives_as_it_was(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    packed = gzip.compress(SMALL)
+    whole, cut = (says(body, content_encoding="gzip") for body in (packed, packed[:-9]))
+    async with serving(in_turn(whole, cut)) as server, make_client(server.base_url) as client:
+        assert await client.images.download("/cat.png") == SMALL
+        with pytest.raises(DownloadError, match="too early"):
+            await client.images.download("/cat.png")
+
+
+async def test_a_server_that_hangs_or_drips_ends_at_the_time_out(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def drip(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        while True:
+            await talk.send(b" ")
+            await anyio.sleep(0.01)
+
+    async with serving(drip) as server, make_client(server.base_url) as client:
+        with pytest.raises(DownloadError, match=r"within 0\.2 s"):
+            await client.images.download("/cat.png", timeout=0.2)
+        assert server.connections == 1
+
+
+async def test_a_cancelled_download_is_seen_to_end(make_client: Callable[..., AsyncClient]) -> None:
+    left = anyio.Event()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
+        scope.cancel()
+        await talk.dropped()
+        left.set()
+
+    async with serving(handler) as server, make_client(server.base_url) as client:
+        with anyio.CancelScope() as scope:
+            await client.images.download("/cat.png")
+        await left.wait()
+
+
+async def test_a_picture_at_hand_is_written_without_a_server(own: AsyncClient, tmp_path: Path) -> None:
+    (tmp_path / "stored.jpg").write_bytes(JPEG)
+    loaded = Image(index=3, media_type="image/png", data=SMALL, url="https://elsewhere.test/cat.png")
+    stored = Image(path=tmp_path / "stored.jpg")
+
+    with respx.mock:
+        assert await own.images.download(loaded, to=tmp_path / "new" / "cat.png") == SMALL
+        assert await own.images.download(loaded, to=tmp_path) == SMALL
+        assert await own.images.download(stored) == JPEG
+        with pytest.raises(ImageNotLoadedError):
+            await own.images.download(Image())
+
+    assert (tmp_path / "new" / "cat.png").read_bytes() == SMALL
+    assert (tmp_path / "image-3.png").read_bytes() == SMALL
+
+
+async def test_a_fetched_picture_is_written_under_the_name_that_its_bytes_give(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    async with serving(always(JPEG)) as server, make_client(server.base_url) as client:
+        await client.images.download("/cat.png", to=f"{tmp_path}/")
+        await client.images.download("/cat.png", to=str(tmp_path / "mine.png"))
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["image-0.jpg", "mine.png"]
+
+
+async def test_a_download_through_the_caller_s_client_takes_nothing_of_its_own_along(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    terms: dict[str, Any] = {"auth": ("me", "secret"), "headers": {"x-own": "1"}, "follow_redirects": True}
+    async with (
+        serving(always(SMALL)) as server,
+        httpx.AsyncClient(**terms) as http_client,
+        make_client(server.base_url, http_client=http_client, retry=RetryPolicy(max_attempts=1)) as client,
+    ):
+        assert await client.images.download("/cat.png") == SMALL
+        assert not {"authorization", "x-own"} & set(server.requests[0].headers)

@@ -1,0 +1,354 @@
+"""What becomes of a call when something goes wrong: the error, the attempts, and what may have been billed."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from imagesdk import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APIStatusError,
+    AsyncClient,
+    ImagesResponse,
+    InternalServerError,
+    LimitWaitError,
+    OutcomeUnknownError,
+    OutcomeUnknownTimeoutError,
+    RateLimit,
+    RateLimitError,
+    RetryPolicy,
+    Timeouts,
+)
+from imagesdk.events import AttemptStarted, Event, LimitWaited, ResponseReceived, RetryScheduled
+from tests.support.small_images import answer, png
+from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
+
+pytestmark = pytest.mark.anyio
+
+SMALL = png()
+HUGE = png(padding=32 * 1024**2)
+"""More than the buffers between two sockets hold."""
+ANSWER = answer(SMALL)
+ERROR = b'{"error": {"message": "oh no", "type": "server_error"}}'
+FAST = RetryPolicy(backoff=0)
+
+
+async def close(talk: Conversation) -> None:
+    talk.hang_up()
+
+
+async def failing(
+    make_client: Callable[..., AsyncClient], handler: Handler, **terms: Any
+) -> tuple[APIError, RawServer]:
+    """Return the error that a call ends with, and the server that it was made to."""
+    async with serving(handler) as server, make_client(server.base_url, **terms) as client:
+        with pytest.raises(APIError) as caught:
+            await client.images.generate("a cat")
+    return caught.value, server
+
+
+async def succeeding(
+    make_client: Callable[..., AsyncClient], handler: Handler, **terms: Any
+) -> tuple[ImagesResponse, RawServer]:
+    """Return the response to a call, and the server that gave it."""
+    async with serving(handler) as server, make_client(server.base_url, **terms) as client:
+        response = await client.images.generate("a cat")
+    assert response[0].bytes == SMALL
+    return response, server
+
+
+async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
+
+    async with make_client(base_url) as client:
+        with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+            await client.images.generate("a cat", idempotency_key="k1")
+
+    assert type(caught.value) is APIConnectionError
+    assert (caught.value.attempts, caught.value.maybe_billed) == (4, False)
+    assert caught.value.idempotency_key == "k1"
+    assert f"The server at {base_url.removesuffix('/v1')} could not be reached" in str(caught.value)
+    assert "OPENAI_BASE_URL" in str(caught.value)
+
+
+async def test_a_request_that_was_not_sent_whole_is_sent_again_and_was_not_billed(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.head()
+
+    async with serving(handler) as server, make_client(server.base_url) as client:
+        with pytest.raises(APIConnectionError) as caught:
+            await client.images.edit(HUGE, "a cat")
+        assert server.connections == 4
+
+    assert type(caught.value) is APIConnectionError
+    assert not caught.value.maybe_billed
+
+
+async def test_no_answer_to_a_whole_request_is_asked_for_once_more_at_most(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    error, server = await failing(make_client, in_turn(*[close] * 9))
+
+    assert type(error) is OutcomeUnknownError
+    assert (error.attempts, error.maybe_billed) == (2, True)
+    assert len(server.requests) == 2
+
+
+async def test_at_most_once_asks_never_again(make_client: Callable[..., AsyncClient]) -> None:
+    policy = RetryPolicy(backoff=0, delivery="at_most_once")
+
+    for step in (close, says(ERROR, 500), says(b"what?")):
+        error, server = await failing(make_client, in_turn(*[step] * 9), retry=policy)
+        assert (error.attempts, error.maybe_billed, len(server.requests)) == (1, True, 1)
+
+
+async def test_an_answer_to_the_second_attempt_says_that_the_first_may_have_been_billed(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
+        response, _ = await succeeding(make_client, in_turn(first, says(ANSWER)))
+        assert (response.attempts, response.maybe_billed_before) == (2, True)
+
+    response, _ = await succeeding(make_client, in_turn(says(ERROR, 409), says(ANSWER)))
+    assert (response.attempts, response.maybe_billed_before) == (2, False)
+
+
+async def test_a_refusal_is_not_repeated(make_client: Callable[..., AsyncClient]) -> None:
+    for status in (302, 400, 401, 403, 404, 422):
+        error, server = await failing(make_client, always(ERROR, status, location="/elsewhere"))
+        assert isinstance(error, APIStatusError)
+        assert (error.status_code, error.attempts, error.maybe_billed) == (status, 1, False)
+        assert len(server.requests) == 1
+
+
+async def test_a_refusal_after_an_attempt_that_may_have_been_billed_says_so(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    error, _ = await failing(make_client, in_turn(close, says(ERROR, 400)))
+
+    assert isinstance(error, APIStatusError)
+    assert (error.attempts, error.maybe_billed) == (2, True)
+
+
+async def test_one_call_is_one_idempotency_key_on_every_attempt(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    response, server = await succeeding(make_client, in_turn(says(ERROR, 409), close, says(ANSWER)))
+
+    keys = [sent.headers["idempotency-key"] for sent in server.requests]
+    assert keys == [response.idempotency_key] * 3
+    assert len({sent.body for sent in server.requests}) == 1
+
+
+async def test_a_hanging_server_ends_at_the_time_out_of_the_call(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.dropped()
+
+    error, server = await failing(make_client, handler, timeout=0.2)
+
+    assert type(error) is OutcomeUnknownTimeoutError
+    assert (error.attempts, error.maybe_billed, server.connections) == (1, True, 1)
+
+
+async def test_the_time_out_of_an_attempt_leaves_time_for_another(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def hang(talk: Conversation) -> None:
+        await talk.dropped()
+        talk.hang_up()
+
+    response, _ = await succeeding(
+        make_client, in_turn(hang, says(ANSWER)), timeout=Timeouts(attempt=0.2, total=60)
+    )
+
+    assert (response.attempts, response.maybe_billed_before) == (2, True)
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"])
+async def test_a_server_that_drips_cannot_stretch_the_deadline(
+    make_client: Callable[..., AsyncClient], head: bytes
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(head or b"HTTP/1.1 200 OK\r\nx-drip: ")
+        while True:
+            await talk.send(b" ")
+            await anyio.sleep(0.01)
+
+    error, _ = await failing(make_client, handler, timeout=0.2)
+
+    assert type(error) is OutcomeUnknownTimeoutError
+    assert error.maybe_billed
+
+
+@pytest.mark.parametrize("length", [len(ANSWER), None])
+async def test_an_answer_cut_in_the_middle_of_a_success_was_probably_billed(
+    make_client: Callable[..., AsyncClient], length: int | None
+) -> None:
+    async def cut(talk: Conversation) -> None:
+        said = f"content-length: {length}\r\n" if length else "connection: close\r\n"
+        await talk.send(f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{said}\r\n".encode() + ANSWER[:-40])
+        talk.hang_up()
+
+    error, _ = await failing(make_client, in_turn(cut, cut), retry=FAST)
+
+    assert type(error) is APIResponseError
+    assert (error.attempts, error.maybe_billed, error.request_id) == (2, True, "req_1")
+
+
+async def test_an_error_cut_in_its_middle_is_still_the_error_that_it_is(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async def cut(talk: Conversation) -> None:
+        await talk.send(b"HTTP/1.1 401 No\r\ncontent-length: 999\r\n\r\n" + ERROR[:-5])
+        talk.hang_up()
+
+    error, _ = await failing(make_client, in_turn(cut))
+
+    assert isinstance(error, APIStatusError)
+    assert (error.status_code, error.attempts, error.maybe_billed) == (401, 1, False)
+
+
+async def test_an_answer_in_tiny_chunks_is_read(make_client: Callable[..., AsyncClient]) -> None:
+    async def drip(talk: Conversation) -> None:
+        await talk.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+        for at in range(len(ANSWER)):
+            await talk.send(b"1\r\n" + ANSWER[at : at + 1] + b"\r\n")
+        await talk.send(b"0\r\n\r\n")
+
+    response, _ = await succeeding(make_client, in_turn(drip))
+
+    assert response.attempts == 1
+
+
+async def test_the_server_says_when_to_come_again(make_client: Callable[..., AsyncClient]) -> None:
+    events: list[Event] = []
+
+    response, _ = await succeeding(
+        make_client, in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER)), observers=[events.append]
+    )
+
+    assert response.attempts == 2
+    assert [event.delay for event in events if isinstance(event, RetryScheduled)] == [0.02]
+
+
+async def test_a_server_that_asks_for_too_long_a_wait_is_taken_at_its_word(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    error, _ = await failing(make_client, always(ERROR, 503, retry_after="3600"))
+    assert isinstance(error, InternalServerError)
+    assert error.attempts == 1
+
+    error, _ = await failing(make_client, always(ERROR, 503, retry_after="2"), timeout=1)
+    assert error.attempts == 1
+
+    error, _ = await failing(make_client, always(ERROR, 503, x_should_retry="false"))
+    assert error.attempts == 1
+
+
+async def test_a_429_waits_for_the_limit_and_uses_up_no_attempt(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    once = RetryPolicy(max_attempts=1)
+    refusals = [says(ERROR, 429, retry_after_ms="20")] * 3
+
+    response, _ = await succeeding(
+        make_client, in_turn(*refusals, says(ANSWER)), retry=once, rate_limit=RateLimit(100, per=0.1)
+    )
+
+    assert (response.attempts, response.maybe_billed_before) == (4, False)
+
+    response, _ = await succeeding(
+        make_client,
+        in_turn(*refusals, says(ERROR, 409), says(ANSWER)),
+        retry=RetryPolicy(max_attempts=2, backoff=0),
+        rate_limit=RateLimit(100, per=0.1),
+    )
+    assert response.attempts == 5
+
+
+async def test_without_a_limit_a_429_is_an_attempt_like_any_other(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    response, _ = await succeeding(make_client, in_turn(says(ERROR, 429, retry_after_ms="1"), says(ANSWER)))
+    assert response.attempts == 2
+
+    error, server = await failing(make_client, always(ERROR, 429, retry_after_ms="1"))
+    assert isinstance(error, RateLimitError)
+    assert (error.attempts, error.retry_after, len(server.requests)) == (4, 0.001, 4)
+    assert not error.maybe_billed
+
+
+async def test_a_429_that_cannot_be_waited_for_in_time_says_so(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    error, _ = await failing(
+        make_client, always(ERROR, 429, retry_after="30"), rate_limit=RateLimit(), timeout=5
+    )
+
+    assert isinstance(error, LimitWaitError)
+    assert error.attempts == 1
+    assert error.retry_after is not None
+
+
+async def test_a_request_that_can_never_fit_says_which_call_it_was(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async with serving(always(ANSWER)) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(2)) as client:
+            with pytest.raises(LimitWaitError, match="can never fit") as caught:
+                await client.images.generate("a cat", n=3, idempotency_key="k1")
+        assert server.connections == 0
+
+    assert (caught.value.attempts, caught.value.idempotency_key) == (0, "k1")
+
+
+async def test_observers_see_the_course_of_a_call_and_cannot_disturb_it(
+    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Event] = []
+
+    def broken(event: Event) -> None:
+        raise ValueError("a bug of the observer's")
+
+    await succeeding(
+        make_client,
+        in_turn(says(ERROR, 500, x_request_id="req_1"), says(ANSWER)),
+        observers=[broken, events.append],
+        rate_limit=RateLimit(1, per=0.05),
+    )
+
+    if isinstance(events[0], LimitWaited):  # a busy machine may make any wait notable
+        del events[0]
+    assert [type(event) for event in events] == [
+        AttemptStarted,
+        ResponseReceived,
+        RetryScheduled,
+        LimitWaited,
+        AttemptStarted,
+        ResponseReceived,
+    ]
+    started, answered, scheduled, *_ = events
+    assert isinstance(started, AttemptStarted)
+    assert (started.method, started.path, started.attempt) == ("POST", "/images/generations", 1)
+    assert isinstance(answered, ResponseReceived)
+    assert (answered.status_code, answered.request_id) == (500, "req_1")
+    assert isinstance(scheduled, RetryScheduled)
+    assert (scheduled.attempt, scheduled.reason, scheduled.maybe_billed) == (1, "InternalServerError", True)
+    assert len({event.call_id for event in events}) == 1
+    assert "a bug of the observer's" in caplog.text
+    assert "may have been billed" in caplog.text

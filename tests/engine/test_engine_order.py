@@ -1,0 +1,192 @@
+"""The order of one attempt, seen by a budget, a ledger and a transport that write everything down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
+from imagesdk._engine.call import Call
+from imagesdk._engine.engine import Engine
+from imagesdk._protocol import requests
+from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.inputs import InputImages
+from imagesdk._protocol.responses import ParsedResponse, parse_response
+from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.secret import Secret
+from imagesdk._protocol.server_limits import ServerLimits
+from imagesdk._ratelimit.limiter import OnWait
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
+from imagesdk.events import Event, LimitWaited
+from tests.support.small_images import answer, png
+
+pytestmark = pytest.mark.anyio
+
+ANSWER = answer(png())
+
+
+class Recorder:
+    """A budget, a ledger and a transport that write down what they are asked for, in one list."""
+
+    def __init__(self, *answers: bytes | int | Exception) -> None:
+        self.said: list[str] = []
+        self.refusal: Exception | None = None
+        self._answers = list(answers)
+
+    @property
+    def limit(self) -> RateLimit:
+        return RateLimit()
+
+    def remember(self, weight: int, sent_at: float) -> None:
+        self.said.append(f"{weight} remembered")
+
+    def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
+        again = "" if rejoin is None else " again"
+        self.said.append(f"in line for {weight}{again}")
+        return Permit(weight, 0)
+
+    async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
+        self.said.append("granted")
+
+    def sent(self, permit: Permit) -> None:
+        self.said.append("sent")
+
+    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
+        self.said.append("accepted")
+
+    def rejected(self, permit: Permit, said: ServerLimits) -> None:
+        self.said.append("rejected")
+
+    def release(self, permit: Permit) -> None:
+        self.said.append("released")
+
+    async def before_send(self, attempt: int, idempotency_key: str) -> None:
+        self.said.append(f"ledger asked for {attempt} {idempotency_key}")
+        if self.refusal is not None:
+            raise self.refusal
+
+    async def settled(self, attempt: int, failure: Failure | None) -> None:
+        self.said.append(f"ledger told of {attempt}: {failure.kind if failure else 'well'}")
+
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
+        return self._exchange(request)
+
+    @asynccontextmanager
+    async def _exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
+        assert request.body is not None
+        self.said.append("connected")
+        body = b"".join([piece async for piece in request.body])
+        self.said.append(f"bytes for {json.loads(body)['prompt']}")
+        said = self._answers.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        status, body = (said, b"") if isinstance(said, int) else (200, said)
+        yield WireResponse(status, {}, self._body(body))
+        self.said.append("connection back")
+
+    async def _body(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        yield body
+
+    async def aclose(self) -> None:
+        pass
+
+    def observe(self, event: Event) -> None:
+        if not isinstance(event, LimitWaited):  # a busy machine may make any wait notable
+            self.said.append(type(event).__name__)
+
+    async def make_call(self) -> ParsedResponse:
+        engine = Engine(
+            host=Host.parse("https://images.test/v1"),
+            key=Secret(""),
+            organization=None,
+            project=None,
+            transport=self,
+            retry=RetryPolicy(backoff=0),
+            rate_limit=RateLimit(),
+            observers=(self.observe,),
+            user_agent="test",
+        )
+        engine._limiter = lambda model, limit: self  # type: ignore[method-assign]
+        request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
+        call = Call(
+            request,
+            parse=lambda document: parse_response(document, None),
+            timeouts=Timeouts(),
+            idempotency_key="k1",
+            ledger=self,
+        )
+        return (await engine.send(call)).parsed
+
+
+def without_repeats(said: list[str]) -> list[str]:
+    return [word for at, word in enumerate(said) if word not in said[max(0, at - 1) : at]]
+
+
+async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
+    recorder = Recorder(ANSWER)
+
+    await recorder.make_call()
+
+    assert without_repeats(recorder.said) == [
+        "in line for 1",
+        "granted",
+        "ledger asked for 1 k1",
+        "AttemptStarted",
+        "connected",
+        "sent",
+        "bytes for a cat",
+        "sent",
+        "connection back",
+        "ResponseReceived",
+        "sent",
+        "accepted",
+        "ledger told of 1: well",
+        "released",
+    ]
+
+
+async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_stands_in_line() -> None:
+    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
+
+    await recorder.make_call()
+
+    told = recorder.said.index("ledger told of 1: unknown")
+    assert recorder.said[told : told + 6] == [
+        "ledger told of 1: unknown",
+        "RetryScheduled",
+        "released",
+        "in line for 1 again",
+        "granted",
+        "ledger asked for 2 k1",
+    ]
+    assert recorder.said[-2:] == ["ledger told of 2: well", "released"]
+
+
+async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() -> None:
+    recorder = Recorder(429, ANSWER)
+
+    await recorder.make_call()
+
+    told = recorder.said.index("ledger told of 1: refused")
+    assert recorder.said[told : told + 5] == [
+        "ledger told of 1: refused",
+        "RetryScheduled",
+        "rejected",
+        "granted",
+        "ledger asked for 2 k1",
+    ]
+    assert recorder.said.count("in line for 1") == recorder.said.count("released") == 1
+
+
+async def test_a_ledger_that_refuses_stops_the_attempt_before_anything_is_sent() -> None:
+    recorder = Recorder(ANSWER)
+    recorder.refusal = ZeroDivisionError("no more money")
+
+    with pytest.raises(ZeroDivisionError):
+        await recorder.make_call()
+
+    assert recorder.said == ["in line for 1", "granted", "ledger asked for 1 k1", "released"]

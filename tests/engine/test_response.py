@@ -1,0 +1,264 @@
+"""One attempt: how far a request got, and where the pictures of its answer go."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from imagesdk import Upload
+from imagesdk._engine.request_body import TrackedBody
+from imagesdk._engine.response import ResponseReader, receive
+from imagesdk._engine.sink import ImageSink, discard
+from imagesdk._protocol.scanner import MAX_IMAGE, ImageEnd, ImagePiece, ImageRef, ImageStart, Scanner
+from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
+from tests.support.small_images import JPEG, answer, png
+
+pytestmark = pytest.mark.anyio
+
+SMALL = png(2, 3)
+LARGE = png(2, 3, padding=3 * 1024**2)
+REQUEST = WireRequest("POST", "https://images.test/v1/images/generations", ())
+
+
+class Canned:
+    """A transport that brings an answer in pieces cut anywhere."""
+
+    def __init__(
+        self, body: bytes, *, piece: int = 65536, status: int = 200, headers: Mapping[str, str] | None = None
+    ) -> None:
+        self._pieces = [body[at : at + piece] for at in range(0, len(body), piece)]
+        self._head = (status, headers or {})
+        self.error: Exception | None = None
+        self.ended = False
+
+    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
+        assert request is REQUEST
+        return self._exchange()
+
+    @asynccontextmanager
+    async def _exchange(self) -> AsyncGenerator[WireResponse, None]:
+        async with aclosing(self._body()) as body:
+            try:
+                yield WireResponse(*self._head, body)
+            finally:
+                self.ended = True
+
+    async def _body(self) -> AsyncGenerator[bytes, None]:
+        for piece in self._pieces:
+            await anyio.lowlevel.checkpoint()
+            yield piece
+        if self.error is not None:
+            raise self.error
+
+    async def aclose(self) -> None:
+        pass
+
+
+def body_of(*segments: bytes | Upload, on_sent: Callable[[], None] = lambda: None) -> TrackedBody:
+    length = sum(len(each) if isinstance(each, bytes) else each.size for each in segments)
+    return TrackedBody(segments, length, on_sent)
+
+
+async def received(transport: Canned, folder: Path | None = None) -> tuple[ResponseReader, ImageSink]:
+    got, sink = ResponseReader(), ImageSink(folder)
+    await receive(transport, REQUEST, got, sink, on_headers=lambda: None)
+    return got, sink
+
+
+async def test_a_body_knows_that_nothing_of_it_was_taken() -> None:
+    body = body_of(b"one")
+
+    assert (body.started, body.complete) == (False, False)
+
+
+async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_was_asked_for() -> None:
+    moments: list[str] = []
+    upload = Upload(name="a.png", media_type="image/png", size=3, source=b"two")
+    body = body_of(b"one", upload, b"three", on_sent=lambda: moments.append("sent"))
+
+    states = [(piece, body.started, body.complete, list(moments)) async for piece in body]
+
+    assert states == [
+        (b"one", True, False, []),
+        (b"two", True, False, []),
+        (b"three", True, True, []),
+    ]
+    assert moments == ["sent"]
+
+
+async def test_an_empty_file_in_a_body_is_no_end_of_it() -> None:
+    body = body_of(b"one", Upload(name="a", media_type="text/plain", size=0), b"two")
+
+    assert [piece async for piece in body] == [b"one", b"two"]
+
+
+async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None:
+    missing = Upload(name="a", media_type="image/png", size=3, source=tmp_path / "a.png")
+    body = body_of(b"one", missing)
+
+    with pytest.raises(FileNotFoundError) as caught:
+        async for _ in body:
+            pass
+
+    assert body.error is caught.value
+    assert not body.complete
+
+
+@pytest.mark.parametrize("piece", [1, 7, 65536])
+async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -> None:
+    got, sink = await received(Canned(answer(SMALL, JPEG), piece=piece))
+
+    assert got.status == 200
+    assert got.problem is None
+    assert [sink.images[number].data for number in (0, 1)] == [SMALL, JPEG]
+    assert [sink.images[number].facts.height for number in (0, 1)] == [3, 2]
+    document = got.scanner.document()
+    assert [item["b64_json"] for item in document["data"]] == [ImageRef(0), ImageRef(1)]
+
+
+async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+
+    _, sink = await received(Canned(answer(LARGE, SMALL)), folder)
+
+    files = [sink.images[number].temporary for number in (0, 1)]
+    assert [file.read_bytes() if file else None for file in files] == [LARGE, SMALL]
+    assert [sink.images[number].data for number in (0, 1)] == [None, None]
+    assert sink.images[0].facts.media_type == "image/png"
+    assert {file.parent if file else None for file in files} == {folder}
+
+
+async def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = os.write
+
+    def write_little(descriptor: int, data: memoryview) -> int:
+        return write(descriptor, data[:100_000])
+
+    monkeypatch.setattr(os, "write", write_little)
+    _, sink = await received(Canned(answer(LARGE)), tmp_path)
+
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [LARGE]
+    await discard(sink)
+
+
+async def test_discarding_removes_every_file_of_an_attempt_even_when_cancelled(tmp_path: Path) -> None:
+    _, sink = await received(Canned(answer(SMALL, JPEG)), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await discard(sink)
+
+    assert list(tmp_path.iterdir()) == []
+    assert sink.images == {}
+
+
+async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None:
+    sink = ImageSink(tmp_path)
+    await sink.write(ImageStart(0))
+    await sink.write(ImagePiece(0, bytes(2 * 1024**2)))
+
+    await discard(sink)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_disk_refusing_is_an_os_error_and_ends_the_exchange(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    transport = Canned(answer(SMALL))
+
+    with pytest.raises(OSError, match="file"):
+        await received(transport, tmp_path / "file" / "folder")
+
+    assert transport.ended
+
+
+@pytest.mark.parametrize(
+    ("transport", "problem"),
+    [
+        (Canned(answer(SMALL).replace(b"iVBOR", b"iVB?R")), "base64"),
+        (Canned(gzip.compress(answer(SMALL))[:-9], headers={"content-encoding": "gzip"}), "too early"),
+        (Canned(b"x" * 100, headers={"content-encoding": "gzip"}), "corrupt"),
+        (Canned(answer(SMALL), headers={"content-encoding": "br"}), "not asked for"),
+    ],
+    ids=["base64", "cut", "corrupt", "brotli"],
+)
+async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
+    transport: Canned, problem: str, tmp_path: Path
+) -> None:
+    got, sink = await received(transport, tmp_path)
+    await discard(sink)
+
+    assert problem in str(got.problem)
+    assert got.status == 200
+    assert transport.ended
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
+    bomb = gzip.compress(b'{"data": [{"b64_json": "' + b"A" * (MAX_IMAGE // 3 * 4 + 8) + b'"}]}')
+
+    got, _ = await received(Canned(bomb, headers={"content-encoding": "gzip"}))
+
+    assert f"larger than {MAX_IMAGE}" in str(got.problem)
+
+
+async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
+    transport = Canned(answer(SMALL)[:40], status=500, headers={"x-request-id": "req_1"})
+    transport.error = TransportError("cut", connecting=False, timed_out=False)
+    got = ResponseReader()
+
+    with pytest.raises(TransportError):
+        await receive(transport, REQUEST, got, ImageSink(None), on_headers=lambda: None)
+
+    assert (got.status, got.succeeded, got.headers["x-request-id"]) == (500, False, "req_1")
+    assert got.scanner.rest()
+
+
+async def test_the_headers_are_told_before_the_body_is_read() -> None:
+    transport = Canned(b"")
+    transport.error = TransportError("cut", connecting=False, timed_out=False)
+    told: list[bool] = []
+
+    with pytest.raises(TransportError):
+        await receive(
+            transport,
+            REQUEST,
+            ResponseReader(),
+            ImageSink(None),
+            on_headers=lambda: told.append(transport.ended),
+        )
+
+    assert told == [False]
+
+
+async def test_an_answer_before_its_head_has_not_succeeded() -> None:
+    assert not ResponseReader().succeeded
+    assert [ResponseReader(status=status).succeeded for status in (199, 200, 299, 300)] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert isinstance(ResponseReader().scanner, Scanner)
+
+
+async def test_pieces_of_a_picture_are_joined_once_it_has_ended() -> None:
+    sink = ImageSink(None)
+    await sink.write(ImageStart(0))
+    await sink.write(ImagePiece(0, SMALL[:10]))
+    assert sink.images[0].data is None
+
+    await sink.write(ImagePiece(0, SMALL[10:]))
+    await sink.write(ImageEnd(0))
+
+    assert sink.images[0].data == SMALL

@@ -1,0 +1,514 @@
+"""Pictures shown while they are made: what comes, in which order, and what is left when something goes wrong."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from imagesdk import (
+    APIError,
+    APIResponseError,
+    AsyncClient,
+    BadRequestError,
+    CompletedImage,
+    Generate,
+    ImageSDKError,
+    InternalServerError,
+    ModerationError,
+    OutcomeUnknownError,
+    PartialImage,
+    RateLimit,
+    RateLimitError,
+    RetryPolicy,
+    StreamError,
+)
+from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
+from tests.support.open_connections import OpenConnections
+from tests.support.small_images import answer, png
+from tests.support.socket_servers import Conversation, always, in_turn, says, serving
+from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
+
+pytestmark = pytest.mark.anyio
+
+ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
+ONCE = RetryPolicy(max_attempts=1)
+USAGE = {
+    "input_tokens": 10,
+    "output_tokens": 300,
+    "total_tokens": 310,
+    "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
+}
+
+
+@pytest.fixture
+def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncClient]:
+    """Make a client that has no second try, unless the test names one."""
+
+    def make(base_url: str, **options: Any) -> AsyncClient:
+        return make_client(base_url, **{"retry": ONCE, **options})
+
+    return make
+
+
+async def test_pictures_on_the_way_come_first_and_the_finished_one_last(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    good = streams(
+        partial(ROUGH, 0, size="1024x1024", note="kept"),
+        partial(BETTER, 1),
+        completed(
+            FINE, usage=USAGE, size="1024x1024", quality="low", background="opaque", output_format="png"
+        ),
+        x_request_id="req_1",
+    )
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", model="gpt-image-2", partial_images=2) as stream:
+            events = [each async for each in stream]
+            assert stream.request_id == "req_1"
+        first, second, last = events
+        assert isinstance(first, PartialImage)
+        assert isinstance(second, PartialImage)
+        assert isinstance(last, CompletedImage)
+        assert [first.image.bytes, second.image.bytes, last.image.bytes] == [ROUGH, BETTER, FINE]
+        assert (first.partial_image_index, second.partial_image_index) == (0, 1)
+        assert (first.type, last.type) == ("image_generation.partial_image", "image_generation.completed")
+        assert (first.size, first.extra) == ("1024x1024", {"note": "kept"})
+        assert last.usage is not None
+        assert last.usage.total_tokens == 310
+        assert last.response.request_id == "req_1"
+        assert (last.response.quality, last.response.background, last.response.size) == (
+            "low",
+            "opaque",
+            "1024x1024",
+        )
+        assert last.response.created is not None
+        assert (last.image.width, last.image.media_type) == (3, "image/png")
+
+        (sent,) = server.requests
+        assert json.loads(sent.body) == {
+            "prompt": "a river",
+            "model": "gpt-image-2",
+            "partial_images": 2,
+            "stream": True,
+        }
+        assert "text/event-stream" in sent.headers["accept"]
+
+
+async def test_who_wants_the_end_only_gets_what_a_call_without_a_stream_returns(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    good = streams(partial(ROUGH), completed(FINE, usage=USAGE))
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", partial_images=1) as stream:
+            response = await stream.final()
+            assert await stream.final() is response
+            assert [each async for each in stream] == []
+    assert response[0].bytes == FINE
+    assert response.attempts == 1
+
+
+@pytest.mark.parametrize("ending", [b"data: [DONE]\n\n", b": bye\n\n", b""])
+async def test_a_stream_that_is_through_leaves_its_connection_for_the_next_call(
+    streaming: Callable[..., AsyncClient], ending: bytes
+) -> None:
+    handler = in_turn(streams(completed(FINE) + ending), says(answer(ROUGH)))
+    async with serving(handler) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river") as stream:
+            await stream.final()
+        response = await client.images.generate("a dog")
+        assert response[0].bytes == ROUGH
+        assert server.connections == 1
+
+
+async def test_leaving_early_closes_the_connection_and_the_next_call_works(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    dropped = anyio.Event()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        if talk.number == 1:
+            await begin(talk)
+            await say(talk, partial(ROUGH))
+            await talk.dropped()
+            dropped.set()
+        else:
+            await talk.answer(answer(FINE))
+
+    async with serving(handler) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", partial_images=3) as stream:
+            async for seen in stream:
+                assert seen.image.bytes == ROUGH
+                break
+        await dropped.wait()
+        assert (await client.images.generate("a dog"))[0].bytes == FINE
+
+
+async def test_what_the_block_raises_leaves_as_itself(streaming: Callable[..., AsyncClient]) -> None:
+    async with serving(in_turn(streams(partial(ROUGH), completed(FINE)))) as server:
+        async with streaming(server.base_url) as client:
+
+            async def leave() -> None:
+                async with client.images.generate_stream("a river") as stream:
+                    await anext(stream)
+                    raise ZeroDivisionError("mine")
+
+            with pytest.raises(ZeroDivisionError, match="mine"):
+                await leave()
+
+
+async def test_the_finished_picture_goes_to_disk_and_those_on_the_way_do_not(
+    streaming: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    good = streams(partial(ROUGH), completed(FINE))
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        path = tmp_path / "river.png"
+        async with client.images.generate_stream("a river", partial_images=1, out=path) as stream:
+            first = await anext(stream)
+            assert first.image.bytes == ROUGH
+            assert not path.exists()
+            assert (await stream.final())[0].path == path
+    assert path.read_bytes() == FINE
+    assert list(tmp_path.iterdir()) == [path]
+
+
+async def test_events_without_names_are_known_by_their_type_also_on_disk(
+    streaming: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    good = streams(
+        event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0),
+        event("image_generation.completed", FINE, named=False),
+    )
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
+            events = [each async for each in stream]
+    assert [each.image.bytes for each in events] == [ROUGH, FINE]
+    assert [path.name for path in tmp_path.iterdir()] == ["river.png"]
+
+
+async def test_what_is_not_taken_leaves_no_file(
+    streaming: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    good = streams(partial(ROUGH) + completed(FINE))
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
+            await anext(stream)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_events_of_other_kinds_are_passed_over(streaming: Callable[..., AsyncClient]) -> None:
+    good = streams(
+        event("image_generation.in_progress"), b": ping\n\n", b"data: 5\n\n", partial(ROUGH), completed(FINE)
+    )
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river") as stream:
+            assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
+
+
+async def test_a_stream_cut_anywhere_says_the_same(streaming: Callable[..., AsyncClient]) -> None:
+    whole = partial(ROUGH) + completed(FINE)
+    pieces = [whole[at : at + 7] for at in range(0, len(whole), 7)]
+    async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river") as stream:
+            assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
+
+
+@pytest.mark.parametrize("path", ["memory", "disk"])
+async def test_a_server_that_answers_with_json_all_the_same_gives_its_picture(
+    streaming: Callable[..., AsyncClient], tmp_path: Path, path: str
+) -> None:
+    handler = in_turn(says(answer(FINE, size="3x3"), content_type="application/json"))
+    options: dict[str, Any] = {"out": tmp_path / "a.png"} if path == "disk" else {}
+    async with serving(handler) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", partial_images=2, **options) as stream:
+            (only,) = [each async for each in stream]
+    assert isinstance(only, CompletedImage)
+    assert only.type == "image_generation.completed"
+    assert (only.image.bytes, only.response.size) == (FINE, "3x3")
+    assert len(list(tmp_path.iterdir())) == (path == "disk")
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["ended", "cut off"])
+async def test_a_stream_without_its_picture_is_an_error_that_holds_the_last_one_on_the_way(
+    streaming: Callable[..., AsyncClient], ends: bool
+) -> None:
+    bad = streams(partial(ROUGH), partial(BETTER, 1), ends=ends)
+    async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river") as stream:
+            with pytest.raises(StreamError, match="without its image") as caught:
+                await stream.final()
+            with pytest.raises(StreamError, match="before"):
+                await stream.final()
+    error = caught.value
+    assert error.partial is not None
+    assert error.partial.image.bytes == BETTER
+    assert (error.maybe_billed, error.attempts) == (True, 1)
+    assert error.idempotency_key
+    assert len(server.requests) == 1
+
+
+MODERATED = {
+    "code": "moderation_blocked",
+    "type": "image_generation_user_error",
+    "message": "Your request was rejected by the safety system.",
+}
+ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
+    (f"data: {json.dumps({'error': MODERATED})}\n\n".encode(), ModerationError),
+    (f"event: error\ndata: {json.dumps({'type': 'error', **MODERATED, 'x': 1})}\n\n".encode(), APIError),
+    (f"event: error\ndata: {json.dumps({'error': MODERATED})}\n\n".encode(), ModerationError),
+    (event("error", code="server_error", message="The server had an error."), InternalServerError),
+    (
+        event("error", named=False, code="server_error", message="The server had an error."),
+        InternalServerError,
+    ),
+    (b"event: error\ndata: upstream went away\n\n", StreamError),
+    (b'data: {"error": "upstream went away"}\n\n', StreamError),
+]
+
+
+@pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
+@pytest.mark.parametrize(("said", "kind"), ERRORS)
+async def test_an_error_in_the_stream_is_of_the_class_that_it_would_have_as_an_answer(
+    streaming: Callable[..., AsyncClient], said: bytes, kind: type[APIError], seen: bool
+) -> None:
+    bad = streams(*([partial(ROUGH)] if seen else []), said)
+    async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
+        with pytest.raises(kind) as caught:
+            async with client.images.generate_stream("a river") as stream:
+                await stream.final()
+    assert caught.value.attempts == 1
+    if seen:
+        assert caught.value.maybe_billed
+
+
+async def test_a_refusal_before_the_stream_is_the_error_of_any_call(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    refusal = json.dumps({"error": {"message": "no", "type": "invalid_request_error", "code": None}}).encode()
+    async with serving(always(refusal, 400)) as server, streaming(server.base_url) as client:
+        with pytest.raises(BadRequestError, match="no"):
+            async with client.images.generate_stream("a river"):
+                raise AssertionError("nothing was to be entered")
+
+
+async def test_an_attempt_that_failed_before_its_first_picture_is_made_again(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    seen: list[Event] = []
+    handler = in_turn(
+        says(b"busy", 429, retry_after_ms="1"),
+        streams(b": nothing\n\n"),
+        streams(partial(ROUGH), completed(FINE)),
+    )
+    async with serving(handler) as server, make_client(server.base_url, observers=[seen.append]) as client:
+        async with client.images.generate_stream("a river") as stream:
+            response = await stream.final()
+    assert response[0].bytes == FINE
+    assert (response.attempts, response.maybe_billed_before) == (3, True)
+    kinds = [type(each) for each in seen]
+    assert kinds == [
+        AttemptStarted,
+        ResponseReceived,
+        RetryScheduled,
+        AttemptStarted,
+        ResponseReceived,
+        RetryScheduled,
+        AttemptStarted,
+        ResponseReceived,
+    ]
+
+
+async def test_nothing_is_paid_for_twice_once_a_picture_was_shown(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    handler = in_turn(streams(partial(ROUGH), ends=False), streams(completed(FINE)))
+    async with serving(handler) as server, make_client(server.base_url) as client:
+        with pytest.raises(StreamError):
+            async with client.images.generate_stream("a river") as stream:
+                await stream.final()
+    assert len(server.requests) == 1
+
+
+async def test_a_limit_that_is_hit_in_the_stream_waits_in_line(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
+    handler = in_turn(streams(event("error", error=said)), streams(completed(FINE)))
+    limit = RateLimit(50, per=0.5, scope="client")
+    async with serving(handler) as server, make_client(server.base_url, rate_limit=limit) as client:
+        async with client.images.generate_stream("a river") as stream:
+            assert (await stream.final())[0].bytes == FINE
+    assert len(server.requests) == 2
+
+
+async def test_no_second_try_is_an_error_of_the_limit(streaming: Callable[..., AsyncClient]) -> None:
+    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
+    async with serving(in_turn(streams(event("error", error=said)))) as server:
+        async with streaming(server.base_url) as client:
+            with pytest.raises(RateLimitError):
+                async with client.images.generate_stream("a river"):
+                    raise AssertionError("nothing was to be entered")
+
+
+async def test_the_time_of_the_call_ends_a_stream_that_hangs(streaming: Callable[..., AsyncClient]) -> None:
+    connections = OpenConnections()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await begin(talk)
+        await say(talk, partial(ROUGH))
+        await talk.dropped()
+
+    async with serving(connections.counted(handler)) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", timeout=1) as stream:
+            await anext(stream)
+            with pytest.raises(StreamError, match="its time was over"):
+                await anext(stream)
+        await connections.number(0)
+
+
+async def test_the_time_of_the_call_does_not_run_against_the_block(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    async with serving(in_turn(streams(partial(ROUGH) + completed(FINE)))) as server:
+        async with streaming(server.base_url) as client:
+            async with client.images.generate_stream("a river", timeout=0.8) as stream:
+                await anext(stream)
+                with anyio.move_on_after(0.9):
+                    await anyio.sleep_forever()
+                assert isinstance(await anext(stream), CompletedImage)
+
+
+async def test_a_server_that_hangs_before_its_first_event_may_have_been_paid(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.dropped()
+
+    async with serving(handler) as server, streaming(server.base_url) as client:
+        with pytest.raises(OutcomeUnknownError) as caught:
+            async with client.images.generate_stream("a river", timeout=0.8):
+                raise AssertionError("nothing was to be entered")
+    assert caught.value.maybe_billed
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b'data: {"type": "image_generation.completed", "b64_json": "!!!!"}\n\n',
+        b'data: {"type": "image_generation.completed"}\n\n',
+        b'data: {"type": "image_generation.comp\n\n',
+    ],
+    ids=["bad base64", "no picture", "no JSON"],
+)
+async def test_an_event_that_cannot_be_read_was_probably_billed(
+    streaming: Callable[..., AsyncClient], tmp_path: Path, bad: bytes
+) -> None:
+    async with serving(in_turn(streams(partial(ROUGH), bad))) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river", out=tmp_path / "a.png") as stream:
+            with pytest.raises(APIResponseError) as caught:
+                await stream.final()
+    assert caught.value.maybe_billed
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_an_edit_streams_as_well(streaming: Callable[..., AsyncClient]) -> None:
+    good = streams(
+        event("image_edit.partial_image", ROUGH, partial_image_index=0),
+        event("image_edit.completed", FINE, usage=USAGE),
+    )
+    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
+        async with client.images.edit_stream(png(4, 4), "a pool", partial_images=1) as stream:
+            events = [each async for each in stream]
+    assert [each.type for each in events] == ["image_edit.partial_image", "image_edit.completed"]
+    assert server.requests[0].line.startswith("POST /v1/images/edits ")
+    assert b'name="stream"\r\n\r\ntrue' in server.requests[0].body
+    assert b'name="partial_images"\r\n\r\n1' in server.requests[0].body
+
+
+async def test_a_job_as_a_value_streams(streaming: Callable[..., AsyncClient]) -> None:
+    async with serving(in_turn(streams(completed(FINE)))) as server, streaming(server.base_url) as client:
+        async with client.images.stream(Generate("a river", partial_images=0)) as stream:
+            assert (await stream.final())[0].bytes == FINE
+
+
+async def test_two_tasks_cannot_read_one_stream_at_once(streaming: Callable[..., AsyncClient]) -> None:
+    refused: list[str] = []
+    go_on = anyio.Event()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await begin(talk)
+        await say(talk, partial(ROUGH))
+        await go_on.wait()
+        await say(talk, completed(FINE))
+        await end(talk)
+
+    async with serving(handler) as server, streaming(server.base_url) as client:
+        async with client.images.generate_stream("a river") as stream:
+            await anext(stream)
+
+            async def second() -> None:
+                with pytest.raises(RuntimeError, match="another task"):
+                    await anext(stream)
+                refused.append("second")
+                go_on.set()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(second)
+                await stream.final()
+    assert refused == ["second"]
+
+
+async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    connections = OpenConnections()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        if talk.number == 1:
+            await begin(talk)
+            await say(talk, partial(ROUGH))
+            await talk.dropped()
+        else:
+            await talk.answer(answer(FINE))
+            await talk.dropped()
+
+    async with serving(connections.counted(handler)) as server, streaming(server.base_url) as client:
+        with anyio.CancelScope() as scope:
+            async with client.images.generate_stream("a river") as stream:
+                await anext(stream)
+                scope.cancel()
+                await anext(stream)
+        assert scope.cancelled_caught
+        await connections.number(0)
+        assert (await client.images.generate("a dog"))[0].bytes == FINE
+
+
+@pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
+async def test_what_was_not_entered_says_how_to(make_client: Callable[..., AsyncClient], method: str) -> None:
+    said = re.escape(
+        f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"
+    )
+    async with make_client("http://127.0.0.1:9/v1") as client:
+        made: Any = getattr(client.images, method)(
+            *(("a.png", "a cat") if "edit" in method else (["a cat"],))
+        )
+        with pytest.raises(TypeError, match=said):
+            async for _ in made:
+                pass
+        with pytest.raises(TypeError, match=said):
+            await made
+        with pytest.raises(TypeError, match=said):
+            list(made)
+        with pytest.raises(AttributeError, match=f"no collect here: .*{said}"):
+            await made.collect()
+        assert not hasattr(made, "__len__")

@@ -1,0 +1,441 @@
+"""From an answer to its error: recorded bodies of many servers, and arbitrary ones."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import imagesdk
+from imagesdk._protocol.api_errors import (
+    is_error_document,
+    status_failure,
+    stream_failure,
+    unreadable_failure,
+)
+from imagesdk._protocol.retry import Failure, decide
+from imagesdk._protocol.scanner import ImageRef, ScanError, TooLargeError
+from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk.errors import (
+    APIResponseError,
+    APIStatusError,
+    BadRequestError,
+    ModerationError,
+    QuotaExceededError,
+    RateLimitError,
+    RetiredError,
+)
+from imagesdk.policies import RetryPolicy
+from imagesdk.remedies import Remedy
+from tests.support.odd_documents import documents
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("*.json"))
+
+
+def failed(
+    status: int, content: Any, headers: dict[str, str] | None = None, *, requested: int = 1, **asked: Any
+) -> Failure:
+    rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+    return status_failure(status, headers or {}, rest, now=NOW, requested=requested, **asked)
+
+
+def decided(failure: Failure) -> str:
+    """What becomes of a first attempt by the usual policy, behind a rate limit."""
+    facts: dict[str, Any] = {
+        "attempt": 1,
+        "maybe_billed_retries": 0,
+        "limited": True,
+        "remaining": None,
+        "chance": 0.5,
+    }
+    return type(decide(failure, policy=RetryPolicy(), **facts)).__name__
+
+
+def status_error(failure: Failure) -> APIStatusError:
+    assert isinstance(failure.error, APIStatusError)
+    return failure.error
+
+
+@pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
+def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
+    sample = json.loads(path.read_text(encoding="utf-8"))
+    expected = sample["expected"]
+    asked = {name: sample[name] for name in ("model", "path") if name in sample}
+    failure = failed(
+        sample["status"], sample["body"], sample["headers"], requested=sample["requested"], **asked
+    )
+    error = status_error(failure)
+    assert type(error) is getattr(imagesdk, expected["class"])
+    assert (error.status_code, error.code) == (sample["status"], expected["code"])
+    assert (error.type, error.param) == (expected.get("type"), expected.get("param"))
+    assert error.request_id == expected.get("request_id")
+    assert error.message.startswith(f"The server answered {sample['status']}")
+    assert expected.get("says", "") in error.message
+    assert [" ".join(filter(None, (each.kind, each.value))) for each in error.remedies] == expected[
+        "remedies"
+    ]
+    assert decided(failure) == expected["then"]
+    assert "SECRET" not in error.message
+    assert error.body == sample["body"] or error.body == json.loads(sample["body"])
+    assert error.maybe_billed is expected.get("maybe_billed", False)
+    assert failure.kind == expected.get("kind", "refused")
+    assert failure.never_fits is expected.get("never_fits", False)
+    wait = expected.get("retry_after")
+    assert failure.retry_after == pytest.approx(expected.get("failure_retry_after", wait))
+    if isinstance(error, RateLimitError):
+        assert error.retry_after == pytest.approx(wait)
+    if isinstance(error, ModerationError):
+        assert error.stage == expected.get("stage")
+        assert list(error.categories) == expected.get("categories", [])
+    if isinstance(error, RetiredError):
+        assert error.replacement == expected["replacement"]
+
+
+def test_every_status_has_its_class() -> None:
+    classes = {
+        400: "BadRequestError",
+        401: "AuthenticationError",
+        403: "PermissionDeniedError",
+        404: "NotFoundError",
+        409: "ConflictError",
+        418: "APIStatusError",
+        422: "UnprocessableEntityError",
+        429: "RateLimitError",
+        500: "InternalServerError",
+        501: "InternalServerError",
+        524: "InternalServerError",
+        599: "InternalServerError",
+    }
+    assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
+        ({"error": {"msg": "the msg"}}, "the msg"),
+        ({"error": {"error_description": "described"}}, "described"),
+        ({"message": "at the top"}, "at the top"),
+        ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
+        ({"detail": ["first", {"msg": "second"}]}, "first; second"),
+        ({"error": ["one", "two"]}, "one; two"),
+        ({"error": {}}, '{"error": {}}'),
+        ({"error": None}, '{"error": null}'),
+        ({"error": 5}, "5"),
+        ({}, "{}"),
+        ([1, 2], "[1, 2]"),
+        (None, "null"),
+        ("plain words", "plain words"),
+        ("\u00fcber", "\u00fcber"),
+        ("<html></html>", "without a word"),
+        ("  \n ", "without a word"),
+        ({"error": {"message": "  "}}, "without a word"),
+    ],
+)
+def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
+    assert said in failed(400, content).error.message
+
+
+def test_a_message_is_cut_and_a_body_is_kept() -> None:
+    error = status_error(failed(400, {"error": {"message": "x" * 5000}}))
+    assert len(error.message) < 500
+    assert error.body == {"error": {"message": "x" * 5000}}
+    text = status_error(failed(500, "y" * 5000))
+    assert text.body == "y" * 2000
+    assert len(text.message) < 500
+
+
+def test_a_message_does_nothing_to_the_terminal_that_shows_it() -> None:
+    said = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
+    for failure in (failed(400, {"error": said}), failed(500, said), streamed("error", {"error": said})):
+        assert failure.error.message.isprintable()
+        assert "evil" in failure.error.message
+
+
+def test_advice_follows_a_finished_sentence() -> None:
+    assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
+    assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message
+    assert "without a word. Check the key" in failed(401, "").error.message
+
+
+@pytest.mark.parametrize(
+    "details", [None, "input", [], {"categories": "violence"}, {"moderation_stage": None, "categories": [1]}]
+)
+def test_details_of_moderation_in_another_shape_are_no_trouble(details: Any) -> None:
+    error = failed(400, {"error": {"code": "moderation_blocked", "moderation_details": details}}).error
+    assert isinstance(error, ModerationError)
+    assert error.stage is None
+    assert all(isinstance(category, str) for category in error.categories)
+
+
+@pytest.mark.parametrize("status", [401, 429, 500])
+def test_moderation_is_a_matter_of_the_request_only(status: int) -> None:
+    error = failed(status, {"error": {"code": "moderation_blocked", "message": "x"}}).error
+    assert not isinstance(error, ModerationError)
+
+
+def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
+    error = failed(308, "", {"location": "https://elsewhere.test/?sig=SECRET"}).error
+    assert error.remedies == (Remedy.CORRECT_BASE_URL,)
+    assert "SECRET" not in error.message
+    assert "redirects" not in failed(400, "", {"location": "https://elsewhere.test"}).error.message
+
+
+@pytest.mark.parametrize(
+    ("value", "advice"), [("true", True), ("TRUE", True), ("false", False), ("maybe", None), (None, None)]
+)
+def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | None) -> None:
+    headers = {} if value is None else {"x-should-retry": value}
+    assert failed(400, "", headers).should_retry is advice
+
+
+def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
+    headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
+    message = "images per minute. Limit: 5/1min. Current: 6/1min."
+    failure = failed(429, {"error": {"message": message}}, headers)
+    assert failure.server_limits == parse_server_limits(headers, message, NOW)
+    assert failure.retry_after == 0.534
+    assert isinstance(failure.error, RateLimitError)
+    assert failure.error.retry_after == 0.534
+    assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
+
+
+@pytest.mark.parametrize(("requested", "never"), [(5, False), (6, True)])
+def test_a_limit_that_never_fits_is_told_from_one_that_will(requested: int, never: bool) -> None:
+    content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min."}}
+    assert failed(429, content, requested=requested).never_fits is never
+
+
+def test_a_limit_that_never_fits_is_a_matter_of_rate_limits_only() -> None:
+    assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
+    quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
+    assert isinstance(quota.error, QuotaExceededError)
+    assert not quota.never_fits
+
+
+def test_a_success_that_is_an_error_is_known() -> None:
+    assert is_error_document({"error": {"message": "x"}})
+    assert is_error_document({"error": "x"})
+    assert is_error_document({"error": "x", "data": []})
+    assert is_error_document({"error": "x", "data": None})
+    assert not is_error_document({"error": None, "data": []})
+    assert not is_error_document({"data": [{"url": "x"}], "error": {"message": "a warning"}})
+    assert not is_error_document([])
+    assert not is_error_document(None)
+
+
+def test_a_success_that_cannot_be_read_has_been_billed() -> None:
+    failure = unreadable_failure(ScanError("the answer is not JSON"), request_id="req_1")
+    assert isinstance(failure.error, APIResponseError)
+    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == (
+        "unreadable",
+        True,
+        "req_1",
+    )
+    assert "the answer is not JSON" in failure.error.message
+    assert "billed" in failure.error.message
+
+
+VARIATIONS = "/openai/v1/images/variations"
+ANOTHER = Remedy.USE_ANOTHER_MODEL
+use = Remedy.USE_MODEL.of
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "model", "path", "says", "remedy"),
+    [
+        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
+        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
+        (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
+        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
+        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
+        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
+        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
+        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
+    ],
+)  # fmt: skip
+def test_a_retired_model_or_endpoint_comes_with_its_replacement(
+    status: int, body: Any, model: str | None, path: str, says: str, remedy: Remedy
+) -> None:
+    error = failed(status, body, model=model, path=path).error
+    assert isinstance(error, RetiredError)
+    assert says in error.summary
+    assert error.remedies == (remedy,)
+    assert error.status_code == status
+    assert (error.replacement is None) is (remedy == ANOTHER)
+
+
+@pytest.mark.parametrize(
+    ("model", "message", "param", "remedy"),
+    [
+        ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
+        ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
+        ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
+        ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
+        ("unheard-of", "Invalid size '1920x1080'.", "size", None),
+        (None, "Invalid size '1920x1080'.", "size", None),
+    ],
+)
+def test_a_refused_size_of_a_known_model_comes_with_the_nearest_valid_one(
+    model: str | None, message: str, param: str, remedy: str | None
+) -> None:
+    body = {"error": {"message": message, "param": param, "code": "invalid_value"}}
+    expected = Remedy.USE_SIZE.of(remedy) if remedy else Remedy.CHANGE_REQUEST
+    assert failed(400, body, model=model).error.remedies == (expected,)
+
+
+def test_an_unknown_parameter_is_named_in_the_remedy() -> None:
+    body = {"error": {"message": "x", "code": "unknown_parameter", "param": "style"}}
+    assert failed(400, body).error.remedies == (Remedy.LEAVE_OUT.of("style"),)
+    assert str(failed(400, body).error).endswith("Leave style out.")
+    assert str(failed(400, {"error": {"code": "unknown_parameter"}}).error).endswith("Leave it out.")
+
+
+def test_a_larger_answer_than_the_cap_says_that_the_cap_can_be_raised() -> None:
+    assert unreadable_failure(TooLargeError("too large"), request_id=None).error.remedies == (
+        Remedy.RAISE_CAPS,
+    )
+    assert unreadable_failure(ScanError("not JSON"), request_id=None).error.remedies == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "model", "path"),
+    [
+        (404, "", "gpt-image-2", ""),
+        (404, {"error": "The model `x` does not exist"}, "x", ""),
+        (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
+        (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
+        (401, "", "dall-e-2", ""),
+        (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
+        (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
+        (400, "", "dall-e-2", VARIATIONS),
+    ],
+)  # fmt: skip
+def test_what_is_refused_for_another_reason_is_not_retired(
+    status: int, body: Any, model: str, path: str
+) -> None:
+    assert not isinstance(failed(status, body, model=model, path=path).error, RetiredError)
+
+
+def test_a_model_is_near_its_end_by_the_day_of_the_request() -> None:
+    body = {"error": {"code": "model_not_found", "message": "does not exist"}}
+    rest = json.dumps(body).encode()
+    classes = [
+        type(status_failure(404, {}, rest, now=now, requested=1, model="gpt-image-1.5").error).__name__
+        for now in (datetime(2026, 1, 1, tzinfo=UTC), NOW)
+    ]
+    assert classes == ["NotFoundError", "RetiredError"]
+
+
+def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
+    failure = stream_failure(name, document, now=NOW, request_id="req_1", seen_images=seen)
+    assert failure is not None
+    assert failure.error.request_id == "req_1"
+    return failure
+
+
+@pytest.mark.parametrize(
+    ("name", "document", "expected", "says"),
+    [
+        ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
+        ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
+        ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
+        ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
+        ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
+        ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),
+        ("message", {"error": {"code": "503", "message": "m"}}, "InternalServerError", "m."),
+        ("message", {"error": {"code": "model_not_found", "message": "m"}}, "NotFoundError", "name of the model"),
+        ("message", {"error": "out of memory"}, "StreamError", "out of memory."),
+        ("error", "Internal Server Error", "StreamError", "Internal Server Error."),
+        ("error", {"detail": "gone"}, "StreamError", "gone."),
+        ("error", None, "StreamError", "with an error"),
+    ],
+)  # fmt: skip
+def test_an_error_in_a_stream_has_the_class_that_its_status_would_give(
+    name: str, document: Any, expected: str, says: str
+) -> None:
+    error = streamed(name, document).error
+    assert type(error).__name__ == expected
+    assert error.message.startswith("The stream ended with an error")
+    assert says in error.message
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
+        ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
+        ("message", {"created": 1}),
+        ("message", "[DONE]"),
+        ("message", None),
+    ],
+)
+def test_an_event_that_is_no_error_is_none(name: str, document: Any) -> None:
+    assert stream_failure(name, document, now=NOW) is None
+
+
+def test_an_error_of_a_stream_may_have_been_billed_by_its_class_or_once_a_picture_came() -> None:
+    moderation = {"error": {"code": "moderation_blocked"}}
+    limit = {"error": {"code": "rate_limit_exceeded", "message": "try again in 3s"}}
+    server = {"error": {"type": "server_error"}}
+    facts = {
+        (document["error"].get("code") or "server", seen): (
+            streamed("error", document, seen=seen).error.maybe_billed,
+            streamed("error", document, seen=seen).kind,
+        )
+        for document in (moderation, limit, server)
+        for seen in (False, True)
+    }
+    assert facts == {
+        ("moderation_blocked", False): (False, "refused"),
+        ("moderation_blocked", True): (True, "refused"),
+        ("rate_limit_exceeded", False): (False, "refused"),
+        ("rate_limit_exceeded", True): (True, "unknown"),
+        ("server", False): (True, "unknown"),
+        ("server", True): (True, "unknown"),
+    }
+    assert streamed("error", limit).retry_after == 3
+
+
+header_names = st.sampled_from(
+    ["retry-after", "retry-after-ms", "x-should-retry", "x-request-id", "location"]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.integers(200, 599),
+    st.dictionaries(header_names, st.text(max_size=15), max_size=3),
+    documents.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
+    st.integers(1, 10),
+)
+def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
+    status: int, headers: dict[str, str], rest: bytes, requested: int
+) -> None:
+    failure = status_failure(status, headers, rest, now=NOW, requested=requested)
+    error = status_error(failure)
+    assert error.status_code == status
+    assert len(error.message) > 20
+    assert failure.kind == ("unknown" if status >= 500 else "refused")
+    assert error.maybe_billed is (status >= 500)
+    assert all(value is None or isinstance(value, str) for value in (error.code, error.type, error.param))
+    assert status != 200 or isinstance(error, (BadRequestError, QuotaExceededError))
+
+
+@pytest.mark.parametrize("status", [400, 429, 500])
+@pytest.mark.parametrize("depth", [90, 400, 700, 5000, 200_000])
+def test_no_depth_of_an_error_exhausts_the_stack(status: int, depth: int) -> None:
+    rest = b'{"error":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    failure = status_failure(status, {}, rest, now=NOW, requested=1)
+    assert '{"a":' in failure.error.message.replace(" ", "")
+
+
+def test_a_page_of_nothing_but_tags_has_a_short_message() -> None:
+    """Such pages take a search for words its longest."""
+    for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
+        error = status_error(failed(502, text))
+        assert len(error.message) < 500

@@ -1,0 +1,119 @@
+"""Compressed answers come out as they went in, in small pieces, whole or not at all."""
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imagesdk._protocol.decompression import PIECE, Decompressor
+from imagesdk._protocol.scanner import ScanError
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+}
+TEXT = b'{"created":1,"data":[]}' * 50
+
+
+def inflate(encoding: str | None, chunks: Iterable[bytes]) -> bytes:
+    inflater = Decompressor(encoding)
+    plain = b"".join(piece for chunk in chunks for piece in inflater.feed(chunk))
+    inflater.finish()
+    return plain
+
+
+def cut(data: bytes, step: int) -> list[bytes]:
+    return [data[at : at + step] for at in range(0, len(data), step)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.sampled_from(sorted(COMPRESS)), st.binary(max_size=3000), st.integers(1, 500))
+def test_an_answer_comes_out_as_it_went_in(encoding: str, data: bytes, step: int) -> None:
+    assert inflate(encoding, cut(COMPRESS[encoding](data), step)) == data
+
+
+@pytest.mark.parametrize("encoding", ["GZIP", " gzip ", "Gzip"])
+def test_the_name_of_an_encoding_may_be_written_any_way(encoding: str) -> None:
+    assert inflate(encoding, [gzip.compress(TEXT)]) == TEXT
+
+
+@pytest.mark.parametrize("encoding", [None, "", "identity", "Identity"])
+def test_an_answer_without_encoding_passes_as_it_is(encoding: str | None) -> None:
+    assert inflate(encoding, cut(TEXT, 7)) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "rot13"])
+def test_an_encoding_that_was_not_asked_for_is_refused_by_name(encoding: str) -> None:
+    with pytest.raises(ScanError, match="was not asked for") as caught:
+        Decompressor(encoding)
+    assert encoding in str(caught.value)
+
+
+@pytest.mark.parametrize("step", [1, 13, 10_000])
+def test_a_gzip_answer_may_have_several_members(step: int) -> None:
+    whole = gzip.compress(TEXT) + gzip.compress(b"") + gzip.compress(b"more")
+    assert inflate("gzip", cut(whole, step)) == TEXT + b"more"
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_every_end_too_early_is_an_error(encoding: str) -> None:
+    whole = COMPRESS[encoding](TEXT)
+    for length in range(1, len(whole)):
+        with pytest.raises(ScanError, match="ends too early"):
+            inflate(encoding, [whole[:length]])
+
+
+def test_an_end_within_a_later_member_is_an_error() -> None:
+    first, second = gzip.compress(TEXT), gzip.compress(TEXT)
+    for length in range(1, len(second)):
+        with pytest.raises(ScanError, match="ends too early"):
+            inflate("gzip", [first, second[:length]])
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_no_body_at_all_is_an_empty_body(encoding: str) -> None:
+    assert inflate(encoding, []) == b""
+    assert inflate(encoding, [b""]) == b""
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 10**6), st.integers(1, 255), st.integers(1, 40))
+def test_an_answer_with_a_changed_byte_is_an_error_or_the_same_text(
+    encoding: str, at: int, change: int, step: int
+) -> None:
+    """A few bytes of a gzip header mean nothing; everything else is covered by a checksum."""
+    whole = bytearray(COMPRESS[encoding](TEXT))
+    whole[at % len(whole)] ^= change
+    with suppress(ScanError):
+        assert inflate(encoding, cut(bytes(whole), step)) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_what_is_not_compressed_at_all_is_corrupt(encoding: str) -> None:
+    with pytest.raises(ScanError, match="compression is corrupt"):
+        inflate(encoding, [TEXT])
+
+
+def test_a_bomb_is_given_out_in_small_pieces_and_can_be_stopped_early() -> None:
+    bomb = gzip.compress(bytes(64 * 1024 * 1024))
+    inflater = Decompressor("gzip")
+    pieces = inflater.feed(bomb)
+    first = [next(pieces) for _ in range(3)]
+    assert [len(piece) for piece in first] == [PIECE] * 3
+    assert PIECE == 64 * 1024
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 5 * PIECE, 5 * PIECE + 7])
+@pytest.mark.parametrize("step", [3, 1000, 10**6])
+def test_every_piece_is_small_and_none_is_lost(size: int, step: int) -> None:
+    inflater = Decompressor("gzip")
+    sizes = [len(piece) for chunk in cut(gzip.compress(bytes(size)), step) for piece in inflater.feed(chunk)]
+    inflater.finish()
+    assert sum(sizes) == size
+    assert all(0 < piece <= PIECE for piece in sizes)

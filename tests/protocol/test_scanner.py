@@ -1,0 +1,434 @@
+"""The scanner against an oracle: ``json.loads`` and ``base64`` on the whole text, however it is cut and written."""
+
+import base64
+import binascii
+import json
+import random
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from imagesdk._protocol import scanner as scanner_module
+from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object
+from imagesdk._protocol.scanner import (
+    Event,
+    ImageEnd,
+    ImagePiece,
+    ImageRef,
+    ImageStart,
+    ScanError,
+    Scanner,
+)
+
+LONG = "x" * 100
+
+
+def scan(chunks: Iterable[bytes], scanner: Scanner | None = None) -> tuple[Any, list[bytes]]:
+    """The document, and the pictures, of an answer that arrives in ``chunks``."""
+    scanner = scanner or Scanner()
+    events: list[Event] = []
+    for chunk in chunks:
+        events += scanner.feed(chunk)
+    return scanner.document(), pictures_of(events)
+
+
+def pictures_of(events: Iterable[Event]) -> list[bytes]:
+    """The pictures, checking that each begins, goes on and ends in order."""
+    pictures: list[bytes] = []
+    is_open = False
+    for event in events:
+        if isinstance(event, ImageStart):
+            assert not is_open
+            assert event.number == len(pictures)
+            pictures.append(b"")
+            is_open = True
+        else:
+            assert is_open
+            assert event.number == len(pictures) - 1
+            if isinstance(event, ImageEnd):
+                is_open = False
+            else:
+                assert event.data
+                pictures[-1] += event.data
+    return pictures
+
+
+def with_bytes(value: Any, pictures: list[bytes]) -> Any:
+    """A document with each picture in its place."""
+    if isinstance(value, ImageRef):
+        return pictures[value.number]
+    if is_object(value):
+        return {key: with_bytes(item, pictures) for key, item in value.items()}
+    if is_list(value):
+        return [with_bytes(item, pictures) for item in value]
+    return value
+
+
+def plain(text: str) -> bytes:
+    """Base64 as the oracle reads it: without space, padded, strict."""
+    body = re.sub(r"^data:[^,]*,", "", text)
+    kept = re.sub(r"[ \t\r\n]", "", body)
+    if re.search("=.*[^=]|={3}", kept) or (kept.endswith("=") and len(kept.rstrip("=")) % 4 == 0):
+        raise binascii.Error("padding where none belongs")
+    return binascii.a2b_base64(kept + "=" * (-len(kept) % 4), strict_mode=True)
+
+
+def expected(value: Any) -> Any:
+    """What ``json.loads`` read, with each picture decoded."""
+    if is_object(value):
+        return {
+            key: plain(item)
+            if isinstance(item, str)
+            and ((key == "b64_json" and item) or (key == "url" and item.startswith("data:")))
+            else expected(item)
+            for key, item in value.items()
+        }
+    if is_list(value):
+        return [expected(item) for item in value]
+    return value
+
+
+class Writer:
+    """Writes JSON in any of the ways that mean the same."""
+
+    def __init__(self, source: random.Random) -> None:
+        self._random = source
+        self._spaced = source.random() < 0.5
+        self._escaping = source.choice([0.0, 0.0, 0.05, 0.5])
+
+    def write(self, value: Any) -> str:
+        if is_object(value):
+            shuffled = sorted(value.items(), key=lambda _: self._random.random())
+            body = ",".join(self._pad(self._text(k) + self._pad(":") + self.write(v)) for k, v in shuffled)
+            return "{" + (body or self._pad("")) + "}"
+        if is_list(value):
+            return "[" + ",".join(self._pad(self.write(item)) for item in value) + "]"
+        return self._text(value) if isinstance(value, str) else json.dumps(value)
+
+    def _pad(self, text: str) -> str:
+        return self._space() + text + self._space() if self._spaced else text
+
+    def _space(self) -> str:
+        return "".join(self._random.choices(" \t\r\n", k=self._random.choice([0, 0, 1, 3])))
+
+    def _text(self, text: str) -> str:
+        return '"' + "".join(self._character(character) for character in text) + '"'
+
+    def _character(self, character: str) -> str:
+        if character in '"\\':
+            return "\\" + character
+        if character == "/" and self._random.random() < 0.3:
+            return "\\/"
+        if character in "\r\n\t":
+            return {"\r": "\\r", "\n": "\\n", "\t": "\\t"}[character]
+        if character < " " or self._random.random() < self._escaping:
+            units = character.encode("utf-16-be")
+            form = self._random.choice(["\\u%02x%02x", "\\u%02X%02X"])
+            return "".join(form % tuple(units[at : at + 2]) for at in range(0, len(units), 2))
+        return character
+
+
+def broken_into_lines(text: str, width: int, end: str) -> str:
+    return end.join(text[at : at + width] for at in range(0, len(text), width))
+
+
+@st.composite
+def picture_texts(draw: st.DrawFn) -> str:
+    """The value of a ``b64_json``, as servers have been seen to write it."""
+    data = draw(st.binary(min_size=1, max_size=60))
+    text = base64.b64encode(data).decode()
+    if draw(st.booleans()):
+        text = text.rstrip("=")
+    if draw(st.booleans()):
+        text = broken_into_lines(text, draw(st.integers(1, 20)), draw(st.sampled_from(["\n", "\r\n", " "])))
+    if draw(st.booleans()):
+        text += draw(st.sampled_from(["\n", " ", "\r\n\r\n"]))
+    return text
+
+
+data_headers = st.sampled_from(
+    ["data:image/png;base64,", "data:;base64,", "data:image/svg+xml;charset=utf-8;base64,", "data:a;BASE64,"]
+)
+texts = st.sampled_from(
+    ["", "b64_json", '"b64_json":"QUJD"', 'say "hi"', "back\\slash", "\\", '\\"', "\u732b \U0001f408", LONG]
+) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+scalars = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | texts
+urls = st.builds(str.__add__, data_headers, picture_texts()) | st.sampled_from(
+    ["https://pictures.test/a.png?sig=1", "/relative.png", "d", "dat", "data", "DATA:,x", "database", ""]
+)
+pictures = picture_texts() | st.builds(str.__add__, data_headers, picture_texts()) | st.just("")
+
+
+def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    return {**first, **second}
+
+
+def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    keys = st.sampled_from(
+        ["data", "created", "b64_json ", "B64_JSON", "", LONG, "b64_json" + LONG]
+    ) | texts.filter(lambda key: key not in {"b64_json", "url"})
+    others = st.dictionaries(keys, values, max_size=3)
+    nested = st.lists(texts, max_size=2) | st.dictionaries(keys, texts, max_size=1)
+    here: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+        {},
+        optional={
+            "b64_json": pictures | st.none() | nested | st.integers(),
+            "url": urls | st.none() | nested,
+        },
+    )
+    return st.builds(merged, others, here)
+
+
+documents = objects(
+    st.recursive(
+        scalars, lambda inner: st.lists(inner | objects(inner), max_size=4) | objects(inner), max_leaves=8
+    )
+)
+
+
+@st.composite
+def cuts(draw: st.DrawFn, whole: bytes) -> list[bytes]:
+    kind = draw(st.sampled_from(["whole", "bytes", "some"]))
+    if kind == "whole":
+        return [whole]
+    if kind == "bytes":
+        return [whole[at : at + 1] for at in range(len(whole))]
+    at = sorted(draw(st.lists(st.integers(0, len(whole)), max_size=8)))
+    return [whole[a:b] for a, b in zip([0, *at], [*at, len(whole)], strict=True)]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), documents, st.randoms(use_true_random=False))
+def test_pictures_and_document_are_what_a_json_parser_finds(
+    data: st.DataObject, document: Any, source: random.Random
+) -> None:
+    whole = Writer(source).write(document).encode()
+    assert json.loads(whole) == document
+    found, pieces = scan(data.draw(cuts(whole)))
+    assert with_bytes(found, pieces) == expected(document)
+
+
+@settings(max_examples=40, deadline=None)
+@given(documents, st.randoms(use_true_random=False))
+def test_an_answer_cut_short_anywhere_is_an_error_and_no_other_exception(
+    document: Any, source: random.Random
+) -> None:
+    whole = Writer(source).write(document).encode()
+    for length in range(len(whole)):
+        with pytest.raises(ScanError):
+            scan([whole[:length]])
+
+
+ANSWER = (
+    '{"created": 1589478378, "data": [{"b64_json": "iVBORw0K\\/w\\u002f=", "revised_prompt": "a \\"cat\\" \U0001f408"},'
+    ' {"url": "data:image\\/png;base64,QUJDREU="}, {"b64_json": null, "url": "https://x.test/?a=\\u0026"}],'
+    ' "usage": {"total_tokens": 7}}'
+).encode()
+
+
+@pytest.mark.parametrize("step", [1, 7, len(ANSWER)])
+def test_every_end_too_early_is_an_error(step: int) -> None:
+    for length in range(len(ANSWER)):
+        part = ANSWER[:length]
+        with pytest.raises(ScanError):
+            scan([part[at : at + step] for at in range(0, length, step)])
+    found, pieces = scan([ANSWER[at : at + step] for at in range(0, len(ANSWER), step)])
+    assert pieces == [b"\x89PNG\r\n\xff\x0f", b"ABCDE"]
+    assert with_bytes(found, pieces) == expected(json.loads(ANSWER))
+
+
+def test_an_end_too_early_says_so() -> None:
+    for part in (ANSWER[:-3], ANSWER[:60], ANSWER[:10]):
+        with pytest.raises(ScanError, match=r"ends (too early|in the middle of a picture)"):
+            scan([part])
+
+
+JSON_PIECES = b'" "b64_json" "url" "data: ;base64, : , { } [ ] 1 null'.split(b" ")
+BASE64_PIECES = rb"\ \" \u \u002f \/ \n QUJD QQ== Q =".split(b" ")
+fragments = st.lists(
+    st.sampled_from([*JSON_PIECES, *BASE64_PIECES, b" ", b"\n", b"\xff", b"\x00", b"\xef\xbb\xbf"]),
+    max_size=20,
+).map(b"".join)
+wrapped = fragments | fragments.map(lambda middle: b'{"b64_json":"' + middle + b'"}')
+
+
+def outcome(chunks: Iterable[bytes]) -> object:
+    try:
+        return scan(chunks)
+    except ScanError:
+        return "refused"
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), wrapped | st.binary(max_size=40))
+@example(None, b'{"b64_json":"QQ=="=}')
+def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
+    data: st.DataObject | None, whole: bytes
+) -> None:
+    parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
+    assert outcome(parts) == outcome([whole])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), st.text("QUJD/+=\n \t-_", min_size=1, max_size=14))
+@example(None, "QUJDQU\n")
+@example(None, "QQ=\n=")
+@example(None, "QUJDQ")
+def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, text: str) -> None:
+    whole = json.dumps({"b64_json": text}).encode()
+    parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
+    try:
+        decoded = plain(text)
+    except binascii.Error:
+        decoded = b""
+    if decoded:
+        assert scan(parts) == ({"b64_json": ImageRef(0)}, [decoded])
+    else:
+        with pytest.raises(ScanError, match="a picture"):
+            scan(parts)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("not base64!", "not valid base64"),
+        ("QUJD\\u0000", "not valid base64"),
+        ("QUJD\\u00e9", "not valid base64"),
+        ("QUJD\\b\\f", "not valid base64"),
+        ("QUJ\\x", "not valid base64"),
+        ("QUJD\u00e9\u00e9", "not valid base64"),
+        ("QUJDQ", "not valid base64"),
+        ("QQ==QUJD", "not valid base64"),
+        ("====", "not valid base64"),
+        ("QUJD\\", "ends|bad escape"),
+        (" ", "empty"),
+        ("\\n", "empty"),
+        ("data:image/png;base64,", "empty"),
+        ("data:image/png,QUJD", "not base64"),
+        ("data:image/png;base64", "within its header"),
+        ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_named_but_not_quoted(value: str, said: str) -> None:
+    whole = f'{{"data":[{{"b64_json":"{value}"}}]}}'.encode()
+    for step in (1, len(whole)):
+        with pytest.raises(ScanError, match=said) as caught:
+            scan(whole[at : at + step] for at in range(0, len(whole), step))
+        assert "QUJD" not in str(caught.value)
+
+
+def test_a_picture_does_not_go_on_after_its_padding() -> None:
+    with pytest.raises(ScanError, match="is not valid base64"):
+        scan([b'{"b64_json":"QQ==', b'QUJD"}'])
+
+
+def test_raw_line_breaks_within_a_picture_are_let_pass() -> None:
+    assert scan([b'{"b64_json":"QU\r\nJD\n"}'])[1] == [b"ABC"]
+
+
+def test_an_empty_or_missing_picture_stays_what_it_is() -> None:
+    body = b'{"data":[{"b64_json":""},{"b64_json":null},{"b64_json":{"a":"b"}},{"b64_json":["QUJD"]},{}]}'
+    assert scan([body]) == (json.loads(body), [])
+
+
+def test_a_key_is_known_however_it_is_escaped() -> None:
+    assert scan([b'{"\\u0062\\u00364_json" : "QUJD"}'])[1] == [b"ABC"]
+    assert scan([b'{"ur\\u006c":"data:;base64,QUJD"}'])[1] == [b"ABC"]
+
+
+def test_a_string_that_looks_like_a_key_is_none() -> None:
+    body = b'{"a":"b64_json","b":"QUJD","c":["b64_json","QUJD"],"d":"\\"b64_json\\":\\"QUJD\\""}'
+    assert scan([body]) == (json.loads(body), [])
+
+
+def test_pictures_in_unexpected_places_are_taken_out_too() -> None:
+    document, pieces = scan([b'{"a":{"b":[[{"b64_json":"QUJD"}]]},"b64_json":"REVG"}'])
+    assert document == {"a": {"b": [[{"b64_json": ImageRef(0)}]]}, "b64_json": ImageRef(1)}
+    assert pieces == [b"ABC", b"DEF"]
+
+
+def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() -> None:
+    text = {
+        "a": "\x00imagesdk picture 5",
+        "b": "\x00imagesdk picture x",
+        "c": "\x00imagesdk picture " + "9" * 5000,
+    }
+    with pytest.raises(ScanError):
+        scan([json.dumps(text).encode()])
+    del text["c"]
+    assert scan([json.dumps(text).encode()])[0] == text
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"<html>", "is not JSON"),
+        (b"nonsense", "is not JSON"),
+        (b'{"a":1}}', "is not JSON"),
+        (b'{"a":\xff}', "is not JSON"),
+        (b'{"n":' + b"9" * 5000 + b"}", "is not JSON"),
+        (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), "nested too deeply"),
+        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+        (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
+    ],
+)
+def test_an_answer_that_cannot_be_read_says_why(body: bytes, said: str) -> None:
+    with pytest.raises(ScanError, match=said):
+        scan([body])
+
+
+def test_an_answer_as_deep_as_allowed_is_read() -> None:
+    body = b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH
+    assert scan([body])[0] == json.loads(body)
+
+
+@pytest.mark.parametrize("step", [1, 5, 1000])
+def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
+    whole = json.dumps({"b64_json": base64.b64encode(bytes(300)).decode()}).encode()
+    chunks = [whole[at : at + step] for at in range(0, len(whole), step)]
+    assert scan(chunks, Scanner(max_image=300))[1] == [bytes(300)]
+    with pytest.raises(ScanError, match="a picture is larger than 299 bytes"):
+        scan(chunks, Scanner(max_image=299))
+
+
+def test_each_picture_has_the_cap_for_itself() -> None:
+    one = {"b64_json": base64.b64encode(bytes(300)).decode()}
+    assert len(scan([json.dumps([one, one]).encode()], Scanner(max_image=300))[1]) == 2
+
+
+def test_an_answer_may_be_as_large_as_the_cap_and_no_larger() -> None:
+    body = b'{"a":"' + b"x" * 100 + b'"}'
+    assert scan([body[:50], body[50:]], Scanner(max_response=len(body)))[0] == {"a": "x" * 100}
+    with pytest.raises(ScanError, match="the answer is larger than"):
+        scan([body[:50], body[50:]], Scanner(max_response=len(body) - 1))
+
+
+def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scanner_module, "MAX_REST", 1000)
+    picture = base64.b64encode(bytes(5000)).decode()
+    assert scan([json.dumps({"b64_json": picture}).encode()])[1] == [bytes(5000)]
+    with pytest.raises(ScanError, match="more than 1000 bytes beside its pictures"):
+        scan([json.dumps({"other": picture}).encode()])
+
+
+@given(st.integers(1, 64), st.binary(min_size=1, max_size=400))
+def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: bytes) -> None:
+    """Nothing is held back but a group of four characters that is not whole."""
+    scanner = Scanner()
+    scanner.feed(b'{"b64_json":"')
+    text = base64.b64encode(data)
+    fed = given_out = 0
+    for at in range(0, len(text), step):
+        chunk = text[at : at + step]
+        fed += len(chunk)
+        given_out += sum(len(e.data) for e in scanner.feed(chunk) if isinstance(e, ImagePiece))
+        assert given_out >= min(len(data), fed // 4 * 3) - (2 if fed == len(text) else 0)
+    scanner.feed(b'"}')
+    assert len(scanner.rest()) < 60
+    assert scanner.pictures == 1

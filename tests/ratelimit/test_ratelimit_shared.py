@@ -1,0 +1,441 @@
+"""Who may go when: the rate limit of one process, with a clock of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import threading
+import time
+from contextlib import suppress
+from itertools import pairwise
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from imagesdk import LimitWaitError, RateLimit
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
+from tests.support.waiting_calls import LONGER, WINDOW, Clock, WaitingCalls, full, line
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def limiter(clock: Clock) -> SharedLimiter:
+    """Four images in a minute."""
+    return SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
+
+
+@pytest.mark.anyio
+async def test_room_comes_back_one_window_after_a_request_was_sent(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = await full(limiter, clock)
+    limiter.sent(first)
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert await waiting.after(WINDOW) == []
+        assert await waiting.after(LONGER - WINDOW) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_a_request_that_is_slow_to_be_sent_keeps_its_room(limiter: SharedLimiter, clock: Clock) -> None:
+    first = await full(limiter, clock)
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert await waiting.after(10 * WINDOW) == []
+        limiter.sent(first)
+        limiter.sent(first)
+        assert await waiting.after(LONGER) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_what_was_never_sent_is_given_back_at_once(limiter: SharedLimiter, clock: Clock) -> None:
+    first = await full(limiter, clock)
+
+    async with line(limiter, clock, second=limiter.enqueue(4)) as waiting:
+        assert waiting.went == []
+        limiter.release(first)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+@pytest.mark.anyio
+async def test_what_was_sent_ages_out_though_its_call_has_ended(limiter: SharedLimiter, clock: Clock) -> None:
+    first = await full(limiter, clock)
+    limiter.sent(first)
+    limiter.release(first)
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["second"]
+
+
+@pytest.mark.anyio
+async def test_first_come_first_served_whatever_the_size(limiter: SharedLimiter, clock: Clock) -> None:
+    small = limiter.enqueue(2)
+    await limiter.wait(small, deadline=None)
+    limiter.sent(small)
+    clock.now += 1
+
+    async with line(limiter, clock, big=limiter.enqueue(4), tiny=limiter.enqueue(1)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["big"]
+
+
+@pytest.mark.anyio
+async def test_a_small_one_goes_before_a_big_one_that_it_does_not_delay(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = limiter.enqueue(2)
+    await limiter.wait(first, deadline=None)
+    limiter.sent(first)
+    clock.now += 1
+
+    async with line(limiter, clock, big=limiter.enqueue(3), tiny=limiter.enqueue(1)) as waiting:
+        assert waiting.went == ["tiny"]
+        assert await waiting.after(LONGER) == ["tiny", "big"]
+
+
+@pytest.mark.anyio
+async def test_who_leaves_the_line_holds_nobody_up(limiter: SharedLimiter, clock: Clock) -> None:
+    half = limiter.enqueue(2)
+    await limiter.wait(half, deadline=None)
+    clock.now += 1
+    big, tiny = limiter.enqueue(4), limiter.enqueue(1)
+
+    async with line(limiter, clock, big=big, tiny=tiny) as waiting:
+        waiting.scopes["big"].cancel()
+        await anyio.wait_all_tasks_blocked()
+        limiter.release(big)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["tiny"]
+
+
+@pytest.mark.anyio
+async def test_waiting_ends_by_itself_when_there_is_room() -> None:
+    limiter = SharedLimiter(RateLimit(1, per=0.01))
+    went: list[float] = []
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                permit = limiter.enqueue(1)
+
+                async def go(permit: Permit = permit) -> None:
+                    await limiter.wait(permit, deadline=None)
+                    went.append(time.monotonic())
+                    limiter.sent(permit)
+
+                tasks.start_soon(go)
+    assert len(went) == 5
+    assert all(later - earlier >= 0.01 for earlier, later in pairwise(went))
+
+
+@pytest.mark.anyio
+async def test_waiting_ends_though_the_call_before_is_slow_to_send() -> None:
+    limiter = SharedLimiter(RateLimit(2, per=0.05))
+    for _ in range(2):
+        permit = limiter.enqueue(1)
+        await limiter.wait(permit, deadline=None)
+        limiter.sent(permit)
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(2):
+                tasks.start_soon(functools.partial(limiter.wait, limiter.enqueue(1), deadline=None))
+
+
+@pytest.mark.anyio
+async def test_a_deadline_that_cannot_be_met_is_said_at_once(limiter: SharedLimiter, clock: Clock) -> None:
+    limiter.sent(await full(limiter, clock))
+    permit = limiter.enqueue(1)
+
+    with pytest.raises(LimitWaitError, match="Pass a longer timeout=") as caught:
+        await limiter.wait(permit, deadline=clock.now + WINDOW - 5)
+
+    assert caught.value.retry_after is not None
+    assert WINDOW - 5 < caught.value.retry_after < LONGER
+
+
+@pytest.mark.anyio
+async def test_a_deadline_that_can_be_met_is_waited_for_until_something_changes(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = await full(limiter, clock)
+    limiter.sent(first)
+    permit = limiter.enqueue(1)
+
+    waiting = WaitingCalls(limiter, clock)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(waiting.join, "second", permit, clock.now + 2 * WINDOW)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == []
+        limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second: too late"]
+
+
+@pytest.mark.anyio
+async def test_a_request_larger_than_the_limit_fails_at_once(limiter: SharedLimiter) -> None:
+    with pytest.raises(LimitWaitError, match="can never fit") as caught:
+        limiter.enqueue(5)
+
+    assert caught.value.retry_after is None
+
+
+@pytest.mark.anyio
+async def test_a_refused_request_goes_back_to_its_place_and_everybody_pauses(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = limiter.enqueue(2)
+    await limiter.wait(first, deadline=None)
+    limiter.sent(first)
+    clock.now += 1
+    second = limiter.enqueue(4)
+
+    limiter.rejected(first, ServerLimits(waits=(10.0,)))
+
+    async with line(limiter, clock, second=second, first=first) as waiting:
+        assert await waiting.after(9) == []
+        assert await waiting.after(2) == ["first"]
+        limiter.sent(first)
+        assert await waiting.after(LONGER) == ["first", "second"]
+
+
+@pytest.mark.anyio
+async def test_pauses_begin_small_again_once_a_request_was_taken(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    permit = limiter.enqueue(1)
+
+    async def refused() -> None:
+        await limiter.wait(permit, deadline=None)
+        limiter.sent(permit)
+        limiter.rejected(permit, NO_SERVER_LIMITS)
+
+    for _ in range(4):
+        await refused()
+        async with line(limiter, clock, it=permit) as waiting:
+            assert await waiting.after(WINDOW) == ["it"]
+    limiter.sent(permit)
+    limiter.accepted(permit, NO_SERVER_LIMITS, None)
+    await refused()
+
+    async with line(limiter, clock, it=permit) as waiting:
+        assert await waiting.after(WINDOW / 60 + 0.01) == ["it"]
+
+
+@pytest.mark.anyio
+async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = await full(limiter, clock)
+    names = [f"big{number}" for number in range(3)]
+
+    async with line(limiter, clock, **{name: limiter.enqueue(3) for name in names}) as waiting:
+        limiter.restrict(RateLimit(2, per=WINDOW))
+        await anyio.wait_all_tasks_blocked()
+        assert sorted(waiting.went) == [f"{name}: too late" for name in names]
+
+    limiter.release(first)
+    async with line(limiter, clock, small=limiter.enqueue(2)) as waiting:
+        assert waiting.went == ["small"]
+
+
+@pytest.mark.anyio
+async def test_a_long_wait_is_told_once_with_its_place_its_length_and_its_reason(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    limiter.sent(await full(limiter, clock))
+    told: list[tuple[int, float, str]] = []
+    first, second = limiter.enqueue(1), limiter.enqueue(1)
+
+    def on_wait(place: int, seconds: float, reason: str) -> None:
+        told.append((place, seconds, reason))
+
+    async with line(limiter, clock, first=first) as waiting, anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(limiter.wait, second, deadline=None, on_wait=on_wait))
+        for _ in range(3):
+            await waiting.after(5)
+        tasks.cancel_scope.cancel()
+
+    [(place, seconds, reason)] = told
+    assert (place, reason) == (1, "room in the rate limit of 4 images / 60 s")
+    assert WINDOW - 5 < seconds < LONGER
+
+
+@pytest.mark.anyio
+async def test_a_wait_for_the_end_of_a_pause_says_so(limiter: SharedLimiter, clock: Clock) -> None:
+    permit = limiter.enqueue(1)
+    await limiter.wait(permit, deadline=None)
+    limiter.sent(permit)
+    limiter.rejected(permit, ServerLimits(waits=(30.0,)))
+    told: list[str] = []
+
+    def on_wait(place: int, seconds: float, reason: str) -> None:
+        told.append(reason)
+
+    with pytest.raises(LimitWaitError):
+        await limiter.wait(permit, deadline=clock.now + 10, on_wait=on_wait)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(limiter.wait, permit, deadline=None, on_wait=on_wait))
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+
+    [reason] = told
+    assert "the server refused more (429)" in reason
+
+
+@pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
+@pytest.mark.anyio
+async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
+    limiter: SharedLimiter, clock: Clock, elsewhere: str
+) -> None:
+    first = await full(limiter, clock)
+    second = limiter.enqueue(4)
+    asked = threading.Event()
+
+    async def wait() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(functools.partial(limiter.wait, second, deadline=None))
+            await anyio.wait_all_tasks_blocked()
+            asked.set()
+
+    async with anyio.create_task_group() as tasks:
+        run = functools.partial(anyio.run, wait, backend=elsewhere)
+        tasks.start_soon(anyio.to_thread.run_sync, run)
+        await anyio.to_thread.run_sync(asked.wait)
+        assert not second.granted
+        limiter.release(first)
+
+    assert second.granted
+
+
+@pytest.mark.anyio
+async def test_a_loop_that_ended_while_its_call_waited_holds_nobody_up(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = await full(limiter, clock)
+    lost, second = limiter.enqueue(1), limiter.enqueue(1)
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await limiter.wait(lost, deadline=None)
+        limiter.release(lost)
+
+    await anyio.to_thread.run_sync(anyio.run, give_up)
+
+    async with line(limiter, clock, second=second) as waiting:
+        limiter.release(first)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_forked_child_counts_what_its_parent_has_sent_or_is_about_to_and_forgets_the_line(
+    limiter: SharedLimiter, clock: Clock, sent: bool
+) -> None:
+    first = await full(limiter, clock)
+    if sent:
+        limiter.sent(first)
+    limiter.enqueue(4)
+
+    limiter.after_fork()
+
+    async with line(limiter, clock, child=limiter.enqueue(4)) as waiting:
+        assert await waiting.after(1) == []
+        assert await waiting.after(LONGER) == ["child"]
+
+
+def test_a_fork_tells_the_budgets_of_one_client_alone_too(clock: Clock) -> None:
+    registry = LimiterRegistry(clock=clock)
+    limiter = registry.get(("key",), RateLimit(1, per=WINDOW, scope="client"))
+
+    async def granted() -> bool:
+        permit = limiter.enqueue(1)
+        await limiter.wait(permit, deadline=clock.now)
+        return permit.granted
+
+    assert anyio.run(granted)  # and never sent: the child cannot, either
+    clock.now += LONGER
+    child = os.fork()
+    if not child:
+        clock.now += LONGER
+        os._exit(0 if anyio.run(granted) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_calls_of_a_loop_that_was_closed_under_them_hold_nothing(clock: Clock) -> None:
+    limiter = SharedLimiter(RateLimit(2, per=WINDOW), clock=clock)
+    loop = asyncio.new_event_loop()
+    first = limiter.enqueue(2)
+    loop.run_until_complete(limiter.wait(first, deadline=None))
+    limiter.sent(first)
+    forsaken = [loop.create_task(limiter.wait(limiter.enqueue(1), deadline=None)) for _ in range(6)]
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.close()
+    assert not any(task.done() for task in forsaken)
+    clock.now += 2 * LONGER
+
+    async def go() -> list[str]:
+        async with line(limiter, clock, one=limiter.enqueue(1), other=limiter.enqueue(1)) as waiting:
+            await waiting.after(2 * LONGER)
+            return await waiting.after(1)
+
+    assert anyio.run(go) == ["one", "other"]
+    for task in forsaken:
+        with suppress(RuntimeError):  # there is no loop any more
+            task.get_coro().close()  # pyright: ignore
+
+
+@pytest.mark.anyio
+async def test_one_that_comes_in_the_gap_of_a_burst_goes_after_it_though_the_head_waits_long() -> None:
+    limiter = SharedLimiter(RateLimit(10, per=600.0))
+    first = limiter.enqueue(5)
+    await limiter.wait(first, deadline=None)
+    limiter.sent(first)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(functools.partial(limiter.wait, limiter.enqueue(8), deadline=None))
+        await anyio.wait_all_tasks_blocked()
+        with anyio.fail_after(10):
+            for _ in range(2):
+                await limiter.wait(limiter.enqueue(1), deadline=None)
+        tasks.cancel_scope.cancel()
+
+
+@pytest.mark.anyio
+async def test_a_pause_tells_those_at_once_whose_time_will_not_do(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
+    first = await full(limiter, clock)
+    limiter.sent(first)
+    clock.now += 1
+    patient, hurried = limiter.enqueue(1), limiter.enqueue(1)
+    async with line(limiter, clock, patient=patient) as waiting:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(waiting.join, "hurried", hurried, clock.now + LONGER + 1)
+            await anyio.wait_all_tasks_blocked()
+            assert waiting.went == []
+            limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
+            await anyio.wait_all_tasks_blocked()
+            assert waiting.went == ["hurried: too late"]
+
+
+@pytest.mark.anyio
+async def test_a_limit_that_was_named_long_ago_is_forgotten(clock: Clock) -> None:
+    registry = LimiterRegistry(clock=clock)
+    limiter = registry.get(("key",), RateLimit(5, per=WINDOW))
+    permit = limiter.enqueue(1)
+    await limiter.wait(permit, deadline=None)
+    limiter.sent(permit)
+    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(5, per=WINDOW)
+    clock.now += 3 * WINDOW
+    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(100, per=WINDOW)

@@ -1,0 +1,178 @@
+"""What the rate limit of a process learns from answers, and from clients that name other limits."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+
+from imagesdk import RateLimit
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
+from imagesdk.policies import DEFAULT_RATE_LIMIT
+from tests.support.rate_windows import names
+from tests.support.waiting_calls import LONGER, WINDOW, Clock, line
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+async def sent(limiter: SharedLimiter, weight: int = 1) -> Permit:
+    """A request that is under way."""
+    permit = limiter.enqueue(weight)
+    await limiter.wait(permit, deadline=None)
+    limiter.sent(permit)
+    return permit
+
+
+@pytest.mark.anyio
+async def test_a_higher_limit_that_a_server_names_lets_those_who_wait_go_at_once(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "imagesdk")
+    limiter = SharedLimiter(RateLimit(4, per=WINDOW), adaptive=True, clock=clock)
+    first = await sent(limiter, 4)
+    clock.now += 1
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert waiting.went == []
+        limiter.accepted(first, names(10), None)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+    assert limiter.limit == RateLimit(10, per=WINDOW)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the server allows 10 images / 60 s, not 4 images / 60 s: calls keep to that"
+    ]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_lower_limit_that_a_server_names_turns_away_those_who_can_never_fit_it(
+    clock: Clock, refused: bool
+) -> None:
+    limiter = SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
+    first = await sent(limiter, 1)
+    clock.now += 1
+
+    async with line(limiter, clock, big=limiter.enqueue(4), small=limiter.enqueue(2)) as waiting:
+        if refused:
+            limiter.rejected(first, names(2, WINDOW, wait=5.0))
+            limiter.release(first)
+        else:
+            limiter.accepted(first, names(2), None)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["big: too late"]
+        assert await waiting.after(LONGER) == ["big: too late", "small"]
+
+
+@pytest.mark.anyio
+async def test_tokens_are_estimated_from_requests_before_by_the_image(clock: Clock) -> None:
+    limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
+    limiter.accepted(await sent(limiter, 2), NO_SERVER_LIMITS, 600)
+    clock.now += LONGER
+
+    for _ in range(3):
+        await sent(limiter)
+        clock.now += 1
+
+    async with line(limiter, clock, fourth=limiter.enqueue(1)) as waiting:
+        assert await waiting.after(1) == []  # at 300 each, it takes more than there are left
+
+
+@pytest.mark.anyio
+async def test_a_request_that_took_fewer_tokens_than_was_thought_lets_the_next_one_go_at_once(
+    clock: Clock,
+) -> None:
+    limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
+    limiter.accepted(await sent(limiter), NO_SERVER_LIMITS, 600)
+    clock.now += LONGER
+    first = await sent(limiter)
+    clock.now += 1
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert waiting.went == []
+        limiter.accepted(first, NO_SERVER_LIMITS, 100)
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+def test_clients_of_one_account_share_a_window_and_the_lower_limit_holds(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    registry = LimiterRegistry(clock=clock)
+    low, high = RateLimit(10, per=WINDOW), RateLimit(50, per=WINDOW)
+
+    first = registry.get(("server", "key", "model"), high)
+    for limit in (low, high, low, high):
+        assert registry.get(("server", "key", "model"), limit) is first
+
+    assert first.limit == low
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "the lower one holds" in caplog.text
+    assert registry.get(("server", "key", "other model"), high) is not first
+
+
+def test_a_client_that_names_no_limit_keeps_to_the_one_that_another_names(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for stated in (RateLimit(10), RateLimit(250, tokens=1000)):
+        registry = LimiterRegistry(clock=clock)
+        limiter = registry.get(("account",), DEFAULT_RATE_LIMIT)
+        assert limiter.stated is None
+        for limit in (stated, DEFAULT_RATE_LIMIT, stated):
+            assert registry.get(("account",), limit) is limiter
+            assert limiter.stated == stated
+            assert limiter.limit == stated
+
+    assert caplog.records == []
+
+
+@pytest.mark.anyio
+async def test_a_limit_that_is_named_where_there_was_a_default_lets_those_who_wait_go(clock: Clock) -> None:
+    registry = LimiterRegistry(clock=clock)
+    limiter = registry.get(("account",), DEFAULT_RATE_LIMIT)
+    await sent(limiter, 50)
+    clock.now += 1
+
+    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+        assert waiting.went == []
+        registry.get(("account",), RateLimit(250))
+        await anyio.wait_all_tasks_blocked()
+        assert waiting.went == ["second"]
+
+
+@pytest.mark.anyio
+async def test_a_window_outlives_its_clients_for_as_long_as_the_server_remembers(clock: Clock) -> None:
+    registry = LimiterRegistry(clock=clock)
+    limit = RateLimit(4, per=WINDOW)
+    limiter = registry.get(("account",), limit)
+    permit = limiter.enqueue(4)
+    await limiter.wait(permit, deadline=None)
+    limiter.sent(permit)
+
+    clock.now += WINDOW
+    registry.get(("other",), limit)
+    assert registry.get(("account",), limit) is limiter
+
+    clock.now += 3 * WINDOW
+    registry.get(("other",), limit)
+    assert registry.get(("account",), limit) is not limiter
+
+
+@pytest.mark.anyio
+async def test_a_window_with_calls_in_line_is_never_forgotten(clock: Clock) -> None:
+    registry = LimiterRegistry(clock=clock)
+    limit = RateLimit(4, per=WINDOW)
+    limiter = registry.get(("account",), limit)
+    permit = limiter.enqueue(4)
+    await limiter.wait(permit, deadline=None)
+
+    clock.now += 100 * WINDOW
+    registry.get(("other",), limit)
+
+    assert registry.get(("account",), limit) is limiter

@@ -1,0 +1,74 @@
+"""Calls that wait for a rate limit, with a clock that stands still unless a test moves it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import anyio
+
+from imagesdk import LimitWaitError
+from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.shared import SharedLimiter
+
+WINDOW = 60.0
+LONGER = WINDOW * 1.01
+"""A window and the margin of ours."""
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class WaitingCalls:
+    """Calls that wait, and the order in which they may go."""
+
+    def __init__(self, limiter: SharedLimiter, clock: Clock) -> None:
+        self._limiter = limiter
+        self._clock = clock
+        self.went: list[str] = []
+        self.scopes: dict[str, anyio.CancelScope] = {}
+
+    async def join(self, name: str, permit: Permit, deadline: float | None = None) -> None:
+        with anyio.CancelScope() as scope:
+            self.scopes[name] = scope
+            try:
+                await self._limiter.wait(permit, deadline=deadline)
+            except LimitWaitError:
+                self.went.append(f"{name}: too late")
+                self._limiter.release(permit)
+            else:
+                self.went.append(name)
+
+    async def after(self, seconds: float) -> list[str]:
+        """Let time pass, and return who has gone by then."""
+        self._clock.now += seconds
+        self._limiter.release(Permit(1, -1))  # wakes those who wait, as any other call would
+        await anyio.wait_all_tasks_blocked()
+        return self.went
+
+
+@asynccontextmanager
+async def line(limiter: SharedLimiter, clock: Clock, **permits: Permit) -> AsyncGenerator[WaitingCalls, None]:
+    """Have permits wait while the block runs."""
+    waiting = WaitingCalls(limiter, clock)
+    async with anyio.create_task_group() as tasks:
+        for name, permit in permits.items():
+            tasks.start_soon(waiting.join, name, permit)
+        await anyio.wait_all_tasks_blocked()
+        yield waiting
+        tasks.cancel_scope.cancel()
+
+
+async def full(limiter: SharedLimiter, clock: Clock) -> Permit:
+    """Take all the room there is, and return the permit that has it."""
+    permit = limiter.enqueue(4)
+    await limiter.wait(permit, deadline=None)
+    clock.now += 1
+    return permit

@@ -1,0 +1,330 @@
+"""The portal and its leases, with an invented asynchronous client."""
+
+import asyncio
+import contextvars
+import gc
+import signal
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from imagesdk._sync.dns_threads import LookupThreads
+from imagesdk._sync.latch import Latch
+from imagesdk._sync.lease import Lease, lease
+
+PATIENCE = 30
+"""Seconds after which a test that should not wait at all fails."""
+
+colour = contextvars.ContextVar("colour", default="none")
+
+
+class Stub:
+    """An asynchronous client that records its calls."""
+
+    def __init__(self, name: str = "stub") -> None:
+        self.name = name
+        self.waiting = threading.Event()
+        self.cancelled = threading.Event()
+        self.closed = threading.Event()
+
+    async def aclose(self) -> None:
+        self.closed.set()
+
+    async def echo(self, text: str) -> str:
+        await anyio.lowlevel.checkpoint()
+        return text
+
+    async def run(self, function: Callable[[], Any]) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return function()
+
+    async def wait(self) -> None:
+        self.waiting.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.cancelled.set()
+
+    async def wait_for(self, event: anyio.Event) -> str:
+        self.waiting.set()
+        await event.wait()
+        return "it came"
+
+    def renamed(self, name: str) -> "Stub":
+        return Stub(name)
+
+
+@pytest.fixture
+def handle() -> Iterator[Lease[Stub]]:
+    handle = lease(Stub)
+    yield handle
+    handle.close()
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Have SIGINT raise ``KeyboardInterrupt``, also where it is ignored: in background jobs of a shell."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def in_thread(function: Callable[[], Any]) -> Callable[[], BaseException]:
+    """Start ``function`` in a thread; return a function that waits for its exception."""
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            function()
+        except BaseException as error:  # noqa: BLE001 - returned to the test
+            raised.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+
+    def end() -> BaseException:
+        thread.join(PATIENCE)
+        return raised[0]
+
+    return end
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def function() -> None:
+        raise error
+
+    return function
+
+
+def test_a_call_returns_what_the_coroutine_returns(handle: Lease[Stub]) -> None:
+    assert handle.call(Stub.echo, text="hello") == "hello"
+
+
+def test_an_exception_arrives_as_itself_with_the_frames_of_both_sides(handle: Lease[Stub]) -> None:
+    mistake = LookupError("nothing there")
+    with pytest.raises(LookupError) as caught:
+        handle.call(Stub.run, raising(mistake))
+    assert caught.value is mistake
+    names = [frame.name for frame in traceback.extract_tb(mistake.__traceback__)]
+    assert names[0].startswith("test_an_exception_arrives")
+    assert names[-2:] == ["run", "function"]
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()], ids=repr)
+def test_a_base_exception_is_raised_in_its_own_caller_only(handle: Lease[Stub], error: BaseException) -> None:
+    event = handle.call(Stub.run, anyio.Event)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
+        with pytest.raises(type(error)):
+            handle.call(Stub.run, raising(error))
+        handle.call(Stub.run, event.set)
+        assert other.result(PATIENCE) == "it came"
+
+
+def test_a_coroutine_that_cancels_its_own_task_fails_that_call_only(handle: Lease[Stub]) -> None:
+    with pytest.raises(RuntimeError, match="cancelled"):
+        handle.call(Stub.run, raising(asyncio.CancelledError()))
+    assert handle.call(Stub.echo, "still there") == "still there"
+
+
+def test_the_coroutine_sees_the_context_variables_of_its_caller(handle: Lease[Stub]) -> None:
+    handle.call(Stub.echo, "the portal was started in another context")
+    token = colour.set("green")
+    try:
+        assert handle.call(Stub.run, colour.get) == "green"
+    finally:
+        colour.reset(token)
+
+
+@pytest.mark.anyio
+async def test_a_call_works_in_a_thread_that_runs_an_event_loop(handle: Lease[Stub]) -> None:
+    assert handle.call(Stub.echo, "in Jupyter") == "in Jupyter"
+
+
+def test_a_call_on_the_loops_own_thread_is_refused_at_once(handle: Lease[Stub]) -> None:
+    with pytest.raises(RuntimeError, match="event-loop thread"):
+        handle.call(Stub.run, lambda: handle.call(Stub.echo, "never"))
+
+
+def test_threads_that_race_for_the_first_call_share_one_loop() -> None:
+    start = threading.Barrier(32)
+    leases = [lease(Stub) for _ in range(32)]
+
+    def first_call(handle: Lease[Stub]) -> int:
+        start.wait(PATIENCE)
+        ident: int = handle.call(Stub.run, threading.get_ident)
+        return ident
+
+    with ThreadPoolExecutor(32) as pool:
+        idents = set(pool.map(first_call, leases))
+    for handle in leases:
+        handle.close()
+    assert len(idents) == 1
+    assert idents != {threading.get_ident()}
+
+
+def test_calls_run_at_the_same_time(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
+        pool.submit(handle.call, Stub.run, event.set)
+        assert first.result(PATIENCE) == "it came"
+
+
+@pytest.mark.usefixtures("ctrl_c")
+def test_ctrl_c_ends_the_call_and_cancels_the_coroutine(handle: Lease[Stub]) -> None:
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        handle.async_object.waiting.wait(PATIENCE)
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        handle.call(Stub.wait)
+    assert handle.async_object.cancelled.is_set()
+    thread.join(PATIENCE)
+    assert handle.call(Stub.echo, "still there") == "still there"
+
+
+def test_a_signal_handler_that_returns_does_not_end_the_call(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
+    main = threading.get_ident()
+
+    def disturb() -> None:
+        handle.async_object.waiting.wait(PATIENCE)
+        signal.pthread_kill(main, signal.SIGUSR1)
+
+    def on_signal(number: int, frame: object) -> None:
+        threading.Thread(target=handle.call, args=(Stub.run, event.set)).start()
+
+    before = signal.signal(signal.SIGUSR1, on_signal)
+    try:
+        threading.Thread(target=disturb).start()
+        assert handle.call(Stub.wait_for, event) == "it came"
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_closing_cancels_the_running_calls_and_closes_the_asynchronous_object() -> None:
+    handle = lease(Stub)
+    end = in_thread(lambda: handle.call(Stub.wait))
+    handle.async_object.waiting.wait(PATIENCE)
+    handle.close()
+    assert handle.async_object.cancelled.is_set()
+    assert handle.async_object.closed.is_set()
+    assert "closed during the call" in str(end())
+
+
+def test_closing_one_client_does_not_end_the_calls_of_another(handle: Lease[Stub]) -> None:
+    event = handle.call(Stub.run, anyio.Event)
+    with ThreadPoolExecutor(1) as pool:
+        under_way = pool.submit(handle.call, Stub.wait_for, event)
+        handle.async_object.waiting.wait(PATIENCE)
+        other = lease(Stub)
+        other.call(Stub.echo, "hello")
+        other.close()
+        handle.call(Stub.run, event.set)
+        assert under_way.result(PATIENCE) == "it came"
+
+
+def test_a_call_on_a_closed_client_raises() -> None:
+    handle = lease(Stub)
+    handle.call(Stub.echo, "hello")
+    handle.close()
+    handle.close()
+    with pytest.raises(RuntimeError, match="client is closed"):
+        handle.call(Stub.echo, "hello")
+
+
+def test_an_error_while_closing_is_raised_by_close() -> None:
+    class Stubborn(Stub):
+        async def aclose(self) -> None:
+            raise OSError("no")
+
+    handle = lease(Stubborn)
+    handle.call(Stubborn.echo, "hello")
+    with pytest.raises(OSError, match="no"):
+        handle.close()
+
+
+def test_a_garbage_collected_client_closes_its_connections_and_warns() -> None:
+    handle = lease(Stub)
+    stub = handle.async_object
+    handle.call(Stub.echo, "hello")
+    holders = [handle]
+    del handle
+    with pytest.warns(ResourceWarning, match="a blocking client was not closed"):
+        holders.clear()
+    gc.collect()
+    assert stub.closed.wait(PATIENCE)
+
+
+def test_an_error_of_the_constructor_is_raised_where_the_client_is_made() -> None:
+    with pytest.raises(TypeError, match="colour"):
+        lease(Stub, colour="green")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
+
+
+def test_a_view_is_closed_with_its_owner_and_closes_nothing_itself() -> None:
+    handle = lease(Stub)
+    view = handle.derive(Stub.renamed, "second")
+    assert view.async_object.name == "second"
+    assert view.async_object is view.async_object
+    assert view.call(Stub.echo, "hello") == "hello"
+    view.close()
+    assert view.call(Stub.echo, "and goodbye") == "and goodbye"
+    handle.close()
+    with pytest.raises(RuntimeError, match="client is closed"):
+        view.call(Stub.echo, "hello")
+
+
+def test_a_loop_that_broke_down_is_replaced(handle: Lease[Stub]) -> None:
+    def break_down() -> None:
+        asyncio.get_running_loop().call_soon(raising(SystemExit("a stray callback")))
+
+    end = in_thread(lambda: handle.call(Stub.wait))
+    handle.async_object.waiting.wait(PATIENCE)
+    handle.call(Stub.run, break_down)
+    error = end()
+    assert "broke down" in str(error) or "cancelled on its event loop" in str(error)
+    assert handle.call(Stub.echo, "again") == "again"
+
+
+def test_a_latch_wakes_all_waiting_threads_and_stays_open() -> None:
+    latch = Latch()
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(latch.wait, PATIENCE) for _ in range(3)]
+        latch.open()
+        latch.open()
+        assert [future.result(PATIENCE) for future in waiting] == [True, True, True]
+    assert latch.wait()
+
+
+def test_a_wait_for_a_latch_that_stays_closed_times_out() -> None:
+    latch = Latch()
+    assert not latch.wait(0.001)
+    assert not latch.is_open
+
+
+def test_lookups_run_in_daemon_threads_and_return_results_and_errors() -> None:
+    threads = LookupThreads()
+    assert threads.submit(lambda: threading.current_thread().daemon).result(PATIENCE)
+    with pytest.raises(socket.gaierror):
+        threads.submit(socket.getaddrinfo, "256.256.256.256", 80, flags=socket.AI_NUMERICHOST).result(
+            PATIENCE
+        )
+
+
+def test_lookups_still_run_after_the_end_of_the_main_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("concurrent.futures.thread._shutdown", True)  # as the interpreter sets it at its end
+    assert LookupThreads().submit(len, "abc").result(PATIENCE) == 3

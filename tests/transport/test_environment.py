@@ -1,0 +1,379 @@
+"""Proxies that the environment names: a call takes the way that httpx would take, and the key is kept from them."""
+
+from __future__ import annotations
+
+import pickle
+import socket
+import traceback
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Any, TypeAlias
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import pytest
+
+from imagesdk import (
+    APIConnectionError,
+    APIStatusError,
+    APITimeoutError,
+    AsyncClient,
+    InternalServerError,
+    OutcomeUnknownError,
+    RetryPolicy,
+    Timeouts,
+)
+from tests.support.certificates import Authority
+from tests.support.proxy_servers import Proxy
+from tests.support.small_images import answer, png
+from tests.support.socket_servers import Conversation, Handler, RawServer, always, serving
+
+pytestmark = pytest.mark.anyio
+
+SMALL = png()
+ANSWER = answer(SMALL)
+ONCE = RetryPolicy(max_attempts=1)
+KEY = "sk-of-the-account"
+MakeClient: TypeAlias = Callable[..., AsyncClient]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority.found(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(autouse=True)
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All hosts below .test are this machine."""
+    look_up = socket.getaddrinfo
+
+    def look_up_here(host: str | bytes | None, *args: Any, **options: Any) -> Any:
+        name = host.decode() if isinstance(host, bytes) else host or ""
+        return look_up("127.0.0.1" if name.endswith(".test") else host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
+
+
+@pytest.fixture
+def known(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
+    """An authority that this process trusts."""
+    authority.is_known(monkeypatch)
+    return authority
+
+
+def netloc(server: RawServer) -> str:
+    return urlsplit(server.origin).netloc
+
+
+def shown(error: BaseException) -> str:
+    """All that a log or another process may get to see of an error."""
+    return "".join(traceback.format_exception(error)) + repr(error) + repr(pickle.dumps(error))
+
+
+PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
+
+
+@pytest.mark.parametrize(
+    ("environment", "origin", "goes_to"),
+    [
+        ("HTTP_PROXY={one}", PLAIN, "one"),
+        ("HTTP_PROXY={one}", SECURE, "server"),
+        ("HTTPS_PROXY={one}", PLAIN, "server"),
+        ("HTTPS_PROXY={one}", SECURE, "one"),
+        ("https_proxy={one}", SECURE, "one"),
+        ("ALL_PROXY={one}", PLAIN, "one"),
+        ("ALL_PROXY={one}", SECURE, "one"),
+        ("all_proxy={one}", SECURE, "one"),
+        ("HTTP_PROXY={one} ALL_PROXY={two}", PLAIN, "one"),
+        ("HTTP_PROXY={one} ALL_PROXY={two}", SECURE, "two"),
+        ("HTTPS_PROXY={one} https_proxy={two}", SECURE, "two"),
+        ("HTTP_PROXY={one} http_proxy=", PLAIN, "server"),
+        ("HTTP_PROXY={one} REQUEST_METHOD=GET", PLAIN, "server"),  # a CGI script, whose caller could set it
+        ("ALL_PROXY={one_without_scheme}", PLAIN, "one"),
+        ("ALL_PROXY={one_without_scheme}", SECURE, "one"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "http://127.0.0.1:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "https://127.0.0.1:{secure}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:{plain}", "http://127.0.0.1:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:1", "http://127.0.0.1:{plain}", "one"),
+        pytest.param(
+            "ALL_PROXY={one} NO_PROXY=127.0.0.0/8",
+            "http://127.0.0.1:{plain}",
+            "one",
+            marks=pytest.mark.of_httpx,  # httpx2 knows networks
+        ),
+        ("ALL_PROXY={one} NO_PROXY=localhost", "http://localhost:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=localhost", "http://127.0.0.1:{plain}", "one"),
+        ("ALL_PROXY={one} NO_PROXY=images.test", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=images.test", SECURE, "server"),
+        ("ALL_PROXY={one} NO_PROXY=images.test:{secure}", SECURE, "server"),
+        ("ALL_PROXY={one} NO_PROXY=images.test:1", SECURE, "one"),
+        ("ALL_PROXY={one} NO_PROXY=IMAGES.TEST", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=test", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=.test", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=images.test", "http://eu.images.test:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=.images.test", "http://eu.images.test:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=ges.test", PLAIN, "one"),
+        ("ALL_PROXY={one} NO_PROXY=elsewhere.test,images.test", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=*", PLAIN, "server"),
+        ("ALL_PROXY={one} NO_PROXY=*", SECURE, "server"),
+        ("ALL_PROXY={one} no_proxy=images.test", SECURE, "server"),
+        ("ALL_PROXY={one} NO_PROXY=", SECURE, "one"),
+    ],
+)
+async def test_a_call_takes_the_way_that_httpx_would_take(
+    monkeypatch: pytest.MonkeyPatch,
+    make_client: MakeClient,
+    known: Authority,
+    environment: str,
+    origin: str,
+    goes_to: str,
+) -> None:
+    async with AsyncExitStack() as stack:
+
+        async def start(handler: Handler) -> RawServer:
+            return await stack.enter_async_context(serving(handler))
+
+        servers = {
+            "one": await start(Proxy().handler),
+            "two": await start(Proxy().handler),
+            "plain": await start(always(ANSWER)),
+            "secure": await start(known.secured(always(ANSWER))),
+        }
+        places: dict[str, object] = {
+            "one": servers["one"].origin,
+            "two": servers["two"].origin,
+            "one_without_scheme": netloc(servers["one"]),
+            "plain": servers["plain"].port,
+            "secure": servers["secure"].port,
+        }
+        for setting in environment.format_map(places).split(" "):
+            monkeypatch.setenv(*setting.split("=", 1))
+        base_url = f"{origin.format_map(places)}/v1"
+
+        def seen() -> dict[str, list[tuple[str, str | None, str | None]]]:
+            """Who saw what, which is forgotten with that."""
+            heads = {
+                name: [
+                    (sent.line, sent.headers.get("host"), sent.headers.get("proxy-authorization"))
+                    for sent in server.requests
+                ]
+                for name, server in servers.items()
+                if server.requests
+            }
+            for server in servers.values():
+                server.requests.clear()
+            return heads
+
+        async with make_client(base_url) as client:
+            response = await client.images.generate("a cat")
+        ours = seen()
+        async with httpx.AsyncClient() as reference:
+            await reference.post(f"{base_url}/images/generations", content=b"{}")
+
+        assert response[0].bytes == SMALL
+        assert ours == seen()
+        assert {"one", "two"} & set(ours) == {goes_to} - {"server"}
+
+
+async def test_the_calls_of_a_client_share_a_tunnel_which_keeps_the_key_from_the_proxy(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority
+) -> None:
+    proxy = Proxy()
+    async with serving(proxy.handler) as front, serving(known.secured(always(ANSWER))) as server:
+        monkeypatch.setenv("HTTPS_PROXY", front.origin)
+        async with make_client(f"https://images.test:{server.port}/v1", api_key=KEY) as client:
+            for _ in range(3):
+                assert (await client.images.generate("a cat"))[0].bytes == SMALL
+
+        assert [sent.line for sent in front.requests] == [f"CONNECT images.test:{server.port} HTTP/1.1"]
+        assert "authorization" not in front.requests[0].headers
+        assert len(proxy.tunnelled) > 0
+        assert KEY.encode() not in proxy.tunnelled
+        assert [sent.headers["authorization"] for sent in server.requests] == [f"Bearer {KEY}"] * 3
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_credentials_in_a_proxy_s_url_go_to_the_proxy_and_not_to_the_server(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority, scheme: str
+) -> None:
+    handler = always(ANSWER) if scheme == "http" else known.secured(always(ANSWER))
+    async with serving(Proxy("me:p@ss").handler) as front, serving(handler) as server:
+        monkeypatch.setenv("ALL_PROXY", f"http://me:p%40ss@{netloc(front)}")
+        async with make_client(f"{scheme}://images.test:{server.port}/v1") as client:
+            response = await client.images.generate("a cat")
+
+        assert response[0].bytes == SMALL
+        assert [sent.headers["proxy-authorization"] for sent in front.requests] == ["Basic bWU6cEBzcw=="]
+        assert "proxy-authorization" not in server.requests[0].headers
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_may_itself_be_reached_over_tls(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority, scheme: str
+) -> None:
+    handler = always(ANSWER) if scheme == "http" else known.secured(always(ANSWER))
+    async with serving(known.secured(Proxy().handler)) as front, serving(handler) as server:
+        monkeypatch.setenv("ALL_PROXY", f"https://proxy.test:{front.port}")
+        async with make_client(f"{scheme}://images.test:{server.port}/v1") as client:
+            response = await client.images.generate("a cat")
+
+        assert response[0].bytes == SMALL
+        assert len(front.requests) == len(server.requests) == 1
+
+
+@pytest.mark.parametrize("setting", ["HTTPS_PROXY", "HTTP_PROXY"])
+async def test_a_certificate_for_another_name_is_refused_through_a_tunnel_and_without_one(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority, setting: str
+) -> None:
+    async with serving(Proxy().handler) as front, serving(known.secured(always(ANSWER))) as server:
+        monkeypatch.setenv(setting, front.origin)
+        async with make_client(f"https://another.test:{server.port}/v1", retry=ONCE) as client:
+            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+                await client.images.generate("a cat")
+
+        assert len(front.requests) == (setting == "HTTPS_PROXY")
+        assert server.connections == 1
+        assert server.requests == []
+        assert not caught.value.maybe_billed
+
+
+async def refuse_tunnels(talk: Conversation) -> None:
+    await talk.request()
+    await talk.answer(b"", 502)
+
+
+@pytest.mark.parametrize(
+    ("handler", "status"), [(Proxy("me:another").handler, "407"), (refuse_tunnels, "502")]
+)
+async def test_a_tunnel_that_is_refused_is_an_error_of_connecting_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, handler: Handler, status: str
+) -> None:
+    async with serving(handler) as front:
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{netloc(front)}")
+        async with make_client("https://images.test/v1", retry=ONCE) as client:
+            with pytest.raises(APIConnectionError, match=f"ProxyError: {status}") as caught:
+                await client.images.generate("a cat")
+
+    assert not caught.value.maybe_billed
+    assert "secret" not in shown(caught.value)
+    assert "bWU6c2VjcmV0" not in shown(caught.value)
+
+
+async def test_a_refused_tunnel_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority
+) -> None:
+    proxy = Proxy()
+
+    async def handler(talk: Conversation) -> None:
+        await (refuse_tunnels if talk.number == 1 else proxy.handler)(talk)
+
+    async with serving(handler) as front, serving(known.secured(always(ANSWER))) as server:
+        monkeypatch.setenv("HTTPS_PROXY", front.origin)
+        async with make_client(f"https://images.test:{server.port}/v1") as client:
+            response = await client.images.generate("a cat")
+
+        assert response.attempts == 2
+        assert not response.maybe_billed_before
+        assert len(server.requests) == 1
+
+
+async def test_a_proxy_that_refuses_to_forward_answers_for_the_server(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
+) -> None:
+    async with serving(Proxy("me:another").handler) as front:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{netloc(front)}")
+        async with make_client("http://images.test/v1", retry=ONCE) as client:
+            with pytest.raises(APIStatusError, match="407") as caught:
+                await client.images.generate("a cat")
+
+    assert (caught.value.status_code, caught.value.maybe_billed) == (407, False)
+    assert "secret" not in shown(caught.value)
+
+
+async def test_a_bad_gateway_of_plain_http_may_have_been_behind_the_work(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
+) -> None:
+    async with serving(always(b"", 502)) as front:
+        monkeypatch.setenv("HTTP_PROXY", front.origin)
+        async with make_client("http://images.test/v1", retry=ONCE) as client:
+            with pytest.raises(InternalServerError) as caught:
+                await client.images.generate("a cat")
+
+    assert (caught.value.status_code, caught.value.maybe_billed) == (502, True)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_is_down_is_an_error_of_connecting_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, scheme: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    monkeypatch.setenv("ALL_PROXY", f"http://me:secret@127.0.0.1:{port}")
+
+    async with make_client(f"{scheme}://images.test/v1", retry=ONCE) as client:
+        with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+            await client.images.generate("a cat")
+
+    assert not caught.value.maybe_billed
+    assert "secret" not in shown(caught.value)
+
+
+async def hang_up_at_once(talk: Conversation) -> None:
+    await talk.request()
+
+
+async def hang_up_in_the_tunnel(talk: Conversation) -> None:
+    await talk.request()
+    await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    await talk.stream.receive()
+
+
+@pytest.mark.parametrize("handler", [hang_up_at_once, hang_up_in_the_tunnel])
+async def test_a_tunnel_that_breaks_before_the_request_is_sent_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, handler: Handler
+) -> None:
+    async with serving(handler) as front:
+        monkeypatch.setenv("HTTPS_PROXY", front.origin)
+        async with make_client("https://images.test/v1", retry=ONCE) as client:
+            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+                await client.images.generate("a cat")
+
+    assert not caught.value.maybe_billed
+
+
+async def test_a_tunnel_that_breaks_after_the_request_was_sent_leaves_the_outcome_unknown(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority
+) -> None:
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+
+    async with serving(Proxy().handler) as front, serving(known.secured(handler)) as server:
+        monkeypatch.setenv("HTTPS_PROXY", front.origin)
+        async with make_client(f"https://images.test:{server.port}/v1", retry=ONCE) as client:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                await client.images.generate("a cat")
+
+    assert caught.value.maybe_billed
+
+
+async def test_a_tunnel_to_a_server_that_never_greets_ends_at_the_connect_time_out(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
+) -> None:
+    left = anyio.Event()
+
+    async def handler(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        await talk.dropped()
+        left.set()
+
+    async with serving(handler) as front:
+        monkeypatch.setenv("HTTPS_PROXY", front.origin)
+        terms = {"timeout": Timeouts(connect=0.1), "retry": ONCE}
+        async with make_client("https://images.test/v1", **terms) as client:
+            with pytest.raises(APITimeoutError) as caught:
+                await client.images.generate("a cat")
+            await left.wait()
+
+    assert not caught.value.maybe_billed
