@@ -1,8 +1,8 @@
-"""The Images API on your own machine: no key, no money, no network.
+"""Local server of the Images API for tests and demos. It needs no key, no money and no network.
 
-:func:`create_app` gives the ASGI application, for tests in process; :class:`Emulator` runs it on a free
-loopback port beside your code; :func:`serve` runs it until Ctrl-C. Pictures are drawn by code, not by a
-model. Nothing here is loaded before it is used, and the extra ``emulator`` is needed only then.
+:func:`create_app` returns the ASGI application, for tests in process. :class:`Emulator` runs it on a free
+loopback port beside the program. :func:`serve` runs it until Ctrl-C. Images are drawn by code, not by a
+model. Its dependencies are the extra ``emulator``, and are imported on first use.
 """
 
 from __future__ import annotations
@@ -13,13 +13,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagesdk.emulator.app import create_app
     from imagesdk.emulator.faults import Fault, Faults
-    from imagesdk.emulator.server import Emulator, serve
+    from imagesdk.emulator.server import Emulator, EmulatorOptions, serve
     from imagesdk.emulator.state import EmulatorState, RequestRecord
 
-__all__ = ["Emulator", "EmulatorState", "Fault", "Faults", "RequestRecord", "create_app", "serve"]
+__all__ = [
+    "Emulator",
+    "EmulatorOptions",
+    "EmulatorState",
+    "Fault",
+    "Faults",
+    "RequestRecord",
+    "create_app",
+    "serve",
+]
 
 _HOMES = {
     "Emulator": "server",
+    "EmulatorOptions": "server",
     "EmulatorState": "state",
     "Fault": "faults",
     "Faults": "faults",

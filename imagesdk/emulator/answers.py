@@ -1,7 +1,7 @@
-"""How the API says no: one exception with the error object in it, and the texts of the errors in use.
+"""Error responses of the API: one exception that carries the error object, and OpenAI's wordings.
 
-A check raises :class:`Refusal`; the application turns it into an answer, nobody else does. Every body has
-the four keys ``message``, ``type``, ``param`` and ``code``, as the maker's has had since June 2023.
+Checks raise :class:`Refusal`, and only the application turns it into a response. Every error object has the
+four keys ``message``, ``type``, ``param`` and ``code``, as OpenAI's has had since June 2023.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = [
     "duplicate_parameter",
     "invalid_type",
     "invalid_value",
-    "listed",
+    "quoted_list",
     "missing_parameter",
     "model_not_found",
     "mutually_exclusive",
@@ -22,15 +22,15 @@ __all__ = [
 ]
 
 
-class Refusal(Exception):  # noqa: N818 - it is an answer of the server, not an error of this program
-    """A request that is answered with an error object."""
+class Refusal(Exception):  # noqa: N818 - a response of the server, not an error of this program
+    """Error response to a request."""
 
     def __init__(
         self,
         message: str,
         *,
         status: int = 400,
-        type: str = "invalid_request_error",  # noqa: A002 - the name of the field in the answer
+        type: str = "invalid_request_error",  # noqa: A002 - the name of the field in the response
         param: str | None = None,
         code: str | None = None,
         details: Mapping[str, object] | None = None,
@@ -47,12 +47,12 @@ class Refusal(Exception):  # noqa: N818 - it is an answer of the server, not an 
         self.headers = dict(headers or {})
 
     def body(self) -> dict[str, object]:
-        """Return the JSON body of the answer."""
+        """Return the JSON body of the response."""
         error = {"message": self.message, "type": self.type, "param": self.param, "code": self.code}
         return {"error": {**error, **self.details}}
 
 
-def listed(values: Sequence[str]) -> str:
+def quoted_list(values: Sequence[str]) -> str:
     """Return ``'a', 'b', and 'c'``."""
     quoted = [f"'{value}'" for value in values]
     if len(quoted) < 3:
@@ -61,17 +61,17 @@ def listed(values: Sequence[str]) -> str:
 
 
 def missing_parameter(name: str) -> Refusal:
-    """Return the refusal of a request without a parameter that it needs."""
+    """Return the error for a request without a required parameter."""
     return Refusal(f"Missing required parameter: '{name}'.", param=name, code="missing_required_parameter")
 
 
 def unknown_parameter(name: str) -> Refusal:
-    """Return the refusal of a parameter that the model does not have."""
+    """Return the error for a parameter that the model does not have."""
     return Refusal(f"Unknown parameter: '{name}'.", param=name, code="unknown_parameter")
 
 
 def duplicate_parameter(name: str) -> Refusal:
-    """Return the refusal of a form that gives a single value twice."""
+    """Return the error for a form that repeats a single-valued field."""
     return Refusal(
         f"Duplicate parameter: '{name}'. You provided multiple values for this parameter, whereas only one is "
         "allowed. If you are trying to provide a list of values, use the array syntax instead e.g. "
@@ -82,7 +82,7 @@ def duplicate_parameter(name: str) -> Refusal:
 
 
 def invalid_type(name: str, expected: str, value: object) -> Refusal:
-    """Return the refusal of a value of another JSON type."""
+    """Return the error for a value of the wrong JSON type."""
     return Refusal(
         f"Invalid type for '{name}': expected {expected}, but got {_kind(value)} instead.",
         param=name,
@@ -91,20 +91,22 @@ def invalid_type(name: str, expected: str, value: object) -> Refusal:
 
 
 def invalid_value(name: str, value: str, allowed: Sequence[str]) -> Refusal:
-    """Return the refusal of a text that is not one of a list."""
+    """Return the error for a string outside the list of ``allowed`` values."""
     rest = (
-        f"Value must be '{allowed[0]}'." if len(allowed) == 1 else f"Supported values are: {listed(allowed)}."
+        f"Value must be '{allowed[0]}'."
+        if len(allowed) == 1
+        else f"Supported values are: {quoted_list(allowed)}."
     )
     return Refusal(f"Invalid value: '{value}'. {rest}", param=name, code="invalid_value")
 
 
 def model_not_found(name: str) -> Refusal:
-    """Return the refusal of a model that does not exist, not yet or no longer."""
+    """Return the error for a model that does not exist on the day in question."""
     return Refusal(f"The model '{name}' does not exist.", status=404, param="model", code="model_not_found")
 
 
 def mutually_exclusive(first: str, second: str) -> Refusal:
-    """Return the refusal of two parameters of which one at most may be given."""
+    """Return the error for two parameters that exclude each other."""
     return Refusal(
         f"Mutually exclusive parameters: '{first}' and '{second}'. Provide only one of them.",
         param=first,
@@ -113,7 +115,7 @@ def mutually_exclusive(first: str, second: str) -> Refusal:
 
 
 def unsupported(name: str, message: str, code: str = "unsupported_parameter") -> Refusal:
-    """Return the refusal of what a model of the GPT Image family does not do."""
+    """Return the error for a feature that a GPT Image model lacks."""
     return Refusal(message, type="image_generation_user_error", param=name, code=code)
 
 

@@ -1,4 +1,4 @@
-"""The application: its routes, and the endpoints around the pictures: results, files and models."""
+"""ASGI application: its routes, and the endpoints for results, files and models."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from imagesdk.emulator.error_shapes import as_object
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import ImageWindow
-from imagesdk.emulator.models import ENDPOINTS, Model, living
+from imagesdk.emulator.models import ENDPOINTS, Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
-from imagesdk.emulator.wire import WRONG_KEY, Wire, handlers
+from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
 __all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
 
@@ -47,28 +47,30 @@ def create_app(
     """Build the application.
 
     Args:
-        limit: Pictures per time: ``"50/min"``, ``"10/s"``, ``"50/10s"``; ``None``, or ``"none"``, for no limit.
-        seed: Another seed gives other pictures for the same prompts.
-        as_of: Be the API of that day: its models and parameters. ``None`` serves every model there is.
-        require_key: Answer 401 to requests without a key, and to the key :data:`WRONG_KEY`.
-        done_marker: End every stream with ``data: [DONE]``, as some servers do and the API does not.
-        verified: ``False`` answers 403 to the GPT Image models, as to an organization that is not verified.
-        clock: Seconds since the epoch, for the limit and for the life of result URLs and files.
-        state: Where to remember what happened; by default a new one, found at ``app.state.emulator``.
-        allow_remote: Serve any ``Host``. Otherwise only loopback names, so that no web page can reach it.
-        quirks: Be another server of the Images API, by its name in :data:`imagesdk.emulator.quirks.QUIRKS`.
+        limit: Images per time window: ``"50/min"``, ``"10/s"`` or ``"50/10s"``. ``None`` and ``"none"`` mean
+            no limit.
+        seed: Seed of the drawings. Another seed draws other images for the same prompts.
+        as_of: Day whose API to emulate, with its models and parameters. ``None`` serves every model.
+        require_key: Whether requests without a key, or with the key :data:`WRONG_KEY`, are answered with 401.
+        done_marker: Whether every stream ends with ``data: [DONE]``, as on some servers but not on OpenAI's.
+        verified: Whether the organization is verified. If not, GPT Image models are answered with 403.
+        clock: Seconds since the epoch, for the rate limit and the lifetime of result URLs and files.
+        state: Record of requests and queue of faults. The default is a new one, at ``app.state.emulator``.
+        allow_remote: Whether to serve any ``Host``. By default only loopback names are served, so that no web
+            page can reach the emulator.
+        quirks: Name of another server of the Images API, from :data:`imagesdk.emulator.quirks.QUIRKS`.
 
     Raises:
-        ValueError: ``limit`` cannot be read, or there are no ``quirks`` of the name.
+        ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
     """
     quirk = None if quirks is None else find(quirks)
-    memory = state if state is not None else EmulatorState()
-    memory.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
-    memory.results = ResultStore(clock)
-    memory.files = FileStore(clock)
-    images = Images(memory, clock, seed, as_of, done_marker, verified, quirk)
+    state = state if state is not None else EmulatorState()
+    state.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
+    state.results = ResultStore(clock)
+    state.files = FileStore(clock)
+    images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     shape = as_object if quirk is None else quirk.refuse
-    service = _Service(memory, clock, as_of)
+    service = _Service(state, clock, as_of)
     root = "/v1" if quirk is None else quirk.root
     routes = [
         *(
@@ -93,39 +95,39 @@ def create_app(
         routes=routes,
         middleware=[
             Middleware(
-                Wire,
-                memory=memory,
+                ApiMiddleware,
+                state=state,
                 require_key=require_key,
                 allow_remote=allow_remote,
                 shape=shape,
                 root=root,
             )
         ],
-        exception_handlers=handlers(shape),
+        exception_handlers=exception_handlers(shape),
     )
     app.router.redirect_slashes = False
-    app.state.emulator = memory
+    app.state.emulator = state
     return app
 
 
 @frozen
 class _Service:
-    """The endpoints that make no pictures."""
+    """Endpoints that return no new images."""
 
-    memory: EmulatorState
+    state: EmulatorState
     clock: Callable[[], float]
     day: date | None
 
     async def download(self, request: Request) -> Response:
-        """Answer with the picture behind a result URL; errors look like those of the maker's storage."""
-        fault = self.memory.faults.take("downloads")
-        if fault is not None and fault.instead:
-            return fault.answer()
+        """Return the image of a result URL, or an error in the form of OpenAI's storage."""
+        fault = self.state.faults.take("downloads")
+        if fault is not None and fault.replaces_work:
+            return fault.response()
         response = self._stored(request)
-        return response if fault is None else fault.answer(response)
+        return response if fault is None else fault.response(response)
 
     async def files(self, request: Request) -> Response:
-        """Keep an uploaded file, or list those that are kept."""
+        """Store an uploaded file, or list the stored files."""
         return await self._faulty(request, self._upload if request.method == "POST" else self._page)
 
     async def file(self, request: Request) -> Response:
@@ -133,33 +135,33 @@ class _Service:
         return await self._faulty(request, self._delete if request.method == "DELETE" else self._describe)
 
     async def content(self, request: Request) -> Response:
-        """Answer with the bytes of a file."""
+        """Return the content of a file."""
         return await self._faulty(request, self._content)
 
     async def models(self, request: Request) -> Response:
         """List the models of the day."""
-        data = [_described(model, name) for model in living(self.day) for name in model.names]
+        data = [_model_json(model, name) for model in models_on(self.day) for name in model.names]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
         """Describe one model."""
         name = request.path_params["name"]
-        for model in living(self.day):
+        for model in models_on(self.day):
             if name in model.names:
-                return JSONResponse(_described(model, name))
+                return JSONResponse(_model_json(model, name))
         raise model_not_found(name)
 
     async def _faulty(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        fault = self.memory.faults.take("files")
-        if fault is not None and fault.instead:
+        fault = self.state.faults.take("files")
+        if fault is not None and fault.replaces_work:
             await drain(request)
-            return fault.answer()
+            return fault.response()
         response = await answer(request)
-        return response if fault is None else fault.answer(response)
+        return response if fault is None else fault.response(response)
 
     async def _upload(self, request: Request) -> Response:
         body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
-        return JSONResponse(self.memory.files.add(read_upload(body)).described())
+        return JSONResponse(self.state.files.add(read_upload(body)).to_json())
 
     async def _page(self, request: Request) -> Response:
         query = request.query_params
@@ -168,23 +170,23 @@ class _Service:
                 raise unknown_parameter(name)
         limit = Integer(1, 10_000).read("limit", query.get("limit", "10000"), form=True)
         order = Choice(("asc", "desc")).read("order", query.get("order", "desc"), form=True)
-        page = self.memory.files.page(
+        page = self.state.files.page(
             purpose=query.get("purpose"), after=query.get("after"), limit=limit, order=order
         )
         return JSONResponse(page)
 
     async def _describe(self, request: Request) -> Response:
-        return JSONResponse(self.memory.files.get(request.path_params["name"]).described())
+        return JSONResponse(self.state.files.get(request.path_params["name"]).to_json())
 
     async def _delete(self, request: Request) -> Response:
-        return JSONResponse(self.memory.files.delete(request.path_params["name"]))
+        return JSONResponse(self.state.files.delete(request.path_params["name"]))
 
     async def _content(self, request: Request) -> Response:
-        data = self.memory.files.content(request.path_params["name"])
+        data = self.state.files.content(request.path_params["name"])
         return Response(data, media_type="application/octet-stream")
 
     def _stored(self, request: Request) -> Response:
-        found = self.memory.results.get(request.path_params["name"], request.query_params)
+        found = self.state.results.get(request.path_params["name"], request.query_params)
         if isinstance(found, bytes):
             return Response(found, media_type="image/png")
         now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
@@ -204,7 +206,7 @@ class _Service:
         return Response(text, 403, media_type="application/xml")
 
 
-def _described(model: Model, name: str) -> dict[str, object]:
+def _model_json(model: Model, name: str) -> dict[str, object]:
     released = datetime(model.released.year, model.released.month, model.released.day, tzinfo=UTC)
     return {
         "id": name,

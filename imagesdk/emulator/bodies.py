@@ -1,6 +1,6 @@
-"""Reading a request: JSON or a form, into plain fields and files. No rule of any model stands here.
+"""Parser of request bodies: JSON or form, into plain fields and files.
 
-Whatever is wrong with the bytes ends in a :class:`~imagesdk.emulator.answers.Refusal`, never in a crash.
+It knows no model. Malformed bytes raise :class:`~imagesdk.emulator.answers.Refusal`.
 """
 
 from __future__ import annotations
@@ -25,32 +25,32 @@ __all__ = ["Body", "SentFile", "read_body"]
 _MAX_FIELD = 4 * 1024 * 1024
 _MAX_FILES = 64
 _MAX_FILE = 64 * 1024 * 1024
-"""More of a file than this is not read: every model refuses it anyway."""
+"""Bytes of a file that are read. Every model rejects larger files."""
 
 
 @frozen
 class SentFile:
-    """One file part of a form."""
+    """File part of a form."""
 
     name: str
-    """The name of its field."""
+    """Name of the form field."""
     media_type: str
     size: int
     data: bytes = field(repr=False)
-    """What was read of it."""
+    """The bytes that were read."""
     filename: str = ""
 
 
 @frozen
 class Body:
-    """A request body."""
+    """Parsed request body."""
 
     fields: Fields
     files: tuple[SentFile, ...] = ()
 
 
 async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE) -> Body:
-    """Read a body of one of the media types ``expected``, and at most ``max_file`` bytes of each of its files."""
+    """Read a body of one of the media types ``expected``, and at most ``max_file`` bytes of each file."""
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type not in expected:
@@ -66,8 +66,8 @@ async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE)
 
 
 async def drain(request: Request) -> None:
-    """Read the rest of a body and forget it: a client is still sending while it is refused."""
-    # A body that was read to its end already is a RuntimeError of Starlette.
+    """Read and discard the rest of a body. A client may still be sending when its request is rejected."""
+    # Starlette raises RuntimeError for a body that was already read to its end.
     with contextlib.suppress(ClientDisconnect, RuntimeError):
         async for _ in request.stream():
             pass
@@ -76,7 +76,7 @@ async def drain(request: Request) -> None:
 async def _read_json(request: Request) -> Body:
     try:
         parsed: object = json.loads(await request.body())
-        # Half of a surrogate pair is legal in JSON and in nothing else: this raises for it.
+        # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
         json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         parsed = None
@@ -94,7 +94,7 @@ async def _read_form(request: Request, max_file: int) -> Body:
     counts: dict[str, int] = {}
     files: list[SentFile] = []
     try:
-        # Not request.form(): older Starlettes leave the stream open when a form is broken.
+        # Not request.form(): older versions of Starlette leave the stream open after a malformed form.
         async with aclosing(request.stream()) as stream:
             parser = MultiPartParser(request.headers, stream, max_files=_MAX_FILES, max_part_size=_MAX_FIELD)
             form = await parser.parse()
@@ -104,20 +104,20 @@ async def _read_form(request: Request, max_file: int) -> Body:
         raise Refusal(f"We could not parse the form of your request: {detail}") from error
     try:
         for given, value in form.multi_items():
-            name = _whole(given)
+            name = _without_surrogates(given)
             if isinstance(value, UploadFile):
                 data = await value.read(max_file)
                 media_type = value.content_type or "application/octet-stream"
-                filename = _whole(value.filename or "")
+                filename = _without_surrogates(value.filename or "")
                 files.append(SentFile(name, media_type, value.size or 0, data, filename))
                 counts[name] = counts.get(name, 0) + 1
             else:
-                values.setdefault(name, []).append(_whole(value))
+                values.setdefault(name, []).append(_without_surrogates(value))
     finally:
         await form.close()
     return Body(Fields(values=values, files=counts, form=True), tuple(files))
 
 
-def _whole(text: str) -> str:
-    """Return a text without halves of surrogate pairs, which a strange charset can bring in."""
+def _without_surrogates(text: str) -> str:
+    """Replace halves of surrogate pairs, which some charsets can produce."""
     return text.encode(errors="replace").decode()

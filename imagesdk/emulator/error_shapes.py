@@ -1,4 +1,4 @@
-"""The bodies in which servers say no. Each shape turns a refusal into the answer of one family of servers."""
+"""Error bodies of different servers: each function converts a :class:`Refusal` to one of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 ]
 
 Shape: TypeAlias = Callable[[Refusal], Response]
-"""Makes an answer of a refusal."""
+"""Converts a :class:`Refusal` to a response."""
 
 _MODERATION = frozenset({"moderation_blocked", "content_policy_violation"})
 _FILTERS = ("hate", "jailbreak", "self_harm", "sexual", "violence")
@@ -34,17 +34,17 @@ _GOOGLE_STATUS = {
 
 
 def as_object(refusal: Refusal) -> Response:
-    """``{"error": {"message", "type", "param", "code"}}``: the maker, and most others."""
+    """Return ``{"error": {"message", "type", "param", "code"}}``: OpenAI and most others."""
     return JSONResponse(refusal.body(), refusal.status, refusal.headers)
 
 
 def as_text(refusal: Refusal) -> Response:
-    """``{"error": "text"}``: stable-diffusion.cpp."""
+    """Return ``{"error": "text"}``: stable-diffusion.cpp."""
     return JSONResponse({"error": refusal.message}, refusal.status, refusal.headers)
 
 
 def as_detail(refusal: Refusal) -> Response:
-    """``{"detail": ...}``: FastAPI, with a list and status 422 for a parameter that is not right."""
+    """Return ``{"detail": ...}``: FastAPI, with a list and status 422 for an invalid parameter."""
     if refusal.status != 400 or refusal.param is None:
         return JSONResponse({"detail": refusal.message}, refusal.status, refusal.headers)
     where = {"loc": ["body", refusal.param], "msg": refusal.message, "type": refusal.code or "value_error"}
@@ -52,13 +52,13 @@ def as_detail(refusal: Refusal) -> Response:
 
 
 def as_number(refusal: Refusal) -> Response:
-    """An object whose code is the status, and whose type is empty: LocalAI."""
+    """Return an object with the status as its code and an empty type: LocalAI."""
     error = {"code": refusal.status, "message": refusal.message, "type": ""}
     return JSONResponse({"error": error}, refusal.status, refusal.headers)
 
 
 def as_google(refusal: Refusal) -> Response:
-    """A list around an object whose code is a number, with the wait in its details: Gemini's compatible API."""
+    """Return a list of an object with a numeric code, and the delay in its details: Gemini."""
     error: dict[str, object] = {
         "code": refusal.status,
         "message": refusal.message,
@@ -72,7 +72,7 @@ def as_google(refusal: Refusal) -> Response:
 
 
 def as_azure(refusal: Refusal) -> Response:
-    """The maker's object, but for what filters refused, which stands in ``inner_error``."""
+    """Return OpenAI's object, or one with ``inner_error`` for content filters: Azure."""
     if refusal.code not in _MODERATION:
         return as_object(refusal)
     details = refusal.details.get("moderation_details")
@@ -90,7 +90,7 @@ def as_azure(refusal: Refusal) -> Response:
 
 
 def as_success(refusal: Refusal) -> Response:
-    """Status 200 with an error in it, or, where there is nothing, a page: gateways in front of other servers."""
+    """Return the error with status 200, or an HTML page for an unknown URL: gateways."""
     if refusal.status == 404:
         page = f"<html><head><title>404 Not Found</title></head><body>{refusal.status}</body></html>"
         return HTMLResponse(page, 404)

@@ -1,8 +1,8 @@
-"""What the emulator does wrong next, because a test asked for it.
+"""Queued faults: error responses, broken streams and broken connections.
 
-Faults are one-shot and served in the order in which they were queued: the next image request (or, with
-``downloads=True``, the next fetch of a result URL; with ``files=True``, the next request to the Files API) takes
-the first one. A fault is used up even when its request is refused for a reason of its own.
+A fault applies to one request, in the order of the queue. There is a queue for image requests, one for
+downloads of result URLs and one for the Files API. A request uses up its fault even if the request itself is
+invalid.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from starlette.types import Receive, Scope, Send
 
 from imagesdk.emulator.known_errors import KNOWN_ERRORS
 
-__all__ = ["ErrorShape", "Fault", "Faults", "hang_up", "unless_left"]
+__all__ = ["ErrorShape", "Fault", "FaultTarget", "Faults", "drop_connection", "unless_disconnected"]
 
-HangUp: TypeAlias = Callable[[Scope], bool]
-"""Closes the connection of a request; ``False`` when there is none that it knows."""
+CloseConnection: TypeAlias = Callable[[Scope], bool]
+"""Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
 ErrorShape: TypeAlias = Literal["nested", "flat"]
-"""An error inside a stream: ``{"error": {...}}``, or ``{"type": "error", ...}``."""
+"""Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
+FaultTarget: TypeAlias = Literal["images", "downloads", "files"]
+"""Kind of request: an image request, the download of a result URL, or a request to the Files API."""
 
 
 @frozen
 class Fault:
-    """One thing to do wrong. :meth:`Faults.next` says what each field means."""
+    """One fault, as :meth:`Faults.http`, :meth:`Faults.stream` and :meth:`Faults.connection` describe it."""
 
     status: int | None = None
     headers: Mapping[str, str] = field(factory=dict[str, str])
@@ -47,36 +49,36 @@ class Fault:
     max_partials: int | None = None
 
     @property
-    def instead(self) -> bool:
-        """Whether no work is done."""
+    def replaces_work(self) -> bool:
+        """Whether the request is neither worked on nor billed."""
         return (self.status is not None or self.drops_at_once) and not self.after_work
 
     @property
     def drops_at_once(self) -> bool:
-        """Whether the connection is dropped without a byte of an answer."""
+        """Whether the connection is dropped before the first byte of the response."""
         return self.drop and self.after_events is None
 
     @property
     def forbids_stream(self) -> bool:
-        """Whether the answer is not a stream, although one was asked for."""
+        """Whether the response is not a stream although the request asked for one."""
         return self.plain or self.status is not None or self.drops_at_once
 
     def error_body(self) -> Mapping[str, object]:
-        """Return the body of an error: ``body`` where it is one, else that of ``error`` or the usual one."""
+        """Return ``body`` if it is an object, else the body of ``error`` or of the default error."""
         given = self.body
         if isinstance(given, Mapping):
             return cast("Mapping[str, object]", given)
         usual = "rate_limit_exceeded" if self.status == 429 else "server_error"
         return KNOWN_ERRORS[self.error or usual]().body()
 
-    def answer(self, real: Response | None = None) -> Response:
-        """Return the answer to send in place of ``real`` (``None`` when no work was done)."""
+    def response(self, real: Response | None = None) -> Response:
+        """Return the response to send in place of ``real``, which is ``None`` if no work was done."""
         if self.drops_at_once:
-            return _Troubled(Response(), self.delay, 0, silent=True)
+            return _BrokenResponse(Response(), self.delay, 0, silent=True)
         response = self._response() if self.status is not None or real is None else real
         if self.truncate is None and not self.delay:
             return response
-        return _Troubled(response, self.delay, self.truncate)
+        return _BrokenResponse(response, self.delay, self.truncate)
 
     def _response(self) -> Response:
         headers = dict(self.headers)
@@ -91,112 +93,158 @@ class Faults:
     """The queues of faults. Tests may add to them from any thread."""
 
     def __init__(self) -> None:
-        self._images: deque[Fault] = deque()
-        self._downloads: deque[Fault] = deque()
-        self._files: deque[Fault] = deque()
+        self._queues: dict[FaultTarget, deque[Fault]] = {
+            "images": deque(),
+            "downloads": deque(),
+            "files": deque(),
+        }
 
-    def next(
+    def http(
         self,
         status: int | None = None,
         *,
+        error: str | None = None,
         headers: Mapping[str, str] | None = None,
         body: object = None,
-        error: str | None = None,
         after_work: bool = False,
-        truncate: int | None = None,
-        drop: bool = False,
         delay: float = 0,
-        plain: bool = False,
-        stream_error: ErrorShape | None = None,
-        error_line: bool = False,
-        end_early: bool = False,
-        after_events: int | None = None,
-        max_partials: int | None = None,
-        downloads: bool = False,
-        files: bool = False,
+        on: FaultTarget = "images",
         times: int = 1,
     ) -> None:
-        """Queue a fault.
+        """Queue another response in place of the real one.
 
         Args:
-            status: Answer with this status instead of working. Without it, the real answer is meant.
-            headers: Headers of that answer, for example ``{"retry-after": "2"}``.
-            body: Its body: text or bytes as they are, anything else as JSON; by default an error object.
-            error: Answer with a known error of the API, status and all: ``"insufficient_quota"``,
-                ``"billing_hard_limit_reached"``, ``"organization_unverified"``, ``"moderation_blocked"``,
-                ``"rate_limit_exceeded"`` or ``"server_error"``.
-            after_work: Do the work and bill it first.
-            truncate: Announce the whole body, send this many bytes of it and drop the connection. Of a stream,
-                which announces nothing, this many bytes are sent.
-            drop: Drop the connection without an answer; with ``after_events``, in the middle of a stream.
-            delay: Wait so many seconds before the answer; in a stream, before every event after
-                ``after_events``. A client that leaves ends the wait.
-            plain: Answer a request for a stream with plain JSON, as some servers do.
-            stream_error: End a stream with an error, ``"nested"`` as ``{"error": {...}}`` or ``"flat"`` as
-                ``{"type": "error", ...}``. ``error`` or ``body`` (an error object) say which.
-            error_line: Write ``event: error`` above it.
-            end_early: End a stream, in good order, before its completed event.
-            after_events: How many events of the stream are right before that; by default none.
-            max_partials: Send at most so many partial images.
-            downloads: Meant for the next fetch of a result URL, not for the next image request.
-            files: Meant for the next request to the Files API.
-            times: How many requests it is for.
-
-        Dropping a connection needs one: in process, where there is none, the application raises
-        :class:`ConnectionResetError` instead.
+            status: Status of the response. It may be left out with ``error``, which has one.
+            error: A known error of the API: ``"insufficient_quota"``, ``"billing_hard_limit_reached"``,
+                ``"organization_unverified"``, ``"moderation_blocked"``, ``"rate_limit_exceeded"`` or
+                ``"server_error"``.
+            headers: Headers of the response, for example ``{"retry-after": "2"}``.
+            body: Body of the response. Text and bytes are sent as they are, other values as JSON. By default
+                it is an error object.
+            after_work: Whether the emulator does the work and bills it first.
+            delay: Seconds before the response. A client that disconnects ends the wait.
+            on: Kind of request that the fault applies to.
+            times: Number of requests that the fault applies to.
 
         Raises:
-            ValueError: The fault would do nothing, or ``error`` is not a known one.
+            ValueError: If neither ``status`` nor ``error`` is given, or ``error`` is not a known one.
         """
-        if error is not None and error not in KNOWN_ERRORS:
-            raise ValueError(f"error is one of {', '.join(KNOWN_ERRORS)}, not {error!r}")
-        if error is not None and status is None and stream_error is None:
+        _check_error(error)
+        if status is None and error is None:
+            raise ValueError("faults.http() needs a status or error=")
+        if status is None and error is not None:
             status = KNOWN_ERRORS[error]().status
         fault = Fault(
-            status=status,
-            headers=headers or {},
+            status=status, headers=headers or {}, body=body, error=error, after_work=after_work, delay=delay
+        )
+        self._add(fault, on, times)
+
+    def stream(
+        self,
+        *,
+        error: str | None = None,
+        body: Mapping[str, object] | None = None,
+        shape: ErrorShape = "nested",
+        error_line: bool = False,
+        end_early: bool = False,
+        drop: bool = False,
+        after_events: int = 0,
+        delay: float = 0,
+        max_partials: int | None = None,
+        plain: bool = False,
+        times: int = 1,
+    ) -> None:
+        """Queue a fault inside a stream of events.
+
+        Args:
+            error: End the stream with a known error of the API. The names are those of :meth:`http`.
+            body: End the stream with this error object.
+            shape: ``"nested"`` for ``{"error": {...}}``, ``"flat"`` for ``{"type": "error", ...}``.
+            error_line: Whether ``event: error`` precedes the error.
+            end_early: End the response properly, but before the completed event.
+            drop: Drop the connection in the middle of the stream.
+            after_events: Number of events that are sent before the error, the end, the drop or the delay.
+            delay: Seconds before each event after ``after_events``.
+            max_partials: Number of partial images that are sent at most.
+            plain: Respond with plain JSON, as some servers do.
+            times: Number of requests that the fault applies to.
+
+        Raises:
+            ValueError: If the fault would have no effect, or ``error`` is not a known one.
+        """
+        _check_error(error)
+        has_error = error is not None or body is not None
+        if not (has_error or end_early or drop or delay or plain or max_partials is not None):
+            raise ValueError(
+                "faults.stream() needs error=, body=, end_early=True, drop=True, delay=, max_partials= or plain=True"
+            )
+        fault = Fault(
             body=body,
             error=error,
-            after_work=after_work,
-            truncate=truncate,
-            drop=drop,
-            delay=delay,
-            plain=plain,
-            stream_error=stream_error,
+            stream_error=shape if has_error else None,
             error_line=error_line,
             end_early=end_early,
+            drop=drop,
             after_events=after_events,
+            delay=delay,
             max_partials=max_partials,
+            plain=plain,
         )
-        does_something = (
-            fault.forbids_stream or drop or delay or end_early or stream_error,
-            truncate is not None or max_partials is not None,
-        )
-        if not any(does_something):
-            raise ValueError(
-                "a fault needs a status, error=, truncate=, drop=True, delay=, plain=True, stream_error=, "
-                "end_early=True or max_partials="
-            )
-        queue = self._downloads if downloads else self._files if files else self._images
-        queue.extend([fault] * times)
+        self._add(fault, "images", times)
 
-    def take(self, kind: Literal["images", "downloads", "files"] = "images") -> Fault | None:
-        """Return the fault for the request at hand, and forget it."""
-        queue = {"images": self._images, "downloads": self._downloads, "files": self._files}[kind]
+    def connection(
+        self,
+        *,
+        drop: bool = False,
+        truncate: int | None = None,
+        delay: float = 0,
+        after_work: bool = False,
+        on: FaultTarget = "images",
+        times: int = 1,
+    ) -> None:
+        """Queue a fault of the connection: dropped, dropped in the body, or slow.
+
+        A connection can only be dropped over a socket. In process, the application raises
+        :class:`ConnectionResetError` instead.
+
+        Args:
+            drop: Drop the connection without a response.
+            truncate: Announce the whole body, send this number of its bytes and drop the connection. A stream
+                announces no length; the same number of bytes is sent.
+            delay: Seconds before the response, or before each event of a stream. A client that disconnects
+                ends the wait.
+            after_work: Whether the emulator does the work and bills it before it drops the connection.
+            on: Kind of request that the fault applies to.
+            times: Number of requests that the fault applies to.
+
+        Raises:
+            ValueError: If the fault would have no effect.
+        """
+        if not drop and truncate is None and not delay:
+            raise ValueError("faults.connection() needs drop=True, truncate= or delay=")
+        self._add(Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work), on, times)
+
+    def take(self, target: FaultTarget = "images") -> Fault | None:
+        """Remove and return the fault for the current request."""
+        queue = self._queues[target]
         return queue.popleft() if queue else None
 
     def clear(self) -> None:
-        """Forget every fault."""
-        self._images.clear()
-        self._downloads.clear()
-        self._files.clear()
+        """Remove every fault."""
+        for queue in self._queues.values():
+            queue.clear()
 
     def __len__(self) -> int:
-        return len(self._images) + len(self._downloads) + len(self._files)
+        return sum(len(queue) for queue in self._queues.values())
+
+    def _add(self, fault: Fault, on: FaultTarget, times: int) -> None:
+        if on not in self._queues:
+            raise ValueError(f"on is one of {', '.join(self._queues)}, not {on!r}")
+        self._queues[on].extend([fault] * times)
 
 
-async def unless_left(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` after a request was read, and give it up when the client goes away."""
+async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
+    """Do ``work`` after a request was read, and cancel it if the client disconnects."""
     async with anyio.create_task_group() as group:
 
         async def listen() -> None:
@@ -209,17 +257,17 @@ async def unless_left(receive: Receive, work: Callable[[], Awaitable[None]]) -> 
         group.cancel_scope.cancel()
 
 
-async def hang_up(scope: Scope, receive: Receive) -> None:
-    """Drop the connection of a request, after what was sent on it."""
-    close: HangUp | None = scope["app"].state.emulator.hang_up
+async def drop_connection(scope: Scope, receive: Receive) -> None:
+    """Drop the connection of a request after what was sent on it."""
+    close: CloseConnection | None = scope["app"].state.emulator.close_connection
     if close is None or not close(scope):
         raise ConnectionResetError("a fault of the emulator dropped the connection")
     while (await receive())["type"] != "http.disconnect":
         pass
 
 
-class _Troubled(Response):
-    """An answer that comes late or ends too early, and its connection with it."""
+class _BrokenResponse(Response):
+    """A response that is late or truncated. A truncated one ends with its connection."""
 
     def __init__(self, real: Response, delay: float, sent: int | None, *, silent: bool = False) -> None:
         super().__init__(bytes(real.body), real.status_code)
@@ -237,7 +285,7 @@ class _Troubled(Response):
                 await anyio.sleep(self._delay)
                 waited = True
 
-            await unless_left(receive, wait)
+            await unless_disconnected(receive, wait)
             if not waited:
                 return
         if self._sent is None:
@@ -248,4 +296,9 @@ class _Troubled(Response):
             await send(start)
             part = bytes(self.body)[: self._sent]
             await send({"type": "http.response.body", "body": part, "more_body": True})
-        await hang_up(scope, receive)
+        await drop_connection(scope, receive)
+
+
+def _check_error(error: str | None) -> None:
+    if error is not None and error not in KNOWN_ERRORS:
+        raise ValueError(f"error is one of {', '.join(KNOWN_ERRORS)}, not {error!r}")

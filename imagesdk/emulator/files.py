@@ -1,7 +1,7 @@
-"""The Files API: what was uploaded, kept in memory until it is deleted or expires.
+"""Store behind the Files API: uploads are kept in memory until they are deleted or expire.
 
-The shapes are those of https://platform.openai.com/docs/api-reference/files. A store that is full refuses the next
-file; nothing that was uploaded disappears by itself before its time.
+The JSON follows https://platform.openai.com/docs/api-reference/files. A full store rejects the next file. It
+never drops a file before its time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from imagesdk.emulator.parameters import Choice, Integer
 __all__ = ["MAX_FILE", "FileStore", "StoredFile", "read_upload"]
 
 MAX_FILE = 512 * 1024 * 1024
-"""Bytes of one file, as for the API."""
+"""Largest size of a file in bytes, as in the API."""
 
 _BATCH_LIFE = 30 * 24 * 3600
-"""Seconds that a file for a batch is kept where nothing else is asked."""
+"""Default lifetime in seconds of a file for a batch."""
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _NOT_DOWNLOADED = frozenset({"assistants", "user_data"})
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
@@ -30,7 +30,7 @@ _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 @frozen
 class StoredFile:
-    """One file."""
+    """Stored file."""
 
     id: str
     filename: str
@@ -38,11 +38,11 @@ class StoredFile:
     created_at: int
     expires_at: int | None
     media_type: str
-    """As its part of the form named it; the API does not tell it."""
+    """Media type from the form. The API does not report it."""
     data: bytes = field(repr=False)
 
-    def described(self) -> dict[str, object]:
-        """Return the file as the API describes it."""
+    def to_json(self) -> dict[str, object]:
+        """Return the file as a JSON object of the API."""
         return {
             "object": "file",
             "id": self.id,
@@ -58,16 +58,16 @@ class StoredFile:
 
 @frozen
 class Upload:
-    """A request to keep a file, checked."""
+    """Validated upload request."""
 
     file: SentFile
     purpose: str
     life: int | None
-    """Seconds until it expires."""
+    """Lifetime in seconds."""
 
 
 class FileStore:
-    """At most ``max_count`` files of ``max_bytes`` together; used from the event loop and from threads."""
+    """Store of at most ``max_count`` files and ``max_bytes`` in total. It is thread-safe."""
 
     def __init__(
         self, clock: Callable[[], float], *, max_count: int = 10_000, max_bytes: int = 1024 * 1024 * 1024
@@ -79,15 +79,15 @@ class FileStore:
         self._files: dict[str, StoredFile] = {}
 
     def __len__(self) -> int:
-        return len(self._living())
+        return len(self._unexpired())
 
     def add(self, upload: Upload) -> StoredFile:
-        """Keep a file, or refuse it when there is no room."""
+        """Store a file."""
         data = upload.file.data
         with self._lock:
-            living = self._living()
-            held = sum(len(stored.data) for stored in living)
-            if len(living) >= self._max_count or held + len(data) > self._max_bytes:
+            models_on = self._unexpired()
+            held = sum(len(stored.data) for stored in models_on)
+            if len(models_on) >= self._max_count or held + len(data) > self._max_bytes:
                 raise Refusal(
                     "You have exceeded your file storage quota. Delete files to make room.",
                     code="storage_quota_exceeded",
@@ -106,21 +106,21 @@ class FileStore:
         return stored
 
     def get(self, name: str) -> StoredFile:
-        """Return a file, or raise the 404 of the API."""
-        stored = next((stored for stored in self._living() if stored.id == name), None)
+        """Return a file."""
+        stored = next((stored for stored in self._unexpired() if stored.id == name), None)
         if stored is None:
             raise Refusal(f"No such File object: {name}", status=404, param="id")
         return stored
 
     def content(self, name: str) -> bytes:
-        """Return the bytes of a file that may be downloaded."""
+        """Return the content of a file whose purpose allows downloads."""
         stored = self.get(name)
         if stored.purpose in _NOT_DOWNLOADED:
             raise Refusal(f"Not allowed to download files of purpose: {stored.purpose}")
         return stored.data
 
     def delete(self, name: str) -> dict[str, object]:
-        """Forget a file and return what the API answers."""
+        """Delete a file and return the response of the API."""
         with self._lock:
             del self._files[self.get(name).id]
         return {"object": "file", "id": name, "deleted": True}
@@ -134,7 +134,7 @@ class FileStore:
         order: str = "desc",
     ) -> dict[str, object]:
         """Return one page of the list, newest first unless ``order`` is ``asc``."""
-        found = self._living()
+        found = self._unexpired()
         if order == "desc":
             found.reverse()
         if after is not None:
@@ -143,19 +143,19 @@ class FileStore:
         shown = found[:limit]
         return {
             "object": "list",
-            "data": [stored.described() for stored in shown],
+            "data": [stored.to_json() for stored in shown],
             "first_id": shown[0].id if shown else None,
             "last_id": shown[-1].id if shown else None,
             "has_more": len(shown) < len(found),
         }
 
     def clear(self) -> None:
-        """Forget every file."""
+        """Delete every file."""
         with self._lock:
             self._files.clear()
 
-    def _living(self) -> list[StoredFile]:
-        """Forget what has expired and return the rest, oldest first."""
+    def _unexpired(self) -> list[StoredFile]:
+        """Delete expired files and return the others, oldest first."""
         now = self._clock()
         with self._lock:
             for stored in list(self._files.values()):
@@ -165,7 +165,7 @@ class FileStore:
 
 
 def read_upload(body: Body) -> Upload:
-    """Check the form of an upload."""
+    """Validate the form of an upload."""
     for name in body.fields.values:
         if name == "file":
             raise invalid_type("file", "a file", body.fields.values[name][0])

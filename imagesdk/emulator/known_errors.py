@@ -1,7 +1,6 @@
-"""Errors that the API answers with for reasons outside a request: the account, the load, the moderation.
+"""Errors with causes outside the request: account, server load, moderation.
 
-They stand here by name, so that a test can ask for one: ``faults.next(error="insufficient_quota")``. The texts
-are those that users of the API reported.
+Tests queue them by name: ``faults.http(error="insufficient_quota")``. Users of the API reported the texts.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ __all__ = ["KNOWN_ERRORS", "moderation_blocked", "organization_unverified"]
 
 
 def moderation_blocked(stage: str, categories: tuple[str, ...], request_id: str = "req_emulator") -> Refusal:
-    """Return the refusal of the GPT Image family's moderation; ``stage`` is ``input`` or ``output``."""
+    """Return the moderation error of the GPT Image family. ``stage`` is ``input`` or ``output``."""
     return Refusal(
         "Your request was rejected by the safety system. If you believe this is an error, contact us at "
         f"help.openai.com and include the request ID {request_id}. safety_violations=[{', '.join(categories)}].",
@@ -25,7 +24,7 @@ def moderation_blocked(stage: str, categories: tuple[str, ...], request_id: str 
 
 
 def organization_unverified(model: str) -> Refusal:
-    """Return the refusal of a model for which the organization must be verified."""
+    """Return the error for a model that requires a verified organization."""
     return Refusal(
         f"Your organization must be verified to use the model `{model}`. Please go to: "
         "https://platform.openai.com/settings/organization/general and click on Verify Organization. If you just "
@@ -75,4 +74,4 @@ KNOWN_ERRORS: Mapping[str, Callable[[], Refusal]] = {
     "organization_unverified": lambda: organization_unverified("gpt-image-2"),
     "moderation_blocked": lambda: moderation_blocked("output", ("violence",)),
 }
-"""By name: the ``code`` of the error where it has one."""
+"""Errors by name. The name is the ``code`` of the error, if it has one."""

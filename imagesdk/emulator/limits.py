@@ -1,7 +1,7 @@
-"""How many pictures in how much time: a sliding log, and what the API says about it.
+"""Rate limit on images: a sliding log and its response headers.
 
-The log holds when pictures were granted; a request is refused as long as it does not fit beside what was
-granted in the window before it. The clock is given, nothing here reads one of its own.
+The log records when images were granted. A request is rejected if it does not fit beside the images that were
+granted in the preceding window. The caller passes in the clock.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ _UNITS = {"s": 1, "min": 60, "h": 3600}
 
 
 class ImageWindow:
-    """At most so many pictures in any window of so many seconds.
+    """Limit of images in a sliding window.
 
     ``limit`` reads ``"50/min"``, ``"10/s"``, ``"500/h"`` or, with a number of units, ``"50/10s"``.
-    Another text is a :class:`ValueError`.
+
+    Raises:
+        ValueError: If ``limit`` has another form.
     """
 
     def __init__(self, limit: str, clock: Callable[[], float]) -> None:
@@ -36,7 +38,7 @@ class ImageWindow:
         self._granted: deque[tuple[float, int]] = deque()
 
     def take(self, images: int) -> None:
-        """Grant ``images`` pictures now, or raise the 429 that the API answers with."""
+        """Count ``images`` images against the limit, or raise the 429 of the API."""
         used = self._used()
         if used + images <= self.limit:
             self._granted.append((self._clock(), images))
@@ -50,12 +52,12 @@ class ImageWindow:
             status=429,
             type="requests",
             code="rate_limit_exceeded",
-            # What can never fit has no time at which to try again.
+            # A request above the limit itself never fits, so it has no retry time.
             headers={} if wait is None else {"retry-after": str(max(1, math.ceil(wait)))},
         )
 
     def headers(self) -> dict[str, str]:
-        """Return the rate limit headers of an answer that is sent now."""
+        """Return the rate limit headers of a response that is sent now."""
         used = self._used()
         reset = self._granted[-1][0] + self.seconds - self._clock() if self._granted else 0.0
         return {
@@ -65,7 +67,7 @@ class ImageWindow:
         }
 
     def clear(self) -> None:
-        """Forget what was granted."""
+        """Forget the images that were granted."""
         self._granted.clear()
 
     def _used(self) -> int:
@@ -83,7 +85,7 @@ class ImageWindow:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as the API writes them: ``120ms``, ``58.891s``, ``6m0s``, ``1h0m0s``."""
+    """Format seconds as the API does: ``120ms``, ``58.891s``, ``6m0s``, ``1h0m0s``."""
     milliseconds = math.ceil(max(0.0, seconds) * 1000)
     if milliseconds < 1000:
         return f"{milliseconds}ms"

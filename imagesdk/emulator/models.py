@@ -1,11 +1,11 @@
-"""What each model takes, as a table: one entry of :data:`MODELS` is one model.
+"""Table of models: their parameters, uploads and responses. Each entry of :data:`MODELS` is one model.
 
-The tables are the emulator's own: they share nothing with the client's checks, so that a test between the two
-cannot agree with itself. Only the names of snapshots and the days on which models came and went are read from
-``imagesdk.models.catalog``, where each has its source.
+The table shares nothing with the client's checks, so that a test of one against the other proves something.
+Only the names of snapshots and the release and shutdown dates come from the catalog, which cites their
+sources.
 
-Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0, and the
-maker's image guide (all others).
+Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0,
+and OpenAI's image guide (all others).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from imagesdk.emulator.parameters import (
 from imagesdk.models import catalog as facts
 from imagesdk.models.profile import ModelProfile
 
-__all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "living"]
+__all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
 
 Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
 ENDPOINTS: tuple[Endpoint, ...] = ("generations", "edits", "variations")
@@ -42,60 +42,60 @@ _MIB = 1024 * 1024
 
 @frozen
 class UploadRule:
-    """What the pictures sent to an endpoint must be."""
+    """Rules for the images of a request."""
 
     media_types: tuple[str, ...]
     max_bytes: int
-    """A file must be strictly smaller."""
+    """Exclusive upper bound of the size of a file."""
     max_images: int = 1
     mask: bool = False
-    """Whether a mask may come with them."""
+    """Whether a mask is allowed."""
     markup: bool = False
-    """Whether a drawing over the first one may come with them."""
+    """Whether a drawing over the first image is allowed."""
     square: bool = False
     alpha_without_mask: bool = False
     references: bool = False
-    """Whether they may be named in JSON, by URL or file id, instead of being sent in a form."""
+    """Whether JSON may reference images by URL or file id."""
 
 
 @frozen(kw_only=True)
 class Model:
-    """One model: when it lived, what it takes, how it answers."""
+    """Model: its dates, parameters and responses."""
 
     profile: ModelProfile
-    """Where its names and days are read from; nothing else of it is used."""
+    """Source of names and dates. Nothing else of it is used."""
     parameters: Mapping[Endpoint, Parameters]
-    """By endpoint; an endpoint that is not here does not serve the model."""
+    """Parameters by endpoint. A missing endpoint does not serve the model."""
     uploads: Mapping[Endpoint, UploadRule] = field(factory=dict[Endpoint, UploadRule])
     tokens: bool = False
-    """Whether answers carry usage and the settings that were used (the GPT Image family)."""
+    """Whether responses contain usage and settings (the GPT Image family)."""
     auto_quality: str = "medium"
-    """What the quality ``auto`` comes to."""
+    """Quality that ``auto`` means."""
     revises: bool = False
-    """Whether answers carry the prompt as it was revised."""
+    """Whether responses contain a revised prompt."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """The name of the model."""
         return self.profile.name
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name and those of its snapshots."""
+        """The name of the model and those of its snapshots."""
         return self.profile.name, *self.profile.snapshots
 
     @property
     def released(self) -> date:
-        """Its first day."""
+        """The release date."""
         return self.profile.released or date.min
 
     @property
     def shut_down(self) -> date | None:
-        """The first day without it."""
+        """The shutdown date: the first day without the model."""
         return self.profile.shut_down
 
-    def lives(self, day: date | None) -> bool:
-        """Say whether the model answers on a day; ``None`` is a day on which every model does."""
+    def serves_on(self, day: date | None) -> bool:
+        """Return whether the model is served on a day. ``None`` serves every model."""
         return day is None or (self.released <= day and (self.shut_down is None or day < self.shut_down))
 
 
@@ -112,7 +112,7 @@ _N = Parameter(Integer(1, 10), default=1)
 _USER = Parameter(Text(minimum=0))
 _RESPONSE_FORMAT = Parameter(Choice(("url", "b64_json")), default="url")
 
-_DALL_E_2_PICTURE: Parameters = {
+_DALL_E_2_OUTPUT: Parameters = {
     "n": _N,
     "size": Parameter(Choice(("256x256", "512x512", "1024x1024")), default="1024x1024"),
     "response_format": _RESPONSE_FORMAT,
@@ -124,9 +124,9 @@ _STANDARD = Parameter(Choice(("standard",)), default="standard", since=date(2023
 _DALL_E_2 = Model(
     profile=facts.DALL_E_2,
     parameters={
-        "generations": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_PICTURE, "quality": _STANDARD},
-        "edits": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_PICTURE, "quality": _STANDARD},
-        "variations": _DALL_E_2_PICTURE,
+        "generations": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_OUTPUT, "quality": _STANDARD},
+        "edits": {"prompt": _DALL_E_2_PROMPT, **_DALL_E_2_OUTPUT, "quality": _STANDARD},
+        "variations": _DALL_E_2_OUTPUT,
     },
     uploads={
         "edits": UploadRule(("image/png",), 4 * _MIB, mask=True, square=True, alpha_without_mask=True),
@@ -166,8 +166,8 @@ def _gpt(
     fidelity: Check,
     more: Parameters | None = None,
 ) -> Mapping[Endpoint, Parameters]:
-    """Return what a model of the GPT Image family takes, by endpoint."""
-    picture: Parameters = {
+    """Return the parameters of a GPT Image model by endpoint."""
+    shared: Parameters = {
         "prompt": Parameter(Text(32_000), required=True),
         "n": _N,
         "size": Parameter(size, default="auto"),
@@ -182,9 +182,9 @@ def _gpt(
         **(more or {}),
     }
     return {
-        "generations": {**picture, "moderation": Parameter(_MODERATION, default="auto")},
+        "generations": {**shared, "moderation": Parameter(_MODERATION, default="auto")},
         "edits": {
-            **picture,
+            **shared,
             "moderation": Parameter(_MODERATION, default="auto", in_forms=False),
             "input_fidelity": Parameter(fidelity, since=_STREAMS_SINCE),
         },
@@ -266,13 +266,13 @@ MODELS: tuple[Model, ...] = (
     ),
     _two_five(facts.GPT_IMAGE_2_5_SUNBURST),
     _two_five(facts.GPT_IMAGE_2_5_FLARE),
-    # Relays find that a picture of Sunburst without a quality is high: docs.laozhang.ai, 2026-11-05.
+    # Relays report that the default quality of Sunburst is high: docs.laozhang.ai, 2026-11-05.
     _two_six(facts.GPT_IMAGE_2_6_SUNBURST, "high"),
     _two_six(facts.GPT_IMAGE_2_6_FLARE, "medium"),
 )
-"""Every model of the emulator, oldest first."""
+"""Every model, oldest first."""
 
 
-def living(day: date | None) -> tuple[Model, ...]:
-    """Return the models that answer on a day."""
-    return tuple(model for model in MODELS if model.lives(day))
+def models_on(day: date | None) -> tuple[Model, ...]:
+    """Return the models that are served on a day."""
+    return tuple(model for model in MODELS if model.serves_on(day))

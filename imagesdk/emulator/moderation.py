@@ -1,6 +1,6 @@
-"""The emulated moderation: two words that a prompt is refused for, before the work or after it.
+"""Emulated moderation: two words in a prompt trigger an error before or after the work.
 
-Which categories a refusal of the GPT Image family names is up to the prompt, too: ``"forbidden self-harm"``.
+Errors of the GPT Image family name the categories that the prompt contains: ``"forbidden self-harm"``.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ import re
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.known_errors import moderation_blocked
-from imagesdk.emulator.rules import Ask
+from imagesdk.emulator.rules import CheckedRequest
 
-__all__ = ["CENSORED_WORD", "FORBIDDEN_WORD", "judge_input", "judge_output"]
+__all__ = ["CENSORED_WORD", "FORBIDDEN_WORD", "moderate_input", "moderate_output"]
 
 FORBIDDEN_WORD = "forbidden"
 """A prompt with this word is rejected before any work."""
 CENSORED_WORD = "censored"
-"""The pictures of a prompt with this word are painted, billed and then withheld."""
+"""Images for a prompt with this word are drawn, billed and withheld."""
 
 _CATEGORIES = ("harassment", "self-harm", "sexual", "violence")
 
 
-def judge_input(ask: Ask, request_id: str) -> None:
-    """Refuse a prompt with :data:`FORBIDDEN_WORD`."""
-    if _says(ask.prompt, FORBIDDEN_WORD):
+def moderate_input(checked: CheckedRequest, request_id: str) -> None:
+    """Reject a prompt with :data:`FORBIDDEN_WORD`."""
+    if _contains(checked.prompt, FORBIDDEN_WORD):
         raise _refusal(
-            ask,
+            checked,
             "input",
             request_id,
             "Your request was rejected as a result of our safety system. Your prompt may contain text that is not "
@@ -33,11 +33,11 @@ def judge_input(ask: Ask, request_id: str) -> None:
         )
 
 
-def judge_output(ask: Ask, request_id: str) -> None:
-    """Refuse the pictures of a prompt with :data:`CENSORED_WORD`."""
-    if _says(ask.prompt, CENSORED_WORD):
+def moderate_output(checked: CheckedRequest, request_id: str) -> None:
+    """Reject the images of a prompt with :data:`CENSORED_WORD`."""
+    if _contains(checked.prompt, CENSORED_WORD):
         raise _refusal(
-            ask,
+            checked,
             "output",
             request_id,
             "Your request was rejected as a result of our safety system. Image descriptions generated from your "
@@ -46,12 +46,12 @@ def judge_output(ask: Ask, request_id: str) -> None:
         )
 
 
-def _says(prompt: str, word: str) -> bool:
+def _contains(prompt: str, word: str) -> bool:
     return re.search(rf"\b{word}\b", prompt, re.IGNORECASE) is not None
 
 
-def _refusal(ask: Ask, stage: str, request_id: str, dall_e_text: str) -> Refusal:
-    if not ask.model.tokens:
+def _refusal(checked: CheckedRequest, stage: str, request_id: str, dall_e_text: str) -> Refusal:
+    if not checked.model.tokens:
         return Refusal(dall_e_text, code="content_policy_violation")
-    named = tuple(category for category in _CATEGORIES if _says(ask.prompt, category))
+    named = tuple(category for category in _CATEGORIES if _contains(checked.prompt, category))
     return moderation_blocked(stage, named or ("violence",), request_id)

@@ -1,7 +1,7 @@
-"""What a single parameter may be: texts, numbers, choices and sizes, and what the API answers if it is not.
+"""Checks of single parameters: strings, numbers, choices and sizes.
 
-A check takes the value as it came (from JSON, or a text from a form), gives it back in its own type, or
-raises a :class:`~imagesdk.emulator.answers.Refusal`. Which parameter has which check stands in ``rules``.
+A check receives a value from JSON, or a string from a form. It returns the value in its own type or raises
+:class:`~imagesdk.emulator.answers.Refusal`. ``models`` assigns checks to parameters.
 """
 
 from __future__ import annotations
@@ -32,28 +32,28 @@ __all__ = [
     "Parameter",
     "Text",
     "Unsupported",
-    "judge_area",
-    "members_of",
+    "check_area",
+    "object_members",
 ]
 
 
 class Check(Protocol):
-    """The rule for one value."""
+    """Rule for one value."""
 
     def read(self, name: str, value: object, *, form: bool) -> object:
-        """Return the value in its own type; ``form`` says that numbers come as text."""
+        """Return the value in its own type. In a ``form``, numbers are strings."""
         ...
 
 
 @frozen
 class Text:
-    """A string of ``minimum`` (0 or 1) to ``max_length`` characters."""
+    """String of ``minimum`` (0 or 1) to ``max_length`` characters."""
 
     max_length: int | None = None
     minimum: int = 1
 
     def read(self, name: str, value: object, *, form: bool) -> str:
-        """Return the text."""
+        """Return the string."""
         if not isinstance(value, str):
             raise invalid_type(name, "a string", value)
         if len(value) < self.minimum:
@@ -75,7 +75,7 @@ class Text:
 
 @frozen
 class Integer:
-    """A whole number between two bounds, both allowed."""
+    """Whole number between two inclusive bounds."""
 
     minimum: int
     maximum: int
@@ -105,12 +105,12 @@ class Integer:
 
 @frozen
 class Choice:
-    """One of a list of texts."""
+    """One of a list of strings."""
 
     values: tuple[str, ...]
 
     def read(self, name: str, value: object, *, form: bool) -> str:
-        """Return the text."""
+        """Return the string."""
         if not isinstance(value, str):
             raise invalid_type(name, "a string", value)
         if value not in self.values:
@@ -131,11 +131,11 @@ class OnlyOne:
 
 @frozen
 class FreeSize:
-    """``auto``, or any ``WIDTHxHEIGHT`` that fits the arithmetic rule of GPT Image 2.
+    """``auto``, or a ``WIDTHxHEIGHT`` that satisfies the rule of GPT Image 2.
 
-    Both edges are multiples of 16, none is longer than 3840, the long one is at most three times the short
-    one, and there are 655 360 to 8 294 400 pixels. ``any_area`` leaves the last rule to :func:`judge_area`, for
-    a model whose pictures may be frames.
+    Both edges are multiples of 16 and at most 3840. The long edge is at most three times the short one. The
+    image has 655 360 to 8 294 400 pixels. With ``any_area``, :func:`check_area` checks the last rule, for a
+    model whose images may be frames.
     """
 
     any_area: bool = False
@@ -165,11 +165,11 @@ class FreeSize:
         return None if self.any_area else _area_problem(width * height)
 
 
-def judge_area(size: str, frames: int = 1) -> None:
-    """Refuse a size that has too few or too many pixels.
+def check_area(size: str, frames: int = 1) -> None:
+    """Reject a size with too few or too many pixels.
 
-    The frames of an animation lie on one sheet of 9, 12 or 16 cells, which must fit the rule for a picture. That
-    gives the largest squares that were found: 960 for up to 9 frames, 816 for 12, 720 for 16.
+    The frames of an animation lie on a sheet of 9, 12 or 16 cells, and the sheet must satisfy the rule for an
+    image. This gives the largest squares that users found: 960 for up to 9 frames, 816 for 12, 720 for 16.
     https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table
     """
     cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)
@@ -195,10 +195,10 @@ def _wrong_size(name: str, value: str, problem: str) -> Refusal:
 
 @frozen
 class Flag:
-    """Yes or no."""
+    """Boolean."""
 
     def read(self, name: str, value: object, *, form: bool) -> bool:
-        """Return the answer."""
+        """Return the boolean."""
         if form and value in {"true", "false"}:
             return value == "true"
         if not isinstance(value, bool):
@@ -208,17 +208,17 @@ class Flag:
 
 @frozen
 class Author:
-    """Which model writes an SVG, and how much it thinks: ``{"model": ..., "reasoning": {"effort": ...}}``."""
+    """Author of an SVG: ``{"model": ..., "reasoning": {"effort": ...}}``."""
 
     def read(self, name: str, value: object, *, form: bool) -> Mapping[str, str]:
-        """Return ``model`` and, where given, ``effort``."""
-        given = members_of(name, value, {"model", "reasoning"})
+        """Return ``model`` and ``effort``, if given."""
+        given = object_members(name, value, {"model", "reasoning"})
         chosen: dict[str, str] = {}
-        if given.get("model") is not None:  # a project without a choice of models must leave it out
+        if given.get("model") is not None:  # optional: a project without a choice of models must omit it
             chosen["model"] = Text().read(f"{name}.model", given["model"], form=form)
         if given.get("reasoning") is None:
             return chosen
-        effort = members_of(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
+        effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
         if effort is None:
             return chosen
         efforts = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
@@ -227,14 +227,14 @@ class Author:
 
 @frozen
 class Unsupported:
-    """A parameter that the model is known to refuse, but for the values ``but``."""
+    """Parameter that the model rejects, except for the values ``but``."""
 
     message: str
     code: str
     but: tuple[str, ...] = ()
 
     def read(self, name: str, value: object, *, form: bool) -> str:
-        """Return a value that is taken."""
+        """Return an accepted value."""
         if isinstance(value, str) and value in self.but:
             return value
         raise unsupported(name, self.message, self.code)
@@ -242,19 +242,19 @@ class Unsupported:
 
 @frozen
 class Parameter:
-    """A parameter of an endpoint."""
+    """Parameter of an endpoint."""
 
     check: Check
     default: object = None
     required: bool = False
     since: date | None = None
-    """The first day on which the API knew it."""
+    """First day on which the API knew the parameter."""
     in_forms: bool = True
-    """Whether it is known in a form, too, not in JSON only."""
+    """Whether forms may contain the parameter."""
 
 
-def members_of(name: str, value: object, known: set[str]) -> Mapping[str, object]:
-    """Return the members of a JSON object that has no others than ``known``."""
+def object_members(name: str, value: object, known: set[str]) -> Mapping[str, object]:
+    """Return the members of a JSON object, which must all be in ``known``."""
     if not isinstance(value, dict):
         raise invalid_type(name, "an object", value)
     members = cast("Mapping[str, object]", value)

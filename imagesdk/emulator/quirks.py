@@ -1,8 +1,8 @@
-"""Other servers of the Images API, as a table: where each has its routes, what it takes, and how it answers.
+"""Table of other servers of the Images API: their routes, parameters and responses.
 
-One entry of :data:`QUIRKS` is one server. Its pictures are drawn as all of the emulator's are, and of the parameters
-that only it has nothing is done: what is emulated is the conversation. Written from the servers' sources and
-documentation, which each entry names; none of the servers was run.
+Each entry of :data:`QUIRKS` is one server. The emulator draws its usual images and ignores the parameters
+that only that server has: it emulates the conversation. The entries were written from the sources and
+documentation that they cite. None of the servers was run.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from imagesdk.emulator.error_shapes import (
 )
 from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule
 from imagesdk.emulator.parameters import Integer, Text
-from imagesdk.emulator.rules import Ask, Fields
+from imagesdk.emulator.rules import CheckedRequest, Fields
 from imagesdk.models.profile import ModelProfile
 
-__all__ = ["QUIRKS", "Quirk", "deployed", "find", "root_of"]
+__all__ = ["QUIRKS", "Quirk", "resolve_deployment", "find", "root_of"]
 
-Keep: TypeAlias = Callable[[bytes], str]
-"""Stores a picture and returns the path and query of its URL."""
+StoreImage: TypeAlias = Callable[[bytes], str]
+"""Stores an image and returns the path and query of its URL."""
 
 _JSON, _FORM = "application/json", "multipart/form-data"
 _MIB = 1024 * 1024
@@ -52,64 +52,64 @@ _UPLOADS = UploadRule(tuple(_MEDIA_TYPES.values()), 50 * _MIB, max_images=16, ma
 
 @frozen(kw_only=True)
 class Quirk:
-    """What is different about one server."""
+    """Differences of one server from OpenAI."""
 
     source: str
-    """Where that is written."""
+    """Where the differences are documented."""
     root: str = "/v1"
-    """What a base URL ends with."""
+    """Path of the base URL."""
     also_at: tuple[str, ...] = ()
-    """Further roots of its routes."""
+    """Further roots of the routes."""
     accepts: Mapping[Endpoint, tuple[str, ...]] = field(factory=lambda: {"generations": (_JSON,)})
-    """Media types of requests, by endpoint; what is not here is a 404."""
+    """Media types of requests by endpoint. A missing endpoint is a 404."""
     model: str = "model"
-    """The model of requests that name none, which is what it calls the one that it runs."""
+    """Default model: the name under which the server runs its model."""
     needs_model: bool = False
     unsupported: tuple[str, ...] = ()
-    """Parameters that it refuses. Others that it does not know, it passes over."""
+    """Parameters that the server rejects. It ignores other unknown ones."""
     size: str = "1024x1024"
-    """The size when none, or ``auto``, is asked for."""
+    """Default size, also for ``auto``."""
     wrong_size: str | None = None
-    """The size of pictures whose size cannot be read; ``None`` refuses them."""
+    """Size of images if the requested size is invalid. ``None`` rejects an invalid size."""
     any_size: str | None = None
-    """The size of all pictures, whatever is asked for."""
+    """Size of all images, whatever the request says."""
     output_format: str = "png"
     response_formats: tuple[str, ...] = ("b64_json", "url")
-    """The first one is what is answered when none is asked for. ``file`` is the picture itself."""
+    """Accepted formats. The first one is the default, and ``file`` is the bare image."""
     urls: str = "/images/{name}"
-    """The path of its URLs."""
+    """Path of result URLs."""
     relative: bool = False
-    """Whether URLs leave out the server."""
+    """Whether result URLs are relative."""
     data_urls: bool = False
-    """Whether base64 stands in a ``data:`` URL."""
+    """Whether base64 is wrapped in a ``data:`` URL."""
     created: bool = True
     fields: Mapping[str, object] = field(factory=dict[str, object])
-    """What its answers hold beside the pictures."""
+    """Further fields of responses."""
     entry: Mapping[str, object] = field(factory=dict[str, object])
-    """What each picture's entry holds beside it."""
+    """Further fields of each image's entry."""
     counted: bool = False
-    """Whether each entry holds its place as ``index``."""
+    """Whether each entry contains its ``index``."""
     echoes: bool = False
-    """Whether answers repeat the settings."""
+    """Whether responses repeat the settings."""
     refuse: Shape = as_object
     azure: bool = False
-    """Whether models are deployments, and requests are checked and answered as the maker's own are."""
+    """Whether models are deployments, with OpenAI's checks and responses."""
 
     def paths(self, endpoint: Endpoint) -> Sequence[str]:
         """Return the routes of an endpoint."""
         return [f"{root}/images/{endpoint}" for root in (self.root, *self.also_at)]
 
-    def translated(self, endpoint: Endpoint, fields: Fields) -> Fields:
-        """Return a request in the words of the maker's API: xAI names the picture of an edit otherwise."""
-        picture = fields.first("image")
-        if endpoint != "edits" or fields.form or not isinstance(picture, Mapping):
+    def to_openai(self, endpoint: Endpoint, fields: Fields) -> Fields:
+        """Return the fields under OpenAI's names. xAI has another name for the image of an edit."""
+        image = fields.first("image")
+        if endpoint != "edits" or fields.form or not isinstance(image, Mapping):
             return fields
-        sent = cast("Mapping[str, object]", picture)
+        sent = cast("Mapping[str, object]", image)
         values = {name: value for name, value in fields.values.items() if name != "image"}
         return evolve(fields, values={**values, "images": [[{"image_url": sent.get("url")}]]})
 
-    def ask(self, endpoint: Endpoint, fields: Fields) -> Ask:
-        """Return a request with its defaults, or raise the refusal of it."""
+    def check(self, endpoint: Endpoint, fields: Fields) -> CheckedRequest:
+        """Return the checked request with its defaults."""
         form = fields.form
         for name in self.unsupported:
             if fields.first(name) is not None:
@@ -128,7 +128,7 @@ class Quirk:
         if output_format not in _MEDIA_TYPES:
             raise invalid_value("output_format", str(output_format), list(_MEDIA_TYPES))
         n = fields.first("n")
-        return Ask(
+        return CheckedRequest(
             endpoint=endpoint,
             model=Model(profile=ModelProfile(name), parameters={}, uploads={"edits": _UPLOADS}),
             model_name=name,
@@ -141,31 +141,37 @@ class Quirk:
             },
         )
 
-    def answer(self, ask: Ask, painted: Sequence[bytes], created: int, keep: Keep, origin: str) -> Response:
-        """Return the answer with these pictures."""
-        media_type = _MEDIA_TYPES[ask.output_format]
-        kind = ask.text("response_format")
+    def answer(
+        self, checked: CheckedRequest, painted: Sequence[bytes], created: int, keep: StoreImage, origin: str
+    ) -> Response:
+        """Return the response with the images ``painted``."""
+        media_type = _MEDIA_TYPES[checked.output_format]
+        kind = checked.text("response_format")
         if kind == "file":
             return Response(painted[0], media_type=media_type)
-        entries = [self._entry(kind, picture, media_type, keep, origin) for picture in painted]
+        entries = [self._entry(kind, image, media_type, keep, origin) for image in painted]
         if self.counted:
             entries = [{"index": index, **entry} for index, entry in enumerate(entries)]
         answer: dict[str, object] = {"created": created} if self.created else {}
         answer |= {**self.fields, "data": entries}
         if "output_format" in self.fields:
-            answer["output_format"] = ask.output_format
+            answer["output_format"] = checked.output_format
         if self.echoes:
-            answer |= {"size": ask.text("size"), "quality": "high", "output_format": ask.output_format}
+            answer |= {
+                "size": checked.text("size"),
+                "quality": "high",
+                "output_format": checked.output_format,
+            }
         return JSONResponse(answer)
 
     def _entry(
-        self, kind: str, picture: bytes, media_type: str, keep: Keep, origin: str
+        self, kind: str, image: bytes, media_type: str, keep: StoreImage, origin: str
     ) -> dict[str, object]:
         if kind == "url":
-            kept = re.sub(r"\A/images/([^?]+)", lambda found: self.urls.format(name=found[1]), keep(picture))
+            kept = re.sub(r"\A/images/([^?]+)", lambda found: self.urls.format(name=found[1]), keep(image))
             kept = kept if kept.count("?") < 2 else "&".join(kept.rsplit("?", 1))
             return {**self.entry, "url": kept if self.relative else origin + kept}
-        text = b64encode(picture).decode("ascii")
+        text = b64encode(image).decode("ascii")
         return {**self.entry, "b64_json": f"data:{media_type};base64,{text}" if self.data_urls else text}
 
     def _size(self, given: object) -> str:
@@ -182,10 +188,12 @@ class Quirk:
         return self.wrong_size
 
 
-def deployed(fields: Fields, path: Mapping[str, str], query: Mapping[str, str]) -> tuple[Fields, str]:
-    """Return a request to Azure as the maker would get it, and the name of its deployment.
+def resolve_deployment(
+    fields: Fields, path: Mapping[str, str], query: Mapping[str, str]
+) -> tuple[Fields, str]:
+    """Return a request to Azure in OpenAI's form, and the name of its deployment.
 
-    A deployment that is not called after a model is one of gpt-image-2.
+    A deployment that is not named after a model is one of gpt-image-2.
     """
     classic = path.get("deployment")
     named = fields.first("model")
@@ -223,7 +231,7 @@ QUIRKS: Mapping[str, Quirk] = {
         entry={"revised_prompt": None, "url": None},
     ),
     "gateway": Quirk(
-        source="reports of users of relays: HTTP 200 around errors, data URLs, pictures of another size and format",
+        source="users of relays report HTTP 200 around errors, data URLs, and other sizes and formats",
         accepts={"generations": (_JSON,), "edits": (_FORM,)},
         any_size="1024x768",
         output_format="webp",
@@ -303,14 +311,14 @@ QUIRKS: Mapping[str, Quirk] = {
         refuse=as_object,
     ),
 }
-"""Every server, by the name that switches it on."""
+"""Every server by name."""
 
 
 def find(name: str) -> Quirk:
     """Return the entry of a server.
 
     Raises:
-        ValueError: there is none of the name.
+        ValueError: If no server has this name.
     """
     if name not in QUIRKS:
         raise ValueError(f"quirks is one of {', '.join(QUIRKS)}, not {name!r}")
@@ -318,5 +326,5 @@ def find(name: str) -> Quirk:
 
 
 def root_of(name: str | None) -> str:
-    """Return the path of a server's base URL; ``None`` is the maker's own API."""
+    """Return the path of a server's base URL. ``None`` is OpenAI's API."""
     return "/v1" if name is None else find(name).root

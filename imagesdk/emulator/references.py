@@ -1,7 +1,7 @@
-"""Pictures that a JSON request names instead of sending: by data URL, by URL or by the id of an uploaded file.
+"""Images that a JSON request references by data URL, URL or file id.
 
-Nothing is ever fetched over a network. A URL of the emulator's own origin is looked up in its memory; any other
-ends in the error that the API gives for a picture that it could not download.
+The emulator never fetches a URL over the network. It looks up URLs of its own origin. Any other URL leads to
+the error of the API for an image that it could not download.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from imagesdk.emulator.answers import (
 )
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore
-from imagesdk.emulator.parameters import Text, members_of
+from imagesdk.emulator.parameters import Text, object_members
 from imagesdk.emulator.results import ResultStore
 from imagesdk.emulator.rules import Fields
 
-__all__ = ["Library"]
+__all__ = ["ReferencedImages"]
 
 _MAX_URL = 20_971_520
-"""Characters of an ``image_url``, by the maker's OpenAPI description."""
-_NO_WAY_OUT = 407
-"""The status that the API reported when its own proxy let it not fetch a picture."""
+"""Maximum length of an ``image_url``, from OpenAI's OpenAPI description."""
+_PROXY_STATUS = 407
+"""Status that the API reported when its own proxy did not let it fetch an image."""
 _SIGNATURES = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -41,40 +41,40 @@ _SIGNATURES = (
 
 
 @frozen
-class Library:
-    """Where named pictures are found."""
+class ReferencedImages:
+    """Lookup of the images that a JSON request references."""
 
     origin: str
-    """Scheme, host and port of the emulator, as its client knows them."""
+    """Scheme, host and port of the emulator, as seen by the client."""
     files: FileStore
     results: ResultStore
 
     def sent(self, fields: Fields) -> tuple[SentFile, ...]:
-        """Return the pictures of a JSON request as if they had come in a form."""
-        items = _listed(fields.first("images"))
+        """Return the images of a JSON request in the form of file parts."""
+        items = _image_list(fields.first("images"))
         overlays = [name for name in ("mask", "markup") if fields.first(name) is not None]
         return (
-            *(self._picture(f"images[{index}]", "image[]", item) for index, item in enumerate(items)),
-            *(self._picture(name, name, fields.first(name)) for name in overlays),
+            *(self._image(f"images[{index}]", "image[]", item) for index, item in enumerate(items)),
+            *(self._image(name, name, fields.first(name)) for name in overlays),
         )
 
-    def _picture(self, name: str, part: str, item: object) -> SentFile:
-        given = members_of(name, item, {"image_url", "file_id"})
+    def _image(self, name: str, part: str, item: object) -> SentFile:
+        given = object_members(name, item, {"image_url", "file_id"})
         url, file_id = given.get("image_url"), given.get("file_id")
         if url is not None and file_id is not None:
             raise mutually_exclusive(f"{name}.image_url", f"{name}.file_id")
         if file_id is not None:
             data = self._file(f"{name}.file_id", file_id)
-            return SentFile(part, _sniffed(data), len(data), data)
+            return SentFile(part, _media_type(data), len(data), data)
         if url is None:
             raise missing_parameter(f"{name}.image_url")
         name = f"{name}.image_url"
         text = Text(_MAX_URL).read(name, url, form=False)
         if text.startswith("data:"):
-            media_type, data = _unpacked(name, text)
+            media_type, data = _decode_data_url(name, text)
             return SentFile(part, media_type, len(data), data)
-        data = self._fetched(name, text)
-        return SentFile(part, _sniffed(data), len(data), data)
+        data = self._load_url(name, text)
+        return SentFile(part, _media_type(data), len(data), data)
 
     def _file(self, name: str, file_id: object) -> bytes:
         wanted = Text().read(name, file_id, form=False)
@@ -83,7 +83,7 @@ class Library:
         except Refusal as missing:
             raise Refusal(missing.message, param=name, code="invalid_value") from missing
 
-    def _fetched(self, name: str, url: str) -> bytes:
+    def _load_url(self, name: str, url: str) -> bytes:
         try:
             parts = urlsplit(url)
             origin = f"{parts.scheme}://{parts.netloc}".lower()
@@ -95,9 +95,9 @@ class Library:
                 param=name,
                 code="invalid_value",
             )
-        found: bytes | int = _NO_WAY_OUT
+        found: bytes | int = _PROXY_STATUS
         if origin == self.origin.lower():
-            found = self._own(parts.path, dict(parse_qsl(parts.query)))
+            found = self._own_url(parts.path, dict(parse_qsl(parts.query)))
         if isinstance(found, int):
             raise Refusal(
                 f"Error while downloading file. Upstream status code: {found}.",
@@ -106,8 +106,8 @@ class Library:
             )
         return found
 
-    def _own(self, path: str, query: Mapping[str, str]) -> bytes | int:
-        """Return what a URL of the emulator leads to, or the status that it answers with."""
+    def _own_url(self, path: str, query: Mapping[str, str]) -> bytes | int:
+        """Return the content of a URL of the emulator, or the status of its response."""
         result = re.fullmatch(r"/images/([^/]+)", path)
         if result is not None:
             found = self.results.get(result[1], query)
@@ -121,7 +121,7 @@ class Library:
             return refusal.status
 
 
-def _listed(value: object) -> list[object]:
+def _image_list(value: object) -> list[object]:
     if value is None:
         raise missing_parameter("images")
     if not isinstance(value, list):
@@ -136,7 +136,7 @@ def _listed(value: object) -> list[object]:
     return cast("list[object]", value)
 
 
-def _unpacked(name: str, url: str) -> tuple[str, bytes]:
+def _decode_data_url(name: str, url: str) -> tuple[str, bytes]:
     match = re.match(r"data:([\w.+/-]*)((?:;[\w.+=-]*)*),", url)
     if match is None or not match[1].startswith("image/") or not match[2].endswith(";base64"):
         raise Refusal(
@@ -152,7 +152,7 @@ def _unpacked(name: str, url: str) -> tuple[str, bytes]:
         raise Refusal(f"Invalid '{name}'. Invalid base64 data.", param=name, code="invalid_value") from None
 
 
-def _sniffed(data: bytes) -> str:
+def _media_type(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     kinds = (kind for start, kind in _SIGNATURES if data.startswith(start))

@@ -1,7 +1,7 @@
-"""Pictures behind URLs: signed, good for an hour of the given clock, and bounded in memory.
+"""Store of images behind signed URLs, which expire after an hour.
 
-The signature covers the name and the end of the URL's life, so that an expired URL is known as such even
-when its picture is long gone. What has expired goes first, then the oldest.
+The signature covers the name and the expiry, so that an expired URL is recognized even when its image is
+gone. Expired images are dropped first, then the oldest.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from attrs import frozen
 __all__ = ["LIFETIME", "ResultStore", "azure_error"]
 
 LIFETIME = 3600
-"""Seconds that a URL works."""
+"""Lifetime of a URL in seconds."""
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -33,7 +33,7 @@ class _Stored:
 
 
 class ResultStore:
-    """At most ``max_count`` pictures of ``max_bytes`` together; used from the event loop and from threads."""
+    """Store of at most ``max_count`` images and ``max_bytes`` in total. It is thread-safe."""
 
     def __init__(
         self, clock: Callable[[], float], *, max_count: int = 2000, max_bytes: int = 256 * 1024 * 1024
@@ -41,20 +41,20 @@ class ResultStore:
         self._clock = clock
         self._max_count = max_count
         self._max_bytes = max_bytes
-        self._pictures: dict[str, _Stored] = {}
+        self._images: dict[str, _Stored] = {}
         self._bytes = 0
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
-        return len(self._pictures)
+        return len(self._images)
 
     def put(self, data: bytes) -> str:
-        """Keep a PNG and return the path and query of its URL."""
+        """Store a PNG and return the path and query of its URL."""
         now = self._clock()
         name = f"img-{secrets.token_urlsafe(18)}.png"
         with self._lock:
-            self._pictures[name] = _Stored(data, now + LIFETIME)
+            self._images[name] = _Stored(data, now + LIFETIME)
             self._bytes += len(data)
             self._shrink(now)
         start, end = (datetime.fromtimestamp(when, UTC).strftime(_FORMAT) for when in (now, now + LIFETIME))
@@ -62,29 +62,29 @@ class ResultStore:
         return f"/images/{name}?{urlencode({**query, 'sig': self._sign(name, start, end)})}"
 
     def get(self, name: str, query: Mapping[str, str]) -> bytes | Literal["forbidden", "expired", "gone"]:
-        """Return the picture behind a URL, or why there is none."""
+        """Return the image of a URL, or the reason why there is none."""
         start, end = query.get("st", ""), query.get("se", "")
         if not hmac.compare_digest(self._sign(name, start, end).encode(), query.get("sig", "").encode()):
             return "forbidden"
         if datetime.strptime(end, _FORMAT).replace(tzinfo=UTC).timestamp() <= self._clock():
             return "expired"
-        stored = self._pictures.get(name)
+        stored = self._images.get(name)
         return "gone" if stored is None else stored.data
 
     def clear(self) -> None:
-        """Forget every picture."""
+        """Delete every image."""
         with self._lock:
-            self._pictures.clear()
+            self._images.clear()
             self._bytes = 0
 
     def _shrink(self, now: float) -> None:
-        # Pictures are kept in the order in which they came, so the first is always the first to expire.
-        while self._pictures:
-            name, stored = next(iter(self._pictures.items()))
-            full = len(self._pictures) > self._max_count or self._bytes > self._max_bytes
+        # The dict keeps the order of insertion, so the first image is always the first to expire.
+        while self._images:
+            name, stored = next(iter(self._images.items()))
+            full = len(self._images) > self._max_count or self._bytes > self._max_bytes
             if stored.until > now and not full:
                 break
-            del self._pictures[name]
+            del self._images[name]
             self._bytes -= len(stored.data)
 
     def _sign(self, name: str, start: str, end: str) -> str:
@@ -92,7 +92,7 @@ class ResultStore:
 
 
 def azure_error(code: str, message: str, detail: str | None = None) -> str:
-    """Return an error of the blob storage that the maker's result URLs point to."""
+    """Return an error body of the blob storage behind OpenAI's result URLs."""
     more = f"<AuthenticationErrorDetail>{escape(detail)}</AuthenticationErrorDetail>" if detail else ""
     return (
         '<?xml version="1.0" encoding="utf-8"?>'

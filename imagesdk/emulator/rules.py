@@ -1,6 +1,6 @@
-"""The check of a request against the table of models, and the request as it is after it.
+"""Check of a request against the table of models.
 
-The table is in ``models``; what a single value may be is in ``parameters``; here is what goes together.
+``models`` has the table and ``parameters`` checks single values. This module checks combinations.
 """
 
 from __future__ import annotations
@@ -22,39 +22,39 @@ from imagesdk.emulator.answers import (
     unknown_parameter,
     unsupported,
 )
-from imagesdk.emulator.models import MARKUP_SINCE, Endpoint, Model, UploadRule, living
-from imagesdk.emulator.parameters import Parameter, Text, judge_area
+from imagesdk.emulator.models import MARKUP_SINCE, Endpoint, Model, UploadRule, models_on
+from imagesdk.emulator.parameters import Parameter, Text, check_area
 from imagesdk.models import catalog as facts
 
-__all__ = ["Ask", "Fields", "check", "default_model", "variations_are_over"]
+__all__ = ["CheckedRequest", "Fields", "check", "default_model", "variations_are_over"]
 
 _MODEL_PARAMETER = "model"
 _NEWER_EDITS_SINCE = date(2026, 10, 6)
 _GIF_EDGE = 720
-"""Pixels of a frame whose size is ``auto``: the largest square that every number of frames allows."""
+"""Edge in pixels of a frame of size ``auto``: the largest square that every number of frames allows."""
 _ANIMATION = ("frame_count", "frame_duration_ms")
 
 
 @frozen
 class Fields:
-    """A request body taken apart: plain values, and the names of the file parts with their number."""
+    """Parsed request body: plain values, and the number of file parts by name."""
 
     values: Mapping[str, list[object]]
     files: Mapping[str, int] = field(factory=dict[str, int])
     form: bool = False
 
     def first(self, name: str) -> object:
-        """Return the value of a field; ``None`` when it was not sent."""
+        """Return the value of a field, or ``None`` if it is missing."""
         return self.values.get(name, [None])[0]
 
     def has(self, name: str) -> bool:
-        """Say whether a picture was sent under a name."""
+        """Return whether the request has an image under a name."""
         return name in self.files or self.first(name) is not None
 
 
 @frozen
-class Ask:
-    """A request that was checked, with every default filled in."""
+class CheckedRequest:
+    """Checked request with its defaults."""
 
     endpoint: Endpoint
     model: Model
@@ -62,60 +62,60 @@ class Ask:
     values: Mapping[str, object]
 
     def text(self, name: str, default: str = "") -> str:
-        """Return a parameter that is a text."""
+        """Return a string parameter."""
         value = self.values.get(name)
         return value if isinstance(value, str) else default
 
     def number(self, name: str, default: int) -> int:
-        """Return a parameter that is a whole number."""
+        """Return an integer parameter."""
         value = self.values.get(name)
         return value if isinstance(value, int) else default
 
     @property
     def streams(self) -> bool:
-        """Whether the answer is to come as events."""
+        """Whether the response is a stream of events."""
         return self.values.get("stream") is True
 
     @property
     def prompt(self) -> str:
-        """The prompt; empty for a variation."""
+        """The prompt. It is empty for a variation."""
         return self.text("prompt")
 
     @property
     def n(self) -> int:
-        """How many pictures."""
+        """Number of images."""
         return self.number("n", 1)
 
     @property
     def output_format(self) -> str:
-        """How the pictures are encoded."""
+        """Format of the images."""
         return self.text("output_format", "png")
 
     @property
     def quality(self) -> str:
-        """The quality that ``auto`` comes to, or the one that was asked for."""
+        """The requested quality, or the one that ``auto`` means."""
         quality = self.text("quality", "auto")
         return self.model.auto_quality if quality == "auto" else quality
 
     @property
     def transparent(self) -> bool:
-        """Whether the picture stands on nothing."""
+        """Whether the background is transparent."""
         return self.text("background") == "transparent"
 
     @property
     def safety_identifier(self) -> str:
-        """Who asked, where that was said; a ``user`` counts when there is no other identifier."""
+        """The ``safety_identifier``, or the ``user`` if there is none."""
         return self.text("safety_identifier") or self.text("user")
 
     @property
     def author(self) -> Mapping[str, str]:
-        """Which model writes an SVG, and with which effort, where that was said."""
+        """Model and effort of the author of an SVG, if given."""
         value = self.values.get("svg")
         return cast("Mapping[str, str]", value) if isinstance(value, Mapping) else {}
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height; ``auto`` is a square of 1024 pixels, and smaller for an animation."""
+        """Width and height. ``auto`` is a square of 1024 pixels, and a smaller one for an animation."""
         size = self.text("size", "auto")
         if size == "auto":
             edge = _GIF_EDGE if self.output_format == "gif" else 1024
@@ -125,7 +125,7 @@ class Ask:
 
 
 def variations_are_over(day: date | None) -> bool:
-    """Say whether the endpoint of variations is gone on a day."""
+    """Return whether the endpoint of variations has been shut down by a day."""
     end = facts.DALL_E_2.shut_down
     return day is not None and end is not None and day >= end
 
@@ -133,16 +133,16 @@ def variations_are_over(day: date | None) -> bool:
 def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
     """Return the model of a request that names none.
 
-    While dall-e-2 lived it was the default everywhere, unless a request used a parameter that only the GPT Image
-    models have (https://github.com/openai/openai-openapi, as of 2026-08). What came after it is reported by users
-    for edits, and for generations taken to be gpt-image-2. With no date given, it is gpt-image-2.
+    While dall-e-2 was served it was the default everywhere, unless a request used a parameter that only GPT
+    Image models have (https://github.com/openai/openai-openapi, as of 2026-08). Users reported the later
+    defaults of edits. For generations, gpt-image-2 is assumed. Without a date it is gpt-image-2.
     """
     if endpoint == "variations":
         return facts.DALL_E_2.name
     if day is None:
         return facts.GPT_IMAGE_2.name
     if not variations_are_over(day):
-        first = next((model for model in living(day) if model.tokens), None)
+        first = next((model for model in models_on(day) if model.tokens), None)
         if first is not None and _only_for(first, endpoint, fields, day):
             return first.name
         return facts.DALL_E_2.name
@@ -152,33 +152,33 @@ def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
     return facts.GPT_IMAGE_2_5_SUNBURST.name if newer else facts.GPT_IMAGE_1_5.name
 
 
-def check(endpoint: Endpoint, fields: Fields, day: date | None) -> Ask:
-    """Return the request with its defaults, or raise the :class:`Refusal` that the API would answer with."""
+def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedRequest:
+    """Return the checked request with its defaults, or raise :class:`Refusal`."""
     for name in (*fields.values, *fields.files):
         given = len(fields.values.get(name, [])) + fields.files.get(name, 0)
         if given > 1 and not name.endswith("[]"):
             raise duplicate_parameter(name)
-    fields = _unfolded(fields)
+    fields = _nested_svg(fields)
     name = _model_name(endpoint, fields, day)
-    model = next((model for model in living(day) if name in model.names), None)
+    model = next((model for model in models_on(day) if name in model.names), None)
     if model is None:
         raise model_not_found(name)
     if endpoint not in model.parameters:
         raise invalid_value(
-            _MODEL_PARAMETER, name, [other.name for other in living(day) if endpoint in other.parameters]
+            _MODEL_PARAMETER, name, [other.name for other in models_on(day) if endpoint in other.parameters]
         )
     parameters = _known(model, endpoint, day, form=fields.form)
     uploads = model.uploads.get(endpoint)
-    _refuse_unknown(fields, parameters, _parts(uploads, day, form=fields.form))
+    _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
     values = {name: _value(name, parameter, fields) for name, parameter in parameters.items()}
-    ask = Ask(endpoint=endpoint, model=model, model_name=name, values=values)
+    checked = CheckedRequest(endpoint=endpoint, model=model, model_name=name, values=values)
     if model.tokens:
-        _refuse_combinations(ask, fields)
-    return ask
+        _refuse_combinations(checked, fields)
+    return checked
 
 
-def _unfolded(fields: Fields) -> Fields:
-    """Return the fields with ``svg[reasoning][effort]`` and its like as one object."""
+def _nested_svg(fields: Fields) -> Fields:
+    """Return the fields with ``svg[reasoning][effort]`` and the like as one object."""
     if not fields.form:
         return fields
     values: dict[str, list[object]] = {}
@@ -206,9 +206,9 @@ def _model_name(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
 
 
 def _only_for(model: Model, endpoint: Endpoint, fields: Fields, day: date) -> bool:
-    """Say whether a request uses what dall-e-2 has not and a model has."""
+    """Return whether a request uses a parameter that the model has and dall-e-2 lacks."""
     theirs = _known(model, endpoint, day, form=fields.form)
-    old = next(other for other in living(day) if not other.tokens).parameters.get(endpoint, {})
+    old = next(other for other in models_on(day) if not other.tokens).parameters.get(endpoint, {})
     return any(name in theirs and name not in old for name in fields.values)
 
 
@@ -221,8 +221,8 @@ def _known(model: Model, endpoint: Endpoint, day: date | None, *, form: bool) ->
     }
 
 
-def _parts(uploads: UploadRule | None, day: date | None, *, form: bool) -> set[str]:
-    """Return the names under which pictures may be sent."""
+def _image_parts(uploads: UploadRule | None, day: date | None, *, form: bool) -> set[str]:
+    """Return the names under which a request may send images."""
     if uploads is None or not (form or uploads.references):
         return set()
     names = {"image", "image[]"} if form else {"images"}
@@ -257,46 +257,46 @@ def _value(name: str, parameter: Parameter, fields: Fields) -> object:
     return parameter.check.read(name, value, form=fields.form)
 
 
-def _refuse_combinations(ask: Ask, fields: Fields) -> None:
-    if ask.streams and ask.n != 1:
+def _refuse_combinations(checked: CheckedRequest, fields: Fields) -> None:
+    if checked.streams and checked.n != 1:
         raise unsupported("input", "Streaming is only supported with n=1.")
     if fields.has("mask") and fields.has("markup"):
         raise mutually_exclusive("mask", "markup")
-    shown = ask.output_format.upper()
-    if ask.transparent and ask.output_format not in {"png", "webp"}:
+    shown = checked.output_format.upper()
+    if checked.transparent and checked.output_format not in {"png", "webp"}:
         raise unsupported(
             "background",
             f"Transparent background is not supported for {shown} output format.",
             "invalid_value",
         )
-    if ask.number("output_compression", 100) != 100 and ask.output_format not in {"jpeg", "webp"}:
+    if checked.number("output_compression", 100) != 100 and checked.output_format not in {"jpeg", "webp"}:
         raise unsupported(
             "output_compression",
             f"Compression less than 100 is not supported for {shown} output format.",
-            f"invalid_{ask.output_format}_output_compression",
+            f"invalid_{checked.output_format}_output_compression",
         )
     frames = 1
-    if ask.output_format == "gif":
-        frames = ask.number("frame_count", 9)
+    if checked.output_format == "gif":
+        frames = checked.number("frame_count", 9)
     else:
         for name in _ANIMATION:
-            if ask.values.get(name) is not None:
+            if checked.values.get(name) is not None:
                 raise unsupported(name, f"'{name}' is only supported with output_format=gif.")
-    if ask.author and ask.output_format != "svg":
+    if checked.author and checked.output_format != "svg":
         raise unsupported("svg", "'svg' is only supported with output_format=svg.")
-    if ask.output_format in {"gif", "svg"}:
-        _refuse_previews(ask, fields, shown)
-    size = ask.text("size", "auto")
+    if checked.output_format in {"gif", "svg"}:
+        _refuse_previews(checked, fields, shown)
+    size = checked.text("size", "auto")
     if "x" in size:
-        judge_area(size, frames)
+        check_area(size, frames)
 
 
-def _refuse_previews(ask: Ask, fields: Fields, shown: str) -> None:
-    if ask.streams:
+def _refuse_previews(checked: CheckedRequest, fields: Fields, shown: str) -> None:
+    if checked.streams:
         raise unsupported("stream", f"Streaming is not supported for {shown} output format.")
-    if ask.number("partial_images", 0):
+    if checked.number("partial_images", 0):
         raise unsupported("partial_images", f"Partial images are not supported for {shown} output format.")
-    if ask.output_format == "gif" and fields.has("mask"):
+    if checked.output_format == "gif" and fields.has("mask"):
         raise unsupported("mask", "A mask is not supported for GIF output format.")
-    if ask.output_format == "svg" and ask.n != 1:
+    if checked.output_format == "svg" and checked.n != 1:
         raise unsupported("n", "SVG output is only supported with n=1.")

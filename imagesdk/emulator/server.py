@@ -1,11 +1,12 @@
-"""Running the application: beside your code in a thread of its own, or alone until Ctrl-C.
+"""HTTP server of the application, in a thread of its own or alone until Ctrl-C.
 
 The server has its own thread and event loop, so the caller may use asyncio, trio or nothing. The socket is
-bound before anything starts: the port is known and nobody else can take it.
+bound before the thread starts, so the port is known and cannot be taken by another program.
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -15,32 +16,51 @@ from collections.abc import Callable
 from datetime import date
 from ipaddress import ip_address
 from types import TracebackType
-from typing import Self
+from typing import Self, TypedDict, Unpack
 
 import uvicorn
-from starlette.types import ASGIApp, Scope
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imagesdk.emulator.app import create_app
 from imagesdk.emulator.quirks import root_of
 from imagesdk.emulator.state import EmulatorState
 
-__all__ = ["Emulator", "serve"]
+__all__ = ["Emulator", "EmulatorOptions", "serve"]
 
-_PATIENCE = 10.0
-"""Seconds to start, or to stop."""
+_TIMEOUT = 10.0
+"""Seconds to start, to stop or to reset."""
+_GRACE = 5.0
+"""Seconds that requests have to end after their connections were closed."""
+_TICK = 0.1
+"""Seconds between the ticks on which uvicorn renews its Date header and notices a signal."""
+_TURNS = 20
+"""Turns of the event loop, more than enough from a connection in the backlog to its request."""
+
+
+class EmulatorOptions(TypedDict, total=False):
+    """Options of :meth:`Emulator.reset`: those of the constructor, without ``port`` and ``state``."""
+
+    limit: str | None
+    seed: int
+    as_of: date | None
+    require_key: bool
+    done_marker: bool
+    verified: bool
+    clock: Callable[[], float]
+    quirks: str | None
 
 
 class Emulator:
-    """An emulator on ``127.0.0.1``, running inside a ``with`` block.
+    """An emulator on ``127.0.0.1`` that runs inside a ``with`` block.
 
-    ::
-
-        with Emulator(limit=None) as emulator:
-            client = openai.OpenAI(base_url=emulator.base_url, api_key="none")
+    ```python
+    with Emulator(limit=None) as emulator:
+        client = openai.OpenAI(base_url=emulator.base_url, api_key="none")
+    ```
 
     ``port=0`` takes a free one. The other arguments are those of :func:`~imagesdk.emulator.create_app`.
-    An emulator may be entered again after it was left; what it remembers stays, until ``state.reset()``.
+    An emulator may be entered again after the block. It keeps its state until :meth:`reset`.
     """
 
     def __init__(
@@ -58,19 +78,19 @@ class Emulator:
         quirks: str | None = None,
     ) -> None:
         self.state = state if state is not None else EmulatorState()
-        """What the emulator remembers, and the faults it is asked for."""
-        self._asked_port = port
-        self._app = create_app(
-            limit=limit,
-            seed=seed,
-            as_of=as_of,
-            require_key=require_key,
-            done_marker=done_marker,
-            verified=verified,
-            clock=clock,
-            state=self.state,
-            quirks=quirks,
-        )
+        """Recorded requests, queued faults and more. A reset keeps the object."""
+        self._requested_port = port
+        self._options: EmulatorOptions = {
+            "limit": limit,
+            "seed": seed,
+            "as_of": as_of,
+            "require_key": require_key,
+            "done_marker": done_marker,
+            "verified": verified,
+            "clock": clock,
+            "quirks": quirks,
+        }
+        self._app = create_app(**self._options, state=self.state)
         self._root = root_of(quirks)
         self._running: tuple[_Server, threading.Thread, int] | None = None
 
@@ -88,20 +108,43 @@ class Emulator:
 
     @property
     def base_url(self) -> str:
-        """``http://127.0.0.1:PORT/v1``, what a client wants to know; some of the ``quirks`` have another path."""
+        """The base URL for a client: ``http://127.0.0.1:PORT/v1``, or another path with some ``quirks``."""
         return self.origin + self._root
+
+    def reset(self, **options: Unpack[EmulatorOptions]) -> None:
+        """Return to the state of an emulator that has just started, on the same port.
+
+        Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the
+        recorded requests, the billed images, the queued faults, the result URLs, the uploaded files and the
+        granted images of the rate limit. So one emulator can serve many tests.
+
+        Args:
+            options: Options of the constructor, without ``port`` and ``state``. An option that is not given
+                has the value that the constructor got.
+
+        Raises:
+            ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
+            TimeoutError: If the server does not react within 10 seconds.
+        """
+        chosen = self._options | options
+        root = root_of(chosen.get("quirks"))
+        if self._running is not None:
+            self._running[0].close_connections()
+        self._app = create_app(**chosen, state=self.state)
+        self._root = root
+        self.state.reset()
 
     def __enter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("the emulator runs already")
-        listener = _bound("127.0.0.1", self._asked_port)
-        server = _Server(self._app)
+        listener = _bound("127.0.0.1", self._requested_port)
+        server = _Server(self._respond)
         thread = threading.Thread(
             target=server.run, args=([listener],), name="imagesdk-emulator", daemon=True
         )
         thread.start()
-        self.state.hang_up = server.hang_up
-        if not server.ready.wait(_PATIENCE):
+        self.state.close_connection = server.close_connection
+        if not server.ready.wait(_TIMEOUT):
             server.should_exit = True
             listener.close()
             raise RuntimeError("the emulator did not start")
@@ -116,9 +159,13 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
-        server.should_exit = True
-        thread.join(_PATIENCE)
-        self.state.hang_up = None
+        server.stop()
+        thread.join(_TIMEOUT)
+        self.state.close_connection = None
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the current application, which :meth:`reset` replaces."""
+        await self._app(scope, receive, send)
 
 
 def serve(
@@ -136,20 +183,20 @@ def serve(
     """Run the emulator until Ctrl-C.
 
     Args:
-        host: Where to listen. An address that others can reach needs ``allow_remote=True``.
-        port: 0 takes a free one.
+        host: Address to listen on. One that other machines can reach needs ``allow_remote=True``.
+        port: Port to listen on. 0 takes a free one.
         limit: As for :func:`~imagesdk.emulator.create_app`, like the next three.
         seed: See there.
         as_of: See there.
         require_key: See there.
-        allow_remote: Let other machines in. The emulator was not made to stand on a network.
+        allow_remote: Whether other machines may connect. The emulator is not hardened for a network.
         quirks: As for :func:`~imagesdk.emulator.create_app`.
         ready: Called with the base URL once the emulator listens.
 
     Raises:
-        ValueError: ``host`` is not a loopback address and ``allow_remote`` is not set, or there are no ``quirks``
-            of the name.
-        OSError: The port is taken.
+        ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is
+            not a known server.
+        OSError: If the port is taken.
     """
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
@@ -165,7 +212,7 @@ def serve(
     )
     listener = _bound(host, port)
     server = _Server(app)
-    state.hang_up = server.hang_up
+    state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
         ready(f"http://{shown}:{listener.getsockname()[1]}{root_of(quirks)}")
@@ -174,52 +221,107 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """A quiet uvicorn that says when it listens and can close a single connection."""
+    """A quiet uvicorn that starts and stops in milliseconds and can close a single connection.
+
+    uvicorn polls every 0.1 seconds, both for the order to stop and for the end of its connections. This
+    server is woken instead, and closes the connections itself.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
-        # h11 alone, so that a fault breaks a connection in the same way everywhere. No logging set-up:
-        # the loggers belong to the program around us.
+        # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
+        # only a few connections a turn. No logging set-up: the loggers belong to the program around us.
         config = uvicorn.Config(
             app,
+            loop="asyncio",
+            interface="asgi3",
             http="h11",
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=5,
         )
         super().__init__(config)
         self.ready = threading.Event()
+        self._woken = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self.ready.set()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # Nobody waits for an answer of an emulator that is being stopped.
-        for connection in list(self.server_state.connections):
-            if isinstance(connection, H11Protocol):
-                connection.transport.close()
-        await super().shutdown(sockets)
+    async def main_loop(self) -> None:
+        ticks = 0
+        while not await self.on_tick(ticks):
+            ticks += 1
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), _TICK)
 
-    def hang_up(self, scope: Scope) -> bool:
-        """Close the connection of a request after what was written to it; ``False`` when it is not ours."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # Connections in the backlog of a listener would be reset with it: a request that was sent counts.
+        await _turns()
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        await self._drain()
+
+    def stop(self) -> None:
+        """Make the server stop; callable from any thread."""
+        self.should_exit = True
+        # The loop is closed if the server has stopped by itself.
+        with contextlib.suppress(RuntimeError):
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._woken.set)
+
+    def close_connections(self) -> None:
+        """Close every connection and wait until its request has ended; callable from other threads."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(_TIMEOUT)
+
+    async def _drain(self) -> None:
+        """Read what clients have sent, close every connection, and wait until every request has ended."""
+        await _turns()
+        deadline = time.monotonic() + _GRACE
+        while (self._connections or self.server_state.tasks) and not self.force_exit:
+            late = time.monotonic() > deadline
+            for connection in self._connections:
+                if late:
+                    connection.transport.abort()
+                else:
+                    connection.transport.close()
+            if late:
+                for task in self.server_state.tasks:
+                    task.cancel()
+                break
+            await asyncio.sleep(0.001)
+
+    @property
+    def _connections(self) -> list[H11Protocol]:
+        return [one for one in self.server_state.connections if isinstance(one, H11Protocol)]
+
+    def close_connection(self, scope: Scope) -> bool:
+        """Close the connection of a request after its pending writes. Return whether it is known."""
         client = scope.get("client")
-        for connection in self.server_state.connections:
-            if (
-                isinstance(connection, H11Protocol)
-                and client is not None
-                and connection.client == tuple(client)
-            ):
+        for connection in self._connections:
+            if client is not None and connection.client == tuple(client):
                 connection.transport.close()
                 return True
         return False
 
 
+async def _turns() -> None:
+    """Let the event loop accept connections and start requests that have arrived before."""
+    await asyncio.sleep(0.001)
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
 def _bound(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's algorithm off for sockets that name their protocol, and answers would come 40 ms later.
+    # asyncio only switches Nagle's algorithm off for sockets that name their protocol. With it, responses
+    # arrive 40 ms later.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name == "posix":  # elsewhere the option lets two programs share a port

@@ -1,7 +1,7 @@
-"""What the emulator remembers: the requests it saw, what it billed, its queued faults, its window, results and files.
+"""State of an emulator: recorded requests, billed images, faults, rate limit, results and files.
 
-Tests read it and queue faults; the application writes it, on its own event loop. No key is ever kept: only
-whether one came.
+Tests read it and queue faults. The application writes it on its own event loop. It records whether a request
+had a key, but never the key.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 
 from attrs import define, field
 
-from imagesdk.emulator.faults import Faults, HangUp
+from imagesdk.emulator.faults import CloseConnection, Faults
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
 from imagesdk.emulator.results import ResultStore
@@ -22,51 +22,51 @@ _MAX_RECORDS = 10_000
 
 @define
 class RequestRecord:
-    """A request as it came. What its body did not tell, or was not read for, is ``None``."""
+    """Received request. A field is ``None`` if the body lacks it or was not read."""
 
     method: str
     path: str
     user_agent: str | None
     idempotency_key: str | None
     authorized: bool
-    """Whether an ``Authorization`` header came with it."""
+    """Whether the request had an ``Authorization`` header."""
     model: str | None = None
     n: int | None = None
     prompt: str | None = None
     status: int | None = None
-    """The status of the answer; ``None`` while there is none."""
+    """Status of the response, or ``None`` before there is one."""
     stream: bool = False
-    """Whether the answer is a stream of events."""
+    """Whether the response is a stream of events."""
     events: int = 0
-    """How many whole events of the stream were sent."""
+    """Number of complete events that were sent."""
 
 
 @define
 class EmulatorState:
-    """The memory of one emulator."""
+    """State of one emulator."""
 
     requests: list[RequestRecord] = field(factory=list[RequestRecord])
-    """Every request, oldest first, downloads among them; the last 10 000."""
+    """The last 10 000 requests, oldest first, including downloads."""
     billed_images: int = 0
-    """How many pictures were worked on, whether or not they arrived."""
+    """Number of images that were drawn, whether or not the client received them."""
     faults: Faults = field(factory=Faults)
-    """What to do wrong next."""
+    """Queued faults."""
     window: ImageWindow | None = None
     results: ResultStore = field(factory=lambda: ResultStore(time.time))
     files: FileStore = field(factory=lambda: FileStore(time.time))
-    """What was uploaded to the Files API."""
+    """Uploads of the Files API."""
     open_streams: int = 0
-    """How many streams are being sent at the moment."""
-    hang_up: HangUp | None = None
+    """Number of streams that are being sent."""
+    close_connection: CloseConnection | None = None
     """Set by a server that can close a connection."""
 
     def remember(self, record: RequestRecord) -> None:
-        """Add a request."""
+        """Record a request."""
         self.requests.append(record)
         del self.requests[:-_MAX_RECORDS]
 
     def reset(self) -> None:
-        """Forget everything, as if the emulator had just been started."""
+        """Forget everything that was recorded, queued and stored."""
         self.requests.clear()
         self.billed_images = 0
         self.faults.clear()

@@ -1,7 +1,7 @@
-"""A picture as a stream of server-sent events: partial images, then the completed one.
+"""Stream of server-sent events: partial images, then the completed one.
 
-The names and fields of the events are those of https://platform.openai.com/docs/api-reference/images-streaming. An
-event is made in a thread when its turn comes; a client that leaves ends the work.
+Names and fields of the events follow https://platform.openai.com/docs/api-reference/images-streaming. Each
+event is drawn in a thread when it is due. The work ends if the client disconnects.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from imagesdk.emulator.answers import Refusal
-from imagesdk.emulator.faults import ErrorShape, Fault, hang_up, unless_left
+from imagesdk.emulator.faults import ErrorShape, Fault, drop_connection, unless_disconnected
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
 __all__ = ["EventStream", "MakeEvent"]
 
 MakeEvent: TypeAlias = Callable[[], Mapping[str, object]]
-"""Makes the data of one event. Slow: it is called in a thread. A :class:`Refusal` ends the stream as an error."""
+"""Returns the data of one event, in a thread. A :class:`Refusal` ends the stream with an error."""
 
 
 class EventStream(Response):
-    """The answer to a request for a stream, sent event by event."""
+    """Response that sends a stream event by event."""
 
     media_type = "text/event-stream"
 
     def __init__(
         self,
         events: Sequence[MakeEvent],
-        memory: EmulatorState,
+        state: EmulatorState,
         record: RequestRecord,
         *,
         fault: Fault | None = None,
@@ -43,34 +43,34 @@ class EventStream(Response):
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
-        self._memory = memory
+        self._state = state
         self._record = record
         self._fault = fault or Fault()
         self._done_marker = done_marker
-        self._room = self._fault.truncate
+        self._bytes_left = self._fault.truncate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream until it ends, is broken by a fault, or nobody listens any more."""
+        """Send the stream until it ends, a fault breaks it, or the client disconnects."""
         broken = False
 
         async def run() -> None:
             nonlocal broken
-            broken = await self._run(_Outlet(send, self._room))
+            broken = await self._run(_BodyWriter(send, self._bytes_left))
 
         self._record.stream = True
-        self._memory.open_streams += 1
+        self._state.open_streams += 1
         try:
             await send(
                 {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
             )
-            await unless_left(receive, run)
+            await unless_disconnected(receive, run)
             if broken:
-                await hang_up(scope, receive)
+                await drop_connection(scope, receive)
         finally:
-            self._memory.open_streams -= 1
+            self._state.open_streams -= 1
 
-    async def _run(self, outlet: _Outlet) -> bool:
-        """Send the events; ``True`` when the connection is to be dropped."""
+    async def _run(self, writer: _BodyWriter) -> bool:
+        """Send the events. Return whether to drop the connection."""
         fault = self._fault
         breaks = fault.drop or fault.end_early or fault.stream_error is not None
         right = fault.after_events or 0
@@ -82,39 +82,39 @@ class EventStream(Response):
             try:
                 text = await anyio.to_thread.run_sync(_event, make)
             except Refusal as refusal:
-                await outlet.write(_error_event(refusal.body()))
-                await outlet.end()
+                await writer.write(_error_event(refusal.body()))
+                await writer.end()
                 return False
-            if not await outlet.write(text):
+            if not await writer.write(text):
                 return True
             self._record.events += 1
         if fault.drop:
             return True
         if fault.stream_error is not None:
-            await outlet.write(_error_event(fault.error_body(), fault.stream_error, line=fault.error_line))
+            await writer.write(_error_event(fault.error_body(), fault.stream_error, line=fault.error_line))
         elif self._done_marker and not fault.end_early:
-            await outlet.write("data: [DONE]\n\n")
-        await outlet.end()
+            await writer.write("data: [DONE]\n\n")
+        await writer.end()
         return False
 
 
 @define
-class _Outlet:
-    """Where a stream goes, and how many bytes of it may still pass; ``None``: any number."""
+class _BodyWriter:
+    """Writer of a stream, with the number of bytes that it may still send (``None``: no limit)."""
 
     send: Send
-    room: int | None
+    bytes_left: int | None
 
     async def write(self, text: str) -> bool:
-        """Send a text; ``False`` when not all of it passed."""
-        data = text.encode()[: self.room]
-        if self.room is not None:
-            self.room -= len(data)
+        """Send a text. Return whether all of it was sent."""
+        data = text.encode()[: self.bytes_left]
+        if self.bytes_left is not None:
+            self.bytes_left -= len(data)
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
         return len(data) == len(text)
 
     async def end(self) -> None:
-        """End the answer in good order."""
+        """End the response properly."""
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

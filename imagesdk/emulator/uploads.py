@@ -1,8 +1,8 @@
-"""The pictures that come with a request: what they must be, and the decoded result.
+"""Decoder and checks of the images of a request.
 
-The content decides what a picture is; its declared media type is judged as well, as the API has done since
-it began to refuse ``application/octet-stream``. A picture is decoded whole before any work is accepted, so
-that a broken one is never billed.
+The content decides the format. The declared media type is checked too, as the API has done since it started
+to reject ``application/octet-stream``. Images are decoded completely before the request is accepted, so that
+a broken image is never billed.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from io import BytesIO
 from attrs import frozen
 from PIL import Image, ImageOps
 
-from imagesdk.emulator.answers import Refusal, invalid_type, listed, missing_parameter
+from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, quoted_list
 from imagesdk.emulator.bodies import Body, SentFile
 from imagesdk.emulator.models import UploadRule
 
-__all__ = ["Pictures", "decode"]
+__all__ = ["InputImages", "decode"]
 
 _MEDIA_TYPES_SINCE = date(2024, 1, 1)
-"""The 2023 client sent every picture as octet-stream and was served; the exact day of the change is not known."""
+"""Approximate date. The client of 2023 sent every image as octet-stream and was served."""
 _MAX_PIXELS = 64_000_000
 _OVERLAY = ("image/png",)
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
@@ -30,16 +30,16 @@ _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
 @frozen
-class Pictures:
-    """What was sent, decoded."""
+class InputImages:
+    """Decoded images of a request."""
 
     images: tuple[Image.Image, ...] = ()
     mask: Image.Image | None = None
     markup: Image.Image | None = None
 
 
-def decode(body: Body, rule: UploadRule, day: date | None) -> Pictures:
-    """Check the pictures of a request and decode them. Slow: to be called in a thread."""
+def decode(body: Body, rule: UploadRule, day: date | None) -> InputImages:
+    """Check and decode the images of a request. This is slow and belongs in a thread."""
     if body.fields.form:
         for name in ("image", "image[]", "mask", "markup"):
             for value in body.fields.values.get(name, []):
@@ -57,36 +57,36 @@ def decode(body: Body, rule: UploadRule, day: date | None) -> Pictures:
         )
     overlays = {file.name: file for file in body.files if file.name in {"mask", "markup"}}
     if day is None or day >= _MEDIA_TYPES_SINCE:
-        _judge_media_types(files, rule.media_types)
-        _judge_media_types(list(overlays.values()), _OVERLAY)
+        _check_media_types(files, rule.media_types)
+        _check_media_types(list(overlays.values()), _OVERLAY)
     images = tuple(_open(file, number, rule, rule.media_types) for number, file in enumerate(files, start=1))
     if rule.square and images[0].width != images[0].height:
         raise Refusal("Uploaded image must be square.", param="image", code="invalid_image_format")
     drawn = {name: _open(file, 1, rule, _OVERLAY) for name, file in overlays.items()}
     for name, overlay in drawn.items():
-        _judge_overlay(name, overlay, images[0])
+        _check_overlay(name, overlay, images[0])
     if rule.alpha_without_mask and not drawn and not images[0].has_transparency_data:
         raise Refusal(
             f"Invalid input image - format must be in ['RGBA', 'LA', 'L'], got {images[0].mode}.",
             param="image",
             code="invalid_image_format",
         )
-    return Pictures(images, drawn.get("mask"), drawn.get("markup"))
+    return InputImages(images, drawn.get("mask"), drawn.get("markup"))
 
 
-def _judge_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> None:
+def _check_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> None:
     for number, file in enumerate(files):
         if file.media_type.partition(";")[0].strip().lower() not in allowed:
             name = file.name if len(files) == 1 else f"image[{number}]"
             raise Refusal(
                 f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported file formats are "
-                f"{listed(allowed)}.",
+                f"{quoted_list(allowed)}.",
                 param=name,
                 code="unsupported_file_mimetype",
             )
 
 
-def _judge_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
+def _check_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
     problem = None
     if overlay.size != image.size:
         problem = f"{name} size does not match image size"
@@ -129,12 +129,12 @@ def _load(data: bytes, media_types: tuple[str, ...]) -> Image.Image | None:
     formats = [_FORMATS[media_type] for media_type in media_types]
     try:
         image = Image.open(BytesIO(data), formats=formats)
-        # A phone's JPEG of several pictures opens as MPO: the API refuses it, as it does CMYK.
+        # A JPEG of several images, as phones write it, opens as MPO. The API rejects it, as it does CMYK.
         fits = image.format in formats and image.width * image.height <= _MAX_PIXELS
         if not fits or (image.format != "PNG" and image.mode not in _PLAIN_MODES):
             return None
         image.load()
-        # A camera says which way up its picture is, and a drawing over it is made for the picture as it is seen.
+        # The mask is drawn for the image as it is seen, so the rotation of the camera is applied first.
         return ImageOps.exif_transpose(image)
     except (OSError, ValueError, SyntaxError, struct.error):
         return None

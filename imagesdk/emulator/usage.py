@@ -1,9 +1,9 @@
-"""What a picture of the GPT Image family is billed, in tokens.
+"""Tokens that an image of the GPT Image family is billed.
 
-The output of the first generation follows its published table, that of gpt-image-2 the formula that gives every
-published price, that of gpt-image-2.5 the same formula with the factors that fit its prices. For gpt-image-2.6
-nothing is published: its factors are an assumption, near what relays measured. The input is an estimate: four
-bytes of text, or one block of 32 by 32 pixels, are one token, and a picture is at most 1536.
+Output of the first generation follows its published table. Output of gpt-image-2 follows the formula that
+yields every published price, and gpt-image-2.5 the same formula with factors that fit its prices. For
+gpt-image-2.6 nothing is published: its factors are assumed, near what relays measured. Input is an estimate:
+one token is four bytes of text or one block of 32 by 32 pixels, and an image has at most 1536.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 
-from imagesdk.emulator.rules import Ask
+from imagesdk.emulator.rules import CheckedRequest
 
 __all__ = ["output_tokens", "svg_usage_of", "usage_of"]
 
@@ -20,23 +20,23 @@ _TABLE: Mapping[str, tuple[int, int, int]] = {
     "medium": (1056, 1584, 1568),
     "high": (4160, 6240, 6208),
 }
-"""Of a square, a portrait and a landscape: the maker's image guide."""
+"""Tokens of a square, a portrait and a landscape, from OpenAI's image guide."""
 _FACTORS: Mapping[str, Mapping[str, int]] = {
     # https://community.openai.com/t/1382699
     "gpt-image-2": {"low": 16, "medium": 48, "high": 96},
     "gpt-image-2.5": {"low": 16, "medium": 24, "high": 48, "xhigh": 64, "max": 96},
-    # Low and medium cost three to four times those of 2.5, high and up the same: docs.laozhang.ai, 2026-11-05.
+    # Low and medium cost 3 to 4 times as much as in 2.5, others the same: docs.laozhang.ai, 2026-11-05.
     "gpt-image-2.6": {"low": 33, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
 }
 _MAX_IMAGE_TOKENS = 1536
 _PARTIAL = 100
-"""Tokens of a partial image, by the image guide."""
+"""Tokens of a partial image, from the image guide."""
 _EFFORT = {"none": 0, "minimal": 64, "low": 256, "medium": 1024, "high": 2048, "xhigh": 4096, "max": 8192}
-"""Tokens that the author of an SVG thinks: made up."""
+"""Reasoning tokens of the author of an SVG. The numbers are assumed."""
 
 
 def output_tokens(model: str, quality: str, width: int, height: int) -> int:
-    """Return the tokens of one picture of a model."""
+    """Return the tokens of one image."""
     family = "-".join(model.split("-")[:3])
     factors = _FACTORS.get(family)
     if factors is None:
@@ -48,14 +48,18 @@ def output_tokens(model: str, quality: str, width: int, height: int) -> int:
     return -(-detail * other * (2_000_000 + width * height) // 4_000_000)
 
 
-def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]], partials: int = 0) -> dict[str, object]:
-    """Return the ``usage`` of an answer.
+def usage_of(
+    checked: CheckedRequest, inputs: Iterable[tuple[int, int]], partials: int = 0
+) -> dict[str, object]:
+    """Return the ``usage`` of a response.
 
-    ``inputs`` are the sizes of the pictures that were sent, ``partials`` is how many partial images were made.
+    ``inputs`` are the sizes of the input images and ``partials`` is the number of partial images.
     """
-    text = _text_tokens(ask)
+    text = _text_tokens(checked)
     image = sum(min(_MAX_IMAGE_TOKENS, math.ceil(w / 32) * math.ceil(h / 32)) for w, h in inputs)
-    output = ask.n * output_tokens(ask.model.name, ask.quality, *ask.size) + partials * _PARTIAL
+    output = (
+        checked.n * output_tokens(checked.model.name, checked.quality, *checked.size) + partials * _PARTIAL
+    )
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},
@@ -65,10 +69,10 @@ def usage_of(ask: Ask, inputs: Iterable[tuple[int, int]], partials: int = 0) -> 
     }
 
 
-def svg_usage_of(ask: Ask, model: str, document: bytes) -> dict[str, object]:
-    """Return the ``svg_usage`` of an answer: what writing the document took, beside the picture it is made after."""
-    reasoning = _EFFORT[ask.author.get("effort", "medium")]
-    text, written = _text_tokens(ask), math.ceil(len(document) / 4) + reasoning
+def svg_usage_of(checked: CheckedRequest, model: str, document: bytes) -> dict[str, object]:
+    """Return the ``svg_usage`` of a response: the tokens for writing the document."""
+    reasoning = _EFFORT[checked.author.get("effort", "medium")]
+    text, written = _text_tokens(checked), math.ceil(len(document) / 4) + reasoning
     return {
         "model": model,
         "input_tokens": text,
@@ -78,5 +82,5 @@ def svg_usage_of(ask: Ask, model: str, document: bytes) -> dict[str, object]:
     }
 
 
-def _text_tokens(ask: Ask) -> int:
-    return math.ceil(len(ask.prompt.encode(errors="replace")) / 4)
+def _text_tokens(checked: CheckedRequest) -> int:
+    return math.ceil(len(checked.prompt.encode(errors="replace")) / 4)

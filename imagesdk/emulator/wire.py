@@ -1,6 +1,6 @@
-"""What every request and answer goes through: the record, the host, the key, the maker's headers, the maker's errors.
+"""Middleware around every request: record, host, key, OpenAI's headers and errors.
 
-No answer is ever a page of HTML, whatever was asked.
+No response is ever an HTML page.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ from imagesdk.emulator.bodies import drain
 from imagesdk.emulator.error_shapes import Shape, as_object
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
-__all__ = ["WRONG_KEY", "Wire", "handlers", "origin_of"]
+__all__ = ["WRONG_KEY", "ApiMiddleware", "exception_handlers", "origin_of"]
 
 WRONG_KEY = "sk-invalid"
-"""Where a key is required, any is right but this one."""
+"""The only key that is rejected where a key is required."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
 _ORGANIZATION = "org-emulator"
 _REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
-"""The keys of the maker have more characters than anyone types."""
+"""Pattern of OpenAI's keys, which are longer than any that a person types."""
 _logger = logging.getLogger("imagesdk")
 
 
-class Wire:
-    """The outermost layer of the application."""
+class ApiMiddleware:
+    """Outermost layer of the application."""
 
     def __init__(
         self,
         app: ASGIApp,
-        memory: EmulatorState,
+        state: EmulatorState,
         require_key: bool,
         allow_remote: bool,
         shape: Shape = as_object,
         root: str = "/v1",
     ) -> None:
         self._app = app
-        self._memory = memory
+        self._state = state
         self._require_key = require_key
         self._allow_remote = allow_remote
         self._shape = shape
@@ -67,11 +67,11 @@ class Wire:
             idempotency_key=headers.get("idempotency-key"),
             authorized="authorization" in headers or "api-key" in headers,
         )
-        self._memory.remember(record)
+        self._state.remember(record)
         if not self._warned and _REAL_KEY.match(headers.get("authorization", "")):
             self._warned = True
             _logger.warning(
-                "a key that looks real came with a request; the emulator keeps none and needs none: any text will do"
+                "a request has a key that looks real; the emulator stores no keys and accepts any text as one"
             )
         request_id = f"req_{uuid.uuid4().hex}"
         scope.setdefault("state", {}).update(record=record, request_id=request_id)
@@ -98,12 +98,12 @@ class Wire:
         host = re.sub(r":\d+\Z", "", headers.get("host", "")).lower()
         if not self._allow_remote and host not in _LOOPBACK:
             return Refusal(
-                "The emulator answers to loopback host names only.", status=HTTPStatus.MISDIRECTED_REQUEST
+                "The emulator only serves loopback host names.", status=HTTPStatus.MISDIRECTED_REQUEST
             )
         root = self._root.rpartition("/")[0] if self._root.startswith("/openai") else self._root
         if not self._require_key or not path.startswith(f"{root}/"):
             return None
-        # The header without a scheme is Azure's.
+        # Azure sends the key in a header without a scheme.
         given = headers.get("authorization") or f"Bearer {headers.get('api-key', '')}"
         scheme, _, key = given.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
@@ -123,12 +123,12 @@ class Wire:
 
 
 def origin_of(request: Request) -> str:
-    """Return scheme, host and port as the client of a request wrote them."""
+    """Return scheme, host and port as the client wrote them."""
     return f"{request.url.scheme}://{request.headers['host']}"
 
 
-def handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHandler]:
-    """Return how what is raised becomes an answer, in the shape that the server gives its errors."""
+def exception_handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHandler]:
+    """Return the handlers that convert exceptions to responses in the error format of the server."""
 
     async def refused(request: Request, error: Exception) -> Response:
         return shape(error) if isinstance(error, Refusal) else await crashed(request, error)
@@ -143,7 +143,7 @@ def handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHandler]:
         )
 
     async def left(request: Request, error: Exception) -> Response:
-        # Nobody reads it: the client went away in the middle of its request.
+        # The client disconnected while it was sending, so the response is never read.
         return Response(status_code=499)
 
     async def crashed(request: Request, error: Exception) -> Response:

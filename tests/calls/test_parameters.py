@@ -15,7 +15,7 @@ from PIL import Image
 
 from imagesdk import AsyncClient, BadRequestError, Edit, Generate, InvalidRequestError, Job, NotFoundError
 from imagesdk.emulator import Emulator
-from imagesdk.emulator.painting import Painting
+from imagesdk.emulator.drawing.painting import Painting
 from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
@@ -197,7 +197,7 @@ def painting_little() -> Iterator[Emulator]:
         return Image.linear_gradient("L").resize((64, 64)).convert("RGBA")
 
     with pytest.MonkeyPatch.context() as patch, Emulator(limit=None) as emulator:
-        patch.setattr(Painting, "_picture", small)
+        patch.setattr(Painting, "_draw", small)
         yield emulator
 
 

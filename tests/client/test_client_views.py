@@ -49,10 +49,10 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
     seen: list[Event] = []
     async with make_client(emulator.base_url) as client:
         once = client.with_options(retry=RetryPolicy(max_attempts=1))
-        emulator.state.faults.next(503)
+        emulator.state.faults.http(503)
         with pytest.raises(InternalServerError):
             await once.images.generate("a cat", model="dall-e-2", size=SMALL)
-        emulator.state.faults.next(503)
+        emulator.state.faults.http(503)
         await client.images.generate("a cat", model="dall-e-2", size=SMALL)
 
         with pytest.raises(InvalidRequestError):
@@ -70,7 +70,7 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
         await client.images.generate("a cat", model="dall-e-2", size=SMALL)
         assert [type(event) for event in seen].count(AttemptStarted) == 1
 
-        emulator.state.faults.next(delay=30)
+        emulator.state.faults.connection(delay=30)
         with pytest.raises(OutcomeUnknownTimeoutError):
             await once.with_options(timeout=Timeouts(attempt=0.05)).images.generate(
                 "a cat", model="dall-e-2", size=SMALL

@@ -1,6 +1,9 @@
-"""Fixtures for the emulator's tests: a clock that stands still, small pictures, and clients in process."""
+"""Fixtures for the emulator's tests: a clock that tests set, small images, and clients in process.
 
-from collections.abc import Callable
+The tests run on asyncio. Those in which the event loop of the application matters run on trio too.
+"""
+
+from collections.abc import Callable, Iterator
 from datetime import date
 from io import BytesIO
 from typing import Protocol
@@ -9,11 +12,12 @@ import httpx
 import pytest
 from PIL import Image
 
-from imagesdk.emulator import EmulatorState, create_app
+from imagesdk.emulator import Emulator, EmulatorState, create_app
+from imagesdk.emulator.drawing.painting import Painting
 
 
 class FakeClock:
-    """Seconds since the epoch that pass only when a test says so."""
+    """Seconds since the epoch. Only a test advances them."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -38,19 +42,24 @@ class Connect(Protocol):
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
 
 @pytest.fixture
 def state() -> EmulatorState:
-    """The memory of the emulator that ``connect`` talks to."""
+    """State of the emulator behind ``connect``."""
     return EmulatorState()
 
 
 @pytest.fixture
 def connect(clock: FakeClock, state: EmulatorState) -> Connect:
-    """A client of an emulator in process; no limit unless a test asks for one."""
+    """A client of an emulator in process, without a limit unless a test sets one."""
 
     def connect(
         *,
@@ -79,13 +88,36 @@ def connect(clock: FakeClock, state: EmulatorState) -> Connect:
     return connect
 
 
+@pytest.fixture(scope="session")
+def shared_emulator() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(shared_emulator: Emulator) -> Emulator:
+    """An emulator on a socket without a limit, as if just started."""
+    shared_emulator.reset()
+    return shared_emulator
+
+
+@pytest.fixture
+def tiny_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw next to nothing, for tests in which pixels do not matter."""
+
+    def draw(self: Painting, index: int) -> Image.Image:
+        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
+
+    monkeypatch.setattr(Painting, "_draw", draw)
+
+
 @pytest.fixture
 def encoded() -> Callable[..., bytes]:
-    """Encode a picture: ``encoded(picture)`` or ``encoded(picture, "JPEG")``."""
+    """Encode an image: ``encoded(image)`` or ``encoded(image, "JPEG")``."""
 
-    def encoded(picture: Image.Image, image_format: str = "PNG") -> bytes:
+    def encoded(image: Image.Image, image_format: str = "PNG") -> bytes:
         buffer = BytesIO()
-        picture.save(buffer, image_format)
+        image.save(buffer, image_format)
         return buffer.getvalue()
 
     return encoded

@@ -1,16 +1,16 @@
-"""Everything around the pictures: headers, keys, hosts, models, broken requests, and what is remembered."""
+"""Headers, keys, hosts, models, malformed requests, and the recorded state."""
 
 import json
 from collections.abc import Callable
 from datetime import date
-from typing import Any
 
 import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
+from tests.support.error_objects import error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 FIRST_GENERATION = [
@@ -30,16 +30,7 @@ TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 
 
-def error_of(answer: httpx.Response) -> dict[str, Any]:
-    """Return the error object of an answer, having checked its shape."""
-    assert answer.headers["content-type"] == "application/json"
-    assert set(answer.json()) == {"error"}
-    error: dict[str, Any] = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
-
-
-async def test_every_answer_carries_the_headers_of_the_maker(connect: Connect) -> None:
+async def test_every_response_has_the_headers_of_openai(connect: Connect) -> None:
     api = connect()
 
     answers = [
@@ -69,13 +60,10 @@ async def test_every_answer_carries_the_headers_of_the_maker(connect: Connect) -
         ("GET", "/v1/models/"),
     ],
 )
-async def test_an_unknown_url_is_answered_in_the_shape_of_the_api(
-    connect: Connect, method: str, path: str
-) -> None:
+async def test_an_unknown_url_gets_an_error_object(connect: Connect, method: str, path: str) -> None:
     answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
 
-    assert answer.status_code == 404
-    assert error_of(answer) == {
+    assert error_of(answer, 404) == {
         "message": f"Invalid URL ({method} {path})",
         "type": "invalid_request_error",
         "param": None,
@@ -83,12 +71,11 @@ async def test_an_unknown_url_is_answered_in_the_shape_of_the_api(
     }
 
 
-async def test_another_method_is_answered_in_the_shape_of_the_api(connect: Connect) -> None:
+async def test_a_wrong_method_gets_an_error_object(connect: Connect) -> None:
     answer = await connect().get("/images/edits")
 
-    assert answer.status_code == 405
     assert answer.headers["allow"] == "POST"
-    assert error_of(answer)["message"] == "Invalid method for URL (GET /v1/images/edits)"
+    assert error_of(answer, 405)["message"] == "Invalid method for URL (GET /v1/images/edits)"
 
 
 async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connect) -> None:
@@ -96,8 +83,7 @@ async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connec
 
     answer = await connect(require_key=True).post("/images/generations", json=BODY)
 
-    assert answer.status_code == 401
-    assert error_of(answer)["message"].startswith("You didn't provide an API key.")
+    assert error_of(answer, 401)["message"].startswith("You didn't provide an API key.")
 
 
 @pytest.mark.parametrize(
@@ -109,7 +95,7 @@ async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connec
         ("Bearer sk-invalid", 401, "invalid_api_key"),
     ],
 )
-async def test_where_a_key_is_required_any_is_right_but_the_wrong_one(
+async def test_a_required_key_may_be_any_but_the_invalid_one(
     connect: Connect, header: str, status: int, code: str | None
 ) -> None:
     answer = await connect(require_key=True).post(
@@ -118,10 +104,12 @@ async def test_where_a_key_is_required_any_is_right_but_the_wrong_one(
 
     assert answer.status_code == status
     if status == 401:
-        assert error_of(answer)["code"] == code
+        assert error_of(answer, 401)["code"] == code
 
 
-async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: EmulatorState) -> None:
+async def test_the_state_records_that_a_request_had_a_key_but_not_the_key(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
 
     await api.post("/images/generations", json=BODY, headers={"authorization": "Bearer sk-very-secret"})
@@ -131,7 +119,7 @@ async def test_no_key_is_remembered_only_that_one_came(connect: Connect, state: 
     assert "sk-very-secret" not in repr(state)
 
 
-async def test_a_key_that_looks_real_is_warned_of_once_and_not_told(
+async def test_a_key_that_looks_real_is_logged_once_without_the_key(
     connect: Connect, state: EmulatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
     api, key = connect(), "sk-proj-" + "A1_b-" * 12
@@ -151,13 +139,12 @@ async def test_loopback_names_are_served(connect: Connect, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8000", "localhost.evil.example", "192.168.1.7"]
 )
-async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
+async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
     connect: Connect, host: str
 ) -> None:
     answer = await connect(host=host).post("/images/generations", json=BODY)
 
-    assert answer.status_code == 421
-    assert "loopback" in error_of(answer)["message"]
+    assert "loopback" in error_of(answer, 421)["message"]
     assert (await connect(host=host, allow_remote=True).get("/models")).status_code == 200
 
 
@@ -191,7 +178,7 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_turned_away(
         ),
     ],
 )
-async def test_the_models_of_the_day_are_listed(
+async def test_the_list_has_the_models_of_the_day(
     connect: Connect, day: date | None, models: list[str]
 ) -> None:
     answer = (await connect(as_of=day).get("/models")).json()
@@ -200,7 +187,7 @@ async def test_the_models_of_the_day_are_listed(
     assert [model["id"] for model in answer["data"]] == models
 
 
-async def test_a_model_tells_its_last_day(connect: Connect) -> None:
+async def test_a_model_has_a_shutdown_date(connect: Connect) -> None:
     api = connect()
 
     assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
@@ -212,10 +199,10 @@ async def test_a_model_tells_its_last_day(connect: Connect) -> None:
         "owned_by": "system",
         "shutdown_date": None,
     }
-    assert error_of(await api.get("/models/dall-e-9"))["code"] == "model_not_found"
+    assert error_of(await api.get("/models/dall-e-9"), 404)["code"] == "model_not_found"
 
 
-async def test_the_emulator_says_that_it_is_well(connect: Connect) -> None:
+async def test_the_health_check_responds(connect: Connect) -> None:
     assert (await connect().get("http://127.0.0.1/healthz")).json() == {"status": "ok"}
 
 
@@ -233,12 +220,11 @@ async def test_the_emulator_says_that_it_is_well(connect: Connect) -> None:
         b'{"n": 1' + b"0" * 5000 + b"}",
     ],
 )
-async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, content: bytes) -> None:
+async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes) -> None:
     answer = await connect().post(
         "/images/generations", content=content, headers={"content-type": "application/json"}
     )
 
-    assert answer.status_code == 400
     assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
 
 
@@ -251,18 +237,17 @@ async def test_json_that_cannot_be_read_is_a_bad_request(connect: Connect, conte
         ("/images/variations", "application/x-www-form-urlencoded", "multipart/form-data"),
     ],
 )
-async def test_a_body_of_another_type_is_a_bad_request(
+async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
     connect: Connect, path: str, content_type: str, expected: str
 ) -> None:
     answer = await connect().post(path, content=b"x", headers={"content-type": content_type})
 
-    assert answer.status_code == 400
     error = error_of(answer)
     assert error["code"] == "unsupported_content_type"
     assert f"only accepts '{expected}' requests" in error["message"]
 
 
-async def test_a_body_without_a_type_is_a_bad_request(connect: Connect) -> None:
+async def test_a_body_without_a_media_type_is_a_bad_request(connect: Connect) -> None:
     assert (await connect().post("/images/edits", content=b"x")).status_code == 400
 
 
@@ -281,15 +266,13 @@ async def test_a_body_without_a_type_is_a_bad_request(connect: Connect) -> None:
         ),
     ],
 )
-async def test_a_form_that_cannot_be_read_is_a_bad_request(
-    connect: Connect, content_type: str, content: bytes
-) -> None:
+async def test_a_malformed_form_is_a_bad_request(connect: Connect, content_type: str, content: bytes) -> None:
     answer = await connect().post("/images/edits", content=content, headers={"content-type": content_type})
 
-    assert answer.status_code == 400
     assert error_of(answer)["type"] == "invalid_request_error"
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_form_with_a_hundred_files_is_a_bad_request(
     connect: Connect, png: Callable[..., bytes]
 ) -> None:
@@ -297,13 +280,10 @@ async def test_a_form_with_a_hundred_files_is_a_bad_request(
 
     answer = await connect().post("/images/edits", data={"prompt": "x"}, files=files)
 
-    assert answer.status_code == 400
     assert "Too many files" in error_of(answer)["message"]
 
 
-async def test_requests_are_remembered_with_what_a_test_asks_about(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_the_state_records_each_request(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     headers = {"idempotency-key": "key-1", "user-agent": "tester/1"}
 
@@ -327,7 +307,9 @@ async def test_an_idempotency_key_changes_nothing(connect: Connect, state: Emula
     assert state.billed_images == 2
 
 
-async def test_old_requests_are_forgotten_at_last(connect: Connect, state: EmulatorState) -> None:
+async def test_the_state_records_at_most_ten_thousand_requests(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
     await api.get("/models")
     state.requests[:] = state.requests * 10_000
@@ -338,18 +320,29 @@ async def test_old_requests_are_forgotten_at_last(connect: Connect, state: Emula
     assert state.requests[-1].path == "/v1/nowhere"
 
 
-async def test_a_reset_leaves_the_emulator_as_new(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
+async def test_resetting_the_state_forgets_everything(connect: Connect, state: EmulatorState) -> None:
+    api = connect(limit="1/min")
     await api.post("/images/generations", json=BODY)
-    state.faults.next(500)
-    state.faults.next(500, downloads=True)
+    assert (await api.post("/images/generations", json=BODY)).status_code == 429
+    await api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
+    state.faults.http(500)
+    state.faults.http(500, on="downloads")
 
     state.reset()
 
-    assert (state.requests, state.billed_images, len(state.faults), len(state.results)) == ([], 0, 0, 0)
+    assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
+    assert (len(state.results), len(state.files)) == (0, 0)
+    assert (await api.get("/files")).json() == {
+        "object": "list",
+        "data": [],
+        "first_id": None,
+        "last_id": None,
+        "has_more": False,
+    }
+    assert (await api.post("/images/generations", json=BODY)).status_code == 200
 
 
-async def test_a_form_field_may_be_longer_than_a_mebibyte_and_is_then_judged(
+async def test_a_form_field_longer_than_a_mebibyte_is_checked(
     connect: Connect, png: Callable[..., bytes]
 ) -> None:
     files = {"image": ("x.png", png(), "image/png")}
@@ -359,7 +352,7 @@ async def test_a_form_field_may_be_longer_than_a_mebibyte_and_is_then_judged(
     assert error_of(answer)["code"] == "string_above_max_length"
 
 
-async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> None:
+async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> None:
     content = json.dumps({**BODY, "n": float("nan"), "user": float("inf")})
 
     answer = await connect().post(
@@ -369,15 +362,14 @@ async def test_numbers_that_json_does_not_know_do_no_harm(connect: Connect) -> N
     assert error_of(answer)["code"] == "invalid_type"
 
 
-async def test_an_organization_that_is_not_verified_gets_no_gpt_image(
+async def test_an_unverified_organization_cannot_use_gpt_image_models(
     connect: Connect, state: EmulatorState
 ) -> None:
     api = connect(verified=False)
 
     refused = await api.post("/images/generations", json={"prompt": "x", "model": "gpt-image-2"})
 
-    assert refused.status_code == 403
-    assert error_of(refused)["message"].startswith(
+    assert error_of(refused, 403)["message"].startswith(
         "Your organization must be verified to use the model `gpt-image-2`."
     )
     assert (await api.post("/images/generations", json=BODY)).status_code == 200

@@ -1,31 +1,25 @@
-"""What goes wrong because a test asked for it."""
+"""Faults: error responses and broken or slow connections."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import pytest
 
 from imagesdk.emulator import Emulator, EmulatorState
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
 
 
 async def ask(api: httpx.AsyncClient) -> httpx.Response:
     return await api.post("/images/generations", json=BODY)
 
 
-async def test_a_fault_answers_once_instead_of_working(connect: Connect, state: EmulatorState) -> None:
+async def test_an_http_fault_replaces_one_response(connect: Connect, state: EmulatorState) -> None:
     api = connect()
-    state.faults.next(503, headers={"retry-after": "7"}, body={"detail": "busy"})
+    state.faults.http(503, headers={"retry-after": "7"}, body={"detail": "busy"})
 
     broken, whole = await ask(api), await ask(api)
 
@@ -40,16 +34,16 @@ async def test_a_fault_answers_once_instead_of_working(connect: Connect, state: 
     assert state.billed_images == 1
 
 
-async def test_faults_are_served_in_their_order(connect: Connect, state: EmulatorState) -> None:
+async def test_faults_apply_in_the_order_of_the_queue(connect: Connect, state: EmulatorState) -> None:
     api = connect()
-    state.faults.next(500, times=2)
-    state.faults.next(429)
+    state.faults.http(500, times=2)
+    state.faults.http(429)
 
     assert [(await ask(api)).status_code for _ in range(4)] == [500, 500, 429, 200]
 
 
-async def test_a_faulty_request_is_remembered_whole(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(500)
+async def test_a_request_with_a_fault_is_recorded(connect: Connect, state: EmulatorState) -> None:
+    state.faults.http(500)
 
     await ask(connect())
 
@@ -58,10 +52,10 @@ async def test_a_faulty_request_is_remembered_whole(connect: Connect, state: Emu
 
 
 @pytest.mark.parametrize(("status", "code"), [(429, "rate_limit_exceeded"), (500, "server_error")])
-async def test_without_a_body_a_fault_has_the_usual_error(
+async def test_an_http_fault_without_a_body_has_the_usual_error(
     connect: Connect, state: EmulatorState, status: int, code: str
 ) -> None:
-    state.faults.next(status)
+    state.faults.http(status)
 
     answer = await ask(connect())
 
@@ -69,10 +63,10 @@ async def test_without_a_body_a_fault_has_the_usual_error(
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", b"\xff\x00", ""])
-async def test_a_fault_may_answer_with_anything(
+async def test_an_http_fault_may_have_any_body_and_headers(
     connect: Connect, state: EmulatorState, body: str | bytes
 ) -> None:
-    state.faults.next(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
+    state.faults.http(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
 
     answer = await ask(connect())
 
@@ -80,17 +74,17 @@ async def test_a_fault_may_answer_with_anything(
     assert (answer.headers["content-type"], answer.headers["x-request-id"]) == ("text/html", "mine")
 
 
-async def test_a_fault_after_the_work_is_billed(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(500, after_work=True)
+async def test_an_http_fault_after_the_work_is_billed(connect: Connect, state: EmulatorState) -> None:
+    state.faults.http(500, after_work=True)
 
     answer = await ask(connect())
 
     assert (answer.status_code, state.billed_images) == (500, 1)
 
 
-async def test_a_request_that_is_refused_uses_up_its_fault(connect: Connect, state: EmulatorState) -> None:
+async def test_a_rejected_request_uses_up_its_fault(connect: Connect, state: EmulatorState) -> None:
     api = connect()
-    state.faults.next(500, after_work=True)
+    state.faults.http(500, after_work=True)
 
     bad = await api.post("/images/generations", json={})
 
@@ -98,17 +92,19 @@ async def test_a_request_that_is_refused_uses_up_its_fault(connect: Connect, sta
     assert (await ask(api)).status_code == 200
 
 
-async def test_faults_of_downloads_leave_requests_alone(connect: Connect, state: EmulatorState) -> None:
+async def test_a_fault_on_downloads_does_not_affect_image_requests(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
-    state.faults.next(503, downloads=True)
+    state.faults.http(503, on="downloads")
 
     url = (await ask(api)).json()["data"][0]["url"]
 
     assert [(await api.get(url)).status_code for _ in range(2)] == [503, 200]
 
 
-async def test_a_truncated_answer_announces_more_than_it_sends(emulator: Emulator) -> None:
-    emulator.state.faults.next(truncate=30)
+async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emulator) -> None:
+    emulator.state.faults.connection(truncate=30)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         async with api.stream("POST", "/images/generations", json=BODY) as answer:
@@ -125,7 +121,7 @@ async def test_a_truncated_answer_announces_more_than_it_sends(emulator: Emulato
 async def test_a_truncated_download_ends_early(emulator: Emulator) -> None:
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         url = (await ask(api)).json()["data"][0]["url"]
-        emulator.state.faults.next(truncate=100, downloads=True)
+        emulator.state.faults.connection(truncate=100, on="downloads")
 
         with pytest.raises(httpx.RemoteProtocolError):
             await api.get(url)
@@ -134,8 +130,8 @@ async def test_a_truncated_download_ends_early(emulator: Emulator) -> None:
 
 
 @pytest.mark.parametrize("after_work", [False, True])
-async def test_a_dropped_connection_brings_no_answer(emulator: Emulator, after_work: bool) -> None:
-    emulator.state.faults.next(drop=True, after_work=after_work)
+async def test_a_dropped_connection_has_no_response(emulator: Emulator, after_work: bool) -> None:
+    emulator.state.faults.connection(drop=True, after_work=after_work)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -146,10 +142,11 @@ async def test_a_dropped_connection_brings_no_answer(emulator: Emulator, after_w
     assert emulator.state.billed_images == int(after_work)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(drop=True)
+    state.faults.connection(drop=True)
 
     with pytest.raises(ConnectionResetError):
         await ask(connect())
@@ -166,10 +163,10 @@ async def test_in_process_a_dropped_connection_is_an_error_of_the_transport(
         ("server_error", 500, "server_error", "server_error"),
     ],
 )
-async def test_a_known_error_can_be_asked_for_by_its_name(
+async def test_a_known_error_is_queued_by_name(
     connect: Connect, state: EmulatorState, name: str, status: int, kind: str, code: str | None
 ) -> None:
-    state.faults.next(error=name)
+    state.faults.http(error=name)
 
     answer = await ask(connect())
 
@@ -179,7 +176,7 @@ async def test_a_known_error_can_be_asked_for_by_its_name(
 
 
 async def test_a_known_error_may_have_another_status(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(400, error="organization_unverified")
+    state.faults.http(400, error="organization_unverified")
 
     answer = await ask(connect())
 
@@ -187,26 +184,37 @@ async def test_a_known_error_may_have_another_status(connect: Connect, state: Em
     assert answer.json()["error"]["message"].startswith("Your organization must be verified")
 
 
-async def test_an_answer_may_be_late_and_is_then_whole(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(delay=0.001)
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_late_response_is_complete(connect: Connect, state: EmulatorState) -> None:
+    state.faults.connection(delay=0.001)
 
     assert len((await ask(connect())).json()["data"]) == 1
 
 
 @pytest.mark.parametrize("sent", [0, 30])
-async def test_a_late_answer_may_be_cut_short_all_the_same(emulator: Emulator, sent: int) -> None:
-    emulator.state.faults.next(delay=0.001, truncate=sent)
+async def test_a_late_response_may_be_truncated_too(emulator: Emulator, sent: int) -> None:
+    emulator.state.faults.connection(delay=0.001, truncate=sent)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         with pytest.raises(httpx.RemoteProtocolError):
             await ask(api)
 
 
-def test_an_unknown_error_is_an_error_of_the_caller(state: EmulatorState) -> None:
+def test_a_fault_with_an_unknown_error_raises_value_error(state: EmulatorState) -> None:
     with pytest.raises(ValueError, match="error is one of server_error"):
-        state.faults.next(error="out_of_paint")
+        state.faults.http(error="out_of_paint")
+    with pytest.raises(ValueError, match="error is one of server_error"):
+        state.faults.stream(error="out_of_paint")
 
 
-def test_a_fault_that_does_nothing_is_an_error_of_the_caller(state: EmulatorState) -> None:
-    with pytest.raises(ValueError, match="a fault needs"):
-        state.faults.next(after_work=True)
+def test_a_fault_without_an_effect_raises_value_error(state: EmulatorState) -> None:
+    with pytest.raises(ValueError, match=r"faults\.http\(\) needs a status or error="):
+        state.faults.http(after_work=True)
+    with pytest.raises(ValueError, match=r"faults\.stream\(\) needs error="):
+        state.faults.stream(after_events=1)
+    with pytest.raises(ValueError, match=r"faults\.connection\(\) needs drop=True"):
+        state.faults.connection(after_work=True)
+    with pytest.raises(ValueError, match="on is one of images, downloads, files, not 'videos'"):
+        state.faults.http(500, on="videos")  # type: ignore[arg-type] # not one of the type either
+
+    assert len(state.faults) == 0

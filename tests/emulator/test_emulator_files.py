@@ -1,7 +1,7 @@
-"""The Files API: files are kept, described, listed, downloaded, deleted, and forgotten when their time is over."""
+"""The Files API: files are uploaded, described, listed, downloaded and deleted, and they expire."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import httpx
 import pytest
@@ -10,8 +10,9 @@ from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore, Upload
+from tests.support.error_objects import error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 
@@ -33,13 +34,6 @@ async def upload(
     return await api.post("/files", data=form, files={"file": (name, data, "image/png")})
 
 
-def refused(answer: httpx.Response, status: int = 400) -> dict[str, Any]:
-    assert answer.status_code == status, answer.text
-    error: dict[str, Any] = answer.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    return error
-
-
 async def test_an_uploaded_file_is_described_as_the_api_describes_it(
     connect: Connect, state: EmulatorState
 ) -> None:
@@ -47,10 +41,10 @@ async def test_an_uploaded_file_is_described_as_the_api_describes_it(
 
     answer = await upload(api, b"12345", "otter.png")
 
-    told = answer.json()
+    file = answer.json()
     assert answer.status_code == 200
-    assert told.pop("id").startswith("file-")
-    assert told == {
+    assert file.pop("id").startswith("file-")
+    assert file == {
         "object": "file",
         "purpose": "vision",
         "filename": "otter.png",
@@ -86,7 +80,7 @@ async def test_a_deleted_file_is_gone(connect: Connect) -> None:
         await api.get(f"/files/{name}/content"),
         await api.delete(f"/files/{name}"),
     ):
-        error = refused(answer, 404)
+        error = error_of(answer, 404)
         assert (error["message"], error["param"]) == (f"No such File object: {name}", "id")
 
 
@@ -111,23 +105,23 @@ async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> N
     assert [file["id"] for file in rest["data"]] == names[2:]
 
 
-async def test_a_file_expires_when_it_was_told_to(connect: Connect, clock: Clock) -> None:
+async def test_a_file_expires_at_its_time(connect: Connect, clock: Clock) -> None:
     api = connect()
     terms = {"expires_after[anchor]": "created_at", "expires_after[seconds]": "3600"}
-    told = (await upload(api, terms=terms)).json()
+    file = (await upload(api, terms=terms)).json()
 
-    assert told["expires_at"] == told["created_at"] + 3600
+    assert file["expires_at"] == file["created_at"] + 3600
     clock.now += 3599
-    assert (await api.get(f"/files/{told['id']}")).status_code == 200
+    assert (await api.get(f"/files/{file['id']}")).status_code == 200
     clock.now += 1
-    assert (await api.get(f"/files/{told['id']}")).status_code == 404
+    assert (await api.get(f"/files/{file['id']}")).status_code == 404
     assert (await api.get("/files")).json()["data"] == []
 
 
 async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> None:
-    told = (await upload(connect(), purpose="batch")).json()
+    file = (await upload(connect(), purpose="batch")).json()
 
-    assert told["expires_at"] - told["created_at"] == 30 * 24 * 3600
+    assert file["expires_at"] - file["created_at"] == 30 * 24 * 3600
 
 
 @pytest.mark.parametrize(
@@ -153,10 +147,10 @@ async def test_a_file_for_a_batch_is_kept_for_thirty_days(connect: Connect) -> N
         ),
     ],
 )
-async def test_an_upload_with_wrong_terms_is_refused(
+async def test_an_upload_with_invalid_fields_is_rejected(
     connect: Connect, state: EmulatorState, fields: dict[str, str], param: str, code: str
 ) -> None:
-    error = refused(await upload(connect(), terms=fields))
+    error = error_of(await upload(connect(), terms=fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert len(state.files) == 0
@@ -173,26 +167,26 @@ async def test_an_upload_needs_a_file_and_a_purpose(connect: Connect) -> None:
     )
     aimless = await api.post("/files", files={"file": ("x.png", b"x", "image/png")})
 
-    assert refused(nothing)["message"] == "Missing required parameter: 'file'."
-    assert refused(text)["message"] == "Invalid type for 'file': expected a file, but got a string instead."
-    assert refused(aimless)["message"] == "Missing required parameter: 'purpose'."
+    assert error_of(nothing)["message"] == "Missing required parameter: 'file'."
+    assert error_of(text)["message"] == "Invalid type for 'file': expected a file, but got a string instead."
+    assert error_of(aimless)["message"] == "Missing required parameter: 'purpose'."
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"order": "up"}, {"cats": "1"}])
-async def test_a_wrong_query_of_the_list_is_refused(connect: Connect, query: dict[str, str]) -> None:
-    refused(await connect().get("/files", params=query))
+async def test_an_invalid_query_of_the_list_is_rejected(connect: Connect, query: dict[str, str]) -> None:
+    error_of(await connect().get("/files", params=query))
 
 
-async def test_files_for_assistants_are_not_handed_out(connect: Connect) -> None:
+async def test_files_for_assistants_cannot_be_downloaded(connect: Connect) -> None:
     api = connect()
     name = (await upload(api, purpose="assistants")).json()["id"]
 
-    error = refused(await api.get(f"/files/{name}/content"))
+    error = error_of(await api.get(f"/files/{name}/content"))
 
     assert error["message"] == "Not allowed to download files of purpose: assistants"
 
 
-def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> None:
+def test_a_full_store_rejects_new_files_and_keeps_the_old_ones(clock: Clock) -> None:
     def a_file(size: int) -> Upload:
         return Upload(SentFile("file", "image/png", size, bytes(size), "x.png"), "vision", None)
 
@@ -205,25 +199,11 @@ def test_a_store_that_is_full_refuses_and_keeps_what_it_has(clock: Clock) -> Non
     assert (few.get(kept[0].id), small.get(kept[1].id)) == kept
 
 
-async def test_requests_for_files_go_wrong_on_request(connect: Connect, state: EmulatorState) -> None:
+async def test_a_fault_on_files_affects_the_next_request_to_the_files_api(
+    connect: Connect, state: EmulatorState
+) -> None:
     api = connect()
-    state.faults.next(503, files=True)
+    state.faults.http(503, on="files")
 
     assert (await upload(api)).status_code == 503
     assert (await upload(api)).status_code == 200
-
-
-async def test_a_reset_forgets_every_file(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
-    await upload(api)
-
-    state.reset()
-
-    assert len(state.files) == 0
-    assert (await api.get("/files")).json() == {
-        "object": "list",
-        "data": [],
-        "first_id": None,
-        "last_id": None,
-        "has_more": False,
-    }

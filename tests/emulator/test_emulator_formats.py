@@ -1,4 +1,4 @@
-"""Animations, SVG documents, transparency, and edits of several pictures, judged by what is in them."""
+"""Content of animations, SVG documents, transparent images, and edits of several images."""
 
 from base64 import b64decode
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import httpx
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from imagesdk.emulator.formats import rounded_duration
+from imagesdk.emulator.drawing.formats import rounded_duration
 
 pytestmark = pytest.mark.anyio
 
@@ -45,28 +45,28 @@ async def edit(
 
 
 @pytest.mark.parametrize(("frames", "size"), [(None, "512x512"), (2, "960x960"), (16, "480x720")])
-async def test_a_gif_has_the_asked_frames_and_size_and_moves(
+async def test_a_gif_has_the_requested_frames_and_size_and_moves(
     connect: Connect, frames: int | None, size: str
 ) -> None:
     answer = await generate(connect(), output_format="gif", frame_count=frames, size=size)
 
-    picture = opened(answer)
+    drawn = opened(answer)
     seen: set[bytes] = set()
     for number in range(frames or 9):
-        picture.seek(number)
-        assert picture.info["duration"] == 200
-        seen.add(picture.convert("RGB").tobytes())
-    assert (picture.format, getattr(picture, "n_frames", 1), "{}x{}".format(*picture.size)) == (
+        drawn.seek(number)
+        assert drawn.info["duration"] == 200
+        seen.add(drawn.convert("RGB").tobytes())
+    assert (drawn.format, getattr(drawn, "n_frames", 1), "{}x{}".format(*drawn.size)) == (
         "GIF",
         frames or 9,
         size,
     )
-    assert picture.info["loop"] == 0
+    assert drawn.info["loop"] == 0
     assert len(seen) == (frames or 9)
     assert (answer.json()["output_format"], answer.json()["size"]) == ("gif", size)
 
 
-async def test_frames_last_as_long_as_was_asked(connect: Connect) -> None:
+async def test_frames_last_for_the_requested_time(connect: Connect) -> None:
     answer = await generate(
         connect(), output_format="gif", frame_count=2, frame_duration_ms=1234, size="512x512"
     )
@@ -81,7 +81,7 @@ def test_frame_durations_are_rounded_and_capped(asked: int, shown: int) -> None:
     assert rounded_duration(asked) == shown
 
 
-async def test_frames_of_a_plain_picture_stay_apart(connect: Connect, png: MakePng) -> None:
+async def test_frames_of_a_plain_image_are_not_merged(connect: Connect, png: MakePng) -> None:
     answer = await edit(
         connect(), png("RGB", (64, 64), (9, 9, 9)), model=FLARE, output_format="gif", size="512x512"
     )
@@ -89,7 +89,7 @@ async def test_frames_of_a_plain_picture_stay_apart(connect: Connect, png: MakeP
     assert getattr(opened(answer), "n_frames", 1) == 9
 
 
-async def test_an_svg_is_a_safe_document_of_the_asked_size(connect: Connect) -> None:
+async def test_an_svg_is_a_safe_document_of_the_requested_size(connect: Connect) -> None:
     answer = await generate(connect(), output_format="svg", size="1536x1024", prompt="a <river> & \x00 more")
 
     document = first_of(answer)
@@ -116,21 +116,21 @@ async def test_an_svg_is_a_safe_document_of_the_asked_size(connect: Connect) -> 
     assert first_of(await generate(connect(), output_format="svg", size="1536x1024", prompt="x")) != document
 
 
-async def test_an_svg_says_what_writing_it_took(connect: Connect) -> None:
+async def test_a_response_with_an_svg_has_svg_usage(connect: Connect) -> None:
     api = connect()
 
-    told = (
+    answer = (
         await generate(
             api, output_format="svg", svg={"model": "gpt-5.4-mini", "reasoning": {"effort": "none"}}
         )
     ).json()
     usual = (await generate(api, output_format="svg")).json()["svg_usage"]
 
-    usage = told["svg_usage"]
+    usage = answer["svg_usage"]
     assert (usage["model"], usage["reasoning_tokens"]) == ("gpt-5.4-mini", 0)
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     assert usual["reasoning_tokens"] > 0
-    assert told["usage"]["output_tokens"] > 0
+    assert answer["usage"]["output_tokens"] > 0
     assert "svg_usage" not in (await generate(api, output_format="png")).json()
 
 
@@ -151,7 +151,7 @@ async def test_the_author_of_an_svg_may_be_named_in_a_form(connect: Connect, png
     assert bad.json()["error"]["param"] == "svg.reasoning.effort"
 
 
-async def test_an_svg_of_pictures_shows_their_colours(connect: Connect, png: MakePng) -> None:
+async def test_an_svg_of_images_shows_their_colours(connect: Connect, png: MakePng) -> None:
     answer = await edit(
         connect(),
         png("RGB", (64, 64), (255, 0, 0)),
@@ -165,7 +165,7 @@ async def test_an_svg_of_pictures_shows_their_colours(connect: Connect, png: Mak
 
 
 @pytest.mark.parametrize("output_format", ["png", "webp"])
-async def test_a_transparent_edit_stands_on_nothing(
+async def test_a_transparent_edit_has_transparent_corners(
     connect: Connect, png: MakePng, output_format: str
 ) -> None:
     answer = await edit(connect(), png(), background="transparent", output_format=output_format)
@@ -174,7 +174,7 @@ async def test_a_transparent_edit_stands_on_nothing(
     assert answer.json()["background"] == "transparent"
 
 
-async def test_further_pictures_can_be_seen_in_the_result(connect: Connect, png: MakePng) -> None:
+async def test_further_images_are_visible_in_the_result(connect: Connect, png: MakePng) -> None:
     api = connect()
     grey = png("RGB", (64, 64), (90, 90, 90))
 
@@ -188,14 +188,14 @@ async def test_further_pictures_can_be_seen_in_the_result(connect: Connect, png:
     assert not {(255, 0, 0), (0, 0, 255)} & {colour for _, colour in alone.getcolors(maxcolors=2**24) or []}
 
 
-async def test_with_a_mask_further_pictures_stay_inside_it(
+async def test_with_a_mask_further_images_stay_inside_it(
     connect: Connect, png: MakePng, encoded: MakePng
 ) -> None:
     photo = Image.effect_mandelbrot((1024, 1024), (-2, -1.2, 1, 1.2), 50).convert("RGB")
     mask = Image.new("RGBA", (1024, 1024), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (200, 300, 800, 700))
 
-    picture = opened(
+    drawn = opened(
         await edit(
             connect(),
             encoded(photo),
@@ -204,24 +204,24 @@ async def test_with_a_mask_further_pictures_stay_inside_it(
         )
     )
 
-    changed = ImageChops.difference(picture.convert("RGB"), photo)
+    changed = ImageChops.difference(drawn.convert("RGB"), photo)
     assert changed.getbbox() == (200, 300, 800, 700)
-    assert (255, 0, 0) in {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=2**24) or []}
+    assert (255, 0, 0) in {colour for _, colour in drawn.convert("RGB").getcolors(maxcolors=2**24) or []}
 
 
-async def test_a_markup_changes_the_picture_where_something_is_drawn(
+async def test_a_markup_changes_the_image_where_something_is_drawn(
     connect: Connect, encoded: MakePng
 ) -> None:
     photo = Image.effect_mandelbrot((1024, 1024), (-2, -1.2, 1, 1.2), 50).convert("RGB")
     drawing = Image.new("RGBA", (1024, 1024))
     drawing.paste((255, 0, 0, 128), (100, 100, 500, 500))
 
-    picture = opened(await edit(connect(), encoded(photo), overlays={"markup": encoded(drawing)}))
+    drawn = opened(await edit(connect(), encoded(photo), overlays={"markup": encoded(drawing)}))
 
-    assert ImageChops.difference(picture.convert("RGB"), photo).getbbox() == (100, 100, 500, 500)
+    assert ImageChops.difference(drawn.convert("RGB"), photo).getbbox() == (100, 100, 500, 500)
 
 
-async def test_a_picture_is_the_way_up_that_its_camera_says(connect: Connect) -> None:
+async def test_an_image_is_rotated_as_its_exif_data_says(connect: Connect) -> None:
     buffer = BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -238,15 +238,15 @@ async def test_a_picture_is_the_way_up_that_its_camera_says(connect: Connect) ->
     assert answer.status_code == 200
 
 
-async def test_a_faithful_edit_stays_nearer_to_its_picture(connect: Connect, png: MakePng) -> None:
+async def test_high_input_fidelity_changes_less_of_the_image(connect: Connect, png: MakePng) -> None:
     api = connect()
     grey = png("RGB", (64, 64), (90, 90, 90))
     plain = Image.new("RGB", (1024, 1024), (90, 90, 90))
 
     off = [
-        sum(ImageStat.Stat(ImageChops.difference(picture.convert("RGB"), plain)).mean)
+        sum(ImageStat.Stat(ImageChops.difference(drawn.convert("RGB"), plain)).mean)
         for fidelity in ("low", "high")
-        for picture in [opened(await edit(api, grey, model="gpt-image-1.5", input_fidelity=fidelity))]
+        for drawn in [opened(await edit(api, grey, model="gpt-image-1.5", input_fidelity=fidelity))]
     ]
 
     assert off[1] < off[0]

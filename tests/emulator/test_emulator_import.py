@@ -14,7 +14,7 @@ def run(code: str) -> str:
     return done.stdout
 
 
-def test_importing_it_loads_nothing_of_its_extra() -> None:
+def test_importing_the_emulator_imports_none_of_its_dependencies() -> None:
     code = """
 import sys
 import imagesdk.emulator
@@ -24,7 +24,7 @@ print(sorted({"starlette", "uvicorn", "PIL", "python_multipart"} & set(sys.modul
 
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn", "python_multipart", "PIL"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+def test_an_error_names_the_extra_to_install(missing: str) -> None:
     code = f"""
 import sys
 sys.modules[{missing!r}] = None
@@ -34,12 +34,12 @@ try:
 except ImportError as error:
     print(error)
 """
-    said = run(code)
-    assert missing in said
-    assert said.endswith("install the extra from the checkout: pip install '.[emulator]'\n")
+    message = run(code)
+    assert missing in message
+    assert message.endswith("install the extra from the checkout: pip install '.[emulator]'\n")
 
 
-def test_another_name_is_an_attribute_error() -> None:
+def test_an_unknown_name_raises_attribute_error() -> None:
     code = """
 import imagesdk.emulator
 try:
@@ -50,7 +50,7 @@ except AttributeError as error:
     assert run(code) == "module 'imagesdk.emulator' has no attribute 'Simulator'\n"
 
 
-def test_every_public_name_is_there() -> None:
+def test_every_public_name_can_be_imported() -> None:
     code = """
 import imagesdk.emulator as emulator
 print(all(getattr(emulator, name).__name__ == name for name in emulator.__all__))

@@ -1,221 +1,130 @@
-"""What each model of the GPT Image family and dall-e-3 takes and refuses, beside what all have in common."""
+"""Models: which are served on which day, the default of a day, and what their responses contain."""
 
 from collections.abc import Callable
-from datetime import date
-from typing import Any
+from datetime import date, timedelta
 
 import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
+from imagesdk.emulator.usage import output_tokens
+from tests.support.error_objects import error_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 MakePng = Callable[..., bytes]
 
-FIRST_GENERATION = ["gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "chatgpt-image-latest"]
-TWO_FIVE = ["gpt-image-2.5-sunburst", "gpt-image-2.5-flare-2026-09-08"]
-TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
-GPT = [*FIRST_GENERATION, "gpt-image-2", *TWO_FIVE, *TWO_SIX]
-FLARE = "gpt-image-2.6-flare"
+GPT = [
+    "gpt-image-1",
+    "gpt-image-1-mini",
+    "gpt-image-1.5",
+    "chatgpt-image-latest",
+    "gpt-image-2",
+    "gpt-image-2.5-sunburst",
+    "gpt-image-2.5-flare-2026-09-08",
+    "gpt-image-2.6-sunburst",
+    "gpt-image-2.6-flare",
+]
 
 
 async def generate(api: httpx.AsyncClient, model: str, **fields: object) -> httpx.Response:
     return await api.post("/images/generations", json={"model": model, "prompt": "x", **fields})
 
 
-async def edit(
-    api: httpx.AsyncClient, model: str, png: bytes, overlay: str | None = None, **fields: str
-) -> httpx.Response:
-    files = {"image": ("x.png", png, "image/png")}
-    if overlay is not None:
-        files[overlay] = ("o.png", png, "image/png")
-    return await api.post("/images/edits", data={"model": model, "prompt": "x", **fields}, files=files)
-
-
-def refused(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 400, answer.text[:500]
-    error: dict[str, Any] = answer.json()["error"]
-    return error
-
-
-def reason(answer: httpx.Response) -> tuple[str | None, str | None]:
-    error = refused(answer)
-    return error["param"], error["code"]
+async def edit(api: httpx.AsyncClient, model: str, **images: bytes) -> httpx.Response:
+    files = {name: ("x.png", data, "image/png") for name, data in images.items()}
+    return await api.post("/images/edits", data={"model": model, "prompt": "x"}, files=files)
 
 
 @pytest.mark.parametrize("model", GPT)
-async def test_every_gpt_image_model_answers_with_base64_settings_and_usage(
+async def test_every_gpt_image_model_responds_with_base64_settings_and_usage(
     connect: Connect, model: str
 ) -> None:
-    answer = await generate(connect(), model, quality="low", size="1024x1024")
+    answer = (await generate(connect(), model, quality="low", size="1024x1024")).json()
 
-    assert answer.status_code == 200
-    told = answer.json()
-    assert (told["quality"], told["size"], told["output_format"]) == ("low", "1024x1024", "png")
-    assert set(told["data"][0]) == {"b64_json"}
-    assert told["usage"]["output_tokens_details"]["image_tokens"] == told["usage"]["output_tokens"]
+    assert (answer["quality"], answer["size"], answer["output_format"]) == ("low", "1024x1024", "png")
+    assert set(answer["data"][0]) == {"b64_json"}
+    assert answer["usage"]["output_tokens_details"]["image_tokens"] == answer["usage"]["output_tokens"]
 
 
-@pytest.mark.parametrize("model", GPT)
-async def test_no_gpt_image_model_has_the_parameters_of_dall_e(connect: Connect, model: str) -> None:
+async def test_gpt_image_2_responds_with_images_settings_and_usage(connect: Connect) -> None:
+    fields = {"prompt": "eight ch", "n": 2, "size": "1536x1024", "quality": "high", "stream": False}
+
+    answer = (await generate(connect(), "gpt-image-2", **fields)).json()
+
+    assert [set(image) for image in answer.pop("data")] == [{"b64_json"}, {"b64_json"}]
+    assert answer == {
+        "created": 1_700_000_000,
+        "background": "opaque",
+        "output_format": "png",
+        "quality": "high",
+        "size": "1536x1024",
+        "usage": {
+            "input_tokens": 2,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
+            "output_tokens": 2 * 5488,
+            "output_tokens_details": {"image_tokens": 2 * 5488, "text_tokens": 0},
+            "total_tokens": 2 + 2 * 5488,
+        },
+    }
+
+
+async def test_responses_name_the_size_and_quality_that_auto_means(connect: Connect) -> None:
     api = connect()
 
-    assert reason(await generate(api, model, response_format="url")) == (
-        "response_format",
-        "unknown_parameter",
-    )
-    assert reason(await generate(api, model, style="vivid")) == ("style", "unknown_parameter")
-    assert reason(await generate(api, model, quality="hd")) == ("quality", "invalid_value")
+    answers = [
+        (await generate(api, model, size="auto")).json()
+        for model in ("chatgpt-image-latest", "gpt-image-2", "gpt-image-2.6-sunburst", "gpt-image-2.6-flare")
+    ]
+
+    assert [answer["quality"] for answer in answers] == ["medium", "medium", "high", "medium"]
+    assert {answer["size"] for answer in answers} == {"1024x1024"}
 
 
-@pytest.mark.parametrize("model", FIRST_GENERATION)
-async def test_the_first_generation_has_three_sizes(connect: Connect, model: str) -> None:
-    api = connect()
+async def test_dall_e_2_responds_with_base64_on_request(connect: Connect) -> None:
+    answer = (await generate(connect(), "dall-e-2", response_format="b64_json")).json()
 
-    assert (await generate(api, model, size="1024x1536")).json()["size"] == "1024x1536"
-    assert refused(await generate(api, model, size="512x512"))["message"] == (
-        "Invalid value: '512x512'. Supported values are: '1024x1024', '1024x1536', '1536x1024', and 'auto'."
-    )
+    assert (set(answer), set(answer["data"][0])) == ({"created", "data"}, {"b64_json"})
 
 
-@pytest.mark.parametrize("model", [*TWO_FIVE, *TWO_SIX])
-@pytest.mark.parametrize("quality", ["xhigh", "max"])
-async def test_the_finest_qualities_came_with_2_5(connect: Connect, model: str, quality: str) -> None:
-    api = connect()
+async def test_dall_e_3_responds_with_a_url_and_the_revised_prompt(connect: Connect) -> None:
+    answer = (await generate(connect(), "dall-e-3", size="1792x1024", quality="hd", style="natural")).json()
 
-    assert (await generate(api, model, quality=quality)).json()["quality"] == quality
-    assert reason(await generate(api, "gpt-image-2", quality=quality)) == ("quality", "invalid_value")
+    assert (set(answer), set(answer["data"][0])) == ({"created", "data"}, {"revised_prompt", "url"})
 
 
 @pytest.mark.parametrize(
-    "extra",
+    ("model", "quality", "size", "tokens"),
     [
-        {"complexity": "low"},
-        {"frame_count": 4},
-        {"frame_duration_ms": 100},
-        {"svg": {"model": "x"}},
+        ("gpt-image-1", "low", (1024, 1024), 272),
+        ("gpt-image-1-mini", "medium", (1024, 1536), 1584),
+        ("gpt-image-1.5-2025-12-16", "high", (1536, 1024), 6208),
+        ("chatgpt-image-latest", "medium", (1024, 1024), 1056),
+        ("gpt-image-2", "low", (1024, 1024), 196),
+        ("gpt-image-2", "medium", (1024, 1024), 1756),
+        ("gpt-image-2", "high", (1024, 1024), 7024),
+        ("gpt-image-2", "low", (1536, 1024), 158),
+        ("gpt-image-2", "low", (1024, 1536), 158),
+        ("gpt-image-2", "low", (2048, 2048), 397),
+        ("gpt-image-2", "medium", (2560, 1440), 1843),
+        ("gpt-image-2", "low", (3840, 2160), 371),
+        ("gpt-image-2.5-flare", "low", (1024, 1024), 196),
+        ("gpt-image-2.5-flare", "medium", (1024, 1024), 439),
+        ("gpt-image-2.5-sunburst", "high", (1024, 1024), 1756),
+        ("gpt-image-2.5-sunburst", "xhigh", (1024, 1024), 3122),
+        ("gpt-image-2.5-sunburst", "max", (1024, 1024), 7024),
+        ("gpt-image-2.6-sunburst", "high", (1536, 1024), 1372),
     ],
 )
-async def test_planning_and_animation_came_with_2_6(connect: Connect, extra: dict[str, object]) -> None:
-    answer = await generate(connect(), "gpt-image-2.5-sunburst", **extra)
-
-    assert reason(answer) == (next(iter(extra)), "unknown_parameter")
-
-
-@pytest.mark.parametrize("value", ["low", "medium", "high", None])
-async def test_2_6_takes_a_complexity(connect: Connect, value: str | None) -> None:
-    assert (await generate(connect(), FLARE, complexity=value)).status_code == 200
-
-
-async def test_dall_e_3_makes_one_picture_and_revises_its_prompt(connect: Connect) -> None:
-    api = connect()
-
-    answer = await generate(api, "dall-e-3", size="1792x1024", quality="hd", style="natural")
-
-    assert set(answer.json()) == {"created", "data"}
-    assert set(answer.json()["data"][0]) == {"revised_prompt", "url"}
-    assert refused(await generate(api, "dall-e-3", n=2))["message"] == "You must provide n=1 for this model."
-    assert reason(await generate(api, "dall-e-3", size="512x512")) == ("size", "invalid_value")
-    assert reason(await generate(api, "dall-e-3", prompt="x" * 4001)) == ("prompt", "string_above_max_length")
-    assert reason(await generate(api, "dall-e-3", stream=True)) == ("stream", "unknown_parameter")
-
-
-async def test_dall_e_3_makes_no_edits(connect: Connect, png: MakePng) -> None:
-    answer = await edit(connect(as_of=date(2024, 1, 1)), "dall-e-3", png("RGBA"))
-
-    assert refused(answer)["message"] == "Invalid value: 'dall-e-3'. Value must be 'dall-e-2'."
-
-
-@pytest.mark.parametrize(
-    ("model", "fidelity", "message"),
-    [
-        ("gpt-image-1", "high", None),
-        ("gpt-image-1.5", "low", None),
-        ("chatgpt-image-latest", "high", None),
-        ("gpt-image-1-mini", "low", None),
-        ("gpt-image-1-mini", "high", "input_fidelity 'high' is only supported for model gpt-image-1."),
-        ("gpt-image-2", "low", "The model 'gpt-image-2' does not support the 'input_fidelity' parameter."),
-        (FLARE, "high", f"The model '{FLARE}' does not support the 'input_fidelity' parameter."),
-    ],
-)
-async def test_input_fidelity_is_for_some_models(
-    connect: Connect, png: MakePng, model: str, fidelity: str, message: str | None
+def test_output_tokens_are_those_that_openai_published(
+    model: str, quality: str, size: tuple[int, int], tokens: int
 ) -> None:
-    answer = await edit(connect(), model, png(), input_fidelity=fidelity)
-
-    if message is None:
-        assert answer.status_code == 200
-    else:
-        error = refused(answer)
-        assert (error["message"], error["type"], error["code"]) == (
-            message,
-            "image_generation_user_error",
-            "invalid_input_fidelity_model",
-        )
-
-
-async def test_moderation_is_for_json_only(connect: Connect, png: MakePng) -> None:
-    answer = await edit(connect(), "gpt-image-2", png(), moderation="low")
-
-    assert reason(answer) == ("moderation", "unknown_parameter")
+    assert output_tokens(model, quality, *size) == tokens
 
 
 @pytest.mark.parametrize(
-    ("fields", "param", "code"),
-    [
-        ({"frame_count": 4}, "frame_count", "unsupported_parameter"),
-        ({"frame_duration_ms": 100, "output_format": "png"}, "frame_duration_ms", "unsupported_parameter"),
-        ({"output_format": "gif", "frame_count": 1}, "frame_count", "integer_below_min_value"),
-        ({"output_format": "gif", "frame_count": 17}, "frame_count", "integer_above_max_value"),
-        ({"output_format": "gif", "stream": True}, "stream", "unsupported_parameter"),
-        ({"output_format": "gif", "partial_images": 1}, "partial_images", "unsupported_parameter"),
-        ({"output_format": "gif", "background": "transparent"}, "background", "invalid_value"),
-        (
-            {"output_format": "gif", "output_compression": 50},
-            "output_compression",
-            "invalid_gif_output_compression",
-        ),
-        ({"output_format": "gif", "size": "976x976"}, "size", "invalid_value"),
-        ({"output_format": "gif", "size": "832x832", "frame_count": 10}, "size", "invalid_value"),
-        ({"output_format": "gif", "size": "736x736", "frame_count": 13}, "size", "invalid_value"),
-        ({"output_format": "gif", "size": "16x16"}, "size", "invalid_value"),
-        ({"output_format": "png", "size": "512x512"}, "size", "invalid_value"),
-        ({"output_format": "svg", "n": 2}, "n", "unsupported_parameter"),
-        ({"output_format": "svg", "stream": True}, "stream", "unsupported_parameter"),
-        (
-            {"output_format": "svg", "output_compression": 1},
-            "output_compression",
-            "invalid_svg_output_compression",
-        ),
-        ({"svg": {"model": "x"}}, "svg", "unsupported_parameter"),
-        ({"output_format": "svg", "svg": "x"}, "svg", "invalid_type"),
-        ({"output_format": "svg", "svg": {"model": "x", "style": "y"}}, "svg.style", "unknown_parameter"),
-        (
-            {"output_format": "svg", "svg": {"model": "x", "reasoning": {"effort": "huge"}}},
-            "svg.reasoning.effort",
-            "invalid_value",
-        ),
-        ({"safety_identifier": "x" * 129}, "safety_identifier", "string_above_max_length"),
-        ({"complexity": "max"}, "complexity", "invalid_value"),
-    ],
-)
-async def test_what_2_6_does_not_take_is_refused_with_its_reason(
-    connect: Connect, state: EmulatorState, fields: dict[str, object], param: str, code: str
-) -> None:
-    assert reason(await generate(connect(), FLARE, **fields)) == (param, code)
-    assert state.billed_images == 0
-
-
-async def test_an_animation_takes_no_mask(connect: Connect, png: MakePng) -> None:
-    answer = await edit(connect(), FLARE, png("RGBA"), "mask", output_format="gif")
-
-    assert reason(answer) == ("mask", "unsupported_parameter")
-
-
-@pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"safety_identifier": "hash-1", "user": "u"}, "hash-1"),
         ({"safety_identifier": "", "user": "u"}, "u"),
@@ -224,79 +133,66 @@ async def test_an_animation_takes_no_mask(connect: Connect, png: MakePng) -> Non
         ({}, None),
     ],
 )
-async def test_the_safety_identifier_wins_over_the_user_and_comes_back(
-    connect: Connect, fields: dict[str, object], told: str | None
+async def test_the_safety_identifier_has_precedence_over_the_user_and_is_returned(
+    connect: Connect, fields: dict[str, object], expected: str | None
 ) -> None:
     answer = await generate(connect(), "gpt-image-2", **fields)
 
-    assert answer.json().get("safety_identifier") == told
+    assert answer.json().get("safety_identifier") == expected
 
 
-@pytest.mark.parametrize("model", [*FIRST_GENERATION[:1], "gpt-image-2"])
-async def test_markup_came_with_2_5(connect: Connect, png: MakePng, model: str) -> None:
-    answer = await edit(connect(), model, png("RGBA"), "markup")
+@pytest.mark.parametrize("model", ["dall-e-9", "gpt-image-2-2020-01-01"])
+async def test_an_unknown_model_is_not_found(connect: Connect, model: str) -> None:
+    error = error_of(await generate(connect(), model), 404)
 
-    assert reason(answer) == ("markup", "unknown_parameter")
-
-
-async def test_markup_and_mask_exclude_each_other(connect: Connect, png: MakePng) -> None:
-    files = {name: ("x.png", png("RGBA"), "image/png") for name in ("image", "mask", "markup")}
-
-    answer = await connect().post("/images/edits", data={"model": FLARE, "prompt": "x"}, files=files)
-
-    assert reason(answer) == ("mask", "mutually_exclusive_parameters")
+    assert (error["type"], error["param"], error["code"]) == (
+        "invalid_request_error",
+        "model",
+        "model_not_found",
+    )
+    assert model in error["message"]
 
 
-@pytest.mark.parametrize(
-    ("markup", "problem"),
-    [
-        (("RGB", (64, 64)), "missing alpha channel"),
-        (("RGBA", (64, 65)), "does not match image size"),
-        (("RGBA", (64, 64), (0, 0, 0, 255)), "must contain transparent pixels"),
-    ],
-)
-async def test_a_markup_has_the_size_of_the_picture_and_transparent_pixels(
-    connect: Connect, png: MakePng, markup: tuple[object, ...], problem: str
-) -> None:
-    files = {
-        "image": ("x.png", png(), "image/png"),
-        "markup": ("m.png", png(*markup), "image/png"),
-    }
+async def test_a_snapshot_is_the_same_model(connect: Connect, state: EmulatorState) -> None:
+    api = connect()
 
-    answer = await connect().post("/images/edits", data={"model": FLARE, "prompt": "x"}, files=files)
+    answers = [await generate(api, model) for model in ("gpt-image-2", "gpt-image-2-2026-04-21")]
 
-    assert problem in refused(answer)["message"]
-    assert reason(answer) == ("markup", "invalid_image_format")
+    assert answers[0].json() == answers[1].json()
+    assert state.requests[1].model == "gpt-image-2-2026-04-21"
 
 
 @pytest.mark.parametrize(
-    ("day", "model", "field", "value"),
+    ("day", "endpoint", "model"),
     [
-        (date(2025, 7, 16), "gpt-image-1", "stream", True),
-        (date(2026, 10, 16), "gpt-image-2", "safety_identifier", "x"),
-        (date(2026, 11, 5), FLARE, "complexity", "low"),
+        (None, "generations", "gpt-image-2"),
+        (None, "edits", "gpt-image-2"),
+        (None, "variations", "dall-e-2"),
+        (date(2023, 6, 1), "generations", "dall-e-2"),
+        (date(2023, 6, 1), "edits", "dall-e-2"),
+        (date(2026, 5, 11), "generations", "dall-e-2"),
+        (date(2026, 5, 12), "generations", "gpt-image-2"),
+        (date(2026, 5, 12), "edits", "gpt-image-1.5"),
+        (date(2026, 10, 6), "edits", "gpt-image-2.5-sunburst"),
     ],
 )
-async def test_a_parameter_of_the_family_is_unknown_before_its_first_day(
-    connect: Connect, day: date, model: str, field: str, value: object
+async def test_a_request_without_a_model_gets_the_default_of_the_day(
+    connect: Connect, state: EmulatorState, png: MakePng, day: date | None, endpoint: str, model: str
 ) -> None:
-    before = await generate(connect(as_of=date.fromordinal(day.toordinal() - 1)), model, **{field: value})
-    after = await generate(connect(as_of=day), model, **{field: value})
+    api = connect(as_of=day)
+    form: dict[str, str] = {} if endpoint == "variations" else {"prompt": "x"}
 
-    assert reason(before) == (field, "unknown_parameter")
-    assert after.status_code == 200
+    if endpoint == "generations":
+        answer = await api.post("/images/generations", json=form)
+    else:
+        files = {"image": ("x.png", png("RGBA"), "image/png")}
+        answer = await api.post(f"/images/{endpoint}", data=form, files=files)
 
-
-async def test_markup_is_unknown_before_its_first_day(connect: Connect, png: MakePng) -> None:
-    model = "gpt-image-2.5-flare"
-
-    before = await edit(connect(as_of=date(2026, 10, 30)), model, png("RGBA"), "markup")
-    after = await edit(connect(as_of=date(2026, 10, 31)), model, png("RGBA"), "markup")
-
-    assert (reason(before), after.status_code) == (("markup", "unknown_parameter"), 200)
+    assert answer.status_code == 200
+    assert state.requests[0].model == model
 
 
-async def test_a_parameter_of_the_gpt_models_alone_chose_them_while_dall_e_2_was_the_default(
+async def test_a_parameter_of_gpt_image_models_selects_them_while_dall_e_2_is_the_default(
     connect: Connect, state: EmulatorState
 ) -> None:
     api = connect(as_of=date(2025, 6, 1))
@@ -308,48 +204,85 @@ async def test_a_parameter_of_the_gpt_models_alone_chose_them_while_dall_e_2_was
 
 
 @pytest.mark.parametrize(
-    ("model", "size", "quality", "tokens"),
+    ("day", "model"),
     [
-        ("gpt-image-1", "1024x1024", "low", 272),
-        ("gpt-image-1-mini", "1024x1536", "medium", 1584),
-        ("gpt-image-1.5-2025-12-16", "1536x1024", "high", 6208),
-        ("chatgpt-image-latest", "auto", "auto", 1056),
-        ("gpt-image-2.5-flare", "1024x1024", "low", 196),
-        ("gpt-image-2.5-flare", "1024x1024", "medium", 439),
-        ("gpt-image-2.5-sunburst", "1024x1024", "high", 1756),
-        ("gpt-image-2.5-sunburst", "1024x1024", "xhigh", 3122),
-        ("gpt-image-2.5-sunburst", "1024x1024", "max", 7024),
-        ("gpt-image-2.6-sunburst", "1536x1024", "high", 1372),
+        (date(2022, 11, 2), "dall-e-2"),
+        (date(2026, 5, 12), "dall-e-2"),
+        (date(2026, 4, 20), "gpt-image-2"),
+        (date(2023, 6, 1), "gpt-image-2"),
     ],
 )
-async def test_output_tokens_follow_the_family(
-    connect: Connect, model: str, size: str, quality: str, tokens: int
+async def test_a_model_is_not_found_before_its_first_day_and_after_its_last(
+    connect: Connect, day: date, model: str
 ) -> None:
-    answer = await generate(connect(), model, size=size, quality=quality)
-
-    assert answer.json()["usage"]["output_tokens"] == tokens
+    assert error_of(await generate(connect(as_of=day), model), 404)["code"] == "model_not_found"
 
 
-async def test_the_quality_that_auto_comes_to_is_told(connect: Connect) -> None:
-    api = connect()
+async def test_variations_end_with_their_model_in_a_bare_404(connect: Connect, png: MakePng) -> None:
+    files = {"image": ("x.png", png(), "image/png")}
 
-    found = [(await generate(api, model)).json()["quality"] for model in ("gpt-image-2", *TWO_SIX)]
+    last = await connect(as_of=date(2026, 5, 11)).post("/images/variations", files=files)
+    over = await connect(as_of=date(2026, 5, 12)).post("/images/variations", files=files)
 
-    assert found == ["medium", "high", "medium"]
+    assert (last.status_code, over.status_code, over.content) == (200, 404, b"")
 
 
-@pytest.mark.parametrize("model", ["dall-e-3", "gpt-image-2"])
-async def test_a_picture_may_be_withheld_after_it_was_made_and_billed(
-    connect: Connect, state: EmulatorState, model: str
+@pytest.mark.parametrize(
+    ("day", "model", "field", "value"),
+    [
+        (date(2023, 11, 6), "dall-e-2", "quality", "standard"),
+        (date(2025, 7, 16), "gpt-image-1", "stream", True),
+        (date(2026, 10, 16), "gpt-image-2", "safety_identifier", "x"),
+        (date(2026, 11, 5), "gpt-image-2.6-flare", "complexity", "low"),
+    ],
+)
+async def test_a_parameter_is_unknown_before_its_first_day(
+    connect: Connect, day: date, model: str, field: str, value: object
 ) -> None:
-    error = refused(await generate(connect(), model, prompt="censored sexual and self-harm"))
+    before = error_of(await generate(connect(as_of=day - timedelta(days=1)), model, **{field: value}))
 
-    if model == "dall-e-3":
+    assert (before["param"], before["code"]) == (field, "unknown_parameter")
+    assert (await generate(connect(as_of=day), model, **{field: value})).status_code == 200
+
+
+async def test_markup_is_unknown_before_its_first_day(connect: Connect, png: MakePng) -> None:
+    images = {"image": png("RGBA"), "markup": png("RGBA")}
+
+    before = await edit(connect(as_of=date(2026, 10, 30)), "gpt-image-2.5-flare", **images)
+    after = await edit(connect(as_of=date(2026, 10, 31)), "gpt-image-2.5-flare", **images)
+
+    assert (error_of(before)["param"], error_of(before)["code"]) == ("markup", "unknown_parameter")
+    assert after.status_code == 200
+
+
+@pytest.mark.parametrize("model", ["dall-e-2", "dall-e-3", "gpt-image-2"])
+@pytest.mark.parametrize(
+    ("prompt", "stage", "categories", "billed"),
+    [
+        ("something forbidden", "input", ["violence"], 0),
+        ("FORBIDDEN!", "input", ["violence"], 0),
+        ("censored sexual and self-harm", "output", ["self-harm", "sexual"], 1),
+    ],
+)
+async def test_moderation_rejects_a_word_before_the_work_and_another_after_it(
+    connect: Connect,
+    state: EmulatorState,
+    model: str,
+    prompt: str,
+    stage: str,
+    categories: list[str],
+    billed: int,
+) -> None:
+    error = error_of(await generate(connect(), model, prompt=prompt))
+
+    if model.startswith("dall-e"):
         assert (error["type"], error["code"]) == ("invalid_request_error", "content_policy_violation")
+        assert set(error) == {"message", "type", "param", "code"}
     else:
         assert (error["type"], error["code"]) == ("image_generation_user_error", "moderation_blocked")
-        assert error["moderation_details"] == {
-            "moderation_stage": "output",
-            "categories": ["self-harm", "sexual"],
-        }
-    assert state.billed_images == 1
+        assert error["moderation_details"] == {"moderation_stage": stage, "categories": categories}
+    assert state.billed_images == billed
+
+
+async def test_a_longer_word_is_not_the_forbidden_one(connect: Connect) -> None:
+    assert (await generate(connect(), "dall-e-2", prompt="an unforbiddenly good cat")).status_code == 200

@@ -1,4 +1,4 @@
-"""The official client against the emulator over a real socket: it sends what the API takes and reads what it answers."""
+"""The official client against the emulator over a socket."""
 
 from base64 import b64decode
 from collections.abc import Callable, Iterator
@@ -16,12 +16,6 @@ SIZE = "1024x640"
 
 
 @pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
-
-
-@pytest.fixture
 def client(emulator: Emulator) -> Iterator[openai.OpenAI]:
     with openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client:
         yield client
@@ -32,7 +26,7 @@ def opened(b64_json: str | None) -> Image.Image:
     return Image.open(BytesIO(b64decode(b64_json)))
 
 
-def test_it_generates_with_every_setting(client: openai.OpenAI) -> None:
+def test_the_official_client_generates_with_every_parameter(client: openai.OpenAI) -> None:
     answer = client.images.generate(
         prompt="an otter",
         model="gpt-image-2.5-flare",
@@ -46,7 +40,7 @@ def test_it_generates_with_every_setting(client: openai.OpenAI) -> None:
         safety_identifier="hash-1",
     )
 
-    assert [opened(picture.b64_json).format for picture in answer.data or []] == ["WEBP", "WEBP"]
+    assert [opened(drawn.b64_json).format for drawn in answer.data or []] == ["WEBP", "WEBP"]
     assert (answer.size, answer.quality, answer.background) == (SIZE, "xhigh", "opaque")
     assert (answer.output_format, answer.safety_identifier) == ("webp", "hash-1")
     assert answer.usage is not None
@@ -55,7 +49,7 @@ def test_it_generates_with_every_setting(client: openai.OpenAI) -> None:
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_it_generates_an_animation_and_a_drawing(client: openai.OpenAI) -> None:
+def test_the_official_client_generates_a_gif_and_an_svg(client: openai.OpenAI) -> None:
     model = "gpt-image-2.6-sunburst"
 
     moving = client.images.generate(
@@ -69,22 +63,24 @@ def test_it_generates_an_animation_and_a_drawing(client: openai.OpenAI) -> None:
         complexity="low",
     )
 
-    picture = opened((moving.data or [])[0].b64_json)
-    assert (picture.format, getattr(picture, "n_frames", 1)) == ("GIF", 3)
+    animation = opened((moving.data or [])[0].b64_json)
+    assert (animation.format, getattr(animation, "n_frames", 1)) == ("GIF", 3)
     assert b64decode((drawn.data or [])[0].b64_json or "").startswith(b"<?xml")
     assert drawn.svg_usage is not None
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
-def test_it_generates_with_the_models_of_old(client: openai.OpenAI) -> None:
+def test_the_official_client_generates_with_dall_e_3(client: openai.OpenAI) -> None:
     answer = client.images.generate(prompt="a cat", model="dall-e-3", style="natural", quality="hd")
 
-    (picture,) = answer.data or []
-    assert picture.url
-    assert picture.revised_prompt
+    (drawn,) = answer.data or []
+    assert drawn.url
+    assert drawn.revised_prompt
 
 
-def test_it_edits_one_picture_with_a_mask(client: openai.OpenAI, tmp_path: Path, png: MakePng) -> None:
+def test_the_official_client_edits_one_image_with_a_mask(
+    client: openai.OpenAI, tmp_path: Path, png: MakePng
+) -> None:
     image, mask = tmp_path / "lounge.png", tmp_path / "mask.png"
     image.write_bytes(png("RGB", (1024, 640), (10, 200, 30)))
     holes = Image.new("RGBA", (1024, 640), (0, 0, 0, 255))
@@ -93,12 +89,14 @@ def test_it_edits_one_picture_with_a_mask(client: openai.OpenAI, tmp_path: Path,
 
     answer = client.images.edit(image=image, mask=mask, prompt="a pool", model="gpt-image-2", size=SIZE)
 
-    picture = opened((answer.data or [])[0].b64_json).convert("RGB")
-    changed = ImageChops.difference(picture, Image.new("RGB", (1024, 640), (10, 200, 30)))
+    drawn = opened((answer.data or [])[0].b64_json).convert("RGB")
+    changed = ImageChops.difference(drawn, Image.new("RGB", (1024, 640), (10, 200, 30)))
     assert changed.getbbox() == (200, 100, 700, 500)
 
 
-def test_it_edits_several_pictures(client: openai.OpenAI, tmp_path: Path, png: MakePng) -> None:
+def test_the_official_client_edits_several_images(
+    client: openai.OpenAI, tmp_path: Path, png: MakePng
+) -> None:
     image = tmp_path / "otter.png"
     image.write_bytes(png())
 
@@ -117,7 +115,7 @@ def test_it_edits_several_pictures(client: openai.OpenAI, tmp_path: Path, png: M
     assert (old.data or [])[0].url
 
 
-def test_it_edits_after_a_markup_and_writes_a_drawing(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_edits_with_a_markup_and_to_an_svg(client: openai.OpenAI, png: MakePng) -> None:
     image, markup = ("x.png", png(), "image/png"), ("m.png", png("RGBA"), "image/png")
 
     marked = client.images.edit(image=image, markup=markup, prompt="x", model="gpt-image-2.5-sunburst")
@@ -135,7 +133,7 @@ def test_it_edits_after_a_markup_and_writes_a_drawing(client: openai.OpenAI, png
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_it_varies(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_creates_variations(client: openai.OpenAI, png: MakePng) -> None:
     vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
 
     answer = vary(image=("x.png", png(), "image/png"), n=2, size="256x256")
@@ -143,7 +141,7 @@ def test_it_varies(client: openai.OpenAI, png: MakePng) -> None:
     assert len(answer.data or []) == 2
 
 
-def test_it_streams_a_generation_with_partial_images(client: openai.OpenAI) -> None:
+def test_the_official_client_streams_a_generation(client: openai.OpenAI) -> None:
     stream = client.images.generate(
         prompt="a river", model="gpt-image-2", size=SIZE, stream=True, partial_images=2, user="u"
     )
@@ -162,7 +160,7 @@ def test_it_streams_a_generation_with_partial_images(client: openai.OpenAI) -> N
     assert last.usage.total_tokens == last.usage.input_tokens + last.usage.output_tokens
 
 
-def test_it_streams_an_edit_with_partial_images(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_streams_an_edit(client: openai.OpenAI, png: MakePng) -> None:
     stream = client.images.edit(
         image=[("x.png", png(), "image/png"), ("y.png", png(), "image/png")],
         prompt="a river",
@@ -179,12 +177,10 @@ def test_it_streams_an_edit_with_partial_images(client: openai.OpenAI, png: Make
 
 
 @pytest.mark.parametrize("line", [False, True])
-def test_it_raises_what_goes_wrong_in_the_middle_of_a_stream(
+def test_the_official_client_raises_an_error_in_the_middle_of_a_stream(
     client: openai.OpenAI, emulator: Emulator, line: bool
 ) -> None:
-    emulator.state.faults.next(
-        stream_error="nested", error="moderation_blocked", error_line=line, after_events=1
-    )
+    emulator.state.faults.stream(error="moderation_blocked", error_line=line, after_events=1)
     stream = client.images.generate(prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=2)
 
     seen: list[str] = []
@@ -194,7 +190,9 @@ def test_it_raises_what_goes_wrong_in_the_middle_of_a_stream(
     assert error.value.code == "moderation_blocked"
 
 
-def test_it_keeps_lists_reads_and_deletes_files(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_uploads_lists_downloads_and_deletes_files(
+    client: openai.OpenAI, png: MakePng
+) -> None:
     kept = client.files.create(
         file=("otter.png", png(), "image/png"),
         purpose="vision",
@@ -216,7 +214,7 @@ def test_it_keeps_lists_reads_and_deletes_files(client: openai.OpenAI, png: Make
         client.files.retrieve(kept.id)
 
 
-def test_it_names_an_uploaded_file_in_an_edit(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_edits_an_uploaded_file(client: openai.OpenAI, png: MakePng) -> None:
     file = client.files.create(file=("otter.png", png(), "image/png"), purpose="vision")
 
     answer = client.post(
@@ -228,7 +226,7 @@ def test_it_names_an_uploaded_file_in_an_edit(client: openai.OpenAI, png: MakePn
     assert opened((answer.data or [])[0].b64_json).size == (1024, 1024)
 
 
-def test_it_is_told_when_a_model_ends(client: openai.OpenAI) -> None:
+def test_the_official_client_lists_models_with_shutdown_dates(client: openai.OpenAI) -> None:
     models = {model.id: model for model in client.models.list()}
 
     assert "gpt-image-2.5-flare-2026-09-08" in models
@@ -236,7 +234,7 @@ def test_it_is_told_when_a_model_ends(client: openai.OpenAI) -> None:
     assert str(models["gpt-image-1-mini"].shutdown_date) == "2026-12-01"
 
 
-def test_it_understands_the_errors() -> None:
+def test_the_official_client_maps_errors_to_its_classes() -> None:
     with (
         Emulator(limit="1/min", require_key=True) as emulator,
         openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client,

@@ -1,14 +1,14 @@
-"""Edits in JSON: pictures named by data URL, by URL or by the id of an uploaded file."""
+"""Edits in JSON: images referenced by data URL, by URL or by the id of an uploaded file."""
 
 from base64 import b64encode
 from collections.abc import Callable
-from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
+from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
 
@@ -56,23 +56,15 @@ async def edit(api: httpx.AsyncClient, images: object, **fields: object) -> http
     return await api.post("/images/edits", json=body)
 
 
-def refused(answer: httpx.Response) -> dict[str, Any]:
-    assert answer.status_code == 400, answer.text[:500]
-    error: dict[str, Any] = answer.json()["error"]
-    return error
-
-
-async def test_a_picture_in_json_gives_what_the_same_picture_in_a_form_gives(
-    connect: Connect, png: MakePng
-) -> None:
+async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Connect, png: MakePng) -> None:
     api = connect()
-    picture, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
-    file_id = await uploaded(api, picture)
+    image, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
+    file_id = await uploaded(api, image)
     form = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640"}
-    parts = {"image": ("x.png", picture, "image/png"), "mask": ("m.png", mask, "image/png")}
+    parts = {"image": ("x.png", image, "image/png"), "mask": ("m.png", mask, "image/png")}
 
     by_form = await api.post("/images/edits", data=form, files=parts)
-    by_data = await edit(api, [{"image_url": data_url(picture)}], mask={"image_url": data_url(mask)})
+    by_data = await edit(api, [{"image_url": data_url(image)}], mask={"image_url": data_url(mask)})
     by_file = await edit(api, [{"file_id": file_id}], mask={"file_id": await uploaded(api, mask)})
 
     assert by_form.status_code == 200
@@ -102,10 +94,10 @@ async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: 
         ("http://127.0.0.1:8000/v1/files/file-x/content", 404),
     ],
 )
-async def test_a_url_that_cannot_be_fetched_is_refused_as_the_api_refuses_it(
+async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
     connect: Connect, state: EmulatorState, url: str, status: int
 ) -> None:
-    error = refused(await edit(connect(), [{"image_url": url}]))
+    error = error_of(await edit(connect(), [{"image_url": url}]))
 
     assert (error["message"], error["param"], error["code"]) == (
         f"Error while downloading file. Upstream status code: {status}.",
@@ -116,32 +108,32 @@ async def test_a_url_that_cannot_be_fetched_is_refused_as_the_api_refuses_it(
 
 
 @pytest.mark.parametrize(("images", "param", "code"), WRONG)
-async def test_a_picture_that_is_named_wrongly_is_refused_with_its_reason(
+async def test_an_invalid_reference_to_an_image_is_rejected_with_its_reason(
     connect: Connect, images: object, param: str | None, code: str
 ) -> None:
-    error = refused(await edit(connect(), images))
+    error = error_of(await edit(connect(), images))
 
     assert (error["param"], error["code"]) == (param, code)
 
 
-async def test_a_mask_is_named_like_a_picture(connect: Connect, png: MakePng) -> None:
+async def test_a_mask_is_referenced_like_an_image(connect: Connect, png: MakePng) -> None:
     api = connect()
     images = [{"image_url": data_url(png())}]
 
-    assert refused(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
-    assert refused(await edit(api, images, mask=data_url(png())))["code"] == "invalid_type"
-    assert refused(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
+    assert error_of(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
+    assert error_of(await edit(api, images, mask=data_url(png())))["code"] == "invalid_type"
+    assert error_of(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
 
 
-async def test_sixteen_pictures_may_be_named_and_no_more(connect: Connect, png: MakePng) -> None:
+async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: MakePng) -> None:
     api = connect()
     one = {"file_id": await uploaded(api, png())}
 
     assert (await edit(api, [one] * 16)).status_code == 200
-    assert refused(await edit(api, [one] * 17))["code"] == "array_above_max_length"
+    assert error_of(await edit(api, [one] * 17))["code"] == "array_above_max_length"
 
 
-async def test_a_json_edit_takes_what_a_generation_takes(connect: Connect, png: MakePng) -> None:
+async def test_an_edit_in_json_accepts_the_parameters_of_a_generation(connect: Connect, png: MakePng) -> None:
     images = [{"image_url": data_url(png())}]
 
     answer = await edit(connect(), images, moderation="low", quality="low", n=2)
@@ -149,7 +141,9 @@ async def test_a_json_edit_takes_what_a_generation_takes(connect: Connect, png: 
     assert (answer.status_code, len(answer.json()["data"])) == (200, 2)
 
 
-async def test_a_markup_may_be_named(connect: Connect, encoded: Callable[..., bytes], png: MakePng) -> None:
+async def test_a_markup_may_be_referenced(
+    connect: Connect, encoded: Callable[..., bytes], png: MakePng
+) -> None:
     drawing = Image.new("RGBA", (64, 64))
     drawing.paste((255, 0, 0, 255), (10, 10, 20, 20))
 
@@ -163,13 +157,13 @@ async def test_a_markup_may_be_named(connect: Connect, encoded: Callable[..., by
     assert answer.status_code == 200
 
 
-async def test_a_named_picture_streams(connect: Connect, png: MakePng) -> None:
+async def test_an_edit_of_a_referenced_image_can_be_streamed(connect: Connect, png: MakePng) -> None:
     answer = await edit(connect(), [{"image_url": data_url(png())}], stream=True)
 
     assert answer.text.startswith("event: image_edit.completed\n")
 
 
-async def test_dall_e_2_takes_no_named_pictures(connect: Connect, png: MakePng) -> None:
+async def test_dall_e_2_accepts_no_references_to_images(connect: Connect, png: MakePng) -> None:
     answer = await edit(connect(), [{"image_url": data_url(png("RGBA"))}], model="dall-e-2", size="256x256")
 
-    assert (refused(answer)["param"], refused(answer)["code"]) == ("images", "unknown_parameter")
+    assert (error_of(answer)["param"], error_of(answer)["code"]) == ("images", "unknown_parameter")

@@ -1,4 +1,4 @@
-"""The URLs of dall-e-2 pictures: they work for an hour, and then fail as the maker's storage does."""
+"""Result URLs: they work for an hour, and then fail like those of OpenAI's storage."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -11,7 +11,7 @@ import pytest
 from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.results import ResultStore
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 Connect = Callable[..., httpx.AsyncClient]
 
@@ -35,7 +35,7 @@ def xml_of(answer: httpx.Response) -> Element:
     return fromstring(answer.content)
 
 
-async def test_a_result_url_is_on_the_origin_that_was_asked_and_needs_no_key(connect: Connect) -> None:
+async def test_a_result_url_has_the_origin_of_the_request_and_needs_no_key(connect: Connect) -> None:
     api = connect(host="localhost:4321", require_key=True)
     api.headers["authorization"] = "Bearer sk-x"
     url = await a_url(api)
@@ -67,7 +67,7 @@ async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(connect: C
     )
 
 
-async def test_an_expired_url_is_known_as_such_when_its_picture_is_gone(
+async def test_an_expired_url_is_recognized_when_its_image_is_gone(
     connect: Connect, state: EmulatorState, clock: Clock
 ) -> None:
     api = connect()
@@ -79,13 +79,13 @@ async def test_an_expired_url_is_known_as_such_when_its_picture_is_gone(
     assert (await api.get(url)).status_code == 403
 
 
-async def test_the_life_of_a_url_can_be_read_from_it(connect: Connect) -> None:
+async def test_a_url_contains_its_start_and_expiry(connect: Connect) -> None:
     query = parse_qs(urlsplit(await a_url(connect())).query)
 
     assert (query["st"], query["se"]) == (["2023-11-14T22:13:20Z"], ["2023-11-14T23:13:20Z"])
 
 
-async def test_a_url_with_another_end_is_not_signed(connect: Connect, clock: Clock) -> None:
+async def test_a_url_with_a_changed_expiry_is_rejected(connect: Connect, clock: Clock) -> None:
     api = connect()
     url = await a_url(api)
     clock.now += 3600
@@ -96,14 +96,14 @@ async def test_a_url_with_another_end_is_not_signed(connect: Connect, clock: Clo
     assert xml_of(answer).findtext("AuthenticationErrorDetail") == "Signature did not match."
 
 
-async def test_a_url_without_its_query_is_refused(connect: Connect) -> None:
+async def test_a_url_without_its_query_is_rejected(connect: Connect) -> None:
     api = connect()
     url = await a_url(api)
 
     assert (await api.get(url.partition("?")[0])).status_code == 403
 
 
-async def test_a_picture_that_was_forgotten_is_not_found(connect: Connect, state: EmulatorState) -> None:
+async def test_an_image_that_was_deleted_is_not_found(connect: Connect, state: EmulatorState) -> None:
     api = connect()
     url = await a_url(api)
     state.reset()
@@ -115,7 +115,7 @@ async def test_a_picture_that_was_forgotten_is_not_found(connect: Connect, state
 
 
 def kept(store: ResultStore, urls: list[str]) -> list[bool]:
-    """Say which pictures are still there."""
+    """Say which images are still there."""
     found: list[bool] = []
     for url in urls:
         parts = urlsplit(url)
@@ -124,13 +124,13 @@ def kept(store: ResultStore, urls: list[str]) -> list[bool]:
     return found
 
 
-def test_pictures_are_bounded_in_number_and_the_oldest_go_first(clock: Clock) -> None:
+def test_images_are_bounded_in_number_and_the_oldest_go_first(clock: Clock) -> None:
     store = ResultStore(clock, max_count=2)
 
     assert kept(store, [store.put(b"x") for _ in range(3)]) == [False, True, True]
 
 
-def test_pictures_are_bounded_in_bytes_and_the_oldest_go_first(clock: Clock) -> None:
+def test_images_are_bounded_in_bytes_and_the_oldest_go_first(clock: Clock) -> None:
     store = ResultStore(clock, max_bytes=10)
 
     assert kept(store, [store.put(b"12345") for _ in range(3)]) == [False, True, True]

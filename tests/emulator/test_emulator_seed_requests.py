@@ -42,21 +42,21 @@ def curl_form(*parts: tuple[str, str | tuple[str, bytes]]) -> tuple[bytes, dict[
     return body, {**CURL, "content-type": f"multipart/form-data; boundary={BOUNDARY.decode()}"}
 
 
-async def pictures_behind(api: httpx.AsyncClient, answer: httpx.Response) -> list[Image.Image]:
+async def images_behind(api: httpx.AsyncClient, answer: httpx.Response) -> list[Image.Image]:
     """Check the answer of the 2023 API and fetch what its URLs point to."""
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"created", "data"}
-    pictures: list[Image.Image] = []
+    images: list[Image.Image] = []
     for item in answer.json()["data"]:
         assert set(item) == {"url"}
         found = await api.get(item["url"])
         assert found.headers["content-type"] == "image/png"
-        pictures.append(Image.open(BytesIO(found.content)))
-    return pictures
+        images.append(Image.open(BytesIO(found.content)))
+    return images
 
 
 @pytest.mark.parametrize(("body", "n"), [(CAT, 1), (OTTER, 2)])
-async def test_the_generation_requests_of_2023_give_pictures(
+async def test_the_generation_requests_of_2023_give_images(
     connect: Callable[..., httpx.AsyncClient], body: bytes, n: int
 ) -> None:
     api = connect(as_of=DAY)
@@ -65,8 +65,8 @@ async def test_the_generation_requests_of_2023_give_pictures(
         "/images/generations", content=body, headers={**CURL, "content-type": "application/json"}
     )
 
-    pictures = await pictures_behind(api, answer)
-    assert [(picture.format, picture.size) for picture in pictures] == [("PNG", (1024, 1024))] * n
+    images = await images_behind(api, answer)
+    assert [(drawn.format, drawn.size) for drawn in images] == [("PNG", (1024, 1024))] * n
 
 
 @pytest.mark.parametrize(
@@ -93,27 +93,27 @@ async def test_the_edit_requests_of_2023_repaint_the_transparent_part_of_the_mas
 
     answer = await api.post("/images/edits", content=body, headers=headers)
 
-    pictures = await pictures_behind(api, answer)
-    assert len(pictures) == n
-    for picture in pictures:
-        assert picture.getpixel((199, 400)) == (10, 200, 30)
-        assert picture.getpixel((400, 400)) != (10, 200, 30)
+    images = await images_behind(api, answer)
+    assert len(images) == n
+    for drawn in images:
+        assert drawn.getpixel((199, 400)) == (10, 200, 30)
+        assert drawn.getpixel((400, 400)) != (10, 200, 30)
 
 
 @pytest.mark.parametrize(("image", "n"), [("corgi_and_cat_paw.png", 1), ("otter.png", 2)])
-async def test_the_variation_requests_of_2023_give_pictures(
+async def test_the_variation_requests_of_2023_give_images(
     connect: Callable[..., httpx.AsyncClient], png: Callable[..., bytes], image: str, n: int
 ) -> None:
     api = connect(as_of=DAY)
-    picture = png("RGBA", (300, 300), (200, 120, 40, 255))
-    body, headers = curl_form(("image", (image, picture)), ("n", str(n)), ("size", "1024x1024"))
+    drawn = png("RGBA", (300, 300), (200, 120, 40, 255))
+    body, headers = curl_form(("image", (image, drawn)), ("n", str(n)), ("size", "1024x1024"))
 
     answer = await api.post("/images/variations", content=body, headers=headers)
 
-    assert [found.size for found in await pictures_behind(api, answer)] == [(1024, 1024)] * n
+    assert [found.size for found in await images_behind(api, answer)] == [(1024, 1024)] * n
 
 
-async def test_the_python_client_of_2023_sent_octets_and_was_served(
+async def test_images_sent_as_octets_are_accepted_in_2023(
     connect: Callable[..., httpx.AsyncClient], png: Callable[..., bytes]
 ) -> None:
     files = {"image": ("image", png(), "application/octet-stream")}

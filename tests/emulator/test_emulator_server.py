@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
 from datetime import date
 from io import BytesIO
 
@@ -19,31 +19,31 @@ from imagesdk.emulator import Emulator, EmulatorState, serve
 BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 
 
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
+def new_threads(before: set[threading.Thread]) -> set[str]:
+    """Return the names of threads that were started since."""
+    return {thread.name for thread in set(threading.enumerate()) - before}
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_pictures_come_over_a_socket_whatever_loop_the_caller_runs(emulator: Emulator) -> None:
+async def test_the_emulator_serves_callers_on_any_event_loop(emulator: Emulator) -> None:
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         answer = await api.post("/images/generations", json=BODY)
         url = answer.json()["data"][0]["url"]
-        picture = await api.get(url)
+        image = await api.get(url)
 
     assert url.startswith(f"http://127.0.0.1:{emulator.port}/images/")
-    assert Image.open(BytesIO(picture.content)).size == (256, 256)
+    assert Image.open(BytesIO(image.content)).size == (256, 256)
 
 
-def test_the_port_is_known_and_one_that_is_taken_is_an_error(emulator: Emulator) -> None:
+def test_a_taken_port_raises_os_error(emulator: Emulator) -> None:
     assert emulator.base_url == f"http://127.0.0.1:{emulator.port}/v1"
 
     with pytest.raises(OSError, match="in use"), Emulator(port=emulator.port):
         pass
 
 
-def test_two_emulators_keep_their_memories_apart(emulator: Emulator) -> None:
+def test_two_emulators_have_separate_states(emulator: Emulator) -> None:
     with Emulator() as other:
         httpx.post(f"{other.base_url}/images/generations", json=BODY)
 
@@ -51,7 +51,8 @@ def test_two_emulators_keep_their_memories_apart(emulator: Emulator) -> None:
         assert (other.state.billed_images, emulator.state.billed_images) == (1, 0)
 
 
-def test_an_emulator_that_was_left_is_gone_and_can_be_entered_again() -> None:
+def test_an_emulator_stops_after_its_block_and_can_be_entered_again() -> None:
+    before = set(threading.enumerate())
     emulator = Emulator(as_of=date(2023, 6, 1), state=EmulatorState())
     with emulator:
         port = emulator.port
@@ -63,15 +64,16 @@ def test_an_emulator_that_was_left_is_gone_and_can_be_entered_again() -> None:
         _ = emulator.port
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/v1/models")
-    assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+    assert not new_threads(before)
 
     with emulator:
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
 
 
-def test_an_emulator_stops_at_once_and_quietly_while_connections_are_open(
+def test_an_emulator_stops_silently_while_connections_are_open(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    before = set(threading.enumerate())
     with httpx.Client() as kept_alive:
         with Emulator() as emulator:
             assert kept_alive.get(f"{emulator.base_url}/models").status_code == 200
@@ -79,25 +81,142 @@ def test_an_emulator_stops_at_once_and_quietly_while_connections_are_open(
             half_sent.sendall(
                 b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
             )
-        assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+        assert not new_threads(before)
         assert half_sent.recv(1) == b""
         half_sent.close()
     assert [record for record in caplog.records if not record.name.startswith("http")] == []
 
 
-def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_error(
-    emulator: Emulator, caplog: pytest.LogCaptureFixture
+def test_requests_sent_just_before_the_end_of_the_block_are_answered() -> None:
+    request = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with Emulator() as emulator:
+        clients = [socket.create_connection(("127.0.0.1", emulator.port)) for _ in range(60)]
+        for client in clients:
+            client.sendall(request)
+        idle = socket.create_connection(("127.0.0.1", emulator.port))
+
+    assert [record.status for record in emulator.state.requests] == [200] * 60
+    for client in clients:
+        assert client.recv(12) == b"HTTP/1.1 200"
+        client.close()
+    assert idle.recv(1) == b""
+    idle.close()
+
+
+def test_stopping_does_not_wait_for_a_tick_of_the_server() -> None:
+    times: list[float] = []
+    for _ in range(5):
+        with Emulator() as emulator:
+            assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+            start = time.perf_counter()
+        times.append(time.perf_counter() - start)
+
+    assert min(times) < 0.05
+
+
+def test_reset_forgets_everything_but_keeps_the_port_and_the_state_object(emulator: Emulator) -> None:
+    state, base_url = emulator.state, emulator.base_url
+    with httpx.Client(base_url=base_url) as api:
+        url = api.post("/images/generations", json=BODY).json()["data"][0]["url"]
+        api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
+    state.faults.http(503, times=3)
+    state.faults.http(503, on="downloads")
+
+    emulator.reset()
+
+    assert (emulator.state, emulator.base_url) == (state, base_url)
+    assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
+    assert (len(state.results), len(state.files)) == (0, 0)
+    assert httpx.get(url).status_code == 403
+    assert httpx.post(f"{base_url}/images/generations", json=BODY).status_code == 200
+    assert state.billed_images == 1
+
+
+def test_reset_restores_the_rate_limit_and_the_options() -> None:
+    with Emulator(limit="1/h") as emulator:
+        url = f"{emulator.base_url}/images/generations"
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+        emulator.reset()
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+        emulator.reset(limit="2/h", seed=7, require_key=True)
+        assert httpx.post(url, json=BODY).status_code == 401
+        key = {"authorization": "Bearer k"}
+        assert [httpx.post(url, json=BODY, headers=key).status_code for _ in range(3)] == [200, 200, 429]
+
+        emulator.reset()
+        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+
+
+def test_reset_may_turn_the_emulator_into_another_server(emulator: Emulator) -> None:
+    emulator.reset(quirks="gemini", as_of=date(2026, 12, 1))
+    assert emulator.base_url == f"{emulator.origin}/v1beta/openai"
+    answer = httpx.post(f"{emulator.base_url}/images/generations", json={"prompt": "x", "model": "any"})
+    assert "created" not in answer.json()
+
+    emulator.reset()
+    assert emulator.base_url == f"{emulator.origin}/v1"
+
+
+def test_reset_with_invalid_options_changes_nothing(emulator: Emulator) -> None:
+    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+    with pytest.raises(ValueError, match="a limit reads like"):
+        emulator.reset(limit="many")
+    with pytest.raises(ValueError, match="quirks is one of"):
+        emulator.reset(quirks="nobody")
+
+    assert len(emulator.state.requests) == 1
+
+
+def test_reset_closes_connections_and_ends_their_requests(emulator: Emulator) -> None:
+    emulator.state.faults.connection(delay=60)
+    body = json.dumps(BODY).encode()
+    head = (
+        "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    )
+    with (
+        socket.create_connection(("127.0.0.1", emulator.port)) as slow,
+        socket.create_connection(("127.0.0.1", emulator.port)) as idle,
+    ):
+        slow.sendall(head.encode() + body)
+
+        emulator.reset()
+
+        assert (emulator.state.billed_images, emulator.state.requests) == (0, [])
+        assert (slow.recv(1), idle.recv(1)) == (b"", b"")
+    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+
+def test_reset_works_before_the_emulator_runs() -> None:
+    emulator = Emulator(limit="1/h")
+    emulator.reset(as_of=date(2023, 6, 1))
+
+    with emulator:
+        models = httpx.get(f"{emulator.base_url}/models").json()["data"]
+
+    assert [model["id"] for model in models] == ["dall-e-2"]
+
+
+def test_a_client_that_disconnects_while_sending_causes_no_error(
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    with Emulator() as emulator:
+        leave_three_requests(emulator)
+        assert httpx.get(f"{emulator.base_url}/models").status_code == 200
+
+    # Stopping waits until every request has ended.
+    assert caplog.records == []
+
+
+def leave_three_requests(emulator: Emulator) -> None:
     for path in ("/v1/images/generations", "/v1/nowhere", "/v1/images/edits"):
         kind = "multipart/form-data; boundary=b" if path.endswith("edits") else "application/json"
         with socket.create_connection(("127.0.0.1", emulator.port)) as left:
             head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n"
             left.sendall(head.encode() + b"--")
-
-    # Leaving the block waits until every request has ended.
-    assert httpx.get(f"{emulator.base_url}/models").status_code == 200
-    emulator.__exit__(None, None, None)
-    assert caplog.records == []
 
 
 def test_nothing_is_printed_or_logged(
@@ -111,7 +230,7 @@ def test_nothing_is_printed_or_logged(
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.com", "::"])
-def test_an_address_that_others_can_reach_must_be_allowed(host: str) -> None:
+def test_serving_other_machines_needs_allow_remote(host: str) -> None:
     with pytest.raises(ValueError, match="not a loopback address"):
         serve(host)
 
@@ -125,7 +244,7 @@ print("bye")
 
 
 @pytest.mark.parametrize("options", ["{}", '{"host": "0.0.0.0", "allow_remote": true}'])
-def test_ctrl_c_ends_it_quietly(options: str) -> None:
+def test_ctrl_c_stops_the_server_silently(options: str) -> None:
     server = subprocess.Popen(
         [sys.executable, "-c", SERVE, options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -1,29 +1,24 @@
-"""Pictures as a stream of events: what the events say, how they go wrong, and what is left when a client leaves."""
+"""Streams of events: their content, their faults, and clients that disconnect."""
 
 import json
 import threading
 import time
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from imagesdk.emulator import Emulator, EmulatorState
+from imagesdk.emulator import Emulator, EmulatorState, Faults
 
 pytestmark = pytest.mark.anyio
 
 Connect = Callable[..., httpx.AsyncClient]
 BODY = {"prompt": "a river", "model": "gpt-image-2", "size": "1024x640", "quality": "low", "stream": True}
-
-
-@pytest.fixture
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as emulator:
-        yield emulator
 
 
 def events_of(text: str) -> list[tuple[str | None, Any]]:
@@ -38,7 +33,7 @@ def events_of(text: str) -> list[tuple[str | None, Any]]:
     return found
 
 
-def picture_in(event: dict[str, Any]) -> Image.Image:
+def image_in(event: dict[str, Any]) -> Image.Image:
     return Image.open(BytesIO(b64decode(event["b64_json"])))
 
 
@@ -46,6 +41,7 @@ async def ask(api: httpx.AsyncClient, **fields: object) -> httpx.Response:
     return await api.post("/images/generations", json={**BODY, **fields})
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_stream_is_partial_images_and_one_completed_event(
     connect: Connect, state: EmulatorState
 ) -> None:
@@ -87,17 +83,15 @@ async def test_a_stream_is_partial_images_and_one_completed_event(
     assert state.open_streams == 0
 
 
-async def test_partial_images_sharpen_until_the_picture_is_there(connect: Connect) -> None:
+async def test_partial_images_sharpen_until_the_completed_image(connect: Connect) -> None:
     api = connect()
 
     events = events_of((await ask(api, partial_images=3)).text)
     whole = (await api.post("/images/generations", json={**BODY, "stream": False})).json()["data"][0]
 
-    pictures = [picture_in(data).convert("RGB") for _, data in events]
-    assert {picture.size for picture in pictures} == {(1024, 640)}
-    off = [
-        sum(ImageStat.Stat(ImageChops.difference(picture, pictures[-1])).mean) for picture in pictures[:-1]
-    ]
+    images = [image_in(data).convert("RGB") for _, data in events]
+    assert {image.size for image in images} == {(1024, 640)}
+    off = [sum(ImageStat.Stat(ImageChops.difference(image, images[-1])).mean) for image in images[:-1]]
     assert off[0] > off[1] > off[2] > 0
     assert events[-1][1]["b64_json"] == whole["b64_json"]
 
@@ -109,14 +103,15 @@ async def test_without_partial_images_a_stream_is_one_event(connect: Connect) ->
 
 
 @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
-async def test_partial_images_have_the_format_of_the_picture(connect: Connect, output_format: str) -> None:
+async def test_partial_images_have_the_format_of_the_image(connect: Connect, output_format: str) -> None:
     events = events_of((await ask(connect(), partial_images=1, output_format=output_format)).text)
 
-    assert [picture_in(data).format for _, data in events] == [output_format.upper()] * 2
+    assert [image_in(data).format for _, data in events] == [output_format.upper()] * 2
     assert [data["output_format"] for _, data in events] == [output_format] * 2
 
 
-async def test_an_edit_streams_under_its_own_name(connect: Connect, png: Callable[..., bytes]) -> None:
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_events_of_an_edit_have_names_of_their_own(connect: Connect, png: Callable[..., bytes]) -> None:
     answer = await connect().post(
         "/images/edits",
         data={"prompt": "x", "stream": "true", "partial_images": "1", "size": "1024x640"},
@@ -128,21 +123,19 @@ async def test_an_edit_streams_under_its_own_name(connect: Connect, png: Callabl
     assert events[1][1]["usage"]["input_tokens_details"]["image_tokens"] == 4
 
 
-async def test_the_safety_identifier_comes_back_in_the_completed_event(connect: Connect) -> None:
+async def test_the_completed_event_contains_the_safety_identifier(connect: Connect) -> None:
     (event,) = events_of((await ask(connect(), safety_identifier="hash-1", user="u")).text)
 
     assert event[1]["safety_identifier"] == "hash-1"
 
 
-async def test_a_refusal_before_the_stream_is_plain_json(connect: Connect) -> None:
+async def test_an_error_before_the_stream_is_plain_json(connect: Connect) -> None:
     answer = await ask(connect(), prompt="forbidden")
 
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
 
 
-async def test_a_picture_that_is_withheld_ends_the_stream_in_an_error(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_a_withheld_image_ends_the_stream_with_an_error(connect: Connect, state: EmulatorState) -> None:
     answer = await ask(connect(), prompt="censored violence", partial_images=1)
 
     (name, _), (last, data) = events_of(answer.text)
@@ -152,7 +145,7 @@ async def test_a_picture_that_is_withheld_ends_the_stream_in_an_error(
     assert state.billed_images == 1
 
 
-async def test_a_stream_ends_with_a_marker_only_where_that_was_asked_for(connect: Connect) -> None:
+async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connect) -> None:
     plain = await ask(connect())
     marked = await ask(connect(done_marker=True))
 
@@ -175,12 +168,12 @@ async def test_a_stream_ends_with_a_marker_only_where_that_was_asked_for(connect
         ),
     ],
 )
-async def test_an_error_in_the_middle_of_a_stream_has_either_known_shape(
-    connect: Connect, state: EmulatorState, shape: str, line: bool, expected: str
+async def test_an_error_in_a_stream_is_nested_or_flat(
+    connect: Connect, state: EmulatorState, shape: Literal["nested", "flat"], line: bool, expected: str
 ) -> None:
     api = connect()
     error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
-    state.faults.next(stream_error=shape, error_line=line, after_events=1, body={"error": error})  # type: ignore[arg-type] # a parameter of the test
+    state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
 
     first, last = events_of((await ask(api, partial_images=2)).text)
 
@@ -188,10 +181,8 @@ async def test_an_error_in_the_middle_of_a_stream_has_either_known_shape(
     assert last == ("error" if line else None, json.loads(expected))
 
 
-async def test_a_known_error_may_come_in_the_middle_of_a_stream(
-    connect: Connect, state: EmulatorState
-) -> None:
-    state.faults.next(stream_error="nested", error="moderation_blocked")
+async def test_a_stream_fault_may_be_a_known_error(connect: Connect, state: EmulatorState) -> None:
+    state.faults.stream(error="moderation_blocked")
 
     answer = await ask(connect())
 
@@ -199,8 +190,8 @@ async def test_a_known_error_may_come_in_the_middle_of_a_stream(
     assert (answer.status_code, data["error"]["code"]) == (200, "moderation_blocked")
 
 
-async def test_a_stream_may_end_before_its_picture(connect: Connect, state: EmulatorState) -> None:
-    state.faults.next(end_early=True, after_events=1)
+async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: EmulatorState) -> None:
+    state.faults.stream(end_early=True, after_events=1)
 
     ((name, _),) = events_of((await ask(connect(done_marker=True), partial_images=2)).text)
 
@@ -208,10 +199,8 @@ async def test_a_stream_may_end_before_its_picture(connect: Connect, state: Emul
     assert state.requests[0].events == 1
 
 
-async def test_a_server_may_send_fewer_partial_images_than_were_asked_for(
-    connect: Connect, state: EmulatorState
-) -> None:
-    state.faults.next(max_partials=1)
+async def test_a_stream_fault_may_reduce_the_partial_images(connect: Connect, state: EmulatorState) -> None:
+    state.faults.stream(max_partials=1)
 
     events = events_of((await ask(connect(), partial_images=3)).text)
 
@@ -219,10 +208,8 @@ async def test_a_server_may_send_fewer_partial_images_than_were_asked_for(
     assert events[1][1]["usage"]["output_tokens"] == 107 + 100
 
 
-async def test_a_server_may_answer_a_request_for_a_stream_with_json(
-    connect: Connect, state: EmulatorState
-) -> None:
-    state.faults.next(plain=True)
+async def test_a_stream_fault_may_respond_with_plain_json(connect: Connect, state: EmulatorState) -> None:
+    state.faults.stream(plain=True)
 
     answer = await ask(connect(), partial_images=2)
 
@@ -231,22 +218,29 @@ async def test_a_server_may_answer_a_request_for_a_stream_with_json(
     assert state.requests[0].stream is False
 
 
-async def test_a_status_after_the_work_comes_instead_of_a_stream(
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_an_http_fault_after_the_work_replaces_the_stream(
     connect: Connect, state: EmulatorState
 ) -> None:
-    state.faults.next(500, after_work=True)
+    state.faults.http(500, after_work=True)
 
     assert (await ask(connect())).status_code == 500
     assert state.billed_images == 1
 
 
 @pytest.mark.parametrize(
-    ("fault", "events"), [({"drop": True, "after_events": 1}, 1), ({"truncate": 100}, 0), ({"drop": True}, 0)]
+    ("fault", "events"),
+    [
+        (partial(Faults.stream, drop=True, after_events=1), 1),
+        (partial(Faults.stream, drop=True), 0),
+        (partial(Faults.connection, truncate=100), 0),
+        (partial(Faults.connection, drop=True), 0),
+    ],
 )
-async def test_a_connection_may_drop_in_the_middle_of_a_stream(
-    emulator: Emulator, fault: dict[str, Any], events: int
+async def test_a_fault_may_drop_the_connection_of_a_stream(
+    emulator: Emulator, fault: Callable[[Faults], None], events: int
 ) -> None:
-    emulator.state.faults.next(**fault)
+    fault(emulator.state.faults)
 
     async with httpx.AsyncClient(base_url=emulator.base_url) as api:
         with pytest.raises(httpx.RemoteProtocolError):
@@ -255,8 +249,8 @@ async def test_a_connection_may_drop_in_the_middle_of_a_stream(
     assert emulator.state.requests[0].events == events
 
 
-def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulator: Emulator) -> None:
-    emulator.state.faults.next(delay=3600, after_events=1)
+def test_a_client_that_disconnects_in_a_stream_ends_it(emulator: Emulator) -> None:
+    emulator.state.faults.stream(delay=3600, after_events=1)
 
     url = f"{emulator.base_url}/images/generations"
     with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
@@ -270,20 +264,21 @@ def test_a_client_that_leaves_in_the_middle_of_a_stream_frees_everything(emulato
     assert (emulator.state.open_streams, emulator.state.requests[0].events) == (0, 1)
 
 
-async def test_a_client_that_leaves_a_slow_answer_frees_everything(emulator: Emulator) -> None:
-    emulator.state.faults.next(503, delay=3600)
+async def test_a_client_that_disconnects_ends_a_delayed_response() -> None:
+    before = set(threading.enumerate())
+    with Emulator(limit=None) as emulator:
+        emulator.state.faults.http(503, delay=3600)
 
-    with pytest.raises(httpx.ReadTimeout):
-        async with httpx.AsyncClient(base_url=emulator.base_url, timeout=0.2) as api:
-            await ask(api)
+        with pytest.raises(httpx.ReadTimeout):
+            async with httpx.AsyncClient(base_url=emulator.base_url, timeout=0.2) as api:
+                await ask(api)
 
-    emulator.__exit__(None, None, None)
-    assert not [thread for thread in threading.enumerate() if thread.name == "imagesdk-emulator"]
+    assert not set(threading.enumerate()) - before
     assert emulator.state.requests[0].status is None
 
 
-async def test_a_stalled_stream_does_not_hold_up_others(emulator: Emulator) -> None:
-    emulator.state.faults.next(delay=3600)
+async def test_a_stalled_stream_does_not_delay_others(emulator: Emulator) -> None:
+    emulator.state.faults.connection(delay=3600)
 
     async with (
         httpx.AsyncClient(base_url=emulator.base_url, timeout=30) as api,

@@ -7,6 +7,7 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from imagesdk import (
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart
-from imagesdk.emulator import Emulator
+from imagesdk.emulator import Emulator, Faults
 from tests.support.small_images import JPEG, answer, answer_of_urls, png
 from tests.support.socket_servers import always, in_turn, says, serving
 
@@ -122,11 +123,11 @@ BROKEN = json.dumps({"data": [{"b64_json": base64.b64encode(SMALL).decode()}, {"
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"status": 500}, InternalServerError),
-        ({"status": 200, "body": BROKEN}, APIResponseError),
-        ({"truncate": 9000}, APIResponseError),
-        ({"drop": True}, APIError),
-        ({"status": 429}, RateLimitError),
+        (partial(Faults.http, status=500), InternalServerError),
+        (partial(Faults.http, status=200, body=BROKEN), APIResponseError),
+        (partial(Faults.connection, truncate=9000), APIResponseError),
+        (partial(Faults.connection, drop=True), APIError),
+        (partial(Faults.http, status=429), RateLimitError),
     ],
     ids=["status", "base64", "truncated", "dropped", "refused"],
 )
@@ -134,10 +135,10 @@ async def test_a_call_that_fails_leaves_the_folder_as_it_was(
     emulator: Emulator,
     make_client: Callable[..., AsyncClient],
     tmp_path: Path,
-    fault: dict[str, Any],
+    fault: Callable[[Faults], None],
     kind: type[APIError],
 ) -> None:
-    emulator.state.faults.next(**fault)
+    fault(emulator.state.faults)
     (tmp_path / "0.png").write_bytes(b"an older cat")
 
     async with make_client(emulator.base_url, retry=ONCE) as client:
@@ -151,7 +152,7 @@ async def test_a_call_that_fails_leaves_the_folder_as_it_was(
 async def test_a_retry_leaves_only_the_pictures_of_the_attempt_that_succeeded(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    emulator.state.faults.next(truncate=9000)
+    emulator.state.faults.connection(truncate=9000)
 
     async with client:
         response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
@@ -165,7 +166,7 @@ async def test_a_retry_leaves_only_the_pictures_of_the_attempt_that_succeeded(
 async def test_a_failure_after_the_work_is_told_with_the_pictures_that_it_cost(
     client: AsyncClient, emulator: Emulator
 ) -> None:
-    emulator.state.faults.next(500, after_work=True)
+    emulator.state.faults.http(500, after_work=True)
 
     async with client:
         response = await client.images.generate("a cat", **DALLE)
@@ -194,11 +195,11 @@ async def test_a_picture_that_cannot_be_fetched_is_not_lost(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     async with client:
-        emulator.state.faults.next(503, downloads=True)
+        emulator.state.faults.http(503, on="downloads")
         fine = await client.images.generate("a cat", **DALLE, response_format="url", out=tmp_path / "a.png")
         assert fine[0].path is not None
 
-        emulator.state.faults.next(404, downloads=True)
+        emulator.state.faults.http(404, on="downloads")
         with pytest.raises(DownloadError, match="404") as caught:
             await client.images.generate(
                 "a cat", n=2, **DALLE, response_format="url", out=tmp_path / "{index}"

@@ -192,7 +192,7 @@ async def test_a_stream_that_is_refused_in_its_middle_is_the_refusal_of_a_call(c
 async def test_an_error_event_of_any_shape_is_an_error(
     client: AsyncClient, emulator: Emulator, shape: Literal["nested", "flat"], line: bool
 ) -> None:
-    emulator.state.faults.next(stream_error=shape, error="server_error", error_line=line, after_events=1)
+    emulator.state.faults.stream(shape=shape, error="server_error", error_line=line, after_events=1)
     async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
         with pytest.raises(InternalServerError):
             await stream.final()
@@ -201,7 +201,7 @@ async def test_an_error_event_of_any_shape_is_an_error(
 async def test_a_stream_without_its_end_keeps_the_last_picture(
     client: AsyncClient, emulator: Emulator
 ) -> None:
-    emulator.state.faults.next(end_early=True, after_events=1)
+    emulator.state.faults.stream(end_early=True, after_events=1)
     async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
         with pytest.raises(StreamError) as caught:
             await stream.final()
@@ -212,7 +212,7 @@ async def test_a_stream_without_its_end_keeps_the_last_picture(
 async def test_a_server_that_does_not_stream_gives_the_whole_picture(
     client: AsyncClient, emulator: Emulator
 ) -> None:
-    emulator.state.faults.next(plain=True)
+    emulator.state.faults.stream(plain=True)
     async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
         (only,) = [event async for event in stream]
     assert isinstance(only, CompletedImage)
@@ -235,10 +235,10 @@ async def test_quota_and_an_unverified_organisation_say_what_to_do(
     client: AsyncClient, emulator: Emulator
 ) -> None:
     for error in ("insufficient_quota", "billing_hard_limit_reached"):
-        emulator.state.faults.next(error=error)
+        emulator.state.faults.http(error=error)
         with pytest.raises(QuotaExceededError, match="waiting does not help"):
             await client.images.generate("a cat", **SUNBURST)
-    emulator.state.faults.next(error="organization_unverified")
+    emulator.state.faults.http(error="organization_unverified")
     with pytest.raises(PermissionDeniedError, match="verif"):
         await client.images.generate("a cat", **SUNBURST)
     assert len(emulator.state.requests) == 3

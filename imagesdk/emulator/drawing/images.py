@@ -1,7 +1,7 @@
-"""The pictures that the emulator answers with: painted, edited and varied.
+"""Image synthesis: generation, edit and variation.
 
-Everything is a function of its arguments: the same seed, model, size, prompt and index give the same pixels.
-Nothing here is a model's work. The functions are slow (tens of milliseconds) and belong in a thread.
+The pixels depend only on the arguments: seed, model, size, prompt and index. No model is involved. The
+functions take tens of milliseconds and belong in a thread.
 """
 
 from __future__ import annotations
@@ -13,36 +13,37 @@ from collections.abc import Sequence
 from attrs import frozen
 from PIL import Image, ImageDraw, ImageOps, ImageStat
 
-from imagesdk.emulator.captions import Box, write
-from imagesdk.emulator.scenery import Dice, landscape, palette_of
+from imagesdk.emulator.drawing.captions import Box, write
+from imagesdk.emulator.drawing.scenery import Dice, landscape, palette_of
 
-__all__ = ["Brush", "Overlays", "coarse", "mean_colour", "sticker"]
+__all__ = ["Painter", "Overlays", "pixelate", "mean_colour", "cut_out"]
 
 
 @frozen
 class Overlays:
-    """What lies over the first picture of an edit and says where to paint."""
+    """Mask or markup over the first image of an edit, which says where to paint."""
 
     mask: Image.Image | None = None
     markup: Image.Image | None = None
 
 
 @frozen
-class Brush:
-    """What decides how a picture looks, beside its prompt and inputs."""
+class Painter:
+    """Seed, model and size, which decide how images look besides prompt and inputs."""
 
     seed: int
     model: str
     size: tuple[int, int]
 
     def paint(self, prompt: str, index: int, *, transparent: bool = False) -> Image.Image:
-        """Draw a new picture: colours by the prompt, composition by the index, the prompt at its foot.
+        """Draw a new image with the prompt as its caption.
 
-        ``transparent`` gives it as a sticker, with nothing around it.
+        The prompt decides the colours, and the index the composition. ``transparent`` cuts the image out of
+        its background.
         """
-        picture = self._scene(prompt, index)
-        write(picture, prompt)
-        return sticker(picture) if transparent else picture
+        result = self._scene(prompt, index)
+        write(result, prompt)
+        return cut_out(result) if transparent else result
 
     def edit(
         self,
@@ -55,19 +56,20 @@ class Brush:
     ) -> Image.Image:
         """Repaint the first image where the mask (or, without one, the image itself) is fully transparent.
 
-        Every other pixel is that of the image, brought to the size of the answer. An image with no
-        transparent pixel and no mask is painted over softly as a whole, more so towards its foot, and less if it is
-        to be ``faithful``; with a markup, where something is drawn. Further images hang in the new part, framed.
+        Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are
+        repainted. An image without transparent pixels, mask and markup is blended with a new scene, more
+        strongly at the bottom and more weakly if ``faithful``. Further images are pasted into the new part
+        with frames.
         """
         image = images[0]
-        base = _fitted(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)
+        base = _fit(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)
         scene = self._scene(prompt, index)
         if overlays.markup is not None:
-            holes = _fitted(_opaque(overlays.markup), self.size, Image.Resampling.NEAREST)
+            holes = _fit(_alpha(overlays.markup), self.size, Image.Resampling.NEAREST)
             holes = holes.point([0, *[255] * 255])
         else:
-            opaque = _opaque(image if overlays.mask is None else overlays.mask)
-            holes = _fitted(opaque, self.size, Image.Resampling.NEAREST).point([255, *[0] * 255])
+            opaque = _alpha(image if overlays.mask is None else overlays.mask)
+            holes = _fit(opaque, self.size, Image.Resampling.NEAREST).point([255, *[0] * 255])
         box = holes.getbbox()
         if box is None and (overlays.mask is not None or overlays.markup is not None):
             return base
@@ -75,58 +77,58 @@ class Brush:
             reach = 95 if faithful else 190
             ramp = Image.linear_gradient("L").point([45 + round(reach * level / 255) for level in range(256)])
             whole = Image.composite(scene, base, ramp.resize(self.size, Image.Resampling.BILINEAR))
-            _hang(whole, images[1:], (0, 0, *self.size))
+            _paste_framed(whole, images[1:], (0, 0, *self.size))
             write(whole, prompt)
             return whole
-        _hang(scene, images[1:], box)
+        _paste_framed(scene, images[1:], box)
         write(scene, prompt, box, narrow=holes.crop(box).getextrema() != (255, 255))
         return Image.composite(scene, base, holes)
 
     def vary(self, image: Image.Image, index: int) -> Image.Image:
-        """Derive a picture from ``image``: other hues, softly bent, every other one mirrored."""
+        """Return a variation of ``image``: other hues, slightly warped, every other one mirrored."""
         dice = Dice(f"{self.seed}|{self.model}|{self.size}|variation|{index}")
         flat = Image.new("RGB", image.size, (255, 255, 255))
-        flat.paste(image.convert("RGB"), mask=_opaque(image))
-        picture = _fitted(flat, self.size, Image.Resampling.LANCZOS)
+        flat.paste(image.convert("RGB"), mask=_alpha(image))
+        result = _fit(flat, self.size, Image.Resampling.LANCZOS)
         if index % 2 == 0:
-            picture = ImageOps.mirror(picture)
-        # 0.055, -0.055, 0.11, -0.11, ... of the circle: neighbours stay far apart, and near ones harmonious.
+            result = ImageOps.mirror(result)
+        # 0.055, -0.055, 0.11, -0.11, ... of the circle: neighbours differ clearly, and near hues harmonize.
         turn = 0.055 * (index // 2 + 1) * (1 if index % 2 == 0 else -1)
-        return _bent(_turned(picture, turn), dice)
+        return _warp(_rotate_hue(result, turn), dice)
 
     def _scene(self, prompt: str, index: int) -> Image.Image:
         palette = palette_of(Dice(f"{self.seed}|{prompt}"))
         return landscape(f"{self.seed}|{self.model}|{self.size}|{prompt}|{index}", palette, self.size)
 
 
-def sticker(picture: Image.Image) -> Image.Image:
-    """Cut a picture out with round corners and leave nothing around it."""
-    width, height = picture.size
+def cut_out(image: Image.Image) -> Image.Image:
+    """Cut an image out with round corners on a transparent background."""
+    width, height = image.size
     edge = min(width, height)
     shape = Image.new("L", (width * 2, height * 2))
     inset = edge * 0.08
     ImageDraw.Draw(shape).rounded_rectangle(
         (inset, inset, width * 2 - inset, height * 2 - inset), radius=edge * 0.3, fill=255
     )
-    picture.putalpha(shape.reduce(2))
-    return picture
+    image.putalpha(shape.reduce(2))
+    return image
 
 
-def coarse(picture: Image.Image, grain: int) -> Image.Image:
-    """Return a picture as it is before it is finished: ``grain`` pixels of it have become one."""
-    width, height = picture.size
-    small = picture.resize((max(1, width // grain), max(1, height // grain)), Image.Resampling.BOX)
-    return small.resize(picture.size, Image.Resampling.BILINEAR)
+def pixelate(image: Image.Image, grain: int) -> Image.Image:
+    """Return a coarse version of an image, with blocks of ``grain`` pixels."""
+    width, height = image.size
+    small = image.resize((max(1, width // grain), max(1, height // grain)), Image.Resampling.BOX)
+    return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
 def mean_colour(image: Image.Image) -> tuple[int, int, int]:
-    """Return the colour of a picture from far away."""
+    """Return the mean colour of an image."""
     red, green, blue = ImageStat.Stat(image.convert("RGB")).mean
     return round(red), round(green), round(blue)
 
 
-def _hang(picture: Image.Image, images: Sequence[Image.Image], box: Box) -> None:
-    """Hang framed pictures into the upper half of a box, up to eight in a row."""
+def _paste_framed(canvas: Image.Image, images: Sequence[Image.Image], box: Box) -> None:
+    """Paste framed images into the upper half of a box, up to eight in a row."""
     left, top, right, bottom = box
     columns = min(8, len(images))
     if not images or right - left < 8 * columns or bottom - top < 16:
@@ -138,27 +140,27 @@ def _hang(picture: Image.Image, images: Sequence[Image.Image], box: Box) -> None
     for number, image in enumerate(images):
         x = start + number % columns * cell + (cell - edge) // 2
         y = top + number // columns * cell + (cell - edge) // 2
-        picture.paste((250, 248, 240), (x, y, x + edge, y + edge))
+        canvas.paste((250, 248, 240), (x, y, x + edge, y + edge))
         inner = edge - 2 * frame
         if inner > 0:
             small = ImageOps.fit(image.convert("RGB"), (inner, inner))
-            picture.paste(small, (x + frame, y + frame))
+            canvas.paste(small, (x + frame, y + frame))
 
 
-def _opaque(image: Image.Image) -> Image.Image:
-    """Return how opaque each pixel is, as an ``L`` picture; white for a picture without transparency."""
+def _alpha(image: Image.Image) -> Image.Image:
+    """Return the opacity of each pixel as an ``L`` image, white without transparency."""
     if not image.has_transparency_data:
         return Image.new("L", image.size, 255)
     return image.convert("RGBA").getchannel("A")
 
 
-def _fitted(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
+def _fit(image: Image.Image, size: tuple[int, int], how: Image.Resampling) -> Image.Image:
     return image if image.size == size else ImageOps.fit(image, size, how)
 
 
-def _turned(picture: Image.Image, share: float) -> Image.Image:
-    """Return the picture with every hue turned by ``share`` of the circle; greys get a tint of that hue."""
-    hue, saturation, value = picture.convert("HSV").split()
+def _rotate_hue(image: Image.Image, share: float) -> Image.Image:
+    """Return the image with every hue rotated by ``share`` of the circle. Greys get a tint of that hue."""
+    hue, saturation, value = image.convert("HSV").split()
     turn = round(share * 256)
     hue = hue.point([(level + turn) % 256 for level in range(256)])
     turned = Image.merge("HSV", (hue, saturation, value)).convert("RGB")
@@ -167,10 +169,10 @@ def _turned(picture: Image.Image, share: float) -> Image.Image:
     return Image.blend(turned, ImageOps.colorize(value, (0, 0, 0), tint), 0.12)
 
 
-def _bent(picture: Image.Image, dice: Dice) -> Image.Image:
-    """Return the picture with its inside shifted along slow waves; its border stays where it is."""
+def _warp(image: Image.Image, dice: Dice) -> Image.Image:
+    """Return the image with its inside shifted along slow waves. The border does not move."""
     cells = 12
-    width, height = picture.size
+    width, height = image.size
     phases = [dice.between(0, math.tau) for _ in range(2)]
     reach = min(width, height) * 0.022
 
@@ -197,4 +199,4 @@ def _bent(picture: Image.Image, dice: Dice) -> Image.Image:
                 *corner(column + 1, row),
             )
             mesh.append((target, source))
-    return picture.transform(picture.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)
+    return image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)

@@ -1,7 +1,7 @@
-"""The prompt, written legibly into a picture or a part of it.
+"""Captions: the prompt, drawn legibly into an image or a part of it.
 
-The font is the one that Pillow carries, so that no font file is needed and every machine draws the same.
-It has plain Latin letters: accents are left out, and other scripts show as boxes.
+The font is the one of Pillow, so that every machine draws the same pixels. It covers Latin letters. Accents
+are removed, and other scripts show as boxes.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 _INK = (255, 253, 246)
 _SHADE = (8, 10, 20)
-_MOST = 1500
-"""Characters; more never fit."""
+_MAX_LETTERS = 1500
+"""Maximum number of characters. More never fit."""
 _DASHES = {ord(dash): "-" for dash in "‐‑‒–—―−"}
 
 
-def write(picture: Image.Image, text: str, box: Box | None = None, *, narrow: bool = False) -> None:
-    """Write ``text`` at the foot of ``box`` (left, top, right, bottom; by default the whole picture).
+def write(image: Image.Image, text: str, box: Box | None = None, *, narrow: bool = False) -> None:
+    """Draw ``text`` at the bottom of ``box`` (left, top, right, bottom). The default is the whole image.
 
-    ``narrow`` keeps it away from the corners, for a box of which only the middle will be seen.
+    ``narrow`` keeps the text away from the corners, for a box of which only the middle is visible.
     """
-    words = " ".join(_plain(text[:_MOST]).split())
-    whole = box or (0, 0, picture.width, picture.height)
+    words = " ".join(_plain(text[:_MAX_LETTERS]).split())
+    whole = box or (0, 0, image.width, image.height)
     left, top, right, bottom = _inner(whole, 0.15) if narrow else whole
     width, height = right - left, bottom - top
     if not words or width < 24 or height < 16:
         return
-    font, lines = _fitted(words, width * 0.86, height * 0.3, min(width, height))
+    font, lines = _fit_text(words, width * 0.86, height * 0.3, min(width, height))
     step = round(font.size * 1.25)
     margin = round(min(width, height) * 0.055)
     first = bottom - margin - step * len(lines)
-    _shade(picture, (whole[0], max(whole[1], first - margin * 4), whole[2], whole[3]))
-    canvas = ImageDraw.Draw(picture)
+    _shade(image, (whole[0], max(whole[1], first - margin * 4), whole[2], whole[3]))
+    canvas = ImageDraw.Draw(image)
     drop = max(1, round(font.size * 0.05))
     for number, line in enumerate(lines):
         x = left + (width - font.getlength(line)) / 2
@@ -59,8 +59,8 @@ def _plain(text: str) -> str:
     return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
-def _fitted(words: str, width: float, height: float, unit: int) -> tuple[ImageFont.FreeTypeFont, list[str]]:
-    """Return the largest font in which the words fit, and their lines; a text that never does is cut."""
+def _fit_text(words: str, width: float, height: float, unit: int) -> tuple[ImageFont.FreeTypeFont, list[str]]:
+    """Return the largest font in which the words fit, and their lines, truncated if they never fit."""
     largest, smallest = max(9, round(unit * 0.05)), max(9, round(unit * 0.022))
     for size in range(largest, smallest - 1, -max(1, largest // 14)):
         font = _font(size)
@@ -79,7 +79,7 @@ def _fitted(words: str, width: float, height: float, unit: int) -> tuple[ImageFo
 
 
 def _wrapped(words: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
-    """Return the first ``most`` lines of the text; a word that is too long is broken."""
+    """Return the first ``most`` lines of the text, breaking words that are too long."""
     lines = [""]
     for word in words.split(" "):
         rest = word
@@ -99,11 +99,11 @@ def _wrapped(words: str, font: ImageFont.FreeTypeFont, width: float, most: int) 
     return lines[:most]
 
 
-def _shade(picture: Image.Image, box: Box) -> None:
+def _shade(image: Image.Image, box: Box) -> None:
     left, top, right, bottom = box
     ramp = Image.linear_gradient("L").point([round(190 * (v / 255) ** 1.1) for v in range(256)])
     mask = ramp.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
-    picture.paste(_SHADE, box, mask)
+    image.paste(_SHADE, box, mask)
 
 
 @lru_cache(maxsize=64)

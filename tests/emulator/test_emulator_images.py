@@ -1,4 +1,4 @@
-"""The pictures themselves, judged by their pixels."""
+"""Pixels of generated, edited and varied images."""
 
 from base64 import b64decode
 from collections.abc import Callable
@@ -17,7 +17,7 @@ SMALL = {"model": "dall-e-2", "size": "256x256", "response_format": "b64_json"}
 
 
 async def generated(api: httpx.AsyncClient, **fields: object) -> list[Image.Image]:
-    return pictures_in(await api.post("/images/generations", json=fields))
+    return images_in(await api.post("/images/generations", json=fields))
 
 
 async def edited(
@@ -26,12 +26,10 @@ async def edited(
     files = {"image": ("x.png", image, "image/png")}
     if mask is not None:
         files["mask"] = ("m.png", mask, "image/png")
-    return pictures_in(await api.post("/images/edits", data={"prompt": "a flamingo", **fields}, files=files))[
-        0
-    ]
+    return images_in(await api.post("/images/edits", data={"prompt": "a flamingo", **fields}, files=files))[0]
 
 
-def pictures_in(answer: httpx.Response) -> list[Image.Image]:
+def images_in(answer: httpx.Response) -> list[Image.Image]:
     assert answer.status_code == 200, answer.text
     return [Image.open(BytesIO(b64decode(item["b64_json"]))) for item in answer.json()["data"]]
 
@@ -41,34 +39,34 @@ def same(one: Image.Image, other: Image.Image) -> bool:
 
 
 def distance(one: Image.Image, other: Image.Image) -> float:
-    """Return how far two pictures are apart on average, from 0 to 255."""
+    """Return how far two images are apart on average, from 0 to 255."""
     difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
     return sum(ImageStat.Stat(difference).mean) / 3
 
 
 @pytest.mark.parametrize("size", ["256x256", "512x512", "1024x1024"])
-async def test_a_dall_e_2_picture_is_a_png_of_exactly_the_asked_size(connect: Connect, size: str) -> None:
-    (picture,) = await generated(connect(), **SMALL | {"size": size}, prompt="x")
+async def test_a_dall_e_2_image_is_a_png_of_exactly_the_requested_size(connect: Connect, size: str) -> None:
+    (drawn,) = await generated(connect(), **SMALL | {"size": size}, prompt="x")
 
-    assert (picture.format, "{}x{}".format(*picture.size)) == ("PNG", size)
+    assert (drawn.format, "{}x{}".format(*drawn.size)) == ("PNG", size)
 
 
 @pytest.mark.parametrize(("output_format", "found"), [("png", "PNG"), ("jpeg", "JPEG"), ("webp", "WEBP")])
-async def test_a_gpt_image_2_picture_has_the_asked_format_and_size(
+async def test_a_gpt_image_2_image_has_the_requested_format_and_size(
     connect: Connect, output_format: str, found: str
 ) -> None:
-    (picture,) = await generated(connect(), prompt="x", size="1040x688", output_format=output_format)
+    (drawn,) = await generated(connect(), prompt="x", size="1040x688", output_format=output_format)
 
-    assert (picture.format, picture.size) == (found, (1040, 688))
+    assert (drawn.format, drawn.size) == (found, (1040, 688))
 
 
 async def test_a_size_of_4k_is_drawn_in_full(connect: Connect) -> None:
-    (picture,) = await generated(connect(), prompt="x", size="2160x3840", output_format="jpeg")
+    (drawn,) = await generated(connect(), prompt="x", size="2160x3840", output_format="jpeg")
 
-    assert picture.size == (2160, 3840)
+    assert drawn.size == (2160, 3840)
 
 
-async def test_compression_makes_a_picture_smaller(connect: Connect) -> None:
+async def test_compression_makes_an_image_smaller(connect: Connect) -> None:
     api = connect()
 
     sizes = [
@@ -84,8 +82,8 @@ async def test_compression_makes_a_picture_smaller(connect: Connect) -> None:
 async def test_a_transparent_background_leaves_the_corners_empty(connect: Connect) -> None:
     answer = await connect().post("/images/generations", json={"prompt": "x", "background": "transparent"})
 
-    (picture,) = pictures_in(answer)
-    alpha = picture.getchannel("A")
+    (drawn,) = images_in(answer)
+    alpha = drawn.getchannel("A")
     assert (alpha.getpixel((0, 0)), alpha.getpixel((512, 512))) == (0, 255)
     assert answer.json()["background"] == "transparent"
 
@@ -97,33 +95,33 @@ async def test_the_same_request_gives_the_same_pixels(connect: Connect) -> None:
     assert all(same(a, b) for a, b in zip(one, two, strict=True))
 
 
-async def test_pictures_of_one_request_differ(connect: Connect) -> None:
-    pictures = await generated(connect(), **SMALL, prompt="an otter", n=10)
+async def test_images_of_one_request_differ(connect: Connect) -> None:
+    images = await generated(connect(), **SMALL, prompt="an otter", n=10)
 
-    assert len({picture.tobytes() for picture in pictures}) == 10
+    assert len({drawn.tobytes() for drawn in images}) == 10
 
 
-async def test_another_prompt_or_seed_gives_another_picture(connect: Connect) -> None:
+async def test_another_prompt_or_seed_gives_another_image(connect: Connect) -> None:
     (one,) = await generated(connect(), **SMALL, prompt="an otter")
     (two,) = await generated(connect(), **SMALL, prompt="a cat")
     (three,) = await generated(connect(seed=1), **SMALL, prompt="an otter")
 
-    assert len({picture.tobytes() for picture in (one, two, three)}) == 3
+    assert len({drawn.tobytes() for drawn in (one, two, three)}) == 3
 
 
 @pytest.mark.parametrize(
     "prompt", ["x", "a word " * 140, "w" * 1000, "日本 🦦 é", "\x00\x01", " ", "two\nlines", "\u202eback"]
 )
 async def test_any_prompt_can_be_drawn(connect: Connect, prompt: str) -> None:
-    (picture,) = await generated(connect(), **SMALL, prompt=prompt)
+    (drawn,) = await generated(connect(), **SMALL, prompt=prompt)
 
-    assert picture.size == (256, 256)
+    assert drawn.size == (256, 256)
 
 
-async def test_the_prompt_stands_in_bright_letters_at_the_foot(connect: Connect) -> None:
-    (picture,) = await generated(connect(), model="dall-e-2", response_format="b64_json", prompt="WWWW")
+async def test_the_prompt_is_written_in_bright_letters_at_the_bottom(connect: Connect) -> None:
+    (drawn,) = await generated(connect(), model="dall-e-2", response_format="b64_json", prompt="WWWW")
 
-    foot = picture.convert("L").crop((300, 900, 724, 1000))
+    foot = drawn.convert("L").crop((300, 900, 724, 1000))
     darkest, brightest = foot.getextrema()
     assert isinstance(darkest, int)
     assert isinstance(brightest, int)
@@ -138,51 +136,51 @@ async def test_an_edit_repaints_only_where_the_mask_is_transparent(
     mask.paste((0, 0, 0, 0), (30, 40, 200, 180))
     mask.paste((0, 0, 0, 1), (60, 60, 80, 80))
 
-    picture = await edited(connect(), encoded(photo), encoded(mask), **SMALL)
+    drawn = await edited(connect(), encoded(photo), encoded(mask), **SMALL)
 
-    changed = ImageChops.difference(picture.convert("RGB"), photo)
+    changed = ImageChops.difference(drawn.convert("RGB"), photo)
     holes = mask.getchannel("A").point([255, *[0] * 255])
     outside = Image.composite(Image.new("RGB", (256, 256)), changed, holes)
     assert outside.getbbox() is None
     assert changed.getbbox() == (30, 40, 200, 180)
 
 
-async def test_an_edit_of_a_larger_picture_brings_it_to_the_asked_size_first(
+async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(
     connect: Connect, encoded: MakePng
 ) -> None:
     photo = Image.effect_mandelbrot((512, 512), (-2, -1.2, 1, 1.2), 50).convert("RGB")
     mask = Image.new("RGBA", (512, 512), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (0, 0, 256, 512))
 
-    picture = await edited(connect(), encoded(photo), encoded(mask), **SMALL)
+    drawn = await edited(connect(), encoded(photo), encoded(mask), **SMALL)
 
     small = photo.resize((256, 256), Image.Resampling.LANCZOS)
     right = (128, 0, 256, 256)
-    assert same(picture.convert("RGB").crop(right), small.crop(right))
-    assert distance(picture.crop((0, 0, 128, 256)), small.crop((0, 0, 128, 256))) > 10
+    assert same(drawn.convert("RGB").crop(right), small.crop(right))
+    assert distance(drawn.crop((0, 0, 128, 256)), small.crop((0, 0, 128, 256))) > 10
 
 
-async def test_without_a_mask_the_transparent_part_of_the_picture_is_repainted(
+async def test_without_a_mask_the_transparent_part_of_the_image_is_repainted(
     connect: Connect, encoded: MakePng
 ) -> None:
     photo = Image.new("RGBA", (256, 256), (10, 200, 30, 255))
     photo.paste((10, 200, 30, 0), (0, 128, 256, 256))
 
-    picture = (await edited(connect(), encoded(photo), None, **SMALL)).convert("RGB")
+    drawn = (await edited(connect(), encoded(photo), None, **SMALL)).convert("RGB")
 
-    assert picture.crop((0, 0, 256, 128)).getcolors() == [(256 * 128, (10, 200, 30))]
-    assert picture.crop((0, 128, 256, 256)).getcolors() != [(256 * 128, (10, 200, 30))]
+    assert drawn.crop((0, 0, 256, 128)).getcolors() == [(256 * 128, (10, 200, 30))]
+    assert drawn.crop((0, 128, 256, 256)).getcolors() != [(256 * 128, (10, 200, 30))]
 
 
 async def test_an_opaque_mask_changes_nothing(connect: Connect, png: MakePng) -> None:
-    picture = await edited(
+    drawn = await edited(
         connect(), png("RGB", (256, 256), (10, 200, 30)), png("RGBA", (256, 256), (0, 0, 0, 255)), **SMALL
     )
 
-    assert picture.getcolors() == [(256 * 256, (10, 200, 30))]
+    assert drawn.getcolors() == [(256 * 256, (10, 200, 30))]
 
 
-async def test_gpt_image_2_paints_softly_over_an_opaque_picture(connect: Connect, png: MakePng) -> None:
+async def test_gpt_image_2_paints_softly_over_an_opaque_image(connect: Connect, png: MakePng) -> None:
     blue = await edited(connect(), png("RGB", (64, 64), (0, 0, 255)))
     red = await edited(connect(), png("RGB", (64, 64), (255, 0, 0)))
 
@@ -192,7 +190,9 @@ async def test_gpt_image_2_paints_softly_over_an_opaque_picture(connect: Connect
     assert distance(blue.crop(top), red.crop(top)) > 60
 
 
-async def test_a_variation_comes_from_its_picture_and_is_not_it(connect: Connect, encoded: MakePng) -> None:
+async def test_a_variation_resembles_its_image_and_differs_from_it(
+    connect: Connect, encoded: MakePng
+) -> None:
     api = connect()
     red = Image.new("RGB", (256, 256), (180, 30, 30))
     red.paste((255, 255, 255), (20, 20, 90, 90))
@@ -200,17 +200,17 @@ async def test_a_variation_comes_from_its_picture_and_is_not_it(connect: Connect
 
     answer = await api.post("/images/variations", data={**SMALL, "n": "10"}, files=files)
 
-    pictures = pictures_in(answer)
-    assert len({picture.tobytes() for picture in pictures}) == 10
-    mirrored, straight = pictures[0].convert("L"), pictures[1].convert("L")
+    images = images_in(answer)
+    assert len({drawn.tobytes() for drawn in images}) == 10
+    mirrored, straight = images[0].convert("L"), images[1].convert("L")
     assert mirrored.getpixel((201, 55)) > mirrored.getpixel((55, 55))  # type: ignore[operator] # one band
     assert straight.getpixel((55, 55)) > straight.getpixel((201, 55))  # type: ignore[operator] # one band
-    assert all(distance(picture, red) > 5 for picture in pictures)
+    assert all(distance(drawn, red) > 5 for drawn in images)
 
 
-async def test_a_variation_of_transparency_stands_on_white(connect: Connect, png: MakePng) -> None:
+async def test_a_variation_of_a_transparent_image_is_white(connect: Connect, png: MakePng) -> None:
     files = {"image": ("x.png", png("RGBA", (64, 64), (0, 0, 0, 0)), "image/png")}
 
-    (picture,) = pictures_in(await connect().post("/images/variations", data=SMALL, files=files))
+    (drawn,) = images_in(await connect().post("/images/variations", data=SMALL, files=files))
 
-    assert min(ImageStat.Stat(picture.convert("L")).mean) > 220
+    assert min(ImageStat.Stat(drawn.convert("L")).mean) > 220

@@ -1,7 +1,7 @@
-"""Scenes as SVG documents, written by hand: a sky, a sun, ridges and the prompt as their title.
+"""Scenes as SVG documents: a sky, a sun, ridges, and the prompt as title.
 
-A document is a function of its arguments, has a width and a height, and holds nothing but shapes: no script, no
-style sheet, no link, no embedded picture.
+A document depends only on the arguments. It has a width and a height and contains only shapes: no script,
+style sheet, link or embedded image.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from collections.abc import Sequence
 from xml.sax.saxutils import escape
 
-from imagesdk.emulator.scenery import Colour, Dice, Palette, mixed
+from imagesdk.emulator.drawing.scenery import Colour, Dice, Palette, blend
 
-__all__ = ["document"]
+__all__ = ["svg_document"]
 
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _RIDGES = 4
 _STEPS = 24
 
 
-def document(
+def svg_document(
     key: str, palette: Palette, size: tuple[int, int], title: str, accents: Sequence[Colour] = ()
 ) -> bytes:
-    """Return a scene of exactly ``size``; each of ``accents`` becomes a lantern in its sky."""
+    """Return a scene of exactly ``size``. Each colour of ``accents`` becomes a lantern in the sky."""
     dice = Dice(key)
     width, height = size
     unit = min(size)
@@ -50,7 +50,7 @@ def document(
         parts.append(_circle(x, height * 0.12, unit * 0.04, colour))
     for layer in range(_RIDGES):
         depth = layer / (_RIDGES - 1)
-        parts.append(_ridge(dice, size, 0.5 + 0.32 * depth, mixed(palette.far, palette.near, depth)))
+        parts.append(_ridge(dice, size, 0.5 + 0.32 * depth, blend(palette.far, palette.near, depth)))
     return "\n".join([*parts, "</svg>", ""]).encode()
 
 

@@ -1,7 +1,7 @@
-"""Landscapes drawn by code: a sky, a sun or a moon, ridges one behind the other, sometimes water.
+"""Landscapes: a sky, a sun or a moon, ridges behind each other, sometimes water.
 
-A scene is a function of its dice alone: the same key gives the same pixels. Shapes are drawn at twice the
-size and reduced, so that their edges are smooth.
+A scene depends only on its key: the same key gives the same pixels. Shapes are drawn at twice the size and
+reduced, so that their edges are smooth.
 """
 
 from __future__ import annotations
@@ -14,31 +14,31 @@ from typing import TypeAlias
 from attrs import frozen
 from PIL import Image, ImageDraw
 
-__all__ = ["Colour", "Dice", "Palette", "landscape", "mixed", "palette_of"]
+__all__ = ["Colour", "Dice", "Palette", "landscape", "blend", "palette_of"]
 
 Colour: TypeAlias = tuple[int, int, int]
 Ridge: TypeAlias = Callable[[float], float]
 
 _OVER = 2
 _DRAWN_EDGE = 1536
-"""Scenes with a longer edge are drawn at this size and enlarged: their shapes are soft anyway."""
+"""Edge at which larger scenes are drawn before they are enlarged. Their shapes are soft anyway."""
 
 
 class Dice:
-    """Numbers from a text: the same on every machine and version, unlike ``random``."""
+    """Pseudo-random numbers from a key. Unlike ``random``, they are the same on every machine and version."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._drawn = 0
 
     def unit(self) -> float:
-        """Return a number from 0 up to 1."""
+        """Return a number in [0, 1)."""
         self._drawn += 1
         digest = hashlib.blake2b(self._drawn.to_bytes(8, "big"), key=hashlib.sha256(self._key).digest())
         return int.from_bytes(digest.digest()[:6], "big") / 2**48
 
     def between(self, low: float, high: float) -> float:
-        """Return a number from ``low`` up to ``high``."""
+        """Return a number in [``low``, ``high``)."""
         return low + (high - low) * self.unit()
 
     def below(self, count: int) -> int:
@@ -48,7 +48,7 @@ class Dice:
 
 @frozen
 class Palette:
-    """The colours of a scene."""
+    """Colours of a scene."""
 
     sky: tuple[Colour, Colour, Colour]
     """Top, middle, horizon."""
@@ -85,12 +85,12 @@ _PALETTES = (
 
 
 def palette_of(dice: Dice) -> Palette:
-    """Choose the colours of a scene."""
+    """Return the palette that the dice choose."""
     return _PALETTES[dice.below(len(_PALETTES))]
 
 
-def mixed(a: Colour, b: Colour, share: float) -> Colour:
-    """Return a colour between two; ``share`` is that of ``b``."""
+def blend(a: Colour, b: Colour, share: float) -> Colour:
+    """Return a mix of two colours. ``share`` is that of ``b``."""
     red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
     return red, green, blue
 
@@ -104,7 +104,7 @@ def gradient(size: tuple[int, int], stops: Sequence[tuple[float, Colour]]) -> Im
         left = max((stop for stop in stops if stop[0] <= place), default=stops[0])
         right = min((stop for stop in stops if stop[0] > place), default=stops[-1])
         span = right[0] - left[0]
-        column += bytes(mixed(left[1], right[1], (place - left[0]) / span if span > 0 else 0.0))
+        column += bytes(blend(left[1], right[1], (place - left[0]) / span if span > 0 else 0.0))
     return Image.frombytes("RGB", (1, height), bytes(column)).resize(
         (width, height), Image.Resampling.NEAREST
     )
@@ -114,12 +114,12 @@ def landscape(key: str, palette: Palette, size: tuple[int, int]) -> Image.Image:
     """Draw a scene of exactly ``size``."""
     shrink = min(1.0, _DRAWN_EDGE / max(size))
     width, height = (max(16, round(edge * shrink)) for edge in size)
-    picture = _Scene(Dice(key), palette, width, height).draw()
-    return picture if picture.size == size else picture.resize(size, Image.Resampling.BICUBIC)
+    image = _Scene(Dice(key), palette, width, height).draw()
+    return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 
 class _Scene:
-    """One landscape while it is drawn, back to front."""
+    """Landscape that is drawn back to front."""
 
     def __init__(self, dice: Dice, palette: Palette, width: int, height: int) -> None:
         self.dice = dice
@@ -129,7 +129,7 @@ class _Scene:
         self.unit = min(width, height)
         self.horizon = dice.between(0.5, 0.6)
         self.light_at = (dice.between(0.22, 0.78), self.horizon - dice.between(0.1, 0.36))
-        self.picture = gradient(
+        self.image = gradient(
             (width, height),
             [
                 (0.0, palette.sky[0]),
@@ -152,10 +152,10 @@ class _Scene:
             self._ridges(5, self.horizon - 0.03, 0.9, first=0.06, last=1.0)
         if not self.palette.night:
             self._birds()
-        return self.picture
+        return self.image
 
     def _shape(self, paint: Callable[[ImageDraw.ImageDraw, float], None]) -> Image.Image:
-        """Return a mask as large as the picture; ``paint`` gets a canvas and the pixels of its unit."""
+        """Return a mask of the size of the image. ``paint`` receives a canvas and the pixels of its unit."""
         mask = Image.new("L", (self.width * _OVER, self.height * _OVER))
         paint(ImageDraw.Draw(mask), self.unit * _OVER)
         return mask.reduce(_OVER)
@@ -169,7 +169,7 @@ class _Scene:
                 shine = 90 + self.dice.below(150)
                 canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shine)
 
-        self.picture.paste((255, 250, 235), mask=self._shape(paint))
+        self.image.paste((255, 250, 235), mask=self._shape(paint))
 
     def _light(self) -> None:
         x, y = self.light_at[0] * self.width, self.light_at[1] * self.height
@@ -179,7 +179,7 @@ class _Scene:
             fade = [round(255 * strength * max(0.0, 1 - v / 180) ** 1.9) for v in range(256)]
             glow = Image.radial_gradient("L").point(fade)
             glow = glow.resize((edge, edge), Image.Resampling.BICUBIC)
-            self.picture.paste(self.palette.light, (round(x - edge / 2), round(y - edge / 2)), glow)
+            self.image.paste(self.palette.light, (round(x - edge / 2), round(y - edge / 2)), glow)
         size = self.dice.between(0.055, 0.085)
         if self.palette.night:
             size *= 0.75
@@ -188,7 +188,7 @@ class _Scene:
             cx, cy, radius = x * _OVER, y * _OVER, unit * size
             canvas.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=255)
 
-        self.picture.paste(self.palette.light, mask=self._shape(paint))
+        self.image.paste(self.palette.light, mask=self._shape(paint))
 
     def _clouds(self) -> None:
         def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
@@ -206,14 +206,14 @@ class _Scene:
                     canvas.rounded_rectangle(shape, radius=thick, fill=shade)
 
         night = self.palette.night
-        colour = mixed(self.palette.sky[1], self.palette.light, 0.12 if night else 0.6)
-        self.picture.paste(colour, mask=self._shape(paint))
+        colour = blend(self.palette.sky[1], self.palette.light, 0.12 if night else 0.6)
+        self.image.paste(colour, mask=self._shape(paint))
 
     def _ridges(self, count: int, top: float, bottom: float, *, first: float, last: float) -> None:
         for layer in range(count):
             depth = layer / max(1, count - 1)
             level = top + (bottom - top) * depth
-            colour = mixed(self.palette.far, self.palette.near, first + (last - first) * depth**0.9)
+            colour = blend(self.palette.far, self.palette.near, first + (last - first) * depth**0.9)
             ridge = self._ridge(level, 0.1 * (1 - 0.55 * depth), rough=depth < 0.5)
             trees = depth >= 0.7 and self.dice.unit() < 0.75
             self._fill_below(ridge, colour, trees=trees)
@@ -253,9 +253,9 @@ class _Scene:
 
         mask = self._shape(paint)
         level = min(ridge(i / 16) for i in range(17))
-        haze = mixed(colour, self.palette.sky[2], 0.16)
+        haze = blend(colour, self.palette.sky[2], 0.16)
         fill = gradient((self.width, self.height), [(level, colour), (min(1.0, level + 0.3), haze)])
-        self.picture.paste(fill, mask=mask)
+        self.image.paste(fill, mask=mask)
 
     def _trees(self, canvas: ImageDraw.ImageDraw, unit: float, ridge: Ridge) -> None:
         wide, high = self.width * _OVER, self.height * _OVER
@@ -273,11 +273,11 @@ class _Scene:
 
     def _water(self) -> None:
         top = round(self.horizon * self.height)
-        deep = mixed(self.palette.near, self.palette.sky[0], 0.45)
+        deep = blend(self.palette.near, self.palette.sky[0], 0.45)
         surface = gradient(
-            (self.width, self.height - top), [(0.0, mixed(self.palette.sky[2], deep, 0.25)), (0.9, deep)]
+            (self.width, self.height - top), [(0.0, blend(self.palette.sky[2], deep, 0.25)), (0.9, deep)]
         )
-        self.picture.paste(surface, (0, top))
+        self.image.paste(surface, (0, top))
         centre = self.light_at[0] * self.width * _OVER
 
         def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
@@ -293,7 +293,7 @@ class _Scene:
                     shine = round(self.dice.between(70, 200) * (1 - 0.55 * nearness))
                     canvas.ellipse((x - half, y - thick, x + half, y + thick), fill=shine)
 
-        self.picture.paste(self.palette.light, mask=self._shape(paint))
+        self.image.paste(self.palette.light, mask=self._shape(paint))
 
     def _birds(self) -> None:
         x0, y0 = self.dice.between(0.15, 0.8), self.dice.between(0.12, 0.3)
@@ -307,4 +307,4 @@ class _Scene:
                 canvas.arc((x - 2 * wing, y - wing * 0.5, x, y + wing), 200, 335, fill=210, width=line)
                 canvas.arc((x, y - wing * 0.5, x + 2 * wing, y + wing), 205, 340, fill=210, width=line)
 
-        self.picture.paste(self.palette.near, mask=self._shape(paint))
+        self.image.paste(self.palette.near, mask=self._shape(paint))

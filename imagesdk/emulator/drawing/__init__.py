@@ -1,0 +1,1 @@
+"""Images drawn by code: scenes, captions, edits, SVG documents, and their encoding."""
