@@ -192,7 +192,7 @@ def test_no_two_modules_load_each_other() -> None:
 
 PURE = [
     *sorted((PACKAGE / "_protocol").rglob("*.py")),
-    *(PACKAGE / "_ratelimit" / f"{name}.py" for name in ("queue", "window", "pacing", "secondary")),
+    *(PACKAGE / "_ratelimit" / f"{name}.py" for name in ("queue", "sliding_log", "window", "pacing")),
 ]
 
 

@@ -127,7 +127,7 @@ async def test_a_file_that_cannot_be_written_is_named_by_its_class_alone(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", f"/{PROMPT}")
 
-    monkeypatch.setattr("imagesdk._engine.sink.Sink.take", full)
+    monkeypatch.setattr("imagesdk._engine.sink.ImageSink.write", full)
     async with serving(always(ANSWER)) as server, make_client(server.base_url) as client:
         await fail(client, OSError, out=tmp_path)
     assert lines(log) == [

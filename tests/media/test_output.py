@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from imagesdk._media import output as _saving
+from imagesdk._media import atomic
 from imagesdk._media.atomic import create_temporary, move_into_place, write_file
 from imagesdk._media.output import FOLDER_TEMPLATE, OutputTemplate, check_writable, slug
 from imagesdk.errors import InvalidRequestError
@@ -230,7 +230,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     def interrupted(_temporary: Path, _final: Path) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(_saving, "move_into_place", interrupted)
+    monkeypatch.setattr(atomic, "move_into_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_file(tmp_path / "cat.png", b"picture")
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 KEY = "sk-the-sentinel-of-these-tests"
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parents[1]
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
