@@ -10,32 +10,27 @@ from imagesdk import RateLimit
 from imagesdk.policies import DEFAULT_RATE_LIMIT
 from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import FIFTY, Report, Terms, fan_out
-from tests.simulator.headers import WAITS, Manner, Wait
+from tests.simulator.headers import WAITS, ServerStyle, Wait
 from tests.simulator.limits import steadily
 from tests.simulator.server import SimulatedServer
 
-PHASES = (0.1, 0.3, 0.5, 0.7, 0.9)
+PHASES = (0.1, 0.5, 0.9)
+"""More of them, and longer lists: ``python -m tests.soak fan-outs``."""
 ALREADY_USED = [(0.0, 30)]
 """What others have of the account when a fan-out begins."""
-JOBS = {
-    "200 of 1": [1] * 200,
-    "500 of 1": [1] * 500,
-    "200 mixed": mixed(200),
-    "500 mixed": mixed(500),
-}
-
-every_list = pytest.mark.parametrize("weights", JOBS.values(), ids=JOBS)
+every_list = pytest.mark.parametrize("weights", [[1] * 200, mixed(200)], ids=["200 of 1", "200 mixed"])
 
 
-@every_list
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize(
+    "weights", [[1] * 200, mixed(200), mixed(500)], ids=["200 of 1", "200 mixed", "500 mixed"]
+)
 @pytest.mark.parametrize(
     ("kind", "lateness", "refusals"), [("sliding", 1.05, 0), ("gcra50", 1.05, 0), ("gcra1", 1.10, 10)]
 )
 def test_a_fan_out_is_almost_as_fast_as_the_limit_allows(
-    kind: str, lateness: float, refusals: int, seed: int, weights: list[int]
+    kind: str, lateness: float, refusals: int, weights: list[int]
 ) -> None:
-    report = fan_out(SimulatedServer(account_of(kind), seed=seed), weights, seed=seed)
+    report = fan_out(SimulatedServer(account_of(kind), seed=1), weights, seed=1)
 
     assert report.success == 1, report
     assert report.lateness <= lateness, report
@@ -56,18 +51,17 @@ def test_a_fan_out_meets_no_fixed_window_and_is_not_much_slower_for_not_knowing_
 
 @pytest.mark.parametrize("kind", ["sliding", "gcra1"])
 @pytest.mark.parametrize(
-    "manner",
+    "style",
     [
-        *(Manner(wait=wait, names_limit=named) for wait in WAITS for named in (True, False)),
-        *(Manner(family=family) for family in ("images", "requests")),
-        *(Manner(wait="nothing", family=family, names_limit=False) for family in ("images", "requests")),
+        *(ServerStyle(wait=wait, names_limit=at % 2 == 0) for at, wait in enumerate(WAITS)),
+        *(ServerStyle(wait="nothing", family=family, names_limit=False) for family in ("images", "requests")),
     ],
-    ids=lambda manner: f"{manner.wait}, {manner.family}, {'named' if manner.names_limit else 'unnamed'}",
+    ids=lambda style: f"{style.wait}, {style.family}, {'named' if style.names_limit else 'unnamed'}",
 )
 def test_what_others_have_used_is_found_out_with_few_refusals_however_the_server_speaks_of_it(
-    kind: str, manner: Manner
+    kind: str, style: ServerStyle
 ) -> None:
-    report = fan_out(SimulatedServer(account_of(kind, others=ALREADY_USED), manner=manner), [1] * 100)
+    report = fan_out(SimulatedServer(account_of(kind, others=ALREADY_USED), style=style), [1] * 100)
 
     assert report.success == 1, report
     assert report.refusals <= 10, report
@@ -77,7 +71,7 @@ def test_what_others_have_used_is_found_out_with_few_refusals_however_the_server
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("kind", ["sliding", "fixed"])
 def test_a_limit_that_is_lower_than_the_client_believes_is_learnt(kind: str, named: bool) -> None:
-    server = SimulatedServer(account_of(kind, 20), manner=Manner(names_limit=named))
+    server = SimulatedServer(account_of(kind, 20), style=ServerStyle(names_limit=named))
 
     report = fan_out(server, [1] * 80)
 
@@ -114,18 +108,18 @@ def test_a_limit_that_the_user_has_named_never_rises() -> None:
 
 
 def _against_250(limit: RateLimit) -> Report:
-    server = SimulatedServer(account_of("sliding", 250), manner=Manner(family="images"))
+    server = SimulatedServer(account_of("sliding", 250), style=ServerStyle(family="images"))
     return fan_out(server, [1] * 500, terms=Terms(limit))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("wait", ["seconds", "fraction", "nothing", "1", "3600"])
+@pytest.mark.parametrize("wait", ["seconds", "nothing", "1"])
 def test_two_processes_share_an_account_without_knowing_of_each_other(kind: str, wait: Wait) -> None:
-    report = fan_out(SimulatedServer(account_of(kind), manner=Manner(wait=wait)), [1] * 100, processes=2)
+    report = fan_out(SimulatedServer(account_of(kind), style=ServerStyle(wait=wait)), [1] * 100, processes=2)
 
     assert report.success == 1, report
     assert len(report.calls) == 200
-    assert report.refusals <= 25, report
+    assert report.refusals <= (20 if wait == "nothing" and kind in {"fixed", "sliding"} else 25), report
     assert report.lateness <= 1.5, report
 
 
@@ -136,7 +130,7 @@ def test_what_others_go_on_using_is_left_to_them_though_the_server_tells_nothing
 ) -> None:
     account = account_of(kind, others=steadily(5, every=10, until=1200))
 
-    report = fan_out(SimulatedServer(account, manner=Manner(wait=wait)), [1] * 200)
+    report = fan_out(SimulatedServer(account, style=ServerStyle(wait=wait)), [1] * 200)
 
     assert report.success == 1, report
     assert report.refusals <= 20, report

@@ -12,7 +12,7 @@ from imagesdk._protocol.api_errors import status_failure
 from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import fan_out
 from tests.simulator.faults import USUAL, Fault, Faults
-from tests.simulator.headers import WAITS, Manner, Wait
+from tests.simulator.headers import WAITS, ServerStyle, Wait
 from tests.simulator.limits import Account, FixedWindow, Gcra, Refusal, SlidingLog, steadily
 from tests.simulator.optimum import last_admission
 from tests.simulator.server import SimulatedServer
@@ -100,7 +100,7 @@ def test_the_optimum_of_200_pictures_is_the_one_that_can_be_computed_by_hand() -
 
 @pytest.mark.parametrize("wait", WAITS)
 def test_a_refusal_says_its_wait_in_the_way_that_is_asked_for(wait: Wait) -> None:
-    headers, body = Manner(wait=wait).refuse(Refusal(25.1234, 50, 60.0, 51))
+    headers, body = ServerStyle(wait=wait).refuse(Refusal(25.1234, 50, 60.0, 51))
 
     failure = status_failure(429, headers, body, now=datetime.now(UTC), requested=1)
 
@@ -120,12 +120,12 @@ def test_answers_tell_how_much_of_the_limit_is_left() -> None:
     account = Account(SlidingLog(50))
     account.admit(4, 0.0)
 
-    assert Manner(family="requests").headers(account, 1.5) == {
+    assert ServerStyle(family="requests").headers(account, 1.5) == {
         "x-ratelimit-limit-requests": "50",
         "x-ratelimit-remaining-requests": "46",
         "x-ratelimit-reset-requests": "58.5s",
     }
-    assert Manner().headers(account, 1.5) == {}
+    assert ServerStyle().headers(account, 1.5) == {}
 
 
 def test_faults_come_as_often_as_they_are_to() -> None:

@@ -1,8 +1,11 @@
-"""What a server says about its limits: in headers of any family, and in the words of an answer of 429.
+"""Rate limits that a server states, in headers and in the message of a 429.
 
-No header is documented for images. ``x-ratelimit-(limit|remaining|reset)-<what>`` is read for any ``<what>``, and so are
-``retry-after-ms``, ``retry-after`` and the sentences that have been seen, such as
-``Rate limit exceeded for images per minute in organization org-x. Limit: 50/1min. Current: 51/1min.``
+The API documents no header for images. These sources are read:
+
+- ``x-ratelimit-(limit|remaining|reset)-<family>``, for the families of images, requests and tokens
+- ``retry-after-ms`` and ``retry-after``
+- messages that servers have been seen to send, such as ``Rate limit exceeded for images per minute in organization
+  org-x. Limit: 50/1min. Current: 51/1min.``
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from attrs import field, frozen
 LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
-_COUNTED: Mapping[str, LimitUnit] = {
+_UNITS: Mapping[str, LimitUnit] = {
     "images": "images",
     "input-images": "images",
     "requests": "requests",
@@ -43,34 +46,34 @@ _PER = re.compile(r"\b(images|requests|tokens) per (sec|min|hour|day)", re.IGNOR
 
 @frozen
 class ServerLimit:
-    """One limit, as a server names it."""
+    """One limit that a server states."""
 
     limit: int
     per: float | None = None
-    """The window in seconds; ``None`` where it is not told."""
+    """The window in seconds; ``None`` if the server names none."""
 
 
 @frozen
 class ServerLimits:
-    """All that one answer says about limits and waiting."""
+    """Limits and waiting times that one response states."""
 
     waits: tuple[float, ...] = ()
-    """Seconds to wait, the most exact saying first. May be absurd."""
+    """Seconds to wait, the most exact first. May be absurd."""
     limits: Mapping[LimitUnit, ServerLimit] = field(factory=dict[LimitUnit, ServerLimit])
     explicit: bool = False
-    """Whether the limit on images is called just that, so that it can be believed though it is higher than ours."""
+    """Whether the server calls the limit one of images, so that the client may raise its own limit to it."""
     exceeded: LimitUnit | None = None
-    """Which limit the words are about."""
+    """The limit that the message names."""
     requested: int | None = None
-    """What the server says that this request asked for."""
+    """Units that this request asked for, according to the message."""
 
     @property
     def wait(self) -> float | None:
-        """The first saying."""
+        """The most exact waiting time in seconds."""
         return self.waits[0] if self.waits else None
 
     def never_fits(self, images: int) -> bool:
-        """Whether a request for so many images can never meet the limit that refused it, however long it waits."""
+        """Return whether a request for so many images can never fit the exceeded limit."""
         if self.exceeded is None:
             return False
         asked = {"images": images, "requests": 1, "tokens": 1}[self.exceeded]
@@ -83,13 +86,13 @@ NO_SERVER_LIMITS = ServerLimits()
 def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
 ) -> ServerLimits:
-    """Read an answer.
+    """Read the limits and waiting times of a response.
 
     Args:
-        headers: names in lower case.
-        message: the words of the error; empty for a success.
-        now: the present, for a ``Retry-After`` that is a date.
-        retry_delay: a duration that the body has in a field of its own, e.g. ``26s``.
+        headers: With names in lower case.
+        message: The message of the error; empty for a success.
+        now: The present, for a ``Retry-After`` that is a date.
+        retry_delay: A duration from a field of the body, such as ``26s``.
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
@@ -97,43 +100,43 @@ def parse_server_limits(
             families.setdefault(found[2], {})[found[1]] = value
     limits: dict[LimitUnit, ServerLimit] = {}
     for family, facts in families.items():
-        counted, limit = _COUNTED.get(family), _whole(facts.get("limit"))
-        if counted and limit is not None and (family == counted or counted not in limits):
-            limits[counted] = ServerLimit(limit)
-    by_name = _whole(families.get("images", {}).get("limit")) is not None
-    in_words, requested = _limit_in_words(message)
-    if in_words:
-        limits.update(in_words)
-        if "images" in in_words:
+        unit, limit = _UNITS.get(family), _whole(facts.get("limit"))
+        if unit and limit is not None and (family == unit or unit not in limits):
+            limits[unit] = ServerLimit(limit)
+    explicit = _whole(families.get("images", {}).get("limit")) is not None
+    in_message, requested = _limit_in_message(message)
+    if in_message:
+        limits.update(in_message)
+        if "images" in in_message:
             named = _PER.search(message)
-            by_name = named is not None and named[1].lower() == "images"
+            explicit = named is not None and named[1].lower() == "images"
     return ServerLimits(
         waits=_waits(headers, families, message, now, retry_delay),
         limits=limits,
-        explicit=by_name,
-        exceeded=next(iter(in_words), None),
+        explicit=explicit,
+        exceeded=next(iter(in_message), None),
         requested=requested,
     )
 
 
-def _limit_in_words(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
-    found, counted, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
-    requested = _plain(asked[1]) if asked else None
+def _limit_in_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
+    found, named, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
+    requested = _integer(asked[1]) if asked else None
     if not found:
         return {}, requested
     per: float | None = None
     if found[3]:
         per = float(found[2] or 1) * _SECONDS[found[3][0].lower()]
-    elif counted:
-        per = _SECONDS[counted[2][0].lower()]
-    what: LimitUnit = "images"
-    if counted:
-        what = _COUNTED[counted[1].lower()]
-    return {what: ServerLimit(_plain(found[1]), per or None)}, requested
+    elif named:
+        per = _SECONDS[named[2][0].lower()]
+    unit: LimitUnit = "images"
+    if named:
+        unit = _UNITS[named[1].lower()]
+    return {unit: ServerLimit(_integer(found[1]), per or None)}, requested
 
 
-def _plain(number: str) -> int:
-    """Read a number with or without separators of thousands."""
+def _integer(number: str) -> int:
+    """Read a number with or without thousands separators."""
     return int(re.sub(r"\D", "", number))
 
 
@@ -144,27 +147,27 @@ def _waits(
     now: datetime,
     retry_delay: str | None,
 ) -> tuple[float, ...]:
-    said: list[float | None] = []
+    found: list[float | None] = []
     milliseconds = _number(headers.get("retry-after-ms"))
-    said.append(None if milliseconds is None else milliseconds / 1000)
+    found.append(None if milliseconds is None else milliseconds / 1000)
     seconds = _number(headers.get("retry-after"))
-    in_words = None
-    if found := _TRY_AGAIN.search(message):
-        in_words = _duration(found[1])
-    # Whole seconds are rounded; words often have the fraction.
-    if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
+    in_message = None
+    if match := _TRY_AGAIN.search(message):
+        in_message = _duration(match[1])
+    # The header has whole seconds; the message often has the fraction.
+    if seconds is not None and in_message is not None and abs(seconds - in_message) <= 1:
         seconds = None
-    said += [seconds, _after(headers.get("retry-after"), now), in_words, _after(retry_delay, now)]
-    said += [
+    found += [seconds, _after(headers.get("retry-after"), now), in_message, _after(retry_delay, now)]
+    found += [
         _reset(facts.get("reset"), now)
         for family, facts in families.items()
-        if family in _COUNTED and _whole(facts.get("remaining")) == 0
+        if family in _UNITS and _whole(facts.get("remaining")) == 0
     ]
-    return tuple(wait for wait in said if wait is not None)
+    return tuple(wait for wait in found if wait is not None)
 
 
 def _after(text: str | None, now: datetime) -> float | None:
-    """Read ``26s`` or an HTTP date."""
+    """Read a duration such as ``26s``, or an HTTP date."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
@@ -180,7 +183,7 @@ def _after(text: str | None, now: datetime) -> float | None:
 
 
 def _reset(text: str | None, now: datetime) -> float | None:
-    """Read ``58.891s``, ``6m0s``, seconds, or a moment in seconds since 1970."""
+    """Read a duration such as ``58.891s`` or ``6m0s``, seconds, or a Unix time."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):

@@ -1,8 +1,7 @@
-"""Who may send, and when: the permits that stand before every attempt.
+"""Interface of a limiter: the permits that a call needs before every attempt.
 
-A :class:`Limiter` hosts the state of a rate limit (:mod:`imagesdk._ratelimit.window`) and lets calls wait for it. A
-permit goes through ``enqueue``, ``wait``, ``sent``, and then ``proven`` or ``throttled`` (which puts it back in
-line); ``release`` ends it at any point, and gives back what was not used.
+A permit goes through ``enqueue``, ``wait``, ``sent``, and then ``accepted`` or ``rejected``, which returns it to the
+queue. ``release`` ends it at any point, and frees what was not used.
 """
 
 from __future__ import annotations
@@ -15,51 +14,54 @@ from imagesdk._ratelimit.queue import Permit
 from imagesdk.policies import RateLimit
 
 OnWait: TypeAlias = Callable[[int, float, str], None]
+"""Called with the position in the queue, the estimated seconds of waiting, and the reason."""
 
 
 class Limiter(Protocol):
-    """A shared limit. Every method but ``wait`` is immediate and may be called from any thread."""
+    """A limit that calls share. All methods but ``wait`` are immediate, and may be called from any thread."""
 
     @property
     def limit(self) -> RateLimit | None:
-        """The limit in force."""
+        """The limit in force; ``None`` for none."""
         ...
 
     def remember(self, weight: int, sent_at: float) -> None:
-        """Count images that another process asked for (at a time of ``time.monotonic``)."""
+        """Count images that another process requested at ``sent_at`` (of ``time.monotonic``)."""
         ...
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
-        """Stand in line for ``weight`` images: at its end, or at the place of a permit that has been released.
+        """Join the queue for ``weight`` images, at its end or at the place of a released permit.
 
         Raises:
-            LimitWaitError: it can never fit.
+            LimitWaitError: If so many images can never fit the limit.
         """
         ...
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent.
 
-        ``on_wait`` is told once, where that will take seconds: how many stand before it, the seconds until its turn,
-        about, and what for.
+        Args:
+            permit: From ``enqueue``.
+            deadline: A time of ``time.monotonic``; ``None`` for no deadline.
+            on_wait: Called once, if the wait takes seconds.
 
         Raises:
-            LimitWaitError: that will not be before ``deadline`` (of ``time.monotonic``).
+            LimitWaitError: If the permit will not be granted before the deadline.
         """
         ...
 
     def sent(self, permit: Permit) -> None:
-        """Note that the request has been written out whole."""
+        """Note that the request was written to the connection as a whole."""
         ...
 
-    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
-        """Note that the server took the request, what it said of its limits, and the tokens it counted."""
+    def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
+        """Note that the server accepted the request, with the limits it stated and the tokens it counted."""
         ...
 
-    def rejected(self, permit: Permit, said: ServerLimits) -> None:
-        """Note that the server answered 429, and stand in line again at the old place."""
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
+        """Note that the server answered 429, and return the permit to its place in the queue."""
         ...
 
     def release(self, permit: Permit) -> None:
-        """Leave: the line, or the limit if the request was never sent."""
+        """Give up the place in the queue, or a granted permit whose request was not sent."""
         ...

@@ -1,205 +1,272 @@
-"""How far apart requests go: the gap of a burst, the pause after a refusal, and what refusals teach.
+"""Minimum distance between requests: burst gap, pause after a 429, and adaptive pacing.
 
-A refusal pauses everybody, once for all that were sent before it. A server that refuses with a short wait though the
-log has room counts evenly rather than in windows: from then on requests are spaced out, until a time without refusals
-suggests to try a burst again. One that says nothing true of its waits, and refuses the first request after each of
-several pauses though it took a burst before, is full until what it took has aged: it is asked for no more than that,
-until a time without refusals suggests to ask for more. Each such time is longer when what it suggested was wrong.
-Times are seconds of any monotonic clock, always given by the caller.
+Three modes:
+
+- ``burst`` (default): requests go out with a small gap while the window has capacity.
+- ``paced``: after a 429 with a short Retry-After although capacity was left, the server is assumed to refill evenly
+  (token bucket). Requests are spaced evenly until a quiet period has passed; then bursts are tried again.
+- ``observed quota``: after several 429s without a usable Retry-After, the account is assumed to be shared. At most as
+  many images as were accepted in the last window are sent, with occasional single probes for more.
+
+A 429 pauses everyone, once for all requests that were sent before it. Times are seconds of a monotonic clock, passed
+in by the caller.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from itertools import pairwise
+
+from attrs import frozen
 
 from imagesdk._ratelimit.queue import Permit
 from imagesdk.policies import RateLimit
 
-_PACE, _SLOWEST_PACE = 1.03, 8.0
-"""Times the even interval between images that spaced-out requests keep, at least and at most."""
-_PACE_UP, _PACE_UP_SOON, _PACE_DOWN = 1.08, 1.3, 0.99
-_WARY, _WARY_WINDOWS = 4, 2
-"""Times the usual gap that a burst keeps after a refusal, and for how many windows."""
-_FASTEST_BURST, _LONGEST_BURST = 1200, 4
-"""The gap of a burst is such a part of a window at most, and so small that all of it is over in such a part."""
-_FIRST_PAUSE, _PAUSE_GROWS = 60, 3
-"""Part of a window that the first pause takes where no wait is told, and times what the one before it took."""
-_LONGEST_WAIT, _LONGEST_MINUTES = 2, 120.0
-"""Windows, or seconds, as servers may count by the minute though we do by the second: a longer wait is not believed."""
-_SHORT = 1.5
-"""A wait of so many times what the heaviest request would take of an even limit is a short one."""
-_ROUNDING = 30
-"""Part of a window by which a wait may be told too long: whole seconds are rounded up."""
-_SOON = 4
-"""Refusals that are less than such a part of a window apart may mean that somebody else uses the limit, too."""
-_PATIENCE, _TRUST = 2, 3
-"""So many pauses in a row whose first request was refused show that waiting a little does not help: where the server
-told no wait, and where it did."""
-_FIRST_SHARE, _SHARE_DOUBLINGS = 2, 4
-"""Part of a window after which more than the share is tried, and how often that time may double."""
-_PEACE = 10
-"""Windows without a refusal after which a server is believed again."""
+MAX_GAP_WINDOWS = 1 / 1200
+"""Longest gap between two requests of a burst."""
+MAX_BURST_WINDOWS = 1 / 4
+"""Longest time that the gaps of a whole burst may take."""
+WARY_GAP_FACTOR = 4
+"""Gap of a burst after a 429, in usual gaps."""
+WARY_WINDOWS = 2
+"""Time after a 429 in which bursts keep the longer gap."""
+PROBE_WINDOWS = 1 / 60
+"""Distance to the next request after a probe: a single request, or two in a burst."""
+
+FIRST_PAUSE_WINDOWS = 1 / 60
+"""First pause without a usable Retry-After."""
+PAUSE_GROWTH_FACTOR = 3.0
+"""Each further pause without an accepted request between them, in pauses before it."""
+MAX_PAUSE_GROWTHS = 6
+"""Growth steps after which a pause is a whole window in any case."""
+MAX_RETRY_AFTER_WINDOWS = 2
+"""Longest usable Retry-After, if it exceeds the one in seconds."""
+MAX_RETRY_AFTER_SECONDS = 120.0
+"""Longest usable Retry-After of short windows: a server may count by the minute where the client counts by the second."""
+
+MIN_PACE_INTERVALS = 1.03
+"""Shortest distance of paced requests, in even intervals between images."""
+MAX_PACE_INTERVALS = 8.0
+"""Longest distance of paced requests, in even intervals between images."""
+PACE_INCREASE_FACTOR = 1.08
+"""Change of the paced distance at a 429."""
+PACE_INCREASE_FACTOR_SOON = 1.3
+"""Change of the paced distance at a 429 soon after another: somebody else may use the limit, too."""
+SOON_WINDOWS = 1 / 4
+"""Time between two 429s that are soon after each other."""
+PACE_DECREASE_FACTOR = 0.99
+"""Change of the paced distance for each accepted image."""
+SHORT_WAIT_REQUESTS = 1.5
+"""Longest Retry-After of an evenly counting server, in even intervals of the largest request."""
+ROUNDING_WINDOWS = 1 / 30
+"""Added to a short Retry-After, because servers round whole seconds up."""
+PACE_GROWTH_FACTOR = 4.0
+"""Windows until bursts are tried again, in those that the pace before it lasted."""
+MAX_PACE_GROWTHS = 10
+"""Growth steps of the time until bursts are tried again."""
+
+FRUITLESS_PAUSES = 2
+"""Pauses in a row, without a Retry-After, whose first request was rejected: waiting a little does not help."""
+FRUITLESS_PAUSES_WITH_HINT = 3
+"""The same where the server sends a Retry-After."""
+QUOTA_WINDOWS = 1 / 2
+"""Time until a probe for more than the observed quota."""
+MAX_QUOTA_DOUBLINGS = 4
+"""Doublings of that time after probes that were rejected."""
+FORGIVENESS_WINDOWS = 10
+"""Time without a 429 after which the server's Retry-After is trusted again."""
+
+
+@frozen
+class WindowUsage:
+    """State of a window at the moment of a 429, without the rejected request."""
+
+    has_capacity: bool
+    """Whether the rejected request should have fitted."""
+    images: int
+    """Images that take capacity."""
+    largest_request: int
+    """Most images that a request has asked for."""
+    sent: tuple[tuple[float, float], ...]
+    """When each request that takes capacity was sent, and when its capacity is free, soonest first."""
+
+    @property
+    def next_free_at(self) -> float:
+        """When capacity is freed next."""
+        return self.sent[0][1]
+
+    def has_burst(self, seconds: float) -> bool:
+        """Return whether two requests were accepted within ``seconds``."""
+        times = sorted(sent_at for sent_at, _ in self.sent)
+        return any(later - sooner < seconds for sooner, later in pairwise(times))
 
 
 class Pacer:
-    """When the next request may go, but for room."""
+    """Decides when the next request may be sent, apart from capacity."""
 
-    def __init__(self) -> None:
+    def __init__(self, limit: RateLimit) -> None:
         self.pause_ends = -math.inf
-        """Until when nothing goes, because the server refused more."""
+        """End of the pause after the last 429."""
         self.pace = 0.0
-        """Times the even interval that requests keep; 0 where they go in bursts."""
+        """Distance of paced requests, in even intervals; 0 in bursts."""
         self.observed_quota: int | None = None
-        """The images in a window that the server seems to have for us, where that is less than the limit."""
-        self.quota_until = -math.inf
-        """When more than the share is tried again."""
-        self._spaced_until = -math.inf
-        self._spaced_by: Permit | None = None
+        """Images in a window that the server seems to accept, if fewer than the limit."""
+        self.quota_ends = -math.inf
+        """When more than the observed quota is tried."""
+        self._gap_ends = -math.inf
+        self._gap_permit: Permit | None = None  # that started the gap
+        self._next_gaps: list[float] = []  # shortest gaps after the next grants
         self._wary_until = -math.inf
-        self._intervals: list[float] = []  # those after the next grants; then the usual one
-        self._refused_at = -math.inf
-        self._pauses = 0
+        self._rejected_at = -math.inf
+        self._pauses = 0  # since a request was accepted
         self._paced_until = -math.inf
         self._pace_failures = 0
-        self._first: Permit | None = None  # that went after the latest pause
-        self._fruitless_pauses = 0  # pauses in a row whose first request was refused
-        self._no_retry_hint = False  # the server, about its waits
+        self._first_permit: Permit | None = None  # that was granted after the last pause
+        self._fruitless_pauses = 0
+        self._no_retry_hint = False
         self._quota_doublings = 0
+        self.change_limit(limit)
 
-    def hold(self, limit: RateLimit) -> None:
-        """Go by another limit."""
+    def change_limit(self, limit: RateLimit) -> None:
+        """Pace requests by another limit."""
         self._per = limit.per
-        self.even = limit.per / limit.images
-        """Seconds from image to image where they go evenly."""
-        self.gap = min(limit.per / _FASTEST_BURST, limit.per / (_LONGEST_BURST * limit.images))
-        """Seconds between two requests of a burst: a wrong guess then costs few refusals."""
-        self._probe = max(self.gap, limit.per / _FIRST_PAUSE)
+        self.even_interval = limit.per / limit.images
+        """Seconds between images that are sent evenly."""
+        self.gap = min(limit.per * MAX_GAP_WINDOWS, self.even_interval * MAX_BURST_WINDOWS)
+        """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
+        self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
 
     @property
     def opens_at(self) -> float:
-        """When the next request may go."""
-        return max(self._spaced_until, self.pause_ends)
+        """When the next request may be sent."""
+        return max(self._gap_ends, self.pause_ends)
 
     def renew(self, now: float) -> None:
-        """Try again what was given up after a refusal, when its time has come."""
+        """Leave a mode whose time is over, with a probe."""
         if self.pace and now >= self._paced_until:
             self.pace = 0.0
-            self._intervals = [self.gap, self._probe]  # two at once tell whether bursts are taken again
-        if self.observed_quota is not None and now >= self.quota_until:
+            self._next_gaps = [self.gap, self._probe_gap]  # a burst of two
+        if self.observed_quota is not None and now >= self.quota_ends:
             self.observed_quota = None
-            self._intervals = [self._probe]  # one alone tells whether there is more
+            self._next_gaps = [self._probe_gap]  # a single request
 
-    def interval(self, permit: Permit, now: float) -> float:
-        """Return the seconds that nobody goes after ``permit``, if it goes now."""
+    def gap_after(self, permit: Permit, now: float) -> float:
+        """Return the seconds until the next request, if ``permit`` is granted now."""
         if self.pace:
-            usual = self.pace * self.even * permit.weight
+            usual = self._paced_gap(permit)
         else:
-            usual = self.gap * _WARY if now < self._wary_until else self.gap
-        return max(usual, self._intervals[0]) if self._intervals else usual
+            usual = self.gap * WARY_GAP_FACTOR if now < self._wary_until else self.gap
+        return max(usual, self._next_gaps[0]) if self._next_gaps else usual
 
     def granted(self, permit: Permit, now: float) -> None:
-        """Keep the next one away from ``permit``."""
-        self._spaced_until = now + self.interval(permit, now)
-        self._spaced_by = permit
-        self._first = self._first or permit
-        if self._intervals:
-            del self._intervals[0]
+        """Start the gap after a request."""
+        self._gap_ends = now + self.gap_after(permit, now)
+        self._gap_permit = permit
+        self._first_permit = self._first_permit or permit
+        if self._next_gaps:
+            del self._next_gaps[0]
 
     def sent(self, permit: Permit, now: float) -> None:
-        """Count from now, where requests go evenly: such servers do from arrival, which a new connection delays."""
-        if self.pace and permit is self._spaced_by:
-            self._spaced_until = now + self.pace * self.even * permit.weight
+        """Start a paced gap anew: the server counts from the arrival, which a new connection delays."""
+        if self.pace and permit is self._gap_permit:
+            self._gap_ends = now + self._paced_gap(permit)
 
     def returned(self, permit: Permit) -> None:
-        """Note that a request was refused: it keeps nobody away, and the share is smaller by it."""
-        if permit is self._spaced_by:
-            self._spaced_until, self._spaced_by = -math.inf, None
+        """Undo what a rejected request did: it starts no gap, and the quota is smaller by it."""
+        if permit is self._gap_permit:
+            self._gap_ends, self._gap_permit = -math.inf, None
         if self.observed_quota is not None:
             self.observed_quota = max(1, self.observed_quota - permit.weight)
 
-    def refused(
-        self,
-        permit: Permit,
-        now: float,
-        waits: Iterable[float],
-        *,
-        room: bool,
-        heaviest: int,
-        taken: int,
-        log: Sequence[tuple[float, float]],
-    ) -> None:
-        """Pause after a refusal, and draw conclusions.
+    def rejected(self, permit: Permit, now: float, waits: Iterable[float], usage: WindowUsage) -> None:
+        """Pause after a 429, and choose the mode that follows the pause.
 
         Args:
-            permit: the request.
-            now: the present.
-            waits: seconds that the server asks to wait, the most exact saying first; may be absurd.
-            room: whether there should have been room.
-            heaviest: the most images that a request has asked for so far.
-            taken: images that have room, without the refused ones.
-            log: when the requests that take this room were sent, and when it is free again, the first one first.
+            permit: The rejected request.
+            now: The present.
+            waits: Seconds that the server asks to wait, the most exact first. May be absurd.
+            usage: What the window holds.
         """
-        self._pauses += 1
-        per = self._per
-        if now - self._refused_at > _PEACE * per:
+        if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
-        longest = max(_LONGEST_WAIT * per, _LONGEST_MINUTES)
-        wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
-        backoff = min(per, per / _FIRST_PAUSE * _PAUSE_GROWS ** min(self._pauses - 1, 6))
-        pause = backoff if wait is None else max(wait, backoff if self._pauses > 1 else 0.0)
-        self._fruitless_pauses = (
-            self._fruitless_pauses + 1 if permit is self._first and self._refused_at > -math.inf else 0
-        )
-        self._first = None
-        patience = _PATIENCE if wait is None else _TRUST
-        full = self._no_retry_hint or (self._fruitless_pauses >= patience and self._burst_in(log))
-        if full and room and log:
-            pause = max(pause, log[0][1] - now)
-            self._keep_to(taken, now, pause)
+        wait = self._usable(waits)
+        pause = self._pause(wait)
+        is_fruitless = permit is self._first_permit and self._rejected_at > -math.inf
+        self._fruitless_pauses = self._fruitless_pauses + 1 if is_fruitless else 0
+        self._first_permit = None
+        if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
+            pause = max(pause, usage.next_free_at - now)
+            self._keep_to_quota(usage.images, now, now + pause)
         else:
-            self._space_out(wait, now, pause, room=room, heaviest=heaviest)
+            self._pace_requests(wait, now, now + pause, usage)
         self.pause_ends = max(self.pause_ends, now + pause)
-        self._refused_at = now
-        self._wary_until = now + _WARY_WINDOWS * per
-        self._intervals = [self._probe, self.gap, self._probe]  # one alone, and then two at once, tell most
+        self._rejected_at = now
+        self._wary_until = now + WARY_WINDOWS * self._per
+        self._next_gaps = [
+            self._probe_gap,
+            self.gap,
+            self._probe_gap,
+        ]  # a single request, then a burst of two
 
     def accepted(self, permit: Permit) -> None:
-        """Note that the server took a request."""
+        """Note that the server accepted a request."""
         if permit.sent_at is not None and permit.sent_at >= self.pause_ends:
             self._pauses = 0
         if self.pace:
-            self.pace = max(_PACE, self.pace * _PACE_DOWN**permit.weight)
+            self.pace = max(MIN_PACE_INTERVALS, self.pace * PACE_DECREASE_FACTOR**permit.weight)
 
-    def _burst_in(self, log: Sequence[tuple[float, float]]) -> bool:
-        """Whether two requests were taken so soon one after the other as no server would that counts evenly."""
-        times = sorted(sent_at for sent_at, _ in log)
-        return any(later - sooner < self.even / 2 for sooner, later in pairwise(times))
+    def _paced_gap(self, permit: Permit) -> float:
+        return self.pace * self.even_interval * permit.weight
 
-    def _keep_to(self, taken: int, now: float, pause: float) -> None:
-        soon = self._no_retry_hint and now - self.quota_until < self._per
-        self._quota_doublings = min(self._quota_doublings + 1, _SHARE_DOUBLINGS) if soon else 0
+    def _usable(self, waits: Iterable[float]) -> float | None:
+        longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
+        return next((seconds for seconds in waits if 0 < seconds <= longest), None)
+
+    def _pause(self, wait: float | None) -> float:
+        growth = PAUSE_GROWTH_FACTOR ** min(self._pauses, MAX_PAUSE_GROWTHS)
+        backoff = self._per * min(1.0, FIRST_PAUSE_WINDOWS * growth)
+        is_first = self._pauses == 0
+        self._pauses += 1
+        if wait is None:
+            return backoff
+        return wait if is_first else max(wait, backoff)
+
+    def _account_is_shared(self, wait: float | None, usage: WindowUsage) -> bool:
+        if self._no_retry_hint:
+            return True
+        patience = FRUITLESS_PAUSES if wait is None else FRUITLESS_PAUSES_WITH_HINT
+        # A server that accepted a burst does not count evenly.
+        return self._fruitless_pauses >= patience and usage.has_burst(self.even_interval / 2)
+
+    def _keep_to_quota(self, images: int, now: float, pause_ends: float) -> None:
+        is_rejected_probe = self._no_retry_hint and now - self.quota_ends < self._per
+        self._quota_doublings = (
+            min(self._quota_doublings + 1, MAX_QUOTA_DOUBLINGS) if is_rejected_probe else 0
+        )
         self._no_retry_hint = True
         self.pace = 0.0
-        self.observed_quota = taken
-        self.quota_until = now + pause + self._per / _FIRST_SHARE * 2**self._quota_doublings
+        self.observed_quota = images
+        self.quota_ends = pause_ends + self._per * QUOTA_WINDOWS * 2**self._quota_doublings
 
-    def _space_out(self, wait: float | None, now: float, pause: float, *, room: bool, heaviest: int) -> None:
-        if (
-            self.pace and self._fruitless_pauses and wait is None
-        ):  # the pause was too short, and nothing is said of the pace
-            self._paced_until = max(self._paced_until, now + pause + self._per)
+    def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> None:
+        since_last = now - self._rejected_at
+        if self.pace and self._fruitless_pauses and wait is None:  # the pause was too short, not the pace
+            self._paced_until = max(self._paced_until, pause_ends + self._per)
             return
         if self.pace:
-            soon = now - self._refused_at < self._per / _SOON
-            self.pace = min(_SLOWEST_PACE, self.pace * (_PACE_UP_SOON if soon else _PACE_UP))
-        elif room and (
-            now - self._refused_at < self._per
-            if wait is None
-            else wait <= _SHORT * heaviest * self.even + self._per / _ROUNDING
-        ):
-            self.pace = _PACE
+            is_soon = since_last < SOON_WINDOWS * self._per
+            factor = PACE_INCREASE_FACTOR_SOON if is_soon else PACE_INCREASE_FACTOR
+            self.pace = min(MAX_PACE_INTERVALS, self.pace * factor)
+        elif usage.has_capacity and self._counts_evenly(wait, since_last, usage):
+            self.pace = MIN_PACE_INTERVALS
             self._pace_failures += 1
         if self.pace:
-            self._paced_until = now + pause + self._per * 4 ** min(self._pace_failures - 1, 10)
+            growth = PACE_GROWTH_FACTOR ** min(self._pace_failures - 1, MAX_PACE_GROWTHS)
+            self._paced_until = pause_ends + self._per * growth
+
+    def _counts_evenly(self, wait: float | None, since_last: float, usage: WindowUsage) -> bool:
+        if wait is None:
+            return since_last < self._per
+        short = SHORT_WAIT_REQUESTS * usage.largest_request * self.even_interval
+        return wait <= short + ROUNDING_WINDOWS * self._per

@@ -1,7 +1,7 @@
-"""The rate limit of one process: a window, the calls that wait for it on any loop or thread, and the registry.
+"""Rate limit of one process: a sliding window, the calls that wait for it on any loop or thread, and the registry.
 
-Windows are shared by all clients of the process that ask the same server with the same key for the same model,
-and outlive them, because the server's memory does too.
+All clients of the process that use the same server, key and model share a window. A window outlives them, because the
+server's memory does, too.
 """
 
 from __future__ import annotations
@@ -28,39 +28,56 @@ from imagesdk.remedies import Remedy
 
 _logger = logging.getLogger("imagesdk")
 
-_LONG_WAIT = 3.0
-"""Seconds: a longer wait is worth telling of."""
+NOTABLE_WAIT_SECONDS = 3.0
+"""Shortest wait that is reported."""
+TOKENS_AVERAGE_WEIGHT = 1 / 8
+"""Weight of the latest request in the average of tokens per image."""
 
 
 class _Waiter:
-    """A call that stands in line, and how to wake it on its own loop."""
+    """A call that waits for its permit, and wakes up on its own loop."""
 
-    def __init__(self, deadline: float | None) -> None:
-        self.loop = running_loop()
-        self.event = anyio.Event()
+    def __init__(self, permit: Permit, deadline: float | None, on_wait: OnWait | None) -> None:
+        self.permit = permit
         self.deadline = deadline
+        self.on_wait = on_wait
+        """Still to be called; ``None`` afterwards."""
+        self.loop = running_loop()
         self.wake_at: float | None = None
-        """When it looks again by itself; ``None`` for never."""
+        """When the call wakes up by itself; ``None`` for never."""
+        self._event = anyio.Event()
+
+    async def sleep(self, wake_at: float | None, now: float) -> None:
+        """Sleep until :meth:`wake`, ``wake_at`` or the deadline."""
+        self.wake_at = min((at for at in (wake_at, self.deadline) if at is not None), default=None)
+        with anyio.move_on_after(None if self.wake_at is None else max(0.0, self.wake_at - now)):
+            await self._event.wait()
+        if self._event.is_set():
+            self._event = anyio.Event()
 
     def wake(self) -> bool:
-        """Have it look again; ``False`` where its loop has ended without it."""
-        return call_soon(self.loop, self.event.set)
+        """End the sleep, from any thread; return ``False`` if the loop of the call has ended."""
+        return call_soon(self.loop, self._event.set)
 
 
 class SharedLimiter:
-    """A rate window for the calls of one process."""
+    """Sliding window for all calls of one process.
+
+    On each event loop the call that has waited longest is the leader: only the leader sets a timer, anybody who changes
+    the window wakes the leaders, and a call that stops waiting wakes the next leader.
+    """
 
     def __init__(
         self, limit: RateLimit, *, adaptive: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._window = SlidingWindow(limit, adaptive=adaptive)
-        self._tokens_each: float | None = None
+        self._tokens_per_image: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
         self._waiters: dict[EventLoopToken, dict[Permit, _Waiter]] = {}
-        self._named = set[RateLimit]() if adaptive else {limit}
+        self._stated = set[RateLimit]() if adaptive else {limit}
         self.used_at = clock()
-        """When it was last asked for anything."""
+        """When the limiter was last used."""
 
     @property
     def limit(self) -> RateLimit:
@@ -69,28 +86,28 @@ class SharedLimiter:
 
     @property
     def stated(self) -> RateLimit | None:
-        """The limit that a client named; ``None`` while all of them left it open."""
+        """The limit that clients stated; ``None`` if all of them use the default."""
         return self._window.stated
 
     def restrict(self, limit: RateLimit) -> None:
-        """Keep to another limit, too, that a client of the account names."""
+        """Keep to the limit of another client of the account, too."""
         with self._lock:
-            if limit not in self._named:
-                self._named.add(limit)
+            if limit not in self._stated:
+                self._stated.add(limit)
                 self._window.restrict(limit)
                 self._wake_all()
 
     def remember(self, weight: int, sent_at: float) -> None:
-        """Count images that another process asked for, while they take room."""
+        """Count images that another process requested, while they take capacity."""
         with self._lock:
             self._window.remember(weight, sent_at, self._clock())
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
-        """Stand in line for ``weight`` images: at its end, or at the place of a permit that has been released."""
+        """Join the queue for ``weight`` images, at its end or at the place of a released permit."""
         with self._lock:
             self.used_at = self._clock()
             self._check_fit(weight)
-            return self._window.enqueue(weight, self._estimate(weight), rejoin=rejoin)
+            return self._window.enqueue(weight, self._estimated_tokens(weight), rejoin=rejoin)
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent."""
@@ -98,13 +115,12 @@ class SharedLimiter:
             self._grant_ready(self._clock())
         await anyio.lowlevel.checkpoint()
         if not permit.granted:
-            await self._wait(permit, deadline, on_wait)
+            await self._wait(_Waiter(permit, deadline, on_wait))
 
-    async def _wait(self, permit: Permit, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        waiter = _Waiter(deadline)
+    async def _wait(self, waiter: _Waiter) -> None:
+        permit = waiter.permit
         with self._lock:
             self._waiters.setdefault(waiter.loop, {})[permit] = waiter
-        told = on_wait is None
         try:
             while True:
                 now = self._clock()
@@ -113,27 +129,11 @@ class SharedLimiter:
                     if permit.granted:
                         return
                     self._check_fit(permit.weight)
-                    leader = self._leader(waiter.loop)
-                    leads = leader is waiter
-                    if leader is not None and not leads and _is_sooner(next_at, leader.wake_at):
-                        leader.wake_at = next_at  # one that has just come may go before the leader would look
-                        leader.wake()
-                    known = deadline is None and told and not leads
-                    start = now if known else self._window.expected_start(permit, now)
-                    place = self._window.position(permit)
-                if deadline is not None and start >= deadline:
-                    raise self._too_late(start - now)
-                if on_wait is not None and start - now > _LONG_WAIT and not told:
-                    told = True
-                    on_wait(place, start - now, self._reason(now))
-                wake_at = next_at if leads else None
-                if deadline is not None:
-                    wake_at = deadline if wake_at is None else min(wake_at, deadline)
-                waiter.wake_at = wake_at
-                with anyio.move_on_after(None if wake_at is None else max(0.0, wake_at - now)):
-                    await waiter.event.wait()
-                if waiter.event.is_set():
-                    waiter.event = anyio.Event()
+                    leads = self._leads(waiter, next_at)
+                    report = self._due_report(waiter, now)
+                if report is not None:
+                    report()
+                await waiter.sleep(next_at if leads else None, now)
         finally:
             with self._lock:
                 self._waiters.get(waiter.loop, {}).pop(permit, None)
@@ -143,54 +143,71 @@ class SharedLimiter:
                     self._waiters.pop(waiter.loop, None)
 
     def sent(self, permit: Permit) -> None:
-        """Note that the request has been written out whole."""
+        """Note that the request was written to the connection as a whole."""
         with self._lock:
             self._window.sent(permit, self._clock())
             self._wake_leaders()
 
-    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
-        """Note that the server took the request, what it said of its limits, and the tokens it counted."""
+    def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
+        """Note that the server accepted the request, with the limits it stated and the tokens it counted."""
         with self._lock:
             before = self._window.limit
             if tokens is not None:
                 self._window.correct_tokens(permit, tokens)
-                each = tokens / permit.weight
-                known = self._tokens_each
-                self._tokens_each = each if known is None else known + (each - known) / 8
-            self._window.accepted(permit, said)
-            self._tell_of_change(before)
+                latest, average = tokens / permit.weight, self._tokens_per_image
+                change = 0.0 if average is None else (latest - average) * TOKENS_AVERAGE_WEIGHT
+                self._tokens_per_image = latest if average is None else average + change
+            self._window.accepted(permit, stated)
+            self._report_change(before)
             if before.tokens is not None:
-                self._wake_leaders()  # it may have taken less than was thought
+                self._wake_leaders()  # the request may have taken fewer tokens than estimated
 
-    def rejected(self, permit: Permit, said: ServerLimits) -> None:
-        """Note that the server answered 429, and stand in line again at the old place."""
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
+        """Note that the server answered 429, and return the permit to its place in the queue."""
         with self._lock:
-            before, pause = self._window.limit, self._window.pause_ends
-            self._window.rejected(permit, self._clock(), said)
-            self._tell_of_change(before)
-            if self._window.pause_ends > pause:  # some may have no hope to meet their time-outs any more
+            before, pause_ends = self._window.limit, self._window.pause_ends
+            self._window.rejected(permit, self._clock(), stated)
+            self._report_change(before)
+            if self._window.pause_ends > pause_ends:  # some deadlines may be out of reach now
                 self._wake_all(lambda waiter: waiter.deadline is not None)
             self._wake_leaders()
 
     def release(self, permit: Permit) -> None:
-        """Leave: the line, or the limit if the request was never sent."""
+        """Give up the place in the queue, or a granted permit whose request was not sent."""
         with self._lock:
             self._window.cancel(permit)
             self._wake_leaders()
 
     def idle(self, now: float) -> bool:
-        """Whether nobody waits and nothing takes room."""
+        """Return whether no call waits and no request takes capacity."""
         with self._lock:
             self._window.grant_ready(now)
             return self._window.idle
 
     def after_fork(self) -> None:
-        """Start anew in a child process: the log stays true, those who wait are the parent's."""
+        """Start anew in a child process: the log is kept, the waiting calls are the parent's."""
         self._lock = threading.Lock()
         self._waiters.clear()
         self._window.inherit(self._clock())
 
-    def _tell_of_change(self, before: RateLimit) -> None:
+    def _due_report(self, waiter: _Waiter, now: float) -> Callable[[], None] | None:
+        """Return what reports a notable wait, if that is due.
+
+        Raises:
+            LimitWaitError: If the permit will not be granted before the deadline.
+        """
+        if waiter.deadline is None and waiter.on_wait is None:
+            return None
+        start = self._window.expected_start(waiter.permit, now)
+        if waiter.deadline is not None and start >= waiter.deadline:
+            raise self._too_late(start - now)
+        if waiter.on_wait is None or start - now <= NOTABLE_WAIT_SECONDS:
+            return None
+        on_wait, waiter.on_wait = waiter.on_wait, None
+        position, reason = self._window.position(waiter.permit), self._reason(now)
+        return lambda: on_wait(position, start - now, reason)
+
+    def _report_change(self, before: RateLimit) -> None:
         if self._window.limit != before:
             _logger.info("the server allows %s, not %s: calls keep to that", self._window.limit, before)
             self._wake_all()
@@ -200,37 +217,45 @@ class SharedLimiter:
             return f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
         return f"room in the rate limit of {self.limit}"
 
-    def _estimate(self, weight: int) -> int:
+    def _estimated_tokens(self, weight: int) -> int:
         if self.limit.tokens is None:
             return 0
-        each = self._tokens_each
-        return round(weight * (self.limit.tokens / self.limit.images if each is None else each))
+        average = self._tokens_per_image
+        return round(weight * (self.limit.tokens / self.limit.images if average is None else average))
 
     def _grant_ready(self, now: float) -> float | None:
+        """Grant all permits that may be granted, wake their calls, and return when to ask again."""
         while True:
             granted, next_at = self._window.grant_ready(now)
-            if not sum(self._forsaken(permit) for permit in granted):
+            if not sum(self._is_orphaned(permit) for permit in granted):
                 return next_at
 
-    def _forsaken(self, permit: Permit) -> bool:
-        """Wake the call that may go. Where its loop has ended, its permit and those of its fellows are given up."""
+    def _is_orphaned(self, permit: Permit) -> bool:
+        """Wake the call of a granted permit; if its loop has ended, give up all permits of the loop."""
         for loop, waiters in self._waiters.items():
             if permit in waiters:
                 if waiters[permit].wake():
                     return False
-                for fellow in self._waiters.pop(loop):
-                    self._window.cancel(fellow)
+                for orphan in self._waiters.pop(loop):
+                    self._window.cancel(orphan)
                 return True
         return False
 
     def _leader(self, loop: EventLoopToken) -> _Waiter | None:
-        """The one waiter of a loop that keeps its timer: the first that still stands in line."""
         waiters = self._waiters.get(loop, {})
         return next((waiter for permit, waiter in waiters.items() if not permit.granted), None)
 
-    def _wake_all(self, who: Callable[[_Waiter], bool] = lambda _: True) -> None:
+    def _leads(self, waiter: _Waiter, next_at: float | None) -> bool:
+        """Return whether ``waiter`` is its loop's leader; wake a leader that would wake up after ``next_at``."""
+        leader = self._leader(waiter.loop)
+        if leader is not None and leader is not waiter and _is_sooner(next_at, leader.wake_at):
+            leader.wake_at = next_at
+            leader.wake()
+        return leader is waiter
+
+    def _wake_all(self, which: Callable[[_Waiter], bool] = lambda _: True) -> None:
         for waiters in self._waiters.values():
-            for waiter in filter(who, waiters.values()):
+            for waiter in filter(which, waiters.values()):
                 waiter.wake()
 
     def _wake_leaders(self) -> None:
@@ -259,33 +284,31 @@ def _is_sooner(one: float | None, other: float | None) -> bool:
 
 
 _registries: WeakSet[LimiterRegistry] = WeakSet()
-"""All that there are, for a fork."""
+"""All registries of the process, for a fork."""
 
 
 class LimiterRegistry:
-    """The budgets of a process, or of one client, by server, account and model."""
+    """Limiters of a process, or of one client, by server, account and model."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._limiters: dict[tuple[str, ...], SharedLimiter] = {}
-        self._told: set[tuple[tuple[str, ...], RateLimit]] = set()
+        self._warned: set[tuple[tuple[str, ...], RateLimit]] = set()
         _registries.add(self)
 
     def get(self, key: tuple[str, ...], limit: RateLimit) -> SharedLimiter:
-        """Return the limiter for ``key``; one that stands already keeps the lower of the two limits."""
+        """Return the limiter for ``key``; an existing one keeps to the lower of the two limits."""
         with self._lock:
             now = self._clock()
-            for old in [k for k, b in self._limiters.items() if b.used_at + 2 * b.limit.per < now]:
-                if self._limiters[old].idle(now):
-                    del self._limiters[old]
+            self._drop_idle(now)
             limiter = self._limiters.get(key)
             if limiter is None:
                 adaptive = limit is DEFAULT_RATE_LIMIT
                 limiter = self._limiters[key] = SharedLimiter(limit, adaptive=adaptive, clock=self._clock)
             elif limit is not DEFAULT_RATE_LIMIT and limiter.stated != limit:
-                if limiter.stated is not None and (key, limit) not in self._told:
-                    self._told |= {(key, limit), (key, limiter.stated)}
+                if limiter.stated is not None and (key, limit) not in self._warned:
+                    self._warned |= {(key, limit), (key, limiter.stated)}
                     _logger.warning(
                         "two clients of one account name different rate limits (%s and %s): the lower one holds",
                         limiter.stated,
@@ -301,9 +324,15 @@ class LimiterRegistry:
         for limiter in self._limiters.values():
             limiter.after_fork()
 
+    def _drop_idle(self, now: float) -> None:
+        unused = [key for key, each in self._limiters.items() if each.used_at + 2 * each.limit.per < now]
+        for key in unused:
+            if self._limiters[key].idle(now):
+                del self._limiters[key]
+
 
 PROCESS_LIMITERS = LimiterRegistry()
-"""The budgets that all clients of the process share."""
+"""Limiters that all clients of the process share."""
 
 
 def _after_fork() -> None:

@@ -1,4 +1,4 @@
-"""No rate limit: only a bound on how many calls of one client are under way at once on a loop."""
+"""Concurrency limit for clients without a rate limit: the calls of one client that run at once on a loop."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from imagesdk._runtime.loops import PerLoop
 from imagesdk.errors import LimitWaitError
 
 CONCURRENCY = 64
-"""Calls under way at once where no rate limit stands in front."""
+"""Concurrent calls of a client without a rate limit."""
 
 
 class ConcurrencyLimiter:
-    """First come, first served permits for the calls of one client."""
+    """Permits for concurrent calls of one client, first come, first served."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._numbers = count()
-        self._permits = PerLoop(lambda: anyio.Semaphore(CONCURRENCY))
+        self._semaphores = PerLoop(lambda: anyio.Semaphore(CONCURRENCY))
         self._held: dict[Permit, anyio.Semaphore] = {}
 
     @property
     def limit(self) -> None:
-        """There is none."""
+        """No rate limit."""
         return None
 
     def remember(self, weight: int, sent_at: float) -> None:
-        """Nothing to count."""
+        """Do nothing: requests are not counted."""
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
-        """Ask for a permit, whatever the weight."""
+        """Return a permit, whatever the weight."""
         return Permit(weight, next(self._numbers))
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        """Return when there is a permit.
+        """Return when fewer than :data:`CONCURRENCY` other calls are running.
 
         Raises:
-            LimitWaitError: none came before ``deadline``.
+            LimitWaitError: If that is not the case before the deadline.
         """
         if permit.granted:
             return
-        permits = self._permits.get()
+        semaphore = self._semaphores.get()
         with anyio.move_on_after(None if deadline is None else max(0.0, deadline - self._clock())):
-            await permits.acquire()
-            self._held[permit] = permits
+            await semaphore.acquire()
+            self._held[permit] = semaphore
             permit.granted = True
         if not permit.granted:
             raise LimitWaitError(f"{CONCURRENCY} calls were under way for the whole time-out.")
 
     def sent(self, permit: Permit) -> None:
-        """Nothing to note."""
+        """Do nothing: requests are not counted."""
 
-    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
-        """Nothing to note."""
+    def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
+        """Do nothing: the limits of the server do not apply."""
 
-    def rejected(self, permit: Permit, said: ServerLimits) -> None:
-        """Nothing to learn: the retry policy waits."""
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
+        """Do nothing: the retry policy waits after a 429."""
 
     def release(self, permit: Permit) -> None:
-        """Give the permit back."""
-        if permits := self._held.pop(permit, None):
-            permits.release()
+        """Let the next call run."""
+        if semaphore := self._held.pop(permit, None):
+            semaphore.release()

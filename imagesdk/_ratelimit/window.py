@@ -1,124 +1,122 @@
-"""The rate limit as a state machine: a log of what was sent, and the line of those who wait.
+"""Rate limit as a pure state machine: sliding logs of what was sent, and the queue of what waits.
 
-A sliding log, weighted in images, is safe against every kind of server-side limit: fixed windows, sliding windows and
-token buckets. An entry takes room from the moment it is granted and gives it back one window after it was *sent*.
+The queue is first come, first served. While its head waits for capacity, a later request is granted if it fits both now
+and beside the head at the time when the head is granted (EASY backfilling: Lifka, 1995).
 
-The line is first come, first served. While its head waits for room, one behind it may go if it fits both now and beside
-the head at the time the head will go (EASY backfilling: Lifka, 1995).
-
-What the server says corrects us: which limit holds is learnt here, and what refusals teach about the distance between
-requests in :mod:`imagesdk._ratelimit.pacing`. Times are seconds of any monotonic clock, always given by the caller.
+Several limits with different windows may apply. The one in force is replaced by what the server states; the others each
+have a log of their own, and a permit is granted when it fits all of them. Times are seconds of a monotonic clock, passed
+in by the caller.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
-from collections import deque
-from collections.abc import Iterator
-from operator import itemgetter
-from typing import NamedTuple
+from typing import Literal, TypeAlias
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from imagesdk._protocol.server_limits import LimitUnit, ServerLimit, ServerLimits
-from imagesdk._ratelimit.pacing import Pacer
+from imagesdk._protocol.server_limits import ServerLimit, ServerLimits
+from imagesdk._ratelimit.pacing import Pacer, WindowUsage
 from imagesdk._ratelimit.queue import Permit, WaitQueue
-from imagesdk._ratelimit.secondary import SecondaryLimits, window_seconds
+from imagesdk._ratelimit.sliding_log import NO_CAPACITY, Capacity, SlidingLog
 from imagesdk.policies import RateLimit
 
-_MINUTE = 60.0
-_BACKFILL_DEPTH = 64
-"""How far behind the head one is looked for that fits."""
+HEADER_WINDOW_SECONDS = 60.0
+"""Window of a limit in a header, which names none; a shorter window of the client is kept."""
+BACKFILL_DEPTH = 64
+"""Permits after the head that are tried when the head does not fit."""
+
+LimitSource: TypeAlias = Literal["default", "caller", "server_header", "server_429"]
 
 
-class Capacity(NamedTuple):
-    images: int = 0
-    requests: int = 0
-    tokens: int = 0
+@frozen
+class LimitInForce:
+    """A limit, and who stated it."""
 
-
-_NO_ROOM = Capacity()
+    limit: RateLimit
+    source: LimitSource
+    """``server_429`` for the words of a 429, which name the window; ``server_header`` for a limit without one."""
 
 
 class SlidingWindow:
-    """The state of one limit.
+    """State of one account's rate limit.
 
     Args:
-        limit: what the caller says it is.
-        adaptive: whether the server may say that it is higher; it may always say that it is lower.
+        limit: The limit to start with.
+        adaptive: Whether it is a default that the server may raise. A server may lower any limit.
     """
 
     def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
-        self._stated = limit
-        self._adaptive = adaptive
-        self._learned = False  # from the server
+        self._stated = self._in_force = LimitInForce(limit, "default" if adaptive else "caller")
+        self._log = SlidingLog(limit)
+        self._lasting = [] if adaptive else [limit]  # limits that stay when another one comes into force
+        self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
         self._queue = WaitQueue()
-        self._unsent: set[Permit] = set()
-        self._log: deque[tuple[float, Permit]] = (
-            deque()
-        )  # in the order of their ends, with some that have left
-        self._ends: list[tuple[float, Capacity]] | None = None  # all that _freed yields, while it holds
-        self._images = self._requests = self._tokens = 0  # what unsent and log take
-        self._heaviest = 1
-        self._pacer = Pacer()
-        self._secondary = SecondaryLimits()
-        if not adaptive:
-            self._secondary.add(limit)
-        self._set(limit)
+        self._pacer = Pacer(limit)
+        self._largest_request = 1
+
+    @property
+    def limit(self) -> RateLimit:
+        """The limit in force."""
+        return self._in_force.limit
+
+    @property
+    def stated(self) -> RateLimit | None:
+        """The limit that callers stated; ``None`` for a default."""
+        return self._stated.limit if self._stated.source == "caller" else None
+
+    @property
+    def window_seconds(self) -> float:
+        """Seconds from the sending of a request until its capacity is free again."""
+        return self._log.window_seconds
 
     @property
     def gap(self) -> float:
-        """Seconds between two grants of a burst: a wrong guess then costs few refusals."""
+        """Seconds between two grants of a burst."""
         return self._pacer.gap
 
     @property
     def paced(self) -> bool:
-        """Whether requests are spaced out evenly."""
+        """Whether requests are spaced evenly."""
         return self._pacer.pace > 0
 
     @property
     def observed_quota(self) -> int | None:
-        """The images in a window that a server that tells nothing seems to have for us, if that is known."""
+        """Images in a window that the server seems to accept, if fewer than the limit."""
         return self._pacer.observed_quota
 
     @property
     def pause_ends(self) -> float:
-        """Until when nothing goes, because the server refused more."""
+        """End of the pause after the last 429."""
         return self._pacer.pause_ends
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits and nothing takes room."""
-        return not self._queue and not self._unsent and not self._images
-
-    @property
-    def stated(self) -> RateLimit | None:
-        """The limit that a caller named; ``None`` while it was left open."""
-        return None if self._adaptive else self._stated
+        """Whether no permit waits and no request takes capacity."""
+        return not self._queue and not any(self._logs())
 
     def fits(self, weight: int) -> bool:
-        """Whether a request of this weight can ever be granted."""
-        return weight <= self.limit.images and self._secondary.fits(weight)
+        """Return whether a request of so many images can ever be granted."""
+        return all(weight <= log.limit.images for log in self._logs())
 
     def enqueue(self, weight: int, tokens: int = 0, *, rejoin: Permit | None = None) -> Permit:
-        """Take a place at the end of the line, or that of another permit, which has been given up."""
-        self._heaviest = max(self._heaviest, weight)
+        """Add a request at the end of the queue, or at the place of an earlier permit."""
+        self._largest_request = max(self._largest_request, weight)
         return self._queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
 
     def grant_ready(self, now: float) -> tuple[list[Permit], float | None]:
-        """Grant all that may go at ``now``.
+        """Grant all permits that may be granted at ``now``.
 
-        Returns the permits granted, and when to poll again: ``None`` when only :meth:`sent`, :meth:`cancel`
-        or a new permit can change anything.
+        Returns the permits granted, and when to ask again: ``None`` when only :meth:`sent`, :meth:`cancel` or a new
+        permit can change anything.
         """
         granted: list[Permit] = []
-        self._expire(now)
-        pacer = self._pacer
-        pacer.renew(now)
-        while (head := self._queue.head) is not None and now >= pacer.opens_at:
+        for log in self._logs():
+            log.expire(now)
+        self._pacer.renew(now)
+        while (head := self._queue.head) is not None and now >= self._pacer.opens_at:
             if self._has_capacity(head):
-                permit = head if self._bounds_open_at(head, now) <= now else None
+                permit = head if all(log.has_capacity(head) for log in self._secondary) else None
             else:
                 permit = self._backfill(head, now)
             if permit is None:
@@ -128,301 +126,231 @@ class SlidingWindow:
         return granted, None if head is None else self._next_at(head, now)
 
     def position(self, permit: Permit) -> int:
-        """Return how many stand before ``permit``."""
+        """Return the number of permits before ``permit``."""
         return self._queue.position(permit)[0]
 
     def expected_start(self, permit: Permit, now: float) -> float:
-        """Return about when ``permit`` may go, if those before it are sent the moment they are granted."""
+        """Estimate when ``permit`` is granted, if those before it are sent as soon as they are granted."""
         if not permit.waiting:
             return now
         begin = max(now, self._pacer.opens_at)
         if self._can_overtake(permit, begin):
             return begin
-        count, weight = self._queue.position(permit)
-        start = begin + weight * self._pacer.even * self._pacer.pace
-        if self._secondary:
-            start = max(start, self._bounds_open_at(permit, now), begin + self._secondary.span(count, weight))
-        limit = self.limit
-        needed = weight + permit.weight
-        start = max(start, self._end_of_nth("images", needed, self._images, self._most(permit), begin, now))
-        if limit.requests is not None:
-            start = max(
-                start, self._end_of_nth("requests", count + 1, self._requests, limit.requests, begin, now)
-            )
-        if limit.tokens is not None:  # those before it are taken to ask for as many
-            needed = (count + 1) * self._most_tokens(permit)
-            start = max(start, self._end_of_nth("tokens", needed, self._tokens, limit.tokens, begin, now))
-        return start
+        before = self._queue.position(permit)
+        paced = begin + before[1] * self._pacer.even_interval * self._pacer.pace
+        return max(
+            paced,
+            self._log.expected_start(permit, before, begin, now, self._max_images(permit)),
+            *(log.expected_start(permit, before, begin, now, log.limit.images) for log in self._secondary),
+        )
 
     def sent(self, permit: Permit, now: float) -> None:
-        """Note that the request has been written out whole: its window begins now."""
-        if permit in self._unsent:
-            self._unsent.remove(permit)
+        """Start the window of a request, which was written to the connection as a whole."""
+        if permit in self._log and permit.sent_at is None:
             permit.sent_at = now
-            self._enter_log(permit, now + self.window_seconds)
-            self._secondary.sent(permit, now)
+            for log in self._logs():
+                log.send(permit, now)
             self._pacer.sent(permit, now)
 
     def remember(self, weight: int, sent_at: float, now: float) -> None:
-        """Count what another process sent, if its window has not ended."""
-        if now < sent_at + self.window_seconds:
-            permit = Permit(weight, -1)
-            permit.granted, permit.sent_at = True, sent_at
-            self._images += weight
-            self._requests += 1
-            self._enter_log(permit, sent_at + self.window_seconds)
-            self._secondary.sent(permit, sent_at)
+        """Count a request that another process sent, unless its window has ended."""
+        permit = Permit(weight, -1)
+        permit.granted, permit.sent_at = True, sent_at
+        for log in self._logs():
+            if now < sent_at + log.window_seconds:
+                log.grant(permit)
+                log.send(permit, sent_at)
 
     def cancel(self, permit: Permit) -> None:
-        """Give up a place in line, or a grant whose request was never sent."""
-        if permit in self._unsent:
-            self._leave_log(permit)
-        else:
+        """Give up a place in the queue, or a granted permit whose request was not sent."""
+        if permit.waiting:
             self._queue.remove(permit)
+        elif permit.sent_at is None:
+            self._discard(permit)
 
     def inherit(self, now: float) -> None:
-        """Begin in a forked child: those who wait are the parent's, and what it was about to send counts as sent."""
+        """Start in a forked child: the waiting permits are the parent's, and its unsent requests count as sent."""
         self._queue.clear()
-        for permit in list(self._unsent):
+        for permit in self._log.unsent():
             self.sent(permit, now)
 
-    def rejected(self, permit: Permit, now: float, said: ServerLimits) -> None:
-        """Learn from an answer of 429: put the request back in line and pause everybody.
+    def rejected(self, permit: Permit, now: float, stated: ServerLimits) -> None:
+        """Handle a 429: return the permit to its place, pause everyone, and adopt what the server states.
 
-        Requests that were sent before the pause began belong to the same refusal and change nothing.
+        Requests that were sent before the pause began count as part of the same 429 and change nothing.
         """
-        pacer = self._pacer
-        fresh = (now if permit.sent_at is None else permit.sent_at) >= pacer.pause_ends
-        self._leave_log(permit)
+        starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self._pacer.pause_ends
+        self._discard(permit)
         permit.granted, permit.sent_at = False, None
         self._queue.push_back(permit)
-        pacer.returned(permit)
-        self._learn(said, refused=True)
-        if fresh:
-            pacer.refused(
-                permit,
-                now,
-                said.waits,
-                room=self._has_capacity(permit),
-                heaviest=self._heaviest,
-                taken=self._images,
-                log=[(sent.sent_at, at) for at, sent in self._live() if sent.sent_at is not None],
-            )
+        self._pacer.returned(permit)
+        self._adopt(stated, rejected=True)
+        if starts_pause:
+            sent = tuple((each.sent_at, end) for each, end in self._log.sent() if each.sent_at is not None)
+            usage = WindowUsage(self._has_capacity(permit), self._log.images, self._largest_request, sent)
+            self._pacer.rejected(permit, now, stated.waits, usage)
 
-    def accepted(self, permit: Permit, said: ServerLimits) -> None:
-        """Note that the server took a request."""
-        if said.limits:
-            self._learn(said, refused=False)
+    def accepted(self, permit: Permit, stated: ServerLimits) -> None:
+        """Note that the server accepted a request, and adopt the limits that it states."""
+        if stated.limits:
+            self._adopt(stated, rejected=False)
         self._pacer.accepted(permit)
 
     def correct_tokens(self, permit: Permit, tokens: int) -> None:
-        """Correct the estimate of a request's tokens by what was counted."""
-        if permit in self._unsent or permit.free_at is not None:
-            self._tokens += tokens - permit.tokens
+        """Replace the estimated tokens of a request by those that the server counted."""
+        logs = [log for log in self._logs() if permit in log]
+        for log in logs:
+            log.correct_tokens(permit, tokens)
+        if logs:
             permit.tokens = tokens
 
     def restrict(self, limit: RateLimit) -> None:
-        """Take the lower one of two limits that callers state; the first that is stated replaces a default."""
-        self._secondary.add(limit)
-        unnamed = self._adaptive and not self._learned
-        lower = self._adaptive or _rate(limit) < _rate(self._stated)
-        self._stated = _beside(limit if lower else self._stated, self._stated, limit)
-        self._adaptive = False
-        holds = limit if unnamed or _rate(limit) < _rate(self.limit) else self.limit
-        self._hold(_beside(holds, self.limit, limit))
-        self._set(self.limit)  # which looks after the new one, too
+        """Keep to another limit that a caller states: it replaces a default, and otherwise the lower one applies."""
+        self._lasting.append(limit)
+        stated, in_force = self._stated, self._in_force
+        replaces = stated.source == "default" or _rate(limit) < _rate(stated.limit)
+        lower = _with_lowest(limit if replaces else stated.limit, stated.limit, limit)
+        self._stated = LimitInForce(lower, "caller")
+        if in_force.source == "default" or _rate(limit) < _rate(in_force.limit):
+            in_force = LimitInForce(limit, "caller")
+        self._put_in_force(evolve(in_force, limit=_with_lowest(in_force.limit, self.limit, limit)))
+
+    def _logs(self) -> tuple[SlidingLog, ...]:
+        return (self._log, *self._secondary)
 
     def _grant(self, permit: Permit, now: float) -> None:
         self._queue.remove(permit)
         permit.granted = True
-        permit.tokens = self._most_tokens(permit)
-        permit.sent_at = permit.free_at = None
-        self._unsent.add(permit)
-        self._images += permit.weight
-        self._requests += 1
-        self._tokens += permit.tokens
+        permit.tokens = self._log.tokens_of(permit)
+        permit.sent_at = None
+        for log in self._logs():
+            log.grant(permit)
         self._pacer.granted(permit, now)
 
-    def _has_capacity(self, permit: Permit, freed: Capacity = _NO_ROOM) -> bool:
-        limit = self.limit
-        return (
-            self._images - freed.images + permit.weight <= self._most(permit)
-            and (limit.requests is None or self._requests - freed.requests < limit.requests)
-            and (
-                limit.tokens is None
-                or self._tokens - freed.tokens + self._most_tokens(permit) <= limit.tokens
-            )
-        )
+    def _discard(self, permit: Permit) -> None:
+        for log in self._logs():
+            log.discard(permit)
 
-    def _most(self, permit: Permit) -> int:
-        """What the images in a window may come to with ``permit`` among them."""
+    def _has_capacity(self, permit: Permit, freed: Capacity = NO_CAPACITY) -> bool:
+        return self._log.has_capacity(permit, freed, self._max_images(permit))
+
+    def _max_images(self, permit: Permit) -> int:
+        """Return the most images in a window that holds ``permit``."""
         most, pacer = self.limit.images, self._pacer
-        if pacer.pace:  # even servers let a large request in as soon as those before it are worked off
-            return most + self._heaviest - 1
+        if (
+            pacer.pace
+        ):  # a server that counts evenly accepts a large request once those before it are worked off
+            return most + self._largest_request - 1
         return most if pacer.observed_quota is None else min(most, max(pacer.observed_quota, permit.weight))
 
-    def _most_tokens(self, permit: Permit) -> int:
-        """What a request takes of the tokens: never more than there are, for it would wait for ever."""
-        return permit.tokens if self.limit.tokens is None else min(permit.tokens, self.limit.tokens)
-
-    def _live(self) -> Iterator[tuple[float, Permit]]:
-        """Yield the log without those that have left."""
-        return (entry for entry in self._log if entry[1].free_at == entry[0])
-
-    def _freed(self) -> Iterator[tuple[float, Capacity]]:
-        """Yield the times at which room comes back, and how much has come back by then."""
-        images = requests = tokens = 0
-        for free_at, permit in self._live():
-            images, requests, tokens = images + permit.weight, requests + 1, tokens + permit.tokens
-            yield free_at, Capacity(images, requests, tokens)
-
     def _backfill(self, head: Permit, now: float) -> Permit | None:
-        """Return one behind the head that does not delay it, if there is one."""
-        beside = self._spare_capacity(head, now)
-        if beside is None:
+        """Return a permit after the head that does not delay it, if there is one."""
+        spare = self._spare_capacity(head, now)
+        if spare is None:
             return None
-        for permit in self._queue.after(head, _BACKFILL_DEPTH):
-            if self._has_capacity(permit) and self._has_capacity(permit, beside):
+        for permit in self._queue.after(head, BACKFILL_DEPTH):
+            if self._has_capacity(permit) and self._has_capacity(permit, spare):
                 return permit
         return None
 
     def _can_overtake(self, permit: Permit, now: float) -> bool:
-        """Whether ``permit`` would not delay the head, if none between them goes."""
+        """Return whether ``permit`` would not delay the head, if none between them is granted."""
         head = self._queue.head
         if head is None or head is permit or not self._has_capacity(permit) or self._has_capacity(head):
             return False
-        beside = self._spare_capacity(head, now)
-        return beside is not None and self._has_capacity(permit, beside)
+        spare = self._spare_capacity(head, now)
+        return spare is not None and self._has_capacity(permit, spare)
 
     def _spare_capacity(self, head: Permit, now: float) -> Capacity | None:
-        """Return what will have come back when the head goes, without what it takes; ``None`` if nobody may pass."""
-        if self._pacer.pace or self._secondary or len(self._queue) < 2 or self._images >= self.limit.images:
+        """Return what is free beside the head when the head is granted; ``None`` if no permit may overtake it."""
+        full = self._log.images >= self.limit.images
+        if self._pacer.pace or self._secondary or len(self._queue) < 2 or full:
             return None
-        shadow = next(((at, freed) for at, freed in self._freed() if self._has_capacity(head, freed)), None)
-        if shadow is None or now + self._pacer.interval(head, now) > shadow[0]:
+        start = next(
+            ((at, freed) for at, freed in self._log.freed() if self._has_capacity(head, freed)), None
+        )
+        if start is None or now + self._pacer.gap_after(head, now) > start[0]:
             return None
-        images, requests, tokens = shadow[1]
-        return Capacity(images - head.weight, requests - 1, tokens - self._most_tokens(head))
+        images, requests, tokens = start[1]
+        return Capacity(images - head.weight, requests - 1, tokens - self._log.tokens_of(head))
 
     def _next_at(self, head: Permit, now: float) -> float | None:
-        opens_at = max(self._pacer.opens_at, self._bounds_open_at(head, now))
+        opens_at = max(self._pacer.opens_at, *(log.opens_at(head, now) for log in self._secondary), now)
         if opens_at == math.inf:
             return None
         if self._has_capacity(head):
-            return max(now, opens_at)
-        several = len(self._queue) > 1 and not self._pacer.pace
-        if several and now < opens_at and self._backfill(head, opens_at) is not None:
             return opens_at
-        frees = (at for at, freed in self._freed() if several or self._has_capacity(head, freed))
-        first = next(frees, None)  # whenever room comes back, one behind may fit
+        may_backfill = len(self._queue) > 1 and not self._pacer.pace
+        if may_backfill and now < opens_at and self._backfill(head, opens_at) is not None:
+            return opens_at
+        frees = (at for at, freed in self._log.freed() if may_backfill or self._has_capacity(head, freed))
+        first = next(frees, math.inf)  # a later permit may fit whenever capacity is freed
         if self._pacer.observed_quota is not None:
-            first = self._pacer.quota_until if first is None else min(first, self._pacer.quota_until)
-        return None if first is None else max(first, opens_at)
+            first = min(first, self._pacer.quota_ends)
+        return None if first == math.inf else max(first, opens_at)
 
-    def _bounds_open_at(self, permit: Permit, now: float) -> float:
-        return self._secondary.opens_at(permit, self._unsent, now) if self._secondary else now
-
-    def _end_of_nth(
-        self, counted: LimitUnit, needed: int, used: int, most: int, begin: float, now: float
-    ) -> float:
-        """Return when the last of so many images (requests, tokens) could go, from the first not granted yet."""
-        over = needed - (most - used)
-        if over <= 0:
-            return begin
-        rounds, rest = divmod(over - 1, most)
-        if self._ends is None:
-            self._ends = list(self._freed())
-        at = bisect_right(self._ends, rest, key=lambda end: getattr(end[1], counted))
-        # Room that is taken by none in the log ends one window after it is.
-        unsent = (now if rest < used else begin) + self.window_seconds
-        ends = self._ends[at][0] if at < len(self._ends) else unsent
-        return max(begin, ends) + rounds * self.window_seconds
-
-    def _learn(self, said: ServerLimits, *, refused: bool) -> None:
-        for counted, found in said.limits.items():
+    def _adopt(self, stated: ServerLimits, *, rejected: bool) -> None:
+        for unit, found in stated.limits.items():
             if not found.limit:
                 continue
-            if counted == "images":
-                self._learn_images(found, explicit=said.explicit, refused=refused)
-            elif refused and found.per in {None, self.limit.per}:
-                ours: int | None = getattr(self._stated, counted)
+            if unit == "images":
+                self._adopt_images(found, explicit=stated.explicit, rejected=rejected)
+            elif rejected and found.per in {None, self.limit.per}:
+                ours = self._stated.limit.requests if unit == "requests" else self._stated.limit.tokens
                 most = found.limit if ours is None else min(ours, found.limit)
-                holds = (
+                changed = (
                     evolve(self.limit, requests=most)
-                    if counted == "requests"
+                    if unit == "requests"
                     else evolve(self.limit, tokens=most)
                 )
-                self._hold(holds)
+                self._put_in_force(evolve(self._in_force, limit=changed))
 
-    def _learn_images(self, found: ServerLimit, *, explicit: bool, refused: bool) -> None:
-        # Headers name no window; the API's own is a minute, and scaled ones are shorter.
-        said = evolve(self.limit, images=found.limit, per=found.per or min(self.limit.per, _MINUTE))
-        if _rate(said) > _rate(self.limit):
+    def _adopt_images(self, found: ServerLimit, *, explicit: bool, rejected: bool) -> None:
+        """Adopt a lower limit that is explicit or comes with a 429, and a higher one that is explicit."""
+        ours, stated = self.limit, self._stated.limit
+        per = found.per or min(ours.per, HEADER_WINDOW_SECONDS)
+        limit = evolve(ours, images=found.limit, per=per)
+        if _rate(limit) > _rate(ours):
             if not explicit:
                 return
-            if not self._adaptive and _rate(said) >= _rate(self._stated):
-                said = evolve(self.limit, images=self._stated.images, per=self._stated.per)
-        elif not explicit and not refused:
+            if self._stated.source == "caller" and _rate(limit) >= _rate(stated):
+                limit = evolve(ours, images=stated.images, per=stated.per)
+        elif not explicit and not rejected:
             return
-        elif said.per > self.limit.per and said.images > self.limit.images:
-            self._secondary.add(self.limit)  # so many could go at once otherwise
-        self._learned = True
-        self._hold(said, truly=found.per is not None)
+        elif limit.per > ours.per and limit.images > ours.images:
+            self._lasting.append(ours)  # more could be sent at once otherwise
+        self._put_in_force(LimitInForce(limit, "server_header" if found.per is None else "server_429"))
 
-    def _hold(self, limit: RateLimit, *, truly: bool = False) -> None:
-        """Go by another limit from now on; ``truly`` where its window is known to be that of the server."""
-        if limit == self.limit:
-            return
-        longer = limit.per > self.limit.per
-        self._set(limit)
-        if longer or truly:  # else a shorter window is for those to come
-            live = [permit for _, permit in self._live()]
-            self._log.clear()
-            for permit in live:
-                assert permit.sent_at is not None  # noqa: S101 - it is in the log
-                ends = permit.sent_at + self.window_seconds
-                self._enter_log(permit, ends if truly else max(permit.free_at or ends, ends))
-
-    def _set(self, limit: RateLimit) -> None:
-        self.limit = limit
-        """What holds now."""
-        self.window_seconds = window_seconds(limit)
-        """Seconds from a request's sending until its room is free again."""
-        self._pacer.hold(limit)
-        self._secondary.set_primary(limit, (permit for _, permit in self._live()))
-
-    def _enter_log(self, permit: Permit, free_at: float) -> None:
-        permit.free_at = free_at
-        self._ends = None
-        self._log.append((free_at, permit))
-        if len(self._log) > 1 and self._log[-2][0] > free_at:  # after a change of the window
-            self._log = deque(sorted(self._log, key=itemgetter(0)))
-
-    def _leave_log(self, permit: Permit) -> None:
-        if permit in self._unsent:
-            self._unsent.remove(permit)
-        elif permit.free_at is None:
-            return
-        permit.free_at = self._ends = None
-        self._images -= permit.weight
-        self._requests -= 1
-        self._tokens -= permit.tokens
-
-    def _expire(self, now: float) -> None:
-        log = self._log
-        while log and (log[0][0] <= now or log[0][1].free_at != log[0][0]):
-            free_at, permit = log.popleft()
-            if permit.free_at == free_at:
-                self._leave_log(permit)
+    def _put_in_force(self, in_force: LimitInForce) -> None:
+        """Replace the limit in force; the lasting limits that it does not imply become secondary."""
+        logs = {log.limit: log for log in self._secondary}
+        longest = max(self._logs(), key=lambda log: log.window_seconds)
+        for limit in self._lasting:
+            if not _implies(in_force.limit, limit) and limit not in logs:
+                logs[limit] = longest.counted_against(limit)
+        self._secondary = [log for limit, log in logs.items() if not _implies(in_force.limit, limit)]
+        if in_force.limit != self.limit:
+            self._log.change_limit(in_force.limit, exact=in_force.source == "server_429")
+        self._in_force = in_force
+        self._pacer.change_limit(in_force.limit)
 
 
-def _beside(limit: RateLimit, *others: RateLimit) -> RateLimit:
-    """Return ``limit`` with the lowest limits of requests and tokens that it or any other of its window has."""
+def _with_lowest(limit: RateLimit, *others: RateLimit) -> RateLimit:
+    """Return ``limit`` with the lowest limits of requests and tokens that any limit of the same window has."""
     alike = [limit, *(each for each in others if each.per == limit.per)]
     return evolve(
         limit,
         requests=min((each.requests for each in alike if each.requests is not None), default=None),
         tokens=min((each.tokens for each in alike if each.tokens is not None), default=None),
+    )
+
+
+def _implies(limit: RateLimit, other: RateLimit) -> bool:
+    """Return whether requests that keep to ``limit`` keep to ``other``, too."""
+    pairs = ((limit.images, other.images), (limit.requests, other.requests), (limit.tokens, other.tokens))
+    windows = other.per / limit.per
+    return windows >= 1 and all(
+        theirs is None or (ours is not None and ours * math.ceil(windows) <= theirs) for ours, theirs in pairs
     )
 
 

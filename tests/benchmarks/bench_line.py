@@ -1,4 +1,4 @@
-"""What standing in line for the rate limit costs: without contention, and behind a hundred thousand others."""
+"""The cost of the wait queue of the rate limit: without contention, and behind 100 000 other permits."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def cases(*, quick: bool) -> list[AnyCase]:
     return [
         ProgramCase(
             "line-free",
-            "1000 grants of the rate limit, one after the other, when there is room",
+            "1000 grants of the rate limit, one after the other, with capacity",
             {_OURS: _ACQUIRE},
             goals=(Goal(_OURS, "wall", 20),),
         ),
         ProgramCase(
             "line-long",
-            "joining a line of so many before a full window, asking for the turn, half of them leaving: for 1000 of them",
+            "joining a queue of that length before a full window, estimating the start, half of them leaving: for 1000 calls",
             {
                 f"{_OURS}, {count} for a limit of {images}": _WAITING.format(count=count, images=images)
                 for count, images in (

@@ -14,14 +14,14 @@ from typing import Final
 from attrs import frozen
 
 from tests.simulator.accounts import KINDS, MakeAccount, account_of, mixed
-from tests.simulator.headers import Manner
+from tests.simulator.headers import ServerStyle
 from tests.simulator.optimum import last_admission
 
 IMAGES: Final = 50
 MINUTE: Final = 4.0
 """Seconds in which so many images are let in."""
 
-_MANNER = Manner(wait="fraction", family="images")
+_STYLE = ServerStyle(wait="fraction", family="images")
 
 
 @frozen
@@ -75,8 +75,8 @@ class Gate:
             self._billed += weight
             return weight
         self._refused += 1
-        headers, body = _MANNER.refuse(refusal)
-        headers |= _MANNER.headers(self._account, now)
+        headers, body = _STYLE.refuse(refusal)
+        headers |= _STYLE.headers(self._account, now)
         lines = [f"{name}: {value}" for name, value in headers.items()]
         head = ["HTTP/1.1 429 Too Many Requests", f"content-length: {len(body)}", *lines]
         return "\r\n".join([*head, "", ""]).encode() + body

@@ -265,7 +265,7 @@ class TestTheKeyOfACall:
 async def test_the_header_of_the_key_is_the_clients_alone(make_client: Callable[..., AsyncClient]) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
-        with pytest.raises(ConfigurationError, match="'x-request-key' carries the key of the call"):
+        with pytest.raises(ConfigurationError, match="'x-request-key' carries the idempotency key"):
             await client.images.generate("a cat", extra_headers={"x-request-key": "mine"})
 
 

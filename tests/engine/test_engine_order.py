@@ -55,10 +55,10 @@ class Recorder:
     def sent(self, permit: Permit) -> None:
         self.said.append("sent")
 
-    def accepted(self, permit: Permit, said: ServerLimits, tokens: int | None) -> None:
+    def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
         self.said.append("accepted")
 
-    def rejected(self, permit: Permit, said: ServerLimits) -> None:
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         self.said.append("rejected")
 
     def release(self, permit: Permit) -> None:

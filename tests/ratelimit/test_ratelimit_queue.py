@@ -1,4 +1,4 @@
-"""The line of those who wait, against a plain sorted list."""
+"""The wait queue, compared with a plain sorted list."""
 
 from __future__ import annotations
 
@@ -17,181 +17,181 @@ from hypothesis.stateful import (
 
 from imagesdk._ratelimit.queue import Permit, WaitQueue
 
-EVERYBODY = 10_000
+ALL = 10_000
 weights = st.integers(1, 10)
-anyone = st.integers(0, 999)
+anywhere = st.integers(0, 999)
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Some come, some leave from wherever they stand, and some of those return to their old places."""
+    """Permits that are pushed, removed from anywhere, and returned to their places."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.line = WaitQueue()
+        self.queue = WaitQueue()
         self.waiting: list[Permit] = []
         self.gone: list[Permit] = []
 
     @rule(weight=weights)
-    def join(self, weight: int) -> None:
-        self.waiting.append(self.line.push(weight))
+    def push(self, weight: int) -> None:
+        self.waiting.append(self.queue.push(weight))
 
     @rule(count=st.integers(50, 200), weight=weights)
-    def a_crowd_joins(self, count: int, weight: int) -> None:
+    def a_crowd_is_pushed(self, count: int, weight: int) -> None:
         for _ in range(count):
-            self.join(weight)
+            self.push(weight)
 
     @precondition(lambda self: self.waiting)
     @rule()
-    def the_head_leaves(self) -> None:
+    def remove_the_head(self) -> None:
         head = self.waiting.pop(0)
-        self.line.remove(head)
+        self.queue.remove(head)
         self.gone.append(head)
 
     @precondition(lambda self: self.waiting)
-    @rule(at=anyone)
-    def one_leaves(self, at: int) -> None:
+    @rule(at=anywhere)
+    def remove_one(self, at: int) -> None:
         permit = self.waiting.pop(at % len(self.waiting))
-        self.line.remove(permit)
+        self.queue.remove(permit)
         self.gone.append(permit)
 
     @precondition(lambda self: self.waiting)
     @rule()
-    def all_leave(self) -> None:
+    def remove_all(self) -> None:
         while self.waiting:
-            self.the_head_leaves()
+            self.remove_the_head()
 
     @precondition(lambda self: self.waiting)
     @rule(count=st.integers(50, 200))
-    def a_crowd_passes_through_a_line_that_is_never_empty(self, count: int) -> None:
+    def a_crowd_passes_through_a_queue_that_is_never_empty(self, count: int) -> None:
         for _ in range(count):
-            self.join(1)
-            self.the_head_leaves()
+            self.push(1)
+            self.remove_the_head()
 
     @precondition(lambda self: self.gone)
-    @rule(at=anyone)
-    def one_who_is_gone_leaves_again(self, at: int) -> None:
-        self.line.remove(self.gone[at % len(self.gone)])
+    @rule(at=anywhere)
+    def remove_one_that_is_gone(self, at: int) -> None:
+        self.queue.remove(self.gone[at % len(self.gone)])
 
     @precondition(lambda self: self.gone)
-    @rule(at=anyone)
-    def one_returns(self, at: int) -> None:
+    @rule(at=anywhere)
+    def push_one_back(self, at: int) -> None:
         permit = self.gone.pop(at % len(self.gone))
-        self.line.push_back(permit)
+        self.queue.push_back(permit)
         self.waiting = sorted([*self.waiting, permit], key=lambda waiting: waiting.number)
 
     @precondition(lambda self: self.gone)
-    @rule(at=anyone, weight=weights)
-    def another_takes_the_place_of_one_who_is_gone(self, at: int, weight: int) -> None:
-        permit = self.line.push(weight, number=self.gone.pop(at % len(self.gone)).number)
+    @rule(at=anywhere, weight=weights)
+    def rejoin_at_the_place_of_one_that_is_gone(self, at: int, weight: int) -> None:
+        permit = self.queue.push(weight, number=self.gone.pop(at % len(self.gone)).number)
         self.waiting = sorted([*self.waiting, permit], key=lambda waiting: waiting.number)
 
     @rule()
-    def all_are_sent_away(self) -> None:
-        self.line.clear()
+    def clear(self) -> None:
+        self.queue.clear()
         self.gone += self.waiting
         self.waiting = []
 
     @invariant()
-    def the_longest_in_line_goes_next(self) -> None:
-        assert self.line.head is (self.waiting[0] if self.waiting else None)
-        assert len(self.line) == len(self.waiting)
-        assert bool(self.line) == bool(self.waiting)
+    def the_head_has_waited_longest(self) -> None:
+        assert self.queue.head is (self.waiting[0] if self.waiting else None)
+        assert len(self.queue) == len(self.waiting)
+        assert bool(self.queue) == bool(self.waiting)
 
     @invariant()
-    def all_know_whether_they_stand_in_line(self) -> None:
+    def every_permit_knows_whether_it_waits(self) -> None:
         assert all(permit.waiting for permit in self.waiting)
         assert not any(permit.waiting for permit in self.gone)
 
     @invariant()
-    def each_place_is_the_number_of_those_before_it(self) -> None:
+    def a_position_counts_earlier_permits_and_images(self) -> None:
         images = 0
         for place, permit in enumerate(self.waiting):
-            assert self.line.position(permit) == (place, images)
+            assert self.queue.position(permit) == (place, images)
             images += permit.weight
 
     @invariant()
-    def those_behind_the_head_stand_in_their_order(self) -> None:
+    def later_permits_are_in_order(self) -> None:
         if self.waiting:
             head, *others = self.waiting
-            assert list(self.line.after(head, EVERYBODY)) == others
-            assert list(self.line.after(head, 3)) == others[:3]
+            assert list(self.queue.after(head, ALL)) == others
+            assert list(self.queue.after(head, 3)) == others[:3]
 
 
-def test_any_order_of_events_leaves_a_line_like_a_sorted_list() -> None:
+def test_any_order_of_events_leaves_the_queue_like_a_sorted_list() -> None:
     run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
+        AnyOrder, settings=settings(max_examples=40, stateful_step_count=30, deadline=None)
     )
 
 
-def line_of(*weights: int) -> tuple[WaitQueue, list[Permit]]:
-    line = WaitQueue()
-    return line, [line.push(weight) for weight in weights]
+def queue_of(*weights: int) -> tuple[WaitQueue, list[Permit]]:
+    queue = WaitQueue()
+    return queue, [queue.push(weight) for weight in weights]
 
 
-def test_one_who_passed_others_and_returns_stands_where_it_stood_and_only_once() -> None:
-    line, (first, second, third) = line_of(4, 1, 2)
-    line.remove(second)
-    assert list(line.after(first, EVERYBODY)) == [third]
+def test_a_permit_that_overtook_others_returns_to_its_place_once() -> None:
+    queue, (first, second, third) = queue_of(4, 1, 2)
+    queue.remove(second)
+    assert list(queue.after(first, ALL)) == [third]
 
-    line.push_back(second)
+    queue.push_back(second)
 
-    assert list(line.after(first, EVERYBODY)) == [second, third]
-    assert line.position(third) == (2, 5)
+    assert list(queue.after(first, ALL)) == [second, third]
+    assert queue.position(third) == (2, 5)
     for permit in (first, second, third):
-        assert line.head is permit
-        line.remove(permit)
-    assert line.head is None
+        assert queue.head is permit
+        queue.remove(permit)
+    assert queue.head is None
 
 
-def test_one_whose_place_has_passed_returns_before_all_who_came_later() -> None:
-    line, (first, second) = line_of(4, 1)
-    line.remove(first)
-    line.remove(second)
-    third = line.push(2)
+def test_a_permit_whose_place_has_passed_returns_before_all_later_ones() -> None:
+    queue, (first, second) = queue_of(4, 1)
+    queue.remove(first)
+    queue.remove(second)
+    third = queue.push(2)
 
-    line.push_back(second)
-    line.push_back(first)
+    queue.push_back(second)
+    queue.push_back(first)
 
-    assert line.head is first
-    assert list(line.after(first, EVERYBODY)) == [second, third]
-    assert [line.position(permit) for permit in (first, second, third)] == [(0, 0), (1, 4), (2, 5)]
+    assert queue.head is first
+    assert list(queue.after(first, ALL)) == [second, third]
+    assert [queue.position(permit) for permit in (first, second, third)] == [(0, 0), (1, 4), (2, 5)]
 
 
 @pytest.mark.parametrize("depth", [0, 1, 3, 4, 99])
-def test_one_looks_no_deeper_into_a_line_than_asked(depth: int) -> None:
-    line, (first, *others) = line_of(1, 1, 1, 1, 1)
-    assert list(line.after(first, depth)) == others[:depth]
+def test_after_yields_at_most_so_many_permits_as_asked_for(depth: int) -> None:
+    queue, (first, *others) = queue_of(1, 1, 1, 1, 1)
+    assert list(queue.after(first, depth)) == others[:depth]
 
 
-def test_one_looks_past_those_who_have_left() -> None:
-    line, (first, *others) = line_of(*[1] * 500)
+def test_after_skips_removed_permits() -> None:
+    queue, (first, *others) = queue_of(*[1] * 500)
     for permit in others[:400]:
-        line.remove(permit)
-    assert list(line.after(first, 3)) == others[400:403]
+        queue.remove(permit)
+    assert list(queue.after(first, 3)) == others[400:403]
 
 
-def test_one_who_took_a_place_in_the_middle_leaves_and_returns_there() -> None:
-    line, (first, second, third) = line_of(4, 1, 2)
-    line.remove(second)
-    again = line.push(1, number=second.number)
-    line.remove(again)
+def test_a_permit_that_rejoined_in_the_middle_leaves_and_returns_there() -> None:
+    queue, (first, second, third) = queue_of(4, 1, 2)
+    queue.remove(second)
+    again = queue.push(1, number=second.number)
+    queue.remove(again)
 
-    line.push_back(again)
+    queue.push_back(again)
 
-    assert list(line.after(first, EVERYBODY)) == [again, third]
-    line.remove(first)
-    assert line.head is again
+    assert list(queue.after(first, ALL)) == [again, third]
+    queue.remove(first)
+    assert queue.head is again
 
 
-def test_a_line_that_is_never_empty_takes_no_more_memory_for_those_who_have_left() -> None:
-    line, (permit,) = line_of(1)
+def test_a_queue_that_is_never_empty_keeps_no_memory_of_removed_permits() -> None:
+    queue, (permit,) = queue_of(1)
     tracemalloc.start()
     try:
         for _ in range(20_000):
-            line.push(1)
-            line.remove(permit)
-            permit = line.head or permit
+            queue.push(1)
+            queue.remove(permit)
+            permit = queue.head or permit
         assert tracemalloc.get_traced_memory()[0] < 50_000
     finally:
         tracemalloc.stop()
-    assert line.position(permit) == (0, 0)
+    assert queue.position(permit) == (0, 0)

@@ -1,4 +1,7 @@
-"""Who may go when: the rate limit of one process, with a clock of the test's own."""
+"""The shared limiter of one process, with a clock that the test moves.
+
+Tests run on trio; those about event loops run on both.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,17 @@ import anyio.to_thread
 import pytest
 
 from imagesdk import LimitWaitError, RateLimit
-from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
+from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
-from tests.support.waiting_calls import LONGER, WINDOW, Clock, WaitingCalls, full, line
+from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, WaitingCalls, full, line
+
+
+@pytest.fixture(params=["trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The event loop of most tests here: what they show does not depend on it."""
+    backend: str = request.param
+    return backend
 
 
 @pytest.fixture
@@ -32,8 +42,9 @@ def limiter(clock: Clock) -> SharedLimiter:
     return SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_room_comes_back_one_window_after_a_request_was_sent(
+async def test_capacity_is_free_one_window_after_a_request_was_sent(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     first = await full(limiter, clock)
@@ -45,7 +56,9 @@ async def test_room_comes_back_one_window_after_a_request_was_sent(
 
 
 @pytest.mark.anyio
-async def test_a_request_that_is_slow_to_be_sent_keeps_its_room(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_a_request_that_is_slow_to_be_sent_keeps_its_capacity(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
     first = await full(limiter, clock)
 
     async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
@@ -55,56 +68,22 @@ async def test_a_request_that_is_slow_to_be_sent_keeps_its_room(limiter: SharedL
         assert await waiting.after(LONGER) == ["second"]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_what_was_never_sent_is_given_back_at_once(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_a_released_permit_that_was_not_sent_frees_its_capacity_at_once(
+    limiter: SharedLimiter, clock: Clock
+) -> None:
     first = await full(limiter, clock)
 
     async with line(limiter, clock, second=limiter.enqueue(4)) as waiting:
-        assert waiting.went == []
+        assert waiting.granted == []
         limiter.release(first)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second"]
+        assert waiting.granted == ["second"]
 
 
 @pytest.mark.anyio
-async def test_what_was_sent_ages_out_though_its_call_has_ended(limiter: SharedLimiter, clock: Clock) -> None:
-    first = await full(limiter, clock)
-    limiter.sent(first)
-    limiter.release(first)
-
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
-        assert await waiting.after(1) == []
-        assert await waiting.after(LONGER) == ["second"]
-
-
-@pytest.mark.anyio
-async def test_first_come_first_served_whatever_the_size(limiter: SharedLimiter, clock: Clock) -> None:
-    small = limiter.enqueue(2)
-    await limiter.wait(small, deadline=None)
-    limiter.sent(small)
-    clock.now += 1
-
-    async with line(limiter, clock, big=limiter.enqueue(4), tiny=limiter.enqueue(1)) as waiting:
-        assert await waiting.after(1) == []
-        assert await waiting.after(LONGER) == ["big"]
-
-
-@pytest.mark.anyio
-async def test_a_small_one_goes_before_a_big_one_that_it_does_not_delay(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = limiter.enqueue(2)
-    await limiter.wait(first, deadline=None)
-    limiter.sent(first)
-    clock.now += 1
-
-    async with line(limiter, clock, big=limiter.enqueue(3), tiny=limiter.enqueue(1)) as waiting:
-        assert waiting.went == ["tiny"]
-        assert await waiting.after(LONGER) == ["tiny", "big"]
-
-
-@pytest.mark.anyio
-async def test_who_leaves_the_line_holds_nobody_up(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_a_cancelled_call_blocks_no_other(limiter: SharedLimiter, clock: Clock) -> None:
     half = limiter.enqueue(2)
     await limiter.wait(half, deadline=None)
     clock.now += 1
@@ -115,11 +94,12 @@ async def test_who_leaves_the_line_holds_nobody_up(limiter: SharedLimiter, clock
         await anyio.wait_all_tasks_blocked()
         limiter.release(big)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["tiny"]
+        assert waiting.granted == ["tiny"]
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_waiting_ends_by_itself_when_there_is_room() -> None:
+async def test_waiting_ends_by_itself_when_there_is_capacity() -> None:
     limiter = SharedLimiter(RateLimit(1, per=0.01))
     went: list[float] = []
     with anyio.fail_after(10):
@@ -137,6 +117,7 @@ async def test_waiting_ends_by_itself_when_there_is_room() -> None:
     assert all(later - earlier >= 0.01 for earlier, later in pairwise(went))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
 async def test_waiting_ends_though_the_call_before_is_slow_to_send() -> None:
     limiter = SharedLimiter(RateLimit(2, per=0.05))
@@ -152,7 +133,7 @@ async def test_waiting_ends_though_the_call_before_is_slow_to_send() -> None:
 
 
 @pytest.mark.anyio
-async def test_a_deadline_that_cannot_be_met_is_said_at_once(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_a_deadline_out_of_reach_fails_at_once(limiter: SharedLimiter, clock: Clock) -> None:
     limiter.sent(await full(limiter, clock))
     permit = limiter.enqueue(1)
 
@@ -164,7 +145,7 @@ async def test_a_deadline_that_cannot_be_met_is_said_at_once(limiter: SharedLimi
 
 
 @pytest.mark.anyio
-async def test_a_deadline_that_can_be_met_is_waited_for_until_something_changes(
+async def test_a_pause_that_puts_a_deadline_out_of_reach_ends_the_wait(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     first = await full(limiter, clock)
@@ -175,10 +156,10 @@ async def test_a_deadline_that_can_be_met_is_waited_for_until_something_changes(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(waiting.join, "second", permit, clock.now + 2 * WINDOW)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == []
+        assert waiting.granted == []
         limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second: too late"]
+        assert waiting.granted == ["second: too late"]
 
 
 @pytest.mark.anyio
@@ -190,7 +171,7 @@ async def test_a_request_larger_than_the_limit_fails_at_once(limiter: SharedLimi
 
 
 @pytest.mark.anyio
-async def test_a_refused_request_goes_back_to_its_place_and_everybody_pauses(
+async def test_a_rejected_request_returns_to_its_place_and_all_calls_pause(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     first = limiter.enqueue(2)
@@ -209,30 +190,7 @@ async def test_a_refused_request_goes_back_to_its_place_and_everybody_pauses(
 
 
 @pytest.mark.anyio
-async def test_pauses_begin_small_again_once_a_request_was_taken(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    permit = limiter.enqueue(1)
-
-    async def refused() -> None:
-        await limiter.wait(permit, deadline=None)
-        limiter.sent(permit)
-        limiter.rejected(permit, NO_SERVER_LIMITS)
-
-    for _ in range(4):
-        await refused()
-        async with line(limiter, clock, it=permit) as waiting:
-            assert await waiting.after(WINDOW) == ["it"]
-    limiter.sent(permit)
-    limiter.accepted(permit, NO_SERVER_LIMITS, None)
-    await refused()
-
-    async with line(limiter, clock, it=permit) as waiting:
-        assert await waiting.after(WINDOW / 60 + 0.01) == ["it"]
-
-
-@pytest.mark.anyio
-async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(
+async def test_a_lowered_limit_ends_the_wait_of_calls_that_can_never_fit_it(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     first = await full(limiter, clock)
@@ -241,23 +199,23 @@ async def test_a_limit_that_was_lowered_lets_nobody_wait_for_ever(
     async with line(limiter, clock, **{name: limiter.enqueue(3) for name in names}) as waiting:
         limiter.restrict(RateLimit(2, per=WINDOW))
         await anyio.wait_all_tasks_blocked()
-        assert sorted(waiting.went) == [f"{name}: too late" for name in names]
+        assert sorted(waiting.granted) == [f"{name}: too late" for name in names]
 
     limiter.release(first)
     async with line(limiter, clock, small=limiter.enqueue(2)) as waiting:
-        assert waiting.went == ["small"]
+        assert waiting.granted == ["small"]
 
 
 @pytest.mark.anyio
-async def test_a_long_wait_is_told_once_with_its_place_its_length_and_its_reason(
+async def test_a_long_wait_is_reported_once_with_position_length_and_reason(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     limiter.sent(await full(limiter, clock))
-    told: list[tuple[int, float, str]] = []
+    reported: list[tuple[int, float, str]] = []
     first, second = limiter.enqueue(1), limiter.enqueue(1)
 
     def on_wait(place: int, seconds: float, reason: str) -> None:
-        told.append((place, seconds, reason))
+        reported.append((place, seconds, reason))
 
     async with line(limiter, clock, first=first) as waiting, anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(limiter.wait, second, deadline=None, on_wait=on_wait))
@@ -265,21 +223,21 @@ async def test_a_long_wait_is_told_once_with_its_place_its_length_and_its_reason
             await waiting.after(5)
         tasks.cancel_scope.cancel()
 
-    [(place, seconds, reason)] = told
+    [(place, seconds, reason)] = reported
     assert (place, reason) == (1, "room in the rate limit of 4 images / 60 s")
     assert WINDOW - 5 < seconds < LONGER
 
 
 @pytest.mark.anyio
-async def test_a_wait_for_the_end_of_a_pause_says_so(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: SharedLimiter, clock: Clock) -> None:
     permit = limiter.enqueue(1)
     await limiter.wait(permit, deadline=None)
     limiter.sent(permit)
     limiter.rejected(permit, ServerLimits(waits=(30.0,)))
-    told: list[str] = []
+    reported: list[str] = []
 
     def on_wait(place: int, seconds: float, reason: str) -> None:
-        told.append(reason)
+        reported.append(reason)
 
     with pytest.raises(LimitWaitError):
         await limiter.wait(permit, deadline=clock.now + 10, on_wait=on_wait)
@@ -288,11 +246,12 @@ async def test_a_wait_for_the_end_of_a_pause_says_so(limiter: SharedLimiter, clo
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
 
-    [reason] = told
+    [reason] = reported
     assert "the server refused more (429)" in reason
 
 
 @pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
 async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
     limiter: SharedLimiter, clock: Clock, elsewhere: str
@@ -317,10 +276,9 @@ async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
     assert second.granted
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_a_loop_that_ended_while_its_call_waited_holds_nobody_up(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
+async def test_a_call_whose_loop_has_ended_blocks_no_other(limiter: SharedLimiter, clock: Clock) -> None:
     first = await full(limiter, clock)
     lost, second = limiter.enqueue(1), limiter.enqueue(1)
 
@@ -334,12 +292,12 @@ async def test_a_loop_that_ended_while_its_call_waited_holds_nobody_up(
     async with line(limiter, clock, second=second) as waiting:
         limiter.release(first)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second"]
+        assert waiting.granted == ["second"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("sent", [True, False])
-async def test_a_forked_child_counts_what_its_parent_has_sent_or_is_about_to_and_forgets_the_line(
+async def test_a_forked_child_keeps_the_log_of_its_parent_and_forgets_the_queue(
     limiter: SharedLimiter, clock: Clock, sent: bool
 ) -> None:
     first = await full(limiter, clock)
@@ -354,7 +312,7 @@ async def test_a_forked_child_counts_what_its_parent_has_sent_or_is_about_to_and
         assert await waiting.after(LONGER) == ["child"]
 
 
-def test_a_fork_tells_the_budgets_of_one_client_alone_too(clock: Clock) -> None:
+def test_a_fork_reaches_the_limiters_of_a_single_client(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limiter = registry.get(("key",), RateLimit(1, per=WINDOW, scope="client"))
 
@@ -372,7 +330,7 @@ def test_a_fork_tells_the_budgets_of_one_client_alone_too(clock: Clock) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_calls_of_a_loop_that_was_closed_under_them_hold_nothing(clock: Clock) -> None:
+def test_calls_of_a_closed_loop_hold_no_capacity(clock: Clock) -> None:
     limiter = SharedLimiter(RateLimit(2, per=WINDOW), clock=clock)
     loop = asyncio.new_event_loop()
     first = limiter.enqueue(2)
@@ -396,8 +354,9 @@ def test_calls_of_a_loop_that_was_closed_under_them_hold_nothing(clock: Clock) -
             task.get_coro().close()  # pyright: ignore
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_one_that_comes_in_the_gap_of_a_burst_goes_after_it_though_the_head_waits_long() -> None:
+async def test_a_small_call_that_arrives_in_the_gap_of_a_burst_overtakes_a_waiting_large_one() -> None:
     limiter = SharedLimiter(RateLimit(10, per=600.0))
     first = limiter.enqueue(5)
     await limiter.wait(first, deadline=None)
@@ -412,7 +371,7 @@ async def test_one_that_comes_in_the_gap_of_a_burst_goes_after_it_though_the_hea
 
 
 @pytest.mark.anyio
-async def test_a_pause_tells_those_at_once_whose_time_will_not_do(
+async def test_a_pause_ends_only_the_waits_whose_deadline_it_puts_out_of_reach(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
     first = await full(limiter, clock)
@@ -423,14 +382,14 @@ async def test_a_pause_tells_those_at_once_whose_time_will_not_do(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(waiting.join, "hurried", hurried, clock.now + LONGER + 1)
             await anyio.wait_all_tasks_blocked()
-            assert waiting.went == []
+            assert waiting.granted == []
             limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
             await anyio.wait_all_tasks_blocked()
-            assert waiting.went == ["hurried: too late"]
+            assert waiting.granted == ["hurried: too late"]
 
 
 @pytest.mark.anyio
-async def test_a_limit_that_was_named_long_ago_is_forgotten(clock: Clock) -> None:
+async def test_a_limit_that_was_stated_long_ago_is_forgotten(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limiter = registry.get(("key",), RateLimit(5, per=WINDOW))
     permit = limiter.enqueue(1)

@@ -1,4 +1,4 @@
-"""What the rate limit of a process learns from answers, and from clients that name other limits."""
+"""Limits and tokens that the shared limiter learns from responses, and from clients that state other limits."""
 
 from __future__ import annotations
 
@@ -12,8 +12,15 @@ from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
 from imagesdk.policies import DEFAULT_RATE_LIMIT
-from tests.support.rate_windows import names
-from tests.support.waiting_calls import LONGER, WINDOW, Clock, line
+from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, line
+from tests.ratelimit.windows import names
+
+
+@pytest.fixture(params=["trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The event loop of all tests here: what they show does not depend on it."""
+    backend: str = request.param
+    return backend
 
 
 @pytest.fixture
@@ -22,7 +29,7 @@ def clock() -> Clock:
 
 
 async def sent(limiter: SharedLimiter, weight: int = 1) -> Permit:
-    """A request that is under way."""
+    """Send a request."""
     permit = limiter.enqueue(weight)
     await limiter.wait(permit, deadline=None)
     limiter.sent(permit)
@@ -30,7 +37,7 @@ async def sent(limiter: SharedLimiter, weight: int = 1) -> Permit:
 
 
 @pytest.mark.anyio
-async def test_a_higher_limit_that_a_server_names_lets_those_who_wait_go_at_once(
+async def test_a_higher_limit_of_the_server_grants_waiting_calls_at_once(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
@@ -39,10 +46,10 @@ async def test_a_higher_limit_that_a_server_names_lets_those_who_wait_go_at_once
     clock.now += 1
 
     async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
-        assert waiting.went == []
+        assert waiting.granted == []
         limiter.accepted(first, names(10), None)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second"]
+        assert waiting.granted == ["second"]
 
     assert limiter.limit == RateLimit(10, per=WINDOW)
     assert [record.getMessage() for record in caplog.records] == [
@@ -51,27 +58,27 @@ async def test_a_higher_limit_that_a_server_names_lets_those_who_wait_go_at_once
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("refused", [False, True])
-async def test_a_lower_limit_that_a_server_names_turns_away_those_who_can_never_fit_it(
-    clock: Clock, refused: bool
+@pytest.mark.parametrize("rejected", [False, True])
+async def test_a_lower_limit_of_the_server_fails_calls_that_can_never_fit_it(
+    clock: Clock, rejected: bool
 ) -> None:
     limiter = SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
     first = await sent(limiter, 1)
     clock.now += 1
 
     async with line(limiter, clock, big=limiter.enqueue(4), small=limiter.enqueue(2)) as waiting:
-        if refused:
+        if rejected:
             limiter.rejected(first, names(2, WINDOW, wait=5.0))
             limiter.release(first)
         else:
             limiter.accepted(first, names(2), None)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["big: too late"]
+        assert waiting.granted == ["big: too late"]
         assert await waiting.after(LONGER) == ["big: too late", "small"]
 
 
 @pytest.mark.anyio
-async def test_tokens_are_estimated_from_requests_before_by_the_image(clock: Clock) -> None:
+async def test_tokens_are_estimated_by_the_image_from_earlier_requests(clock: Clock) -> None:
     limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
     limiter.accepted(await sent(limiter, 2), NO_SERVER_LIMITS, 600)
     clock.now += LONGER
@@ -85,7 +92,7 @@ async def test_tokens_are_estimated_from_requests_before_by_the_image(clock: Clo
 
 
 @pytest.mark.anyio
-async def test_a_request_that_took_fewer_tokens_than_was_thought_lets_the_next_one_go_at_once(
+async def test_a_request_that_took_fewer_tokens_than_estimated_grants_the_next_call_at_once(
     clock: Clock,
 ) -> None:
     limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
@@ -95,13 +102,13 @@ async def test_a_request_that_took_fewer_tokens_than_was_thought_lets_the_next_o
     clock.now += 1
 
     async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
-        assert waiting.went == []
+        assert waiting.granted == []
         limiter.accepted(first, NO_SERVER_LIMITS, 100)
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second"]
+        assert waiting.granted == ["second"]
 
 
-def test_clients_of_one_account_share_a_window_and_the_lower_limit_holds(
+def test_clients_of_one_account_share_a_window_and_the_lower_limit_applies(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     registry = LimiterRegistry(clock=clock)
@@ -117,7 +124,7 @@ def test_clients_of_one_account_share_a_window_and_the_lower_limit_holds(
     assert registry.get(("server", "key", "other model"), high) is not first
 
 
-def test_a_client_that_names_no_limit_keeps_to_the_one_that_another_names(
+def test_a_client_without_a_limit_keeps_to_the_one_of_another_client(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     for stated in (RateLimit(10), RateLimit(250, tokens=1000)):
@@ -133,21 +140,21 @@ def test_a_client_that_names_no_limit_keeps_to_the_one_that_another_names(
 
 
 @pytest.mark.anyio
-async def test_a_limit_that_is_named_where_there_was_a_default_lets_those_who_wait_go(clock: Clock) -> None:
+async def test_a_stated_limit_that_replaces_a_default_grants_waiting_calls(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limiter = registry.get(("account",), DEFAULT_RATE_LIMIT)
     await sent(limiter, 50)
     clock.now += 1
 
     async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
-        assert waiting.went == []
+        assert waiting.granted == []
         registry.get(("account",), RateLimit(250))
         await anyio.wait_all_tasks_blocked()
-        assert waiting.went == ["second"]
+        assert waiting.granted == ["second"]
 
 
 @pytest.mark.anyio
-async def test_a_window_outlives_its_clients_for_as_long_as_the_server_remembers(clock: Clock) -> None:
+async def test_a_window_outlives_its_clients_by_two_windows(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limit = RateLimit(4, per=WINDOW)
     limiter = registry.get(("account",), limit)
@@ -165,7 +172,7 @@ async def test_a_window_outlives_its_clients_for_as_long_as_the_server_remembers
 
 
 @pytest.mark.anyio
-async def test_a_window_with_calls_in_line_is_never_forgotten(clock: Clock) -> None:
+async def test_a_window_with_granted_calls_is_never_dropped(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limit = RateLimit(4, per=WINDOW)
     limiter = registry.get(("account",), limit)

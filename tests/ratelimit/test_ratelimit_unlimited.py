@@ -1,4 +1,4 @@
-"""Without a rate limit: how many calls are under way at once, and in which order the others follow."""
+"""The concurrency limiter of clients without a rate limit."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import pytest
 
 from imagesdk import LimitWaitError
 from imagesdk._ratelimit.unlimited import CONCURRENCY, ConcurrencyLimiter
-from tests.support.rate_windows import names
+from tests.ratelimit.windows import names
 
 
 @pytest.mark.anyio
-async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> None:
+async def test_without_a_rate_limit_64_calls_run_at_once_and_the_others_follow_in_order() -> None:
     permits = ConcurrencyLimiter()
     held = [permits.enqueue(10) for _ in range(CONCURRENCY)]
     for permit in held:
@@ -37,13 +37,13 @@ async def test_without_a_limit_only_so_many_calls_are_under_way_at_once() -> Non
 
 
 @pytest.mark.anyio
-async def test_without_a_limit_nothing_that_a_server_says_of_limits_matters() -> None:
+async def test_without_a_rate_limit_the_limits_of_the_server_do_not_apply() -> None:
     permits = ConcurrencyLimiter()
-    told: list[str] = []
+    reported: list[str] = []
     permit = permits.enqueue(1000)
 
     def on_wait(place: int, seconds: float, reason: str) -> None:
-        told.append(reason)
+        reported.append(reason)
 
     await permits.wait(permit, deadline=None, on_wait=on_wait)
     permits.sent(permit)
@@ -53,4 +53,4 @@ async def test_without_a_limit_nothing_that_a_server_says_of_limits_matters() ->
     permits.release(permit)
     await permits.wait(permits.enqueue(1000), deadline=None, on_wait=on_wait)
 
-    assert told == []
+    assert reported == []

@@ -1,6 +1,7 @@
-"""The rate window under an invented clock: its promises, one by one."""
+"""Promises of the sliding window, with a clock that the test moves."""
 
 import math
+import pickle
 from collections import Counter
 from collections.abc import Callable
 
@@ -9,14 +10,15 @@ import pytest
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.window import SlidingWindow
-from tests.support.rate_windows import grants, sent_now, starts, waits, window
+from imagesdk.policies import RateLimit
+from tests.ratelimit.windows import grants, sent_now, starts, waits, window
 
 
 def went(w: SlidingWindow, now: float, until: float) -> list[Permit]:
     return [permit for permit, _ in starts(w, now, until)]
 
 
-def test_a_burst_goes_at_once_but_for_a_small_gap() -> None:
+def test_a_burst_is_granted_with_a_small_gap() -> None:
     w = window(images=50)
     permits = [w.enqueue(1) for _ in range(60)]
     assert w.grant_ready(0.0) == ([permits[0]], w.gap)
@@ -30,7 +32,7 @@ def test_the_gap_never_costs_more_than_a_quarter_of_the_window(images: int, gap:
     assert images * window(images=images).gap <= 15.0
 
 
-def test_room_comes_back_one_window_after_sending_and_not_after_granting() -> None:
+def test_capacity_is_free_one_window_after_sending_not_after_granting() -> None:
     w = window(images=1)
     first, second = w.enqueue(1), w.enqueue(1)
     assert w.grant_ready(0.0) == ([first], None)
@@ -41,11 +43,11 @@ def test_room_comes_back_one_window_after_sending_and_not_after_granting() -> No
 
 
 @pytest.mark.parametrize("per", [0.3, 1.0, 60.0, 3600.0])
-def test_our_window_is_a_little_longer_than_the_servers(per: float) -> None:
+def test_the_window_is_a_little_longer_than_the_one_of_the_server(per: float) -> None:
     assert per < window(per=per).window_seconds <= per * 1.01 + 0.1
 
 
-def test_what_another_process_sent_takes_room_until_its_window_ends() -> None:
+def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> None:
     w = window(images=4)
     w.remember(2, 40.0, 100.0)
     w.remember(1, 90.0, 100.0)
@@ -63,12 +65,12 @@ def test_weight_is_counted_in_images() -> None:
     assert grants(w, 61.0) == [second, third]
 
 
-def test_what_is_larger_than_the_limit_never_fits() -> None:
+def test_a_request_larger_than_the_limit_never_fits() -> None:
     assert window(images=4).fits(4)
     assert not window(images=4).fits(5)
 
 
-def test_a_grant_that_was_not_sent_gives_its_room_back_at_once() -> None:
+def test_a_cancelled_grant_that_was_not_sent_frees_its_capacity_at_once() -> None:
     w = window(images=1)
     first, second = w.enqueue(1), w.enqueue(1)
     assert w.grant_ready(0.0) == ([first], None)
@@ -77,7 +79,7 @@ def test_a_grant_that_was_not_sent_gives_its_room_back_at_once() -> None:
     assert w.grant_ready(w.gap)[0] == [second]
 
 
-def test_what_was_sent_keeps_its_room_though_it_is_given_up() -> None:
+def test_a_cancelled_request_that_was_sent_keeps_its_capacity() -> None:
     w = window(images=1)
     first = sent_now(w, 0.0)
     w.cancel(first)
@@ -85,7 +87,7 @@ def test_what_was_sent_keeps_its_room_though_it_is_given_up() -> None:
     assert w.grant_ready(30.0)[0] == []
 
 
-def test_who_leaves_the_line_lets_the_next_one_go() -> None:
+def test_a_permit_that_leaves_the_queue_lets_the_next_one_be_granted() -> None:
     w = window(images=4)
     sent_now(w, 0.0, weight=2)
     large, small = w.enqueue(4), w.enqueue(2)
@@ -94,7 +96,7 @@ def test_who_leaves_the_line_lets_the_next_one_go() -> None:
     assert grants(w, 1.0) == [small]
 
 
-def test_a_forked_child_has_no_line_and_a_log_that_is_true() -> None:
+def test_a_forked_child_has_an_empty_queue_and_counts_unsent_requests_as_sent() -> None:
     w = window(images=2)
     sent_now(w, 0.0)
     half_sent = w.enqueue(1)
@@ -107,127 +109,135 @@ def test_a_forked_child_has_no_line_and_a_log_that_is_true() -> None:
     assert w.idle
 
 
-class TestASmallOneBehindALargeOne:
-    def test_goes_first_where_it_does_not_delay_it(self) -> None:
-        w = window(images=4)
-        sent_now(w, 0.0, weight=2)
-        large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
-        assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
-        assert starts(w, 2.0, 61.0) == [(large, w.window_seconds)]
-        assert went(w, 61.0, 130.0) == [after]
-
-    def test_waits_where_it_would_delay_it(self) -> None:
-        w = window(images=4)
-        sent_now(w, 0.0, weight=2)
-        large, small = w.enqueue(4), w.enqueue(1)
-        assert went(w, 1.0, 119.0) == [large]
-        assert went(w, 119.0, 121.0) == [small]
-
-    def test_waits_while_nobody_knows_when_the_large_one_can_go(self) -> None:
-        w = window(images=4)
-        unsent, large, small = w.enqueue(2), w.enqueue(3), w.enqueue(1)
-        assert w.grant_ready(0.0) == ([unsent], None)
-        assert w.grant_ready(1.0) == ([], None)
-        w.sent(unsent, 2.0)
-        assert w.grant_ready(2.0)[0] == [small]
-        assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.window_seconds)]
-
-    def test_goes_whenever_room_comes_back_that_the_large_one_cannot_use(self) -> None:
-        w = window(images=8)
-        sent_now(w, 0.0, weight=4)
-        sent_now(w, 10.0, weight=4)
-        large, small = w.enqueue(5), w.enqueue(3)
-        assert starts(w, 20.0, 100.0) == [(small, w.window_seconds), (large, 10.0 + w.window_seconds)]
-
-    def test_is_found_behind_others_that_do_not_fit(self) -> None:
-        w = window(images=8)
-        sent_now(w, 0.0, weight=4)
-        large, *others, small = [w.enqueue(7), w.enqueue(6), w.enqueue(5), w.enqueue(1)]
-        assert grants(w, 1.0) == [small]
-        assert grants(w, 61.0) == [large]
-        assert [permit.waiting for permit in others] == [True, True]
-
-    def test_has_to_fit_by_requests_and_tokens_too(self) -> None:
-        w = window(images=4, requests=1)
-        sent_now(w, 0.0, weight=2)
-        large, small = w.enqueue(3), w.enqueue(1)
-        assert went(w, 1.0, 61.0) == [large]
-        assert went(w, 61.0, 122.0) == [small]
-        w = window(images=10, tokens=10)
-        sent_now(w, 0.0, tokens=5)
-        large, wordy, small = w.enqueue(1, 8), w.enqueue(1, 5), w.enqueue(1, 2)
-        assert went(w, 1.0, 59.0) == [small]
-        assert went(w, 59.0, 61.0) == [large]
-        assert wordy.waiting
+def test_a_small_request_overtakes_a_large_one_that_it_does_not_delay() -> None:
+    w = window(images=4)
+    sent_now(w, 0.0, weight=2)
+    large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
+    assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
+    assert starts(w, 2.0, 61.0) == [(large, w.window_seconds)]
+    assert went(w, 61.0, 130.0) == [after]
 
 
-class TestALimitOfRequests:
-    def test_holds_beside_the_one_of_images(self) -> None:
-        w = window(images=4, requests=2)
-        one, other, third, large = w.enqueue(1), w.enqueue(1), w.enqueue(1), w.enqueue(4)
-        assert grants(w, 0.0) == [one, other]
-        assert grants(w, 61.0) == [third]
-        assert grants(w, 122.0) == [large]
-
-    def test_gives_back_what_was_not_sent(self) -> None:
-        w = window(images=4, requests=1)
-        first, second = w.enqueue(1), w.enqueue(1)
-        assert w.grant_ready(0.0) == ([first], None)
-        w.cancel(first)
-        assert w.grant_ready(w.gap)[0] == [second]
+def test_a_small_request_waits_if_it_would_delay_a_large_one() -> None:
+    w = window(images=4)
+    sent_now(w, 0.0, weight=2)
+    large, small = w.enqueue(4), w.enqueue(1)
+    assert went(w, 1.0, 119.0) == [large]
+    assert went(w, 119.0, 121.0) == [small]
 
 
-class TestALimitOfTokens:
-    def test_holds_beside_the_one_of_images(self) -> None:
-        w = window(images=50, tokens=1000)
-        first, second, third = w.enqueue(1, 600), w.enqueue(1, 400), w.enqueue(1, 1)
-        assert grants(w, 0.0) == [first, second]
-        assert grants(w, 61.0) == [third]
-
-    def test_counts_those_that_an_answer_names_rather_than_an_estimate(self) -> None:
-        w = window(images=50, tokens=1000)
-        first, second = sent_now(w, 0.0, tokens=1000), w.enqueue(1, 300)
-        w.correct_tokens(first, 800)
-        assert grants(w, 1.0) == []
-        w.correct_tokens(first, 700)
-        assert grants(w, 2.0) == [second]
-
-    def test_is_met_again_by_those_that_took_more_than_was_thought(self) -> None:
-        w = window(images=50, tokens=1000)
-        first, second = sent_now(w, 0.0, tokens=100), sent_now(w, 1.0, tokens=100)
-        w.correct_tokens(first, 1500)
-        third = w.enqueue(1, 900)
-        assert starts(w, 2.0, 61.0) == [(third, w.window_seconds)]
-        w.correct_tokens(second, 50)
-
-    def test_lets_one_that_is_thought_to_take_more_go_alone(self) -> None:
-        w = window(images=50, tokens=1000)
-        small, large, other = w.enqueue(1, 1), w.enqueue(1, 5000), w.enqueue(1, 1)
-        assert grants(w, 0.0) == [small]
-        assert grants(w, 61.0) == [large]
-        assert grants(w, 122.0) == [other]
-
-    def test_forgets_what_has_aged_though_its_answer_comes_later(self) -> None:
-        w = window(images=50, tokens=1000)
-        slow = sent_now(w, 0.0, tokens=900)
-        w.grant_ready(61.0)
-        w.correct_tokens(slow, 100)
-        first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
-        assert grants(w, 62.0) == [first]
-        assert second.waiting
-
-    def test_forgets_what_was_given_up(self) -> None:
-        w = window(images=50, tokens=1000)
-        unsent = w.enqueue(1, 600)
-        assert w.grant_ready(0.0)[0] == [unsent]
-        w.cancel(unsent)
-        w.correct_tokens(unsent, 100)
-        first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
-        assert grants(w, 1.0) == [first]
-        assert second.waiting
+def test_a_small_request_waits_while_the_start_of_the_large_one_is_unknown() -> None:
+    w = window(images=4)
+    unsent, large, small = w.enqueue(2), w.enqueue(3), w.enqueue(1)
+    assert w.grant_ready(0.0) == ([unsent], None)
+    assert w.grant_ready(1.0) == ([], None)
+    w.sent(unsent, 2.0)
+    assert w.grant_ready(2.0)[0] == [small]
+    assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.window_seconds)]
 
 
-def test_who_takes_the_place_of_another_goes_before_all_who_came_after_it() -> None:
+def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() -> None:
+    w = window(images=8)
+    sent_now(w, 0.0, weight=4)
+    sent_now(w, 10.0, weight=4)
+    large, small = w.enqueue(5), w.enqueue(3)
+    assert starts(w, 20.0, 100.0) == [(small, w.window_seconds), (large, 10.0 + w.window_seconds)]
+
+
+def test_a_small_request_is_found_behind_others_that_do_not_fit() -> None:
+    w = window(images=8)
+    sent_now(w, 0.0, weight=4)
+    large, *others, small = [w.enqueue(7), w.enqueue(6), w.enqueue(5), w.enqueue(1)]
+    assert grants(w, 1.0) == [small]
+    assert grants(w, 61.0) == [large]
+    assert [permit.waiting for permit in others] == [True, True]
+
+
+def test_a_request_that_overtakes_fits_the_limits_of_requests_and_tokens_too() -> None:
+    w = window(images=4, requests=1)
+    sent_now(w, 0.0, weight=2)
+    large, small = w.enqueue(3), w.enqueue(1)
+    assert went(w, 1.0, 61.0) == [large]
+    assert went(w, 61.0, 122.0) == [small]
+    w = window(images=10, tokens=10)
+    sent_now(w, 0.0, tokens=5)
+    large, wordy, small = w.enqueue(1, 8), w.enqueue(1, 5), w.enqueue(1, 2)
+    assert went(w, 1.0, 59.0) == [small]
+    assert went(w, 59.0, 61.0) == [large]
+    assert wordy.waiting
+
+
+def test_a_limit_of_requests_applies_beside_the_one_of_images() -> None:
+    w = window(images=4, requests=2)
+    one, other, third, large = w.enqueue(1), w.enqueue(1), w.enqueue(1), w.enqueue(4)
+    assert grants(w, 0.0) == [one, other]
+    assert grants(w, 61.0) == [third]
+    assert grants(w, 122.0) == [large]
+
+
+def test_a_cancelled_grant_frees_its_part_of_the_limit_of_requests() -> None:
+    w = window(images=4, requests=1)
+    first, second = w.enqueue(1), w.enqueue(1)
+    assert w.grant_ready(0.0) == ([first], None)
+    w.cancel(first)
+    assert w.grant_ready(w.gap)[0] == [second]
+
+
+def test_a_limit_of_tokens_applies_beside_the_one_of_images() -> None:
+    w = window(images=50, tokens=1000)
+    first, second, third = w.enqueue(1, 600), w.enqueue(1, 400), w.enqueue(1, 1)
+    assert grants(w, 0.0) == [first, second]
+    assert grants(w, 61.0) == [third]
+
+
+def test_the_tokens_of_a_response_replace_the_estimate() -> None:
+    w = window(images=50, tokens=1000)
+    first, second = sent_now(w, 0.0, tokens=1000), w.enqueue(1, 300)
+    w.correct_tokens(first, 800)
+    assert grants(w, 1.0) == []
+    w.correct_tokens(first, 700)
+    assert grants(w, 2.0) == [second]
+
+
+def test_a_request_that_took_more_tokens_than_estimated_delays_the_next_one() -> None:
+    w = window(images=50, tokens=1000)
+    first, second = sent_now(w, 0.0, tokens=100), sent_now(w, 1.0, tokens=100)
+    w.correct_tokens(first, 1500)
+    third = w.enqueue(1, 900)
+    assert starts(w, 2.0, 61.0) == [(third, w.window_seconds)]
+    w.correct_tokens(second, 50)
+
+
+def test_a_request_estimated_above_the_limit_of_tokens_is_granted_alone() -> None:
+    w = window(images=50, tokens=1000)
+    small, large, other = w.enqueue(1, 1), w.enqueue(1, 5000), w.enqueue(1, 1)
+    assert grants(w, 0.0) == [small]
+    assert grants(w, 61.0) == [large]
+    assert grants(w, 122.0) == [other]
+
+
+def test_tokens_of_a_response_after_its_window_change_nothing() -> None:
+    w = window(images=50, tokens=1000)
+    slow = sent_now(w, 0.0, tokens=900)
+    w.grant_ready(61.0)
+    w.correct_tokens(slow, 100)
+    first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
+    assert grants(w, 62.0) == [first]
+    assert second.waiting
+
+
+def test_tokens_of_a_cancelled_request_change_nothing() -> None:
+    w = window(images=50, tokens=1000)
+    unsent = w.enqueue(1, 600)
+    assert w.grant_ready(0.0)[0] == [unsent]
+    w.cancel(unsent)
+    w.correct_tokens(unsent, 100)
+    first, second = w.enqueue(1, 1000), w.enqueue(1, 1)
+    assert grants(w, 1.0) == [first]
+    assert second.waiting
+
+
+def test_a_permit_that_rejoins_is_granted_before_all_later_ones() -> None:
     w = window(images=2)
     first, second = sent_now(w, 0.0), sent_now(w, 1.0)
     third, fourth = w.enqueue(1), w.enqueue(1)
@@ -239,168 +249,212 @@ def test_who_takes_the_place_of_another_goes_before_all_who_came_after_it() -> N
     assert grants(w, 130.0) == [fourth]
 
 
-class TestARefusal:
-    def test_keeps_the_place_in_line(self) -> None:
-        w = window(images=2)
-        first, second = sent_now(w, 0.0), sent_now(w, 1.0)
-        third = w.enqueue(2)
-        w.rejected(second, 2.0, waits(5.0))
-        w.rejected(first, 2.1, waits(5.0))
-        assert went(w, 10.0, 100.0) == [first, second]
-        assert grants(w, 200.0) == [third]
+def test_rejected_requests_keep_their_places_in_the_queue() -> None:
+    w = window(images=2)
+    first, second = sent_now(w, 0.0), sent_now(w, 1.0)
+    third = w.enqueue(2)
+    w.rejected(second, 2.0, waits(5.0))
+    w.rejected(first, 2.1, waits(5.0))
+    assert went(w, 10.0, 100.0) == [first, second]
+    assert grants(w, 200.0) == [third]
 
-    def test_gives_its_room_back(self) -> None:
-        w = window(images=1)
-        first = sent_now(w, 0.0)
-        w.rejected(first, 1.0, waits(5.0))
-        assert grants(w, 6.0) == [first]
 
-    @pytest.mark.parametrize("asked", [0.5, 7.0, 60.0, 120.0])
-    def test_pauses_everybody_as_long_as_the_server_asks(self, asked: float) -> None:
-        w = window(images=4)
-        first = sent_now(w, 0.0)
-        second = w.enqueue(1)
-        w.rejected(first, 1.0, waits(asked))
-        assert w.grant_ready(1.0) == ([], 1.0 + asked)
-        assert w.grant_ready(1.0 + asked - 0.01)[0] == []
-        assert went(w, 1.0 + asked, 20.0 + asked) == [first, second]
+def test_a_rejected_request_frees_its_capacity() -> None:
+    w = window(images=1)
+    first = sent_now(w, 0.0)
+    w.rejected(first, 1.0, waits(5.0))
+    assert grants(w, 6.0) == [first]
 
-    @pytest.mark.parametrize(
-        "absurd", [None, 0.0, -5.0, 120.001, 3600.0, 1e308, math.inf, -math.inf, math.nan]
+
+@pytest.mark.parametrize("asked", [0.5, 7.0, 60.0, 120.0])
+def test_a_429_pauses_all_requests_as_long_as_the_server_asks(asked: float) -> None:
+    w = window(images=4)
+    first = sent_now(w, 0.0)
+    second = w.enqueue(1)
+    w.rejected(first, 1.0, waits(asked))
+    assert w.grant_ready(1.0) == ([], 1.0 + asked)
+    assert w.grant_ready(1.0 + asked - 0.01)[0] == []
+    assert went(w, 1.0 + asked, 20.0 + asked) == [first, second]
+
+
+@pytest.mark.parametrize("absurd", [None, 0.0, -5.0, 120.001, 3600.0, 1e308, math.inf, -math.inf, math.nan])
+def test_a_429_without_a_usable_retry_after_pauses_for_a_sixtieth_of_a_window(absurd: float | None) -> None:
+    w = window(images=4)
+    first = sent_now(w, 0.0)
+    w.rejected(first, 1.0, NO_SERVER_LIMITS if absurd is None else waits(absurd))
+    assert w.grant_ready(1.0) == ([], 2.0)
+    assert grants(w, 2.0) == [first]
+
+
+def test_429s_of_requests_sent_before_a_pause_start_no_other() -> None:
+    w = window(images=4)
+    permits = [sent_now(w, float(at)) for at in range(3)]
+    for at, permit in enumerate(permits):
+        w.rejected(permit, 3.0 + at, waits(30.0))
+    assert w.grant_ready(6.0) == ([], 33.0)
+    assert went(w, 33.0, 90.0) == permits
+
+
+def test_a_late_429_of_a_request_sent_before_a_pause_starts_no_other() -> None:
+    w = window(images=4)
+    early, late = sent_now(w, 0.0), sent_now(w, 1.0)
+    w.rejected(early, 2.0, waits(10.0))
+    assert grants(w, 12.0) == [early]
+    w.rejected(late, 13.0, waits(10.0))
+    assert went(w, 13.0, 90.0) == [late]
+
+
+def test_a_429_of_a_request_sent_at_the_end_of_a_pause_starts_another() -> None:
+    w = window(images=4, per=0.1)
+    permit = sent_now(w, 0.3)
+    now = 0.3
+    for _ in range(20):
+        w.rejected(permit, now, NO_SERVER_LIMITS)
+        granted, next_at = w.grant_ready(now)
+        assert not granted
+        assert next_at is not None
+        now = next_at
+        assert grants(w, now) == [permit]
+
+
+def repeated_pauses(w: SlidingWindow, retry_after: float | None, times: int) -> list[float]:
+    """The pauses after repeated 429s."""
+    permit, now, pauses = sent_now(w, 0.0), 0.0, list[float]()
+    for _ in range(times):
+        w.rejected(permit, now, NO_SERVER_LIMITS if retry_after is None else waits(retry_after))
+        next_at = w.grant_ready(now)[1]
+        assert next_at is not None
+        pauses.append(next_at - now)
+        now = next_at
+        assert grants(w, now) == [permit]
+    return pauses
+
+
+def test_repeated_429s_pause_longer_and_at_most_a_window() -> None:
+    pauses = repeated_pauses(window(images=4), None, 9)
+    assert pauses == pytest.approx([1, 3, 9, 27, 60, 60, 60, 60, 60])
+
+
+def test_repeated_429s_with_a_small_retry_after_pause_longer() -> None:
+    pauses = repeated_pauses(window(images=4), 0.5, 9)
+    assert pauses == pytest.approx([0.5, 3, 9, 27, 60, 60, 60, 60, 60])
+
+
+def test_thousands_of_429s_still_pause_for_a_window() -> None:
+    assert repeated_pauses(window(images=4), None, 2000)[-1] == pytest.approx(60)
+
+
+def test_pauses_start_small_again_after_a_success() -> None:
+    w = window(images=4)
+    repeated_pauses(w, None, 5)
+    w.accepted(sent_now(w, 400.0), NO_SERVER_LIMITS)
+    permit = sent_now(w, 500.0)
+    w.rejected(permit, 500.0, NO_SERVER_LIMITS)
+    assert w.grant_ready(500.0)[1] == 501.0
+
+
+def test_the_expected_start_is_now_if_there_is_capacity() -> None:
+    w = window()
+    assert w.expected_start(w.enqueue(4), 5.0) == 5.0
+
+
+def test_the_expected_start_counts_earlier_permits() -> None:
+    w = window(images=2)
+    permits = [w.enqueue(2) for _ in range(4)]
+    starts = [w.expected_start(permit, 0.0) for permit in permits]
+    assert starts == pytest.approx([0, w.window_seconds, 2 * w.window_seconds, 3 * w.window_seconds])
+
+
+def test_the_expected_start_counts_sent_requests() -> None:
+    w = window(images=2)
+    sent_now(w, 0.0, weight=2)
+    assert w.expected_start(w.enqueue(1), 10.0) == w.window_seconds
+
+
+def test_the_expected_start_follows_changes_of_the_log() -> None:
+    w = window(images=2)
+    first = sent_now(w, 0.0)
+    waiting = w.enqueue(2)
+    assert w.expected_start(waiting, 5.0) == w.window_seconds
+    w.remember(1, 8.0, 10.0)
+    assert w.expected_start(waiting, 10.0) == 8.0 + w.window_seconds
+    w.rejected(first, 20.0, waits(100.0))
+    assert w.expected_start(first, 20.0) == 120.0
+    assert w.expected_start(waiting, 20.0) == 120.0 + w.window_seconds
+    w.cancel(first)
+    assert w.expected_start(waiting, 20.0) == 120.0
+
+
+def test_the_expected_start_counts_a_pause() -> None:
+    w = window()
+    first = sent_now(w, 0.0)
+    w.rejected(first, 1.0, waits(30.0))
+    assert w.expected_start(first, 2.0) == 31.0
+
+
+def test_a_position_is_the_number_of_earlier_permits() -> None:
+    w = window(images=4)
+    first, second, third = w.enqueue(3), w.enqueue(3), w.enqueue(1)
+    assert [w.position(permit) for permit in (first, second, third)] == [0, 1, 2]
+    w.cancel(second)
+    assert [w.position(permit) for permit in (first, third)] == [0, 1]
+
+
+def test_the_expected_start_counts_the_pace() -> None:
+    w = window(images=60)
+    w.rejected(sent_now(w, 0.0), 0.0, waits(1.0))
+    permits = [w.enqueue(2) for _ in range(3)]
+    starts = [w.expected_start(permit, 0.0) for permit in permits]
+    assert starts == pytest.approx([1 + 1.03, 1 + 3 * 1.03, 1 + 5 * 1.03])
+
+
+def test_the_expected_start_counts_requests_if_they_are_limited() -> None:
+    w = window(images=50, requests=2)
+    sent_now(w, 0.0)
+    sent_now(w, 10.0)
+    permits = [w.enqueue(1) for _ in range(5)]
+    starts = [w.expected_start(permit, 20.0) for permit in permits]
+    once, again = w.window_seconds, 10 + w.window_seconds
+    assert starts == pytest.approx(
+        [once, again, once + w.window_seconds, again + w.window_seconds, once + 2 * w.window_seconds]
     )
-    def test_with_an_absurd_time_or_none_pauses_a_little(self, absurd: float | None) -> None:
-        w = window(images=4)
-        first = sent_now(w, 0.0)
-        w.rejected(first, 1.0, NO_SERVER_LIMITS if absurd is None else waits(absurd))
-        assert w.grant_ready(1.0) == ([], 2.0)
-        assert grants(w, 2.0) == [first]
-
-    def test_pauses_once_for_all_that_were_sent_before(self) -> None:
-        w = window(images=4)
-        permits = [sent_now(w, float(at)) for at in range(3)]
-        for at, permit in enumerate(permits):
-            w.rejected(permit, 3.0 + at, waits(30.0))
-        assert w.grant_ready(6.0) == ([], 33.0)
-        assert went(w, 33.0, 90.0) == permits
-
-    def test_of_a_request_from_before_the_pause_that_comes_after_it_changes_nothing(self) -> None:
-        w = window(images=4)
-        early, late = sent_now(w, 0.0), sent_now(w, 1.0)
-        w.rejected(early, 2.0, waits(10.0))
-        assert grants(w, 12.0) == [early]
-        w.rejected(late, 13.0, waits(10.0))
-        assert went(w, 13.0, 90.0) == [late]
-
-    def test_of_a_request_sent_the_moment_a_pause_ends_pauses_again(self) -> None:
-        w = window(images=4, per=0.1)
-        permit = sent_now(w, 0.3)
-        now = 0.3
-        for _ in range(20):
-            w.rejected(permit, now, NO_SERVER_LIMITS)
-            granted, next_at = w.grant_ready(now)
-            assert not granted
-            assert next_at is not None
-            now = next_at
-            assert grants(w, now) == [permit]
-
-    def repeated(self, w: SlidingWindow, retry_after: float | None, times: int) -> list[float]:
-        """The pauses after refusals that follow each other."""
-        permit, now, pauses = sent_now(w, 0.0), 0.0, list[float]()
-        for _ in range(times):
-            w.rejected(permit, now, NO_SERVER_LIMITS if retry_after is None else waits(retry_after))
-            next_at = w.grant_ready(now)[1]
-            assert next_at is not None
-            pauses.append(next_at - now)
-            now = next_at
-            assert grants(w, now) == [permit]
-        return pauses
-
-    def test_that_repeats_pauses_longer_and_a_window_at_most(self) -> None:
-        pauses = self.repeated(window(images=4), None, 9)
-        assert pauses == pytest.approx([1, 3, 9, 27, 60, 60, 60, 60, 60])
-
-    def test_with_a_time_too_small_does_not_hammer(self) -> None:
-        pauses = self.repeated(window(images=4), 0.5, 9)
-        assert pauses == pytest.approx([0.5, 3, 9, 27, 60, 60, 60, 60, 60])
-
-    def test_that_repeats_for_days_still_pauses_a_window(self) -> None:
-        assert self.repeated(window(images=4), None, 2000)[-1] == pytest.approx(60)
-
-    def test_after_a_success_begins_small_again(self) -> None:
-        w = window(images=4)
-        self.repeated(w, None, 5)
-        w.accepted(sent_now(w, 400.0), NO_SERVER_LIMITS)
-        permit = sent_now(w, 500.0)
-        w.rejected(permit, 500.0, NO_SERVER_LIMITS)
-        assert w.grant_ready(500.0)[1] == 501.0
 
 
-class TestTheExpectedStart:
-    def test_is_now_when_there_is_room(self) -> None:
-        w = window()
-        assert w.expected_start(w.enqueue(4), 5.0) == 5.0
+def test_the_expected_start_counts_tokens_as_if_earlier_requests_took_as_many() -> None:
+    w = window(images=50, tokens=1000)
+    sent_now(w, 0.0, tokens=900)
+    permits = [w.enqueue(1, 600) for _ in range(3)]
+    starts = [w.expected_start(permit, 10.0) for permit in permits]
+    assert starts == pytest.approx([w.window_seconds, 2 * w.window_seconds, 2 * w.window_seconds])
 
-    def test_counts_those_in_front(self) -> None:
-        w = window(images=2)
-        permits = [w.enqueue(2) for _ in range(4)]
-        starts = [w.expected_start(permit, 0.0) for permit in permits]
-        assert starts == pytest.approx([0, w.window_seconds, 2 * w.window_seconds, 3 * w.window_seconds])
 
-    def test_counts_what_was_sent(self) -> None:
-        w = window(images=2)
-        sent_now(w, 0.0, weight=2)
-        assert w.expected_start(w.enqueue(1), 10.0) == w.window_seconds
+def test_the_expected_start_counts_every_limit_that_applies() -> None:
+    w = window(images=2, per=1.0)
+    w.restrict(RateLimit(3, per=60.0))
+    permits = [w.enqueue(1) for _ in range(4)]
+    assert w.expected_start(permits[2], 0.0) < 1.2
+    assert w.expected_start(permits[3], 0.0) > 60.0
 
-    def test_is_told_anew_when_the_log_has_changed(self) -> None:
-        w = window(images=2)
-        first = sent_now(w, 0.0)
-        waiting = w.enqueue(2)
-        assert w.expected_start(waiting, 5.0) == w.window_seconds
-        w.remember(1, 8.0, 10.0)
-        assert w.expected_start(waiting, 10.0) == 8.0 + w.window_seconds
-        w.rejected(first, 20.0, waits(100.0))
-        assert w.expected_start(first, 20.0) == 120.0
-        assert w.expected_start(waiting, 20.0) == 120.0 + w.window_seconds
-        w.cancel(first)
-        assert w.expected_start(waiting, 20.0) == 120.0
 
-    def test_counts_a_pause(self) -> None:
-        w = window()
-        first = sent_now(w, 0.0)
-        w.rejected(first, 1.0, waits(30.0))
-        assert w.expected_start(first, 2.0) == 31.0
+def test_the_expected_start_of_a_request_that_overtakes_is_now() -> None:
+    w = window(images=4)
+    sent_now(w, 0.0, weight=2)
+    large, small = w.enqueue(3), w.enqueue(1)
+    assert w.expected_start(large, 1.0) == w.window_seconds
+    assert w.expected_start(small, 1.0) == 1.0
 
-    def test_is_told_with_the_place(self) -> None:
-        w = window(images=4)
-        first, second, third = w.enqueue(3), w.enqueue(3), w.enqueue(1)
-        assert [w.position(permit) for permit in (first, second, third)] == [0, 1, 2]
-        w.cancel(second)
-        assert [w.position(permit) for permit in (first, third)] == [0, 1]
 
-    def test_counts_how_far_requests_are_spaced_out(self) -> None:
-        w = window(images=60)
-        w.rejected(sent_now(w, 0.0), 0.0, waits(1.0))
-        permits = [w.enqueue(2) for _ in range(3)]
-        starts = [w.expected_start(permit, 0.0) for permit in permits]
-        assert starts == pytest.approx([1 + 1.03, 1 + 3 * 1.03, 1 + 5 * 1.03])
+def test_the_expected_start_of_a_granted_request_is_now() -> None:
+    w = window()
+    assert w.expected_start(sent_now(w, 0.0), 5.0) == 5.0
 
-    def test_counts_requests_where_they_are_limited(self) -> None:
-        w = window(images=50, requests=2)
-        sent_now(w, 0.0)
-        sent_now(w, 10.0)
-        permits = [w.enqueue(1) for _ in range(5)]
-        starts = [w.expected_start(permit, 20.0) for permit in permits]
-        once, again = w.window_seconds, 10 + w.window_seconds
-        assert starts == pytest.approx(
-            [once, again, once + w.window_seconds, again + w.window_seconds, once + 2 * w.window_seconds]
-        )
 
-    def test_does_not_count_those_behind(self) -> None:
-        w = window(images=2)
-        first = w.enqueue(2)
-        for _ in range(5):
-            w.enqueue(2)
-        assert w.expected_start(first, 0.0) == 0.0
+def test_the_expected_start_does_not_count_later_permits() -> None:
+    w = window(images=2)
+    first = w.enqueue(2)
+    for _ in range(5):
+        w.enqueue(2)
+    assert w.expected_start(first, 0.0) == 0.0
 
 
 def fixed_window_admits(sent: list[float]) -> bool:
@@ -422,8 +476,8 @@ def token_bucket_admits(sent: list[float]) -> bool:
 
 
 @pytest.mark.parametrize("admits", [fixed_window_admits, sliding_window_admits, token_bucket_admits])
-def test_no_server_of_a_known_kind_would_refuse(admits: Callable[[list[float]], bool]) -> None:
-    """200 requests of one picture at once, as fast as the window lets them go."""
+def test_no_known_kind_of_server_would_reject_a_request(admits: Callable[[list[float]], bool]) -> None:
+    """200 requests of one image at once, as fast as the window grants them."""
     w = window(images=50)
     for _ in range(200):
         w.enqueue(1)
@@ -436,3 +490,16 @@ def test_no_server_of_a_known_kind_would_refuse(admits: Callable[[list[float]], 
         now = now if next_at is None else next_at
     assert admits(sent)
     assert sent[-1] - sent[0] < 3.2 * 60
+
+
+def test_a_window_can_be_stored_and_continues_where_it_was() -> None:
+    w = window(images=4, requests=3)
+    w.restrict(RateLimit(3, per=1.0))
+    w.rejected(sent_now(w, 0.0), 1.0, waits(5.0))
+    w.remember(2, 2.0, 2.0)
+    for weight in (2, 3, 1):
+        w.enqueue(weight)
+    stored: SlidingWindow = pickle.loads(pickle.dumps(w))
+    expected = [(permit.number, at) for permit, at in starts(w, 3.0, 300.0)]
+    assert len(expected) == 4
+    assert [(permit.number, at) for permit, at in starts(stored, 3.0, 300.0)] == expected

@@ -1,4 +1,4 @@
-"""The rate window under an invented clock: a machine that does anything in any order, and what holds all the same."""
+"""The sliding window under any order of events, and the invariants that hold all the same."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from imagesdk._protocol.server_limits import LimitUnit, ServerLimit, ServerLimit
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
-from tests.support.rate_windows import starts, window
+from tests.ratelimit.windows import starts, window
 
 TINY = 1e-6
-anyone = st.integers(0, 99)
+anywhere = st.integers(0, 99)
 waiting_times = st.lists(
     st.floats(0.001, 3) | st.sampled_from([0.0, -5.0, 3600.0, math.inf, math.nan]), max_size=2
 )
@@ -36,7 +36,7 @@ limits = st.dictionaries(
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Calls that come, go, are sent, refused, answered and given up in any order, of a server that says anything."""
+    """Requests that are enqueued, sent, rejected, accepted and cancelled in any order, with any limits of the server."""
 
     @initialize(
         images=st.integers(1, 8),
@@ -52,16 +52,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.window = SlidingWindow(self.stated, adaptive=adaptive)
         self.adaptive = adaptive
         self.keeps_stated = not adaptive
-        """Until a shorter window was learnt: what was granted before is sent into it."""
+        """Until a shorter window was learned: requests granted before are sent into it."""
         self.now = 1000.0
         self.queue: list[Permit] = []
         self.granted: list[Permit] = []
-        self.flying: list[Permit] = []
-        """Sent, and not answered."""
+        self.in_flight: list[Permit] = []
+        """Sent, without a response."""
         self.log: dict[Permit, float] = {}
         """When each request that counts was sent."""
         self.history: list[tuple[Permit, float]] = []
-        """All that were sent and not refused."""
+        """All requests that were sent and not rejected."""
         self.heaviest = 1
         self.longest = self.window.window_seconds
         self.next_at: float | None = None
@@ -82,13 +82,13 @@ class AnyOrder(RuleBasedStateMachine):
         return granted
 
     def check_backfill(self, window_before: SlidingWindow, queue_before: list[Permit]) -> None:
-        """One that passes the head does not delay it, and the head could not have gone."""
+        """A permit that overtakes the head does not delay it, and the head could not have been granted."""
         then = self.head_start(window_before, queue_before)
         assert self.now < then < math.inf
         assert self.head_start(*copy.deepcopy((self.window, self.queue))) <= then + TINY
 
     def head_start(self, rate_window: SlidingWindow, queue: list[Permit]) -> float:
-        """When the head goes if nobody else does, nothing more is sent, and nothing is given up."""
+        """When the head is granted if no other permit is, and no request is sent or cancelled."""
         head, *others = [permit for permit in queue if permit.waiting]
         for permit in others:
             rate_window.cancel(permit)
@@ -116,15 +116,15 @@ class AnyOrder(RuleBasedStateMachine):
             recent = [*self.granted, *(t for t, sent in self.history if sent > since)]
             assert images_of(recent) <= self.stated.images + beyond, "more than was stated"
 
-    def learnt(self) -> None:
-        """Calls that can never fit leave, as they do when they are told."""
+    def cancel_what_never_fits(self) -> None:
+        """Cancel permits that can never fit, as their calls do."""
         self.keeps_stated = self.keeps_stated and self.window.limit.per >= self.stated.per
         for permit in [t for t in self.queue if not self.window.fits(t.weight)]:
             self.window.cancel(permit)
             self.queue.remove(permit)
         self.grant_ready()
 
-    def said(
+    def stated_limits(
         self, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
     ) -> ServerLimits:
         per = self.stated.per
@@ -135,7 +135,7 @@ class AnyOrder(RuleBasedStateMachine):
         )
 
     @rule(shares=st.lists(st.floats(0, 1), min_size=1, max_size=8), tokens=st.integers(0, 12))
-    def some_come(self, shares: list[float], tokens: int) -> None:
+    def enqueue(self, shares: list[float], tokens: int) -> None:
         for share in shares:
             most = max(n for n in range(1, self.window.limit.images + 1) if self.window.fits(n))
             weight = 1 + round(share * (most - 1))
@@ -149,7 +149,7 @@ class AnyOrder(RuleBasedStateMachine):
         self.grant_ready()
 
     def wake_up(self) -> None:
-        """At the time that was named somebody goes, or a later time is named: nobody sleeps on."""
+        """At the time to ask again a permit is granted, or there is a later time."""
         assert self.next_at is not None
         named = self.now = max(self.now, self.next_at)
         went, later = self.grant_ready(), self.next_poll()
@@ -159,62 +159,62 @@ class AnyOrder(RuleBasedStateMachine):
         return self.next_at
 
     @precondition(lambda self: self.granted)
-    @rule(at=anyone)
-    def be_sent(self, at: int) -> None:
+    @rule(at=anywhere)
+    def send(self, at: int) -> None:
         permit = self.granted.pop(at % len(self.granted))
         self.window.sent(permit, self.now)
         self.window.sent(permit, self.now + 5.0)
         self.log[permit] = self.now
         self.history.append((permit, self.now))
-        self.flying.append(permit)
+        self.in_flight.append(permit)
         self.grant_ready()
 
     @rule(steps=st.integers(1, 12))
-    def go_on_undisturbed(self, steps: int) -> None:
+    def run_undisturbed(self, steps: int) -> None:
         for _ in range(steps):
             while self.granted:
-                self.be_sent(0)
+                self.send(0)
             if self.next_at is None:
                 break
             self.wake_up()
 
-    @precondition(lambda self: self.queue or self.granted or self.flying)
-    @rule(at=anyone)
-    def one_gives_up(self, at: int) -> None:
-        everybody = [*self.queue, *self.granted, *self.flying]
+    @precondition(lambda self: self.queue or self.granted or self.in_flight)
+    @rule(at=anywhere)
+    def cancel(self, at: int) -> None:
+        everybody = [*self.queue, *self.granted, *self.in_flight]
         permit = everybody[at % len(everybody)]
-        for some in (self.queue, self.granted, self.flying):
+        for some in (self.queue, self.granted, self.in_flight):
             if permit in some:
                 some.remove(permit)
         self.window.cancel(permit)
         self.window.cancel(permit)
         self.grant_ready()
 
-    @precondition(lambda self: self.flying)
-    @rule(at=anyone, waits=waiting_times, found=limits, explicit=st.booleans())
-    def be_refused(
+    @precondition(lambda self: self.in_flight)
+    @rule(at=anywhere, waits=waiting_times, found=limits, explicit=st.booleans())
+    def reject(
         self, at: int, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
     ) -> None:
-        permit = self.flying.pop(at % len(self.flying))
+        permit = self.in_flight.pop(at % len(self.in_flight))
         self.log.pop(permit, None)
         self.history = [(t, sent) for t, sent in self.history if t is not permit]
-        self.window.rejected(permit, self.now, self.said(waits, found, explicit))
+        self.window.rejected(permit, self.now, self.stated_limits(waits, found, explicit))
         self.queue = sorted([*self.queue, permit], key=lambda waiting: waiting.number)
-        self.learnt()
+        self.cancel_what_never_fits()
 
-    @precondition(lambda self: self.flying)
-    @rule(at=anyone, tokens=st.integers(0, 12), found=limits, explicit=st.booleans())
-    def succeed(
+    @precondition(lambda self: self.in_flight)
+    @rule(at=anywhere, tokens=st.integers(0, 12), found=limits, explicit=st.booleans())
+    def accept(
         self, at: int, tokens: int, found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
     ) -> None:
-        permit = self.flying.pop(at % len(self.flying))
+        permit = self.in_flight.pop(at % len(self.in_flight))
         self.window.correct_tokens(permit, tokens)
         assert permit not in self.log or permit.tokens == tokens
-        self.window.accepted(permit, self.said([], found, explicit))
-        self.learnt()
+        self.window.accepted(permit, self.stated_limits([], found, explicit))
+        self.cancel_what_never_fits()
 
     @invariant()
-    def nobody_waits_without_a_time_unless_a_grant_is_unsent(self) -> None:
+    def permits_wait_without_a_time_only_while_a_grant_is_unsent(self) -> None:
         assert not self.queue or self.granted or self.next_at is not None
         if self.next_at is not None:
             assert self.queue
@@ -230,11 +230,11 @@ class AnyOrder(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         if hasattr(self, "window"):
-            self.nothing_leaks_if_everybody_gives_up()
-            self.all_go_if_nothing_more_goes_wrong()
+            self.nothing_leaks_if_everything_is_cancelled()
+            self.all_are_granted_if_nothing_else_happens()
 
-    def nothing_leaks_if_everybody_gives_up(self) -> None:
-        """What was not sent is refunded at once, and what was is forgotten when it has aged."""
+    def nothing_leaks_if_everything_is_cancelled(self) -> None:
+        """Unsent requests free their capacity at once, and sent ones when they have aged."""
         other, everybody = copy.deepcopy((self.window, [*self.queue, *self.granted]))
         for permit in everybody:
             other.cancel(permit)
@@ -243,8 +243,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert other.grant_ready(self.now + self.longest) == ([], None)
         assert other.idle
 
-    def all_go_if_nothing_more_goes_wrong(self) -> None:
-        """If everything is sent at once, all who wait go, and not much later than they must."""
+    def all_are_granted_if_nothing_else_happens(self) -> None:
+        """If everything is sent at once, all permits are granted, and not much later than necessary."""
         for permit in self.granted:
             self.window.sent(permit, self.now)
         limit, count = self.window.limit, len(self.queue)
@@ -270,13 +270,13 @@ def images_of(permits: Iterable[Permit]) -> int:
 
 def test_any_order_of_events_keeps_the_limit_and_forgets_nobody() -> None:
     run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
+        AnyOrder, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
     )
 
 
 @settings(max_examples=40, deadline=None)
 @given(images=st.integers(1, 20), before=st.integers(0, 30), count=st.integers(1, 60))
-def test_single_images_start_when_it_was_said_that_they_would(images: int, before: int, count: int) -> None:
+def test_single_images_start_when_expected(images: int, before: int, count: int) -> None:
     w = window(images)
     for _ in range(before):
         w.enqueue(1)
@@ -288,8 +288,8 @@ def test_single_images_start_when_it_was_said_that_they_would(images: int, befor
     actual = [at for permit, at in starts(w, now + 20, math.inf) if permit in permits]
 
     assert expected == sorted(expected)
-    for at, (said, started) in enumerate(zip(expected, actual, strict=True)):
-        assert said - TINY <= started <= said + (before + at + 1) * w.gap + TINY
+    for at, (estimate, started) in enumerate(zip(expected, actual, strict=True)):
+        assert estimate - TINY <= started <= estimate + (before + at + 1) * w.gap + TINY
 
 
 @settings(max_examples=40, deadline=None)
@@ -297,7 +297,9 @@ def test_single_images_start_when_it_was_said_that_they_would(images: int, befor
     images=st.integers(4, 12),
     weights=st.lists(st.integers(1, 4), min_size=1, max_size=40),
 )
-def test_all_go_within_the_windows_that_their_images_need(images: int, weights: list[int]) -> None:
+def test_all_requests_are_granted_within_the_windows_that_their_images_need(
+    images: int, weights: list[int]
+) -> None:
     w = window(images)
     permits = [w.enqueue(weight) for weight in weights]
 

@@ -67,7 +67,7 @@ class Report:
 
     @property
     def success(self) -> float:
-        """The share of calls that brought their pictures."""
+        """The share of calls that returned their images."""
         return sum(call.error is None for call in self.calls) / len(self.calls)
 
     @property

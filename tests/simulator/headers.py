@@ -51,7 +51,7 @@ WAITS: Final[tuple[Wait, ...]] = (
 
 
 @frozen
-class Manner:
+class ServerStyle:
     """A server's way to speak of its limit."""
 
     wait: Wait = "seconds"
@@ -61,7 +61,7 @@ class Manner:
     """Whether the body of a 429 names the limit."""
 
     def headers(self, account: Account, now: float) -> dict[str, str]:
-        """Return what stands on every answer."""
+        """Return the headers of every response."""
         if self.family is None:
             return {}
         return {
@@ -72,15 +72,15 @@ class Manner:
 
     def refuse(self, refusal: Refusal) -> tuple[dict[str, str], bytes]:
         """Return the headers and the body of a 429."""
-        said = "Rate limit reached."
+        message = "Rate limit reached."
         if self.names_limit:
             window = "1min" if refusal.per == 60 else f"{refusal.per:g}s"
-            said = (
+            message = (
                 "Rate limit exceeded for images per minute in organization org-x. "
                 f"Limit: {refusal.limit}/{window}. Current: {refusal.used}/{window}."
             )
         error = {
-            "message": f"{said}{self._words(refusal.retry_after)}",
+            "message": f"{message}{self._words(refusal.retry_after)}",
             "type": "requests",
             "param": None,
             "code": "rate_limit_exceeded",

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from tests.simulator.faults import FREE, Fault, Faults
-from tests.simulator.headers import Manner
+from tests.simulator.headers import ServerStyle
 from tests.simulator.limits import Account
 from tests.support.small_images import answer, png
 
@@ -82,8 +82,8 @@ class SimulatedServer:
     """Lets requests in as its limit says, works on them, and fails as chance wills.
 
     Args:
-        account: makes the limit that stands in front, in its state at time 0; ``None`` for no limit.
-        manner: how it speaks of the limit.
+        account: makes the rate limit, in its state at time 0; ``None`` for no limit.
+        style: how it speaks of the limit.
         faults: what goes wrong with requests that were let in.
         work: the shortest and the longest time that an answer takes, in seconds.
         seed: for the times of answers.
@@ -94,7 +94,7 @@ class SimulatedServer:
         self,
         account: Callable[[], Account] | None = None,
         *,
-        manner: Manner = Manner(),  # noqa: B008 - a frozen value
+        style: ServerStyle = ServerStyle(),  # noqa: B008 - a frozen value
         faults: Faults | None = None,
         work: tuple[float, float] = (5.0, 15.0),
         seed: int = 0,
@@ -105,7 +105,7 @@ class SimulatedServer:
         self.refuses_connections = refuses_connections
         self.books = Books()
         self._account = account() if account is not None else None
-        self._manner = manner
+        self._style = style
         self._faults = faults
         self._work = work
         self._random = random.Random(seed)
@@ -121,11 +121,11 @@ class SimulatedServer:
         headers: dict[str, str] = {}
         if self._account is not None:
             refusal = self._account.admit(weight, now)
-            headers = self._manner.headers(self._account, now)
+            headers = self._style.headers(self._account, now)
             if refusal is not None:
                 self.books.refusals += 1
-                more, said = self._manner.refuse(refusal)
-                return Reply(429, headers | more, said)
+                more, body_429 = self._style.refuse(refusal)
+                return Reply(429, headers | more, body_429)
         self.books.admissions.append(Admission(now, job, weight))
         fault = self._faults.draw() if self._faults is not None else None
         if fault is not None:
@@ -157,5 +157,5 @@ _ERROR = (
 
 
 @lru_cache
-def _answer(pictures: int) -> bytes:
-    return answer(*[png()] * pictures)
+def _answer(images: int) -> bytes:
+    return answer(*[png()] * images)

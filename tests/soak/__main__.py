@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, runs, threads
+from tests.soak import cancellations, exchanges, exits, limits, runs, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -55,6 +55,8 @@ TRIALS = {
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
+    "fan-outs": Trial("fan-outs against simulated rate limits, with their bounds", limits.fan_outs, 126, 20),
+    "windows": Trial("orders of events in a rate limit", limits.windows, 2000, 1, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 

@@ -1,4 +1,4 @@
-"""Rate windows under an invented clock: short names for what tests do with them."""
+"""Short names for what tests do with sliding windows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def window(images: int = 4, per: float = 60.0, *, adaptive: bool = False, **limi
 
 
 def waits(*seconds: float) -> ServerLimits:
-    """An answer that says how long to wait, and nothing else."""
+    """A response that states waits and no limit."""
     return ServerLimits(waits=seconds)
 
 
@@ -27,7 +27,7 @@ def names(
     explicit: bool = True,
     wait: float | None = None,
 ) -> ServerLimits:
-    """An answer that names a limit."""
+    """A response that states a limit."""
     return ServerLimits(
         waits=() if wait is None else (wait,),
         limits={what: ServerLimit(limit, per)},
@@ -37,7 +37,7 @@ def names(
 
 
 def starts(rate_window: SlidingWindow, now: float, until: float) -> list[tuple[Permit, float]]:
-    """Who goes from ``now`` to ``until``, each sent at once, and when."""
+    """Permits granted from ``now`` to ``until``, each sent at once, and when."""
     found: list[tuple[Permit, float]] = []
     while now <= until:
         granted, next_at = rate_window.grant_ready(now)
@@ -53,7 +53,7 @@ def starts(rate_window: SlidingWindow, now: float, until: float) -> list[tuple[P
 
 
 def grants(rate_window: SlidingWindow, now: float) -> list[Permit]:
-    """All that go within a burst that begins now, each sent at once."""
+    """Permits granted in a burst that begins now, each sent at once."""
     found: list[Permit] = []
     while True:
         granted, next_at = rate_window.grant_ready(now)

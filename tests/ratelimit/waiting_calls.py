@@ -1,4 +1,4 @@
-"""Calls that wait for a rate limit, with a clock that stands still unless a test moves it."""
+"""Calls that wait for a rate limit, with a clock that only the test moves."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from imagesdk._ratelimit.shared import SharedLimiter
 
 WINDOW = 60.0
 LONGER = WINDOW * 1.01
-"""A window and the margin of ours."""
+"""A window with its margin."""
 
 
 class Clock:
-    """Seconds that pass only when a test says so."""
+    """Seconds that pass only when the test moves them."""
 
     def __init__(self) -> None:
         self.now = 1000.0
@@ -27,12 +27,12 @@ class Clock:
 
 
 class WaitingCalls:
-    """Calls that wait, and the order in which they may go."""
+    """Waiting calls, and the order in which they are granted."""
 
     def __init__(self, limiter: SharedLimiter, clock: Clock) -> None:
         self._limiter = limiter
         self._clock = clock
-        self.went: list[str] = []
+        self.granted: list[str] = []
         self.scopes: dict[str, anyio.CancelScope] = {}
 
     async def join(self, name: str, permit: Permit, deadline: float | None = None) -> None:
@@ -41,22 +41,22 @@ class WaitingCalls:
             try:
                 await self._limiter.wait(permit, deadline=deadline)
             except LimitWaitError:
-                self.went.append(f"{name}: too late")
+                self.granted.append(f"{name}: too late")
                 self._limiter.release(permit)
             else:
-                self.went.append(name)
+                self.granted.append(name)
 
     async def after(self, seconds: float) -> list[str]:
-        """Let time pass, and return who has gone by then."""
+        """Let time pass, and return the calls that were granted by then."""
         self._clock.now += seconds
-        self._limiter.release(Permit(1, -1))  # wakes those who wait, as any other call would
+        self._limiter.release(Permit(1, -1))  # wakes waiting calls, as any other call would
         await anyio.wait_all_tasks_blocked()
-        return self.went
+        return self.granted
 
 
 @asynccontextmanager
 async def line(limiter: SharedLimiter, clock: Clock, **permits: Permit) -> AsyncGenerator[WaitingCalls, None]:
-    """Have permits wait while the block runs."""
+    """Let calls wait for permits while the block runs."""
     waiting = WaitingCalls(limiter, clock)
     async with anyio.create_task_group() as tasks:
         for name, permit in permits.items():
@@ -67,7 +67,7 @@ async def line(limiter: SharedLimiter, clock: Clock, **permits: Permit) -> Async
 
 
 async def full(limiter: SharedLimiter, clock: Clock) -> Permit:
-    """Take all the room there is, and return the permit that has it."""
+    """Take all capacity, and return the permit that has it."""
     permit = limiter.enqueue(4)
     await limiter.wait(permit, deadline=None)
     clock.now += 1
