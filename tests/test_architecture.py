@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -111,9 +112,14 @@ def resolved(path: Path, node: ast.ImportFrom) -> str:
     return ".".join([*parts, *([node.module] if node.module else [])])
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Every module that a file imports anywhere in it, in full."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -122,6 +128,7 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+@cache
 def our_imports(path: Path) -> set[str]:
     found = {package_of(name) for name in imports(path) if name.startswith("imagesdk.")}
     return {name for name in found if name in FLOORS or is_a_module(name)}
@@ -135,7 +142,7 @@ def is_a_module(name: str) -> bool:
 def imported_at_run_time(path: Path) -> set[str]:
     """Modules of ours that loading a file loads: not those in functions, nor for type checkers only."""
     found: set[str] = set()
-    waiting: list[ast.stmt] = list(ast.parse(path.read_text(encoding="utf-8")).body)
+    waiting: list[ast.stmt] = list(parsed(path).body)
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
@@ -151,26 +158,34 @@ def imported_at_run_time(path: Path) -> set[str]:
     return found & names
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_stands_on_a_floor_and_imports_from_no_higher_one(path: Path) -> None:
-    if path == PACKAGE / "__init__.py":
-        assert imported_at_run_time(path) == set()
-        return
-    own = package_of(name_of(path))
-    assert own in FLOORS, f"{own} has no floor in the table"
-    unknown = our_imports(path) - set(FLOORS)
-    assert not unknown, f"{unknown} have no floor in the table"
-    above = {name for name in our_imports(path) if FLOORS[name] > FLOORS[own]}
-    assert not above, f"{name_of(path)} (floor {FLOORS[own]}) imports {above} from above"
+def test_a_module_stands_on_a_floor_and_imports_from_no_higher_one() -> None:
+    assert imported_at_run_time(PACKAGE / "__init__.py") == set()
+    offenders: list[str] = []
+    for path in MODULES:
+        own, used = package_of(name_of(path)), our_imports(path)
+        if path == PACKAGE / "__init__.py":
+            continue
+        unknown = sorted({own, *used} - set(FLOORS))
+        if unknown:
+            offenders.append(f"{name_of(path)}: {unknown} have no floor in the table")
+            continue
+        above = sorted(name for name in used if FLOORS[name] > FLOORS[own])
+        if above:
+            offenders.append(f"{name_of(path)} (floor {FLOORS[own]}) imports {above} from above")
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_the_emulator_shares_only_data_and_protocol_with_the_client(path: Path) -> None:
-    own, used = package_of(name_of(path)), our_imports(path)
-    if own == "imagesdk.emulator":
-        assert {name for name in used if FLOORS[name] > 1} <= {"imagesdk.emulator"}
-    elif own not in MAY_USE_EMULATOR:
-        assert "imagesdk.emulator" not in used
+def test_the_emulator_shares_only_data_and_protocol_with_the_client() -> None:
+    offenders: list[str] = []
+    for path in MODULES:
+        own, used = package_of(name_of(path)), our_imports(path)
+        if own == "imagesdk.emulator":
+            shared = {name for name in used if FLOORS[name] > 1} - {"imagesdk.emulator"}
+        else:
+            shared = (used & {"imagesdk.emulator"}) if own not in MAY_USE_EMULATOR else set[str]()
+        if shared:
+            offenders.append(f"{name_of(path)} imports {sorted(shared)}")
+    assert offenders == []
 
 
 def test_no_two_modules_load_each_other() -> None:
@@ -190,47 +205,58 @@ def test_no_two_modules_load_each_other() -> None:
     assert len(done) == len(MODULES) - 1
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE / "_protocol").rglob("*.py")), ids=name_of)
-def test_the_protocol_does_no_io_and_has_no_clock(path: Path) -> None:
-    assert {name.partition(".")[0] for name in imports(path)} & NOT_IN_PROTOCOL == set()
+def test_the_protocol_does_no_io_and_has_no_clock() -> None:
+    offenders = {
+        name_of(path): used
+        for path in MODULES
+        if path.is_relative_to(PACKAGE / "_protocol")
+        and (used := {name.partition(".")[0] for name in imports(path)} & NOT_IN_PROTOCOL)
+    }
+    assert offenders == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_says_what_lives_in_it(path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert docstring
-    assert len(docstring.split()) >= 4
+def test_a_module_says_what_lives_in_it() -> None:
+    docstrings = {path: ast.get_docstring(parsed(path)) or "" for path in MODULES}
+    assert [name_of(path) for path, text in docstrings.items() if len(text.split()) < 4] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_the_page_on_the_architecture_names_a_module_where_it_tells_of_its_package(path: Path) -> None:
-    *packages, name = path.relative_to(PACKAGE).with_suffix("").parts
+def test_the_page_on_the_architecture_names_a_module_where_it_tells_of_its_package() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     sections = dict(re.findall(r"^## (.+?)$(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL))
-    text = sections["Floors"]
-    if packages and name != "__init__":
-        text = sections[TOLD_IN[packages[0]]]
-    elif packages:
-        name = packages[0]
-    named = {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", span)}
-    assert name in named or (name == "__init__" and not packages)
+    offenders: list[str] = []
+    for path in MODULES:
+        *packages, name = path.relative_to(PACKAGE).with_suffix("").parts
+        text = sections["Floors"]
+        if packages and name != "__init__":
+            text = sections[TOLD_IN[packages[0]]]
+        elif packages:
+            name = packages[0]
+        named = {word for span in re.findall(r"`([^`]+)`", text) for word in re.findall(r"\w+", span)}
+        if name not in named and path != PACKAGE / "__init__.py":
+            offenders.append(name_of(path))
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_can_be_read_in_one_go(path: Path) -> None:
-    if path.name != "facade.py":  # which nobody writes; its sources are read instead
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 500
+def test_a_module_can_be_read_in_one_go() -> None:
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    # facade.py is generated: its sources are read instead.
+    assert [
+        name_of(path) for path, lines in lengths.items() if lines > 500 and path.name != "facade.py"
+    ] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_is_named_for_what_it_is_about(path: Path) -> None:
-    words = {word for part in path.relative_to(PACKAGE).with_suffix("").parts for word in part.split("_")}
-    assert words & SAYS_NOTHING == set()
+def test_a_module_is_named_for_what_it_is_about() -> None:
+    offenders = {
+        name_of(path): words
+        for path in MODULES
+        if (words := {*re.split(r"[/_.]", str(path.relative_to(PACKAGE)))} & SAYS_NOTHING)
+    }
+    assert offenders == {}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_no_text_of_ours_names_the_other_package_on_pypi(path: Path) -> None:
-    assert f"pip install {imagesdk.__name__}" not in path.read_text(encoding="utf-8")
+def test_no_text_of_ours_names_the_other_package_on_pypi() -> None:
+    named = f"pip install {imagesdk.__name__}"
+    assert [name_of(path) for path in MODULES if named in path.read_text(encoding="utf-8")] == []
 
 
 def modules_after(statement: str) -> set[str]:
@@ -254,14 +280,16 @@ def test_a_job_and_a_policy_are_made_without_loading_the_http_library() -> None:
     assert loaded & {"httpx", "anyio", "asyncio"} == set()
 
 
-@pytest.mark.parametrize("name", imagesdk.__all__)
-def test_every_public_name_resolves_and_reads_as_ours(name: str) -> None:
-    value = getattr(imagesdk, name)
-    assert name in dir(imagesdk)
-    if inspect.isclass(value):
-        assert value.__module__ == "imagesdk"
-        assert value.__qualname__ == name
-        assert value.__doc__
+def test_every_public_name_resolves_and_reads_as_ours() -> None:
+    offenders: list[str] = []
+    for name in imagesdk.__all__:
+        value = getattr(imagesdk, name)
+        ours = name in dir(imagesdk)
+        if inspect.isclass(value):
+            ours &= (value.__module__, value.__qualname__) == ("imagesdk", name) and bool(value.__doc__)
+        if not ours:
+            offenders.append(name)
+    assert offenders == []
 
 
 def test_public_names_are_listed_once() -> None:

@@ -92,12 +92,12 @@ class AzureHost(Host):
         return True
 
     @property
-    def with_version(self) -> str | None:
+    def suggested_base_url(self) -> str | None:
         """Nothing: what the path lacks is not to be guessed."""
         return None
 
     @property
-    def takes_list_prices(self) -> bool:
+    def uses_list_prices(self) -> bool:
         """Whether the maker's published prices hold: Azure asks the same for each token."""
         return True
 
@@ -127,7 +127,7 @@ class AzureHost(Host):
             return Route(f"/deployments/{quote(name, safe='')}{path}", name, in_body=False)
         return Route(path, name)
 
-    def model_behind(self, name: str | None) -> str | None:
+    def resolve_model(self, name: str | None) -> str | None:
         """Return the model whose rules hold: the one that was named, else the one that the deployment is called after."""
         if self.deployment is None:
             return self.model or name

@@ -143,10 +143,10 @@ def test_neither_pillow_nor_numpy_is_loaded_for_a_path(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(PNG)
     program = (
         "import sys, anyio\n"
-        "from imagesdk._calls.sources import opened_pictures\n"
+        "from imagesdk._calls.sources import open_inputs\n"
         "from imagesdk._protocol.requests import Sources\n"
         "async def main():\n"
-        "    async with opened_pictures(Sources(('a.png', b'x', 'https://a.test/b.png'))): pass\n"
+        "    async with open_inputs(Sources(('a.png', b'x', 'https://a.test/b.png'))): pass\n"
         "anyio.run(main)\n"
         "print({'PIL.Image', 'numpy'} & set(sys.modules))"
     )

@@ -38,6 +38,12 @@ class Connect(Protocol):
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """The event loop of the server, under which these tests call the application."""
+    return "asyncio"
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 

@@ -26,7 +26,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
 from tests.support.streamed_answers import completed, partial, streams
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 KEY = "sk-SECRET-0123456789abcdef"
 PROMPT = "a forbidden city"
@@ -127,7 +127,7 @@ async def test_a_file_that_cannot_be_written_is_named_by_its_class_alone(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", f"/{PROMPT}")
 
-    monkeypatch.setattr("imagesdk._engine.sink.Sink.take", full)
+    monkeypatch.setattr("imagesdk._engine.sink.ImageSink.write", full)
     async with serving(always(ANSWER)) as server, make_client(server.base_url) as client:
         await fail(client, OSError, out=tmp_path)
     assert lines(log) == [

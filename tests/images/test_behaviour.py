@@ -124,7 +124,7 @@ BROKEN = json.dumps({"data": [{"b64_json": base64.b64encode(SMALL).decode()}, {"
     [
         ({"status": 500}, InternalServerError),
         ({"status": 200, "body": BROKEN}, APIResponseError),
-        ({"truncate": 9000}, APIResponseError),
+        ({"truncate": 2000}, APIResponseError),
         ({"drop": True}, APIError),
         ({"status": 429}, RateLimitError),
     ],
@@ -151,7 +151,7 @@ async def test_a_call_that_fails_leaves_the_folder_as_it_was(
 async def test_a_retry_leaves_only_the_pictures_of_the_attempt_that_succeeded(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    emulator.state.faults.next(truncate=9000)
+    emulator.state.faults.next(truncate=2000)
 
     async with client:
         response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")

@@ -65,7 +65,7 @@ HOPELESS = set(FAILURES) - SAFE - AMBIGUOUS
 def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any) -> Decision:  # noqa: B008 - a frozen value
     given_: dict[str, Any] = {
         "attempt": 1,
-        "ambiguous": 0,
+        "maybe_billed_retries": 0,
         "limited": False,
         "remaining": None,
         "chance": 0.5,
@@ -76,9 +76,9 @@ def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any)
 def evolved(failure: Failure, **changes: Any) -> Failure:
     """A failure with other facts; ``retry_after`` is what the server said, in seconds."""
     if "retry_after" in changes:
-        changes["said"] = SaidLimits(waits=(changes.pop("retry_after"),))
+        changes["server_limits"] = SaidLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
-        "said": failure.server_limits,
+        "server_limits": failure.server_limits,
         "should_retry": failure.should_retry,
         "never_fits": failure.never_fits,
     }
@@ -104,7 +104,11 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
     for limited, delivery, remaining, ambiguous, attempt in itertools.product(
         (False, True), ("at_least_once", "at_most_once"), (None, 60.0, 0.1), (0, 1, 2), (1, 3, 4)
     ):
-        facts: dict[str, Any] = {"attempt": attempt, "ambiguous": ambiguous, "remaining": remaining}
+        facts: dict[str, Any] = {
+            "attempt": attempt,
+            "maybe_billed_retries": ambiguous,
+            "remaining": remaining,
+        }
         terms: dict[str, Any] = {"max_attempts": 4, "max_ambiguous": 2, "delivery": delivery, "backoff": 1.0}
         expected: Decision = GiveUp()
         if name == "429" and limited:
@@ -121,7 +125,7 @@ def test_a_limit_hit_after_work_was_done_does_not_wait_for_free() -> None:
     failure = Failure(RateLimitError("x", status_code=200, maybe_billed=True), "unknown")
     assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), RetryAfter)
     assert decided(failure, RetryPolicy(delivery="at_most_once"), limited=True) == GiveUp()
-    assert decided(failure, RetryPolicy(max_ambiguous=1), limited=True, ambiguous=1) == GiveUp()
+    assert decided(failure, RetryPolicy(max_ambiguous=1), limited=True, maybe_billed_retries=1) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(HOPELESS))
@@ -138,8 +142,8 @@ def test_what_may_have_been_billed_is_never_repeated_at_most_once(name: str) -> 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
 def test_what_may_have_been_billed_is_repeated_once_by_default(name: str) -> None:
-    assert isinstance(decided(FAILURES[name], ambiguous=0), RetryAfter)
-    assert decided(FAILURES[name], attempt=2, ambiguous=1) == GiveUp()
+    assert isinstance(decided(FAILURES[name], maybe_billed_retries=0), RetryAfter)
+    assert decided(FAILURES[name], attempt=2, maybe_billed_retries=1) == GiveUp()
     assert decided(FAILURES[name], RetryPolicy(max_ambiguous=0)) == GiveUp()
 
 
@@ -153,8 +157,10 @@ def test_one_attempt_means_no_other(name: str) -> None:
 def test_what_a_server_bills_once_is_repeated_as_often_as_anything(name: str, delivery: Any) -> None:
     policy = RetryPolicy(server_idempotent=True, delivery=delivery, max_ambiguous=0, max_attempts=6)
     for attempt in range(1, 6):
-        assert isinstance(decided(FAILURES[name], policy, attempt=attempt, ambiguous=attempt - 1), RetryAfter)
-    assert decided(FAILURES[name], policy, attempt=6, ambiguous=5) == GiveUp()
+        assert isinstance(
+            decided(FAILURES[name], policy, attempt=attempt, maybe_billed_retries=attempt - 1), RetryAfter
+        )
+    assert decided(FAILURES[name], policy, attempt=6, maybe_billed_retries=5) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(HOPELESS))
@@ -306,21 +312,21 @@ class TestTheBudgetOfRetries:
 
     def test_that_is_used_up_ends_a_call_that_would_go_on(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["503"], budget=empty) == GiveUp(throttled=True)
-        assert decided(FAILURES["408"], budget=empty, chance=0) == RetryAfter(0.0)
-        assert isinstance(decided(FAILURES["no connection"], budget=empty), RetryAfter)
-        assert decided(FAILURES["503"], budget=budget_of(4, 0.1, "503"), chance=0) == RetryAfter(0.0)
+        assert decided(FAILURES["503"], throttle=empty) == GiveUp(throttled=True)
+        assert decided(FAILURES["408"], throttle=empty, chance=0) == RetryAfter(0.0)
+        assert isinstance(decided(FAILURES["no connection"], throttle=empty), RetryAfter)
+        assert decided(FAILURES["503"], throttle=budget_of(4, 0.1, "503"), chance=0) == RetryAfter(0.0)
 
     def test_has_nothing_to_do_with_a_call_that_ends_anyway(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["503"], budget=empty, attempt=4) == GiveUp()
-        assert decided(FAILURES["503"], budget=empty, ambiguous=1) == GiveUp()
-        assert decided(FAILURES["503"], budget=empty, remaining=0.0) == GiveUp()
-        assert decided(FAILURES["400"], budget=empty) == GiveUp()
+        assert decided(FAILURES["503"], throttle=empty, attempt=4) == GiveUp()
+        assert decided(FAILURES["503"], throttle=empty, maybe_billed_retries=1) == GiveUp()
+        assert decided(FAILURES["503"], throttle=empty, remaining=0.0) == GiveUp()
+        assert decided(FAILURES["400"], throttle=empty) == GiveUp()
 
     def test_has_nothing_to_do_with_waiting_in_line(self) -> None:
         empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["429"], budget=empty, limited=True) == Requeue(NOTHING_SAID)
+        assert decided(FAILURES["429"], throttle=empty, limited=True) == Requeue(NOTHING_SAID)
 
     @given(
         st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),
