@@ -29,6 +29,7 @@ def tests_httpx2(session: nox.Session) -> None:
         "python",
         "-m",
         "pytest",
+        "--numprocesses=0",  # other processes would load the plugin after conftest.py
         "-p",
         "tests.support.httpstack",
         "-m",
@@ -103,3 +104,11 @@ def soak(session: nox.Session) -> None:
     """Interrupts, forks, cancelled calls and broken answers by the thousand; never part of the tests."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.soak", *session.posargs)
+
+
+@nox.session
+def searches(session: nox.Session) -> None:
+    """The tests of properties with random examples, and many more of them; never part of the tests."""
+    session.install("-e", ".[test]")
+    options = ("-m", "hypothesis", "--hypothesis-profile=search", "--timeout=0")
+    session.run("python", "-m", "pytest", *options, *session.posargs)

@@ -1,20 +1,40 @@
-"""Fixtures for the whole suite: every async test runs on asyncio and on trio, none sees the machine's settings."""
+"""Fixtures for the whole suite: every async test runs on asyncio and on trio, none sees the machine's settings.
+
+Modules and tests marked ``one_loop``, which do not depend on the event loop, run on asyncio alone.
+"""
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from PIL import Image
 
 from imagesdk import AsyncClient, RetryPolicy
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.emulator import Emulator
+from tests.support.certificates import Authority
 
-# The same examples each time: chance has its place in the soak session, where what it finds can be looked into.
+# The same examples each time: chance has its place in the session of the searches, where what it finds can be looked into.
 settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("search", max_examples=5000, deadline=None)
 settings.load_profile("suite")
+
+# A shell without job control starts what it puts in the background with SIGINT ignored, and children inherit that.
+if (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Programs that tests start load our modules sooner where compiled ones are kept.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 _SETTINGS = (
     "OPENAI_API_KEY",
@@ -27,6 +47,13 @@ _SETTINGS = (
     "all_proxy",
     "no_proxy",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run what is marked ``one_loop`` on asyncio alone."""
+    if "anyio_backend" in metafunc.fixturenames and metafunc.definition.get_closest_marker("one_loop"):
+        metafunc.definition.add_marker(pytest.mark.parametrize("anyio_backend", ["asyncio"]))
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -50,6 +77,24 @@ def fresh_limits(monkeypatch: pytest.MonkeyPatch) -> LimiterRegistry:
     registry = LimiterRegistry()
     monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", registry)
     return registry
+
+
+@pytest.fixture(autouse=True)
+def plain_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have emulators of this process draw scenes that are nothing but a ramp, which takes a tenth of the time."""
+
+    def plain(key: str, palette: object, size: tuple[int, int]) -> Image.Image:
+        green, blue, *_ = sha256(key.encode()).digest()
+        ramp = Image.linear_gradient("L").resize(size, Image.Resampling.NEAREST)
+        return Image.merge("RGB", (ramp, Image.new("L", size, green), Image.new("L", size, blue)))
+
+    monkeypatch.setattr("imagesdk.emulator.drawing.images.landscape", plain)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """An authority that signs certificates for the servers of tests."""
+    return Authority.found(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture

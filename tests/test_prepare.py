@@ -17,7 +17,7 @@ import PIL.Image
 import PIL.ImageCms
 import PIL.ImageOps
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import Client, FileId, Image, InvalidRequestError, make_mask, prepare_image
@@ -256,7 +256,6 @@ def test_what_is_no_picture_is_refused(data: bytes, said: str) -> None:
     assert said in str(refusal(prepare_image, data))
 
 
-@settings(max_examples=150)
 @given(
     source=st.sampled_from(
         [phone(), inks(), encoded(halves(), "GIF"), encoded(halves(), "TIFF"), holed(20, 10)]

@@ -20,7 +20,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from tests.benchmarks.answers import Answer
-from tests.benchmarks.cases import AnyCase, Case, ProgramCase, Sample
+from tests.benchmarks.cases import AnyCase, ProgramCase, Sample
 from tests.benchmarks.machine import SERVER_CORE, environment
 from tests.benchmarks.meter import Readings
 
@@ -46,45 +46,35 @@ class Laboratory:
         self._counters()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             server = f"https://localhost:{self.https}" if case.tls else f"http://127.0.0.1:{self.http}"
-            words = ["tests.benchmarks.sample", case.name, contender, server, str(self.authority), folder]
-            sample = self._run(case, [*words, *(["--quick"] if quick else [])])
-        if sample.failure is None:
-            counters = self._counters()
-            del counters["requests"]
-            sample = evolve(sample, counts={**counters, **sample.counts})
-        return sample
-
-    def _run(self, case: Case, words: Sequence[str]) -> Sample:
-        trusted = {"SSL_CERT_FILE": str(self.authority)} if case.tls else {}
-        try:
-            process = subprocess.run(
-                [sys.executable, "-m", *words],
-                env=environment(**trusted),
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE,
-            )
-        except subprocess.TimeoutExpired:
-            return Sample(failure=f"not done after {_PATIENCE:.0f} s")
-        if process.returncode:
-            return Sample(failure=_last_line(process.stderr))
-        found: dict[str, Any] = json.loads(process.stdout)
-        return Sample(Readings(**found["readings"]), found["counts"], found["failure"])
+            words = [
+                "-m",
+                "tests.benchmarks.sample",
+                case.name,
+                contender,
+                server,
+                str(self.authority),
+                folder,
+            ]
+            trusted = {"SSL_CERT_FILE": str(self.authority)} if case.tls else {}
+            printed = _printed(*words, *(["--quick"] if quick else []), **trusted)
+        if isinstance(printed, Sample):
+            return printed
+        found: dict[str, Any] = json.loads(printed)
+        sample = Sample(Readings(**found["readings"]), found["counts"], found["failure"])
+        if sample.failure is not None:
+            return sample
+        counters = self._counters()
+        del counters["requests"]
+        return evolve(sample, counts={**counters, **sample.counts})
 
     def _run_program(self, text: str) -> Sample:
         server = f"https://localhost:{self.https}{Answer().path}/v1"
         seconds: list[float] = []
         for _ in range(1 + _REPEATS):
-            process = subprocess.run(
-                [sys.executable, "-c", text, server, str(self.authority)],
-                env=environment(),
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE,
-            )
-            if process.returncode:
-                return Sample(failure=_last_line(process.stderr))
-            seconds.append(float(process.stdout))
+            printed = _printed("-c", text, server, str(self.authority))
+            if isinstance(printed, Sample):
+                return printed
+            seconds.append(float(printed))
         return Sample(Readings(wall=median(seconds[1:]) * 1e3))  # the first one may have compiled its modules
 
     def _counters(self) -> dict[str, float]:
@@ -134,17 +124,28 @@ def take(
     }
     for turn in range(rounds):
         for case in cases:
-            for contender in _rotated(list(case.contenders), turn):
+            contenders = list(case.contenders)
+            first = turn % len(contenders)
+            for contender in contenders[first:] + contenders[:first]:
                 print(f"{turn + 1}/{rounds} {case.name}: {contender}", file=sys.stderr, flush=True)
                 sample = laboratory.sample(case, contender, quick=quick)
                 samples[case.name][contender].append(sample)
     return samples
 
 
-def _rotated(items: list[str], by: int) -> list[str]:
-    by %= len(items)
-    return items[by:] + items[:by]
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["it ended without a word"])[-1][:200]
+def _printed(*words: str, **settings: str) -> str | Sample:
+    """Return what Python prints for these arguments, or a sample that says why it failed."""
+    try:
+        process = subprocess.run(
+            [sys.executable, *words],
+            env=environment(**settings),
+            capture_output=True,
+            text=True,
+            timeout=_PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        return Sample(failure=f"not done after {_PATIENCE:.0f} s")
+    if process.returncode:
+        lines = process.stderr.strip().splitlines() or ["it ended without a word"]
+        return Sample(failure=lines[-1][:200])
+    return process.stdout

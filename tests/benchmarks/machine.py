@@ -1,4 +1,4 @@
-"""The machine under the benchmarks: cores, event loops, a clean environment, and what to print about it all."""
+"""The machine under the benchmarks: cores, event loops, a clean environment, and the facts to print about it all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -16,18 +17,8 @@ SERVER_CORE, CLIENT_CORE = 1, 0
 """Cores for the server and for the client."""
 
 _PACKAGES = (
-    "imagesdk",
-    "openai",
-    "httpx",
-    "httpx2",
-    "aiohttp",
-    "httpx-aiohttp",
-    "anyio",
-    "attrs",
-    "pybase64",
-    "uvloop",
-    "tenacity",
-    "aiolimiter",
+    *("imagesdk", "openai", "httpx", "httpx2", "aiohttp", "httpx-aiohttp", "anyio", "attrs", "pybase64"),
+    *("uvloop", "tenacity", "aiolimiter"),
 )
 _UNWANTED = ("OPENAI_", "IMAGESDK_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "SSL_CERT_")
 
@@ -40,48 +31,32 @@ def pin(core: int) -> None:
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run the server's coroutine on the fastest event loop there is."""
-    try:
-        uvloop: Any = import_module("uvloop")
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+    loops: Any = asyncio
+    with suppress(ImportError):
+        loops = import_module("uvloop")
+    loops.run(main)
 
 
 def environment(**additions: str) -> dict[str, str]:
-    """Return the environment without settings for clients, and with compiled modules kept.
-
-    Without compiled modules an import is several times as slow, and no user has it so.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(_UNWANTED) and not name.lower().endswith("_proxy")
-    }
-    return kept | additions
+    """Return the environment without settings for clients, and with compiled modules kept, as users have it."""
+    unwanted = {name for name in os.environ if name.startswith(_UNWANTED) or name.lower().endswith("_proxy")}
+    return {name: os.environ[name] for name in os.environ.keys() - unwanted} | additions
 
 
 def facts() -> dict[str, str]:
-    """Return the date, the machine and the versions of what was measured."""
-    versions = {package: _version(package) for package in _PACKAGES}
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "machine": f"{os.cpu_count()} cores ({_processor()}), {platform.system()}",
-        "Python": platform.python_version(),
-        **{package: found for package, found in versions.items() if found},
-    }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> str:
-    try:
+    """Return the date, the machine and the versions of the packages that were measured."""
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine())
+        processor = next(
+            (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine()
+        )
+    found = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "machine": f"{os.cpu_count()} cores ({processor}), {platform.system()}",
+        "Python": platform.python_version(),
+    }
+    for package in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

@@ -1,12 +1,10 @@
-"""Tables: medians, how they stand to the baseline, how far they spread, and whether the goals were reached."""
+"""Tables: medians, their ratios to the baseline, how far they spread, and whether the goals were reached."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import TypeAlias
-
-from attrs import asdict
+from typing import TypeAlias, cast
 
 from tests.benchmarks.cases import BASELINE, AnyCase, Goal, Sample
 
@@ -16,13 +14,12 @@ MEASURES = {
     "rss": ("peak RSS", "MB"),
     "lag": ("worst lag", "ms"),
 }
-"""What is measured: the name to print and the unit."""
-
+"""The measures: the name to print and the unit."""
 _NOTABLE = 1.0
 """Milliseconds or megabytes: ratios of less than that are noise."""
 
 Samples: TypeAlias = Mapping[str, Sequence[Sample]]
-"""Of one case, by contender; the samples of one round stand at the same place."""
+"""Of one case, by contender; the samples of one round have the same index."""
 
 
 def document(
@@ -38,82 +35,69 @@ def document(
 
 
 def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
-    """Return how a contender stands to the baseline, round by round, lowest first."""
-    if BASELINE not in samples:
-        return []
-    pairs = zip(_values(samples[contender], measure), _values(samples[BASELINE], measure), strict=True)
+    """Return the ratios of a contender to the baseline, round by round, lowest first."""
+    pairs = zip(samples[contender], samples.get(BASELINE, samples[contender][:0]), strict=False)
+    values = [(_values([own], measure), _values([other], measure)) for own, other in pairs]
     return sorted(
-        own / other for own, other in pairs if own is not None and other and max(own, other) >= _NOTABLE
+        own / other for [own], [other] in filter(all, values) if other and max(own, other) >= _NOTABLE
     )
 
 
 def _section(case: AnyCase, samples: Samples) -> str:
-    shown = [
-        measure
-        for measure in MEASURES
-        if any(value is not None for group in samples.values() for value in _values(group, measure))
-    ]
-    names = list(
-        dict.fromkeys(name for group in samples.values() for sample in group for name in sample.counts)
-    )
-    rows = [
-        ["", *(", ".join(MEASURES[measure]) for measure in shown), *names],
-        ["---"] * (1 + len(shown) + len(names)),
-    ]
+    everything = [sample for group in samples.values() for sample in group]
+    shown = [measure for measure in MEASURES if _values(everything, measure)]
+    names = list(dict.fromkeys(name for sample in everything for name in sample.counts))
+    rows = [["", *(", ".join(MEASURES[measure]) for measure in shown), *names]]
+    rows.append(["---"] * len(rows[0]))
     for contender, group in samples.items():
-        failure = next((sample.failure for sample in group if sample.failure), None)
-        if failure is not None and all(sample.failure for sample in group):
-            rows.append([contender, failure, *[""] * (len(shown) + len(names) - 1)])
-        else:
-            cells = [_cell(samples, contender, measure) for measure in shown]
-            rows.append([contender, *cells, *(_count(group, name) for name in names)])
+        cells = [_cell(samples, contender, measure) for measure in shown]
+        cells += [_span(_values(group, name)) for name in names]
+        if all(sample.failure for sample in group):
+            cells = [group[0].failure or "", *[""] * (len(cells) - 1)]
+        rows.append([contender, *cells])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     verdicts = "\n".join(f"- {_verdict(goal, samples)}" for goal in case.goals)
     return "\n\n".join(part for part in (f"## {case.title}", table, case.note, verdicts) if part)
 
 
 def _cell(samples: Samples, contender: str, measure: str) -> str:
-    values = [value for value in _values(samples[contender], measure) if value is not None]
+    values, found = _values(samples[contender], measure), ratios(samples, contender, measure)
     if not values:
         return ""
-    text = _number(median(values))
-    found = ratios(samples, contender, measure)
     if contender == BASELINE or not found:
-        return f"{text}{_range(values, _number)}"
-    return f"{text} **{_ratio(median(found))}**{_range(found, _ratio)}"
+        return f"{_number(median(values))}{_range(values, _number)}"
+    return f"{_number(median(values))} **{_ratio(median(found))}**{_range(found, _ratio)}"
 
 
 def _range(values: Sequence[float], shown: Callable[[float], str]) -> str:
     return f" ({shown(min(values))}-{shown(max(values))})" if len(values) > 1 else ""
 
 
-def _count(group: Sequence[Sample], name: str) -> str:
-    found = _counts(group, name)
-    return "-".join(dict.fromkeys(f"{value:g}" for value in (min(found), max(found)))) if found else ""
+def _span(values: Sequence[float]) -> str:
+    return "-".join(dict.fromkeys(f"{end(values):g}" for end in (min, max))) if values else ""
 
 
 def _verdict(goal: Goal, samples: Samples) -> str:
     title, unit = MEASURES.get(goal.measure, (goal.measure, ""))
+    found, shown = _values(samples[goal.contender], goal.measure), _number
     if goal.relative:
-        found, shown = ratios(samples, goal.contender, goal.measure), _ratio
-    elif goal.measure in MEASURES:
-        values = _values(samples[goal.contender], goal.measure)
-        found, shown = [value for value in values if value is not None], _number
-    else:
-        found, shown = sorted(_counts(samples[goal.contender], goal.measure))[-1:], _number
-    what = f"{goal.contender}: {title} at most {shown(goal.limit)}{'' if goal.relative or not unit else f' {unit}'}"
+        found, shown, unit = ratios(samples, goal.contender, goal.measure), _ratio, ""
+    elif goal.measure not in MEASURES:  # of a count, the worst
+        found = sorted(found)[-1:]
+    goal_text = f"{goal.contender}: {title} at most {shown(goal.limit)}{unit and f' {unit}'}"
     if not found:
-        return f"{what}: not measured"
+        return f"{goal_text}: not measured"
     reached = median(found)
-    return f"{what}: {'reached' if reached <= goal.limit else '**missed**'} ({shown(reached)})"
+    return f"{goal_text}: {'reached' if reached <= goal.limit else '**missed**'} ({shown(reached)})"
 
 
-def _values(group: Sequence[Sample], measure: str) -> list[float | None]:
-    return [asdict(sample.readings)[measure] for sample in group]
-
-
-def _counts(group: Sequence[Sample], name: str) -> list[float]:
-    return [sample.counts[name] for sample in group if name in sample.counts]
+def _values(group: Sequence[Sample], name: str) -> list[float]:
+    """Return the readings or counts of that name, without those that are missing."""
+    found = [
+        cast("float | None", getattr(sample.readings, name) if name in MEASURES else sample.counts.get(name))
+        for sample in group
+    ]
+    return [value for value in found if value is not None]
 
 
 def _number(value: float) -> str:

@@ -17,6 +17,8 @@ from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from tests.support.small_images import answer, png
 
+pytestmark = pytest.mark.one_loop
+
 MAKER = Host.parse(OPENAI_BASE_URL)
 TODAY = date(2026, 11, 27)
 ENDING = "gpt-image-1.5 will be shut down on 2026-12-01, in 4 days. Use model='gpt-image-2.6-sunburst'."

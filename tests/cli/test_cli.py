@@ -1,4 +1,4 @@
-"""The command line as a user meets it: a process with arguments, streams and an exit code."""
+"""The command line as a user meets it: arguments, streams and an exit code."""
 
 import base64
 import json
@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -17,16 +17,11 @@ from PIL import Image
 
 from imagesdk.cli import demo
 from imagesdk.emulator import Emulator
+from tests.support.commands import run_command
 from tests.support.odd_images import phone
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
-
-
-@pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
-    with Emulator(limit=None) as running:
-        yield running
 
 
 @pytest.fixture
@@ -44,18 +39,9 @@ def environment(emulator: Emulator) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, environment: dict[str, str], emulator: Emulator) -> Run:
-    emulator.state.reset()
-
+def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def call(*arguments: str, stdin: bytes = b"", **env: str) -> "subprocess.CompletedProcess[bytes]":
-        return subprocess.run(
-            [sys.executable, "-m", "imagesdk", *arguments],
-            cwd=tmp_path,
-            env={**environment, **env},
-            input=stdin,
-            capture_output=True,
-            timeout=60,
-        )
+        return run_command(arguments, folder=tmp_path, environment={**environment, **env}, stdin=stdin)
 
     return call
 
@@ -64,6 +50,12 @@ def _png(size: tuple[int, int] = (256, 256), mode: str = "RGBA") -> bytes:
     file = BytesIO()
     Image.new(mode, size).save(file, format="PNG")
     return file.getvalue()
+
+
+def test_it_is_a_program_that_ends_with_its_exit_code(environment: dict[str, str]) -> None:
+    for arguments, code in ((["--version"], 0), (["nonsense"], 2)):
+        command = [sys.executable, "-m", "imagesdk", *arguments]
+        assert subprocess.run(command, env=environment, capture_output=True).returncode == code
 
 
 def test_generate_prints_the_paths_of_real_pictures(run: Run, tmp_path: Path) -> None:

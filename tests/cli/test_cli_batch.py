@@ -15,6 +15,7 @@ import pytest
 
 from imagesdk import cli
 from tests.support.billing_server import Till, till
+from tests.support.commands import run_command
 from tests.support.small_images import png
 
 ROOT = Path(__file__).parents[2]
@@ -54,14 +55,9 @@ def environment(server: Till) -> dict[str, str]:
 @pytest.fixture
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def call(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "imagesdk", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=60,
+        done = run_command(arguments, folder=tmp_path, environment=environment, stdin=stdin.encode())
+        return subprocess.CompletedProcess(
+            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
         )
 
     return call

@@ -28,6 +28,8 @@ from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
 from tests.support.small_images import answer, png
 
+pytestmark = pytest.mark.one_loop
+
 RESOURCE = "https://pictures.openai.azure.com"
 V1 = f"{RESOURCE}/openai/v1"
 DATED = "2025-04-01-preview"

@@ -20,6 +20,8 @@ from imagesdk.errors import APIError, DownloadError
 from tests.support.small_images import answer, answer_of_urls, png
 from tests.support.socket_servers import Conversation, always, serving
 
+pytestmark = pytest.mark.one_loop
+
 KEY = "sk-the-sentinel-that-must-not-travel"
 OWN = "https://images.test/v1"
 GENERATIONS = f"{OWN}/images/generations"

@@ -29,6 +29,8 @@ from tests.support.leaks import leaks
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
+pytestmark = pytest.mark.one_loop
+
 OWN = "http://127.0.0.1:9/v1"
 KEY = "sk-test-0123456789abcdef"
 MakeClient = Callable[..., AsyncClient]

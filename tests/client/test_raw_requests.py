@@ -29,7 +29,7 @@ from tests.support.sent_requests import sent_to
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 BASE = "https://images.test/v1"
 
 

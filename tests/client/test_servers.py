@@ -32,7 +32,7 @@ from imagesdk.emulator.quirks import QUIRKS
 from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "samples" / "answers"

@@ -1,6 +1,6 @@
 """The README and the docs tell the truth: every Python and console block runs against the emulator."""
 
-import ast
+import json
 import os
 import re
 import shlex
@@ -17,11 +17,19 @@ from PIL import Image, ImageDraw
 
 import imagesdk
 from imagesdk.emulator import Emulator
+from tests.support.commands import run_command
 from tests.support.doc_pages import BLOCK, PAGES, ROOT, blocks
 from tests.support.odd_images import phone
 
 AS_OF = re.compile(r"<!-- emulator: (\d{4}-\d{2}-\d{2}) -->")
 LANGUAGES = {"python", "console", "text"}
+
+RUNNER = """
+import json, sys
+for number, code in enumerate(json.load(sys.stdin), start=1):
+    exec(compile(code, f"example {number}", "exec"), {"__name__": "__main__"})
+"""
+"""A program that runs the examples of a page, each in a module of its own."""
 
 RUNNABLE = [page for page in PAGES if blocks(page, "python", "console")]
 
@@ -69,37 +77,31 @@ def test_every_block_says_what_it_is(page: Path) -> None:
     indirect=["environment"],
 )
 def test_every_example_runs(page: Path, environment: dict[str, str], folder: Path) -> None:
-    for code in blocks(page, "python"):
-        ast.parse(code)
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=folder,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{code}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
+    examples = blocks(page, "python")
+    done = subprocess.run(
+        [sys.executable, "-c", RUNNER],
+        cwd=folder,
+        env=environment,
+        input=json.dumps(examples),
+        capture_output=True,
+        text=True,
+        timeout=50,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
     for code in blocks(page, "console"):
         _run_console(code, folder, environment)
 
 
 def _run_console(code: str, folder: Path, environment: dict[str, str]) -> None:
+    environment = {name: value for name, value in environment.items() if name != "OPENAI_BASE_URL"}
     for chunk in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
         command, _, shown = chunk.partition("\n")
-        words = shlex.split(command)
-        assert words[0] == "imagesdk"
-        done = subprocess.run(
-            [sys.executable, "-m", *words],
-            cwd=folder,
-            env={name: value for name, value in environment.items() if name != "OPENAI_BASE_URL"},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        assert fnmatchcase(done.stdout, shown), f"{command}\n{done.stdout}"
+        program, *arguments = shlex.split(command)
+        assert program == "imagesdk"
+        done = run_command(tuple(arguments), folder=folder, environment=environment)
+        assert done.returncode == 0, f"{command}\n{done.stderr.decode()}"
+        assert fnmatchcase(done.stdout.decode(), shown), f"{command}\n{done.stdout.decode()}"
 
 
 def test_the_set_up_commands_install_from_the_checkout() -> None:

@@ -43,6 +43,7 @@ class Connect(Protocol):
 
 @pytest.fixture
 def anyio_backend() -> str:
+    """The event loop of the server, under which these tests call the application."""
     return "asyncio"
 
 

@@ -20,6 +20,11 @@ FLARE = "gpt-image-2.6-flare"
 SVG = "{http://www.w3.org/2000/svg}"
 
 
+@pytest.fixture(autouse=True)
+def plain_scenes() -> None:
+    """Scenes are drawn as users get them: these tests look at them."""
+
+
 def first_of(answer: httpx.Response) -> bytes:
     assert answer.status_code == 200, answer.text[:500]
     return b64decode(answer.json()["data"][0]["b64_json"])

@@ -16,6 +16,11 @@ MakePng = Callable[..., bytes]
 SMALL = {"model": "dall-e-2", "size": "256x256", "response_format": "b64_json"}
 
 
+@pytest.fixture(autouse=True)
+def plain_scenes() -> None:
+    """Scenes are drawn as users get them: these tests look at them."""
+
+
 async def generated(api: httpx.AsyncClient, **fields: object) -> list[Image.Image]:
     return images_in(await api.post("/images/generations", json=fields))
 

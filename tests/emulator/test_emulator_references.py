@@ -41,6 +41,11 @@ WRONG: list[tuple[object, str | None, str]] = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def plain_scenes() -> None:
+    """Scenes are drawn as users get them: these tests look at them."""
+
+
 def data_url(data: bytes, media_type: str = "image/png") -> str:
     return f"data:{media_type};base64,{b64encode(data).decode()}"
 

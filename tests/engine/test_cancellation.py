@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import anyio
-import anyio.from_thread
 import pytest
 
 from imagesdk import AsyncClient, LimitWaitError, RateLimit
-from imagesdk._media.atomic import create_temporary
-from imagesdk._ratelimit.unlimited import CONCURRENCY
 from imagesdk.events import Event, ResponseReceived, RetryScheduled
+from tests.soak.storms import LEAST, WAYS, storm
+from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
@@ -62,47 +63,8 @@ class Unfriendly:
 
 
 @pytest.mark.parametrize("moment", ["sending", "waiting", "reading"])
-async def test_a_cancelled_call_ends_on_the_wire_and_leaves_no_file(
+async def test_a_cancelled_call_ends_on_the_wire_leaves_no_file_and_ages_out_of_the_limit(
     make_client: Callable[..., AsyncClient], tmp_path: Path, moment: str
-) -> None:
-    stop = Stop(moment)
-
-    async with serving(stop.handler) as server, make_client(server.base_url) as client:
-        with stop.scope:
-            await client.images.edit(HUGE, "a cat", out=tmp_path)
-        await stop.dropped.wait()
-        assert stop.scope.cancelled_caught
-        assert list(tmp_path.iterdir()) == []
-
-        await client.images.edit(SMALL, "a cat", out=tmp_path / "cat.png")
-        assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
-
-
-async def test_a_call_that_is_cancelled_while_it_writes_a_picture_leaves_no_file(
-    make_client: Callable[..., AsyncClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stopped = anyio.CancelScope()
-    created: list[Path] = []
-
-    def create(folder: Path) -> tuple[int, Path]:
-        descriptor, path = create_temporary(folder)
-        created.append(path)
-        anyio.from_thread.run_sync(stopped.cancel)
-        return descriptor, path
-
-    monkeypatch.setattr("imagesdk._engine.sink.create_temporary", create)
-    async with serving(always(LARGE)) as server, make_client(server.base_url) as client:
-        with stopped:
-            await client.images.generate("a cat", out=tmp_path / "{index}")
-
-    assert stopped.cancelled_caught
-    assert len(created) == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("moment", ["sending", "waiting", "reading"])
-async def test_a_cancelled_call_that_was_sent_ages_out_of_the_limit_like_any_other(
-    make_client: Callable[..., AsyncClient], moment: str
 ) -> None:
     stop = Stop(moment)
 
@@ -111,8 +73,13 @@ async def test_a_cancelled_call_that_was_sent_ages_out_of_the_limit_like_any_oth
         make_client(server.base_url, rate_limit=RateLimit(3)) as client,
     ):
         with stop.scope:
-            await client.images.edit(HUGE, "a cat", n=2)
-        await client.images.generate("a cat", timeout=5)
+            await client.images.edit(HUGE, "a cat", n=2, out=tmp_path)
+        await stop.dropped.wait()
+        assert stop.scope.cancelled_caught
+        assert list(tmp_path.iterdir()) == []
+
+        await client.images.edit(SMALL, "a cat", out=tmp_path / "cat.png", timeout=5)
+        assert [path.name for path in tmp_path.iterdir()] == ["cat.png"]
         with pytest.raises(LimitWaitError):
             await client.images.generate("a cat", timeout=5)
 
@@ -163,32 +130,14 @@ async def test_a_call_that_is_cancelled_in_line_lets_the_next_one_up(
         assert server.connections == 2
 
 
-async def test_cancelled_calls_give_their_permits_back(make_client: Callable[..., AsyncClient]) -> None:
-    arrived = 0
-    all_arrived = anyio.Event()
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(
+    way: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = await storm(way, LEAST, Random(50), authority, monkeypatch)
+    gc.collect()  # what was left open is warned of, and warnings are errors
 
-    async def handler(talk: Conversation) -> None:
-        nonlocal arrived
-        await talk.request()
-        if talk.number > CONCURRENCY:
-            await talk.answer(answer(SMALL))
-        else:
-            arrived += 1
-            if arrived == CONCURRENCY:
-                all_arrived.set()
-            await talk.dropped()
-
-    async with serving(handler) as server, make_client(server.base_url) as client:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(CONCURRENCY + 3):
-                tasks.start_soon(client.images.generate, "a cat")
-            await all_arrived.wait()
-            assert server.connections == CONCURRENCY
-            tasks.cancel_scope.cancel()
-
-        response = await client.images.generate("a cat")
-
-    assert response[0].bytes == SMALL
+    assert set(reached) == {"sending", "waiting", "reading"}
 
 
 async def test_a_call_that_is_cancelled_between_two_attempts_makes_no_other(

@@ -26,7 +26,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
 from tests.support.streamed_answers import completed, partial, streams
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 KEY = "sk-SECRET-0123456789abcdef"
 PROMPT = "a forbidden city"

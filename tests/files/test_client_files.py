@@ -25,7 +25,7 @@ from imagesdk.emulator import Emulator
 from tests.support.small_images import png
 from tests.support.socket_servers import always, in_turn, says, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 LARGE = png(2, 2, padding=3 * 1024**2)
 

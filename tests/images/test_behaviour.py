@@ -125,7 +125,7 @@ BROKEN = json.dumps({"data": [{"b64_json": base64.b64encode(SMALL).decode()}, {"
     [
         (partial(Faults.http, status=500), InternalServerError),
         (partial(Faults.http, status=200, body=BROKEN), APIResponseError),
-        (partial(Faults.connection, truncate=9000), APIResponseError),
+        (partial(Faults.connection, truncate=2000), APIResponseError),
         (partial(Faults.connection, drop=True), APIError),
         (partial(Faults.http, status=429), RateLimitError),
     ],
@@ -152,7 +152,7 @@ async def test_a_call_that_fails_leaves_the_folder_as_it_was(
 async def test_a_retry_leaves_only_the_pictures_of_the_attempt_that_succeeded(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    emulator.state.faults.connection(truncate=9000)
+    emulator.state.faults.connection(truncate=2000)
 
     async with client:
         response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")

@@ -16,20 +16,16 @@ import pytest
 
 from imagesdk import (
     AsyncClient,
-    Client,
     CompletedImage,
     FileId,
     Generate,
-    InternalServerError,
     InvalidRequestError,
     ModerationError,
-    NotFoundError,
     PartialImage,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimit,
     RetryPolicy,
-    StreamError,
     estimate,
     make_mask,
     prepare_image,
@@ -187,38 +183,6 @@ async def test_a_stream_that_is_refused_in_its_middle_is_the_refusal_of_a_call(c
     assert caught.value.maybe_billed
 
 
-@pytest.mark.parametrize("shape", ["nested", "flat"])
-@pytest.mark.parametrize("line", [True, False])
-async def test_an_error_event_of_any_shape_is_an_error(
-    client: AsyncClient, emulator: Emulator, shape: Literal["nested", "flat"], line: bool
-) -> None:
-    emulator.state.faults.stream(shape=shape, error="server_error", error_line=line, after_events=1)
-    async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
-        with pytest.raises(InternalServerError):
-            await stream.final()
-
-
-async def test_a_stream_without_its_end_keeps_the_last_picture(
-    client: AsyncClient, emulator: Emulator
-) -> None:
-    emulator.state.faults.stream(end_early=True, after_events=1)
-    async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
-        with pytest.raises(StreamError) as caught:
-            await stream.final()
-    assert caught.value.partial is not None
-    assert caught.value.partial.image.width
-
-
-async def test_a_server_that_does_not_stream_gives_the_whole_picture(
-    client: AsyncClient, emulator: Emulator
-) -> None:
-    emulator.state.faults.stream(plain=True)
-    async with client.images.generate_stream("a cat", partial_images=2, **SUNBURST) as stream:
-        (only,) = [event async for event in stream]
-    assert isinstance(only, CompletedImage)
-    assert only.image.width == 1024
-
-
 async def test_streams_and_calls_wait_in_one_line(make_client: Callable[..., AsyncClient]) -> None:
     with Emulator(limit="2/1s") as emulator:
         limit = RateLimit(2, per=1, scope="client")
@@ -242,17 +206,3 @@ async def test_quota_and_an_unverified_organisation_say_what_to_do(
     with pytest.raises(PermissionDeniedError, match="verif"):
         await client.images.generate("a cat", **SUNBURST)
     assert len(emulator.state.requests) == 3
-
-
-async def test_a_deleted_file_cannot_be_edited(client: AsyncClient) -> None:
-    file = await client.files.upload(picture())
-    await client.files.delete(file)
-    with pytest.raises(NotFoundError):
-        await client.files.retrieve(file)
-
-
-def test_a_blocking_stream_of_the_emulator(emulator: Emulator) -> None:
-    with Client(base_url=emulator.base_url, api_key="", rate_limit=None) as client:
-        with client.images.generate_stream("a river", partial_images=1, **SUNBURST) as stream:
-            kinds = [type(event) for event in stream]
-    assert kinds == [PartialImage, CompletedImage]

@@ -22,7 +22,11 @@ from imagesdk import (
 )
 from tests.support.small_images import JPEG, answer, png
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.one_loop,
+    pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning"),
+]
 
 MAKER = "https://api.openai.com/v1"
 OWN = "https://images.test/v1"

@@ -24,7 +24,7 @@ from imagesdk import (
 )
 from tests.support.small_images import answer, png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)

@@ -11,7 +11,7 @@ import respx
 from imagesdk import AsyncClient, Generate, models
 from tests.support.small_images import answer, png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 MAKER = "https://api.openai.com/v1"
 AZURE = "https://mine.openai.azure.com/openai/v1"

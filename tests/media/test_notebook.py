@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 import PIL.Image
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import CompletedImage, Image, ImagesResponse, PartialImage
@@ -171,7 +171,6 @@ def test_what_cannot_be_shown_is_a_text(image: Image) -> None:
         assert repr(image) in data["text/plain"]
 
 
-@settings(max_examples=100)
 @given(
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"<svg>", b"II*\0"]),
     rest=st.binary(max_size=200),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagesdk._media import atomic
@@ -19,7 +19,6 @@ from imagesdk.errors import InvalidRequestError
 DEVICES = ["con", "CON", "prn", "aux", "nul", "com1", "COM9", "lpt1", "Lpt9", "com\u00b9"]
 
 
-@settings(max_examples=300)
 @given(st.text(max_size=200))
 @example("../../etc/passwd")
 @example("C:\\Windows\\system32")
@@ -159,7 +158,6 @@ def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
         OutputTemplate.parse(out)
 
 
-@settings(max_examples=200)
 @given(st.text(max_size=60), st.text(string.printable, max_size=20))
 def test_no_prompt_puts_a_picture_outside_the_folder(prompt: str, ending: str) -> None:
     destination = OutputTemplate.parse("pictures/{slug}-{index}.{ext}")
@@ -167,7 +165,6 @@ def test_no_prompt_puts_a_picture_outside_the_folder(prompt: str, ending: str) -
     assert path.parent == Path("pictures")
 
 
-@settings(max_examples=300)
 @given(st.text(st.sampled_from("{}!:.[]/\\-%0ab") | st.characters(), min_size=1, max_size=25))
 @example("{index:}}")
 @example("{in/dex}")

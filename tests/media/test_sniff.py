@@ -9,7 +9,7 @@ import attrs
 import PIL.Image
 import PIL.ImageOps
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, extension, is_text, named_media_type, sniff
@@ -287,7 +287,6 @@ BEGINNINGS = [
 ]
 
 
-@settings(max_examples=500)
 @given(start=st.sampled_from(BEGINNINGS), rest=st.binary(max_size=200))
 def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
     found = sniff(start + rest)
@@ -295,7 +294,6 @@ def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
     assert found.orientation in {None, *range(1, 9)}
 
 
-@settings(max_examples=500)
 @given(
     sample=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),

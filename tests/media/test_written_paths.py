@@ -15,7 +15,7 @@ from imagesdk.emulator import Emulator
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, in_turn, says, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 PNG = png(3, 2)
 IMAGE = Image(index=2, media_type="image/png", data=PNG)

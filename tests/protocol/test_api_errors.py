@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import imagesdk
@@ -406,7 +406,6 @@ header_names = st.sampled_from(
 )
 
 
-@settings(max_examples=300, deadline=None)
 @given(
     st.integers(200, 599),
     st.dictionaries(header_names, st.text(max_size=15), max_size=3),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import python_multipart
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from python_multipart.multipart import Field, File
 
@@ -134,7 +134,6 @@ def test_no_name_breaks_out_of_its_quotes(name: str, quoted: str) -> None:
 names = st.text(st.characters(exclude_characters="\\"), min_size=1, max_size=20)
 
 
-@settings(max_examples=100)
 @given(
     st.lists(
         st.builds(FormField, names, st.text(st.characters(exclude_categories=["Cs"])))

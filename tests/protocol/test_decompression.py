@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk._protocol.decompression import PIECE, Decompressor
@@ -31,7 +31,6 @@ def cut(data: bytes, step: int) -> list[bytes]:
     return [data[at : at + step] for at in range(0, len(data), step)]
 
 
-@settings(deadline=None, max_examples=60)
 @given(st.sampled_from(sorted(COMPRESS)), st.binary(max_size=3000), st.integers(1, 500))
 def test_an_answer_comes_out_as_it_went_in(encoding: str, data: bytes, step: int) -> None:
     assert inflate(encoding, cut(COMPRESS[encoding](data), step)) == data
@@ -82,7 +81,6 @@ def test_no_body_at_all_is_an_empty_body(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**6), st.integers(1, 255), st.integers(1, 40))
 def test_an_answer_with_a_changed_byte_is_an_error_or_the_same_text(
     encoding: str, at: int, change: int, step: int

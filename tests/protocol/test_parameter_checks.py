@@ -170,6 +170,7 @@ class TestSizes:
         (DALL_E_3, "style", "natural", "baroque", "vivid or natural"),
         (DALL_E_3, "quality", "hd", "high", "standard or hd"),
         (DALL_E_2, "response_format", "url", "base64", "url or b64_json"),
+        (DALL_E_2, "quality", "standard", "hd", "standard"),
     ],
 )
 def test_a_parameter_of_words_takes_those_that_its_model_lists(
@@ -193,7 +194,13 @@ class TestNumbers:
         [
             ("frame_count", [2, 9, 16], [1, 17, 2.0, True, "9"], "2 to 16", GIF),
             ("frame_duration_ms", [1, 200, 655_350], [0, -1, 655_351, 0.5], "1 to 655350", GIF),
-            ("output_compression", [0, 50, 100], [-1, 101, 50.0], "0 to 100", {"output_format": "webp"}),
+            (
+                "output_compression",
+                [0, 50, 100],
+                [-1, 101, 50.0, True, "50"],
+                "0 to 100",
+                {"output_format": "webp"},
+            ),
         ],
     )
     @both

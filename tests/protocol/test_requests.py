@@ -20,7 +20,6 @@ from imagesdk._protocol.requests import Request, Sources, build_request, resolve
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
-from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
 
 MAKER = Host.parse(OPENAI_BASE_URL)
@@ -146,148 +145,79 @@ def test_no_text_may_hold_half_a_character(name: str) -> None:
 
 
 @pytest.mark.parametrize("make", [generate, edit, variation])
-class TestEveryEndpoint:
-    @pytest.mark.parametrize("n", [None, 1, 2, 9, 10])
-    def test_makes_1_to_10_pictures(self, make: Any, n: int | None) -> None:
-        checked(make(n=n), DALL_E_2)
+@pytest.mark.parametrize("n", [0, -1, True, False, 1.0, "2"])
+def test_what_is_no_count_is_refused_even_unchecked(make: Any, n: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
+        check_shape(make(n=n))
+    assert caught.value.param == "n"
+    assert caught.value.value is n
+    assert "check=False" not in str(caught.value)
 
-    def test_refuses_11_pictures(self, make: Any) -> None:
-        error = refusal(make(n=11), DALL_E_2)
-        assert (error.param, error.value, error.allowed) == ("n", 11, "1 to 10")
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad", "allowed"),
+    [
+        ("n", [None, 1, 2, 10], [11], "1 to 10"),
+        (
+            "size",
+            [None, "256x256", "512x512", "1024x1024"],
+            ["1024x1025", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"],
+            "256x256, 512x512 or 1024x1024",
+        ),
+        ("response_format", [None, "url", "b64_json"], ["base64"], "url or b64_json"),
+        ("user", [None, "hash-of-a-name"], [], ""),
+    ],
+)
+@pytest.mark.parametrize("make", [generate, edit, variation])
+def test_the_model_of_2023_keeps_its_rules_at_every_endpoint(
+    make: Any, name: str, good: list[Any], bad: list[Any], allowed: str
+) -> None:
+    for value in good:
+        checked(make(**{name: value}), DALL_E_2)
+    for value in bad:
+        error = refusal(make(**{name: value}), DALL_E_2)
+        assert (error.param, error.value, error.allowed) == (name, value, allowed)
         assert "check=False" in str(error)
 
-    @pytest.mark.parametrize("n", [0, -1, True, False, 1.0, "2"])
-    def test_refuses_what_is_no_count_even_unchecked(self, make: Any, n: Any) -> None:
-        with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
-            check_shape(make(n=n))
-        assert caught.value.param == "n"
-        assert caught.value.value is n
-        assert "check=False" not in str(caught.value)
 
-    @pytest.mark.parametrize("size", [None, "256x256", "512x512", "1024x1024"])
-    def test_makes_pictures_of_three_sizes(self, make: Any, size: str | None) -> None:
-        checked(make(size=size), DALL_E_2)
-
-    @pytest.mark.parametrize(
-        "size",
-        ["255x255", "1024x1025", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"],
-    )
-    def test_refuses_any_other_size(self, make: Any, size: Any) -> None:
-        error = refusal(make(size=size), DALL_E_2)
-        assert (error.param, error.value) == ("size", size)
-        assert error.allowed == "256x256, 512x512 or 1024x1024"
-
-    @pytest.mark.parametrize("response_format", [None, "url", "b64_json"])
-    def test_answers_with_urls_or_base64(self, make: Any, response_format: str | None) -> None:
-        checked(make(response_format=response_format), DALL_E_2)
-
-    def test_refuses_any_other_form_of_answer(self, make: Any) -> None:
-        error = refusal(make(response_format="base64"), DALL_E_2)
-        assert (error.param, error.value, error.allowed) == ("response_format", "base64", "url or b64_json")
-
-    def test_takes_an_end_user_and_any_parameter_left_out(self, make: Any) -> None:
-        checked(make(user="hash-of-a-name"), DALL_E_2)
-
-    def test_knows_no_rules_of_a_profile_without_any(self, make: Any) -> None:
-        job = make(n=1000, size="9x9", response_format="file", user="x")
-        profile = attrs.evolve(UNRULED, variation=DALL_E_2.variation)
-        checked(job, profile)
+def test_a_model_of_which_only_the_endpoints_are_known_keeps_no_rules() -> None:
+    profile = attrs.evolve(UNRULED, variation=DALL_E_2.variation)
+    for make in (generate, edit, variation):
+        checked(make(n=1000, size="9x9", response_format="file", user="x"), profile)
 
 
-class TestTheModelOf2023:
-    @pytest.mark.parametrize("name", ["background", "output_format", "output_compression"])
-    def test_takes_no_parameters_of_its_successors(self, name: str) -> None:
-        value: Any = 50 if name == "output_compression" else "opaque"
-        for make in (generate, edit):
-            error = refusal(make(**{name: value}), DALL_E_2)
-            assert (error.param, error.value, error.allowed) == (name, value, "not given")
-            assert f"dall-e-2 takes no {name}" in str(error)
+@pytest.mark.parametrize(
+    ("size", "rule"),
+    [
+        ("1920x1080", "multiples of 16"),
+        ("4096x2048", "longer than 3840"),
+        ("2048x512", "3 times the short one"),
+        ("512x512", "between 655360 and 8294400 pixels"),
+        ("3840x3840", "between 655360 and 8294400 pixels"),
+        ("big", "WIDTHxHEIGHT"),
+        ("0x1024", "WIDTHxHEIGHT"),
+        ("-16x1024", "WIDTHxHEIGHT"),
+        ("1024x01024", "WIDTHxHEIGHT"),
+        (" 1024x1024", "WIDTHxHEIGHT"),
+        ("9999999999x16", "multiples of 16"),
+        (f"{16 * 10**30}x16", "longer than 3840"),
+        (f"{'9' * 101}x16", "WIDTHxHEIGHT"),
+        (1024, "WIDTHxHEIGHT"),
+    ],
+)
+def test_a_refused_size_comes_with_the_rule_that_it_breaks(size: Any, rule: str) -> None:
+    error = refusal(Generate("a cat", size=size), GPT_IMAGE_2)
+    assert (error.param, error.value) == ("size", size)
+    assert rule in str(error)
+    assert "1024x1024, 1536x1024, 1024x1536 or auto" in (error.allowed or "")
 
-    def test_has_one_quality(self) -> None:
-        checked(Generate("a cat", quality="standard"), DALL_E_2)
-        error = refusal(Generate("a cat", quality="hd"), DALL_E_2)
-        assert (error.param, error.value, error.allowed) == ("quality", "hd", "standard")
 
-
-class TestTheLivingModel:
-    @pytest.mark.parametrize(
-        "size", ["auto", "1024x1024", "1536x1024", "1024x1536", "2048x1152", "3840x2160"]
-    )
-    def test_takes_named_and_free_sizes(self, size: str) -> None:
-        checked(Generate("a cat", size=size), GPT_IMAGE_2)
-
-    @pytest.mark.parametrize(
-        ("size", "rule"),
-        [
-            ("1920x1080", "multiples of 16"),
-            ("4096x2048", "longer than 3840"),
-            ("2048x512", "3 times the short one"),
-            ("512x512", "between 655360 and 8294400 pixels"),
-            ("3840x3840", "between 655360 and 8294400 pixels"),
-            ("big", "WIDTHxHEIGHT"),
-            ("0x1024", "WIDTHxHEIGHT"),
-            ("-16x1024", "WIDTHxHEIGHT"),
-            ("1024x01024", "WIDTHxHEIGHT"),
-            (" 1024x1024", "WIDTHxHEIGHT"),
-            ("9999999999x16", "multiples of 16"),
-            (f"{16 * 10**30}x16", "longer than 3840"),
-            (f"{'9' * 101}x16", "WIDTHxHEIGHT"),
-            (1024, "WIDTHxHEIGHT"),
-        ],
-    )
-    def test_says_which_rule_a_size_breaks(self, size: Any, rule: str) -> None:
-        error = refusal(Generate("a cat", size=size), GPT_IMAGE_2)
-        assert (error.param, error.value) == ("size", size)
-        assert rule in str(error)
-        assert "1024x1024, 1536x1024, 1024x1536 or auto" in (error.allowed or "")
-
-    def test_takes_no_response_format_because_it_always_sends_pictures(self) -> None:
-        error = refusal(Generate("a cat", response_format="b64_json"), GPT_IMAGE_2)
-        assert (error.param, error.value, error.allowed) == ("response_format", "b64_json", "not given")
-        assert "always returns the image itself" in str(error)
-
-    @pytest.mark.parametrize(
-        ("name", "good", "bad", "allowed"),
-        [
-            ("quality", ["low", "medium", "high", "auto"], "hd", "low, medium, high or auto"),
-            ("background", ["transparent", "opaque", "auto"], "white", "transparent, opaque or auto"),
-            ("output_format", ["png", "jpeg", "webp"], "gif", "png, jpeg or webp"),
-        ],
-    )
-    def test_takes_words_from_its_lists(self, name: str, good: list[str], bad: str, allowed: str) -> None:
-        for make in (generate, edit):
-            for value in good:
-                checked(make(**{name: value}), GPT_IMAGE_2)
-            error = refusal(make(**{name: bad}), GPT_IMAGE_2)
-            assert (error.param, error.value, error.allowed) == (name, bad, allowed)
-
-    @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
-    @pytest.mark.parametrize("compression", [0, 1, 99, 100])
-    def test_compresses_jpeg_and_webp(self, output_format: str, compression: int) -> None:
-        checked(Generate("x", output_format=output_format, output_compression=compression), GPT_IMAGE_2)
-
-    @pytest.mark.parametrize("compression", [-1, 101, 50.0, True, "50"])
-    def test_compresses_from_0_to_100(self, compression: Any) -> None:
-        error = refusal(Generate("x", output_format="jpeg", output_compression=compression), GPT_IMAGE_2)
-        assert (error.param, error.value, error.allowed) == ("output_compression", compression, "0 to 100")
-
-    @pytest.mark.parametrize("output_format", [None, "png"])
-    def test_does_not_compress_png(self, output_format: str | None) -> None:
-        error = refusal(Generate("x", output_format=output_format, output_compression=50), GPT_IMAGE_2)
-        assert error.param == "output_compression"
-        assert "only with jpeg or webp" in (error.allowed or "")
-
-    def test_has_no_transparent_jpeg(self) -> None:
-        for output_format in (None, "png", "webp"):
-            checked(Generate("x", background="transparent", output_format=output_format), GPT_IMAGE_2)
-        error = refusal(Generate("x", background="transparent", output_format="jpeg"), GPT_IMAGE_2)
-        assert (error.param, error.value) == ("background", "transparent")
-        assert error.allowed == "opaque or auto with output format jpeg"
-
-    def test_makes_no_variations(self) -> None:
-        error = refusal(Variation("a.png"), GPT_IMAGE_2)
-        assert (error.param, error.value) == ("model", "gpt-image-2")
-        assert Remedy.USE_MODEL.of("dall-e-2") in error.remedies
+def test_a_jpeg_is_never_transparent() -> None:
+    for output_format in (None, "png", "webp"):
+        checked(Generate("x", background="transparent", output_format=output_format), GPT_IMAGE_2)
+    error = refusal(Generate("x", background="transparent", output_format="jpeg"), GPT_IMAGE_2)
+    assert (error.param, error.value) == ("background", "transparent")
+    assert error.allowed == 'opaque or auto with output_format="jpeg"'
 
 
 PICTURE_JOBS = {"edit": Edit("a.png", "a cat"), "variation": Variation("a.png")}

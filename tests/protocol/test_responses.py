@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from imagesdk._protocol.json_values import is_object
 from imagesdk._protocol.responses import ParsedImage, parse_event, parse_response
@@ -238,7 +238,6 @@ class TestEvent:
             parse_event(document)
 
 
-@settings(max_examples=300, deadline=None)
 @given(documents)
 def test_any_document_is_an_answer_or_no_answer(document: Any) -> None:
     with suppress(ScanError):

@@ -201,7 +201,6 @@ def cuts(draw: st.DrawFn, whole: bytes) -> list[bytes]:
     return [whole[a:b] for a, b in zip([0, *at], [*at, len(whole)], strict=True)]
 
 
-@settings(max_examples=300, deadline=None)
 @given(st.data(), documents, st.randoms(use_true_random=False))
 def test_pictures_and_document_are_what_a_json_parser_finds(
     data: st.DataObject, document: Any, source: random.Random
@@ -212,7 +211,7 @@ def test_pictures_and_document_are_what_a_json_parser_finds(
     assert with_bytes(found, pieces) == expected(document)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples // 5)  # each is cut at every byte
 @given(documents, st.randoms(use_true_random=False))
 def test_an_answer_cut_short_anywhere_is_an_error_and_no_other_exception(
     document: Any, source: random.Random
@@ -263,7 +262,6 @@ def outcome(chunks: Iterable[bytes]) -> object:
         return "refused"
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.data(), wrapped | st.binary(max_size=40))
 @example(None, b'{"b64_json":"QQ=="=}')
 def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
@@ -273,7 +271,6 @@ def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
     assert outcome(parts) == outcome([whole])
 
 
-@settings(max_examples=500, deadline=None)
 @given(st.data(), st.text("QUJD/+=\n \t-_", min_size=1, max_size=14))
 @example(None, "QUJDQU\n")
 @example(None, "QQ=\n=")
@@ -300,6 +297,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("QUJD\\u00e9", "not valid base64"),
         ("QUJD\\b\\f", "not valid base64"),
         ("QUJ\\x", "not valid base64"),
+        ("QUJD\\\\/QUJ", "not valid base64"),
         ("QUJD\u00e9\u00e9", "not valid base64"),
         ("QUJDQ", "not valid base64"),
         ("QQ==QUJD", "not valid base64"),

@@ -44,11 +44,6 @@ class Elsewhere:
 Start: TypeAlias = Callable[[Handler], AbstractContextManager[Elsewhere]]
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture(params=["http", "https"])
 def start(request: pytest.FixtureRequest, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Start:
     """Starts servers, with plain HTTP or TLS."""

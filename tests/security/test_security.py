@@ -250,6 +250,7 @@ async def test_the_signature_of_a_picture_that_moved_is_in_no_line_that_programs
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_command_line_takes_no_key_and_tells_none(tmp_path: Path) -> None:
     options = [option for action in actions() for option in action.option_strings if "key" in option]
     assert options == ["--require-key"]  # of the emulator: an argument is seen by all users of a machine

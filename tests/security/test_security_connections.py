@@ -31,11 +31,6 @@ async def fetch(transport: DirectTransport, url: str) -> bytes:
         return b"".join([piece async for piece in incoming.body])
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.fixture
 async def transport() -> AsyncIterator[DirectTransport]:
     transport = DirectTransport()

@@ -13,6 +13,8 @@ from tests.support.leaks import KEY, leaks
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
 
+pytestmark = pytest.mark.one_loop
+
 SMALL = png()
 ONCE = RetryPolicy(max_attempts=1)
 MakeClient: TypeAlias = Callable[..., AsyncClient]

@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, limits, runs, threads
+from tests.soak import cancellations, exchanges, exits, limits, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -48,6 +48,7 @@ class Trial:
 TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
+    "storms": Trial("crowds of calls that are all cancelled", storms.run, 10_000, 0.2),
     "interrupts": Trial(
         "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
     ),

@@ -57,6 +57,13 @@ class Authority:
         context.verify_mode = ssl.CERT_REQUIRED
         return evolve(self, context=context)
 
+    def speaking(self, protocol: str) -> Self:
+        """Return this one with servers that agree with clients on a protocol by ALPN."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.chain)
+        context.set_alpn_protocols([protocol])
+        return evolve(self, context=context)
+
     def is_known(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Have clients of this test know the authority, whatever the process has known before."""
         monkeypatch.setattr("imagesdk._transport.environment._tls", None)

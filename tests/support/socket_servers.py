@@ -10,7 +10,7 @@ import anyio
 from anyio.abc import SocketAttribute, SocketStream
 from attrs import define, field, frozen
 
-PATIENCE = 10.0
+PATIENCE = 45.0
 """Seconds after which a test that should have ended has hung."""
 
 

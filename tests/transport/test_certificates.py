@@ -13,14 +13,9 @@ from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 ANSWER = answer(png())
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
 
 
 CALLS = """

@@ -29,18 +29,13 @@ from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, always, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 SMALL = png()
 ANSWER = answer(SMALL)
 ONCE = RetryPolicy(max_attempts=1)
 KEY = "sk-of-the-account"
 MakeClient: TypeAlias = Callable[..., AsyncClient]
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(autouse=True)

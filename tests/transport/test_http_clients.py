@@ -40,11 +40,6 @@ OWN = "https://images.test/v1"
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "httpx2"])
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
-
-
 @pytest.mark.parametrize(
     ("make", "said"),
     [

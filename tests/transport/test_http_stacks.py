@@ -43,11 +43,6 @@ ANSWER = answer(SMALL)
 ONCE = RetryPolicy(max_attempts=1)
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
-
-
 @asynccontextmanager
 async def reached(
     stack: Stack, emulator: Emulator, authority: Authority, make_client: MakeClient, **options: Any
@@ -57,7 +52,7 @@ async def reached(
         async with make_client(emulator.base_url, http_client=stack.factory(), **options) as client:
             yield client, []
         return
-    authority.context.set_alpn_protocols(["h2"])
+    authority = authority.speaking("h2")
     front = Front(emulator.base_url.removesuffix("/v1"))
     trusting = ssl.create_default_context(cafile=authority.file)
     async with serving(authority.secured(front.handler)) as server:
@@ -194,7 +189,7 @@ async def test_a_cancelled_call_over_http2_leaves_a_connection_that_works(
         else:
             await talk.answer(ANSWER)
 
-    authority.context.set_alpn_protocols(["h2"])
+    authority = authority.speaking("h2")
     http_client = stack.factory(verify=ssl.create_default_context(cafile=authority.file))
     async with serving(handler) as behind:
         async with serving(authority.secured(Front(behind.origin).handler)) as server:
