@@ -29,10 +29,15 @@ _BEFORE = "Before the rooms: 197 functions and 155 moves for a call; 293 and 356
 
 @define
 class _Path:
-    """The functions of the package that the event loop's thread has called, in order."""
+    """The functions of the package that the event loop's thread has called, in order.
+
+    A coroutine that is resumed is not called again: how often that happens depends on the network.
+    """
 
     codes: list[tuple[str, CodeType]] = field(factory=list[tuple[str, CodeType]])
-    """Each call, or each time that a coroutine goes on: the module, and the function."""
+    """The module and the function of each call."""
+    _frames: dict[int, FrameType] = field(factory=dict[int, FrameType])
+    """Every frame that was entered, kept so that none has the address of an earlier one."""
 
     @property
     def functions(self) -> int:
@@ -59,7 +64,12 @@ class _Path:
             sys.setprofile(None)
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if event == "call" and frame.f_code.co_filename.startswith(_PACKAGE):
+        if (
+            event == "call"
+            and frame.f_code.co_filename.startswith(_PACKAGE)
+            and id(frame) not in self._frames
+        ):
+            self._frames[id(frame)] = frame
             self.codes.append((frame.f_globals["__name__"], frame.f_code))
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
 from imagesdk._engine.call import Call
+from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
@@ -99,17 +100,9 @@ class Recorder:
             self.said.append(type(event).__name__)
 
     async def make_call(self) -> ParsedResponse:
-        engine = Engine(
-            host=Host.parse("https://images.test/v1"),
-            key=Secret(""),
-            organization=None,
-            project=None,
-            transport=self,
-            retry=RetryPolicy(backoff=0),
-            rate_limit=RateLimit(),
-            observers=(self.observe,),
-            user_agent="test",
-        )
+        shared = EngineShared(Host.parse("https://images.test/v1"), Secret(""), self, "test")
+        config = EngineConfig(RetryPolicy(backoff=0), limits=RateLimit(), observers=(self.observe,))
+        engine = Engine(shared, config)
         engine._limiter = lambda model, limit: self  # type: ignore[method-assign]
         request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
         call = Call(
