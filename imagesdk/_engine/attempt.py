@@ -81,21 +81,36 @@ class Attempt(Generic[T]):
         return self.failure
 
     async def aclose(self) -> None:
-        """Release what the attempt still holds, and tell observers, limiter, log and ledger how it ended."""
-        failure = self.failure or (self._abandoned() if self.result is None else None)
-        self._observe_response()
-        if self._body.started:
-            self._permit.sent()
-        if self._was_accepted:
-            tokens = self._call.tokens(self.result.parsed) if self.result is not None else None
-            server_limits = parse_server_limits(self._reader.headers, "", datetime.now(UTC))
-            self._permit.accepted(server_limits, tokens)
-            self._log(failure)
+        """Release what the attempt still holds, and settle it."""
         try:
             await self._release()
         finally:
-            with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-                await self._call.ledger.settled(self._number, failure)
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Report the end of the attempt to observers, limiter, log and ledger.
+
+        The engine logs the end of calls that have no successful attempt.
+        """
+        call, reader, now = self._call, self._reader, self._shared.clock()
+        failure = self.failure or (self._abandoned() if self.result is None else None)
+        if self._was_answered and reader.status is not None:
+            seconds = now - self._started_at
+            self._config.observe(
+                ResponseReceived(call.id, self._number, reader.status, reader.request_id, seconds)
+            )
+        if self._body.started:
+            self._permit.sent()
+        if self._was_accepted:
+            server_limits = parse_server_limits(reader.headers, "", datetime.now(UTC))
+            self._permit.accepted(server_limits, call.tokens(self.result.parsed) if self.result else None)
+            status, request_id = reader.status, reader.request_id
+            if failure is None:
+                log_success(call, self._state, now, status=status, request_id=request_id)
+            else:
+                log_failure(call, self._state, now, failure.error, status=status, request_id=request_id)
+        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+            await call.ledger.settled(self._number, failure)
 
     async def _start(self) -> None:
         call, state, clock = self._call, self._state, self._shared.clock
@@ -189,23 +204,6 @@ class Attempt(Generic[T]):
         return connection_failure(
             "it was given up", self._body, timed_out=False, billed=self._call.request.billed
         )
-
-    def _observe_response(self) -> None:
-        if self._was_answered and self._reader.status is not None:
-            seconds = self._shared.clock() - self._started_at
-            self._config.observe(
-                ResponseReceived(
-                    self._call.id, self._number, self._reader.status, self._reader.request_id, seconds
-                )
-            )
-
-    def _log(self, failure: Failure | None) -> None:
-        """Log the end of a call; the engine logs the end of calls without a successful attempt."""
-        now, status, request_id = self._shared.clock(), self._reader.status, self._reader.request_id
-        if failure is None:
-            log_success(self._call, self._state, now, status=status, request_id=request_id)
-        else:
-            log_failure(self._call, self._state, now, failure.error, status=status, request_id=request_id)
 
     async def _release(self) -> None:
         if self.result is not None and not self.stays_open:
