@@ -1,4 +1,4 @@
-"""The order of one attempt, seen by a budget, a ledger and a transport that write everything down."""
+"""The order of one attempt, recorded by a limiter, a ledger and a transport."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ANSWER = answer(png())
 
 
 class Recorder:
-    """A budget, a ledger and a transport that write down what they are asked for, in one list."""
+    """A limiter, a ledger and a transport that record their calls in one list."""
 
     def __init__(self, *answers: bytes | int | Exception) -> None:
         self.said: list[str] = []
@@ -90,6 +90,7 @@ class Recorder:
         self.said.append("connection back")
 
     async def _body(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        self.said.append("body read")
         yield body
 
     async def aclose(self) -> None:
@@ -133,6 +134,7 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
         "sent",
         "bytes for a cat",
         "sent",
+        "body read",
         "connection back",
         "ResponseReceived",
         "sent",

@@ -124,7 +124,7 @@ async def test_a_connection_with_nothing_left_on_it_is_used_again(
         looked.append(_buffered_bytes(stream) if seen else None)
         return looked[-1]
 
-    monkeypatch.setattr("imagesdk._transport.connection._held_bytes", look)
+    monkeypatch.setattr("imagesdk._transport.connection._buffered_bytes", look)
     async with serving(handler) as server:
         url = f"https://localhost:{server.port}" if secure else server.origin
         for _ in range(3):
