@@ -34,8 +34,8 @@ class EngineConfig:
     """What a view (``client.with_options``) may change."""
 
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - a frozen value
-    limits: Mapping[str, RateLimit | None] = field(default=DEFAULT_RATE_LIMIT, converter=_by_model)
-    """Rate limits by model; ``None`` is for no limit."""
+    limits: Mapping[str, RateLimit | None] = field(factory=dict[str, RateLimit | None], converter=_by_model)
+    """Rate limits by model; ``None`` is for no limit. The default limit holds for models that are not named."""
     caps: Caps = Caps()  # noqa: RUF009 - a frozen value
     observers: tuple[Observer, ...] = field(default=(), converter=tuple[Observer, ...])
     headers: Mapping[str, str] = field(factory=dict[str, str])
@@ -64,33 +64,32 @@ class EngineChanges(TypedDict, total=False):
     headers: Mapping[str, str]
 
 
-@frozen
 class EngineShared:
     """What all views of one client share: the server, the key, the connections and the rate-limit windows."""
 
-    host: Host
-    key: Secret | BearerTokenSource
-    transport: Transport
-    user_agent: str
-    organization: str | None = None
-    project: str | None = None
-    registry: LimiterRegistry | None = None
-    """The limiters of the process; ``None`` for :data:`PROCESS_LIMITERS`."""
-    clock: Callable[[], float] = time.monotonic
-    account: tuple[str, ...] = field(init=False)
-    """What a rate limit is bound to, besides the model."""
-    own_registry: LimiterRegistry = field(init=False)
-    """The limiters of this client alone."""
-    unlimited: ConcurrencyLimiter = field(init=False)
-
-    @account.default
-    def _account(self) -> tuple[str, ...]:
-        return (self.host.origin, self.key.fingerprint(), self.organization or "", self.project or "")
-
-    @own_registry.default
-    def _own_registry(self) -> LimiterRegistry:
-        return LimiterRegistry(clock=self.clock)
-
-    @unlimited.default
-    def _unlimited(self) -> ConcurrencyLimiter:
-        return ConcurrencyLimiter(clock=self.clock)
+    def __init__(
+        self,
+        host: Host,
+        key: Secret | BearerTokenSource,
+        transport: Transport,
+        user_agent: str,
+        *,
+        organization: str | None = None,
+        project: str | None = None,
+        registry: LimiterRegistry | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.host = host
+        self.key = key
+        self.transport = transport
+        self.user_agent = user_agent
+        self.organization = organization
+        self.project = project
+        self.account = (host.origin, key.fingerprint(), organization or "", project or "")
+        """What a rate limit is bound to, besides the model."""
+        self.registry = registry
+        """The limiters of the process; ``None`` for those that all clients share."""
+        self.own_registry = LimiterRegistry(clock=clock)
+        """The limiters of this client alone."""
+        self.unlimited = ConcurrencyLimiter(clock=clock)
+        self.clock = clock

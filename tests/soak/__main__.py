@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, runs, threads
+from tests.soak import cancellations, exchanges, exits, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -48,6 +48,9 @@ class Trial:
 TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
+    "storms": Trial(
+        "crowds of calls that are cancelled, also over TLS and a tunnel", storms.run, 3000, 0.3, whole=True
+    ),
     "interrupts": Trial(
         "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
     ),

@@ -1,12 +1,13 @@
-"""Thousands of calls that are cancelled at random instants: nothing stays open, and the next calls work."""
+"""Crowds of calls that are cancelled at random instants, over http, https and the tunnel of a proxy."""
 
 from __future__ import annotations
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import anyio
 import anyio.lowlevel
@@ -14,15 +15,13 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import define, field
 
-from imagesdk import AsyncClient, ImagesResponse
+from imagesdk import AsyncClient, ImagesResponse, RetryPolicy
 from imagesdk._ratelimit.unlimited import CONCURRENCY
 from tests.support.certificates import Authority
 from tests.support.open_connections import OpenConnections
 from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, serving
-
-pytestmark = pytest.mark.anyio
 
 SMALL = png()
 HUGE = png(padding=8 * 1024**2)
@@ -38,20 +37,8 @@ seen the head of its request, all of it, or has answered with a half.
 """
 
 
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority.found(tmp_path_factory.mktemp("authority"))
-
-
-@pytest.fixture(autouse=True)
-def warned() -> Iterator[None]:
-    """Whatever a test has left open is collected with it, and warned of: warnings are errors."""
-    yield
-    gc.collect()
-
-
 @define(eq=False)
-class Call:
+class _Call:
     """One call, and when it is to be cancelled."""
 
     moment: str
@@ -74,7 +61,7 @@ class Storm:
     def __init__(self, calls: int, chance: Random) -> None:
         moments = chance.choices(list(PASSES), [6, 1, 4, 4], k=calls)
         moments[:WORKERS] = ["waiting"] * WORKERS  # they show how many can be under way at once
-        self.calls = [Call(moment, chance.randrange(PASSES[moment])) for moment in moments]
+        self.calls = [_Call(moment, chance.randrange(PASSES[moment])) for moment in moments]
         self.reached: Counter[str] = Counter()
         """How many calls were how far when they ended, of those that their server saw."""
         self.most = 0
@@ -150,19 +137,33 @@ class Storm:
         talk.hang_up()
 
 
-@pytest.mark.parametrize(("way", "calls"), [("http", 2000), ("https", 500), ("tunnel", 500)])
-async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(
-    make_client: Callable[..., AsyncClient],
-    monkeypatch: pytest.MonkeyPatch,
-    authority: Authority,
-    way: str,
-    calls: int,
-) -> None:
-    monkeypatch.setattr("tests.support.socket_servers.PATIENCE", 60)
-    authority.is_known(monkeypatch)
-    storm = Storm(calls, Random(50))
-    connections, tunnels = OpenConnections(), OpenConnections()
+_WAYS = ("http", "https", "tunnel")
+_STORM = 500
+"""Calls of one storm."""
 
+
+def run(seed: int, first: int, count: int) -> Counter[str]:
+    """Cancel so many calls, in storms that take turns: over http, https and a tunnel, on asyncio and on trio."""
+    counts: Counter[str] = Counter()
+    for begin in range(first, first + count, _STORM):
+        turn = begin // _STORM
+        way, backend = _WAYS[turn % len(_WAYS)], ("asyncio", "trio")[turn // len(_WAYS) % 2]
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
+            authority = Authority.found(Path(folder))
+            authority.is_known(monkeypatch)
+            monkeypatch.setattr("tests.support.socket_servers.PATIENCE", 60)
+            chance = Random(f"{seed}/{begin}")
+            counts += anyio.run(_survive, _STORM, chance, way, authority, monkeypatch, backend=backend)
+        gc.collect()  # what a storm has left open is warned of: warnings are errors
+    return counts
+
+
+async def _survive(
+    calls: int, chance: Random, way: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> Counter[str]:
+    """Make the calls of a storm, check that nothing stays behind, and count how far they got."""
+    storm = Storm(calls, chance)
+    connections, tunnels = OpenConnections(), OpenConnections()
     async with AsyncExitStack() as stack:
 
         async def start(handler: Handler) -> RawServer:
@@ -174,14 +175,18 @@ async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(
             proxy = await start(tunnels.counted(Proxy().handler))
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
-        client = await stack.enter_async_context(make_client(f"{scheme}://127.0.0.1:{server.port}/v1"))
+        base_url = f"{scheme}://127.0.0.1:{server.port}/v1"
+        retry = RetryPolicy(backoff=0)
+        client = await stack.enter_async_context(
+            AsyncClient(base_url=base_url, api_key="", rate_limit=None, retry=retry)
+        )
 
         await storm.blow(client)
 
         await connections.number(0)
         await tunnels.number(0)
         assert storm.most == CONCURRENCY
-        assert server.connections <= calls
+        assert server.connections <= len(storm.calls)
         assert {call.arrivals for call in storm.calls} == {0, 1}
         assert set(storm.reached) == {"sending", "waiting", "reading"}
 
@@ -195,3 +200,6 @@ async def test_a_storm_of_cancelled_calls_leaves_nothing_behind(
                 tasks.start_soon(call)
         assert [response[0].bytes for response in responses] == [SMALL] * 30
         assert len(connections.numbers) <= 30
+    counts = Counter({f"cancelled while {how}": number for how, number in storm.reached.items()})
+    counts[f"calls over {way}"] = calls
+    return counts
