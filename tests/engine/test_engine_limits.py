@@ -262,7 +262,9 @@ class TestTheKeyOfACall:
             assert all("idempotency-key" not in request.headers for request in sent)
 
 
-async def test_the_header_of_the_key_is_the_clients_alone(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_idempotency_header_cannot_be_set_by_the_caller(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
         with pytest.raises(ConfigurationError, match="'x-request-key' carries the key of the call"):

@@ -120,7 +120,7 @@ def without_repeats(said: list[str]) -> list[str]:
     return [word for at, word in enumerate(said) if word not in said[max(0, at - 1) : at]]
 
 
-async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
+async def test_one_attempt_goes_from_permit_to_ledger_in_the_promised_order() -> None:
     recorder = Recorder(ANSWER)
 
     await recorder.make_call()
@@ -144,7 +144,7 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
     ]
 
 
-async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_stands_in_line() -> None:
+async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued() -> None:
     recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
 
     await recorder.make_call()
@@ -161,7 +161,7 @@ async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_st
     assert recorder.said[-2:] == ["ledger told of 2: well", "released"]
 
 
-async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() -> None:
+async def test_a_429_rejoins_the_queue_with_the_same_permit() -> None:
     recorder = Recorder(429, ANSWER)
 
     await recorder.make_call()
@@ -177,7 +177,7 @@ async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() 
     assert recorder.said.count("in line for 1") == recorder.said.count("released") == 1
 
 
-async def test_a_ledger_that_refuses_stops_the_attempt_before_anything_is_sent() -> None:
+async def test_a_ledger_that_raises_stops_the_attempt_before_anything_is_sent() -> None:
     recorder = Recorder(ANSWER)
     recorder.refusal = ZeroDivisionError("no more money")
 

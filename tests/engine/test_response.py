@@ -78,13 +78,13 @@ async def received(transport: Canned, folder: Path | None = None) -> tuple[Respo
     return reader, sink
 
 
-async def test_a_body_knows_that_nothing_of_it_was_taken() -> None:
+async def test_a_body_of_which_nothing_was_sent_is_not_started() -> None:
     body = body_of(b"one")
 
     assert (body.started, body.complete) == (False, False)
 
 
-async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_was_asked_for() -> None:
+async def test_a_body_is_complete_after_its_last_byte_and_sent_when_more_is_asked_for() -> None:
     moments: list[str] = []
     upload = Upload(name="a.png", media_type="image/png", size=3, source=b"two")
     body = body_of(b"one", upload, b"three", on_sent=lambda: moments.append("sent"))
@@ -99,13 +99,13 @@ async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_w
     assert moments == ["sent"]
 
 
-async def test_an_empty_file_in_a_body_is_no_end_of_it() -> None:
+async def test_an_empty_file_does_not_end_a_body() -> None:
     body = body_of(b"one", Upload(name="a", media_type="text/plain", size=0), b"two")
 
     assert [piece async for piece in body] == [b"one", b"two"]
 
 
-async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None:
+async def test_a_body_keeps_the_error_of_its_file(tmp_path: Path) -> None:
     missing = Upload(name="a", media_type="image/png", size=3, source=tmp_path / "a.png")
     body = body_of(b"one", missing)
 
@@ -118,7 +118,7 @@ async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("piece", [1, 7, 65536])
-async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -> None:
+async def test_images_are_read_into_memory_however_the_response_is_cut(piece: int) -> None:
     got, sink = await received(Canned(answer(SMALL, JPEG), piece=piece))
 
     assert got.status == 200
@@ -129,7 +129,7 @@ async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -
     assert [item["b64_json"] for item in document["data"]] == [ImageRef(0), ImageRef(1)]
 
 
-async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
+async def test_images_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
 
     _, sink = await received(Canned(answer(LARGE, SMALL)), folder)
@@ -141,7 +141,7 @@ async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_pa
     assert {file.parent if file else None for file in files} == {folder}
 
 
-async def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(
+async def test_short_writes_are_continued_until_everything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -168,7 +168,7 @@ async def test_discarding_removes_every_file_of_an_attempt_even_when_cancelled(t
     assert sink.images == {}
 
 
-async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None:
+async def test_an_incomplete_image_can_be_discarded(tmp_path: Path) -> None:
     sink = ImageSink(tmp_path)
     await sink.write(ImageStart(0))
     await sink.write(ImagePiece(0, bytes(2 * 1024**2)))
@@ -178,7 +178,7 @@ async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_disk_refusing_is_an_os_error_and_ends_the_exchange(tmp_path: Path) -> None:
+async def test_a_failing_disk_is_an_os_error_and_ends_the_exchange(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     transport = Canned(answer(SMALL))
 
@@ -198,7 +198,7 @@ async def test_the_disk_refusing_is_an_os_error_and_ends_the_exchange(tmp_path: 
     ],
     ids=["base64", "cut", "corrupt", "brotli"],
 )
-async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
+async def test_an_unreadable_body_is_kept_as_the_problem_of_the_response(
     transport: Canned, problem: str, tmp_path: Path
 ) -> None:
     got, sink = await received(transport, tmp_path)
@@ -210,7 +210,7 @@ async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
+async def test_a_decompression_bomb_is_stopped_at_the_cap_of_an_image() -> None:
     bomb = gzip.compress(b'{"data": [{"b64_json": "' + b"A" * (MAX_IMAGE // 3 * 4 + 8) + b'"}]}')
 
     got, _ = await received(Canned(bomb, headers={"content-encoding": "gzip"}))
@@ -218,7 +218,7 @@ async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
     assert f"larger than {MAX_IMAGE}" in str(got.problem)
 
 
-async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
+async def test_a_broken_exchange_keeps_what_was_read_before() -> None:
     transport = Canned(answer(SMALL)[:40], status=500, headers={"x-request-id": "req_1"})
     transport.error = TransportError("cut", connecting=False, timed_out=False)
     got = ResponseReader()
@@ -230,7 +230,7 @@ async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
     assert got.scanner.rest()
 
 
-async def test_an_answer_before_its_head_has_not_succeeded() -> None:
+async def test_a_response_has_not_succeeded_before_its_head() -> None:
     assert not ResponseReader().succeeded
     assert [ResponseReader(status=status).succeeded for status in (199, 200, 299, 300)] == [
         False,
@@ -241,7 +241,7 @@ async def test_an_answer_before_its_head_has_not_succeeded() -> None:
     assert isinstance(ResponseReader().scanner, Scanner)
 
 
-async def test_pieces_of_a_picture_are_joined_once_it_has_ended() -> None:
+async def test_the_pieces_of_an_image_are_joined_at_its_end() -> None:
     sink = ImageSink(None)
     await sink.write(ImageStart(0))
     await sink.write(ImagePiece(0, SMALL[:10]))

@@ -15,7 +15,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import define, field
 
-from imagesdk import AsyncClient, ImagesResponse, RetryPolicy
+from imagesdk import AsyncClient, ImagesResponse, RetryPolicy, Timeouts
 from imagesdk._ratelimit.unlimited import CONCURRENCY
 from tests.support.certificates import Authority
 from tests.support.open_connections import OpenConnections
@@ -176,9 +176,14 @@ async def _survive(
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
         base_url = f"{scheme}://127.0.0.1:{server.port}/v1"
-        retry = RetryPolicy(backoff=0)
         client = await stack.enter_async_context(
-            AsyncClient(base_url=base_url, api_key="", rate_limit=None, retry=retry)
+            AsyncClient(
+                base_url=base_url,
+                api_key="",
+                rate_limit=None,
+                retry=RetryPolicy(backoff=0),
+                timeout=Timeouts(connect=60),  # a crowd shakes hands for a while
+            )
         )
 
         await storm.blow(client)
