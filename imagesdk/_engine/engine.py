@@ -147,6 +147,7 @@ class Engine:
                     if self._throttle is not None:
                         self._throttle.record_success()
                     return attempt
+                del attempt  # frees its buffers while the call waits
                 decision = self._decide(failure, call, state, limited=permit.limited)
                 if isinstance(decision, GiveUp):
                     if decision.throttled:
