@@ -35,7 +35,7 @@ from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import always, serving
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
-CALLS = 250
+CALLS = 100
 
 chances = st.randoms(use_true_random=False)
 few = settings(max_examples=60, deadline=None)

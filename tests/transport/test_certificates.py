@@ -89,7 +89,7 @@ GREETING = """
         ({"SSL_CERT_FILE": "other file", "SSL_CERT_DIR": "folder"}, False),
     ],
 )
-async def test_an_authority_of_the_environment_is_trusted_and_no_other(
+async def test_only_the_authorities_of_the_environment_are_trusted(
     anyio_backend: str,
     authority: Authority,
     tmp_path_factory: pytest.TempPathFactory,
