@@ -233,13 +233,11 @@ def _file(param: str, picture: InputImage) -> Upload:
 
 
 def _weight(n: object) -> int:
-    return (
-        n
-        if type(n) is int and n > 0
-        else int(n)
-        if isinstance(n, str) and n.isdecimal() and int(n) > 0
-        else 1
-    )
+    if type(n) is int:
+        return max(n, 1)
+    if isinstance(n, str) and n.isdecimal():
+        return max(int(n), 1)
+    return 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:
