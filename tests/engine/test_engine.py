@@ -1,4 +1,4 @@
-"""What becomes of a call when something goes wrong: the error, the attempts, and what may have been billed."""
+"""Calls that fail: the error, the attempts, and what may have been billed."""
 
 from __future__ import annotations
 

@@ -47,8 +47,8 @@ def lines(log: pytest.LogCaptureFixture) -> list[str]:
     """The lines of the log, with every number of seconds as S, after a look for what must not be in them."""
     records = [record for record in log.records if record.name == "imagesdk"]
     for record in records:
-        told = record.getMessage() + repr(record.args)
-        assert [word for word in (KEY, PROMPT, "forbidden", "signature") if word in told] == []
+        logged = record.getMessage() + repr(record.args)
+        assert [word for word in (KEY, PROMPT, "forbidden", "signature") if word in logged] == []
     shown = [f"{record.levelname} {SECONDS.sub('S', record.getMessage())}" for record in records]
     return [line for line in shown if "trying again" not in line]
 
@@ -75,7 +75,7 @@ async def test_a_successful_call_is_one_debug_record(
 
 
 @pytest.mark.parametrize(
-    ("handler", "kind", "told"),
+    ("handler", "kind", "logged"),
     [
         pytest.param(
             always(REFUSED, 400, x_request_id="req_2"),
@@ -104,11 +104,15 @@ async def test_a_successful_call_is_one_debug_record(
     ],
 )
 async def test_a_failed_call_is_one_info_record(
-    handler: Handler, kind: type[Exception], told: str, make_client: MakeClient, log: pytest.LogCaptureFixture
+    handler: Handler,
+    kind: type[Exception],
+    logged: str,
+    make_client: MakeClient,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(handler) as server, make_client(server.base_url, api_key=KEY) as client:
         await fail(client, kind)
-    assert lines(log) == [f"INFO POST /images/generations failed after S: {told}"]
+    assert lines(log) == [f"INFO POST /images/generations failed after S: {logged}"]
 
 
 async def test_a_call_that_never_fits_the_limit_is_one_record(
@@ -141,8 +145,8 @@ async def test_a_raw_request_is_logged_without_its_host_and_query(
     async with serving(always(b"{}")) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.request("GET", "/models?sig=signature", query={"more": "signature"})
         await client.request("GET", f"{server.base_url}/models?sig=signature")
-    told = "succeeded after S (status 200, 1 attempt, request id none)"
-    assert lines(log) == [f"DEBUG GET /models {told}", f"DEBUG GET /v1/models {told}"]
+    logged = "succeeded after S (status 200, 1 attempt, request id none)"
+    assert lines(log) == [f"DEBUG GET /models {logged}", f"DEBUG GET /v1/models {logged}"]
 
 
 async def test_a_stream_is_logged_when_it_has_ended(
@@ -198,7 +202,7 @@ async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
         await client.images.generate(PROMPT)
         await fail(client, BadRequestError)
         await client.images.generate(PROMPT)
-    told = [line.partition("request id ")[2] for line in lines(log)]
-    assert told == [*["<the key>)"] * 3, f"?{'x' * 199})"]
+    logged = [line.partition("request id ")[2] for line in lines(log)]
+    assert logged == [*["<the key>)"] * 3, f"?{'x' * 199})"]
     assert next(event.request_id for event in seen if isinstance(event, ResponseReceived)) == "<the key>"
     assert KEY not in repr(seen)

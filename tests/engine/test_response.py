@@ -1,4 +1,4 @@
-"""One attempt: how far a request got, and where the pictures of its answer go."""
+"""The request body and the response of one attempt: how much was sent, and the images that were read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ REQUEST = WireRequest("POST", "https://images.test/v1/images/generations", ())
 
 
 class Canned:
-    """A transport that brings an answer in pieces cut anywhere."""
+    """A transport that gives a response in pieces cut anywhere."""
 
     def __init__(
         self, body: bytes, *, piece: int = 65536, status: int = 200, headers: Mapping[str, str] | None = None

@@ -1,4 +1,4 @@
-"""Pictures shown while they are made: what comes, in which order, and what is left when something goes wrong."""
+"""Streams of images: the events, their order, and the errors of streams that end early."""
 
 from __future__ import annotations
 
@@ -275,11 +275,11 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
-@pytest.mark.parametrize(("said", "kind"), ERRORS)
+@pytest.mark.parametrize(("message", "kind"), ERRORS)
 async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
-    streaming: Callable[..., AsyncClient], said: bytes, kind: type[APIError], seen: bool
+    streaming: Callable[..., AsyncClient], message: bytes, kind: type[APIError], seen: bool
 ) -> None:
-    bad = streams(*([partial(ROUGH)] if seen else []), said)
+    bad = streams(*([partial(ROUGH)] if seen else []), message)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
         with pytest.raises(kind) as caught:
             async with client.images.generate_stream("a river") as stream:
@@ -340,8 +340,8 @@ async def test_there_is_no_retry_after_the_first_image(
 async def test_a_429_in_a_stream_waits_for_the_rate_limit(
     make_client: Callable[..., AsyncClient],
 ) -> None:
-    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
-    handler = in_turn(streams(event("error", error=said)), streams(completed(FINE)))
+    message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
+    handler = in_turn(streams(event("error", error=message)), streams(completed(FINE)))
     limit = RateLimit(50, per=0.5, scope="client")
     async with serving(handler) as server, make_client(server.base_url, rate_limit=limit) as client:
         async with client.images.generate_stream("a river") as stream:
@@ -352,8 +352,8 @@ async def test_a_429_in_a_stream_waits_for_the_rate_limit(
 async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(
     streaming: Callable[..., AsyncClient],
 ) -> None:
-    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
-    async with serving(in_turn(streams(event("error", error=said)))) as server:
+    message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
+    async with serving(in_turn(streams(event("error", error=message)))) as server:
         async with streaming(server.base_url) as client:
             with pytest.raises(RateLimitError):
                 async with client.images.generate_stream("a river"):
@@ -501,20 +501,20 @@ async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
 async def test_a_stream_that_was_not_entered_raises_with_the_way_to_enter_it(
     make_client: Callable[..., AsyncClient], method: str
 ) -> None:
-    said = re.escape(
+    message = re.escape(
         f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"
     )
     async with make_client("http://127.0.0.1:9/v1") as client:
         made: Any = getattr(client.images, method)(
             *(("a.png", "a cat") if "edit" in method else (["a cat"],))
         )
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             async for _ in made:
                 pass
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             await made
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             list(made)
-        with pytest.raises(AttributeError, match=f"no collect here: .*{said}"):
+        with pytest.raises(AttributeError, match=f"no collect here: .*{message}"):
             await made.collect()
         assert not hasattr(made, "__len__")

@@ -1,4 +1,4 @@
-"""Authorities that the environment names: who is trusted, and that nobody is looked up before the first https call."""
+"""Certificate authorities of the environment: which are trusted, and that they are loaded at the first https call."""
 
 from __future__ import annotations
 

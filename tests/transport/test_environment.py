@@ -152,7 +152,7 @@ async def test_a_call_takes_the_same_route_as_httpx(
         base_url = f"{origin.format_map(places)}/v1"
 
         def seen() -> dict[str, list[tuple[str, str | None, str | None]]]:
-            """Who saw what, which is forgotten with that."""
+            """Return the recorded requests, and clear them."""
             heads = {
                 name: [
                     (sent.line, sent.headers.get("host"), sent.headers.get("proxy-authorization"))

@@ -1,4 +1,4 @@
-"""Settings of the environment that cannot be used are told of by an error of ours, which names them."""
+"""Errors for settings of the environment that cannot be used."""
 
 from __future__ import annotations
 
