@@ -18,8 +18,9 @@ from imagesdk._calls.client_options import (
     validate_client_options,
 )
 from imagesdk._calls.raw import raw_call, send_raw
+from imagesdk._engine.config import ANY_MODEL, EngineChanges, EngineConfig, EngineShared, Limits
 from imagesdk._engine.download import Downloader
-from imagesdk._engine.engine import ANY_MODEL, Engine, Limits
+from imagesdk._engine.engine import Engine
 from imagesdk._engine.tokens import BearerTokenSource, TokenProvider
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, validate_headers
@@ -219,19 +220,22 @@ class AsyncClient:
         user_agent = _user_agent()
         limit = settings.get("rate_limit", DEFAULT_RATE_LIMIT)
         retry, caps = settings.get("retry", RetryPolicy()), settings.get("caps", Caps())
-        engine = Engine(
+        shared = EngineShared(
             host=host,
             key=key,
+            transport=transport,
+            user_agent=user_agent,
             organization=account.get("organization"),
             project=account.get("project"),
-            transport=transport,
+        )
+        config = EngineConfig(
             retry=retry,
-            rate_limit=_with_environment(limit),
+            limits=_with_environment(limit),
             caps=caps,
             observers=settings.get("observers", ()),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
-            user_agent=user_agent,
+            headers=dict(validate_headers(settings.get("default_headers", {}).items())),
         )
+        engine = Engine(shared, config)
         defaults = CallDefaults(
             _timeouts(settings.get("timeout")), settings.get("check", True), settings.get("fsync", False)
         )
@@ -280,13 +284,18 @@ class AsyncClient:
             )
         settings = validate_client_options(changes)
         retry, caps = settings.get("retry"), settings.get("caps")
-        engine = self._engine.with_options(
-            retry=retry,
-            limits=settings.get("rate_limit", "same"),
-            caps=caps,
-            observers=settings.get("observers"),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
-        )
+        engine_changes: EngineChanges = {
+            "headers": dict(validate_headers(settings.get("default_headers", {}).items()))
+        }
+        if retry is not None:
+            engine_changes["retry"] = retry
+        if "rate_limit" in settings:
+            engine_changes["limits"] = settings["rate_limit"]
+        if caps is not None:
+            engine_changes["caps"] = caps
+        if "observers" in settings:
+            engine_changes["observers"] = settings["observers"]
+        engine = self._engine.with_options(**engine_changes)
         defaults = attrs.evolve(
             self._defaults,
             timeouts=_timeouts(settings["timeout"]) if "timeout" in settings else self._defaults.timeouts,

@@ -211,7 +211,6 @@ class AsyncFiles:
             idempotency_key=f"imagesdk-{uuid.uuid4()}",
             query=query,
             fsync=self._defaults.fsync,
-            server=self._engine.host,
         )
 
 

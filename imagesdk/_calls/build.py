@@ -125,7 +125,6 @@ async def build_call(
             fsync=defaults.fsync,
             tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
             profile=profile,
-            server=host,
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
         names = OutputNames(destination, call.id, slug(text), call.fsync) if destination else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypedDict, cast
 
-from imagesdk._engine.engine import Limits
+from imagesdk._engine.config import Limits
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts, is_positive

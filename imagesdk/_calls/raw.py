@@ -71,8 +71,7 @@ def raw_call(
         headers=tuple(named),
         query={**in_path, **(query or {})},
         raw=True,
-        good_below=400,
-        server=host,
+        max_ok_status=399,
     )
 
 

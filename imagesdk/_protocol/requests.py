@@ -14,7 +14,7 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._media.upload import as_list
 from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody, json_body, needs_json
-from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
 from imagesdk._protocol.parameter_checks import PICTURES, check_text
@@ -124,6 +124,48 @@ def build_request(
     return Request(path, weight, model, FormBody(tuple(parts), boundary))
 
 
+def request_headers(
+    request: Request,
+    *,
+    accept: str,
+    user_agent: str,
+    idempotency: tuple[str, str],
+    client_headers: Mapping[str, str],
+    call_headers: Iterable[tuple[str, str]],
+    auth: Iterable[tuple[str, str]],
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a request, without the host.
+
+    Later ones win: defaults, the client's headers, those of the body and the idempotency key, the call's headers,
+    authentication.
+
+    Args:
+        request: The request.
+        accept: The media types of the response.
+        user_agent: The name and version of the client.
+        idempotency: The name and value of the header that is the same for all attempts of a call.
+        client_headers: Headers of all requests of the client, names in lower case.
+        call_headers: Headers of this call, names in lower case.
+        auth: Headers that authenticate the client.
+    """
+    name, key = idempotency
+    headers = {
+        "accept": accept,
+        "accept-encoding": "identity",
+        "user-agent": user_agent,
+        CLIENT_REQUEST_ID: key,
+        **client_headers,
+        name.lower(): key,
+    }
+    if request.content_type:
+        headers["content-type"] = request.content_type
+    if request.method != "GET" or request.length:
+        headers["content-length"] = str(request.length)
+    headers.update(call_headers)
+    headers.update(auth)
+    return tuple(headers.items())
+
+
 @frozen
 class Sources:
     """A job's pictures as the caller gave them."""
@@ -179,8 +221,11 @@ def _file(param: str, picture: InputImage) -> Upload:
 
 
 def _weight(n: object) -> int:
-    count = int(n) if isinstance(n, str) and n.isdecimal() else n
-    return count if type(count) is int and count > 0 else 1
+    if type(n) is int:
+        return max(n, 1)
+    if isinstance(n, str) and n.isdecimal():
+        return max(int(n), 1)
+    return 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:

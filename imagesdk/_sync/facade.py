@@ -721,13 +721,15 @@ class Images:
 
 
 class ImageStream:
-    """A picture while it is made: iterate over it, or ask for its end. Made by ``client.images.generate_stream``.
+    """An open stream of one image, made by ``client.images.generate_stream`` and ``edit_stream``.
 
     Example:
+        ```python
         with client.images.generate_stream("a river", partial_images=2) as stream:
             for event in stream:
                 print(event.image)
             response = stream.final()
+        ```
     """
 
     __module__ = "imagesdk"
@@ -737,29 +739,29 @@ class ImageStream:
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request: what support asks for."""
+        """The server's id of the request, which OpenAI's support asks for."""
         return self._handle.async_object.request_id
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> StreamedImage:
-        """Wait for the next picture.
+        """Wait for the next event.
 
         Raises:
-            StreamError: the stream ended without its picture.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         return self._handle.next(AsyncImageStream.__anext__)
 
     def final(self) -> ImagesResponse:
-        """Read on to the end, and return what a call without a stream would have returned.
+        """Read to the end, and return the response of a call without a stream.
 
         Raises:
-            StreamError: the stream ended without its picture; ``error.partial`` is the last one on the way.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image. ``error.partial`` is the last partial image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         return self._handle.call(AsyncImageStream.final)
 
