@@ -8,18 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, Unpack
 
-import attrs
-
-from imagesdk._calls.build import CallDefaults
-from imagesdk._calls.client_options import (
-    parse_rate_limit,
-    require_bool,
-    require_str,
-    validate_client_options,
-)
+from imagesdk._calls.build import ClientContext
+from imagesdk._calls.client_options import ClientSettings, require_bool, require_str
 from imagesdk._calls.raw import raw_call, send_raw
 from imagesdk._engine.download import Downloader
-from imagesdk._engine.engine import ANY_MODEL, Engine, Limits
+from imagesdk._engine.engine import Engine
 from imagesdk._engine.tokens import BearerTokenSource, TokenProvider
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, validate_headers
@@ -36,7 +29,7 @@ from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.types import RawResponse
 
-_LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
+_USER_AGENT = f"imagesdk/{__version__} python/{'.'.join(map(str, sys.version_info[:3]))}"
 
 
 class AsyncClient:
@@ -209,7 +202,7 @@ class AsyncClient:
         *,
         allow_insecure: bool,
     ) -> None:
-        settings = validate_client_options(options)
+        settings = ClientSettings.from_options(options)
         require_bool("allow_insecure", allow_insecure)
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
         if key and not allow_insecure and (proxy or not host.is_secure):
@@ -218,36 +211,30 @@ class AsyncClient:
                 "or allow_insecure=True if the network is your own."
                 + (" NO_PROXY keeps requests to this machine from a proxy." if proxy else "")
             )
-        account.update(validate_headers((name, value) for name, value in account.items() if value))
+        headers = dict(validate_headers((name, value) for name, value in account.items() if value))
         transport = DirectTransport() if http_client is None else UserClientTransport(http_client)
-        user_agent = _user_agent()
-        limit = settings.get("rate_limit", DEFAULT_RATE_LIMIT)
-        retry, caps = settings.get("retry", RetryPolicy()), settings.get("caps", Caps())
         engine = Engine(
             host=host,
             key=key,
-            organization=account.get("organization"),
-            project=account.get("project"),
+            organization=headers.get("organization"),
+            project=headers.get("project"),
             transport=transport,
-            retry=retry,
-            rate_limit=_with_environment(limit),
-            caps=caps,
-            observers=settings.get("observers", ()),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
-            user_agent=user_agent,
+            retry=settings.retry,
+            rate_limit=settings.limits,
+            caps=settings.caps,
+            observers=settings.observers,
+            headers=settings.headers,
+            user_agent=_USER_AGENT,
         )
-        defaults = CallDefaults(
-            _timeouts(settings.get("timeout")), settings.get("check", True), settings.get("fsync", False)
-        )
-        self._use(engine, Downloader(host, transport, retry, caps, user_agent), defaults, owner=True)
+        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT)
+        self._use(engine, downloader, settings, owner=True)
 
-    def _use(self, engine: Engine, downloader: Downloader, defaults: CallDefaults, *, owner: bool) -> None:
-        self._engine = engine
-        self._downloader = downloader
-        self._defaults = defaults
+    def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
+        self._context = ClientContext(engine, downloader, settings.call_defaults)
+        self._settings = settings
         self._owner = owner
-        self._images = AsyncImages(engine, downloader, defaults)
-        self._files = AsyncFiles(engine, defaults)
+        self._images = AsyncImages(self._context)
+        self._files = AsyncFiles(self._context)
 
     @property
     def images(self) -> AsyncImages:
@@ -262,7 +249,7 @@ class AsyncClient:
     @property
     def base_url(self) -> str:
         """The server, without a trailing slash."""
-        return self._engine.host.base_url
+        return self._context.engine.host.base_url
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> AsyncClient:
         """Return a view of the client: the same connections, key and limits, with other options where given.
@@ -282,24 +269,17 @@ class AsyncClient:
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
             )
-        settings = validate_client_options(changes)
-        retry, caps = settings.get("retry"), settings.get("caps")
-        engine = self._engine.with_options(
-            retry=retry,
-            limits=settings.get("rate_limit", "same"),
-            caps=caps,
-            observers=settings.get("observers"),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
+        settings = self._settings.with_options(changes)
+        engine = self._context.engine.with_options(
+            retry=settings.retry,
+            limits=settings.limits,
+            caps=settings.caps,
+            observers=settings.observers,
+            headers=settings.headers,
         )
-        defaults = attrs.evolve(
-            self._defaults,
-            timeouts=_timeouts(settings["timeout"]) if "timeout" in settings else self._defaults.timeouts,
-            check=settings.get("check", self._defaults.check),
-            fsync=settings.get("fsync", self._defaults.fsync),
-        )
-        downloader = self._downloader.with_options(retry=retry, caps=caps)
+        downloader = self._context.downloader.with_options(retry=settings.retry, caps=settings.caps)
         view = type(self).__new__(type(self))
-        view._use(engine, downloader, defaults, owner=False)  # noqa: SLF001 - our own
+        view._use(engine, downloader, settings, owner=False)  # noqa: SLF001 - our own
         return view
 
     async def request(
@@ -349,15 +329,15 @@ class AsyncClient:
             images=images,
             billed=billed,
             idempotency_key=idempotency_key,
-            host=self._engine.host,
-            defaults=self._defaults,
+            host=self._context.engine.host,
+            defaults=self._context.defaults,
         )
-        return await send_raw(self._engine, call)
+        return await send_raw(self._context.engine, call)
 
     async def aclose(self) -> None:
         """Close the connections that belong to the running event loop. The client can be used again."""
         if self._owner:
-            await self._engine.transport.aclose()
+            await self._context.engine.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -387,24 +367,6 @@ def _secret(given: Any, variable: str) -> Secret:
         return value if isinstance(value, Secret) else Secret(value)
     finally:
         value = given = None  # tracebacks may show the values of variables
-
-
-def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
-    return timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
-
-
-def _with_environment(limit: Limits) -> Limits:
-    """Return a limit, or limits by model, with that of the environment where none is given."""
-    if limit is not DEFAULT_RATE_LIMIT and (not isinstance(limit, Mapping) or ANY_MODEL in limit):
-        return limit
-    text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-    others = parse_rate_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
-    return {**limit, ANY_MODEL: others} if isinstance(limit, Mapping) else others
-
-
-def _user_agent() -> str:
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"imagesdk/{__version__} python/{python}"
 
 
 AsyncClient.__module__ = "imagesdk"

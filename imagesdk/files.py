@@ -7,7 +7,6 @@ tried again.
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,14 +15,14 @@ from typing import Any, TypeVar
 import anyio
 import attrs
 
-from imagesdk._calls.build import CallDefaults, deadline_of, timeouts_of
+from imagesdk._calls.build import ClientContext
+from imagesdk._calls.call_options import deadline_of, new_boundary, new_idempotency_key, timeouts_of
 from imagesdk._calls.sources import open_file
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
 from imagesdk._media.atomic import move_into_place
 from imagesdk._media.output import check_writable, expand_output_path
-from imagesdk._protocol import files_api as file_objects
+from imagesdk._protocol import files_api
 from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.policies import Timeouts
@@ -35,9 +34,9 @@ _T = TypeVar("_T")
 class AsyncFiles:
     """Files on the server. Made by the client: ``client.files``."""
 
-    def __init__(self, engine: Engine, defaults: CallDefaults) -> None:
-        self._engine = engine
-        self._defaults = defaults
+    def __init__(self, context: ClientContext) -> None:
+        self._engine = context.engine
+        self._defaults = context.defaults
 
     async def upload(
         self,
@@ -68,11 +67,10 @@ class AsyncFiles:
         """
         async with open_file(source) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
-            boundary = f"imagesdk-{uuid.uuid4().hex}"
-            request = file_objects.upload_request(
-                named, purpose, expires_after=expires_after, boundary=boundary
+            request = files_api.upload_request(
+                named, purpose, expires_after=expires_after, boundary=new_boundary()
             )
-            return await self._ask(request, file_objects.parse_file, timeout)
+            return await self._ask(request, files_api.parse_file, timeout)
 
     async def retrieve(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
@@ -86,7 +84,7 @@ class AsyncFiles:
             NotFoundError: there is no such file.
             APIError: it failed in another way.
         """
-        return await self._ask(file_objects.file_request(file, "GET"), file_objects.parse_file, timeout)
+        return await self._ask(files_api.file_request(file, "GET"), files_api.parse_file, timeout)
 
     async def list(
         self,
@@ -113,8 +111,8 @@ class AsyncFiles:
         """
         given = {"purpose": purpose, "limit": limit, "after": after}
         query = {name: str(value) for name, value in given.items() if value is not None}
-        request = Request(file_objects.PATH, 0, None, b"", "GET")
-        return await self._ask(request, file_objects.parse_list, timeout, query)
+        request = Request(files_api.PATH, 0, None, b"", "GET")
+        return await self._ask(request, files_api.parse_list, timeout, query)
 
     async def delete(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
@@ -128,7 +126,7 @@ class AsyncFiles:
             NotFoundError: there is no such file.
             APIError: it failed in another way.
         """
-        return await self._ask(file_objects.file_request(file, "DELETE"), file_objects.parse_deleted, timeout)
+        return await self._ask(files_api.file_request(file, "DELETE"), files_api.parse_deleted, timeout)
 
     async def content(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
@@ -180,7 +178,7 @@ class AsyncFiles:
     async def _fetch(
         self, file: str | FileId | FileObject, folder: Path | None, timeout: float | Timeouts | None
     ) -> Result[None]:
-        request = file_objects.file_request(file, "GET", "/content")
+        request = files_api.file_request(file, "GET", "/content")
         call = attrs.evolve(self._call(request, _nothing, timeout, None), folder=folder, raw=True)
         return await self._engine.send(call)
 
@@ -208,7 +206,7 @@ class AsyncFiles:
             parse=parse,
             timeouts=timeouts,
             deadline=deadline_of(timeouts),
-            idempotency_key=f"imagesdk-{uuid.uuid4()}",
+            idempotency_key=new_idempotency_key(),
             query=query,
             fsync=self._defaults.fsync,
             server=self._engine.host,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagesdk._calls.build import CallDefaults, check_query, deadline_of, idempotency_key_of, timeouts_of
+from imagesdk._calls.call_options import (
+    check_query,
+    deadline_of,
+    idempotency_key_of,
+    timeouts_of,
+)
+from imagesdk._calls.client_options import CallDefaults
 from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard

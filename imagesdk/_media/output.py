@@ -95,7 +95,7 @@ class OutputTemplate:
             )
         return destination
 
-    def path(self, *, index: int, job: int, id: str, slug: str, ext: str) -> Path:  # noqa: A002 - the template's own words
+    def path(self, *, index: int, ext: str, job: int = 0, id: str = "", slug: str = "x") -> Path:  # noqa: A002 - the template's own words
         """Return the final path of one picture; the slug is cut where a name would be longer than files can have."""
         while True:
             name = self.template.format(index=index, job=job, id=id, slug=slug, ext=ext)
@@ -148,7 +148,7 @@ def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -
                 value=text,
                 allowed="{index} and {ext}",
             )
-        return OutputTemplate.parse(text, param=param).path(index=index, job=0, id="", slug="x", ext=ext)
+        return OutputTemplate.parse(text, param=param).path(index=index, ext=ext)
     final = Path(text)
     if text.endswith(("/", os.sep)) or final.is_dir():
         final /= f"image-{index}.{ext}"
@@ -185,21 +185,33 @@ def _template_fields(text: str, param: str) -> set[str] | None:
     return fields or None
 
 
-def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
-    """Make ``folder`` if it is missing, and find out whether files can be made in it that are called by ``template``.
+def open_output(out: str | os.PathLike[str], *, n: int = 1) -> OutputTemplate:
+    """Parse ``out=`` and check that its folder can be written to. Blocks.
 
     Raises:
-        OSError: they cannot.
+        InvalidRequestError: If ``out`` cannot be read, or gives two images the same name.
+        OSError: If no file can be created there.
+    """
+    template = OutputTemplate.parse(out, n=n)
+    check_writable(template.folder, template.template)
+    return template
+
+
+def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
+    """Create ``folder`` if it is missing, and check that files named by ``template`` can be created in it. Blocks.
+
+    Raises:
+        OSError: If they cannot be created.
     """
     descriptor, temporary = create_temporary(folder)
     os.close(descriptor)
     temporary.unlink()
-    final = OutputTemplate(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
+    final = OutputTemplate(folder, template).path(index=0, id="0" * 8, ext="webp")
     for part in final.relative_to(folder).parts:
+        # A name that is too long raises here, also below a folder that does not exist yet.
         with suppress(FileNotFoundError):
-            (
-                folder / part
-            ).lstat()  # raises for a name that is too long, also below a folder that is yet to be made
+            os.lstat(folder / part)
     with suppress(FileNotFoundError):
-        if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name below a file
+        # A name below a file raises NotADirectoryError.
+        if stat.S_ISDIR(final.lstat().st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))

@@ -1,7 +1,4 @@
-"""From a job to a request: which model is meant, and what goes over the wire.
-
-Pure functions. What is refused before that is in ``checks.py``.
-"""
+"""Jobs to requests: the model, the checks, and the encoded body. Pure functions."""
 
 from __future__ import annotations
 
@@ -17,9 +14,16 @@ from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import PICTURES, check_text, refused
+from imagesdk._protocol.parameter_checks import (
+    PICTURES,
+    check_parameters,
+    check_shape,
+    check_text,
+    refused,
+)
 from imagesdk.errors import InvalidRequestError
-from imagesdk.jobs import Edit, Generate, Job, Variation
+from imagesdk.jobs import Edit, Generate, Job, Variation, check_job
+from imagesdk.models import ModelProfile
 from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
@@ -67,18 +71,45 @@ class Request:
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
-def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
-    """Fill in what the client decides: the model where the host needs one, and base64 when files are wanted."""
+@frozen
+class RequestPlan:
+    """A checked job, and the facts about its model."""
+
+    job: Job
+    """The job, with its model filled in, and with ``response_format`` where files are written."""
+    host: Host
+    profile: ModelProfile | None
+    """The profile of the model; ``None`` for an unknown model."""
+    rules: ModelProfile | None
+    """The profile whose rules the job must keep; ``None`` where nothing is checked."""
+
+
+def plan_request(
+    job: Job, host: Host, *, check: bool, writes_files: bool = False, stream: bool = False
+) -> RequestPlan:
+    """Fill in the model of a job, and check its parameters.
+
+    Args:
+        job: The job of the caller.
+        host: The server. OpenAI needs a model, so a default one is filled in.
+        check: Whether the job must keep the rules of its model.
+        writes_files: Whether the images go to files. Then the server is asked for base64 instead of URLs.
+        stream: Whether the response is a stream.
+
+    Raises:
+        InvalidRequestError: If ``job`` is no job, cannot be encoded, or breaks a rule of its model.
+    """
+    check_job(job)
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
-    if (
-        has_out
-        and job.response_format is None
-        and (profile := models.lookup(host.resolve_model(job.model)))
-        and profile.response_formats
-    ):
+    profile = models.lookup(host.resolve_model(job.model))
+    if writes_files and job.response_format is None and profile is not None and profile.response_formats:
         job = attrs.evolve(job, response_format="b64_json")
-    return job
+    check_shape(job)
+    rules = profile if check else None
+    if rules is not None:
+        check_parameters(job, rules, stream=stream)
+    return RequestPlan(job, host, profile, rules)
 
 
 def build_request(
@@ -191,13 +222,9 @@ def _file(param: str, picture: InputImage) -> Upload:
 
 
 def _weight(n: object) -> int:
-    return (
-        n
-        if type(n) is int and n > 0
-        else int(n)
-        if isinstance(n, str) and n.isdecimal() and int(n) > 0
-        else 1
-    )
+    if isinstance(n, str) and n.isdecimal():
+        n = int(n)
+    return n if type(n) is int and n > 0 else 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:

@@ -16,7 +16,7 @@ from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from imagesdk._protocol.image_checks import check_images
 from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.parameter_checks import check_parameters, check_shape
-from imagesdk._protocol.requests import Request, Sources, build_request, resolve_job, sources
+from imagesdk._protocol.requests import Request, Sources, build_request, plan_request, sources
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2, ModelProfile
@@ -90,6 +90,10 @@ def body(job: Job, **extra: Any) -> Any:
 def parts(request: Request) -> list[tuple[str, object]]:
     assert isinstance(request.content, FormBody)
     return [(part.name, part.value) for part in request.content.parts]
+
+
+def resolved(job: Job, host: Host, *, writes_files: bool) -> Job:
+    return plan_request(job, host, check=False, writes_files=writes_files).job
 
 
 class TestPrompt:
@@ -405,30 +409,30 @@ def test_pictures_of_a_model_without_rules_for_them_are_not_checked() -> None:
 
 class TestDefaults:
     def test_name_a_living_model_on_the_makers_host(self) -> None:
-        assert resolve_job(Generate("x"), MAKER, has_out=False) == Generate("x", model="gpt-image-2")
-        assert resolve_job(Edit("a.png", "x"), MAKER, has_out=False).model == "gpt-image-2"
+        assert resolved(Generate("x"), MAKER, writes_files=False) == Generate("x", model="gpt-image-2")
+        assert resolved(Edit("a.png", "x"), MAKER, writes_files=False).model == "gpt-image-2"
 
     def test_name_the_only_model_for_variations_there(self) -> None:
-        assert resolve_job(Variation("a.png"), MAKER, has_out=False).model == "dall-e-2"
+        assert resolved(Variation("a.png"), MAKER, writes_files=False).model == "dall-e-2"
 
     @pytest.mark.parametrize("job", [Generate("x"), Edit("a.png", "x"), Variation("a.png")])
     def test_leave_the_model_to_any_other_server(self, job: Job) -> None:
-        assert resolve_job(job, OTHER, has_out=False) is job
-        assert resolve_job(job, OTHER, has_out=True) is job
+        assert resolved(job, OTHER, writes_files=False) is job
+        assert resolved(job, OTHER, writes_files=True) is job
 
     def test_never_change_what_was_given(self) -> None:
         job = Generate("x", model="dall-e-2", response_format="url", n=3)
-        assert resolve_job(job, MAKER, has_out=True) is job
+        assert resolved(job, MAKER, writes_files=True) is job
 
     @pytest.mark.parametrize("job", [Generate("x"), Edit("a.png", "x"), Variation("a.png")])
     def test_ask_for_the_picture_itself_when_files_are_wanted(self, job: Job) -> None:
         named = attrs.evolve(job, model="dall-e-2")
-        assert resolve_job(named, OTHER, has_out=True).response_format == "b64_json"
-        assert resolve_job(named, OTHER, has_out=False).response_format is None
+        assert resolved(named, OTHER, writes_files=True).response_format == "b64_json"
+        assert resolved(named, OTHER, writes_files=False).response_format is None
 
     @pytest.mark.parametrize("model", ["gpt-image-2", "gpt-image-2-2026-04-21", "unheard-of"])
     def test_do_not_ask_a_model_that_may_not_know_the_parameter(self, model: str) -> None:
-        assert resolve_job(Generate("x", model=model), MAKER, has_out=True).response_format is None
+        assert resolved(Generate("x", model=model), MAKER, writes_files=True).response_format is None
 
 
 class TestGenerateRequest:
