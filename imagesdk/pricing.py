@@ -14,7 +14,7 @@ from imagesdk import models
 from imagesdk._media.upload import as_list
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
-from imagesdk.models import ModelProfile, OutputTokens
+from imagesdk.models import ModelProfile, OutputTokens, catalog
 from imagesdk.models.sizes import parse_size
 from imagesdk.types import Usage
 
@@ -68,7 +68,7 @@ def cost(
     """
     if profile is None or svg or (profile.price.list_price and not list_price):
         return None
-    price, share = profile.price, models.BATCH_SHARE if batch else 1
+    price, share = profile.price, catalog.BATCH_SHARE if batch else 1
     if price.per_image:
         each = price.per_image.get(
             (quality or profile.default_quality or "", size or profile.default_size or "")
@@ -112,10 +112,10 @@ def estimate(
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
-        name = models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
+        name = catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
         assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
     profile = profile or models.lookup(name)
-    share = models.BATCH_SHARE if batch else Decimal(1)
+    share = catalog.BATCH_SHARE if batch else Decimal(1)
     if profile is None:
         return Estimate(
             name, images, reason=f"Nothing is known of {name}: register a profile with its price."

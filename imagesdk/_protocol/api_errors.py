@@ -35,7 +35,8 @@ from imagesdk.errors import (
     StreamError,
     UnprocessableEntityError,
 )
-from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup
+from imagesdk.models import lookup
+from imagesdk.models.catalog import OPENAI_VARIATION_MODEL, WARNING_DAYS
 
 _SHOWN = 300
 """Characters of the server's message that an error quotes."""

@@ -15,7 +15,7 @@ from imagesdk import models
 from imagesdk._protocol.json_values import is_object
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
-from imagesdk.models import ModelProfile
+from imagesdk.models import ModelProfile, catalog
 from imagesdk.models.sizes import parse_size
 
 PICTURES = frozenset({"image", "mask", "markup"})
@@ -46,9 +46,9 @@ _NOT_WITH = {
 """What these formats rule out, by the parameter types of the openai package, beside a stream."""
 _COMPRESSED = ("jpeg", "webp")
 _NUMBERS = {
-    "frame_count": models.GIF_FRAMES,
-    "frame_duration_ms": (1, models.MAX_FRAME_DURATION),
-    "partial_images": (0, models.MAX_PARTIAL_IMAGES),
+    "frame_count": catalog.GIF_FRAMES,
+    "frame_duration_ms": (1, catalog.MAX_FRAME_DURATION),
+    "partial_images": (0, catalog.MAX_PARTIAL_IMAGES),
 }
 _HINTS = {
     "response_format": ": it always answers with the picture itself",
@@ -118,7 +118,7 @@ def _check_endpoint(job: Job, profile: ModelProfile) -> None:
     if not profile.endpoints or endpoint in profile.endpoints:
         return
     able = [other for other in models.known() if endpoint in other.endpoints]
-    able.sort(key=lambda other: (other.shut_down is not None, other.name != models.OPENAI_EDIT_MODEL))
+    able.sort(key=lambda other: (other.shut_down is not None, other.name != catalog.OPENAI_EDIT_MODEL))
     allowed = f"a model that {does}" + (f", such as {able[0].name}" if able else "")
     if isinstance(job, Variation):
         allowed += ", or images.edit() with a prompt"
@@ -156,7 +156,7 @@ def _check_output(job: Job, profile: ModelProfile) -> None:
                 profile,
             )
     if job.output_compression is not None:
-        _check_number("output_compression", job.output_compression, *models.COMPRESSION, profile)
+        _check_number("output_compression", job.output_compression, *catalog.COMPRESSION, profile)
         if output not in _COMPRESSED:
             allowed = f"not given with {output}, only with {_one_of(_COMPRESSED)}"
             raise refused("output_compression", job.output_compression, allowed, profile)
@@ -180,7 +180,7 @@ def _check_values(job: Job, profile: ModelProfile) -> None:
     svg = getattr(job, "svg", None)
     if svg is not None and "svg" in profile.accepted:
         _check_svg(svg, profile)
-    for name, longest in (("safety_identifier", models.MAX_SAFETY_IDENTIFIER), ("user", None)):
+    for name, longest in (("safety_identifier", catalog.MAX_SAFETY_IDENTIFIER), ("user", None)):
         value = getattr(job, name, None)
         if value is None or name not in profile.accepted:
             continue
@@ -207,8 +207,8 @@ def _check_svg(svg: object, profile: ModelProfile) -> None:
     ):
         raise refused("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
     effort = reasoning.get("effort")
-    if effort is not None and effort not in models.SVG_EFFORTS:
-        raise refused("svg", svg, f"a reasoning effort of {_one_of(models.SVG_EFFORTS)}", profile)
+    if effort is not None and effort not in catalog.SVG_EFFORTS:
+        raise refused("svg", svg, f"a reasoning effort of {_one_of(catalog.SVG_EFFORTS)}", profile)
 
 
 def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:

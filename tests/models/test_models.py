@@ -18,6 +18,7 @@ from imagesdk.models import (
     GPT_IMAGE_2_6_FLARE,
     ModelProfile,
     SizeRule,
+    catalog,
     known,
     lookup,
     register,
@@ -63,8 +64,8 @@ def test_a_model_that_is_not_in_the_table_has_no_rules(name: str | None) -> None
 
 
 def test_the_models_named_by_default_are_known_and_the_one_for_pictures_lives() -> None:
-    assert lookup(models.OPENAI_VARIATION_MODEL) is DALL_E_2
-    for name in (models.OPENAI_GENERATE_MODEL, models.OPENAI_EDIT_MODEL):
+    assert lookup(catalog.OPENAI_VARIATION_MODEL) is DALL_E_2
+    for name in (catalog.OPENAI_GENERATE_MODEL, catalog.OPENAI_EDIT_MODEL):
         profile = lookup(name)
         assert profile is not None
         assert profile.shut_down is None
@@ -134,10 +135,10 @@ class TestEveryProfile:
         self, profile: ModelProfile
     ) -> None:
         assert profile.released is not None
-        assert profile.released <= models.AS_OF
+        assert profile.released <= catalog.AS_OF
         assert (profile.deprecated is None) == (profile.shut_down is None)
         if profile.deprecated is not None and profile.shut_down is not None:
-            assert profile.released < profile.deprecated <= models.AS_OF
+            assert profile.released < profile.deprecated <= catalog.AS_OF
             assert profile.deprecated < profile.shut_down
 
     def test_is_billed_by_pictures_or_by_tokens_at_the_makers_list_price(self, profile: ModelProfile) -> None:
@@ -217,7 +218,7 @@ def test_the_words_of_the_official_client_are_known(name: str, newest: tuple[str
 
 def test_the_efforts_of_the_official_client_are_known() -> None:
     (hint, _) = get_args(get_type_hints(image_generate_params.SvgReasoning)["effort"])
-    assert set(models.SVG_EFFORTS) <= set(get_args(hint))
+    assert set(catalog.SVG_EFFORTS) <= set(get_args(hint))
 
 
 class TestRetirement:

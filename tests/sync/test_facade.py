@@ -157,7 +157,7 @@ def test_the_examples_in_docstrings_are_python(blocking: type) -> None:
     examples = 0
     for member in [blocking, *public_members(blocking).values()]:
         for example in re.findall(r"^Example:\n((?:    .*\n?)+)", inspect.getdoc(member) or "", re.MULTILINE):
-            ast.parse(textwrap.dedent(example))
+            ast.parse(textwrap.dedent(re.sub(r"^ *```(?:python)?$", "", example, flags=re.MULTILINE)))
             examples += 1
     assert examples
 
