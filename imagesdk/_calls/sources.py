@@ -31,7 +31,7 @@ from imagesdk._media.pillow import (
     is_pillow,
     some_transparent,
 )
-from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, named_media_type, sniff
 from imagesdk._media.source_text import check_path, decode_data_url, is_url
 from imagesdk._media.upload import named_parts
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
@@ -45,7 +45,6 @@ from imagesdk.types import FileId, FileObject, Image, Source, Upload
 MAX_SPOOL = 1024 * 1024 * 1024
 """Bytes that a source which cannot seek may have: something has to end one that does not end."""
 
-_UNKNOWN = "application/octet-stream"
 _RESTORING = 5.0
 """Seconds that a file whose reading is awaited has to go back to where it stood."""
 
@@ -116,7 +115,7 @@ async def _open_source(param: str, source: Any, spools: ExitStack) -> InputImage
         raise _empty(param, content, found)
     if named is None:
         return found
-    known = None if found.media_type == _UNKNOWN else found.media_type
+    known = None if found.media_type == OCTET_STREAM else found.media_type
     base = Path(named.name or "").name or found.name
     return attrs.evolve(found, name=_file_name(base, known), stated_type=named.media_type)
 
@@ -318,7 +317,7 @@ def _upload(
     width, height = facts.shown or (None, None)
     return Upload(
         name=_file_name(name, facts.media_type),
-        media_type=facts.media_type or _UNKNOWN,
+        media_type=facts.media_type or OCTET_STREAM,
         size=size,
         width=width,
         height=height,

@@ -20,7 +20,7 @@ import httpx
 from attrs import frozen
 
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
-from imagesdk._media.sniff import BINARY, is_text
+from imagesdk._media.sniff import BINARY, OCTET_STREAM, is_text
 from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import backoff
@@ -36,7 +36,7 @@ _SHOWN = 200
 _HEAD = 512
 """Bytes that are enough to tell text from a picture."""
 _TRANSIENT = frozenset({408, 425, 429})
-_UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream"})
+_UNTOLD = frozenset({OCTET_STREAM, "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 

@@ -15,6 +15,9 @@ from attrs import evolve, frozen
 HEAD_SIZE = 256 * 1024
 """Number of leading bytes that are enough for every fact. A PNG may have a large profile before its pixels."""
 
+OCTET_STREAM = "application/octet-stream"
+"""Media type of bytes in an unknown format."""
+
 _EXTENSIONS = {
     "image/png": ("png",),
     "image/jpeg": ("jpg", "jpeg"),
