@@ -101,7 +101,7 @@ class CallOptions(TypedDict, total=False):
 
 @frozen(kw_only=True)
 class Generate:
-    """Images from a prompt. ``POST /v1/images/generations``
+    """A request for images from a prompt. ``POST /v1/images/generations``
 
     Args:
         prompt: The description of the images. More detail makes the result more predictable: "a close up, studio
@@ -162,7 +162,7 @@ class Generate:
 
 @frozen(kw_only=True)
 class Edit:
-    """Images from other images and a prompt. ``POST /v1/images/edits``
+    """A request for images from other images and a prompt. ``POST /v1/images/edits``
 
     Args:
         image: The image to edit. dall-e-2: one square PNG of less than 4 MiB; without a ``mask`` its transparent pixels
@@ -208,7 +208,7 @@ class Edit:
 
 @frozen(kw_only=True)
 class Variation:
-    """Images that resemble a given image. ``POST /v1/images/variations``
+    """A request for images that resemble a given image. ``POST /v1/images/variations``
 
     OpenAI retired this endpoint together with dall-e-2 on 2026-05-12. Servers with the API of 2023 still have it.
 

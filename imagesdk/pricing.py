@@ -125,7 +125,7 @@ def estimate(
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
         name = catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
-        assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
+        assumed.append(f"No model is named: {name} is assumed, as OpenAI does.")
     profile = profile or models.lookup(name)
     share = catalog.BATCH_SHARE if batch else Decimal(1)
     if profile is None:
@@ -163,7 +163,7 @@ def _per_image(job: Job, profile: ModelProfile, share: Decimal) -> Estimate:
         return Estimate(
             profile.name, images, reason=f"No price of {profile.name} is known for {quality} {size}."
         )
-    total, reason = each * images * share, f"${each} for each picture of {size} in quality {quality}."
+    total, reason = each * images * share, f"${each} for each image of {size} in quality {quality}."
     return Estimate(profile.name, images, cost=total, at_most=total, reason=reason)
 
 
@@ -173,7 +173,7 @@ def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decim
     if output_format in _UNKNOWN_FORMATS:
         return Estimate(profile.name, images, reason=_UNKNOWN_FORMATS[output_format])
     if not tokens.table and not tokens.factors:
-        reason = f"How many tokens a picture of {profile.name} takes is not published; the usage of an answer says."
+        reason = f"How many tokens an image of {profile.name} takes is not published; the usage of a response says."
         return Estimate(profile.name, images, reason=reason)
     quality = getattr(job, "quality", None) or profile.default_quality or "auto"
     size = job.size or profile.default_size or "auto"
@@ -182,7 +182,7 @@ def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decim
     if partial:
         said.append(f"{tokens.per_partial_image} tokens for each partial image.")
     if price.text_output is not None:
-        said.append("What the model writes beside the picture is not in it.")
+        said.append("Text that the model writes besides the image is not included.")
     sent, sent_at_most = _input_dollars(job, profile, inputs, said)
     dollars = (price.image_output or 0) / _MILLION
     output = None if each is None else (each + partial) * images
@@ -214,11 +214,11 @@ def _input_dollars(
     said.append(f"About {text} token{'' if text == 1 else 's'} for the prompt.")
     images, overlays = _sent(job) if inputs is None else (inputs, 0)
     if images and tokens is None:
-        said.append(f"How many tokens {profile.name} takes for a picture that is sent is not known.")
+        said.append(f"How many tokens {profile.name} takes for an input image is not known.")
         return None, None
     if images and tokens is not None:
         fidelity = tokens.high_fidelity if getattr(job, "input_fidelity", None) == "high" else 0
-        said.append(f"About {tokens.typical + fidelity} tokens for each picture that is sent.")
+        said.append(f"About {tokens.typical + fidelity} tokens for each input image.")
         image, image_at_most = (
             images * (tokens.typical + fidelity),
             (images + overlays) * (tokens.most + fidelity),
@@ -250,7 +250,7 @@ def _expected_tokens(profile: ModelProfile, quality: str, size: str) -> tuple[in
         return None, [
             f"How many tokens {profile.name} takes for quality {quality} and size {size} is not known."
         ]
-    said = [f"{each} tokens for each picture ({profile.sources.get('output_tokens', 'by its profile')})."]
+    said = [f"{each} tokens for each image ({profile.sources.get('output_tokens', 'by its profile')})."]
     if size == "auto":
         said.append(f"The server chooses the size: {_USUAL_SIZE} is assumed.")
     return each, said
@@ -294,7 +294,7 @@ def _guide_price(profile: ModelProfile, quality: str, size: str, said: list[str]
         if quality in ("auto", q) and size in ("auto", s)
     ]
     if fitting:
-        said.append(f"A guide of the maker says up to ${max(fitting)} for each picture.")
+        said.append(f"A guide of OpenAI says up to ${max(fitting)} for each image.")
     return max(fitting, default=Decimal(0))
 
 

@@ -126,7 +126,7 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
     assert picture_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
     assert found.at_most is not None
     assert found.at_most - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
-    assert f"A guide of the maker says up to ${guide} for each picture." in found.reason
+    assert f"A guide of OpenAI says up to ${guide} for each image." in found.reason
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_pictures_that_are_billed_by_the_piece_cost_exactly_that(
     found = of(model, quality, size)
     assert found.cost == found.at_most == Decimal(dollars)
     assert found.output_tokens is None
-    assert f"${dollars} for each picture" in found.reason
+    assert f"${dollars} for each image" in found.reason
 
 
 def test_several_pictures_cost_as_many_times_and_their_prompt_once() -> None:
@@ -248,7 +248,7 @@ class TestTheUnknown:
         profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
         found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
         assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
-        assert "for a picture that is sent is not known" in found.reason
+        assert "for an input image is not known" in found.reason
 
     def test_is_a_price_of_input_that_is_not_given(self) -> None:
         profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
@@ -278,7 +278,7 @@ class TestWhatIsSent:
         assert one.cost - each == of("gpt-image-2", "low", "1024x1024").cost
         assert two.cost - one.cost == each
         assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
-        assert "About 1250 tokens for each picture that is sent." in one.reason
+        assert "About 1250 tokens for each input image." in one.reason
 
     def test_of_masks_may_cost_as_much_as_a_picture(self) -> None:
         plain, masked = (
@@ -323,7 +323,7 @@ def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
 
 
 def test_what_a_model_writes_beside_the_picture_is_said_not_to_be_in_it() -> None:
-    assert "beside the picture is not in it" in of("gpt-image-1.5", "low", "1024x1024").reason
+    assert "besides the image is not included" in of("gpt-image-1.5", "low", "1024x1024").reason
 
 
 @pytest.mark.parametrize("model", ["gpt-image-2", "dall-e-2", "sd-cpp-local"])

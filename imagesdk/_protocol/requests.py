@@ -38,16 +38,16 @@ _MAKER = Host(OPENAI_BASE_URL)
 
 @frozen
 class Request:
-    """One request, ready for the wire but for the server's address and the key."""
+    """An encoded request, without the URL of the server and the key."""
 
     path: str
     weight: int
-    """Images that it asks for: what the rate limit counts."""
+    """The number of images that the request asks for, which the rate limit counts."""
     model: str | None
     content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
-    """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
+    """Whether a second execution may be billed again; ``None``: if the request asks for images."""
 
     @property
     def content_type(self) -> str | None:
@@ -58,12 +58,12 @@ class Request:
 
     @property
     def billed(self) -> bool:
-        """Whether doing it twice may cost twice: pictures do, and count against the limit as well."""
+        """Whether a second execution may be billed again."""
         return self.weight > 0 if self.costs is None else self.costs
 
     @property
     def length(self) -> int:
-        """The body in bytes."""
+        """The length of the body in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
     def segments(self) -> Iterable[BodySegment]:
@@ -114,19 +114,20 @@ def plan_request(
 
 def build_request(
     job: Job,
-    pictures: InputImages,
+    inputs: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
     host: Host = _MAKER,
 ) -> Request:
-    """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
+    """Encode a job. Parameters of ``None`` are not sent. Fields of ``extra_body`` override parameters.
 
-    Pictures make it a form, or JSON where the form cannot say it.
+    A request with images is a form, or JSON if a form cannot express it.
 
     Raises:
-        InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
+        InvalidRequestError: If the image of a variation is not a file, if a field cannot be encoded, or if a deployment
+            is missing.
     """
     fields: dict[str, Any] = {
         name: value
@@ -148,15 +149,15 @@ def build_request(
     model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
-    if needs_json(job, pictures):
-        content = json_body(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
+    if needs_json(job, inputs):
+        content = json_body(_json(fields, extra_body), inputs, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
     several = isinstance(job, Edit) and as_list(job.image) is not None
-    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in pictures.images]
-    if pictures.mask is not None:
-        parts.append(FormField("mask", _file("mask", pictures.mask)))
-    if pictures.markup is not None:
-        parts.append(FormField("markup", _file("markup", pictures.markup)))
+    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in inputs.images]
+    if inputs.mask is not None:
+        parts.append(FormField("mask", _file("mask", inputs.mask)))
+    if inputs.markup is not None:
+        parts.append(FormField("markup", _file("markup", inputs.markup)))
     parts += [
         FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
     ]
@@ -165,7 +166,7 @@ def build_request(
 
 @frozen
 class Sources:
-    """A job's pictures as the caller gave them."""
+    """The input images of a job, as the caller gave them."""
 
     images: tuple[Any, ...] = ()
     mask: Any = None
@@ -173,7 +174,7 @@ class Sources:
 
 
 def sources(job: Job) -> Sources:
-    """Return a job's pictures as the caller gave them."""
+    """Return the input images of a job, as the caller gave them."""
     if isinstance(job, Generate):
         return Sources()
     if isinstance(job, Variation):
