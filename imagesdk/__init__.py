@@ -5,65 +5,36 @@ so that ``import imagesdk`` is fast. ``__init__.pyi`` has them for type checkers
 """
 
 _HOMES = {
-    "_version": ("__version__",),
-    "_sync.facade": ("Client", "Files", "ImageStream", "Images", "Run"),
-    "client": ("AsyncClient",),
-    "images": ("AsyncImages",),
-    "jobs": ("CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"),
-    "models": ("ModelProfile",),
-    "fan_out.dry_run": ("DryRun",),
-    "fan_out.outcomes": ("JobLike", "Labelled", "Outcome", "Progress"),
-    "fan_out.run": ("AsyncRun",),
-    "files": ("AsyncFiles",),
-    "streams": ("AsyncImageStream",),
-    "pricing": ("Estimate", "estimate"),
-    "_calls.retirement": ("RetirementWarning",),
-    "policies": ("Caps", "ClientOptions", "RateLimit", "RetryPolicy", "Timeouts"),
-    "prepare": ("make_mask", "prepare_image"),
+    "_version": "__version__",
+    "_sync.facade": "Client Files ImageStream Images Run",
+    "client": "AsyncClient",
+    "images": "AsyncImages",
+    "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
+    "models": "ModelProfile",
+    "fan_out.dry_run": "DryRun",
+    "fan_out.outcomes": "JobLike Labelled Outcome Progress",
+    "fan_out.run": "AsyncRun",
+    "files": "AsyncFiles",
+    "streams": "AsyncImageStream",
+    "pricing": "Estimate estimate",
+    "_calls.retirement": "RetirementWarning",
+    "policies": "Caps ClientOptions RateLimit RetryPolicy Timeouts",
+    "prepare": "make_mask prepare_image",
     "types": (
-        "CompletedImage",
-        "FileId",
-        "FileObject",
-        "Image",
-        "ImagesResponse",
-        "PartialImage",
-        "RawResponse",
-        "Source",
-        "SvgUsage",
-        "Upload",
-        "Usage",
+        "CompletedImage FileId FileObject Image ImagesResponse PartialImage RawResponse Source SvgUsage "
+        "Upload Usage"
     ),
     "errors": (
-        "APIConnectionError",
-        "APIError",
-        "APIResponseError",
-        "APIStatusError",
-        "APITimeoutError",
-        "AuthenticationError",
-        "BadRequestError",
-        "BudgetExceededError",
-        "ConfigurationError",
-        "ConflictError",
-        "DownloadError",
-        "ImageNotLoadedError",
-        "ImageSDKError",
-        "InternalServerError",
-        "InvalidRequestError",
-        "JournalError",
-        "LimitWaitError",
-        "ModerationError",
-        "NotFoundError",
-        "OutcomeUnknownError",
-        "OutcomeUnknownTimeoutError",
-        "PermissionDeniedError",
-        "QuotaExceededError",
-        "RateLimitError",
-        "RetiredError",
-        "StreamError",
-        "UnprocessableEntityError",
+        "APIConnectionError APIError APIResponseError APIStatusError APITimeoutError "
+        "AuthenticationError BadRequestError BudgetExceededError ConfigurationError ConflictError "
+        "DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
+        "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
+        "OutcomeUnknownTimeoutError PermissionDeniedError QuotaExceededError RateLimitError "
+        "RetiredError StreamError UnprocessableEntityError"
     ),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+"""Public names by the module that has them."""
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
 __all__ = [name for name in _HOME_OF if not name.startswith("_")]
 

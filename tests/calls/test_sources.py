@@ -43,6 +43,12 @@ PNG = png(3, 2)
 URL = "https://pictures.test/a.png?sig=SECRET"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 async def probe(source: Any) -> Upload | RemoteImage:
     async with open_inputs(Sources((source,))) as pictures:
         return pictures.images[0]

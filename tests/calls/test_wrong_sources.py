@@ -24,6 +24,12 @@ PNG = png(3, 2)
 MakeClient = Callable[..., AsyncClient]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 async def refusal(source: Any) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
         async with open_inputs(Sources((source,))):

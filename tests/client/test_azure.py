@@ -35,6 +35,12 @@ CLASSIC = f"{RESOURCE}/openai/deployments/my%20pics"
 ANSWER = answer(png())
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 def azure(**options: Any) -> AsyncClient:
     """A client of the resource, without a limit."""
     terms: dict[str, Any] = {"api_key": KEY, "deployment": "my pics", "rate_limit": None, **options}

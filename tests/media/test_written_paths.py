@@ -24,6 +24,12 @@ MakeClient = Callable[..., AsyncClient]
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder, and an empty one to work in."""
     for name in ("home", "here"):

@@ -21,14 +21,9 @@ both_endpoints = pytest.mark.parametrize("job", [EDIT, Variation("a.png")], ids=
 
 
 def upload(**facts: Any) -> Upload:
-    given: dict[str, Any] = {
-        "name": "a.png",
-        "media_type": "image/png",
-        "size": 1000,
-        "width": 64,
-        "height": 64,
-    }
-    return Upload(**{**given, "alpha": True, **facts})
+    given: dict[str, Any] = {"name": "a.png", "media_type": "image/png", "size": 1000}
+    given |= {"width": 64, "height": 64, "alpha": True, **facts}
+    return Upload(**given)
 
 
 def refusal(job: Job, inputs: InputImages, profile: ModelProfile = DALL_E_2) -> InvalidRequestError:
