@@ -103,7 +103,9 @@ async def build_call(
         # extra_body may name another model than the job does.
         named = "model" in (settings.extra_body or {})
         profile = models.lookup(request.model) if named else plan.profile
-        if out is not None:
+        if template is not None:
+            template.check_count(request.weight)
+        elif out is not None:
             template = await run_blocking(partial(open_output, out, n=request.weight))
         call = Call(
             request,

@@ -85,14 +85,23 @@ class OutputTemplate:
                     f"A template cannot leave its folder with '..': {text!r}.", param=param, value=text
                 )
             template = cls(Path(*parts[:fixed]), "/".join(rest))
-        if n > 1 and "index" not in (fields or ()):
+        template.check_count(n)
+        return template
+
+    def check_count(self, n: int) -> None:
+        """Raise an error if ``n`` images would not get different names.
+
+        Raises:
+            InvalidRequestError: If ``n`` is more than 1 and there is no ``{index}`` in the template.
+        """
+        if n > 1 and "index" not in (_template_fields(self.template, "out") or ()):
+            text = str(self.folder / self.template.replace("{{", "{").replace("}}", "}"))
             raise InvalidRequestError(
                 f"out={text!r} gives all {n} pictures the same name; name a folder, or put {{index}} into it.",
                 param="out",
                 value=text,
                 allowed="a folder, or a template with {index}",
             )
-        return template
 
     def path(self, *, index: int, ext: str, job: int = 0, id: str = "", slug: str = "x") -> Path:  # noqa: A002 - the template's own words
         """Return the final path of one image. The slug is cut if a name would be longer than 255 bytes."""
