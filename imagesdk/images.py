@@ -82,8 +82,9 @@ class AsyncImages:
     ) -> ImagesResponse:
         """Create images from a prompt.
 
-        A detailed prompt makes the result more predictable. Smaller images are faster. The parameters are documented in
-        :class:`Generate`, and the options (``out=``, ``timeout=``, ``check=`` and others) in :class:`CallOptions`.
+        A detailed prompt makes the result more predictable. Smaller images are faster.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -143,8 +144,9 @@ class AsyncImages:
     ) -> ImagesResponse:
         """Edit an image, or repaint it where a mask is transparent.
 
-        The prompt describes the whole new image, not only the repainted area. The parameters are documented in
-        :class:`Edit`, and the options (``out=``, ``timeout=``, ``check=`` and others) in :class:`CallOptions`.
+        The prompt describes the whole new image, not only the repainted area.
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -200,9 +202,9 @@ class AsyncImages:
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Create one image from a prompt, and receive partial images while the model works.
 
-        The parameters are documented in :class:`Generate`, and the options in :class:`CallOptions`. With ``out=`` the
-        final image is written to disk. Partial images stay in memory. Leaving the block early closes the request, which
-        is billed nevertheless.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. With
+        ``out=`` the final image is written to disk. Partial images stay in memory. Leaving the block early closes the
+        request, which is billed nevertheless.
 
         Example:
             ```python
@@ -256,7 +258,7 @@ class AsyncImages:
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Edit an image, and receive partial images while the model works.
 
-        The parameters are documented in :class:`Edit`, and the options in :class:`CallOptions`. See also
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. See also
         :meth:`generate_stream`.
 
         Example:
@@ -305,9 +307,9 @@ class AsyncImages:
     ) -> ImagesResponse:
         """Create images that resemble a given image.
 
-        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it. The parameters
-        are documented in :class:`Variation`, and the options (``out=``, ``timeout=``, ``check=`` and others) in
-        :class:`CallOptions`.
+        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
+        ``help(imagesdk.Variation)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -326,7 +328,7 @@ class AsyncImages:
     async def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
         """Send a :class:`Generate`, :class:`Edit` or :class:`Variation`.
 
-        The options (``out=``, ``timeout=``, ``check=`` and others) are documented in :class:`CallOptions`.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -347,7 +349,7 @@ class AsyncImages:
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
         """Send a :class:`Generate` or :class:`Edit`, and receive partial images while the model works.
 
-        The options (``out=``, ``timeout=``, ``check=`` and others) are documented in :class:`CallOptions`.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             ```python

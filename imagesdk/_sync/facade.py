@@ -337,8 +337,9 @@ class Images:
     ) -> ImagesResponse:
         """Create images from a prompt.
 
-        A detailed prompt makes the result more predictable. Smaller images are faster. The parameters are documented in
-        :class:`Generate`, and the options (``out=``, ``timeout=``, ``check=`` and others) in :class:`CallOptions`.
+        A detailed prompt makes the result more predictable. Smaller images are faster.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -399,8 +400,9 @@ class Images:
     ) -> ImagesResponse:
         """Edit an image, or repaint it where a mask is transparent.
 
-        The prompt describes the whole new image, not only the repainted area. The parameters are documented in
-        :class:`Edit`, and the options (``out=``, ``timeout=``, ``check=`` and others) in :class:`CallOptions`.
+        The prompt describes the whole new image, not only the repainted area.
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -457,9 +459,9 @@ class Images:
     ) -> AbstractContextManager[ImageStream]:
         """Create one image from a prompt, and receive partial images while the model works.
 
-        The parameters are documented in :class:`Generate`, and the options in :class:`CallOptions`. With ``out=`` the
-        final image is written to disk. Partial images stay in memory. Leaving the block early closes the request, which
-        is billed nevertheless.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. With
+        ``out=`` the final image is written to disk. Partial images stay in memory. Leaving the block early closes the
+        request, which is billed nevertheless.
 
         Example:
             ```python
@@ -515,7 +517,7 @@ class Images:
     ) -> AbstractContextManager[ImageStream]:
         """Edit an image, and receive partial images while the model works.
 
-        The parameters are documented in :class:`Edit`, and the options in :class:`CallOptions`. See also
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. See also
         :meth:`generate_stream`.
 
         Example:
@@ -566,9 +568,9 @@ class Images:
     ) -> ImagesResponse:
         """Create images that resemble a given image.
 
-        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it. The parameters
-        are documented in :class:`Variation`, and the options (``out=``, ``timeout=``, ``check=`` and others) in
-        :class:`CallOptions`.
+        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
+        ``help(imagesdk.Variation)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
+        ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -595,7 +597,7 @@ class Images:
     def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
         """Send a :class:`Generate`, :class:`Edit` or :class:`Variation`.
 
-        The options (``out=``, ``timeout=``, ``check=`` and others) are documented in :class:`CallOptions`.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
@@ -612,7 +614,7 @@ class Images:
     def stream(self, job: Job, **options: Unpack[CallOptions]) -> AbstractContextManager[ImageStream]:
         """Send a :class:`Generate` or :class:`Edit`, and receive partial images while the model works.
 
-        The options (``out=``, ``timeout=``, ``check=`` and others) are documented in :class:`CallOptions`.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
             ```python
