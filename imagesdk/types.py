@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from attrs import field, frozen
 
 from imagesdk._media.atomic import write_file
+from imagesdk._media.notebook import MimeBundle, grid_bundle, image_bundle
 from imagesdk._media.output import image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, sniff
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
     import PIL.Image
-
-    from imagesdk._media.notebook import MimeBundle
 
 __all__ = [
     "AsyncReadable",
@@ -184,8 +183,6 @@ class Image:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import image_bundle
-
         return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -280,8 +277,6 @@ class ImagesResponse(Sequence[Image]):
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import grid_bundle
-
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -314,8 +309,6 @@ class PartialImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import image_bundle
-
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
         return image_bundle(self.image, text, include=include, exclude=exclude)
 
@@ -347,8 +340,6 @@ class CompletedImage:
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import grid_bundle
-
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 
