@@ -76,8 +76,11 @@ class ClientSettings:
         """Return settings that differ in ``options``. Headers are added to those of the client.
 
         Raises:
+            TypeError: If there is no such option.
             ConfigurationError: If an option has a wrong value.
         """
+        if unknown := set(options) - set(ClientOptions.__annotations__):
+            raise TypeError(f"a client has no option {min(unknown)}=.")
         changes = dict[str, Any](options)
         for name, (is_valid, expected) in _KINDS.items():
             if name in changes and not is_valid(changes[name]):

@@ -316,3 +316,10 @@ async def test_what_azure_refuses_is_told_in_our_errors(
 
     assert moderated.value.categories == ("sexual",)
     assert missing.value.code == "DeploymentNotFound"
+
+
+@pytest.mark.parametrize("name", ["retries", "limits"])
+def test_an_unknown_option_is_a_type_error(name: str) -> None:
+    options: dict[str, Any] = {name: 3}
+    with pytest.raises(TypeError, match=f"no option {name}="):
+        AsyncClient.azure("https://mine.openai.azure.com", api_key="k", **options)
