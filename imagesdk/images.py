@@ -83,8 +83,7 @@ class AsyncImages:
         """Create images from a prompt.
 
         A detailed prompt makes the result more predictable. Smaller images are faster.
-        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Generate)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             ```python
@@ -145,8 +144,7 @@ class AsyncImages:
         """Edit an image, or repaint it where a mask is transparent.
 
         The prompt describes the whole new image, not only the repainted area.
-        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Edit)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             ```python
@@ -308,13 +306,10 @@ class AsyncImages:
         """Create images that resemble a given image.
 
         OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
-        ``help(imagesdk.Variation)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
-            ```python
             response = await client.images.create_variation("corgi.png", n=2)
-            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -371,9 +366,8 @@ class AsyncImages:
             build_call(job, options, self._context, stream=True) as prepared,
             self._context.engine.stream(prepared.call) as source,
         ):
-            yield AsyncImageStream(
-                source, prepared.call, partial(finish, prepared=prepared, context=self._context)
-            )
+            finisher = partial(finish, prepared=prepared, context=self._context)
+            yield AsyncImageStream(source, prepared.call, finisher)
 
     def fan_out(
         self,
@@ -446,9 +440,7 @@ class AsyncImages:
         """Return what :meth:`fan_out` with the same arguments would send, cost and take. Nothing is sent or written.
 
         Example:
-            ```python
             print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
-            ```
 
         Raises:
             ConfigurationError: If an option has a wrong value.
@@ -471,9 +463,7 @@ class AsyncImages:
         generation.
 
         Example:
-            ```python
             data = await client.images.download(response[0], to="otter.png")
-            ```
 
         Args:
             image: An image of a response, or a URL.
@@ -494,9 +484,8 @@ class AsyncImages:
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
             timeouts = timeouts_of(self._context.defaults, timeout)
-            received = await fetch(
-                self._context.downloader, url, ImageSink(None), timeouts, deadline_of(timeouts)
-            )
+            deadline = deadline_of(timeouts)
+            received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
             data = received.data or b""
         if to is not None:
             await run_blocking(_write, data, to, index)

@@ -338,8 +338,7 @@ class Images:
         """Create images from a prompt.
 
         A detailed prompt makes the result more predictable. Smaller images are faster.
-        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Generate)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             ```python
@@ -401,8 +400,7 @@ class Images:
         """Edit an image, or repaint it where a mask is transparent.
 
         The prompt describes the whole new image, not only the repainted area.
-        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Edit)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             ```python
@@ -569,13 +567,10 @@ class Images:
         """Create images that resemble a given image.
 
         OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
-        ``help(imagesdk.Variation)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
-            ```python
             response = client.images.create_variation("corgi.png", n=2)
-            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -704,9 +699,7 @@ class Images:
         """Return what :meth:`fan_out` with the same arguments would send, cost and take. Nothing is sent or written.
 
         Example:
-            ```python
             print((client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
-            ```
 
         Raises:
             ConfigurationError: If an option has a wrong value.
@@ -736,9 +729,7 @@ class Images:
         generation.
 
         Example:
-            ```python
             data = client.images.download(response[0], to="otter.png")
-            ```
 
         Args:
             image: An image of a response, or a URL.
