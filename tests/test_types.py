@@ -52,43 +52,45 @@ def loaded(request: pytest.FixtureRequest) -> Image:
 
 
 class TestAnImageThatIsHere:
-    def test_gives_its_bytes(self, loaded: Image) -> None:
+    def test_a_loaded_image_returns_its_bytes(self, loaded: Image) -> None:
         assert loaded.loaded
         assert loaded.bytes == PNG
 
-    def test_makes_base64_when_asked(self, loaded: Image) -> None:
+    def test_a_loaded_image_is_encoded_as_base64(self, loaded: Image) -> None:
         assert loaded.b64_json is not None
         assert base64.b64decode(loaded.b64_json, validate=True) == PNG
 
-    def test_makes_a_data_url(self, loaded: Image) -> None:
+    def test_a_loaded_image_has_a_data_url(self, loaded: Image) -> None:
         head, _, text = loaded.data_url().partition(",")
         assert head == "data:image/png;base64"
         assert base64.b64decode(text) == PNG
 
-    def test_opens_in_pillow_and_needs_its_file_no_more(self, loaded: Image) -> None:
+    def test_a_loaded_image_opens_in_pillow_and_does_not_need_its_file_any_more(self, loaded: Image) -> None:
         picture = loaded.to_pil()
         if loaded.path:
             loaded.path.unlink()
         assert picture.size == (3, 2)
         assert picture.tobytes() == bytes([1, 0, 0] * 6)
 
-    def test_becomes_an_array_of_rows(self, loaded: Image) -> None:
+    def test_a_loaded_image_becomes_an_array_of_rows(self, loaded: Image) -> None:
         array = loaded.to_numpy()
         assert array.shape == (2, 3, 3)
         assert array.dtype == numpy.uint8
 
-    def test_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
+    def test_a_loaded_image_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
         path = loaded.save(tmp_path / "new" / "copy.png")
         assert path == tmp_path / "new" / "copy.png"
         assert path.read_bytes() == PNG
         assert list(path.parent.iterdir()) == [path]
 
-    def test_is_saved_into_a_folder_under_a_name_of_ours(self, loaded: Image, tmp_path: Path) -> None:
+    def test_a_loaded_image_is_saved_into_a_folder_under_a_generated_name(
+        self, loaded: Image, tmp_path: Path
+    ) -> None:
         (tmp_path / "there").mkdir()
         assert loaded.save(tmp_path / "there") == tmp_path / "there" / "image-2.png"
         assert loaded.save(f"{tmp_path}/not-yet/") == tmp_path / "not-yet" / "image-2.png"
 
-    def test_pickles_with_its_bytes(self, loaded: Image) -> None:
+    def test_a_loaded_image_pickles_with_its_bytes(self, loaded: Image) -> None:
         again = pickle.loads(pickle.dumps(loaded))
         assert again == loaded
         assert again.bytes == PNG
@@ -153,12 +155,12 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
 
 
 class TestAnImageThatIsOnlyAUrl:
-    def test_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
+    def test_an_image_that_is_only_a_url_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
         assert not only_url.loaded
         assert only_url.b64_json is None
 
     @pytest.mark.parametrize("use", ["bytes", "save", "to_pil", "to_numpy", "data_url"])
-    def test_says_how_to_get_it_and_keeps_its_signature_to_itself(
+    def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
         self, only_url: Image, use: str, tmp_path: Path
     ) -> None:
         uses: dict[str, Callable[[], object]] = {

@@ -20,7 +20,7 @@ from attrs import define
 
 from imagesdk._engine.response import TEXT_HEAD, DecompressedBody, copy_image, media_type_of
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
-from imagesdk._media.sniff import BINARY, is_text
+from imagesdk._media.sniff import BINARY, OCTET_STREAM, is_text
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import Failure, RetryAfter, decide
 from imagesdk._protocol.scanner import ScanError, TooLargeError
@@ -35,7 +35,7 @@ _MAX_SHOWN = 200
 """Characters of a URL in an error: a ``data:`` URL is a whole image."""
 _TRANSIENT = frozenset({408, 425, 429})
 _EXPIRED = frozenset({403, 404, 410})
-_UNTYPED = frozenset({"", "application/octet-stream", "binary/octet-stream"})
+_UNTYPED = frozenset({"", OCTET_STREAM, "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
