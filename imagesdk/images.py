@@ -13,9 +13,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Unpack
 
-from imagesdk._calls.build import CallDefaults, build_call, deadline_of, timeouts_of
+from imagesdk._calls.build import CallDefaults, ClientContext, build_call, deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.finish import fetch, finish
 from imagesdk._engine.call import Result
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
@@ -57,10 +57,8 @@ class AsyncImages:
     """The Images API. Made by the client: ``client.images``."""
 
     def __init__(self, engine: Engine, downloader: Downloader, defaults: CallDefaults) -> None:
-        self._engine = engine
-        self._defaults = defaults
-        self._finisher = Finisher(engine.host, downloader, defaults)
-        self._runner = Runner(engine=engine, finisher=self._finisher, defaults=defaults)
+        self._context = ClientContext(engine, downloader, defaults)
+        self._runner = Runner(self._context)
 
     async def generate(
         self,
@@ -332,9 +330,9 @@ class AsyncImages:
             APIError: it failed in another way; ``maybe_billed`` tells about money.
             OSError: a file cannot be read or written.
         """
-        async with build_call(job, options, self._engine.host, self._defaults) as ready:
-            result = await self._engine.send(ready.call)
-        return await self._finisher.finished(result, ready)
+        async with build_call(job, options, self._context) as prepared:
+            result = await self._context.engine.send(prepared.call)
+        return await finish(result, prepared, self._context)
 
     def stream(
         self, job: Job, **options: Unpack[CallOptions]
@@ -357,13 +355,13 @@ class AsyncImages:
 
     @asynccontextmanager
     async def _streaming(self, job: Job, options: CallOptions) -> AsyncGenerator[AsyncImageStream, None]:
-        async with build_call(job, options, self._engine.host, self._defaults, stream=True) as ready:
+        async with build_call(job, options, self._context, stream=True) as prepared:
 
-            async def finish(result: Result[ParsedResponse]) -> ImagesResponse:
-                return await self._finisher.finished(result, ready)
+            async def finished(result: Result[ParsedResponse]) -> ImagesResponse:
+                return await finish(result, prepared, self._context)
 
-            async with self._engine.stream(ready.call) as source:
-                yield AsyncImageStream(source, ready.call, finish)
+            async with self._context.engine.stream(prepared.call) as source:
+                yield AsyncImageStream(source, prepared.call, finished)
 
     def fan_out(
         self,
@@ -473,8 +471,9 @@ class AsyncImages:
             data = await run_blocking(lambda: image.bytes)
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = timeouts_of(self._defaults, timeout)
-            received = await self._finisher.fetch(url, ImageSink(None), timeouts, deadline_of(timeouts))
+            timeouts = timeouts_of(self._context.defaults, timeout)
+            sink, deadline = ImageSink(None), deadline_of(timeouts)
+            received = await fetch(self._context.downloader, url, sink, timeouts, deadline)
             data = received.data or b""
         if to is not None:
             await run_blocking(_write, data, to, index)

@@ -19,10 +19,12 @@ from attrs import frozen
 
 from imagesdk import models
 from imagesdk._calls.client_options import TIMEOUT, preview
-from imagesdk._calls.finish import OutputNames
+from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._calls.sources import open_inputs
 from imagesdk._engine.call import Call
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.engine import Engine
 from imagesdk._media.output import OutputTemplate, check_writable, slug
 from imagesdk._protocol import image_checks as picture_checks
 from imagesdk._protocol import parameter_checks as checks
@@ -55,6 +57,20 @@ class CallDefaults:
 
 
 @frozen
+class ClientContext:
+    """Shared state of the calls of one client."""
+
+    engine: Engine
+    downloader: Downloader
+    defaults: CallDefaults
+
+    @property
+    def host(self) -> Host:
+        """The server that the client is for."""
+        return self.engine.host
+
+
+@frozen
 class PreparedCall:
     """A job that can be sent."""
 
@@ -69,7 +85,12 @@ class PreparedCall:
 
 @asynccontextmanager
 async def build_call(
-    job: Job, options: CallOptions, host: Host, defaults: CallDefaults, *, stream: bool = False
+    job: Job,
+    options: CallOptions,
+    context: ClientContext,
+    *,
+    template: OutputTemplate | None = None,
+    stream: bool = False,
 ) -> AsyncGenerator[PreparedCall, None]:
     """Check a job and make it ready; what its pictures need is kept open until the block is left.
 
@@ -78,10 +99,11 @@ async def build_call(
         APITimeoutError: the pictures could not be read in time.
         OSError: a file cannot be read, or the folder of ``out=`` not written to.
     """
+    host, defaults = context.engine.host, context.defaults
     _check_options(options)
     check_job(job)
     out = options.get("out")
-    job = requests.resolve_job(job, host, has_out=out is not None)
+    job = requests.resolve_job(job, host, has_out=out is not None or template is not None)
     profile = models.lookup(host.resolve_model(job.model))
     warn_if_retired(job, host)
     asked = options.get("check")
@@ -112,7 +134,7 @@ async def build_call(
         )
         if "model" in (options.get("extra_body") or {}):
             profile = models.lookup(request.model)
-        destination = await _destination(out, request.weight)
+        destination = template or await _destination(out, request.weight)
         call = Call(
             request,
             parse=lambda document: parse_response(document, profile),
@@ -128,7 +150,9 @@ async def build_call(
             server=host,
         )
         text = "variation" if isinstance(job, Variation) else job.prompt
-        names = OutputNames(destination, call.id, slug(text), call.fsync) if destination else None
+        names = None
+        if destination is not None and template is None:
+            names = OutputNames(destination, call.id, slug(text), call.fsync)
         yield PreparedCall(job, call, pictures, names)
 
 

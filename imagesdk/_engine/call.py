@@ -65,6 +65,8 @@ class Call(Generic[T]):
     tokens: Callable[[T], int | None] = field(default=_no_tokens)
     """Reads from a good answer how many tokens it counted."""
     ledger: Ledger = field(factory=NoLedger)
+    on_granted: Callable[[], None] | None = None
+    """Called each time the rate limit has granted a permit, before the ledger."""
     profile: ModelProfile | None = None
     """That of the model, where it is known."""
     delivery: Delivery | None = None

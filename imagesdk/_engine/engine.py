@@ -372,6 +372,8 @@ class Engine:
     ) -> TrackedBody:
         course.started += 1
         course.counted += 1
+        if call.on_granted is not None:
+            call.on_granted()
         await call.ledger.before_send(course.started, call.idempotency_key)
         self._observe(AttemptStarted(call.id, call.request.method, call.request.path, course.started))
         return TrackedBody(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from imagesdk._calls.build import CallDefaults, build_call
-from imagesdk._engine.engine import Engine
+from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out import resume as recovery
@@ -67,7 +66,7 @@ class _Sums:
 
 
 async def dry_run(
-    reader: JobReader, engine: Engine, defaults: CallDefaults, book: JobStore, folder: Path, terms: RunOptions
+    reader: JobReader, context: ClientContext, book: JobStore, folder: Path, terms: RunOptions
 ) -> DryRun:
     """Read all jobs and check them.
 
@@ -78,14 +77,14 @@ async def dry_run(
     while (item := await reader.next()) is not None:
         jobs += 1
         try:
-            await _count(item, sums, engine, defaults, book, folder, terms)
+            await _count(item, sums, context, book, folder, terms)
         except JournalError:
             raise
         except (ImageSDKError, OSError) as error:
             sums.refused += 1
             if len(sums.problems) < _PROBLEMS:
                 sums.problems.append((item.place, error))
-    waits = [seconds_under(engine.limit_for(model), images) for model, images in sums.images.items()]
+    waits = [seconds_under(context.engine.limit_for(model), images) for model, images in sums.images.items()]
     return DryRun(
         jobs=jobs,
         sent=sums.sent,
@@ -108,23 +107,22 @@ def seconds_under(limit: RateLimit | None, images: int) -> float | None:
 async def _count(
     item: Item,
     sums: _Sums,
-    engine: Engine,
-    defaults: CallDefaults,
+    context: ClientContext,
     book: JobStore,
     folder: Path,
     terms: RunOptions,
 ) -> None:
-    async with build_call(item.job, {}, engine.host, defaults) as ready:
+    async with build_call(item.job, {}, context) as ready:
         request = ready.call.request
         hashes = await hashes_of(ready.inputs) if book.persistent else Hashes()
         entry = await book.claim(item, digest(item.job, hashes), request.weight, request.model)
     files = None
     if entry.answer is not None:
         files = await run_blocking(state_as_is, files_of(entry.answer, folder))
-    if recovery.next_action(entry, files, terms.resume_policy(engine)) != "send":
+    if recovery.next_action(entry, files, terms.resume_policy(context.engine)) != "send":
         sums.resumed += 1
         return
-    found = priced(ready.job, list_prices=engine.host.uses_list_prices)
+    found = priced(ready.job, list_prices=context.engine.host.uses_list_prices)
     sums.sent += 1
     sums.images[request.model] += request.weight
     sums.unpriced += found.at_most is None

@@ -16,7 +16,7 @@ from typing import Literal, TypeAlias
 import anyio
 from attrs import field, frozen
 
-from imagesdk._calls.finish import OutputNames
+from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.request_body import read_piece
 from imagesdk._engine.sink import ReceivedImage
 from imagesdk._media.atomic import move_if_free
@@ -80,7 +80,7 @@ class RunNames(OutputNames):
         self.written[index] = await run_blocking(self._reserve, index, received)
         return self.written[index]
 
-    async def place(self, index: int, received: ReceivedImage) -> Path:
+    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
         """Give a temporary file its final name, and return that."""
         file = self.written.get(index)
         with anyio.CancelScope(shield=True):

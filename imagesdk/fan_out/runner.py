@@ -11,9 +11,7 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk._calls.build import CallDefaults
-from imagesdk._calls.finishing import Finisher
-from imagesdk._engine.engine import Engine
+from imagesdk._calls.build import ClientContext
 from imagesdk._media.output import check_writable, expand_output_path
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
@@ -34,13 +32,11 @@ _LONGEST_WINDOW = 24 * 3600.0
 """Seconds: no rate limit counts for longer."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Runner:
     """What the runs of a client have in common."""
 
-    engine: Engine
-    finisher: Finisher
-    defaults: CallDefaults
+    context: ClientContext
 
     @asynccontextmanager
     async def run(
@@ -70,9 +66,7 @@ class Runner:
                 if limit is not None:
                     spent = await journal.spent()
             folder = Path() if path is None else path.parent
-            maker = JobWorker(
-                self.engine, self.finisher, self.defaults, book, SpendingLimit(limit, spent), folder, terms
-            )
+            maker = JobWorker(self.context, book, SpendingLimit(limit, spent), folder, terms)
             feeder = Scheduler(reader, maker, concurrency=concurrency, bounded_memory=terms.out is None)
             yield await stack.enter_async_context(_running(feeder))
 
@@ -92,13 +86,13 @@ class Runner:
             if path is not None and await run_blocking(path.exists):
                 book = await stack.enter_async_context(open_journal(path, writes=False))
             folder = Path() if path is None else path.parent
-            return await dry_run(reader, self.engine, self.defaults, book, folder, terms)
+            return await dry_run(reader, self.context, book, folder, terms)
 
     async def _count_sent(self, journal: Journal) -> None:
         """Have the rate limit know what the process before this one has sent."""
         now = time.time()
         for sending in await journal.sent_since(now - _LONGEST_WINDOW):
-            self.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
+            self.context.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
 
 
 def journal_of(terms: RunOptions) -> Path | None:

@@ -13,10 +13,9 @@ from pathlib import Path
 import anyio
 import attrs
 
-from imagesdk._calls.build import CallDefaults, PreparedCall, build_call
-from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.build import ClientContext, PreparedCall, build_call
+from imagesdk._calls.finish import describe, fetch_missing, place_images
 from imagesdk._engine.call import Result
-from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
 from imagesdk._media.output import slug
 from imagesdk._protocol.responses import ParsedResponse
@@ -54,17 +53,14 @@ class JobWorker:
 
     def __init__(
         self,
-        engine: Engine,
-        finisher: Finisher,
-        defaults: CallDefaults,
+        context: ClientContext,
         book: JobStore,
         purse: SpendingLimit,
         folder: Path,
         terms: RunOptions,
     ) -> None:
-        self._engine = engine
-        self._finisher = finisher
-        self._defaults = defaults
+        self._context = context
+        self._engine = context.engine
         self._book = book
         self._purse = purse
         self._settled = Notifier()
@@ -85,7 +81,7 @@ class JobWorker:
             JournalError: the book cannot be written before the job is sent.
         """
         try:
-            async with build_call(item.job, self._options, self._engine.host, self._defaults) as ready:
+            async with build_call(item.job, self._options, self._context) as ready:
                 return await self._make(item, ready, granted)
         except JournalError:
             raise
@@ -203,7 +199,7 @@ class JobWorker:
         """Bring the pictures of an answer to their places."""
         fatal: Exception | None = None
         outcome = Outcome(item.job, entry.id, item.place, "done", attempts=ledger.count)
-        response = self._finisher.described(result, ready)
+        response = describe(result, ready, self._engine.host)
         try:
             with anyio.CancelScope(shield=True):
                 files = await self._reserved(ready, result)
@@ -211,7 +207,7 @@ class JobWorker:
                     await self._book.received(entry, response_record(response, files, self._folder))
                 except JournalError as problem:
                     fatal = problem  # the pictures are there all the same
-                response = await self._finisher.assembled(result, ready)
+                response = await place_images(response, result, ready.names)
             outcome = attrs.evolve(outcome, response=response, cost=response.cost)
             response, files = await self._fetched(entry, ready, response, [])
             if fatal is None:
@@ -261,9 +257,7 @@ class JobWorker:
         written = names.written if isinstance(names, RunNames) else {}
         if not all(image.loaded for image in response):
             try:
-                response = await self._finisher.fetch_missing(
-                    response, names, ready.call.timeouts, ready.call.deadline
-                )
+                response = await fetch_missing(response, names, ready.call, self._context.downloader)
             except DownloadError as error:
                 if error.response is not None and written:  # some were fetched, and need not be again
                     record = response_record(error.response, [*files, *written.values()], self._folder)

@@ -59,7 +59,7 @@ def end_at(point: str) -> None:
             os._exit(CODE)
 
     async def awaited(*args: Any, **options: Any) -> Any:
-        if owner is TrackedBody and not args[0].whole:
+        if owner is TrackedBody and not args[0].complete:
             return await function(*args, **options)
         if not after:
             count()
