@@ -86,14 +86,23 @@ class OutputTemplate:
                     f"A template cannot leave its folder with '..': {text!r}.", param=param, value=text
                 )
             destination = cls(Path(*parts[:fixed]), "/".join(rest))
-        if n > 1 and "index" not in (fields or ()):
+        destination.check_count(n, text)
+        return destination
+
+    def check_count(self, n: int, text: str | None = None) -> None:
+        """Check that ``n`` images of one call get different names. ``text`` is ``out=`` as the caller wrote it.
+
+        Raises:
+            InvalidRequestError: If ``n`` is more than 1 and the template has no ``{index}``.
+        """
+        if n > 1 and "index" not in (_template_fields(self.template, "out") or ()):
+            text = text or str(self.folder / self.template)
             raise InvalidRequestError(
                 f"out={text!r} gives all {n} pictures the same name; name a folder, or put {{index}} into it.",
                 param="out",
                 value=text,
                 allowed="a folder, or a template with {index}",
             )
-        return destination
 
     def path(self, *, index: int, job: int, id: str, slug: str, ext: str) -> Path:  # noqa: A002 - the template's own words
         """Return the final path of one picture; the slug is cut where a name would be longer than files can have."""

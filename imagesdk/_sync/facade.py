@@ -21,7 +21,6 @@ from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.options import Beside
 from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
@@ -612,7 +611,7 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -620,38 +619,41 @@ class Images:
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
     ) -> AbstractContextManager[Run]:
-        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+        """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
-        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
-        done again, and a run that was killed goes on where it ended.
+        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
+        again, and finished jobs are skipped, also after a crash.
 
         Args:
-            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
-                An iterator that may block is read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
-                and those that nobody takes hold back new jobs.
-            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
-                ``None`` keeps none.
-            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
-            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
-            delivery: ``"at_most_once"`` never repeats by itself what may have been billed; ``"at_least_once"`` repeats
-                it until it is there, in ten attempts at least, while most jobs succeed.
-            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
-            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
-                at most is reserved before it is sent.
-            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
+            jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
+                block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
+                and the run pauses while 16 outcomes are unread.
+            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
+                ``None``: no journal.
+            defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
+            concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
+            delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
+                while most jobs succeed.
+            retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
+            budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
+                a job is reserved before it is sent.
+            unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
 
         Example:
+            ```python
             with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
                 for outcome in run:
                     print(outcome.status, outcome.id)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal is in use, damaged, or cannot be written.
-            OSError: no files can be made where they are to go.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use, damaged, or cannot be written.
+            OSError: If the output folder cannot be written to.
         """
         return self._lease.host(
             Run,
@@ -672,20 +674,22 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
-        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+        """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
         Example:
+            ```python
             print((client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal cannot be read.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal cannot be read.
         """
         return self._lease.call(
             AsyncImages.dry_run,
@@ -765,12 +769,14 @@ class ImageStream:
 
 
 class Run:
-    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+    """Run of many jobs. Iterate over it for their outcomes as they finish. Created by ``client.images.fan_out``.
 
     Example:
+        ```python
         with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
             for outcome in run:
                 print(outcome.status, outcome.id)
+        ```
     """
 
     __module__ = "imagesdk"
@@ -784,31 +790,35 @@ class Run:
     def __next__(self) -> Outcome:
         """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
 
+        These errors are raised after the last outcome.
+
         Raises:
-            JournalError: the journal cannot be written; no further job was begun.
-            OSError: pictures cannot be written; no further job was begun.
-            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._lease.next(AsyncRun.__anext__)
 
     def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
+        """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
+
+        A run can be collected once, because it does not keep the outcomes.
 
         Raises:
-            RuntimeError: they were collected before.
-            JournalError: as on iteration, and likewise for the others.
-            OSError: pictures cannot be written.
-            Exception: what the iterator of the jobs raised.
+            RuntimeError: If the run was collected before.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._lease.call(AsyncRun.collect)
 
     @property
     def progress(self) -> Progress:
-        """How far it has come. Immediate, from any thread."""
+        """Snapshot of the run. It returns at once, from any thread."""
         return self._lease.twin.progress
 
     def stop(self) -> None:
-        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
+        """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""
         self._lease.twin.stop()
 
 

@@ -37,7 +37,7 @@ from imagesdk import (
 )
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.fan_out import journal
-from imagesdk.fan_out.journal import Journal, entries, open_journal
+from imagesdk.fan_out.journal import Journal, open_journal, read_records
 from tests.support.billing_server import Till, till
 from tests.support.small_images import png
 
@@ -259,7 +259,7 @@ class TestTheJournal:
                 assert KEY.encode() not in path.read_bytes()
         kept = (tmp_path / "journal.db").read_bytes()
         assert b"/pictures/" not in b"".join(
-            json.dumps(dict(entry.answer or {})).encode() for entry in entries(tmp_path / "journal.db")
+            json.dumps(dict(entry.response or {})).encode() for entry in read_records(tmp_path / "journal.db")
         )
         assert kept
 

@@ -22,7 +22,7 @@ from imagesdk import (
     RateLimit,
 )
 from imagesdk.fan_out.dry_run import seconds_under
-from imagesdk.fan_out.spending import SpendingLimit, parse_budget
+from imagesdk.fan_out.spending import Reservation, SpendingLimit, parse_budget
 from tests.support.billing_server import Till, till
 
 asynchronous = pytest.mark.anyio
@@ -119,25 +119,25 @@ def test_a_budget_can_be_written_in_many_ways(spelled: str | Decimal | int, doll
 
 
 @given(amounts, st.lists(st.tuples(amounts, st.floats(0, 1), st.booleans())))
-def test_a_purse_never_spends_more_than_there_is(
+def test_a_run_never_spends_more_than_its_budget(
     limit: Decimal, jobs: list[tuple[Decimal, float, bool]]
 ) -> None:
-    purse, open_, spent = SpendingLimit(limit), list[Decimal](), Decimal(0)
+    spending, open_, spent = SpendingLimit(limit), list[Decimal](), Decimal(0)
     for amount, share, settles in jobs:
-        match purse.reserve(amount):
-            case "yes":
+        match spending.reserve(amount):
+            case Reservation.RESERVED:
                 open_.append(amount)
-            case "wait":
+            case Reservation.WAIT:
                 assert open_
-            case "no":
+            case Reservation.REFUSED:
                 assert spent + amount > limit or not sum(open_)
         if settles and open_:
             reserved = open_.pop(0)
             paid = reserved * Decimal(share)
-            purse.settle(reserved, paid)
+            spending.settle(reserved, paid)
             spent += paid
         assert spent + sum(open_) <= limit
-        assert purse.left == limit - spent - sum(open_)
+        assert spending.left == limit - spent - sum(open_)
 
 
 @asynchronous

@@ -7,13 +7,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, JobLike, Labelled
-from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import page, write_gallery
 from imagesdk.fan_out.store import JobRecord
 from tests.support.billing_server import Till, till
@@ -100,7 +98,7 @@ def test_no_text_gets_into_the_page_as_anything_but_text(texts: list[str]) -> No
             text,
             "key",
             "done",
-            answer={"images": [{"file": {"path": f"{n}.png"}}]},
+            response={"images": [{"file": {"path": f"{n}.png"}}]},
             error={"message": text},
             params={"prompt": text, "user": text},
         )
@@ -111,25 +109,3 @@ def test_no_text_gets_into_the_page_as_anything_but_text(texts: list[str]) -> No
     assert found.tags.count("script") == 1
     assert found.tags.count("img") == len(texts)
     assert not {name for name in found.attributes if name.startswith("on")}
-
-
-@pytest.mark.anyio
-async def test_contact_sheets_hold_small_copies_in_rows(
-    server: Till, make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
-    jobs = [f"a cat, number {n}" for n in range(50)]
-    async with make_client(server.base_url) as client:
-        async with client.images.fan_out([*jobs, "refuse me"], out=f"{tmp_path}/") as run:
-            outcomes = await run.collect()
-    gone = outcomes[3].response
-    assert gone is not None
-    assert gone[0].path is not None
-    gone[0].path.unlink()
-    sheets = write_contact_sheets(tmp_path / "journal.db", tmp_path)
-    assert [sheet.name for sheet in sheets] == ["contact-sheet-1.jpg", "contact-sheet-2.jpg"]
-    sizes = list[tuple[int, int]]()
-    for sheet in sheets:
-        with PIL.Image.open(sheet) as picture:
-            sizes.append(picture.size)
-            assert len(set(picture.convert("L").tobytes())) > 10
-    assert sizes == [(6 * 240, 8 * 262), (2 * 240, 262)]

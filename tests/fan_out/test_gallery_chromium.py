@@ -13,7 +13,6 @@ import pytest
 
 from imagesdk import Client, Generate
 from imagesdk.emulator import Emulator
-from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import write_gallery
 
 if TYPE_CHECKING:  # Selenium is installed for these tests only, and imported when one of them runs
@@ -119,9 +118,3 @@ def test_it_looks_as_in_the_docs(browser: webdriver.Chrome, tmp_path: Path) -> N
     with PIL.Image.open(to) as picture:
         assert picture.width > 1000
         assert len(set(picture.convert("RGB").resize((64, 64)).tobytes())) > 50
-
-
-def test_contact_sheets_show_the_same_pictures(page: Path, tmp_path: Path) -> None:
-    (sheet,) = write_contact_sheets(page.with_name("journal.db"), tmp_path)
-    with PIL.Image.open(sheet) as picture:
-        assert picture.size == (6 * 240, 2 * 262)

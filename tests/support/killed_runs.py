@@ -20,7 +20,7 @@ from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk.fan_out import output_files as files
 from imagesdk.fan_out import worker as making
-from imagesdk.fan_out.journal import Journal, entries
+from imagesdk.fan_out.journal import Journal, read_records
 from imagesdk.policies import Delivery
 from tests.support.billing_server import Till
 
@@ -35,7 +35,7 @@ POINTS: Points = {
     "before the commit of sending": (Journal, "sending", False),
     "after the commit of sending": (Journal, "sending", True),
     "when the request was sent": (TrackedBody, "__anext__", False),
-    "when the answer has come": (making.JobWorker, "_received", False),
+    "when the answer has come": (vars(making)["_JobRun"], "receive", False),
     "before the commit of received": (Journal, "received", False),
     "after the commit of received": (Journal, "received", True),
     "before the rename": (files, "move_if_free", False),
@@ -111,7 +111,7 @@ def finish(server: Till, out: Path, delivery: Delivery, *, retry_unknown: bool =
 
 def check(server: Till, out: Path, delivery: Delivery, kills: int = 1) -> Counter[str]:
     """Look at what a killed program has left, go on with its list, and keep to the promises of a run."""
-    at_kill = {entry.params["prompt"]: entry.state for entry in entries(out / "journal.db")}
+    at_kill = {entry.params["prompt"]: entry.state for entry in read_records(out / "journal.db")}
     safe = {prompt for prompt, state in at_kill.items() if state in {"received", "done"}}
     before = Counter(server.billed)
     outcomes = finish(server, out, delivery)
@@ -130,8 +130,8 @@ def check(server: Till, out: Path, delivery: Delivery, kills: int = 1) -> Counte
     assert all(outcome.status == "done" for outcome in outcomes)
     pictures = {image.path for outcome in outcomes for image in outcome.unwrap()}
     assert len(pictures) == len(JOBS)
-    for entry in entries(out / "journal.db"):
-        for image in (entry.answer or {})["images"]:
+    for entry in read_records(out / "journal.db"):
+        for image in (entry.response or {})["images"]:
             data = (out / image["file"]["path"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == image["file"]["sha256"]
     return Counter({"kills": kills, "unknown": len(unknown), "sent again": server.billed.total() - len(JOBS)})
