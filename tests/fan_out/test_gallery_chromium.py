@@ -94,7 +94,7 @@ def test_every_job_has_a_card_and_every_image_shows(browser: webdriver.Chrome) -
 
 def test_a_hostile_prompt_stays_text(browser: webdriver.Chrome) -> None:
     assert HOSTILE in shown(browser)
-    assert browser.title == "Pictures"
+    assert browser.title == "Images"
     assert len(browser.find_elements("tag name", "script")) == 1
 
 
