@@ -75,18 +75,18 @@ class _Counts:
             JournalError: If the journal cannot be read.
             OSError: If an input image cannot be read.
         """
-        engine, store = self.context.engine, self.store
-        async with build_call(item.job, {}, self.context) as prepared:
+        context, store = self.context, self.store
+        async with build_call(item.job, {}, context) as prepared:
             request = prepared.call.request
             hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
             record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
         files = None
         if record.response is not None:
             files = await run_blocking(state_as_is, files_of(record.response, store.folder))
-        if next_action(record, files, self.options.resume_policy(engine)) != "send":
+        if next_action(record, files, self.options.resume_policy(context.engine)) != "send":
             self.resumed += 1
             return
-        price = priced(prepared.job, list_prices=engine.host.uses_list_prices)
+        price = priced(prepared.job, list_prices=context.host.uses_list_prices)
         self.sent += 1
         self.images[request.model] += request.weight
         self.unpriced += price.at_most is None

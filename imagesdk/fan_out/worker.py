@@ -155,7 +155,7 @@ class _JobRun:
     async def send(self) -> JobResult:
         """Reserve money for the job, and send it."""
         worker, spending = self.worker, self.worker.spending
-        price = priced(self.prepared.job, list_prices=worker.context.engine.host.uses_list_prices)
+        price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
         if spending.limited and price.at_most is None and worker.options.unknown_price == "stop":
             return JobResult(self.outcome("failed", error=unknown_price(price)))
@@ -198,7 +198,7 @@ class _JobRun:
         worker = self.worker
         fatal: Exception | None = None
         cost: Decimal | None = None
-        response = describe(result, self.prepared, worker.context.engine.host)
+        response = describe(result, self.prepared, worker.context.host)
         try:
             with anyio.CancelScope(shield=True):
                 files = await self.reserve_names(result)
@@ -239,11 +239,9 @@ class _JobRun:
         """Fetch images that are only URLs. Return the response and all its files, which begin with ``files``."""
         written = {} if self.names is None else self.names.written
         if not all(image.loaded for image in response):
-            call = self.prepared.call
+            call, downloader = self.prepared.call, self.worker.context.downloader
             try:
-                response = await fetch_missing(
-                    response, self.names, self.worker.context, call.timeouts, call.deadline
-                )
+                response = await fetch_missing(response, self.names, call, downloader)
             except DownloadError as error:
                 if error.response is not None and written:  # the next run need not fetch these again
                     await self.worker.store.received(self.record, error.response, [*files, *written.values()])
