@@ -46,7 +46,7 @@ async def test_a_journal_is_beside_the_images_private_and_without_the_key(
     client: AsyncClient, server: BillingServer, tmp_path: Path
 ) -> None:
     jobs: list[JobLike] = ["a", "url please", "refuse me", "break me"]
-    async with client, client.images.fan_out(jobs, out=tmp_path / "{job}.{ext}") as run:
+    async with client, client.images.fan_out(jobs, out=tmp_path / "{job}.{ext}", journal=True) as run:
         await run.collect()
         files = [path for path in tmp_path.iterdir() if path.name.startswith("journal.db")]
         assert len(files) == 4
