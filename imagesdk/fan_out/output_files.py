@@ -116,14 +116,7 @@ class RunNames(OutputNames):
         return WrittenFile(index, path, temporary, found, temporary.stat().st_size)
 
 
-def names_for(
-    item: Item,
-    name: str,
-    template: OutputTemplate,
-    taken: TakenNames,
-    *,
-    fsync: bool,
-) -> RunNames:
+def names_for(item: Item, name: str, template: OutputTemplate, taken: TakenNames, *, fsync: bool) -> RunNames:
     """Return the file names of a job. ``name`` is its ``{id}`` if it has no label."""
     job = item.job
     return RunNames(
