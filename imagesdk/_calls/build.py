@@ -134,6 +134,8 @@ async def build_call(
         )
         if "model" in (options.get("extra_body") or {}):
             profile = models.lookup(request.model)
+        if template is not None:
+            template.check_count(request.weight)
         destination = template or await _destination(out, request.weight)
         call = Call(
             request,

@@ -86,17 +86,17 @@ class OutputTemplate:
                     f"A template cannot leave its folder with '..': {text!r}.", param=param, value=text
                 )
             destination = cls(Path(*parts[:fixed]), "/".join(rest))
-        destination.check_count(n, text)
+        destination.check_count(n)
         return destination
 
-    def check_count(self, n: int, text: str | None = None) -> None:
-        """Check that ``n`` images of one call get different names. ``text`` is ``out=`` as the caller wrote it.
+    def check_count(self, n: int) -> None:
+        """Raise an error if ``n`` images would not get different names.
 
         Raises:
-            InvalidRequestError: If ``n`` is more than 1 and the template has no ``{index}``.
+            InvalidRequestError: If ``n`` is more than 1 and there is no ``{index}`` in the template.
         """
         if n > 1 and "index" not in (_template_fields(self.template, "out") or ()):
-            text = text or str(self.folder / self.template)
+            text = str(self.folder / self.template.replace("{{", "{").replace("}}", "}"))
             raise InvalidRequestError(
                 f"out={text!r} gives all {n} pictures the same name; name a folder, or put {{index}} into it.",
                 param="out",

@@ -90,8 +90,6 @@ class JobWorker:
 
     async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> _JobRun:
         request, store = prepared.call.request, self.store
-        if self.template is not None:
-            self.template.check_count(request.weight)
         self._model = request.model
         hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
         record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
