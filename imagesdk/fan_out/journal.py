@@ -11,8 +11,8 @@ private                    only the owner can read the file, and it holds no API
 never another file         its header and application id are checked before anything is written
 =========================  ==================================================================================
 
-The record of a job is found by its label; without one, by its content and the number of jobs with the same content that
-the run has read before.
+The journal finds the record of a job by its label. Without a label, it finds the record by the content of the job and the
+number of jobs with the same content that the run has read before.
 """
 
 from __future__ import annotations
@@ -151,15 +151,15 @@ class Journal:
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
     ) -> JobRecord:
-        found = None if item.label is None else _by_label(db, item.label, content)
-        if found is None:
-            found = self._next(db, item, content, images, model)
-            if found.id != item.label and item.label is not None:
+        record = None if item.label is None else _by_label(db, item.label, content)
+        if record is None:
+            record = self._next(db, item, content, images, model)
+            if record.id != item.label and item.label is not None:
                 if self._writes:
-                    db.execute("UPDATE jobs SET label = ? WHERE key = ?", (item.label, found.key))
-                found = evolve(found, id=item.label)
-        db.execute("INSERT INTO temp.seen VALUES (?)", (found.key,))
-        return found
+                    db.execute("UPDATE jobs SET label = ? WHERE key = ?", (item.label, record.key))
+                record = evolve(record, id=item.label)
+        db.execute("INSERT INTO temp.seen VALUES (?)", (record.key,))
+        return record
 
     def _next(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
@@ -171,9 +171,9 @@ class Journal:
             occurrence += 1
         db.execute("INSERT OR REPLACE INTO temp.next VALUES (?, ?)", (content, occurrence + 1))
         key = _key(content, occurrence)
-        found = _record(db, "key", key)
-        if found is not None:
-            return found
+        record = _record(db, "key", key)
+        if record is not None:
+            return record
         name = item.label or name_of(content, occurrence)
         record = JobRecord(key, name, new_idempotency_key(), images=images, model=model)
         if self._writes:
@@ -353,20 +353,20 @@ def _record_of(row: tuple[Any, ...]) -> JobRecord:
 
 
 def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | None:
-    found = _record(db, "label", label)
-    if found is None:
+    record = _record(db, "label", label)
+    if record is None:
         return None
-    if found.key.rpartition("-")[0] != content:
+    if record.key.rpartition("-")[0] != content:
         raise InvalidRequestError(
             f"The id {label!r} belongs to another job in the journal: give the changed job another id.",
             param="id",
             value=label,
         )
-    if _seen(db, found.key):
+    if _seen(db, record.key):
         raise InvalidRequestError(
             f"Two jobs of this run have the id {label!r}.", param="id", value=label, allowed="each id once"
         )
-    return found
+    return record
 
 
 def _sending(db: sqlite3.Connection, record: JobRecord, reserved: str | None) -> None:

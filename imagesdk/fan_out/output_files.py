@@ -111,9 +111,9 @@ class RunNames(OutputNames):
     def _reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         temporary = received.temporary
         assert temporary is not None  # noqa: S101 - only called for images in files
-        found = hash_of(temporary)
+        sha256 = hash_of(temporary)
         path = self.taken.take(self.path(index, extension(received.facts.media_type)))
-        return WrittenFile(index, path, temporary, found, temporary.stat().st_size)
+        return WrittenFile(index, path, temporary, sha256, temporary.stat().st_size)
 
 
 def names_for(item: Item, name: str, template: OutputTemplate, taken: TakenNames, *, fsync: bool) -> RunNames:
@@ -172,10 +172,10 @@ def state_as_is(files: list[WrittenFile]) -> State:
         OSError: If a file cannot be read.
     """
     for file in files:
-        found = _hash_if_there(file.path) or _hash_if_there(file.temporary)
-        if found is None:
+        sha256 = _hash_if_there(file.path) or _hash_if_there(file.temporary)
+        if sha256 is None:
             return "absent"
-        if found != file.sha256:
+        if sha256 != file.sha256:
             return "changed"
     return "whole"
 

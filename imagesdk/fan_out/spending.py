@@ -36,16 +36,16 @@ def parse_budget(given: str | Decimal | int) -> Decimal:
     Raises:
         ConfigurationError: If the budget is anything else, or negative.
     """
-    found: Decimal | None = None
+    dollars: Decimal | None = None
     if isinstance(given, str) and (spelled := _SPELLED.fullmatch(given)):
-        found = Decimal(spelled[1])
+        dollars = Decimal(spelled[1])
     elif isinstance(given, (Decimal, int)) and not isinstance(given, bool):
-        found = Decimal(given)
-    if found is None or not found.is_finite() or found < 0:
+        dollars = Decimal(given)
+    if dollars is None or not dollars.is_finite() or dollars < 0:
         raise ConfigurationError(
             f'budget is a number of US dollars, such as "20 USD" or Decimal("0.50"), not {given!r}.'
         )
-    return found
+    return dollars
 
 
 def priced(job: Job, *, list_prices: bool) -> Estimate:
