@@ -24,7 +24,7 @@ from imagesdk._media.output import image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.options import Beside, RunOptions
+from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.runner import Runner
@@ -374,7 +374,7 @@ class AsyncImages:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -382,26 +382,28 @@ class AsyncImages:
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
     ) -> AbstractAsyncContextManager[AsyncRun]:
-        """Send many jobs concurrently, as one run that can be watched, stopped and resumed.
+        """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A failed job does not stop the others. At most one job waits for the rate limit, so that other calls are not
-        blocked. Leaving the block early cancels all jobs in flight. With files the run keeps a journal: run the same
-        jobs again, also after a crash, and finished jobs are skipped.
+        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
+        again, and finished jobs are skipped, also after a crash.
 
         Args:
-            jobs: An iterable of jobs, prompts and :class:`Labelled` jobs, consumed lazily. An iterator that may block is
-                read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it images stay in memory, and
-                the run pauses while too many outcomes are unread.
-            journal: The path of the journal. Default: ``journal.db`` in the folder of ``out``. ``None``: no journal.
-            defaults: The parameters of jobs that are only prompts. Its own prompt is not used.
-            concurrency: The maximum number of jobs in flight. ``None``: as many as the rate limit allows.
-            delivery: ``"at_most_once"`` never repeats a request that may have been billed. ``"at_least_once"`` repeats
-                it, in at least ten attempts, while most jobs succeed.
-            retry_unknown: Whether jobs are sent again whose outcome is unknown, or whose files are lost.
-            budget: The maximum cost in US dollars of all jobs in the journal, such as ``"20 USD"``. The maximum cost of
+            jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
+                block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
+                and the run pauses while 16 outcomes are unread.
+            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
+                ``None``: no journal.
+            defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
+            concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
+            delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
+                while most jobs succeed.
+            retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
+            budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.
-            unknown_price: ``"allow"`` sends jobs of unknown price although there is a budget. ``"stop"`` does not.
+            unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
 
         Example:
             ```python
@@ -411,44 +413,46 @@ class AsyncImages:
             ```
 
         Raises:
-            ConfigurationError: If an option has a wrong value.
-            InvalidRequestError: If ``out`` maps images of several jobs to one file name.
-            JournalError: If the journal is in use, is damaged, or cannot be written.
-            OSError: If no files can be created in the folder of ``out``.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use, damaged, or cannot be written.
+            OSError: If the output folder cannot be written to.
         """
-        terms = RunOptions(
+        run_options = RunOptions(
             out=out,
             journal=journal,
+            concurrency=concurrency,
             delivery=delivery,
             retry_unknown=retry_unknown,
             budget=budget,
             unknown_price=unknown_price,
         )
-        run = self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
-        return NotEntered(run, "fan_out")
+        return NotEntered(self._runner.run(jobs, defaults=defaults, options=run_options), "fan_out")
 
     async def dry_run(
         self,
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
-        """Return what :meth:`fan_out` with the same arguments would send, cost and take. Nothing is sent or written.
+        """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
         Example:
+            ```python
             print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+            ```
 
         Raises:
-            ConfigurationError: If an option has a wrong value.
-            InvalidRequestError: If ``out`` maps images of several jobs to one file name.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
             JournalError: If the journal cannot be read.
         """
-        terms = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
-        return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
+        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        return await self._runner.dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(
         self,

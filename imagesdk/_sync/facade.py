@@ -21,7 +21,6 @@ from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.options import Beside
 from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
@@ -630,7 +629,7 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -638,26 +637,28 @@ class Images:
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
     ) -> AbstractContextManager[Run]:
-        """Send many jobs concurrently, as one run that can be watched, stopped and resumed.
+        """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A failed job does not stop the others. At most one job waits for the rate limit, so that other calls are not
-        blocked. Leaving the block early cancels all jobs in flight. With files the run keeps a journal: run the same
-        jobs again, also after a crash, and finished jobs are skipped.
+        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
+        again, and finished jobs are skipped, also after a crash.
 
         Args:
-            jobs: An iterable of jobs, prompts and :class:`Labelled` jobs, consumed lazily. An iterator that may block is
-                read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it images stay in memory, and
-                the run pauses while too many outcomes are unread.
-            journal: The path of the journal. Default: ``journal.db`` in the folder of ``out``. ``None``: no journal.
-            defaults: The parameters of jobs that are only prompts. Its own prompt is not used.
-            concurrency: The maximum number of jobs in flight. ``None``: as many as the rate limit allows.
-            delivery: ``"at_most_once"`` never repeats a request that may have been billed. ``"at_least_once"`` repeats
-                it, in at least ten attempts, while most jobs succeed.
-            retry_unknown: Whether jobs are sent again whose outcome is unknown, or whose files are lost.
-            budget: The maximum cost in US dollars of all jobs in the journal, such as ``"20 USD"``. The maximum cost of
+            jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
+                block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
+                and the run pauses while 16 outcomes are unread.
+            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
+                ``None``: no journal.
+            defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
+            concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
+            delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
+                while most jobs succeed.
+            retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
+            budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.
-            unknown_price: ``"allow"`` sends jobs of unknown price although there is a budget. ``"stop"`` does not.
+            unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
 
         Example:
             ```python
@@ -667,10 +668,10 @@ class Images:
             ```
 
         Raises:
-            ConfigurationError: If an option has a wrong value.
-            InvalidRequestError: If ``out`` maps images of several jobs to one file name.
-            JournalError: If the journal is in use, is damaged, or cannot be written.
-            OSError: If no files can be created in the folder of ``out``.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use, damaged, or cannot be written.
+            OSError: If the output folder cannot be written to.
         """
         return self._handle.context(
             Run,
@@ -691,19 +692,21 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
-        """Return what :meth:`fan_out` with the same arguments would send, cost and take. Nothing is sent or written.
+        """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
         Example:
+            ```python
             print(client.images.dry_run(["a river", "a lake"], out="waters/").at_most)
+            ```
 
         Raises:
-            ConfigurationError: If an option has a wrong value.
-            InvalidRequestError: If ``out`` maps images of several jobs to one file name.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
             JournalError: If the journal cannot be read.
         """
         return self._handle.call(
@@ -791,12 +794,14 @@ class ImageStream:
 
 
 class Run:
-    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+    """Run of many jobs. Iterate over it for their outcomes as they finish. Created by ``client.images.fan_out``.
 
     Example:
+        ```python
         with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
             for outcome in run:
                 print(outcome.status, outcome.id)
+        ```
     """
 
     __module__ = "imagesdk"
@@ -810,31 +815,35 @@ class Run:
     def __next__(self) -> Outcome:
         """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
 
+        These errors are raised after the last outcome.
+
         Raises:
-            JournalError: the journal cannot be written; no further job was begun.
-            OSError: pictures cannot be written; no further job was begun.
-            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._handle.next(AsyncRun.__anext__)
 
     def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
+        """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
+
+        A run can be collected once, because it does not keep the outcomes.
 
         Raises:
-            RuntimeError: they were collected before.
-            JournalError: as on iteration, and likewise for the others.
-            OSError: pictures cannot be written.
-            Exception: what the iterator of the jobs raised.
+            RuntimeError: If the run was collected before.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._handle.call(AsyncRun.collect)
 
     @property
     def progress(self) -> Progress:
-        """How far it has come. Immediate, from any thread."""
+        """Snapshot of the run. It returns at once, from any thread."""
         return self._handle.async_object.progress
 
     def stop(self) -> None:
-        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
+        """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""
         self._handle.async_object.stop()
 
 

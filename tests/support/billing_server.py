@@ -1,4 +1,4 @@
-"""A server for runs: it makes a picture of each prompt, at once or when it is let, and keeps the bill."""
+"""Server for tests of runs: it returns an image for each prompt and counts what it bills."""
 
 from __future__ import annotations
 
@@ -24,32 +24,41 @@ BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 
 @define(eq=False)
-class Till:
-    """What the server was asked for and what it did. A prompt says what becomes of it by its first word.
+class BillingServer:
+    """State of the server. The first word of a prompt selects the response.
 
-    ``refuse``: 400. ``break``: 500 after the work; ``spoil 3``: the first three times. ``hold``: no answer until ``release``. ``drop``: the connection is closed
-    after the work. ``url``: answered with a URL. ``urls``: with two. All else is answered with a picture.
+    ==========  ============================================================
+    first word  response
+    ==========  ============================================================
+    refuse      400
+    break       500, billed
+    spoil 3     500, billed, for the first three requests; then an image
+    drop        none: the server closes the connection, billed
+    hold        an image, after ``released`` is set
+    url, urls   one URL, two URLs
+    other       an image
+    ==========  ============================================================
     """
 
     billed: Counter[str] = field(factory=Counter[str])
-    """Pictures made, by prompt."""
+    """Images generated, by prompt."""
     asked: list[str] = field(factory=list[str])
     keys: dict[str, list[str]] = field(factory=dict[str, list[str]])
-    """Idempotency keys that came with a prompt."""
+    """Idempotency keys, by prompt."""
     downloads: list[str] = field(factory=list[str])
     broken_downloads: bool = False
     broken_ending: str | None = None
-    """Downloads that end with this fail."""
+    """Suffix of the downloads that fail."""
     held: int = 0
-    """Requests that wait for their answer."""
+    """Requests that wait for ``released``."""
     most_held: int = 0
     arrived: threading.Event = field(factory=threading.Event)
-    """Set when a request waits."""
+    """Set when a request waits for ``released``."""
     released: threading.Event = field(factory=threading.Event)
     base_url: str = ""
 
     async def converse(self, talk: Conversation) -> None:
-        """Answer the requests of a connection."""
+        """Respond to the requests of one connection."""
         while True:
             sent = await talk.request()
             if sent.line.startswith("GET "):
@@ -77,17 +86,17 @@ class Till:
                 talk.hang_up()
             case ["url"]:
                 self.billed[prompt] += 1
-                await talk.answer(answer_of_urls(f"/pictures/{len(self.asked)}"))
+                await talk.answer(answer_of_urls(f"/images/{len(self.asked)}"))
             case ["urls"]:
                 self.billed[prompt] += 1
                 number = len(self.asked)
-                await talk.answer(answer_of_urls(f"/pictures/{number}a", f"/pictures/{number}b"))
+                await talk.answer(answer_of_urls(f"/images/{number}a", f"/images/{number}b"))
             case ["hold"]:
                 self.billed[prompt] += 1
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
                 self.arrived.set()
-                while not self.released.is_set():  # noqa: ASYNC110 - it is another thread that sets it
+                while not self.released.is_set():  # noqa: ASYNC110 - another thread sets it
                     await anyio.sleep(0.002)
                 self.held -= 1
                 await talk.answer(answer(png()))
@@ -104,16 +113,16 @@ class Till:
 
 
 @contextmanager
-def till() -> Generator[Till, None, None]:
-    """Run such a server in a thread of its own."""
-    keeper = Till()
+def billing_server() -> Generator[BillingServer, None, None]:
+    """Run a server in a thread of its own."""
+    state = BillingServer()
     with anyio.from_thread.start_blocking_portal() as portal:
 
         async def run() -> None:
             async with anyio.create_task_group() as tasks:
                 async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
                     port = listener.extra(anyio.abc.SocketAttribute.local_port)
-                    keeper.base_url = f"http://127.0.0.1:{port}/v1"
+                    state.base_url = f"http://127.0.0.1:{port}/v1"
                     server = RawServer(port)
                     stop.append(tasks.cancel_scope)
                     ready.set()
@@ -122,7 +131,7 @@ def till() -> Generator[Till, None, None]:
                         server.connections += 1
                         async with stream:
                             with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                                await keeper.converse(Conversation(stream, server.connections, server))
+                                await state.converse(Conversation(stream, server.connections, server))
                             server.requests.clear()
 
                     await listener.serve(serve, task_group=tasks)
@@ -131,11 +140,11 @@ def till() -> Generator[Till, None, None]:
         future = portal.start_task_soon(run)
         assert ready.wait(10)
         try:
-            yield keeper
+            yield state
         finally:
-            keeper.released.set()
+            state.released.set()
             portal.call(stop[0].cancel)
             future.result(10)
 
 
-__all__ = ["Till", "till"]
+__all__ = ["BillingServer", "billing_server"]
