@@ -39,7 +39,7 @@ from imagesdk.errors import (
 from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup, nearest_size
 from imagesdk.remedies import Remedy
 
-_SHOWN = 300
+_EXCERPT_LENGTH = 300
 """Characters of the server's message that an error quotes."""
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
@@ -78,12 +78,14 @@ _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_REFUSED_SIZE = re.compile(r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
+_INVALID_SIZE_TEXT = re.compile(
+    r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE
+)
 _VARIATIONS = "/images/variations"
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
-_MAY_BE_RETIRED = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
-_NEAR = timedelta(days=WARNING_DAYS)
+_RETIREMENT_ERRORS = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
+_RETIREMENT_NOTICE = timedelta(days=WARNING_DAYS)
 
 
 def status_failure(
@@ -121,8 +123,8 @@ def status_failure(
         body,
         opening=f"The server answered {status}",
         status=status,
-        stands_for=_status_in(body) if status == 200 else status,
-        said=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
+        effective_status=_effective_status(body) if status == 200 else status,
+        server_limits=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
         model=model,
@@ -172,18 +174,18 @@ def stream_failure(
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
-    said = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
-    opening, stands_for = "The stream ended with an error", _status_in(body)
-    if stands_for == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
+    server_limits = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
+    opening, effective_status = "The stream ended with an error", _effective_status(body)
+    if effective_status == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
         sentence = _sentence(opening, body.message)
         error = StreamError(sentence, request_id=request_id, maybe_billed=True)
-        return Failure(error, "unknown", server_limits=said)
+        return Failure(error, "unknown", server_limits=server_limits)
     failure = _failure(
         body,
         opening=opening,
         status=200,
-        stands_for=stands_for,
-        said=said,
+        effective_status=effective_status,
+        server_limits=server_limits,
         today=now.date(),
         requested=requested,
         model=model,
@@ -214,8 +216,8 @@ def _failure(
     *,
     opening: str,
     status: int,
-    stands_for: int,
-    said: ServerLimits,
+    effective_status: int,
+    server_limits: ServerLimits,
     today: date,
     requested: int,
     model: str | None,
@@ -223,42 +225,42 @@ def _failure(
     request_id: str | None,
     remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
-    cls = _error_class(stands_for, body)
-    never_fits = cls is RateLimitError and said.never_fits(requested)
-    remedies = remedies or _valid_size(cls, body, model)
+    cls = _error_class(effective_status, body)
+    never_fits = cls is RateLimitError and server_limits.never_fits(requested)
+    remedies = remedies or _size_remedies(cls, body, model)
     remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
     facts: dict[str, Any] = {}
-    came_to = ""
+    consequence = ""
     if issubclass(cls, RateLimitError):
-        facts["retry_after"] = said.wait
+        facts["retry_after"] = server_limits.wait
     if issubclass(cls, ModerationError):
         facts.update(stage=body.stage, categories=body.categories)
-    if (retired := _retired(cls, stands_for, body, model, path, today)) is not None:
-        cls, came_to, remedies = RetiredError, f" {retired[0]}", (retired[1],)
+    if (retired := _retirement(cls, effective_status, body, model, path, today)) is not None:
+        cls, consequence, remedies = RetiredError, f" {retired[0]}", (retired[1],)
         facts["replacement"] = retired[2]
     elif never_fits:
-        came_to = " The limit has no room for this request, however long it waits."
+        consequence = " The limit has no room for this request, however long it waits."
     error = cls(
-        f"{_sentence(opening, body.message)}{came_to}",
+        f"{_sentence(opening, body.message)}{consequence}",
         status_code=status,
         code=body.code,
         type=body.type,
         param=body.param,
         body=body.body,
         request_id=request_id,
-        maybe_billed=stands_for >= 500,
+        maybe_billed=effective_status >= 500,
         remedies=remedies,
         **facts,
     )
     return Failure(
         error,
-        "unknown" if stands_for >= 500 else "refused",
-        server_limits=said,
+        "unknown" if effective_status >= 500 else "refused",
+        server_limits=server_limits,
         never_fits=never_fits,
     )
 
 
-def _status_in(body: ErrorBody) -> int:
+def _effective_status(body: ErrorBody) -> int:
     """Return the status that an error inside a success stands for; 200 where nothing tells."""
     for name in ("status_code", "status", "code"):
         said = text(body.fields.get(name)) or ""
@@ -286,22 +288,28 @@ def _error_class(status: int, body: ErrorBody) -> type[APIStatusError]:
     return _BY_STATUS.get(status, BadRequestError if status == 200 else APIStatusError)
 
 
-def _retired(
+def _retirement(
     cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
     """Return what is gone, the remedy and the model that replaces it; ``None`` for other errors."""
-    says_so = body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_SHOWN]) is not None
+    message_matches = (
+        body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
+    )
     if body.code == "DeploymentNotFound":  # Azure: the name is one of the user's own
         return None
-    if not (status in _GONE or body.code == "model_not_found" or (says_so and cls in _MAY_BE_RETIRED)):
+    if not (
+        status in _GONE or body.code == "model_not_found" or (message_matches and cls in _RETIREMENT_ERRORS)
+    ):
         return None
-    if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
+    if path.endswith(_VARIATIONS) and (message_matches or status in _GONE):
         gone = "The variations have"
         profile, remedy = lookup(OPENAI_VARIATION_MODEL), Remedy.USE_EDIT
     else:
         gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)
-        if not says_so and not (profile and profile.shut_down and profile.shut_down <= today + _NEAR):
+        if not message_matches and not (
+            profile and profile.shut_down and profile.shut_down <= today + _RETIREMENT_NOTICE
+        ):
             return None
         replacement = profile.replacement if profile else None
         remedy = Remedy.USE_MODEL.of(replacement) if replacement else Remedy.USE_ANOTHER_MODEL
@@ -312,10 +320,10 @@ def _retired(
     return f"{came}.", remedy, profile.replacement if profile else None
 
 
-def _valid_size(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
+def _size_remedies(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
     """Return the nearest valid size where the server refuses one of a model that is known."""
     about_size = cls is BadRequestError and body.param in {None, "", "size"}
-    asked = _REFUSED_SIZE.search(body.message[:_SHOWN]) if about_size else None
+    asked = _INVALID_SIZE_TEXT.search(body.message[:_EXCERPT_LENGTH]) if about_size else None
     profile = lookup(model)
     if asked is None or profile is None:
         return ()
@@ -324,6 +332,6 @@ def _valid_size(cls: type[APIStatusError], body: ErrorBody, model: str | None) -
 
 
 def _sentence(opening: str, message: str) -> str:
-    words = excerpt(message, _SHOWN)
+    words = excerpt(message, _EXCERPT_LENGTH)
     said = f"{opening}: {words}" if words else f"{opening} without a word."
     return said if said.endswith((".", "!", "?")) else f"{said}."

@@ -19,8 +19,8 @@ from imagesdk._protocol.hosts import Host, Route
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job
 
-_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?")
-_WORD = re.compile(r"[A-Za-z0-9._-]+")
+_DATED_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?")
+_API_VERSION = re.compile(r"[A-Za-z0-9._-]+")
 _V1, _CLASSIC = "/openai/v1", "/openai"
 
 
@@ -56,8 +56,8 @@ class AzureHost(Host):
                 "endpoint is the address of the resource, such as https://NAME.openai.azure.com: what follows it "
                 "goes into deployment= and api_version=."
             )
-        given = Host.parse(endpoint).base_url
-        if api_version is not None and not _WORD.fullmatch(api_version):
+        base_url = Host.parse(endpoint).base_url
+        if api_version is not None and not _API_VERSION.fullmatch(api_version):
             raise ConfigurationError(
                 f'api_version is a date such as "2025-04-01-preview", or "preview", not {api_version!r}.'
             )
@@ -65,9 +65,9 @@ class AzureHost(Host):
             raise ConfigurationError(
                 "deployment is the name of a deployment; leave it out to name one with each call."
             )
-        classic = api_version is not None and _DATED.fullmatch(api_version) is not None
-        root = given.removesuffix(_V1)
-        if classic and root != given:
+        classic = api_version is not None and _DATED_VERSION.fullmatch(api_version) is not None
+        root = base_url.removesuffix(_V1)
+        if classic and root != base_url:
             raise ConfigurationError(
                 f"api_version={api_version!r} is of the surface without /v1, and the endpoint ends with {_V1}: "
                 "leave one of them out."

@@ -110,19 +110,19 @@ class JsonBody:
         yield from self.parts
 
 
-def json_body(fields: bytes, pictures: InputImages, *, without: frozenset[str]) -> JsonBody:
+def json_body(fields: bytes, images: InputImages, *, without: frozenset[str]) -> JsonBody:
     """Add pictures to the JSON object ``fields``, but for those that ``without`` names."""
     parts: list[bytes | Base64Segment] = [fields[:-1]]
-    for name, found in (("images", pictures.images), ("mask", pictures.mask), ("markup", pictures.markup)):
-        if found is None or name in without:
+    for name, value in (("images", images.images), ("mask", images.mask), ("markup", images.markup)):
+        if value is None or name in without:
             continue
         parts.append((b"" if parts == [b"{"] else b",") + f'"{name}":'.encode())
-        if isinstance(found, tuple):
-            for number, picture in enumerate(found):
+        if isinstance(value, tuple):
+            for number, picture in enumerate(value):
                 parts += [b"," if number else b"[", *_entry(picture)]
             parts.append(b"]")
         else:
-            parts += _entry(found)
+            parts += _entry(value)
     return JsonBody((*parts, b"}"))
 
 
@@ -137,10 +137,10 @@ def declared_media_type(upload: Upload) -> str:
     return upload.stated_type or named_media_type(upload.name) or _FALLBACK
 
 
-def _entry(picture: InputImage) -> tuple[bytes | Base64Segment, ...]:
-    if isinstance(picture, Upload):
-        return f'{{"image_url":"{_data_url_prefix(picture)}'.encode(), Base64Segment(picture), b'"}'
-    key, value = ("file_id", picture.file_id) if picture.url is None else ("image_url", picture.url)
+def _entry(image: InputImage) -> tuple[bytes | Base64Segment, ...]:
+    if isinstance(image, Upload):
+        return f'{{"image_url":"{_data_url_prefix(image)}'.encode(), Base64Segment(image), b'"}'
+    key, value = ("file_id", image.file_id) if image.url is None else ("image_url", image.url)
     return (json.dumps({key: value}, separators=(",", ":")).encode(),)
 
 
@@ -148,15 +148,15 @@ def _data_url_prefix(upload: Upload) -> str:
     return f"data:{declared_media_type(upload)};base64,"
 
 
-def needs_json(job: Job, pictures: InputImages) -> bool:
+def needs_json(job: Job, images: InputImages) -> bool:
     """Whether an edit can only be said in JSON: the form has neither URLs nor file ids nor ``moderation``."""
     return isinstance(job, Edit) and (
-        job.moderation is not None or any(isinstance(picture, RemoteImage) for picture in pictures)
+        job.moderation is not None or any(isinstance(picture, RemoteImage) for picture in images)
     )
 
 
-def image_url_length(picture: InputImage) -> int:
+def image_url_length(image: InputImage) -> int:
     """Characters of the ``image_url`` that a picture has in JSON; 0 for a file id."""
-    if isinstance(picture, RemoteImage):
-        return len(picture.url or "")
-    return len(_data_url_prefix(picture)) + Base64Segment(picture).size
+    if isinstance(image, RemoteImage):
+        return len(image.url or "")
+    return len(_data_url_prefix(image)) + Base64Segment(image).size

@@ -17,9 +17,9 @@ from attrs import field, frozen
 from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
 from imagesdk._protocol.scanner import without_images
 
-_KEPT = 2000
+_MAX_BODY_TEXT = 2000
 """Characters of a body that is not JSON that an error keeps."""
-_READ = 4096
+_MAX_MESSAGE_BYTES = 4096
 """Bytes of a body that is not JSON in which a message is looked for."""
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
@@ -53,7 +53,7 @@ class ErrorBody:
         named = details.get("categories") if is_object(details) else None
         if is_list(named):
             return tuple(str(category) for category in named)
-        if filtered := tuple(_filtered(self.fields)):
+        if filtered := tuple(_azure_filter_categories(self.fields)):
             return filtered
         found = _VIOLATIONS.search(self.message)
         words = found[1].split(",") if found else []
@@ -76,7 +76,7 @@ def error_of_bytes(rest: bytes) -> ErrorBody:
     except (ValueError, RecursionError):
         document = None
     if document is None:
-        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_KEPT])
+        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
     return error_of_document(document)
 
 
@@ -95,33 +95,33 @@ def _fields(document: Any) -> tuple[dict[str, Any], str]:
         if is_object(error):
             for name in _MESSAGES:
                 if error.get(name):
-                    return error, _words(error[name])
-            return error, _words(document)
+                    return error, _message_text(error[name])
+            return error, _message_text(document)
         if error:
-            return document, _words(error)
+            return document, _message_text(error)
     if isinstance(document, str):
         return {}, document.strip()
     return {}, json.dumps(without_images(document), ensure_ascii=False)
 
 
-def _words(value: Any) -> str:
+def _message_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
-        return "; ".join(_validation(item) for item in value)
+        return "; ".join(_validation_text(item) for item in value)
     return json.dumps(without_images(value), ensure_ascii=False)
 
 
-def _validation(item: Any) -> str:
+def _validation_text(item: Any) -> str:
     if is_object(item) and "msg" in item:
         where = item.get("loc")
         place = ".".join(str(part) for part in where) if is_list(where) else ""
         return f"{place}: {item['msg']}" if place else str(item["msg"])
-    return _words(item)
+    return _message_text(item)
 
 
 def _text_message(rest: bytes) -> str:
-    words = rest[:_READ].decode("utf-8", "replace").strip()
+    words = rest[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace").strip()
     if "<" in words[:200] and (
         title := re.search(r"<title[^>]*>(.*?)</title>", words, re.IGNORECASE | re.DOTALL)
     ):
@@ -129,7 +129,7 @@ def _text_message(rest: bytes) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", words).split()) if words.startswith("<") else words
 
 
-def _filtered(fields: Mapping[str, Any]) -> Iterator[str]:
+def _azure_filter_categories(fields: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the filters of Azure that refused.
 
     https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter

@@ -22,8 +22,8 @@ from imagesdk.remedies import Remedy
 OPENAI_BASE_URL = "https://api.openai.com/v1"
 """Where the maker of the API serves it."""
 
-_MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
-AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+_OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
+AZURE_SUFFIXES = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 """How the names of Azure's hosts end."""
 _PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(
@@ -34,7 +34,7 @@ _OWN_HEADERS = frozenset(
 )
 CLIENT_REQUEST_ID = "x-client-request-id"
 """The header that names a request for the server's logs: https://platform.openai.com/docs/api-reference/debugging-requests"""
-_LONGEST_ID = 512
+_MAX_REQUEST_ID = 512
 """Characters of its value, which are ASCII."""
 _VERSION = re.compile(r"/v\d+\w*(/|\Z)")
 
@@ -99,12 +99,12 @@ class Host:
     @property
     def is_openai(self) -> bool:
         """Whether this is the maker's own service, where a key and a model are always needed."""
-        return urlsplit(self.base_url).hostname in _MAKER_HOSTS
+        return urlsplit(self.base_url).hostname in _OPENAI_HOSTS
 
     @property
     def needs_key(self) -> bool:
         """Whether nothing is to be had here without a key: with the maker and on Azure."""
-        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE_SUFFIXES)
 
     @property
     def suggested_base_url(self) -> str | None:
@@ -117,7 +117,7 @@ class Host:
         stands in for the maker or a proxy leads to it.
         """
         hostname = urlsplit(self.base_url).hostname or ""
-        return self.is_openai or hostname.endswith(AZURE) or is_loopback(hostname)
+        return self.is_openai or hostname.endswith(AZURE_SUFFIXES) or is_loopback(hostname)
 
     @property
     def is_secure(self) -> bool:
@@ -218,9 +218,9 @@ def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
             raise ConfigurationError(
                 f"The header {name!r} is set by the client itself.", remedies=(Remedy.USE_CLIENT_OPTIONS,)
             )
-        if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _LONGEST_ID:
+        if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _MAX_REQUEST_ID:
             raise ConfigurationError(
-                f"{name} must have 1 to {_LONGEST_ID} characters of ASCII, not {len(value.strip())}."
+                f"{name} must have 1 to {_MAX_REQUEST_ID} characters of ASCII, not {len(value.strip())}."
             )
         checked.append((name.lower(), value.strip()))
     return checked

@@ -9,14 +9,14 @@ MAX_DEPTH = 100
 """How deeply an answer may be nested. None needs a tenth of it; whoever walks through one relies on it."""
 
 
-def parse_json(rest: bytes) -> Any:
+def parse_json(content: bytes) -> Any:
     """Return the value of a JSON text.
 
     Raises:
         ValueError: it is not JSON.
         RecursionError: it is nested deeper than :data:`MAX_DEPTH`.
     """
-    value = json.loads(rest)
+    value = json.loads(content)
     if _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     return value

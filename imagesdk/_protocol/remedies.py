@@ -115,7 +115,7 @@ def remedies_for(
     error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
 ) -> tuple[Remedy, ...]:
     """Return the remedies of the first row that fits, with the parameter that the server names."""
-    found = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
-    if found == (Remedy.LEAVE_OUT,) and body.param:
+    remedies = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
+    if remedies == (Remedy.LEAVE_OUT,) and body.param:
         return (Remedy.LEAVE_OUT.of(body.param),)
-    return found
+    return remedies

@@ -17,7 +17,7 @@ from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import PICTURES, check_text
+from imagesdk._protocol.parameter_checks import IMAGE_PARAMETERS, check_text
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.remedies import Remedy
@@ -25,7 +25,7 @@ from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
 
-_MAKER = Host(OPENAI_BASE_URL)
+_OPENAI = Host(OPENAI_BASE_URL)
 
 
 @frozen
@@ -79,12 +79,12 @@ def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
 
 def build_request(
     job: Job,
-    pictures: InputImages,
+    images: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
-    host: Host = _MAKER,
+    host: Host = _OPENAI,
 ) -> Request:
     """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
 
@@ -93,7 +93,9 @@ def build_request(
     Raises:
         InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
     """
-    fields: dict[str, Any] = {name: value for name, value in job.parameters().items() if name not in PICTURES}
+    fields: dict[str, Any] = {
+        name: value for name, value in job.parameters().items() if name not in IMAGE_PARAMETERS
+    }
     route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
         fields.pop("model", None)
@@ -109,15 +111,18 @@ def build_request(
     model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
-    if needs_json(job, pictures):
-        content = json_body(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
+    if needs_json(job, images):
+        content = json_body(_json(fields, extra_body), images, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
     several = isinstance(job, Edit) and as_list(job.image) is not None
-    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in pictures.images]
-    if pictures.mask is not None:
-        parts.append(FormField("mask", _file("mask", pictures.mask)))
-    if pictures.markup is not None:
-        parts.append(FormField("markup", _file("markup", pictures.markup)))
+    parts = [
+        FormField("image[]" if several else "image", _require_upload("image", image))
+        for image in images.images
+    ]
+    if images.mask is not None:
+        parts.append(FormField("mask", _require_upload("mask", images.mask)))
+    if images.markup is not None:
+        parts.append(FormField("markup", _require_upload("markup", images.markup)))
     parts += [
         FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
     ]
@@ -151,14 +156,14 @@ def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> by
     try:
         return dump_json(fields)
     except ValueError as error:
-        culprit = next((name for name, value in fields.items() if not _can_be_written(value)), "")
+        culprit = next((name for name, value in fields.items() if not _is_json_value(value)), "")
         param = culprit if culprit and culprit not in (extra_body or {}) else "extra_body"
         raise InvalidRequestError(
             f"{param} cannot be written as JSON: {error}.", param=param, allowed="values that JSON has"
         ) from None
 
 
-def _can_be_written(value: object) -> bool:
+def _is_json_value(value: object) -> bool:
     try:
         dump_json(value)
     except ValueError:
@@ -166,16 +171,16 @@ def _can_be_written(value: object) -> bool:
     return True
 
 
-def _file(param: str, picture: InputImage) -> Upload:
-    if isinstance(picture, RemoteImage):
+def _require_upload(param: str, image: InputImage) -> Upload:
+    if isinstance(image, RemoteImage):
         raise InvalidRequestError(
-            f"{param} is {picture.name}, and this request can only hold files.",
+            f"{param} is {image.name}, and this request can only hold files.",
             param=param,
-            value=picture.name,
+            value=image.name,
             allowed="a path, bytes or a file",
-            remedies=(Remedy.DOWNLOAD_IMAGE if picture.url else Remedy.PASS_IMAGE,),
+            remedies=(Remedy.DOWNLOAD_IMAGE if image.url else Remedy.PASS_IMAGE,),
         )
-    return picture
+    return image
 
 
 def _weight(n: object) -> int:

@@ -16,9 +16,9 @@ from imagesdk.errors import excerpt
 from imagesdk.models import URL_LIFETIME, ModelProfile
 from imagesdk.types import SvgUsage, Usage
 
-_SHOWN = 300
+_EXCERPT_LENGTH = 300
 """Characters of a body that are quoted."""
-_MOST_TOKENS = 10**12
+_MAX_TOKENS = 10**12
 """More than any request can take: what is beyond it is no count."""
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
@@ -68,15 +68,15 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
         ScanError: it is not the answer to a picture request.
     """
     if not is_object(document):
-        raise ScanError(f"the answer is {_shown(document)} rather than an object with data")
+        raise ScanError(f"the answer is {_excerpt(document)} rather than an object with data")
     body = dict(document)
     data = body.pop("data", None)
     if not is_list(data):
         data = list(
-            _holders(document)
+            _image_objects(document)
         )  # some servers call it otherwise: what was paid for is not thrown away
         if not data:
-            raise ScanError(f"the answer has no list of images in it, only {_shown(sorted(body))}")
+            raise ScanError(f"the answer has no list of images in it, only {_excerpt(sorted(body))}")
     created = _timestamp(body.pop("created", None))
     items = [item for item in data if is_object(item)]
     return ParsedResponse(
@@ -96,7 +96,7 @@ def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None =
         ScanError: it is not an object.
     """
     if not is_object(document):
-        raise ScanError(f"an event of the stream is {_shown(document)} rather than an object")
+        raise ScanError(f"an event of the stream is {_excerpt(document)} rather than an object")
     body = dict(document)
     created = _timestamp(body.pop("created_at", None)) or _timestamp(body.pop("created", None))
     return ParsedEvent(
@@ -127,16 +127,18 @@ def _images(event: dict[str, Any]) -> list[dict[str, Any]]:
     found: dict[str, Any] = {
         name: event.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in event
     }
-    return [found] if found else list(_holders(event)) or [{}]
+    return [found] if found else list(_image_objects(event)) or [{}]
 
 
 def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile | None) -> ParsedImage:
     fields = dict(item)
-    picture = fields.pop("b64_json", None)
+    b64_json = fields.pop("b64_json", None)
     url = fields.pop("url", None)
-    found = picture if isinstance(picture, ImageRef) else url if isinstance(url, ImageRef) else None
+    found = b64_json if isinstance(b64_json, ImageRef) else url if isinstance(url, ImageRef) else None
     if found is None and not isinstance(url, str):
-        found = next((p for held in _holders(fields) for p in held.values() if isinstance(p, ImageRef)), None)
+        found = next(
+            (p for held in _image_objects(fields) for p in held.values() if isinstance(p, ImageRef)), None
+        )
     address = url if isinstance(url, str) and url else None
     return ParsedImage(
         image_ref=found.number if found else None,
@@ -150,12 +152,12 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
 def _expiry(url: str, created: datetime | None, profile: ModelProfile | None) -> datetime | None:
     """Signed URLs say when they end (``se=``); those of the 2023 API end an hour after they were made."""
     try:
-        stated = parse_qs(urlsplit(url).query).get("se")
+        signed_expiry = parse_qs(urlsplit(url).query).get("se")
     except ValueError:
         return None
-    if stated:
+    if signed_expiry:
         try:
-            moment = datetime.fromisoformat(stated[0])
+            moment = datetime.fromisoformat(signed_expiry[0])
         except ValueError:
             return None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
@@ -198,20 +200,20 @@ def _svg_usage(value: Any) -> SvgUsage | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+    return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
 
 
-def _shown(value: Any) -> str:
-    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _SHOWN)
+def _excerpt(value: Any) -> str:
+    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _EXCERPT_LENGTH)
 
 
-def _holders(value: Any) -> Iterator[dict[str, Any]]:
+def _image_objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield the objects within ``value`` that hold a picture, in their order."""
     if is_object(value):
         if any(isinstance(item, ImageRef) for item in value.values()):
             yield value
         for item in value.values():
-            yield from _holders(item)
+            yield from _image_objects(item)
     elif is_list(value):
         for item in value:
-            yield from _holders(item)
+            yield from _image_objects(item)

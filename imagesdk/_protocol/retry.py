@@ -35,8 +35,8 @@ from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "unreadable"]
 
 _TRANSIENT_REJECTIONS = frozenset({408, 409, 425})
-_FREE_CONNECTIONS = 10
-_DOUBLINGS = 60
+_FREE_CONNECTION_FAILURES = 10
+_MAX_DOUBLINGS = 60
 """A power beyond any delay, and far from what a float cannot hold."""
 
 
@@ -127,8 +127,8 @@ def decide(
         return Requeue(failure.server_limits)
     if attempt >= policy.max_attempts:
         return GiveUp()
-    ambiguous_now = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
-    if ambiguous_now and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
+    maybe_billed = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
+    if maybe_billed and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
         return GiveUp()
     if failure.kind == "refused" and not (
         isinstance(error, RateLimitError)
@@ -152,7 +152,7 @@ def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
 
     See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
+    return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), policy.max_backoff)
 
 
 def policy_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
@@ -182,7 +182,7 @@ class RetryThrottle:
         if failure.kind == "never_sent":
             self._never_sent += 1
         if failure.kind in {"unknown", "unreadable"} or (
-            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTIONS
+            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTION_FAILURES
         ):
             self._left = max(0.0, self._left - 1)
 
@@ -194,6 +194,6 @@ class RetryThrottle:
     def allows(self, failure: Failure) -> bool:
         """Whether this failure may be followed by another attempt."""
         free = failure.kind == "refused" or (
-            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTIONS
+            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTION_FAILURES
         )
         return free or self._left > self._capacity / 2

@@ -26,11 +26,11 @@ MAX_RESPONSE = 1024 * 1024 * 1024
 MAX_REST = 16 * 1024 * 1024
 """Bytes that an answer may have beside its pictures."""
 
-_PICTURE_KEYS = frozenset({"b64_json", "url"})
-_LONGEST_KEY = 64
-_LONGEST_DATA_HEADER = 1024
+_IMAGE_KEYS = frozenset({"b64_json", "url"})
+_MAX_KEY_LENGTH = 64
+_MAX_DATA_HEADER = 1024
 _DATA = b"data:"
-_MARK = "\x00imagesdk picture "
+_PLACEHOLDER = "\x00imagesdk picture "
 _SPACE = b" \t\r\n"
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {b"/": b"/", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # any other character cannot be base64
@@ -105,8 +105,8 @@ class Scanner:
         self._between = b""  # what stood between that string and here, without space
         self._escaped = False  # a chunk ended between a backslash and its character
         self._head = b""  # of a value that may be a picture
-        self._picture: _Base64 | None = None
-        self.pictures = 0
+        self._image: _Base64 | None = None
+        self.image_count = 0
         """How many pictures have begun."""
 
     def count(self, chunk: bytes) -> None:
@@ -136,13 +136,13 @@ class Scanner:
 
     def document(self) -> Any:
         """Return the parsed rest, with a :class:`ImageRef` where a picture was."""
-        if self._picture is not None:
+        if self._image is not None:
             raise ScanError("the answer ends in the middle of a picture")
         whole = bytes(self._rest).strip()
         if not whole:
             raise ScanError("the answer is empty")
         try:
-            return _with_images(parse_json(whole), self.pictures)
+            return _with_images(parse_json(whole), self.image_count)
         except RecursionError:
             raise ScanError("the answer is nested too deeply") from None
         except ValueError:
@@ -163,7 +163,7 @@ class Scanner:
         if quote < 0:
             return end
         self._rest += b'"'
-        if self._between == b":" and self._key() in _PICTURE_KEYS:
+        if self._between == b":" and self._key() in _IMAGE_KEYS:
             self._head = b""
             self._state = self._at_value
         else:
@@ -172,7 +172,7 @@ class Scanner:
         return end + 1
 
     def _key(self) -> str | None:
-        if len(self._string) > _LONGEST_KEY:
+        if len(self._string) > _MAX_KEY_LENGTH:
             return None
         try:
             return str(json.loads(b'"' + self._string + b'"'))
@@ -182,24 +182,24 @@ class Scanner:
     def _in_string(self, chunk: bytes, at: int, events: list[Event]) -> int:
         if self._escaped:
             self._escaped = False
-            self._keep(chunk[at : at + 1])
+            self._store(chunk[at : at + 1])
             return at + 1
         quote = chunk.find(b'"', at)
         end = len(chunk) if quote < 0 else quote
         backslash = chunk.find(b"\\", at, end)
         if backslash >= 0:
-            self._keep(chunk[at : backslash + 1])
+            self._store(chunk[at : backslash + 1])
             self._escaped = True
             return backslash + 1
-        self._keep(chunk[at:end])
+        self._store(chunk[at:end])
         if quote >= 0:
             self._end_string()
         return end + (quote >= 0)
 
-    def _keep(self, piece: bytes) -> None:
+    def _store(self, piece: bytes) -> None:
         self._rest += piece
-        if len(self._string) <= _LONGEST_KEY:
-            self._string += piece[: _LONGEST_KEY + 1]
+        if len(self._string) <= _MAX_KEY_LENGTH:
+            self._string += piece[: _MAX_KEY_LENGTH + 1]
 
     def _end_string(self) -> None:
         self._rest += b'"'
@@ -214,9 +214,9 @@ class Scanner:
         if is_url and len(begins) < len(_DATA) and _DATA.startswith(begins):
             return at + 1
         if begins == _DATA if is_url else self._head != b'"':
-            self._picture = _Base64(self.pictures, self._max_image)
-            events.append(ImageStart(self.pictures))
-            self.pictures += 1
+            self._image = _Base64(self.image_count, self._max_image)
+            events.append(ImageStart(self.image_count))
+            self.image_count += 1
             self._state = self._in_image
         else:
             self._string.clear()
@@ -225,19 +225,19 @@ class Scanner:
         return at + 1
 
     def _in_image(self, chunk: bytes, at: int, events: list[Event]) -> int:
-        picture = self._picture
-        assert picture is not None  # noqa: S101 - set when this state was entered
+        image = self._image
+        assert image is not None  # noqa: S101 - set when this state was entered
         quote = chunk.find(b'"', at)
-        data = picture.feed(chunk[at:] if quote < 0 else chunk[at:quote])
+        data = image.feed(chunk[at:] if quote < 0 else chunk[at:quote])
         if data:
-            events.append(ImagePiece(picture.number, data))
+            events.append(ImagePiece(image.number, data))
         if quote < 0:
             return len(chunk)
-        if last := picture.finish():
-            events.append(ImagePiece(picture.number, last))
-        events.append(ImageEnd(picture.number))
-        self._picture = None
-        self._rest += json.dumps(f"{_MARK}{picture.number}")[1:-1].encode()
+        if last := image.finish():
+            events.append(ImagePiece(image.number, last))
+        events.append(ImageEnd(image.number))
+        self._image = None
+        self._rest += json.dumps(f"{_PLACEHOLDER}{image.number}")[1:-1].encode()
         self._string.clear()
         self._end_string()
         return quote + 1
@@ -286,7 +286,7 @@ class _Base64:
             self._header = None
             return text
         comma = text.find(b",")
-        if (len(text) if comma < 0 else comma) > _LONGEST_DATA_HEADER:
+        if (len(text) if comma < 0 else comma) > _MAX_DATA_HEADER:
             raise ScanError("the header of a data URL is too long")
         if comma < 0:
             self._header = text
@@ -358,8 +358,8 @@ def _with_images(value: Any, count: int) -> Any:
         return {key: _with_images(item, count) for key, item in value.items()}
     if is_list(value):
         return [_with_images(item, count) for item in value]
-    if isinstance(value, str) and value.startswith(_MARK):
-        number = value[len(_MARK) :]
+    if isinstance(value, str) and value.startswith(_PLACEHOLDER):
+        number = value[len(_PLACEHOLDER) :]
         if number.isdecimal() and int(number) < count:
             return ImageRef(int(number))
     return value

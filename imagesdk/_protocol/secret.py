@@ -7,7 +7,7 @@ from typing import NoReturn
 
 from imagesdk.errors import ConfigurationError
 
-_TELLING = 16
+_MIN_KEY_LENGTH = 16
 """Characters that a key has at least; shorter ones are words, such as ``none`` for a server that wants none."""
 
 
@@ -38,7 +38,7 @@ class Secret:
 
     def removed_from(self, text: str) -> str:
         """Return ``text`` without the value, which a server may have put into its answer."""
-        return text.replace(self._value, "<the key>") if len(self._value) >= _TELLING else text
+        return text.replace(self._value, "<the key>") if len(self._value) >= _MIN_KEY_LENGTH else text
 
     def fingerprint(self) -> str:
         """Return a short hash that tells two keys apart and says nothing about either."""

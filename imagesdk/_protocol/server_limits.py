@@ -18,7 +18,7 @@ from attrs import field, frozen
 LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
-_COUNTED: Mapping[str, LimitUnit] = {
+_LIMIT_UNITS: Mapping[str, LimitUnit] = {
     "images": "images",
     "input-images": "images",
     "requests": "requests",
@@ -97,28 +97,28 @@ def parse_server_limits(
             families.setdefault(found[2], {})[found[1]] = value
     limits: dict[LimitUnit, ServerLimit] = {}
     for family, facts in families.items():
-        counted, limit = _COUNTED.get(family), _whole(facts.get("limit"))
-        if counted and limit is not None and (family == counted or counted not in limits):
-            limits[counted] = ServerLimit(limit)
-    by_name = _whole(families.get("images", {}).get("limit")) is not None
-    in_words, requested = _limit_in_words(message)
-    if in_words:
-        limits.update(in_words)
-        if "images" in in_words:
+        unit, limit = _LIMIT_UNITS.get(family), _parse_digits(facts.get("limit"))
+        if unit and limit is not None and (family == unit or unit not in limits):
+            limits[unit] = ServerLimit(limit)
+    explicit = _parse_digits(families.get("images", {}).get("limit")) is not None
+    in_message, requested = _parse_message(message)
+    if in_message:
+        limits.update(in_message)
+        if "images" in in_message:
             named = _PER.search(message)
-            by_name = named is not None and named[1].lower() == "images"
+            explicit = named is not None and named[1].lower() == "images"
     return ServerLimits(
         waits=_waits(headers, families, message, now, retry_delay),
         limits=limits,
-        explicit=by_name,
-        exceeded=next(iter(in_words), None),
+        explicit=explicit,
+        exceeded=next(iter(in_message), None),
         requested=requested,
     )
 
 
-def _limit_in_words(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
+def _parse_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
     found, counted, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
-    requested = _plain(asked[1]) if asked else None
+    requested = _parse_integer(asked[1]) if asked else None
     if not found:
         return {}, requested
     per: float | None = None
@@ -128,11 +128,11 @@ def _limit_in_words(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | N
         per = _SECONDS[counted[2][0].lower()]
     what: LimitUnit = "images"
     if counted:
-        what = _COUNTED[counted[1].lower()]
-    return {what: ServerLimit(_plain(found[1]), per or None)}, requested
+        what = _LIMIT_UNITS[counted[1].lower()]
+    return {what: ServerLimit(_parse_integer(found[1]), per or None)}, requested
 
 
-def _plain(number: str) -> int:
+def _parse_integer(number: str) -> int:
     """Read a number with or without separators of thousands."""
     return int(re.sub(r"\D", "", number))
 
@@ -144,31 +144,36 @@ def _waits(
     now: datetime,
     retry_delay: str | None,
 ) -> tuple[float, ...]:
-    said: list[float | None] = []
-    milliseconds = _number(headers.get("retry-after-ms"))
-    said.append(None if milliseconds is None else milliseconds / 1000)
-    seconds = _number(headers.get("retry-after"))
+    waits: list[float | None] = []
+    milliseconds = _parse_float(headers.get("retry-after-ms"))
+    waits.append(None if milliseconds is None else milliseconds / 1000)
+    seconds = _parse_float(headers.get("retry-after"))
     in_words = None
     if found := _TRY_AGAIN.search(message):
-        in_words = _duration(found[1])
+        in_words = _parse_duration(found[1])
     # Whole seconds are rounded; words often have the fraction.
     if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
         seconds = None
-    said += [seconds, _after(headers.get("retry-after"), now), in_words, _after(retry_delay, now)]
-    said += [
-        _reset(facts.get("reset"), now)
-        for family, facts in families.items()
-        if family in _COUNTED and _whole(facts.get("remaining")) == 0
+    waits += [
+        seconds,
+        _parse_delay(headers.get("retry-after"), now),
+        in_words,
+        _parse_delay(retry_delay, now),
     ]
-    return tuple(wait for wait in said if wait is not None)
+    waits += [
+        _parse_reset(facts.get("reset"), now)
+        for family, facts in families.items()
+        if family in _LIMIT_UNITS and _parse_digits(facts.get("remaining")) == 0
+    ]
+    return tuple(wait for wait in waits if wait is not None)
 
 
-def _after(text: str | None, now: datetime) -> float | None:
+def _parse_delay(text: str | None, now: datetime) -> float | None:
     """Read ``26s`` or an HTTP date."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
-        return _duration(text)
+        return _parse_duration(text)
     if ":" not in text:
         return None
     try:
@@ -179,27 +184,27 @@ def _after(text: str | None, now: datetime) -> float | None:
         return None
 
 
-def _reset(text: str | None, now: datetime) -> float | None:
+def _parse_reset(text: str | None, now: datetime) -> float | None:
     """Read ``58.891s``, ``6m0s``, seconds, or a moment in seconds since 1970."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
-        return _duration(text)
-    number = _number(text)
+        return _parse_duration(text)
+    number = _parse_float(text)
     if number is not None and number > 1e8:
         return max(0.0, number - now.timestamp())
     return number
 
 
-def _duration(text: str) -> float:
+def _parse_duration(text: str) -> float:
     return sum(float(amount) * _SECONDS[unit.lower()] for amount, unit in _DURATION.findall(text))
 
 
-def _whole(text: str | None) -> int | None:
+def _parse_digits(text: str | None) -> int | None:
     return int(text) if text and len(text) <= 15 and text.isascii() and text.isdigit() else None
 
 
-def _number(text: str | None) -> float | None:
+def _parse_float(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:

@@ -49,7 +49,7 @@ class EventStream:
         self._in_data = False
         self._skip_space = False
         self._after_return = False
-        self._begun = False
+        self._bom_checked = False
         self._name = ""
         self._scanner: Scanner | None = None
 
@@ -66,7 +66,7 @@ class EventStream:
             at = chunk[:1] == b"\n"
         while at < len(chunk):
             end = _line_end(chunk, at)
-            self._take(chunk[at : len(chunk) if end < 0 else end], items)
+            self._feed_line(chunk[at : len(chunk) if end < 0 else end], items)
             if end < 0:
                 break
             self._end_line(items)
@@ -76,12 +76,12 @@ class EventStream:
                 at += chunk[at : at + 1] == b"\n"
         return items
 
-    def _take(self, piece: bytes, items: list[Item]) -> None:
+    def _feed_line(self, piece: bytes, items: list[Item]) -> None:
         """Take a piece of a line."""
         if not self._in_data:
             self._line += piece
-            if not self._begun and len(self._line) >= len(_BOM):
-                self._begun = True
+            if not self._bom_checked and len(self._line) >= len(_BOM):
+                self._bom_checked = True
                 if self._line.startswith(_BOM):
                     del self._line[: len(_BOM)]
             if not self._line.startswith(b"data:"):
@@ -108,7 +108,7 @@ class EventStream:
     def _end_line(self, items: list[Item]) -> None:
         line = bytes(self._line)
         self._line.clear()
-        self._begun = True
+        self._bom_checked = True
         if self._in_data:
             self._in_data = False
         elif line == b"data":

@@ -81,12 +81,12 @@ def read_stream_event(
     if not is_object(document):
         return None
     parsed = parse_event(document, name=message.event, profile=profile)
-    shown = any(image.image_ref is not None or image.url is not None for image in parsed.images)
+    has_image = any(image.image_ref is not None or image.url is not None for image in parsed.images)
     if is_partial(parsed.type):
-        return StreamEvent(parsed, is_last=False) if shown else None
+        return StreamEvent(parsed, is_last=False) if has_image else None
     # A relay may send the whole answer as the only event.
     if parsed.type.rpartition(".")[2] == _COMPLETED or is_list(document.get("data")):
-        if not shown:
+        if not has_image:
             raise ScanError("the last event of the stream has no picture")
         return StreamEvent(parsed, is_last=True)
     return None

@@ -13,4 +13,4 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code (see :mod:`imagesdk.cli.exits`)."""
     from imagesdk.cli import exits, parser
 
-    return exits.guarded(lambda: parser.parse(arguments), parser.dispatch, as_json="--json" in arguments)
+    return exits.run_guarded(lambda: parser.parse(arguments), parser.dispatch, as_json="--json" in arguments)

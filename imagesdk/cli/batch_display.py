@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from imagesdk.cli.remedies import in_words
-from imagesdk.cli.session import flag, note
+from imagesdk.cli.remedies import error_text
+from imagesdk.cli.session import has_flag, note
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
     from imagesdk import DryRun, Outcome, Progress, Run
 
-_EVERY = 10.0
+_REPORT_SECONDS = 10.0
 """Seconds between plain lines."""
 
-_ALIKE_SHOWN = 5
+_MAX_EQUAL_ERRORS = 5
 """Errors of the same words that are told one by one."""
-_KINDS = 1000
+_MAX_MESSAGES = 1000
 """Errors of different words that are kept, to know them again."""
 
-Tell: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
+OutcomeReporter: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
 """Takes an outcome, and what says the line of a place."""
 
 
 @contextmanager
-def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
+def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter, None, None]:
     """Show how far a run is while the block runs; what it gives is told of every outcome."""
     errors = Counter[str]()
-    with _shown_while(options, running) as lines:
-        yield _teller(options, running, errors, lines=lines)
+    with _live_display(options, running) as lines:
+        yield _outcome_reporter(options, running, errors, lines=lines)
     for message, count in errors.items():
-        if count > _ALIKE_SHOWN:
-            note(options, f"imagesdk: and {count - _ALIKE_SHOWN} more: {message}")
+        if count > _MAX_EQUAL_ERRORS:
+            note(options, f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}")
 
 
 @contextmanager
-def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None]:
+def _live_display(options: Namespace, running: Run) -> Generator[bool, None, None]:
     """Show a display while the block runs, or say that lines are to be shown in its place."""
-    if flag(options, "quiet") or not sys.stderr.isatty():
+    if has_flag(options, "quiet") or not sys.stderr.isatty():
         yield True
         return
     try:
@@ -57,7 +57,7 @@ def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None
         return
     with Live(
         console=Console(stderr=True),
-        get_renderable=lambda: _shown(running.progress),
+        get_renderable=lambda: _render(running.progress),
         refresh_per_second=4,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
@@ -65,30 +65,35 @@ def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None
         yield False
 
 
-def _teller(options: Namespace, running: Run, errors: Counter[str], *, lines: bool) -> Tell:
-    told = time.monotonic()
+def _outcome_reporter(
+    options: Namespace, running: Run, errors: Counter[str], *, lines: bool
+) -> OutcomeReporter:
+    reported_at = time.monotonic()
 
-    def tell(outcome: Outcome, line_of: Callable[[int], int]) -> None:
-        nonlocal told
+    def report(outcome: Outcome, line_of: Callable[[int], int]) -> None:
+        nonlocal reported_at
         if outcome.error is not None:
-            message = f"{outcome.status}: {in_words(outcome.error, options)}"
-            if message in errors or len(errors) < _KINDS:
+            message = f"{outcome.status}: {error_text(outcome.error, options)}"
+            if message in errors or len(errors) < _MAX_MESSAGES:
                 errors[message] += 1
-            if errors[message] <= _ALIKE_SHOWN:
+            if errors[message] <= _MAX_EQUAL_ERRORS:
                 note(options, f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}")
-        if lines and time.monotonic() - told >= _EVERY:
-            told = time.monotonic()
+        if lines and time.monotonic() - reported_at >= _REPORT_SECONDS:
+            reported_at = time.monotonic()
             note(options, line(running.progress))
 
-    return tell
+    return report
 
 
 def line(progress: Progress) -> str:
     """Return how far a run is, in one line."""
-    parts = [f"{progress.finished}/{'?' if progress.total is None else progress.total}", _ends(progress)]
+    parts = [
+        f"{progress.finished}/{'?' if progress.total is None else progress.total}",
+        _count_outcomes(progress),
+    ]
     parts.append(_pace(progress))
     if progress.cost or progress.unpriced:
-        parts.append(spent(progress.cost, progress.unpriced))
+        parts.append(format_cost(progress.cost, progress.unpriced))
     if progress.seconds_left:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)
@@ -97,28 +102,31 @@ def line(progress: Progress) -> str:
 def summary(progress: Progress) -> str:
     """Return how a run has ended, in one line."""
     before = f" ({progress.resumed} known from before)" if progress.resumed else ""
-    cost = f", {spent(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
+    cost = f", {format_cost(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
     pictures = f"{progress.images} picture{'' if progress.images == 1 else 's'}"
-    return f"{_ends(progress)}{before}; {pictures} in {duration(progress.seconds)}{cost}"
+    return f"{_count_outcomes(progress)}{before}; {pictures} in {duration(progress.seconds)}{cost}"
 
 
-def spent(cost: Decimal, unpriced: int) -> str:
+def format_cost(cost: Decimal, unpriced: int) -> str:
     """Return what was spent, where the cost of so many jobs is not known."""
     if unpriced and not cost:
         return "cost unknown"
     return f"at least ${cost}" if unpriced else f"${cost}"
 
 
-def plan(found: DryRun) -> str:
+def plan(dry_run: DryRun) -> str:
     """Return what a run would do, a fact a line."""
     facts = [
-        ("jobs", str(found.jobs)),
-        ("known from before", str(found.resumed)),
-        ("to be sent", str(found.sent)),
-        ("pictures", str(found.images)),
-        ("cost", "unknown" if found.cost is None else f"${found.cost:.4f}"),
-        ("at most", "unknown" if found.at_most is None else f"${found.at_most:.4f}"),
-        ("under the limit", "no limit" if found.seconds is None else f"{duration(found.seconds)} to send"),
+        ("jobs", str(dry_run.jobs)),
+        ("known from before", str(dry_run.resumed)),
+        ("to be sent", str(dry_run.sent)),
+        ("pictures", str(dry_run.images)),
+        ("cost", "unknown" if dry_run.cost is None else f"${dry_run.cost:.4f}"),
+        ("at most", "unknown" if dry_run.at_most is None else f"${dry_run.at_most:.4f}"),
+        (
+            "under the limit",
+            "no limit" if dry_run.seconds is None else f"{duration(dry_run.seconds)} to send",
+        ),
     ]
     return "\n".join(f"{name:<19}{value}" for name, value in facts)
 
@@ -134,7 +142,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _ends(progress: Progress) -> str:
+def _count_outcomes(progress: Progress) -> str:
     counts = [(progress.done, "done")]
     counts += [
         (count, name)
@@ -154,7 +162,7 @@ def _pace(progress: Progress) -> str:
     return f"{progress.images_per_minute}{against} images/min"
 
 
-def _shown(progress: Progress) -> RenderableType:
+def _render(progress: Progress) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text

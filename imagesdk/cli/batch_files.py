@@ -17,20 +17,20 @@ from attrs import frozen
 
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
-Form: TypeAlias = Literal["txt", "csv", "jsonl"]
+FileFormat: TypeAlias = Literal["txt", "csv", "jsonl"]
 """How the jobs are written down."""
 
-_SUFFIXES: Final[Mapping[str, Form]] = {
+_SUFFIXES: Final[Mapping[str, FileFormat]] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
-_STREAMED: Final = frozenset({"partial_images"})
+_STREAM_ONLY: Final = frozenset({"partial_images"})
 _PARAMETERS: Final = frozenset(
     name for kind in (Generate, Edit, Variation) for name in attrs.fields_dict(kind)
 )
-_SEVERAL: Final = ";"
+_IMAGE_SEPARATOR: Final = ";"
 """Between the pictures of an edit in one cell."""
 
 
@@ -52,18 +52,18 @@ class Row:
 
 
 @frozen(kw_only=True)
-class Reading:
+class ReadOptions:
     """How a file is to be read."""
 
-    form: Form
+    format: FileFormat
     prompt: str | None = None
     """A template of the prompt, such as ``photo of {name}``, with columns in it."""
     id_column: str | None = None
-    given: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    defaults: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
     """The parameters of jobs that do not name them."""
 
 
-def form_of(name: str, beginning: str) -> Form:
+def detect_format(name: str, beginning: str) -> FileFormat:
     """Return how a file is written: by its name, or for ``-`` by how it begins."""
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if name == "-":
@@ -71,16 +71,16 @@ def form_of(name: str, beginning: str) -> Form:
     return _SUFFIXES.get(suffix, "txt")
 
 
-def rows(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
+def rows(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineError]:
     """Yield the jobs of a file, and in the place of one that cannot be read, why."""
-    if reading.form == "csv":
-        yield from _of_csv(lines, reading)
+    if options.format == "csv":
+        yield from _of_csv(lines, options)
         return
     for number, line in enumerate(lines, 1):
         if text := line.strip().removeprefix("\ufeff"):
             try:
-                values = {"prompt": text} if reading.form == "txt" else _of_json(number, text)
-                yield _row(number, values, reading)
+                values = {"prompt": text} if options.format == "txt" else _of_json(number, text)
+                yield _row(number, values, options)
             except LineError as error:
                 yield error
 
@@ -98,7 +98,7 @@ def _of_json(number: int, text: str) -> Mapping[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
+def _of_csv(lines: Iterable[str], reading: ReadOptions) -> Iterator[Row | LineError]:
     reader = csv.reader(lines, strict=True)
     head: list[str] = []
     number = 1
@@ -111,7 +111,7 @@ def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]
             elif any(cells):
                 try:
                     if len(cells) != len(head):
-                        raise LineError(number, _miscounted(len(cells), len(head)))
+                        raise LineError(number, _cell_count_problem(len(cells), len(head)))
                     values = {name: cell for name, cell in zip(head, cells, strict=True) if cell.strip()}
                     yield _row(number, values, reading, columns=head)
                 except LineError as error:
@@ -123,7 +123,7 @@ def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]
         yield error
 
 
-def _head(cells: Sequence[str], reading: Reading) -> list[str]:
+def _head(cells: Sequence[str], reading: ReadOptions) -> list[str]:
     """Return the names of the columns; ``Prompt`` is ``prompt``, unless a template decides what columns mean."""
     names = [cell.strip().removeprefix("\ufeff") for cell in cells]
     if reading.prompt is not None:
@@ -137,29 +137,31 @@ def _head(cells: Sequence[str], reading: Reading) -> list[str]:
     ]
 
 
-def _row(line: int, values: Mapping[str, Any], reading: Reading, columns: Sequence[str] | None = None) -> Row:
+def _row(
+    line: int, values: Mapping[str, Any], reading: ReadOptions, columns: Sequence[str] | None = None
+) -> Row:
     facts = dict(values)
     name = _name(line, facts, reading)
     if reading.prompt is not None:
-        facts["prompt"] = _filled(line, reading.prompt, facts)
+        facts["prompt"] = _fill_template(line, reading.prompt, facts)
     kind: type[Job] = Generate
     if "image" in facts:
         kind = Edit if "prompt" in facts else Variation
     elif "prompt" not in facts:
         raise LineError(line, _no_prompt(list(facts) if columns is None else columns))
-    allowed = set(attrs.fields_dict(kind)) - _STREAMED
+    allowed = set(attrs.fields_dict(kind)) - _STREAM_ONLY
     unknown = [key for key in facts if key not in allowed]
     if unknown and reading.prompt is None:
         raise LineError(
             line,
-            f"{unknown[0]!r} is no parameter of {_called(kind)}; there are {', '.join(sorted(allowed))}",
+            f"{unknown[0]!r} is no parameter of {_operation_name(kind)}; there are {', '.join(sorted(allowed))}",
         )
     made = {key: _value(line, key, value) for key, value in facts.items() if key in allowed}
-    usual = {key: value for key, value in reading.given.items() if key in allowed}
+    usual = {key: value for key, value in reading.defaults.items() if key in allowed}
     return Row(line, kind(**{**usual, **made}), name)
 
 
-def _miscounted(cells: int, columns: int) -> str:
+def _cell_count_problem(cells: int, columns: int) -> str:
     are = f"is {cells} cell" if cells == 1 else f"are {cells} cells"
     return f"there {are}, and the head has {columns}"
 
@@ -173,7 +175,7 @@ def _no_prompt(names: Sequence[str]) -> str:
     )
 
 
-def _name(line: int, facts: dict[str, Any], reading: Reading) -> str | None:
+def _name(line: int, facts: dict[str, Any], reading: ReadOptions) -> str | None:
     if reading.id_column is None:
         return None
     if reading.id_column not in facts:
@@ -184,16 +186,16 @@ def _name(line: int, facts: dict[str, Any], reading: Reading) -> str | None:
     return str(name)
 
 
-def _filled(line: int, template: str, facts: Mapping[str, Any]) -> str:
+def _fill_template(line: int, template: str, facts: Mapping[str, Any]) -> str:
     try:
-        return _Plain().vformat(template, (), facts)
+        return _TemplateFormatter().vformat(template, (), facts)
     except KeyError as missing:
         raise LineError(line, f"there is no {missing.args[0]!r}, which --prompt names") from None
     except (ValueError, IndexError) as problem:
         raise LineError(line, f"--prompt cannot be filled in: {problem}") from None
 
 
-class _Plain(string.Formatter):
+class _TemplateFormatter(string.Formatter):
     """Fills in values as they are: no attributes, items or conversions, which could show what is no column."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -212,8 +214,8 @@ def _value(line: int, name: str, value: Any) -> Any:
             return int(value) if isinstance(value, str) else value
         except ValueError:
             raise LineError(line, f"{name} is a whole number, not {value!r}") from None
-    if name == "image" and isinstance(value, str) and _SEVERAL in value:
-        return [part.strip() for part in value.split(_SEVERAL) if part.strip()]
+    if name == "image" and isinstance(value, str) and _IMAGE_SEPARATOR in value:
+        return [part.strip() for part in value.split(_IMAGE_SEPARATOR) if part.strip()]
     if name == "svg" and isinstance(value, str):
         try:
             return json.loads(value)
@@ -222,5 +224,5 @@ def _value(line: int, name: str, value: Any) -> Any:
     return value
 
 
-def _called(kind: type[Job]) -> str:
+def _operation_name(kind: type[Job]) -> str:
     return {Generate: "a generation", Edit: "an edit", Variation: "a variation"}[kind]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from imagesdk._media.atomic import write_file
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.session import flag, note
+from imagesdk.cli.session import has_flag, note
 
 if TYPE_CHECKING:
     from imagesdk import Client, ImagesResponse
@@ -29,7 +29,7 @@ To use a real model, set the key and leave the base URL out:
     imagesdk generate "a white siamese cat" -o cat.png"""
 
 
-def make(client: Client, out: Path) -> list[ImagesResponse]:
+def make_images(client: Client, out: Path) -> list[ImagesResponse]:
     """Make five pictures. The demo prints these very lines."""
     valley = client.images.generate("a valley in the mist", n=2, out=out / "valley-{index}.png")
     hills = client.images.generate("hills in the morning", model="dall-e-2", out=out / "hills.png")
@@ -53,13 +53,13 @@ def run(options: Namespace) -> int:
 
     out = Path(expand_output_path("out", options.out))
     if not options.force and out != Path(FOLDER):
-        _check_free(out)
+        _check_no_files(out)
     with Emulator() as emulator, Client(base_url=emulator.base_url, api_key="") as client:
         note(options, f"An emulator of the Images API runs at {emulator.base_url}.")
         write_file(out / "mask.png", _mask(1024))
-        responses = make(client, out)
+        responses = make_images(client, out)
     paths = [str(image.path) for response in responses for image in response]
-    if flag(options, "json"):
+    if has_flag(options, "json"):
         print(json.dumps({"data": [{"path": path} for path in paths]}))
     else:
         print("\n".join(paths))
@@ -72,7 +72,7 @@ def run(options: Namespace) -> int:
     return OK
 
 
-def _check_free(out: Path) -> None:
+def _check_no_files(out: Path) -> None:
     """Refuse a folder that has files of those names, which may be the user's.
 
     Raises:
@@ -87,7 +87,7 @@ def _check_free(out: Path) -> None:
 
 
 def _script(out: Path) -> str:
-    lines = inspect.getsource(make).splitlines()
+    lines = inspect.getsource(make_images).splitlines()
     body = [line for line in lines[2:] if not line.lstrip().startswith("return ")]
     return "\n".join(
         [

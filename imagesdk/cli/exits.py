@@ -24,7 +24,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TextIO
 
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.remedies import error_text
 
 OK = 0
 FAILED = 1
@@ -46,7 +46,7 @@ class UsageError(Exception):
         """How the command is written, where that is what went wrong."""
 
 
-def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
+def run_guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
     """Run ``command`` with what ``parse`` returns, and turn whatever is raised into a message and an exit code."""
     options = Namespace()
     try:
@@ -60,29 +60,29 @@ def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int],
         print("imagesdk: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _forget(sys.stdout)
+        _discard_output(sys.stdout)
         return BROKEN_PIPE
     except (UsageError, ModuleNotFoundError) as error:
-        return _complain(error, USAGE, options, as_json=as_json)
+        return _report_error(error, USAGE, options, as_json=as_json)
     except OSError as error:
-        return _complain(error, FAILED, options, as_json=as_json)
+        return _report_error(error, FAILED, options, as_json=as_json)
     except Exception as error:
         if not type(error).__module__.startswith("imagesdk"):
             raise
-        return _complain(error, code_of(error), options, as_json=as_json)
+        return _report_error(error, code_of(error), options, as_json=as_json)
 
 
-def printed(stream: TextIO, tell: Callable[[], None]) -> bool:
+def try_print(stream: TextIO, write: Callable[[], None]) -> bool:
     """Call what prints to a stream, and return whether it is read; if not, what follows is sent nowhere."""
     try:
-        tell()
+        write()
     except BrokenPipeError:
-        _forget(stream)
+        _discard_output(stream)
         return False
     return True
 
 
-def _forget(stream: TextIO) -> None:
+def _discard_output(stream: TextIO) -> None:
     # What is still buffered can go nowhere; without this the interpreter complains at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
@@ -102,8 +102,8 @@ def code_of(error: Exception) -> int:
     return FAILED
 
 
-def _complain(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
-    message = in_words(error, options)
+def _report_error(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
+    message = error_text(error, options)
     facts = {"type": type(error).__name__, "message": message, "exit_code": code}
     for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
         if (value := getattr(error, name, None)) is not None:

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from imagesdk import Job
 
 
-def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
+def with_named_format(job: Job, out: str, base_url: str) -> Job:
     """Return the job with the format that the name asks for, unless it names one, or its model makes no such pictures."""
     import attrs
 
@@ -17,18 +17,18 @@ def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
     from imagesdk._media.sniff import named_media_type
     from imagesdk._protocol.hosts import Host
 
-    wanted = (named_media_type(out) or "").removeprefix("image/")
-    if wanted not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
+    named_format = (named_media_type(out) or "").removeprefix("image/")
+    if named_format not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
         return job
     profile = models.lookup(job.model or Host.parse(base_url).default_model(job))
-    if profile is None or wanted not in profile.output_formats:
+    if profile is None or named_format not in profile.output_formats:
         return job
-    if wanted == "jpeg" and job.background == "transparent":
+    if named_format == "jpeg" and job.background == "transparent":
         return job
-    return attrs.evolve(job, output_format=wanted)
+    return attrs.evolve(job, output_format=named_format)
 
 
-def misnamed(path: Path, media_type: str | None) -> str | None:
+def extension_warning(path: Path, media_type: str | None) -> str | None:
     """Say that a picture is not what its name says, and what it should be called; ``None`` where it is."""
     from imagesdk._media.sniff import extension, named_media_type
 

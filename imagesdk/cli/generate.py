@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from imagesdk.cli.parameters import given
-from imagesdk.cli.session import make_pictures, read_prompt
+from imagesdk.cli.parameters import job_parameters
+from imagesdk.cli.session import make_images, read_prompt
 
 
 def run(options: Namespace) -> int:
@@ -14,4 +14,4 @@ def run(options: Namespace) -> int:
 
     from imagesdk import Generate
 
-    return make_pictures(options, Generate(prompt, **given(options)), "making pictures")
+    return make_images(options, Generate(prompt, **job_parameters(options)), "making pictures")

@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK
-from imagesdk.cli.remedies import in_words
-from imagesdk.cli.session import flag, note
+from imagesdk.cli.remedies import error_text
+from imagesdk.cli.session import has_flag, note
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.store import JobRecord
 
-_PROMPT_SHOWN = 60
+_MAX_PROMPT = 60
 _BILLED = frozenset({"sending", "received", "done", "unknown"})
 """States of jobs that were or may have been billed."""
 
 
 def run(options: Namespace) -> int:
     """Print its jobs, one a line; with ``--json`` all that is known of each."""
-    from imagesdk.cli.batch_display import spent
+    from imagesdk.cli.batch_display import format_cost
     from imagesdk.fan_out.journal import FILE_NAME, entries
 
     path = Path(options.path)
@@ -37,19 +37,21 @@ def run(options: Namespace) -> int:
         if options.state is None or entry.state == options.state:
             print(
                 json.dumps(_facts(entry, path.parent, options))
-                if flag(options, "json")
+                if has_flag(options, "json")
                 else _line(entry, path.parent, options)
             )
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs"
-    note(options, f"{counts}; {spent(cost, unpriced)}")
+    note(options, f"{counts}; {format_cost(cost, unpriced)}")
     return OK
 
 
 def _line(entry: JobRecord, folder: Path, options: Namespace) -> str:
     prompt = _printable(" ".join(str(entry.params.get("prompt", entry.kind)).split()))
-    prompt = prompt if len(prompt) <= _PROMPT_SHOWN else f"{prompt[: _PROMPT_SHOWN - 1]}…"
-    found = ", ".join(_paths(entry, folder)) or _printable((_error(entry, options) or {}).get("message", ""))
-    return f"{entry.state:<9}{entry.id:<16}{prompt:<{_PROMPT_SHOWN}}  {found}".rstrip()
+    prompt = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
+    details = ", ".join(_paths(entry, folder)) or _printable(
+        (_error(entry, options) or {}).get("message", "")
+    )
+    return f"{entry.state:<9}{entry.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip()
 
 
 def _error(entry: JobRecord, options: Namespace) -> dict[str, Any] | None:
@@ -58,7 +60,7 @@ def _error(entry: JobRecord, options: Namespace) -> dict[str, Any] | None:
         return None
     from imagesdk.fan_out.serialization import error_of
 
-    return {**entry.error, "message": in_words(error_of(entry.error), options)}
+    return {**entry.error, "message": error_text(error_of(entry.error), options)}
 
 
 def _printable(text: str) -> str:

@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
-_PICTURES = "the pictures"
+_IMAGES = "the pictures"
 _FORMATS = "animations and vector graphics (GPT Image 2.6)"
 _REQUEST = "the request"
 
@@ -29,32 +29,36 @@ class Option(NamedTuple):
 
 _ALL = frozenset({"generate", "edit", "vary", "batch", "cost"})
 _PROMPTED = _ALL - {"vary"}
-_MADE = _PROMPTED - {"cost"}
-_EDITED = _PROMPTED - {"generate"}
+_GENERATING = _PROMPTED - {"cost"}
+_EDITING = _PROMPTED - {"generate"}
 
 OPTIONS: Final = (
-    Option(("--model",), "such as gpt-image-2; see: imagesdk models", _ALL, _PICTURES),
-    Option(("-n",), "how many, 1 to 10 (default: 1)", _ALL, _PICTURES, "N", int),
-    Option(("--size",), "such as 1024x1024 or auto; smaller is faster", _ALL, _PICTURES, "WxH"),
+    Option(("--model",), "such as gpt-image-2; see: imagesdk models", _ALL, _IMAGES),
+    Option(("-n",), "how many, 1 to 10 (default: 1)", _ALL, _IMAGES, "N", int),
+    Option(("--size",), "such as 1024x1024 or auto; smaller is faster", _ALL, _IMAGES, "WxH"),
     Option(
-        ("--quality",), "low, medium, high, xhigh, max or auto; the main lever on price", _PROMPTED, _PICTURES
+        ("--quality",), "low, medium, high, xhigh, max or auto; the main lever on price", _PROMPTED, _IMAGES
     ),
-    Option(("--background",), "transparent, opaque or auto", _MADE, _PICTURES),
-    Option(("--output-format",), "png, jpeg, webp, gif or svg", _PROMPTED, _PICTURES, "FORMAT"),
-    Option(("--output-compression",), "0 to 100, for jpeg and webp", _MADE, _PICTURES, "PERCENT", int),
-    Option(("--style",), "vivid or natural (dall-e-3)", frozenset({"generate", "batch"}), _PICTURES),
-    Option(("--complexity",), "low, medium or high: how much the model plans", _MADE, _PICTURES),
+    Option(("--background",), "transparent, opaque or auto", _GENERATING, _IMAGES),
+    Option(("--output-format",), "png, jpeg, webp, gif or svg", _PROMPTED, _IMAGES, "FORMAT"),
+    Option(("--output-compression",), "0 to 100, for jpeg and webp", _GENERATING, _IMAGES, "PERCENT", int),
+    Option(("--style",), "vivid or natural (dall-e-3)", frozenset({"generate", "batch"}), _IMAGES),
+    Option(("--complexity",), "low, medium or high: how much the model plans", _GENERATING, _IMAGES),
     Option(
-        ("--input-fidelity",), "high or low: how well faces and details are kept", _EDITED, _PICTURES, "LEVEL"
+        ("--input-fidelity",), "high or low: how well faces and details are kept", _EDITING, _IMAGES, "LEVEL"
     ),
-    Option(("--partial-images",), "0 to 3, of a stream", frozenset({"cost"}), _PICTURES, "N", int),
-    Option(("--frame-count",), "frames of a gif, 2 to 16 (default: 9)", _MADE, _FORMATS, "N", int),
-    Option(("--frame-duration-ms",), "milliseconds of each (default: 200)", _MADE, _FORMATS, "MS", int),
-    Option(("--svg-model",), "the text model that writes an svg", _MADE, _FORMATS, "MODEL"),
-    Option(("--svg-effort",), "none, minimal, low, medium, high, xhigh or max", _MADE, _FORMATS, "EFFORT"),
-    Option(("--moderation",), "auto or low: how strict the content filter is", _MADE, _REQUEST),
+    Option(("--partial-images",), "0 to 3, of a stream", frozenset({"cost"}), _IMAGES, "N", int),
+    Option(("--frame-count",), "frames of a gif, 2 to 16 (default: 9)", _GENERATING, _FORMATS, "N", int),
+    Option(("--frame-duration-ms",), "milliseconds of each (default: 200)", _GENERATING, _FORMATS, "MS", int),
+    Option(("--svg-model",), "the text model that writes an svg", _GENERATING, _FORMATS, "MODEL"),
+    Option(
+        ("--svg-effort",), "none, minimal, low, medium, high, xhigh or max", _GENERATING, _FORMATS, "EFFORT"
+    ),
+    Option(("--moderation",), "auto or low: how strict the content filter is", _GENERATING, _REQUEST),
     Option(("--response-format",), "url or b64_json (dall-e-2, dall-e-3)", _ALL - {"cost"}, _REQUEST, "FORM"),
-    Option(("--safety-identifier",), "an id of your end user: a hash, not a name", _MADE, _REQUEST, "ID"),
+    Option(
+        ("--safety-identifier",), "an id of your end user: a hash, not a name", _GENERATING, _REQUEST, "ID"
+    ),
     Option(("--user",), "the same, as it was called before", _ALL - {"cost"}, _REQUEST, "ID"),
 )
 """Every parameter that is a word or a number; pictures and prompts are the arguments of their commands."""
@@ -72,7 +76,7 @@ def add_options(parser: ArgumentParser, command: str) -> None:
             )
 
 
-def given(options: Namespace) -> Mapping[str, Any]:
+def job_parameters(options: Namespace) -> Mapping[str, Any]:
     """Return the parameters of a job that a command line names."""
     found = {
         option.name: value for option in OPTIONS if (value := getattr(options, option.name, None)) is not None

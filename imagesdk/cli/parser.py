@@ -117,7 +117,7 @@ def _shared() -> _Parser:
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="what to draw, in detail; - reads it from stdin")
-    _add_picture_options(parser, "generate")
+    _add_image_options(parser, "generate")
 
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
@@ -133,17 +133,17 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a transparent PNG with what to change drawn on it, instead of a mask",
     )
-    _add_shape_options(parser, boxes=True)
-    _add_picture_options(parser, "edit")
+    _add_preparation_options(parser, boxes=True)
+    _add_image_options(parser, "edit")
 
 
 def _add_vary(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads it from stdin")
-    _add_shape_options(parser)
-    _add_picture_options(parser, "vary")
+    _add_preparation_options(parser)
+    _add_image_options(parser, "vary")
 
 
-def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
+def _add_preparation_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
     parser.add_argument(
         "--square",
         choices=("crop", "pad"),
@@ -159,7 +159,7 @@ def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) 
         )
 
 
-def _add_picture_options(parser: argparse.ArgumentParser, command: str) -> None:
+def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("-o", "--out", default=".", metavar="OUT", help=_OUT.replace("%", "%%"))
     parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole command")

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.formats import in_format_of_name, misnamed
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.formats import extension_warning, with_named_format
+from imagesdk.cli.remedies import error_text
 
 if TYPE_CHECKING:
     from imagesdk import CallOptions, Client, ImagesResponse, Job
 
 
-def make_pictures(options: Namespace, job: Job, doing: str) -> int:
+def make_images(options: Namespace, job: Job, doing: str) -> int:
     """Send ``job`` and print where its pictures are."""
     from imagesdk._media.output import expand_output_path
 
@@ -40,17 +40,17 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
     if not to_stdout:
         call["out"] = options.out
     with open_client(options) as client, _status(options, doing):
-        response = client.images.send(in_format_of_name(job, options.out, client.base_url), **call)
+        response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
     if to_stdout:
         sys.stdout.buffer.write(data)
-    elif flag(options, "json"):
+    elif has_flag(options, "json"):
         print(json.dumps(_facts(response)))
     else:
         for image in response:
             print(image.path)
     for image in response:
-        if image.path is not None and (problem := misnamed(image.path, image.media_type)):
+        if image.path is not None and (problem := extension_warning(image.path, image.media_type)):
             note(options, f"imagesdk: {problem}")
     return OK
 
@@ -66,7 +66,7 @@ def open_client(options: Namespace, *, sends: bool = True, **terms: Any) -> Gene
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = partial(_note_warning, options)
-        if flag(options, "emulator"):
+        if has_flag(options, "emulator"):
             from imagesdk.emulator import Emulator
 
             emulator = stack.enter_context(Emulator())
@@ -80,7 +80,7 @@ def open_client(options: Namespace, *, sends: bool = True, **terms: Any) -> Gene
 
 def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:
     """Show a warning as a line of the program's own, without the place in the code."""
-    note(options, f"imagesdk: {in_words(message, options) if isinstance(message, Warning) else message}")
+    note(options, f"imagesdk: {error_text(message, options) if isinstance(message, Warning) else message}")
 
 
 def read_prompt(text: str) -> str:
@@ -101,11 +101,11 @@ def read_source(name: str) -> str | bytes:
 
 def note(options: Namespace, text: str) -> None:
     """Say something on stderr, unless the user wants quiet."""
-    if not flag(options, "quiet"):
+    if not has_flag(options, "quiet"):
         print(text, file=sys.stderr)
 
 
-def flag(options: Namespace, name: str) -> bool:
+def has_flag(options: Namespace, name: str) -> bool:
     """Whether a global option was given, before or after the command."""
     return bool(getattr(options, name, False))
 
@@ -113,7 +113,7 @@ def flag(options: Namespace, name: str) -> bool:
 def _check_stdout(options: Namespace) -> None:
     if (options.n or 1) > 1:
         raise UsageError("-o - writes one picture; name a folder for several")
-    if flag(options, "json"):
+    if has_flag(options, "json"):
         raise UsageError("-o - and --json both want stdout")
     if sys.stdout.isatty():
         raise UsageError("a picture would garble the terminal; pipe it on, or name a file with -o")
@@ -122,7 +122,7 @@ def _check_stdout(options: Namespace) -> None:
 @contextmanager
 def _status(options: Namespace, doing: str) -> Generator[None, None, None]:
     """Show that something is under way, on a terminal that has rich; else stay silent."""
-    if flag(options, "quiet") or not sys.stderr.isatty():
+    if has_flag(options, "quiet") or not sys.stderr.isatty():
         yield
         return
     try:

@@ -11,7 +11,7 @@ from imagesdk.cli.exits import UsageError
 if TYPE_CHECKING:
     from imagesdk.models import ImageRule
 
-Given: TypeAlias = "str | bytes"
+ImageArgument: TypeAlias = "str | bytes"
 """A picture as the command line gives it: a path, or what came from stdin."""
 
 
@@ -24,9 +24,9 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def shaped(
-    options: Namespace, images: Sequence[Given], mask: Given | None, rule: ImageRule | None
-) -> tuple[list[Given], Given | None]:
+def prepare_images(
+    options: Namespace, images: Sequence[ImageArgument], mask: ImageArgument | None, rule: ImageRule | None
+) -> tuple[list[ImageArgument], ImageArgument | None]:
     """Return the pictures and the mask as the options want them; ``rule`` says how many bytes they may have."""
     square = options.square
     boxes = getattr(options, "mask_box", None)
@@ -38,14 +38,15 @@ def shaped(
     from imagesdk import make_mask, prepare_image
     from imagesdk._media.sniff import HEAD_SIZE, sniff
 
-    ready: list[Given] = list(images)
+    prepared: list[ImageArgument] = list(images)
     if square is not None:
-        most = None if rule is None else rule.max_bytes
+        max_bytes = None if rule is None else rule.max_bytes
         squares = [
-            prepare_image(image, square=square, alpha=square == "pad", max_bytes=most) for image in images
+            prepare_image(image, square=square, alpha=square == "pad", max_bytes=max_bytes)
+            for image in images
         ]
         if mask is not None:
             edge = sniff(squares[0][:HEAD_SIZE]).width
             mask = prepare_image(mask, square=square, alpha=True, size=edge)
-        ready = [*squares]
-    return ready, make_mask(ready[0], boxes=boxes) if boxes else mask
+        prepared = [*squares]
+    return prepared, make_mask(prepared[0], boxes=boxes) if boxes else mask

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from imagesdk import APIConnectionError, Generate, Outcome, Progress, RateLimit
-from imagesdk.cli.batch_display import duration, line, summary, watching
+from imagesdk.cli.batch_display import duration, line, show_progress, summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_an_error_that_comes_again_and_again_is_told_five_times_and_then_counted
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     running: Any = SimpleNamespace(progress=Progress())
-    with watching(Namespace(), running) as told:
+    with show_progress(Namespace(), running) as told:
         for place in range(40):
             error = APIConnectionError("It is down.")
             told(Outcome(Generate("a"), f"id{place}", place, "failed", error=error), lambda place: place + 1)

@@ -12,16 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import Edit, Generate, Variation
-from imagesdk.cli.batch_files import Form, LineError, Reading, Row, form_of, rows
+from imagesdk.cli.batch_files import FileFormat, LineError, ReadOptions, Row, detect_format, rows
 
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=10)
 
 
-def read(text: str, form: Form, **reading: Any) -> list[Row | LineError]:
-    return list(rows(io.StringIO(text, newline=""), Reading(form=form, **reading)))
+def read(text: str, form: FileFormat, **reading: Any) -> list[Row | LineError]:
+    return list(rows(io.StringIO(text, newline=""), ReadOptions(format=form, **reading)))
 
 
-def jobs(text: str, form: Form, **reading: Any) -> list[Any]:
+def jobs(text: str, form: FileFormat, **reading: Any) -> list[Any]:
     return [row.job if isinstance(row, Row) else str(row) for row in read(text, form, **reading)]
 
 
@@ -37,17 +37,17 @@ def jobs(text: str, form: Form, **reading: Any) -> list[Any]:
     ],
 )
 def test_the_form_is_in_the_name_or_the_beginning(name: str, beginning: str, form: str) -> None:
-    assert form_of(name, beginning) == form
+    assert detect_format(name, beginning) == form
 
 
 def test_a_text_has_a_prompt_in_each_line_that_is_not_empty() -> None:
-    found = read("\ufeffa cat\r\n\n  a dog  \n", "txt", given={"size": "auto", "style": None})
+    found = read("\ufeffa cat\r\n\n  a dog  \n", "txt", defaults={"size": "auto", "style": None})
     assert found == [Row(1, Generate("a cat", size="auto")), Row(3, Generate("a dog", size="auto"))]
 
 
 def test_columns_are_parameters_and_what_a_line_leaves_out_is_as_the_command_says() -> None:
     text = 'prompt,size,n\n"two\nlines",auto,2\na,,\n'
-    found = read(text, "csv", given={"size": "1024x1024", "n": 1})
+    found = read(text, "csv", defaults={"size": "1024x1024", "n": 1})
     assert found == [
         Row(2, Generate("two\nlines", size="auto", n=2)),
         Row(4, Generate("a", size="1024x1024", n=1)),
@@ -63,7 +63,7 @@ def test_the_head_may_be_in_capitals_unless_a_template_says_what_columns_mean() 
 
 def test_lines_with_pictures_are_edits_and_variations() -> None:
     text = "image,prompt,mask\na.png,a pool,m.png\na.png;b.png,both,\nc.png,,\n"
-    assert jobs(text, "csv", given={"style": "vivid", "model": "x"}) == [
+    assert jobs(text, "csv", defaults={"style": "vivid", "model": "x"}) == [
         Edit("a.png", "a pool", mask="m.png", model="x"),
         Edit(["a.png", "b.png"], "both", model="x"),
         Variation("c.png", model="x"),
@@ -110,7 +110,7 @@ def test_a_template_shows_nothing_but_columns() -> None:
     ],
 )
 def test_a_line_that_says_no_job_is_told_by_its_number(
-    text: str, form: Form, reading: dict[str, Any], said: str
+    text: str, form: FileFormat, reading: dict[str, Any], said: str
 ) -> None:
     [found] = jobs(text, form, **reading)
     assert said in found
@@ -136,7 +136,7 @@ def test_csv_and_json_lines_say_the_same(lines: list[dict[str, str]]) -> None:
 
 
 @given(st.text(), st.sampled_from(["txt", "csv", "jsonl"]), st.none() | st.text(max_size=5))
-def test_any_text_gives_jobs_or_errors_with_lines(text: str, form: Form, prompt: str | None) -> None:
+def test_any_text_gives_jobs_or_errors_with_lines(text: str, form: FileFormat, prompt: str | None) -> None:
     lines = text.count("\n") + text.count("\r") + 1
     for row in read(text, form, prompt=prompt):
         assert 1 <= row.line <= lines

@@ -7,14 +7,14 @@ import pytest
 
 from imagesdk import Edit, Generate, Variation
 from imagesdk.cli import parser
-from imagesdk.cli.parameters import OPTIONS, given
+from imagesdk.cli.parameters import OPTIONS, job_parameters
 
 NOT_OPTIONS = {"prompt", "image", "mask", "markup"}
 IN_A_STREAM = {"partial_images"}
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
-    return dict(given(parser.build().parse_args(arguments)))
+    return dict(job_parameters(parser.build().parse_args(arguments)))
 
 
 @pytest.mark.parametrize(("command", "job"), [("generate", Generate), ("edit", Edit), ("vary", Variation)])

@@ -24,7 +24,7 @@ from imagesdk import (
 )
 from imagesdk.cli import exits, parser, remedies
 from imagesdk.cli.exits import FAILED, USAGE
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.remedies import error_text
 from imagesdk.remedies import KINDS
 
 Capture = pytest.CaptureFixture[str]
@@ -100,7 +100,7 @@ def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: in
     def fail(_: Namespace) -> int:
         raise APIError("It broke.", maybe_billed=billed)
 
-    assert exits.guarded(Namespace, fail, as_json=False) == FAILED
+    assert exits.run_guarded(Namespace, fail, as_json=False) == FAILED
     assert capsys.readouterr().err.count("may have been made and billed") == times
 
 
@@ -142,7 +142,7 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
     command: str, remedy: Remedy, words: str
 ) -> None:
     error = ImageSDKError("It broke.", remedies=[remedy])
-    assert in_words(error, options(command)) == f"It broke. {words}".strip()
+    assert error_text(error, options(command)) == f"It broke. {words}".strip()
 
 
 @pytest.mark.parametrize(
@@ -166,13 +166,13 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
     ],
 )
 def test_a_parameter_at_fault_is_named_as_its_option(command: str, error: Exception, words: str) -> None:
-    assert in_words(error, options(command)) == words
+    assert error_text(error, options(command)) == words
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_no_remedy_is_in_words_of_python_on_the_command_line(command: str) -> None:
     for kind in sorted(KINDS):
-        words = in_words(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
+        words = error_text(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
         assert not _PYTHON.search(words), f"{kind}: {words}"
 
 

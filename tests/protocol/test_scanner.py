@@ -431,4 +431,4 @@ def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: byte
         assert given_out >= min(len(data), fed // 4 * 3) - (2 if fed == len(text) else 0)
     scanner.feed(b'"}')
     assert len(scanner.rest()) < 60
-    assert scanner.pictures == 1
+    assert scanner.image_count == 1
