@@ -59,7 +59,7 @@ IN_OPTIONS: Final = {
         "mask",
         "Give a mask, a PNG that is transparent where the image is to change, or make the image itself transparent there.",
     ),
-    "pass_image": _Wording("Give the file itself, or a URL that is open to all."),
+    "pass_image": _Wording("Give the file itself, or a public URL."),
     "download_image": _Wording("Download it, and give the file."),
     "upload_image": _Wording("Upload it, and give the id of the file."),
     "pass_path": _Wording("Give the path itself, {value}."),
