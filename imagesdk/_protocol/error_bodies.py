@@ -1,8 +1,15 @@
-"""The body of an error, in any shape that servers send: what is said in it, and by which words.
+"""Parser of error bodies.
 
-The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
-``{"error": "text"}``, ``{"detail": ...}``, a list around the object, a bare string, HTML or nothing. What class of error
-it makes is up to :mod:`imagesdk._protocol.api_errors`.
+===========================================================  ==================================
+body                                                         sent by
+===========================================================  ==================================
+``{"error": {"message", "type", "param", "code"}}``          OpenAI
+``{"error": "text"}``, ``{"detail": ...}``, a bare string    compatible servers
+``[{"error": ...}]``                                         Google's compatible API
+HTML, other text or nothing                                  proxies and gateways
+===========================================================  ==================================
+
+:mod:`.api_errors` chooses the class of the error.
 """
 
 from __future__ import annotations
@@ -18,9 +25,9 @@ from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
 from imagesdk._protocol.scanner import without_images
 
 _MAX_BODY_TEXT = 2000
-"""Characters of a body that is not JSON that an error keeps."""
+"""Maximum length of a body in an error if it is not JSON, in characters."""
 _MAX_MESSAGE_BYTES = 4096
-"""Bytes of a body that is not JSON in which a message is looked for."""
+"""Bytes of a body that is not JSON to search for a message."""
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
 _FILTERED = ("content_filter_results", "content_filter_result")
@@ -29,26 +36,26 @@ _INNER = ("inner_error", "innererror")
 
 @frozen
 class ErrorBody:
-    """What the body of an error says."""
+    """The content of an error body."""
 
     message: str = ""
     code: str | None = None
     type: str | None = None
     param: str | None = None
     fields: Mapping[str, Any] = field(factory=dict[str, Any])
-    """All that the error object holds."""
+    """All fields of the error object."""
     body: object = None
-    """The whole body: parsed JSON, else text cut short."""
+    """The whole body: parsed JSON, otherwise shortened text."""
 
     @property
     def stage(self) -> str | None:
-        """Where moderation refused, where the server says so."""
+        """The stage at which moderation refused, if the server names it."""
         details = self.fields.get("moderation_details")
         return text(details.get("moderation_stage")) if is_object(details) else None
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What moderation refused: from the details, else Azure's filters, else the words of the message."""
+        """The categories that moderation refused: from the details, Azure's filters, or the message."""
         details = self.fields.get("moderation_details")
         named = details.get("categories") if is_object(details) else None
         if is_list(named):
@@ -61,7 +68,7 @@ class ErrorBody:
 
     @property
     def retry_delay(self) -> str | None:
-        """How long Google asks to wait: https://cloud.google.com/apis/design/errors#error_details."""
+        """The delay that Google asks for: https://cloud.google.com/apis/design/errors#error_details."""
         details = self.fields.get("details")
         for detail in details if is_list(details) else ():
             if is_object(detail) and isinstance(delay := detail.get("retryDelay"), str):
@@ -70,7 +77,7 @@ class ErrorBody:
 
 
 def error_of_bytes(rest: bytes) -> ErrorBody:
-    """Read the body of an answer that is not a success."""
+    """Parse the body of an error response."""
     try:
         document = parse_json(rest)
     except (ValueError, RecursionError):
@@ -81,7 +88,7 @@ def error_of_bytes(rest: bytes) -> ErrorBody:
 
 
 def error_of_document(document: Any) -> ErrorBody:
-    """Read an error that is JSON."""
+    """Parse an error from its JSON."""
     fields, message = _fields(document)
     code, kind, param = (text(fields.get(name)) for name in ("code", "type", "param"))
     return ErrorBody(message, code, kind, param, fields, without_images(document))
@@ -130,7 +137,7 @@ def _text_message(rest: bytes) -> str:
 
 
 def _azure_filter_categories(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the filters of Azure that refused.
+    """Yield the names of Azure's content filters that refused.
 
     https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
     """

@@ -1,7 +1,7 @@
-"""Checks of a job's images against the profile of its model, before a byte is sent.
+"""Checks of a job's images against the profile of its model.
 
-Pure functions over what was found in the files. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the
-parameter, the image, what is allowed and the remedies. The rules themselves are data, in :mod:`imagesdk.models`.
+Pure functions of facts that were read from the files. They raise :class:`~imagesdk.errors.InvalidRequestError` with the
+parameter, the image, the rule and the remedies. The rules are data in :mod:`imagesdk.models`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ from imagesdk.types import Upload
 
 
 def check_images(job: Job, images: InputImages, profile: ModelProfile) -> None:
-    """Refuse pictures that the profile of the job's model rules out."""
+    """Check the images of a job.
+
+    Raises:
+        InvalidRequestError: If an image breaks a rule of the profile.
+    """
     rule = profile.variation if isinstance(job, Variation) else profile.edit
     if rule is None or isinstance(job, Generate):
         return
@@ -25,28 +29,26 @@ def check_images(job: Job, images: InputImages, profile: ModelProfile) -> None:
         allowed = "one image" if rule.max_images == 1 else f"1 to {rule.max_images} images"
         raise _invalid("image", f"{len(images.images)} images", allowed, profile)
     named = [("image", image, rule) for image in images.images]
-    for param, picture, its_rule in (
+    for param, image, image_rule in (
         *named,
         ("mask", images.mask, profile.mask),
         ("markup", images.markup, profile.markup),
     ):
-        if isinstance(picture, RemoteImage):
-            if isinstance(
-                job, Edit
-            ):  # a variation of it cannot be sent at all, which is said where it is encoded
-                _check_remote(param, picture, profile)
-        elif picture is not None and its_rule is not None:
-            _check_upload(param, picture, its_rule, profile)
-        if picture is not None and needs_json(job, images):
-            _check_url_length(param, picture, profile)
+        if isinstance(image, RemoteImage):
+            if isinstance(job, Edit):  # build_request() rejects a variation of a remote image
+                _check_remote(param, image, profile)
+        elif image is not None and image_rule is not None:
+            _check_upload(param, image, image_rule, profile)
+        if image is not None and needs_json(job, images):
+            _check_url_length(param, image, profile)
     _check_overlays(images, rule, profile)
 
 
 def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelProfile) -> None:
-    found, *remedies = _format(upload)
+    kind, *remedies = _format(upload)
     if upload.media_type not in rule.media_types or upload.several or upload.cmyk:
-        kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
-        raise _invalid(param, f"{upload.name} ({found})", f"a {kinds} file", profile, *remedies)
+        allowed = " or ".join(_kind(media_type) for media_type in rule.media_types)
+        raise _invalid(param, f"{upload.name} ({kind})", f"a {allowed} file", profile, *remedies)
     if upload.size >= rule.max_bytes:
         raise _invalid(
             param,
@@ -66,24 +68,24 @@ def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelPro
 
 
 def _format(upload: Upload) -> tuple[str, Remedy] | tuple[str]:
-    """Return what a file is and, where no model takes it, a remedy."""
+    """Return the name of a file's format, and the remedy if there is one."""
     if upload.several:
         return "several images in one JPEG, an MPO, as phones write them", Remedy.CONVERT_IMAGE
     if upload.cmyk:
-        return f"{_kind(upload)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
+        return f"{_kind(upload.media_type)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
     if not upload.media_type.startswith("image/"):
         return ("not an image",)
     if upload.media_type == "image/svg+xml":
         return "SVG", Remedy.RENDER_SVG
-    return _kind(upload), Remedy.CONVERT_IMAGE
+    return _kind(upload.media_type), Remedy.CONVERT_IMAGE
 
 
-def _kind(upload: Upload) -> str:
-    return upload.media_type.removeprefix("image/").upper()
+def _kind(media_type: str) -> str:
+    return media_type.removeprefix("image/").upper()
 
 
 def _check_remote(param: str, image: RemoteImage, profile: ModelProfile) -> None:
-    # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
+    # The models of 2023 accept forms only, and a form has no URLs. They are the models with a response_format.
     if profile.response_formats:
         what = "a URL" if image.url else "the id of an uploaded file"
         remedies = (Remedy.DOWNLOAD_IMAGE,) if image.url else ()
@@ -124,7 +126,7 @@ def _check_overlays(images: InputImages, rule: ImageRule, profile: ModelProfile)
 
 
 def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: str, remedy: Remedy) -> None:
-    """Refuse a mask or markup that does not lie on its image, or through which nothing shows."""
+    """Check that a mask or markup has the size of its image, and transparent pixels."""
     sizes = [(overlay.width, overlay.height)]
     if isinstance(image, Upload):
         sizes.append((image.width, image.height))

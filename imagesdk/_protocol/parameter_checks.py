@@ -1,7 +1,7 @@
-"""Checks of a job's parameters against the profile of its model, before a byte is sent.
+"""Checks of a job's parameters against the profile of its model.
 
-Pure functions. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the parameter, the value and what is
-allowed. The rules themselves are data, in :mod:`imagesdk.models`. Images are checked in ``picture_checks.py``.
+Pure functions. They raise :class:`~imagesdk.errors.InvalidRequestError` with the parameter, the value, the rule and the
+remedies. The rules are data in :mod:`imagesdk.models`. :mod:`.image_checks` checks the images.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ _CHOICES = {
     "input_fidelity": "input_fidelities",
     "response_format": "response_formats",
 }
-"""Parameters that are one of a few words, and where a profile lists them."""
+"""Parameters with listed values, and the attribute of a profile that lists them."""
 _ONLY_WITH = {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}
-"""Parameters that one format of output has."""
+"""Parameters of one output format."""
 _NOT_WITH = {
     "gif": ("mask", "partial_images", "output_compression"),
     "svg": ("partial_images", "output_compression"),
 }
-"""What these formats rule out, by the parameter types of the openai package, beside a stream."""
+"""Parameters that an output format excludes, besides streams, by the parameter types of the openai package."""
 _COMPRESSED = ("jpeg", "webp")
 _NUMBERS = {
     "frame_count": models.GIF_FRAMES,
@@ -52,7 +52,11 @@ _HINTS = {
 
 
 def check_shape(job: Job) -> None:
-    """Refuse what no server could read: a prompt that is not text, an ``n`` that is not a count."""
+    """Check what every server needs, whatever the model: a text as the prompt, a count as ``n``.
+
+    Raises:
+        InvalidRequestError: If the prompt is not a text, a text contains a lone surrogate, or ``n`` is not a count.
+    """
     prompt = cast("object", "" if isinstance(job, Variation) else job.prompt)
     if not isinstance(prompt, str):
         raise InvalidRequestError(
@@ -69,7 +73,16 @@ def check_shape(job: Job) -> None:
 
 
 def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -> None:
-    """Refuse what the profile of the job's model rules out; ``stream`` says whether the answer is to be a stream."""
+    """Check the parameters of a job against a profile.
+
+    Args:
+        job: The job.
+        profile: The profile of its model.
+        stream: Whether the caller requests a stream.
+
+    Raises:
+        InvalidRequestError: If a parameter breaks a rule of the profile.
+    """
     parameters = job.parameters()
     _check_endpoint(job, profile)
     if not isinstance(job, Variation):
@@ -96,7 +109,7 @@ def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -
 
 
 def check_text(name: str, text: str) -> str:
-    """Return a text that can be encoded.
+    """Check that a text can be encoded, and return it.
 
     Raises:
         InvalidRequestError: If it contains a lone surrogate.
@@ -155,7 +168,7 @@ def _check_size(size: object, output_format: str | None, profile: ModelProfile) 
 
 
 def _check_output(job: Job, parameters: Mapping[str, Any], profile: ModelProfile) -> None:
-    """Check what goes together, where the model has formats of output at all."""
+    """Check combinations with the output format, if the model has a choice of formats."""
     if isinstance(job, Variation) or not profile.output_formats:
         return
     output = job.output_format or profile.output_formats[0]
@@ -183,7 +196,7 @@ def _check_output(job: Job, parameters: Mapping[str, Any], profile: ModelProfile
 
 
 def _check_values(parameters: Mapping[str, Any], profile: ModelProfile) -> None:
-    """Check the values that the API itself limits, of parameters that the model takes."""
+    """Check the parameters that the model accepts against the limits of the API."""
     accepted = {name: value for name, value in parameters.items() if name in profile.accepted}
     for name, (least, most) in _NUMBERS.items():
         if name in accepted:
@@ -205,15 +218,11 @@ def _check_number(name: str, value: object, least: int, most: int, profile: Mode
 
 
 def _check_svg(svg: object, profile: ModelProfile) -> None:
-    """Check its shape; fields that this version does not know are the server's business."""
-    author = svg if is_object(svg) else {}
-    thinking = author.get("reasoning")
-    reasoning = thinking if is_object(thinking) else {}
-    if (
-        not is_object(svg)
-        or not isinstance(author.get("model", ""), str)
-        or thinking not in (None, reasoning)
-    ):
+    """Check the known fields of ``svg``. Unknown fields are left to the server."""
+    fields = svg if is_object(svg) else {}
+    value = fields.get("reasoning")
+    reasoning = value if is_object(value) else {}
+    if not is_object(svg) or not isinstance(fields.get("model", ""), str) or value not in (None, reasoning):
         raise _invalid("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
     effort = reasoning.get("effort")
     if effort is not None and effort not in models.SVG_EFFORTS:

@@ -1,6 +1,15 @@
-"""From a job to a request: which model is meant, and what goes over the wire.
+"""Conversion of a job to a request: the model, the path and the encoded body.
 
-Pure functions. What is refused before that is in ``checks.py``.
+Pure functions. They encode parameters without checking them against a model; :mod:`.parameter_checks` and
+:mod:`.image_checks` do that.
+
+=====================================================  ==============
+job                                                    body
+=====================================================  ==============
+generate                                               JSON
+edit with a URL, a file id or ``moderation``           JSON
+any other edit, and every variation                    form
+=====================================================  ==============
 """
 
 from __future__ import annotations
@@ -30,16 +39,16 @@ _OPENAI = Host(OPENAI_BASE_URL)
 
 @frozen
 class Request:
-    """One request, ready for the wire but for the server's address and the key."""
+    """An encoded request, without the server's address and the key."""
 
     path: str
     weight: int
-    """Images that it asks for: what the rate limit counts."""
+    """The number of images that it asks for. The rate limit counts them."""
     model: str | None
     content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
-    """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
+    """Whether sending it twice may cost twice; ``None``: it costs if it asks for images."""
 
     @property
     def content_type(self) -> str | None:
@@ -50,21 +59,21 @@ class Request:
 
     @property
     def billed(self) -> bool:
-        """Whether doing it twice may cost twice: pictures do, and count against the limit as well."""
+        """Whether sending it twice may cost twice."""
         return self.weight > 0 if self.costs is None else self.costs
 
     @property
     def length(self) -> int:
-        """The body in bytes."""
+        """The length of the body in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
     def segments(self) -> Iterable[BodySegment]:
-        """Yield the body in order."""
+        """Return the parts of the body in order."""
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
 def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
-    """Fill in what the client decides: the model where the host needs one, and base64 when files are wanted."""
+    """Fill in the defaults of a job: the host's model, and base64 if the images go to files."""
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
     if (
@@ -86,12 +95,19 @@ def build_request(
     stream: bool = False,
     host: Host = _OPENAI,
 ) -> Request:
-    """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
+    """Encode a job.
 
-    Pictures make it a form, or JSON where the form cannot say it.
+    Args:
+        job: The job. Parameters that are ``None`` are not sent.
+        images: The images of the job.
+        boundary: The separator of the parts of a form.
+        extra_body: Fields that replace those of the job. ``None`` as a value removes a field.
+        stream: Whether to request a stream.
+        host: The server.
 
     Raises:
-        InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
+        InvalidRequestError: If a form needs a file but gets a URL or a file id, if a field is not JSON, or if no
+            deployment is named.
     """
     fields: dict[str, Any] = {
         name: value for name, value in job.parameters().items() if name not in IMAGE_PARAMETERS
@@ -131,7 +147,7 @@ def build_request(
 
 @frozen
 class Sources:
-    """A job's pictures as the caller gave them."""
+    """The images of a job as the caller passed them."""
 
     images: tuple[Any, ...] = ()
     mask: Any = None
@@ -139,7 +155,11 @@ class Sources:
 
 
 def sources(job: Job) -> Sources:
-    """Return a job's pictures as the caller gave them."""
+    """Return the images of a job as the caller passed them.
+
+    Raises:
+        InvalidRequestError: If an edit has an empty list of images.
+    """
     if isinstance(job, Generate):
         return Sources()
     if isinstance(job, Variation):

@@ -1,7 +1,21 @@
-"""What a server says about its limits: in headers of any family, and in the words of an answer of 429.
+"""Parser of the limits and delays that a response states, in headers and in the message of a 429.
 
-No header is documented for images. ``x-ratelimit-(limit|remaining|reset)-<what>`` is read for any ``<what>``, and so are
-``retry-after-ms``, ``retry-after`` and the sentences that have been seen, such as
+OpenAI documents no headers for image limits. These sources are read, the most exact delay first:
+
+================================================  =======================
+source                                            gives
+================================================  =======================
+``retry-after-ms``                                delay
+``retry-after``, in seconds                       delay
+``retry-after``, an HTTP date or duration         delay
+``Please try again in 1.2s`` in the message       delay
+``retryDelay`` in the body (Google)               delay
+``x-ratelimit-reset-UNIT`` if none is remaining   delay
+``x-ratelimit-limit-UNIT``                        limit
+``Limit: 50/1min`` in the message                 limit and window
+================================================  =======================
+
+An example of a message:
 ``Rate limit exceeded for images per minute in organization org-x. Limit: 50/1min. Current: 51/1min.``
 """
 
@@ -43,34 +57,34 @@ _PER = re.compile(r"\b(images|requests|tokens) per (sec|min|hour|day)", re.IGNOR
 
 @frozen
 class ServerLimit:
-    """One limit, as a server names it."""
+    """A limit that a server states."""
 
     limit: int
     per: float | None = None
-    """The window in seconds; ``None`` where it is not told."""
+    """The window in seconds; ``None`` if the server does not state it."""
 
 
 @frozen
 class ServerLimits:
-    """All that one answer says about limits and waiting."""
+    """All limits and delays that a response states."""
 
     waits: tuple[float, ...] = ()
-    """Seconds to wait, the most exact saying first. May be absurd."""
+    """Seconds to wait by each source, the most exact first. The values may be absurd."""
     limits: Mapping[LimitUnit, ServerLimit] = field(factory=dict[LimitUnit, ServerLimit])
     explicit: bool = False
-    """Whether the limit on images is called just that, so that it can be believed though it is higher than ours."""
+    """Whether the server names images as the unit of the limit, so that even a higher limit than ours is trusted."""
     exceeded: LimitUnit | None = None
-    """Which limit the words are about."""
+    """The unit of the limit in the message."""
     requested: int | None = None
-    """What the server says that this request asked for."""
+    """The amount that this request asked for, according to the server."""
 
     @property
     def wait(self) -> float | None:
-        """The first saying."""
+        """Seconds to wait by the most exact source."""
         return self.waits[0] if self.waits else None
 
     def never_fits(self, images: int) -> bool:
-        """Whether a request for so many images can never meet the limit that refused it, however long it waits."""
+        """Whether a request for so many images exceeds the stated limit by itself, so that waiting does not help."""
         if self.exceeded is None:
             return False
         asked = {"images": images, "requests": 1, "tokens": 1}[self.exceeded]
@@ -83,13 +97,13 @@ NO_SERVER_LIMITS = ServerLimits()
 def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
 ) -> ServerLimits:
-    """Read an answer.
+    """Parse the limits and delays of a response.
 
     Args:
-        headers: names in lower case.
-        message: the words of the error; empty for a success.
-        now: the present, for a ``Retry-After`` that is a date.
-        retry_delay: a duration that the body has in a field of its own, e.g. ``26s``.
+        headers: The headers, with names in lower case.
+        message: The error message; empty for a success.
+        now: The current time, for a ``Retry-After`` with a date.
+        retry_delay: A duration from a field of the body, such as ``26s``.
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
@@ -133,7 +147,7 @@ def _parse_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | No
 
 
 def _parse_integer(number: str) -> int:
-    """Read a number with or without separators of thousands."""
+    """Parse a number with or without thousands separators."""
     return int(re.sub(r"\D", "", number))
 
 
@@ -151,7 +165,7 @@ def _waits(
     in_words = None
     if found := _TRY_AGAIN.search(message):
         in_words = _parse_duration(found[1])
-    # Whole seconds are rounded; words often have the fraction.
+    # The header is rounded to whole seconds, while the message often has the fraction.
     if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
         seconds = None
     waits += [
@@ -169,7 +183,7 @@ def _waits(
 
 
 def _parse_delay(text: str | None, now: datetime) -> float | None:
-    """Read ``26s`` or an HTTP date."""
+    """Parse ``26s`` or an HTTP date."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
@@ -185,7 +199,7 @@ def _parse_delay(text: str | None, now: datetime) -> float | None:
 
 
 def _parse_reset(text: str | None, now: datetime) -> float | None:
-    """Read ``58.891s``, ``6m0s``, seconds, or a moment in seconds since 1970."""
+    """Parse ``58.891s``, ``6m0s``, seconds, or a time in seconds since 1970."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):

@@ -145,7 +145,7 @@ async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncC
 
 
 @pytest.mark.parametrize(
-    ("caps", "said"), [(Caps(image=50), "a picture"), (Caps(response=100), "the answer")]
+    ("caps", "said"), [(Caps(image=50), "an image"), (Caps(response=100), "the response")]
 )
 async def test_an_answer_beyond_a_cap_is_given_up_and_never_paid_for_again(
     wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str

@@ -131,9 +131,9 @@ def test_every_status_has_its_class() -> None:
         (None, "null"),
         ("plain words", "plain words"),
         ("\u00fcber", "\u00fcber"),
-        ("<html></html>", "without a word"),
-        ("  \n ", "without a word"),
-        ({"error": {"message": "  "}}, "without a word"),
+        ("<html></html>", "without a message"),
+        ("  \n ", "without a message"),
+        ({"error": {"message": "  "}}, "without a message"),
     ],
 )
 def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
@@ -159,7 +159,7 @@ def test_a_message_does_nothing_to_the_terminal_that_shows_it() -> None:
 def test_advice_follows_a_finished_sentence() -> None:
     assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
     assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message
-    assert "without a word. Check the key" in failed(401, "").error.message
+    assert "without a message. Check the key" in failed(401, "").error.message
 
 
 @pytest.mark.parametrize(
@@ -229,14 +229,14 @@ def test_a_success_that_is_an_error_is_known() -> None:
 
 
 def test_a_success_that_cannot_be_read_has_been_billed() -> None:
-    failure = unreadable_failure(ScanError("the answer is not JSON"), request_id="req_1")
+    failure = unreadable_failure(ScanError("the response is not JSON"), request_id="req_1")
     assert isinstance(failure.error, APIResponseError)
     assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == (
         "unreadable",
         True,
         "req_1",
     )
-    assert "the answer is not JSON" in failure.error.message
+    assert "the response is not JSON" in failure.error.message
     assert "billed" in failure.error.message
 
 

@@ -162,7 +162,7 @@ class TestSuccess:
         ],
     )
     def test_without_a_list_of_pictures_is_none(self, body: Any) -> None:
-        with pytest.raises(ScanError, match=r"^the answer (is|has)") as caught:
+        with pytest.raises(ScanError, match=r"^the response (is|has)") as caught:
             parse_response(body, None)
         assert len(str(caught.value)) < 400
 

@@ -243,7 +243,7 @@ def test_every_end_too_early_is_an_error(step: int) -> None:
 
 def test_an_end_too_early_says_so() -> None:
     for part in (ANSWER[:-3], ANSWER[:60], ANSWER[:10]):
-        with pytest.raises(ScanError, match=r"ends (too early|in the middle of a picture)"):
+        with pytest.raises(ScanError, match=r"ends (too early|in the middle of an image)"):
             scan([part])
 
 
@@ -288,7 +288,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
     if decoded:
         assert scan(parts) == ({"b64_json": ImageRef(0)}, [decoded])
     else:
-        with pytest.raises(ScanError, match="a picture"):
+        with pytest.raises(ScanError, match="an image"):
             scan(parts)
 
 
@@ -304,7 +304,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("QUJDQ", "not valid base64"),
         ("QQ==QUJD", "not valid base64"),
         ("====", "not valid base64"),
-        ("QUJD\\", "ends|bad escape"),
+        ("QUJD\\", "ends|invalid escape"),
         (" ", "empty"),
         ("\\n", "empty"),
         ("data:image/png;base64,", "empty"),
@@ -353,9 +353,9 @@ def test_pictures_in_unexpected_places_are_taken_out_too() -> None:
 
 def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() -> None:
     text = {
-        "a": "\x00imagesdk picture 5",
-        "b": "\x00imagesdk picture x",
-        "c": "\x00imagesdk picture " + "9" * 5000,
+        "a": "\x00imagesdk image 5",
+        "b": "\x00imagesdk image x",
+        "c": "\x00imagesdk image " + "9" * 5000,
     }
     with pytest.raises(ScanError):
         scan([json.dumps(text).encode()])
@@ -393,7 +393,7 @@ def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
     whole = json.dumps({"b64_json": base64.b64encode(bytes(300)).decode()}).encode()
     chunks = [whole[at : at + step] for at in range(0, len(whole), step)]
     assert scan(chunks, Scanner(max_image=300))[1] == [bytes(300)]
-    with pytest.raises(ScanError, match="a picture is larger than 299 bytes"):
+    with pytest.raises(ScanError, match="an image is larger than 299 bytes"):
         scan(chunks, Scanner(max_image=299))
 
 
@@ -405,7 +405,7 @@ def test_each_picture_has_the_cap_for_itself() -> None:
 def test_an_answer_may_be_as_large_as_the_cap_and_no_larger() -> None:
     body = b'{"a":"' + b"x" * 100 + b'"}'
     assert scan([body[:50], body[50:]], Scanner(max_response=len(body)))[0] == {"a": "x" * 100}
-    with pytest.raises(ScanError, match="the answer is larger than"):
+    with pytest.raises(ScanError, match="the response is larger than"):
         scan([body[:50], body[50:]], Scanner(max_response=len(body) - 1))
 
 
@@ -413,7 +413,7 @@ def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(scanner_module, "MAX_REST", 1000)
     picture = base64.b64encode(bytes(5000)).decode()
     assert scan([json.dumps({"b64_json": picture}).encode()])[1] == [bytes(5000)]
-    with pytest.raises(ScanError, match="more than 1000 bytes beside its pictures"):
+    with pytest.raises(ScanError, match="more than 1000 bytes besides its images"):
         scan([json.dumps({"other": picture}).encode()])
 
 
