@@ -41,7 +41,7 @@ def sent(fields: dict[str, Any], pictures: InputImages, *without: str) -> Any:
     images=st.lists(st.binary(max_size=9) | st.text(), min_size=1, max_size=3),
     mask=st.none() | st.binary(max_size=9),
 )
-def test_json_holds_the_fields_and_the_pictures(
+def test_json_contains_the_fields_and_the_images(
     fields: dict[str, Any], images: list[bytes | str], mask: bytes | None
 ) -> None:
     def one(data: bytes | str) -> InputImage:
@@ -64,7 +64,7 @@ def test_json_holds_the_fields_and_the_pictures(
 
 
 @given(st.text())
-def test_no_text_after_data_is_read_as_anything_but_bytes_or_refused(text: str) -> None:
+def test_a_data_url_is_decoded_or_refused(text: str) -> None:
     data: bytes | None = None
     with suppress(InvalidRequestError):
         data = decode_data_url("image", f"data:{text}")
@@ -81,5 +81,5 @@ def test_no_text_after_data_is_read_as_anything_but_bytes_or_refused(text: str) 
         ("", False),
     ],
 )
-def test_addresses_are_told_from_paths_by_how_they_begin(text: str, expected: bool) -> None:
+def test_a_url_is_recognized_by_its_scheme(text: str, expected: bool) -> None:
     assert is_url(text) is expected

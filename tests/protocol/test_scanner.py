@@ -203,7 +203,7 @@ def cuts(draw: st.DrawFn, whole: bytes) -> list[bytes]:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data(), documents, st.randoms(use_true_random=False))
-def test_pictures_and_document_are_what_a_json_parser_finds(
+def test_images_and_document_match_those_of_a_json_parser(
     data: st.DataObject, document: Any, source: random.Random
 ) -> None:
     whole = Writer(source).write(document).encode()
@@ -214,9 +214,7 @@ def test_pictures_and_document_are_what_a_json_parser_finds(
 
 @settings(max_examples=40, deadline=None)
 @given(documents, st.randoms(use_true_random=False))
-def test_an_answer_cut_short_anywhere_is_an_error_and_no_other_exception(
-    document: Any, source: random.Random
-) -> None:
+def test_a_response_truncated_anywhere_is_a_scan_error(document: Any, source: random.Random) -> None:
     whole = Writer(source).write(document).encode()
     for length in range(len(whole)):
         with pytest.raises(ScanError):
@@ -231,7 +229,7 @@ ANSWER = (
 
 
 @pytest.mark.parametrize("step", [1, 7, len(ANSWER)])
-def test_every_end_too_early_is_an_error(step: int) -> None:
+def test_every_truncation_is_an_error(step: int) -> None:
     for length in range(len(ANSWER)):
         part = ANSWER[:length]
         with pytest.raises(ScanError):
@@ -241,7 +239,7 @@ def test_every_end_too_early_is_an_error(step: int) -> None:
     assert with_bytes(found, pieces) == expected(json.loads(ANSWER))
 
 
-def test_an_end_too_early_says_so() -> None:
+def test_the_error_names_the_truncation() -> None:
     for part in (ANSWER[:-3], ANSWER[:60], ANSWER[:10]):
         with pytest.raises(ScanError, match=r"ends (too early|in the middle of an image)"):
             scan([part])
@@ -266,7 +264,7 @@ def outcome(chunks: Iterable[bytes]) -> object:
 @settings(max_examples=500, deadline=None)
 @given(st.data(), wrapped | st.binary(max_size=40))
 @example(None, b'{"b64_json":"QQ=="=}')
-def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
+def test_any_bytes_in_any_chunks_give_the_same_result_or_a_scan_error(
     data: st.DataObject | None, whole: bytes
 ) -> None:
     parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
@@ -278,7 +276,7 @@ def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
 @example(None, "QUJDQU\n")
 @example(None, "QQ=\n=")
 @example(None, "QUJDQ")
-def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, text: str) -> None:
+def test_base64_is_strict_except_for_space_and_padding(data: st.DataObject | None, text: str) -> None:
     whole = json.dumps({"b64_json": text}).encode()
     parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
     try:
@@ -313,7 +311,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_named_but_not_quoted(value: str, said: str) -> None:
+def test_an_image_that_cannot_be_read_is_named_but_not_quoted(value: str, said: str) -> None:
     whole = f'{{"data":[{{"b64_json":"{value}"}}]}}'.encode()
     for step in (1, len(whole)):
         with pytest.raises(ScanError, match=said) as caught:
@@ -321,37 +319,37 @@ def test_a_picture_that_cannot_be_read_is_named_but_not_quoted(value: str, said:
         assert "QUJD" not in str(caught.value)
 
 
-def test_a_picture_does_not_go_on_after_its_padding() -> None:
+def test_an_image_ends_at_its_padding() -> None:
     with pytest.raises(ScanError, match="is not valid base64"):
         scan([b'{"b64_json":"QQ==', b'QUJD"}'])
 
 
-def test_raw_line_breaks_within_a_picture_are_let_pass() -> None:
+def test_raw_line_breaks_within_an_image_are_ignored() -> None:
     assert scan([b'{"b64_json":"QU\r\nJD\n"}'])[1] == [b"ABC"]
 
 
-def test_an_empty_or_missing_picture_stays_what_it_is() -> None:
+def test_an_empty_or_missing_image_stays_in_the_document() -> None:
     body = b'{"data":[{"b64_json":""},{"b64_json":null},{"b64_json":{"a":"b"}},{"b64_json":["QUJD"]},{}]}'
     assert scan([body]) == (json.loads(body), [])
 
 
-def test_a_key_is_known_however_it_is_escaped() -> None:
+def test_an_escaped_key_is_recognized() -> None:
     assert scan([b'{"\\u0062\\u00364_json" : "QUJD"}'])[1] == [b"ABC"]
     assert scan([b'{"ur\\u006c":"data:;base64,QUJD"}'])[1] == [b"ABC"]
 
 
-def test_a_string_that_looks_like_a_key_is_none() -> None:
+def test_a_string_value_that_looks_like_a_key_is_not_a_key() -> None:
     body = b'{"a":"b64_json","b":"QUJD","c":["b64_json","QUJD"],"d":"\\"b64_json\\":\\"QUJD\\""}'
     assert scan([body]) == (json.loads(body), [])
 
 
-def test_pictures_in_unexpected_places_are_taken_out_too() -> None:
+def test_images_in_unexpected_places_are_extracted_too() -> None:
     document, pieces = scan([b'{"a":{"b":[[{"b64_json":"QUJD"}]]},"b64_json":"REVG"}'])
     assert document == {"a": {"b": [[{"b64_json": ImageRef(0)}]]}, "b64_json": ImageRef(1)}
     assert pieces == [b"ABC", b"DEF"]
 
 
-def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() -> None:
+def test_a_forged_placeholder_is_not_an_image() -> None:
     text = {
         "a": "\x00imagesdk image 5",
         "b": "\x00imagesdk image x",
@@ -378,18 +376,18 @@ def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() 
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
     ],
 )
-def test_an_answer_that_cannot_be_read_says_why(body: bytes, said: str) -> None:
+def test_a_response_that_cannot_be_read_has_a_reason(body: bytes, said: str) -> None:
     with pytest.raises(ScanError, match=said):
         scan([body])
 
 
-def test_an_answer_as_deep_as_allowed_is_read() -> None:
+def test_a_response_of_the_maximum_depth_is_read() -> None:
     body = b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH
     assert scan([body])[0] == json.loads(body)
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
-def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
+def test_an_image_may_be_as_large_as_the_cap(step: int) -> None:
     whole = json.dumps({"b64_json": base64.b64encode(bytes(300)).decode()}).encode()
     chunks = [whole[at : at + step] for at in range(0, len(whole), step)]
     assert scan(chunks, Scanner(max_image=300))[1] == [bytes(300)]
@@ -397,19 +395,19 @@ def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
         scan(chunks, Scanner(max_image=299))
 
 
-def test_each_picture_has_the_cap_for_itself() -> None:
+def test_the_cap_applies_to_each_image() -> None:
     one = {"b64_json": base64.b64encode(bytes(300)).decode()}
     assert len(scan([json.dumps([one, one]).encode()], Scanner(max_image=300))[1]) == 2
 
 
-def test_an_answer_may_be_as_large_as_the_cap_and_no_larger() -> None:
+def test_a_response_may_be_as_large_as_the_cap() -> None:
     body = b'{"a":"' + b"x" * 100 + b'"}'
     assert scan([body[:50], body[50:]], Scanner(max_response=len(body)))[0] == {"a": "x" * 100}
     with pytest.raises(ScanError, match="the response is larger than"):
         scan([body[:50], body[50:]], Scanner(max_response=len(body) - 1))
 
 
-def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_response_without_its_images_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner_module, "MAX_REST", 1000)
     picture = base64.b64encode(bytes(5000)).decode()
     assert scan([json.dumps({"b64_json": picture}).encode()])[1] == [bytes(5000)]
@@ -418,7 +416,7 @@ def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPat
 
 
 @given(st.integers(1, 64), st.binary(min_size=1, max_size=400))
-def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: bytes) -> None:
+def test_a_chunk_yields_its_own_bytes_immediately(step: int, data: bytes) -> None:
     """Nothing is held back but a group of four characters that is not whole."""
     scanner = Scanner()
     scanner.feed(b'{"b64_json":"')

@@ -57,7 +57,7 @@ EVENTS = st.lists(
     bom=st.booleans(),
     cuts=st.lists(st.integers(0, 4000), max_size=40),
 )
-def test_events_and_their_pictures_come_out_whole_however_the_stream_is_cut(
+def test_events_and_images_are_complete_for_any_chunks(
     events: list[tuple[str, bytes]], newline: str, space: str, bom: bool, cuts: list[int]
 ) -> None:
     text = "".join(
@@ -71,7 +71,7 @@ def test_events_and_their_pictures_come_out_whole_however_the_stream_is_cut(
     assert [(name, pictures) for name, _, pictures in seen] == [(n or "message", [p]) for n, p in events]
 
 
-def test_the_data_is_parsed_with_a_mark_where_the_picture_was() -> None:
+def test_the_parsed_data_has_a_placeholder_for_the_image() -> None:
     stream = EventStream()
     items = stream.feed(b'data: {"b64_json":"AAAA","partial_image_index":2}\n\n')
     message = items[-1]
@@ -81,12 +81,12 @@ def test_the_data_is_parsed_with_a_mark_where_the_picture_was() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), STANDARD)
-def test_the_rules_of_the_standard(text: bytes, expected: Seen) -> None:
+def test_events_follow_the_rules_of_the_standard(text: bytes, expected: Seen) -> None:
     assert _read([text]) == expected
     assert _read([bytes([byte]) for byte in text]) == expected
 
 
-def test_an_event_of_many_megabytes_has_no_cap() -> None:
+def test_an_event_of_many_megabytes_is_accepted() -> None:
     picture = bytes(range(256)) * (48 * 1024 * 4)
     data = b'data: {"b64_json":"' + base64.b64encode(picture) + b'"}\n\n'
     assert len(data) > 64 * 1024 * 1024
@@ -98,6 +98,6 @@ def test_an_event_of_many_megabytes_has_no_cap() -> None:
     assert size == len(picture)
 
 
-def test_an_endless_line_that_is_not_data_is_refused() -> None:
+def test_an_endless_line_without_data_is_refused() -> None:
     with pytest.raises(ScanError, match="line"):
         _read([b"x" * MAX_LINE, b"x"])

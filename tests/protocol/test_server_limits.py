@@ -1,0 +1,439 @@
+"""What servers say about limits and waiting: every header and sentence that has been seen, and any other text."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from imagesdk._protocol.server_limits import (
+    NO_SERVER_LIMITS,
+    LimitUnit,
+    ServerLimit,
+    ServerLimits,
+    parse_server_limits,
+)
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def said(headers: dict[str, str] | None = None, words: str = "") -> ServerLimits:
+    return parse_server_limits(headers or {}, words, NOW)
+
+
+def family(what: str, **facts: str) -> dict[str, str]:
+    return {f"x-ratelimit-{name}-{what}": value for name, value in facts.items()}
+
+
+def test_a_response_without_limits_or_delays_has_none() -> None:
+    assert (
+        said({"content-type": "application/json", "x-request-id": "req_1"}, "no such model")
+        == NO_SERVER_LIMITS
+    )
+    assert NO_SERVER_LIMITS.wait is None
+    assert not NO_SERVER_LIMITS.never_fits(10)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": " 7 "}, 7),
+        ({"retry-after": "0"}, 0),
+        ({"retry-after": "1.5"}, 1.5),
+        ({"retry-after-ms": "534"}, 0.534),
+        ({"retry-after-ms": "534", "retry-after": "1"}, 0.534),
+        ({"retry-after-ms": "soon", "retry-after": "1"}, 1),
+        ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30),
+        ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30),
+        ({"retry-after": "Mon, 23 Nov 2026 13:00:30 +0100"}, 30),
+        ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0),
+    ],
+)
+def test_a_delay_is_read_from_headers(headers: dict[str, str], seconds: float) -> None:
+    assert said(headers, "try again in 99s").wait == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    ("words", "seconds"),
+    [
+        ("Please try again in 467ms.", 0.467),
+        ("Please try again in 12s.", 12),
+        ("Please try again in 20s. Visit https://platform.openai.com/account/rate-limits", 20),
+        ("Please try again in 1m2s.", 62),
+        ("Please try again in 6m0s", 360),
+        ("Please try again in 1h2m3.5s.", 3723.5),
+        ("please slow down and try again after 51.84 seconds.", 51.84),
+        ("Please retry after 30 seconds.", 30),
+        ("retry in 5s", 5),
+        ("Try again in 1 second", 1),
+        ("try again in 2 minutes 5 seconds", 125),
+        ("try again in 1 hour", 3600),
+        ("TRY AGAIN IN 3S", 3),
+    ],
+)
+def test_a_delay_is_read_from_the_message(words: str, seconds: float) -> None:
+    assert said(words=words).wait == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "",
+        "soon",
+        "-5",
+        "nan",
+        "inf",
+        "1e400",
+        "9" * 400,
+        "\x00",
+        "Mon, 99 Nov 2026 12:00:00 GMT",
+        "Mon, 23 Nov 99999 12:00:00 GMT",
+        "1 Jan 2024 00:00:00 +99999999999999999999",
+    ],
+)
+def test_an_absurd_delay_is_skipped_for_that_of_the_message(value: str) -> None:
+    assert said({"retry-after": value}).wait is None
+    assert said({"retry-after": value}, "try again in 3s").wait == 3
+    assert said({"retry-after-ms": value}, "try again in 3s").wait == 3
+
+
+@pytest.mark.parametrize(
+    "words", ["", "try again later", "try again in a moment", "in 3s", "try again in " + "9" * 400 + "s"]
+)
+def test_a_response_without_a_delay_has_none(words: str) -> None:
+    assert said(words=words).wait is None
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        ("1ms", 0.001),
+        ("120ms", 0.12),
+        ("58.891s", 58.891),
+        ("6m0s", 360),
+        (" 1h1m1s ", 3661),
+        ("1d", 86400),
+        ("12", 12),
+        ("0.5", 0.5),
+        (str(int(NOW.timestamp()) + 30), 30),
+        (f"{NOW.timestamp() + 1.5:.1f}", 1.5),
+        (str(int(NOW.timestamp()) - 30), 0),
+    ],
+)
+@pytest.mark.parametrize("what", ["images", "input-images", "requests", "tokens"])
+def test_a_delay_is_the_reset_of_a_limit_without_remaining_capacity(
+    what: str, reset: str, seconds: float
+) -> None:
+    assert said(family(what, limit="5", remaining="0", reset=reset)).wait == pytest.approx(seconds)
+    assert said(family(what, limit="5", remaining="1", reset=reset)).wait is None
+    assert said(family(what, limit="5", reset=reset)).wait is None
+
+
+@pytest.mark.parametrize("reset", ["", "soon", "-1s", "-5", "nan", "inf", "1s later", "1 fortnight", "\x00"])
+def test_an_absurd_reset_is_skipped(reset: str) -> None:
+    assert said(family("images", remaining="0", reset=reset)).waits == ()
+
+
+def test_the_reset_of_an_unknown_limit_is_ignored() -> None:
+    assert said(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NO_SERVER_LIMITS
+
+
+def test_the_most_exact_delay_is_first() -> None:
+    headers = {
+        "retry-after-ms": "534",
+        "retry-after": "30",
+        **family("images", remaining="0", reset="59s"),
+    }
+    assert said(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
+
+
+def test_a_rounded_delay_is_replaced_by_the_exact_one_of_the_message() -> None:
+    assert said({"retry-after": "1"}, "Please try again in 467ms.").waits == (0.467,)
+    assert said({"retry-after": "12"}, "Please try again in 11.2s.").waits == (11.2,)
+    assert said({"retry-after": "3"}, "Please try again in 1.5s.").waits == (3, 1.5)
+
+
+def test_the_delay_of_a_recorded_response_is_in_milliseconds() -> None:
+    headers = {
+        "retry-after": "1",
+        "retry-after-ms": "534",
+        **family("input-images", limit="50000", remaining="49999", reset="1ms"),
+        **family("tokens", limit="30000", remaining="0", reset="1.1s"),
+    }
+    words = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
+    assert said(headers, words).waits == (0.534, 0.534, 1.1)
+
+
+@given(st.integers(0, 10**8))
+def test_a_delay_as_a_date_is_the_time_until_then(seconds: int) -> None:
+    date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    assert said({"retry-after": date}).wait == seconds
+
+
+@pytest.mark.parametrize(
+    ("words", "limit", "requested"),
+    [
+        ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", ServerLimit(1000, 60), None),
+        ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", ServerLimit(30000, 60), 50000),
+        ("Limit:50/min", ServerLimit(50, 60), None),
+        ("Limit: 2 concurrent requests", None, None),
+    ],
+)
+def test_a_limit_may_have_thousands_separators_but_not_another_unit(
+    words: str, limit: ServerLimit | None, requested: int | None
+) -> None:
+    said = parse_server_limits({}, words, NOW)
+    assert (said.limits.get("images"), said.requested) == (limit, requested)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused", "limit", "per", "requested"),
+    [
+        (
+            "Rate limit exceeded for images per minute in organization org-x. Limit: 5/1min. Current: 6/1min. "
+            "Please visit https://platform.openai.com/docs/guides/rate-limits to learn more.",
+            "images",
+            5,
+            60,
+            None,
+        ),
+        (
+            "Rate limit reached for gpt-image-2-codex (for limit gpt-image) in organization org on input-images "
+            "per min: Limit 4000, Used 4000. Please try again in 467ms.",
+            "images",
+            4000,
+            60,
+            None,
+        ),
+        ("on input-images per min: Limit 5, Requested 10. Try again in 12s.", "images", 5, 60, 10),
+        ("images per day: Limit 100, Used 100", "images", 100, 86400, None),
+        ("images per minute. Limit: 0/1min. Current: 1/1min.", "images", 0, 60, None),
+        ("images per minute. Limit: 20/1h.", "images", 20, 3600, None),
+        (
+            "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms.",
+            "tokens",
+            30000,
+            60,
+            821,
+        ),
+        ("on requests per min (RPM): Limit 3, Used 3, Requested 1.", "requests", 3, 60, 1),
+        ("requests per day. Limit: 200/1day.", "requests", 200, 86400, None),
+        ("Limit: 20/1h", "images", 20, 3600, None),
+        ("Limit: 50/10s", "images", 50, 10, None),
+        ("Limit: 5/min", "images", 5, 60, None),
+        ("Limit: 5/2minutes", "images", 5, 120, None),
+        ("LIMIT: 3 / 2 HOURS", "images", 3, 7200, None),
+        ("Limit: 9/second", "images", 9, 1, None),
+        ("Limit: 9/1 day", "images", 9, 86400, None),
+        ("Limit: 9/0min", "images", 9, None, None),
+        ("Limit: 9/fortnight", "images", 9, None, None),
+        ("Limit 20, Used 20", "images", 20, None, None),
+    ],
+)
+def test_a_limit_is_read_from_the_message(
+    words: str, refused: LimitUnit, limit: int, per: float | None, requested: int | None
+) -> None:
+    found = said(words=words)
+    assert found.limits == {refused: ServerLimit(limit, per)}
+    assert (found.exceeded, found.requested) == (refused, requested)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "You've exceeded the rate limit, please slow down and try again after 51.84 seconds.",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Resource has been exhausted (e.g. check quota).",
+        "Limit: none",
+        "Limit: -5/1min",
+        "limit5",
+        "climate: limitless 5",
+        "images per minute",
+    ],
+)
+def test_a_message_without_a_limit_has_none(words: str) -> None:
+    found = said(words=words)
+    assert (found.limits, found.exceeded, found.explicit) == ({}, None, False)
+
+
+@pytest.mark.parametrize(
+    ("what", "counted"),
+    [("images", "images"), ("input-images", "images"), ("requests", "requests"), ("tokens", "tokens")],
+)
+def test_a_limit_is_read_from_the_headers_of_each_unit(what: str, counted: LimitUnit) -> None:
+    found = said(family(what, limit="50", remaining="49", reset="1ms"))
+    assert found.limits == {counted: ServerLimit(50)}
+    assert (found.exceeded, found.waits) == (None, ())
+
+
+@pytest.mark.parametrize("what", ["audio-minutes", "project-tokens", "IMAGES", ""])
+def test_a_limit_of_an_unknown_unit_is_ignored(what: str) -> None:
+    assert said(family(what, limit="50", remaining="0", reset="9s")) == NO_SERVER_LIMITS
+
+
+@pytest.mark.parametrize("limit", ["", "many", "-5", "5.5", "1e3", "5, 5", " ", "٣", "\x00", "9" * 16])
+def test_a_limit_that_is_not_a_whole_number_is_ignored(limit: str) -> None:
+    assert said(family("images", limit=limit)).limits == {}
+
+
+def test_a_limit_of_images_precedes_that_of_input_images() -> None:
+    for first, second in (("images", "input-images"), ("input-images", "images")):
+        limits = {"images": "50", "input-images": "50000"}
+        headers = {**family(first, limit=limits[first]), **family(second, limit=limits[second])}
+        assert said(headers).limits == {"images": ServerLimit(50)}
+        assert said(headers).explicit
+
+
+def test_a_limit_in_the_message_precedes_that_in_headers() -> None:
+    headers = {**family("images", limit="50"), **family("requests", limit="500")}
+    found = said(headers, "images per minute. Limit: 5/1min.")
+    assert found.limits == {"images": ServerLimit(5, 60), "requests": ServerLimit(500)}
+    assert found.exceeded == "images"
+
+
+def test_a_limit_is_explicit_if_its_unit_is_images() -> None:
+    assert said(family("images", limit="50")).explicit
+    assert said(words="Rate limit exceeded for images per minute. Limit: 50/1min.").explicit
+    assert not said(family("input-images", limit="50000")).explicit
+    assert not said(family("requests", limit="50")).explicit
+    assert not said(words="tokens per min: Limit 30000").explicit
+
+
+def test_a_header_does_not_make_the_limit_in_a_message_explicit() -> None:
+    headers = {**family("input-images", limit="50000"), **family("images", remaining="3")}
+    assert not said(headers).explicit
+
+
+def test_a_limit_without_a_unit_is_not_explicit() -> None:
+    assert not said(words="Rate limit reached. Limit: 500/1min.").explicit
+
+
+@pytest.mark.parametrize(
+    ("words", "images", "never"),
+    [
+        ("images per minute. Limit: 0/1min. Current: 1/1min.", 1, True),
+        ("images per minute. Limit: 5/1min. Current: 6/1min.", 1, False),
+        ("images per minute. Limit: 5/1min. Current: 9/1min.", 5, False),
+        ("images per minute. Limit: 5/1min. Current: 6/1min.", 6, True),
+        ("input-images per min: Limit 5, Requested 10.", 1, True),
+        ("input-images per min: Limit 5, Used 5, Requested 5.", 10, False),
+        ("requests per minute. Limit: 5/1min.", 10, False),
+        ("requests per minute. Limit: 0/1min.", 10, True),
+        ("tokens per min (TPM): Limit 30000, Used 29446, Requested 821.", 1, False),
+        ("tokens per min (TPM): Limit 30000, Used 0, Requested 30001.", 1, True),
+        ("Limit: none", 10, False),
+        ("Limit: " + "9" * 5000, 10, False),
+        ("Requested 10", 10, False),
+        ("", 10, False),
+    ],
+)
+def test_a_limit_below_the_request_never_fits(words: str, images: int, never: bool) -> None:
+    assert said(words=words).never_fits(images) is never
+
+
+def test_only_the_exceeded_limit_can_never_fit() -> None:
+    headers = {**family("images", limit="0"), **family("requests", limit="0")}
+    assert not said(headers).never_fits(1)
+    assert not said(headers, "tokens per min: Limit 30000, Requested 821.").never_fits(1)
+
+
+pieces = st.sampled_from(
+    [
+        "limit",
+        "limit:",
+        "Limit:",
+        "/",
+        "min",
+        "1h",
+        "per",
+        "images",
+        "input-images",
+        "tokens",
+        "requests",
+        "requested",
+        "Requested:",
+        "try",
+        "again",
+        "in",
+        "retry",
+        "after",
+        "ms",
+        "s",
+        "m",
+        "h",
+        "d",
+        "seconds",
+        "0",
+        "5",
+        "12",
+        "51.84",
+        "-5",
+        "1e9",
+        "nan",
+        "inf",
+        ",",
+        ".",
+        ":",
+        "+",
+        "-",
+        "GMT",
+        "Nov",
+        "Mon,",
+        "2026",
+        "12:00:30",
+        "99999999999999999999",
+    ]
+)
+texts = st.lists(pieces, max_size=12).map(" ".join) | st.lists(pieces, max_size=6).map("".join) | st.text()
+names = st.sampled_from(
+    [
+        "retry-after",
+        "retry-after-ms",
+        *(
+            f"x-ratelimit-{fact}-{what}"
+            for fact in ("limit", "remaining", "reset")
+            for what in ("images", "input-images", "requests", "tokens", "else")
+        ),
+    ]
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.dictionaries(names, texts, max_size=6), texts, st.integers(1, 10))
+@example({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2300"}, "", 1)
+@example({"retry-after": "0:"}, "", 1)
+def test_any_text_gives_plausible_values_or_none(headers: dict[str, str], words: str, images: int) -> None:
+    found = said(headers, words)
+    assert all(0 <= seconds < math.inf for seconds in found.waits)
+    assert found.wait == (found.waits[0] if found.waits else None)
+    for limit in found.limits.values():
+        assert 0 <= limit.limit < 10**15
+        assert limit.per is None or 0 < limit.per < math.inf
+    assert found.exceeded is None or found.exceeded in found.limits
+    assert "images" in found.limits or not found.explicit
+    assert found.never_fits(images) in {True, False}
+
+
+@pytest.mark.parametrize(
+    ("headers", "message", "delay", "wait"),
+    [
+        ({"retry-after": "26s"}, "", None, 26),
+        ({"retry-after": "1m30s"}, "", None, 90),
+        ({}, "Please retry after 26 seconds.", None, 26),
+        ({}, "Please try again in 6m0s.", None, 360),
+        ({}, "", "3.5s", 3.5),
+        ({}, "Please retry in 26.448s.", "26s", 26.448),
+        ({"retry-after": "7"}, "", "3.5s", 7),
+        ({}, "", "soon", None),
+        ({}, "", "", None),
+    ],
+)
+def test_a_delay_is_found_anywhere_in_a_message(
+    headers: dict[str, str], message: str, delay: str | None, wait: float | None
+) -> None:
+    assert parse_server_limits(headers, message, NOW, retry_delay=delay).wait == pytest.approx(wait)
