@@ -1,4 +1,4 @@
-"""From an answer to its error: recorded bodies of many servers, and arbitrary ones."""
+"""Error responses become exceptions: recorded bodies of many servers, and arbitrary ones."""
 
 import json
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def failed(
 
 
 def decided(failure: Failure) -> str:
-    """What becomes of a first attempt by the usual policy, behind a rate limit."""
+    """Decide about a first attempt by the default policy, with a rate limit."""
     facts: dict[str, Any] = {
         "attempt": 1,
         "maybe_billed_retries": 0,
@@ -114,7 +114,7 @@ def test_every_status_has_its_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
         ({"error": {"msg": "the msg"}}, "the msg"),
@@ -136,8 +136,8 @@ def test_every_status_has_its_class() -> None:
         ({"error": {"message": "  "}}, "without a message"),
     ],
 )
-def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
-    assert said in failed(400, content).error.message
+def test_a_message_is_found_in_any_shape(content: Any, expected: str) -> None:
+    assert expected in failed(400, content).error.message
 
 
 def test_a_message_is_shortened_and_a_body_is_kept() -> None:
@@ -150,8 +150,12 @@ def test_a_message_is_shortened_and_a_body_is_kept() -> None:
 
 
 def test_a_message_has_no_control_characters() -> None:
-    said = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
-    for failure in (failed(400, {"error": said}), failed(500, said), streamed("error", {"error": said})):
+    expected = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
+    for failure in (
+        failed(400, {"error": expected}),
+        failed(500, expected),
+        streamed("error", {"error": expected}),
+    ):
         assert failure.error.message.isprintable()
         assert "evil" in failure.error.message
 
@@ -433,7 +437,7 @@ def test_a_deeply_nested_error_does_not_exhaust_the_stack(status: int, depth: in
 
 
 def test_a_page_of_tags_only_has_a_short_message() -> None:
-    """Such pages take a search for words its longest."""
+    """Such a page is the slowest case of the search for a message."""
     for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
         error = status_error(failed(502, text))
         assert len(error.message) < 500

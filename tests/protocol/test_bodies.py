@@ -1,4 +1,4 @@
-"""Forms are read back by two parsers that know nothing of ours."""
+"""Two independent parsers read the forms."""
 
 import email
 import email.message
@@ -35,7 +35,7 @@ def content(segment: bytes | Upload) -> bytes:
 
 
 def by_python_multipart(form: FormBody) -> list[tuple[str, str | None, bytes]]:
-    """Name, file name and content of each part."""
+    """Return the name, file name and content of each part."""
     body = written(form)
     found: list[tuple[str, str | None, bytes]] = []
 
@@ -104,7 +104,7 @@ def test_the_content_type_names_the_boundary() -> None:
 
 
 def test_files_are_not_read_before_they_are_sent() -> None:
-    """The source of an upload is handed on as it is: whoever sends it reads it."""
+    """The segment is the upload itself. The engine reads its file."""
     unread = Upload(name="a.png", media_type="image/png", size=10**9, source=io.BytesIO())
     form = FormBody((FormField("image", unread),), BOUNDARY)
     assert unread in list(form.segments())

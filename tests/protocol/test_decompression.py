@@ -1,4 +1,4 @@
-"""Compressed answers come out as they went in, in small pieces, whole or not at all."""
+"""Compressed responses are decompressed in small pieces, completely or with an error."""
 
 import gzip
 import zlib
@@ -87,7 +87,7 @@ def test_a_missing_body_is_an_empty_body(encoding: str) -> None:
 def test_a_changed_byte_is_an_error_or_changes_nothing(
     encoding: str, at: int, change: int, step: int
 ) -> None:
-    """A few bytes of a gzip header mean nothing; everything else is covered by a checksum."""
+    """Some bytes of a gzip header have no meaning. A checksum covers all others."""
     whole = bytearray(COMPRESS[encoding](TEXT))
     whole[at % len(whole)] ^= change
     with suppress(ScanError):

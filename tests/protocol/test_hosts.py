@@ -1,4 +1,4 @@
-"""Whom we talk to: base URLs, keys, headers, and which result URLs are the server's own."""
+"""Servers: base URLs, keys, headers, and the URLs on the origin of a server."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_maker"),
+    ("text", "is_openai_host"),
     [
         (OPENAI_BASE_URL, True),
         ("https://API.OpenAI.com/v1", True),
@@ -82,8 +82,8 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
         ("http://127.0.0.1:8000/v1", False),
     ],
 )
-def test_openai_is_recognized_by_its_host(text: str, is_maker: bool) -> None:
-    assert Host.parse(text).is_openai is is_maker
+def test_openai_is_recognized_by_its_host(text: str, is_openai_host: bool) -> None:
+    assert Host.parse(text).is_openai is is_openai_host
 
 
 @pytest.mark.parametrize(
@@ -140,9 +140,9 @@ def test_only_a_url_on_the_origin_of_the_server_is_trusted(url: str) -> None:
 
 
 def test_only_openai_has_a_default_model() -> None:
-    maker, other = Host.parse(OPENAI_BASE_URL), Host.parse("http://localhost")
+    openai, other = Host.parse(OPENAI_BASE_URL), Host.parse("http://localhost")
     jobs = (Generate("x"), Edit("a.png", "x"), Variation("a.png"))
-    assert [maker.default_model(job) for job in jobs] == ["gpt-image-2", "gpt-image-2", "dall-e-2"]
+    assert [openai.default_model(job) for job in jobs] == ["gpt-image-2", "gpt-image-2", "dall-e-2"]
     assert [other.default_model(job) for job in jobs] == [None, None, None]
 
 
@@ -164,7 +164,7 @@ def test_extra_headers_get_names_in_lower_case() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("", "a", "is not a header name"),
         ("X Tag", "a", "is not a header name"),
@@ -183,8 +183,8 @@ def test_extra_headers_get_names_in_lower_case() -> None:
         ("Idempotency-Key", "mine", "idempotency_key="),
     ],
 )
-def test_an_invalid_header_or_one_of_the_client_is_refused(name: str, value: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_an_invalid_header_or_one_of_the_client_is_refused(name: str, value: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
         validate_headers([("X-Good", "1"), (name, value)])
 
 

@@ -1,4 +1,4 @@
-"""Pictures before they are sent: what is refused with what to do, and how JSON holds them."""
+"""Input images in JSON bodies, and the texts that name images."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from imagesdk.jobs import Edit
 from imagesdk.types import Upload
 
 JOB = Edit("a.png", "a cat")
-URL = RemoteImage(url="https://pictures.test/a.png?sig=SECRET")
+URL = RemoteImage(url="https://images.test/a.png?sig=SECRET")
 
 
-def sent(fields: dict[str, Any], pictures: InputImages, *without: str) -> Any:
-    body = json_body(json.dumps(fields).encode(), pictures, without=frozenset(without))
+def sent(fields: dict[str, Any], inputs: InputImages, *without: str) -> Any:
+    body = json_body(json.dumps(fields).encode(), inputs, without=frozenset(without))
     text = b""
     for part in body.segments():
         if isinstance(part, Base64Segment):
@@ -55,12 +55,12 @@ def test_json_contains_the_fields_and_the_images(
         url = data if isinstance(data, str) else f"data:image/png;base64,{base64.b64encode(data).decode()}"
         return {"image_url": url}
 
-    pictures = InputImages(tuple(map(one, images)), None if mask is None else one(mask))
+    inputs = InputImages(tuple(map(one, images)), None if mask is None else one(mask))
     expected = {**fields, "images": list(map(entry, images))}
     if mask is not None:
         expected["mask"] = entry(mask)
-    assert sent(fields, pictures) == expected
-    assert sent(fields, pictures, "images", "mask") == fields
+    assert sent(fields, inputs) == expected
+    assert sent(fields, inputs, "images", "mask") == fields
 
 
 @given(st.text())

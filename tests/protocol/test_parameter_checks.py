@@ -1,4 +1,4 @@
-"""Every parameter of generations and edits against the profile of its model, and which of them go together."""
+"""Every parameter against the profile of its model, and combinations of parameters."""
 
 from typing import Any
 
@@ -228,7 +228,7 @@ def test_an_invalid_size_is_refused_with_its_rule_and_the_nearest_size(make: Any
 
 
 @pytest.mark.parametrize(
-    ("size", "said", "nearest"),
+    ("size", "expected", "nearest"),
     [
         ("4100x1001", "multiples of 16.", "3504x1168"),
         ("4096x1024", "longer than 3840.", "3552x1184"),
@@ -238,9 +238,9 @@ def test_an_invalid_size_is_refused_with_its_rule_and_the_nearest_size(make: Any
         ("3840x3840", "between 655360 and 8294400 pixels.", "2880x2880"),
     ],
 )
-def test_a_size_that_breaks_several_rules_names_the_first(size: str, said: str, nearest: str) -> None:
+def test_a_size_that_breaks_several_rules_names_the_first(size: str, expected: str, nearest: str) -> None:
     error = refusal(generate(size=size), GPT_IMAGE_2)
-    assert error.summary.endswith(said)
+    assert error.summary.endswith(expected)
     assert Remedy.USE_SIZE.of(nearest) in error.remedies
 
 

@@ -174,9 +174,9 @@ def test_a_form_has_a_single_image_as_image() -> None:
     assert parts(request) == [("image", FIRST), ("prompt", "a cat")]
 
 
-@pytest.mark.parametrize("given", [["1.png", "2.png"], ("1.png", "2.png")])
-def test_a_form_has_a_list_of_images_under_a_name_with_brackets(given: Any) -> None:
-    request = request_for(Edit(given, "a cat"), InputImages((FIRST, SECOND), MASK))
+@pytest.mark.parametrize("image", [["1.png", "2.png"], ("1.png", "2.png")])
+def test_a_form_has_a_list_of_images_under_a_name_with_brackets(image: Any) -> None:
+    request = request_for(Edit(image, "a cat"), InputImages((FIRST, SECOND), MASK))
     assert parts(request) == [
         ("image[]", FIRST),
         ("image[]", SECOND),
@@ -247,7 +247,7 @@ def test_a_generation_has_no_sources() -> None:
     assert sources(Generate("x")) == Sources()
 
 
-def test_sources_are_the_images_as_the_caller_passed_them() -> None:
+def test_imageare_the_images_as_the_caller_passed_them() -> None:
     assert sources(Variation(b"png")) == Sources((b"png",))
     assert sources(Edit("a.png", "x", mask="m.png")) == Sources(("a.png",), "m.png")
     assert sources(Edit(["a.png", b"png"], "x")) == Sources(("a.png", b"png"))

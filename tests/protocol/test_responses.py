@@ -1,4 +1,4 @@
-"""From a good answer to plain values: answers of many servers, and arbitrary ones."""
+"""Success responses become plain values: responses of many servers, and arbitrary ones."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""May a failed attempt be made again, and when: a table over what happened, how often, and what is left."""
+"""Retry decisions: a table of failures, attempts and remaining time."""
 
 import itertools
 import math
@@ -74,7 +74,7 @@ def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any)
 
 
 def evolved(failure: Failure, **changes: Any) -> Failure:
-    """A failure with other facts; ``retry_after`` is what the server said, in seconds."""
+    """Return a failure with other facts; ``retry_after`` is in seconds."""
     if "retry_after" in changes:
         changes["server_limits"] = ServerLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
@@ -121,7 +121,7 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
 
 
 def test_a_rate_limit_error_after_work_is_not_requeued() -> None:
-    """A stream may end so, after a picture: the work is paid for twice if it is made again."""
+    """A stream may end like this after an image. A retry would be billed twice."""
     failure = Failure(RateLimitError("x", status_code=200, maybe_billed=True), "unknown")
     assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), RetryAfter)
     assert decided(failure, RetryPolicy(delivery="at_most_once"), limited=True) == GiveUp()
@@ -250,7 +250,7 @@ def test_the_delay_lies_between_retry_after_and_that_plus_the_maximum_backoff(
 
 
 def budget_of(capacity: float, refill: float, *failures: str) -> RetryThrottle:
-    """A budget after some failures."""
+    """Return a throttle after some failures."""
     budget = RetryThrottle(capacity, refill)
     for name in failures:
         budget.record_failure(FAILURES[name])

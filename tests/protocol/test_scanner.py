@@ -1,4 +1,4 @@
-"""The scanner against an oracle: ``json.loads`` and ``base64`` on the whole text, however it is cut and written."""
+"""The scanner against an oracle, ``json.loads`` and ``base64`` on the whole text, for any chunks and spelling."""
 
 import base64
 import binascii
@@ -28,48 +28,48 @@ LONG = "x" * 100
 
 
 def scan(chunks: Iterable[bytes], scanner: Scanner | None = None) -> tuple[Any, list[bytes]]:
-    """The document, and the pictures, of an answer that arrives in ``chunks``."""
+    """Return the document and the images of a response in ``chunks``."""
     scanner = scanner or Scanner()
     events: list[Event] = []
     for chunk in chunks:
         events += scanner.feed(chunk)
-    return scanner.document(), pictures_of(events)
+    return scanner.document(), images_of(events)
 
 
-def pictures_of(events: Iterable[Event]) -> list[bytes]:
-    """The pictures, checking that each begins, goes on and ends in order."""
-    pictures: list[bytes] = []
+def images_of(events: Iterable[Event]) -> list[bytes]:
+    """Return the images, and check that the events of each are in order."""
+    images: list[bytes] = []
     is_open = False
     for event in events:
         if isinstance(event, ImageStart):
             assert not is_open
-            assert event.number == len(pictures)
-            pictures.append(b"")
+            assert event.number == len(images)
+            images.append(b"")
             is_open = True
         else:
             assert is_open
-            assert event.number == len(pictures) - 1
+            assert event.number == len(images) - 1
             if isinstance(event, ImageEnd):
                 is_open = False
             else:
                 assert event.data
-                pictures[-1] += event.data
-    return pictures
+                images[-1] += event.data
+    return images
 
 
-def with_bytes(value: Any, pictures: list[bytes]) -> Any:
-    """A document with each picture in its place."""
+def with_bytes(value: Any, images: list[bytes]) -> Any:
+    """Put the images into a document."""
     if isinstance(value, ImageRef):
-        return pictures[value.number]
+        return images[value.number]
     if is_object(value):
-        return {key: with_bytes(item, pictures) for key, item in value.items()}
+        return {key: with_bytes(item, images) for key, item in value.items()}
     if is_list(value):
-        return [with_bytes(item, pictures) for item in value]
+        return [with_bytes(item, images) for item in value]
     return value
 
 
 def plain(text: str) -> bytes:
-    """Base64 as the oracle reads it: without space, padded, strict."""
+    """Decode base64 as the oracle does: without space, padded, strict."""
     body = re.sub(r"^data:[^,]*,", "", text)
     kept = re.sub(r"[ \t\r\n]", "", body)
     if re.search("=.*[^=]|={3}", kept) or (kept.endswith("=") and len(kept.rstrip("=")) % 4 == 0):
@@ -78,7 +78,7 @@ def plain(text: str) -> bytes:
 
 
 def expected(value: Any) -> Any:
-    """What ``json.loads`` read, with each picture decoded."""
+    """Decode each image of a document of ``json.loads``."""
     if is_object(value):
         return {
             key: plain(item)
@@ -93,7 +93,7 @@ def expected(value: Any) -> Any:
 
 
 class Writer:
-    """Writes JSON in any of the ways that mean the same."""
+    """Writer of equivalent spellings of JSON."""
 
     def __init__(self, source: random.Random) -> None:
         self._random = source
@@ -137,8 +137,8 @@ def broken_into_lines(text: str, width: int, end: str) -> str:
 
 
 @st.composite
-def picture_texts(draw: st.DrawFn) -> str:
-    """The value of a ``b64_json``, as servers have been seen to write it."""
+def image_texts(draw: st.DrawFn) -> str:
+    """Draw a ``b64_json`` in a spelling of real servers."""
     data = draw(st.binary(min_size=1, max_size=60))
     text = base64.b64encode(data).decode()
     if draw(st.booleans()):
@@ -157,10 +157,10 @@ texts = st.sampled_from(
     ["", "b64_json", '"b64_json":"QUJD"', 'say "hi"', "back\\slash", "\\", '\\"', "\u732b \U0001f408", LONG]
 ) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 scalars = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | texts
-urls = st.builds(str.__add__, data_headers, picture_texts()) | st.sampled_from(
-    ["https://pictures.test/a.png?sig=1", "/relative.png", "d", "dat", "data", "DATA:,x", "database", ""]
+urls = st.builds(str.__add__, data_headers, image_texts()) | st.sampled_from(
+    ["https://images.test/a.png?sig=1", "/relative.png", "d", "dat", "data", "DATA:,x", "database", ""]
 )
-pictures = picture_texts() | st.builds(str.__add__, data_headers, picture_texts()) | st.just("")
+images = image_texts() | st.builds(str.__add__, data_headers, image_texts()) | st.just("")
 
 
 def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     here: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {},
         optional={
-            "b64_json": pictures | st.none() | nested | st.integers(),
+            "b64_json": images | st.none() | nested | st.integers(),
             "url": urls | st.none() | nested,
         },
     )
@@ -291,7 +291,7 @@ def test_base64_is_strict_except_for_space_and_padding(data: st.DataObject | Non
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ("not base64!", "not valid base64"),
         ("QUJD\\u0000", "not valid base64"),
@@ -311,10 +311,10 @@ def test_base64_is_strict_except_for_space_and_padding(data: st.DataObject | Non
         ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
     ],
 )
-def test_an_image_that_cannot_be_read_is_named_but_not_quoted(value: str, said: str) -> None:
+def test_an_image_that_cannot_be_read_is_named_but_not_quoted(value: str, expected: str) -> None:
     whole = f'{{"data":[{{"b64_json":"{value}"}}]}}'.encode()
     for step in (1, len(whole)):
-        with pytest.raises(ScanError, match=said) as caught:
+        with pytest.raises(ScanError, match=expected) as caught:
             scan(whole[at : at + step] for at in range(0, len(whole), step))
         assert "QUJD" not in str(caught.value)
 
@@ -362,7 +362,7 @@ def test_a_forged_placeholder_is_not_an_image() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
@@ -376,8 +376,8 @@ def test_a_forged_placeholder_is_not_an_image() -> None:
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
     ],
 )
-def test_a_response_that_cannot_be_read_has_a_reason(body: bytes, said: str) -> None:
-    with pytest.raises(ScanError, match=said):
+def test_a_response_that_cannot_be_read_has_a_reason(body: bytes, expected: str) -> None:
+    with pytest.raises(ScanError, match=expected):
         scan([body])
 
 
@@ -409,15 +409,15 @@ def test_a_response_may_be_as_large_as_the_cap() -> None:
 
 def test_the_response_without_its_images_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner_module, "MAX_REST", 1000)
-    picture = base64.b64encode(bytes(5000)).decode()
-    assert scan([json.dumps({"b64_json": picture}).encode()])[1] == [bytes(5000)]
+    image = base64.b64encode(bytes(5000)).decode()
+    assert scan([json.dumps({"b64_json": image}).encode()])[1] == [bytes(5000)]
     with pytest.raises(ScanError, match="more than 1000 bytes besides its images"):
-        scan([json.dumps({"other": picture}).encode()])
+        scan([json.dumps({"other": image}).encode()])
 
 
 @given(st.integers(1, 64), st.binary(min_size=1, max_size=400))
 def test_a_chunk_yields_its_own_bytes_immediately(step: int, data: bytes) -> None:
-    """Nothing is held back but a group of four characters that is not whole."""
+    """At most an incomplete group of four characters is held back."""
     scanner = Scanner()
     scanner.feed(b'{"b64_json":"')
     text = base64.b64encode(data)
