@@ -62,8 +62,8 @@ class ErrorBody:
             return tuple(str(category) for category in named)
         if filtered := tuple(_azure_filter_categories(self.fields)):
             return filtered
-        found = _VIOLATIONS.search(self.message)
-        words = found[1].split(",") if found else []
+        match = _VIOLATIONS.search(self.message)
+        words = match[1].split(",") if match else []
         return tuple(word for word in (word.strip(" '\"") for word in words) if word)
 
     @property

@@ -107,8 +107,8 @@ def parse_server_limits(
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        if found := _FAMILY.fullmatch(name):
-            families.setdefault(found[2], {})[found[1]] = value
+        if match := _FAMILY.fullmatch(name):
+            families.setdefault(match[2], {})[match[1]] = value
     limits: dict[LimitUnit, ServerLimit] = {}
     for family, facts in families.items():
         unit, limit = _LIMIT_UNITS.get(family), _parse_digits(facts.get("limit"))
@@ -131,19 +131,19 @@ def parse_server_limits(
 
 
 def _parse_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
-    found, counted, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
-    requested = _parse_integer(asked[1]) if asked else None
-    if not found:
+    limit, unit, amount = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
+    requested = _parse_integer(amount[1]) if amount else None
+    if not limit:
         return {}, requested
     per: float | None = None
-    if found[3]:
-        per = float(found[2] or 1) * _SECONDS[found[3][0].lower()]
-    elif counted:
-        per = _SECONDS[counted[2][0].lower()]
-    what: LimitUnit = "images"
-    if counted:
-        what = _LIMIT_UNITS[counted[1].lower()]
-    return {what: ServerLimit(_parse_integer(found[1]), per or None)}, requested
+    if limit[3]:
+        per = float(limit[2] or 1) * _SECONDS[limit[3][0].lower()]
+    elif unit:
+        per = _SECONDS[unit[2][0].lower()]
+    unit_name: LimitUnit = "images"
+    if unit:
+        unit_name = _LIMIT_UNITS[unit[1].lower()]
+    return {unit_name: ServerLimit(_parse_integer(limit[1]), per or None)}, requested
 
 
 def _parse_integer(number: str) -> int:
@@ -162,16 +162,16 @@ def _waits(
     milliseconds = _parse_float(headers.get("retry-after-ms"))
     waits.append(None if milliseconds is None else milliseconds / 1000)
     seconds = _parse_float(headers.get("retry-after"))
-    in_words = None
-    if found := _TRY_AGAIN.search(message):
-        in_words = _parse_duration(found[1])
+    in_message = None
+    if match := _TRY_AGAIN.search(message):
+        in_message = _parse_duration(match[1])
     # The header is rounded to whole seconds, while the message often has the fraction.
-    if seconds is not None and in_words is not None and abs(seconds - in_words) <= 1:
+    if seconds is not None and in_message is not None and abs(seconds - in_message) <= 1:
         seconds = None
     waits += [
         seconds,
         _parse_delay(headers.get("retry-after"), now),
-        in_words,
+        in_message,
         _parse_delay(retry_delay, now),
     ]
     waits += [

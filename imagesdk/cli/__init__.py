@@ -1,7 +1,7 @@
-"""The command line, ``imagesdk``: one module per command, over the blocking client.
+"""Command line ``imagesdk``: one module per command, on the blocking client.
 
-Paths and data go to stdout, everything else to stderr. Nothing heavy is imported before it is needed: ``--help``
-loads neither httpx nor the client.
+Paths and data go to stdout, everything else to stderr. Heavy modules are imported on first use: ``--help`` loads neither
+httpx nor the client.
 """
 
 from __future__ import annotations

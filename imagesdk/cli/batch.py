@@ -1,4 +1,4 @@
-"""``imagesdk batch FILE``: many jobs from a file, as a run that can be watched, stopped and gone on with."""
+"""``imagesdk batch FILE``: run the jobs of a file, with progress, Ctrl-C and resumption."""
 
 from __future__ import annotations
 
@@ -24,14 +24,13 @@ from imagesdk.cli.session import has_flag, note, open_client
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
-    from imagesdk.cli.batch_files import ReadOptions
     from imagesdk.jobs import Job
 
 _MAX_BAD_LINES = 20
 
 
 def run(options: Namespace) -> int:
-    """Make the jobs, print where the pictures are, and how to go on."""
+    """Run the jobs, and print the paths of the images and how to resume."""
     from imagesdk.cli.batch_display import plan, show_progress, summary
 
     jobs = JobList(options)
@@ -61,10 +60,10 @@ def run(options: Namespace) -> int:
             for outcome in running:
                 try_print(sys.stderr, partial(report, outcome, jobs.line_of))
                 if not try_print(sys.stdout, partial(_print, options, outcome)):
-                    # What was sent is paid for, whether its paths are read or not.
+                    # The jobs that were sent are billed, even if their paths are not read.
                     unread = True
                     running.stop()
-                    message = "the reader of stdout went away: finishing what was sent"
+                    message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
                     try_print(sys.stderr, partial(note, options, message))
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
@@ -80,7 +79,7 @@ def run(options: Namespace) -> int:
 
 
 class JobList:
-    """The jobs of a file, read anew each time that they are gone through, so that none is kept."""
+    """The jobs of a file. Each iteration reads the file again, so that no job stays in memory."""
 
     def __init__(self, options: Namespace) -> None:
         from imagesdk.cli.batch_files import ReadOptions, detect_format
@@ -89,7 +88,7 @@ class JobList:
         self._name: str = options.file
         self._text = sys.stdin.buffer.read().decode("utf-8-sig") if self._name == "-" else None
         form = options.format or detect_format(self._name, self._text or "")
-        self._reading: ReadOptions = ReadOptions(
+        self._read_options = ReadOptions(
             format=form, prompt=options.prompt, id_column=options.id_column, defaults=job_parameters(options)
         )
         self._line_numbers = array("Q")
@@ -100,14 +99,14 @@ class JobList:
     def __iter__(self) -> Iterator[Job | Labelled]:
         from imagesdk import Labelled
 
-        for row in islice(self._rows(), len(self)):  # what was checked, though the file may have grown
+        for row in islice(self._rows(), len(self)):  # only the checked lines, if the file has grown
             yield row.job if row.id is None else Labelled(row.id, row.job)
 
     def check(self) -> None:
-        """Read all of it.
+        """Check all lines.
 
         Raises:
-            UsageError: a line says no job, or a name stands twice.
+            UsageError: If a line is not a valid job, an id occurs twice, or there are no jobs.
         """
         from imagesdk.cli.batch_files import LineError, rows
         from imagesdk.errors import InvalidRequestError
@@ -115,7 +114,7 @@ class JobList:
 
         bad, names = list[str](), dict[str, int]()
         with self._lines() as lines:
-            for row in rows(lines, self._reading):
+            for row in rows(lines, self._read_options):
                 if isinstance(row, LineError):
                     bad.append(str(row))
                     continue
@@ -127,25 +126,25 @@ class JobList:
                 except InvalidRequestError as error:
                     bad.append(f"line {row.line}: {error_text(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
-                    bad.append(f"line {row.line}: the id {row.id!r} stands in line {names[row.id]}, too")
+                    bad.append(f"line {row.line}: the id {row.id!r} is also in line {names[row.id]}")
         self._raise_bad_lines(bad)
         if not self._line_numbers:
-            raise UsageError(f"{self._name} has no jobs in it")
+            raise UsageError(f"{self._name} contains no jobs")
 
-    def reject(self, found: DryRun) -> None:
-        """Go on only if no job breaks a rule.
+    def reject(self, dry_run: DryRun) -> None:
+        """Check the result of a dry run.
 
         Raises:
-            UsageError: some do.
+            UsageError: If a job breaks a rule.
         """
         bad = [
             f"line {self.line_of(place)}: {error_text(error, self._options)}"
-            for place, error in found.problems
+            for place, error in dry_run.problems
         ]
-        self._raise_bad_lines(bad, found.refused - len(bad))
+        self._raise_bad_lines(bad, dry_run.refused - len(bad))
 
     def line_of(self, place: int) -> int:
-        """Return the line where a job stands."""
+        """Return the line number of a job."""
         return self._line_numbers[place]
 
     def _raise_bad_lines(self, bad: list[str], further: int = 0) -> None:
@@ -155,20 +154,20 @@ class JobList:
         further += len(bad) - len(shown)
         if further:
             shown.append(f"and {further} more")
-        raise UsageError("\n  ".join([f"{self._name} cannot be used, and nothing was sent:", *shown]))
+        raise UsageError("\n  ".join([f"{self._name} has errors, and nothing was sent:", *shown]))
 
     def _rows(self) -> Generator[Any, None, None]:
         from imagesdk.cli.batch_files import Row, rows
 
         with self._lines() as lines:
-            yield from (row for row in rows(lines, self._reading) if isinstance(row, Row))
+            yield from (row for row in rows(lines, self._read_options) if isinstance(row, Row))
 
     @contextmanager
     def _lines(self) -> Generator[Iterable[str], None, None]:
         if self._text is not None:
             yield StringIO(self._text, newline="")
             return
-        with open(self._name, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - a name as it was typed
+        with open(self._name, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - the name as typed
             try:
                 yield file
             except UnicodeDecodeError as problem:
@@ -185,7 +184,7 @@ def _limit(options: Namespace) -> dict[str, Any]:
 
 @contextmanager
 def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], bool], None, None]:
-    """Have the first Ctrl-C end the run well, and the second at once."""
+    """Stop the run gracefully at the first Ctrl-C, and immediately at the second."""
     stopped = False
 
     def interrupt(*_: object) -> None:
@@ -196,18 +195,18 @@ def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], b
         stopped = True
         running.stop()
         if not has_flag(options, "quiet"):
-            # print() may be what was interrupted
-            os.write(2, b"\nfinishing what was sent; Ctrl-C again gives it up\n")
+            # the signal may have interrupted print()
+            os.write(2, b"\nwaiting for the jobs that were sent; press Ctrl-C again to abort them\n")
 
     try:
-        before = signal.signal(signal.SIGINT, interrupt)
+        previous = signal.signal(signal.SIGINT, interrupt)
     except ValueError:  # not the main thread, which has no Ctrl-C
         yield lambda: stopped
         return
     try:
         yield lambda: stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _gallery(options: Namespace) -> Path:
@@ -224,7 +223,7 @@ def _contact_sheets(options: Namespace) -> list[Path]:
 
 
 def _places(options: Namespace) -> tuple[Path, Path]:
-    """Return where the journal is, and the folder of the pictures."""
+    """Return the path of the journal and the folder of the images."""
     from imagesdk._media.output import expand_output_path
     from imagesdk.fan_out.journal import FILE_NAME
     from imagesdk.fan_out.output_files import destination_of
@@ -235,7 +234,7 @@ def _places(options: Namespace) -> tuple[Path, Path]:
 
 
 def _resume_hint() -> str:
-    return f"To go on: {shlex.join(['imagesdk', *sys.argv[1:]])}"
+    return f"To resume: {shlex.join(['imagesdk', *sys.argv[1:]])}"
 
 
 def _print(options: Namespace, outcome: Outcome) -> None:

@@ -1,4 +1,4 @@
-"""How far a batch is, on stderr: a display that is kept up to date on a terminal that has rich, else plain lines."""
+"""Progress of a batch on stderr: a live display on a terminal with rich, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from imagesdk import DryRun, Outcome, Progress, Run
 
 _REPORT_SECONDS = 10.0
-"""Seconds between plain lines."""
+"""The interval of plain lines in seconds."""
 
 _MAX_EQUAL_ERRORS = 5
-"""Errors of the same words that are told one by one."""
+"""The number of equal errors to print. Further ones are counted."""
 _MAX_MESSAGES = 1000
-"""Errors of different words that are kept, to know them again."""
+"""The number of different errors to remember."""
 
 OutcomeReporter: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
-"""Takes an outcome, and what says the line of a place."""
+"""A function of an outcome and of a function that returns the line number of a job."""
 
 
 @contextmanager
 def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter, None, None]:
-    """Show how far a run is while the block runs; what it gives is told of every outcome."""
+    """Show the progress of a run until the block ends. Yield the function to call with each outcome."""
     errors = Counter[str]()
     with _live_display(options, running) as lines:
         yield _outcome_reporter(options, running, errors, lines=lines)
@@ -45,7 +45,7 @@ def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter
 
 @contextmanager
 def _live_display(options: Namespace, running: Run) -> Generator[bool, None, None]:
-    """Show a display while the block runs, or say that lines are to be shown in its place."""
+    """Show a live display until the block ends. Yield whether to print lines instead."""
     if has_flag(options, "quiet") or not sys.stderr.isatty():
         yield True
         return
@@ -86,7 +86,7 @@ def _outcome_reporter(
 
 
 def line(progress: Progress) -> str:
-    """Return how far a run is, in one line."""
+    """Format the progress of a run as one line."""
     parts = [
         f"{progress.finished}/{'?' if progress.total is None else progress.total}",
         _count_outcomes(progress),
@@ -100,43 +100,43 @@ def line(progress: Progress) -> str:
 
 
 def summary(progress: Progress) -> str:
-    """Return how a run has ended, in one line."""
-    before = f" ({progress.resumed} known from before)" if progress.resumed else ""
+    """Format the result of a run as one line."""
+    before = f" ({progress.resumed} from an earlier run)" if progress.resumed else ""
     cost = f", {format_cost(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
-    pictures = f"{progress.images} picture{'' if progress.images == 1 else 's'}"
-    return f"{_count_outcomes(progress)}{before}; {pictures} in {duration(progress.seconds)}{cost}"
+    images = f"{progress.images} image{'' if progress.images == 1 else 's'}"
+    return f"{_count_outcomes(progress)}{before}; {images} in {duration(progress.seconds)}{cost}"
 
 
 def format_cost(cost: Decimal, unpriced: int) -> str:
-    """Return what was spent, where the cost of so many jobs is not known."""
+    """Format a cost; ``unpriced`` is the number of jobs of unknown cost."""
     if unpriced and not cost:
         return "cost unknown"
     return f"at least ${cost}" if unpriced else f"${cost}"
 
 
 def plan(dry_run: DryRun) -> str:
-    """Return what a run would do, a fact a line."""
+    """Format a dry run, one fact per line."""
     facts = [
         ("jobs", str(dry_run.jobs)),
-        ("known from before", str(dry_run.resumed)),
-        ("to be sent", str(dry_run.sent)),
-        ("pictures", str(dry_run.images)),
+        ("from an earlier run", str(dry_run.resumed)),
+        ("to send", str(dry_run.sent)),
+        ("images", str(dry_run.images)),
         ("cost", "unknown" if dry_run.cost is None else f"${dry_run.cost:.4f}"),
         ("at most", "unknown" if dry_run.at_most is None else f"${dry_run.at_most:.4f}"),
         (
-            "under the limit",
+            "by the rate limit",
             "no limit" if dry_run.seconds is None else f"{duration(dry_run.seconds)} to send",
         ),
     ]
-    return "\n".join(f"{name:<19}{value}" for name, value in facts)
+    return "\n".join(f"{name:<21}{value}" for name, value in facts)
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words that a reader takes in at a glance."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    """Format seconds with at most two units."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, rest = divmod(rounded, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
@@ -171,5 +171,5 @@ def _render(progress: Progress) -> RenderableType:
     rows = Table.grid()
     rows.add_row(ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None))
     rows.add_row(Text(line(progress)))
-    rows.add_row(Text(f"{progress.in_flight} under way, {waiting} waiting", style="dim"))
+    rows.add_row(Text(f"{progress.in_flight} in progress, {waiting} waiting", style="dim"))
     return rows

@@ -1,4 +1,4 @@
-"""``imagesdk cost PROMPT``: what pictures are likely to cost, before anything is sent."""
+"""``imagesdk cost PROMPT``: estimate the cost of images without a request."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 def run(options: Namespace) -> int:
-    """Print the estimate and how it was reckoned. Not knowing is no failure."""
+    """Print the estimate and its explanation. An unknown cost is not an error."""
     job = _job(options)
 
     from imagesdk import estimate, models
     from imagesdk._protocol.parameter_checks import check_parameters, check_shape
 
     check_shape(job)
-    estimated = estimate(job, batch=options.batch)
+    estimated = estimate(job, batch=options.batch_api)
     profile = models.lookup(estimated.model)
     if profile is not None and not options.no_check:
         check_parameters(job, profile, stream=bool(options.partial_images))
-    qualities = _by_quality(job, estimated, batch=options.batch)
+    qualities = _by_quality(job, estimated, batch=options.batch_api)
     if has_flag(options, "json"):
         facts = {
             "model": estimated.model,
@@ -42,7 +42,7 @@ def run(options: Namespace) -> int:
         return OK
     lines = [
         ("model", estimated.model),
-        ("pictures", str(estimated.images)),
+        ("images", str(estimated.images)),
         ("output tokens", str(estimated.output_tokens or "unknown")),
         ("cost", _dollars(estimated.cost)),
         *((f"  if {quality}", _dollars(cost)) for quality, cost in qualities.items()),
@@ -59,18 +59,18 @@ def _job(options: Namespace) -> Generate | Edit:
     from imagesdk import Edit, Generate
 
     prompt: str | None = options.prompt
-    pictures: list[str] = options.edit or []
-    if prompt is None and len(pictures) > 1:  # --edit IMAGE ... PROMPT
-        *pictures, prompt = pictures
+    images: list[str] = options.edit or []
+    if prompt is None and len(images) > 1:  # --edit IMAGE ... PROMPT
+        *images, prompt = images
     if prompt is None:
         raise UsageError("there is no prompt: imagesdk cost PROMPT, with --edit IMAGE ... for an edit")
     prompt = read_prompt(prompt)
-    facts = job_parameters(options)
-    return Edit(pictures, prompt, **facts) if pictures else Generate(prompt, **facts)
+    parameters = job_parameters(options)
+    return Edit(images, prompt, **parameters) if images else Generate(prompt, **parameters)
 
 
 def _by_quality(job: Generate | Edit, estimated: Estimate, *, batch: bool) -> dict[str, Decimal]:
-    """Return the cost for each quality, where the price is known and only the quality is not."""
+    """Return the cost for each quality, if only the quality is missing for an estimate."""
     import attrs
 
     from imagesdk import estimate, models

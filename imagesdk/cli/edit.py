@@ -1,4 +1,4 @@
-"""``imagesdk edit IMAGE PROMPT``: change a picture as a prompt says."""
+"""``imagesdk edit IMAGE PROMPT``: edit images with a prompt."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from imagesdk.cli.session import make_images, read_prompt, read_source
 
 
 def run(options: Namespace) -> int:
-    """Edit the picture and print the paths of the results."""
+    """Edit the images and print the paths of the results."""
     if [*options.image, options.prompt, options.mask, options.markup].count("-") > 1:
-        raise UsageError("only one of the pictures and the prompt can be read from stdin")
+        raise UsageError("only one of the images and the prompt can be read from stdin")
     images: list[str | bytes] = [read_source(name) for name in options.image]
     prompt = read_prompt(options.prompt)
     mask, markup = (None if name is None else read_source(name) for name in (options.mask, options.markup))

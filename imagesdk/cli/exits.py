@@ -1,17 +1,17 @@
-"""Exit codes: the one place where an outcome becomes a number, and an error a line on stderr.
+"""Exit codes, and the printing of errors to stderr.
 
 ====  =======================================================================
 code  meaning
 ====  =======================================================================
 0     done
-1     the server failed, refused or could not be reached; or a file could not be used
-2     wrong usage: an unknown option, a parameter the model rules out, no key
+1     the server failed, rejected the request or could not be reached, or a file could not be used
+2     wrong usage: an unknown option, an invalid parameter, no key
 3     some jobs of a batch are not done
-4     the key is wrong or may not do that
+4     the key is wrong or lacks a permission
 5     refused by the content filter
 6     the rate limit or the quota is used up
 130   Ctrl-C
-141   the reader of stdout went away
+141   the reader of stdout closed the pipe
 ====  =======================================================================
 """
 
@@ -38,16 +38,16 @@ BROKEN_PIPE = 141
 
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be done as it stands."""
+    """A command line that cannot be executed."""
 
     def __init__(self, message: str, *, usage: str = "") -> None:
         super().__init__(message)
         self.usage = usage
-        """How the command is written, where that is what went wrong."""
+        """The usage line of the command, if the syntax is wrong."""
 
 
 def run_guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
-    """Run ``command`` with what ``parse`` returns, and turn whatever is raised into a message and an exit code."""
+    """Run ``command`` with the options of ``parse``. Convert exceptions to a message and an exit code."""
     options = Namespace()
     try:
         options = parse()
@@ -73,7 +73,7 @@ def run_guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], i
 
 
 def try_print(stream: TextIO, write: Callable[[], None]) -> bool:
-    """Call what prints to a stream, and return whether it is read; if not, what follows is sent nowhere."""
+    """Call ``write``, and return whether the reader of the stream is there. If not, discard all further output."""
     try:
         write()
     except BrokenPipeError:
@@ -83,7 +83,7 @@ def try_print(stream: TextIO, write: Callable[[], None]) -> bool:
 
 
 def _discard_output(stream: TextIO) -> None:
-    # What is still buffered can go nowhere; without this the interpreter complains at exit.
+    # Without this the interpreter would fail at exit, when it flushes the buffer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 

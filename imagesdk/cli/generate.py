@@ -1,4 +1,4 @@
-"""``imagesdk generate PROMPT``: make pictures from a prompt."""
+"""``imagesdk generate PROMPT``: generate images from a prompt."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from imagesdk.cli.session import make_images, read_prompt
 
 
 def run(options: Namespace) -> int:
-    """Make the pictures and print their paths."""
+    """Generate the images and print their paths."""
     prompt = read_prompt(options.prompt)
 
     from imagesdk import Generate
 
-    return make_images(options, Generate(prompt, **job_parameters(options)), "making pictures")
+    return make_images(options, Generate(prompt, **job_parameters(options)), "generating")

@@ -1,4 +1,4 @@
-"""``imagesdk models [NAME]``: what is known of each model, with the sources."""
+"""``imagesdk models [NAME]``: show facts about the models, with their sources."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _HEAD = ("MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES")
 
 
 def run(options: Namespace) -> int:
-    """Print the catalogue, or all of one profile."""
+    """Print a table of all models, or all facts about one."""
     from imagesdk import models
 
     if options.name is not None:
         profile = models.lookup(options.name)
         if profile is None:
             names = ", ".join(known.name for known in _newest_first(models.known()))
-            raise UsageError(f"{options.name} is not in the table of models; known are {names}")
+            raise UsageError(f"{options.name} is not a known model. Known models: {names}")
         print(
             json.dumps(_json_value(profile))
             if has_flag(options, "json")
@@ -49,14 +49,14 @@ def run(options: Namespace) -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     note(
         options,
-        f"As of {models.AS_OF}. Dollars are for one picture of {_SIZE}, from the lowest quality to the highest, "
-        "by the maker's prices. imagesdk models NAME says everything.",
+        f"As of {models.AS_OF}. Dollars are for one image of {_SIZE}, from the lowest quality to the highest, "
+        "at OpenAI's prices. imagesdk models NAME shows all facts about a model.",
     )
     return OK
 
 
 def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
-    """Put the newest first that has no end, and last what ended first. The order does not depend on the day."""
+    """Sort models without an end first, then by the latest end; the newest first among equals."""
     newest = sorted(profiles, key=lambda profile: profile.released or date.min, reverse=True)
     return sorted(newest, key=lambda profile: profile.shut_down or date.max, reverse=True)
 
@@ -117,7 +117,7 @@ def _format_value(value: object, within: str = ", ") -> str:
 
 
 def _json_value(value: object) -> Any:
-    """Return a fact as JSON has it."""
+    """Convert a fact to JSON values."""
     import attrs
 
     if _has_fields(value):

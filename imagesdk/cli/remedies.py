@@ -1,6 +1,7 @@
-"""Errors in the words of the command line: ``--no-check`` where Python says ``check=False``.
+"""Wording of remedies for the command line: ``--no-check`` instead of ``check=False``.
 
-Rule: an option is named only to a command that has it. Without the option, a remedy has other words or none.
+A remedy names an option only if the command has the option. Otherwise it has another wording or none. A remedy that is not
+in the table has the wording of Python.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ if TYPE_CHECKING:
 class _Wording(NamedTuple):
     words: str
     option: str | None = None
-    """The option that the words name, as the parser calls it."""
+    """The option that the words name, by its name in the parser."""
     without: str = ""
-    """The words for a command that lacks the option; empty to leave the remedy out."""
+    """The words for a command without the option; empty to omit the remedy."""
 
 
 _NONE: Final = _Wording("")
@@ -131,15 +132,15 @@ IN_OPTIONS: Final = {
     "load_image": _Wording("Download it, or give --out.", "out", "Download it."),
     "install_heif": _Wording("Convert the image first."),
 }
-"""What differs from the words of Python."""
+"""Remedies with a wording of their own."""
 
 
 _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
-"""Parameters that are arguments of a command rather than options."""
+"""Parameters that are arguments of a command, not options."""
 
 
 def error_text(error: BaseException, options: Namespace) -> str:
-    """Return what happened and what a user of the command with these options can do."""
+    """Return the text of an error for a user of the command with these options."""
     facts = getattr(error, "facts", None) or getattr(error, "summary", None) or str(error)
     name = getattr(error, "param", None)
     if name and _has(options, name) and facts.startswith(f"{name} "):
@@ -152,10 +153,10 @@ def _remedy_text(remedy: Remedy, options: Namespace) -> str:
     if remedy.kind == "leave_out":
         name = remedy.value or "it"
         return f"Leave {_flag(name) if _has(options, name) else name} out."
-    found = IN_OPTIONS.get(remedy.kind)
-    if found is None:
+    wording = IN_OPTIONS.get(remedy.kind)
+    if wording is None:
         return str(remedy)
-    words = found.words if found.option is None or _has(options, found.option) else found.without
+    words = wording.words if wording.option is None or _has(options, wording.option) else wording.without
     return words.format(value=remedy.value)
 
 

@@ -1,4 +1,4 @@
-"""``imagesdk vary IMAGE``: make pictures that resemble one."""
+"""``imagesdk vary IMAGE``: make variations of an image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def run(options: Namespace) -> int:
 
     from imagesdk import Variation
     from imagesdk.cli.shaping import prepare_images
-    from imagesdk.models import DALL_E_2  # no other model makes variations
+    from imagesdk.models import DALL_E_2  # the only model with variations
 
     (image,), _ = prepare_images(options, [image], None, DALL_E_2.variation)
     return make_images(options, Variation(image, **job_parameters(options)), "making variations")
