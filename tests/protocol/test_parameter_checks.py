@@ -82,7 +82,7 @@ def test_a_prompt_that_is_not_a_text_is_refused_without_any_profile(prompt: Any)
 
 @pytest.mark.parametrize("name", ["prompt", "user", "model", "size"])
 def test_a_text_with_a_lone_surrogate_is_refused_without_any_profile(name: str) -> None:
-    jobs = (Generate("a cat"), Edit("a.png", "a cat"), Variation("a.png"))
+    jobs: list[Any] = [Generate("a cat"), Edit("a.png", "a cat"), Variation("a.png")]
     for job in jobs[: 2 if name == "prompt" else 3]:
         with pytest.raises(InvalidRequestError, match="contains a lone surrogate") as caught:
             check_shape(attrs.evolve(job, **{name: "a \udcff"}))
