@@ -1,35 +1,40 @@
-"""Every error that leaves the package, as one tree.
+"""The exceptions that the package raises.
 
     ImageSDKError
     ├── ConfigurationError                          the client is set up wrong
-    ├── InvalidRequestError (also ValueError)       refused here; nothing was sent
-    ├── BudgetExceededError                         money; nothing was sent
-    ├── ImageNotLoadedError                         an image that is only a URL so far
-    ├── DownloadError                               a picture's URL could not be fetched
-    ├── JournalError
+    ├── InvalidRequestError (also ValueError)       a parameter breaks a rule; nothing was sent
+    ├── BudgetExceededError                         the money limit is reached; nothing was sent
+    ├── ImageNotLoadedError                         the image is only a URL so far
+    ├── DownloadError                               the URL of an image cannot be fetched
+    ├── JournalError                                the journal of a run cannot be used
     └── APIError
-        ├── APIConnectionError
+        ├── APIConnectionError                      not sent: no connection
         │   ├── APITimeoutError
-        │   │   └── LimitWaitError                  the limit leaves no room in time; never sent
-        │   └── OutcomeUnknownError                 sent, and no answer came
+        │   │   └── LimitWaitError                  not sent: the rate limit has no capacity in time
+        │   └── OutcomeUnknownError                 sent, but no response arrived
         │       └── OutcomeUnknownTimeoutError      (also APITimeoutError)
-        ├── APIStatusError
-        │   ├── BadRequestError
-        │   │   └── ModerationError
-        │   ├── AuthenticationError
-        │   ├── PermissionDeniedError
-        │   ├── NotFoundError
-        │   │   └── RetiredError
-        │   ├── ConflictError
-        │   ├── UnprocessableEntityError
-        │   ├── RateLimitError
-        │   │   └── QuotaExceededError
-        │   └── InternalServerError
-        ├── APIResponseError                        an answer that cannot be read
-        └── StreamError                             a stream that ended without its picture
+        ├── APIStatusError                          the server responded with an error
+        │   ├── BadRequestError                     400
+        │   │   └── ModerationError                 the content filter refused
+        │   ├── AuthenticationError                 401
+        │   ├── PermissionDeniedError               403
+        │   ├── NotFoundError                       404
+        │   │   └── RetiredError                    the model or endpoint was shut down
+        │   ├── ConflictError                       409
+        │   ├── UnprocessableEntityError            422
+        │   ├── RateLimitError                      429
+        │   │   └── QuotaExceededError              the credit is used up
+        │   └── InternalServerError                 5xx
+        ├── APIResponseError                        a success response cannot be read
+        └── StreamError                             a stream ended without its image
 
-The class says what happened, ``maybe_billed`` says about money, and ``remedies`` says what to do. Trouble with a local
-file stays an :class:`OSError`. Every error pickles, and none holds the key.
+Three facts answer the usual questions:
+
+- What happened: the class.
+- May it have cost money: ``maybe_billed`` of an :class:`APIError`.
+- What to do: ``remedies``.
+
+A local file that cannot be read or written raises :class:`OSError`. Every error can be pickled. No error contains the API key.
 """
 
 from __future__ import annotations
@@ -42,36 +47,16 @@ from imagesdk.remedies import Remedy, worded
 if TYPE_CHECKING:
     from imagesdk.types import ImagesResponse, PartialImage
 
+# fmt: off
 __all__ = [
-    "APIConnectionError",
-    "APIError",
-    "APIResponseError",
-    "APIStatusError",
-    "APITimeoutError",
-    "AuthenticationError",
-    "BadRequestError",
-    "BudgetExceededError",
-    "ConfigurationError",
-    "ConflictError",
-    "DownloadError",
-    "ImageNotLoadedError",
-    "ImageSDKError",
-    "InternalServerError",
-    "InvalidRequestError",
-    "JournalError",
-    "LimitWaitError",
-    "ModerationError",
-    "NotFoundError",
-    "OutcomeUnknownError",
-    "OutcomeUnknownTimeoutError",
-    "PermissionDeniedError",
-    "QuotaExceededError",
-    "RateLimitError",
-    "RetiredError",
-    "StreamError",
-    "UnprocessableEntityError",
+    "APIConnectionError", "APIError", "APIResponseError", "APIStatusError", "APITimeoutError",
+    "AuthenticationError", "BadRequestError", "BudgetExceededError", "ConfigurationError",
+    "ConflictError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
+    "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
+    "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PermissionDeniedError", "QuotaExceededError",
+    "RateLimitError", "RetiredError", "StreamError", "UnprocessableEntityError",
 ]
-
+# fmt: on
 
 _BILLED = "The images may have been made and billed."
 
@@ -84,25 +69,24 @@ def _rebuild(cls: type[ImageSDKError], summary: str, state: dict[str, Any]) -> I
 
 
 class ImageSDKError(Exception):
-    """The root of the tree: ``except ImageSDKError`` catches all that this package raises of its own.
+    """Base class: ``except ImageSDKError`` catches every error that the package defines.
 
-    ``str(error)`` is the summary and the remedies in the words of Python.
+    ``str(error)`` is the summary, followed by the remedies as instructions for Python code.
     """
 
     remedies: tuple[Remedy, ...] = ()
-    """What the caller can do about it."""
+    """What the caller can do, the best remedy first."""
 
     def __init__(self, summary: str, *, remedies: Iterable[Remedy] = ()) -> None:
         super().__init__(summary)
         self.remedies = tuple(remedies)
 
     def __str__(self) -> str:
-        """Return the message."""
         return self.message
 
     @property
     def summary(self) -> str:
-        """What happened, with the values at fault and without advice."""
+        """What happened, with the values at fault but without advice."""
         return str(self.args[0]) if self.args else ""
 
     @property
@@ -112,7 +96,7 @@ class ImageSDKError(Exception):
 
     @property
     def message(self) -> str:
-        """What happened and what to do about it: the text of the error."""
+        """What happened and what to do: the text of ``str(error)``."""
         return worded(self.facts, self.remedies)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -120,12 +104,12 @@ class ImageSDKError(Exception):
 
 
 class ConfigurationError(ImageSDKError):
-    """The client cannot be built or used as it is set up: no key, an unusable base URL, a wrong option."""
+    """The client cannot be built or used: the key is missing, the base URL is unusable or an option is wrong."""
 
     def __init__(self, summary: str, *, param: str | None = None, remedies: Iterable[Remedy] = ()) -> None:
         super().__init__(summary, remedies=remedies)
         self.param = param
-        """The option at fault."""
+        """The name of the option at fault."""
 
     @classmethod
     def for_parameter(
@@ -137,15 +121,15 @@ class ConfigurationError(ImageSDKError):
         remedies: Iterable[Remedy] = (),
         shown: str | None = None,
     ) -> Self:
-        """Return the error of an option with a value that it may not have; see :class:`InvalidRequestError`."""
-        text = preview(value) if shown is None else excerpt(shown, 200)
-        return cls(f"{param} must be {allowed}, not {text}.", param=param, remedies=remedies)
+        """Return the error for an option with a disallowed value; see :meth:`InvalidRequestError.for_parameter`."""
+        summary = f"{param} must be {allowed}, not {preview(value, shown)}."
+        return cls(summary, param=param, remedies=remedies)
 
 
 class InvalidRequestError(ImageSDKError, ValueError):
     """A parameter breaks a rule of its model. Nothing was sent and nothing was billed.
 
-    ``check=False`` on the call or on the client sends the request as it is.
+    Pass ``check=False`` to the call or to the client to send the request anyway.
     """
 
     def __init__(
@@ -159,11 +143,11 @@ class InvalidRequestError(ImageSDKError, ValueError):
     ) -> None:
         super().__init__(summary, remedies=remedies)
         self.param = param
-        """The parameter at fault, by its name in the API."""
+        """The API's name of the parameter at fault."""
         self.value = value
-        """The value refused (file contents and long texts are described, not held)."""
+        """The invalid value. File contents and long texts are replaced by a description."""
         self.allowed = allowed
-        """What would have been accepted, in words."""
+        """The accepted values, in words."""
 
     @classmethod
     def for_parameter(
@@ -176,35 +160,38 @@ class InvalidRequestError(ImageSDKError, ValueError):
         remedies: Iterable[Remedy] = (),
         shown: str | None = None,
     ) -> Self:
-        """Return the error of a parameter with a value that it may not have.
+        """Return the error for a parameter with a disallowed value.
 
         Args:
-            param: The parameter, by its name in the API. The summary starts with it.
+            param: The API's name of the parameter. The summary starts with it.
             value: The value at fault.
             allowed: The accepted values, in words.
-            model: The model whose rule it is.
+            model: The model that has the rule.
             remedies: What the caller can do.
-            shown: How the summary describes the value; its ``repr``, cut short, when not given.
+            shown: A description of the value for the summary. Default: its shortened ``repr``.
         """
-        text = preview(value) if shown is None else excerpt(shown, 200)
         rule = f" for {model}" if model else ""
-        summary = f"{param} is {text}; allowed{rule}: {allowed}."
+        summary = f"{param} is {preview(value, shown)}; allowed{rule}: {allowed}."
         return cls(summary, param=param, value=value, allowed=allowed, remedies=remedies)
 
 
 class BudgetExceededError(ImageSDKError):
-    """The next request would cost more than the money that is left. It was not sent."""
+    """The next job may cost more than is left of ``budget=``. It was not sent."""
 
 
 class ImageNotLoadedError(ImageSDKError):
-    """The bytes of an image were asked for that is only a URL so far."""
+    """The caller asked for the bytes of an image of which the client has only the URL."""
 
 
 class DownloadError(ImageSDKError):
-    """A picture that exists on the server could not be fetched or was refused as unsafe.
+    """The URL of an image cannot be fetched, or is not safe to fetch.
 
-    The picture was generated and billed. ``response`` holds the answer with its URLs, so that the
-    download can be tried again (``client.images.download``) without generating again.
+    The image was generated and billed. Retry the download only, with an image of ``response``:
+
+    ```python
+    except imagesdk.DownloadError as error:
+        data = await client.images.download(error.response[0])
+    ```
     """
 
     def __init__(
@@ -217,17 +204,17 @@ class DownloadError(ImageSDKError):
     ) -> None:
         super().__init__(summary, remedies=remedies)
         self.status_code = status_code
-        """The HTTP status of the last answer, or ``None`` when there was none."""
+        """The HTTP status of the last response; ``None`` if no response arrived."""
         self.response = response
-        """The response whose picture it was, or ``None`` when a bare URL was downloaded."""
+        """The response that the image is part of; ``None`` for the download of a bare URL."""
 
 
 class JournalError(ImageSDKError):
-    """The journal of a run cannot be read or written."""
+    """The journal of a run cannot be read or written, or belongs to another run."""
 
 
 class APIError(ImageSDKError):
-    """A request was made, or was about to be made, and did not end in a usable answer."""
+    """A call did not produce a usable response. The subclass says how far the request went."""
 
     def __init__(
         self,
@@ -241,16 +228,16 @@ class APIError(ImageSDKError):
     ) -> None:
         super().__init__(summary, remedies=remedies)
         self.request_id = request_id
-        """The server's id of the last answer (``x-request-id``): what support asks for."""
+        """The server's id of the last response (``x-request-id``). Support teams ask for it."""
         self.attempts = attempts
-        """How many times the request was started."""
+        """The number of attempts that were started."""
         self.maybe_billed = maybe_billed
-        """Whether any attempt may have produced, and billed, pictures."""
+        """Whether any attempt may have produced, and billed, images."""
         self.idempotency_key = idempotency_key
-        """The key that every attempt carried; give it to ``idempotency_key=`` to ask again under it."""
+        """The key that every attempt carried. Pass it as ``idempotency_key=`` to repeat the call under the same key."""
         self.client_request_id: str | None = None
-        """What every attempt was called for the server's logs (``x-client-request-id``): what support asks for where
-        there is no ``request_id``. The key of idempotency, unless ``extra_headers=`` said another."""
+        """The client's id of the request in the server's logs (``x-client-request-id``), for support when there is no
+        ``request_id``. It equals the idempotency key unless ``extra_headers=`` sets another."""
 
     @property
     def facts(self) -> str:
@@ -259,37 +246,41 @@ class APIError(ImageSDKError):
 
 
 class APIConnectionError(APIError):
-    """No connection to the server, or it broke before the request had been sent: nothing was billed.
+    """The connection failed before the request was sent completely. Nothing was billed.
 
-    The exception is its subclass :class:`OutcomeUnknownError`: sent, and no answer came.
+    Its subclass :class:`OutcomeUnknownError` is different: that request was sent.
     """
 
 
 class APITimeoutError(APIConnectionError):
-    """Time ran out before the request had been sent, or, in :class:`OutcomeUnknownTimeoutError`, after."""
+    """The time-out ended before the request was sent completely.
+
+    Its subclass :class:`OutcomeUnknownTimeoutError` is different: that request was sent.
+    """
 
 
 class LimitWaitError(APITimeoutError):
-    """The rate limit has no room before the total time-out. Nothing was sent, unless an attempt before had failed: that is
-    the cause then, and ``maybe_billed`` tells of it.
+    """The rate limit has no capacity before the total time-out ends. This attempt was not sent.
+
+    If an earlier attempt failed, its error is the ``__cause__`` and counts towards ``maybe_billed``.
     """
 
     def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
         self.retry_after = retry_after
-        """Seconds until there would be room; ``None`` when there never will be."""
+        """Seconds until the rate limit has capacity; ``None`` if the request exceeds the limit itself."""
 
 
 class OutcomeUnknownError(APIConnectionError):
-    """The request was sent and no answer came: the pictures may have been made and billed."""
+    """The request was sent, but no response arrived. The images may have been generated and billed."""
 
 
 class OutcomeUnknownTimeoutError(OutcomeUnknownError, APITimeoutError):
-    """The request was sent and no answer came in time: the pictures may have been made and billed."""
+    """The request was sent, but no response arrived in time. The images may have been generated and billed."""
 
 
 class APIStatusError(APIError):
-    """The server answered with an error."""
+    """The server responded with an error. Subclasses exist for the usual status codes."""
 
     def __init__(
         self,
@@ -304,26 +295,26 @@ class APIStatusError(APIError):
     ) -> None:
         super().__init__(summary, **facts)
         self.status_code = status_code
-        """The HTTP status. 200 when a server wrapped an error in a success, or sent it in a stream."""
+        """The HTTP status. It is 200 for an error inside a success response or a stream."""
         self.code = code
-        """The API's ``error.code``: the stable word to branch on."""
+        """The API's ``error.code``, the stable field to branch on."""
         self.type = type
         """The API's ``error.type``."""
         self.param = param
-        """The parameter that the server objects to."""
+        """The API's name of the parameter at fault."""
         self.body = body
-        """The whole body: parsed JSON, else text cut to 2000 characters."""
+        """The body of the response: parsed JSON, otherwise its first 2000 characters."""
 
 
 class BadRequestError(APIStatusError):
-    """400: the server refuses the request as it is."""
+    """400: the server rejects the request. The same request would be rejected again."""
 
 
 class ModerationError(BadRequestError):
-    """The prompt or a picture was refused by the content filter.
+    """The content filter refused the prompt or an image.
 
-    Change the request rather than repeat it. A refusal that is wrong can be reported to the maker
-    at https://help.openai.com with the ``request_id``.
+    Change the request instead of repeating it. Report a wrong refusal to OpenAI at https://help.openai.com with the
+    ``request_id``.
     """
 
     def __init__(
@@ -331,75 +322,75 @@ class ModerationError(BadRequestError):
     ) -> None:
         super().__init__(summary, **facts)
         self.stage = stage
-        """``"input"``, ``"output"`` or ``"unknown"``; ``None`` when the server did not say."""
+        """``"input"``, ``"output"`` or ``"unknown"``; ``None`` if the server names no stage."""
         self.categories = categories
-        """The categories named by the server, e.g. ``("violence",)``."""
+        """The categories that the server names, such as ``("violence",)``."""
 
 
 class AuthenticationError(APIStatusError):
-    """401: the key is missing, wrong or withdrawn."""
+    """401: the API key is missing, wrong or revoked."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403: this key or organisation may not do that. (400, where the organisation is not verified for a model.)"""
+    """403: the key or its organization lacks the permission. Also 400, if the organization is not verified."""
 
 
 class NotFoundError(APIStatusError):
-    """404: no such model or endpoint on this server."""
+    """404: the server has no such model or endpoint."""
 
 
 class RetiredError(NotFoundError):
-    """The model or the endpoint has been retired by its maker: 404 or 410, or 400 where the server says so in words."""
+    """404, 410, or 400 with such a message: the model or endpoint was shut down."""
 
     def __init__(self, summary: str, *, replacement: str | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
         self.replacement = replacement
-        """The model to use in its place, where one is known."""
+        """The model to use instead; ``None`` if no replacement is known."""
 
 
 class ConflictError(APIStatusError):
-    """409: the request collides with another one."""
+    """409: the request conflicts with another one, such as one under the same idempotency key."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: understood and still not acceptable."""
+    """422: the server can read the request but does not accept a value in it."""
 
 
 class RateLimitError(APIStatusError):
-    """429: more than the limit allows."""
+    """429: the rate limit is exceeded."""
 
     def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
         self.retry_after = retry_after
-        """Seconds that the server asks to wait, where it said."""
+        """Seconds that the server asks to wait; ``None`` if the response has no such value."""
 
 
 class QuotaExceededError(RateLimitError):
-    """The credit or the monthly budget is used up. Waiting does not help; paying does."""
+    """429: the credit or the monthly budget of the account is used up. Waiting does not help."""
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the server failed. It may have made, and billed, the pictures before it did."""
+    """5xx: the server failed. It may have generated and billed the images before."""
 
 
 class APIResponseError(APIError):
-    """An answer came with success and cannot be read: cut short, not JSON, bad base64, too large."""
+    """A success response cannot be read: it is truncated, too large, not JSON or not base64."""
 
 
 class StreamError(APIError):
-    """A stream ended without its completed picture, or with an error that is none of the others."""
+    """A stream ended without its completed image, or with an error that has no class of its own."""
 
     partial: PartialImage | None = None
-    """The last picture that came on the way, if one did."""
+    """The last partial image; ``None`` if none arrived."""
 
 
-def preview(value: object) -> str:
-    """Return a value as messages show it: its repr, cut short."""
-    return excerpt(repr(value))
+def preview(value: object, shown: str | None = None) -> str:
+    """Return a value as messages show it: its shortened ``repr``, or ``shown`` up to 200 characters."""
+    return excerpt(repr(value)) if shown is None else excerpt(shown, 200)
 
 
 def excerpt(text: str, length: int = 80) -> str:
-    """Return the beginning of a text, without the control characters that a terminal would obey."""
+    """Return the beginning of a text, without the control characters that a terminal would interpret."""
     cut = text if len(text) <= length else f"{text[: length - 3]}..."
     return "".join(character if character.isprintable() else " " for character in cut)
 

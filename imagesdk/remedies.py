@@ -1,7 +1,11 @@
-"""Remedies as data: what a caller can do about an error, apart from the words for it.
+"""Remedies: instructions that an error carries as data, apart from their wording.
 
-An error holds the kinds and values of its remedies. ``str(error)`` says them in the words of Python; the command line has
-words of its own, in ``imagesdk.cli.remedies``.
+============================  =====================================
+reader                        wording
+============================  =====================================
+``str(error)``                Python, in this module
+the command line              options, in ``imagesdk.cli.remedies``
+============================  =====================================
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ __all__ = ["Remedy"]
 
 @frozen
 class Remedy:
-    """One thing that a caller can do about an error.
+    """An instruction for the caller of a failed call.
 
     Example:
         ```python
@@ -114,11 +118,11 @@ class Remedy:
     USE_CLIENT_OPTIONS: ClassVar[Remedy]
 
     def of(self, value: object) -> Remedy:
-        """Return this remedy for a value."""
+        """Return this remedy with a value."""
         return evolve(self, value=str(value))
 
     def __str__(self) -> str:
-        """Return the remedy as a Python user can follow it; empty for a kind that only another version knows."""
+        """Return the instruction for Python code; empty for a kind of another version."""
         words = _IN_PYTHON.get(self.kind, "")
         return words.format(value=self.value or "it")
 
@@ -152,7 +156,7 @@ _IN_PYTHON: Final = {
         "transparent there."
     ),
     "draw_markup": "Draw the markup on a transparent PNG of the same width and height as the (first) image.",
-    "pass_image": "Pass the image itself, or a URL that is open to all.",
+    "pass_image": "Pass the image itself, or a public URL.",
     "download_image": "Fetch it with client.images.download(...), and pass the bytes.",
     "upload_image": "Upload it with client.files.upload(...), and pass what that returns.",
     "pass_path": "Pass the path itself, {value}.",
@@ -239,14 +243,14 @@ _IN_PYTHON: Final = {
     "use_client_options": "Use api_key=, base_url= or idempotency_key= instead.",
 }
 KINDS: Final = frozenset(_IN_PYTHON)
-"""The kinds that this version knows."""
+"""The kinds of this version."""
 
 for _kind in KINDS:
     setattr(Remedy, _kind.upper(), Remedy(_kind))
 
 
 def worded(summary: str, remedies: Iterable[Remedy]) -> str:
-    """Return a summary and the words of its remedies as one text."""
+    """Return a summary and its remedies as one text."""
     return " ".join(filter(None, (summary, *map(str, remedies))))
 
 

@@ -1,7 +1,16 @@
-"""From an answer that is no success to a typed error: the one place where the API's errors are born.
+"""Conversion of error responses to exceptions of :mod:`imagesdk.errors`.
 
-Every status, and every error inside an answer of status 200 or inside a stream, ends in an error of the tree of
-:mod:`imagesdk.errors` with a message that a person can act on, and in a word on trying again.
+============================================  =========================  ========================
+input                                         function                   effective status
+============================================  =========================  ========================
+a response with an error status               :func:`status_failure`     the status
+a response of status 200 with an ``error``    :func:`status_failure`     from the fields of the error
+an ``error`` event of a stream                :func:`stream_failure`     from the fields of the error
+a success response that cannot be read        :func:`unreadable_failure`  none
+============================================  =========================  ========================
+
+The class of the error is chosen by, in this order: a quota code, a moderation code or text, the effective status.
+A 404, a 410 or a matching message becomes :class:`~imagesdk.errors.RetiredError` if the model was shut down.
 """
 
 from __future__ import annotations
@@ -40,8 +49,8 @@ from imagesdk.models import lookup, nearest_size
 from imagesdk.models.catalog import OPENAI_VARIATION_MODEL, WARNING_DAYS
 from imagesdk.remedies import Remedy
 
-_SHOWN = 300
-"""Characters of the server's message that an error quotes."""
+_EXCERPT_LENGTH = 300
+"""Maximum length of a quoted server message, in characters."""
 
 _BY_STATUS: Mapping[int, type[APIStatusError]] = {
     400: BadRequestError,
@@ -67,7 +76,7 @@ _BY_WORD: Mapping[str, type[APIStatusError]] = {
     "server_error": InternalServerError,
     "upstream_error": InternalServerError,
 }
-"""``code``, else ``type``, of an error that has no status of its own."""
+"""Classes by ``code`` or ``type``, for an error without a status."""
 
 _MODERATION_CODES = frozenset(
     {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
@@ -79,12 +88,14 @@ _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_REFUSED_SIZE = re.compile(r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
+_INVALID_SIZE_TEXT = re.compile(
+    r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE
+)
 _VARIATIONS = "/images/variations"
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
-_MAY_BE_RETIRED = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
-_NEAR = timedelta(days=WARNING_DAYS)
+_RETIREMENT_ERRORS = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
+_RETIREMENT_NOTICE = timedelta(days=WARNING_DAYS)
 
 
 def status_failure(
@@ -98,17 +109,17 @@ def status_failure(
     path: str = "",
     better_base_url: str | None = None,
 ) -> Failure:
-    """Read an answer that is not a success.
+    """Convert an error response to a failure.
 
     Args:
-        status: the HTTP status.
-        headers: names in lower case.
-        rest: the body.
-        now: the present, for a ``Retry-After`` that is a date, and for models that come to their end.
-        requested: how many images were asked for, to tell a limit that can never be met.
-        model: the model that the request named.
-        path: the path of the request.
-        better_base_url: the base URL with the version that it seems to lack, if it does.
+        status: The HTTP status.
+        headers: The headers, with names in lower case.
+        rest: The body.
+        now: The current time, for a ``Retry-After`` with a date and for shutdown dates of models.
+        requested: The number of requested images, to detect a limit that is always exceeded.
+        model: The model that the request names.
+        path: The path of the request.
+        better_base_url: The base URL with ``/v1``, if it seems to lack the version.
     """
     body = error_of_bytes(rest)
     remedies: tuple[Remedy, ...] = ()
@@ -116,14 +127,16 @@ def status_failure(
         to = location.split("?")[0]
         body = evolve(body, message=f"it redirects to {to}, and the client follows no redirects")
         remedies = (Remedy.CORRECT_BASE_URL,)
-    if better_base_url is not None and status in _NO_ROUTE and body.code is None:  # which a missing model has
+    if (
+        better_base_url is not None and status in _NO_ROUTE and body.code is None
+    ):  # a missing model has a code
         remedies = (Remedy.USE_BASE_URL.of(better_base_url),)
     failure = _failure(
         body,
         opening=f"The server answered {status}",
         status=status,
-        stands_for=_status_in(body) if status == 200 else status,
-        said=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
+        effective_status=_effective_status(body) if status == 200 else status,
+        server_limits=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
         model=model,
@@ -131,17 +144,17 @@ def status_failure(
         request_id=headers.get("x-request-id"),
         remedies=remedies,
     )
-    advised = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
-    return evolve(failure, should_retry=advised)
+    should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
+    return evolve(failure, should_retry=should_retry)
 
 
 def is_error_document(document: Any) -> bool:
-    """Whether a body of status 200 is an error all the same, as some gateways send it."""
+    """Whether a body of status 200 is an error, as some gateways send it."""
     return is_object(document) and bool(document.get("error")) and not document.get("data")
 
 
 def is_error_event(event_name: str, document: Any) -> bool:
-    """Whether an event of a stream is an error: by its name, by its type, or by what it holds."""
+    """Whether a stream event is an error, by its name, its ``type`` or its ``error`` field."""
     if event_name == "error":
         return True
     return is_object(document) and (document.get("type") == "error" or bool(document.get("error")))
@@ -158,33 +171,33 @@ def stream_failure(
     request_id: str | None = None,
     seen_images: bool = False,
 ) -> Failure | None:
-    """Read an event of a stream that may be an error; ``None`` when it is none.
+    """Convert a stream event to a failure. Return ``None`` if the event is not an error.
 
     Args:
-        event_name: the name that the stream gives the event.
-        document: its data, parsed; the text itself where it is not JSON.
-        now: the present.
-        requested: how many images were asked for.
-        model: the model that the request named.
-        path: the path of the request.
-        request_id: the ``x-request-id`` of the answer.
-        seen_images: whether a partial image came before it, so that work was done.
+        event_name: The name of the event in the stream.
+        document: The parsed data, or its text if it is not JSON.
+        now: The current time.
+        requested: The number of requested images.
+        model: The model that the request names.
+        path: The path of the request.
+        request_id: The ``x-request-id`` of the response.
+        seen_images: Whether a partial image preceded the event, so that work was done.
     """
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
-    said = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
-    opening, stands_for = "The stream ended with an error", _status_in(body)
-    if stands_for == 200 and _error_class(200, body) is BadRequestError:  # nothing tells what it is
+    server_limits = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
+    opening, effective_status = "The stream ended with an error", _effective_status(body)
+    if effective_status == 200 and _error_class(200, body) is BadRequestError:  # no field names its kind
         sentence = _sentence(opening, body.message)
         error = StreamError(sentence, request_id=request_id, maybe_billed=True)
-        return Failure(error, "unknown", server_limits=said)
+        return Failure(error, "unknown", server_limits=server_limits)
     failure = _failure(
         body,
         opening=opening,
         status=200,
-        stands_for=stands_for,
-        said=said,
+        effective_status=effective_status,
+        server_limits=server_limits,
         today=now.date(),
         requested=requested,
         model=model,
@@ -194,12 +207,12 @@ def stream_failure(
     if not seen_images:
         return failure
     failure.error.maybe_billed = True
-    # What a limit refuses before any work waits and costs nothing; after it, asking again is a second bill.
+    # A rate-limit error before any work is free to retry. After a partial image, a retry is a second bill.
     return evolve(failure, kind="unknown") if isinstance(failure.error, RateLimitError) else failure
 
 
 def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
-    """Return the failure of a good status whose body cannot be read. Pictures, where any were asked for, are made."""
+    """Return the failure for a success response that cannot be read. Its images were generated and billed."""
     too_large = isinstance(problem, TooLargeError)
     error = APIResponseError(
         f"The server answered with success, but {problem}.",
@@ -215,8 +228,8 @@ def _failure(
     *,
     opening: str,
     status: int,
-    stands_for: int,
-    said: ServerLimits,
+    effective_status: int,
+    server_limits: ServerLimits,
     today: date,
     requested: int,
     model: str | None,
@@ -224,47 +237,47 @@ def _failure(
     request_id: str | None,
     remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
-    cls = _error_class(stands_for, body)
-    never_fits = cls is RateLimitError and said.never_fits(requested)
-    remedies = remedies or _valid_size(cls, body, model)
+    cls = _error_class(effective_status, body)
+    never_fits = cls is RateLimitError and server_limits.never_fits(requested)
+    remedies = remedies or _size_remedies(cls, body, model)
     remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
     facts: dict[str, Any] = {}
-    came_to = ""
+    consequence = ""
     if issubclass(cls, RateLimitError):
-        facts["retry_after"] = said.wait
+        facts["retry_after"] = server_limits.wait
     if issubclass(cls, ModerationError):
         facts.update(stage=body.stage, categories=body.categories)
-    if (retired := _retired(cls, stands_for, body, model, path, today)) is not None:
-        cls, came_to, remedies = RetiredError, f" {retired[0]}", (retired[1],)
+    if (retired := _retirement(cls, effective_status, body, model, path, today)) is not None:
+        cls, consequence, remedies = RetiredError, f" {retired[0]}", (retired[1],)
         facts["replacement"] = retired[2]
     elif never_fits:
-        came_to = " The limit has no room for this request, however long it waits."
+        consequence = " The limit has no room for this request, however long it waits."
     error = cls(
-        f"{_sentence(opening, body.message)}{came_to}",
+        f"{_sentence(opening, body.message)}{consequence}",
         status_code=status,
         code=body.code,
         type=body.type,
         param=body.param,
         body=body.body,
         request_id=request_id,
-        maybe_billed=stands_for >= 500,
+        maybe_billed=effective_status >= 500,
         remedies=remedies,
         **facts,
     )
     return Failure(
         error,
-        "unknown" if stands_for >= 500 else "refused",
-        server_limits=said,
+        "unknown" if effective_status >= 500 else "refused",
+        server_limits=server_limits,
         never_fits=never_fits,
     )
 
 
-def _status_in(body: ErrorBody) -> int:
-    """Return the status that an error inside a success stands for; 200 where nothing tells."""
+def _effective_status(body: ErrorBody) -> int:
+    """Return the status that corresponds to an error inside a success response; 200 if no field names one."""
     for name in ("status_code", "status", "code"):
-        said = text(body.fields.get(name)) or ""
-        if said.isascii() and said.isdigit() and len(said) == 3 and 400 <= int(said) < 600:
-            return int(said)
+        value = text(body.fields.get(name)) or ""
+        if value.isascii() and value.isdigit() and len(value) == 3 and 400 <= int(value) < 600:
+            return int(value)
     for word in (body.code, body.type):
         cls = _BY_WORD.get(word or "")
         if cls is InternalServerError:
@@ -287,44 +300,50 @@ def _error_class(status: int, body: ErrorBody) -> type[APIStatusError]:
     return _BY_STATUS.get(status, BadRequestError if status == 200 else APIStatusError)
 
 
-def _retired(
+def _retirement(
     cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
-    """Return what is gone, the remedy and the model that replaces it; ``None`` for other errors."""
-    says_so = body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_SHOWN]) is not None
-    if body.code == "DeploymentNotFound":  # Azure: the name is one of the user's own
+    """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
+    message_matches = (
+        body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
+    )
+    if body.code == "DeploymentNotFound":  # Azure: a name that the user chose
         return None
-    if not (status in _GONE or body.code == "model_not_found" or (says_so and cls in _MAY_BE_RETIRED)):
+    if not (
+        status in _GONE or body.code == "model_not_found" or (message_matches and cls in _RETIREMENT_ERRORS)
+    ):
         return None
-    if path.endswith(_VARIATIONS) and (says_so or status in _GONE):
+    if path.endswith(_VARIATIONS) and (message_matches or status in _GONE):
         gone = "The variations have"
         profile, remedy = lookup(OPENAI_VARIATION_MODEL), Remedy.USE_EDIT
     else:
         gone = f"The model{f' {model!r}' if model else ''} has"
         profile = lookup(model)
-        if not says_so and not (profile and profile.shut_down and profile.shut_down <= today + _NEAR):
+        if not message_matches and not (
+            profile and profile.shut_down and profile.shut_down <= today + _RETIREMENT_NOTICE
+        ):
             return None
         replacement = profile.replacement if profile else None
         remedy = Remedy.USE_MODEL.of(replacement) if replacement else Remedy.USE_ANOTHER_MODEL
     end = profile.shut_down if profile else None
-    came = f"{gone} been shut down{f' on {end}' if end else ''}"
+    end_text = f"{gone} been shut down{f' on {end}' if end else ''}"
     if end is not None and end > today:
-        came = f"{gone} its end on {end}"
-    return f"{came}.", remedy, profile.replacement if profile else None
+        end_text = f"{gone} its end on {end}"
+    return f"{end_text}.", remedy, profile.replacement if profile else None
 
 
-def _valid_size(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
-    """Return the nearest valid size where the server refuses one of a model that is known."""
+def _size_remedies(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
+    """Return the nearest valid size as a remedy, if the server rejects the size and the model is known."""
     about_size = cls is BadRequestError and body.param in {None, "", "size"}
-    asked = _REFUSED_SIZE.search(body.message[:_SHOWN]) if about_size else None
+    requested_size = _INVALID_SIZE_TEXT.search(body.message[:_EXCERPT_LENGTH]) if about_size else None
     profile = lookup(model)
-    if asked is None or profile is None:
+    if requested_size is None or profile is None:
         return ()
-    nearest = nearest_size(int(asked[1]), int(asked[2]), profile)
-    return (Remedy.USE_SIZE.of(nearest),) if nearest != f"{asked[1]}x{asked[2]}" else ()
+    nearest = nearest_size(int(requested_size[1]), int(requested_size[2]), profile)
+    return (Remedy.USE_SIZE.of(nearest),) if nearest != f"{requested_size[1]}x{requested_size[2]}" else ()
 
 
 def _sentence(opening: str, message: str) -> str:
-    words = excerpt(message, _SHOWN)
-    said = f"{opening}: {words}" if words else f"{opening} without a word."
-    return said if said.endswith((".", "!", "?")) else f"{said}."
+    words = excerpt(message, _EXCERPT_LENGTH)
+    sentence = f"{opening}: {words}" if words else f"{opening} without a message."
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

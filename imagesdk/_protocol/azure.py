@@ -1,8 +1,13 @@
-"""Azure OpenAI: two surfaces, deployments in place of models, a header of its own for the key.
+"""Azure OpenAI: deployments instead of models, and the key in the header ``api-key``.
 
-The v1 surface is the maker's API under another address: ``/openai/v1/images/generations``, with the name of the
-deployment for a model. The classic surface has the deployment in its path and a dated version in its query:
-``/openai/deployments/NAME/images/generations?api-version=2025-04-01-preview``, and its body names no model.
+Azure offers the API in two forms:
+
+=======  ===============================================  ========================  =====================
+API      path of a generation                             query                     deployment
+=======  ===============================================  ========================  =====================
+v1       ``/openai/v1/images/generations``                optional ``api-version``  ``model`` in the body
+classic  ``/openai/deployments/NAME/images/generations``  dated ``api-version``     in the path
+=======  ===============================================  ========================  =====================
 
 https://learn.microsoft.com/azure/ai-foundry/openai/api-version-lifecycle
 """
@@ -19,20 +24,20 @@ from imagesdk._protocol.hosts import Host, Route
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job
 
-_DATED = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?")
-_WORD = re.compile(r"[A-Za-z0-9._-]+")
+_DATED_VERSION = re.compile(r"\d{4}-\d{2}-\d{2}(-[a-z]+)?")
+_API_VERSION = re.compile(r"[A-Za-z0-9._-]+")
 _V1, _CLASSIC = "/openai/v1", "/openai"
 
 
 @frozen
 class AzureHost(Host):
-    """A resource of Azure OpenAI, by one of its two surfaces."""
+    """A resource of Azure OpenAI, with one of the two APIs."""
 
     key_header: str = "api-key"
     deployment: str | None = None
-    """What every request is for; ``None`` where each call names its own."""
+    """The deployment of every request; ``None`` if each call names one."""
     model: str | None = None
-    """What is deployed there, where that was said."""
+    """The model of the deployment, if the caller states it."""
     api_version: str | None = None
 
     @classmethod
@@ -45,10 +50,10 @@ class AzureHost(Host):
         api_version: str | None,
         key_header: str = "api-key",
     ) -> AzureHost:
-        """Read an endpoint, with or without ``/openai`` or ``/openai/v1`` at its end.
+        """Parse an endpoint, with or without ``/openai`` or ``/openai/v1`` at its end.
 
         Raises:
-            ConfigurationError: it is no endpoint, or does not go with ``api_version``.
+            ConfigurationError: If ``endpoint`` is not an endpoint or contradicts ``api_version``.
         """
         plain = endpoint.partition("?")[0].rstrip("/")
         if "/deployments/" in plain or plain.endswith("/images/generations"):
@@ -56,8 +61,8 @@ class AzureHost(Host):
                 "endpoint is the address of the resource, such as https://NAME.openai.azure.com: what follows it "
                 "goes into deployment= and api_version=."
             )
-        given = Host.parse(endpoint).base_url
-        if api_version is not None and not _WORD.fullmatch(api_version):
+        base_url = Host.parse(endpoint).base_url
+        if api_version is not None and not _API_VERSION.fullmatch(api_version):
             raise ConfigurationError(
                 f'api_version is a date such as "2025-04-01-preview", or "preview", not {api_version!r}.'
             )
@@ -65,12 +70,12 @@ class AzureHost(Host):
             raise ConfigurationError(
                 "deployment is the name of a deployment; leave it out to name one with each call."
             )
-        classic = api_version is not None and _DATED.fullmatch(api_version) is not None
-        root = given.removesuffix(_V1)
-        if classic and root != given:
+        classic = api_version is not None and _DATED_VERSION.fullmatch(api_version) is not None
+        root = base_url.removesuffix(_V1)
+        if classic and root != base_url:
             raise ConfigurationError(
-                f"api_version={api_version!r} is of the surface without /v1, and the endpoint ends with {_V1}: "
-                "leave one of them out."
+                f"api_version={api_version!r} is for endpoints without /v1, but the endpoint ends with {_V1}. "
+                "Leave one of them out."
             )
         root = root.removesuffix(_CLASSIC)
         return cls(
@@ -83,38 +88,38 @@ class AzureHost(Host):
 
     @property
     def is_classic(self) -> bool:
-        """Whether deployments are part of the path."""
+        """Whether the path contains the deployment."""
         return not self.base_url.endswith(_V1)
 
     @property
     def needs_key(self) -> bool:
-        """Whether a key is needed: always."""
+        """Whether the server requires a key: always on Azure."""
         return True
 
     @property
     def suggested_base_url(self) -> str | None:
-        """Nothing: what the path lacks is not to be guessed."""
+        """No suggestion: the path of a resource cannot be guessed."""
         return None
 
     @property
     def uses_list_prices(self) -> bool:
-        """Whether the maker's published prices hold: Azure asks the same for each token."""
+        """Whether OpenAI's list prices apply: Azure charges the same per token."""
         return True
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """Return the URL of an endpoint, with the version where there is one."""
+        """Return the URL of an endpoint, with ``api-version`` if it is set."""
         versioned = {"api-version": self.api_version} if self.api_version else {}
         return super().url(path, {**versioned, **(query or {})})
 
     def default_model(self, job: Job) -> str | None:
-        """Return what is deployed, where that was said."""
+        """Return the model of the deployment, if the caller states both."""
         return self.model if self.deployment else None
 
     def route(self, path: str, model: str | None) -> Route:
-        """Return where a request for pictures goes.
+        """Return the route of an image request.
 
         Raises:
-            InvalidRequestError: nothing names a deployment.
+            InvalidRequestError: If neither the client nor the call names a deployment.
         """
         name = self.deployment or model
         if name is None:
@@ -128,7 +133,7 @@ class AzureHost(Host):
         return Route(path, name)
 
     def resolve_model(self, name: str | None) -> str | None:
-        """Return the model whose rules hold: the one that was named, else the one that the deployment is called after."""
+        """Return the model whose rules apply: the stated model, otherwise the one that the deployment is named after."""
         if self.deployment is None:
             return self.model or name
         return name or self.deployment

@@ -1,7 +1,16 @@
-"""Request bodies of known length: JSON that can hold images, and ``multipart/form-data``.
+"""Request bodies of known length: JSON with embedded images, and ``multipart/form-data``.
 
-Both yield bytes, :class:`~imagesdk.types.Upload` and base64 segments in order, and can be sent again. The sender reads
-the uploads. https://www.rfc-editor.org/rfc/rfc7578
+A body yields segments in order and can be yielded again for a retry. The engine reads the files of the segments:
+
+==================  ===========================
+segment             bytes on the wire
+==================  ===========================
+``bytes``           the same
+``Upload``          its file
+``Base64Segment``   its file as base64 text
+==================  ===========================
+
+https://www.rfc-editor.org/rfc/rfc7578
 """
 
 from __future__ import annotations
@@ -20,7 +29,7 @@ from imagesdk.types import Upload
 
 @frozen
 class FormField:
-    """One field of a form: a text or a file."""
+    """A field of a form: a text or a file."""
 
     name: str
     value: str | Upload
@@ -28,7 +37,7 @@ class FormField:
 
 @frozen
 class FormBody:
-    """A form and the boundary that separates its parts (given, so that an encoding can be repeated)."""
+    """A ``multipart/form-data`` body. The caller passes the boundary, so that an encoding can be repeated."""
 
     parts: tuple[FormField, ...]
     boundary: str
@@ -40,7 +49,7 @@ class FormBody:
 
     @property
     def length(self) -> int:
-        """The whole body in bytes."""
+        """The length of the body in bytes."""
         return sum(len(s) if isinstance(s, bytes) else s.size for s in self.segments())
 
     def segments(self) -> Iterator[bytes | Upload]:
@@ -59,7 +68,7 @@ class FormBody:
             lines.append(f"Content-Type: {declared_media_type(part.value)}")
         else:
             lines.append(f"Content-Disposition: {disposition}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may be no text
+        return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may contain surrogates
 
 
 def _quoted(text: str) -> str:
@@ -72,23 +81,23 @@ _FALLBACK = "image/png"
 
 @frozen
 class Base64Segment:
-    """A piece of a body: an upload as base64 text."""
+    """A segment that contains an upload as base64 text."""
 
     upload: Upload
 
     @property
     def size(self) -> int:
-        """Characters of the text."""
+        """The length of the text in characters."""
         return 4 * ((self.upload.size + 2) // 3)
 
 
 BodySegment: TypeAlias = "bytes | Upload | Base64Segment"
-"""A part of a body. Whoever sends it reads the uploads."""
+"""A segment of a body. The engine reads the files of uploads."""
 
 
 @frozen
 class JsonBody:
-    """A JSON body that holds pictures: the length is known beforehand, every part can be sent again."""
+    """A JSON body with embedded images."""
 
     parts: tuple[bytes | Base64Segment, ...]
 
@@ -99,7 +108,7 @@ class JsonBody:
 
     @property
     def length(self) -> int:
-        """The whole body in bytes."""
+        """The length of the body in bytes."""
         return sum(len(part) if isinstance(part, bytes) else part.size for part in self.parts)
 
     def segments(self) -> Iterator[bytes | Base64Segment]:
@@ -107,37 +116,37 @@ class JsonBody:
         yield from self.parts
 
 
-def json_body(fields: bytes, pictures: InputImages, *, without: frozenset[str]) -> JsonBody:
-    """Add pictures to the JSON object ``fields``, but for those that ``without`` names."""
+def json_body(fields: bytes, images: InputImages, *, without: frozenset[str]) -> JsonBody:
+    """Add images to the JSON object ``fields``, except for the fields in ``without``."""
     parts: list[bytes | Base64Segment] = [fields[:-1]]
-    for name, found in (("images", pictures.images), ("mask", pictures.mask), ("markup", pictures.markup)):
-        if found is None or name in without:
+    for name, value in (("images", images.images), ("mask", images.mask), ("markup", images.markup)):
+        if value is None or name in without:
             continue
         parts.append((b"" if parts == [b"{"] else b",") + f'"{name}":'.encode())
-        if isinstance(found, tuple):
-            for number, picture in enumerate(found):
-                parts += [b"," if number else b"[", *_entry(picture)]
+        if isinstance(value, tuple):
+            for number, image in enumerate(value):
+                parts += [b"," if number else b"[", *_entry(image)]
             parts.append(b"]")
         else:
-            parts += _entry(found)
+            parts += _entry(value)
     return JsonBody((*parts, b"}"))
 
 
 def declared_media_type(upload: Upload) -> str:
-    """Return the media type that a server is told.
+    """Return the media type to declare for an upload.
 
-    The API refuses ``application/octet-stream`` outright, and looks at the bytes of everything else. So what is not
-    recognised goes by what the caller says, or by the extension of its file, and for want of both as a PNG.
+    The API rejects ``application/octet-stream`` but inspects the bytes of any other type. An unrecognized file is
+    therefore declared as (1) the type that the caller states, (2) the type of its extension, or (3) PNG.
     """
     if upload.media_type != OCTET_STREAM:
         return upload.media_type
     return upload.stated_type or named_media_type(upload.name) or _FALLBACK
 
 
-def _entry(picture: InputImage) -> tuple[bytes | Base64Segment, ...]:
-    if isinstance(picture, Upload):
-        return f'{{"image_url":"{_data_url_prefix(picture)}'.encode(), Base64Segment(picture), b'"}'
-    key, value = ("file_id", picture.file_id) if picture.url is None else ("image_url", picture.url)
+def _entry(image: InputImage) -> tuple[bytes | Base64Segment, ...]:
+    if isinstance(image, Upload):
+        return f'{{"image_url":"{_data_url_prefix(image)}'.encode(), Base64Segment(image), b'"}'
+    key, value = ("file_id", image.file_id) if image.url is None else ("image_url", image.url)
     return (json.dumps({key: value}, separators=(",", ":")).encode(),)
 
 
@@ -145,15 +154,15 @@ def _data_url_prefix(upload: Upload) -> str:
     return f"data:{declared_media_type(upload)};base64,"
 
 
-def needs_json(job: Job, pictures: InputImages) -> bool:
-    """Whether an edit can only be said in JSON: the form has neither URLs nor file ids nor ``moderation``."""
+def needs_json(job: Job, images: InputImages) -> bool:
+    """Whether an edit must be JSON, because a form has no URLs, no file ids and no ``moderation``."""
     return isinstance(job, Edit) and (
-        job.moderation is not None or any(isinstance(picture, RemoteImage) for picture in pictures)
+        job.moderation is not None or any(isinstance(image, RemoteImage) for image in images)
     )
 
 
-def image_url_length(picture: InputImage) -> int:
-    """Characters of the ``image_url`` that a picture has in JSON; 0 for a file id."""
-    if isinstance(picture, RemoteImage):
-        return len(picture.url or "")
-    return len(_data_url_prefix(picture)) + Base64Segment(picture).size
+def image_url_length(image: InputImage) -> int:
+    """Return the length of an image's ``image_url`` in JSON, in characters; 0 for a file id."""
+    if isinstance(image, RemoteImage):
+        return len(image.url or "")
+    return len(_data_url_prefix(image)) + Base64Segment(image).size

@@ -1,7 +1,7 @@
-"""Content encodings of answers: inflate gzip and deflate piece by piece.
+"""Incremental decompression of responses: gzip and deflate.
 
-We ask for ``identity``, because pictures do not shrink, and still read what a server compresses unasked.
-No piece is larger than :data:`PIECE`, so that a cap behind it stops a bomb early.
+The client requests ``identity``, because images do not compress, but accepts servers that compress anyway. No piece is
+larger than :data:`PIECE`, so that the reader's cap stops a decompression bomb early.
 """
 
 from __future__ import annotations
@@ -12,42 +12,42 @@ from collections.abc import Iterator
 from imagesdk._protocol.scanner import ScanError
 
 PIECE = 64 * 1024
-"""Bytes that one step yields at most."""
+"""Maximum size of a decompressed piece in bytes."""
 
 
 class Decompressor:
-    """Undoes one ``content-encoding``.
+    """Decompressor for one response, by its ``content-encoding``.
 
     Raises:
-        ScanError: (all methods) an encoding that was not asked for, corrupt data, or an end too early.
+        ScanError: (all methods) If the encoding is not supported, or the data is corrupt or truncated.
     """
 
     def __init__(self, encoding: str | None) -> None:
         name = (encoding or "identity").strip().lower()
         if name not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise ScanError(f"the answer is compressed with {name!r}, which was not asked for")
+            raise ScanError(f"the response is compressed with {name!r}, which was not asked for")
         self._compressed = name not in {"identity", ""}
         self._inflate = zlib.decompressobj(wbits=47)
         self._empty = True
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield what ``data`` adds to the plain answer."""
+        """Yield the decompressed pieces of ``data``."""
         if not self._compressed:
             yield data
             return
         self._empty = self._empty and not data
         while data:
             if self._inflate.eof:
-                self._inflate = zlib.decompressobj(wbits=47)  # a gzip answer may have several members
+                self._inflate = zlib.decompressobj(wbits=47)  # a gzip response may have several members
             try:
                 piece = self._inflate.decompress(data, PIECE)
             except zlib.error as error:
-                raise ScanError(f"the answer's compression is corrupt ({error})") from None
+                raise ScanError(f"the response's compression is corrupt ({error})") from None
             if piece:
                 yield piece
             data = self._inflate.unused_data if self._inflate.eof else self._inflate.unconsumed_tail
 
     def finish(self) -> None:
-        """Check that the compressed answer was whole."""
+        """Check that the compressed data is complete."""
         if self._compressed and not self._empty and not self._inflate.eof:
-            raise ScanError("the compressed answer ends too early")
+            raise ScanError("the compressed response ends too early")

@@ -1,8 +1,15 @@
-"""The body of an error, in any shape that servers send: what is said in it, and by which words.
+"""Parser of error bodies.
 
-The maker answers ``{"error": {"message", "type", "param", "code"}}``; compatible servers also send
-``{"error": "text"}``, ``{"detail": ...}``, a list around the object, a bare string, HTML or nothing. What class of error
-it makes is up to :mod:`imagesdk._protocol.api_errors`.
+===========================================================  ==================================
+body                                                         sent by
+===========================================================  ==================================
+``{"error": {"message", "type", "param", "code"}}``          OpenAI
+``{"error": "text"}``, ``{"detail": ...}``, a bare string    compatible servers
+``[{"error": ...}]``                                         Google's compatible API
+HTML, other text or nothing                                  proxies and gateways
+===========================================================  ==================================
+
+:mod:`.api_errors` chooses the class of the error.
 """
 
 from __future__ import annotations
@@ -17,10 +24,10 @@ from attrs import field, frozen
 from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
 from imagesdk._protocol.scanner import without_images
 
-_KEPT = 2000
-"""Characters of a body that is not JSON that an error keeps."""
-_READ = 4096
-"""Bytes of a body that is not JSON in which a message is looked for."""
+_MAX_BODY_TEXT = 2000
+"""Maximum length of a body in an error if it is not JSON, in characters."""
+_MAX_MESSAGE_BYTES = 4096
+"""Bytes of a body that is not JSON to search for a message."""
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
 _FILTERED = ("content_filter_results", "content_filter_result")
@@ -29,39 +36,39 @@ _INNER = ("inner_error", "innererror")
 
 @frozen
 class ErrorBody:
-    """What the body of an error says."""
+    """The content of an error body."""
 
     message: str = ""
     code: str | None = None
     type: str | None = None
     param: str | None = None
     fields: Mapping[str, Any] = field(factory=dict[str, Any])
-    """All that the error object holds."""
+    """All fields of the error object."""
     body: object = None
-    """The whole body: parsed JSON, else text cut short."""
+    """The whole body: parsed JSON, otherwise shortened text."""
 
     @property
     def stage(self) -> str | None:
-        """Where moderation refused, where the server says so."""
+        """The stage at which moderation refused, if the server names it."""
         details = self.fields.get("moderation_details")
         return text(details.get("moderation_stage")) if is_object(details) else None
 
     @property
     def categories(self) -> tuple[str, ...]:
-        """What moderation refused: from the details, else Azure's filters, else the words of the message."""
+        """The categories that moderation refused: from the details, Azure's filters, or the message."""
         details = self.fields.get("moderation_details")
         named = details.get("categories") if is_object(details) else None
         if is_list(named):
             return tuple(str(category) for category in named)
-        if filtered := tuple(_filtered(self.fields)):
+        if filtered := tuple(_azure_filter_categories(self.fields)):
             return filtered
-        found = _VIOLATIONS.search(self.message)
-        words = found[1].split(",") if found else []
+        match = _VIOLATIONS.search(self.message)
+        words = match[1].split(",") if match else []
         return tuple(word for word in (word.strip(" '\"") for word in words) if word)
 
     @property
     def retry_delay(self) -> str | None:
-        """How long Google asks to wait: https://cloud.google.com/apis/design/errors#error_details."""
+        """The delay that Google asks for: https://cloud.google.com/apis/design/errors#error_details."""
         details = self.fields.get("details")
         for detail in details if is_list(details) else ():
             if is_object(detail) and isinstance(delay := detail.get("retryDelay"), str):
@@ -70,18 +77,18 @@ class ErrorBody:
 
 
 def error_of_bytes(rest: bytes) -> ErrorBody:
-    """Read the body of an answer that is not a success."""
+    """Parse the body of an error response."""
     try:
         document = parse_json(rest)
     except (ValueError, RecursionError):
         document = None
     if document is None:
-        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_KEPT])
+        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
     return error_of_document(document)
 
 
 def error_of_document(document: Any) -> ErrorBody:
-    """Read an error that is JSON."""
+    """Parse an error from its JSON."""
     fields, message = _fields(document)
     code, kind, param = (text(fields.get(name)) for name in ("code", "type", "param"))
     return ErrorBody(message, code, kind, param, fields, without_images(document))
@@ -95,33 +102,33 @@ def _fields(document: Any) -> tuple[dict[str, Any], str]:
         if is_object(error):
             for name in _MESSAGES:
                 if error.get(name):
-                    return error, _words(error[name])
-            return error, _words(document)
+                    return error, _message_text(error[name])
+            return error, _message_text(document)
         if error:
-            return document, _words(error)
+            return document, _message_text(error)
     if isinstance(document, str):
         return {}, document.strip()
     return {}, json.dumps(without_images(document), ensure_ascii=False)
 
 
-def _words(value: Any) -> str:
+def _message_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
-        return "; ".join(_validation(item) for item in value)
+        return "; ".join(_validation_text(item) for item in value)
     return json.dumps(without_images(value), ensure_ascii=False)
 
 
-def _validation(item: Any) -> str:
+def _validation_text(item: Any) -> str:
     if is_object(item) and "msg" in item:
         where = item.get("loc")
         place = ".".join(str(part) for part in where) if is_list(where) else ""
         return f"{place}: {item['msg']}" if place else str(item["msg"])
-    return _words(item)
+    return _message_text(item)
 
 
 def _text_message(rest: bytes) -> str:
-    words = rest[:_READ].decode("utf-8", "replace").strip()
+    words = rest[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace").strip()
     if "<" in words[:200] and (
         title := re.search(r"<title[^>]*>(.*?)</title>", words, re.IGNORECASE | re.DOTALL)
     ):
@@ -129,8 +136,8 @@ def _text_message(rest: bytes) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", words).split()) if words.startswith("<") else words
 
 
-def _filtered(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of the filters of Azure that refused.
+def _azure_filter_categories(fields: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of Azure's content filters that refused.
 
     https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
     """

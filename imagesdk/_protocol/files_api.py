@@ -1,13 +1,15 @@
-"""Requests about files on the server, and what it answers. https://platform.openai.com/docs/api-reference/files"""
+"""Requests and responses of the Files API.
+
+Pure functions. https://platform.openai.com/docs/api-reference/files
+"""
 
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from imagesdk._protocol.bodies import FormBody, FormField
-from imagesdk._protocol.json_values import is_list, is_object, text
+from imagesdk._protocol.json_values import is_list, is_object, text, timestamp
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.scanner import ScanError, without_images
 from imagesdk.errors import InvalidRequestError
@@ -15,17 +17,17 @@ from imagesdk.types import FileId, FileObject, Upload
 
 PATH: Final = "/files"
 EXPIRY: Final = (3600, 2_592_000)
-"""Seconds after its upload that a file may end at the earliest and at the latest: an hour and 30 days."""
+"""Minimum and maximum lifetime of a file in seconds: one hour and 30 days after its upload."""
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _FIELDS = ("id", "bytes", "created_at", "expires_at", "filename", "purpose", "status")
 
 
 def upload_request(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
-    """Return the request that uploads a file.
+    """Build the request that uploads a file.
 
     Raises:
-        InvalidRequestError: no purpose, or an expiry beyond what is allowed.
+        InvalidRequestError: If the purpose is empty, or ``expires_after`` is outside :data:`EXPIRY`.
     """
     if not purpose.strip():
         allowed = '"vision" for images, "batch" for the requests of a batch'
@@ -42,31 +44,31 @@ def upload_request(file: Upload, purpose: str, *, expires_after: int | None, bou
 
 
 def file_request(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:
-    """Return a request about one file.
+    """Build a request about one file.
 
     Raises:
-        InvalidRequestError: that can be no id.
+        InvalidRequestError: If ``file`` is not a valid id.
     """
-    name = file if isinstance(file, str) else file.id
-    if not _ID.fullmatch(name) or set(name) == {"."}:
-        raise InvalidRequestError.for_parameter("file", name, allowed='an id such as "file-abc123"')
-    return Request(f"{PATH}/{name}{suffix}", 0, None, b"", method)
+    file_id = file if isinstance(file, str) else file.id
+    if not _ID.fullmatch(file_id) or set(file_id) == {"."}:
+        raise InvalidRequestError.for_parameter("file", file_id, allowed='an id such as "file-abc123"')
+    return Request(f"{PATH}/{file_id}{suffix}", 0, None, b"", method)
 
 
 def parse_file(document: Any) -> FileObject:
-    """Read the answer that describes a file.
+    """Parse a response that describes a file.
 
     Raises:
-        ScanError: it does not.
+        ScanError: If the response does not describe a file.
     """
     if not is_object(document) or not isinstance(document.get("id"), str):
-        raise ScanError("the answer describes no file")
+        raise ScanError("the response describes no file")
     size = document.get("bytes")
     return FileObject(
         id=document["id"],
         bytes=size if type(size) is int else None,
-        created=_timestamp(document.get("created_at")),
-        expires_at=_timestamp(document.get("expires_at")),
+        created=timestamp(document.get("created_at")),
+        expires_at=timestamp(document.get("expires_at")),
         filename=text(document.get("filename")),
         purpose=text(document.get("purpose")),
         status=text(document.get("status")),
@@ -77,31 +79,22 @@ def parse_file(document: Any) -> FileObject:
 
 
 def parse_list(document: Any) -> tuple[FileObject, ...]:
-    """Read the answer that lists files.
+    """Parse a response that lists files.
 
     Raises:
-        ScanError: it does not.
+        ScanError: If the response does not list files.
     """
     if not is_object(document) or not is_list(document.get("data")):
-        raise ScanError("the answer lists no files")
+        raise ScanError("the response lists no files")
     return tuple(parse_file(item) for item in document["data"])
 
 
 def parse_deleted(document: Any) -> bool:
-    """Read the answer to a deletion: whether the file is gone.
+    """Parse the response to a deletion, and return whether the file was deleted.
 
     Raises:
-        ScanError: it does not say.
+        ScanError: If the response does not state it.
     """
     if not is_object(document) or not isinstance(document.get("deleted"), bool):
-        raise ScanError("the answer does not say whether the file was deleted")
+        raise ScanError("the response does not say whether the file was deleted")
     return bool(document["deleted"])
-
-
-def _timestamp(value: Any) -> datetime | None:
-    if type(value) not in {int, float}:
-        return None
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -1,6 +1,15 @@
-"""Whom we talk to: paths, authentication, which models to name, which result URLs to trust.
+"""Properties of a server, derived from its base URL: routes, authentication, defaults and trusted URLs.
 
-Pure functions of a base URL. What is different on Azure is in ``azure.py``. Nothing here opens a connection or looks a name up.
+Pure functions without connections or DNS lookups. :mod:`.azure` has the differences of Azure.
+
+===================  ========================  ============  ====================  ===============
+server               key                       list prices   default model         needs a key
+===================  ========================  ============  ====================  ===============
+OpenAI               ``Authorization``         yes           yes                   yes
+Azure                ``api-key``               yes           of the deployment     yes
+loopback             ``Authorization``         yes           no                    no
+any other            ``Authorization``         no            no                    no
+===================  ========================  ============  ====================  ===============
 """
 
 from __future__ import annotations
@@ -20,11 +29,11 @@ from imagesdk.models import catalog
 from imagesdk.remedies import Remedy
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-"""Where the maker of the API serves it."""
+"""The base URL of OpenAI."""
 
-_MAKER_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
-AZURE = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
-"""How the names of Azure's hosts end."""
+_OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
+AZURE_SUFFIXES = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
+"""Suffixes of Azure's host names."""
 _PORTS = {"http": 80, "https": 443}
 _HEADER_NAME = re.compile(
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -33,22 +42,22 @@ _OWN_HEADERS = frozenset(
     {"authorization", "content-length", "transfer-encoding", "host", "connection", "idempotency-key"}
 )
 CLIENT_REQUEST_ID = "x-client-request-id"
-"""The header that names a request for the server's logs: https://platform.openai.com/docs/api-reference/debugging-requests"""
-_LONGEST_ID = 512
-"""Characters of its value, which are ASCII."""
+"""The header with the client's id of a request: https://platform.openai.com/docs/api-reference/debugging-requests"""
+_MAX_REQUEST_ID = 512
+"""Maximum length of its value in ASCII characters."""
 _VERSION = re.compile(r"/v\d+\w*(/|\Z)")
 
 
 @frozen
 class Route:
-    """Where a request for pictures goes."""
+    """The path of an image request and the place of its model."""
 
     path: str
-    """Below the base URL."""
+    """The path below the base URL."""
     model: str | None
-    """What the server calls the model."""
+    """The server's name of the model."""
     in_body: bool = True
-    """Whether the body names it; else the path does."""
+    """Whether the body names the model, rather than the path."""
 
 
 @frozen
@@ -56,16 +65,16 @@ class Host:
     """A server that speaks the Images API."""
 
     base_url: str
-    """Without a trailing slash, e.g. ``https://api.openai.com/v1``."""
+    """The base URL without a trailing slash, such as ``https://api.openai.com/v1``."""
     key_header: str = "authorization"
-    """The header that carries the key: as ``Bearer`` in ``authorization``, and bare in any other."""
+    """The header with the key: ``Bearer KEY`` in ``authorization``, the bare key in any other."""
 
     @classmethod
     def parse(cls, base_url: str) -> Host:
-        """Read a base URL.
+        """Parse a base URL.
 
         Raises:
-            ConfigurationError: it is not an http or https URL, or it holds a user, a query or a fragment.
+            ConfigurationError: If it is not an http or https URL, or has a user, a query or a fragment.
         """
         text = base_url.strip().rstrip("/")
         parts = _split(text)
@@ -76,7 +85,7 @@ class Host:
             or not text.isprintable()
             or " " in text
         ):
-            shown = "one with a user" if "@" in text else repr(base_url)  # and perhaps a password
+            shown = "one with a user" if "@" in text else repr(base_url)  # it may contain a password
             raise ConfigurationError.for_parameter(
                 "base_url",
                 shown,
@@ -93,52 +102,53 @@ class Host:
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a rate limit and trust are bound to."""
+        """Scheme, host and port: the scope of rate limits and trust."""
         return _origin(urlsplit(self.base_url)) or ""
 
     @property
     def is_openai(self) -> bool:
-        """Whether this is the maker's own service, where a key and a model are always needed."""
-        return urlsplit(self.base_url).hostname in _MAKER_HOSTS
+        """Whether the server is OpenAI, which always needs a key and a model."""
+        return urlsplit(self.base_url).hostname in _OPENAI_HOSTS
 
     @property
     def needs_key(self) -> bool:
-        """Whether nothing is to be had here without a key: with the maker and on Azure."""
-        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE)
+        """Whether the server requires a key: OpenAI and Azure do."""
+        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE_SUFFIXES)
 
     @property
     def suggested_base_url(self) -> str | None:
-        """The base URL with ``/v1`` added, where its path is without a version; ``None`` where it has one."""
+        """The base URL with ``/v1``; ``None`` if its path already has a version."""
         return None if _VERSION.search(urlsplit(self.base_url).path) else f"{self.base_url}/v1"
 
     @property
     def uses_list_prices(self) -> bool:
-        """Whether the maker's published prices hold: with the maker, on Azure, and on this machine, where an emulator
-        stands in for the maker or a proxy leads to it.
+        """Whether OpenAI's list prices apply: at OpenAI, on Azure and on loopback hosts.
+
+        A loopback host is assumed to be an emulator of OpenAI or a proxy to it.
         """
         hostname = urlsplit(self.base_url).hostname or ""
-        return self.is_openai or hostname.endswith(AZURE) or is_loopback(hostname)
+        return self.is_openai or hostname.endswith(AZURE_SUFFIXES) or is_loopback(hostname)
 
     @property
     def is_secure(self) -> bool:
-        """Whether a key is safe on the way there: https, or this very machine."""
+        """Whether it is safe to send a key: over https, or to a loopback host."""
         parts = urlsplit(self.base_url)
         return parts.scheme == "https" or is_loopback(parts.hostname or "")
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
-        """Return the URL of an endpoint such as ``/images/generations``; one that is whole already is kept."""
-        where = path if path.startswith(("http://", "https://")) else self.base_url + path
-        return where + (f"?{urlencode(query)}" if query else "")
+        """Return the URL of an endpoint such as ``/images/generations``. An absolute URL is kept."""
+        url = path if path.startswith(("http://", "https://")) else self.base_url + path
+        return url + (f"?{urlencode(query)}" if query else "")
 
     def target(self, path: str) -> tuple[str, dict[str, str]]:
-        """Return what :meth:`url` takes for ``path``, and the query in it; a whole URL must be the server's own.
+        """Split a path or absolute URL into the argument of :meth:`url` and the query.
 
         Raises:
-            InvalidRequestError: it leads elsewhere, or is no path.
+            InvalidRequestError: If it is not a valid path, or a URL on another origin.
         """
         bare, _, query = path.partition("?")
-        whole = "://" in bare
-        if whole and not self.is_same_origin(bare):
+        absolute = "://" in bare
+        if absolute and not self.is_same_origin(bare):
             raise InvalidRequestError(
                 f"path must be below {self.base_url}, or a URL on {self.origin}, because the key is sent nowhere else.",
                 param="path",
@@ -150,42 +160,42 @@ class Host:
                 param="path",
                 value=path,
             )
-        return bare if whole or bare.startswith("/") else f"/{bare}", dict(
+        return bare if absolute or bare.startswith("/") else f"/{bare}", dict(
             parse_qsl(query, keep_blank_values=True)
         )
 
     def result_url(self, url: str) -> str:
-        """Return a result's URL, made absolute where the server gave a relative one."""
+        """Return the absolute URL of a result."""
         return urljoin(self.base_url + "/", url)
 
     def is_same_origin(self, url: str) -> bool:
-        """Whether ``url`` is on the server's own origin, from which results are always fetched."""
+        """Whether ``url`` is on the origin of the server. Such results are always fetched."""
         parts = _split(url)
         return parts is not None and _origin(parts) == self.origin
 
     def default_model(self, job: Job) -> str | None:
-        """Return the model to name when none is given: a living one with the maker, none elsewhere."""
+        """Return the model for a job without one: OpenAI's default at OpenAI, ``None`` elsewhere."""
         if not self.is_openai:
             return None
         return catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
 
     def route(self, path: str, model: str | None) -> Route:
-        """Return where a request for pictures goes that names ``model``.
+        """Return the route of an image request.
 
         Raises:
-            InvalidRequestError: it cannot be said.
+            InvalidRequestError: If the route needs a model and ``model`` is ``None``.
         """
         return Route(path, model)
 
     def resolve_model(self, name: str | None) -> str | None:
-        """Return the model whose rules and prices hold where a job names ``name``."""
+        """Return the model whose rules and prices apply to a job that names ``name``."""
         return name
 
 
 def auth_headers(
     key: Secret, organization: str | None, project: str | None, *, header: str = "authorization"
 ) -> list[tuple[str, str]]:
-    """Return the headers that say who asks; none for an empty key."""
+    """Return the authentication headers. An empty key sends no key header."""
     headers: list[tuple[str, str]] = []
     if key:
         headers.append((header, f"Bearer {key.reveal()}" if header == "authorization" else key.reveal()))
@@ -197,10 +207,10 @@ def auth_headers(
 
 
 def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return headers with lower-case names.
+    """Check headers of the caller, and return them with lower-case names.
 
     Raises:
-        ConfigurationError: a name or value could smuggle in another header, or is one that we set ourselves.
+        ConfigurationError: If a name or value is invalid, or the client itself sets the header.
     """
     checked: list[tuple[str, str]] = []
     for name, value in headers:
@@ -218,16 +228,16 @@ def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]
             raise ConfigurationError(
                 f"The header {name!r} is set by the client itself.", remedies=(Remedy.USE_CLIENT_OPTIONS,)
             )
-        if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _LONGEST_ID:
+        if name.lower() == CLIENT_REQUEST_ID and not 0 < len(value.strip()) <= _MAX_REQUEST_ID:
             raise ConfigurationError(
-                f"{name} must have 1 to {_LONGEST_ID} characters of ASCII, not {len(value.strip())}."
+                f"{name} must have 1 to {_MAX_REQUEST_ID} characters of ASCII, not {len(value.strip())}."
             )
         checked.append((name.lower(), value.strip()))
     return checked
 
 
 def is_loopback(hostname: str) -> bool:
-    """Whether a host name is this machine by its spelling alone."""
+    """Whether a host name denotes this machine. The name is not resolved."""
     if hostname == "localhost" or hostname.endswith(".localhost"):
         return True
     try:

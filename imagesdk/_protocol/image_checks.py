@@ -1,7 +1,7 @@
-"""Checks of a job's images against the profile of its model, before a byte is sent.
+"""Checks of a job's images against the profile of its model.
 
-Pure functions over what was found in the files. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the
-parameter, the image, what is allowed and the remedies. The rules themselves are data, in :mod:`imagesdk.models`.
+Pure functions of facts that were read from the files. They raise :class:`~imagesdk.errors.InvalidRequestError` with the
+parameter, the image, the rule and the remedies. The rules are data in :mod:`imagesdk.models`.
 """
 
 from __future__ import annotations
@@ -16,103 +16,102 @@ from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
 
 
-def check_images(job: Job, pictures: InputImages, profile: ModelProfile) -> None:
-    """Refuse pictures that the profile of the job's model rules out."""
+def check_images(job: Job, images: InputImages, profile: ModelProfile) -> None:
+    """Check the images of a job.
+
+    Raises:
+        InvalidRequestError: If an image breaks a rule of the profile.
+    """
     rule = profile.variation if isinstance(job, Variation) else profile.edit
     if rule is None or isinstance(job, Generate):
         return
-    if len(pictures.images) > rule.max_images:
+    if len(images.images) > rule.max_images:
         allowed = "one image" if rule.max_images == 1 else f"1 to {rule.max_images} images"
-        raise _refused("image", f"{len(pictures.images)} images", allowed, profile)
-    named = [("image", image, rule) for image in pictures.images]
-    for param, picture, its_rule in (
+        raise _invalid("image", f"{len(images.images)} images", allowed, profile)
+    named = [("image", image, rule) for image in images.images]
+    for param, image, image_rule in (
         *named,
-        ("mask", pictures.mask, profile.mask),
-        ("markup", pictures.markup, profile.markup),
+        ("mask", images.mask, profile.mask),
+        ("markup", images.markup, profile.markup),
     ):
-        if isinstance(picture, RemoteImage):
-            if isinstance(
-                job, Edit
-            ):  # a variation of it cannot be sent at all, which is said where it is encoded
-                _check_remote(param, picture, profile)
-        elif picture is not None and its_rule is not None:
-            _check_upload(param, picture, its_rule, profile)
-        if picture is not None and needs_json(job, pictures):
-            _check_url_length(param, picture, profile)
-    _check_overlays(pictures, rule, profile)
+        if isinstance(image, RemoteImage):
+            if isinstance(job, Edit):  # build_request() rejects a variation of a remote image
+                _check_remote(param, image, profile)
+        elif image is not None and image_rule is not None:
+            _check_upload(param, image, image_rule, profile)
+        if image is not None and needs_json(job, images):
+            _check_url_length(param, image, profile)
+    _check_overlays(images, rule, profile)
 
 
-def _check_upload(param: str, picture: Upload, rule: ImageRule, profile: ModelProfile) -> None:
-    found, *remedies = _format(picture)
-    if picture.media_type not in rule.media_types or picture.several or picture.cmyk:
-        kinds = " or ".join(kind.removeprefix("image/").upper() for kind in rule.media_types)
-        raise _refused(param, f"{picture.name} ({found})", f"a {kinds} file", profile, *remedies)
-    if picture.size >= rule.max_bytes:
-        raise _refused(
+def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelProfile) -> None:
+    kind, *remedies = _format(upload)
+    if upload.media_type not in rule.media_types or upload.several or upload.cmyk:
+        allowed = " or ".join(_kind(media_type) for media_type in rule.media_types)
+        raise _invalid(param, f"{upload.name} ({kind})", f"a {allowed} file", profile, *remedies)
+    if upload.size >= rule.max_bytes:
+        raise _invalid(
             param,
-            f"{picture.name} ({picture.size} bytes)",
+            f"{upload.name} ({upload.size} bytes)",
             f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
             profile,
             Remedy.SHRINK_IMAGE.of(rule.max_bytes),
         )
-    if rule.square and picture.width != picture.height:
-        raise _refused(
+    if rule.square and upload.width != upload.height:
+        raise _invalid(
             param,
-            f"{picture.name} ({picture.width}x{picture.height})",
+            f"{upload.name} ({upload.width}x{upload.height})",
             "a square image",
             profile,
             Remedy.PREPARE_SQUARE,
         )
 
 
-def _format(picture: Upload) -> tuple[str, Remedy] | tuple[str]:
-    """Return what a file is and, where no model takes it, a remedy."""
-    if picture.several:
+def _format(upload: Upload) -> tuple[str, Remedy] | tuple[str]:
+    """Return the name of a file's format, and the remedy if there is one."""
+    if upload.several:
         return "several images in one JPEG, an MPO, as phones write them", Remedy.CONVERT_IMAGE
-    if picture.cmyk:
-        return f"{_kind(picture)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
-    if not picture.media_type.startswith("image/"):
+    if upload.cmyk:
+        return f"{_kind(upload.media_type)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
+    if not upload.media_type.startswith("image/"):
         return ("not an image",)
-    if picture.media_type == "image/svg+xml":
+    if upload.media_type == "image/svg+xml":
         return "SVG", Remedy.RENDER_SVG
-    return _kind(picture), Remedy.CONVERT_IMAGE
+    return _kind(upload.media_type), Remedy.CONVERT_IMAGE
 
 
-def _kind(picture: Upload) -> str:
-    return picture.media_type.removeprefix("image/").upper()
+def _kind(media_type: str) -> str:
+    return media_type.removeprefix("image/").upper()
 
 
-def _check_remote(param: str, picture: RemoteImage, profile: ModelProfile) -> None:
-    # The models of 2023 know the form only, and JSON is what URLs are in. They are those with a response_format.
+def _check_remote(param: str, image: RemoteImage, profile: ModelProfile) -> None:
+    # The models of 2023 accept forms only, and a form has no URLs. They are the models with a response_format.
     if profile.response_formats:
-        what = "a URL" if picture.url else "the id of an uploaded file"
-        remedies = (Remedy.DOWNLOAD_IMAGE,) if picture.url else ()
-        raise _refused(param, f"{picture.name} ({what})", "a path, bytes or a file", profile, *remedies)
+        what = "a URL" if image.url else "the id of an uploaded file"
+        remedies = (Remedy.DOWNLOAD_IMAGE,) if image.url else ()
+        raise _invalid(param, f"{image.name} ({what})", "a path, bytes or a file", profile, *remedies)
 
 
-def _check_url_length(param: str, picture: InputImage, profile: ModelProfile) -> None:
-    length = image_url_length(picture)
+def _check_url_length(param: str, image: InputImage, profile: ModelProfile) -> None:
+    length = image_url_length(image)
     if length > MAX_IMAGE_URL:
-        raise _refused(
+        raise _invalid(
             param,
-            f"{picture.name} ({length} characters as a URL)",
+            f"{image.name} ({length} characters as a URL)",
             f"at most {MAX_IMAGE_URL} characters in an edit that is sent as JSON (for a URL, a file id or moderation)",
             profile,
             Remedy.UPLOAD_IMAGE,
         )
 
 
-def _check_overlays(pictures: InputImages, rule: ImageRule, profile: ModelProfile) -> None:
-    first = pictures.images[0]
-    if pictures.mask is not None and pictures.markup is not None:
-        raise _refused("markup", pictures.markup.name, "a mask or a markup, not both", profile)
-    if isinstance(pictures.mask, Upload):
-        _check_overlay("mask", pictures.mask, first, "so nothing would be repainted", Remedy.MAKE_MASK)
+def _check_overlays(images: InputImages, rule: ImageRule, profile: ModelProfile) -> None:
+    first = images.images[0]
+    if images.mask is not None and images.markup is not None:
+        raise _invalid("markup", images.markup.name, "a mask or a markup, not both", profile)
+    if isinstance(images.mask, Upload):
+        _check_overlay("mask", images.mask, first, "so nothing would be repainted", Remedy.MAKE_MASK)
     elif (
-        pictures.mask is None
-        and rule.alpha_without_mask
-        and isinstance(first, Upload)
-        and first.alpha is False
+        images.mask is None and rule.alpha_without_mask and isinstance(first, Upload) and first.alpha is False
     ):
         raise InvalidRequestError(
             f"image ({first.name}) has no transparency and there is no mask, so {profile.name} cannot know where to "
@@ -122,12 +121,12 @@ def _check_overlays(pictures: InputImages, rule: ImageRule, profile: ModelProfil
             allowed="a PNG with transparency, or a mask",
             remedies=(Remedy.PASS_MASK, Remedy.MAKE_MASK),
         )
-    if isinstance(pictures.markup, Upload):
-        _check_overlay("markup", pictures.markup, first, "so it would hide the image", Remedy.DRAW_MARKUP)
+    if isinstance(images.markup, Upload):
+        _check_overlay("markup", images.markup, first, "so it would hide the image", Remedy.DRAW_MARKUP)
 
 
 def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: str, remedy: Remedy) -> None:
-    """Refuse a mask or markup that does not lie on its image, or through which nothing shows."""
+    """Check that a mask or markup has the size of its image, and transparent pixels."""
     sizes = [(overlay.width, overlay.height)]
     if isinstance(image, Upload):
         sizes.append((image.width, image.height))
@@ -151,7 +150,7 @@ def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: 
         )
 
 
-def _refused(
+def _invalid(
     param: str, value: str, allowed: str, profile: ModelProfile, *remedies: Remedy
 ) -> InvalidRequestError:
     return InvalidRequestError.for_parameter(

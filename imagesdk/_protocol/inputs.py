@@ -1,7 +1,11 @@
-"""The images of a job, as they are sent.
+"""Input images of a request.
 
-An input image is an :class:`~imagesdk.types.Upload`, whose bytes the client sends, or a :class:`RemoteImage`, which the server
-fetches or has. A form holds uploads only. JSON holds both: an upload becomes a data URL, encoded while it is sent.
+========================================  ========================  ==================================
+input image                               in a form                 in JSON
+========================================  ========================  ==================================
+:class:`~imagesdk.types.Upload`           a file                    a data URL, encoded while sending
+:class:`RemoteImage`                      not possible              a URL or a file id
+========================================  ========================  ==================================
 """
 
 from __future__ import annotations
@@ -16,14 +20,14 @@ from imagesdk.types import Upload
 
 @frozen(repr=False)
 class RemoteImage:
-    """A picture that the server has, or fetches: a URL or the id of an uploaded file."""
+    """An image that the server fetches from a URL, or has as an uploaded file."""
 
     url: str | None = None
     file_id: str | None = None
 
     @property
     def name(self) -> str:
-        """What to call it in a message: without the query, which may hold a signature."""
+        """The name for messages: the file id, or the URL without its query, which may contain a signature."""
         return (self.url or "").split("?")[0] or self.file_id or ""
 
     def __repr__(self) -> str:
@@ -35,7 +39,7 @@ InputImage: TypeAlias = "Upload | RemoteImage"
 
 @frozen
 class InputImages:
-    """What was found where the caller said that the pictures are."""
+    """The opened images of a job."""
 
     images: tuple[InputImage, ...] = ()
     mask: InputImage | None = None
@@ -43,4 +47,4 @@ class InputImages:
 
     def __iter__(self) -> Iterator[InputImage]:
         yield from self.images
-        yield from (picture for picture in (self.mask, self.markup) if picture is not None)
+        yield from (image for image in (self.mask, self.markup) if image is not None)

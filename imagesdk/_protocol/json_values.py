@@ -1,32 +1,33 @@
-"""JSON: to a server, and from it with a limit on its depth, told apart in a form that type checkers follow."""
+"""JSON values: parsing with a depth limit, serialization, type guards and conversions of fields."""
 
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any, TypeGuard
 
 MAX_DEPTH = 100
-"""How deeply an answer may be nested. None needs a tenth of it; whoever walks through one relies on it."""
+"""Maximum nesting of a response. Recursive functions over parsed responses rely on it."""
 
 
-def parse_json(rest: bytes) -> Any:
-    """Return the value of a JSON text.
+def parse_json(content: bytes) -> Any:
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is not JSON.
-        RecursionError: it is nested deeper than :data:`MAX_DEPTH`.
+        ValueError: If ``content`` is not JSON.
+        RecursionError: If it is nested deeper than :data:`MAX_DEPTH`.
     """
-    value = json.loads(rest)
+    value = json.loads(content)
     if _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"nested deeper than {MAX_DEPTH}")
     return value
 
 
 def dump_json(value: object) -> bytes:
-    """Return a value as compact JSON.
+    """Serialize a value as compact JSON.
 
     Raises:
-        ValueError: JSON has nothing for it, or it is nested too deeply.
+        ValueError: If JSON cannot represent the value, or it is nested too deeply.
     """
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
@@ -45,8 +46,18 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 
 
 def text(value: object) -> str | None:
-    """Return a value that should be a text as one; ``None`` stays ``None``."""
+    """Convert a value that should be a text to ``str``. ``None`` stays ``None``."""
     return value if isinstance(value, str) else None if value is None else str(value)
+
+
+def timestamp(value: object) -> datetime | None:
+    """Convert seconds since 1970, a number or digits, to a datetime. Return ``None`` for any other value."""
+    if not isinstance(value, (int, float, str)):
+        return None
+    try:
+        return datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def _is_deeper(value: object, depth: int) -> bool:

@@ -1,7 +1,7 @@
-"""Checks of a job's parameters against the profile of its model, before a byte is sent.
+"""Checks of a job's parameters against the profile of its model.
 
-Pure functions. They raise :class:`~imagesdk.errors.InvalidRequestError` naming the parameter, the value and what is
-allowed. The rules themselves are data, in :mod:`imagesdk.models`. Images are checked in ``picture_checks.py``.
+Pure functions. They raise :class:`~imagesdk.errors.InvalidRequestError` with the parameter, the value, the rule and the
+remedies. The rules are data in :mod:`imagesdk.models`. :mod:`.image_checks` checks the images.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from imagesdk.models import ModelProfile, catalog
 from imagesdk.models.sizes import parse_size
 from imagesdk.remedies import Remedy
 
-PICTURES = frozenset({"image", "mask", "markup"})
+IMAGE_PARAMETERS = frozenset({"image", "mask", "markup"})
 """Parameters that are images."""
 
-_LISTS = {
+_CHOICES = {
     "quality": "qualities",
     "background": "backgrounds",
     "output_format": "output_formats",
@@ -30,14 +30,14 @@ _LISTS = {
     "input_fidelity": "input_fidelities",
     "response_format": "response_formats",
 }
-"""Parameters that are one of a few words, and where a profile lists them."""
+"""Parameters with listed values, and the attribute of a profile that lists them."""
 _ONLY_WITH = {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}
-"""Parameters that one format of output has."""
+"""Parameters of one output format."""
 _NOT_WITH = {
     "gif": ("mask", "partial_images", "output_compression"),
     "svg": ("partial_images", "output_compression"),
 }
-"""What these formats rule out, by the parameter types of the openai package, beside a stream."""
+"""Parameters that an output format excludes, besides streams, by the parameter types of the openai package."""
 _COMPRESSED = ("jpeg", "webp")
 _NUMBERS = {
     "frame_count": catalog.GIF_FRAMES,
@@ -52,7 +52,11 @@ _HINTS = {
 
 
 def check_shape(job: Job) -> None:
-    """Refuse what no server could read: a prompt that is not text, an ``n`` that is not a count."""
+    """Check what every server needs, whatever the model: a text as the prompt, a count as ``n``.
+
+    Raises:
+        InvalidRequestError: If the prompt is not a text, a text contains a lone surrogate, or ``n`` is not a count.
+    """
     prompt = cast("object", "" if isinstance(job, Variation) else job.prompt)
     if not isinstance(prompt, str):
         raise InvalidRequestError(
@@ -62,41 +66,50 @@ def check_shape(job: Job) -> None:
             allowed="a text",
         )
     for name, value in job.parameters().items():
-        if isinstance(value, str) and name not in PICTURES:
+        if isinstance(value, str) and name not in IMAGE_PARAMETERS:
             check_text(name, value)
     if job.n is not None and (type(job.n) is not int or job.n < 1):
         raise InvalidRequestError.for_parameter("n", job.n, allowed="a whole number of at least 1")
 
 
 def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -> None:
-    """Refuse what the profile of the job's model rules out; ``stream`` says whether the answer is to be a stream."""
-    given = job.parameters()
+    """Check the parameters of a job against a profile.
+
+    Args:
+        job: The job.
+        profile: The profile of its model.
+        stream: Whether the caller requests a stream.
+
+    Raises:
+        InvalidRequestError: If a parameter breaks a rule of the profile.
+    """
+    parameters = job.parameters()
     _check_endpoint(job, profile)
     if not isinstance(job, Variation):
         _check_prompt(job.prompt, profile)
     if job.n is not None and profile.max_n is not None and job.n > profile.max_n:
-        raise _refused("n", job.n, f"1 to {profile.max_n}" if profile.max_n > 1 else "1", profile)
+        raise _invalid("n", job.n, f"1 to {profile.max_n}" if profile.max_n > 1 else "1", profile)
     if job.size is not None:
-        _check_size(job.size, given.get("output_format"), profile)
-    for name in sorted(profile.rejected & given.keys()):
+        _check_size(job.size, parameters.get("output_format"), profile)
+    for name in sorted(profile.rejected & parameters.keys()):
         raise InvalidRequestError(
             f"{profile.name} takes no {name}{_hint(name)}.",
             param=name,
-            value=given[name],
+            value=parameters[name],
             allowed="not given",
             remedies=(Remedy.LEAVE_OUT.of(name), Remedy.SKIP_CHECK),
         )
-    for name, attribute in _LISTS.items():
-        value, allowed = given.get(name), getattr(profile, attribute)
+    for name, attribute in _CHOICES.items():
+        value, allowed = parameters.get(name), getattr(profile, attribute)
         if value is not None and allowed and value not in allowed:
-            raise _refused(name, value, _one_of(allowed), profile)
-    _check_output(job, given, profile)
-    _check_values(given, profile)
+            raise _invalid(name, value, _one_of(allowed), profile)
+    _check_output(job, parameters, profile)
+    _check_values(parameters, profile)
     _check_stream(job, profile, stream=stream)
 
 
 def check_text(name: str, text: str) -> str:
-    """Return a text that can be encoded.
+    """Check that a text can be encoded, and return it.
 
     Raises:
         InvalidRequestError: If it contains a lone surrogate.
@@ -114,10 +127,10 @@ def check_text(name: str, text: str) -> str:
 
 def _check_prompt(prompt: str, profile: ModelProfile) -> None:
     if not prompt.strip():
-        raise _refused("prompt", prompt, "a description of the image", profile)
+        raise _invalid("prompt", prompt, "a description of the image", profile)
     if profile.prompt_length is not None and len(prompt) > profile.prompt_length:
         allowed = f"1 to {profile.prompt_length} characters"
-        raise _refused("prompt", f"{len(prompt)} characters", allowed, profile, described=True)
+        raise _invalid("prompt", f"{len(prompt)} characters", allowed, profile, described=True)
 
 
 def _check_endpoint(job: Job, profile: ModelProfile) -> None:
@@ -139,52 +152,52 @@ def _check_endpoint(job: Job, profile: ModelProfile) -> None:
 def _check_size(size: object, output_format: str | None, profile: ModelProfile) -> None:
     if not profile.sizes or size in profile.sizes:
         return
-    rule, found = profile.size_rule, parse_size(size)
+    rule, dimensions = profile.size_rule, parse_size(size)
     if rule is None:
-        nearest = [Remedy.USE_SIZE.of(models.nearest_size(*found, profile))] if found else []
-        raise _refused("size", size, _one_of(profile.sizes), profile, *nearest)
+        nearest = [Remedy.USE_SIZE.of(models.nearest_size(*dimensions, profile))] if dimensions else []
+        raise _invalid("size", size, _one_of(profile.sizes), profile, *nearest)
     listed = f"{_one_of(profile.sizes)}, or a free size"
-    if found is None:
-        raise _refused("size", size, f"{listed}: a size is written WIDTHxHEIGHT", profile)
+    if dimensions is None:
+        raise _invalid("size", size, f"{listed}: a size is written WIDTHxHEIGHT", profile)
     if output_format == "gif":
-        if problem := rule.frame_problem(*found):
-            raise _refused("size", size, f"{listed}: {problem}", profile)
-    elif problem := rule.problem(*found):
-        size_to_use = models.nearest_size(*found, profile)
-        raise _refused("size", size, f"{listed}: {problem}", profile, Remedy.USE_SIZE.of(size_to_use))
+        if problem := rule.frame_problem(*dimensions):
+            raise _invalid("size", size, f"{listed}: {problem}", profile)
+    elif problem := rule.problem(*dimensions):
+        size_to_use = models.nearest_size(*dimensions, profile)
+        raise _invalid("size", size, f"{listed}: {problem}", profile, Remedy.USE_SIZE.of(size_to_use))
 
 
-def _check_output(job: Job, given: Mapping[str, Any], profile: ModelProfile) -> None:
-    """Check what goes together, where the model has formats of output at all."""
+def _check_output(job: Job, parameters: Mapping[str, Any], profile: ModelProfile) -> None:
+    """Check combinations with the output format, if the model has a choice of formats."""
     if isinstance(job, Variation) or not profile.output_formats:
         return
     output = job.output_format or profile.output_formats[0]
     for name, only in _ONLY_WITH.items():
-        if name in given and output != only:
+        if name in parameters and output != only:
             needed = Remedy.CHOOSE_FORMAT.of(only)
-            raise _refused(name, given[name], f"only given with output format {only}", profile, needed)
+            raise _invalid(name, parameters[name], f"only given with output format {only}", profile, needed)
     if job.output_compression is not None:
         _check_number("output_compression", job.output_compression, *catalog.COMPRESSION, profile)
         if output not in _COMPRESSED:
             allowed = f"not given with {output}, only with {_one_of(_COMPRESSED)}"
-            raise _refused("output_compression", job.output_compression, allowed, profile)
+            raise _invalid("output_compression", job.output_compression, allowed, profile)
     for name in _NOT_WITH.get(output, ()):
-        if given.get(name) not in (None, 0):
-            shown = "an image" if name in PICTURES else given[name]
+        if parameters.get(name) not in (None, 0):
+            shown = "an image" if name in IMAGE_PARAMETERS else parameters[name]
             leave_out = Remedy.LEAVE_OUT.of(name)
             allowed = f"not given with output format {output}"
-            raise _refused(name, shown, allowed, profile, leave_out, described=name in PICTURES)
+            raise _invalid(name, shown, allowed, profile, leave_out, described=name in IMAGE_PARAMETERS)
     if job.background == "transparent" and output == "jpeg":
-        raise _refused("background", "transparent", "opaque or auto with output format jpeg", profile)
+        raise _invalid("background", "transparent", "opaque or auto with output format jpeg", profile)
     if output == "svg" and job.n is not None and job.n > 1:
-        raise _refused("n", job.n, "1 with output format svg", profile)
+        raise _invalid("n", job.n, "1 with output format svg", profile)
     if isinstance(job, Edit) and job.mask is not None and job.markup is not None:
-        raise _refused("markup", "an image", "not given with a mask: one of the two", profile, described=True)
+        raise _invalid("markup", "an image", "not given with a mask: one of the two", profile, described=True)
 
 
-def _check_values(given: Mapping[str, Any], profile: ModelProfile) -> None:
-    """Check the values that the API itself limits, of parameters that the model takes."""
-    accepted = {name: value for name, value in given.items() if name in profile.accepted}
+def _check_values(parameters: Mapping[str, Any], profile: ModelProfile) -> None:
+    """Check the parameters that the model accepts against the limits of the API."""
+    accepted = {name: value for name, value in parameters.items() if name in profile.accepted}
     for name, (least, most) in _NUMBERS.items():
         if name in accepted:
             _check_number(name, accepted[name], least, most, profile)
@@ -193,31 +206,27 @@ def _check_values(given: Mapping[str, Any], profile: ModelProfile) -> None:
     for name, longest in (("safety_identifier", catalog.MAX_SAFETY_IDENTIFIER), ("user", None)):
         value = accepted.get(name, "")
         if not isinstance(value, str):
-            raise _refused(name, value, "a text", profile)
+            raise _invalid(name, value, "a text", profile)
         if longest is not None and len(value) > longest:
             allowed = f"at most {longest} characters"
-            raise _refused(name, f"{len(value)} characters", allowed, profile, described=True)
+            raise _invalid(name, f"{len(value)} characters", allowed, profile, described=True)
 
 
 def _check_number(name: str, value: object, least: int, most: int, profile: ModelProfile) -> None:
     if type(value) is not int or not least <= value <= most:
-        raise _refused(name, value, f"{least} to {most}", profile)
+        raise _invalid(name, value, f"{least} to {most}", profile)
 
 
 def _check_svg(svg: object, profile: ModelProfile) -> None:
-    """Check its shape; fields that this version does not know are the server's business."""
-    author = svg if is_object(svg) else {}
-    thinking = author.get("reasoning")
-    reasoning = thinking if is_object(thinking) else {}
-    if (
-        not is_object(svg)
-        or not isinstance(author.get("model", ""), str)
-        or thinking not in (None, reasoning)
-    ):
-        raise _refused("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
+    """Check the known fields of ``svg``. Unknown fields are left to the server."""
+    fields = svg if is_object(svg) else {}
+    value = fields.get("reasoning")
+    reasoning = value if is_object(value) else {}
+    if not is_object(svg) or not isinstance(fields.get("model", ""), str) or value not in (None, reasoning):
+        raise _invalid("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
     effort = reasoning.get("effort")
     if effort is not None and effort not in catalog.SVG_EFFORTS:
-        raise _refused("svg", svg, f"a reasoning effort of {_one_of(catalog.SVG_EFFORTS)}", profile)
+        raise _invalid("svg", svg, f"a reasoning effort of {_one_of(catalog.SVG_EFFORTS)}", profile)
 
 
 def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
@@ -226,7 +235,7 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
     if not stream:
         if job.partial_images:
             method = Remedy.USE_STREAM.of("edit_stream" if isinstance(job, Edit) else "generate_stream")
-            raise _refused(
+            raise _invalid(
                 "partial_images", job.partial_images, "not given without a stream", profile, method
             )
         return
@@ -234,11 +243,11 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
         return
     if not profile.streams:
         remedies = (Remedy.USE_MODEL.of(catalog.OPENAI_GENERATE_MODEL),)
-        raise _refused("model", profile.name, "a model that streams", profile, *remedies)
+        raise _invalid("model", profile.name, "a model that streams", profile, *remedies)
     if job.n is not None and job.n > 1:
-        raise _refused("n", job.n, "1 in a stream", profile)
+        raise _invalid("n", job.n, "1 in a stream", profile)
     if job.output_format in _NOT_WITH:
-        raise _refused("output_format", job.output_format, "png, jpeg or webp in a stream", profile)
+        raise _invalid("output_format", job.output_format, "png, jpeg or webp in a stream", profile)
 
 
 def _hint(name: str) -> str:
@@ -254,7 +263,7 @@ def _one_of(values: Sequence[str]) -> str:
     return " or ".join(filter(None, (", ".join(values[:-1]), values[-1])))
 
 
-def _refused(
+def _invalid(
     param: str,
     value: object,
     allowed: str,

@@ -1,4 +1,4 @@
-"""Remedies for an error that the server answers: one table, from the most special row to the most general."""
+"""Remedies for an error response: the first matching row of a table, from the most specific to the most general."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from imagesdk.errors import (
 from imagesdk.remedies import Remedy
 
 UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
-"""403 with code null in most reports, 400 in one."""
+"""Reported as 403 with code null, and once as 400."""
 
 
 @frozen
@@ -31,12 +31,12 @@ class _Row:
     remedies: tuple[Remedy, ...]
     error: type[APIStatusError] = APIStatusError
     codes: frozenset[str] = frozenset()
-    """Empty: any."""
+    """Codes of the error; empty: any code."""
     says: str = ""
-    """A pattern that the message has."""
+    """A pattern of the message."""
     status: int | None = None
     never_fits: bool = False
-    """Whether it is for limits that the request can never meet."""
+    """Whether the row is for a request that exceeds the limit by itself."""
 
     def fits(self, error: type[APIStatusError], status: int, body: ErrorBody, never_fits: bool) -> bool:
         return (
@@ -114,8 +114,15 @@ _ROWS = (
 def remedies_for(
     error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
 ) -> tuple[Remedy, ...]:
-    """Return the remedies of the first row that fits, with the parameter that the server names."""
-    found = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
-    if found == (Remedy.LEAVE_OUT,) and body.param:
+    """Return the remedies for an error response.
+
+    Args:
+        error: The class of the error.
+        status: The HTTP status.
+        body: The error body. Its ``param`` becomes the value of ``LEAVE_OUT``.
+        never_fits: Whether the request exceeds the rate limit by itself.
+    """
+    remedies = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
+    if remedies == (Remedy.LEAVE_OUT,) and body.param:
         return (Remedy.LEAVE_OUT.of(body.param),)
-    return found
+    return remedies

@@ -1,4 +1,16 @@
-"""Jobs to requests: the model, the checks, and the encoded body. Pure functions."""
+"""Conversion of a job to a request: the model, the path and the encoded body.
+
+Pure functions. They encode parameters without checking them against a model; :mod:`.parameter_checks` and
+:mod:`.image_checks` do that.
+
+=====================================================  ==============
+job                                                    body
+=====================================================  ==============
+generate                                               JSON
+edit with a URL, a file id or ``moderation``           JSON
+any other edit, and every variation                    form
+=====================================================  ==============
+"""
 
 from __future__ import annotations
 
@@ -15,7 +27,7 @@ from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
 from imagesdk._protocol.parameter_checks import (
-    PICTURES,
+    IMAGE_PARAMETERS,
     check_parameters,
     check_shape,
     check_text,
@@ -28,21 +40,21 @@ from imagesdk.types import Upload
 
 Value: TypeAlias = "str | int | float | bool | Mapping[str, Any] | Sequence[Any] | None"
 
-_MAKER = Host(OPENAI_BASE_URL)
+_OPENAI = Host(OPENAI_BASE_URL)
 
 
 @frozen
 class Request:
-    """An encoded request, without the URL of the server and the key."""
+    """An encoded request, without the server's address and the key."""
 
     path: str
     weight: int
-    """The number of images that the request asks for, which the rate limit counts."""
+    """The number of images that it asks for. The rate limit counts them."""
     model: str | None
     content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
-    """Whether a second execution may be billed again; ``None``: if the request asks for images."""
+    """Whether sending it twice may cost twice; ``None``: it costs if it asks for images."""
 
     @property
     def content_type(self) -> str | None:
@@ -53,7 +65,7 @@ class Request:
 
     @property
     def billed(self) -> bool:
-        """Whether a second execution may be billed again."""
+        """Whether sending it twice may cost twice."""
         return self.weight > 0 if self.costs is None else self.costs
 
     @property
@@ -62,7 +74,7 @@ class Request:
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
     def segments(self) -> Iterable[BodySegment]:
-        """Yield the body in order."""
+        """Return the parts of the body in order."""
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
@@ -109,22 +121,30 @@ def plan_request(
 
 def build_request(
     job: Job,
-    inputs: InputImages,
+    images: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
-    host: Host = _MAKER,
+    host: Host = _OPENAI,
 ) -> Request:
-    """Encode a job. Parameters of ``None`` are not sent. Fields of ``extra_body`` override parameters.
+    """Encode a job.
 
-    A request with images is a form, or JSON if a form cannot express it.
+    Args:
+        job: The job. Parameters that are ``None`` are not sent.
+        images: The images of the job.
+        boundary: The separator of the parts of a form.
+        extra_body: Fields that replace those of the job. ``None`` as a value removes a field.
+        stream: Whether to request a stream.
+        host: The server.
 
     Raises:
-        InvalidRequestError: If the image of a variation is not a file, if a field cannot be encoded, or if a deployment
-            is missing.
+        InvalidRequestError: If a form needs a file but gets a URL or a file id, if a field is not JSON, or if no
+            deployment is named.
     """
-    fields: dict[str, Any] = {name: value for name, value in job.parameters().items() if name not in PICTURES}
+    fields: dict[str, Any] = {
+        name: value for name, value in job.parameters().items() if name not in IMAGE_PARAMETERS
+    }
     route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
         fields.pop("model", None)
@@ -140,15 +160,18 @@ def build_request(
     model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
-    if needs_json(job, inputs):
-        content = json_body(_json(fields, extra_body), inputs, without=frozenset(extra_body or ()))
+    if needs_json(job, images):
+        content = json_body(_json(fields, extra_body), images, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
     several = isinstance(job, Edit) and as_list(job.image) is not None
-    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in inputs.images]
-    if inputs.mask is not None:
-        parts.append(FormField("mask", _file("mask", inputs.mask)))
-    if inputs.markup is not None:
-        parts.append(FormField("markup", _file("markup", inputs.markup)))
+    parts = [
+        FormField("image[]" if several else "image", _require_upload("image", image))
+        for image in images.images
+    ]
+    if images.mask is not None:
+        parts.append(FormField("mask", _require_upload("mask", images.mask)))
+    if images.markup is not None:
+        parts.append(FormField("markup", _require_upload("markup", images.markup)))
     parts += [
         FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
     ]
@@ -199,7 +222,7 @@ def request_headers(
 
 @frozen
 class Sources:
-    """The input images of a job, as the caller gave them."""
+    """The images of a job as the caller passed them."""
 
     images: tuple[Any, ...] = ()
     mask: Any = None
@@ -207,7 +230,11 @@ class Sources:
 
 
 def sources(job: Job) -> Sources:
-    """Return the input images of a job, as the caller gave them."""
+    """Return the images of a job as the caller passed them.
+
+    Raises:
+        InvalidRequestError: If an edit has an empty list of images.
+    """
     if isinstance(job, Generate):
         return Sources()
     if isinstance(job, Variation):
@@ -224,14 +251,14 @@ def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> by
     try:
         return dump_json(fields)
     except ValueError as error:
-        culprit = next((name for name, value in fields.items() if not _can_be_written(value)), "")
+        culprit = next((name for name, value in fields.items() if not _is_json_value(value)), "")
         param = culprit if culprit and culprit not in (extra_body or {}) else "extra_body"
         raise InvalidRequestError(
             f"{param} cannot be written as JSON: {error}.", param=param, allowed="values that JSON has"
         ) from None
 
 
-def _can_be_written(value: object) -> bool:
+def _is_json_value(value: object) -> bool:
     try:
         dump_json(value)
     except ValueError:
@@ -239,16 +266,16 @@ def _can_be_written(value: object) -> bool:
     return True
 
 
-def _file(param: str, picture: InputImage) -> Upload:
-    if isinstance(picture, RemoteImage):
+def _require_upload(param: str, image: InputImage) -> Upload:
+    if isinstance(image, RemoteImage):
         raise InvalidRequestError(
-            f"{param} is {picture.name}, and this request can only hold files.",
+            f"{param} is {image.name}, and this request can only hold files.",
             param=param,
-            value=picture.name,
+            value=image.name,
             allowed="a path, bytes or a file",
-            remedies=(Remedy.DOWNLOAD_IMAGE if picture.url else Remedy.PASS_IMAGE,),
+            remedies=(Remedy.DOWNLOAD_IMAGE if image.url else Remedy.PASS_IMAGE,),
         )
-    return picture
+    return image
 
 
 def _weight(n: object) -> int:

@@ -1,4 +1,8 @@
-"""From a good answer, or an event of a stream, to plain values. Errors are the business of ``failures``."""
+"""Parsers of success responses and stream events.
+
+Pure functions. They accept the fields of compatible servers: an image is found wherever the response contains one.
+Unknown fields are kept in ``extra``. :mod:`.api_errors` parses errors.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +14,24 @@ from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
-from imagesdk._protocol.json_values import is_list, is_object, text
+from imagesdk._protocol.json_values import is_list, is_object, text, timestamp
 from imagesdk._protocol.scanner import ImageRef, ScanError, without_images
 from imagesdk.errors import excerpt
 from imagesdk.models import ModelProfile
 from imagesdk.models.catalog import URL_LIFETIME
 from imagesdk.types import SvgUsage, Usage
 
-_SHOWN = 300
-"""Characters of a body that are quoted."""
-_MOST_TOKENS = 10**12
-"""More than any request can take: what is beyond it is no count."""
+_EXCERPT_LENGTH = 300
+"""Maximum length of a quotation from a body, in characters."""
+_MAX_TOKENS = 10**12
+"""Upper bound of a plausible token count. A larger number is ignored."""
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
 
 
 @frozen
 class ParsedImage:
-    """One entry of ``data``: which picture of the answer it is, or its URL, and the rest."""
+    """An entry of ``data``: the number of its image in the response, or its URL, and the other fields."""
 
     image_ref: int | None = None
     url: str | None = None
@@ -38,7 +42,7 @@ class ParsedImage:
 
 @frozen
 class ParsedResponse:
-    """A good answer, before its pictures are put in."""
+    """A success response without the bytes of its images."""
 
     images: tuple[ParsedImage, ...]
     created: datetime | None = None
@@ -54,31 +58,29 @@ class ParsedResponse:
 
 @frozen
 class ParsedEvent(ParsedResponse):
-    """An event of a stream: a good answer of one picture, and which event it is."""
+    """A stream event that contains an image."""
 
     type: str = ""
-    """The API's name of the event."""
+    """The name of the event in the API."""
     partial_image_index: int | None = None
-    """Counts the partial images from 0."""
+    """The number of the partial image, from 0."""
 
 
 def parse_response(document: Any, profile: ModelProfile | None) -> ParsedResponse:
-    """Read the parsed body of a good answer.
+    """Parse the JSON of a success response.
 
     Raises:
-        ScanError: it is not the answer to a picture request.
+        ScanError: If ``document`` is not the response to an image request.
     """
     if not is_object(document):
-        raise ScanError(f"the answer is {_shown(document)} rather than an object with data")
+        raise ScanError(f"the response is {_excerpt(document)} rather than an object with data")
     body = dict(document)
     data = body.pop("data", None)
     if not is_list(data):
-        data = list(
-            _holders(document)
-        )  # some servers call it otherwise: what was paid for is not thrown away
+        data = list(_image_objects(document))  # some compatible servers use another name than data
         if not data:
-            raise ScanError(f"the answer has no list of images in it, only {_shown(sorted(body))}")
-    created = _timestamp(body.pop("created", None))
+            raise ScanError(f"the response has no list of images in it, only {_excerpt(sorted(body))}")
+    created = timestamp(body.pop("created", None))
     items = [item for item in data if is_object(item)]
     return ParsedResponse(
         images=tuple(_image(item, created, profile) for item in items), **_settings(body, created)
@@ -86,20 +88,20 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
 
 
 def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
-    """Read the data of an event with a picture, partial or completed.
+    """Parse the data of an event with a partial or completed image.
 
     Args:
-        document: the data, parsed.
-        name: the name that the stream gives the event, for data without a ``type``.
-        profile: of the model, for how long its URLs live.
+        document: The parsed data.
+        name: The name of the event in the stream, for data without a ``type``.
+        profile: The profile of the model. It states the lifetime of URLs.
 
     Raises:
-        ScanError: it is not an object.
+        ScanError: If the data is not an object.
     """
     if not is_object(document):
-        raise ScanError(f"an event of the stream is {_shown(document)} rather than an object")
+        raise ScanError(f"an event of the stream is {_excerpt(document)} rather than an object")
     body = dict(document)
-    created = _timestamp(body.pop("created_at", None)) or _timestamp(body.pop("created", None))
+    created = timestamp(body.pop("created_at", None)) or timestamp(body.pop("created", None))
     return ParsedEvent(
         type=text(body.pop("type", None)) or name,
         partial_image_index=_count(body.pop("partial_image_index", None)),
@@ -109,7 +111,7 @@ def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None =
 
 
 def _settings(body: dict[str, Any], created: datetime | None) -> dict[str, Any]:
-    """Return what an answer says beside its pictures, by the names of :class:`ParsedResponse`."""
+    """Return the fields of a response besides its images, by the names of :class:`ParsedResponse`."""
     return {
         "created": created,
         "usage": _usage(body.pop("usage", None)),
@@ -120,27 +122,29 @@ def _settings(body: dict[str, Any], created: datetime | None) -> dict[str, Any]:
 
 
 def _images(event: dict[str, Any]) -> list[dict[str, Any]]:
-    """Take what is about pictures out of an event: the event itself is one, or it holds them as an answer does."""
+    """Remove the image fields from an event and return them, one dict per image."""
     data = event.get("data")
     if is_list(data):
         del event["data"]
         return [item for item in data if is_object(item)]
-    found: dict[str, Any] = {
+    image: dict[str, Any] = {
         name: event.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in event
     }
-    return [found] if found else list(_holders(event)) or [{}]
+    return [image] if image else list(_image_objects(event)) or [{}]
 
 
 def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile | None) -> ParsedImage:
     fields = dict(item)
-    picture = fields.pop("b64_json", None)
+    b64_json = fields.pop("b64_json", None)
     url = fields.pop("url", None)
-    found = picture if isinstance(picture, ImageRef) else url if isinstance(url, ImageRef) else None
-    if found is None and not isinstance(url, str):
-        found = next((p for held in _holders(fields) for p in held.values() if isinstance(p, ImageRef)), None)
+    ref = b64_json if isinstance(b64_json, ImageRef) else url if isinstance(url, ImageRef) else None
+    if ref is None and not isinstance(url, str):
+        ref = next(
+            (p for item in _image_objects(fields) for p in item.values() if isinstance(p, ImageRef)), None
+        )
     address = url if isinstance(url, str) and url else None
     return ParsedImage(
-        image_ref=found.number if found else None,
+        image_ref=ref.number if ref else None,
         url=address,
         revised_prompt=text(fields.pop("revised_prompt", None)),
         expires_at=_expiry(address, created, profile) if address else None,
@@ -149,27 +153,20 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
 
 
 def _expiry(url: str, created: datetime | None, profile: ModelProfile | None) -> datetime | None:
-    """Signed URLs say when they end (``se=``); those of the 2023 API end an hour after they were made."""
+    """Return the expiry of a URL: its signed ``se=``, otherwise one hour after creation for the models of 2023."""
     try:
-        stated = parse_qs(urlsplit(url).query).get("se")
+        signed_expiry = parse_qs(urlsplit(url).query).get("se")
     except ValueError:
         return None
-    if stated:
+    if signed_expiry:
         try:
-            moment = datetime.fromisoformat(stated[0])
+            moment = datetime.fromisoformat(signed_expiry[0])
         except ValueError:
             return None
         return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if created is not None and profile is not None and "url" in profile.response_formats:
-        return _timestamp(created.timestamp() + URL_LIFETIME)
+        return timestamp(created.timestamp() + URL_LIFETIME)
     return None
-
-
-def _timestamp(value: Any) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(float(value), UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
 
 
 def _usage(value: Any) -> Usage | None:
@@ -182,7 +179,7 @@ def _usage(value: Any) -> Usage | None:
         rest = dict(details) if is_object(details) else {}
         for name in ("text_tokens", "image_tokens"):
             counts[f"{side}_{name}"] = _count(rest.pop(name, None))
-        if rest:  # cached tokens, and what else may come
+        if rest:  # such as cached tokens
             fields[f"{side}_tokens_details"] = rest
     return Usage(**counts, extra=without_images(fields))
 
@@ -199,20 +196,20 @@ def _svg_usage(value: Any) -> SvgUsage | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value <= _MOST_TOKENS else None
+    return value if type(value) is int and 0 <= value <= _MAX_TOKENS else None
 
 
-def _shown(value: Any) -> str:
-    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _SHOWN)
+def _excerpt(value: Any) -> str:
+    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _EXCERPT_LENGTH)
 
 
-def _holders(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects within ``value`` that hold a picture, in their order."""
+def _image_objects(value: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects within ``value`` that contain an image, in order."""
     if is_object(value):
         if any(isinstance(item, ImageRef) for item in value.values()):
             yield value
         for item in value.values():
-            yield from _holders(item)
+            yield from _image_objects(item)
     elif is_list(value):
         for item in value:
-            yield from _holders(item)
+            yield from _image_objects(item)

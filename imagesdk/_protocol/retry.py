@@ -1,17 +1,32 @@
-"""May a failed attempt be made again, and when: pure decisions over what happened.
+"""Retry decisions: whether and when to repeat a failed attempt.
 
-Every failure belongs to one class, which says what may have been billed:
+Pure functions. The class of a failure states what may have been billed:
 
 =============  ==================================================================  ================
-class          what happened                                                       billed
+class          meaning                                                             billed
 =============  ==================================================================  ================
-never_sent     no connection, or the request was not sent whole                    no
-refused        the server answered that it will not do it (4xx, 429)               no
-unknown        sent, and then no answer, or an answer of 5xx                       perhaps
-unreadable     the server answered with success, and the answer cannot be read     yes
+never_sent     no connection, or the request was sent only in part                 no
+refused        the server rejected the request (4xx)                               no
+unknown        the request was sent, but no response arrived, or a 5xx             perhaps
+unreadable     a success response arrived but cannot be read                       yes
 =============  ==================================================================  ================
 
-A 5xx is not free: servers that fail after the work was done have been measured.
+A 5xx may be billed: servers fail after generating the images, too.
+
+:func:`decide` applies the first matching rule:
+
+====================================================================  =============
+condition                                                             decision
+====================================================================  =============
+limit always exceeded, quota used up, or ``x-should-retry: false``    ``GiveUp``
+429, and the request holds a permit of a rate limit                   ``Requeue``
+no attempts left                                                      ``GiveUp``
+maybe billed, and no such retry is left                               ``GiveUp``
+refused, except 408, 409, 425, 429 or ``x-should-retry: true``        ``GiveUp``
+the delay exceeds ``max_retry_after`` or the remaining time           ``GiveUp``
+the retry throttle is closed                                          ``GiveUp``
+any other                                                             ``RetryAfter``
+====================================================================  =============
 """
 
 from __future__ import annotations
@@ -35,23 +50,23 @@ from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "unreadable"]
 
 _TRANSIENT_REJECTIONS = frozenset({408, 409, 425})
-_FREE_CONNECTIONS = 10
-_DOUBLINGS = 60
-"""A power beyond any delay, and far from what a float cannot hold."""
+_FREE_CONNECTION_FAILURES = 10
+_MAX_DOUBLINGS = 60
+"""Upper bound of the exponent, beyond any delay and far below the range of a float."""
 
 
 @frozen
 class Failure:
-    """One attempt that failed, and what the server said about trying again."""
+    """A failed attempt with the server's hints for a retry."""
 
     error: APIError
     kind: FailureClass
     server_limits: ServerLimits = NO_SERVER_LIMITS
-    """What the server said about its limits, and about waiting."""
+    """The limits and delays that the response states."""
     should_retry: bool | None = None
-    """The server's own advice (``x-should-retry``)."""
+    """The server's advice (``x-should-retry``)."""
     never_fits: bool = False
-    """A limit that this request can never meet, however long it waits."""
+    """Whether the request exceeds the rate limit by itself, so that waiting does not help."""
 
     @property
     def retry_after(self) -> float | None:
@@ -61,14 +76,14 @@ class Failure:
 
 @frozen
 class RetryAfter:
-    """Make the attempt again after ``delay`` seconds."""
+    """Repeat the attempt after ``delay`` seconds."""
 
     delay: float
 
 
 @frozen
 class Requeue:
-    """Stand in line again: the limit was hit, which uses up no attempt."""
+    """Return to the queue of the rate limit. A rejection by the limit uses up no attempt."""
 
     server_limits: ServerLimits
 
@@ -78,7 +93,7 @@ class GiveUp:
     """Raise the error."""
 
     throttled: bool = False
-    """Whether the attempt would have been made again if fewer calls were failing."""
+    """Whether only the retry throttle prevents a retry."""
 
 
 Decision: TypeAlias = RetryAfter | Requeue | GiveUp
@@ -107,18 +122,18 @@ def decide(
     throttle: RetryThrottle | None = None,
     billed: bool = True,
 ) -> Decision:
-    """Decide what follows the failure of attempt number ``attempt`` (from 1).
+    """Decide what follows a failed attempt, by the table of the module.
 
     Args:
-        failure: what happened.
-        policy: the caller's terms.
-        attempt: attempts that count so far, this one included.
-        maybe_billed_retries: how many earlier attempts may have been billed and were retried nevertheless.
-        limited: whether a rate limit stands in front, in which an answer of 429 can wait.
-        remaining: seconds left of the total time, or ``None`` without a limit.
-        chance: a random number from 0 to 1, for jitter.
-        throttle: the retry throttle of the client, in which this failure is already recorded.
-        billed: whether the work costs money, so that it must not be repeated in silence.
+        failure: The failed attempt.
+        policy: The retry policy of the call.
+        attempt: The number of this attempt, from 1. Requeued attempts do not count.
+        maybe_billed_retries: The number of earlier retries after attempts that may have been billed.
+        limited: Whether the request holds a permit of a rate limit, so that a 429 can return to the queue.
+        remaining: Seconds left of the total time-out; ``None`` without one.
+        chance: A random number from 0 to 1, for jitter.
+        throttle: The retry throttle of the client. It has already recorded this failure.
+        billed: Whether the request costs money, so that repeating it may cost twice.
     """
     error = failure.error
     if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
@@ -127,8 +142,8 @@ def decide(
         return Requeue(failure.server_limits)
     if attempt >= policy.max_attempts:
         return GiveUp()
-    ambiguous_now = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
-    if ambiguous_now and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
+    maybe_billed = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
+    if maybe_billed and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
         return GiveUp()
     if failure.kind == "refused" and not (
         isinstance(error, RateLimitError)
@@ -148,15 +163,15 @@ def decide(
 
 
 def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
-    """Return the seconds to wait after attempt number ``attempt``, by a random number from 0 to 1: full jitter.
+    """Return the seconds to wait after attempt number ``attempt``: exponential backoff with full jitter.
 
     See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _DOUBLINGS), policy.max_backoff)
+    return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), policy.max_backoff)
 
 
 def policy_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
-    """Return what holds for a job of a run that is to be delivered so, whatever the client's policy says of it."""
+    """Return the retry policy for a job of a run: the client's policy, adjusted to the delivery mode of the run."""
     if delivery == "at_most_once":
         return evolve(policy, delivery=delivery)
     attempts = max(policy.max_attempts, PERSISTENT_ATTEMPTS)
@@ -164,11 +179,19 @@ def policy_of_run(policy: RetryPolicy, delivery: Delivery) -> RetryPolicy:
 
 
 class RetryThrottle:
-    """How many retries the calls of one client may make together, so that a server that is down is left alone.
+    """Limit of the retries of all calls of one client, to spare a server that is down.
 
-    As in https://github.com/grpc/proposal/blob/master/A6-client-retries.md: a failure takes one from the budget, a
-    success gives a part of one back, and below a half nothing is made again. Refusals take nothing. An attempt that
-    never left takes nothing either, until ten of them have failed in a row.
+    Tokens as in https://github.com/grpc/proposal/blob/master/A6-client-retries.md. Retries are allowed while more than half
+    of the capacity is left.
+
+    ============================================  ===================
+    event                                         tokens
+    ============================================  ===================
+    success                                       + ``refill``
+    ``unknown`` or ``unreadable``                 - 1
+    ``never_sent``, after ten in succession       - 1
+    ``refused``                                   0
+    ============================================  ===================
     """
 
     def __init__(self, capacity: float, refill: float) -> None:
@@ -178,22 +201,22 @@ class RetryThrottle:
         self._never_sent = 0
 
     def record_failure(self, failure: Failure) -> None:
-        """Note a failure."""
+        """Record a failed attempt."""
         if failure.kind == "never_sent":
             self._never_sent += 1
         if failure.kind in {"unknown", "unreadable"} or (
-            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTIONS
+            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTION_FAILURES
         ):
             self._left = max(0.0, self._left - 1)
 
     def record_success(self) -> None:
-        """Note a success."""
+        """Record a successful attempt."""
         self._never_sent = 0
         self._left = min(self._capacity, self._left + self._refill)
 
     def allows(self, failure: Failure) -> bool:
-        """Whether this failure may be followed by another attempt."""
+        """Whether a retry may follow this failure."""
         free = failure.kind == "refused" or (
-            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTIONS
+            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTION_FAILURES
         )
         return free or self._left > self._capacity / 2

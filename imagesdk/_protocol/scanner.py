@@ -1,9 +1,17 @@
-"""Finds the pictures inside a JSON answer while it arrives, and decodes them piece by piece.
+"""Incremental scanner that extracts and decodes the images of a JSON response.
 
-The answer to a picture request is a few hundred bytes of JSON around megabytes of base64. ``feed`` takes
-chunks cut anywhere and gives back picture events; every picture's text is left out of the small rest, which
-alone goes to ``json.loads``. A picture is the string value of a key ``b64_json``, or of any key ``url`` that
-is a ``data:`` URL. The rule: memory never holds more of a picture than the chunk just fed.
+The response to an image request is a few hundred bytes of JSON around megabytes of base64. :meth:`Scanner.feed` takes
+chunks of any size and returns image events. The base64 is left out of the remaining JSON, which is parsed at the end.
+
+=================================  ============================
+string value                       result
+=================================  ============================
+of a key ``b64_json``              an image
+of a key ``url``, if ``data:...``  an image
+any other                          part of the remaining JSON
+=================================  ============================
+
+At no time does memory contain more of an image than the last chunk.
 """
 
 from __future__ import annotations
@@ -20,41 +28,41 @@ from attrs import frozen
 from imagesdk._protocol.json_values import is_list, is_object, parse_json
 
 MAX_IMAGE = 64 * 1024 * 1024
-"""Decoded bytes that one picture may have."""
+"""Maximum size of one decoded image in bytes."""
 MAX_RESPONSE = 1024 * 1024 * 1024
-"""Bytes that a whole answer may have, before decoding."""
+"""Maximum size of a response in bytes, before decoding."""
 MAX_REST = 16 * 1024 * 1024
-"""Bytes that an answer may have beside its pictures."""
+"""Maximum size of a response without its images, in bytes."""
 
-_PICTURE_KEYS = frozenset({"b64_json", "url"})
-_LONGEST_KEY = 64
-_LONGEST_DATA_HEADER = 1024
+_IMAGE_KEYS = frozenset({"b64_json", "url"})
+_MAX_KEY_LENGTH = 64
+_MAX_DATA_HEADER = 1024
 _DATA = b"data:"
-_MARK = "\x00imagesdk picture "
+_PLACEHOLDER = "\x00imagesdk image "
 _SPACE = b" \t\r\n"
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {b"/": b"/", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # any other character cannot be base64
 
 
 class ScanError(ValueError):
-    """The answer cannot be read; the text says why, without quoting it."""
+    """A response that cannot be read. The message does not quote the response."""
 
 
 class TooLargeError(ScanError):
-    """The answer is beyond a cap, and would be again."""
+    """A response that exceeds a cap. A retry would exceed it again."""
 
 
 @frozen
 class ImageStart:
-    """A picture begins."""
+    """The start of an image."""
 
     number: int
-    """Counts the pictures of the answer from 0."""
+    """The number of the image in the response, from 0."""
 
 
 @frozen
 class ImagePiece:
-    """The next decoded bytes of the picture that began last."""
+    """The next decoded bytes of the current image."""
 
     number: int
     data: bytes
@@ -62,7 +70,7 @@ class ImagePiece:
 
 @frozen
 class ImageEnd:
-    """The picture is whole."""
+    """The end of an image."""
 
     number: int
 
@@ -72,13 +80,13 @@ Event: TypeAlias = ImageStart | ImagePiece | ImageEnd
 
 @frozen
 class ImageRef:
-    """Stands in the parsed rest where the answer had a picture."""
+    """Placeholder for an image in the parsed response."""
 
     number: int
 
 
 def without_images(value: Any) -> Any:
-    """Replace pictures in unexpected places, whose bytes nobody keeps, by ``None``."""
+    """Replace the :class:`ImageRef` placeholders within a value by ``None``."""
     if isinstance(value, ImageRef):
         return None
     if is_object(value):
@@ -89,10 +97,10 @@ def without_images(value: Any) -> Any:
 
 
 class Scanner:
-    """One answer. Feed it all chunks, then ask for :meth:`rest` or :meth:`document`.
+    """Scanner of one response: feed all chunks, then call :meth:`rest` or :meth:`document`.
 
     Raises:
-        ScanError: (all methods) bad base64, an answer cut short, or one beyond a cap.
+        ScanError: (all methods) If base64 is invalid, or the response is truncated or exceeds a cap.
     """
 
     def __init__(self, *, max_image: int = MAX_IMAGE, max_response: int = MAX_RESPONSE) -> None:
@@ -101,53 +109,53 @@ class Scanner:
         self._fed = 0
         self._rest = bytearray()
         self._state: Callable[[bytes, int, list[Event]], int] = self._outside
-        self._string = bytearray()  # the beginning of the last string: a key, perhaps
-        self._between = b""  # what stood between that string and here, without space
+        self._string = bytearray()  # the beginning of the last string, which may be a key
+        self._between = b""  # the text since that string, without white space
         self._escaped = False  # a chunk ended between a backslash and its character
-        self._head = b""  # of a value that may be a picture
-        self._picture: _Base64 | None = None
-        self.pictures = 0
-        """How many pictures have begun."""
+        self._head = b""  # of a value that may be an image
+        self._image: _Base64 | None = None
+        self.image_count = 0
+        """The number of images that have started."""
 
     def count(self, chunk: bytes) -> None:
-        """Count a chunk of an answer that is not JSON, and is not fed."""
+        """Count a chunk of a response that is not JSON and is not fed."""
         self._fed += len(chunk)
         if self._fed > self._max_response:
-            raise TooLargeError(f"the answer is larger than {self._max_response} bytes")
+            raise TooLargeError(f"the response is larger than {self._max_response} bytes")
 
     def count_image(self, chunk: bytes) -> None:
-        """Count a chunk of an answer that is a picture itself."""
+        """Count a chunk of a response that is itself an image."""
         self.count(chunk)
         if self._fed > self._max_image:
-            raise TooLargeError(f"a picture is larger than {self._max_image} bytes")
+            raise TooLargeError(f"an image is larger than {self._max_image} bytes")
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """Take the next chunk and return what it brings."""
+        """Scan the next chunk and return its image events."""
         self.count(chunk)
         events: list[Event] = []
         self._run(chunk, events)
         if len(self._rest) > MAX_REST:
-            raise TooLargeError(f"the answer has more than {MAX_REST} bytes beside its pictures")
+            raise TooLargeError(f"the response has more than {MAX_REST} bytes besides its images")
         return events
 
     def rest(self) -> bytes:
-        """Return the answer without its pictures."""
+        """Return the response without its images."""
         return bytes(self._rest)
 
     def document(self) -> Any:
-        """Return the parsed rest, with a :class:`ImageRef` where a picture was."""
-        if self._picture is not None:
-            raise ScanError("the answer ends in the middle of a picture")
+        """Parse the response, with an :class:`ImageRef` in the place of each image."""
+        if self._image is not None:
+            raise ScanError("the response ends in the middle of an image")
         whole = bytes(self._rest).strip()
         if not whole:
-            raise ScanError("the answer is empty")
+            raise ScanError("the response is empty")
         try:
-            return _with_images(parse_json(whole), self.pictures)
+            return _with_images(parse_json(whole), self.image_count)
         except RecursionError:
-            raise ScanError("the answer is nested too deeply") from None
+            raise ScanError("the response is nested too deeply") from None
         except ValueError:
             cut = whole[:1] in {b"{", b"["} and whole[-1:] not in {b"}", b"]"}
-            raise ScanError("the answer ends too early" if cut else "the answer is not JSON") from None
+            raise ScanError("the response ends too early" if cut else "the response is not JSON") from None
 
     def _run(self, chunk: bytes, events: list[Event]) -> None:
         at = 0
@@ -163,7 +171,7 @@ class Scanner:
         if quote < 0:
             return end
         self._rest += b'"'
-        if self._between == b":" and self._key() in _PICTURE_KEYS:
+        if self._between == b":" and self._key() in _IMAGE_KEYS:
             self._head = b""
             self._state = self._at_value
         else:
@@ -172,7 +180,7 @@ class Scanner:
         return end + 1
 
     def _key(self) -> str | None:
-        if len(self._string) > _LONGEST_KEY:
+        if len(self._string) > _MAX_KEY_LENGTH:
             return None
         try:
             return str(json.loads(b'"' + self._string + b'"'))
@@ -182,24 +190,24 @@ class Scanner:
     def _in_string(self, chunk: bytes, at: int, events: list[Event]) -> int:
         if self._escaped:
             self._escaped = False
-            self._keep(chunk[at : at + 1])
+            self._store(chunk[at : at + 1])
             return at + 1
         quote = chunk.find(b'"', at)
         end = len(chunk) if quote < 0 else quote
         backslash = chunk.find(b"\\", at, end)
         if backslash >= 0:
-            self._keep(chunk[at : backslash + 1])
+            self._store(chunk[at : backslash + 1])
             self._escaped = True
             return backslash + 1
-        self._keep(chunk[at:end])
+        self._store(chunk[at:end])
         if quote >= 0:
             self._end_string()
         return end + (quote >= 0)
 
-    def _keep(self, piece: bytes) -> None:
+    def _store(self, piece: bytes) -> None:
         self._rest += piece
-        if len(self._string) <= _LONGEST_KEY:
-            self._string += piece[: _LONGEST_KEY + 1]
+        if len(self._string) <= _MAX_KEY_LENGTH:
+            self._string += piece[: _MAX_KEY_LENGTH + 1]
 
     def _end_string(self) -> None:
         self._rest += b'"'
@@ -207,16 +215,16 @@ class Scanner:
         self._state = self._outside
 
     def _at_value(self, chunk: bytes, at: int, events: list[Event]) -> int:
-        """Look at the first bytes of a value that may be a picture, until they tell."""
+        """Decide by its first bytes whether a value is an image."""
         is_url = self._key() == "url"
         self._head += chunk[at : at + 1]
-        begins = _unescape(self._head)[0]
-        if is_url and len(begins) < len(_DATA) and _DATA.startswith(begins):
+        prefix = _unescape(self._head)[0]
+        if is_url and len(prefix) < len(_DATA) and _DATA.startswith(prefix):
             return at + 1
-        if begins == _DATA if is_url else self._head != b'"':
-            self._picture = _Base64(self.pictures, self._max_image)
-            events.append(ImageStart(self.pictures))
-            self.pictures += 1
+        if prefix == _DATA if is_url else self._head != b'"':
+            self._image = _Base64(self.image_count, self._max_image)
+            events.append(ImageStart(self.image_count))
+            self.image_count += 1
             self._state = self._in_image
         else:
             self._string.clear()
@@ -225,26 +233,26 @@ class Scanner:
         return at + 1
 
     def _in_image(self, chunk: bytes, at: int, events: list[Event]) -> int:
-        picture = self._picture
-        assert picture is not None  # noqa: S101 - set when this state was entered
+        image = self._image
+        assert image is not None  # noqa: S101 - set when this state was entered
         quote = chunk.find(b'"', at)
-        data = picture.feed(chunk[at:] if quote < 0 else chunk[at:quote])
+        data = image.feed(chunk[at:] if quote < 0 else chunk[at:quote])
         if data:
-            events.append(ImagePiece(picture.number, data))
+            events.append(ImagePiece(image.number, data))
         if quote < 0:
             return len(chunk)
-        if last := picture.finish():
-            events.append(ImagePiece(picture.number, last))
-        events.append(ImageEnd(picture.number))
-        self._picture = None
-        self._rest += json.dumps(f"{_MARK}{picture.number}")[1:-1].encode()
+        if last := image.finish():
+            events.append(ImagePiece(image.number, last))
+        events.append(ImageEnd(image.number))
+        self._image = None
+        self._rest += json.dumps(f"{_PLACEHOLDER}{image.number}")[1:-1].encode()
         self._string.clear()
         self._end_string()
         return quote + 1
 
 
 class _Base64:
-    """Decodes the text of one picture, cut anywhere, with JSON escapes and perhaps a data-URL header."""
+    """Incremental decoder of one image: base64 with JSON escapes and optionally the header of a data URL."""
 
     def __init__(self, number: int, max_size: int) -> None:
         self.number = number
@@ -252,7 +260,7 @@ class _Base64:
         self._size = 0
         self._carry: bytes = b""  # fewer than four characters
         self._cut: bytes = b""  # the beginning of an escape
-        self._header: bytes | None = b""  # of a data URL; None once the picture itself has begun
+        self._header: bytes | None = b""  # of a data URL; None after the base64 has started
         self._padded: bool = False
 
     def feed(self, text: bytes) -> bytes:
@@ -264,7 +272,7 @@ class _Base64:
 
     def finish(self) -> bytes:
         if self._cut:
-            raise ScanError("a picture holds a bad escape")
+            raise ScanError("an image contains an invalid escape")
         rest = b""
         if self._header:
             if self._header.startswith(_DATA):
@@ -272,10 +280,10 @@ class _Base64:
             rest, self._header = self._header, None
             rest = self._decode(rest)
         self._carry = self._carry.translate(None, _SPACE)
-        if self._carry:  # some servers leave the padding out
+        if self._carry:  # some servers omit the padding
             rest += self._decode(b"=" * (-len(self._carry) % 4))
         if self._size == 0:
-            raise ScanError("a picture is empty")
+            raise ScanError("an image is empty")
         return rest
 
     def _skip_header(self, text: bytes) -> bytes:
@@ -286,7 +294,7 @@ class _Base64:
             self._header = None
             return text
         comma = text.find(b",")
-        if (len(text) if comma < 0 else comma) > _LONGEST_DATA_HEADER:
+        if (len(text) if comma < 0 else comma) > _MAX_DATA_HEADER:
             raise ScanError("the header of a data URL is too long")
         if comma < 0:
             self._header = text
@@ -307,26 +315,26 @@ class _Base64:
         except binascii.Error:
             plain = text.translate(None, _SPACE)  # some encoders break lines
             if len(plain) == len(text):
-                raise ScanError("a picture is not valid base64") from None
+                raise ScanError("an image is not valid base64") from None
             self._carry = b""
             return self._decode(plain)
         if self._padded:
-            raise ScanError("a picture is not valid base64")
+            raise ScanError("an image is not valid base64")
         padding = text.find(b"=", 0, whole)
         self._padded = padding >= 0
         if self._padded and padding < whole - 2:  # strict mode lets "QUJD====" pass
-            raise ScanError("a picture is not valid base64")
+            raise ScanError("an image is not valid base64")
         self._carry = text[whole:]
         self._size += len(data)
         if self._size > self._max_size:
-            raise TooLargeError(f"a picture is larger than {self._max_size} bytes")
+            raise TooLargeError(f"an image is larger than {self._max_size} bytes")
         return data
 
 
 def _decoder() -> Callable[[bytes], bytes]:
-    """Return the fastest decoder at hand. Both refuse what is not base64."""
+    """Return the fastest installed decoder. Both reject invalid base64."""
     try:
-        import pybase64  # the extra `fast`; without validation it would be slower, as well as lenient
+        import pybase64  # the extra `fast`; without validation it would be slower
     except ImportError:
         return partial(binascii.a2b_base64, strict_mode=True)
     return partial(pybase64.b64decode, validate=True)
@@ -336,13 +344,13 @@ _decode = _decoder()
 
 
 def _unescape(text: bytes) -> tuple[bytes, bytes]:
-    """Undo JSON's escapes, as far as base64 can hold them; the second part is the beginning of one more."""
+    """Undo the JSON escapes that base64 can contain. Return the text and an incomplete escape at its end."""
     last = text.rfind(b"\\")
     whole = 6 if text[last + 1 : last + 2] == b"u" else 2
     cut = text[last:] if last >= 0 and len(text) - last < whole else b""
     text = text[: len(text) - len(cut)]
     if b"\\\\" not in text:
-        text = text.replace(b"\\/", b"/")  # much the most common escape
+        text = text.replace(b"\\/", b"/")  # by far the most common escape
     return (_ESCAPE.sub(_character, text) if b"\\" in text else text), cut
 
 
@@ -358,8 +366,8 @@ def _with_images(value: Any, count: int) -> Any:
         return {key: _with_images(item, count) for key, item in value.items()}
     if is_list(value):
         return [_with_images(item, count) for item in value]
-    if isinstance(value, str) and value.startswith(_MARK):
-        number = value[len(_MARK) :]
+    if isinstance(value, str) and value.startswith(_PLACEHOLDER):
+        number = value[len(_PLACEHOLDER) :]
         if number.isdecimal() and int(number) < count:
             return ImageRef(int(number))
     return value

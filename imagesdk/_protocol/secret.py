@@ -1,4 +1,4 @@
-"""The key, in the one object that holds it. It does not print, log, pickle or travel."""
+"""The API key in an object that cannot be printed, logged, pickled or copied."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import NoReturn
 
 from imagesdk.errors import ConfigurationError
 
-_TELLING = 16
-"""Characters that a key has at least; shorter ones are words, such as ``none`` for a server that wants none."""
+_MIN_KEY_LENGTH = 16
+"""Minimum length of a real key. Shorter values are placeholders, such as ``none`` for a server without keys."""
 
 
 class Secret:
-    """A value that only :meth:`reveal` gives out."""
+    """A value that only :meth:`reveal` returns."""
 
     __slots__ = ("_value",)
 
@@ -21,8 +21,8 @@ class Secret:
         if not (value.isascii() and value.isprintable()) or " " in value:
             del value  # tracebacks may show the values of variables
             raise ConfigurationError(
-                f"{what} holds characters that none has (a space, a line break, or beyond ASCII): "
-                "it was probably pasted with something around it."
+                f"{what} contains a space, a line break or a character beyond ASCII. "
+                "It was probably pasted with something around it."
             )
         self._value = value
 
@@ -33,15 +33,15 @@ class Secret:
         return "<Secret>"
 
     def reveal(self) -> str:
-        """Return the value, for the header of one request."""
+        """Return the value, for the header of a request."""
         return self._value
 
     def removed_from(self, text: str) -> str:
-        """Return ``text`` without the value, which a server may have put into its answer."""
-        return text.replace(self._value, "<the key>") if len(self._value) >= _TELLING else text
+        """Return ``text`` without the value, which a server may quote in a response."""
+        return text.replace(self._value, "<the key>") if len(self._value) >= _MIN_KEY_LENGTH else text
 
     def fingerprint(self) -> str:
-        """Return a short hash that tells two keys apart and says nothing about either."""
+        """Return a short hash that identifies the value without revealing it."""
         return hashlib.sha256(b"imagesdk:" + self._value.encode()).hexdigest()[:16]
 
     def __reduce__(self) -> NoReturn:

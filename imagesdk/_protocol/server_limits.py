@@ -1,11 +1,22 @@
-"""Rate limits that a server states, in headers and in the message of a 429.
+"""Parser of the limits and delays that a response states, in headers and in the message of a 429.
 
-The API documents no header for images. These sources are read:
+OpenAI documents no headers for image limits. These sources are read, the most exact delay first:
 
-- ``x-ratelimit-(limit|remaining|reset)-<family>``, for the families of images, requests and tokens
-- ``retry-after-ms`` and ``retry-after``
-- messages that servers have been seen to send, such as ``Rate limit exceeded for images per minute in organization
-  org-x. Limit: 50/1min. Current: 51/1min.``
+================================================  =======================
+source                                            gives
+================================================  =======================
+``retry-after-ms``                                delay
+``retry-after``, in seconds                       delay
+``retry-after``, an HTTP date or duration         delay
+``Please try again in 1.2s`` in the message       delay
+``retryDelay`` in the body (Google)               delay
+``x-ratelimit-reset-UNIT`` if none is remaining   delay
+``x-ratelimit-limit-UNIT``                        limit
+``Limit: 50/1min`` in the message                 limit and window
+================================================  =======================
+
+An example of a message:
+``Rate limit exceeded for images per minute in organization org-x. Limit: 50/1min. Current: 51/1min.``
 """
 
 from __future__ import annotations
@@ -21,7 +32,7 @@ from attrs import field, frozen
 LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
-_UNITS: Mapping[str, LimitUnit] = {
+_LIMIT_UNITS: Mapping[str, LimitUnit] = {
     "images": "images",
     "input-images": "images",
     "requests": "requests",
@@ -46,34 +57,34 @@ _PER = re.compile(r"\b(images|requests|tokens) per (sec|min|hour|day)", re.IGNOR
 
 @frozen
 class ServerLimit:
-    """One limit that a server states."""
+    """A limit that a server states."""
 
     limit: int
     per: float | None = None
-    """The window in seconds; ``None`` if the server names none."""
+    """The window in seconds; ``None`` if the server does not state it."""
 
 
 @frozen
 class ServerLimits:
-    """Limits and waiting times that one response states."""
+    """All limits and delays that a response states."""
 
     waits: tuple[float, ...] = ()
-    """Seconds to wait, the most exact first. May be absurd."""
+    """Seconds to wait by each source, the most exact first. The values may be absurd."""
     limits: Mapping[LimitUnit, ServerLimit] = field(factory=dict[LimitUnit, ServerLimit])
     explicit: bool = False
-    """Whether the server calls the limit one of images, so that the client may raise its own limit to it."""
+    """Whether the server names images as the unit of the limit, so that even a higher limit than ours is trusted."""
     exceeded: LimitUnit | None = None
-    """The limit that the message names."""
+    """The unit of the limit in the message."""
     requested: int | None = None
-    """Units that this request asked for, according to the message."""
+    """The amount that this request asked for, according to the server."""
 
     @property
     def wait(self) -> float | None:
-        """The most exact waiting time in seconds."""
+        """Seconds to wait by the most exact source."""
         return self.waits[0] if self.waits else None
 
     def never_fits(self, images: int) -> bool:
-        """Return whether a request for so many images can never fit the exceeded limit."""
+        """Whether a request for so many images exceeds the stated limit by itself, so that waiting does not help."""
         if self.exceeded is None:
             return False
         asked = {"images": images, "requests": 1, "tokens": 1}[self.exceeded]
@@ -86,25 +97,25 @@ NO_SERVER_LIMITS = ServerLimits()
 def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
 ) -> ServerLimits:
-    """Read the limits and waiting times of a response.
+    """Parse the limits and delays of a response.
 
     Args:
-        headers: With names in lower case.
-        message: The message of the error; empty for a success.
-        now: The present, for a ``Retry-After`` that is a date.
+        headers: The headers, with names in lower case.
+        message: The error message; empty for a success.
+        now: The current time, for a ``Retry-After`` with a date.
         retry_delay: A duration from a field of the body, such as ``26s``.
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
-        if found := _FAMILY.fullmatch(name):
-            families.setdefault(found[2], {})[found[1]] = value
+        if match := _FAMILY.fullmatch(name):
+            families.setdefault(match[2], {})[match[1]] = value
     limits: dict[LimitUnit, ServerLimit] = {}
     for family, facts in families.items():
-        unit, limit = _UNITS.get(family), _whole(facts.get("limit"))
+        unit, limit = _LIMIT_UNITS.get(family), _parse_digits(facts.get("limit"))
         if unit and limit is not None and (family == unit or unit not in limits):
             limits[unit] = ServerLimit(limit)
-    explicit = _whole(families.get("images", {}).get("limit")) is not None
-    in_message, requested = _limit_in_message(message)
+    explicit = _parse_digits(families.get("images", {}).get("limit")) is not None
+    in_message, requested = _parse_message(message)
     if in_message:
         limits.update(in_message)
         if "images" in in_message:
@@ -119,24 +130,24 @@ def parse_server_limits(
     )
 
 
-def _limit_in_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
-    found, named, asked = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
-    requested = _integer(asked[1]) if asked else None
-    if not found:
+def _parse_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | None]:
+    limit, unit, amount = _LIMIT.search(message), _PER.search(message), _REQUESTED.search(message)
+    requested = _parse_integer(amount[1]) if amount else None
+    if not limit:
         return {}, requested
     per: float | None = None
-    if found[3]:
-        per = float(found[2] or 1) * _SECONDS[found[3][0].lower()]
-    elif named:
-        per = _SECONDS[named[2][0].lower()]
-    unit: LimitUnit = "images"
-    if named:
-        unit = _UNITS[named[1].lower()]
-    return {unit: ServerLimit(_integer(found[1]), per or None)}, requested
+    if limit[3]:
+        per = float(limit[2] or 1) * _SECONDS[limit[3][0].lower()]
+    elif unit:
+        per = _SECONDS[unit[2][0].lower()]
+    unit_name: LimitUnit = "images"
+    if unit:
+        unit_name = _LIMIT_UNITS[unit[1].lower()]
+    return {unit_name: ServerLimit(_parse_integer(limit[1]), per or None)}, requested
 
 
-def _integer(number: str) -> int:
-    """Read a number with or without thousands separators."""
+def _parse_integer(number: str) -> int:
+    """Parse a number with or without thousands separators."""
     return int(re.sub(r"\D", "", number))
 
 
@@ -147,31 +158,36 @@ def _waits(
     now: datetime,
     retry_delay: str | None,
 ) -> tuple[float, ...]:
-    found: list[float | None] = []
-    milliseconds = _number(headers.get("retry-after-ms"))
-    found.append(None if milliseconds is None else milliseconds / 1000)
-    seconds = _number(headers.get("retry-after"))
+    waits: list[float | None] = []
+    milliseconds = _parse_float(headers.get("retry-after-ms"))
+    waits.append(None if milliseconds is None else milliseconds / 1000)
+    seconds = _parse_float(headers.get("retry-after"))
     in_message = None
     if match := _TRY_AGAIN.search(message):
-        in_message = _duration(match[1])
-    # The header has whole seconds; the message often has the fraction.
+        in_message = _parse_duration(match[1])
+    # The header is rounded to whole seconds, while the message often has the fraction.
     if seconds is not None and in_message is not None and abs(seconds - in_message) <= 1:
         seconds = None
-    found += [seconds, _after(headers.get("retry-after"), now), in_message, _after(retry_delay, now)]
-    found += [
-        _reset(facts.get("reset"), now)
-        for family, facts in families.items()
-        if family in _UNITS and _whole(facts.get("remaining")) == 0
+    waits += [
+        seconds,
+        _parse_delay(headers.get("retry-after"), now),
+        in_message,
+        _parse_delay(retry_delay, now),
     ]
-    return tuple(wait for wait in found if wait is not None)
+    waits += [
+        _parse_reset(facts.get("reset"), now)
+        for family, facts in families.items()
+        if family in _LIMIT_UNITS and _parse_digits(facts.get("remaining")) == 0
+    ]
+    return tuple(wait for wait in waits if wait is not None)
 
 
-def _after(text: str | None, now: datetime) -> float | None:
-    """Read a duration such as ``26s``, or an HTTP date."""
+def _parse_delay(text: str | None, now: datetime) -> float | None:
+    """Parse ``26s`` or an HTTP date."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
-        return _duration(text)
+        return _parse_duration(text)
     if ":" not in text:
         return None
     try:
@@ -182,27 +198,27 @@ def _after(text: str | None, now: datetime) -> float | None:
         return None
 
 
-def _reset(text: str | None, now: datetime) -> float | None:
-    """Read a duration such as ``58.891s`` or ``6m0s``, seconds, or a Unix time."""
+def _parse_reset(text: str | None, now: datetime) -> float | None:
+    """Parse ``58.891s``, ``6m0s``, seconds, or a time in seconds since 1970."""
     if text is None:
         return None
     if _WHOLE_DURATION.fullmatch(text.strip()):
-        return _duration(text)
-    number = _number(text)
+        return _parse_duration(text)
+    number = _parse_float(text)
     if number is not None and number > 1e8:
         return max(0.0, number - now.timestamp())
     return number
 
 
-def _duration(text: str) -> float:
+def _parse_duration(text: str) -> float:
     return sum(float(amount) * _SECONDS[unit.lower()] for amount, unit in _DURATION.findall(text))
 
 
-def _whole(text: str | None) -> int | None:
+def _parse_digits(text: str | None) -> int | None:
     return int(text) if text and len(text) <= 15 and text.isascii() and text.isdigit() else None
 
 
-def _number(text: str | None) -> float | None:
+def _parse_float(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:

@@ -1,7 +1,7 @@
-"""Server-sent events, cut anywhere, with the pictures inside their data decoded while they arrive.
+"""Incremental parser of server-sent events that decodes the images in their data.
 
-An event of a picture stream is one line of megabytes. Its data goes through a scanner of its own, so that there is
-no line to hold and no cap on an event but those of the scanner.
+An event of an image stream is one line of megabytes. Its data goes through a :class:`.Scanner`, so that no line is held in
+memory. The caps of the scanner limit the size of an event.
 https://html.spec.whatwg.org/multipage/server-sent-events.html#event-stream-interpretation
 """
 
@@ -14,50 +14,50 @@ from attrs import frozen
 from imagesdk._protocol.scanner import MAX_IMAGE, Event, ScanError, Scanner
 
 MAX_LINE = 64 * 1024
-"""Bytes that a line may have which is not data."""
+"""Maximum length of a line that is not data, in bytes."""
 
 _BOM = b"\xef\xbb\xbf"
 
 
 @frozen
 class DataStart:
-    """The data of an event begins."""
+    """The start of the data of an event."""
 
     event: str
-    """Its name, so far as it was said by then; ``message`` when it was not."""
+    """The name of the event if it precedes the data, otherwise ``message``."""
 
 
 @frozen
 class Message:
-    """One event is whole. The pictures announced since the last message are its own, numbered from 0."""
+    """A complete event. The images since the last message belong to it, with numbers from 0."""
 
     event: str
-    """Its name; ``message`` when the server gave none."""
+    """The name of the event; ``message`` if it has none."""
     scanner: Scanner
-    """Holds its data without the pictures."""
+    """The scanner with the data of the event, without the images."""
 
 
 Item: TypeAlias = Event | DataStart | Message
 
 
 class EventStream:
-    """One stream. Feed it all chunks; an event that is not ended by an empty line is not one."""
+    """Parser of one stream. An event that no empty line ends is ignored."""
 
     def __init__(self, *, max_image: int = MAX_IMAGE) -> None:
         self._max_image = max_image
-        self._line = bytearray()  # the current line, while it is not known to be data
+        self._line = bytearray()  # the current line, unless it is data
         self._in_data = False
         self._skip_space = False
         self._after_return = False
-        self._begun = False
+        self._bom_checked = False
         self._name = ""
         self._scanner: Scanner | None = None
 
     def feed(self, chunk: bytes) -> list[Item]:
-        """Take the next chunk and return what it brings.
+        """Parse the next chunk and return its events.
 
         Raises:
-            ScanError: bad base64, a line too long, or data beyond a cap.
+            ScanError: If base64 is invalid, a line is too long, or data exceeds a cap.
         """
         items: list[Item] = []
         at = 0
@@ -66,7 +66,7 @@ class EventStream:
             at = chunk[:1] == b"\n"
         while at < len(chunk):
             end = _line_end(chunk, at)
-            self._take(chunk[at : len(chunk) if end < 0 else end], items)
+            self._feed_line(chunk[at : len(chunk) if end < 0 else end], items)
             if end < 0:
                 break
             self._end_line(items)
@@ -76,12 +76,12 @@ class EventStream:
                 at += chunk[at : at + 1] == b"\n"
         return items
 
-    def _take(self, piece: bytes, items: list[Item]) -> None:
-        """Take a piece of a line."""
+    def _feed_line(self, piece: bytes, items: list[Item]) -> None:
+        """Parse a piece of a line."""
         if not self._in_data:
             self._line += piece
-            if not self._begun and len(self._line) >= len(_BOM):
-                self._begun = True
+            if not self._bom_checked and len(self._line) >= len(_BOM):
+                self._bom_checked = True
                 if self._line.startswith(_BOM):
                     del self._line[: len(_BOM)]
             if not self._line.startswith(b"data:"):
@@ -108,7 +108,7 @@ class EventStream:
     def _end_line(self, items: list[Item]) -> None:
         line = bytes(self._line)
         self._line.clear()
-        self._begun = True
+        self._bom_checked = True
         if self._in_data:
             self._in_data = False
         elif line == b"data":

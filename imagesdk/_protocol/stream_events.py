@@ -1,7 +1,18 @@
-"""What the events of a picture stream mean: a picture on the way, the finished one, or an error.
+"""Interpretation of the events of an image stream.
 
-Pure functions. https://platform.openai.com/docs/api-reference/images-streaming names the events
-``image_generation.partial_image``, ``image_generation.completed`` and the same with ``image_edit``.
+Pure functions.
+
+================================================================  ===============================
+event                                                             result
+================================================================  ===============================
+``image_generation.partial_image``, ``image_edit.partial_image``  a partial image
+``image_generation.completed``, ``image_edit.completed``          the completed image
+a whole response with ``data``, as some relays send it            the completed image
+``error``, or any event with an ``error`` field                   a failure
+any other                                                         ``None``
+================================================================  ===============================
+
+https://platform.openai.com/docs/api-reference/images-streaming
 """
 
 from __future__ import annotations
@@ -20,21 +31,21 @@ from imagesdk._protocol.sse import Message
 from imagesdk.models import ModelProfile
 
 DONE = b"[DONE]"
-"""What some servers say after the last event."""
+"""The data that some servers send after the last event."""
 
 _PARTIAL, _COMPLETED = "partial_image", "completed"
 
 
 @frozen
 class StreamEvent:
-    """A picture of a stream."""
+    """An image of a stream."""
 
     parsed: ParsedEvent
     is_last: bool
 
 
 def is_partial(name: str) -> bool:
-    """Whether the events of this name bring pictures that are not the last one."""
+    """Whether events of this name contain partial images."""
     return name.rpartition(".")[2] == _PARTIAL
 
 
@@ -47,18 +58,18 @@ def read_stream_event(
     seen_images: bool,
     request_id: str | None,
 ) -> StreamEvent | Failure | None:
-    """Read an event; ``None`` for one of another kind.
+    """Interpret an event by the table of the module.
 
     Args:
-        message: the event.
-        request: what was asked.
-        profile: of the model, for how long its URLs live.
-        now: the present, for what the server says about waiting.
-        seen_images: whether a picture came before it, so that work was done.
-        request_id: the server's id of the request.
+        message: The event.
+        request: The request of the stream.
+        profile: The profile of the model. It states the lifetime of URLs.
+        now: The current time, for delays that the server states.
+        seen_images: Whether an image preceded the event, so that work was done.
+        request_id: The server's id of the request.
 
     Raises:
-        ScanError: it cannot be read, or is the last one and has no picture.
+        ScanError: If the event cannot be read, or the completed event has no image.
     """
     try:
         document = message.scanner.document()
@@ -81,12 +92,11 @@ def read_stream_event(
     if not is_object(document):
         return None
     parsed = parse_event(document, name=message.event, profile=profile)
-    shown = any(image.image_ref is not None or image.url is not None for image in parsed.images)
+    has_image = any(image.image_ref is not None or image.url is not None for image in parsed.images)
     if is_partial(parsed.type):
-        return StreamEvent(parsed, is_last=False) if shown else None
-    # A relay may send the whole answer as the only event.
+        return StreamEvent(parsed, is_last=False) if has_image else None
     if parsed.type.rpartition(".")[2] == _COMPLETED or is_list(document.get("data")):
-        if not shown:
-            raise ScanError("the last event of the stream has no picture")
+        if not has_image:
+            raise ScanError("the last event of the stream has no image")
         return StreamEvent(parsed, is_last=True)
     return None

@@ -1,4 +1,4 @@
-"""``imagesdk batch FILE``: many jobs from a file, as a run that can be watched, stopped and gone on with."""
+"""``imagesdk batch FILE``: run the jobs of a file, with progress, Ctrl-C and resumption."""
 
 from __future__ import annotations
 
@@ -17,94 +17,93 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, printed
-from imagesdk.cli.parameters import given
-from imagesdk.cli.remedies import in_words
-from imagesdk.cli.session import flag, note, open_client
+from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, try_print
+from imagesdk.cli.parameters import job_parameters
+from imagesdk.cli.remedies import error_text
+from imagesdk.cli.session import has_flag, note, open_client
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
-    from imagesdk.cli.batch_files import Reading
     from imagesdk.jobs import Job
 
-_BAD_LINES_SHOWN = 20
+_MAX_BAD_LINES = 20
 
 
 def run(options: Namespace) -> int:
-    """Make the jobs, print where the pictures are, and how to go on."""
-    from imagesdk.cli.batch_display import plan, summary, watching
+    """Run the jobs, and print the paths of the images and how to resume."""
+    from imagesdk.cli.batch_display import plan, show_progress, summary
 
-    listed = JobList(options)
-    listed.check()
+    jobs = JobList(options)
+    jobs.check()
     limits = _limit(options)
-    terms: dict[str, Any] = {
+    run_options: dict[str, Any] = {
         "out": options.out,
         "delivery": options.delivery.replace("-", "_"),
         "retry_unknown": options.retry_unknown,
     }
     if options.journal is not None:
-        terms["journal"] = options.journal
+        run_options["journal"] = options.journal
     unread = False
     with open_client(options, sends=not options.dry_run, **limits) as client:
-        found = client.images.dry_run(listed, **terms)
-        listed.refuse(found)
+        dry_run = client.images.dry_run(jobs, **run_options)
+        jobs.reject(dry_run)
         if options.dry_run:
-            print(_plan_facts(found) if flag(options, "json") else plan(found))
+            print(_plan_facts(dry_run) if has_flag(options, "json") else plan(dry_run))
             return OK
         if options.budget is not None:
-            terms |= {"budget": options.budget, "unknown_price": options.unknown_price}
+            run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
         with (
-            client.images.fan_out(listed, concurrency=options.concurrency, **terms) as running,
+            client.images.fan_out(jobs, concurrency=options.concurrency, **run_options) as running,
             _interruptible(options, running) as stopped,
-            watching(options, running) as told,
+            show_progress(options, running) as report,
         ):
             for outcome in running:
-                printed(sys.stderr, partial(told, outcome, listed.line_of))
-                if not printed(sys.stdout, partial(_print, options, outcome)):
-                    # What was sent is paid for, whether its paths are read or not.
+                try_print(sys.stderr, partial(report, outcome, jobs.line_of))
+                if not try_print(sys.stdout, partial(_print, options, outcome)):
+                    # The jobs that were sent are billed, even if their paths are not read.
                     unread = True
                     running.stop()
-                    said = "the reader of stdout went away: finishing what was sent"
-                    printed(sys.stderr, partial(note, options, said))
+                    message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
+                    try_print(sys.stderr, partial(note, options, message))
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
     progress = running.progress
     note(options, summary(progress))
     if stopped() or unread:
-        note(options, _go_on())
+        note(options, _resume_hint())
         return INTERRUPTED if stopped() else BROKEN_PIPE
     return OK if progress.done == progress.finished else PARTIAL
 
 
 class JobList:
-    """The jobs of a file, read anew each time that they are gone through, so that none is kept."""
+    """The jobs of a file. Each iteration reads the file again, so that no job stays in memory."""
 
     def __init__(self, options: Namespace) -> None:
-        from imagesdk.cli.batch_files import Reading, form_of
+        from imagesdk.cli.batch_files import ReadOptions, detect_format
 
         self._options = options
         self._name: str = options.file
         self._text = sys.stdin.buffer.read().decode("utf-8-sig") if self._name == "-" else None
-        form = options.format or form_of(self._name, self._text or "")
-        self._reading: Reading = Reading(
-            form=form, prompt=options.prompt, id_column=options.id_column, given=given(options)
+        form = options.format or detect_format(self._name, self._text or "")
+        self._read_options = ReadOptions(
+            format=form, prompt=options.prompt, id_column=options.id_column, defaults=job_parameters(options)
         )
-        self._places = array("Q")
+        self._line_numbers = array("Q")
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._line_numbers)
 
     def __iter__(self) -> Iterator[Job | Labelled]:
         from imagesdk import Labelled
 
-        for row in islice(self._rows(), len(self)):  # what was checked, though the file may have grown
+        for row in islice(self._rows(), len(self)):  # only the checked lines, if the file has grown
             yield row.job if row.id is None else Labelled(row.id, row.job)
 
     def check(self) -> None:
-        """Read all of it.
+        """Check all lines.
 
         Raises:
-            UsageError: a line says no job, or a name stands twice.
+            UsageError: If a line is not a valid job, an id occurs twice, or there are no jobs.
         """
         from imagesdk.cli.batch_files import LineError, rows
         from imagesdk.errors import InvalidRequestError
@@ -112,59 +111,60 @@ class JobList:
 
         bad, names = list[str](), dict[str, int]()
         with self._lines() as lines:
-            for row in rows(lines, self._reading):
+            for row in rows(lines, self._read_options):
                 if isinstance(row, LineError):
                     bad.append(str(row))
                     continue
-                self._places.append(row.line)
+                self._line_numbers.append(row.line)
                 if row.id is None:
                     continue
                 try:
                     check_label(row.id)
                 except InvalidRequestError as error:
-                    bad.append(f"line {row.line}: {in_words(error, self._options)}")
+                    bad.append(f"line {row.line}: {error_text(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
-                    bad.append(f"line {row.line}: the id {row.id!r} stands in line {names[row.id]}, too")
-        self._complain(bad)
-        if not self._places:
-            raise UsageError(f"{self._name} has no jobs in it")
+                    bad.append(f"line {row.line}: the id {row.id!r} is also in line {names[row.id]}")
+        self._raise_bad_lines(bad)
+        if not self._line_numbers:
+            raise UsageError(f"{self._name} contains no jobs")
 
-    def refuse(self, found: DryRun) -> None:
-        """Go on only if no job breaks a rule.
+    def reject(self, dry_run: DryRun) -> None:
+        """Check the result of a dry run.
 
         Raises:
-            UsageError: some do.
+            UsageError: If a job breaks a rule.
         """
         bad = [
-            f"line {self.line_of(place)}: {in_words(error, self._options)}" for place, error in found.problems
+            f"line {self.line_of(place)}: {error_text(error, self._options)}"
+            for place, error in dry_run.problems
         ]
-        self._complain(bad, found.refused - len(bad))
+        self._raise_bad_lines(bad, dry_run.refused - len(bad))
 
     def line_of(self, place: int) -> int:
-        """Return the line where a job stands."""
-        return self._places[place]
+        """Return the line number of a job."""
+        return self._line_numbers[place]
 
-    def _complain(self, bad: list[str], further: int = 0) -> None:
+    def _raise_bad_lines(self, bad: list[str], further: int = 0) -> None:
         if not bad:
             return
-        shown = bad[:_BAD_LINES_SHOWN]
+        shown = bad[:_MAX_BAD_LINES]
         further += len(bad) - len(shown)
         if further:
             shown.append(f"and {further} more")
-        raise UsageError("\n  ".join([f"{self._name} cannot be used, and nothing was sent:", *shown]))
+        raise UsageError("\n  ".join([f"{self._name} has errors, and nothing was sent:", *shown]))
 
     def _rows(self) -> Generator[Any, None, None]:
         from imagesdk.cli.batch_files import Row, rows
 
         with self._lines() as lines:
-            yield from (row for row in rows(lines, self._reading) if isinstance(row, Row))
+            yield from (row for row in rows(lines, self._read_options) if isinstance(row, Row))
 
     @contextmanager
     def _lines(self) -> Generator[Iterable[str], None, None]:
         if self._text is not None:
             yield StringIO(self._text, newline="")
             return
-        with open(self._name, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - a name as it was typed
+        with open(self._name, encoding="utf-8-sig", newline="") as file:  # noqa: PTH123 - the name as typed
             try:
                 yield file
             except UnicodeDecodeError as problem:
@@ -181,29 +181,29 @@ def _limit(options: Namespace) -> dict[str, Any]:
 
 @contextmanager
 def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], bool], None, None]:
-    """Have the first Ctrl-C end the run well, and the second at once."""
+    """Stop the run gracefully at the first Ctrl-C, and immediately at the second."""
     stopped = False
 
     def interrupt(*_: object) -> None:
         nonlocal stopped
         if stopped:
-            os.write(2, f"{_go_on()}\n".encode())
+            os.write(2, f"{_resume_hint()}\n".encode())
             raise KeyboardInterrupt
         stopped = True
         running.stop()
-        if not flag(options, "quiet"):
-            # print() may be what was interrupted
-            os.write(2, b"\nfinishing what was sent; Ctrl-C again gives it up\n")
+        if not has_flag(options, "quiet"):
+            # the signal may have interrupted print()
+            os.write(2, b"\nwaiting for the jobs that were sent; press Ctrl-C again to abort them\n")
 
     try:
-        before = signal.signal(signal.SIGINT, interrupt)
+        previous = signal.signal(signal.SIGINT, interrupt)
     except ValueError:  # not the main thread, which has no Ctrl-C
         yield lambda: stopped
         return
     try:
         yield lambda: stopped
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
 def _gallery(options: Namespace) -> Path:
@@ -214,7 +214,7 @@ def _gallery(options: Namespace) -> Path:
 
 
 def _places(options: Namespace) -> tuple[Path, Path]:
-    """Return where the journal is, and the folder of the pictures."""
+    """Return the path of the journal and the folder of the images."""
     from imagesdk._media.output import expand_output_path
     from imagesdk.fan_out.journal import FILE_NAME
     from imagesdk.fan_out.output_files import run_template
@@ -224,13 +224,13 @@ def _places(options: Namespace) -> tuple[Path, Path]:
     return journal or folder / FILE_NAME, folder
 
 
-def _go_on() -> str:
-    return f"To go on: {shlex.join(['imagesdk', *sys.argv[1:]])}"
+def _resume_hint() -> str:
+    return f"To resume: {shlex.join(['imagesdk', *sys.argv[1:]])}"
 
 
 def _print(options: Namespace, outcome: Outcome) -> None:
     images = outcome.response or ()
-    if not flag(options, "json"):
+    if not has_flag(options, "json"):
         for image in images:
             print(image.path, flush=True)
         return
@@ -244,21 +244,21 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         "resumed": outcome.resumed,
         "error": None
         if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": in_words(outcome.error, options)},
+        else {"type": type(outcome.error).__name__, "message": error_text(outcome.error, options)},
     }
     print(json.dumps(facts), flush=True)
 
 
-def _plan_facts(found: DryRun) -> str:
+def _plan_facts(dry_run: DryRun) -> str:
     return json.dumps(
         {
-            "jobs": found.jobs,
-            "sent": found.sent,
-            "images": found.images,
-            "resumed": found.resumed,
-            "cost_usd": None if found.cost is None else str(found.cost),
-            "at_most_usd": None if found.at_most is None else str(found.at_most),
-            "unpriced": found.unpriced,
-            "seconds": found.seconds,
+            "jobs": dry_run.jobs,
+            "sent": dry_run.sent,
+            "images": dry_run.images,
+            "resumed": dry_run.resumed,
+            "cost_usd": None if dry_run.cost is None else str(dry_run.cost),
+            "at_most_usd": None if dry_run.at_most is None else str(dry_run.at_most),
+            "unpriced": dry_run.unpriced,
+            "seconds": dry_run.seconds,
         }
     )

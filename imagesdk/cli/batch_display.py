@@ -1,4 +1,4 @@
-"""How far a batch is, on stderr: a display that is kept up to date on a terminal that has rich, else plain lines."""
+"""Progress of a batch on stderr: a live display on a terminal with rich, otherwise plain lines."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
-from imagesdk.cli.remedies import in_words
-from imagesdk.cli.session import flag, note
+from imagesdk.cli.remedies import error_text
+from imagesdk.cli.session import has_flag, note
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
 
     from imagesdk import DryRun, Outcome, Progress, Run
 
-_EVERY = 10.0
-"""Seconds between plain lines."""
+_REPORT_SECONDS = 10.0
+"""The interval of plain lines in seconds."""
 
-_ALIKE_SHOWN = 5
-"""Errors of the same words that are told one by one."""
-_KINDS = 1000
-"""Errors of different words that are kept, to know them again."""
+_MAX_EQUAL_ERRORS = 5
+"""The number of equal errors to print. Further ones are counted."""
+_MAX_MESSAGES = 1000
+"""The number of different errors to remember."""
 
-Tell: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
-"""Takes an outcome, and what says the line of a place."""
+OutcomeReporter: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
+"""A function of an outcome and of a function that returns the line number of a job."""
 
 
 @contextmanager
-def watching(options: Namespace, running: Run) -> Generator[Tell, None, None]:
-    """Show how far a run is while the block runs; what it gives is told of every outcome."""
+def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter, None, None]:
+    """Show the progress of a run until the block ends. Yield the function to call with each outcome."""
     errors = Counter[str]()
-    with _shown_while(options, running) as lines:
-        yield _teller(options, running, errors, lines=lines)
+    with _live_display(options, running) as lines:
+        yield _outcome_reporter(options, running, errors, lines=lines)
     for message, count in errors.items():
-        if count > _ALIKE_SHOWN:
-            note(options, f"imagesdk: and {count - _ALIKE_SHOWN} more: {message}")
+        if count > _MAX_EQUAL_ERRORS:
+            note(options, f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}")
 
 
 @contextmanager
-def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None]:
-    """Show a display while the block runs, or say that lines are to be shown in its place."""
-    if flag(options, "quiet") or not sys.stderr.isatty():
+def _live_display(options: Namespace, running: Run) -> Generator[bool, None, None]:
+    """Show a live display until the block ends. Yield whether to print lines instead."""
+    if has_flag(options, "quiet") or not sys.stderr.isatty():
         yield True
         return
     try:
@@ -57,7 +57,7 @@ def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None
         return
     with Live(
         console=Console(stderr=True),
-        get_renderable=lambda: _shown(running.progress),
+        get_renderable=lambda: _render(running.progress),
         refresh_per_second=4,
         transient=True,
         redirect_stdout=sys.stdout.isatty(),
@@ -65,76 +65,84 @@ def _shown_while(options: Namespace, running: Run) -> Generator[bool, None, None
         yield False
 
 
-def _teller(options: Namespace, running: Run, errors: Counter[str], *, lines: bool) -> Tell:
-    told = time.monotonic()
+def _outcome_reporter(
+    options: Namespace, running: Run, errors: Counter[str], *, lines: bool
+) -> OutcomeReporter:
+    reported_at = time.monotonic()
 
-    def tell(outcome: Outcome, line_of: Callable[[int], int]) -> None:
-        nonlocal told
+    def report(outcome: Outcome, line_of: Callable[[int], int]) -> None:
+        nonlocal reported_at
         if outcome.error is not None:
-            message = f"{outcome.status}: {in_words(outcome.error, options)}"
-            if message in errors or len(errors) < _KINDS:
+            message = f"{outcome.status}: {error_text(outcome.error, options)}"
+            if message in errors or len(errors) < _MAX_MESSAGES:
                 errors[message] += 1
-            if errors[message] <= _ALIKE_SHOWN:
+            if errors[message] <= _MAX_EQUAL_ERRORS:
                 note(options, f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}")
-        if lines and time.monotonic() - told >= _EVERY:
-            told = time.monotonic()
+        if lines and time.monotonic() - reported_at >= _REPORT_SECONDS:
+            reported_at = time.monotonic()
             note(options, line(running.progress))
 
-    return tell
+    return report
 
 
 def line(progress: Progress) -> str:
-    """Return how far a run is, in one line."""
-    parts = [f"{progress.finished}/{'?' if progress.total is None else progress.total}", _ends(progress)]
+    """Format the progress of a run as one line."""
+    parts = [
+        f"{progress.finished}/{'?' if progress.total is None else progress.total}",
+        _count_outcomes(progress),
+    ]
     parts.append(_pace(progress))
     if progress.cost or progress.unpriced:
-        parts.append(spent(progress.cost, progress.unpriced))
+        parts.append(format_cost(progress.cost, progress.unpriced))
     if progress.seconds_left:
         parts.append(f"about {duration(progress.seconds_left)} left")
     return ", ".join(parts)
 
 
 def summary(progress: Progress) -> str:
-    """Return how a run has ended, in one line."""
-    before = f" ({progress.resumed} known from before)" if progress.resumed else ""
-    cost = f", {spent(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
-    pictures = f"{progress.images} picture{'' if progress.images == 1 else 's'}"
-    return f"{_ends(progress)}{before}; {pictures} in {duration(progress.seconds)}{cost}"
+    """Format the result of a run as one line."""
+    before = f" ({progress.resumed} from an earlier run)" if progress.resumed else ""
+    cost = f", {format_cost(progress.cost, progress.unpriced)}" if progress.cost or progress.unpriced else ""
+    images = f"{progress.images} image{'' if progress.images == 1 else 's'}"
+    return f"{_count_outcomes(progress)}{before}; {images} in {duration(progress.seconds)}{cost}"
 
 
-def spent(cost: Decimal, unpriced: int) -> str:
-    """Return what was spent, where the cost of so many jobs is not known."""
+def format_cost(cost: Decimal, unpriced: int) -> str:
+    """Format a cost; ``unpriced`` is the number of jobs of unknown cost."""
     if unpriced and not cost:
         return "cost unknown"
     return f"at least ${cost}" if unpriced else f"${cost}"
 
 
-def plan(found: DryRun) -> str:
-    """Return what a run would do, a fact a line."""
+def plan(dry_run: DryRun) -> str:
+    """Format a dry run, one fact per line."""
     facts = [
-        ("jobs", str(found.jobs)),
-        ("known from before", str(found.resumed)),
-        ("to be sent", str(found.sent)),
-        ("pictures", str(found.images)),
-        ("cost", "unknown" if found.cost is None else f"${found.cost:.4f}"),
-        ("at most", "unknown" if found.at_most is None else f"${found.at_most:.4f}"),
-        ("under the limit", "no limit" if found.seconds is None else f"{duration(found.seconds)} to send"),
+        ("jobs", str(dry_run.jobs)),
+        ("from an earlier run", str(dry_run.resumed)),
+        ("to send", str(dry_run.sent)),
+        ("images", str(dry_run.images)),
+        ("cost", "unknown" if dry_run.cost is None else f"${dry_run.cost:.4f}"),
+        ("at most", "unknown" if dry_run.at_most is None else f"${dry_run.at_most:.4f}"),
+        (
+            "by the rate limit",
+            "no limit" if dry_run.seconds is None else f"{duration(dry_run.seconds)} to send",
+        ),
     ]
-    return "\n".join(f"{name:<19}{value}" for name, value in facts)
+    return "\n".join(f"{name:<21}{value}" for name, value in facts)
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words that a reader takes in at a glance."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
+    """Format seconds with at most two units."""
+    rounded = round(seconds)
+    if rounded < 60:
+        return f"{rounded} s"
+    minutes, rest = divmod(rounded, 60)
     if minutes < 60:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _ends(progress: Progress) -> str:
+def _count_outcomes(progress: Progress) -> str:
     counts = [(progress.done, "done")]
     counts += [
         (count, name)
@@ -154,7 +162,7 @@ def _pace(progress: Progress) -> str:
     return f"{progress.images_per_minute}{against} images/min"
 
 
-def _shown(progress: Progress) -> RenderableType:
+def _render(progress: Progress) -> RenderableType:
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -163,5 +171,5 @@ def _shown(progress: Progress) -> RenderableType:
     rows = Table.grid()
     rows.add_row(ProgressBar(total=progress.total, completed=progress.finished, pulse=progress.total is None))
     rows.add_row(Text(line(progress)))
-    rows.add_row(Text(f"{progress.in_flight} under way, {waiting} waiting", style="dim"))
+    rows.add_row(Text(f"{progress.in_flight} in progress, {waiting} waiting", style="dim"))
     return rows

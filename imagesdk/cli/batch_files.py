@@ -1,6 +1,15 @@
-"""The jobs of ``imagesdk batch`` from the text of its file: prompts a line, CSV, or JSON lines. Pure.
+"""Parser of the files of ``imagesdk batch``. Pure functions.
 
-Rule: nothing is guessed. What a line says and no job has is an error with the number of the line.
+==========  =====================================================
+format      a job
+==========  =====================================================
+``txt``     a line with a prompt
+``csv``     a row with a parameter in each column
+``jsonl``   a line with a JSON object, or with a prompt in quotes
+==========  =====================================================
+
+A row with an ``image`` is an edit, and without a ``prompt`` a variation. An unknown column or key is an error with the
+number of the line.
 """
 
 from __future__ import annotations
@@ -17,25 +26,25 @@ from attrs import frozen
 
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
-Form: TypeAlias = Literal["txt", "csv", "jsonl"]
-"""How the jobs are written down."""
+FileFormat: TypeAlias = Literal["txt", "csv", "jsonl"]
+"""The format of a file of jobs."""
 
-_SUFFIXES: Final[Mapping[str, Form]] = {
+_SUFFIXES: Final[Mapping[str, FileFormat]] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
 }
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
-_STREAMED: Final = frozenset({"partial_images"})
+_STREAM_ONLY: Final = frozenset({"partial_images"})
 _PARAMETERS: Final = frozenset(
     name for kind in (Generate, Edit, Variation) for name in attrs.fields_dict(kind)
 )
-_SEVERAL: Final = ";"
-"""Between the pictures of an edit in one cell."""
+_IMAGE_SEPARATOR: Final = ";"
+"""Separator of several images in a cell."""
 
 
 class LineError(Exception):
-    """A line says no job."""
+    """A line that is not a valid job."""
 
     def __init__(self, line: int, problem: str) -> None:
         super().__init__(f"line {line}: {problem}")
@@ -44,7 +53,7 @@ class LineError(Exception):
 
 @frozen
 class Row:
-    """One job, its name if it has one, and the line where it stands."""
+    """A job with its line number and its optional id."""
 
     line: int
     job: Job
@@ -52,35 +61,35 @@ class Row:
 
 
 @frozen(kw_only=True)
-class Reading:
-    """How a file is to be read."""
+class ReadOptions:
+    """Options of the command for its file."""
 
-    form: Form
+    format: FileFormat
     prompt: str | None = None
-    """A template of the prompt, such as ``photo of {name}``, with columns in it."""
+    """A template of the prompt with names of columns, such as ``photo of {name}``."""
     id_column: str | None = None
-    given: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
-    """The parameters of jobs that do not name them."""
+    defaults: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
+    """Parameters for jobs without their own."""
 
 
-def form_of(name: str, beginning: str) -> Form:
-    """Return how a file is written: by its name, or for ``-`` by how it begins."""
+def detect_format(name: str, beginning: str) -> FileFormat:
+    """Return the format of a file by its name, or of stdin by its first character."""
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if name == "-":
         return "jsonl" if beginning.lstrip().startswith("{") else "txt"
     return _SUFFIXES.get(suffix, "txt")
 
 
-def rows(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
-    """Yield the jobs of a file, and in the place of one that cannot be read, why."""
-    if reading.form == "csv":
-        yield from _of_csv(lines, reading)
+def rows(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineError]:
+    """Yield the jobs of a file, and an error in the place of each invalid line."""
+    if options.format == "csv":
+        yield from _of_csv(lines, options)
         return
     for number, line in enumerate(lines, 1):
         if text := line.strip().removeprefix("\ufeff"):
             try:
-                values = {"prompt": text} if reading.form == "txt" else _of_json(number, text)
-                yield _row(number, values, reading)
+                values = {"prompt": text} if options.format == "txt" else _of_json(number, text)
+                yield _row(number, values, options)
             except LineError as error:
                 yield error
 
@@ -93,27 +102,27 @@ def _of_json(number: int, text: str) -> Mapping[str, Any]:
     if isinstance(value, str):
         return {"prompt": value}
     if not isinstance(value, dict):
-        raise LineError(number, "this is not a JSON object, nor a prompt in quotes")
+        raise LineError(number, "this is neither a JSON object nor a prompt in quotes")
     named = cast("dict[str, Any]", value)
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]:
+def _of_csv(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineError]:
     reader = csv.reader(lines, strict=True)
     head: list[str] = []
     number = 1
     try:
         for cells in reader:
             if not head:
-                head = _head(cells, reading)
+                head = _head(cells, options)
                 if len(set(head)) < len(head):
-                    raise LineError(number, "two columns have one name")
+                    raise LineError(number, "two columns have the same name")
             elif any(cells):
                 try:
                     if len(cells) != len(head):
-                        raise LineError(number, _miscounted(len(cells), len(head)))
+                        raise LineError(number, _cell_count_problem(len(cells), len(head)))
                     values = {name: cell for name, cell in zip(head, cells, strict=True) if cell.strip()}
-                    yield _row(number, values, reading, columns=head)
+                    yield _row(number, values, options, columns=head)
                 except LineError as error:
                     yield error
             number = reader.line_num + 1
@@ -123,78 +132,89 @@ def _of_csv(lines: Iterable[str], reading: Reading) -> Iterator[Row | LineError]
         yield error
 
 
-def _head(cells: Sequence[str], reading: Reading) -> list[str]:
-    """Return the names of the columns; ``Prompt`` is ``prompt``, unless a template decides what columns mean."""
+def _head(cells: Sequence[str], options: ReadOptions) -> list[str]:
+    """Return the names of the columns. Without a template, ``Prompt`` and ``PROMPT`` mean ``prompt``."""
     names = [cell.strip().removeprefix("\ufeff") for cell in cells]
-    if reading.prompt is not None:
+    if options.prompt is not None:
         return names
     lowered = Counter(name.lower() for name in names)
     return [
         name.lower()
-        if name.lower() in _PARAMETERS and lowered[name.lower()] == 1 and name != reading.id_column
+        if name.lower() in _PARAMETERS and lowered[name.lower()] == 1 and name != options.id_column
         else name
         for name in names
     ]
 
 
-def _row(line: int, values: Mapping[str, Any], reading: Reading, columns: Sequence[str] | None = None) -> Row:
+def _row(
+    line: int, values: Mapping[str, Any], options: ReadOptions, columns: Sequence[str] | None = None
+) -> Row:
     facts = dict(values)
-    name = _name(line, facts, reading)
-    if reading.prompt is not None:
-        facts["prompt"] = _filled(line, reading.prompt, facts)
+    name = _name(line, facts, options)
+    if options.prompt is not None:
+        facts["prompt"] = _fill_template(line, options.prompt, facts)
     kind: type[Job] = Generate
     if "image" in facts:
         kind = Edit if "prompt" in facts else Variation
     elif "prompt" not in facts:
         raise LineError(line, _no_prompt(list(facts) if columns is None else columns))
-    allowed = set(attrs.fields_dict(kind)) - _STREAMED
+    allowed = set(attrs.fields_dict(kind)) - _STREAM_ONLY
     unknown = [key for key in facts if key not in allowed]
-    if unknown and reading.prompt is None:
-        raise LineError(
-            line,
-            f"{unknown[0]!r} is no parameter of {_called(kind)}; there are {', '.join(sorted(allowed))}",
-        )
-    made = {key: _value(line, key, value) for key, value in facts.items() if key in allowed}
-    usual = {key: value for key, value in reading.given.items() if key in allowed}
-    return Row(line, kind(**{**usual, **made}), name)
+    if unknown and options.prompt is None:
+        raise LineError(line, _unknown_column(unknown[0], kind, options))
+    own = {key: _value(line, key, value) for key, value in facts.items() if key in allowed}
+    defaults = {key: value for key, value in options.defaults.items() if key in allowed}
+    return Row(line, kind(**{**defaults, **own}), name)
 
 
-def _miscounted(cells: int, columns: int) -> str:
-    are = f"is {cells} cell" if cells == 1 else f"are {cells} cells"
-    return f"there {are}, and the head has {columns}"
+def _unknown_column(name: str, kind: type[Job], options: ReadOptions) -> str:
+    column = f"{'column' if options.format == 'csv' else 'key'} {name!r}"
+    if name in _PARAMETERS:
+        return f"{column} is not a parameter of {_operation_name(kind)}"
+    return (
+        f"{column} is not an API parameter; to use it in prompts add --prompt 'photo of {{{name}}}', "
+        f"to label files --id-column {name}, or remove it"
+    )
+
+
+def _cell_count_problem(cells: int, columns: int) -> str:
+    count = "1 cell" if cells == 1 else f"{cells} cells"
+    return f"the line has {count}, but the header has {columns} columns"
 
 
 def _no_prompt(names: Sequence[str]) -> str:
     if "prompt" in names:
         return "there is no prompt in this line"
-    said = f"there is no prompt, only {', '.join(map(repr, names))}" if names else "there is no prompt"
+    problem = f"there is no prompt, only {', '.join(map(repr, names))}" if names else "there is no prompt"
     return (
-        f"{said}; the cells of a .csv stand between commas" if len(names) == 1 and ";" in names[0] else said
+        f"{problem}; separate the cells of a .csv with commas"
+        if len(names) == 1 and ";" in names[0]
+        else problem
     )
 
 
-def _name(line: int, facts: dict[str, Any], reading: Reading) -> str | None:
-    if reading.id_column is None:
+def _name(line: int, facts: dict[str, Any], options: ReadOptions) -> str | None:
+    if options.id_column is None:
         return None
-    if reading.id_column not in facts:
-        raise LineError(line, f"there is no {reading.id_column!r}, which --id-column names")
-    name = facts[reading.id_column]
-    if reading.prompt is None or f"{{{reading.id_column}" not in reading.prompt:
-        del facts[reading.id_column]
+    if options.id_column not in facts:
+        raise LineError(line, f"there is no {options.id_column!r}, which --id-column names")
+    name = facts[options.id_column]
+    if options.prompt is None or f"{{{options.id_column}" not in options.prompt:
+        del facts[options.id_column]
     return str(name)
 
 
-def _filled(line: int, template: str, facts: Mapping[str, Any]) -> str:
+def _fill_template(line: int, template: str, facts: Mapping[str, Any]) -> str:
     try:
-        return _Plain().vformat(template, (), facts)
+        return _TemplateFormatter().vformat(template, (), facts)
     except KeyError as missing:
         raise LineError(line, f"there is no {missing.args[0]!r}, which --prompt names") from None
     except (ValueError, IndexError) as problem:
         raise LineError(line, f"--prompt cannot be filled in: {problem}") from None
 
 
-class _Plain(string.Formatter):
-    """Fills in values as they are: no attributes, items or conversions, which could show what is no column."""
+class _TemplateFormatter(string.Formatter):
+    """Formatter without attributes, items and conversions, so that a template can access only columns."""
 
     def get_field(self, field_name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
         return kwargs[field_name], field_name
@@ -212,8 +232,8 @@ def _value(line: int, name: str, value: Any) -> Any:
             return int(value) if isinstance(value, str) else value
         except ValueError:
             raise LineError(line, f"{name} is a whole number, not {value!r}") from None
-    if name == "image" and isinstance(value, str) and _SEVERAL in value:
-        return [part.strip() for part in value.split(_SEVERAL) if part.strip()]
+    if name == "image" and isinstance(value, str) and _IMAGE_SEPARATOR in value:
+        return [part.strip() for part in value.split(_IMAGE_SEPARATOR) if part.strip()]
     if name == "svg" and isinstance(value, str):
         try:
             return json.loads(value)
@@ -222,5 +242,5 @@ def _value(line: int, name: str, value: Any) -> Any:
     return value
 
 
-def _called(kind: type[Job]) -> str:
+def _operation_name(kind: type[Job]) -> str:
     return {Generate: "a generation", Edit: "an edit", Variation: "a variation"}[kind]

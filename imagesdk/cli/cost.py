@@ -1,4 +1,4 @@
-"""``imagesdk cost PROMPT``: what pictures are likely to cost, before anything is sent."""
+"""``imagesdk cost PROMPT``: estimate the cost of images without a request."""
 
 from __future__ import annotations
 
@@ -8,50 +8,50 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.parameters import given
-from imagesdk.cli.session import flag, read_prompt
+from imagesdk.cli.parameters import job_parameters
+from imagesdk.cli.session import has_flag, read_prompt
 
 if TYPE_CHECKING:
     from imagesdk import Edit, Estimate, Generate
 
 
 def run(options: Namespace) -> int:
-    """Print the estimate and how it was reckoned. Not knowing is no failure."""
+    """Print the estimate and its explanation. An unknown cost is not an error."""
     job = _job(options)
 
     from imagesdk import estimate, models
     from imagesdk._protocol.parameter_checks import check_parameters, check_shape
 
     check_shape(job)
-    found = estimate(job, batch=options.batch)
-    profile = models.lookup(found.model)
+    estimated = estimate(job, batch=options.batch_api)
+    profile = models.lookup(estimated.model)
     if profile is not None and not options.no_check:
         check_parameters(job, profile, stream=bool(options.partial_images))
-    qualities = _by_quality(job, found, batch=options.batch)
-    if flag(options, "json"):
+    qualities = _by_quality(job, estimated, batch=options.batch_api)
+    if has_flag(options, "json"):
         facts = {
-            "model": found.model,
-            "images": found.images,
-            "output_tokens": found.output_tokens,
-            "cost_usd": _exact(found.cost),
-            "at_most_usd": _exact(found.at_most),
+            "model": estimated.model,
+            "images": estimated.images,
+            "output_tokens": estimated.output_tokens,
+            "cost_usd": _exact(estimated.cost),
+            "at_most_usd": _exact(estimated.at_most),
             "cost_usd_by_quality": {quality: _exact(cost) for quality, cost in qualities.items()},
-            "reason": found.reason,
+            "reason": estimated.reason,
         }
         print(json.dumps(facts))
         return OK
     lines = [
-        ("model", found.model),
-        ("pictures", str(found.images)),
-        ("output tokens", str(found.output_tokens or "unknown")),
-        ("cost", _dollars(found.cost)),
+        ("model", estimated.model),
+        ("images", str(estimated.images)),
+        ("output tokens", str(estimated.output_tokens or "unknown")),
+        ("cost", _dollars(estimated.cost)),
         *((f"  if {quality}", _dollars(cost)) for quality, cost in qualities.items()),
-        ("at most", _dollars(found.at_most)),
+        ("at most", _dollars(estimated.at_most)),
     ]
     for name, value in lines:
         if value != "unknown" or name != "output tokens":
             print(f"{name:<15}{value}")
-    print(found.reason)
+    print(estimated.reason)
     return OK
 
 
@@ -59,24 +59,24 @@ def _job(options: Namespace) -> Generate | Edit:
     from imagesdk import Edit, Generate
 
     prompt: str | None = options.prompt
-    pictures: list[str] = options.edit or []
-    if prompt is None and len(pictures) > 1:  # --edit IMAGE ... PROMPT
-        *pictures, prompt = pictures
+    images: list[str] = options.edit or []
+    if prompt is None and len(images) > 1:  # --edit IMAGE ... PROMPT
+        *images, prompt = images
     if prompt is None:
         raise UsageError("there is no prompt: imagesdk cost PROMPT, with --edit IMAGE ... for an edit")
     prompt = read_prompt(prompt)
-    facts = given(options)
-    return Edit(pictures, prompt, **facts) if pictures else Generate(prompt, **facts)
+    parameters = job_parameters(options)
+    return Edit(images, prompt, **parameters) if images else Generate(prompt, **parameters)
 
 
-def _by_quality(job: Generate | Edit, found: Estimate, *, batch: bool) -> dict[str, Decimal]:
-    """Return the cost for each quality, where the price is known and only the quality is not."""
+def _by_quality(job: Generate | Edit, estimated: Estimate, *, batch: bool) -> dict[str, Decimal]:
+    """Return the cost for each quality, if only the quality is missing for an estimate."""
     import attrs
 
     from imagesdk import estimate, models
 
-    profile = models.lookup(found.model)
-    if found.cost is not None or profile is None:
+    profile = models.lookup(estimated.model)
+    if estimated.cost is not None or profile is None:
         return {}
     costs = {
         quality: estimate(attrs.evolve(job, quality=quality), batch=batch).cost

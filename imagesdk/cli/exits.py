@@ -1,17 +1,17 @@
-"""Exit codes: the one place where an outcome becomes a number, and an error a line on stderr.
+"""Exit codes, and the printing of errors to stderr.
 
 ====  =======================================================================
 code  meaning
 ====  =======================================================================
 0     done
-1     the server failed, refused or could not be reached; or a file could not be used
-2     wrong usage: an unknown option, a parameter the model rules out, no key
+1     the server failed, rejected the request or could not be reached, or a file could not be used
+2     wrong usage: an unknown option, an invalid parameter, no key
 3     some jobs of a batch are not done
-4     the key is wrong or may not do that
+4     the key is wrong or lacks a permission
 5     refused by the content filter
 6     the rate limit or the quota is used up
 130   Ctrl-C
-141   the reader of stdout went away
+141   the reader of stdout closed the pipe
 ====  =======================================================================
 """
 
@@ -24,7 +24,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from typing import TextIO
 
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.remedies import error_text
 
 OK = 0
 FAILED = 1
@@ -38,16 +38,16 @@ BROKEN_PIPE = 141
 
 
 class UsageError(Exception):
-    """The command line asks for something that cannot be done as it stands."""
+    """A command line that cannot be executed."""
 
     def __init__(self, message: str, *, usage: str = "") -> None:
         super().__init__(message)
         self.usage = usage
-        """How the command is written, where that is what went wrong."""
+        """The usage line of the command, if the syntax is wrong."""
 
 
-def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
-    """Run ``command`` with what ``parse`` returns, and turn whatever is raised into a message and an exit code."""
+def run_guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int], *, as_json: bool) -> int:
+    """Run ``command`` with the options of ``parse``. Convert exceptions to a message and an exit code."""
     options = Namespace()
     try:
         options = parse()
@@ -60,30 +60,30 @@ def guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], int],
         print("imagesdk: interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        _forget(sys.stdout)
+        _discard_output(sys.stdout)
         return BROKEN_PIPE
     except (UsageError, ModuleNotFoundError) as error:
-        return _complain(error, USAGE, options, as_json=as_json)
+        return _report_error(error, USAGE, options, as_json=as_json)
     except OSError as error:
-        return _complain(error, FAILED, options, as_json=as_json)
+        return _report_error(error, FAILED, options, as_json=as_json)
     except Exception as error:
         if not type(error).__module__.startswith("imagesdk"):
             raise
-        return _complain(error, code_of(error), options, as_json=as_json)
+        return _report_error(error, code_of(error), options, as_json=as_json)
 
 
-def printed(stream: TextIO, tell: Callable[[], None]) -> bool:
-    """Call what prints to a stream, and return whether it is read; if not, what follows is sent nowhere."""
+def try_print(stream: TextIO, write: Callable[[], None]) -> bool:
+    """Call ``write``, and return whether the reader of the stream is there. If not, discard all further output."""
     try:
-        tell()
+        write()
     except BrokenPipeError:
-        _forget(stream)
+        _discard_output(stream)
         return False
     return True
 
 
-def _forget(stream: TextIO) -> None:
-    # What is still buffered can go nowhere; without this the interpreter complains at exit.
+def _discard_output(stream: TextIO) -> None:
+    # Without this the interpreter would fail at exit, when it flushes the buffer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
@@ -102,8 +102,8 @@ def code_of(error: Exception) -> int:
     return FAILED
 
 
-def _complain(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
-    message = in_words(error, options)
+def _report_error(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
+    message = error_text(error, options)
     facts = {"type": type(error).__name__, "message": message, "exit_code": code}
     for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
         if (value := getattr(error, name, None)) is not None:

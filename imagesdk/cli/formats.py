@@ -1,4 +1,4 @@
-"""What the name after ``-o`` says of the format: ``-o cat.jpg`` asks for a JPEG where the model makes one."""
+"""Output formats by file name: ``-o cat.jpg`` requests a JPEG if the model makes JPEGs."""
 
 from __future__ import annotations
 
@@ -9,31 +9,34 @@ if TYPE_CHECKING:
     from imagesdk import Job
 
 
-def in_format_of_name(job: Job, out: str, base_url: str) -> Job:
-    """Return the job with the format that the name asks for, unless it names one, or its model makes no such pictures."""
+def with_named_format(job: Job, out: str, base_url: str) -> Job:
+    """Return the job with the format of the file name.
+
+    The job is unchanged if it has a format of its own, or its model does not make the format.
+    """
     import attrs
 
     from imagesdk import Variation, models
     from imagesdk._media.sniff import named_media_type
     from imagesdk._protocol.hosts import Host
 
-    wanted = (named_media_type(out) or "").removeprefix("image/")
-    if wanted not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
+    named_format = (named_media_type(out) or "").removeprefix("image/")
+    if named_format not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
         return job
     profile = models.lookup(job.model or Host.parse(base_url).default_model(job))
-    if profile is None or wanted not in profile.output_formats:
+    if profile is None or named_format not in profile.output_formats:
         return job
-    if wanted == "jpeg" and job.background == "transparent":
+    if named_format == "jpeg" and job.background == "transparent":
         return job
-    return attrs.evolve(job, output_format=wanted)
+    return attrs.evolve(job, output_format=named_format)
 
 
-def misnamed(path: Path, media_type: str | None) -> str | None:
-    """Say that a picture is not what its name says, and what it should be called; ``None`` where it is."""
+def extension_warning(path: Path, media_type: str | None) -> str | None:
+    """Return a warning if a file name does not match its format; otherwise ``None``."""
     from imagesdk._media.sniff import extension, named_media_type
 
     named = named_media_type(path.name)
     if named is None or media_type is None or named == media_type:
         return None
     kind = media_type.removeprefix("image/").partition("+")[0].upper()
-    return f"{path} is a {kind} in spite of its name: {path.with_suffix('.' + extension(media_type)).name} would be right"
+    return f"{path} is a {kind}; a matching name is {path.with_suffix('.' + extension(media_type)).name}"

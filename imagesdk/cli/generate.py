@@ -1,17 +1,17 @@
-"""``imagesdk generate PROMPT``: make pictures from a prompt."""
+"""``imagesdk generate PROMPT``: generate images from a prompt."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
-from imagesdk.cli.parameters import given
-from imagesdk.cli.session import make_pictures, read_prompt
+from imagesdk.cli.parameters import job_parameters
+from imagesdk.cli.session import make_images, read_prompt
 
 
 def run(options: Namespace) -> int:
-    """Make the pictures and print their paths."""
+    """Generate the images and print their paths."""
     prompt = read_prompt(options.prompt)
 
     from imagesdk import Generate
 
-    return make_pictures(options, Generate(prompt, **given(options)), "making pictures")
+    return make_images(options, Generate(prompt, **job_parameters(options)), "generating")

@@ -1,4 +1,4 @@
-"""``imagesdk models [NAME]``: what is known of each model, with the sources."""
+"""``imagesdk models [NAME]``: show facts about the models, with their sources."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.session import flag, note
+from imagesdk.cli.session import has_flag, note
 
 if TYPE_CHECKING:
     from attrs import AttrsInstance
@@ -23,40 +23,48 @@ _HEAD = ("MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES")
 
 
 def run(options: Namespace) -> int:
-    """Print the catalogue, or all of one profile."""
+    """Print a table of all models, or all facts about one."""
     from imagesdk import models
     from imagesdk.models import catalog
 
     if options.name is not None:
         profile = models.lookup(options.name)
         if profile is None:
-            names = ", ".join(known.name for known in _in_order(models.known()))
-            raise UsageError(f"{options.name} is not in the table of models; known are {names}")
-        print(json.dumps(_plain(profile)) if flag(options, "json") else "\n".join(_all_of(profile)))
+            names = ", ".join(known.name for known in _newest_first(models.known()))
+            raise UsageError(f"{options.name} is not a known model. Known models: {names}")
+        print(
+            json.dumps(_json_value(profile))
+            if has_flag(options, "json")
+            else "\n".join(_profile_lines(profile))
+        )
         return OK
-    profiles = _in_order(models.known())
-    if flag(options, "json"):
-        print(json.dumps({"as_of": str(catalog.AS_OF), "models": [_plain(profile) for profile in profiles]}))
+    profiles = _newest_first(models.known())
+    if has_flag(options, "json"):
+        print(
+            json.dumps(
+                {"as_of": str(catalog.AS_OF), "models": [_json_value(profile) for profile in profiles]}
+            )
+        )
         return OK
-    rows = [_HEAD, *(_row(profile) for profile in profiles)]
+    rows = [_HEAD, *(_table_row(profile) for profile in profiles)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     note(
         options,
-        f"As of {catalog.AS_OF}. Dollars are for one picture of {_SIZE}, from the lowest quality to the highest, "
-        "by the maker's prices. imagesdk models NAME says everything.",
+        f"As of {catalog.AS_OF}. Dollars are for one image of {_SIZE}, from the lowest quality to the highest, "
+        "at OpenAI's prices. imagesdk models NAME shows all facts about a model.",
     )
     return OK
 
 
-def _in_order(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
-    """Put the newest first that has no end, and last what ended first. The order does not depend on the day."""
+def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
+    """Sort models without an end first, then by the latest end; the newest first among equals."""
     newest = sorted(profiles, key=lambda profile: profile.released or date.min, reverse=True)
     return sorted(newest, key=lambda profile: profile.shut_down or date.max, reverse=True)
 
 
-def _row(profile: ModelProfile) -> tuple[str, str, str, str, str]:
+def _table_row(profile: ModelProfile) -> tuple[str, str, str, str, str]:
     rule = profile.size_rule
     sizes = (
         " ".join(profile.sizes) if rule is None else f"multiples of {rule.multiple} to {rule.max_edge}, auto"
@@ -84,12 +92,14 @@ def _dollars(profile: ModelProfile) -> str:
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
-def _all_of(profile: ModelProfile) -> list[str]:
-    facts = _plain(profile)
+def _profile_lines(profile: ModelProfile) -> list[str]:
+    facts = _json_value(profile)
     sources = facts.pop("sources")
     width = max(len(name) for name in facts)
     lines = [
-        f"{name.ljust(width)}  {_shown(value)}" for name, value in facts.items() if value not in _NOTHING
+        f"{name.ljust(width)}  {_format_value(value)}"
+        for name, value in facts.items()
+        if value not in _NOTHING
     ]
     lines += ["", "sources"]
     for name in sorted(sources, key=lambda name: (not name, name)):
@@ -97,26 +107,30 @@ def _all_of(profile: ModelProfile) -> list[str]:
     return lines
 
 
-def _shown(value: object, within: str = ", ") -> str:
+def _format_value(value: object, within: str = ", ") -> str:
     if _is_mapping(value):
         return ", ".join(
-            f"{name} {_shown(inner, ' and ')}" for name, inner in value.items() if inner not in _NOTHING
+            f"{name} {_format_value(inner, ' and ')}"
+            for name, inner in value.items()
+            if inner not in _NOTHING
         )
     if _is_sequence(value):
         return within.join(str(item) for item in value if item is not None)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def _plain(value: object) -> Any:
-    """Return a fact as JSON has it."""
+def _json_value(value: object) -> Any:
+    """Convert a fact to JSON values."""
     import attrs
 
     if _has_fields(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
     if _is_mapping(value):
-        return {" ".join(key) if _is_sequence(key) else str(key): _plain(item) for key, item in value.items()}
+        return {
+            " ".join(key) if _is_sequence(key) else str(key): _json_value(item) for key, item in value.items()
+        }
     if _is_sequence(value):
-        return [_plain(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
+        return [_json_value(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
     return str(value) if isinstance(value, (Decimal, date)) else value
 
 

@@ -1,4 +1,4 @@
-"""The words of the command line, and which module answers to which command."""
+"""Argument parser of the command line, and dispatch to the module of a command."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from imagesdk.cli.shaping import parse_box
 
 _EXAMPLES = """\
 examples:
-  imagesdk demo                                      pictures without a key, drawn by the emulator
+  imagesdk demo                                      images without a key, drawn by the emulator
   imagesdk generate "a white siamese cat" -o cat.png
   imagesdk generate "a river" -n 4 -o rivers/        prints four paths
   imagesdk edit lounge.png "a lounge with a pool" --mask mask.png
   imagesdk vary corgi.png -n 2 --model dall-e-2 --base-url http://127.0.0.1:8000/v1
-  imagesdk batch prompts.txt --out pictures/         a picture for each line; again: what is new
+  imagesdk batch prompts.txt --out images/           one image per line; run again to resume
   imagesdk serve --port 8000                         an emulator of the Images API
-  imagesdk cost "a river" --quality high             what it is likely to cost
-  imagesdk models                                    what is known of each model
+  imagesdk cost "a river" --quality high             estimate the cost
+  imagesdk models                                    facts about the models
 
-The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 some of a batch
-not done, 4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
+The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 batch incomplete,
+4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
 """
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
-"""Commands with a prompt among their arguments."""
-_OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - for stdout (default: this folder)"
+"""Commands with a prompt as an argument."""
+_OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line.
+    """Parse the command line.
 
     Raises:
-        UsageError: it cannot be read.
+        UsageError: If the arguments are not valid.
     """
     parser = build()
-    options, left = parser.parse_known_args(arguments)
-    if left:
-        said = f"unrecognized arguments: {' '.join(left)}"
-        if options.command in _PROMPTED and not any(word.startswith("-") for word in left):
-            said += "; a prompt of several words stands in quotes"
-        parser.error(said)
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        message = f"unrecognized arguments: {' '.join(unknown)}"
+        if options.command in _PROMPTED and not any(word.startswith("-") for word in unknown):
+            message += "; put a prompt of several words in quotes"
+        parser.error(message)
     return options
 
 
@@ -56,33 +56,31 @@ def dispatch(options: argparse.Namespace) -> int:
 
 
 def build() -> argparse.ArgumentParser:
-    """Return the parser of the whole command line."""
+    """Build the parser of all commands."""
     shared = _shared()
     parser = _Parser(
         prog="imagesdk",
-        description="Create, edit and vary pictures from prompts with the Images API.",
+        description="Generate, edit and vary images with the Images API.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[shared],
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _add_generate(commands.add_parser("generate", parents=[shared], help="make pictures from a prompt"))
-    _add_edit(commands.add_parser("edit", parents=[shared], help="change a picture as a prompt says"))
-    _add_vary(commands.add_parser("vary", parents=[shared], help="make pictures that resemble one"))
-    _add_batch(
-        commands.add_parser("batch", parents=[shared], help="do the jobs of a file, or go on with them")
-    )
-    _add_log(commands.add_parser("log", parents=[shared], help="say what a batch has done so far"))
-    _add_cost(commands.add_parser("cost", parents=[shared], help="say what pictures are likely to cost"))
-    _add_models(commands.add_parser("models", parents=[shared], help="say what is known of each model"))
+    _add_generate(commands.add_parser("generate", parents=[shared], help="generate images from a prompt"))
+    _add_edit(commands.add_parser("edit", parents=[shared], help="edit images with a prompt"))
+    _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
+    _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
+    _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
+    _add_cost(commands.add_parser("cost", parents=[shared], help="estimate the cost of images"))
+    _add_models(commands.add_parser("models", parents=[shared], help="show facts about the models"))
     _add_serve(commands.add_parser("serve", parents=[shared], help="run the emulator until Ctrl-C"))
-    _add_demo(commands.add_parser("demo", parents=[shared], help="make the first pictures, without a key"))
+    _add_demo(commands.add_parser("demo", parents=[shared], help="make the first images, without a key"))
     return parser
 
 
 class _Parser(argparse.ArgumentParser):
-    """Leaves it to :mod:`imagesdk.cli.exits` how an error is told."""
+    """Parser that raises errors for :mod:`imagesdk.cli.exits` to print."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, usage=self.format_usage())
@@ -100,54 +98,50 @@ class _Version(argparse.Action):
 
 
 def _shared() -> _Parser:
-    """Options that may stand before or after the command."""
+    """Return the options that may precede or follow the command."""
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("global options")
     server = group.add_mutually_exclusive_group()
     server.add_argument(
-        "--base-url", metavar="URL", help="the server (default: OPENAI_BASE_URL, or the maker's)"
+        "--base-url", metavar="URL", help="base URL of the server (default: OPENAI_BASE_URL, or OpenAI)"
     )
     server.add_argument(
         "--emulator", action="store_true", help="use an emulator inside this process: no key, no cost"
     )
     group.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
-    group.add_argument("-q", "--quiet", action="store_true", help="nothing on stderr but errors")
+    group.add_argument("-q", "--quiet", action="store_true", help="print only errors to stderr")
     return shared
 
 
 def _add_generate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", help="what to draw, in detail; - reads it from stdin")
-    _add_picture_options(parser, "generate")
+    parser.add_argument("prompt", metavar="PROMPT", help="description of the image; - reads stdin")
+    _add_image_options(parser, "generate")
 
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "image", metavar="IMAGE", nargs="+", help="the picture, or several; - reads it from stdin"
-    )
-    parser.add_argument("prompt", metavar="PROMPT", help="the whole new picture in words")
-    parser.add_argument(
-        "--mask", metavar="FILE", help="a PNG that is transparent where the picture is to change"
-    )
+    parser.add_argument("image", metavar="IMAGE", nargs="+", help="one or several images; - reads stdin")
+    parser.add_argument("prompt", metavar="PROMPT", help="description of the whole new image")
+    parser.add_argument("--mask", metavar="FILE", help="PNG that is transparent where the image is to change")
     parser.add_argument(
         "--markup",
         metavar="FILE",
-        help="a transparent PNG with what to change drawn on it, instead of a mask",
+        help="transparent PNG with the changes drawn on it, instead of a mask",
     )
-    _add_shape_options(parser, boxes=True)
-    _add_picture_options(parser, "edit")
+    _add_preparation_options(parser, boxes=True)
+    _add_image_options(parser, "edit")
 
 
 def _add_vary(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads it from stdin")
-    _add_shape_options(parser)
-    _add_picture_options(parser, "vary")
+    parser.add_argument("image", metavar="IMAGE", help="a square PNG; - reads stdin")
+    _add_preparation_options(parser)
+    _add_image_options(parser, "vary")
 
 
-def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
+def _add_preparation_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
     parser.add_argument(
         "--square",
         choices=("crop", "pad"),
-        help="make any picture a square PNG first: crop keeps the middle, pad adds transparent margins",
+        help="convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins",
     )
     if boxes:
         parser.add_argument(
@@ -155,15 +149,17 @@ def _add_shape_options(parser: argparse.ArgumentParser, *, boxes: bool = False) 
             action="append",
             type=parse_box,
             metavar="L,T,R,B",
-            help="where to paint, in pixels of the (squared) picture; can be given again",
+            help="area to repaint, in pixels of the (squared) image; repeatable",
         )
 
 
-def _add_picture_options(parser: argparse.ArgumentParser, command: str) -> None:
+def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("-o", "--out", default=".", metavar="OUT", help=_OUT.replace("%", "%%"))
-    parser.add_argument("--force", action="store_true", help="replace FILE if it is there")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="for the whole command")
-    parser.add_argument("--no-check", action="store_true", help="send it though the model's rules forbid it")
+    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
+    parser.add_argument(
+        "--no-check", action="store_true", help="send the request even if it breaks the rules of the model"
+    )
     add_options(parser, command)
 
 
@@ -171,80 +167,103 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file",
         metavar="FILE",
-        help="prompts a line, .csv or .jsonl with a parameter a column or key; - for stdin",
+        help=".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin",
     )
     parser.add_argument(
-        "-o", "--out", required=True, metavar="DIR", help="or a TEMPLATE with {job} {id} {slug} {index} {ext}"
+        "-o",
+        "--out",
+        required=True,
+        metavar="DIR",
+        help="folder, or TEMPLATE with {job} {id} {slug} {index} {ext}",
     )
     group = parser.add_argument_group("the file")
-    group.add_argument("--format", choices=("txt", "csv", "jsonl"), help="(default: by the name of the file)")
-    group.add_argument("--prompt", metavar="TEMPLATE", help="made of columns, such as 'photo of {name}'")
-    group.add_argument("--id-column", metavar="COLUMN", help="the column with a name for each job, for {id}")
+    group.add_argument(
+        "--format", choices=("txt", "csv", "jsonl"), help="format of FILE (default: by its extension)"
+    )
+    group.add_argument(
+        "--prompt", metavar="TEMPLATE", help="prompt made of columns, such as 'photo of {name}'"
+    )
+    group.add_argument(
+        "--id-column", metavar="COLUMN", help="column with a unique name for each job, for {id}"
+    )
     group = parser.add_argument_group("the run")
-    group.add_argument("--dry-run", action="store_true", help="say what it would do and cost; send nothing")
-    group.add_argument("--journal", metavar="FILE", help="what remembers the jobs (default: DIR/journal.db)")
+    group.add_argument(
+        "--dry-run", action="store_true", help="print what would be sent and its cost; send nothing"
+    )
+    group.add_argument(
+        "--journal", metavar="FILE", help="file that records the jobs (default: DIR/journal.db)"
+    )
     group.add_argument(
         "--delivery",
         choices=("at-most-once", "at-least-once"),
         default="at-most-once",
-        help="whether what may have been billed is repeated (default: %(default)s)",
+        help="whether to retry attempts that may have been billed (default: %(default)s)",
     )
-    group.add_argument("--retry-unknown", action="store_true", help="send again what may have been billed")
-    group.add_argument("--budget", metavar="DOLLARS", help="for all jobs of the journal, such as '20 USD'")
+    group.add_argument(
+        "--retry-unknown", action="store_true", help="send jobs again that may have been billed"
+    )
+    group.add_argument(
+        "--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'"
+    )
     group.add_argument(
         "--unknown-price",
         choices=("stop", "allow"),
         default="stop",
-        help="send what has no known price though there is a budget (default: stop)",
+        help="with a budget: whether to send jobs without a known price (default: stop)",
     )
     group.add_argument(
-        "--concurrency", type=int, metavar="N", help="jobs under way (default: as the limit lets)"
+        "--concurrency",
+        type=int,
+        metavar="N",
+        help="maximum number of concurrent jobs (default: by the rate limit)",
     )
-    group.add_argument("--limit", metavar="RATE", help="images per time, such as 500/min, or none")
-    group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all pictures")
+    group.add_argument("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="JOURNAL", help="the journal, or the folder that it is in")
+    parser.add_argument("path", metavar="JOURNAL", help="the journal, or its folder")
     parser.add_argument(
         "--state",
         choices=("planned", "sending", "received", "done", "refused", "failed", "unknown"),
         metavar="STATE",
-        help="only jobs that are so: done, unknown, failed, refused, planned, sending or received",
+        help="show only jobs in this state: done, unknown, failed, refused, planned, sending or received",
     )
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="what to draw; - reads it from stdin")
+    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="description of the image; - reads stdin")
+    parser.add_argument("--edit", metavar="IMAGE", nargs="+", help="images to edit; only their number counts")
+    parser.add_argument("--batch-api", action="store_true", help="with OpenAI's Batch API discount")
     parser.add_argument(
-        "--edit", metavar="IMAGE", nargs="+", help="the pictures to edit; they are only counted"
+        "--no-check", action="store_true", help="estimate even if the model rejects the parameters"
     )
-    parser.add_argument("--batch", action="store_true", help="at the price of a batch")
-    parser.add_argument("--no-check", action="store_true", help="reckon though the model's rules forbid it")
     add_options(parser, "cost")
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", nargs="?", help="all of one model, with the sources")
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?", help="show all facts about one model, with their sources"
+    )
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1)")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    parser.add_argument("--allow-remote", action="store_true", help="accept other machines; not secure")
     parser.add_argument(
-        "--allow-remote", action="store_true", help="let other machines in; it was not made for that"
+        "--port", type=_port, default=8000, help="port to listen on; 0 picks a free one (default: 8000)"
     )
-    parser.add_argument("--port", type=_port, default=8000, help="0 takes a free one (default: 8000)")
-    parser.add_argument("--limit", default="50/min", help="images per time, or none (default: 50/min)")
+    parser.add_argument("--limit", default="50/min", help="rate limit in images, or none (default: 50/min)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
+    parser.add_argument("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
     parser.add_argument(
-        "--seed", type=int, default=0, help="other pictures for the same prompts (default: 0)"
+        "--require-key", action="store_true", help="respond with 401 to requests without a key"
     )
-    parser.add_argument("--as-of", metavar="DATE", help="be the API of that day, such as 2023-06-01")
-    parser.add_argument("--require-key", action="store_true", help="answer 401 to requests without a key")
     parser.add_argument(
         "--quirks",
         metavar="SERVER",
-        help="answer as another server does, such as localai or azure (see docs/servers.md)",
+        help="emulate another server, such as localai or azure (see docs/servers.md)",
     )
 
 
@@ -264,6 +283,6 @@ def _add_demo(parser: argparse.ArgumentParser) -> None:
         "--out",
         default="imagesdk-demo",
         metavar="DIR",
-        help="(default: imagesdk-demo, where it replaces what it made before)",
+        help="folder (default: imagesdk-demo, where it replaces earlier files of the demo)",
     )
-    parser.add_argument("--force", action="store_true", help="replace files of another folder, too")
+    parser.add_argument("--force", action="store_true", help="replace files in another folder, too")

@@ -1,4 +1,4 @@
-"""From the options of a command to a client, its pictures and its words: what the picture commands share."""
+"""Shared steps of the image commands: the client, the request, and the output of paths, JSON and notes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.formats import in_format_of_name, misnamed
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.formats import extension_warning, with_named_format
+from imagesdk.cli.remedies import error_text
 
 if TYPE_CHECKING:
     from imagesdk import CallOptions, Client, ImagesResponse, Job
 
 
-def make_pictures(options: Namespace, job: Job, doing: str) -> int:
-    """Send ``job`` and print where its pictures are."""
+def make_images(options: Namespace, job: Job, doing: str) -> int:
+    """Send ``job`` and print the paths of its images."""
     from imagesdk._media.output import expand_output_path
 
     to_stdout = options.out == "-"
@@ -33,96 +33,101 @@ def make_pictures(options: Namespace, job: Job, doing: str) -> int:
         and "{" not in options.out
         and Path(expand_output_path("out", options.out)).is_file()
     ):
-        raise UsageError(f"{options.out} is there already; --force replaces it")
+        raise UsageError(f"{options.out} already exists; --force replaces it")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"--timeout must be greater than 0 seconds (got {options.timeout:g})")
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
     with open_client(options) as client, _status(options, doing):
-        response = client.images.send(in_format_of_name(job, options.out, client.base_url), **call)
+        response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
     if to_stdout:
         sys.stdout.buffer.write(data)
-    elif flag(options, "json"):
+    elif has_flag(options, "json"):
         print(json.dumps(_facts(response)))
     else:
         for image in response:
             print(image.path)
     for image in response:
-        if image.path is not None and (problem := misnamed(image.path, image.media_type)):
+        if image.path is not None and (problem := extension_warning(image.path, image.media_type)):
             note(options, f"imagesdk: {problem}")
     return OK
 
 
 @contextmanager
-def open_client(options: Namespace, *, sends: bool = True, **terms: Any) -> Generator[Client, None, None]:
-    """Open the client that the global options ask for, with further terms of its own.
+def open_client(
+    options: Namespace, *, sends: bool = True, **client_options: Any
+) -> Generator[Client, None, None]:
+    """Open the client of the global options.
 
-    One that sends nothing needs no key.
+    Args:
+        options: The parsed options.
+        sends: Whether the command sends requests. Otherwise no key is needed.
+        client_options: Further options of the client.
     """
     from imagesdk import Client
 
     with ExitStack() as stack:
         stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = partial(_note_warning, options)
-        if flag(options, "emulator"):
+        if has_flag(options, "emulator"):
             from imagesdk.emulator import Emulator
 
             emulator = stack.enter_context(Emulator())
-            note(options, "the emulator draws these pictures; no model makes them")
-            yield stack.enter_context(Client(base_url=emulator.base_url, api_key="", **terms))
+            note(options, "the emulator draws these images; no model generates them")
+            yield stack.enter_context(Client(base_url=emulator.base_url, api_key="", **client_options))
         else:
             if not sends and not os.environ.get("OPENAI_API_KEY"):
-                terms |= {"api_key": "none", "allow_insecure": True}
-            yield stack.enter_context(Client(base_url=getattr(options, "base_url", None), **terms))
+                client_options |= {"api_key": "none", "allow_insecure": True}
+            yield stack.enter_context(Client(base_url=getattr(options, "base_url", None), **client_options))
 
 
 def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: object) -> None:
-    """Show a warning as a line of the program's own, without the place in the code."""
-    note(options, f"imagesdk: {in_words(message, options) if isinstance(message, Warning) else message}")
+    """Print a warning as a line of the program, without the place in the code."""
+    note(options, f"imagesdk: {error_text(message, options) if isinstance(message, Warning) else message}")
 
 
 def read_prompt(text: str) -> str:
-    """Return a prompt; ``-`` reads it from stdin."""
+    """Return a prompt. ``-`` reads stdin."""
     if text != "-":
         return text
     return sys.stdin.buffer.read().decode("utf-8").strip()
 
 
 def read_source(name: str) -> str | bytes:
-    """Return a picture to send; ``-`` reads it from stdin."""
+    """Return an input image. ``-`` reads stdin."""
     if name != "-":
         return name
     if data := sys.stdin.buffer.read():
         return data
-    raise UsageError("there is no picture on stdin")
+    raise UsageError("there is no image on stdin")
 
 
 def note(options: Namespace, text: str) -> None:
-    """Say something on stderr, unless the user wants quiet."""
-    if not flag(options, "quiet"):
+    """Print a text to stderr, unless ``--quiet`` is set."""
+    if not has_flag(options, "quiet"):
         print(text, file=sys.stderr)
 
 
-def flag(options: Namespace, name: str) -> bool:
-    """Whether a global option was given, before or after the command."""
+def has_flag(options: Namespace, name: str) -> bool:
+    """Whether a global option is set, before or after the command."""
     return bool(getattr(options, name, False))
 
 
 def _check_stdout(options: Namespace) -> None:
     if (options.n or 1) > 1:
-        raise UsageError("-o - writes one picture; name a folder for several")
-    if flag(options, "json"):
-        raise UsageError("-o - and --json both want stdout")
+        raise UsageError("-o - writes one image; pass a folder for several")
+    if has_flag(options, "json"):
+        raise UsageError("-o - and --json cannot both use stdout")
     if sys.stdout.isatty():
-        raise UsageError("a picture would garble the terminal; pipe it on, or name a file with -o")
+        raise UsageError("an image would garble the terminal; pipe it, or pass a file with -o")
 
 
 @contextmanager
 def _status(options: Namespace, doing: str) -> Generator[None, None, None]:
-    """Show that something is under way, on a terminal that has rich; else stay silent."""
-    if flag(options, "quiet") or not sys.stderr.isatty():
+    """Show a status on a terminal: a spinner with rich, otherwise a line."""
+    if has_flag(options, "quiet") or not sys.stderr.isatty():
         yield
         return
     try:

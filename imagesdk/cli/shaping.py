@@ -1,4 +1,4 @@
-"""``--square`` and ``--mask-box``: the pictures of a command brought into shape before they are sent."""
+"""``--square`` and ``--mask-box``: preparation of the images of a command."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from imagesdk.cli.exits import UsageError
 if TYPE_CHECKING:
     from imagesdk.models import ImageRule
 
-Given: TypeAlias = "str | bytes"
-"""A picture as the command line gives it: a path, or what came from stdin."""
+ImageArgument: TypeAlias = "str | bytes"
+"""An image of the command line: a path, or the bytes from stdin."""
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
-    """Read ``LEFT,TOP,RIGHT,BOTTOM``."""
+    """Parse ``LEFT,TOP,RIGHT,BOTTOM``.
+
+    Raises:
+        ArgumentTypeError: If ``text`` is not four whole numbers.
+    """
     try:
         left, top, right, bottom = map(int, text.split(","))
     except ValueError:
@@ -24,28 +28,39 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
     return left, top, right, bottom
 
 
-def shaped(
-    options: Namespace, images: Sequence[Given], mask: Given | None, rule: ImageRule | None
-) -> tuple[list[Given], Given | None]:
-    """Return the pictures and the mask as the options want them; ``rule`` says how many bytes they may have."""
+def prepare_images(
+    options: Namespace, images: Sequence[ImageArgument], mask: ImageArgument | None, rule: ImageRule | None
+) -> tuple[list[ImageArgument], ImageArgument | None]:
+    """Return the images and the mask, prepared by the options.
+
+    Args:
+        options: The parsed options.
+        images: The images of the command.
+        mask: The mask of the command.
+        rule: The rule of the model for images. It limits their size in bytes.
+
+    Raises:
+        UsageError: If both ``--mask`` and ``--mask-box`` are set.
+    """
     square = options.square
     boxes = getattr(options, "mask_box", None)
     if boxes and mask is not None:
-        raise UsageError("--mask and --mask-box both say where to paint; give one of them")
+        raise UsageError("--mask and --mask-box exclude each other; give one of them")
     if square is None and not boxes:
         return list(images), mask
 
     from imagesdk import make_mask, prepare_image
     from imagesdk._media.sniff import HEAD_SIZE, sniff
 
-    ready: list[Given] = list(images)
+    prepared: list[ImageArgument] = list(images)
     if square is not None:
-        most = None if rule is None else rule.max_bytes
+        max_bytes = None if rule is None else rule.max_bytes
         squares = [
-            prepare_image(image, square=square, alpha=square == "pad", max_bytes=most) for image in images
+            prepare_image(image, square=square, alpha=square == "pad", max_bytes=max_bytes)
+            for image in images
         ]
         if mask is not None:
             edge = sniff(squares[0][:HEAD_SIZE]).width
             mask = prepare_image(mask, square=square, alpha=True, size=edge)
-        ready = [*squares]
-    return ready, make_mask(ready[0], boxes=boxes) if boxes else mask
+        prepared = [*squares]
+    return prepared, make_mask(prepared[0], boxes=boxes) if boxes else mask

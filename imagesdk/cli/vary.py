@@ -1,11 +1,11 @@
-"""``imagesdk vary IMAGE``: make pictures that resemble one."""
+"""``imagesdk vary IMAGE``: make variations of an image."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
-from imagesdk.cli.parameters import given
-from imagesdk.cli.session import make_pictures, read_source
+from imagesdk.cli.parameters import job_parameters
+from imagesdk.cli.session import make_images, read_source
 
 
 def run(options: Namespace) -> int:
@@ -13,8 +13,8 @@ def run(options: Namespace) -> int:
     image = read_source(options.image)
 
     from imagesdk import Variation
-    from imagesdk.cli.shaping import shaped
-    from imagesdk.models import DALL_E_2  # no other model makes variations
+    from imagesdk.cli.shaping import prepare_images
+    from imagesdk.models import DALL_E_2  # the only model with variations
 
-    (image,), _ = shaped(options, [image], None, DALL_E_2.variation)
-    return make_pictures(options, Variation(image, **given(options)), "making variations")
+    (image,), _ = prepare_images(options, [image], None, DALL_E_2.variation)
+    return make_images(options, Variation(image, **job_parameters(options)), "making variations")

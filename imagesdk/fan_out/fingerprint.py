@@ -22,7 +22,7 @@ from typing import Any
 import attrs
 from attrs import frozen
 
-from imagesdk._protocol.parameter_checks import PICTURES
+from imagesdk._protocol.parameter_checks import IMAGE_PARAMETERS
 from imagesdk.jobs import Job
 
 _SHOWN = 12
@@ -43,7 +43,7 @@ def parameters(job: Job) -> dict[str, Any]:
     return {
         name: value
         for name, value in attrs.asdict(job, recurse=False).items()
-        if value is not None and name not in PICTURES
+        if value is not None and name not in IMAGE_PARAMETERS
     }
 
 

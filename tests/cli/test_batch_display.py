@@ -1,4 +1,4 @@
-"""What a batch shows of itself: a display on a terminal, lines elsewhere, in words that can be read at a glance."""
+"""Progress of a batch: a live display on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from imagesdk import APIConnectionError, Generate, Outcome, Progress, RateLimit
-from imagesdk.cli.batch_display import duration, line, summary, watching
+from imagesdk.cli.batch_display import duration, line, show_progress, summary
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[2]
     ("seconds", "words"),
     [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (3599, "59 min 59 s"), (7260, "2 h 1 min")],
 )
-def test_seconds_are_told_in_words(seconds: float, words: str) -> None:
+def test_a_duration_has_at_most_two_units(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_a_line_says_how_far_how_fast_how_dear_and_how_long() -> None:
+def test_a_line_shows_progress_rate_cost_and_remaining_time() -> None:
     progress = Progress(
         total=1000,
         done=300,
@@ -43,31 +43,33 @@ def test_a_line_says_how_far_how_fast_how_dear_and_how_long() -> None:
     assert line(Progress()) == "0/?, 0 done, 0 images/min"
 
 
-def test_the_end_is_told_with_what_was_known_before() -> None:
+def test_the_summary_counts_jobs_from_an_earlier_run() -> None:
     progress = Progress(total=3, done=2, unknown=1, resumed=1, images=1, seconds=61)
-    assert summary(progress) == "2 done, 1 unknown (1 known from before); 1 picture in 1 min 1 s"
+    assert summary(progress) == "2 done, 1 unknown (1 from an earlier run); 1 image in 1 min 1 s"
 
 
 @pytest.mark.parametrize(
     ("cost", "unpriced", "words"),
     [("0", 2, "cost unknown"), ("0.40", 1, "at least $0.40"), ("0.40", 0, "$0.40")],
 )
-def test_what_is_not_known_is_not_said_to_cost_nothing(cost: str, unpriced: int, words: str) -> None:
+def test_an_unknown_cost_is_not_shown_as_zero(cost: str, unpriced: int, words: str) -> None:
     progress = Progress(total=2, done=2, images=2, cost=Decimal(cost), unpriced=unpriced)
-    assert summary(progress) == f"2 done; 2 pictures in 0 s, {words}"
+    assert summary(progress) == f"2 done; 2 images in 0 s, {words}"
     assert line(progress) == f"2/2, 2 done, 0 images/min, {words}"
 
 
-def test_an_error_that_comes_again_and_again_is_told_five_times_and_then_counted(
+def test_an_equal_error_is_printed_five_times_and_then_counted(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     running: Any = SimpleNamespace(progress=Progress())
-    with watching(Namespace(), running) as told:
+    with show_progress(Namespace(), running) as report:
         for place in range(40):
             error = APIConnectionError("It is down.")
-            told(Outcome(Generate("a"), f"id{place}", place, "failed", error=error), lambda place: place + 1)
+            report(
+                Outcome(Generate("a"), f"id{place}", place, "failed", error=error), lambda place: place + 1
+            )
         rest = Outcome(Generate("a"), "z", 40, "failed", error=APIConnectionError("It is up."))
-        told(rest, lambda place: place + 1)
+        report(rest, lambda place: place + 1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         *(f"imagesdk: line {place + 1} (id{place}) failed: It is down." for place in range(5)),
@@ -76,7 +78,7 @@ def test_an_error_that_comes_again_and_again_is_told_five_times_and_then_counted
     ]
 
 
-def test_a_terminal_shows_a_display_that_is_kept_up_to_date(tmp_path: Path) -> None:
+def test_a_terminal_shows_a_live_display(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\n")
     ours, theirs = pty.openpty()
     arguments = [
@@ -111,7 +113,7 @@ def test_a_terminal_shows_a_display_that_is_kept_up_to_date(tmp_path: Path) -> N
     try:
         while piece := os.read(ours, 65536):
             shown += piece
-    except OSError:  # which is the end of a terminal
+    except OSError:  # the end of a terminal
         pass
     finally:
         os.close(ours)
@@ -119,5 +121,5 @@ def test_a_terminal_shows_a_display_that_is_kept_up_to_date(tmp_path: Path) -> N
     assert len(done.stdout.split()) == 2
     text = shown.decode()
     assert "of 50 images/min" in text
-    assert "under way" in text
-    assert "2 done; 2 pictures" in text
+    assert "in progress" in text
+    assert "2 done; 2 images" in text

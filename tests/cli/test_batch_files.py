@@ -1,4 +1,4 @@
-"""Files of jobs: what their lines say, and what is said of lines that say nothing."""
+"""Files of jobs: valid lines become jobs, and an invalid line is an error with its number."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import Edit, Generate, Variation
-from imagesdk.cli.batch_files import Form, LineError, Reading, Row, form_of, rows
+from imagesdk.cli.batch_files import FileFormat, LineError, ReadOptions, Row, detect_format, rows
 
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=10)
 
 
-def read(text: str, form: Form, **reading: Any) -> list[Row | LineError]:
-    return list(rows(io.StringIO(text, newline=""), Reading(form=form, **reading)))
+def read(text: str, form: FileFormat, **options: Any) -> list[Row | LineError]:
+    return list(rows(io.StringIO(text, newline=""), ReadOptions(format=form, **options)))
 
 
-def jobs(text: str, form: Form, **reading: Any) -> list[Any]:
-    return [row.job if isinstance(row, Row) else str(row) for row in read(text, form, **reading)]
+def jobs(text: str, form: FileFormat, **options: Any) -> list[Any]:
+    return [row.job if isinstance(row, Row) else str(row) for row in read(text, form, **options)]
 
 
 @pytest.mark.parametrize(
@@ -36,34 +36,36 @@ def jobs(text: str, form: Form, **reading: Any) -> list[Any]:
         ("-", "a cat", "txt"),
     ],
 )
-def test_the_form_is_in_the_name_or_the_beginning(name: str, beginning: str, form: str) -> None:
-    assert form_of(name, beginning) == form
+def test_the_format_is_detected_by_the_name_or_the_first_character(
+    name: str, beginning: str, form: str
+) -> None:
+    assert detect_format(name, beginning) == form
 
 
-def test_a_text_has_a_prompt_in_each_line_that_is_not_empty() -> None:
-    found = read("\ufeffa cat\r\n\n  a dog  \n", "txt", given={"size": "auto", "style": None})
+def test_a_text_file_has_a_prompt_in_each_line_that_is_not_empty() -> None:
+    found = read("\ufeffa cat\r\n\n  a dog  \n", "txt", defaults={"size": "auto", "style": None})
     assert found == [Row(1, Generate("a cat", size="auto")), Row(3, Generate("a dog", size="auto"))]
 
 
-def test_columns_are_parameters_and_what_a_line_leaves_out_is_as_the_command_says() -> None:
+def test_columns_are_parameters_and_options_are_their_defaults() -> None:
     text = 'prompt,size,n\n"two\nlines",auto,2\na,,\n'
-    found = read(text, "csv", given={"size": "1024x1024", "n": 1})
+    found = read(text, "csv", defaults={"size": "1024x1024", "n": 1})
     assert found == [
         Row(2, Generate("two\nlines", size="auto", n=2)),
         Row(4, Generate("a", size="1024x1024", n=1)),
     ]
 
 
-def test_the_head_may_be_in_capitals_unless_a_template_says_what_columns_mean() -> None:
+def test_a_header_ignores_case_unless_there_is_a_template() -> None:
     assert jobs("Prompt,SIZE,N\na,auto,2\n", "csv") == [Generate("a", size="auto", n=2)]
     [row] = read("Prompt,Size\na,7001\n", "csv", id_column="Size")
     assert row == Row(2, Generate("a"), "7001")
     assert jobs("Name,Size\nshirt,XL\n", "csv", prompt="photo of {Name}") == [Generate("photo of shirt")]
 
 
-def test_lines_with_pictures_are_edits_and_variations() -> None:
+def test_lines_with_images_are_edits_and_variations() -> None:
     text = "image,prompt,mask\na.png,a pool,m.png\na.png;b.png,both,\nc.png,,\n"
-    assert jobs(text, "csv", given={"style": "vivid", "model": "x"}) == [
+    assert jobs(text, "csv", defaults={"style": "vivid", "model": "x"}) == [
         Edit("a.png", "a pool", mask="m.png", model="x"),
         Edit(["a.png", "b.png"], "both", model="x"),
         Variation("c.png", model="x"),
@@ -73,7 +75,7 @@ def test_lines_with_pictures_are_edits_and_variations() -> None:
     ]
 
 
-def test_prompts_are_made_of_columns() -> None:
+def test_a_template_makes_prompts_of_columns() -> None:
     text = "name,sku,n\ncat,7,2\n"
     [row] = read(text, "csv", prompt="photo of {name} in {{braces}}", id_column="sku")
     assert row == Row(2, Generate("photo of cat in {braces}", n=2), "7")
@@ -81,42 +83,52 @@ def test_prompts_are_made_of_columns() -> None:
     assert row == Row(1, Generate("photo of a {b}", n=2))
 
 
-def test_a_template_shows_nothing_but_columns() -> None:
+def test_a_template_can_access_only_columns() -> None:
     [found] = jobs('{"name": "cat"}', "jsonl", prompt="{name.__class__}")
     assert "there is no 'name.__class__'" in found
 
 
 @pytest.mark.parametrize(
-    ("text", "form", "reading", "said"),
+    ("text", "form", "options", "expected"),
     [
-        ("prompt,sise\na,b\n", "csv", {}, "line 2: 'sise' is no parameter of a generation"),
+        (
+            "prompt,sise\na,b\n",
+            "csv",
+            {},
+            "line 2: column 'sise' is not an API parameter; to use it in prompts add --prompt 'photo of {sise}'",
+        ),
         ("prompt,n\na,two\n", "csv", {}, "line 2: n is a whole number, not 'two'"),
-        ("prompt,n\na\n", "csv", {}, "line 2: there is 1 cell, and the head has 2"),
-        ("prompt,prompt\na,b\n", "csv", {}, "line 1: two columns have one name"),
+        ("prompt,n\na\n", "csv", {}, "line 2: the line has 1 cell, but the header has 2 columns"),
+        ("prompt,prompt\na,b\n", "csv", {}, "line 1: two columns have the same name"),
         ("size\nauto\n", "csv", {}, "line 2: there is no prompt, only 'size'"),
         ("prompt,size\n,auto\n", "csv", {}, "line 2: there is no prompt in this line"),
-        ("text;size\na;auto\n", "csv", {}, "only 'text;size'; the cells of a .csv stand between commas"),
+        ("text;size\na;auto\n", "csv", {}, "only 'text;size'; separate the cells of a .csv with commas"),
         ("Prompt,PROMPT\na,b\n", "csv", {}, "there is no prompt, only 'Prompt', 'PROMPT'"),
         ('{"text": "a", "n": 1}', "jsonl", {}, "there is no prompt, only 'text', 'n'"),
-        ("prompt,partial_images\na,2\n", "csv", {}, "'partial_images' is no parameter"),
+        (
+            "prompt,partial_images\na,2\n",
+            "csv",
+            {},
+            "column 'partial_images' is not a parameter of a generation",
+        ),
         ('prompt\n"a', "csv", {}, "line 2: unexpected end of data"),
         ("prompt,svg\na,{\n", "csv", {}, "line 2: svg is a JSON object"),
         ("\n\n{", "jsonl", {}, "line 3: this is not JSON"),
-        ("[1]", "jsonl", {}, "line 1: this is not a JSON object"),
+        ("[1]", "jsonl", {}, "line 1: this is neither a JSON object"),
         ("a", "txt", {"id_column": "sku"}, "line 1: there is no 'sku', which --id-column names"),
         ("a", "txt", {"prompt": "{b}"}, "line 1: there is no 'b', which --prompt names"),
         ("a", "txt", {"prompt": "{b"}, "line 1: --prompt cannot be filled in"),
         ("a", "txt", {"prompt": "{}"}, "line 1: "),
     ],
 )
-def test_a_line_that_says_no_job_is_told_by_its_number(
-    text: str, form: Form, reading: dict[str, Any], said: str
+def test_an_invalid_line_is_an_error_with_its_number(
+    text: str, form: FileFormat, options: dict[str, Any], expected: str
 ) -> None:
-    [found] = jobs(text, form, **reading)
-    assert said in found
+    [found] = jobs(text, form, **options)
+    assert expected in found
 
 
-def test_lines_after_a_bad_one_are_read_all_the_same() -> None:
+def test_lines_after_an_invalid_one_are_read() -> None:
     found = read('{"prompt": "a"}\nnonsense\n"b"\n', "jsonl")
     assert [isinstance(row, Row) for row in found] == [True, False, True]
     assert isinstance(found[2], Row)
@@ -124,7 +136,7 @@ def test_lines_after_a_bad_one_are_read_all_the_same() -> None:
 
 
 @given(st.lists(st.dictionaries(st.sampled_from(["prompt", "size", "user"]), printable, min_size=1)))
-def test_csv_and_json_lines_say_the_same(lines: list[dict[str, str]]) -> None:
+def test_csv_and_json_lines_give_the_same_jobs(lines: list[dict[str, str]]) -> None:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, ["prompt", "size", "user"], lineterminator="\n")
     writer.writeheader()
@@ -136,7 +148,9 @@ def test_csv_and_json_lines_say_the_same(lines: list[dict[str, str]]) -> None:
 
 
 @given(st.text(), st.sampled_from(["txt", "csv", "jsonl"]), st.none() | st.text(max_size=5))
-def test_any_text_gives_jobs_or_errors_with_lines(text: str, form: Form, prompt: str | None) -> None:
+def test_any_text_gives_jobs_or_errors_with_line_numbers(
+    text: str, form: FileFormat, prompt: str | None
+) -> None:
     lines = text.count("\n") + text.count("\r") + 1
     for row in read(text, form, prompt=prompt):
         assert 1 <= row.line <= lines

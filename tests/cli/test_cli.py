@@ -58,7 +58,7 @@ def test_it_is_a_program_that_ends_with_its_exit_code(environment: dict[str, str
         assert subprocess.run(command, env=environment, capture_output=True).returncode == code
 
 
-def test_generate_prints_the_paths_of_real_pictures(run: Run, tmp_path: Path) -> None:
+def test_generate_prints_the_paths_of_real_images(run: Run, tmp_path: Path) -> None:
     done = run(
         "generate",
         "a white siamese cat",
@@ -75,12 +75,14 @@ def test_generate_prints_the_paths_of_real_pictures(run: Run, tmp_path: Path) ->
     paths = done.stdout.decode().split()
     assert len(paths) == 2
     for path in paths:
-        with Image.open(tmp_path / path) as picture:
-            assert picture.size == (256, 256)
-            picture.load()
+        with Image.open(tmp_path / path) as image:
+            assert image.size == (256, 256)
+            image.load()
 
 
-def test_the_default_folder_is_this_one_and_names_tell_the_prompt(run: Run, tmp_path: Path) -> None:
+def test_the_default_folder_is_the_current_one_and_file_names_contain_the_prompt(
+    run: Run, tmp_path: Path
+) -> None:
     done = run("generate", "A River!", "--model", "dall-e-2", "--size", "256x256")
     path = Path(done.stdout.decode().strip())
     assert path.parent == Path()
@@ -89,7 +91,7 @@ def test_the_default_folder_is_this_one_and_names_tell_the_prompt(run: Run, tmp_
     assert (tmp_path / path).is_file()
 
 
-def test_edit_and_vary(run: Run, tmp_path: Path) -> None:
+def test_edit_and_vary_print_the_paths_of_their_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lounge.png").write_bytes(_png())
     edited = run("edit", "lounge.png", "a pool", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png")
     assert edited.returncode == 0, edited.stderr
@@ -97,7 +99,7 @@ def test_edit_and_vary(run: Run, tmp_path: Path) -> None:
     assert varied.stdout.decode().split() == ["0.png"]
 
 
-def test_several_pictures_and_a_mask_go_into_one_edit(run: Run, tmp_path: Path, emulator: Emulator) -> None:
+def test_an_edit_takes_several_images_and_a_mask(run: Run, tmp_path: Path, emulator: Emulator) -> None:
     for name in ("a.png", "b.png", "mask.png"):
         (tmp_path / name).write_bytes(_png())
     done = run(
@@ -107,7 +109,7 @@ def test_several_pictures_and_a_mask_go_into_one_edit(run: Run, tmp_path: Path, 
     assert emulator.state.requests[-1].path == "/v1/images/edits"
 
 
-def test_any_picture_can_be_made_square_first(run: Run, tmp_path: Path) -> None:
+def test_square_converts_any_image_to_a_square_png(run: Run, tmp_path: Path) -> None:
     (tmp_path / "phone.jpg").write_bytes(phone())
     for square in ("crop", "pad"):
         done = run("vary", "phone.jpg", "--square", square, "--size", "256x256", "-o", f"{square}.png")
@@ -117,7 +119,7 @@ def test_any_picture_can_be_made_square_first(run: Run, tmp_path: Path) -> None:
     assert b"--square crop" in done.stderr
 
 
-def test_a_mask_is_made_square_with_its_picture(run: Run, tmp_path: Path) -> None:
+def test_square_converts_the_mask_like_its_image(run: Run, tmp_path: Path) -> None:
     (tmp_path / "wide.png").write_bytes(_png((300, 200), "RGB"))
     (tmp_path / "mask.png").write_bytes(_png((300, 200)))
     model = ["--model", "dall-e-2", "--size", "256x256"]
@@ -128,7 +130,7 @@ def test_a_mask_is_made_square_with_its_picture(run: Run, tmp_path: Path) -> Non
         assert done.stdout == f"{square}.png\n".encode(), done.stderr
 
 
-def test_boxes_say_where_to_paint(run: Run, tmp_path: Path) -> None:
+def test_mask_box_makes_a_mask_of_boxes(run: Run, tmp_path: Path) -> None:
     (tmp_path / "lounge.png").write_bytes(_png((256, 256), "RGB"))
     command = ["edit", "lounge.png", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png"]
     done = run(*command, "--mask-box", "0,0,64,64", "--mask-box", "128,128,256,256")
@@ -144,7 +146,7 @@ def test_boxes_say_where_to_paint(run: Run, tmp_path: Path) -> None:
         (["--square", "stretch"], "crop"),
     ],
 )
-def test_boxes_and_shapes_that_cannot_be_are_wrong_usage(
+def test_invalid_boxes_and_shapes_are_wrong_usage(
     run: Run, tmp_path: Path, options: list[str], said: str
 ) -> None:
     (tmp_path / "a.png").write_bytes(_png())
@@ -154,7 +156,7 @@ def test_boxes_and_shapes_that_cannot_be_are_wrong_usage(
     assert b"Traceback" not in done.stderr
 
 
-def test_stdin_gives_the_prompt_and_stdout_takes_the_picture(run: Run) -> None:
+def test_a_dash_reads_the_prompt_from_stdin_and_writes_the_image_to_stdout(run: Run) -> None:
     done = run(
         "generate", "-", "-o", "-", "--model", "dall-e-2", "--size", "256x256", stdin="a café\n".encode()
     )
@@ -162,12 +164,12 @@ def test_stdin_gives_the_prompt_and_stdout_takes_the_picture(run: Run) -> None:
     assert Image.open(BytesIO(done.stdout)).size == (256, 256)
 
 
-def test_stdin_gives_the_picture(run: Run) -> None:
+def test_a_dash_reads_the_image_from_stdin(run: Run) -> None:
     done = run("vary", "-", "--size", "256x256", "-o", "v.png", stdin=_png())
     assert done.stdout == b"v.png\n", done.stderr
 
 
-def test_json_prints_one_object_with_the_facts(run: Run) -> None:
+def test_json_prints_one_object_with_all_facts(run: Run) -> None:
     done = run("generate", "a river", "--json", "--model", "dall-e-2", "--size", "256x256", "-o", "r.png")
     facts = json.loads(done.stdout)
     assert facts["data"][0]["path"] == "r.png"
@@ -177,7 +179,7 @@ def test_json_prints_one_object_with_the_facts(run: Run) -> None:
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_global_options_stand_before_or_after_the_command(run: Run, before: bool) -> None:
+def test_global_options_may_precede_or_follow_the_command(run: Run, before: bool) -> None:
     command = ["generate", "a river", "-o", "r.png", "--quality", "low"]
     arguments = ["--emulator", "-q", *command] if before else [*command, "--emulator", "-q"]
     done = run(*arguments, OPENAI_BASE_URL="http://127.0.0.1:9/v1")
@@ -194,7 +196,7 @@ def test_global_options_stand_before_or_after_the_command(run: Run, before: bool
         (["generate", "x"], {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, 1, "could not be reached"),
         (["edit", "missing.png", "x"], {}, 1, "missing.png"),
         (["generate", "x", "-o", "{nonsense}.png"], {}, 2, "{index}"),
-        (["generate", "x", "-n", "2", "-o", "-"], {}, 2, "one picture"),
+        (["generate", "x", "-n", "2", "-o", "-"], {}, 2, "one image"),
         (["generate", "x", "-n", "2", "-o", "one.png"], {}, 2, "same name"),
         (["edit", "-", "-"], {}, 2, "stdin"),
         (["nonsense"], {}, 2, "invalid choice"),
@@ -203,7 +205,7 @@ def test_global_options_stand_before_or_after_the_command(run: Run, before: bool
         (["serve", "--limit", "lots"], {}, 2, "lots"),
     ],
 )
-def test_each_kind_of_trouble_has_its_exit_code_and_says_what_to_do(
+def test_each_kind_of_error_has_its_exit_code_and_a_remedy(
     run: Run, arguments: Sequence[str], env: dict[str, str], code: int, said: str
 ) -> None:
     done = run(*arguments, **env)
@@ -213,13 +215,13 @@ def test_each_kind_of_trouble_has_its_exit_code_and_says_what_to_do(
     assert done.stdout == b""
 
 
-def test_no_check_lets_the_server_decide(run: Run, emulator: Emulator) -> None:
+def test_no_check_sends_an_invalid_request(run: Run, emulator: Emulator) -> None:
     done = run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check")
     assert done.returncode == 1
     assert len(emulator.state.requests) == 1
 
 
-def test_with_json_an_error_is_json_too(run: Run) -> None:
+def test_json_prints_an_error_as_json(run: Run) -> None:
     done = run("generate", "something forbidden", "--json", "--model", "dall-e-2")
     error = json.loads(done.stderr)["error"]
     assert error["type"] == "ModerationError"
@@ -257,29 +259,29 @@ def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments:
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp"])
-def test_the_name_of_the_file_asks_for_its_format(run: Run, tmp_path: Path, ending: str) -> None:
+def test_the_extension_of_the_file_chooses_the_format(run: Run, tmp_path: Path, ending: str) -> None:
     done = run("generate", "x", "--model", "gpt-image-2", "--quality", "low", "-o", f"e.{ending}")
     assert done.returncode == 0, done.stderr
     assert done.stderr == b""
-    with Image.open(tmp_path / f"e.{ending}") as picture:
-        assert picture.format == ("JPEG" if ending == "jpg" else "WEBP")
+    with Image.open(tmp_path / f"e.{ending}") as image:
+        assert image.format == ("JPEG" if ending == "jpg" else "WEBP")
 
 
-def test_a_name_that_is_not_that_of_the_format_is_told(run: Run, tmp_path: Path) -> None:
+def test_an_extension_of_another_format_gets_a_warning(run: Run, tmp_path: Path) -> None:
     done = run("generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "e.jpg")
     assert (done.returncode, done.stdout) == (0, b"e.jpg\n")
-    assert done.stderr == b"imagesdk: e.jpg is a PNG in spite of its name: e.png would be right\n"
+    assert done.stderr == b"imagesdk: e.jpg is a PNG; a matching name is e.png\n"
 
 
-def test_demo_makes_pictures_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
+def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
     done = run("demo", OPENAI_BASE_URL="")
     assert done.returncode == 0, done.stderr
     paths = done.stdout.decode().split()
     assert len(paths) >= 4
     for path in paths:
         assert Path(path).parent == Path("imagesdk-demo")
-        with Image.open(tmp_path / path) as picture:
-            picture.load()
+        with Image.open(tmp_path / path) as image:
+            image.load()
     said = done.stderr.decode()
     for word in (
         "images.generate(",
@@ -291,11 +293,11 @@ def test_demo_makes_pictures_by_all_three_operations_without_a_key(run: Run, tmp
         assert word in said
 
 
-def test_demo_replaces_nothing_of_yours_without_force(run: Run, tmp_path: Path) -> None:
+def test_demo_replaces_no_other_files_without_force(run: Run, tmp_path: Path) -> None:
     (tmp_path / "mask.png").write_bytes(b"precious")
     refused = run("demo", "-o", ".")
     assert refused.returncode == 2
-    assert b"mask.png is there already; --force replaces it" in refused.stderr
+    assert b"mask.png already exists; --force replaces it" in refused.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
     assert (tmp_path / "mask.png").read_bytes() == b"precious"
     assert run("demo", "-o", ".", "--force").returncode == 0
@@ -303,7 +305,7 @@ def test_demo_replaces_nothing_of_yours_without_force(run: Run, tmp_path: Path) 
     assert b"mask.png, valley-0.png, " in run("demo", "-o", ".").stderr
 
 
-def test_demo_runs_again_in_its_own_folder(run: Run, tmp_path: Path) -> None:
+def test_demo_replaces_its_files_in_its_own_folder(run: Run, tmp_path: Path) -> None:
     (tmp_path / demo.FOLDER).mkdir()
     for name in demo.FILES:
         (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
@@ -311,14 +313,12 @@ def test_demo_runs_again_in_its_own_folder(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_lines_that_demo_prints_run_as_they_stand(
-    run: Run, tmp_path: Path, environment: dict[str, str]
-) -> None:
+def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
     said = run("demo").stderr.decode()
     lines = [line[4:] for line in said.splitlines() if line.startswith("    ")]
     script = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("export "))])
-    for picture in (tmp_path / "imagesdk-demo").glob("[!m]*.png"):
-        picture.unlink()
+    for image in (tmp_path / "imagesdk-demo").glob("[!m]*.png"):
+        image.unlink()
     with Emulator() as emulator:
         script = script.replace("http://127.0.0.1:8000/v1", emulator.base_url)
         done = subprocess.run(
@@ -347,7 +347,7 @@ def _serving(
             server.kill()
 
 
-def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
+def test_serve_prints_its_base_url_and_ends_without_a_traceback_at_ctrl_c(
     environment: dict[str, str], run: Run
 ) -> None:
     with _serving(environment, "--as-of", "2023-06-01") as (base_url, server):
@@ -359,7 +359,7 @@ def test_serve_says_where_it_listens_and_ends_quietly_with_ctrl_c(
         assert "Traceback" not in said
 
 
-def test_the_official_client_works_with_serve_as_it_is(environment: dict[str, str]) -> None:
+def test_the_official_client_works_with_serve(environment: dict[str, str]) -> None:
     with _serving(environment) as (base_url, _), openai.OpenAI(base_url=base_url, api_key="any") as client:
         made = client.images.generate(prompt="a lake", model="gpt-image-2", quality="low")
         edited = client.images.edit(
@@ -384,7 +384,9 @@ def test_the_official_client_works_with_serve_as_it_is(environment: dict[str, st
         assert Image.open(BytesIO(base64.b64decode(varied.data[0].b64_json or ""))).size == (256, 256)
 
 
-def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_path: Path) -> None:
+def test_a_closed_pipe_ends_the_command_without_a_traceback(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -399,7 +401,7 @@ def test_a_reader_that_goes_away_is_no_crash(environment: dict[str, str], tmp_pa
     assert done.stderr == b""
 
 
-def test_a_model_that_ends_is_told_of_in_a_line_of_its_own() -> None:
+def test_a_retirement_warning_is_one_line_on_stderr() -> None:
     program = (
         "import sys, types, warnings\n"
         "from imagesdk import RetirementWarning\n"

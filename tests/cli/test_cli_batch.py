@@ -1,4 +1,4 @@
-"""``imagesdk batch`` and ``imagesdk log`` as a user meets them."""
+"""``imagesdk batch`` and ``imagesdk log`` as processes."""
 
 from __future__ import annotations
 
@@ -63,30 +63,32 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     return call
 
 
-def test_a_picture_for_each_line_and_the_same_again_makes_none(
+def test_a_batch_makes_an_image_per_line_and_repeats_none(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    first, second = (run("batch", "prompts.txt", "--out", "pictures", *CHEAP) for _ in range(2))
+    first, second = (run("batch", "prompts.txt", "--out", "images", *CHEAP) for _ in range(2))
     for done in (first, second):
         assert done.returncode == 0, done.stderr
         paths = done.stdout.split()
         assert len(paths) == 2
         assert all((tmp_path / path).is_file() for path in paths)
     assert server.billed == {"a cat": 1, "a dog": 1}
-    assert "2 done (2 known from before); 0 pictures" in second.stderr
+    assert "2 done (2 from an earlier run); 0 images" in second.stderr
 
 
-def test_a_gallery_is_written_beside_the_pictures(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_a_gallery_is_written_beside_the_images(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\n")
-    done = run("batch", "prompts.txt", "--out", "pictures", "--gallery")
-    assert "gallery: pictures/index.html" in done.stderr
-    page = (tmp_path / "pictures" / "index.html").read_text()
-    assert done.stdout.split()[0].removeprefix("pictures/") in page
+    done = run("batch", "prompts.txt", "--out", "images", "--gallery")
+    assert "gallery: images/index.html" in done.stderr
+    page = (tmp_path / "images" / "index.html").read_text()
+    assert done.stdout.split()[0].removeprefix("images/") in page
     assert "refuse me" in page
 
 
-def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_a_batch_has_generations_and_edits_with_ids_and_templates(
+    run: Run, server: BillingServer, tmp_path: Path
+) -> None:
     (tmp_path / "a.png").write_bytes(png(2, 2))
     lines = [{"sku": 1, "name": "cat"}, {"sku": 2, "name": "dog", "image": "a.png"}]
     text = "\n".join(map(json.dumps, lines))
@@ -97,7 +99,7 @@ def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: BillingSe
     assert sorted(server.asked) == ["", "photo of cat"]  # both are under way at once
 
 
-def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
+def test_invalid_lines_are_reported_with_their_numbers_before_any_request(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "list.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n')
@@ -107,7 +109,7 @@ def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
     (tmp_path / "list.csv").write_text("prompt,sku\na,1\nb,1\nc,\n")
     done = run("batch", "list.csv", "--out", "out", "--id-column", "sku")
     assert done.returncode == 2
-    assert "line 3: the id '1' stands in line 2, too" in done.stderr
+    assert "line 3: the id '1' is also in line 2" in done.stderr
     assert "line 4: there is no 'sku'" in done.stderr
     (tmp_path / "edits.csv").write_text("image,prompt\nnone.png,a pool\n")
     done = run("batch", "edits.csv", "--out", "out")
@@ -117,28 +119,28 @@ def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
     assert server.asked == []
 
 
-def test_some_that_fail_give_an_exit_code_of_their_own_and_a_line_each(
+def test_failed_jobs_have_an_exit_code_and_a_line_each(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\nbreak me\n")
-    done = run("batch", "prompts.txt", "--out", "pictures", "--json")
+    done = run("batch", "prompts.txt", "--out", "images", "--json")
     assert done.returncode == 3
     facts = {line["place"]: line for line in map(json.loads, done.stdout.splitlines())}
     assert [facts[place]["status"] for place in range(3)] == ["done", "refused", "unknown"]
     assert facts[1]["error"]["type"] == "ModerationError"
     assert "line 2 (" in done.stderr
     assert "1 done, 1 refused, 1 unknown" in done.stderr
-    again = run("batch", "prompts.txt", "--out", "pictures", "--retry-unknown")
+    again = run("batch", "prompts.txt", "--out", "images", "--retry-unknown")
     assert again.returncode == 3
     assert server.billed["break me"] == 2
     assert server.billed["a cat"] == 1
 
 
-def test_what_may_have_been_billed_is_repeated_when_it_is_to_be_delivered_at_least_once(
+def test_a_maybe_billed_job_is_repeated_with_delivery_at_least_once(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nspoil 2 me\n")
-    done = run("batch", "prompts.txt", "--out", "pictures", "--delivery", "at-least-once")
+    done = run("batch", "prompts.txt", "--out", "images", "--delivery", "at-least-once")
     assert done.returncode == 0, done.stderr
     assert server.billed == {"a cat": 1, "spoil 2 me": 3}
 
@@ -157,7 +159,7 @@ def test_a_dry_run_counts_and_prices_and_sends_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_budget_ends_where_the_money_does(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_a_batch_stops_at_its_budget(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
     done = run("batch", "prompts.txt", "--out", "out", "--budget", "0.04 USD", *CHEAP)
     assert done.returncode == 3
@@ -165,14 +167,14 @@ def test_a_budget_ends_where_the_money_does(run: Run, server: BillingServer, tmp
     assert len(server.asked) == 2
 
 
-def test_the_log_says_what_was_done(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_the_log_lists_jobs_states_and_cost(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nbreak me\n")
-    run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
-    shown = run("log", "pictures")
+    run("batch", "prompts.txt", "--out", "images", *CHEAP)
+    shown = run("log", "images")
     assert shown.returncode == 0, shown.stderr
     assert "1 done, 1 unknown; at least $0.016" in shown.stderr
     assert any(line.startswith("done") and "a cat" in line for line in shown.stdout.splitlines())
-    exported = run("log", "pictures/journal.db", "--json", "--state", "done")
+    exported = run("log", "images/journal.db", "--json", "--state", "done")
     [facts] = map(json.loads, exported.stdout.splitlines())
     assert facts["parameters"]["prompt"] == "a cat"
     assert (tmp_path / facts["paths"][0]).is_file()
@@ -181,22 +183,18 @@ def test_the_log_says_what_was_done(run: Run, server: BillingServer, tmp_path: P
     assert "nowhere.db" in missing.stderr
 
 
-def test_the_log_says_nothing_that_a_terminal_would_obey(
-    run: Run, server: BillingServer, tmp_path: Path
-) -> None:
-    run("batch", "-", "--out", "pictures", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
-    shown = run("log", "pictures")
+def test_the_log_prints_no_control_characters(run: Run, server: BillingServer, tmp_path: Path) -> None:
+    run("batch", "-", "--out", "images", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
+    shown = run("log", "images")
     assert "a �[2J� cat" in shown.stdout
     assert "\x1b" not in shown.stdout
 
 
-def test_a_cost_that_is_not_known_is_said_to_be_unknown(
-    run: Run, server: BillingServer, tmp_path: Path
-) -> None:
+def test_an_unknown_cost_is_shown_as_unknown(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\n")
-    done = run("batch", "prompts.txt", "--out", "pictures", "--model", "sd-cpp-local")
-    assert "1 done; 1 picture in 0 s, cost unknown" in done.stderr
-    assert run("log", "pictures").stderr == "1 done; cost unknown\n"
+    done = run("batch", "prompts.txt", "--out", "images", "--model", "sd-cpp-local")
+    assert "1 done; 1 image in 0 s, cost unknown" in done.stderr
+    assert run("log", "images").stderr == "1 done; cost unknown\n"
 
 
 def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -210,14 +208,14 @@ def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("streams", ["stdout", "both"])
-def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
+def test_a_closed_pipe_ends_the_run_after_the_jobs_that_were_sent(
     run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str], streams: str
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a\nhold 1\nhold 2\n" + "b\n" * 10)
     reading, writing = os.pipe()
     os.close(reading)
     process = subprocess.Popen(
-        [sys.executable, "-m", "imagesdk", "batch", "prompts.txt", "--out", "pictures", "--concurrency", "2"],
+        [sys.executable, "-m", "imagesdk", "batch", "prompts.txt", "--out", "images", "--concurrency", "2"],
         cwd=tmp_path,
         env=environment,
         stdout=writing,
@@ -228,13 +226,13 @@ def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
     with process:
         assert server.arrived.wait(30)
         if process.stderr is not None:
-            assert "finishing what was sent" in process.stderr.readline()
+            assert "waiting for the jobs that were sent" in process.stderr.readline()
         server.released.set()
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 141
-    assert "finishing what was sent" not in (rest or "")
+    assert "waiting for the jobs that were sent" not in (rest or "")
     states = Counter(
-        json.loads(entry)["state"] for entry in run("log", "pictures", "--json").stdout.splitlines()
+        json.loads(entry)["state"] for entry in run("log", "images", "--json").stdout.splitlines()
     )
     assert states["done"] == len(server.asked)
     assert set(states) <= {"done", "planned"}
@@ -243,13 +241,13 @@ def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
 
 
 class Interrupted:
-    """A batch that is under way when it is interrupted."""
+    """A running batch to interrupt."""
 
     def __init__(self, tmp_path: Path, environment: dict[str, str], server: BillingServer) -> None:
         (tmp_path / "prompts.txt").write_text("hold 1\nhold 2\n" + "a\n" * 10)
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         program += "import sys; from imagesdk.__main__ import main; sys.exit(main())"
-        arguments = ["batch", "prompts.txt", "--out", "my pictures", "--concurrency", "2"]
+        arguments = ["batch", "prompts.txt", "--out", "my images", "--concurrency", "2"]
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             cwd=tmp_path,
@@ -261,7 +259,7 @@ class Interrupted:
         assert server.arrived.wait(30)
 
     def interrupt(self) -> str:
-        """Send a Ctrl-C, and wait until the program says what it does."""
+        """Send a Ctrl-C, and return the lines that the program prints."""
         self._process.send_signal(signal.SIGINT)
         assert self._process.stderr is not None
         return self._process.stderr.readline() + self._process.stderr.readline()
@@ -271,31 +269,31 @@ class Interrupted:
         return self._process.returncode, out, err
 
 
-def test_ctrl_c_finishes_what_was_sent_and_says_how_to_go_on(
+def test_ctrl_c_waits_for_the_sent_jobs_and_prints_how_to_resume(
     run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     program = Interrupted(tmp_path, environment, server)
-    assert "Ctrl-C again gives it up" in program.interrupt()
+    assert "Ctrl-C again to abort" in program.interrupt()
     server.released.set()
     code, out, err = program.end()
     assert code == 130
     assert len(out.splitlines()) <= 2
-    assert "To go on: imagesdk batch prompts.txt --out 'my pictures' --concurrency 2" in err.splitlines()[-1]
-    done = run("batch", "prompts.txt", "--out", "my pictures", "--concurrency", "2")
+    assert "To resume: imagesdk batch prompts.txt --out 'my images' --concurrency 2" in err.splitlines()[-1]
+    done = run("batch", "prompts.txt", "--out", "my images", "--concurrency", "2")
     assert done.returncode == 0, done.stderr
     assert server.billed.total() == 12
 
 
-def test_a_second_ctrl_c_gives_everything_up_at_once(
+def test_a_second_ctrl_c_aborts_immediately(
     run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     program = Interrupted(tmp_path, environment, server)
     program.interrupt()
-    assert "To go on: " in program.interrupt()
+    assert "To resume: " in program.interrupt()
     code, out, _ = program.end()
     assert (code, out) == (130, "")
     server.released.set()
-    done = run("batch", "prompts.txt", "--out", "my pictures")
+    done = run("batch", "prompts.txt", "--out", "my images")
     assert done.returncode == 3
     assert "unknown" in done.stderr
     assert max(server.billed[f"hold {n}"] for n in (1, 2)) == 1

@@ -1,4 +1,4 @@
-"""``imagesdk models`` and ``imagesdk cost``: what they print, for people and for programs."""
+"""``imagesdk models`` and ``imagesdk cost``: their output as text and as JSON."""
 
 import json
 from decimal import Decimal
@@ -18,7 +18,7 @@ def shown(capsys: Capture, *arguments: str, code: int = OK) -> str:
 
 
 class TestModels:
-    def test_come_with_those_first_that_have_no_end(self, capsys: Capture) -> None:
+    def test_models_without_an_end_are_listed_first(self, capsys: Capture) -> None:
         head, *lines = shown(capsys, "models").splitlines()
         assert head.split() == ["MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES"]
         rows = [line.split() for line in lines]
@@ -31,30 +31,32 @@ class TestModels:
         assert by_name["dall-e-2"] == "2022-11-03 2026-05-12 0.020 256x256 512x512 1024x1024"
         assert "unknown" in by_name["gpt-image-2.6-flare"]
 
-    def test_fit_a_terminal(self, capsys: Capture) -> None:
+    def test_the_table_of_models_fits_a_terminal(self, capsys: Capture) -> None:
         assert max(map(len, shown(capsys, "models").splitlines())) <= 100
 
-    def test_say_what_the_columns_mean_unless_it_is_to_be_quiet(self, capsys: Capture) -> None:
+    def test_models_explains_its_columns_except_with_quiet(self, capsys: Capture) -> None:
         cli.run(["models"])
         assert "As of 2026-11-23." in capsys.readouterr().err
         cli.run(["models", "-q"])
         assert capsys.readouterr().err == ""
 
     @pytest.mark.parametrize("profile", models.known(), ids=lambda profile: profile.name)
-    def test_are_told_in_full_with_every_source(self, capsys: Capture, profile: models.ModelProfile) -> None:
+    def test_a_model_is_shown_with_all_facts_and_sources(
+        self, capsys: Capture, profile: models.ModelProfile
+    ) -> None:
         text = shown(capsys, "models", profile.name)
         for source in profile.sources.values():
             assert source in text
         assert f"released          {profile.released}" in text
         assert "None" not in text
 
-    def test_are_found_by_their_dated_names(self, capsys: Capture) -> None:
+    def test_a_model_is_found_by_its_dated_name(self, capsys: Capture) -> None:
         assert "factors low 16, medium 48, high 96" in shown(capsys, "models", "gpt-image-2-2026-04-21")
 
-    def test_that_are_unknown_are_wrong_usage(self, capsys: Capture) -> None:
-        assert "known are gpt-image-2.6-sunburst, " in shown(capsys, "models", "gpt-image-9", code=USAGE)
+    def test_an_unknown_model_is_wrong_usage(self, capsys: Capture) -> None:
+        assert "Known models: gpt-image-2.6-sunburst, " in shown(capsys, "models", "gpt-image-9", code=USAGE)
 
-    def test_are_told_to_programs(self, capsys: Capture) -> None:
+    def test_models_prints_json(self, capsys: Capture) -> None:
         table = json.loads(shown(capsys, "models", "--json"))
         assert table["as_of"] == "2026-11-23"
         assert len(table["models"]) == len(models.known())
@@ -67,35 +69,35 @@ class TestModels:
 
 
 class TestCost:
-    def test_is_told_with_how_it_was_reckoned(self, capsys: Capture) -> None:
+    def test_cost_is_printed_with_its_explanation(self, capsys: Capture) -> None:
         text = shown(capsys, "cost", "a cat", "--size", "1024x1024", "--quality", "high", "-n", "2")
         assert text.splitlines()[:-1] == [
             "model          gpt-image-2",
-            "pictures       2",
+            "images         2",
             "output tokens  14048",
             "cost           $0.4214",
             "at most        $0.4215",
         ]
         assert "gpt-image-2 is assumed" in text
 
-    def test_that_is_unknown_is_said_to_be_and_is_no_failure(self, capsys: Capture) -> None:
+    def test_an_unknown_cost_is_not_an_error(self, capsys: Capture) -> None:
         text = shown(capsys, "cost", "a cat", "--model", "gpt-image-2.6-flare", "--quality", "low")
         assert "cost           unknown" in text
         assert "at most        unknown" in text
         assert "not published" in text
         assert "cost           unknown" in shown(capsys, "cost", "a cat", "--model", "sd-cpp-local")
 
-    def test_is_told_for_each_quality_where_none_is_named(self, capsys: Capture) -> None:
+    def test_cost_is_listed_by_quality_if_none_is_named(self, capsys: Capture) -> None:
         text = shown(capsys, "cost", "a cat", "--size", "1024x1024")
         assert "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.2107\n" in text
 
-    def test_of_an_edit_counts_its_pictures(self, capsys: Capture) -> None:
+    def test_the_cost_of_an_edit_includes_its_images(self, capsys: Capture) -> None:
         arguments = ["cost", "a cat", "--quality", "low", "--size", "1024x1024", "--json"]
         facts = json.loads(shown(capsys, *arguments, "--edit", "a.png", "b.png"))
         expected = estimate(Edit(["a.png", "b.png"], "a cat", quality="low", size="1024x1024"))
         assert (facts["cost_usd"], facts["at_most_usd"]) == (str(expected.cost), str(expected.at_most))
 
-    def test_is_told_to_programs(self, capsys: Capture) -> None:
+    def test_cost_prints_json(self, capsys: Capture) -> None:
         facts = json.loads(shown(capsys, "cost", "a cat", "--json", "--model", "gpt-image-2.5-flare"))
         found = estimate(Generate("a cat", model="gpt-image-2.5-flare"))
         assert facts["model"] == "gpt-image-2.5-flare"
@@ -104,13 +106,13 @@ class TestCost:
         assert list(facts["cost_usd_by_quality"]) == ["low", "medium", "high", "xhigh", "max"]
         assert facts["reason"] == found.reason
 
-    def test_of_an_edit_may_have_its_prompt_at_the_end(self, capsys: Capture) -> None:
+    def test_the_prompt_of_an_edit_may_be_last(self, capsys: Capture) -> None:
         before = shown(capsys, "cost", "a cat", "--model", "dall-e-2", "--edit", "a.png")
         assert shown(capsys, "cost", "--edit", "a.png", "a cat", "--model", "dall-e-2") == before
         assert shown(capsys, "cost", "--model", "dall-e-2", "--edit", "a.png", "a cat") == before
 
     @pytest.mark.parametrize("arguments", [(), ("--edit", "a.png")])
-    def test_wants_a_prompt(self, capsys: Capture, arguments: tuple[str, ...]) -> None:
+    def test_cost_needs_a_prompt(self, capsys: Capture, arguments: tuple[str, ...]) -> None:
         assert "there is no prompt" in shown(capsys, "cost", *arguments, code=USAGE)
 
     @pytest.mark.parametrize(
@@ -129,20 +131,22 @@ class TestCost:
             ),
         ],
     )
-    def test_is_not_told_of_what_would_be_refused(
+    def test_the_cost_of_an_invalid_request_is_refused(
         self, capsys: Capture, arguments: tuple[str, ...], said: str
     ) -> None:
         assert said in shown(capsys, "cost", "a cat", *arguments, code=USAGE)
 
-    def test_is_told_of_what_would_be_refused_where_it_is_not_checked(self, capsys: Capture) -> None:
+    def test_no_check_prints_the_cost_of_an_invalid_request(self, capsys: Capture) -> None:
         arguments = ("--size", "1920x1080", "--quality", "low", "--no-check")
         assert "cost           $0.00" in shown(capsys, "cost", "a cat", *arguments)
 
-    def test_of_partial_images_is_that_of_a_stream(self, capsys: Capture) -> None:
+    def test_the_cost_with_partial_images_is_that_of_a_stream(self, capsys: Capture) -> None:
         facts = json.loads(
             shown(capsys, "cost", "a cat", "--quality", "low", "--partial-images", "2", "--json")
         )
         assert facts["output_tokens"] == 196 + 200
 
-    def test_of_a_batch_is_half(self, capsys: Capture) -> None:
-        assert "cost           $0.0100" in shown(capsys, "cost", "a cat", "--model", "dall-e-2", "--batch")
+    def test_batch_api_halves_the_cost(self, capsys: Capture) -> None:
+        assert "cost           $0.0100" in shown(
+            capsys, "cost", "a cat", "--model", "dall-e-2", "--batch-api"
+        )

@@ -1,4 +1,4 @@
-"""The parameters of the API on the command line: all of them, in one place, and as they are in a job."""
+"""Every parameter of a job is an option of the command line."""
 
 from typing import Any
 
@@ -7,14 +7,14 @@ import pytest
 
 from imagesdk import Edit, Generate, Variation
 from imagesdk.cli import parser
-from imagesdk.cli.parameters import OPTIONS, given
+from imagesdk.cli.parameters import OPTIONS, job_parameters
 
 NOT_OPTIONS = {"prompt", "image", "mask", "markup"}
 IN_A_STREAM = {"partial_images"}
 
 
 def parsed(*arguments: str) -> dict[str, Any]:
-    return dict(given(parser.build().parse_args(arguments)))
+    return dict(job_parameters(parser.build().parse_args(arguments)))
 
 
 @pytest.mark.parametrize(("command", "job"), [("generate", Generate), ("edit", Edit), ("vary", Variation)])
@@ -27,13 +27,13 @@ def test_every_parameter_of_a_job_is_an_option_of_its_command(command: str, job:
     assert named == {field.name for field in attrs.fields(job)} - NOT_OPTIONS - IN_A_STREAM
 
 
-def test_what_is_not_named_is_not_in_the_job() -> None:
+def test_a_parameter_without_its_option_is_not_in_the_job() -> None:
     assert parsed("generate", "a cat") == {}
     assert parsed("edit", "a.png", "a cat") == {}
     assert parsed("vary", "a.png") == {}
 
 
-def test_words_and_numbers_come_as_the_job_has_them() -> None:
+def test_options_become_parameters_of_the_job() -> None:
     facts = parsed(
         *(
             "generate",
@@ -89,7 +89,7 @@ def test_words_and_numbers_come_as_the_job_has_them() -> None:
         (["--svg-model", "m", "--svg-effort", "max"], {"model": "m", "reasoning": {"effort": "max"}}),
     ],
 )
-def test_how_an_svg_is_written_is_put_together(arguments: list[str], svg: dict[str, Any]) -> None:
+def test_svg_options_become_one_parameter(arguments: list[str], svg: dict[str, Any]) -> None:
     assert parsed("generate", "a cat", *arguments) == {"svg": svg}
 
 
@@ -98,5 +98,5 @@ def test_help_shows_the_options_in_groups(command: str, capsys: pytest.CaptureFi
     with pytest.raises(SystemExit):
         parser.build().parse_args([command, "--help"])
     shown = capsys.readouterr().out
-    assert shown.index("global options:") < shown.index("the pictures:") < shown.index("the request:")
+    assert shown.index("global options:") < shown.index("the images:") < shown.index("the request:")
     assert ("animations and vector graphics (GPT Image 2.6):" in shown) == (command != "vary")

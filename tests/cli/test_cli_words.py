@@ -1,4 +1,4 @@
-"""What the command line says of mistakes: as JSON where that is asked for, and in its own words rather than Python's."""
+"""Errors on the command line: as JSON with ``--json``, and worded as options instead of Python."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from imagesdk import (
 )
 from imagesdk.cli import exits, parser, remedies
 from imagesdk.cli.exits import FAILED, USAGE
-from imagesdk.cli.remedies import in_words
+from imagesdk.cli.remedies import error_text
 from imagesdk.remedies import KINDS
 
 Capture = pytest.CaptureFixture[str]
@@ -59,39 +59,37 @@ class TestWrongUsage:
             ("log", "out", "--json", "--state", "foo"),
         ],
     )
-    def test_is_told_as_json_where_that_is_asked_for(
-        self, capsys: Capture, arguments: tuple[str, ...]
-    ) -> None:
+    def test_wrong_usage_with_json_is_json(self, capsys: Capture, arguments: tuple[str, ...]) -> None:
         error = json.loads(complaint(capsys, *arguments))["error"]
         assert (error["type"], error["exit_code"]) == ("UsageError", USAGE)
         assert error["message"]
         assert "usage:" not in error["message"]
 
-    def test_is_told_with_how_it_is_written(self, capsys: Capture) -> None:
+    def test_wrong_usage_shows_the_usage_of_the_command(self, capsys: Capture) -> None:
         said = complaint(capsys, "generate", "x", "-n", "two")
         assert said.startswith("usage: imagesdk generate ")
         assert said.splitlines()[-1] == "imagesdk: argument -n: invalid int value: 'two'"
 
-    def test_of_a_prompt_without_quotes_says_so(self, capsys: Capture) -> None:
-        said = "unrecognized arguments: cat on mat; a prompt of several words stands in quotes"
+    def test_a_prompt_without_quotes_is_wrong_usage_with_a_hint(self, capsys: Capture) -> None:
+        said = "unrecognized arguments: cat on mat; put a prompt of several words in quotes"
         assert said in complaint(capsys, "generate", "a", "cat", "on", "mat")
         assert "quotes" not in complaint(capsys, "generate", "a", "--foo", "bar")
         assert "quotes" not in complaint(capsys, "log", "a", "b")
 
     @pytest.mark.parametrize("port", ["99999", "-1", "http"])
-    def test_of_a_port_says_what_a_port_is(self, capsys: Capture, port: str) -> None:
+    def test_an_invalid_port_is_wrong_usage_with_the_range(self, capsys: Capture, port: str) -> None:
         assert f"from 0 to 65535, not '{port}'" in complaint(capsys, "serve", f"--port={port}")
 
-    def test_of_a_state_says_which_there_are(self, capsys: Capture) -> None:
+    def test_an_unknown_state_is_wrong_usage_with_the_list(self, capsys: Capture) -> None:
         assert "'done', 'refused', 'failed', 'unknown'" in complaint(capsys, "log", "out", "--state", "foo")
 
 
-def test_a_port_that_is_taken_is_named_with_a_way_out(capsys: Capture) -> None:
+def test_a_port_in_use_is_named_with_a_remedy(capsys: Capture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         said = complaint(capsys, "serve", "--port", str(port), code=FAILED)
     assert (
-        said == f"imagesdk: 127.0.0.1:{port}: Address already in use; try --port 0, which takes a free one\n"
+        said == f"imagesdk: 127.0.0.1:{port}: Address already in use; try --port 0, which picks a free port\n"
     )
 
 
@@ -100,7 +98,7 @@ def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: in
     def fail(_: Namespace) -> int:
         raise APIError("It broke.", maybe_billed=billed)
 
-    assert exits.guarded(Namespace, fail, as_json=False) == FAILED
+    assert exits.run_guarded(Namespace, fail, as_json=False) == FAILED
     assert capsys.readouterr().err.count("may have been made and billed") == times
 
 
@@ -142,7 +140,7 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
     command: str, remedy: Remedy, words: str
 ) -> None:
     error = ImageSDKError("It broke.", remedies=[remedy])
-    assert in_words(error, options(command)) == f"It broke. {words}".strip()
+    assert error_text(error, options(command)) == f"It broke. {words}".strip()
 
 
 @pytest.mark.parametrize(
@@ -166,17 +164,17 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
     ],
 )
 def test_a_parameter_at_fault_is_named_as_its_option(command: str, error: Exception, words: str) -> None:
-    assert in_words(error, options(command)) == words
+    assert error_text(error, options(command)) == words
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_no_remedy_is_in_words_of_python_on_the_command_line(command: str) -> None:
+def test_no_remedy_on_the_command_line_is_worded_as_python(command: str) -> None:
     for kind in sorted(KINDS):
-        words = in_words(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
+        words = error_text(ImageSDKError("It broke.", remedies=[Remedy(kind, "VALUE")]), options(command))
         assert not _PYTHON.search(words), f"{kind}: {words}"
 
 
-def test_every_remedy_with_words_of_its_own_is_one_of_the_library() -> None:
+def test_every_remedy_with_its_own_wording_exists() -> None:
     assert set(remedies.IN_OPTIONS) <= KINDS
 
 
@@ -211,7 +209,7 @@ _OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
 def messages(module: str) -> Iterator[str]:
-    """The texts of a module, without its docstrings."""
+    """Yield the texts of a module without its docstrings."""
     tree = ast.parse(Path(str(import_module(module).__file__)).read_text("utf-8"))
     prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

@@ -1,4 +1,4 @@
-"""``help()`` tells what can be passed: each parameter of a job, and each option of a call."""
+"""``help()`` describes each parameter of a job and each option of a call."""
 
 import inspect
 import pydoc
@@ -27,12 +27,12 @@ WITH_OPTIONS = sorted(
 
 
 def shown(thing: object) -> str:
-    """What ``help()`` prints, in one line."""
+    """Return the output of ``help()`` as one line."""
     return " ".join(pydoc.plain(pydoc.render_doc(thing)).split())
 
 
 @pytest.mark.parametrize("cls", DESCRIBED)
-def test_help_of_a_class_tells_of_each_of_its_fields_once(cls: type[Any]) -> None:
+def test_help_of_a_class_describes_each_field_once(cls: type[Any]) -> None:
     docstring = inspect.getdoc(cls)
     assert docstring is not None
     described = re.findall(r"^    (?! )([\w, \n]+): ", docstring.partition("Args:\n")[2], re.MULTILINE)
@@ -42,13 +42,13 @@ def test_help_of_a_class_tells_of_each_of_its_fields_once(cls: type[Any]) -> Non
     )
 
 
-def test_every_method_with_options_is_looked_at() -> None:
+def test_every_method_with_options_is_covered() -> None:
     assert {name for _, name in WITH_OPTIONS} == {*JOBS, "send", "stream"}
     assert len(WITH_OPTIONS) == 2 * (len(JOBS) + 2)
 
 
 @pytest.mark.parametrize(("cls", "name"), WITH_OPTIONS)
-def test_help_of_a_method_says_where_the_options_and_parameters_are(cls: str, name: str) -> None:
+def test_help_of_a_method_refers_to_its_options_and_parameters(cls: str, name: str) -> None:
     text = shown(getattr(getattr(imagesdk, cls), name))
     assert "help(imagesdk.CallOptions)" in text
     if name in JOBS:
@@ -56,6 +56,6 @@ def test_help_of_a_method_says_where_the_options_and_parameters_are(cls: str, na
 
 
 @pytest.mark.parametrize("images", [AsyncImages, Images])
-def test_help_of_generate_names_the_options_in_use_most(images: type[Any]) -> None:
+def test_help_of_generate_names_the_most_used_options(images: type[Any]) -> None:
     for option in ("out", "timeout", "check"):
         assert f"``{option}=``" in shown(images.generate)

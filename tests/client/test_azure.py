@@ -193,7 +193,7 @@ def test_an_endpoint_is_read_in_each_of_its_spellings(
         ({"endpoint": f"{RESOURCE}/openai/deployments/d"}, "deployment= and api_version="),
         ({"endpoint": f"{V1}/images/generations?api-version=x"}, "deployment= and api_version="),
         ({"endpoint": f"{RESOURCE}?api-version=preview"}, "query"),
-        ({"endpoint": V1, "api_version": DATED}, "leave one of them out"),
+        ({"endpoint": V1, "api_version": DATED}, "Leave one of them out"),
         ({"api_version": "2025 04"}, "api_version is a date"),
         ({"deployment": " "}, "deployment is the name"),
         ({"endpoint": ""}, "AZURE_OPENAI_ENDPOINT"),

@@ -1,4 +1,4 @@
-"""From an answer to its error: recorded bodies of many servers, and arbitrary ones."""
+"""Error responses become exceptions: recorded bodies of many servers, and arbitrary ones."""
 
 import json
 from datetime import UTC, datetime
@@ -44,7 +44,7 @@ def failed(
 
 
 def decided(failure: Failure) -> str:
-    """What becomes of a first attempt by the usual policy, behind a rate limit."""
+    """Decide about a first attempt by the default policy, with a rate limit."""
     facts: dict[str, Any] = {
         "attempt": 1,
         "maybe_billed_retries": 0,
@@ -61,7 +61,7 @@ def status_error(failure: Failure) -> APIStatusError:
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
-def test_a_recorded_answer_becomes_its_error(path: Path) -> None:
+def test_a_recorded_response_becomes_its_error(path: Path) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     expected = sample["expected"]
     asked = {name: sample[name] for name in ("model", "path") if name in sample}
@@ -114,7 +114,7 @@ def test_every_status_has_its_class() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "expected"),
     [
         ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
         ({"error": {"msg": "the msg"}}, "the msg"),
@@ -131,16 +131,16 @@ def test_every_status_has_its_class() -> None:
         (None, "null"),
         ("plain words", "plain words"),
         ("\u00fcber", "\u00fcber"),
-        ("<html></html>", "without a word"),
-        ("  \n ", "without a word"),
-        ({"error": {"message": "  "}}, "without a word"),
+        ("<html></html>", "without a message"),
+        ("  \n ", "without a message"),
+        ({"error": {"message": "  "}}, "without a message"),
     ],
 )
-def test_a_message_is_found_in_any_shape(content: Any, said: str) -> None:
-    assert said in failed(400, content).error.message
+def test_a_message_is_found_in_any_shape(content: Any, expected: str) -> None:
+    assert expected in failed(400, content).error.message
 
 
-def test_a_message_is_cut_and_a_body_is_kept() -> None:
+def test_a_message_is_shortened_and_a_body_is_kept() -> None:
     error = status_error(failed(400, {"error": {"message": "x" * 5000}}))
     assert len(error.message) < 500
     assert error.body == {"error": {"message": "x" * 5000}}
@@ -149,23 +149,27 @@ def test_a_message_is_cut_and_a_body_is_kept() -> None:
     assert len(text.message) < 500
 
 
-def test_a_message_does_nothing_to_the_terminal_that_shows_it() -> None:
-    said = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
-    for failure in (failed(400, {"error": said}), failed(500, said), streamed("error", {"error": said})):
+def test_a_message_has_no_control_characters() -> None:
+    expected = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
+    for failure in (
+        failed(400, {"error": expected}),
+        failed(500, expected),
+        streamed("error", {"error": expected}),
+    ):
         assert failure.error.message.isprintable()
         assert "evil" in failure.error.message
 
 
-def test_advice_follows_a_finished_sentence() -> None:
+def test_remedies_follow_a_complete_sentence() -> None:
     assert "wrong key. Check the key" in failed(401, {"error": {"message": "wrong key"}}).error.message
     assert "wrong key! Check the key" in failed(401, {"error": {"message": "wrong key!"}}).error.message
-    assert "without a word. Check the key" in failed(401, "").error.message
+    assert "without a message. Check the key" in failed(401, "").error.message
 
 
 @pytest.mark.parametrize(
     "details", [None, "input", [], {"categories": "violence"}, {"moderation_stage": None, "categories": [1]}]
 )
-def test_details_of_moderation_in_another_shape_are_no_trouble(details: Any) -> None:
+def test_moderation_details_of_another_shape_are_ignored(details: Any) -> None:
     error = failed(400, {"error": {"code": "moderation_blocked", "moderation_details": details}}).error
     assert isinstance(error, ModerationError)
     assert error.stage is None
@@ -173,12 +177,12 @@ def test_details_of_moderation_in_another_shape_are_no_trouble(details: Any) -> 
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])
-def test_moderation_is_a_matter_of_the_request_only(status: int) -> None:
+def test_only_a_rejected_request_is_a_moderation_error(status: int) -> None:
     error = failed(status, {"error": {"code": "moderation_blocked", "message": "x"}}).error
     assert not isinstance(error, ModerationError)
 
 
-def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
+def test_a_redirect_is_an_error_that_names_base_url() -> None:
     error = failed(308, "", {"location": "https://elsewhere.test/?sig=SECRET"}).error
     assert error.remedies == (Remedy.CORRECT_BASE_URL,)
     assert "SECRET" not in error.message
@@ -188,12 +192,12 @@ def test_a_redirect_is_not_followed_and_says_what_to_correct() -> None:
 @pytest.mark.parametrize(
     ("value", "advice"), [("true", True), ("TRUE", True), ("false", False), ("maybe", None), (None, None)]
 )
-def test_the_servers_own_advice_is_passed_on(value: str | None, advice: bool | None) -> None:
+def test_x_should_retry_becomes_the_advice_of_the_failure(value: str | None, advice: bool | None) -> None:
     headers = {} if value is None else {"x-should-retry": value}
     assert failed(400, "", headers).should_retry is advice
 
 
-def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
+def test_limits_and_delays_of_a_response_are_part_of_the_failure() -> None:
     headers = {"retry-after-ms": "534", "x-ratelimit-limit-requests": "500"}
     message = "images per minute. Limit: 5/1min. Current: 6/1min."
     failure = failed(429, {"error": {"message": message}}, headers)
@@ -205,19 +209,19 @@ def test_what_an_answer_says_of_limits_and_waiting_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize(("requested", "never"), [(5, False), (6, True)])
-def test_a_limit_that_never_fits_is_told_from_one_that_will(requested: int, never: bool) -> None:
+def test_a_request_that_exceeds_the_limit_by_itself_is_recognized(requested: int, never: bool) -> None:
     content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min."}}
     assert failed(429, content, requested=requested).never_fits is never
 
 
-def test_a_limit_that_never_fits_is_a_matter_of_rate_limits_only() -> None:
+def test_only_a_rate_limit_error_never_fits() -> None:
     assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
     quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
     assert isinstance(quota.error, QuotaExceededError)
     assert not quota.never_fits
 
 
-def test_a_success_that_is_an_error_is_known() -> None:
+def test_an_error_inside_a_success_response_is_recognized() -> None:
     assert is_error_document({"error": {"message": "x"}})
     assert is_error_document({"error": "x"})
     assert is_error_document({"error": "x", "data": []})
@@ -228,15 +232,15 @@ def test_a_success_that_is_an_error_is_known() -> None:
     assert not is_error_document(None)
 
 
-def test_a_success_that_cannot_be_read_has_been_billed() -> None:
-    failure = unreadable_failure(ScanError("the answer is not JSON"), request_id="req_1")
+def test_a_success_response_that_cannot_be_read_may_be_billed() -> None:
+    failure = unreadable_failure(ScanError("the response is not JSON"), request_id="req_1")
     assert isinstance(failure.error, APIResponseError)
     assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == (
         "unreadable",
         True,
         "req_1",
     )
-    assert "the answer is not JSON" in failure.error.message
+    assert "the response is not JSON" in failure.error.message
     assert "billed" in failure.error.message
 
 
@@ -295,7 +299,7 @@ def test_an_unknown_parameter_is_named_in_the_remedy() -> None:
     assert str(failed(400, {"error": {"code": "unknown_parameter"}}).error).endswith("Leave it out.")
 
 
-def test_a_larger_answer_than_the_cap_says_that_the_cap_can_be_raised() -> None:
+def test_a_response_beyond_a_cap_has_the_remedy_to_raise_it() -> None:
     assert unreadable_failure(TooLargeError("too large"), request_id=None).error.remedies == (
         Remedy.RAISE_CAPS,
     )
@@ -315,13 +319,11 @@ def test_a_larger_answer_than_the_cap_says_that_the_cap_can_be_raised() -> None:
         (400, "", "dall-e-2", VARIATIONS),
     ],
 )  # fmt: skip
-def test_what_is_refused_for_another_reason_is_not_retired(
-    status: int, body: Any, model: str, path: str
-) -> None:
+def test_another_rejection_is_not_a_retired_error(status: int, body: Any, model: str, path: str) -> None:
     assert not isinstance(failed(status, body, model=model, path=path).error, RetiredError)
 
 
-def test_a_model_is_near_its_end_by_the_day_of_the_request() -> None:
+def test_a_model_is_retired_by_the_day_of_the_request() -> None:
     body = {"error": {"code": "model_not_found", "message": "does not exist"}}
     rest = json.dumps(body).encode()
     classes = [
@@ -355,7 +357,7 @@ def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
         ("error", None, "StreamError", "with an error"),
     ],
 )  # fmt: skip
-def test_an_error_in_a_stream_has_the_class_that_its_status_would_give(
+def test_an_error_in_a_stream_has_the_class_of_its_status(
     name: str, document: Any, expected: str, says: str
 ) -> None:
     error = streamed(name, document).error
@@ -374,11 +376,11 @@ def test_an_error_in_a_stream_has_the_class_that_its_status_would_give(
         ("message", None),
     ],
 )
-def test_an_event_that_is_no_error_is_none(name: str, document: Any) -> None:
+def test_an_event_without_an_error_is_no_failure(name: str, document: Any) -> None:
     assert stream_failure(name, document, now=NOW) is None
 
 
-def test_an_error_of_a_stream_may_have_been_billed_by_its_class_or_once_a_picture_came() -> None:
+def test_a_stream_error_may_be_billed_by_its_class_or_after_an_image() -> None:
     moderation = {"error": {"code": "moderation_blocked"}}
     limit = {"error": {"code": "rate_limit_exceeded", "message": "try again in 3s"}}
     server = {"error": {"type": "server_error"}}
@@ -412,7 +414,7 @@ header_names = st.sampled_from(
     documents.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=60),
     st.integers(1, 10),
 )
-def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
+def test_any_response_of_any_status_becomes_a_typed_error_with_a_message(
     status: int, headers: dict[str, str], rest: bytes, requested: int
 ) -> None:
     failure = status_failure(status, headers, rest, now=NOW, requested=requested)
@@ -427,14 +429,14 @@ def test_any_answer_of_any_status_becomes_a_typed_error_with_a_message(
 
 @pytest.mark.parametrize("status", [400, 429, 500])
 @pytest.mark.parametrize("depth", [90, 400, 700, 5000, 200_000])
-def test_no_depth_of_an_error_exhausts_the_stack(status: int, depth: int) -> None:
+def test_a_deeply_nested_error_does_not_exhaust_the_stack(status: int, depth: int) -> None:
     rest = b'{"error":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
     failure = status_failure(status, {}, rest, now=NOW, requested=1)
     assert '{"a":' in failure.error.message.replace(" ", "")
 
 
-def test_a_page_of_nothing_but_tags_has_a_short_message() -> None:
-    """Such pages take a search for words its longest."""
+def test_a_page_of_tags_only_has_a_short_message() -> None:
+    """Such a page is the slowest case of the search for a message."""
     for text in ("<title>" * 500_000, "<" * 3_000_000, "<html" * 500_000):
         error = status_error(failed(502, text))
         assert len(error.message) < 500

@@ -1,4 +1,4 @@
-"""Forms are read back by two parsers that know nothing of ours."""
+"""Two independent parsers read the forms."""
 
 import email
 import email.message
@@ -35,7 +35,7 @@ def content(segment: bytes | Upload) -> bytes:
 
 
 def by_python_multipart(form: FormBody) -> list[tuple[str, str | None, bytes]]:
-    """Name, file name and content of each part."""
+    """Return the name, file name and content of each part."""
     body = written(form)
     found: list[tuple[str, str | None, bytes]] = []
 
@@ -75,7 +75,7 @@ FORM = FormBody(
 )
 
 
-def test_files_and_texts_are_read_back_in_order() -> None:
+def test_a_parser_reads_back_files_and_texts_in_order() -> None:
     assert by_python_multipart(FORM) == [
         ("image[]", "a.png", PNG),
         ("image[]", "b.jpg", b"\xff\xd8\xff"),
@@ -86,7 +86,7 @@ def test_files_and_texts_are_read_back_in_order() -> None:
     ]
 
 
-def test_files_say_what_they_are_and_texts_need_not() -> None:
+def test_a_file_declares_its_media_type_and_a_text_does_not() -> None:
     parts = by_email(FORM)
     assert [part.get_content_type() for part in parts][:3] == ["image/png", "image/jpeg", "image/png"]
     assert [part.get_filename() for part in parts] == ["a.png", "b.jpg", "mask.png", None, None, None]
@@ -104,14 +104,14 @@ def test_the_content_type_names_the_boundary() -> None:
 
 
 def test_files_are_not_read_before_they_are_sent() -> None:
-    """The source of an upload is handed on as it is: whoever sends it reads it."""
+    """The segment is the upload itself. The engine reads its file."""
     unread = Upload(name="a.png", media_type="image/png", size=10**9, source=io.BytesIO())
     form = FormBody((FormField("image", unread),), BOUNDARY)
     assert unread in list(form.segments())
     assert form.length > 10**9
 
 
-def test_an_empty_form_is_only_its_end() -> None:
+def test_an_empty_form_is_only_the_closing_boundary() -> None:
     assert written(FormBody((), BOUNDARY)) == f"--{BOUNDARY}--\r\n".encode()
 
 
@@ -124,7 +124,7 @@ def test_an_empty_form_is_only_its_end() -> None:
         ("a\udcffb", "a?b"),
     ],
 )
-def test_no_name_breaks_out_of_its_quotes(name: str, quoted: str) -> None:
+def test_a_name_cannot_end_its_quotes(name: str, quoted: str) -> None:
     form = FormBody((FormField(name, "text"), FormField("image", upload(f"{name}.png", PNG))), BOUNDARY)
     assert by_python_multipart(form) == [(quoted, None, b"text"), ("image", f"{quoted}.png", PNG)]
     assert b"\r\nX-Evil" not in written(form)
@@ -142,7 +142,7 @@ names = st.text(st.characters(exclude_characters="\\"), min_size=1, max_size=20)
         max_size=5,
     )
 )
-def test_any_form_is_read_back_and_has_its_length(parts: list[FormField]) -> None:
+def test_a_parser_reads_back_any_form_of_the_stated_length(parts: list[FormField]) -> None:
     form = FormBody(tuple(parts), BOUNDARY)
     assert form.length == len(written(form))
     found = by_python_multipart(form)

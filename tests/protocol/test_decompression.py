@@ -1,4 +1,4 @@
-"""Compressed answers come out as they went in, in small pieces, whole or not at all."""
+"""Compressed responses are decompressed in small pieces, completely or with an error."""
 
 import gzip
 import zlib
@@ -32,42 +32,42 @@ def cut(data: bytes, step: int) -> list[bytes]:
 
 
 @given(st.sampled_from(sorted(COMPRESS)), st.binary(max_size=3000), st.integers(1, 500))
-def test_an_answer_comes_out_as_it_went_in(encoding: str, data: bytes, step: int) -> None:
+def test_a_compressed_response_is_decompressed(encoding: str, data: bytes, step: int) -> None:
     assert inflate(encoding, cut(COMPRESS[encoding](data), step)) == data
 
 
 @pytest.mark.parametrize("encoding", ["GZIP", " gzip ", "Gzip"])
-def test_the_name_of_an_encoding_may_be_written_any_way(encoding: str) -> None:
+def test_the_name_of_an_encoding_ignores_case_and_space(encoding: str) -> None:
     assert inflate(encoding, [gzip.compress(TEXT)]) == TEXT
 
 
 @pytest.mark.parametrize("encoding", [None, "", "identity", "Identity"])
-def test_an_answer_without_encoding_passes_as_it_is(encoding: str | None) -> None:
+def test_a_response_without_encoding_is_unchanged(encoding: str | None) -> None:
     assert inflate(encoding, cut(TEXT, 7)) == TEXT
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "compress", "gzip, gzip", "rot13"])
-def test_an_encoding_that_was_not_asked_for_is_refused_by_name(encoding: str) -> None:
+def test_an_unsupported_encoding_is_refused_by_name(encoding: str) -> None:
     with pytest.raises(ScanError, match="was not asked for") as caught:
         Decompressor(encoding)
     assert encoding in str(caught.value)
 
 
 @pytest.mark.parametrize("step", [1, 13, 10_000])
-def test_a_gzip_answer_may_have_several_members(step: int) -> None:
+def test_a_gzip_response_may_have_several_members(step: int) -> None:
     whole = gzip.compress(TEXT) + gzip.compress(b"") + gzip.compress(b"more")
     assert inflate("gzip", cut(whole, step)) == TEXT + b"more"
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_every_end_too_early_is_an_error(encoding: str) -> None:
+def test_a_truncated_response_is_an_error_at_every_length(encoding: str) -> None:
     whole = COMPRESS[encoding](TEXT)
     for length in range(1, len(whole)):
         with pytest.raises(ScanError, match="ends too early"):
             inflate(encoding, [whole[:length]])
 
 
-def test_an_end_within_a_later_member_is_an_error() -> None:
+def test_a_truncated_later_member_is_an_error() -> None:
     first, second = gzip.compress(TEXT), gzip.compress(TEXT)
     for length in range(1, len(second)):
         with pytest.raises(ScanError, match="ends too early"):
@@ -75,17 +75,17 @@ def test_an_end_within_a_later_member_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_no_body_at_all_is_an_empty_body(encoding: str) -> None:
+def test_a_missing_body_is_an_empty_body(encoding: str) -> None:
     assert inflate(encoding, []) == b""
     assert inflate(encoding, [b""]) == b""
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @given(st.integers(0, 10**6), st.integers(1, 255), st.integers(1, 40))
-def test_an_answer_with_a_changed_byte_is_an_error_or_the_same_text(
+def test_a_changed_byte_is_an_error_or_changes_nothing(
     encoding: str, at: int, change: int, step: int
 ) -> None:
-    """A few bytes of a gzip header mean nothing; everything else is covered by a checksum."""
+    """Some bytes of a gzip header have no meaning. A checksum covers all others."""
     whole = bytearray(COMPRESS[encoding](TEXT))
     whole[at % len(whole)] ^= change
     with suppress(ScanError):
@@ -93,12 +93,12 @@ def test_an_answer_with_a_changed_byte_is_an_error_or_the_same_text(
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-def test_what_is_not_compressed_at_all_is_corrupt(encoding: str) -> None:
+def test_uncompressed_data_is_corrupt(encoding: str) -> None:
     with pytest.raises(ScanError, match="compression is corrupt"):
         inflate(encoding, [TEXT])
 
 
-def test_a_bomb_is_given_out_in_small_pieces_and_can_be_stopped_early() -> None:
+def test_a_decompression_bomb_yields_small_pieces_and_can_be_stopped() -> None:
     bomb = gzip.compress(bytes(64 * 1024 * 1024))
     inflater = Decompressor("gzip")
     pieces = inflater.feed(bomb)

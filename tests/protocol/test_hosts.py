@@ -1,4 +1,4 @@
-"""Whom we talk to: base URLs, keys, headers, and which result URLs are the server's own."""
+"""Servers: base URLs, keys, headers, and the URLs on the origin of a server."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from imagesdk.jobs import Edit, Generate, Variation
         ("http://[::1]:8000/v1", "http://[::1]:8000/v1"),
     ],
 )
-def test_a_base_url_is_kept_without_its_last_slash(text: str, base_url: str) -> None:
+def test_a_base_url_loses_its_trailing_slash(text: str, base_url: str) -> None:
     assert Host.parse(text).base_url == base_url
 
 
@@ -47,7 +47,7 @@ def test_a_base_url_is_kept_without_its_last_slash(text: str, base_url: str) -> 
         "https://a.test/v1#",
     ],
 )
-def test_what_is_no_base_url_is_a_configuration_error(text: str) -> None:
+def test_an_invalid_base_url_is_a_configuration_error(text: str) -> None:
     with pytest.raises(ConfigurationError, match="base_url"):
         Host.parse(text)
 
@@ -72,7 +72,7 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "is_maker"),
+    ("text", "is_openai_host"),
     [
         (OPENAI_BASE_URL, True),
         ("https://API.OpenAI.com/v1", True),
@@ -82,8 +82,8 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
         ("http://127.0.0.1:8000/v1", False),
     ],
 )
-def test_the_maker_is_known_by_its_host(text: str, is_maker: bool) -> None:
-    assert Host.parse(text).is_openai is is_maker
+def test_openai_is_recognized_by_its_host(text: str, is_openai_host: bool) -> None:
+    assert Host.parse(text).is_openai is is_openai_host
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_the_maker_is_known_by_its_host(text: str, is_maker: bool) -> None:
         ("http://0.0.0.0", False),
     ],
 )
-def test_a_key_is_safe_over_https_and_on_this_machine(text: str, safe: bool) -> None:
+def test_a_key_is_safe_over_https_and_on_loopback_hosts(text: str, safe: bool) -> None:
     assert Host.parse(text).is_secure is safe
 
 
@@ -127,26 +127,26 @@ def test_an_endpoint_has_a_url_with_its_query() -> None:
         ("file:///etc/passwd", "file:///etc/passwd", False),
     ],
 )
-def test_a_result_url_is_made_whole_and_its_owner_is_known(url: str, whole: str, own: bool) -> None:
+def test_a_result_url_becomes_absolute_and_its_origin_is_known(url: str, whole: str, own: bool) -> None:
     host = Host.parse("https://a.test/v1")
     assert host.result_url(url) == whole
     assert host.is_same_origin(host.result_url(url)) is own
 
 
 @given(st.text(st.sampled_from("htps:/[]@.a1%?#\\ ") | st.characters(), max_size=30))
-def test_no_text_is_taken_for_the_servers_own_but_what_begins_like_it(url: str) -> None:
+def test_only_a_url_on_the_origin_of_the_server_is_trusted(url: str) -> None:
     host = Host.parse("https://a.test/v1")
     assert not host.is_same_origin(url) or url.strip().lower().startswith("https://")
 
 
-def test_a_maker_is_told_the_model_and_others_are_not() -> None:
-    maker, other = Host.parse(OPENAI_BASE_URL), Host.parse("http://localhost")
+def test_only_openai_has_a_default_model() -> None:
+    openai, other = Host.parse(OPENAI_BASE_URL), Host.parse("http://localhost")
     jobs = (Generate("x"), Edit("a.png", "x"), Variation("a.png"))
-    assert [maker.default_model(job) for job in jobs] == ["gpt-image-2", "gpt-image-2", "dall-e-2"]
+    assert [openai.default_model(job) for job in jobs] == ["gpt-image-2", "gpt-image-2", "dall-e-2"]
     assert [other.default_model(job) for job in jobs] == [None, None, None]
 
 
-def test_headers_say_who_asks() -> None:
+def test_authentication_headers_have_the_key_organization_and_project() -> None:
     assert auth_headers(Secret("sk-1"), "org-1", "proj-1") == [
         ("authorization", "Bearer sk-1"),
         ("openai-organization", "org-1"),
@@ -155,16 +155,16 @@ def test_headers_say_who_asks() -> None:
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_headers_are_left_out_for_what_is_not_known(nothing: str | None) -> None:
+def test_authentication_headers_omit_missing_values(nothing: str | None) -> None:
     assert auth_headers(Secret(""), nothing, nothing) == []
 
 
-def test_extra_headers_pass_with_names_in_lower_case() -> None:
+def test_extra_headers_get_names_in_lower_case() -> None:
     assert validate_headers([("X-Tag", " a "), ("api-key", "k")]) == [("x-tag", "a"), ("api-key", "k")]
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "expected"),
     [
         ("", "a", "is not a header name"),
         ("X Tag", "a", "is not a header name"),
@@ -183,8 +183,8 @@ def test_extra_headers_pass_with_names_in_lower_case() -> None:
         ("Idempotency-Key", "mine", "idempotency_key="),
     ],
 )
-def test_a_header_that_smuggles_or_is_ours_is_refused(name: str, value: str, said: str) -> None:
-    with pytest.raises(ConfigurationError, match=said):
+def test_an_invalid_header_or_one_of_the_client_is_refused(name: str, value: str, expected: str) -> None:
+    with pytest.raises(ConfigurationError, match=expected):
         validate_headers([("X-Good", "1"), (name, value)])
 
 
@@ -202,5 +202,5 @@ def test_a_header_that_smuggles_or_is_ours_is_refused(name: str, value: str, sai
         ("2130706433", False),
     ],
 )
-def test_this_machine_is_known_by_spelling_alone(hostname: str, expected: Any) -> None:
+def test_a_loopback_host_is_recognized_by_its_spelling(hostname: str, expected: Any) -> None:
     assert is_loopback(hostname) is expected

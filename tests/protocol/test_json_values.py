@@ -22,16 +22,16 @@ def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
 
 @pytest.mark.parametrize(("begin", "end"), [(b"[", b"]"), (b'{"a":', b"}"), (b'{"a":[', b"]}")])
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 1000, 100_000])
-def test_no_depth_exhausts_the_stack(begin: bytes, end: bytes, depth: int) -> None:
+def test_a_deeply_nested_text_does_not_exhaust_the_stack(begin: bytes, end: bytes, depth: int) -> None:
     with pytest.raises(RecursionError):
         parse_json(begin * depth + b"1" + end * depth)
 
 
-def test_the_deepest_allowed_is_parsed() -> None:
+def test_the_maximum_depth_is_parsed() -> None:
     assert parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
 
 
-def test_objects_and_arrays_are_told_apart() -> None:
+def test_objects_and_arrays_are_distinguished() -> None:
     assert is_object({})
     assert not is_object([])
     assert is_list([])

@@ -1,4 +1,4 @@
-"""From a good answer to plain values: answers of many servers, and arbitrary ones."""
+"""Success responses become plain values: responses of many servers, and arbitrary ones."""
 
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -17,229 +17,245 @@ from tests.support.odd_documents import documents
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-class TestSuccess:
-    def test_of_2023_has_urls_that_end_after_an_hour(self) -> None:
-        body = {"created": 1589478378, "data": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}]}
-        parsed = parse_response(body, DALL_E_2)
-        made = datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
-        assert parsed.created == made
-        assert [image.url for image in parsed.images] == ["https://x.test/1", "https://x.test/2"]
-        assert [image.expires_at for image in parsed.images] == [made + timedelta(hours=1)] * 2
-        assert parsed.usage is None
-        assert parsed.extra == {}
+def test_a_url_of_a_2023_model_expires_after_an_hour() -> None:
+    body = {"created": 1589478378, "data": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}]}
+    parsed = parse_response(body, DALL_E_2)
+    made = datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+    assert parsed.created == made
+    assert [image.url for image in parsed.images] == ["https://x.test/1", "https://x.test/2"]
+    assert [image.expires_at for image in parsed.images] == [made + timedelta(hours=1)] * 2
+    assert parsed.usage is None
+    assert parsed.extra == {}
 
-    @pytest.mark.parametrize("profile", [None, GPT_IMAGE_2])
-    def test_of_another_model_has_urls_that_end_nobody_knows_when(self, profile: Any) -> None:
-        parsed = parse_response({"created": 1589478378, "data": [{"url": "https://x.test/1"}]}, profile)
-        assert parsed.images[0].expires_at is None
 
-    @pytest.mark.parametrize(
-        ("stated", "moment"),
-        [
-            ("2026-11-23T13%3A00%3A00Z", NOW + timedelta(hours=1)),
-            ("2026-11-23T13:00:00", NOW + timedelta(hours=1)),
-            ("2026-11-23T14:00:00%2B01:00", NOW + timedelta(hours=1)),
-            ("someday", None),
-        ],
-    )
-    def test_with_a_signed_url_says_itself_when_it_ends(self, stated: str, moment: datetime | None) -> None:
-        for profile in (None, DALL_E_2):
-            body = {"created": 1, "data": [{"url": f"https://x.test/1?st=0&se={stated}&sig=2"}]}
-            assert parse_response(body, profile).images[0].expires_at == moment
+@pytest.mark.parametrize("profile", [None, GPT_IMAGE_2])
+def test_a_url_of_another_model_has_no_known_expiry(profile: Any) -> None:
+    parsed = parse_response({"created": 1589478378, "data": [{"url": "https://x.test/1"}]}, profile)
+    assert parsed.images[0].expires_at is None
 
-    def test_of_today_has_pictures_usage_and_settings(self) -> None:
-        body = {
-            "created": 1763900000,
-            "data": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1), "revised_prompt": "a cat"}],
+
+@pytest.mark.parametrize(
+    ("stated", "moment"),
+    [
+        ("2026-11-23T13%3A00%3A00Z", NOW + timedelta(hours=1)),
+        ("2026-11-23T13:00:00", NOW + timedelta(hours=1)),
+        ("2026-11-23T14:00:00%2B01:00", NOW + timedelta(hours=1)),
+        ("someday", None),
+    ],
+)
+def test_a_signed_url_states_its_expiry(stated: str, moment: datetime | None) -> None:
+    for profile in (None, DALL_E_2):
+        body = {"created": 1, "data": [{"url": f"https://x.test/1?st=0&se={stated}&sig=2"}]}
+        assert parse_response(body, profile).images[0].expires_at == moment
+
+
+def test_a_response_has_images_usage_and_settings() -> None:
+    body = {
+        "created": 1763900000,
+        "data": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1), "revised_prompt": "a cat"}],
+        "background": "opaque",
+        "output_format": "png",
+        "quality": "low",
+        "size": "1024x1024",
+        "usage": {
+            "input_tokens": 60,
+            "output_tokens": 196,
+            "total_tokens": 256,
+            "input_tokens_details": {"text_tokens": 20, "image_tokens": 40},
+            "output_tokens_details": {"text_tokens": 0, "image_tokens": 196},
+        },
+    }
+    parsed = parse_response(body, GPT_IMAGE_2)
+    assert parsed.images == (ParsedImage(image_ref=0), ParsedImage(image_ref=1, revised_prompt="a cat"))
+    assert (parsed.background, parsed.output_format) == ("opaque", "png")
+    assert (parsed.quality, parsed.size) == ("low", "1024x1024")
+    assert parsed.usage == Usage(60, 196, 256, 20, 40, 0, 196)
+
+
+def test_unknown_fields_are_kept_in_extra() -> None:
+    body = {
+        "id": "x",
+        "peak_memory_mb": 1.5,
+        "data": [{"b64_json": ImageRef(0), "generation_id": "g", "seed": 7, "embedding": None}],
+        "usage": {"total_tokens": 1, "image_count": 2, "input_tokens_details": {"cached_tokens": 3}},
+    }
+    parsed = parse_response(body, None)
+    assert parsed.extra == {"id": "x", "peak_memory_mb": 1.5}
+    assert parsed.images[0].extra == {"generation_id": "g", "seed": 7, "embedding": None}
+    assert parsed.usage is not None
+    assert parsed.usage.extra == {"image_count": 2, "input_tokens_details": {"cached_tokens": 3}}
+
+
+def test_extra_contains_no_images() -> None:
+    body = {"data": [{"b64_json": ImageRef(0), "thumbs": [{"b64_json": ImageRef(1)}]}], "x": ImageRef(2)}
+    parsed = parse_response(body, None)
+    assert parsed.images[0].extra == {"thumbs": [{"b64_json": None}]}
+    assert parsed.extra == {"x": None}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"images": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1)}]},
+        {"data": {"items": [{"b64_json": ImageRef(0)}, {"url": ImageRef(1)}]}},
+        {"data": [{"image": {"b64_json": ImageRef(0)}}, {"images": [{"b64_json": ImageRef(1)}]}]},
+        {"output": {"first": {"b64_json": ImageRef(0), "next": {"b64_json": ImageRef(1)}}}},
+    ],
+)
+def test_images_are_found_in_unexpected_places(body: dict[str, Any]) -> None:
+    assert [image.image_ref for image in parse_response(body, None).images] == [0, 1]
+
+
+def test_an_image_may_be_under_url() -> None:
+    assert parse_response({"data": [{"url": ImageRef(0)}]}, None).images == (ParsedImage(image_ref=0),)
+
+
+@pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}])
+def test_an_entry_may_have_no_image(entry: dict[str, Any]) -> None:
+    assert parse_response({"data": [entry]}, DALL_E_2).images == (ParsedImage(),)
+
+
+@pytest.mark.parametrize(
+    "created", [None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), "missing", ImageRef(0)]
+)
+def test_the_creation_time_is_optional(created: Any) -> None:
+    body: dict[str, Any] = {"created": created, "data": [{"url": "https://x.test/1"}]}
+    if created == "missing":
+        del body["created"]
+    parsed = parse_response(body, DALL_E_2)
+    assert parsed.created is None
+    assert parsed.images[0].expires_at is None
+
+
+def test_an_expiry_beyond_the_last_date_is_unknown() -> None:
+    parsed = parse_response({"created": 253402300799, "data": [{"url": "https://x.test/1"}]}, DALL_E_2)
+    assert parsed.created is not None
+    assert parsed.images[0].expires_at is None
+
+
+def test_the_creation_time_may_be_text() -> None:
+    parsed = parse_response({"created": "1589478378", "data": []}, None)
+    assert parsed.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("usage", "expected"),
+    [
+        (None, None),
+        ([], None),
+        ("much", None),
+        ({}, Usage()),
+        ({"input_tokens": "5", "output_tokens": True, "total_tokens": 1.0}, Usage()),
+        ({"input_tokens_details": None, "output_tokens_details": []}, Usage()),
+        ({"input_tokens": 0, "prompt_tokens": 0}, Usage(input_tokens=0, extra={"prompt_tokens": 0})),
+        (
+            {"output_tokens": 5, "output_tokens_details": {"image_tokens": 5}},
+            Usage(output_tokens=5, output_image_tokens=5),
+        ),
+    ],
+)
+def test_only_plausible_token_counts_are_read(usage: Any, expected: Usage | None) -> None:
+    assert parse_response({"data": [], "usage": usage}, None).usage == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        None,
+        [],
+        "text",
+        5,
+        {},
+        {"created": 1},
+        {"data": None},
+        {"data": {"url": "x"}},
+        {"data": "x"},
+        ImageRef(0),
+    ],
+)
+def test_a_response_without_a_list_of_images_cannot_be_read(body: Any) -> None:
+    with pytest.raises(ScanError, match=r"^the response (is|has)") as caught:
+        parse_response(body, None)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_large_response_is_quoted_in_part() -> None:
+    with pytest.raises(ScanError) as caught:
+        parse_response(["x" * 10_000], None)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_partial_image_has_its_number_and_settings() -> None:
+    event = parse_event(
+        {
+            "type": "image_generation.partial_image",
+            "b64_json": ImageRef(0),
+            "created_at": 1589478378,
+            "size": "1024x1024",
+            "quality": "low",
             "background": "opaque",
             "output_format": "png",
-            "quality": "low",
-            "size": "1024x1024",
-            "usage": {
-                "input_tokens": 60,
-                "output_tokens": 196,
-                "total_tokens": 256,
-                "input_tokens_details": {"text_tokens": 20, "image_tokens": 40},
-                "output_tokens_details": {"text_tokens": 0, "image_tokens": 196},
-            },
+            "partial_image_index": 1,
+            "trace": "t",
         }
-        parsed = parse_response(body, GPT_IMAGE_2)
-        assert parsed.images == (ParsedImage(image_ref=0), ParsedImage(image_ref=1, revised_prompt="a cat"))
-        assert (parsed.background, parsed.output_format) == ("opaque", "png")
-        assert (parsed.quality, parsed.size) == ("low", "1024x1024")
-        assert parsed.usage == Usage(60, 196, 256, 20, 40, 0, 196)
+    )
+    assert (event.type, event.partial_image_index) == ("image_generation.partial_image", 1)
+    assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
+    assert (event.size, event.quality) == ("1024x1024", "low")
+    assert (event.background, event.output_format) == ("opaque", "png")
+    assert event.images == (ParsedImage(image_ref=0),)
+    assert event.usage is None
+    assert event.extra == {"trace": "t"}
 
-    def test_keeps_what_it_does_not_know(self) -> None:
-        body = {
-            "id": "x",
-            "peak_memory_mb": 1.5,
-            "data": [{"b64_json": ImageRef(0), "generation_id": "g", "seed": 7, "embedding": None}],
-            "usage": {"total_tokens": 1, "image_count": 2, "input_tokens_details": {"cached_tokens": 3}},
+
+def test_a_completed_image_has_usage_and_no_number() -> None:
+    event = parse_event(
+        {
+            "type": "image_edit.completed",
+            "b64_json": ImageRef(0),
+            "usage": {"output_tokens": 5},
+            "svg_usage": {"model": "m", "reasoning_tokens": 2},
+            "safety_identifier": "user-1",
+            "revised_prompt": "a cat",
         }
-        parsed = parse_response(body, None)
-        assert parsed.extra == {"id": "x", "peak_memory_mb": 1.5}
-        assert parsed.images[0].extra == {"generation_id": "g", "seed": 7, "embedding": None}
-        assert parsed.usage is not None
-        assert parsed.usage.extra == {"image_count": 2, "input_tokens_details": {"cached_tokens": 3}}
-
-    def test_keeps_no_picture_in_an_unexpected_place(self) -> None:
-        body = {"data": [{"b64_json": ImageRef(0), "thumbs": [{"b64_json": ImageRef(1)}]}], "x": ImageRef(2)}
-        parsed = parse_response(body, None)
-        assert parsed.images[0].extra == {"thumbs": [{"b64_json": None}]}
-        assert parsed.extra == {"x": None}
-
-    @pytest.mark.parametrize(
-        "body",
-        [
-            {"images": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1)}]},
-            {"data": {"items": [{"b64_json": ImageRef(0)}, {"url": ImageRef(1)}]}},
-            {"data": [{"image": {"b64_json": ImageRef(0)}}, {"images": [{"b64_json": ImageRef(1)}]}]},
-            {"output": {"first": {"b64_json": ImageRef(0), "next": {"b64_json": ImageRef(1)}}}},
-        ],
     )
-    def test_may_keep_its_pictures_where_none_are_expected(self, body: dict[str, Any]) -> None:
-        assert [image.image_ref for image in parse_response(body, None).images] == [0, 1]
-
-    def test_may_have_its_picture_under_url(self) -> None:
-        assert parse_response({"data": [{"url": ImageRef(0)}]}, None).images == (ParsedImage(image_ref=0),)
-
-    @pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}])
-    def test_may_have_an_entry_without_a_picture(self, entry: dict[str, Any]) -> None:
-        assert parse_response({"data": [entry]}, DALL_E_2).images == (ParsedImage(),)
-
-    @pytest.mark.parametrize(
-        "created", [None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), "missing", ImageRef(0)]
-    )
-    def test_need_not_say_when_it_was_made(self, created: Any) -> None:
-        body: dict[str, Any] = {"created": created, "data": [{"url": "https://x.test/1"}]}
-        if created == "missing":
-            del body["created"]
-        parsed = parse_response(body, DALL_E_2)
-        assert parsed.created is None
-        assert parsed.images[0].expires_at is None
-
-    def test_may_be_made_at_the_end_of_time(self) -> None:
-        parsed = parse_response({"created": 253402300799, "data": [{"url": "https://x.test/1"}]}, DALL_E_2)
-        assert parsed.created is not None
-        assert parsed.images[0].expires_at is None
-
-    def test_may_say_when_it_was_made_as_text(self) -> None:
-        parsed = parse_response({"created": "1589478378", "data": []}, None)
-        assert parsed.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
-
-    @pytest.mark.parametrize(
-        ("usage", "expected"),
-        [
-            (None, None),
-            ([], None),
-            ("much", None),
-            ({}, Usage()),
-            ({"input_tokens": "5", "output_tokens": True, "total_tokens": 1.0}, Usage()),
-            ({"input_tokens_details": None, "output_tokens_details": []}, Usage()),
-            ({"input_tokens": 0, "prompt_tokens": 0}, Usage(input_tokens=0, extra={"prompt_tokens": 0})),
-            (
-                {"output_tokens": 5, "output_tokens_details": {"image_tokens": 5}},
-                Usage(output_tokens=5, output_image_tokens=5),
-            ),
-        ],
-    )
-    def test_counts_tokens_only_where_they_are_counted(self, usage: Any, expected: Usage | None) -> None:
-        assert parse_response({"data": [], "usage": usage}, None).usage == expected
-
-    @pytest.mark.parametrize(
-        "body",
-        [
-            None,
-            [],
-            "text",
-            5,
-            {},
-            {"created": 1},
-            {"data": None},
-            {"data": {"url": "x"}},
-            {"data": "x"},
-            ImageRef(0),
-        ],
-    )
-    def test_without_a_list_of_pictures_is_none(self, body: Any) -> None:
-        with pytest.raises(ScanError, match=r"^the answer (is|has)") as caught:
-            parse_response(body, None)
-        assert len(str(caught.value)) < 400
-
-    def test_that_is_something_large_is_not_quoted_whole(self) -> None:
-        with pytest.raises(ScanError) as caught:
-            parse_response(["x" * 10_000], None)
-        assert len(str(caught.value)) < 400
+    assert (event.type, event.partial_image_index) == ("image_edit.completed", None)
+    assert event.usage == Usage(output_tokens=5)
+    assert event.svg_usage == SvgUsage(model="m", reasoning_tokens=2)
+    assert event.safety_identifier == "user-1"
+    assert event.images == (ParsedImage(image_ref=0, revised_prompt="a cat"),)
 
 
-class TestEvent:
-    def test_partial_says_which_it_is_and_how_it_was_made(self) -> None:
-        event = parse_event(
-            {
-                "type": "image_generation.partial_image",
-                "b64_json": ImageRef(0),
-                "created_at": 1589478378,
-                "size": "1024x1024",
-                "quality": "low",
-                "background": "opaque",
-                "output_format": "png",
-                "partial_image_index": 1,
-                "trace": "t",
-            }
-        )
-        assert (event.type, event.partial_image_index) == ("image_generation.partial_image", 1)
-        assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
-        assert (event.size, event.quality) == ("1024x1024", "low")
-        assert (event.background, event.output_format) == ("opaque", "png")
-        assert event.images == (ParsedImage(image_ref=0),)
-        assert event.usage is None
-        assert event.extra == {"trace": "t"}
+@pytest.mark.parametrize(
+    ("document", "images"),
+    [
+        ({"url": "https://x.test/1"}, (ParsedImage(url="https://x.test/1"),)),
+        ({"data": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1)}]}, (0, 1)),
+        ({"image": {"b64_json": ImageRef(0)}}, (0,)),
+        ({"data": {"b64_json": ImageRef(0)}}, (0,)),
+        ({"data": None}, (ParsedImage(),)),
+        ({}, (ParsedImage(),)),
+    ],
+)
+def test_an_event_may_contain_its_image_like_a_response(document: dict[str, Any], images: Any) -> None:
+    expected = tuple(ParsedImage(image_ref=item) if isinstance(item, int) else item for item in images)
+    assert parse_event(document).images == expected
 
-    def test_completed_has_usage_and_no_number(self) -> None:
-        event = parse_event(
-            {
-                "type": "image_edit.completed",
-                "b64_json": ImageRef(0),
-                "usage": {"output_tokens": 5},
-                "svg_usage": {"model": "m", "reasoning_tokens": 2},
-                "safety_identifier": "user-1",
-                "revised_prompt": "a cat",
-            }
-        )
-        assert (event.type, event.partial_image_index) == ("image_edit.completed", None)
-        assert event.usage == Usage(output_tokens=5)
-        assert event.svg_usage == SvgUsage(model="m", reasoning_tokens=2)
-        assert event.safety_identifier == "user-1"
-        assert event.images == (ParsedImage(image_ref=0, revised_prompt="a cat"),)
 
-    @pytest.mark.parametrize(
-        ("document", "images"),
-        [
-            ({"url": "https://x.test/1"}, (ParsedImage(url="https://x.test/1"),)),
-            ({"data": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1)}]}, (0, 1)),
-            ({"image": {"b64_json": ImageRef(0)}}, (0,)),
-            ({"data": {"b64_json": ImageRef(0)}}, (0,)),
-            ({"data": None}, (ParsedImage(),)),
-            ({}, (ParsedImage(),)),
-        ],
-    )
-    def test_may_hold_its_picture_as_an_answer_does(self, document: dict[str, Any], images: Any) -> None:
-        expected = tuple(ParsedImage(image_ref=item) if isinstance(item, int) else item for item in images)
-        assert parse_event(document).images == expected
+def test_an_event_may_have_its_type_in_its_name() -> None:
+    event = parse_event({"created": 1589478378, "b64_json": ImageRef(0)}, name="image_edit.completed")
+    assert event.type == "image_edit.completed"
+    assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
 
-    def test_may_have_its_type_in_its_name_and_its_moment_under_another(self) -> None:
-        event = parse_event({"created": 1589478378, "b64_json": ImageRef(0)}, name="image_edit.completed")
-        assert event.type == "image_edit.completed"
-        assert event.created == datetime(2020, 5, 14, 17, 46, 18, tzinfo=UTC)
 
-    @pytest.mark.parametrize("document", [None, [], "text", 5, ImageRef(0)])
-    def test_that_is_no_object_is_none(self, document: Any) -> None:
-        with pytest.raises(ScanError, match="an event of the stream is"):
-            parse_event(document)
+@pytest.mark.parametrize("document", [None, [], "text", 5, ImageRef(0)])
+def test_an_event_that_is_not_an_object_cannot_be_read(document: Any) -> None:
+    with pytest.raises(ScanError, match="an event of the stream is"):
+        parse_event(document)
 
 
 @given(documents)
-def test_any_document_is_an_answer_or_no_answer(document: Any) -> None:
+def test_any_document_is_parsed_or_a_scan_error(document: Any) -> None:
     with suppress(ScanError):
         parsed = parse_response(document, DALL_E_2)
         assert is_object(document)

@@ -1,4 +1,4 @@
-"""May a failed attempt be made again, and when: a table over what happened, how often, and what is left."""
+"""Retry decisions: a table of failures, attempts and remaining time."""
 
 import itertools
 import math
@@ -74,7 +74,7 @@ def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any)
 
 
 def evolved(failure: Failure, **changes: Any) -> Failure:
-    """A failure with other facts; ``retry_after`` is what the server said, in seconds."""
+    """Return a failure with other facts; ``retry_after`` is in seconds."""
     if "retry_after" in changes:
         changes["server_limits"] = ServerLimits(waits=(changes.pop("retry_after"),))
     facts: dict[str, Any] = {
@@ -90,11 +90,11 @@ def test_the_table_covers_every_class_of_failure() -> None:
 
 
 @pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
-def test_an_error_tells_its_own_class(failure: Failure) -> None:
+def test_an_error_determines_its_class_of_failure(failure: Failure) -> None:
     assert classify(failure.error) == failure.kind
 
 
-def test_an_error_of_no_known_kind_may_have_been_billed() -> None:
+def test_an_unknown_error_may_be_billed() -> None:
     assert classify(APIError("x")) == "unknown"
     assert classify(errors.StreamError("x")) == "unknown"
 
@@ -120,8 +120,8 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         assert decided(FAILURES[name], RetryPolicy(**terms), limited=limited, **facts) == expected, facts
 
 
-def test_a_limit_hit_after_work_was_done_does_not_wait_for_free() -> None:
-    """A stream may end so, after a picture: the work is paid for twice if it is made again."""
+def test_a_rate_limit_error_after_work_is_not_requeued() -> None:
+    """A stream may end like this after an image. A retry would be billed twice."""
     failure = Failure(RateLimitError("x", status_code=200, maybe_billed=True), "unknown")
     assert isinstance(decided(failure, RetryPolicy(max_ambiguous=1), limited=True), RetryAfter)
     assert decided(failure, RetryPolicy(delivery="at_most_once"), limited=True) == GiveUp()
@@ -129,32 +129,32 @@ def test_a_limit_hit_after_work_was_done_does_not_wait_for_free() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(HOPELESS))
-def test_what_would_be_refused_again_is_not_repeated(name: str) -> None:
+def test_a_rejected_request_is_not_retried(name: str) -> None:
     assert decided(FAILURES[name]) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
-def test_what_may_have_been_billed_is_never_repeated_at_most_once(name: str) -> None:
+def test_a_maybe_billed_attempt_is_never_retried_at_most_once(name: str) -> None:
     policy = RetryPolicy(delivery="at_most_once", max_ambiguous=10)
     for advice in (None, True):
         assert decided(evolved(FAILURES[name], should_retry=advice), policy) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
-def test_what_may_have_been_billed_is_repeated_once_by_default(name: str) -> None:
+def test_a_maybe_billed_attempt_is_retried_once_by_default(name: str) -> None:
     assert isinstance(decided(FAILURES[name], maybe_billed_retries=0), RetryAfter)
     assert decided(FAILURES[name], attempt=2, maybe_billed_retries=1) == GiveUp()
     assert decided(FAILURES[name], RetryPolicy(max_ambiguous=0)) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(set(FAILURES) - {"429"}))
-def test_one_attempt_means_no_other(name: str) -> None:
+def test_max_attempts_of_1_allows_no_retry(name: str) -> None:
     assert decided(FAILURES[name], RetryPolicy(max_attempts=1)) == GiveUp()
 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
 @pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
-def test_what_a_server_bills_once_is_repeated_as_often_as_anything(name: str, delivery: Any) -> None:
+def test_an_idempotent_server_allows_retries_of_maybe_billed_attempts(name: str, delivery: Any) -> None:
     policy = RetryPolicy(server_idempotent=True, delivery=delivery, max_ambiguous=0, max_attempts=6)
     for attempt in range(1, 6):
         assert isinstance(
@@ -164,86 +164,93 @@ def test_what_a_server_bills_once_is_repeated_as_often_as_anything(name: str, de
 
 
 @pytest.mark.parametrize("name", sorted(HOPELESS))
-def test_what_is_refused_is_refused_under_any_key(name: str) -> None:
+def test_an_idempotent_server_does_not_allow_retries_of_rejected_requests(name: str) -> None:
     assert decided(FAILURES[name], RetryPolicy(server_idempotent=True)) == GiveUp()
 
 
-class TestTheServersAdvice:
-    @pytest.mark.parametrize("name", FAILURES)
-    @pytest.mark.parametrize("limited", [False, True])
-    def test_not_to_try_again_is_taken_always(self, name: str, limited: bool) -> None:
-        assert decided(evolved(FAILURES[name], should_retry=False), limited=limited) == GiveUp()
-
-    @pytest.mark.parametrize("name", sorted(HOPELESS - {"quota"}))
-    def test_to_try_again_is_taken_for_what_was_refused(self, name: str) -> None:
-        assert isinstance(decided(evolved(FAILURES[name], should_retry=True)), RetryAfter)
-
-    def test_to_try_again_buys_no_credit_and_no_attempts(self) -> None:
-        assert decided(evolved(FAILURES["quota"], should_retry=True)) == GiveUp()
-        assert decided(evolved(FAILURES["400"], should_retry=True), attempt=4) == GiveUp()
+@pytest.mark.parametrize("name", FAILURES)
+@pytest.mark.parametrize("limited", [False, True])
+def test_x_should_retry_false_always_prevents_a_retry(name: str, limited: bool) -> None:
+    assert decided(evolved(FAILURES[name], should_retry=False), limited=limited) == GiveUp()
 
 
-class TestALimitHit:
-    def test_waits_in_line_and_uses_no_attempt(self) -> None:
-        failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, limited=True) == Requeue(ServerLimits(waits=(7.0,)))
-        assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == Requeue(
-            ServerLimits(waits=(7.0,))
-        )
-
-    def test_without_a_line_waits_as_told_and_uses_attempts(self) -> None:
-        failure = evolved(FAILURES["429"], retry_after=7.0)
-        assert decided(failure, chance=0.0) == RetryAfter(7.0)
-        assert decided(failure, attempt=4) == GiveUp()
-
-    @pytest.mark.parametrize("limited", [False, True])
-    def test_that_can_never_be_met_is_not_waited_for(self, limited: bool) -> None:
-        assert decided(evolved(FAILURES["429"], never_fits=True), limited=limited) == GiveUp()
-
-    @pytest.mark.parametrize("limited", [False, True])
-    def test_for_want_of_money_is_not_waited_for(self, limited: bool) -> None:
-        assert decided(evolved(FAILURES["quota"], retry_after=1.0), limited=limited) == GiveUp()
+@pytest.mark.parametrize("name", sorted(HOPELESS - {"quota"}))
+def test_x_should_retry_true_allows_a_retry_of_a_rejected_request(name: str) -> None:
+    assert isinstance(decided(evolved(FAILURES[name], should_retry=True)), RetryAfter)
 
 
-class TestTheDelay:
-    @pytest.mark.parametrize("name", ["503", "429", "no connection"])
-    def test_is_what_the_server_asks_and_a_little_more(self, name: str) -> None:
-        failure = evolved(FAILURES[name], retry_after=7.0)
-        assert decided(failure, RetryPolicy(backoff=2.0), chance=0.5) == RetryAfter(8.0)
+def test_x_should_retry_true_overrides_neither_quota_nor_max_attempts() -> None:
+    assert decided(evolved(FAILURES["quota"], should_retry=True)) == GiveUp()
+    assert decided(evolved(FAILURES["400"], should_retry=True), attempt=4) == GiveUp()
 
-    def test_that_the_server_asks_has_a_longest(self) -> None:
-        policy = RetryPolicy(max_retry_after=30.0)
-        assert decided(evolved(FAILURES["503"], retry_after=30.0), policy, chance=0) == RetryAfter(30.0)
-        assert decided(evolved(FAILURES["503"], retry_after=30.001), policy, chance=0) == GiveUp()
-        assert decided(evolved(FAILURES["503"], retry_after=math.inf), policy, chance=0) == GiveUp()
 
-    def test_is_not_begun_when_the_time_left_is_shorter(self) -> None:
-        failure = evolved(FAILURES["503"], retry_after=7.0)
-        assert decided(failure, remaining=7.1, chance=0) == RetryAfter(7.0)
-        assert decided(failure, remaining=7.0, chance=0) == GiveUp()
-        assert decided(FAILURES["503"], remaining=0.0, chance=0) == GiveUp()
-        assert decided(FAILURES["503"], remaining=-1.0, chance=0) == GiveUp()
+def test_a_429_is_requeued_without_using_an_attempt() -> None:
+    failure = evolved(FAILURES["429"], retry_after=7.0)
+    assert decided(failure, limited=True) == Requeue(ServerLimits(waits=(7.0,)))
+    assert decided(failure, RetryPolicy(max_attempts=1), limited=True, attempt=99) == Requeue(
+        ServerLimits(waits=(7.0,))
+    )
 
-    def test_doubles_up_to_its_longest(self) -> None:
-        policy = RetryPolicy(max_attempts=10, backoff=0.5, max_backoff=20.0)
-        delays = [decided(FAILURES["408"], policy, attempt=attempt, chance=1.0) for attempt in range(1, 9)]
-        assert delays == [RetryAfter(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 20, 20)]
 
-    def test_is_a_number_however_many_attempts_there_were(self) -> None:
-        policy = RetryPolicy(max_attempts=10**9)
-        assert decided(FAILURES["408"], policy, attempt=10**8, chance=1.0) == RetryAfter(20.0)
+def test_a_429_without_a_rate_limit_waits_and_uses_attempts() -> None:
+    failure = evolved(FAILURES["429"], retry_after=7.0)
+    assert decided(failure, chance=0.0) == RetryAfter(7.0)
+    assert decided(failure, attempt=4) == GiveUp()
 
-    @given(st.floats(0, 1), st.integers(1, 3), st.none() | st.floats(0, 300))
-    def test_lies_between_what_is_asked_and_what_is_asked_and_the_longest_backoff(
-        self, chance: float, attempt: int, asked: float | None
-    ) -> None:
-        decision = decided(evolved(FAILURES["408"], retry_after=asked), attempt=attempt, chance=chance)
-        assert isinstance(decision, RetryAfter)
-        assert (asked or 0) <= decision.delay <= (asked or 0) + 0.5 * 2 ** (attempt - 1)
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_a_request_that_exceeds_the_limit_by_itself_is_not_retried(limited: bool) -> None:
+    assert decided(evolved(FAILURES["429"], never_fits=True), limited=limited) == GiveUp()
+
+
+@pytest.mark.parametrize("limited", [False, True])
+def test_an_exhausted_quota_is_not_retried(limited: bool) -> None:
+    assert decided(evolved(FAILURES["quota"], retry_after=1.0), limited=limited) == GiveUp()
+
+
+@pytest.mark.parametrize("name", ["503", "429", "no connection"])
+def test_the_delay_is_retry_after_plus_jitter(name: str) -> None:
+    failure = evolved(FAILURES[name], retry_after=7.0)
+    assert decided(failure, RetryPolicy(backoff=2.0), chance=0.5) == RetryAfter(8.0)
+
+
+def test_a_retry_after_beyond_the_maximum_prevents_a_retry() -> None:
+    policy = RetryPolicy(max_retry_after=30.0)
+    assert decided(evolved(FAILURES["503"], retry_after=30.0), policy, chance=0) == RetryAfter(30.0)
+    assert decided(evolved(FAILURES["503"], retry_after=30.001), policy, chance=0) == GiveUp()
+    assert decided(evolved(FAILURES["503"], retry_after=math.inf), policy, chance=0) == GiveUp()
+
+
+def test_a_delay_beyond_the_remaining_time_prevents_a_retry() -> None:
+    failure = evolved(FAILURES["503"], retry_after=7.0)
+    assert decided(failure, remaining=7.1, chance=0) == RetryAfter(7.0)
+    assert decided(failure, remaining=7.0, chance=0) == GiveUp()
+    assert decided(FAILURES["503"], remaining=0.0, chance=0) == GiveUp()
+    assert decided(FAILURES["503"], remaining=-1.0, chance=0) == GiveUp()
+
+
+def test_the_backoff_doubles_up_to_its_maximum() -> None:
+    policy = RetryPolicy(max_attempts=10, backoff=0.5, max_backoff=20.0)
+    delays = [decided(FAILURES["408"], policy, attempt=attempt, chance=1.0) for attempt in range(1, 9)]
+    assert delays == [RetryAfter(seconds) for seconds in (0.5, 1, 2, 4, 8, 16, 20, 20)]
+
+
+def test_the_backoff_is_finite_after_any_number_of_attempts() -> None:
+    policy = RetryPolicy(max_attempts=10**9)
+    assert decided(FAILURES["408"], policy, attempt=10**8, chance=1.0) == RetryAfter(20.0)
+
+
+@given(st.floats(0, 1), st.integers(1, 3), st.none() | st.floats(0, 300))
+def test_the_delay_lies_between_retry_after_and_that_plus_the_maximum_backoff(
+    chance: float, attempt: int, asked: float | None
+) -> None:
+    decision = decided(evolved(FAILURES["408"], retry_after=asked), attempt=attempt, chance=chance)
+    assert isinstance(decision, RetryAfter)
+    assert (asked or 0) <= decision.delay <= (asked or 0) + 0.5 * 2 ** (attempt - 1)
 
 
 def budget_of(capacity: float, refill: float, *failures: str) -> RetryThrottle:
-    """A budget after some failures."""
+    """Return a throttle after some failures."""
     budget = RetryThrottle(capacity, refill)
     for name in failures:
         budget.record_failure(FAILURES[name])
@@ -254,96 +261,99 @@ def allows(budget: RetryThrottle, name: str = "503") -> bool:
     return budget.allows(FAILURES[name])
 
 
-class TestTheBudgetOfRetries:
-    """The arithmetic of https://github.com/grpc/proposal/blob/master/A6-client-retries.md."""
+@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+def test_the_throttle_allows_retries_down_to_half_its_capacity(name: str) -> None:
+    assert allows(budget_of(10, 0.1), name)
+    assert allows(budget_of(10, 0.1, *[name] * 4), name)
+    assert not allows(budget_of(10, 0.1, *[name] * 5), name)
 
-    @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
-    def test_is_used_up_by_failures_down_to_its_half(self, name: str) -> None:
-        assert allows(budget_of(10, 0.1), name)
-        assert allows(budget_of(10, 0.1, *[name] * 4), name)
-        assert not allows(budget_of(10, 0.1, *[name] * 5), name)
 
-    def test_is_refilled_by_successes_bit_by_bit(self) -> None:
-        budget = budget_of(10, 0.25, *["503"] * 8)  # 2 are left
-        for _ in range(12):
-            budget.record_success()
-            assert not allows(budget)
+def test_successes_refill_the_throttle() -> None:
+    budget = budget_of(10, 0.25, *["503"] * 8)  # 2 are left
+    for _ in range(12):
         budget.record_success()
-        assert allows(budget)
-        budget.record_failure(FAILURES["503"])
         assert not allows(budget)
+    budget.record_success()
+    assert allows(budget)
+    budget.record_failure(FAILURES["503"])
+    assert not allows(budget)
 
-    def test_never_holds_more_than_at_first(self) -> None:
-        budget = budget_of(4, 1.0)
-        for _ in range(100):
-            budget.record_success()
-        for allowed in (True, False):
-            budget.record_failure(FAILURES["503"])
-            assert allows(budget) is allowed
 
-    def test_owes_nothing_however_many_fail(self) -> None:
-        budget = budget_of(4, 1.0, *["503"] * 1000)
-        for allowed in (False, False, True):
-            budget.record_success()
-            assert allows(budget) is allowed
-
-    @pytest.mark.parametrize(
-        "name", sorted(set(FAILURES) - AMBIGUOUS - {"no connection", "not sent in time"})
-    )
-    def test_has_nothing_to_do_with_refusals(self, name: str) -> None:
-        assert allows(budget_of(4, 0.1, *[name] * 1000))
-        assert allows(budget_of(4, 0.1, *["503"] * 1000), name)
-
-    @pytest.mark.parametrize("name", ["no connection", "not sent in time"])
-    def test_has_nothing_to_do_with_the_first_ten_in_a_row_that_were_never_sent(self, name: str) -> None:
-        assert allows(budget_of(4, 0.1, *[name] * 10))
-        assert allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 10), name)
-        assert not allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 11), name)
-        assert allows(budget_of(4, 0.1, *[name] * 11), name)
-        assert not allows(budget_of(4, 0.1, *[name] * 12), name)
-
-    def test_counts_ten_that_were_never_sent_anew_after_a_success(self) -> None:
-        budget = budget_of(4, 1.0, *["no connection"] * 10)
+def test_the_throttle_never_exceeds_its_capacity() -> None:
+    budget = budget_of(4, 1.0)
+    for _ in range(100):
         budget.record_success()
-        for _ in range(10):
-            budget.record_failure(FAILURES["no connection"])
-        assert allows(budget, "no connection")
-        assert allows(budget)
+    for allowed in (True, False):
+        budget.record_failure(FAILURES["503"])
+        assert allows(budget) is allowed
 
-    def test_that_is_used_up_ends_a_call_that_would_go_on(self) -> None:
-        empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["503"], throttle=empty) == GiveUp(throttled=True)
-        assert decided(FAILURES["408"], throttle=empty, chance=0) == RetryAfter(0.0)
-        assert isinstance(decided(FAILURES["no connection"], throttle=empty), RetryAfter)
-        assert decided(FAILURES["503"], throttle=budget_of(4, 0.1, "503"), chance=0) == RetryAfter(0.0)
 
-    def test_has_nothing_to_do_with_a_call_that_ends_anyway(self) -> None:
-        empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["503"], throttle=empty, attempt=4) == GiveUp()
-        assert decided(FAILURES["503"], throttle=empty, maybe_billed_retries=1) == GiveUp()
-        assert decided(FAILURES["503"], throttle=empty, remaining=0.0) == GiveUp()
-        assert decided(FAILURES["400"], throttle=empty) == GiveUp()
+def test_the_throttle_never_falls_below_zero() -> None:
+    budget = budget_of(4, 1.0, *["503"] * 1000)
+    for allowed in (False, False, True):
+        budget.record_success()
+        assert allows(budget) is allowed
 
-    def test_has_nothing_to_do_with_waiting_in_line(self) -> None:
-        empty = budget_of(4, 0.1, *["503"] * 1000)
-        assert decided(FAILURES["429"], throttle=empty, limited=True) == Requeue(NO_SERVER_LIMITS)
 
-    @given(
-        st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),
-        st.integers(1, 20),
-        st.floats(0, 2),
-    )
-    def test_does_the_same_sums_as_a_few_lines_of_arithmetic(
-        self, course: list[str], capacity: int, refill: float
-    ) -> None:
-        budget, left, row = RetryThrottle(capacity, refill), float(capacity), 0
-        for name in course:
-            if name == "success":
-                budget.record_success()
-                left, row = min(capacity, left + refill), 0
-                continue
-            budget.record_failure(FAILURES[name])
-            row += FAILURES[name].kind == "never_sent"
-            free = FAILURES[name].kind == "refused" or (FAILURES[name].kind == "never_sent" and row <= 10)
-            left = left if free else max(0.0, left - 1)
-            assert allows(budget, name) is (free or left > capacity / 2)
+@pytest.mark.parametrize("name", sorted(set(FAILURES) - AMBIGUOUS - {"no connection", "not sent in time"}))
+def test_rejections_do_not_use_up_the_throttle(name: str) -> None:
+    assert allows(budget_of(4, 0.1, *[name] * 1000))
+    assert allows(budget_of(4, 0.1, *["503"] * 1000), name)
+
+
+@pytest.mark.parametrize("name", ["no connection", "not sent in time"])
+def test_the_first_ten_connection_failures_do_not_use_up_the_throttle(name: str) -> None:
+    assert allows(budget_of(4, 0.1, *[name] * 10))
+    assert allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 10), name)
+    assert not allows(budget_of(4, 0.1, *["503"] * 1000, *[name] * 11), name)
+    assert allows(budget_of(4, 0.1, *[name] * 11), name)
+    assert not allows(budget_of(4, 0.1, *[name] * 12), name)
+
+
+def test_a_success_resets_the_count_of_connection_failures() -> None:
+    budget = budget_of(4, 1.0, *["no connection"] * 10)
+    budget.record_success()
+    for _ in range(10):
+        budget.record_failure(FAILURES["no connection"])
+    assert allows(budget, "no connection")
+    assert allows(budget)
+
+
+def test_a_closed_throttle_prevents_a_retry() -> None:
+    empty = budget_of(4, 0.1, *["503"] * 1000)
+    assert decided(FAILURES["503"], throttle=empty) == GiveUp(throttled=True)
+    assert decided(FAILURES["408"], throttle=empty, chance=0) == RetryAfter(0.0)
+    assert isinstance(decided(FAILURES["no connection"], throttle=empty), RetryAfter)
+    assert decided(FAILURES["503"], throttle=budget_of(4, 0.1, "503"), chance=0) == RetryAfter(0.0)
+
+
+def test_a_call_without_a_retry_is_not_throttled() -> None:
+    empty = budget_of(4, 0.1, *["503"] * 1000)
+    assert decided(FAILURES["503"], throttle=empty, attempt=4) == GiveUp()
+    assert decided(FAILURES["503"], throttle=empty, maybe_billed_retries=1) == GiveUp()
+    assert decided(FAILURES["503"], throttle=empty, remaining=0.0) == GiveUp()
+    assert decided(FAILURES["400"], throttle=empty) == GiveUp()
+
+
+def test_a_requeue_is_not_throttled() -> None:
+    empty = budget_of(4, 0.1, *["503"] * 1000)
+    assert decided(FAILURES["429"], throttle=empty, limited=True) == Requeue(NO_SERVER_LIMITS)
+
+
+@given(
+    st.lists(st.sampled_from(["success", *sorted(FAILURES)]), max_size=60),
+    st.integers(1, 20),
+    st.floats(0, 2),
+)
+def test_the_throttle_matches_a_simple_model(course: list[str], capacity: int, refill: float) -> None:
+    budget, left, row = RetryThrottle(capacity, refill), float(capacity), 0
+    for name in course:
+        if name == "success":
+            budget.record_success()
+            left, row = min(capacity, left + refill), 0
+            continue
+        budget.record_failure(FAILURES[name])
+        row += FAILURES[name].kind == "never_sent"
+        free = FAILURES[name].kind == "refused" or (FAILURES[name].kind == "never_sent" and row <= 10)
+        left = left if free else max(0.0, left - 1)
+        assert allows(budget, name) is (free or left > capacity / 2)

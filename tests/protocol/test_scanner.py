@@ -1,4 +1,4 @@
-"""The scanner against an oracle: ``json.loads`` and ``base64`` on the whole text, however it is cut and written."""
+"""The scanner against an oracle, ``json.loads`` and ``base64`` on the whole text, for any chunks and spelling."""
 
 import base64
 import binascii
@@ -28,48 +28,48 @@ LONG = "x" * 100
 
 
 def scan(chunks: Iterable[bytes], scanner: Scanner | None = None) -> tuple[Any, list[bytes]]:
-    """The document, and the pictures, of an answer that arrives in ``chunks``."""
+    """Return the document and the images of a response in ``chunks``."""
     scanner = scanner or Scanner()
     events: list[Event] = []
     for chunk in chunks:
         events += scanner.feed(chunk)
-    return scanner.document(), pictures_of(events)
+    return scanner.document(), images_of(events)
 
 
-def pictures_of(events: Iterable[Event]) -> list[bytes]:
-    """The pictures, checking that each begins, goes on and ends in order."""
-    pictures: list[bytes] = []
+def images_of(events: Iterable[Event]) -> list[bytes]:
+    """Return the images, and check that the events of each are in order."""
+    images: list[bytes] = []
     is_open = False
     for event in events:
         if isinstance(event, ImageStart):
             assert not is_open
-            assert event.number == len(pictures)
-            pictures.append(b"")
+            assert event.number == len(images)
+            images.append(b"")
             is_open = True
         else:
             assert is_open
-            assert event.number == len(pictures) - 1
+            assert event.number == len(images) - 1
             if isinstance(event, ImageEnd):
                 is_open = False
             else:
                 assert event.data
-                pictures[-1] += event.data
-    return pictures
+                images[-1] += event.data
+    return images
 
 
-def with_bytes(value: Any, pictures: list[bytes]) -> Any:
-    """A document with each picture in its place."""
+def with_bytes(value: Any, images: list[bytes]) -> Any:
+    """Put the images into a document."""
     if isinstance(value, ImageRef):
-        return pictures[value.number]
+        return images[value.number]
     if is_object(value):
-        return {key: with_bytes(item, pictures) for key, item in value.items()}
+        return {key: with_bytes(item, images) for key, item in value.items()}
     if is_list(value):
-        return [with_bytes(item, pictures) for item in value]
+        return [with_bytes(item, images) for item in value]
     return value
 
 
 def plain(text: str) -> bytes:
-    """Base64 as the oracle reads it: without space, padded, strict."""
+    """Decode base64 as the oracle does: without space, padded, strict."""
     body = re.sub(r"^data:[^,]*,", "", text)
     kept = re.sub(r"[ \t\r\n]", "", body)
     if re.search("=.*[^=]|={3}", kept) or (kept.endswith("=") and len(kept.rstrip("=")) % 4 == 0):
@@ -78,7 +78,7 @@ def plain(text: str) -> bytes:
 
 
 def expected(value: Any) -> Any:
-    """What ``json.loads`` read, with each picture decoded."""
+    """Decode each image of a document of ``json.loads``."""
     if is_object(value):
         return {
             key: plain(item)
@@ -93,7 +93,7 @@ def expected(value: Any) -> Any:
 
 
 class Writer:
-    """Writes JSON in any of the ways that mean the same."""
+    """Writer of equivalent spellings of JSON."""
 
     def __init__(self, source: random.Random) -> None:
         self._random = source
@@ -137,8 +137,8 @@ def broken_into_lines(text: str, width: int, end: str) -> str:
 
 
 @st.composite
-def picture_texts(draw: st.DrawFn) -> str:
-    """The value of a ``b64_json``, as servers have been seen to write it."""
+def image_texts(draw: st.DrawFn) -> str:
+    """Draw a ``b64_json`` in a spelling of real servers."""
     data = draw(st.binary(min_size=1, max_size=60))
     text = base64.b64encode(data).decode()
     if draw(st.booleans()):
@@ -157,10 +157,10 @@ texts = st.sampled_from(
     ["", "b64_json", '"b64_json":"QUJD"', 'say "hi"', "back\\slash", "\\", '\\"', "\u732b \U0001f408", LONG]
 ) | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 scalars = st.none() | st.booleans() | st.integers(-(10**9), 10**9) | texts
-urls = st.builds(str.__add__, data_headers, picture_texts()) | st.sampled_from(
-    ["https://pictures.test/a.png?sig=1", "/relative.png", "d", "dat", "data", "DATA:,x", "database", ""]
+urls = st.builds(str.__add__, data_headers, image_texts()) | st.sampled_from(
+    ["https://images.test/a.png?sig=1", "/relative.png", "d", "dat", "data", "DATA:,x", "database", ""]
 )
-pictures = picture_texts() | st.builds(str.__add__, data_headers, picture_texts()) | st.just("")
+images = image_texts() | st.builds(str.__add__, data_headers, image_texts()) | st.just("")
 
 
 def merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
@@ -176,7 +176,7 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     here: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {},
         optional={
-            "b64_json": pictures | st.none() | nested | st.integers(),
+            "b64_json": images | st.none() | nested | st.integers(),
             "url": urls | st.none() | nested,
         },
     )
@@ -202,7 +202,7 @@ def cuts(draw: st.DrawFn, whole: bytes) -> list[bytes]:
 
 
 @given(st.data(), documents, st.randoms(use_true_random=False))
-def test_pictures_and_document_are_what_a_json_parser_finds(
+def test_images_and_document_match_those_of_a_json_parser(
     data: st.DataObject, document: Any, source: random.Random
 ) -> None:
     whole = Writer(source).write(document).encode()
@@ -213,9 +213,7 @@ def test_pictures_and_document_are_what_a_json_parser_finds(
 
 @settings(max_examples=settings().max_examples // 5)  # each is cut at every byte
 @given(documents, st.randoms(use_true_random=False))
-def test_an_answer_cut_short_anywhere_is_an_error_and_no_other_exception(
-    document: Any, source: random.Random
-) -> None:
+def test_a_response_truncated_anywhere_is_a_scan_error(document: Any, source: random.Random) -> None:
     whole = Writer(source).write(document).encode()
     for length in range(len(whole)):
         with pytest.raises(ScanError):
@@ -230,7 +228,7 @@ ANSWER = (
 
 
 @pytest.mark.parametrize("step", [1, 7, len(ANSWER)])
-def test_every_end_too_early_is_an_error(step: int) -> None:
+def test_every_truncation_is_an_error(step: int) -> None:
     for length in range(len(ANSWER)):
         part = ANSWER[:length]
         with pytest.raises(ScanError):
@@ -240,9 +238,9 @@ def test_every_end_too_early_is_an_error(step: int) -> None:
     assert with_bytes(found, pieces) == expected(json.loads(ANSWER))
 
 
-def test_an_end_too_early_says_so() -> None:
+def test_the_error_names_the_truncation() -> None:
     for part in (ANSWER[:-3], ANSWER[:60], ANSWER[:10]):
-        with pytest.raises(ScanError, match=r"ends (too early|in the middle of a picture)"):
+        with pytest.raises(ScanError, match=r"ends (too early|in the middle of an image)"):
             scan([part])
 
 
@@ -264,7 +262,7 @@ def outcome(chunks: Iterable[bytes]) -> object:
 
 @given(st.data(), wrapped | st.binary(max_size=40))
 @example(None, b'{"b64_json":"QQ=="=}')
-def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
+def test_any_bytes_in_any_chunks_give_the_same_result_or_a_scan_error(
     data: st.DataObject | None, whole: bytes
 ) -> None:
     parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
@@ -275,7 +273,7 @@ def test_nothing_but_a_scan_error_comes_of_any_bytes_and_cuts_change_nothing(
 @example(None, "QUJDQU\n")
 @example(None, "QQ=\n=")
 @example(None, "QUJDQ")
-def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, text: str) -> None:
+def test_base64_is_strict_except_for_space_and_padding(data: st.DataObject | None, text: str) -> None:
     whole = json.dumps({"b64_json": text}).encode()
     parts = [whole[at : at + 1] for at in range(len(whole))] if data is None else data.draw(cuts(whole))
     try:
@@ -285,12 +283,12 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
     if decoded:
         assert scan(parts) == ({"b64_json": ImageRef(0)}, [decoded])
     else:
-        with pytest.raises(ScanError, match="a picture"):
+        with pytest.raises(ScanError, match="an image"):
             scan(parts)
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "expected"),
     [
         ("not base64!", "not valid base64"),
         ("QUJD\\u0000", "not valid base64"),
@@ -302,7 +300,7 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("QUJDQ", "not valid base64"),
         ("QQ==QUJD", "not valid base64"),
         ("====", "not valid base64"),
-        ("QUJD\\", "ends|bad escape"),
+        ("QUJD\\", "ends|invalid escape"),
         (" ", "empty"),
         ("\\n", "empty"),
         ("data:image/png;base64,", "empty"),
@@ -311,49 +309,49 @@ def test_base64_is_strict_but_for_space_and_padding(data: st.DataObject | None, 
         ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
     ],
 )
-def test_a_picture_that_cannot_be_read_is_named_but_not_quoted(value: str, said: str) -> None:
+def test_an_image_that_cannot_be_read_is_named_but_not_quoted(value: str, expected: str) -> None:
     whole = f'{{"data":[{{"b64_json":"{value}"}}]}}'.encode()
     for step in (1, len(whole)):
-        with pytest.raises(ScanError, match=said) as caught:
+        with pytest.raises(ScanError, match=expected) as caught:
             scan(whole[at : at + step] for at in range(0, len(whole), step))
         assert "QUJD" not in str(caught.value)
 
 
-def test_a_picture_does_not_go_on_after_its_padding() -> None:
+def test_an_image_ends_at_its_padding() -> None:
     with pytest.raises(ScanError, match="is not valid base64"):
         scan([b'{"b64_json":"QQ==', b'QUJD"}'])
 
 
-def test_raw_line_breaks_within_a_picture_are_let_pass() -> None:
+def test_raw_line_breaks_within_an_image_are_ignored() -> None:
     assert scan([b'{"b64_json":"QU\r\nJD\n"}'])[1] == [b"ABC"]
 
 
-def test_an_empty_or_missing_picture_stays_what_it_is() -> None:
+def test_an_empty_or_missing_image_stays_in_the_document() -> None:
     body = b'{"data":[{"b64_json":""},{"b64_json":null},{"b64_json":{"a":"b"}},{"b64_json":["QUJD"]},{}]}'
     assert scan([body]) == (json.loads(body), [])
 
 
-def test_a_key_is_known_however_it_is_escaped() -> None:
+def test_an_escaped_key_is_recognized() -> None:
     assert scan([b'{"\\u0062\\u00364_json" : "QUJD"}'])[1] == [b"ABC"]
     assert scan([b'{"ur\\u006c":"data:;base64,QUJD"}'])[1] == [b"ABC"]
 
 
-def test_a_string_that_looks_like_a_key_is_none() -> None:
+def test_a_string_value_that_looks_like_a_key_is_not_a_key() -> None:
     body = b'{"a":"b64_json","b":"QUJD","c":["b64_json","QUJD"],"d":"\\"b64_json\\":\\"QUJD\\""}'
     assert scan([body]) == (json.loads(body), [])
 
 
-def test_pictures_in_unexpected_places_are_taken_out_too() -> None:
+def test_images_in_unexpected_places_are_extracted_too() -> None:
     document, pieces = scan([b'{"a":{"b":[[{"b64_json":"QUJD"}]]},"b64_json":"REVG"}'])
     assert document == {"a": {"b": [[{"b64_json": ImageRef(0)}]]}, "b64_json": ImageRef(1)}
     assert pieces == [b"ABC", b"DEF"]
 
 
-def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() -> None:
+def test_a_forged_placeholder_is_not_an_image() -> None:
     text = {
-        "a": "\x00imagesdk picture 5",
-        "b": "\x00imagesdk picture x",
-        "c": "\x00imagesdk picture " + "9" * 5000,
+        "a": "\x00imagesdk image 5",
+        "b": "\x00imagesdk image x",
+        "c": "\x00imagesdk image " + "9" * 5000,
     }
     with pytest.raises(ScanError):
         scan([json.dumps(text).encode()])
@@ -362,7 +360,7 @@ def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() 
 
 
 @pytest.mark.parametrize(
-    ("body", "said"),
+    ("body", "expected"),
     [
         (b"", "is empty"),
         (b" \n", "is empty"),
@@ -376,48 +374,48 @@ def test_a_text_of_ours_in_the_answer_stands_for_no_picture_that_is_not_there() 
         (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
     ],
 )
-def test_an_answer_that_cannot_be_read_says_why(body: bytes, said: str) -> None:
-    with pytest.raises(ScanError, match=said):
+def test_a_response_that_cannot_be_read_has_a_reason(body: bytes, expected: str) -> None:
+    with pytest.raises(ScanError, match=expected):
         scan([body])
 
 
-def test_an_answer_as_deep_as_allowed_is_read() -> None:
+def test_a_response_of_the_maximum_depth_is_read() -> None:
     body = b"[" * MAX_DEPTH + b"1" + b"]" * MAX_DEPTH
     assert scan([body])[0] == json.loads(body)
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
-def test_a_picture_may_be_as_large_as_the_cap_and_no_larger(step: int) -> None:
+def test_an_image_may_be_as_large_as_the_cap(step: int) -> None:
     whole = json.dumps({"b64_json": base64.b64encode(bytes(300)).decode()}).encode()
     chunks = [whole[at : at + step] for at in range(0, len(whole), step)]
     assert scan(chunks, Scanner(max_image=300))[1] == [bytes(300)]
-    with pytest.raises(ScanError, match="a picture is larger than 299 bytes"):
+    with pytest.raises(ScanError, match="an image is larger than 299 bytes"):
         scan(chunks, Scanner(max_image=299))
 
 
-def test_each_picture_has_the_cap_for_itself() -> None:
+def test_the_cap_applies_to_each_image() -> None:
     one = {"b64_json": base64.b64encode(bytes(300)).decode()}
     assert len(scan([json.dumps([one, one]).encode()], Scanner(max_image=300))[1]) == 2
 
 
-def test_an_answer_may_be_as_large_as_the_cap_and_no_larger() -> None:
+def test_a_response_may_be_as_large_as_the_cap() -> None:
     body = b'{"a":"' + b"x" * 100 + b'"}'
     assert scan([body[:50], body[50:]], Scanner(max_response=len(body)))[0] == {"a": "x" * 100}
-    with pytest.raises(ScanError, match="the answer is larger than"):
+    with pytest.raises(ScanError, match="the response is larger than"):
         scan([body[:50], body[50:]], Scanner(max_response=len(body) - 1))
 
 
-def test_what_stands_beside_the_pictures_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_response_without_its_images_has_a_cap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scanner_module, "MAX_REST", 1000)
-    picture = base64.b64encode(bytes(5000)).decode()
-    assert scan([json.dumps({"b64_json": picture}).encode()])[1] == [bytes(5000)]
-    with pytest.raises(ScanError, match="more than 1000 bytes beside its pictures"):
-        scan([json.dumps({"other": picture}).encode()])
+    image = base64.b64encode(bytes(5000)).decode()
+    assert scan([json.dumps({"b64_json": image}).encode()])[1] == [bytes(5000)]
+    with pytest.raises(ScanError, match="more than 1000 bytes besides its images"):
+        scan([json.dumps({"other": image}).encode()])
 
 
 @given(st.integers(1, 64), st.binary(min_size=1, max_size=400))
-def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: bytes) -> None:
-    """Nothing is held back but a group of four characters that is not whole."""
+def test_a_chunk_yields_its_own_bytes_immediately(step: int, data: bytes) -> None:
+    """At most an incomplete group of four characters is held back."""
     scanner = Scanner()
     scanner.feed(b'{"b64_json":"')
     text = base64.b64encode(data)
@@ -429,4 +427,4 @@ def test_a_chunk_gives_its_own_bytes_at_once_and_no_others(step: int, data: byte
         assert given_out >= min(len(data), fed // 4 * 3) - (2 if fed == len(text) else 0)
     scanner.feed(b'"}')
     assert len(scanner.rest()) < 60
-    assert scanner.pictures == 1
+    assert scanner.image_count == 1

@@ -1,4 +1,4 @@
-"""Server-sent events with pictures in them, cut anywhere."""
+"""Server-sent events with images, in any chunks."""
 
 import base64
 import json
@@ -18,14 +18,14 @@ Seen = list[tuple[str, bytes, list[bytes]]]
 def _read(chunks: list[bytes]) -> Seen:
     stream = EventStream()
     seen: Seen = []
-    pictures: dict[int, bytes] = {}
+    images: dict[int, bytes] = {}
     for chunk in chunks:
         for item in stream.feed(chunk):
             if isinstance(item, Message):
-                seen.append((item.event, item.scanner.rest(), list(pictures.values())))
-                pictures = {}
+                seen.append((item.event, item.scanner.rest(), list(images.values())))
+                images = {}
             elif isinstance(item, ImagePiece):
-                pictures[item.number] = pictures.get(item.number, b"") + item.data
+                images[item.number] = images.get(item.number, b"") + item.data
     return seen
 
 
@@ -57,21 +57,21 @@ EVENTS = st.lists(
     bom=st.booleans(),
     cuts=st.lists(st.integers(0, 4000), max_size=40),
 )
-def test_events_and_their_pictures_come_out_whole_however_the_stream_is_cut(
+def test_events_and_images_are_complete_for_any_chunks(
     events: list[tuple[str, bytes]], newline: str, space: str, bom: bool, cuts: list[int]
 ) -> None:
     text = "".join(
         f": ping{newline}"
         + (f"event:{space}{name}{newline}" if name else "")
-        + f"data:{space}{json.dumps({'type': name, 'b64_json': base64.b64encode(picture).decode()})}{newline}{newline}"
-        for name, picture in events
+        + f"data:{space}{json.dumps({'type': name, 'b64_json': base64.b64encode(image).decode()})}{newline}{newline}"
+        for name, image in events
     )
     data = (b"\xef\xbb\xbf" if bom else b"") + text.encode()
     seen = _read(_cut(data, cuts))
-    assert [(name, pictures) for name, _, pictures in seen] == [(n or "message", [p]) for n, p in events]
+    assert [(name, images) for name, _, images in seen] == [(n or "message", [p]) for n, p in events]
 
 
-def test_the_data_is_parsed_with_a_mark_where_the_picture_was() -> None:
+def test_the_parsed_data_has_a_placeholder_for_the_image() -> None:
     stream = EventStream()
     items = stream.feed(b'data: {"b64_json":"AAAA","partial_image_index":2}\n\n')
     message = items[-1]
@@ -81,23 +81,23 @@ def test_the_data_is_parsed_with_a_mark_where_the_picture_was() -> None:
 
 
 @pytest.mark.parametrize(("text", "expected"), STANDARD)
-def test_the_rules_of_the_standard(text: bytes, expected: Seen) -> None:
+def test_events_follow_the_rules_of_the_standard(text: bytes, expected: Seen) -> None:
     assert _read([text]) == expected
     assert _read([bytes([byte]) for byte in text]) == expected
 
 
-def test_an_event_of_many_megabytes_has_no_cap() -> None:
-    picture = bytes(range(256)) * (48 * 1024 * 4)
-    data = b'data: {"b64_json":"' + base64.b64encode(picture) + b'"}\n\n'
+def test_an_event_of_many_megabytes_is_accepted() -> None:
+    image = bytes(range(256)) * (48 * 1024 * 4)
+    data = b'data: {"b64_json":"' + base64.b64encode(image) + b'"}\n\n'
     assert len(data) > 64 * 1024 * 1024
     chunks = [data[at : at + 65536] for at in range(0, len(data), 65536)]
-    stream = EventStream(max_image=len(picture))
+    stream = EventStream(max_image=len(image))
     size = sum(
         len(item.data) for chunk in chunks for item in stream.feed(chunk) if isinstance(item, ImagePiece)
     )
-    assert size == len(picture)
+    assert size == len(image)
 
 
-def test_an_endless_line_that_is_not_data_is_refused() -> None:
+def test_an_endless_line_without_data_is_refused() -> None:
     with pytest.raises(ScanError, match="line"):
         _read([b"x" * MAX_LINE, b"x"])

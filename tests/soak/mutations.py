@@ -69,7 +69,7 @@ _WORDS = (
 )
 _NASTY: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**63, 10**400, -(10**400), 1.5, 1e308, "", "\x00", "\ud800", "a" * 70_000),
-    *([], {}, [[]], [None], {"": ""}, "data:", "data:image/png;base64,", "\x00imagesdk picture 0"),
+    *([], {}, [[]], [None], {"": ""}, "data:", "data:image/png;base64,", "\x00imagesdk image 0"),
     *(
         "https://\u2488/",
         "https://a..b/",

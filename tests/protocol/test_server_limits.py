@@ -1,4 +1,4 @@
-"""Limits and waits in the headers and messages of servers: all that have been seen, and any other text."""
+"""Limits and delays of responses: every header and sentence of real servers, and any other text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from imagesdk._protocol.server_limits import (
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-def parsed(headers: dict[str, str] | None = None, words: str = "") -> ServerLimits:
+def parse(headers: dict[str, str] | None = None, words: str = "") -> ServerLimits:
     return parse_server_limits(headers or {}, words, NOW)
 
 
@@ -29,9 +29,9 @@ def family(what: str, **facts: str) -> dict[str, str]:
     return {f"x-ratelimit-{name}-{what}": value for name, value in facts.items()}
 
 
-def test_most_responses_state_no_limit() -> None:
+def test_a_response_without_limits_or_delays_has_none() -> None:
     assert (
-        parsed({"content-type": "application/json", "x-request-id": "req_1"}, "no such model")
+        parse({"content-type": "application/json", "x-request-id": "req_1"}, "no such model")
         == NO_SERVER_LIMITS
     )
     assert NO_SERVER_LIMITS.wait is None
@@ -54,8 +54,8 @@ def test_most_responses_state_no_limit() -> None:
         ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0),
     ],
 )
-def test_a_wait_is_read_from_headers(headers: dict[str, str], seconds: float) -> None:
-    assert parsed(headers, "try again in 99s").wait == pytest.approx(seconds)
+def test_a_delay_is_read_from_headers(headers: dict[str, str], seconds: float) -> None:
+    assert parse(headers, "try again in 99s").wait == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,8 @@ def test_a_wait_is_read_from_headers(headers: dict[str, str], seconds: float) ->
         ("TRY AGAIN IN 3S", 3),
     ],
 )
-def test_a_wait_is_read_from_the_message(words: str, seconds: float) -> None:
-    assert parsed(words=words).wait == pytest.approx(seconds)
+def test_a_delay_is_read_from_the_message(words: str, seconds: float) -> None:
+    assert parse(words=words).wait == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ def test_a_wait_is_read_from_the_message(words: str, seconds: float) -> None:
         "1 Jan 2024 00:00:00 +99999999999999999999",
     ],
 )
-def test_a_message_replaces_a_wait_in_a_header_that_makes_no_sense(value: str) -> None:
-    assert parsed({"retry-after": value}).wait is None
-    assert parsed({"retry-after": value}, "try again in 3s").wait == 3
-    assert parsed({"retry-after-ms": value}, "try again in 3s").wait == 3
+def test_an_absurd_delay_is_skipped_for_that_of_the_message(value: str) -> None:
+    assert parse({"retry-after": value}).wait is None
+    assert parse({"retry-after": value}, "try again in 3s").wait == 3
+    assert parse({"retry-after-ms": value}, "try again in 3s").wait == 3
 
 
 @pytest.mark.parametrize(
     "words", ["", "try again later", "try again in a moment", "in 3s", "try again in " + "9" * 400 + "s"]
 )
-def test_a_message_without_a_duration_states_no_wait(words: str) -> None:
-    assert parsed(words=words).wait is None
+def test_a_response_without_a_delay_has_none(words: str) -> None:
+    assert parse(words=words).wait is None
 
 
 @pytest.mark.parametrize(
@@ -126,37 +126,39 @@ def test_a_message_without_a_duration_states_no_wait(words: str) -> None:
     ],
 )
 @pytest.mark.parametrize("what", ["images", "input-images", "requests", "tokens"])
-def test_the_reset_of_a_family_is_a_wait_if_nothing_remains(what: str, reset: str, seconds: float) -> None:
-    assert parsed(family(what, limit="5", remaining="0", reset=reset)).wait == pytest.approx(seconds)
-    assert parsed(family(what, limit="5", remaining="1", reset=reset)).wait is None
-    assert parsed(family(what, limit="5", reset=reset)).wait is None
+def test_a_delay_is_the_reset_of_a_limit_without_remaining_capacity(
+    what: str, reset: str, seconds: float
+) -> None:
+    assert parse(family(what, limit="5", remaining="0", reset=reset)).wait == pytest.approx(seconds)
+    assert parse(family(what, limit="5", remaining="1", reset=reset)).wait is None
+    assert parse(family(what, limit="5", reset=reset)).wait is None
 
 
 @pytest.mark.parametrize("reset", ["", "soon", "-1s", "-5", "nan", "inf", "1s later", "1 fortnight", "\x00"])
-def test_a_reset_that_makes_no_sense_is_ignored(reset: str) -> None:
-    assert parsed(family("images", remaining="0", reset=reset)).waits == ()
+def test_an_absurd_reset_is_skipped(reset: str) -> None:
+    assert parse(family("images", remaining="0", reset=reset)).waits == ()
 
 
-def test_the_reset_of_an_unknown_family_is_ignored() -> None:
-    assert parsed(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NO_SERVER_LIMITS
+def test_the_reset_of_an_unknown_limit_is_ignored() -> None:
+    assert parse(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NO_SERVER_LIMITS
 
 
-def test_the_most_exact_wait_comes_first() -> None:
+def test_the_most_exact_delay_is_first() -> None:
     headers = {
         "retry-after-ms": "534",
         "retry-after": "30",
         **family("images", remaining="0", reset="59s"),
     }
-    assert parsed(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
+    assert parse(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
 
 
-def test_a_message_with_the_fraction_replaces_a_rounded_header() -> None:
-    assert parsed({"retry-after": "1"}, "Please try again in 467ms.").waits == (0.467,)
-    assert parsed({"retry-after": "12"}, "Please try again in 11.2s.").waits == (11.2,)
-    assert parsed({"retry-after": "3"}, "Please try again in 1.5s.").waits == (3, 1.5)
+def test_a_rounded_delay_is_replaced_by_the_exact_one_of_the_message() -> None:
+    assert parse({"retry-after": "1"}, "Please try again in 467ms.").waits == (0.467,)
+    assert parse({"retry-after": "12"}, "Please try again in 11.2s.").waits == (11.2,)
+    assert parse({"retry-after": "3"}, "Please try again in 1.5s.").waits == (3, 1.5)
 
 
-def test_the_waits_of_a_recorded_response_begin_with_the_milliseconds() -> None:
+def test_the_delay_of_a_recorded_response_is_in_milliseconds() -> None:
     headers = {
         "retry-after": "1",
         "retry-after-ms": "534",
@@ -164,13 +166,13 @@ def test_the_waits_of_a_recorded_response_begin_with_the_milliseconds() -> None:
         **family("tokens", limit="30000", remaining="0", reset="1.1s"),
     }
     words = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
-    assert parsed(headers, words).waits == (0.534, 0.534, 1.1)
+    assert parse(headers, words).waits == (0.534, 0.534, 1.1)
 
 
 @given(st.integers(0, 10**8))
-def test_a_date_states_the_wait_until_then(seconds: int) -> None:
+def test_a_delay_as_a_date_is_the_time_until_then(seconds: int) -> None:
     date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
-    assert parsed({"retry-after": date}).wait == seconds
+    assert parse({"retry-after": date}).wait == seconds
 
 
 @pytest.mark.parametrize(
@@ -182,15 +184,15 @@ def test_a_date_states_the_wait_until_then(seconds: int) -> None:
         ("Limit: 2 concurrent requests", None, None),
     ],
 )
-def test_a_limit_is_read_with_separators_and_not_if_it_has_no_window(
+def test_a_limit_may_have_thousands_separators_but_not_another_unit(
     words: str, limit: ServerLimit | None, requested: int | None
 ) -> None:
-    found = parsed(words=words)
-    assert (found.limits.get("images"), found.requested) == (limit, requested)
+    limits = parse_server_limits({}, words, NOW)
+    assert (limits.limits.get("images"), limits.requested) == (limit, requested)
 
 
 @pytest.mark.parametrize(
-    ("words", "exceeded", "limit", "per", "requested"),
+    ("words", "refused", "limit", "per", "requested"),
     [
         (
             "Rate limit exceeded for images per minute in organization org-x. Limit: 5/1min. Current: 6/1min. "
@@ -234,11 +236,11 @@ def test_a_limit_is_read_with_separators_and_not_if_it_has_no_window(
     ],
 )
 def test_a_limit_is_read_from_the_message(
-    words: str, exceeded: LimitUnit, limit: int, per: float | None, requested: int | None
+    words: str, refused: LimitUnit, limit: int, per: float | None, requested: int | None
 ) -> None:
-    found = parsed(words=words)
-    assert found.limits == {exceeded: ServerLimit(limit, per)}
-    assert (found.exceeded, found.requested) == (exceeded, requested)
+    limits = parse(words=words)
+    assert limits.limits == {refused: ServerLimit(limit, per)}
+    assert (limits.exceeded, limits.requested) == (refused, requested)
 
 
 @pytest.mark.parametrize(
@@ -254,61 +256,61 @@ def test_a_limit_is_read_from_the_message(
         "images per minute",
     ],
 )
-def test_a_message_without_a_limit_states_none(words: str) -> None:
-    found = parsed(words=words)
-    assert (found.limits, found.exceeded, found.explicit) == ({}, None, False)
+def test_a_message_without_a_limit_has_none(words: str) -> None:
+    limits = parse(words=words)
+    assert (limits.limits, limits.exceeded, limits.explicit) == ({}, None, False)
 
 
 @pytest.mark.parametrize(
-    ("what", "unit"),
+    ("what", "counted"),
     [("images", "images"), ("input-images", "images"), ("requests", "requests"), ("tokens", "tokens")],
 )
-def test_a_limit_is_read_from_the_headers_of_each_family(what: str, unit: LimitUnit) -> None:
-    found = parsed(family(what, limit="50", remaining="49", reset="1ms"))
-    assert found.limits == {unit: ServerLimit(50)}
-    assert (found.exceeded, found.waits) == (None, ())
+def test_a_limit_is_read_from_the_headers_of_each_unit(what: str, counted: LimitUnit) -> None:
+    limits = parse(family(what, limit="50", remaining="49", reset="1ms"))
+    assert limits.limits == {counted: ServerLimit(50)}
+    assert (limits.exceeded, limits.waits) == (None, ())
 
 
 @pytest.mark.parametrize("what", ["audio-minutes", "project-tokens", "IMAGES", ""])
-def test_the_limit_of_an_unknown_family_is_ignored(what: str) -> None:
-    assert parsed(family(what, limit="50", remaining="0", reset="9s")) == NO_SERVER_LIMITS
+def test_a_limit_of_an_unknown_unit_is_ignored(what: str) -> None:
+    assert parse(family(what, limit="50", remaining="0", reset="9s")) == NO_SERVER_LIMITS
 
 
 @pytest.mark.parametrize("limit", ["", "many", "-5", "5.5", "1e3", "5, 5", " ", "٣", "\x00", "9" * 16])
-def test_a_limit_that_is_no_whole_number_is_ignored(limit: str) -> None:
-    assert parsed(family("images", limit=limit)).limits == {}
+def test_a_limit_that_is_not_a_whole_number_is_ignored(limit: str) -> None:
+    assert parse(family("images", limit=limit)).limits == {}
 
 
-def test_the_limit_of_images_replaces_the_one_of_input_images() -> None:
+def test_a_limit_of_images_precedes_that_of_input_images() -> None:
     for first, second in (("images", "input-images"), ("input-images", "images")):
         limits = {"images": "50", "input-images": "50000"}
         headers = {**family(first, limit=limits[first]), **family(second, limit=limits[second])}
-        assert parsed(headers).limits == {"images": ServerLimit(50)}
-        assert parsed(headers).explicit
+        assert parse(headers).limits == {"images": ServerLimit(50)}
+        assert parse(headers).explicit
 
 
-def test_a_limit_in_the_message_replaces_the_one_in_headers() -> None:
+def test_a_limit_in_the_message_precedes_that_in_headers() -> None:
     headers = {**family("images", limit="50"), **family("requests", limit="500")}
-    found = parsed(headers, "images per minute. Limit: 5/1min.")
-    assert found.limits == {"images": ServerLimit(5, 60), "requests": ServerLimit(500)}
-    assert found.exceeded == "images"
+    limits = parse(headers, "images per minute. Limit: 5/1min.")
+    assert limits.limits == {"images": ServerLimit(5, 60), "requests": ServerLimit(500)}
+    assert limits.exceeded == "images"
 
 
-def test_a_limit_is_explicit_only_if_it_is_called_one_of_images() -> None:
-    assert parsed(family("images", limit="50")).explicit
-    assert parsed(words="Rate limit exceeded for images per minute. Limit: 50/1min.").explicit
-    assert not parsed(family("input-images", limit="50000")).explicit
-    assert not parsed(family("requests", limit="50")).explicit
-    assert not parsed(words="tokens per min: Limit 30000").explicit
+def test_a_limit_is_explicit_if_its_unit_is_images() -> None:
+    assert parse(family("images", limit="50")).explicit
+    assert parse(words="Rate limit exceeded for images per minute. Limit: 50/1min.").explicit
+    assert not parse(family("input-images", limit="50000")).explicit
+    assert not parse(family("requests", limit="50")).explicit
+    assert not parse(words="tokens per min: Limit 30000").explicit
 
 
-def test_a_limit_is_not_explicit_because_another_header_is_one_of_images() -> None:
+def test_a_header_does_not_make_the_limit_in_a_message_explicit() -> None:
     headers = {**family("input-images", limit="50000"), **family("images", remaining="3")}
-    assert not parsed(headers).explicit
+    assert not parse(headers).explicit
 
 
 def test_a_limit_without_a_unit_is_not_explicit() -> None:
-    assert not parsed(words="Rate limit reached. Limit: 500/1min.").explicit
+    assert not parse(words="Rate limit reached. Limit: 500/1min.").explicit
 
 
 @pytest.mark.parametrize(
@@ -330,14 +332,14 @@ def test_a_limit_without_a_unit_is_not_explicit() -> None:
         ("", 10, False),
     ],
 )
-def test_a_request_above_the_exceeded_limit_never_fits(words: str, images: int, never: bool) -> None:
-    assert parsed(words=words).never_fits(images) is never
+def test_a_limit_below_the_request_never_fits(words: str, images: int, never: bool) -> None:
+    assert parse(words=words).never_fits(images) is never
 
 
-def test_only_the_exceeded_limit_decides_whether_a_request_never_fits() -> None:
+def test_only_the_exceeded_limit_can_never_fit() -> None:
     headers = {**family("images", limit="0"), **family("requests", limit="0")}
-    assert not parsed(headers).never_fits(1)
-    assert not parsed(headers, "tokens per min: Limit 30000, Requested 821.").never_fits(1)
+    assert not parse(headers).never_fits(1)
+    assert not parse(headers, "tokens per min: Limit 30000, Requested 821.").never_fits(1)
 
 
 pieces = st.sampled_from(
@@ -401,20 +403,20 @@ names = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.dictionaries(names, texts, max_size=6), texts, st.integers(1, 10))
 @example({"retry-after": "Fri, 31 Dec 9999 23:59:59 -2300"}, "", 1)
 @example({"retry-after": "0:"}, "", 1)
-def test_any_text_states_valid_limits_or_none(headers: dict[str, str], words: str, images: int) -> None:
-    found = parsed(headers, words)
-    assert all(0 <= seconds < math.inf for seconds in found.waits)
-    assert found.wait == (found.waits[0] if found.waits else None)
-    for limit in found.limits.values():
+def test_any_text_gives_plausible_values_or_none(headers: dict[str, str], words: str, images: int) -> None:
+    limits = parse(headers, words)
+    assert all(0 <= seconds < math.inf for seconds in limits.waits)
+    assert limits.wait == (limits.waits[0] if limits.waits else None)
+    for limit in limits.limits.values():
         assert 0 <= limit.limit < 10**15
         assert limit.per is None or 0 < limit.per < math.inf
-    assert found.exceeded is None or found.exceeded in found.limits
-    assert "images" in found.limits or not found.explicit
-    assert found.never_fits(images) in {True, False}
+    assert limits.exceeded is None or limits.exceeded in limits.limits
+    assert "images" in limits.limits or not limits.explicit
+    assert limits.never_fits(images) in {True, False}
 
 
 @pytest.mark.parametrize(
@@ -431,7 +433,7 @@ def test_any_text_states_valid_limits_or_none(headers: dict[str, str], words: st
         ({}, "", "", None),
     ],
 )
-def test_a_wait_is_read_from_header_message_or_body(
+def test_a_delay_is_found_anywhere_in_a_message(
     headers: dict[str, str], message: str, delay: str | None, wait: float | None
 ) -> None:
     assert parse_server_limits(headers, message, NOW, retry_delay=delay).wait == pytest.approx(wait)
