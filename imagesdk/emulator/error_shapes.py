@@ -9,16 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from imagesdk.emulator.answers import Refusal
 
-__all__ = [
-    "Shape",
-    "as_azure",
-    "as_detail",
-    "as_google",
-    "as_number",
-    "as_object",
-    "as_success",
-    "as_text",
-]
+__all__ = ["Shape", "as_azure", "as_detail", "as_google", "as_number", "as_object", "as_success", "as_text"]
 
 Shape: TypeAlias = Callable[[Refusal], Response]
 """Converts a :class:`Refusal` to a response."""

@@ -125,14 +125,7 @@ class FileStore:
             del self._files[self.get(name).id]
         return {"object": "file", "id": name, "deleted": True}
 
-    def page(
-        self,
-        *,
-        purpose: str | None = None,
-        after: str | None = None,
-        limit: int = 10_000,
-        order: str = "desc",
-    ) -> dict[str, object]:
+    def page(self, purpose: str | None, after: str | None, limit: int, order: str) -> dict[str, object]:
         """Return one page of the list, newest first unless ``order`` is ``asc``."""
         found = self._unexpired()
         if order == "desc":

@@ -31,10 +31,9 @@ from imagesdk.emulator.parameters import (
 from imagesdk.models import catalog as facts
 from imagesdk.models.profile import ModelProfile
 
-__all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
+__all__ = ["MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
 
 Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
-ENDPOINTS: tuple[Endpoint, ...] = ("generations", "edits", "variations")
 Parameters: TypeAlias = Mapping[str, Parameter]
 
 _MIB = 1024 * 1024
@@ -193,8 +192,7 @@ def _gpt(
 
 def _no_fidelity(name: str) -> Check:
     return Unsupported(
-        f"The model '{name}' does not support the 'input_fidelity' parameter.",
-        "invalid_input_fidelity_model",
+        f"The model '{name}' does not support the 'input_fidelity' parameter.", "invalid_input_fidelity_model"
     )
 
 

@@ -17,6 +17,7 @@ from imagesdk.emulator.answers import (
     Refusal,
     invalid_type,
     invalid_value,
+    out_of_bounds,
     unknown_parameter,
     unsupported,
 )
@@ -57,19 +58,14 @@ class Text:
         if not isinstance(value, str):
             raise invalid_type(name, "a string", value)
         if len(value) < self.minimum:
-            raise Refusal(
-                f"Invalid '{name}': empty string. Expected a string with minimum length 1, but got an empty "
-                "string instead.",
-                param=name,
-                code="empty_string",
-            )
+            expected = "a string with minimum length 1"
+            raise out_of_bounds(name, "empty string", expected, "an empty string", "empty_string")
         if self.max_length is not None and len(value) > self.max_length:
-            raise Refusal(
-                f"Invalid '{name}': string too long. Expected a string with maximum length {self.max_length}, "
-                f"but got a string with length {len(value)} instead.",
-                param=name,
-                code="string_above_max_length",
+            expected, given = (
+                f"a string with maximum length {self.max_length}",
+                f"a string with length {len(value)}",
             )
+            raise out_of_bounds(name, "string too long", expected, given, "string_above_max_length")
         return value
 
 
@@ -87,19 +83,11 @@ class Integer:
         if not isinstance(value, int) or isinstance(value, bool):
             raise invalid_type(name, "an integer", value)
         if value < self.minimum:
-            raise Refusal(
-                f"Invalid '{name}': integer below minimum value. Expected a value >= {self.minimum}, but got "
-                f"{value} instead.",
-                param=name,
-                code="integer_below_min_value",
-            )
+            problem, expected = "integer below minimum value", f"a value >= {self.minimum}"
+            raise out_of_bounds(name, problem, expected, f"{value}", "integer_below_min_value")
         if value > self.maximum:
-            raise Refusal(
-                f"Invalid '{name}': integer above maximum value. Expected a value <= {self.maximum}, but got "
-                f"{value} instead.",
-                param=name,
-                code="integer_above_max_value",
-            )
+            problem, expected = "integer above maximum value", f"a value <= {self.maximum}"
+            raise out_of_bounds(name, problem, expected, f"{value}", "integer_above_max_value")
         return value
 
 
@@ -173,8 +161,6 @@ def check_area(size: str, frames: int = 1) -> None:
     https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table
     """
     cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)
-    if size == "auto":
-        return
     width, _, height = size.partition("x")
     problem = _area_problem(int(width) * int(height) * cells)
     if problem is not None:

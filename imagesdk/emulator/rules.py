@@ -13,8 +13,8 @@ from typing import cast
 from attrs import evolve, field, frozen
 
 from imagesdk.emulator.answers import (
-    Refusal,
     duplicate_parameter,
+    invalid_type,
     invalid_value,
     missing_parameter,
     model_not_found,
@@ -153,7 +153,7 @@ def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
 
 
 def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedRequest:
-    """Return the checked request with its defaults, or raise :class:`Refusal`."""
+    """Return the checked request with its defaults, or raise :class:`~imagesdk.emulator.answers.Refusal`."""
     for name in (*fields.values, *fields.files):
         given = len(fields.values.get(name, [])) + fields.files.get(name, 0)
         if given > 1 and not name.endswith("[]"):
@@ -239,13 +239,8 @@ def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], parts: 
             raise unknown_parameter(name)
     for name in fields.files:
         if name not in parts:
-            if name in parameters or name == _MODEL_PARAMETER:
-                raise Refusal(
-                    f"Invalid type for '{name}': expected a string, but got a file instead.",
-                    param=name,
-                    code="invalid_type",
-                )
-            raise unknown_parameter(name)
+            known = name in parameters or name == _MODEL_PARAMETER
+            raise invalid_type(name, "a string", None) if known else unknown_parameter(name)
 
 
 def _value(name: str, parameter: Parameter, fields: Fields) -> object:
@@ -258,45 +253,44 @@ def _value(name: str, parameter: Parameter, fields: Fields) -> object:
 
 
 def _refuse_combinations(checked: CheckedRequest, fields: Fields) -> None:
+    output_format = checked.output_format
+    shown = output_format.upper()
+    gif, svg = output_format == "gif", output_format == "svg"
     if checked.streams and checked.n != 1:
         raise unsupported("input", "Streaming is only supported with n=1.")
     if fields.has("mask") and fields.has("markup"):
         raise mutually_exclusive("mask", "markup")
-    shown = checked.output_format.upper()
-    if checked.transparent and checked.output_format not in {"png", "webp"}:
-        raise unsupported(
-            "background",
-            f"Transparent background is not supported for {shown} output format.",
-            "invalid_value",
-        )
-    if checked.number("output_compression", 100) != 100 and checked.output_format not in {"jpeg", "webp"}:
-        raise unsupported(
-            "output_compression",
-            f"Compression less than 100 is not supported for {shown} output format.",
-            f"invalid_{checked.output_format}_output_compression",
-        )
-    frames = 1
-    if checked.output_format == "gif":
-        frames = checked.number("frame_count", 9)
-    else:
-        for name in _ANIMATION:
-            if checked.values.get(name) is not None:
-                raise unsupported(name, f"'{name}' is only supported with output_format=gif.")
-    if checked.author and checked.output_format != "svg":
-        raise unsupported("svg", "'svg' is only supported with output_format=svg.")
-    if checked.output_format in {"gif", "svg"}:
-        _refuse_previews(checked, fields, shown)
-    size = checked.text("size", "auto")
-    if "x" in size:
-        check_area(size, frames)
-
-
-def _refuse_previews(checked: CheckedRequest, fields: Fields, shown: str) -> None:
-    if checked.streams:
-        raise unsupported("stream", f"Streaming is not supported for {shown} output format.")
-    if checked.number("partial_images", 0):
-        raise unsupported("partial_images", f"Partial images are not supported for {shown} output format.")
-    if checked.output_format == "gif" and fields.has("mask"):
-        raise unsupported("mask", "A mask is not supported for GIF output format.")
-    if checked.output_format == "svg" and checked.n != 1:
-        raise unsupported("n", "SVG output is only supported with n=1.")
+    if checked.transparent and output_format not in {"png", "webp"}:
+        text = f"Transparent background is not supported for {shown} output format."
+        raise unsupported("background", text, "invalid_value")
+    if checked.number("output_compression", 100) != 100 and output_format not in {"jpeg", "webp"}:
+        text = f"Compression less than 100 is not supported for {shown} output format."
+        raise unsupported("output_compression", text, f"invalid_{output_format}_output_compression")
+    rejected = [
+        *(
+            (
+                name,
+                not gif and checked.values.get(name) is not None,
+                f"'{name}' is only supported with output_format=gif.",
+            )
+            for name in _ANIMATION
+        ),
+        ("svg", checked.author and not svg, "'svg' is only supported with output_format=svg."),
+        (
+            "stream",
+            (gif or svg) and checked.streams,
+            f"Streaming is not supported for {shown} output format.",
+        ),
+        (
+            "partial_images",
+            (gif or svg) and checked.number("partial_images", 0),
+            f"Partial images are not supported for {shown} output format.",
+        ),
+        ("mask", gif and fields.has("mask"), "A mask is not supported for GIF output format."),
+        ("n", svg and checked.n != 1, "SVG output is only supported with n=1."),
+    ]
+    for name, is_rejected, text in rejected:
+        if is_rejected:
+            raise unsupported(name, text)
+    if "x" in checked.text("size"):
+        check_area(checked.text("size"), checked.number("frame_count", 9) if gif else 1)

@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import drain
-from imagesdk.emulator.error_shapes import Shape, as_object
+from imagesdk.emulator.error_shapes import Shape
+from imagesdk.emulator.known_errors import KNOWN_ERRORS
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
 __all__ = ["WRONG_KEY", "ApiMiddleware", "exception_handlers", "origin_of"]
@@ -43,8 +44,8 @@ class ApiMiddleware:
         state: EmulatorState,
         require_key: bool,
         allow_remote: bool,
-        shape: Shape = as_object,
-        root: str = "/v1",
+        shape: Shape,
+        root: str,
     ) -> None:
         self._app = app
         self._state = state
@@ -147,13 +148,6 @@ def exception_handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHan
         return Response(status_code=499)
 
     async def crashed(request: Request, error: Exception) -> Response:
-        return shape(
-            Refusal(
-                "The server had an error while processing your request",
-                status=500,
-                type="server_error",
-                code="server_error",
-            )
-        )
+        return shape(KNOWN_ERRORS["server_error"]())
 
     return {Refusal: refused, HTTPException: no_such_route, ClientDisconnect: left, Exception: crashed}

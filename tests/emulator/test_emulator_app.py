@@ -159,10 +159,7 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
             ["dall-e-2", "dall-e-3", *FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"],
         ),
         (date(2026, 5, 12), [*FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"]),
-        (
-            date(2026, 11, 3),
-            [*FIRST_GENERATION[1:], "gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE],
-        ),
+        (date(2026, 11, 3), [*FIRST_GENERATION[1:], "gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE]),
         (date(2026, 12, 1), ["gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE, *TWO_SIX]),
         (
             None,

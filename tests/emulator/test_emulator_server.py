@@ -70,9 +70,7 @@ def test_an_emulator_stops_after_its_block_and_can_be_entered_again() -> None:
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
 
 
-def test_an_emulator_stops_silently_while_connections_are_open(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_emulator_stops_silently_while_connections_are_open(caplog: pytest.LogCaptureFixture) -> None:
     before = set(threading.enumerate())
     with httpx.Client() as kept_alive:
         with Emulator() as emulator:
@@ -200,9 +198,7 @@ def test_reset_works_before_the_emulator_runs() -> None:
     assert [model["id"] for model in models] == ["dall-e-2"]
 
 
-def test_a_client_that_disconnects_while_sending_causes_no_error(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_client_that_disconnects_while_sending_causes_no_error(caplog: pytest.LogCaptureFixture) -> None:
     with Emulator() as emulator:
         leave_three_requests(emulator)
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200

@@ -161,11 +161,7 @@ async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connec
             False,
             '{"error": {"message": "m", "type": "server_error", "param": null, "code": "server_error"}}',
         ),
-        (
-            "flat",
-            True,
-            '{"message": "m", "type": "error", "param": null, "code": "server_error"}',
-        ),
+        ("flat", True, '{"message": "m", "type": "error", "param": null, "code": "server_error"}'),
     ],
 )
 async def test_an_error_in_a_stream_is_nested_or_flat(
