@@ -141,7 +141,7 @@ class _Service:
 
     async def _upload(self, request: Request) -> Response:
         body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
-        return JSONResponse(self.state.files.add(read_upload(body)).to_json())
+        return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
 
     async def _page(self, request: Request) -> Response:
         query = request.query_params

@@ -50,11 +50,8 @@ def as_number(refusal: Refusal) -> Response:
 
 def as_google(refusal: Refusal) -> Response:
     """Return a list of an object with a numeric code, and the delay in its details: Gemini."""
-    error: dict[str, object] = {
-        "code": refusal.status,
-        "message": refusal.message,
-        "status": _GOOGLE_STATUS.get(refusal.status, "INTERNAL"),
-    }
+    status = _GOOGLE_STATUS.get(refusal.status, "INTERNAL")
+    error: dict[str, object] = {"code": refusal.status, "message": refusal.message, "status": status}
     headers = dict(refusal.headers)
     if (wait := headers.pop("retry-after", None)) is not None:
         kind = "type.googleapis.com/google.rpc.RetryInfo"
@@ -85,10 +82,6 @@ def as_success(refusal: Refusal) -> Response:
     if refusal.status == 404:
         page = f"<html><head><title>404 Not Found</title></head><body>{refusal.status}</body></html>"
         return HTMLResponse(page, 404)
-    error = {
-        "message": refusal.message,
-        "type": "upstream_error",
-        "param": refusal.param or "",
-        "code": refusal.code or refusal.status,
-    }
+    named = {"param": refusal.param or "", "code": refusal.code or refusal.status}
+    error = {"message": refusal.message, "type": "upstream_error", **named}
     return JSONResponse({"error": error}, 200, refusal.headers)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias, cast
+from typing import Literal, TypeAlias, cast, get_args
 
 import anyio
 from attrs import field, frozen
@@ -93,11 +93,7 @@ class Faults:
     """The queues of faults. Tests may add to them from any thread."""
 
     def __init__(self) -> None:
-        self._queues: dict[FaultTarget, deque[Fault]] = {
-            "images": deque(),
-            "downloads": deque(),
-            "files": deque(),
-        }
+        self._queues: dict[FaultTarget, deque[Fault]] = {target: deque() for target in get_args(FaultTarget)}
 
     def http(
         self,

@@ -78,12 +78,8 @@ def _check_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> N
     for number, file in enumerate(files):
         if file.media_type.partition(";")[0].strip().lower() not in allowed:
             name = file.name if len(files) == 1 else f"image[{number}]"
-            raise Refusal(
-                f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported file formats are "
-                f"{quoted_list(allowed)}.",
-                param=name,
-                code="unsupported_file_mimetype",
-            )
+            text = f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported file formats are"
+            raise Refusal(f"{text} {quoted_list(allowed)}.", param=name, code="unsupported_file_mimetype")
 
 
 def _check_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:

@@ -43,8 +43,12 @@ class Palette:
 
 
 def _palette(codes: str) -> Palette:
-    top, middle, horizon, light, far, near = ((*bytes.fromhex(code),) for code in codes.split())
-    return Palette(top, middle, horizon, light, far, near)
+    return Palette(*map(_colour, codes.split()))
+
+
+def _colour(code: str) -> Colour:
+    red, green, blue = bytes.fromhex(code)
+    return red, green, blue
 
 
 _PALETTES = (
