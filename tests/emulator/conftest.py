@@ -4,9 +4,8 @@ The tests run on asyncio. Those in which the event loop of the application matte
 """
 
 from collections.abc import Callable, Iterator
-from datetime import date
 from io import BytesIO
-from typing import Protocol
+from typing import Any
 
 import httpx
 import pytest
@@ -14,31 +13,7 @@ from PIL import Image
 
 from imagesdk.emulator import Emulator, EmulatorState, create_app
 from imagesdk.emulator.drawing.painting import Painting
-
-
-class FakeClock:
-    """Seconds since the epoch. Only a test advances them."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Connect(Protocol):
-    def __call__(
-        self,
-        *,
-        limit: str | None = None,
-        seed: int = 0,
-        as_of: date | None = None,
-        require_key: bool = False,
-        done_marker: bool = False,
-        verified: bool = True,
-        allow_remote: bool = False,
-        host: str = "127.0.0.1:8000",
-    ) -> httpx.AsyncClient: ...
+from tests.emulator.api import Api, Clock, Connect
 
 
 @pytest.fixture
@@ -48,8 +23,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -59,32 +34,10 @@ def state() -> EmulatorState:
 
 
 @pytest.fixture
-def connect(clock: FakeClock, state: EmulatorState) -> Connect:
-    """A client of an emulator in process, without a limit unless a test sets one."""
-
-    def connect(
-        *,
-        limit: str | None = None,
-        seed: int = 0,
-        as_of: date | None = None,
-        require_key: bool = False,
-        done_marker: bool = False,
-        verified: bool = True,
-        allow_remote: bool = False,
-        host: str = "127.0.0.1:8000",
-    ) -> httpx.AsyncClient:
-        app = create_app(
-            limit=limit,
-            seed=seed,
-            as_of=as_of,
-            require_key=require_key,
-            done_marker=done_marker,
-            verified=verified,
-            allow_remote=allow_remote,
-            clock=clock,
-            state=state,
-        )
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}/v1")
+def connect(clock: Clock, state: EmulatorState) -> Connect:
+    def connect(*, host: str = "127.0.0.1:8000", limit: str | None = None, **options: Any) -> Api:
+        app = create_app(limit=limit, clock=clock, state=state, **options)
+        return Api(transport=httpx.ASGITransport(app), base_url=f"http://{host}/v1")
 
     return connect
 
@@ -100,6 +53,12 @@ def emulator(shared_emulator: Emulator) -> Emulator:
     """An emulator on a socket without a limit, as if just started."""
     shared_emulator.reset()
     return shared_emulator
+
+
+@pytest.fixture
+def socket_api(emulator: Emulator) -> Api:
+    """A client of the emulator on a socket."""
+    return Api(base_url=emulator.base_url, timeout=30)
 
 
 @pytest.fixture

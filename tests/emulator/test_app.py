@@ -1,25 +1,26 @@
 """Headers, keys, hosts, models, malformed requests, and the recorded state."""
 
 import json
-from collections.abc import Callable
 from datetime import date
 
-import httpx
 import pytest
 
 from imagesdk.emulator import EmulatorState
+from tests.emulator.api import SMALL, Connect, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
-Connect = Callable[..., httpx.AsyncClient]
-FIRST_GENERATION = [
+JSON = {"content-type": "application/json"}
+OLD = ["dall-e-2", "dall-e-3"]
+FIRST = [
     "gpt-image-1",
     "gpt-image-1-mini",
     "gpt-image-1.5",
     "gpt-image-1.5-2025-12-16",
     "chatgpt-image-latest",
 ]
+TWO = ["gpt-image-2", "gpt-image-2-2026-04-21"]
 TWO_FIVE = [
     "gpt-image-2.5-sunburst",
     "gpt-image-2.5-sunburst-2026-09-08",
@@ -27,14 +28,13 @@ TWO_FIVE = [
     "gpt-image-2.5-flare-2026-09-08",
 ]
 TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
-BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 
 
 async def test_every_response_has_the_headers_of_openai(connect: Connect) -> None:
     api = connect()
 
     answers = [
-        await api.post("/images/generations", json=BODY),
+        await api.generate(),
         await api.post("/images/generations", json={}),
         await api.get("/nowhere"),
         await api.get("/models"),
@@ -52,79 +52,89 @@ async def test_every_response_has_the_headers_of_openai(connect: Connect) -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
+    ("method", "path", "status", "what"),
     [
-        ("POST", "/v1/images/paintings"),
-        ("GET", "/"),
-        ("POST", "/v1/images/generations/"),
-        ("GET", "/v1/models/"),
+        ("POST", "/v1/images/paintings", 404, "URL"),
+        ("GET", "/", 404, "URL"),
+        ("POST", "/v1/images/generations/", 404, "URL"),
+        ("GET", "/v1/models/", 404, "URL"),
+        ("GET", "/v1/images/edits", 405, "method for URL"),
     ],
 )
-async def test_an_unknown_url_gets_an_error_object(connect: Connect, method: str, path: str) -> None:
+async def test_an_unknown_url_or_method_gets_an_error_object(
+    connect: Connect, method: str, path: str, status: int, what: str
+) -> None:
     answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
 
-    assert error_of(answer, 404) == {
-        "message": f"Invalid URL ({method} {path})",
+    assert error_of(answer, status) == {
+        "message": f"Invalid {what} ({method} {path})",
         "type": "invalid_request_error",
         "param": None,
         "code": None,
     }
-
-
-async def test_a_wrong_method_gets_an_error_object(connect: Connect) -> None:
-    answer = await connect().get("/images/edits")
-
-    assert answer.headers["allow"] == "POST"
-    assert error_of(answer, 405)["message"] == "Invalid method for URL (GET /v1/images/edits)"
-
-
-async def test_no_key_is_needed_unless_the_emulator_asks_for_one(connect: Connect) -> None:
-    assert (await connect().post("/images/generations", json=BODY)).status_code == 200
-
-    answer = await connect(require_key=True).post("/images/generations", json=BODY)
-
-    assert error_of(answer, 401)["message"].startswith("You didn't provide an API key.")
+    assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
 @pytest.mark.parametrize(
-    ("header", "status", "code"),
+    ("key", "code", "message"),
     [
-        ("Bearer sk-x", 200, None),
-        ("Bearer ", 401, None),
-        ("Basic eDp5", 401, None),
-        ("Bearer sk-invalid", 401, "invalid_api_key"),
+        (None, None, "You didn't provide an API key."),
+        ("Bearer ", None, "You didn't provide an API key."),
+        ("Basic eDp5", None, "You didn't provide an API key."),
+        ("Bearer sk-invalid", "invalid_api_key", "Incorrect API key provided: sk-invalid."),
     ],
 )
 async def test_a_required_key_may_be_any_but_the_invalid_one(
-    connect: Connect, header: str, status: int, code: str | None
+    connect: Connect, key: str | None, code: str | None, message: str
 ) -> None:
-    answer = await connect(require_key=True).post(
-        "/images/generations", json=BODY, headers={"authorization": header}
-    )
+    api = connect(require_key=True)
 
-    assert answer.status_code == status
-    if status == 401:
-        assert error_of(answer, 401)["code"] == code
+    answer = await api.post("/images/generations", json=SMALL, headers={"authorization": key} if key else {})
+
+    error = error_of(answer, 401)
+    assert (error["code"], error["message"].startswith(message)) == (code, True)
+    assert (await api.get("/models", headers={"authorization": "Bearer sk-x"})).status_code == 200
+    assert (await connect().get("/models")).status_code == 200
 
 
-async def test_the_state_records_that_a_request_had_a_key_but_not_the_key(
+async def test_the_state_records_each_request_but_not_its_key(connect: Connect, state: EmulatorState) -> None:
+    api, body = connect(), {**SMALL, "n": 3, "prompt": "an otter"}
+    headers = {"idempotency-key": "key-1", "user-agent": "tester/1", "authorization": "Bearer sk-very-secret"}
+
+    for _ in range(2):
+        await api.post("/images/generations", json=body, headers=headers)
+    await api.generate(n=99)
+
+    good, again, bad = state.requests
+    assert (good.method, good.path) == ("POST", "/v1/images/generations")
+    assert (good.idempotency_key, good.user_agent) == ("key-1", "tester/1")
+    assert (good.model, good.n, good.prompt, good.status) == ("dall-e-2", 3, "an otter", 200)
+    assert (bad.idempotency_key, bad.n, bad.status) == (None, 99, 400)
+    assert [record.authorized for record in state.requests] == [True, True, False]
+    assert "sk-very-secret" not in repr(state)
+    # An idempotency key changes nothing: both requests were worked on.
+    assert (again.status, state.billed_images) == (200, 6)
+
+
+async def test_the_state_records_at_most_ten_thousand_requests(
     connect: Connect, state: EmulatorState
 ) -> None:
     api = connect()
+    await api.get("/models")
+    state.requests[:] = state.requests * 10_000
 
-    await api.post("/images/generations", json=BODY, headers={"authorization": "Bearer sk-very-secret"})
-    await api.post("/images/generations", json=BODY)
+    await api.get("/nowhere")
 
-    assert [record.authorized for record in state.requests] == [True, False]
-    assert "sk-very-secret" not in repr(state)
+    assert len(state.requests) == 10_000
+    assert state.requests[-1].path == "/v1/nowhere"
 
 
 async def test_a_key_that_looks_real_is_logged_once_without_the_key(
     connect: Connect, state: EmulatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
     api, key = connect(), "sk-proj-" + "A1_b-" * 12
-    for value in ("Bearer none", "Bearer sk-test-key", f"Bearer {key}", f"Bearer {key}"):
-        await api.post("/images/generations", json=BODY, headers={"authorization": value})
+    for value in ("none", "sk-test-key", key, key):
+        await api.get("/models", headers={"authorization": f"Bearer {value}"})
 
     [warning] = [record.getMessage() for record in caplog.records if record.name == "imagesdk"]
     assert "a key that looks real" in warning
@@ -142,9 +152,7 @@ async def test_loopback_names_are_served(connect: Connect, host: str) -> None:
 async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
     connect: Connect, host: str
 ) -> None:
-    answer = await connect(host=host).post("/images/generations", json=BODY)
-
-    assert "loopback" in error_of(answer, 421)["message"]
+    assert "loopback" in error_of(await connect(host=host).generate(), 421)["message"]
     assert (await connect(host=host, allow_remote=True).get("/models")).status_code == 200
 
 
@@ -152,27 +160,13 @@ async def test_a_web_page_that_points_its_name_at_this_machine_is_rejected(
     ("day", "models"),
     [
         (date(2023, 6, 1), ["dall-e-2"]),
-        (date(2023, 11, 6), ["dall-e-2", "dall-e-3"]),
-        (date(2025, 4, 23), ["dall-e-2", "dall-e-3", "gpt-image-1"]),
-        (
-            date(2026, 5, 11),
-            ["dall-e-2", "dall-e-3", *FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"],
-        ),
-        (date(2026, 5, 12), [*FIRST_GENERATION, "gpt-image-2", "gpt-image-2-2026-04-21"]),
-        (date(2026, 11, 3), [*FIRST_GENERATION[1:], "gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE]),
-        (date(2026, 12, 1), ["gpt-image-2", "gpt-image-2-2026-04-21", *TWO_FIVE, *TWO_SIX]),
-        (
-            None,
-            [
-                "dall-e-2",
-                "dall-e-3",
-                *FIRST_GENERATION,
-                "gpt-image-2",
-                "gpt-image-2-2026-04-21",
-                *TWO_FIVE,
-                *TWO_SIX,
-            ],
-        ),
+        (date(2023, 11, 6), OLD),
+        (date(2025, 4, 23), [*OLD, "gpt-image-1"]),
+        (date(2026, 5, 11), [*OLD, *FIRST, *TWO]),
+        (date(2026, 5, 12), [*FIRST, *TWO]),
+        (date(2026, 11, 3), [*FIRST[1:], *TWO, *TWO_FIVE]),
+        (date(2026, 12, 1), [*TWO, *TWO_FIVE, *TWO_SIX]),
+        (None, [*OLD, *FIRST, *TWO, *TWO_FIVE, *TWO_SIX]),
     ],
 )
 async def test_the_list_has_the_models_of_the_day(
@@ -218,11 +212,17 @@ async def test_the_health_check_responds(connect: Connect) -> None:
     ],
 )
 async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes) -> None:
-    answer = await connect().post(
-        "/images/generations", content=content, headers={"content-type": "application/json"}
-    )
+    answer = await connect().post("/images/generations", content=content, headers=JSON)
 
     assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
+
+
+async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> None:
+    content = json.dumps({**SMALL, "n": float("nan"), "user": float("inf")})
+
+    answer = await connect().post("/images/generations", content=content, headers=JSON)
+
+    assert error_of(answer)["code"] == "invalid_type"
 
 
 @pytest.mark.parametrize(
@@ -231,132 +231,55 @@ async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes)
         ("/images/generations", "text/plain", "application/json"),
         ("/images/generations", "multipart/form-data; boundary=x", "application/json"),
         ("/images/edits", "text/plain", "application/json' or 'multipart/form-data"),
+        ("/images/edits", None, "application/json' or 'multipart/form-data"),
         ("/images/variations", "application/x-www-form-urlencoded", "multipart/form-data"),
     ],
 )
 async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
-    connect: Connect, path: str, content_type: str, expected: str
+    connect: Connect, path: str, content_type: str | None, expected: str
 ) -> None:
-    answer = await connect().post(path, content=b"x", headers={"content-type": content_type})
+    headers = {"content-type": content_type} if content_type else {}
 
-    error = error_of(answer)
+    error = error_of(await connect().post(path, content=b"x", headers=headers))
+
     assert error["code"] == "unsupported_content_type"
     assert f"only accepts '{expected}' requests" in error["message"]
 
 
-async def test_a_body_without_a_media_type_is_a_bad_request(connect: Connect) -> None:
-    assert (await connect().post("/images/edits", content=b"x")).status_code == 400
-
-
 @pytest.mark.parametrize(
-    ("content_type", "content"),
+    ("terms", "content"),
     [
-        ("multipart/form-data", b"x"),
-        ("multipart/form-data; boundary=b", b"no boundary"),
-        ("multipart/form-data; boundary=b", b"--b\r\nbroken header\r\n\r\nx\r\n--b--"),
-        ("multipart/form-data; boundary=b", b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"),
-        ("multipart/form-data; boundary=b", b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx'),
-        ("multipart/form-data; boundary=b", b""),
+        ("", b"x"),
+        ("; boundary=b", b"no boundary"),
+        ("; boundary=b", b"--b\r\nbroken header\r\n\r\nx\r\n--b--"),
+        ("; boundary=b", b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"),
+        ("; boundary=b", b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx'),
+        ("; boundary=b", b""),
         (
-            "multipart/form-data; boundary=b; charset=unicode_escape",
+            "; boundary=b; charset=unicode_escape",
             b'--b\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n\\ud800\r\n--b--\r\n',
         ),
     ],
 )
-async def test_a_malformed_form_is_a_bad_request(connect: Connect, content_type: str, content: bytes) -> None:
-    answer = await connect().post("/images/edits", content=content, headers={"content-type": content_type})
+async def test_a_malformed_form_is_a_bad_request(connect: Connect, terms: str, content: bytes) -> None:
+    headers = {"content-type": f"multipart/form-data{terms}"}
+
+    answer = await connect().post("/images/edits", content=content, headers=headers)
 
     assert error_of(answer)["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_a_form_with_a_hundred_files_is_a_bad_request(
-    connect: Connect, png: Callable[..., bytes]
-) -> None:
-    files = [("image[]", ("x.png", png(), "image/png"))] * 100
-
-    answer = await connect().post("/images/edits", data={"prompt": "x"}, files=files)
+async def test_a_form_with_a_hundred_files_is_a_bad_request(connect: Connect, png: MakePng) -> None:
+    answer = await connect().edit(*[file("image[]", png())] * 100)
 
     assert "Too many files" in error_of(answer)["message"]
 
 
-async def test_the_state_records_each_request(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
-    headers = {"idempotency-key": "key-1", "user-agent": "tester/1"}
-
-    await api.post("/images/generations", json={**BODY, "n": 3, "prompt": "an otter"}, headers=headers)
-    await api.post("/images/generations", json={**BODY, "n": 99})
-
-    good, bad = state.requests
-    assert (good.method, good.path) == ("POST", "/v1/images/generations")
-    assert (good.idempotency_key, good.user_agent) == ("key-1", "tester/1")
-    assert (good.model, good.n, good.prompt, good.status) == ("dall-e-2", 3, "an otter", 200)
-    assert (bad.idempotency_key, bad.n, bad.status) == (None, 99, 400)
-    assert state.billed_images == 3
-
-
-async def test_an_idempotency_key_changes_nothing(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
-
-    for _ in range(2):
-        await api.post("/images/generations", json=BODY, headers={"idempotency-key": "same"})
-
-    assert state.billed_images == 2
-
-
-async def test_the_state_records_at_most_ten_thousand_requests(
-    connect: Connect, state: EmulatorState
-) -> None:
-    api = connect()
-    await api.get("/models")
-    state.requests[:] = state.requests * 10_000
-
-    await api.get("/nowhere")
-
-    assert len(state.requests) == 10_000
-    assert state.requests[-1].path == "/v1/nowhere"
-
-
-async def test_resetting_the_state_forgets_everything(connect: Connect, state: EmulatorState) -> None:
-    api = connect(limit="1/min")
-    await api.post("/images/generations", json=BODY)
-    assert (await api.post("/images/generations", json=BODY)).status_code == 429
-    await api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
-    state.faults.http(500)
-    state.faults.http(500, on="downloads")
-
-    state.reset()
-
-    assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
-    assert (len(state.results), len(state.files)) == (0, 0)
-    assert (await api.get("/files")).json() == {
-        "object": "list",
-        "data": [],
-        "first_id": None,
-        "last_id": None,
-        "has_more": False,
-    }
-    assert (await api.post("/images/generations", json=BODY)).status_code == 200
-
-
-async def test_a_form_field_longer_than_a_mebibyte_is_checked(
-    connect: Connect, png: Callable[..., bytes]
-) -> None:
-    files = {"image": ("x.png", png(), "image/png")}
-
-    answer = await connect().post("/images/edits", data={"prompt": "x" * 2_000_000}, files=files)
+async def test_a_form_field_longer_than_a_mebibyte_is_checked(connect: Connect, png: MakePng) -> None:
+    answer = await connect().edit(file("image", png()), prompt="x" * 2_000_000)
 
     assert error_of(answer)["code"] == "string_above_max_length"
-
-
-async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> None:
-    content = json.dumps({**BODY, "n": float("nan"), "user": float("inf")})
-
-    answer = await connect().post(
-        "/images/generations", content=content, headers={"content-type": "application/json"}
-    )
-
-    assert error_of(answer)["code"] == "invalid_type"
 
 
 async def test_an_unverified_organization_cannot_use_gpt_image_models(
@@ -364,10 +287,8 @@ async def test_an_unverified_organization_cannot_use_gpt_image_models(
 ) -> None:
     api = connect(verified=False)
 
-    refused = await api.post("/images/generations", json={"prompt": "x", "model": "gpt-image-2"})
+    error = error_of(await api.generate(model="gpt-image-2"), 403)
 
-    assert error_of(refused, 403)["message"].startswith(
-        "Your organization must be verified to use the model `gpt-image-2`."
-    )
-    assert (await api.post("/images/generations", json=BODY)).status_code == 200
+    assert error["message"].startswith("Your organization must be verified to use the model `gpt-image-2`.")
+    assert (await api.generate()).status_code == 200
     assert state.billed_images == 1

@@ -1,18 +1,19 @@
 """The official client against the emulator over a socket."""
 
 from base64 import b64decode
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from io import BytesIO
-from pathlib import Path
 
 import openai
 import pytest
+from openai.types import ImagesResponse
 from PIL import Image, ImageChops
 
 from imagesdk.emulator import Emulator
+from tests.emulator.api import MakePng
 
-MakePng = Callable[..., bytes]
 SIZE = "1024x640"
+GREEN = (10, 200, 30)
 
 
 @pytest.fixture
@@ -24,6 +25,10 @@ def client(emulator: Emulator) -> Iterator[openai.OpenAI]:
 def opened(b64_json: str | None) -> Image.Image:
     assert b64_json is not None
     return Image.open(BytesIO(b64decode(b64_json)))
+
+
+def images_in(answer: ImagesResponse) -> list[Image.Image]:
+    return [opened(image.b64_json) for image in answer.data or []]
 
 
 def test_the_official_client_generates_with_every_parameter(client: openai.OpenAI) -> None:
@@ -40,7 +45,7 @@ def test_the_official_client_generates_with_every_parameter(client: openai.OpenA
         safety_identifier="hash-1",
     )
 
-    assert [opened(drawn.b64_json).format for drawn in answer.data or []] == ["WEBP", "WEBP"]
+    assert [image.format for image in images_in(answer)] == ["WEBP", "WEBP"]
     assert (answer.size, answer.quality, answer.background) == (SIZE, "xhigh", "opaque")
     assert (answer.output_format, answer.safety_identifier) == ("webp", "hash-1")
     assert answer.usage is not None
@@ -49,13 +54,14 @@ def test_the_official_client_generates_with_every_parameter(client: openai.OpenA
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_the_official_client_generates_a_gif_and_an_svg(client: openai.OpenAI) -> None:
-    model = "gpt-image-2.6-sunburst"
+def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(client: openai.OpenAI) -> None:
+    generate, model = client.images.generate, "gpt-image-2.6-sunburst"
 
-    moving = client.images.generate(
+    old = generate(prompt="a cat", model="dall-e-3", style="natural", quality="hd")
+    moving = generate(
         prompt="x", model=model, output_format="gif", frame_count=3, frame_duration_ms=100, size="512x512"
     )
-    drawn = client.images.generate(
+    drawn = generate(
         prompt="x",
         model=model,
         output_format="svg",
@@ -63,63 +69,29 @@ def test_the_official_client_generates_a_gif_and_an_svg(client: openai.OpenAI) -
         complexity="low",
     )
 
-    animation = opened((moving.data or [])[0].b64_json)
+    (found,), (animation,) = old.data or [], images_in(moving)
+    assert found.url
+    assert found.revised_prompt
     assert (animation.format, getattr(animation, "n_frames", 1)) == ("GIF", 3)
     assert b64decode((drawn.data or [])[0].b64_json or "").startswith(b"<?xml")
     assert drawn.svg_usage is not None
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
-def test_the_official_client_generates_with_dall_e_3(client: openai.OpenAI) -> None:
-    answer = client.images.generate(prompt="a cat", model="dall-e-3", style="natural", quality="hd")
-
-    (drawn,) = answer.data or []
-    assert drawn.url
-    assert drawn.revised_prompt
-
-
-def test_the_official_client_edits_one_image_with_a_mask(
-    client: openai.OpenAI, tmp_path: Path, png: MakePng
-) -> None:
-    image, mask = tmp_path / "lounge.png", tmp_path / "mask.png"
-    image.write_bytes(png("RGB", (1024, 640), (10, 200, 30)))
-    holes = Image.new("RGBA", (1024, 640), (0, 0, 0, 255))
-    holes.paste((0, 0, 0, 0), (200, 100, 700, 500))
-    holes.save(mask)
-
-    answer = client.images.edit(image=image, mask=mask, prompt="a pool", model="gpt-image-2", size=SIZE)
-
-    drawn = opened((answer.data or [])[0].b64_json).convert("RGB")
-    changed = ImageChops.difference(drawn, Image.new("RGB", (1024, 640), (10, 200, 30)))
-    assert changed.getbbox() == (200, 100, 700, 500)
-
-
-def test_the_official_client_edits_several_images(
-    client: openai.OpenAI, tmp_path: Path, png: MakePng
-) -> None:
-    image = tmp_path / "otter.png"
-    image.write_bytes(png())
-
-    new = client.images.edit(
-        image=[image, image, ("x.png", png(), "image/png")],
-        prompt="a basket",
-        model="gpt-image-1.5",
-        input_fidelity="high",
+def test_the_official_client_edits(client: openai.OpenAI, png: MakePng, encoded: MakePng) -> None:
+    edit, image, overlay = (
+        client.images.edit,
+        ("x.png", png(), "image/png"),
+        ("m.png", png("RGBA"), "image/png"),
     )
-    old = client.images.edit(
-        image=image, mask=("m.png", png("RGBA"), "image/png"), prompt="x", model="dall-e-2", size="256x256"
-    )
+    lounge, mask = png("RGB", (1024, 640), GREEN), Image.new("RGBA", (1024, 640), (0, 0, 0, 255))
+    mask.paste((0, 0, 0, 0), (200, 100, 700, 500))
 
-    assert new.usage is not None
-    assert new.usage.input_tokens_details.image_tokens == 3 * 4
-    assert (old.data or [])[0].url
-
-
-def test_the_official_client_edits_with_a_markup_and_to_an_svg(client: openai.OpenAI, png: MakePng) -> None:
-    image, markup = ("x.png", png(), "image/png"), ("m.png", png("RGBA"), "image/png")
-
-    marked = client.images.edit(image=image, markup=markup, prompt="x", model="gpt-image-2.5-sunburst")
-    drawn = client.images.edit(
+    masked = edit(image=lounge, mask=encoded(mask), prompt="a pool", model="gpt-image-2", size=SIZE)
+    several = edit(image=[image] * 3, prompt="x", model="gpt-image-1.5", input_fidelity="high")
+    old = edit(image=image, mask=overlay, prompt="x", model="dall-e-2", size="256x256")
+    marked = edit(image=image, markup=overlay, prompt="x", model="gpt-image-2.5-sunburst")
+    drawn = edit(
         image=image,
         prompt="x",
         model="gpt-image-2.6-flare",
@@ -127,6 +99,11 @@ def test_the_official_client_edits_with_a_markup_and_to_an_svg(client: openai.Op
         svg={"model": "gpt-5.4", "reasoning": {"effort": "low"}},
     )
 
+    changed = ImageChops.difference(images_in(masked)[0].convert("RGB"), Image.new("RGB", (1024, 640), GREEN))
+    assert changed.getbbox() == (200, 100, 700, 500)
+    assert several.usage is not None
+    assert several.usage.input_tokens_details.image_tokens == 3 * 4
+    assert (old.data or [])[0].url
     assert marked.data
     assert drawn.svg_usage is not None
     assert drawn.svg_usage.model == "gpt-5.4"
@@ -136,44 +113,34 @@ def test_the_official_client_edits_with_a_markup_and_to_an_svg(client: openai.Op
 def test_the_official_client_creates_variations(client: openai.OpenAI, png: MakePng) -> None:
     vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
 
-    answer = vary(image=("x.png", png(), "image/png"), n=2, size="256x256")
-
-    assert len(answer.data or []) == 2
+    assert len(vary(image=("x.png", png(), "image/png"), n=2, size="256x256").data or []) == 2
 
 
-def test_the_official_client_streams_a_generation(client: openai.OpenAI) -> None:
-    stream = client.images.generate(
-        prompt="a river", model="gpt-image-2", size=SIZE, stream=True, partial_images=2, user="u"
+def test_the_official_client_streams(client: openai.OpenAI, png: MakePng) -> None:
+    images = [("x.png", png(), "image/png")] * 2
+
+    generated = list(
+        client.images.generate(
+            prompt="a river", model="gpt-image-2", size=SIZE, stream=True, partial_images=1, user="u"
+        )
+    )
+    edited = list(
+        client.images.edit(
+            image=images, prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=1
+        )
     )
 
-    events = list(stream)
-
-    assert [event.type for event in events] == [
-        "image_generation.partial_image",
+    assert [event.type for event in (*generated, *edited)] == [
         "image_generation.partial_image",
         "image_generation.completed",
+        "image_edit.partial_image",
+        "image_edit.completed",
     ]
-    assert [opened(event.b64_json).size for event in events] == [(1024, 640)] * 3
-    last = events[-1]
+    assert {opened(event.b64_json).size for event in (*generated, *edited)} == {(1024, 640)}
+    last = generated[-1]
     assert last.type == "image_generation.completed"
     assert (last.size, last.quality, last.safety_identifier) == (SIZE, "medium", "u")
     assert last.usage.total_tokens == last.usage.input_tokens + last.usage.output_tokens
-
-
-def test_the_official_client_streams_an_edit(client: openai.OpenAI, png: MakePng) -> None:
-    stream = client.images.edit(
-        image=[("x.png", png(), "image/png"), ("y.png", png(), "image/png")],
-        prompt="a river",
-        model="gpt-image-2",
-        size=SIZE,
-        stream=True,
-        partial_images=1,
-    )
-
-    events = list(stream)
-
-    assert [event.type for event in events] == ["image_edit.partial_image", "image_edit.completed"]
-    assert opened(events[-1].b64_json).size == (1024, 640)
 
 
 @pytest.mark.parametrize("line", [False, True])
@@ -183,47 +150,33 @@ def test_the_official_client_raises_an_error_in_the_middle_of_a_stream(
     emulator.state.faults.stream(error="moderation_blocked", error_line=line, after_events=1)
     stream = client.images.generate(prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=2)
 
-    seen: list[str] = []
     with pytest.raises(openai.APIError) as error:
-        seen.extend(event.type for event in stream)
+        list(stream)
 
     assert error.value.code == "moderation_blocked"
 
 
-def test_the_official_client_uploads_lists_downloads_and_deletes_files(
+def test_the_official_client_uploads_lists_downloads_edits_and_deletes_files(
     client: openai.OpenAI, png: MakePng
 ) -> None:
-    kept = client.files.create(
+    files = client.files
+    kept = files.create(
         file=("otter.png", png(), "image/png"),
         purpose="vision",
         expires_after={"anchor": "created_at", "seconds": 3600},
     )
+    body = {"model": "gpt-image-2", "prompt": "x", "images": [{"file_id": kept.id}]}
+    edited = client.post("/images/edits", body=body, cast_to=ImagesResponse)
 
-    assert (kept.filename, kept.bytes, kept.purpose, kept.status) == (
-        "otter.png",
-        len(png()),
-        "vision",
-        "processed",
-    )
-    assert kept.expires_at == kept.created_at + 3600
-    assert client.files.retrieve(kept.id) == kept
-    assert [file.id for file in client.files.list(purpose="vision", limit=1)] == [kept.id]
-    assert client.files.content(kept.id).read() == png()
-    assert client.files.delete(kept.id).deleted is True
+    assert (kept.filename, kept.bytes, kept.purpose) == ("otter.png", len(png()), "vision")
+    assert (kept.status, kept.expires_at) == ("processed", kept.created_at + 3600)
+    assert files.retrieve(kept.id) == kept
+    assert [file.id for file in files.list(purpose="vision", limit=1)] == [kept.id]
+    assert files.content(kept.id).read() == png()
+    assert images_in(edited)[0].size == (1024, 1024)
+    assert files.delete(kept.id).deleted is True
     with pytest.raises(openai.NotFoundError):
-        client.files.retrieve(kept.id)
-
-
-def test_the_official_client_edits_an_uploaded_file(client: openai.OpenAI, png: MakePng) -> None:
-    file = client.files.create(file=("otter.png", png(), "image/png"), purpose="vision")
-
-    answer = client.post(
-        "/images/edits",
-        body={"model": "gpt-image-2", "prompt": "x", "images": [{"file_id": file.id}]},
-        cast_to=openai.types.ImagesResponse,
-    )
-
-    assert opened((answer.data or [])[0].b64_json).size == (1024, 1024)
+        files.retrieve(kept.id)
 
 
 def test_the_official_client_lists_models_with_shutdown_dates(client: openai.OpenAI) -> None:
@@ -234,25 +187,18 @@ def test_the_official_client_lists_models_with_shutdown_dates(client: openai.Ope
     assert str(models["gpt-image-1-mini"].shutdown_date) == "2026-12-01"
 
 
-def test_the_official_client_maps_errors_to_its_classes() -> None:
-    with (
-        Emulator(limit="1/min", require_key=True) as emulator,
-        openai.OpenAI(base_url=emulator.base_url, api_key="x", max_retries=0) as client,
-    ):
-        with pytest.raises(openai.BadRequestError) as bad:
-            client.images.generate(prompt="x", size="512x512")
-        with pytest.raises(openai.NotFoundError) as missing:
-            client.images.generate(prompt="x", model="dall-e-9")
-        with pytest.raises(openai.RateLimitError) as limited:
-            client.images.generate(prompt="x", n=2)
-        with pytest.raises(openai.AuthenticationError) as wrong:
-            client.with_options(api_key="sk-invalid").images.generate(prompt="x")
+def test_the_official_client_maps_errors_to_its_classes(client: openai.OpenAI, emulator: Emulator) -> None:
+    emulator.reset(limit="1/min", require_key=True)
 
-    assert (bad.value.code, bad.value.param, bad.value.type) == (
-        "invalid_value",
-        "size",
-        "invalid_request_error",
-    )
-    assert bad.value.request_id is not None
-    assert (missing.value.code, limited.value.code) == ("model_not_found", "rate_limit_exceeded")
-    assert wrong.value.code == "invalid_api_key"
+    with pytest.raises(openai.BadRequestError) as bad:
+        client.images.generate(prompt="x", size="512x512")
+    with pytest.raises(openai.NotFoundError, match="model_not_found"):
+        client.images.generate(prompt="x", model="dall-e-9")
+    with pytest.raises(openai.RateLimitError, match="rate_limit_exceeded"):
+        client.images.generate(prompt="x", n=2)
+    with pytest.raises(openai.AuthenticationError, match="invalid_api_key"):
+        client.with_options(api_key="sk-invalid").images.generate(prompt="x")
+
+    error = bad.value
+    assert (error.code, error.param, error.type) == ("invalid_value", "size", "invalid_request_error")
+    assert error.request_id is not None

@@ -1,74 +1,42 @@
 """Edits in JSON: images referenced by data URL, by URL or by the id of an uploaded file."""
 
 from base64 import b64encode
-from collections.abc import Callable
 
 import httpx
 import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
+from tests.emulator.api import Api, Connect, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
 
-Connect = Callable[..., httpx.AsyncClient]
-MakePng = Callable[..., bytes]
-
-WRONG: list[tuple[object, str | None, str]] = [
-    (None, "images", "missing_required_parameter"),
-    ([], "images", "empty_array"),
-    ("x", "images", "invalid_type"),
-    (["x"], "images[0]", "invalid_type"),
-    ([{}], "images[0].image_url", "missing_required_parameter"),
-    ([{"url": "x"}], "images[0].url", "unknown_parameter"),
-    (
-        [{"image_url": "data:image/png;base64,", "file_id": "x"}],
-        "images[0].image_url",
-        "mutually_exclusive_parameters",
-    ),
-    ([{"image_url": 7}], "images[0].image_url", "invalid_type"),
-    ([{"image_url": "x.png"}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "http://[::1/x"}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "ftp://example.com/x"}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "data:text/plain;base64,eA=="}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "data:image/png,x"}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "data:image/png;base64,%%%"}], "images[0].image_url", "invalid_value"),
-    ([{"image_url": "x" * 20_971_521}], "images[0].image_url", "string_above_max_length"),
-    ([{"file_id": "file-unknown"}], "images[0].file_id", "invalid_value"),
-    ([{"image_url": "data:image/png;base64,eA=="}], None, "invalid_image_file"),
-    ([{"image_url": "data:image/tiff;base64,eA=="}], "image[]", "unsupported_file_mimetype"),
-]
+TWO = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640"}
+ORIGIN = "http://127.0.0.1:8000"
+URL = "images[0].image_url"
 
 
-@pytest.fixture(autouse=True)
-def plain_scenes() -> None:
-    """Scenes are drawn as users get them: these tests look at them."""
+def data_url(data: bytes) -> str:
+    return f"data:image/png;base64,{b64encode(data).decode()}"
 
 
-def data_url(data: bytes, media_type: str = "image/png") -> str:
-    return f"data:{media_type};base64,{b64encode(data).decode()}"
-
-
-async def uploaded(api: httpx.AsyncClient, data: bytes, purpose: str = "vision") -> str:
+async def uploaded(api: httpx.AsyncClient, data: bytes) -> str:
     files = {"file": ("x.png", data, "application/octet-stream")}
-    name: str = (await api.post("/files", data={"purpose": purpose}, files=files)).json()["id"]
+    name: str = (await api.post("/files", data={"purpose": "vision"}, files=files)).json()["id"]
     return name
 
 
-async def edit(api: httpx.AsyncClient, images: object, **fields: object) -> httpx.Response:
-    body = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640", "images": images, **fields}
-    return await api.post("/images/edits", json=body)
+async def edit(api: Api, images: object, **fields: object) -> httpx.Response:
+    return await api.post("/images/edits", json={**TWO, "images": images, **fields})
 
 
 async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Connect, png: MakePng) -> None:
     api = connect()
     image, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
     file_id = await uploaded(api, image)
-    form = {"model": "gpt-image-2", "prompt": "x", "size": "1024x640"}
-    parts = {"image": ("x.png", image, "image/png"), "mask": ("m.png", mask, "image/png")}
 
-    by_form = await api.post("/images/edits", data=form, files=parts)
+    by_form = await api.edit(file("image", image), file("mask", mask), **TWO)
     by_data = await edit(api, [{"image_url": data_url(image)}], mask={"image_url": data_url(mask)})
     by_file = await edit(api, [{"file_id": file_id}], mask={"file_id": await uploaded(api, mask)})
 
@@ -78,9 +46,8 @@ async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Conn
 
 async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: MakePng) -> None:
     api = connect()
-    made = await api.post("/images/generations", json={"model": "dall-e-2", "prompt": "x", "size": "256x256"})
-    result_url = made.json()["data"][0]["url"]
-    file_url = f"http://127.0.0.1:8000/v1/files/{await uploaded(api, png())}/content"
+    result_url = (await api.generate()).json()["data"][0]["url"]
+    file_url = f"{ORIGIN}/v1/files/{await uploaded(api, png())}/content"
 
     answer = await edit(api, [{"image_url": result_url}, {"image_url": file_url}])
 
@@ -94,9 +61,9 @@ async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: 
         ("http://169.254.169.254/latest/meta-data", 407),
         ("http://127.0.0.1:8001/images/x.png", 407),
         ("http://user@127.0.0.1:8000/images/x.png", 407),
-        ("http://127.0.0.1:8000/images/x.png", 403),
-        ("http://127.0.0.1:8000/v1/models", 404),
-        ("http://127.0.0.1:8000/v1/files/file-x/content", 404),
+        (f"{ORIGIN}/images/x.png", 403),
+        (f"{ORIGIN}/v1/models", 404),
+        (f"{ORIGIN}/v1/files/file-x/content", 404),
     ],
 )
 async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
@@ -104,15 +71,34 @@ async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
 ) -> None:
     error = error_of(await edit(connect(), [{"image_url": url}]))
 
-    assert (error["message"], error["param"], error["code"]) == (
-        f"Error while downloading file. Upstream status code: {status}.",
-        "images[0].image_url",
-        "invalid_value",
-    )
+    assert error["message"] == f"Error while downloading file. Upstream status code: {status}."
+    assert (error["param"], error["code"]) == (URL, "invalid_value")
     assert state.billed_images == 0
 
 
-@pytest.mark.parametrize(("images", "param", "code"), WRONG)
+@pytest.mark.parametrize(
+    ("images", "param", "code"),
+    [
+        (None, "images", "missing_required_parameter"),
+        ([], "images", "empty_array"),
+        ("x", "images", "invalid_type"),
+        (["x"], "images[0]", "invalid_type"),
+        ([{}], URL, "missing_required_parameter"),
+        ([{"url": "x"}], "images[0].url", "unknown_parameter"),
+        ([{"image_url": "data:image/png;base64,", "file_id": "x"}], URL, "mutually_exclusive_parameters"),
+        ([{"image_url": 7}], URL, "invalid_type"),
+        ([{"image_url": "x.png"}], URL, "invalid_value"),
+        ([{"image_url": "http://[::1/x"}], URL, "invalid_value"),
+        ([{"image_url": "ftp://example.com/x"}], URL, "invalid_value"),
+        ([{"image_url": "data:text/plain;base64,eA=="}], URL, "invalid_value"),
+        ([{"image_url": "data:image/png,x"}], URL, "invalid_value"),
+        ([{"image_url": "data:image/png;base64,%%%"}], URL, "invalid_value"),
+        ([{"image_url": "x" * 20_971_521}], URL, "string_above_max_length"),
+        ([{"file_id": "file-unknown"}], "images[0].file_id", "invalid_value"),
+        ([{"image_url": "data:image/png;base64,eA=="}], None, "invalid_image_file"),
+        ([{"image_url": "data:image/tiff;base64,eA=="}], "image[]", "unsupported_file_mimetype"),
+    ],
+)
 async def test_an_invalid_reference_to_an_image_is_rejected_with_its_reason(
     connect: Connect, images: object, param: str | None, code: str
 ) -> None:
@@ -138,37 +124,24 @@ async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: M
     assert error_of(await edit(api, [one] * 17))["code"] == "array_above_max_length"
 
 
-async def test_an_edit_in_json_accepts_the_parameters_of_a_generation(connect: Connect, png: MakePng) -> None:
-    images = [{"image_url": data_url(png())}]
-
-    answer = await edit(connect(), images, moderation="low", quality="low", n=2)
-
-    assert (answer.status_code, len(answer.json()["data"])) == (200, 2)
-
-
-async def test_a_markup_may_be_referenced(
-    connect: Connect, encoded: Callable[..., bytes], png: MakePng
+async def test_an_edit_in_json_accepts_what_a_generation_accepts_and_a_markup(
+    connect: Connect, encoded: MakePng, png: MakePng
 ) -> None:
-    drawing = Image.new("RGBA", (64, 64))
+    images, drawing = [{"image_url": data_url(png())}], Image.new("RGBA", (64, 64))
     drawing.paste((255, 0, 0, 255), (10, 10, 20, 20))
+    markup = {"image_url": data_url(encoded(drawing))}
 
-    answer = await edit(
-        connect(),
-        [{"image_url": data_url(png())}],
-        model="gpt-image-2.6-flare",
-        markup={"image_url": data_url(encoded(drawing))},
-    )
+    usual = await edit(connect(), images, moderation="low", quality="low", n=2)
+    marked = await edit(connect(), images, model="gpt-image-2.6-flare", markup=markup)
+    streamed = await edit(connect(), images, stream=True)
 
-    assert answer.status_code == 200
-
-
-async def test_an_edit_of_a_referenced_image_can_be_streamed(connect: Connect, png: MakePng) -> None:
-    answer = await edit(connect(), [{"image_url": data_url(png())}], stream=True)
-
-    assert answer.text.startswith("event: image_edit.completed\n")
+    assert (len(usual.json()["data"]), marked.status_code) == (2, 200)
+    assert streamed.text.startswith("event: image_edit.completed\n")
 
 
 async def test_dall_e_2_accepts_no_references_to_images(connect: Connect, png: MakePng) -> None:
-    answer = await edit(connect(), [{"image_url": data_url(png("RGBA"))}], model="dall-e-2", size="256x256")
+    images = [{"image_url": data_url(png("RGBA"))}]
 
-    assert (error_of(answer)["param"], error_of(answer)["code"]) == ("images", "unknown_parameter")
+    error = error_of(await edit(connect(), images, model="dall-e-2", size="256x256"))
+
+    assert (error["param"], error["code"]) == ("images", "unknown_parameter")
