@@ -3,7 +3,7 @@
 The tests run on asyncio. Those in which the event loop of the application matters run on trio too.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -56,9 +56,10 @@ def emulator(shared_emulator: Emulator) -> Emulator:
 
 
 @pytest.fixture
-def socket_api(emulator: Emulator) -> Api:
+async def socket_api(emulator: Emulator) -> AsyncIterator[Api]:
     """A client of the emulator on a socket."""
-    return Api(base_url=emulator.base_url, timeout=30)
+    async with Api(base_url=emulator.base_url, timeout=30) as api:
+        yield api
 
 
 @pytest.fixture

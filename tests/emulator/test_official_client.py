@@ -3,6 +3,7 @@
 from base64 import b64decode
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any
 
 import openai
 import pytest
@@ -87,7 +88,9 @@ def test_the_official_client_edits(client: openai.OpenAI, png: MakePng, encoded:
     lounge, mask = png("RGB", (1024, 640), GREEN), Image.new("RGBA", (1024, 640), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (200, 100, 700, 500))
 
-    masked = edit(image=lounge, mask=encoded(mask), prompt="a pool", model="gpt-image-2", size=SIZE)
+    masked = edit(
+        image=("x.png", lounge), mask=("m.png", encoded(mask)), prompt="x", model="gpt-image-2", size=SIZE
+    )
     several = edit(image=[image] * 3, prompt="x", model="gpt-image-1.5", input_fidelity="high")
     old = edit(image=image, mask=overlay, prompt="x", model="dall-e-2", size="256x256")
     marked = edit(image=image, markup=overlay, prompt="x", model="gpt-image-2.5-sunburst")
@@ -189,16 +192,22 @@ def test_the_official_client_lists_models_with_shutdown_dates(client: openai.Ope
 
 def test_the_official_client_maps_errors_to_its_classes(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.reset(limit="1/min", require_key=True)
+    cases: list[tuple[type[openai.APIStatusError], dict[str, Any], str]] = [
+        (openai.BadRequestError, {"size": "512x512"}, "invalid_value"),
+        (openai.NotFoundError, {"model": "dall-e-9"}, "model_not_found"),
+        (openai.RateLimitError, {"n": 2}, "rate_limit_exceeded"),
+        (
+            openai.AuthenticationError,
+            {"extra_headers": {"authorization": "Bearer sk-invalid"}},
+            "invalid_api_key",
+        ),
+    ]
 
-    with pytest.raises(openai.BadRequestError) as bad:
-        client.images.generate(prompt="x", size="512x512")
-    with pytest.raises(openai.NotFoundError, match="model_not_found"):
-        client.images.generate(prompt="x", model="dall-e-9")
-    with pytest.raises(openai.RateLimitError, match="rate_limit_exceeded"):
-        client.images.generate(prompt="x", n=2)
-    with pytest.raises(openai.AuthenticationError, match="invalid_api_key"):
-        client.with_options(api_key="sk-invalid").images.generate(prompt="x")
-
-    error = bad.value
-    assert (error.code, error.param, error.type) == ("invalid_value", "size", "invalid_request_error")
-    assert error.request_id is not None
+    for kind, fields, code in cases:
+        with pytest.raises(kind) as caught:
+            client.images.generate(prompt="x", **fields)
+        assert (caught.value.code, caught.value.type) == (
+            code,
+            "requests" if code == "rate_limit_exceeded" else "invalid_request_error",
+        )
+        assert caught.value.request_id is not None

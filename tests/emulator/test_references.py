@@ -80,10 +80,10 @@ async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
     ("images", "param", "code"),
     [
         (None, "images", "missing_required_parameter"),
-        ([], "images", "empty_array"),
+        (list[object](), "images", "empty_array"),
         ("x", "images", "invalid_type"),
         (["x"], "images[0]", "invalid_type"),
-        ([{}], URL, "missing_required_parameter"),
+        ([dict[str, object]()], URL, "missing_required_parameter"),
         ([{"url": "x"}], "images[0].url", "unknown_parameter"),
         ([{"image_url": "data:image/png;base64,", "file_id": "x"}], URL, "mutually_exclusive_parameters"),
         ([{"image_url": 7}], URL, "invalid_type"),

@@ -11,21 +11,23 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image
 
 from imagesdk.emulator import Emulator, EmulatorState, Faults
+from tests.emulator.api import Api, Connect, MakePng, distance, file
 
 pytestmark = pytest.mark.anyio
 
-Connect = Callable[..., httpx.AsyncClient]
 BODY = {"prompt": "a river", "model": "gpt-image-2", "size": "1024x640", "quality": "low", "stream": True}
+PARTIAL, COMPLETED = "image_generation.partial_image", "image_generation.completed"
+ON_EVERY_LOOP = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 
-def events_of(text: str) -> list[tuple[str | None, Any]]:
+def events_of(answer: httpx.Response) -> list[tuple[str | None, Any]]:
     """Return the events of a stream: the name on their ``event:`` line, and their data."""
-    assert text.endswith("\n\n")
+    assert (answer.status_code, answer.text.endswith("\n\n")) == (200, True)
     found: list[tuple[str | None, Any]] = []
-    for block in text.removesuffix("\n\n").split("\n\n"):
+    for block in answer.text.removesuffix("\n\n").split("\n\n"):
         *names, data = block.split("\n")
         name = names[0].removeprefix("event: ") if names else None
         content = data.removeprefix("data: ")
@@ -37,23 +39,20 @@ def image_in(event: dict[str, Any]) -> Image.Image:
     return Image.open(BytesIO(b64decode(event["b64_json"])))
 
 
-async def ask(api: httpx.AsyncClient, **fields: object) -> httpx.Response:
-    return await api.post("/images/generations", json={**BODY, **fields})
+async def ask(api: Api, **fields: object) -> httpx.Response:
+    return await api.generate(**{**BODY, **fields})
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@ON_EVERY_LOOP
 async def test_a_stream_is_partial_images_and_one_completed_event(
     connect: Connect, state: EmulatorState
 ) -> None:
     answer = await ask(connect(), partial_images=3)
 
-    assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "content-length" not in answer.headers
-    events = events_of(answer.text)
-    assert [name for name, _ in events] == ["image_generation.partial_image"] * 3 + [
-        "image_generation.completed"
-    ]
+    events = events_of(answer)
+    assert all(data.pop("b64_json") for _, data in events)
     settings = {
         "created_at": 1_700_000_000,
         "size": "1024x640",
@@ -61,23 +60,16 @@ async def test_a_stream_is_partial_images_and_one_completed_event(
         "background": "opaque",
         "output_format": "png",
     }
-    for index, (name, data) in enumerate(events[:3]):
-        assert {key: value for key, value in data.items() if key != "b64_json"} == {
-            "type": name,
-            **settings,
-            "partial_image_index": index,
-        }
-    name, data = events[3]
-    assert {key: value for key, value in data.items() if key != "b64_json"} == {
-        "type": name,
-        **settings,
-        "usage": {
-            "input_tokens": 2,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
-            "output_tokens": 107 + 300,
-            "total_tokens": 2 + 107 + 300,
-        },
+    usage = {
+        "input_tokens": 2,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
+        "output_tokens": 107 + 300,
+        "total_tokens": 2 + 107 + 300,
     }
+    assert events == [
+        *((PARTIAL, {"type": PARTIAL, **settings, "partial_image_index": index}) for index in range(3)),
+        (COMPLETED, {"type": COMPLETED, **settings, "usage": usage}),
+    ]
     (record,) = state.requests
     assert (record.stream, record.events, record.status, state.billed_images) == (True, 4, 200, 1)
     assert state.open_streams == 0
@@ -86,47 +78,40 @@ async def test_a_stream_is_partial_images_and_one_completed_event(
 async def test_partial_images_sharpen_until_the_completed_image(connect: Connect) -> None:
     api = connect()
 
-    events = events_of((await ask(api, partial_images=3)).text)
-    whole = (await api.post("/images/generations", json={**BODY, "stream": False})).json()["data"][0]
+    events = events_of(await ask(api, partial_images=3))
+    whole = (await ask(api, stream=False)).json()["data"][0]
 
-    images = [image_in(data).convert("RGB") for _, data in events]
+    images = [image_in(data) for _, data in events]
     assert {image.size for image in images} == {(1024, 640)}
-    off = [sum(ImageStat.Stat(ImageChops.difference(image, images[-1])).mean) for image in images[:-1]]
+    off = [distance(image, images[-1]) for image in images[:-1]]
     assert off[0] > off[1] > off[2] > 0
     assert events[-1][1]["b64_json"] == whole["b64_json"]
 
 
-async def test_without_partial_images_a_stream_is_one_event(connect: Connect) -> None:
-    (event,) = events_of((await ask(connect())).text)
-
-    assert event[0] == "image_generation.completed"
-
-
 @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
 async def test_partial_images_have_the_format_of_the_image(connect: Connect, output_format: str) -> None:
-    events = events_of((await ask(connect(), partial_images=1, output_format=output_format)).text)
+    events = events_of(await ask(connect(), partial_images=1, output_format=output_format))
 
     assert [image_in(data).format for _, data in events] == [output_format.upper()] * 2
     assert [data["output_format"] for _, data in events] == [output_format] * 2
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_events_of_an_edit_have_names_of_their_own(connect: Connect, png: Callable[..., bytes]) -> None:
-    answer = await connect().post(
-        "/images/edits",
-        data={"prompt": "x", "stream": "true", "partial_images": "1", "size": "1024x640"},
-        files={"image": ("x.png", png(), "image/png")},
-    )
+@ON_EVERY_LOOP
+async def test_events_of_an_edit_have_names_of_their_own(connect: Connect, png: MakePng) -> None:
+    terms = {"model": "gpt-image-2", "stream": "true", "partial_images": "1", "size": "1024x640"}
 
-    events = events_of(answer.text)
+    events = events_of(await connect().edit(file("image", png()), **terms))
+
     assert [name for name, _ in events] == ["image_edit.partial_image", "image_edit.completed"]
     assert events[1][1]["usage"]["input_tokens_details"]["image_tokens"] == 4
 
 
-async def test_the_completed_event_contains_the_safety_identifier(connect: Connect) -> None:
-    (event,) = events_of((await ask(connect(), safety_identifier="hash-1", user="u")).text)
+async def test_without_partial_images_a_stream_is_one_event_with_the_safety_identifier(
+    connect: Connect,
+) -> None:
+    ((name, data),) = events_of(await ask(connect(), safety_identifier="hash-1", user="u"))
 
-    assert event[1]["safety_identifier"] == "hash-1"
+    assert (name, data["safety_identifier"]) == (COMPLETED, "hash-1")
 
 
 async def test_an_error_before_the_stream_is_plain_json(connect: Connect) -> None:
@@ -136,69 +121,52 @@ async def test_an_error_before_the_stream_is_plain_json(connect: Connect) -> Non
 
 
 async def test_a_withheld_image_ends_the_stream_with_an_error(connect: Connect, state: EmulatorState) -> None:
-    answer = await ask(connect(), prompt="censored violence", partial_images=1)
+    (name, _), (last, data) = events_of(await ask(connect(), prompt="censored violence", partial_images=1))
 
-    (name, _), (last, data) = events_of(answer.text)
-    assert (answer.status_code, name, last) == (200, "image_generation.partial_image", None)
-    assert data["error"]["code"] == "moderation_blocked"
+    assert (name, last, data["error"]["code"]) == (PARTIAL, None, "moderation_blocked")
     assert data["error"]["moderation_details"] == {"moderation_stage": "output", "categories": ["violence"]}
     assert state.billed_images == 1
 
 
 async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connect) -> None:
-    plain = await ask(connect())
-    marked = await ask(connect(done_marker=True))
-
-    assert "[DONE]" not in plain.text
-    assert events_of(marked.text)[-1] == (None, "[DONE]")
+    assert "[DONE]" not in (await ask(connect())).text
+    assert events_of(await ask(connect(done_marker=True)))[-1] == (None, "[DONE]")
 
 
-@pytest.mark.parametrize(
-    ("shape", "line", "expected"),
-    [
-        (
-            "nested",
-            False,
-            '{"error": {"message": "m", "type": "server_error", "param": null, "code": "server_error"}}',
-        ),
-        ("flat", True, '{"message": "m", "type": "error", "param": null, "code": "server_error"}'),
-    ],
-)
+@pytest.mark.parametrize(("shape", "line"), [("nested", False), ("flat", True)])
 async def test_an_error_in_a_stream_is_nested_or_flat(
-    connect: Connect, state: EmulatorState, shape: Literal["nested", "flat"], line: bool, expected: str
+    connect: Connect, state: EmulatorState, shape: Literal["nested", "flat"], line: bool
 ) -> None:
-    api = connect()
     error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
     state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
 
-    first, last = events_of((await ask(api, partial_images=2)).text)
+    first, last = events_of(await ask(connect(), partial_images=2))
 
-    assert first[0] == "image_generation.partial_image"
-    assert last == ("error" if line else None, json.loads(expected))
+    assert first[0] == PARTIAL
+    expected = {"error": error} if shape == "nested" else {**error, "type": "error"}
+    assert last == ("error" if line else None, expected)
 
 
 async def test_a_stream_fault_may_be_a_known_error(connect: Connect, state: EmulatorState) -> None:
     state.faults.stream(error="moderation_blocked")
 
-    answer = await ask(connect())
+    ((_, data),) = events_of(await ask(connect()))
 
-    ((_, data),) = events_of(answer.text)
-    assert (answer.status_code, data["error"]["code"]) == (200, "moderation_blocked")
+    assert data["error"]["code"] == "moderation_blocked"
 
 
 async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: EmulatorState) -> None:
     state.faults.stream(end_early=True, after_events=1)
 
-    ((name, _),) = events_of((await ask(connect(done_marker=True), partial_images=2)).text)
+    ((name, _),) = events_of(await ask(connect(done_marker=True), partial_images=2))
 
-    assert name == "image_generation.partial_image"
-    assert state.requests[0].events == 1
+    assert (name, state.requests[0].events) == (PARTIAL, 1)
 
 
 async def test_a_stream_fault_may_reduce_the_partial_images(connect: Connect, state: EmulatorState) -> None:
     state.faults.stream(max_partials=1)
 
-    events = events_of((await ask(connect(), partial_images=3)).text)
+    events = events_of(await ask(connect(), partial_images=3))
 
     assert [data.get("partial_image_index") for _, data in events] == [0, None]
     assert events[1][1]["usage"]["output_tokens"] == 107 + 100
@@ -207,14 +175,13 @@ async def test_a_stream_fault_may_reduce_the_partial_images(connect: Connect, st
 async def test_a_stream_fault_may_respond_with_plain_json(connect: Connect, state: EmulatorState) -> None:
     state.faults.stream(plain=True)
 
-    answer = await ask(connect(), partial_images=2)
+    answer = (await ask(connect(), partial_images=2)).json()
 
-    assert len(answer.json()["data"]) == 1
-    assert answer.json()["usage"]["output_tokens"] == 107
+    assert (len(answer["data"]), answer["usage"]["output_tokens"]) == (1, 107)
     assert state.requests[0].stream is False
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+@ON_EVERY_LOOP
 async def test_an_http_fault_after_the_work_replaces_the_stream(
     connect: Connect, state: EmulatorState
 ) -> None:
@@ -234,13 +201,12 @@ async def test_an_http_fault_after_the_work_replaces_the_stream(
     ],
 )
 async def test_a_fault_may_drop_the_connection_of_a_stream(
-    emulator: Emulator, fault: Callable[[Faults], None], events: int
+    emulator: Emulator, socket_api: Api, fault: Callable[[Faults], None], events: int
 ) -> None:
     fault(emulator.state.faults)
 
-    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
-        with pytest.raises(httpx.RemoteProtocolError):
-            await ask(api, partial_images=2)
+    with pytest.raises(httpx.RemoteProtocolError):
+        await ask(socket_api, partial_images=2)
 
     assert emulator.state.requests[0].events == events
 
@@ -250,8 +216,7 @@ def test_a_client_that_disconnects_in_a_stream_ends_it(emulator: Emulator) -> No
 
     url = f"{emulator.base_url}/images/generations"
     with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
-        lines = answer.iter_lines()
-        assert next(lines) == "event: image_generation.partial_image"
+        assert next(answer.iter_lines()) == f"event: {PARTIAL}"
         assert emulator.state.open_streams == 1
 
     deadline = time.monotonic() + 10
@@ -266,20 +231,17 @@ async def test_a_client_that_disconnects_ends_a_delayed_response() -> None:
         emulator.state.faults.http(503, delay=3600)
 
         with pytest.raises(httpx.ReadTimeout):
-            async with httpx.AsyncClient(base_url=emulator.base_url, timeout=0.2) as api:
+            async with Api(base_url=emulator.base_url, timeout=0.2) as api:
                 await ask(api)
 
     assert not set(threading.enumerate()) - before
     assert emulator.state.requests[0].status is None
 
 
-async def test_a_stalled_stream_does_not_delay_others(emulator: Emulator) -> None:
+async def test_a_stalled_stream_does_not_delay_others(emulator: Emulator, socket_api: Api) -> None:
     emulator.state.faults.connection(delay=3600)
 
-    async with (
-        httpx.AsyncClient(base_url=emulator.base_url, timeout=30) as api,
-        api.stream("POST", "/images/generations", json=BODY) as stalled,
-    ):
+    async with socket_api.stream("POST", "/images/generations", json=BODY) as stalled:
         assert stalled.status_code == 200
-        assert (await ask(api)).status_code == 200
+        assert (await ask(socket_api)).status_code == 200
         assert [record.events for record in emulator.state.requests] == [0, 1]
