@@ -42,6 +42,12 @@ def connect(clock: Clock, state: EmulatorState) -> Connect:
     return connect
 
 
+@pytest.fixture
+def api(connect: Connect) -> Api:
+    """A client of an emulator in process with the usual options, but without a limit."""
+    return connect()
+
+
 @pytest.fixture(scope="session")
 def shared_emulator() -> Iterator[Emulator]:
     with Emulator(limit=None) as emulator:

@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.api import SMALL, Connect, MakePng, file
+from tests.emulator.api import SMALL, Api, Connect, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -30,9 +30,7 @@ TWO_FIVE = [
 TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 
 
-async def test_every_response_has_the_headers_of_openai(connect: Connect) -> None:
-    api = connect()
-
+async def test_every_response_has_the_headers_of_openai(api: Api) -> None:
     answers = [
         await api.generate(),
         await api.post("/images/generations", json={}),
@@ -62,9 +60,9 @@ async def test_every_response_has_the_headers_of_openai(connect: Connect) -> Non
     ],
 )
 async def test_an_unknown_url_or_method_gets_an_error_object(
-    connect: Connect, method: str, path: str, status: int, what: str
+    api: Api, method: str, path: str, status: int, what: str
 ) -> None:
-    answer = await connect().request(method, f"http://127.0.0.1{path}", content=b"x")
+    answer = await api.request(method, f"http://127.0.0.1{path}", content=b"x")
 
     assert error_of(answer, status) == {
         "message": f"Invalid {what} ({method} {path})",
@@ -97,8 +95,8 @@ async def test_a_required_key_may_be_any_but_the_invalid_one(
     assert (await connect().get("/models")).status_code == 200
 
 
-async def test_the_state_records_each_request_but_not_its_key(connect: Connect, state: EmulatorState) -> None:
-    api, body = connect(), {**SMALL, "n": 3, "prompt": "an otter"}
+async def test_the_state_records_each_request_but_not_its_key(api: Api, state: EmulatorState) -> None:
+    body = {**SMALL, "n": 3, "prompt": "an otter"}
     headers = {"idempotency-key": "key-1", "user-agent": "tester/1", "authorization": "Bearer sk-very-secret"}
 
     for _ in range(2):
@@ -116,10 +114,7 @@ async def test_the_state_records_each_request_but_not_its_key(connect: Connect, 
     assert (again.status, state.billed_images) == (200, 6)
 
 
-async def test_the_state_records_at_most_ten_thousand_requests(
-    connect: Connect, state: EmulatorState
-) -> None:
-    api = connect()
+async def test_the_state_records_at_most_ten_thousand_requests(api: Api, state: EmulatorState) -> None:
     await api.get("/models")
     state.requests[:] = state.requests * 10_000
 
@@ -130,9 +125,9 @@ async def test_the_state_records_at_most_ten_thousand_requests(
 
 
 async def test_a_key_that_looks_real_is_logged_once_without_the_key(
-    connect: Connect, state: EmulatorState, caplog: pytest.LogCaptureFixture
+    api: Api, state: EmulatorState, caplog: pytest.LogCaptureFixture
 ) -> None:
-    api, key = connect(), "sk-proj-" + "A1_b-" * 12
+    key = "sk-proj-" + "A1_b-" * 12
     for value in ("none", "sk-test-key", key, key):
         await api.get("/models", headers={"authorization": f"Bearer {value}"})
 
@@ -178,9 +173,7 @@ async def test_the_list_has_the_models_of_the_day(
     assert [model["id"] for model in answer["data"]] == models
 
 
-async def test_a_model_has_a_shutdown_date(connect: Connect) -> None:
-    api = connect()
-
+async def test_a_model_has_a_shutdown_date(api: Api) -> None:
     assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
     assert (await api.get("/models/gpt-image-1.5-2025-12-16")).json()["shutdown_date"] == "2026-12-01"
     assert (await api.get("/models/gpt-image-2-2026-04-21")).json() == {
@@ -193,8 +186,8 @@ async def test_a_model_has_a_shutdown_date(connect: Connect) -> None:
     assert error_of(await api.get("/models/dall-e-9"), 404)["code"] == "model_not_found"
 
 
-async def test_the_health_check_responds(connect: Connect) -> None:
-    assert (await connect().get("http://127.0.0.1/healthz")).json() == {"status": "ok"}
+async def test_the_health_check_responds(api: Api) -> None:
+    assert (await api.get("http://127.0.0.1/healthz")).json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -211,16 +204,16 @@ async def test_the_health_check_responds(connect: Connect) -> None:
         b'{"n": 1' + b"0" * 5000 + b"}",
     ],
 )
-async def test_malformed_json_is_a_bad_request(connect: Connect, content: bytes) -> None:
-    answer = await connect().post("/images/generations", content=content, headers=JSON)
+async def test_malformed_json_is_a_bad_request(api: Api, content: bytes) -> None:
+    answer = await api.post("/images/generations", content=content, headers=JSON)
 
     assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
 
 
-async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> None:
+async def test_nan_and_infinity_in_json_are_invalid_types(api: Api) -> None:
     content = json.dumps({**SMALL, "n": float("nan"), "user": float("inf")})
 
-    answer = await connect().post("/images/generations", content=content, headers=JSON)
+    answer = await api.post("/images/generations", content=content, headers=JSON)
 
     assert error_of(answer)["code"] == "invalid_type"
 
@@ -236,11 +229,11 @@ async def test_nan_and_infinity_in_json_are_invalid_types(connect: Connect) -> N
     ],
 )
 async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
-    connect: Connect, path: str, content_type: str | None, expected: str
+    api: Api, path: str, content_type: str | None, expected: str
 ) -> None:
     headers = {"content-type": content_type} if content_type else {}
 
-    error = error_of(await connect().post(path, content=b"x", headers=headers))
+    error = error_of(await api.post(path, content=b"x", headers=headers))
 
     assert error["code"] == "unsupported_content_type"
     assert f"only accepts '{expected}' requests" in error["message"]
@@ -261,23 +254,23 @@ async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
         ),
     ],
 )
-async def test_a_malformed_form_is_a_bad_request(connect: Connect, terms: str, content: bytes) -> None:
+async def test_a_malformed_form_is_a_bad_request(api: Api, terms: str, content: bytes) -> None:
     headers = {"content-type": f"multipart/form-data{terms}"}
 
-    answer = await connect().post("/images/edits", content=content, headers=headers)
+    answer = await api.post("/images/edits", content=content, headers=headers)
 
     assert error_of(answer)["type"] == "invalid_request_error"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_a_form_with_a_hundred_files_is_a_bad_request(connect: Connect, png: MakePng) -> None:
-    answer = await connect().edit(*[file("image[]", png())] * 100)
+async def test_a_form_with_a_hundred_files_is_a_bad_request(api: Api, png: MakePng) -> None:
+    answer = await api.edit(*[file("image[]", png())] * 100)
 
     assert "Too many files" in error_of(answer)["message"]
 
 
-async def test_a_form_field_longer_than_a_mebibyte_is_checked(connect: Connect, png: MakePng) -> None:
-    answer = await connect().edit(file("image", png()), prompt="x" * 2_000_000)
+async def test_a_form_field_longer_than_a_mebibyte_is_checked(api: Api, png: MakePng) -> None:
+    answer = await api.edit(file("image", png()), prompt="x" * 2_000_000)
 
     assert error_of(answer)["code"] == "string_above_max_length"
 

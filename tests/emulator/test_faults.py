@@ -6,13 +6,12 @@ import httpx
 import pytest
 
 from imagesdk.emulator import Emulator, EmulatorState, Faults
-from tests.emulator.api import Api, Connect
+from tests.emulator.api import Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 
-async def test_an_http_fault_replaces_one_response(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
+async def test_an_http_fault_replaces_one_response(api: Api, state: EmulatorState) -> None:
     state.faults.http(503, headers={"retry-after": "7"}, body={"detail": "busy"})
 
     broken, whole = await api.generate(), await api.generate()
@@ -28,8 +27,7 @@ async def test_an_http_fault_replaces_one_response(connect: Connect, state: Emul
     ]
 
 
-async def test_faults_apply_in_the_order_of_the_queue(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
+async def test_faults_apply_in_the_order_of_the_queue(api: Api, state: EmulatorState) -> None:
     state.faults.http(500, times=2)
     state.faults.http(429)
 
@@ -42,11 +40,11 @@ async def test_faults_apply_in_the_order_of_the_queue(connect: Connect, state: E
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", b"\xff\x00", ""])
 async def test_an_http_fault_may_have_any_body_and_headers(
-    connect: Connect, state: EmulatorState, body: str | bytes
+    api: Api, state: EmulatorState, body: str | bytes
 ) -> None:
     state.faults.http(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
 
-    answer = await connect().generate()
+    answer = await api.generate()
 
     assert answer.content == (body.encode() if isinstance(body, str) else body)
     assert (answer.headers["content-type"], answer.headers["x-request-id"]) == ("text/html", "mine")
@@ -54,9 +52,8 @@ async def test_an_http_fault_may_have_any_body_and_headers(
 
 @pytest.mark.parametrize(("body", "status", "billed"), [({}, 500, 1), ({"n": 0}, 400, 0)])
 async def test_an_http_fault_after_the_work_is_billed_and_used_up_by_a_rejected_request_too(
-    connect: Connect, state: EmulatorState, body: dict[str, object], status: int, billed: int
+    api: Api, state: EmulatorState, body: dict[str, object], status: int, billed: int
 ) -> None:
-    api = connect()
     state.faults.http(500, after_work=True)
 
     assert ((await api.generate(**body)).status_code, state.billed_images) == (status, billed)
@@ -75,12 +72,12 @@ async def test_an_http_fault_after_the_work_is_billed_and_used_up_by_a_rejected_
     ],
 )
 async def test_a_known_error_is_queued_by_name_and_may_have_another_status(
-    connect: Connect, state: EmulatorState, name: str, status: int, kind: str, code: str | None
+    api: Api, state: EmulatorState, name: str, status: int, kind: str, code: str | None
 ) -> None:
     state.faults.http(error=name)
     state.faults.http(418, error=name)
 
-    usual, other = await connect().generate(), await connect().generate()
+    usual, other = await api.generate(), await api.generate()
 
     error = usual.json()["error"]
     assert (usual.status_code, error["type"], error["code"]) == (status, kind, code)
@@ -90,9 +87,8 @@ async def test_a_known_error_is_queued_by_name_and_may_have_another_status(
 
 @pytest.mark.parametrize(("on", "path"), [("downloads", None), ("files", "/files")])
 async def test_a_fault_on_another_kind_of_request_does_not_affect_image_requests(
-    connect: Connect, state: EmulatorState, on: str, path: str | None
+    api: Api, state: EmulatorState, on: str, path: str | None
 ) -> None:
-    api = connect()
     state.faults.http(503, on=on)  # type: ignore[arg-type] # a string in a table
 
     url = (await api.generate()).json()["data"][0]["url"]
@@ -144,14 +140,14 @@ async def test_a_connection_may_be_dropped_before_or_in_a_response(
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_transport(
-    connect: Connect, state: EmulatorState
+    api: Api, state: EmulatorState
 ) -> None:
     state.faults.connection(delay=0.001)
-    assert len((await connect().generate()).json()["data"]) == 1
+    assert len((await api.generate()).json()["data"]) == 1
 
     state.faults.connection(drop=True)
     with pytest.raises(ConnectionResetError):
-        await connect().generate()
+        await api.generate()
 
 
 @pytest.mark.parametrize(

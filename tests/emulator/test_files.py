@@ -7,7 +7,7 @@ from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore
-from tests.emulator.api import Api, Clock, Connect
+from tests.emulator.api import Api, Clock
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -28,10 +28,8 @@ async def an_id(api: Api, **terms: str) -> str:
 
 
 async def test_an_uploaded_file_is_described_and_downloaded_as_the_api_does_it(
-    connect: Connect, state: EmulatorState
+    api: Api, state: EmulatorState
 ) -> None:
-    api = connect()
-
     answer = await upload(api, b"\x89PNG\xff", "otter.png")
     file = answer.json()
     content = await api.get(f"/files/{file['id']}/content")
@@ -52,8 +50,7 @@ async def test_an_uploaded_file_is_described_and_downloaded_as_the_api_does_it(
     assert len(state.files) == 1
 
 
-async def test_a_deleted_file_is_gone(connect: Connect) -> None:
-    api = connect()
+async def test_a_deleted_file_is_gone(api: Api) -> None:
     name = await an_id(api)
 
     assert (await api.delete(f"/files/{name}")).json() == {"id": name, "object": "file", "deleted": True}
@@ -62,8 +59,7 @@ async def test_a_deleted_file_is_gone(connect: Connect) -> None:
         assert (error["message"], error["param"]) == (f"No such File object: {name}", "id")
 
 
-async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> None:
-    api = connect()
+async def test_files_are_listed_newest_first_page_by_page(api: Api) -> None:
     empty = (await api.get("/files")).json()
     names = [await an_id(api) for _ in range(3)]
     batch = await an_id(api, purpose="batch")
@@ -80,8 +76,7 @@ async def test_files_are_listed_newest_first_page_by_page(connect: Connect) -> N
     assert ([file["id"] for file in rest["data"]], rest["has_more"]) == (names[2:], False)
 
 
-async def test_a_file_expires_at_its_time(connect: Connect, clock: Clock) -> None:
-    api = connect()
+async def test_a_file_expires_at_its_time(api: Api, clock: Clock) -> None:
     file = (await upload(api, **{ANCHOR: "created_at", SECONDS: "3600"})).json()
     batch = (await upload(api, purpose="batch")).json()
 
@@ -106,9 +101,9 @@ async def test_a_file_expires_at_its_time(connect: Connect, clock: Clock) -> Non
     ],
 )
 async def test_an_upload_with_invalid_fields_is_rejected(
-    connect: Connect, state: EmulatorState, fields: dict[str, str], param: str, code: str
+    api: Api, state: EmulatorState, fields: dict[str, str], param: str, code: str
 ) -> None:
-    error = error_of(await upload(connect(), **fields))
+    error = error_of(await upload(api, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert len(state.files) == 0
@@ -123,21 +118,19 @@ async def test_an_upload_with_invalid_fields_is_rejected(
     ],
 )
 async def test_an_upload_needs_a_file_and_a_purpose(
-    connect: Connect, form: dict[str, str], part: str, message: str
+    api: Api, form: dict[str, str], part: str, message: str
 ) -> None:
-    error = error_of(await connect().post("/files", data=form, files={part: ("x.png", b"x", "image/png")}))
+    error = error_of(await api.post("/files", data=form, files={part: ("x.png", b"x", "image/png")}))
 
     assert error["message"].endswith(message)
 
 
 @pytest.mark.parametrize("query", [{"limit": "0"}, {"limit": "x"}, {"order": "up"}, {"cats": "1"}])
-async def test_an_invalid_query_of_the_list_is_rejected(connect: Connect, query: dict[str, str]) -> None:
-    error_of(await connect().get("/files", params=query))
+async def test_an_invalid_query_of_the_list_is_rejected(api: Api, query: dict[str, str]) -> None:
+    error_of(await api.get("/files", params=query))
 
 
-async def test_files_for_assistants_cannot_be_downloaded(connect: Connect) -> None:
-    api = connect()
-
+async def test_files_for_assistants_cannot_be_downloaded(api: Api) -> None:
     error = error_of(await api.get(f"/files/{await an_id(api, purpose='assistants')}/content"))
 
     assert error["message"] == "Not allowed to download files of purpose: assistants"

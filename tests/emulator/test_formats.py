@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator.drawing.formats import rounded_duration
-from tests.emulator.api import Api, Connect, MakePng, file, images_in
+from tests.emulator.api import Api, MakePng, file, images_in
 
 pytestmark = pytest.mark.anyio
 
@@ -32,9 +32,9 @@ def document_of(answer: httpx.Response) -> bytes:
     [(None, "512x512", None, 200), (2, "960x960", 1234, 1230), (16, "480x720", 10, 10)],
 )
 async def test_a_gif_has_the_requested_frames_size_and_times_and_moves(
-    connect: Connect, frames: int | None, size: str, asked: int | None, shown: int
+    api: Api, frames: int | None, size: str, asked: int | None, shown: int
 ) -> None:
-    answer = await generate(connect(), "gif", frame_count=frames, size=size, frame_duration_ms=asked)
+    answer = await generate(api, "gif", frame_count=frames, size=size, frame_duration_ms=asked)
 
     (drawn,) = images_in(answer)
     seen: set[bytes] = set()
@@ -54,16 +54,16 @@ def test_frame_durations_are_rounded_and_capped(asked: int, shown: int) -> None:
     assert rounded_duration(asked) == shown
 
 
-async def test_frames_of_a_plain_image_are_not_merged(connect: Connect, png: MakePng) -> None:
+async def test_frames_of_a_plain_image_are_not_merged(api: Api, png: MakePng) -> None:
     image = file("image", png("RGB", (64, 64), (9, 9, 9)))
 
-    (drawn,) = images_in(await connect().edit(image, model=FLARE, output_format="gif", size="512x512"))
+    (drawn,) = images_in(await api.edit(image, model=FLARE, output_format="gif", size="512x512"))
 
     assert getattr(drawn, "n_frames", 1) == 9
 
 
-async def test_an_svg_is_a_safe_document_of_the_requested_size(connect: Connect) -> None:
-    api, size = connect(), "1536x1024"
+async def test_an_svg_is_a_safe_document_of_the_requested_size(api: Api) -> None:
+    size = "1536x1024"
 
     document = document_of(await generate(api, "svg", size=size, prompt="a <river> & \x00 more"))
 
@@ -77,8 +77,7 @@ async def test_an_svg_is_a_safe_document_of_the_requested_size(connect: Connect)
     assert document_of(await generate(api, "svg", size=size, prompt="x")) != document
 
 
-async def test_a_response_with_an_svg_has_svg_usage(connect: Connect) -> None:
-    api = connect()
+async def test_a_response_with_an_svg_has_svg_usage(api: Api) -> None:
     author = {"model": "gpt-5.4-mini", "reasoning": {"effort": "none"}}
 
     answer: dict[str, Any] = (await generate(api, "svg", svg=author)).json()
@@ -92,11 +91,11 @@ async def test_a_response_with_an_svg_has_svg_usage(connect: Connect) -> None:
     assert "svg_usage" not in (await generate(api, "png")).json()
 
 
-async def test_the_author_of_an_svg_may_be_named_in_a_form(connect: Connect, png: MakePng) -> None:
+async def test_the_author_of_an_svg_may_be_named_in_a_form(api: Api, png: MakePng) -> None:
     terms = {"model": FLARE, "output_format": "svg", "svg[model]": "gpt-5.4"}
 
     good, bad = [
-        await connect().edit(file("image", png()), **terms, **{"svg[reasoning][effort]": effort})
+        await api.edit(file("image", png()), **terms, **{"svg[reasoning][effort]": effort})
         for effort in ("max", "huge")
     ]
 
@@ -104,19 +103,19 @@ async def test_the_author_of_an_svg_may_be_named_in_a_form(connect: Connect, png
     assert bad.json()["error"]["param"] == "svg.reasoning.effort"
 
 
-async def test_an_svg_of_images_shows_their_colours(connect: Connect, png: MakePng) -> None:
+async def test_an_svg_of_images_shows_their_colours(api: Api, png: MakePng) -> None:
     files = [file("image[]", png("RGB", (64, 64), colour)) for colour in ((255, 0, 0), (0, 0, 255))]
 
-    answer = await connect().edit(*files, model=FLARE, output_format="svg")
+    answer = await api.edit(*files, model=FLARE, output_format="svg")
 
     fills = [circle.get("fill") for circle in ET.fromstring(document_of(answer)).iter(f"{SVG}circle")]
     assert {"#ff0000", "#0000ff"} <= set(fills)
 
 
-async def test_an_image_is_rotated_as_its_exif_data_says(connect: Connect, png: MakePng) -> None:
+async def test_an_image_is_rotated_as_its_exif_data_says(api: Api, png: MakePng) -> None:
     buffer, exif = BytesIO(), Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (96, 64), (9, 9, 9)).save(buffer, "JPEG", exif=exif)
     files = file("image", buffer.getvalue(), "image/jpeg"), file("markup", png("RGBA", (64, 96)))
 
-    assert (await connect().edit(*files, model=FLARE)).status_code == 200
+    assert (await api.edit(*files, model=FLARE)).status_code == 200

@@ -39,8 +39,8 @@ def mask_of(edge: int, *holes: tuple[int, int, int, int]) -> Image.Image:
 
 
 @pytest.mark.parametrize("size", ["256x256", "512x512", "1024x1024"])
-async def test_a_dall_e_2_image_is_a_png_of_exactly_the_requested_size(connect: Connect, size: str) -> None:
-    (drawn,) = await generated(connect(), size=size)
+async def test_a_dall_e_2_image_is_a_png_of_exactly_the_requested_size(api: Api, size: str) -> None:
+    (drawn,) = await generated(api, size=size)
 
     assert (drawn.format, "{}x{}".format(*drawn.size)) == ("PNG", size)
 
@@ -50,16 +50,16 @@ async def test_a_dall_e_2_image_is_a_png_of_exactly_the_requested_size(connect: 
     [("png", "1040x688"), ("jpeg", "1040x688"), ("webp", "1040x688"), ("jpeg", "2160x3840")],
 )
 async def test_a_gpt_image_2_image_has_the_requested_format_and_size(
-    connect: Connect, output_format: str, size: str
+    api: Api, output_format: str, size: str
 ) -> None:
-    (drawn,) = images_in(await connect().generate(**TWO, size=size, output_format=output_format))
+    (drawn,) = images_in(await api.generate(**TWO, size=size, output_format=output_format))
 
     assert (drawn.format, "{}x{}".format(*drawn.size)) == (output_format.upper(), size)
 
 
 @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
-async def test_compression_makes_an_image_smaller(connect: Connect, output_format: str) -> None:
-    api, fields = connect(), {**TWO, "output_format": output_format}
+async def test_compression_makes_an_image_smaller(api: Api, output_format: str) -> None:
+    fields = {**TWO, "output_format": output_format}
 
     small, large = [
         len((await api.generate(**fields, output_compression=level)).content) for level in (20, 90)
@@ -68,8 +68,8 @@ async def test_compression_makes_an_image_smaller(connect: Connect, output_forma
     assert small < large
 
 
-async def test_a_transparent_background_leaves_the_corners_empty(connect: Connect) -> None:
-    answer = await connect().generate(**TWO, background="transparent")
+async def test_a_transparent_background_leaves_the_corners_empty(api: Api) -> None:
+    answer = await api.generate(**TWO, background="transparent")
 
     alpha = images_in(answer)[0].getchannel("A")
     assert (alpha.getpixel((0, 0)), alpha.getpixel((512, 512))) == (0, 255)
@@ -93,14 +93,14 @@ async def test_the_same_request_gives_the_same_pixels_and_any_other_request_othe
 @pytest.mark.parametrize(
     "prompt", ["x", "a word " * 140, "w" * 1000, "日本 🦦 é", "\x00\x01", " ", "two\nlines", "\u202eback"]
 )
-async def test_any_prompt_can_be_drawn(connect: Connect, prompt: str) -> None:
-    (drawn,) = await generated(connect(), prompt=prompt)
+async def test_any_prompt_can_be_drawn(api: Api, prompt: str) -> None:
+    (drawn,) = await generated(api, prompt=prompt)
 
     assert drawn.size == WHOLE
 
 
-async def test_the_prompt_is_written_in_bright_letters_at_the_bottom(connect: Connect) -> None:
-    (drawn,) = await generated(connect(), size="1024x1024", prompt="WWWW")
+async def test_the_prompt_is_written_in_bright_letters_at_the_bottom(api: Api) -> None:
+    (drawn,) = await generated(api, size="1024x1024", prompt="WWWW")
 
     darkest, brightest = drawn.convert("L").crop((300, 900, 724, 1000)).getextrema()
     assert isinstance(darkest, int)
@@ -108,13 +108,11 @@ async def test_the_prompt_is_written_in_bright_letters_at_the_bottom(connect: Co
     assert (brightest > 240, darkest < 70) == (True, True)
 
 
-async def test_an_edit_repaints_only_where_the_mask_is_transparent(
-    connect: Connect, encoded: MakePng
-) -> None:
+async def test_an_edit_repaints_only_where_the_mask_is_transparent(api: Api, encoded: MakePng) -> None:
     photo, mask = photo_of(256), mask_of(256, (30, 40, 200, 180))
     mask.paste((0, 0, 0, 1), (60, 60, 80, 80))
 
-    drawn = await edited(connect(), encoded(photo), encoded(mask))
+    drawn = await edited(api, encoded(photo), encoded(mask))
 
     changed = ImageChops.difference(drawn.convert("RGB"), photo)
     holes = mask.getchannel("A").point([255, *[0] * 255])
@@ -122,12 +120,10 @@ async def test_an_edit_repaints_only_where_the_mask_is_transparent(
     assert changed.getbbox() == (30, 40, 200, 180)
 
 
-async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(
-    connect: Connect, encoded: MakePng
-) -> None:
+async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(api: Api, encoded: MakePng) -> None:
     photo = photo_of(512)
 
-    drawn = await edited(connect(), encoded(photo), encoded(mask_of(512, (0, 0, 256, 512))))
+    drawn = await edited(api, encoded(photo), encoded(mask_of(512, (0, 0, 256, 512))))
 
     small = photo.resize(WHOLE, Image.Resampling.LANCZOS)
     left, right = (0, 0, 128, 256), (128, 0, 256, 256)
@@ -136,26 +132,26 @@ async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(
 
 
 async def test_without_a_mask_the_transparent_part_of_the_image_is_repainted(
-    connect: Connect, encoded: MakePng
+    api: Api, encoded: MakePng
 ) -> None:
     photo = Image.new("RGBA", WHOLE, (*GREEN, 255))
     photo.paste((*GREEN, 0), (0, 128, 256, 256))
 
-    drawn = (await edited(connect(), encoded(photo))).convert("RGB")
+    drawn = (await edited(api, encoded(photo))).convert("RGB")
 
     assert drawn.crop((0, 0, 256, 128)).getcolors() == [(256 * 128, GREEN)]
     assert drawn.crop((0, 128, 256, 256)).getcolors() != [(256 * 128, GREEN)]
 
 
-async def test_an_opaque_mask_changes_nothing(connect: Connect, png: MakePng, encoded: MakePng) -> None:
-    drawn = await edited(connect(), png("RGB", WHOLE, GREEN), encoded(mask_of(256)))
+async def test_an_opaque_mask_changes_nothing(api: Api, png: MakePng, encoded: MakePng) -> None:
+    drawn = await edited(api, png("RGB", WHOLE, GREEN), encoded(mask_of(256)))
 
     assert drawn.getcolors() == [(256 * 256, GREEN)]
 
 
-async def test_gpt_image_2_paints_softly_over_an_opaque_image(connect: Connect, png: MakePng) -> None:
-    blue = await edited(connect(), png("RGB", (64, 64), (0, 0, 255)), **TWO)
-    red = await edited(connect(), png("RGB", (64, 64), (255, 0, 0)), **TWO)
+async def test_gpt_image_2_paints_softly_over_an_opaque_image(api: Api, png: MakePng) -> None:
+    blue = await edited(api, png("RGB", (64, 64), (0, 0, 255)), **TWO)
+    red = await edited(api, png("RGB", (64, 64), (255, 0, 0)), **TWO)
 
     assert blue.size == (1024, 1024)
     assert blue.getcolors(maxcolors=1000) is None
@@ -163,26 +159,24 @@ async def test_gpt_image_2_paints_softly_over_an_opaque_image(connect: Connect, 
     assert distance(blue.crop(top), red.crop(top)) > 60
 
 
-async def test_high_input_fidelity_changes_less_of_the_image(connect: Connect, png: MakePng) -> None:
+async def test_high_input_fidelity_changes_less_of_the_image(api: Api, png: MakePng) -> None:
     grey = (90, 90, 90)
     terms = {"model": "gpt-image-1.5", "size": "1024x1024"}
 
     off = {
         fidelity: distance(drawn, Image.new("RGB", (1024, 1024), grey))
         for fidelity in ("low", "high")
-        for drawn in [await edited(connect(), png("RGB", (64, 64), grey), **terms, input_fidelity=fidelity)]
+        for drawn in [await edited(api, png("RGB", (64, 64), grey), **terms, input_fidelity=fidelity)]
     }
 
     assert off["high"] < off["low"]
 
 
-async def test_a_variation_resembles_its_image_and_differs_from_it(
-    connect: Connect, encoded: MakePng
-) -> None:
+async def test_a_variation_resembles_its_image_and_differs_from_it(api: Api, encoded: MakePng) -> None:
     red = Image.new("RGB", WHOLE, (180, 30, 30))
     red.paste((255, 255, 255), (20, 20, 90, 90))
 
-    images = images_in(await connect().vary(file("image", encoded(red)), **SMALL, n="10"))
+    images = images_in(await api.vary(file("image", encoded(red)), **SMALL, n="10"))
 
     assert len({drawn.tobytes() for drawn in images}) == 10
     mirrored, straight = images[0].convert("L"), images[1].convert("L")
@@ -191,43 +185,39 @@ async def test_a_variation_resembles_its_image_and_differs_from_it(
     assert all(distance(drawn, red) > 5 for drawn in images)
 
 
-async def test_a_variation_of_a_transparent_image_is_white(connect: Connect, png: MakePng) -> None:
+async def test_a_variation_of_a_transparent_image_is_white(api: Api, png: MakePng) -> None:
     image = file("image", png("RGBA", (64, 64), (0, 0, 0, 0)))
 
-    (drawn,) = images_in(await connect().vary(image, **SMALL))
+    (drawn,) = images_in(await api.vary(image, **SMALL))
 
     assert min(ImageStat.Stat(drawn.convert("L")).mean) > 220
 
 
 @pytest.mark.parametrize("output_format", ["png", "webp"])
-async def test_a_transparent_edit_has_transparent_corners(
-    connect: Connect, png: MakePng, output_format: str
-) -> None:
+async def test_a_transparent_edit_has_transparent_corners(api: Api, png: MakePng, output_format: str) -> None:
     terms = {"background": "transparent", "output_format": output_format}
 
-    drawn = await edited(connect(), png(), **TWO, **terms)
+    drawn = await edited(api, png(), **TWO, **terms)
 
     assert drawn.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index] # four bands
 
 
-async def test_further_images_are_visible_in_the_result(connect: Connect, png: MakePng) -> None:
+async def test_further_images_are_visible_in_the_result(api: Api, png: MakePng) -> None:
     colours = [(90, 90, 90), (255, 0, 0), (0, 0, 255)]
     files = [file("image[]", png("RGB", (64, 64), colour)) for colour in colours]
 
     for sent in (files[:1], files):
-        (drawn,) = images_in(await connect().edit(*sent, **TWO))
+        (drawn,) = images_in(await api.edit(*sent, **TWO))
         shown = {colour for _, colour in drawn.convert("RGB").getcolors(maxcolors=2**24) or []}
         assert shown & set(colours[1:]) == set(colours[1 : len(sent)])
 
 
-async def test_with_a_mask_further_images_stay_inside_it(
-    connect: Connect, png: MakePng, encoded: MakePng
-) -> None:
+async def test_with_a_mask_further_images_stay_inside_it(api: Api, png: MakePng, encoded: MakePng) -> None:
     photo, mask = photo_of(1024), mask_of(1024, (200, 300, 800, 700))
     files = [encoded(photo), *[png("RGB", (64, 64), (255, 0, 0))] * 15]
 
     (image,) = images_in(
-        await connect().edit(*(file("image[]", data) for data in files), file("mask", encoded(mask)), **TWO)
+        await api.edit(*(file("image[]", data) for data in files), file("mask", encoded(mask)), **TWO)
     )
 
     drawn = image.convert("RGB")
@@ -235,13 +225,11 @@ async def test_with_a_mask_further_images_stay_inside_it(
     assert (255, 0, 0) in {colour for _, colour in drawn.getcolors(maxcolors=2**24) or []}
 
 
-async def test_a_markup_changes_the_image_where_something_is_drawn(
-    connect: Connect, encoded: MakePng
-) -> None:
+async def test_a_markup_changes_the_image_where_something_is_drawn(api: Api, encoded: MakePng) -> None:
     photo, drawing = photo_of(1024), Image.new("RGBA", (1024, 1024))
     drawing.paste((255, 0, 0, 128), (100, 100, 500, 500))
     files = file("image", encoded(photo)), file("markup", encoded(drawing))
 
-    (drawn,) = images_in(await connect().edit(*files, model="gpt-image-2.5-flare"))
+    (drawn,) = images_in(await api.edit(*files, model="gpt-image-2.5-flare"))
 
     assert ImageChops.difference(drawn.convert("RGB"), photo).getbbox() == (100, 100, 500, 500)

@@ -6,7 +6,7 @@ import pytest
 
 from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.usage import output_tokens
-from tests.emulator.api import Connect, MakePng, file
+from tests.emulator.api import Api, Connect, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -29,10 +29,10 @@ TWO, FLARE = "gpt-image-2", "gpt-image-2.5-flare"
     ],
 )
 async def test_every_gpt_image_model_responds_with_base64_usage_and_the_settings_that_auto_means(
-    connect: Connect, model: str, auto: str
+    api: Api, model: str, auto: str
 ) -> None:
-    low = (await connect().generate(model=model, quality="low", size="1024x1024")).json()
-    usual = (await connect().generate(model=model, size="auto")).json()
+    low = (await api.generate(model=model, quality="low", size="1024x1024")).json()
+    usual = (await api.generate(model=model, size="auto")).json()
 
     assert (low["quality"], low["size"], low["output_format"]) == ("low", "1024x1024", "png")
     assert set(low["data"][0]) == {"b64_json"}
@@ -40,10 +40,10 @@ async def test_every_gpt_image_model_responds_with_base64_usage_and_the_settings
     assert (usual["quality"], usual["size"]) == (auto, "1024x1024")
 
 
-async def test_gpt_image_2_responds_with_images_settings_and_usage(connect: Connect) -> None:
+async def test_gpt_image_2_responds_with_images_settings_and_usage(api: Api) -> None:
     fields = {"prompt": "eight ch", "n": 2, "size": "1536x1024", "quality": "high", "stream": False}
 
-    answer = (await connect().generate(model=TWO, **fields)).json()
+    answer = (await api.generate(model=TWO, **fields)).json()
 
     assert [set(image) for image in answer.pop("data")] == [{"b64_json"}, {"b64_json"}]
     assert answer == {
@@ -73,9 +73,9 @@ async def test_gpt_image_2_responds_with_images_settings_and_usage(connect: Conn
     ],
 )
 async def test_dall_e_models_respond_with_base64_on_request_and_with_revised_prompts(
-    connect: Connect, fields: dict[str, object], keys: set[str]
+    api: Api, fields: dict[str, object], keys: set[str]
 ) -> None:
-    answer = (await connect().generate(**fields)).json()
+    answer = (await api.generate(**fields)).json()
 
     assert (set(answer), set(answer["data"][0])) == ({"created", "data"}, keys)
 
@@ -120,9 +120,9 @@ def test_output_tokens_are_those_that_openai_published(
     ],
 )
 async def test_the_safety_identifier_has_precedence_over_the_user_and_is_returned(
-    connect: Connect, fields: dict[str, object], expected: str | None
+    api: Api, fields: dict[str, object], expected: str | None
 ) -> None:
-    assert (await connect().generate(model=TWO, **fields)).json().get("safety_identifier") == expected
+    assert (await api.generate(model=TWO, **fields)).json().get("safety_identifier") == expected
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its
     }
 
 
-async def test_a_snapshot_is_the_same_model(connect: Connect, state: EmulatorState) -> None:
-    one, two = [await connect().generate(model=model) for model in (TWO, f"{TWO}-2026-04-21")]
+async def test_a_snapshot_is_the_same_model(api: Api, state: EmulatorState) -> None:
+    one, two = [await api.generate(model=model) for model in (TWO, f"{TWO}-2026-04-21")]
 
     assert one.json() == two.json()
     assert state.requests[1].model == f"{TWO}-2026-04-21"
@@ -230,15 +230,9 @@ async def test_a_parameter_is_unknown_before_its_first_day(
     ],
 )
 async def test_moderation_rejects_a_word_before_the_work_and_another_after_it(
-    connect: Connect,
-    state: EmulatorState,
-    model: str,
-    prompt: str,
-    stage: str,
-    categories: list[str],
-    billed: int,
+    api: Api, state: EmulatorState, model: str, prompt: str, stage: str, categories: list[str], billed: int
 ) -> None:
-    error = error_of(await connect().generate(model=model, prompt=prompt))
+    error = error_of(await api.generate(model=model, prompt=prompt))
 
     details = error.pop("moderation_details", None)
     if model.startswith("dall-e"):
@@ -250,5 +244,5 @@ async def test_moderation_rejects_a_word_before_the_work_and_another_after_it(
     assert state.billed_images == billed
 
 
-async def test_a_longer_word_is_not_the_forbidden_one(connect: Connect) -> None:
-    assert (await connect().generate(prompt="an unforbiddenly good cat")).status_code == 200
+async def test_a_longer_word_is_not_the_forbidden_one(api: Api) -> None:
+    assert (await api.generate(prompt="an unforbiddenly good cat")).status_code == 200

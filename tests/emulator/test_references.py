@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Api, Connect, MakePng, file
+from tests.emulator.api import Api, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +31,7 @@ async def edit(api: Api, images: object, **fields: object) -> httpx.Response:
     return await api.post("/images/edits", json={**TWO, "images": images, **fields})
 
 
-async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Connect, png: MakePng) -> None:
-    api = connect()
+async def test_an_image_in_json_gives_the_same_result_as_in_a_form(api: Api, png: MakePng) -> None:
     image, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
     file_id = await uploaded(api, image)
 
@@ -44,8 +43,7 @@ async def test_an_image_in_json_gives_the_same_result_as_in_a_form(connect: Conn
     assert by_form.json() == by_data.json() == by_file.json()
 
 
-async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: MakePng) -> None:
-    api = connect()
+async def test_urls_of_the_emulator_itself_are_looked_up(api: Api, png: MakePng) -> None:
     result_url = (await api.generate()).json()["data"][0]["url"]
     file_url = f"{ORIGIN}/v1/files/{await uploaded(api, png())}/content"
 
@@ -67,9 +65,9 @@ async def test_urls_of_the_emulator_itself_are_looked_up(connect: Connect, png: 
     ],
 )
 async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
-    connect: Connect, state: EmulatorState, url: str, status: int
+    api: Api, state: EmulatorState, url: str, status: int
 ) -> None:
-    error = error_of(await edit(connect(), [{"image_url": url}]))
+    error = error_of(await edit(api, [{"image_url": url}]))
 
     assert error["message"] == f"Error while downloading file. Upstream status code: {status}."
     assert (error["param"], error["code"]) == (URL, "invalid_value")
@@ -100,15 +98,14 @@ async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
     ],
 )
 async def test_an_invalid_reference_to_an_image_is_rejected_with_its_reason(
-    connect: Connect, images: object, param: str | None, code: str
+    api: Api, images: object, param: str | None, code: str
 ) -> None:
-    error = error_of(await edit(connect(), images))
+    error = error_of(await edit(api, images))
 
     assert (error["param"], error["code"]) == (param, code)
 
 
-async def test_a_mask_is_referenced_like_an_image(connect: Connect, png: MakePng) -> None:
-    api = connect()
+async def test_a_mask_is_referenced_like_an_image(api: Api, png: MakePng) -> None:
     images = [{"image_url": data_url(png())}]
 
     assert error_of(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
@@ -116,8 +113,7 @@ async def test_a_mask_is_referenced_like_an_image(connect: Connect, png: MakePng
     assert error_of(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
 
 
-async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: MakePng) -> None:
-    api = connect()
+async def test_at_most_sixteen_images_may_be_referenced(api: Api, png: MakePng) -> None:
     one = {"file_id": await uploaded(api, png())}
 
     assert (await edit(api, [one] * 16)).status_code == 200
@@ -125,23 +121,23 @@ async def test_at_most_sixteen_images_may_be_referenced(connect: Connect, png: M
 
 
 async def test_an_edit_in_json_accepts_what_a_generation_accepts_and_a_markup(
-    connect: Connect, encoded: MakePng, png: MakePng
+    api: Api, encoded: MakePng, png: MakePng
 ) -> None:
     images, drawing = [{"image_url": data_url(png())}], Image.new("RGBA", (64, 64))
     drawing.paste((255, 0, 0, 255), (10, 10, 20, 20))
     markup = {"image_url": data_url(encoded(drawing))}
 
-    usual = await edit(connect(), images, moderation="low", quality="low", n=2)
-    marked = await edit(connect(), images, model="gpt-image-2.6-flare", markup=markup)
-    streamed = await edit(connect(), images, stream=True)
+    usual = await edit(api, images, moderation="low", quality="low", n=2)
+    marked = await edit(api, images, model="gpt-image-2.6-flare", markup=markup)
+    streamed = await edit(api, images, stream=True)
 
     assert (len(usual.json()["data"]), marked.status_code) == (2, 200)
     assert streamed.text.startswith("event: image_edit.completed\n")
 
 
-async def test_dall_e_2_accepts_no_references_to_images(connect: Connect, png: MakePng) -> None:
+async def test_dall_e_2_accepts_no_references_to_images(api: Api, png: MakePng) -> None:
     images = [{"image_url": data_url(png("RGBA"))}]
 
-    error = error_of(await edit(connect(), images, model="dall-e-2", size="256x256"))
+    error = error_of(await edit(api, images, model="dall-e-2", size="256x256"))
 
     assert (error["param"], error["code"]) == ("images", "unknown_parameter")

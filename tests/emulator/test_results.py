@@ -41,9 +41,8 @@ async def test_a_result_url_has_the_origin_of_the_request_and_needs_no_key(conne
 
 
 async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(
-    connect: Connect, state: EmulatorState, clock: Clock
+    api: Api, state: EmulatorState, clock: Clock
 ) -> None:
-    api = connect()
     url = await a_url(api)
     query = parse_qs(urlsplit(url).query)
     assert (query["st"], query["se"]) == (["2023-11-14T22:13:20Z"], ["2023-11-14T23:13:20Z"])
@@ -62,10 +61,7 @@ async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(
     assert error_in(await api.get(url))[2] == detail
 
 
-async def test_a_url_with_a_changed_expiry_or_without_its_query_is_rejected(
-    connect: Connect, clock: Clock
-) -> None:
-    api = connect()
+async def test_a_url_with_a_changed_expiry_or_without_its_query_is_rejected(api: Api, clock: Clock) -> None:
     url = await a_url(api)
     clock.now += 3600
 
@@ -73,8 +69,7 @@ async def test_a_url_with_a_changed_expiry_or_without_its_query_is_rejected(
         assert error_in(await api.get(other)) == (403, "AuthenticationFailed", "Signature did not match.")
 
 
-async def test_an_image_that_was_deleted_is_not_found(connect: Connect, state: EmulatorState) -> None:
-    api = connect()
+async def test_an_image_that_was_deleted_is_not_found(api: Api, state: EmulatorState) -> None:
     url = await a_url(api)
     state.reset()
 

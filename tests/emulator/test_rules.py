@@ -6,7 +6,7 @@
 import pytest
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Connect, MakePng, file
+from tests.emulator.api import Api, MakePng, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -78,7 +78,7 @@ GENERATIONS: list[tuple[str, dict[str, object], str, str | None, str]] = [
 
 @pytest.mark.parametrize(("model", "fields", "param", "code", "message"), GENERATIONS)
 async def test_a_rejected_generation_names_its_parameter_and_reason(
-    connect: Connect,
+    api: Api,
     state: EmulatorState,
     model: str,
     fields: dict[str, object],
@@ -86,7 +86,7 @@ async def test_a_rejected_generation_names_its_parameter_and_reason(
     code: str | None,
     message: str,
 ) -> None:
-    error = error_of(await connect().generate(model=model, **fields))
+    error = error_of(await api.generate(model=model, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
@@ -98,18 +98,16 @@ async def test_a_rejected_generation_names_its_parameter_and_reason(
 @pytest.mark.parametrize(
     ("model", "length"), [("dall-e-2", 1000), ("dall-e-3", 4000), ("gpt-image-2", 32_000)]
 )
-async def test_a_prompt_longer_than_the_maximum_is_rejected(
-    connect: Connect, model: str, length: int
-) -> None:
-    assert (await connect().generate(model=model, prompt="x" * length)).status_code == 200
+async def test_a_prompt_longer_than_the_maximum_is_rejected(api: Api, model: str, length: int) -> None:
+    assert (await api.generate(model=model, prompt="x" * length)).status_code == 200
 
-    error = error_of(await connect().generate(model=model, prompt="x" * (length + 1)))
+    error = error_of(await api.generate(model=model, prompt="x" * (length + 1)))
     assert (error["type"], error["code"]) == ("invalid_request_error", "string_above_max_length")
     assert f"maximum length {length}, but got a string with length {length + 1}" in error["message"]
 
 
-async def test_null_is_the_default_of_a_parameter(connect: Connect) -> None:
-    assert len((await connect().generate(n=None, size=None)).json()["data"]) == 1
+async def test_null_is_the_default_of_a_parameter(api: Api) -> None:
+    assert len((await api.generate(n=None, size=None)).json()["data"]) == 1
 
 
 EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, str]] = [
@@ -163,7 +161,7 @@ EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, 
 
 @pytest.mark.parametrize(("model", "fields", "overlays", "param", "code", "message"), EDITS)
 async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
-    connect: Connect,
+    api: Api,
     png: MakePng,
     model: str,
     fields: dict[str, str],
@@ -174,7 +172,7 @@ async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
 ) -> None:
     files = [file(name, png(*look)) for name, look in {"image": ("RGBA",), **overlays}.items()]
 
-    error = error_of(await connect().edit(*files, model=model, **fields))
+    error = error_of(await api.edit(*files, model=model, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
@@ -182,11 +180,9 @@ async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
     assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
 
 
-async def test_a_model_without_the_endpoint_names_the_models_that_have_it(
-    connect: Connect, png: MakePng
-) -> None:
-    varied = await connect().vary(file("image", png()), model="gpt-image-2")
-    edited = await connect().edit(file("image", png("RGBA")), model="dall-e-3")
+async def test_a_model_without_the_endpoint_names_the_models_that_have_it(api: Api, png: MakePng) -> None:
+    varied = await api.vary(file("image", png()), model="gpt-image-2")
+    edited = await api.edit(file("image", png("RGBA")), model="dall-e-3")
 
     assert error_of(varied)["message"] == "Invalid value: 'gpt-image-2'. Value must be 'dall-e-2'."
     assert error_of(edited)["message"].startswith(
@@ -194,18 +190,18 @@ async def test_a_model_without_the_endpoint_names_the_models_that_have_it(
     )
 
 
-async def test_numbers_in_a_form_are_text_and_must_be_numbers(connect: Connect, png: MakePng) -> None:
-    good = await connect().vary(file("image", png()), n="2", size="256x256")
-    bad = await connect().vary(file("image", png()), n="two")
+async def test_numbers_in_a_form_are_text_and_must_be_numbers(api: Api, png: MakePng) -> None:
+    good = await api.vary(file("image", png()), n="2", size="256x256")
+    bad = await api.vary(file("image", png()), n="two")
 
     assert len(good.json()["data"]) == 2
     assert error_of(bad)["code"] == "invalid_type"
 
 
-async def test_a_form_field_given_twice_is_rejected(connect: Connect, png: MakePng) -> None:
+async def test_a_form_field_given_twice_is_rejected(api: Api, png: MakePng) -> None:
     files = [file("image", png())]
 
-    error = error_of(await connect().post("/images/variations", data={"n": ["1", "2"]}, files=files))
+    error = error_of(await api.post("/images/variations", data={"n": ["1", "2"]}, files=files))
 
     assert (error["param"], error["code"]) == ("n", "duplicate_parameter")
     assert "'n[]=<value>'" in error["message"]

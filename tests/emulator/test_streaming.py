@@ -44,10 +44,8 @@ async def ask(api: Api, **fields: object) -> httpx.Response:
 
 
 @ON_EVERY_LOOP
-async def test_a_stream_is_partial_images_and_one_completed_event(
-    connect: Connect, state: EmulatorState
-) -> None:
-    answer = await ask(connect(), partial_images=3)
+async def test_a_stream_is_partial_images_and_one_completed_event(api: Api, state: EmulatorState) -> None:
+    answer = await ask(api, partial_images=3)
 
     assert answer.headers["content-type"].startswith("text/event-stream")
     assert "content-length" not in answer.headers
@@ -75,9 +73,7 @@ async def test_a_stream_is_partial_images_and_one_completed_event(
     assert state.open_streams == 0
 
 
-async def test_partial_images_sharpen_until_the_completed_image(connect: Connect) -> None:
-    api = connect()
-
+async def test_partial_images_sharpen_until_the_completed_image(api: Api) -> None:
     events = events_of(await ask(api, partial_images=3))
     whole = (await ask(api, stream=False)).json()["data"][0]
 
@@ -89,39 +85,37 @@ async def test_partial_images_sharpen_until_the_completed_image(connect: Connect
 
 
 @pytest.mark.parametrize("output_format", ["jpeg", "webp"])
-async def test_partial_images_have_the_format_of_the_image(connect: Connect, output_format: str) -> None:
-    events = events_of(await ask(connect(), partial_images=1, output_format=output_format))
+async def test_partial_images_have_the_format_of_the_image(api: Api, output_format: str) -> None:
+    events = events_of(await ask(api, partial_images=1, output_format=output_format))
 
     assert [image_in(data).format for _, data in events] == [output_format.upper()] * 2
     assert [data["output_format"] for _, data in events] == [output_format] * 2
 
 
 @ON_EVERY_LOOP
-async def test_events_of_an_edit_have_names_of_their_own(connect: Connect, png: MakePng) -> None:
+async def test_events_of_an_edit_have_names_of_their_own(api: Api, png: MakePng) -> None:
     terms = {"model": "gpt-image-2", "stream": "true", "partial_images": "1", "size": "1024x640"}
 
-    events = events_of(await connect().edit(file("image", png()), **terms))
+    events = events_of(await api.edit(file("image", png()), **terms))
 
     assert [name for name, _ in events] == ["image_edit.partial_image", "image_edit.completed"]
     assert events[1][1]["usage"]["input_tokens_details"]["image_tokens"] == 4
 
 
-async def test_without_partial_images_a_stream_is_one_event_with_the_safety_identifier(
-    connect: Connect,
-) -> None:
-    ((name, data),) = events_of(await ask(connect(), safety_identifier="hash-1", user="u"))
+async def test_without_partial_images_a_stream_is_one_event_with_the_safety_identifier(api: Api) -> None:
+    ((name, data),) = events_of(await ask(api, safety_identifier="hash-1", user="u"))
 
     assert (name, data["safety_identifier"]) == (COMPLETED, "hash-1")
 
 
-async def test_an_error_before_the_stream_is_plain_json(connect: Connect) -> None:
-    answer = await ask(connect(), prompt="forbidden")
+async def test_an_error_before_the_stream_is_plain_json(api: Api) -> None:
+    answer = await ask(api, prompt="forbidden")
 
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
 
 
-async def test_a_withheld_image_ends_the_stream_with_an_error(connect: Connect, state: EmulatorState) -> None:
-    (name, _), (last, data) = events_of(await ask(connect(), prompt="censored violence", partial_images=1))
+async def test_a_withheld_image_ends_the_stream_with_an_error(api: Api, state: EmulatorState) -> None:
+    (name, _), (last, data) = events_of(await ask(api, prompt="censored violence", partial_images=1))
 
     assert (name, last, data["error"]["code"]) == (PARTIAL, None, "moderation_blocked")
     assert data["error"]["moderation_details"] == {"moderation_stage": "output", "categories": ["violence"]}
@@ -135,22 +129,22 @@ async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connec
 
 @pytest.mark.parametrize(("shape", "line"), [("nested", False), ("flat", True)])
 async def test_an_error_in_a_stream_is_nested_or_flat(
-    connect: Connect, state: EmulatorState, shape: Literal["nested", "flat"], line: bool
+    api: Api, state: EmulatorState, shape: Literal["nested", "flat"], line: bool
 ) -> None:
     error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
     state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
 
-    first, last = events_of(await ask(connect(), partial_images=2))
+    first, last = events_of(await ask(api, partial_images=2))
 
     assert first[0] == PARTIAL
     expected = {"error": error} if shape == "nested" else {**error, "type": "error"}
     assert last == ("error" if line else None, expected)
 
 
-async def test_a_stream_fault_may_be_a_known_error(connect: Connect, state: EmulatorState) -> None:
+async def test_a_stream_fault_may_be_a_known_error(api: Api, state: EmulatorState) -> None:
     state.faults.stream(error="moderation_blocked")
 
-    ((_, data),) = events_of(await ask(connect()))
+    ((_, data),) = events_of(await ask(api))
 
     assert data["error"]["code"] == "moderation_blocked"
 
@@ -163,31 +157,29 @@ async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: 
     assert (name, state.requests[0].events) == (PARTIAL, 1)
 
 
-async def test_a_stream_fault_may_reduce_the_partial_images(connect: Connect, state: EmulatorState) -> None:
+async def test_a_stream_fault_may_reduce_the_partial_images(api: Api, state: EmulatorState) -> None:
     state.faults.stream(max_partials=1)
 
-    events = events_of(await ask(connect(), partial_images=3))
+    events = events_of(await ask(api, partial_images=3))
 
     assert [data.get("partial_image_index") for _, data in events] == [0, None]
     assert events[1][1]["usage"]["output_tokens"] == 107 + 100
 
 
-async def test_a_stream_fault_may_respond_with_plain_json(connect: Connect, state: EmulatorState) -> None:
+async def test_a_stream_fault_may_respond_with_plain_json(api: Api, state: EmulatorState) -> None:
     state.faults.stream(plain=True)
 
-    answer = (await ask(connect(), partial_images=2)).json()
+    answer = (await ask(api, partial_images=2)).json()
 
     assert (len(answer["data"]), answer["usage"]["output_tokens"]) == (1, 107)
     assert state.requests[0].stream is False
 
 
 @ON_EVERY_LOOP
-async def test_an_http_fault_after_the_work_replaces_the_stream(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_an_http_fault_after_the_work_replaces_the_stream(api: Api, state: EmulatorState) -> None:
     state.faults.http(500, after_work=True)
 
-    assert (await ask(connect())).status_code == 500
+    assert (await ask(api)).status_code == 500
     assert state.billed_images == 1
 
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Connect, File, file
+from tests.emulator.api import Api, File, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -55,13 +55,7 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
     (NEW, [IMAGE, file("mask", a_png(), "image/webp")], "mask", UNSUPPORTED, "are 'image/png'."),
     (OLD, [MASK], "image", "missing_required_parameter", "Missing required parameter: 'image'."),
     (NEW, [MASK], "image", "missing_required_parameter", "Missing required parameter: 'image'."),
-    (
-        NEW,
-        [IMAGE, file("user", b"x")],
-        "user",
-        "invalid_type",
-        "expected a string, but got a file instead.",
-    ),
+    (NEW, [IMAGE, file("user", b"x")], "user", "invalid_type", "expected a string, but got a file instead."),
     (
         {**NEW, "image": "x.png"},
         [MASK],
@@ -111,7 +105,7 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
 
 @pytest.mark.parametrize(("terms", "files", "param", "code", "message"), REJECTED)
 async def test_a_rejected_image_of_an_edit_gets_its_reason_and_is_not_billed(
-    connect: Connect,
+    api: Api,
     state: EmulatorState,
     terms: dict[str, str],
     files: list[File],
@@ -119,7 +113,7 @@ async def test_a_rejected_image_of_an_edit_gets_its_reason_and_is_not_billed(
     code: str | None,
     message: str,
 ) -> None:
-    error = error_of(await connect().edit(*files, **terms))
+    error = error_of(await api.edit(*files, **terms))
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
@@ -135,10 +129,10 @@ async def test_a_rejected_image_of_an_edit_gets_its_reason_and_is_not_billed(
     ],
 )
 async def test_a_file_must_be_smaller_than_the_limit_of_its_model(
-    connect: Connect, terms: dict[str, str], name: str, limit: int, code: str, message: str
+    api: Api, terms: dict[str, str], name: str, limit: int, code: str, message: str
 ) -> None:
     small, large = [
-        await connect().edit(*({"image": IMAGE, "mask": MASK} | {name: part}).values(), **terms)
+        await api.edit(*({"image": IMAGE, "mask": MASK} | {name: part}).values(), **terms)
         for part in (file(name, a_png(length=length)) for length in (limit - 1, limit))
     ]
 
@@ -147,30 +141,30 @@ async def test_a_file_must_be_smaller_than_the_limit_of_its_model(
     assert small.status_code == 200
 
 
-async def test_an_image_of_a_variation_is_square_and_has_no_mask(connect: Connect) -> None:
-    oblong = error_of(await connect().vary(file("image", a_png("RGB", (65, 64)))))
-    masked = error_of(await connect().vary(IMAGE, MASK))
+async def test_an_image_of_a_variation_is_square_and_has_no_mask(api: Api) -> None:
+    oblong = error_of(await api.vary(file("image", a_png("RGB", (65, 64)))))
+    masked = error_of(await api.vary(IMAGE, MASK))
 
     assert oblong["message"] == SQUARE
     assert (masked["param"], masked["code"]) == ("mask", "unknown_parameter")
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
-async def test_dall_e_2_needs_no_transparency_with_a_mask(connect: Connect, mode: str) -> None:
-    assert (await connect().edit(file("image", a_png(mode)), MASK, **OLD)).status_code == 200
+async def test_dall_e_2_needs_no_transparency_with_a_mask(api: Api, mode: str) -> None:
+    assert (await api.edit(file("image", a_png(mode)), MASK, **OLD)).status_code == 200
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP"])
-async def test_gpt_image_2_accepts_three_formats_of_any_shape(connect: Connect, image_format: str) -> None:
+async def test_gpt_image_2_accepts_three_formats_of_any_shape(api: Api, image_format: str) -> None:
     data = encoded(PNG.resize((120, 50)), image_format)
 
-    answer = await connect().edit(file("image", data, f"image/{image_format.lower()}"), **NEW)
+    answer = await api.edit(file("image", data, f"image/{image_format.lower()}"), **NEW)
 
     assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 8
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_gpt_image_2_accepts_sixteen_images(connect: Connect) -> None:
-    answer = await connect().edit(*[file("image[]", a_png())] * 16, **NEW)
+async def test_gpt_image_2_accepts_sixteen_images(api: Api) -> None:
+    answer = await api.edit(*[file("image[]", a_png())] * 16, **NEW)
 
     assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 16 * 4
