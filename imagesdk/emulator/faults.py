@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 import anyio
@@ -239,8 +240,9 @@ class Faults:
         self._queues[on].extend([fault] * times)
 
 
-async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` after a request was read, and cancel it if the client disconnects."""
+async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do ``work`` after a request was read, unless the client disconnects. Return whether it was finished."""
+    finished = False
     async with anyio.create_task_group() as group:
 
         async def listen() -> None:
@@ -250,7 +252,9 @@ async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[Non
 
         group.start_soon(listen)
         await work()
+        finished = True
         group.cancel_scope.cancel()
+    return finished
 
 
 async def drop_connection(scope: Scope, receive: Receive) -> None:
@@ -273,17 +277,8 @@ class _BrokenResponse(Response):
         self._silent = silent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._delay:
-            waited = False
-
-            async def wait() -> None:
-                nonlocal waited
-                await anyio.sleep(self._delay)
-                waited = True
-
-            await unless_disconnected(receive, wait)
-            if not waited:
-                return
+        if self._delay and not await unless_disconnected(receive, partial(anyio.sleep, self._delay)):
+            return
         if self._sent is None:
             await super().__call__(scope, receive, send)
             return

@@ -99,11 +99,13 @@ class Choice:
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the string."""
-        if not isinstance(value, str):
-            raise invalid_type(name, "a string", value)
-        if value not in self.values:
-            raise invalid_value(name, value, self.values)
-        return value
+        text = Text(minimum=0).read(name, value, form=form)
+        if text not in self.values:
+            raise invalid_value(name, text, self.values)
+        return text
+
+
+_EFFORTS = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 
 
 @frozen
@@ -130,12 +132,9 @@ class FreeSize:
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the size."""
-        if not isinstance(value, str):
-            raise invalid_type(name, "a string", value)
-        problem = self._problem(value)
-        if problem is not None:
-            raise _wrong_size(name, value, problem)
-        return value
+        size = Text(minimum=0).read(name, value, form=form)
+        _raise_problem(name, size, self._problem(size))
+        return size
 
     def _problem(self, value: str) -> str | None:
         if value == "auto":
@@ -162,9 +161,7 @@ def check_area(size: str, frames: int = 1) -> None:
     """
     cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)
     width, _, height = size.partition("x")
-    problem = _area_problem(int(width) * int(height) * cells)
-    if problem is not None:
-        raise _wrong_size("size", size, problem)
+    _raise_problem("size", size, _area_problem(int(width) * int(height) * cells))
 
 
 def _area_problem(pixels: int) -> str | None:
@@ -175,8 +172,9 @@ def _area_problem(pixels: int) -> str | None:
     return None
 
 
-def _wrong_size(name: str, value: str, problem: str) -> Refusal:
-    return Refusal(f"Invalid size '{value}'. {problem}", param=name, code="invalid_value")
+def _raise_problem(name: str, size: str, problem: str | None) -> None:
+    if problem is not None:
+        raise Refusal(f"Invalid size '{size}'. {problem}", param=name, code="invalid_value")
 
 
 @frozen
@@ -202,13 +200,11 @@ class Author:
         chosen: dict[str, str] = {}
         if given.get("model") is not None:  # optional: a project without a choice of models must omit it
             chosen["model"] = Text().read(f"{name}.model", given["model"], form=form)
-        if given.get("reasoning") is None:
-            return chosen
-        effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
-        if effort is None:
-            return chosen
-        efforts = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
-        return {**chosen, "effort": efforts.read(f"{name}.reasoning.effort", effort, form=form)}
+        if given.get("reasoning") is not None:
+            effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
+            if effort is not None:
+                chosen["effort"] = _EFFORTS.read(f"{name}.reasoning.effort", effort, form=form)
+        return chosen
 
 
 @frozen

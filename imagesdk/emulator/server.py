@@ -128,8 +128,7 @@ class Emulator:
             server.should_exit = True
             listener.close()
             raise RuntimeError("the emulator did not start")
-        port: int = listener.getsockname()[1]
-        self._running = (server, thread, port)
+        self._running = (server, thread, listener.getsockname()[1])
         return self
 
     def __exit__(

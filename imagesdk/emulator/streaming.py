@@ -60,9 +60,8 @@ class EventStream(Response):
         self._record.stream = True
         self._state.open_streams += 1
         try:
-            await send(
-                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            )
+            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(start)
             await unless_disconnected(receive, run)
             if broken:
                 await drop_connection(scope, receive)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Callable
 from io import BytesIO
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import httpx
 from PIL import Image, ImageChops, ImageStat
+
+from imagesdk.emulator import EmulatorState
 
 SMALL = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
 """The cheapest request."""
 
 File: TypeAlias = tuple[str, tuple[str, bytes, str]]
-MakePng: TypeAlias = Callable[..., bytes]
 
 
 class Clock:
@@ -28,7 +29,11 @@ class Clock:
 
 
 class Api(httpx.AsyncClient):
-    """Client of one emulator."""
+    """Client of one emulator, with the state of that."""
+
+    def __init__(self, state: EmulatorState, base_url: str, **options: Any) -> None:
+        super().__init__(base_url=base_url, **options)
+        self.state = state
 
     async def generate(self, **fields: object) -> httpx.Response:
         """Send a generation: a small one of dall-e-2, unless the test names a model."""
@@ -51,6 +56,18 @@ Connect: TypeAlias = Callable[..., Api]
 def file(name: str, data: bytes, media_type: str = "image/png") -> File:
     """Return a part of a form."""
     return name, ("x.png", data, media_type)
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """Return the bytes of an image."""
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def png(mode: str = "RGB", size: tuple[int, int] = (64, 64), colour: int | tuple[int, ...] = 0) -> bytes:
+    """Return a PNG of one colour."""
+    return encoded(Image.new(mode, size, colour))
 
 
 def images_in(answer: httpx.Response) -> list[Image.Image]:

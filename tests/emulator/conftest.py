@@ -3,8 +3,7 @@
 The tests run on asyncio. Those in which the event loop of the application matters run on trio too.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from io import BytesIO
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -37,7 +36,7 @@ def state() -> EmulatorState:
 def connect(clock: Clock, state: EmulatorState) -> Connect:
     def connect(*, host: str = "127.0.0.1:8000", limit: str | None = None, **options: Any) -> Api:
         app = create_app(limit=limit, clock=clock, state=state, **options)
-        return Api(transport=httpx.ASGITransport(app), base_url=f"http://{host}/v1")
+        return Api(state, f"http://{host}/v1", transport=httpx.ASGITransport(app))
 
     return connect
 
@@ -64,7 +63,7 @@ def emulator(shared_emulator: Emulator) -> Emulator:
 @pytest.fixture
 async def socket_api(emulator: Emulator) -> AsyncIterator[Api]:
     """A client of the emulator on a socket."""
-    async with Api(base_url=emulator.base_url, timeout=30) as api:
+    async with Api(emulator.state, emulator.base_url, timeout=30) as api:
         yield api
 
 
@@ -76,25 +75,3 @@ def tiny_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
         return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
 
     monkeypatch.setattr(Painting, "_draw", draw)
-
-
-@pytest.fixture
-def encoded() -> Callable[..., bytes]:
-    """Encode an image: ``encoded(image)`` or ``encoded(image, "JPEG")``."""
-
-    def encoded(image: Image.Image, image_format: str = "PNG") -> bytes:
-        buffer = BytesIO()
-        image.save(buffer, image_format)
-        return buffer.getvalue()
-
-    return encoded
-
-
-@pytest.fixture
-def png(encoded: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Encode a plain PNG: ``png("RGBA", (64, 64), (255, 0, 0, 0))``."""
-
-    def png(mode: str = "RGB", size: tuple[int, int] = (64, 64), colour: int | tuple[int, ...] = 0) -> bytes:
-        return encoded(Image.new(mode, size, colour))
-
-    return png

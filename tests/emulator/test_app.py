@@ -6,7 +6,7 @@ from datetime import date
 import pytest
 
 from imagesdk.emulator import EmulatorState
-from tests.emulator.api import SMALL, Api, Connect, MakePng, file
+from tests.emulator.api import SMALL, Api, Connect, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -95,7 +95,7 @@ async def test_a_required_key_may_be_any_but_the_invalid_one(
     assert (await connect().get("/models")).status_code == 200
 
 
-async def test_the_state_records_each_request_but_not_its_key(api: Api, state: EmulatorState) -> None:
+async def test_the_state_records_each_request_but_not_its_key(api: Api) -> None:
     body = {**SMALL, "n": 3, "prompt": "an otter"}
     headers = {"idempotency-key": "key-1", "user-agent": "tester/1", "authorization": "Bearer sk-very-secret"}
 
@@ -103,29 +103,29 @@ async def test_the_state_records_each_request_but_not_its_key(api: Api, state: E
         await api.post("/images/generations", json=body, headers=headers)
     await api.generate(n=99)
 
-    good, again, bad = state.requests
+    good, again, bad = api.state.requests
     assert (good.method, good.path) == ("POST", "/v1/images/generations")
     assert (good.idempotency_key, good.user_agent) == ("key-1", "tester/1")
     assert (good.model, good.n, good.prompt, good.status) == ("dall-e-2", 3, "an otter", 200)
     assert (bad.idempotency_key, bad.n, bad.status) == (None, 99, 400)
-    assert [record.authorized for record in state.requests] == [True, True, False]
-    assert "sk-very-secret" not in repr(state)
+    assert [record.authorized for record in api.state.requests] == [True, True, False]
+    assert "sk-very-secret" not in repr(api.state)
     # An idempotency key changes nothing: both requests were worked on.
-    assert (again.status, state.billed_images) == (200, 6)
+    assert (again.status, api.state.billed_images) == (200, 6)
 
 
-async def test_the_state_records_at_most_ten_thousand_requests(api: Api, state: EmulatorState) -> None:
+async def test_the_state_records_at_most_ten_thousand_requests(api: Api) -> None:
     await api.get("/models")
-    state.requests[:] = state.requests * 10_000
+    api.state.requests[:] = api.state.requests * 10_000
 
     await api.get("/nowhere")
 
-    assert len(state.requests) == 10_000
-    assert state.requests[-1].path == "/v1/nowhere"
+    assert len(api.state.requests) == 10_000
+    assert api.state.requests[-1].path == "/v1/nowhere"
 
 
 async def test_a_key_that_looks_real_is_logged_once_without_the_key(
-    api: Api, state: EmulatorState, caplog: pytest.LogCaptureFixture
+    api: Api, caplog: pytest.LogCaptureFixture
 ) -> None:
     key = "sk-proj-" + "A1_b-" * 12
     for value in ("none", "sk-test-key", key, key):
@@ -133,7 +133,7 @@ async def test_a_key_that_looks_real_is_logged_once_without_the_key(
 
     [warning] = [record.getMessage() for record in caplog.records if record.name == "imagesdk"]
     assert "a key that looks real" in warning
-    assert key not in caplog.text + repr(state)
+    assert key not in caplog.text + repr(api.state)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000", "testserver"])
@@ -263,13 +263,13 @@ async def test_a_malformed_form_is_a_bad_request(api: Api, terms: str, content: 
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_a_form_with_a_hundred_files_is_a_bad_request(api: Api, png: MakePng) -> None:
+async def test_a_form_with_a_hundred_files_is_a_bad_request(api: Api) -> None:
     answer = await api.edit(*[file("image[]", png())] * 100)
 
     assert "Too many files" in error_of(answer)["message"]
 
 
-async def test_a_form_field_longer_than_a_mebibyte_is_checked(api: Api, png: MakePng) -> None:
+async def test_a_form_field_longer_than_a_mebibyte_is_checked(api: Api) -> None:
     answer = await api.edit(file("image", png()), prompt="x" * 2_000_000)
 
     assert error_of(answer)["code"] == "string_above_max_length"

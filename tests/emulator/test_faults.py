@@ -11,8 +11,8 @@ from tests.emulator.api import Api
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 
-async def test_an_http_fault_replaces_one_response(api: Api, state: EmulatorState) -> None:
-    state.faults.http(503, headers={"retry-after": "7"}, body={"detail": "busy"})
+async def test_an_http_fault_replaces_one_response(api: Api) -> None:
+    api.state.faults.http(503, headers={"retry-after": "7"}, body={"detail": "busy"})
 
     broken, whole = await api.generate(), await api.generate()
 
@@ -20,16 +20,16 @@ async def test_an_http_fault_replaces_one_response(api: Api, state: EmulatorStat
     assert (broken.headers["retry-after"], broken.headers["content-type"]) == ("7", "application/json")
     assert broken.headers["x-request-id"].startswith("req_")
     assert whole.status_code == 200
-    assert state.billed_images == 1
-    assert [(record.model, record.prompt, record.status) for record in state.requests] == [
+    assert api.state.billed_images == 1
+    assert [(record.model, record.prompt, record.status) for record in api.state.requests] == [
         ("dall-e-2", "x", 503),
         ("dall-e-2", "x", 200),
     ]
 
 
-async def test_faults_apply_in_the_order_of_the_queue(api: Api, state: EmulatorState) -> None:
-    state.faults.http(500, times=2)
-    state.faults.http(429)
+async def test_faults_apply_in_the_order_of_the_queue(api: Api) -> None:
+    api.state.faults.http(500, times=2)
+    api.state.faults.http(429)
 
     answers = [await api.generate() for _ in range(4)]
 
@@ -39,10 +39,8 @@ async def test_faults_apply_in_the_order_of_the_queue(api: Api, state: EmulatorS
 
 
 @pytest.mark.parametrize("body", ["<html>Bad gateway</html>", b"\xff\x00", ""])
-async def test_an_http_fault_may_have_any_body_and_headers(
-    api: Api, state: EmulatorState, body: str | bytes
-) -> None:
-    state.faults.http(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
+async def test_an_http_fault_may_have_any_body_and_headers(api: Api, body: str | bytes) -> None:
+    api.state.faults.http(502, body=body, headers={"content-type": "text/html", "x-request-id": "mine"})
 
     answer = await api.generate()
 
@@ -52,11 +50,11 @@ async def test_an_http_fault_may_have_any_body_and_headers(
 
 @pytest.mark.parametrize(("body", "status", "billed"), [({}, 500, 1), ({"n": 0}, 400, 0)])
 async def test_an_http_fault_after_the_work_is_billed_and_used_up_by_a_rejected_request_too(
-    api: Api, state: EmulatorState, body: dict[str, object], status: int, billed: int
+    api: Api, body: dict[str, object], status: int, billed: int
 ) -> None:
-    state.faults.http(500, after_work=True)
+    api.state.faults.http(500, after_work=True)
 
-    assert ((await api.generate(**body)).status_code, state.billed_images) == (status, billed)
+    assert ((await api.generate(**body)).status_code, api.state.billed_images) == (status, billed)
     assert (await api.generate()).status_code == 200
 
 
@@ -72,24 +70,24 @@ async def test_an_http_fault_after_the_work_is_billed_and_used_up_by_a_rejected_
     ],
 )
 async def test_a_known_error_is_queued_by_name_and_may_have_another_status(
-    api: Api, state: EmulatorState, name: str, status: int, kind: str, code: str | None
+    api: Api, name: str, status: int, kind: str, code: str | None
 ) -> None:
-    state.faults.http(error=name)
-    state.faults.http(418, error=name)
+    api.state.faults.http(error=name)
+    api.state.faults.http(418, error=name)
 
     usual, other = await api.generate(), await api.generate()
 
     error = usual.json()["error"]
     assert (usual.status_code, error["type"], error["code"]) == (status, kind, code)
     assert (other.status_code, other.json()) == (418, usual.json())
-    assert state.billed_images == 0
+    assert api.state.billed_images == 0
 
 
 @pytest.mark.parametrize(("on", "path"), [("downloads", None), ("files", "/files")])
 async def test_a_fault_on_another_kind_of_request_does_not_affect_image_requests(
-    api: Api, state: EmulatorState, on: str, path: str | None
+    api: Api, on: str, path: str | None
 ) -> None:
-    state.faults.http(503, on=on)  # type: ignore[arg-type] # a string in a table
+    api.state.faults.http(503, on=on)  # type: ignore[arg-type] # a string in a table
 
     url = (await api.generate()).json()["data"][0]["url"]
 
@@ -139,13 +137,11 @@ async def test_a_connection_may_be_dropped_before_or_in_a_response(
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_transport(
-    api: Api, state: EmulatorState
-) -> None:
-    state.faults.connection(delay=0.001)
+async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_transport(api: Api) -> None:
+    api.state.faults.connection(delay=0.001)
     assert len((await api.generate()).json()["data"]) == 1
 
-    state.faults.connection(drop=True)
+    api.state.faults.connection(drop=True)
     with pytest.raises(ConnectionResetError):
         await api.generate()
 

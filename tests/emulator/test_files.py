@@ -3,7 +3,6 @@
 import httpx
 import pytest
 
-from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore
@@ -27,9 +26,7 @@ async def an_id(api: Api, **terms: str) -> str:
     return name
 
 
-async def test_an_uploaded_file_is_described_and_downloaded_as_the_api_does_it(
-    api: Api, state: EmulatorState
-) -> None:
+async def test_an_uploaded_file_is_described_and_downloaded_as_the_api_does_it(api: Api) -> None:
     answer = await upload(api, b"\x89PNG\xff", "otter.png")
     file = answer.json()
     content = await api.get(f"/files/{file['id']}/content")
@@ -47,7 +44,7 @@ async def test_an_uploaded_file_is_described_and_downloaded_as_the_api_does_it(
         "status": "processed",
         "status_details": None,
     }
-    assert len(state.files) == 1
+    assert len(api.state.files) == 1
 
 
 async def test_a_deleted_file_is_gone(api: Api) -> None:
@@ -101,12 +98,12 @@ async def test_a_file_expires_at_its_time(api: Api, clock: Clock) -> None:
     ],
 )
 async def test_an_upload_with_invalid_fields_is_rejected(
-    api: Api, state: EmulatorState, fields: dict[str, str], param: str, code: str
+    api: Api, fields: dict[str, str], param: str, code: str
 ) -> None:
     error = error_of(await upload(api, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
-    assert len(state.files) == 0
+    assert len(api.state.files) == 0
 
 
 @pytest.mark.parametrize(

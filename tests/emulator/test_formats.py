@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator.drawing.formats import rounded_duration
-from tests.emulator.api import Api, MakePng, file, images_in
+from tests.emulator.api import Api, file, images_in, png
 
 pytestmark = pytest.mark.anyio
 
@@ -54,7 +54,7 @@ def test_frame_durations_are_rounded_and_capped(asked: int, shown: int) -> None:
     assert rounded_duration(asked) == shown
 
 
-async def test_frames_of_a_plain_image_are_not_merged(api: Api, png: MakePng) -> None:
+async def test_frames_of_a_plain_image_are_not_merged(api: Api) -> None:
     image = file("image", png("RGB", (64, 64), (9, 9, 9)))
 
     (drawn,) = images_in(await api.edit(image, model=FLARE, output_format="gif", size="512x512"))
@@ -91,7 +91,7 @@ async def test_a_response_with_an_svg_has_svg_usage(api: Api) -> None:
     assert "svg_usage" not in (await generate(api, "png")).json()
 
 
-async def test_the_author_of_an_svg_may_be_named_in_a_form(api: Api, png: MakePng) -> None:
+async def test_the_author_of_an_svg_may_be_named_in_a_form(api: Api) -> None:
     terms = {"model": FLARE, "output_format": "svg", "svg[model]": "gpt-5.4"}
 
     good, bad = [
@@ -103,7 +103,7 @@ async def test_the_author_of_an_svg_may_be_named_in_a_form(api: Api, png: MakePn
     assert bad.json()["error"]["param"] == "svg.reasoning.effort"
 
 
-async def test_an_svg_of_images_shows_their_colours(api: Api, png: MakePng) -> None:
+async def test_an_svg_of_images_shows_their_colours(api: Api) -> None:
     files = [file("image[]", png("RGB", (64, 64), colour)) for colour in ((255, 0, 0), (0, 0, 255))]
 
     answer = await api.edit(*files, model=FLARE, output_format="svg")
@@ -112,7 +112,7 @@ async def test_an_svg_of_images_shows_their_colours(api: Api, png: MakePng) -> N
     assert {"#ff0000", "#0000ff"} <= set(fills)
 
 
-async def test_an_image_is_rotated_as_its_exif_data_says(api: Api, png: MakePng) -> None:
+async def test_an_image_is_rotated_as_its_exif_data_says(api: Api) -> None:
     buffer, exif = BytesIO(), Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (96, 64), (9, 9, 9)).save(buffer, "JPEG", exif=exif)

@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
-from tests.emulator.api import Api, Connect, MakePng, distance, file, images_in
+from tests.emulator.api import Api, Connect, distance, encoded, file, images_in, png
 
 pytestmark = pytest.mark.anyio
 
@@ -108,7 +108,7 @@ async def test_the_prompt_is_written_in_bright_letters_at_the_bottom(api: Api) -
     assert (brightest > 240, darkest < 70) == (True, True)
 
 
-async def test_an_edit_repaints_only_where_the_mask_is_transparent(api: Api, encoded: MakePng) -> None:
+async def test_an_edit_repaints_only_where_the_mask_is_transparent(api: Api) -> None:
     photo, mask = photo_of(256), mask_of(256, (30, 40, 200, 180))
     mask.paste((0, 0, 0, 1), (60, 60, 80, 80))
 
@@ -120,7 +120,7 @@ async def test_an_edit_repaints_only_where_the_mask_is_transparent(api: Api, enc
     assert changed.getbbox() == (30, 40, 200, 180)
 
 
-async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(api: Api, encoded: MakePng) -> None:
+async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(api: Api) -> None:
     photo = photo_of(512)
 
     drawn = await edited(api, encoded(photo), encoded(mask_of(512, (0, 0, 256, 512))))
@@ -131,9 +131,7 @@ async def test_an_edit_scales_a_larger_image_to_the_requested_size_first(api: Ap
     assert distance(drawn.crop(left), small.crop(left)) > 10
 
 
-async def test_without_a_mask_the_transparent_part_of_the_image_is_repainted(
-    api: Api, encoded: MakePng
-) -> None:
+async def test_without_a_mask_the_transparent_part_of_the_image_is_repainted(api: Api) -> None:
     photo = Image.new("RGBA", WHOLE, (*GREEN, 255))
     photo.paste((*GREEN, 0), (0, 128, 256, 256))
 
@@ -143,13 +141,13 @@ async def test_without_a_mask_the_transparent_part_of_the_image_is_repainted(
     assert drawn.crop((0, 128, 256, 256)).getcolors() != [(256 * 128, GREEN)]
 
 
-async def test_an_opaque_mask_changes_nothing(api: Api, png: MakePng, encoded: MakePng) -> None:
+async def test_an_opaque_mask_changes_nothing(api: Api) -> None:
     drawn = await edited(api, png("RGB", WHOLE, GREEN), encoded(mask_of(256)))
 
     assert drawn.getcolors() == [(256 * 256, GREEN)]
 
 
-async def test_gpt_image_2_paints_softly_over_an_opaque_image(api: Api, png: MakePng) -> None:
+async def test_gpt_image_2_paints_softly_over_an_opaque_image(api: Api) -> None:
     blue = await edited(api, png("RGB", (64, 64), (0, 0, 255)), **TWO)
     red = await edited(api, png("RGB", (64, 64), (255, 0, 0)), **TWO)
 
@@ -159,7 +157,7 @@ async def test_gpt_image_2_paints_softly_over_an_opaque_image(api: Api, png: Mak
     assert distance(blue.crop(top), red.crop(top)) > 60
 
 
-async def test_high_input_fidelity_changes_less_of_the_image(api: Api, png: MakePng) -> None:
+async def test_high_input_fidelity_changes_less_of_the_image(api: Api) -> None:
     grey = (90, 90, 90)
     terms = {"model": "gpt-image-1.5", "size": "1024x1024"}
 
@@ -172,7 +170,7 @@ async def test_high_input_fidelity_changes_less_of_the_image(api: Api, png: Make
     assert off["high"] < off["low"]
 
 
-async def test_a_variation_resembles_its_image_and_differs_from_it(api: Api, encoded: MakePng) -> None:
+async def test_a_variation_resembles_its_image_and_differs_from_it(api: Api) -> None:
     red = Image.new("RGB", WHOLE, (180, 30, 30))
     red.paste((255, 255, 255), (20, 20, 90, 90))
 
@@ -185,7 +183,7 @@ async def test_a_variation_resembles_its_image_and_differs_from_it(api: Api, enc
     assert all(distance(drawn, red) > 5 for drawn in images)
 
 
-async def test_a_variation_of_a_transparent_image_is_white(api: Api, png: MakePng) -> None:
+async def test_a_variation_of_a_transparent_image_is_white(api: Api) -> None:
     image = file("image", png("RGBA", (64, 64), (0, 0, 0, 0)))
 
     (drawn,) = images_in(await api.vary(image, **SMALL))
@@ -194,7 +192,7 @@ async def test_a_variation_of_a_transparent_image_is_white(api: Api, png: MakePn
 
 
 @pytest.mark.parametrize("output_format", ["png", "webp"])
-async def test_a_transparent_edit_has_transparent_corners(api: Api, png: MakePng, output_format: str) -> None:
+async def test_a_transparent_edit_has_transparent_corners(api: Api, output_format: str) -> None:
     terms = {"background": "transparent", "output_format": output_format}
 
     drawn = await edited(api, png(), **TWO, **terms)
@@ -202,7 +200,7 @@ async def test_a_transparent_edit_has_transparent_corners(api: Api, png: MakePng
     assert drawn.convert("RGBA").getpixel((0, 0))[3] == 0  # type: ignore[index] # four bands
 
 
-async def test_further_images_are_visible_in_the_result(api: Api, png: MakePng) -> None:
+async def test_further_images_are_visible_in_the_result(api: Api) -> None:
     colours = [(90, 90, 90), (255, 0, 0), (0, 0, 255)]
     files = [file("image[]", png("RGB", (64, 64), colour)) for colour in colours]
 
@@ -212,7 +210,7 @@ async def test_further_images_are_visible_in_the_result(api: Api, png: MakePng) 
         assert shown & set(colours[1:]) == set(colours[1 : len(sent)])
 
 
-async def test_with_a_mask_further_images_stay_inside_it(api: Api, png: MakePng, encoded: MakePng) -> None:
+async def test_with_a_mask_further_images_stay_inside_it(api: Api) -> None:
     photo, mask = photo_of(1024), mask_of(1024, (200, 300, 800, 700))
     files = [encoded(photo), *[png("RGB", (64, 64), (255, 0, 0))] * 15]
 
@@ -225,7 +223,7 @@ async def test_with_a_mask_further_images_stay_inside_it(api: Api, png: MakePng,
     assert (255, 0, 0) in {colour for _, colour in drawn.getcolors(maxcolors=2**24) or []}
 
 
-async def test_a_markup_changes_the_image_where_something_is_drawn(api: Api, encoded: MakePng) -> None:
+async def test_a_markup_changes_the_image_where_something_is_drawn(api: Api) -> None:
     photo, drawing = photo_of(1024), Image.new("RGBA", (1024, 1024))
     drawing.paste((255, 0, 0, 128), (100, 100, 500, 500))
     files = file("image", encoded(photo)), file("markup", encoded(drawing))

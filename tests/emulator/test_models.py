@@ -6,7 +6,7 @@ import pytest
 
 from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.usage import output_tokens
-from tests.emulator.api import Api, Connect, MakePng, file
+from tests.emulator.api import Api, Connect, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -146,11 +146,11 @@ async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its
     }
 
 
-async def test_a_snapshot_is_the_same_model(api: Api, state: EmulatorState) -> None:
+async def test_a_snapshot_is_the_same_model(api: Api) -> None:
     one, two = [await api.generate(model=model) for model in (TWO, f"{TWO}-2026-04-21")]
 
     assert one.json() == two.json()
-    assert state.requests[1].model == f"{TWO}-2026-04-21"
+    assert api.state.requests[1].model == f"{TWO}-2026-04-21"
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,6 @@ async def test_a_snapshot_is_the_same_model(api: Api, state: EmulatorState) -> N
 async def test_a_request_without_a_model_gets_the_default_of_the_day(
     connect: Connect,
     state: EmulatorState,
-    png: MakePng,
     day: date | None,
     endpoint: str,
     fields: dict[str, str],
@@ -190,7 +189,7 @@ async def test_a_request_without_a_model_gets_the_default_of_the_day(
     assert state.requests[0].model == model
 
 
-async def test_variations_end_with_their_model_in_a_bare_404(connect: Connect, png: MakePng) -> None:
+async def test_variations_end_with_their_model_in_a_bare_404(connect: Connect) -> None:
     last, over = [await connect(as_of=date(2026, 5, day)).vary(file("image", png())) for day in (11, 12)]
 
     assert (last.status_code, over.status_code, over.content) == (200, 404, b"")
@@ -207,7 +206,7 @@ async def test_variations_end_with_their_model_in_a_bare_404(connect: Connect, p
     ],
 )
 async def test_a_parameter_is_unknown_before_its_first_day(
-    connect: Connect, png: MakePng, day: date, model: str, fields: dict[str, object]
+    connect: Connect, day: date, model: str, fields: dict[str, object]
 ) -> None:
     files = [file(name, png("RGBA")) for name in ("image", "markup")]
 
@@ -230,7 +229,7 @@ async def test_a_parameter_is_unknown_before_its_first_day(
     ],
 )
 async def test_moderation_rejects_a_word_before_the_work_and_another_after_it(
-    api: Api, state: EmulatorState, model: str, prompt: str, stage: str, categories: list[str], billed: int
+    api: Api, model: str, prompt: str, stage: str, categories: list[str], billed: int
 ) -> None:
     error = error_of(await api.generate(model=model, prompt=prompt))
 
@@ -241,7 +240,7 @@ async def test_moderation_rejects_a_word_before_the_work_and_another_after_it(
     else:
         assert (error["type"], error["code"]) == ("image_generation_user_error", "moderation_blocked")
         assert details == {"moderation_stage": stage, "categories": categories}
-    assert state.billed_images == billed
+    assert api.state.billed_images == billed
 
 
 async def test_a_longer_word_is_not_the_forbidden_one(api: Api) -> None:

@@ -11,7 +11,7 @@ from openai.types import ImagesResponse
 from PIL import Image, ImageChops
 
 from imagesdk.emulator import Emulator
-from tests.emulator.api import MakePng
+from tests.emulator.api import encoded, png
 
 SIZE = "1024x640"
 GREEN = (10, 200, 30)
@@ -79,7 +79,7 @@ def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(cli
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
-def test_the_official_client_edits(client: openai.OpenAI, png: MakePng, encoded: MakePng) -> None:
+def test_the_official_client_edits(client: openai.OpenAI) -> None:
     edit, image, overlay = (
         client.images.edit,
         ("x.png", png(), "image/png"),
@@ -113,13 +113,13 @@ def test_the_official_client_edits(client: openai.OpenAI, png: MakePng, encoded:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_official_client_creates_variations(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_creates_variations(client: openai.OpenAI) -> None:
     vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
 
     assert len(vary(image=("x.png", png(), "image/png"), n=2, size="256x256").data or []) == 2
 
 
-def test_the_official_client_streams(client: openai.OpenAI, png: MakePng) -> None:
+def test_the_official_client_streams(client: openai.OpenAI) -> None:
     images = [("x.png", png(), "image/png")] * 2
 
     generated = list(
@@ -159,9 +159,7 @@ def test_the_official_client_raises_an_error_in_the_middle_of_a_stream(
     assert error.value.code == "moderation_blocked"
 
 
-def test_the_official_client_uploads_lists_downloads_edits_and_deletes_files(
-    client: openai.OpenAI, png: MakePng
-) -> None:
+def test_the_official_client_uploads_lists_downloads_edits_and_deletes_files(client: openai.OpenAI) -> None:
     files = client.files
     kept = files.create(
         file=("otter.png", png(), "image/png"),

@@ -6,8 +6,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Api, MakePng, file
+from tests.emulator.api import Api, encoded, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
@@ -31,7 +30,7 @@ async def edit(api: Api, images: object, **fields: object) -> httpx.Response:
     return await api.post("/images/edits", json={**TWO, "images": images, **fields})
 
 
-async def test_an_image_in_json_gives_the_same_result_as_in_a_form(api: Api, png: MakePng) -> None:
+async def test_an_image_in_json_gives_the_same_result_as_in_a_form(api: Api) -> None:
     image, mask = png("RGB", (64, 64), (200, 10, 10)), png("RGBA", (64, 64), (0, 0, 0, 0))
     file_id = await uploaded(api, image)
 
@@ -43,7 +42,7 @@ async def test_an_image_in_json_gives_the_same_result_as_in_a_form(api: Api, png
     assert by_form.json() == by_data.json() == by_file.json()
 
 
-async def test_urls_of_the_emulator_itself_are_looked_up(api: Api, png: MakePng) -> None:
+async def test_urls_of_the_emulator_itself_are_looked_up(api: Api) -> None:
     result_url = (await api.generate()).json()["data"][0]["url"]
     file_url = f"{ORIGIN}/v1/files/{await uploaded(api, png())}/content"
 
@@ -65,13 +64,13 @@ async def test_urls_of_the_emulator_itself_are_looked_up(api: Api, png: MakePng)
     ],
 )
 async def test_a_url_that_cannot_be_fetched_gets_the_error_of_the_api(
-    api: Api, state: EmulatorState, url: str, status: int
+    api: Api, url: str, status: int
 ) -> None:
     error = error_of(await edit(api, [{"image_url": url}]))
 
     assert error["message"] == f"Error while downloading file. Upstream status code: {status}."
     assert (error["param"], error["code"]) == (URL, "invalid_value")
-    assert state.billed_images == 0
+    assert api.state.billed_images == 0
 
 
 @pytest.mark.parametrize(
@@ -105,7 +104,7 @@ async def test_an_invalid_reference_to_an_image_is_rejected_with_its_reason(
     assert (error["param"], error["code"]) == (param, code)
 
 
-async def test_a_mask_is_referenced_like_an_image(api: Api, png: MakePng) -> None:
+async def test_a_mask_is_referenced_like_an_image(api: Api) -> None:
     images = [{"image_url": data_url(png())}]
 
     assert error_of(await edit(api, images, mask={"cats": 1}))["param"] == "mask.cats"
@@ -113,16 +112,14 @@ async def test_a_mask_is_referenced_like_an_image(api: Api, png: MakePng) -> Non
     assert error_of(await edit(api, images, mask={"image_url": data_url(png())}))["param"] == "mask"
 
 
-async def test_at_most_sixteen_images_may_be_referenced(api: Api, png: MakePng) -> None:
+async def test_at_most_sixteen_images_may_be_referenced(api: Api) -> None:
     one = {"file_id": await uploaded(api, png())}
 
     assert (await edit(api, [one] * 16)).status_code == 200
     assert error_of(await edit(api, [one] * 17))["code"] == "array_above_max_length"
 
 
-async def test_an_edit_in_json_accepts_what_a_generation_accepts_and_a_markup(
-    api: Api, encoded: MakePng, png: MakePng
-) -> None:
+async def test_an_edit_in_json_accepts_what_a_generation_accepts_and_a_markup(api: Api) -> None:
     images, drawing = [{"image_url": data_url(png())}], Image.new("RGBA", (64, 64))
     drawing.paste((255, 0, 0, 255), (10, 10, 20, 20))
     markup = {"image_url": data_url(encoded(drawing))}
@@ -135,7 +132,7 @@ async def test_an_edit_in_json_accepts_what_a_generation_accepts_and_a_markup(
     assert streamed.text.startswith("event: image_edit.completed\n")
 
 
-async def test_dall_e_2_accepts_no_references_to_images(api: Api, png: MakePng) -> None:
+async def test_dall_e_2_accepts_no_references_to_images(api: Api) -> None:
     images = [{"image_url": data_url(png("RGBA"))}]
 
     error = error_of(await edit(api, images, model="dall-e-2", size="256x256"))

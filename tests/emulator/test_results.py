@@ -6,7 +6,6 @@ from xml.etree.ElementTree import fromstring
 import httpx
 import pytest
 
-from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.results import ResultStore
 from tests.emulator.api import Api, Clock, Connect
 
@@ -40,9 +39,7 @@ async def test_a_result_url_has_the_origin_of_the_request_and_needs_no_key(conne
     assert answer.content.startswith(b"\x89PNG")
 
 
-async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(
-    api: Api, state: EmulatorState, clock: Clock
-) -> None:
+async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(api: Api, clock: Clock) -> None:
     url = await a_url(api)
     query = parse_qs(urlsplit(url).query)
     assert (query["st"], query["se"]) == (["2023-11-14T22:13:20Z"], ["2023-11-14T23:13:20Z"])
@@ -57,7 +54,7 @@ async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(
     assert detail.startswith("Signature not valid in the specified time frame")
     # The image itself is dropped when the next one is stored, and the URL is still recognized as expired.
     await a_url(api)
-    assert len(state.results) == 1
+    assert len(api.state.results) == 1
     assert error_in(await api.get(url))[2] == detail
 
 
@@ -69,9 +66,9 @@ async def test_a_url_with_a_changed_expiry_or_without_its_query_is_rejected(api:
         assert error_in(await api.get(other)) == (403, "AuthenticationFailed", "Signature did not match.")
 
 
-async def test_an_image_that_was_deleted_is_not_found(api: Api, state: EmulatorState) -> None:
+async def test_an_image_that_was_deleted_is_not_found(api: Api) -> None:
     url = await a_url(api)
-    state.reset()
+    api.state.reset()
 
     assert error_in(await api.get(url)) == (404, "BlobNotFound", None)
 

@@ -5,8 +5,7 @@
 
 import pytest
 
-from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Api, MakePng, file
+from tests.emulator.api import Api, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -78,13 +77,7 @@ GENERATIONS: list[tuple[str, dict[str, object], str, str | None, str]] = [
 
 @pytest.mark.parametrize(("model", "fields", "param", "code", "message"), GENERATIONS)
 async def test_a_rejected_generation_names_its_parameter_and_reason(
-    api: Api,
-    state: EmulatorState,
-    model: str,
-    fields: dict[str, object],
-    param: str,
-    code: str | None,
-    message: str,
+    api: Api, model: str, fields: dict[str, object], param: str, code: str | None, message: str
 ) -> None:
     error = error_of(await api.generate(model=model, **fields))
 
@@ -92,7 +85,7 @@ async def test_a_rejected_generation_names_its_parameter_and_reason(
     assert message in error["message"]
     about_the_image = param == "background" or code in USER_ERROR_CODES
     assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
-    assert state.billed_images == 0
+    assert api.state.billed_images == 0
 
 
 @pytest.mark.parametrize(
@@ -110,7 +103,7 @@ async def test_null_is_the_default_of_a_parameter(api: Api) -> None:
     assert len((await api.generate(n=None, size=None)).json()["data"]) == 1
 
 
-EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, str]] = [
+EDITS: list[tuple[str, dict[str, str], dict[str, bytes], str, str, str]] = [
     (
         "gpt-image-1-mini",
         {"input_fidelity": "high"},
@@ -128,22 +121,22 @@ EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, 
         "The model 'gpt-image-2' does not support the 'input_fidelity' parameter.",
     ),
     ("gpt-image-2", {"moderation": "low"}, {}, "moderation", "unknown_parameter", "'moderation'"),
-    ("gpt-image-1", {}, {"markup": ("RGBA",)}, "markup", "unknown_parameter", "'markup'"),
-    ("gpt-image-2", {}, {"markup": ("RGBA",)}, "markup", "unknown_parameter", "'markup'"),
+    ("gpt-image-1", {}, {"markup": png("RGBA")}, "markup", "unknown_parameter", "'markup'"),
+    ("gpt-image-2", {}, {"markup": png("RGBA")}, "markup", "unknown_parameter", "'markup'"),
     (
         FLARE,
         {},
-        {"mask": ("RGBA",), "markup": ("RGBA",)},
+        {"mask": png("RGBA"), "markup": png("RGBA")},
         "mask",
         "mutually_exclusive_parameters",
         "'markup'",
     ),
-    (FLARE, {"output_format": "gif"}, {"mask": ("RGBA",)}, "mask", "unsupported_parameter", "GIF"),
-    (FLARE, {}, {"markup": ("RGB",)}, "markup", "invalid_image_format", "missing alpha channel"),
+    (FLARE, {"output_format": "gif"}, {"mask": png("RGBA")}, "mask", "unsupported_parameter", "GIF"),
+    (FLARE, {}, {"markup": png("RGB")}, "markup", "invalid_image_format", "missing alpha channel"),
     (
         FLARE,
         {},
-        {"markup": ("RGBA", (64, 65))},
+        {"markup": png("RGBA", (64, 65))},
         "markup",
         "invalid_image_format",
         "does not match image size",
@@ -151,7 +144,7 @@ EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, 
     (
         FLARE,
         {},
-        {"markup": ("RGBA", (64, 64), (0, 0, 0, 255))},
+        {"markup": png("RGBA", (64, 64), (0, 0, 0, 255))},
         "markup",
         "invalid_image_format",
         "must contain transparent pixels",
@@ -162,15 +155,14 @@ EDITS: list[tuple[str, dict[str, str], dict[str, tuple[object, ...]], str, str, 
 @pytest.mark.parametrize(("model", "fields", "overlays", "param", "code", "message"), EDITS)
 async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
     api: Api,
-    png: MakePng,
     model: str,
     fields: dict[str, str],
-    overlays: dict[str, tuple[object, ...]],
+    overlays: dict[str, bytes],
     param: str,
     code: str,
     message: str,
 ) -> None:
-    files = [file(name, png(*look)) for name, look in {"image": ("RGBA",), **overlays}.items()]
+    files = [file(name, data) for name, data in {"image": png("RGBA"), **overlays}.items()]
 
     error = error_of(await api.edit(*files, model=model, **fields))
 
@@ -180,7 +172,7 @@ async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
     assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
 
 
-async def test_a_model_without_the_endpoint_names_the_models_that_have_it(api: Api, png: MakePng) -> None:
+async def test_a_model_without_the_endpoint_names_the_models_that_have_it(api: Api) -> None:
     varied = await api.vary(file("image", png()), model="gpt-image-2")
     edited = await api.edit(file("image", png("RGBA")), model="dall-e-3")
 
@@ -190,7 +182,7 @@ async def test_a_model_without_the_endpoint_names_the_models_that_have_it(api: A
     )
 
 
-async def test_numbers_in_a_form_are_text_and_must_be_numbers(api: Api, png: MakePng) -> None:
+async def test_numbers_in_a_form_are_text_and_must_be_numbers(api: Api) -> None:
     good = await api.vary(file("image", png()), n="2", size="256x256")
     bad = await api.vary(file("image", png()), n="two")
 
@@ -198,7 +190,7 @@ async def test_numbers_in_a_form_are_text_and_must_be_numbers(api: Api, png: Mak
     assert error_of(bad)["code"] == "invalid_type"
 
 
-async def test_a_form_field_given_twice_is_rejected(api: Api, png: MakePng) -> None:
+async def test_a_form_field_given_twice_is_rejected(api: Api) -> None:
     files = [file("image", png())]
 
     error = error_of(await api.post("/images/variations", data={"n": ["1", "2"]}, files=files))

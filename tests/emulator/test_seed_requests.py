@@ -7,7 +7,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.emulator.api import Connect, MakePng, file
+from tests.emulator.api import Connect, encoded, file, png
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +62,7 @@ async def test_the_generation_requests_of_2023_give_images(connect: Connect, bod
     ("image", "prompt", "n"), [("sunlit_lounge.png", FLAMINGO, 1), ("otter.png", BERET, 2)]
 )
 async def test_the_edit_requests_of_2023_repaint_the_transparent_part_of_the_mask(
-    connect: Connect, encoded: MakePng, png: MakePng, image: str, prompt: str, n: int
+    connect: Connect, image: str, prompt: str, n: int
 ) -> None:
     api, mask = connect(as_of=DAY), Image.new("RGBA", (1024, 1024), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (200, 300, 800, 700))
@@ -78,9 +78,7 @@ async def test_the_edit_requests_of_2023_repaint_the_transparent_part_of_the_mas
 
 
 @pytest.mark.parametrize(("image", "n"), [("corgi_and_cat_paw.png", 1), ("otter.png", 2)])
-async def test_the_variation_requests_of_2023_give_images(
-    connect: Connect, png: MakePng, image: str, n: int
-) -> None:
+async def test_the_variation_requests_of_2023_give_images(connect: Connect, image: str, n: int) -> None:
     api, data = connect(as_of=DAY), png("RGBA", (300, 300), (200, 120, 40, 255))
     body, headers = curl_form(image=(image, data), n=str(n), size="1024x1024")
 
@@ -89,7 +87,7 @@ async def test_the_variation_requests_of_2023_give_images(
     assert len(await images_behind(api, answer)) == n
 
 
-async def test_images_sent_as_octets_are_accepted_in_2023(connect: Connect, png: MakePng) -> None:
+async def test_images_sent_as_octets_are_accepted_in_2023(connect: Connect) -> None:
     octets = file("image", png(), "application/octet-stream")
 
     assert (await connect(as_of=DAY).vary(octets, size="256x256")).status_code == 200

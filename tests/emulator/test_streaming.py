@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import Emulator, EmulatorState, Faults
-from tests.emulator.api import Api, Connect, MakePng, distance, file
+from tests.emulator.api import Api, Connect, distance, file, png
 
 pytestmark = pytest.mark.anyio
 
@@ -44,7 +44,7 @@ async def ask(api: Api, **fields: object) -> httpx.Response:
 
 
 @ON_EVERY_LOOP
-async def test_a_stream_is_partial_images_and_one_completed_event(api: Api, state: EmulatorState) -> None:
+async def test_a_stream_is_partial_images_and_one_completed_event(api: Api) -> None:
     answer = await ask(api, partial_images=3)
 
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -68,9 +68,9 @@ async def test_a_stream_is_partial_images_and_one_completed_event(api: Api, stat
         *((PARTIAL, {"type": PARTIAL, **settings, "partial_image_index": index}) for index in range(3)),
         (COMPLETED, {"type": COMPLETED, **settings, "usage": usage}),
     ]
-    (record,) = state.requests
-    assert (record.stream, record.events, record.status, state.billed_images) == (True, 4, 200, 1)
-    assert state.open_streams == 0
+    (record,) = api.state.requests
+    assert (record.stream, record.events, record.status, api.state.billed_images) == (True, 4, 200, 1)
+    assert api.state.open_streams == 0
 
 
 async def test_partial_images_sharpen_until_the_completed_image(api: Api) -> None:
@@ -93,7 +93,7 @@ async def test_partial_images_have_the_format_of_the_image(api: Api, output_form
 
 
 @ON_EVERY_LOOP
-async def test_events_of_an_edit_have_names_of_their_own(api: Api, png: MakePng) -> None:
+async def test_events_of_an_edit_have_names_of_their_own(api: Api) -> None:
     terms = {"model": "gpt-image-2", "stream": "true", "partial_images": "1", "size": "1024x640"}
 
     events = events_of(await api.edit(file("image", png()), **terms))
@@ -114,12 +114,12 @@ async def test_an_error_before_the_stream_is_plain_json(api: Api) -> None:
     assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
 
 
-async def test_a_withheld_image_ends_the_stream_with_an_error(api: Api, state: EmulatorState) -> None:
+async def test_a_withheld_image_ends_the_stream_with_an_error(api: Api) -> None:
     (name, _), (last, data) = events_of(await ask(api, prompt="censored violence", partial_images=1))
 
     assert (name, last, data["error"]["code"]) == (PARTIAL, None, "moderation_blocked")
     assert data["error"]["moderation_details"] == {"moderation_stage": "output", "categories": ["violence"]}
-    assert state.billed_images == 1
+    assert api.state.billed_images == 1
 
 
 async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connect) -> None:
@@ -129,10 +129,10 @@ async def test_a_stream_ends_with_a_marker_only_with_done_marker(connect: Connec
 
 @pytest.mark.parametrize(("shape", "line"), [("nested", False), ("flat", True)])
 async def test_an_error_in_a_stream_is_nested_or_flat(
-    api: Api, state: EmulatorState, shape: Literal["nested", "flat"], line: bool
+    api: Api, shape: Literal["nested", "flat"], line: bool
 ) -> None:
     error = {"message": "m", "type": "server_error", "param": None, "code": "server_error"}
-    state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
+    api.state.faults.stream(shape=shape, error_line=line, after_events=1, body={"error": error})
 
     first, last = events_of(await ask(api, partial_images=2))
 
@@ -141,8 +141,8 @@ async def test_an_error_in_a_stream_is_nested_or_flat(
     assert last == ("error" if line else None, expected)
 
 
-async def test_a_stream_fault_may_be_a_known_error(api: Api, state: EmulatorState) -> None:
-    state.faults.stream(error="moderation_blocked")
+async def test_a_stream_fault_may_be_a_known_error(api: Api) -> None:
+    api.state.faults.stream(error="moderation_blocked")
 
     ((_, data),) = events_of(await ask(api))
 
@@ -157,8 +157,8 @@ async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: 
     assert (name, state.requests[0].events) == (PARTIAL, 1)
 
 
-async def test_a_stream_fault_may_reduce_the_partial_images(api: Api, state: EmulatorState) -> None:
-    state.faults.stream(max_partials=1)
+async def test_a_stream_fault_may_reduce_the_partial_images(api: Api) -> None:
+    api.state.faults.stream(max_partials=1)
 
     events = events_of(await ask(api, partial_images=3))
 
@@ -166,21 +166,21 @@ async def test_a_stream_fault_may_reduce_the_partial_images(api: Api, state: Emu
     assert events[1][1]["usage"]["output_tokens"] == 107 + 100
 
 
-async def test_a_stream_fault_may_respond_with_plain_json(api: Api, state: EmulatorState) -> None:
-    state.faults.stream(plain=True)
+async def test_a_stream_fault_may_respond_with_plain_json(api: Api) -> None:
+    api.state.faults.stream(plain=True)
 
     answer = (await ask(api, partial_images=2)).json()
 
     assert (len(answer["data"]), answer["usage"]["output_tokens"]) == (1, 107)
-    assert state.requests[0].stream is False
+    assert api.state.requests[0].stream is False
 
 
 @ON_EVERY_LOOP
-async def test_an_http_fault_after_the_work_replaces_the_stream(api: Api, state: EmulatorState) -> None:
-    state.faults.http(500, after_work=True)
+async def test_an_http_fault_after_the_work_replaces_the_stream(api: Api) -> None:
+    api.state.faults.http(500, after_work=True)
 
     assert (await ask(api)).status_code == 500
-    assert state.billed_images == 1
+    assert api.state.billed_images == 1
 
 
 @pytest.mark.parametrize(
@@ -208,7 +208,8 @@ def test_a_client_that_disconnects_in_a_stream_ends_it(emulator: Emulator) -> No
 
     url = f"{emulator.base_url}/images/generations"
     with httpx.stream("POST", url, json={**BODY, "partial_images": 2}) as answer:
-        assert next(answer.iter_lines()) == f"event: {PARTIAL}"
+        lines = answer.iter_lines()  # held, because its end would close the stream
+        assert next(lines) == f"event: {PARTIAL}"
         assert emulator.state.open_streams == 1
 
     deadline = time.monotonic() + 10
@@ -223,7 +224,7 @@ async def test_a_client_that_disconnects_ends_a_delayed_response() -> None:
         emulator.state.faults.http(503, delay=3600)
 
         with pytest.raises(httpx.ReadTimeout):
-            async with Api(base_url=emulator.base_url, timeout=0.2) as api:
+            async with Api(emulator.state, emulator.base_url, timeout=0.2) as api:
                 await ask(api)
 
     assert not set(threading.enumerate()) - before

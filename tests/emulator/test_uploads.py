@@ -1,12 +1,9 @@
 """Checks of the images of an edit or a variation."""
 
-from io import BytesIO
-
 import pytest
 from PIL import Image
 
-from imagesdk.emulator import EmulatorState
-from tests.emulator.api import Api, File, file
+from tests.emulator.api import Api, File, encoded, file
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
@@ -14,12 +11,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 MIB = 1024 * 1024
 OLD, NEW = {"model": "dall-e-2", "size": "256x256"}, {"model": "gpt-image-2"}
 PNG = Image.new("RGB", (64, 64))
-
-
-def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
-    buffer = BytesIO()
-    image.save(buffer, image_format, **options)
-    return buffer.getvalue()
 
 
 def a_png(mode: str = "RGBA", size: tuple[int, int] = (64, 64), length: int = 0) -> bytes:
@@ -105,19 +96,13 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
 
 @pytest.mark.parametrize(("terms", "files", "param", "code", "message"), REJECTED)
 async def test_a_rejected_image_of_an_edit_gets_its_reason_and_is_not_billed(
-    api: Api,
-    state: EmulatorState,
-    terms: dict[str, str],
-    files: list[File],
-    param: str | None,
-    code: str | None,
-    message: str,
+    api: Api, terms: dict[str, str], files: list[File], param: str | None, code: str | None, message: str
 ) -> None:
     error = error_of(await api.edit(*files, **terms))
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
-    assert state.billed_images == 0
+    assert api.state.billed_images == 0
 
 
 @pytest.mark.parametrize(
