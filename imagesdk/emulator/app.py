@@ -183,13 +183,14 @@ class _Service:
 
 
 def _model_json(model: Model, name: str) -> dict[str, object]:
-    released = datetime(model.released.year, model.released.month, model.released.day, tzinfo=UTC)
+    released = datetime.combine(model.profile.released or date.min, datetime.min.time(), UTC)
+    shut_down = model.profile.shut_down
     return {
         "id": name,
         "object": "model",
         "created": int(released.timestamp()),
         "owned_by": "system",
-        "shutdown_date": None if model.shut_down is None else model.shut_down.isoformat(),
+        "shutdown_date": None if shut_down is None else shut_down.isoformat(),
     }
 
 

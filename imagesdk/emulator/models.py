@@ -83,19 +83,10 @@ class Model:
         """The name of the model and those of its snapshots."""
         return self.profile.name, *self.profile.snapshots
 
-    @property
-    def released(self) -> date:
-        """The release date."""
-        return self.profile.released or date.min
-
-    @property
-    def shut_down(self) -> date | None:
-        """The shutdown date: the first day without the model."""
-        return self.profile.shut_down
-
     def serves_on(self, day: date | None) -> bool:
         """Return whether the model is served on a day. ``None`` serves every model."""
-        return day is None or (self.released <= day and (self.shut_down is None or day < self.shut_down))
+        released, shut_down = self.profile.released or date.min, self.profile.shut_down
+        return day is None or (released <= day and (shut_down is None or day < shut_down))
 
 
 _STREAMS_SINCE = date(2025, 7, 16)
