@@ -17,9 +17,19 @@ __all__ = [
     "missing_parameter",
     "model_not_found",
     "mutually_exclusive",
+    "out_of_bounds",
     "unknown_parameter",
     "unsupported",
 ]
+
+_KINDS: Mapping[type, str] = {
+    bool: "a boolean",  # before int, of which it is a subclass
+    int: "an integer",
+    float: "a decimal number",
+    str: "a string",
+    list: "an array",
+    dict: "an object",
+}
 
 
 class Refusal(Exception):  # noqa: N818 - a response of the server, not an error of this program
@@ -83,21 +93,23 @@ def duplicate_parameter(name: str) -> Refusal:
 
 def invalid_type(name: str, expected: str, value: object) -> Refusal:
     """Return the error for a value of the wrong JSON type."""
-    return Refusal(
-        f"Invalid type for '{name}': expected {expected}, but got {_kind(value)} instead.",
-        param=name,
-        code="invalid_type",
-    )
+    given = next((text for kind, text in _KINDS.items() if isinstance(value, kind)), "a file")
+    text = f"Invalid type for '{name}': expected {expected}, but got {given} instead."
+    return Refusal(text, param=name, code="invalid_type")
 
 
 def invalid_value(name: str, value: str, allowed: Sequence[str]) -> Refusal:
     """Return the error for a string outside the list of ``allowed`` values."""
-    rest = (
-        f"Value must be '{allowed[0]}'."
-        if len(allowed) == 1
-        else f"Supported values are: {quoted_list(allowed)}."
-    )
+    rest = f"Supported values are: {quoted_list(allowed)}."
+    if len(allowed) == 1:
+        rest = f"Value must be '{allowed[0]}'."
     return Refusal(f"Invalid value: '{value}'. {rest}", param=name, code="invalid_value")
+
+
+def out_of_bounds(name: str, problem: str, expected: str, given: str, code: str) -> Refusal:
+    """Return the error for a value that is too long, too large or the like."""
+    text = f"Invalid '{name}': {problem}. Expected {expected}, but got {given} instead."
+    return Refusal(text, param=name, code=code)
 
 
 def model_not_found(name: str) -> Refusal:
@@ -117,17 +129,3 @@ def mutually_exclusive(first: str, second: str) -> Refusal:
 def unsupported(name: str, message: str, code: str = "unsupported_parameter") -> Refusal:
     """Return the error for a feature that a GPT Image model lacks."""
     return Refusal(message, type="image_generation_user_error", param=name, code=code)
-
-
-def _kind(value: object) -> str:
-    if isinstance(value, bool):
-        return "a boolean"
-    if isinstance(value, int):
-        return "an integer"
-    if isinstance(value, float):
-        return "a decimal number"
-    if isinstance(value, str):
-        return "a string"
-    if isinstance(value, list):
-        return "an array"
-    return "an object" if isinstance(value, dict) else "a file"

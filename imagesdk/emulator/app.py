@@ -16,11 +16,11 @@ from starlette.routing import Route
 
 from imagesdk.emulator.answers import model_not_found, unknown_parameter
 from imagesdk.emulator.bodies import drain, read_body
-from imagesdk.emulator.error_shapes import as_object
+from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import ImageWindow
-from imagesdk.emulator.models import ENDPOINTS, Model, models_on
+from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.quirks import find
@@ -63,27 +63,21 @@ def create_app(
     Raises:
         ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
     """
-    quirk = None if quirks is None else find(quirks)
+    quirk = find(quirks)
     state = state if state is not None else EmulatorState()
     state.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
     state.results = ResultStore(clock)
     state.files = FileStore(clock)
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
-    shape = as_object if quirk is None else quirk.refuse
     service = _Service(state, clock, as_of)
-    root = "/v1" if quirk is None else quirk.root
+    root = quirk.root
     routes = [
         *(
             Route(path, partial(images.respond, endpoint), methods=["POST"])
-            for endpoint in ENDPOINTS
-            for path in ([f"/v1/images/{endpoint}"] if quirk is None else quirk.paths(endpoint))
-            if quirk is None or endpoint in quirk.accepts
+            for endpoint in quirk.accepts
+            for path in quirk.paths(endpoint)
         ),
-        Route(
-            "/images/{name}" if quirk is None else quirk.urls.partition("?")[0],
-            service.download,
-            methods=["GET"],
-        ),
+        Route(quirk.urls.partition("?")[0], service.download, methods=["GET"]),
         Route(f"{root}/files", service.files, methods=["GET", "POST"]),
         Route(f"{root}/files/{{name}}", service.file, methods=["GET", "DELETE"]),
         Route(f"{root}/files/{{name}}/content", service.content, methods=["GET"]),
@@ -91,20 +85,8 @@ def create_app(
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
     ]
-    app = Starlette(
-        routes=routes,
-        middleware=[
-            Middleware(
-                ApiMiddleware,
-                state=state,
-                require_key=require_key,
-                allow_remote=allow_remote,
-                shape=shape,
-                root=root,
-            )
-        ],
-        exception_handlers=exception_handlers(shape),
-    )
+    guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
+    app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
     app.router.redirect_slashes = False
     app.state.emulator = state
     return app
@@ -120,23 +102,19 @@ class _Service:
 
     async def download(self, request: Request) -> Response:
         """Return the image of a result URL, or an error in the form of OpenAI's storage."""
-        fault = self.state.faults.take("downloads")
-        if fault is not None and fault.replaces_work:
-            return fault.response()
-        response = self._stored(request)
-        return response if fault is None else fault.response(response)
+        return await self._faulty("downloads", request, self._stored)
 
     async def files(self, request: Request) -> Response:
         """Store an uploaded file, or list the stored files."""
-        return await self._faulty(request, self._upload if request.method == "POST" else self._page)
+        return await self._faulty("files", request, self._upload if request.method == "POST" else self._page)
 
     async def file(self, request: Request) -> Response:
         """Describe a file, or delete it."""
-        return await self._faulty(request, self._delete if request.method == "DELETE" else self._describe)
+        return await self._faulty("files", request, self._entry)
 
     async def content(self, request: Request) -> Response:
         """Return the content of a file."""
-        return await self._faulty(request, self._content)
+        return await self._faulty("files", request, self._content)
 
     async def models(self, request: Request) -> Response:
         """List the models of the day."""
@@ -151,8 +129,10 @@ class _Service:
                 return JSONResponse(_model_json(model, name))
         raise model_not_found(name)
 
-    async def _faulty(self, request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-        fault = self.state.faults.take("files")
+    async def _faulty(
+        self, target: FaultTarget, request: Request, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        fault = self.state.faults.take(target)
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()
@@ -161,7 +141,7 @@ class _Service:
 
     async def _upload(self, request: Request) -> Response:
         body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
-        return JSONResponse(self.state.files.add(read_upload(body)).to_json())
+        return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
 
     async def _page(self, request: Request) -> Response:
         query = request.query_params
@@ -170,31 +150,27 @@ class _Service:
                 raise unknown_parameter(name)
         limit = Integer(1, 10_000).read("limit", query.get("limit", "10000"), form=True)
         order = Choice(("asc", "desc")).read("order", query.get("order", "desc"), form=True)
-        page = self.state.files.page(
-            purpose=query.get("purpose"), after=query.get("after"), limit=limit, order=order
-        )
-        return JSONResponse(page)
+        files = self.state.files
+        return JSONResponse(files.page(query.get("purpose"), query.get("after"), limit, order))
 
-    async def _describe(self, request: Request) -> Response:
-        return JSONResponse(self.state.files.get(request.path_params["name"]).to_json())
-
-    async def _delete(self, request: Request) -> Response:
-        return JSONResponse(self.state.files.delete(request.path_params["name"]))
+    async def _entry(self, request: Request) -> Response:
+        files, name = self.state.files, request.path_params["name"]
+        return JSONResponse(files.delete(name) if request.method == "DELETE" else files.get(name).to_json())
 
     async def _content(self, request: Request) -> Response:
         data = self.state.files.content(request.path_params["name"])
         return Response(data, media_type="application/octet-stream")
 
-    def _stored(self, request: Request) -> Response:
+    async def _stored(self, request: Request) -> Response:
         found = self.state.results.get(request.path_params["name"], request.query_params)
         if isinstance(found, bytes):
             return Response(found, media_type="image/png")
-        now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
         if found == "gone":
             text = azure_error("BlobNotFound", "The specified blob does not exist.")
             return Response(text, 404, media_type="application/xml")
         reason = "Signature did not match."
         if found == "expired":
+            now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
             end = request.query_params.get("se", "")
             reason = f"Signature not valid in the specified time frame: Expiry [{end}] - Current [{now}]"
         text = azure_error(
@@ -207,13 +183,14 @@ class _Service:
 
 
 def _model_json(model: Model, name: str) -> dict[str, object]:
-    released = datetime(model.released.year, model.released.month, model.released.day, tzinfo=UTC)
+    released = datetime.combine(model.profile.released or date.min, datetime.min.time(), UTC)
+    shut_down = model.profile.shut_down
     return {
         "id": name,
         "object": "model",
         "created": int(released.timestamp()),
         "owned_by": "system",
-        "shutdown_date": None if model.shut_down is None else model.shut_down.isoformat(),
+        "shutdown_date": None if shut_down is None else shut_down.isoformat(),
     }
 
 

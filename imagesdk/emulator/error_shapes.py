@@ -9,16 +9,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from imagesdk.emulator.answers import Refusal
 
-__all__ = [
-    "Shape",
-    "as_azure",
-    "as_detail",
-    "as_google",
-    "as_number",
-    "as_object",
-    "as_success",
-    "as_text",
-]
+__all__ = ["Shape", "as_azure", "as_detail", "as_google", "as_number", "as_object", "as_success", "as_text"]
 
 Shape: TypeAlias = Callable[[Refusal], Response]
 """Converts a :class:`Refusal` to a response."""
@@ -59,11 +50,8 @@ def as_number(refusal: Refusal) -> Response:
 
 def as_google(refusal: Refusal) -> Response:
     """Return a list of an object with a numeric code, and the delay in its details: Gemini."""
-    error: dict[str, object] = {
-        "code": refusal.status,
-        "message": refusal.message,
-        "status": _GOOGLE_STATUS.get(refusal.status, "INTERNAL"),
-    }
+    status = _GOOGLE_STATUS.get(refusal.status, "INTERNAL")
+    error: dict[str, object] = {"code": refusal.status, "message": refusal.message, "status": status}
     headers = dict(refusal.headers)
     if (wait := headers.pop("retry-after", None)) is not None:
         kind = "type.googleapis.com/google.rpc.RetryInfo"
@@ -94,10 +82,6 @@ def as_success(refusal: Refusal) -> Response:
     if refusal.status == 404:
         page = f"<html><head><title>404 Not Found</title></head><body>{refusal.status}</body></html>"
         return HTMLResponse(page, 404)
-    error = {
-        "message": refusal.message,
-        "type": "upstream_error",
-        "param": refusal.param or "",
-        "code": refusal.code or refusal.status,
-    }
+    named = {"param": refusal.param or "", "code": refusal.code or refusal.status}
+    error = {"message": refusal.message, "type": "upstream_error", **named}
     return JSONResponse({"error": error}, 200, refusal.headers)

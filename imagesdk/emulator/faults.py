@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Literal, TypeAlias, cast
+from functools import partial
+from typing import Literal, TypeAlias, cast, get_args
 
 import anyio
 from attrs import field, frozen
@@ -93,11 +94,7 @@ class Faults:
     """The queues of faults. Tests may add to them from any thread."""
 
     def __init__(self) -> None:
-        self._queues: dict[FaultTarget, deque[Fault]] = {
-            "images": deque(),
-            "downloads": deque(),
-            "files": deque(),
-        }
+        self._queues: dict[FaultTarget, deque[Fault]] = {target: deque() for target in get_args(FaultTarget)}
 
     def http(
         self,
@@ -243,8 +240,9 @@ class Faults:
         self._queues[on].extend([fault] * times)
 
 
-async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[None]]) -> None:
-    """Do ``work`` after a request was read, and cancel it if the client disconnects."""
+async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[None]]) -> bool:
+    """Do ``work`` after a request was read, unless the client disconnects. Return whether it was finished."""
+    finished = False
     async with anyio.create_task_group() as group:
 
         async def listen() -> None:
@@ -254,7 +252,9 @@ async def unless_disconnected(receive: Receive, work: Callable[[], Awaitable[Non
 
         group.start_soon(listen)
         await work()
+        finished = True
         group.cancel_scope.cancel()
+    return finished
 
 
 async def drop_connection(scope: Scope, receive: Receive) -> None:
@@ -277,17 +277,8 @@ class _BrokenResponse(Response):
         self._silent = silent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._delay:
-            waited = False
-
-            async def wait() -> None:
-                nonlocal waited
-                await anyio.sleep(self._delay)
-                waited = True
-
-            await unless_disconnected(receive, wait)
-            if not waited:
-                return
+        if self._delay and not await unless_disconnected(receive, partial(anyio.sleep, self._delay)):
+            return
         if self._sent is None:
             await super().__call__(scope, receive, send)
             return

@@ -37,8 +37,6 @@ class StoredFile:
     purpose: str
     created_at: int
     expires_at: int | None
-    media_type: str
-    """Media type from the form. The API does not report it."""
     data: bytes = field(repr=False)
 
     def to_json(self) -> dict[str, object]:
@@ -56,16 +54,6 @@ class StoredFile:
         }
 
 
-@frozen
-class Upload:
-    """Validated upload request."""
-
-    file: SentFile
-    purpose: str
-    life: int | None
-    """Lifetime in seconds."""
-
-
 class FileStore:
     """Store of at most ``max_count`` files and ``max_bytes`` in total. It is thread-safe."""
 
@@ -81,13 +69,11 @@ class FileStore:
     def __len__(self) -> int:
         return len(self._unexpired())
 
-    def add(self, upload: Upload) -> StoredFile:
-        """Store a file."""
-        data = upload.file.data
+    def add(self, file: SentFile, purpose: str, life: int | None) -> StoredFile:
+        """Store a file. ``life`` is its lifetime in seconds."""
         with self._lock:
-            models_on = self._unexpired()
-            held = sum(len(stored.data) for stored in models_on)
-            if len(models_on) >= self._max_count or held + len(data) > self._max_bytes:
+            sizes = [len(stored.data) for stored in self._unexpired()]
+            if len(sizes) >= self._max_count or sum(sizes) + len(file.data) > self._max_bytes:
                 raise Refusal(
                     "You have exceeded your file storage quota. Delete files to make room.",
                     code="storage_quota_exceeded",
@@ -95,12 +81,11 @@ class FileStore:
             now = int(self._clock())
             stored = StoredFile(
                 id=f"file-{secrets.token_hex(12)}",
-                filename=upload.file.filename or "upload",
-                purpose=upload.purpose,
+                filename=file.filename or "upload",
+                purpose=purpose,
                 created_at=now,
-                expires_at=None if upload.life is None else now + upload.life,
-                media_type=upload.file.media_type,
-                data=data,
+                expires_at=None if life is None else now + life,
+                data=file.data,
             )
             self._files[stored.id] = stored
         return stored
@@ -125,14 +110,7 @@ class FileStore:
             del self._files[self.get(name).id]
         return {"object": "file", "id": name, "deleted": True}
 
-    def page(
-        self,
-        *,
-        purpose: str | None = None,
-        after: str | None = None,
-        limit: int = 10_000,
-        order: str = "desc",
-    ) -> dict[str, object]:
+    def page(self, purpose: str | None, after: str | None, limit: int, order: str) -> dict[str, object]:
         """Return one page of the list, newest first unless ``order`` is ``asc``."""
         found = self._unexpired()
         if order == "desc":
@@ -164,8 +142,8 @@ class FileStore:
             return list(self._files.values())
 
 
-def read_upload(body: Body) -> Upload:
-    """Validate the form of an upload."""
+def read_upload(body: Body) -> tuple[SentFile, str, int | None]:
+    """Return the file, purpose and lifetime of an upload."""
     for name in body.fields.values:
         if name == "file":
             raise invalid_type("file", "a file", body.fields.values[name][0])
@@ -189,4 +167,4 @@ def read_upload(body: Body) -> Upload:
                 raise missing_parameter(name)
         Choice(("created_at",)).read(_ANCHOR, given[_ANCHOR], form=True)
         life = Integer(3600, 2_592_000).read(_SECONDS, given[_SECONDS], form=True)
-    return Upload(files[0], purpose, life)
+    return files[0], purpose, life

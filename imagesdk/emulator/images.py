@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 
 import anyio.to_thread
@@ -33,13 +33,6 @@ from imagesdk.emulator.wire import origin_of
 
 __all__ = ["Images"]
 
-_JSON, _FORM = "application/json", "multipart/form-data"
-_ACCEPTED: Mapping[Endpoint, tuple[str, ...]] = {
-    "generations": (_JSON,),
-    "edits": (_JSON, _FORM),
-    "variations": (_FORM,),
-}
-
 
 @frozen
 class Images:
@@ -51,8 +44,7 @@ class Images:
     day: date | None
     done_marker: bool
     verified: bool
-    quirk: Quirk | None = None
-    """The other server to emulate, if any."""
+    quirk: Quirk
 
     async def respond(self, endpoint: Endpoint, request: Request) -> Response:
         """Return the response to a request, or that of its queued fault."""
@@ -91,7 +83,7 @@ class Images:
             return EventStream(events, self.state, record, fault=fault, done_marker=self.done_marker)
         painted = [await anyio.to_thread.run_sync(painting.encoded, index) for index in range(checked.n)]
         origin = origin_of(request)
-        if self.quirk is not None and not self.quirk.azure:
+        if not self.quirk.openai:
             moderate_output(checked, request.state.request_id)
             return self.quirk.answer(checked, painted, painting.created, self.state.results.put, origin)
 
@@ -102,22 +94,19 @@ class Images:
 
     def _check(self, endpoint: Endpoint, fields: Fields, request: Request) -> tuple[CheckedRequest, str]:
         """Return the checked request, and the model name that its client uses."""
-        if self.quirk is None:
-            checked = check(endpoint, fields, self.day)
-        elif self.quirk.azure:
+        if self.quirk.deployments:
             fields, name = resolve_deployment(fields, request.path_params, request.query_params)
             return check(endpoint, fields, self.day), name
-        else:
-            checked = self.quirk.check(endpoint, fields)
+        checked = (
+            check(endpoint, fields, self.day) if self.quirk.openai else self.quirk.check(endpoint, fields)
+        )
         return checked, checked.model_name
 
     async def _read(self, endpoint: Endpoint, request: Request) -> Body:
-        accepted = _ACCEPTED if self.quirk is None else self.quirk.accepts
-        body = await read_body(request, *accepted[endpoint])
-        if self.quirk is not None:
-            body = evolve(body, fields=self.quirk.to_openai(endpoint, body.fields))
+        body = await read_body(request, *self.quirk.accepts[endpoint])
+        body = evolve(body, fields=self.quirk.to_openai(endpoint, body.fields))
         record: RequestRecord = request.state.record
-        model, n, prompt = (body.fields.values.get(name, [None])[0] for name in ("model", "n", "prompt"))
+        model, n, prompt = map(body.fields.first, ("model", "n", "prompt"))
         record.model = model if isinstance(model, str) else None
         record.n = int(str(n)) if re.fullmatch(r"\d{1,9}", str(n), re.ASCII) else None
         record.prompt = prompt if isinstance(prompt, str) else None

@@ -33,44 +33,28 @@ def organization_unverified(model: str) -> Refusal:
     )
 
 
-def _server_error() -> Refusal:
-    return Refusal(
+KNOWN_ERRORS: Mapping[str, Callable[[], Refusal]] = {
+    "server_error": lambda: Refusal(
         "The server had an error while processing your request",
         status=500,
         type="server_error",
         code="server_error",
-    )
-
-
-def _rate_limit_exceeded() -> Refusal:
-    return Refusal(
+    ),
+    "rate_limit_exceeded": lambda: Refusal(
         "Rate limit exceeded for images per minute.", status=429, type="requests", code="rate_limit_exceeded"
-    )
-
-
-def _insufficient_quota() -> Refusal:
-    return Refusal(
+    ),
+    "insufficient_quota": lambda: Refusal(
         "You exceeded your current quota, please check your plan and billing details. For more information on this "
         "error, read the docs: https://platform.openai.com/docs/guides/error-codes/api-errors.",
         status=429,
         type="insufficient_quota",
         code="insufficient_quota",
-    )
-
-
-def _billing_hard_limit_reached() -> Refusal:
-    return Refusal(
+    ),
+    "billing_hard_limit_reached": lambda: Refusal(
         "Billing hard limit has been reached",
         type="image_generation_user_error",
         code="billing_hard_limit_reached",
-    )
-
-
-KNOWN_ERRORS: Mapping[str, Callable[[], Refusal]] = {
-    "server_error": _server_error,
-    "rate_limit_exceeded": _rate_limit_exceeded,
-    "insufficient_quota": _insufficient_quota,
-    "billing_hard_limit_reached": _billing_hard_limit_reached,
+    ),
     "organization_unverified": lambda: organization_unverified("gpt-image-2"),
     "moderation_blocked": lambda: moderation_blocked("output", ("violence",)),
 }

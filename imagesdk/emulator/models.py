@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Literal, TypeAlias
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from imagesdk.emulator.parameters import (
     Author,
@@ -31,10 +31,9 @@ from imagesdk.emulator.parameters import (
 from imagesdk.models import catalog as facts
 from imagesdk.models.profile import ModelProfile
 
-__all__ = ["ENDPOINTS", "MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
+__all__ = ["MARKUP_SINCE", "MODELS", "Endpoint", "Model", "UploadRule", "models_on"]
 
 Endpoint: TypeAlias = Literal["generations", "edits", "variations"]
-ENDPOINTS: tuple[Endpoint, ...] = ("generations", "edits", "variations")
 Parameters: TypeAlias = Mapping[str, Parameter]
 
 _MIB = 1024 * 1024
@@ -84,19 +83,10 @@ class Model:
         """The name of the model and those of its snapshots."""
         return self.profile.name, *self.profile.snapshots
 
-    @property
-    def released(self) -> date:
-        """The release date."""
-        return self.profile.released or date.min
-
-    @property
-    def shut_down(self) -> date | None:
-        """The shutdown date: the first day without the model."""
-        return self.profile.shut_down
-
     def serves_on(self, day: date | None) -> bool:
         """Return whether the model is served on a day. ``None`` serves every model."""
-        return day is None or (self.released <= day and (self.shut_down is None or day < self.shut_down))
+        released, shut_down = self.profile.released or date.min, self.profile.shut_down
+        return day is None or (released <= day and (shut_down is None or day < shut_down))
 
 
 _STREAMS_SINCE = date(2025, 7, 16)
@@ -193,22 +183,14 @@ def _gpt(
 
 def _no_fidelity(name: str) -> Check:
     return Unsupported(
-        f"The model '{name}' does not support the 'input_fidelity' parameter.",
-        "invalid_input_fidelity_model",
+        f"The model '{name}' does not support the 'input_fidelity' parameter.", "invalid_input_fidelity_model"
     )
 
 
 _GPT_UPLOADS = UploadRule(
     ("image/jpeg", "image/png", "image/webp"), 50 * _MIB, max_images=16, mask=True, references=True
 )
-_MARKED_UPLOADS = UploadRule(
-    ("image/jpeg", "image/png", "image/webp"),
-    50 * _MIB,
-    max_images=16,
-    mask=True,
-    markup=True,
-    references=True,
-)
+_MARKED_UPLOADS = evolve(_GPT_UPLOADS, markup=True)
 _ONE = _gpt(size=_FIXED_SIZES, fidelity=_FIDELITY)
 _MINI = _gpt(
     size=_FIXED_SIZES,
@@ -220,13 +202,13 @@ _MINI = _gpt(
 )
 
 
-def _first_generation(profile: ModelProfile, parameters: Mapping[Endpoint, Parameters]) -> Model:
+def _gpt_image(profile: ModelProfile, parameters: Mapping[Endpoint, Parameters]) -> Model:
     return Model(profile=profile, parameters=parameters, uploads={"edits": _GPT_UPLOADS}, tokens=True)
 
 
 def _two_five(profile: ModelProfile) -> Model:
     parameters = _gpt(size=FreeSize(), qualities=_FINE_QUALITIES, fidelity=_no_fidelity(profile.name))
-    return Model(profile=profile, parameters=parameters, uploads={"edits": _MARKED_UPLOADS}, tokens=True)
+    return evolve(_gpt_image(profile, parameters), uploads={"edits": _MARKED_UPLOADS})
 
 
 def _two_six(profile: ModelProfile, auto_quality: str) -> Model:
@@ -242,28 +224,18 @@ def _two_six(profile: ModelProfile, auto_quality: str) -> Model:
             "svg": Parameter(Author(), since=_PLANNING_SINCE),
         },
     )
-    return Model(
-        profile=profile,
-        parameters=parameters,
-        uploads={"edits": _MARKED_UPLOADS},
-        tokens=True,
-        auto_quality=auto_quality,
-    )
+    uploads: Mapping[Endpoint, UploadRule] = {"edits": _MARKED_UPLOADS}
+    return evolve(_gpt_image(profile, parameters), uploads=uploads, auto_quality=auto_quality)
 
 
 MODELS: tuple[Model, ...] = (
     _DALL_E_2,
     _DALL_E_3,
-    _first_generation(facts.GPT_IMAGE_1, _ONE),
-    _first_generation(facts.GPT_IMAGE_1_MINI, _MINI),
-    _first_generation(facts.GPT_IMAGE_1_5, _ONE),
-    _first_generation(facts.CHATGPT_IMAGE_LATEST, _ONE),
-    Model(
-        profile=facts.GPT_IMAGE_2,
-        parameters=_gpt(size=FreeSize(), fidelity=_no_fidelity("gpt-image-2")),
-        uploads={"edits": _GPT_UPLOADS},
-        tokens=True,
-    ),
+    _gpt_image(facts.GPT_IMAGE_1, _ONE),
+    _gpt_image(facts.GPT_IMAGE_1_MINI, _MINI),
+    _gpt_image(facts.GPT_IMAGE_1_5, _ONE),
+    _gpt_image(facts.CHATGPT_IMAGE_LATEST, _ONE),
+    _gpt_image(facts.GPT_IMAGE_2, _gpt(size=FreeSize(), fidelity=_no_fidelity("gpt-image-2"))),
     _two_five(facts.GPT_IMAGE_2_5_SUNBURST),
     _two_five(facts.GPT_IMAGE_2_5_FLARE),
     # Relays report that the default quality of Sunburst is high: docs.laozhang.ai, 2026-11-05.

@@ -24,26 +24,18 @@ _CATEGORIES = ("harassment", "self-harm", "sexual", "violence")
 def moderate_input(checked: CheckedRequest, request_id: str) -> None:
     """Reject a prompt with :data:`FORBIDDEN_WORD`."""
     if _contains(checked.prompt, FORBIDDEN_WORD):
-        raise _refusal(
-            checked,
-            "input",
-            request_id,
-            "Your request was rejected as a result of our safety system. Your prompt may contain text that is not "
-            "allowed by our safety system.",
-        )
+        text = "Your prompt may contain text that is not allowed by our safety system."
+        raise _refusal(checked, "input", request_id, text)
 
 
 def moderate_output(checked: CheckedRequest, request_id: str) -> None:
     """Reject the images of a prompt with :data:`CENSORED_WORD`."""
     if _contains(checked.prompt, CENSORED_WORD):
-        raise _refusal(
-            checked,
-            "output",
-            request_id,
-            "Your request was rejected as a result of our safety system. Image descriptions generated from your "
-            "prompt may contain text that is not allowed by our safety system. If you believe this was done in "
-            "error, your request may succeed if retried, or by adjusting your prompt.",
+        text = (
+            "Image descriptions generated from your prompt may contain text that is not allowed by our safety system. "
+            "If you believe this was done in error, your request may succeed if retried, or by adjusting your prompt."
         )
+        raise _refusal(checked, "output", request_id, text)
 
 
 def _contains(prompt: str, word: str) -> bool:
@@ -52,6 +44,7 @@ def _contains(prompt: str, word: str) -> bool:
 
 def _refusal(checked: CheckedRequest, stage: str, request_id: str, dall_e_text: str) -> Refusal:
     if not checked.model.tokens:
-        return Refusal(dall_e_text, code="content_policy_violation")
+        text = f"Your request was rejected as a result of our safety system. {dall_e_text}"
+        return Refusal(text, code="content_policy_violation")
     named = tuple(category for category in _CATEGORIES if _contains(checked.prompt, category))
     return moderation_blocked(stage, named or ("violence",), request_id)

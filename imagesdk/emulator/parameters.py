@@ -17,6 +17,7 @@ from imagesdk.emulator.answers import (
     Refusal,
     invalid_type,
     invalid_value,
+    out_of_bounds,
     unknown_parameter,
     unsupported,
 )
@@ -57,19 +58,14 @@ class Text:
         if not isinstance(value, str):
             raise invalid_type(name, "a string", value)
         if len(value) < self.minimum:
-            raise Refusal(
-                f"Invalid '{name}': empty string. Expected a string with minimum length 1, but got an empty "
-                "string instead.",
-                param=name,
-                code="empty_string",
-            )
+            expected = "a string with minimum length 1"
+            raise out_of_bounds(name, "empty string", expected, "an empty string", "empty_string")
         if self.max_length is not None and len(value) > self.max_length:
-            raise Refusal(
-                f"Invalid '{name}': string too long. Expected a string with maximum length {self.max_length}, "
-                f"but got a string with length {len(value)} instead.",
-                param=name,
-                code="string_above_max_length",
+            expected, given = (
+                f"a string with maximum length {self.max_length}",
+                f"a string with length {len(value)}",
             )
+            raise out_of_bounds(name, "string too long", expected, given, "string_above_max_length")
         return value
 
 
@@ -87,19 +83,11 @@ class Integer:
         if not isinstance(value, int) or isinstance(value, bool):
             raise invalid_type(name, "an integer", value)
         if value < self.minimum:
-            raise Refusal(
-                f"Invalid '{name}': integer below minimum value. Expected a value >= {self.minimum}, but got "
-                f"{value} instead.",
-                param=name,
-                code="integer_below_min_value",
-            )
+            problem, expected = "integer below minimum value", f"a value >= {self.minimum}"
+            raise out_of_bounds(name, problem, expected, f"{value}", "integer_below_min_value")
         if value > self.maximum:
-            raise Refusal(
-                f"Invalid '{name}': integer above maximum value. Expected a value <= {self.maximum}, but got "
-                f"{value} instead.",
-                param=name,
-                code="integer_above_max_value",
-            )
+            problem, expected = "integer above maximum value", f"a value <= {self.maximum}"
+            raise out_of_bounds(name, problem, expected, f"{value}", "integer_above_max_value")
         return value
 
 
@@ -111,11 +99,13 @@ class Choice:
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the string."""
-        if not isinstance(value, str):
-            raise invalid_type(name, "a string", value)
-        if value not in self.values:
-            raise invalid_value(name, value, self.values)
-        return value
+        text = Text(minimum=0).read(name, value, form=form)
+        if text not in self.values:
+            raise invalid_value(name, text, self.values)
+        return text
+
+
+_EFFORTS = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 
 
 @frozen
@@ -142,12 +132,9 @@ class FreeSize:
 
     def read(self, name: str, value: object, *, form: bool) -> str:
         """Return the size."""
-        if not isinstance(value, str):
-            raise invalid_type(name, "a string", value)
-        problem = self._problem(value)
-        if problem is not None:
-            raise _wrong_size(name, value, problem)
-        return value
+        size = Text(minimum=0).read(name, value, form=form)
+        _raise_problem(name, size, self._problem(size))
+        return size
 
     def _problem(self, value: str) -> str | None:
         if value == "auto":
@@ -173,12 +160,8 @@ def check_area(size: str, frames: int = 1) -> None:
     https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table
     """
     cells = 1 if frames == 1 else next(cells for cells in (9, 12, 16) if frames <= cells)
-    if size == "auto":
-        return
     width, _, height = size.partition("x")
-    problem = _area_problem(int(width) * int(height) * cells)
-    if problem is not None:
-        raise _wrong_size("size", size, problem)
+    _raise_problem("size", size, _area_problem(int(width) * int(height) * cells))
 
 
 def _area_problem(pixels: int) -> str | None:
@@ -189,8 +172,9 @@ def _area_problem(pixels: int) -> str | None:
     return None
 
 
-def _wrong_size(name: str, value: str, problem: str) -> Refusal:
-    return Refusal(f"Invalid size '{value}'. {problem}", param=name, code="invalid_value")
+def _raise_problem(name: str, size: str, problem: str | None) -> None:
+    if problem is not None:
+        raise Refusal(f"Invalid size '{size}'. {problem}", param=name, code="invalid_value")
 
 
 @frozen
@@ -216,13 +200,11 @@ class Author:
         chosen: dict[str, str] = {}
         if given.get("model") is not None:  # optional: a project without a choice of models must omit it
             chosen["model"] = Text().read(f"{name}.model", given["model"], form=form)
-        if given.get("reasoning") is None:
-            return chosen
-        effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
-        if effort is None:
-            return chosen
-        efforts = Choice(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
-        return {**chosen, "effort": efforts.read(f"{name}.reasoning.effort", effort, form=form)}
+        if given.get("reasoning") is not None:
+            effort = object_members(f"{name}.reasoning", given["reasoning"], {"effort"}).get("effort")
+            if effort is not None:
+                chosen["effort"] = _EFFORTS.read(f"{name}.reasoning.effort", effort, form=form)
+        return chosen
 
 
 @frozen

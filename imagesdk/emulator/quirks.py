@@ -31,7 +31,7 @@ from imagesdk.emulator.parameters import Integer, Text
 from imagesdk.emulator.rules import CheckedRequest, Fields
 from imagesdk.models.profile import ModelProfile
 
-__all__ = ["QUIRKS", "Quirk", "resolve_deployment", "find", "root_of"]
+__all__ = ["QUIRKS", "Quirk", "find", "resolve_deployment"]
 
 StoreImage: TypeAlias = Callable[[bytes], str]
 """Stores an image and returns the path and query of its URL."""
@@ -92,8 +92,10 @@ class Quirk:
     echoes: bool = False
     """Whether responses repeat the settings."""
     refuse: Shape = as_object
-    azure: bool = False
-    """Whether models are deployments, with OpenAI's checks and responses."""
+    openai: bool = False
+    """Whether the checks and responses are OpenAI's."""
+    deployments: bool = False
+    """Whether models are Azure's deployments."""
 
     def paths(self, endpoint: Endpoint) -> Sequence[str]:
         """Return the routes of an endpoint."""
@@ -102,7 +104,7 @@ class Quirk:
     def to_openai(self, endpoint: Endpoint, fields: Fields) -> Fields:
         """Return the fields under OpenAI's names. xAI has another name for the image of an edit."""
         image = fields.first("image")
-        if endpoint != "edits" or fields.form or not isinstance(image, Mapping):
+        if self.openai or endpoint != "edits" or fields.form or not isinstance(image, Mapping):
             return fields
         sent = cast("Mapping[str, object]", image)
         values = {name: value for name, value in fields.values.items() if name != "image"}
@@ -157,11 +159,8 @@ class Quirk:
         if "output_format" in self.fields:
             answer["output_format"] = checked.output_format
         if self.echoes:
-            answer |= {
-                "size": checked.text("size"),
-                "quality": "high",
-                "output_format": checked.output_format,
-            }
+            size, output_format = checked.text("size"), checked.output_format
+            answer |= {"size": size, "quality": "high", "output_format": output_format}
         return JSONResponse(answer)
 
     def _entry(
@@ -213,6 +212,11 @@ def resolve_deployment(
     return evolve(fields, values={**fields.values, "model": [name if known else "gpt-image-2"]}), name
 
 
+_OPENAI = Quirk(
+    source="https://platform.openai.com/docs/api-reference/images",
+    accepts={"generations": (_JSON,), "edits": (_JSON, _FORM), "variations": (_FORM,)},
+    openai=True,
+)
 QUIRKS: Mapping[str, Quirk] = {
     "azure": Quirk(
         source="https://learn.microsoft.com/azure/ai-foundry/openai/how-to/dall-e",
@@ -220,7 +224,8 @@ QUIRKS: Mapping[str, Quirk] = {
         also_at=("/openai/deployments/{deployment}",),
         accepts={"generations": (_JSON,), "edits": (_FORM, _JSON)},
         refuse=as_azure,
-        azure=True,
+        openai=True,
+        deployments=True,
     ),
     "deepinfra": Quirk(
         source="https://deepinfra.com/docs/openai_api (images)",
@@ -308,23 +313,19 @@ QUIRKS: Mapping[str, Quirk] = {
         response_formats=("url", "b64_json"),
         fields={"usage": {"cost_in_usd_ticks": 200_000_000}},
         entry={"mime_type": "image/jpeg", "revised_prompt": ""},
-        refuse=as_object,
     ),
 }
-"""Every server by name."""
+"""Every other server by name."""
 
 
-def find(name: str) -> Quirk:
-    """Return the entry of a server.
+def find(name: str | None) -> Quirk:
+    """Return the entry of a server. ``None`` is OpenAI.
 
     Raises:
         ValueError: If no server has this name.
     """
+    if name is None:
+        return _OPENAI
     if name not in QUIRKS:
         raise ValueError(f"quirks is one of {', '.join(QUIRKS)}, not {name!r}")
     return QUIRKS[name]
-
-
-def root_of(name: str | None) -> str:
-    """Return the path of a server's base URL. ``None`` is OpenAI's API."""
-    return "/v1" if name is None else find(name).root

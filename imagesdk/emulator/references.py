@@ -20,6 +20,7 @@ from imagesdk.emulator.answers import (
     invalid_type,
     missing_parameter,
     mutually_exclusive,
+    out_of_bounds,
 )
 from imagesdk.emulator.bodies import SentFile
 from imagesdk.emulator.files import FileStore
@@ -33,11 +34,7 @@ _MAX_URL = 20_971_520
 """Maximum length of an ``image_url``, from OpenAI's OpenAPI description."""
 _PROXY_STATUS = 407
 """Status that the API reported when its own proxy did not let it fetch an image."""
-_SIGNATURES = (
-    (b"\x89PNG\r\n\x1a\n", "image/png"),
-    (b"\xff\xd8\xff", "image/jpeg"),
-    (b"GIF8", "image/gif"),
-)
+_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
 @frozen
@@ -63,18 +60,16 @@ class ReferencedImages:
         url, file_id = given.get("image_url"), given.get("file_id")
         if url is not None and file_id is not None:
             raise mutually_exclusive(f"{name}.image_url", f"{name}.file_id")
-        if file_id is not None:
-            data = self._file(f"{name}.file_id", file_id)
-            return SentFile(part, _media_type(data), len(data), data)
-        if url is None:
+        if file_id is None and url is None:
             raise missing_parameter(f"{name}.image_url")
-        name = f"{name}.image_url"
-        text = Text(_MAX_URL).read(name, url, form=False)
-        if text.startswith("data:"):
-            media_type, data = _decode_data_url(name, text)
-            return SentFile(part, media_type, len(data), data)
-        data = self._load_url(name, text)
-        return SentFile(part, _media_type(data), len(data), data)
+        if file_id is not None:
+            media_type, data = None, self._file(f"{name}.file_id", file_id)
+        else:
+            name = f"{name}.image_url"
+            text = Text(_MAX_URL).read(name, url, form=False)
+            is_data = text.startswith("data:")
+            media_type, data = _decode_data_url(name, text) if is_data else (None, self._load_url(name, text))
+        return SentFile(part, media_type or _media_type(data), len(data), data)
 
     def _file(self, name: str, file_id: object) -> bytes:
         wanted = Text().read(name, file_id, form=False)
@@ -90,20 +85,14 @@ class ReferencedImages:
         except ValueError:
             parts, origin = urlsplit(""), ""
         if parts.scheme not in {"http", "https"} or not parts.netloc:
-            raise Refusal(
-                f"Invalid '{name}'. Expected a valid URL, but got a value with an invalid format.",
-                param=name,
-                code="invalid_value",
-            )
+            text = f"Invalid '{name}'. Expected a valid URL, but got a value with an invalid format."
+            raise Refusal(text, param=name, code="invalid_value")
         found: bytes | int = _PROXY_STATUS
         if origin == self.origin.lower():
             found = self._own_url(parts.path, dict(parse_qsl(parts.query)))
         if isinstance(found, int):
-            raise Refusal(
-                f"Error while downloading file. Upstream status code: {found}.",
-                param=name,
-                code="invalid_value",
-            )
+            text = f"Error while downloading file. Upstream status code: {found}."
+            raise Refusal(text, param=name, code="invalid_value")
         return found
 
     def _own_url(self, path: str, query: Mapping[str, str]) -> bytes | int:
@@ -127,12 +116,8 @@ def _image_list(value: object) -> list[object]:
     if not isinstance(value, list):
         raise invalid_type("images", "an array of objects", value)
     if not value:
-        raise Refusal(
-            "Invalid 'images': empty array. Expected an array with minimum length 1, but got an empty array "
-            "instead.",
-            param="images",
-            code="empty_array",
-        )
+        expected = "an array with minimum length 1"
+        raise out_of_bounds("images", "empty array", expected, "an empty array", "empty_array")
     return cast("list[object]", value)
 
 

@@ -16,20 +16,12 @@ from typing import Literal
 from urllib.parse import urlencode
 from xml.sax.saxutils import escape
 
-from attrs import frozen
-
 __all__ = ["LIFETIME", "ResultStore", "azure_error"]
 
 LIFETIME = 3600
 """Lifetime of a URL in seconds."""
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-
-
-@frozen
-class _Stored:
-    data: bytes
-    until: float
 
 
 class ResultStore:
@@ -41,7 +33,8 @@ class ResultStore:
         self._clock = clock
         self._max_count = max_count
         self._max_bytes = max_bytes
-        self._images: dict[str, _Stored] = {}
+        self._images: dict[str, tuple[bytes, float]] = {}
+        """Images by name, and when they expire."""
         self._bytes = 0
         self._secret = secrets.token_bytes(32)
         self._lock = threading.Lock()
@@ -54,7 +47,7 @@ class ResultStore:
         now = self._clock()
         name = f"img-{secrets.token_urlsafe(18)}.png"
         with self._lock:
-            self._images[name] = _Stored(data, now + LIFETIME)
+            self._images[name] = data, now + LIFETIME
             self._bytes += len(data)
             self._shrink(now)
         start, end = (datetime.fromtimestamp(when, UTC).strftime(_FORMAT) for when in (now, now + LIFETIME))
@@ -68,8 +61,7 @@ class ResultStore:
             return "forbidden"
         if datetime.strptime(end, _FORMAT).replace(tzinfo=UTC).timestamp() <= self._clock():
             return "expired"
-        stored = self._images.get(name)
-        return "gone" if stored is None else stored.data
+        return self._images[name][0] if name in self._images else "gone"
 
     def clear(self) -> None:
         """Delete every image."""
@@ -80,12 +72,12 @@ class ResultStore:
     def _shrink(self, now: float) -> None:
         # The dict keeps the order of insertion, so the first image is always the first to expire.
         while self._images:
-            name, stored = next(iter(self._images.items()))
+            name, (data, until) = next(iter(self._images.items()))
             full = len(self._images) > self._max_count or self._bytes > self._max_bytes
-            if stored.until > now and not full:
+            if until > now and not full:
                 break
             del self._images[name]
-            self._bytes -= len(stored.data)
+            self._bytes -= len(data)
 
     def _sign(self, name: str, start: str, end: str) -> str:
         return hmac.new(self._secret, f"{name}\n{start}\n{end}".encode(), hashlib.sha256).hexdigest()

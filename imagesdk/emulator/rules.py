@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import cast
@@ -13,8 +12,8 @@ from typing import cast
 from attrs import evolve, field, frozen
 
 from imagesdk.emulator.answers import (
-    Refusal,
     duplicate_parameter,
+    invalid_type,
     invalid_value,
     missing_parameter,
     model_not_found,
@@ -153,20 +152,22 @@ def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
 
 
 def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedRequest:
-    """Return the checked request with its defaults, or raise :class:`Refusal`."""
+    """Return the checked request with its defaults, or raise :class:`~imagesdk.emulator.answers.Refusal`."""
     for name in (*fields.values, *fields.files):
-        given = len(fields.values.get(name, [])) + fields.files.get(name, 0)
-        if given > 1 and not name.endswith("[]"):
+        count = len(fields.values.get(name, [])) + fields.files.get(name, 0)
+        if count > 1 and not name.endswith("[]"):
             raise duplicate_parameter(name)
     fields = _nested_svg(fields)
-    name = _model_name(endpoint, fields, day)
+    given = fields.first(_MODEL_PARAMETER)
+    name = default_model(endpoint, fields, day)
+    if given is not None:
+        name = Text().read(_MODEL_PARAMETER, given, form=fields.form)
     model = next((model for model in models_on(day) if name in model.names), None)
     if model is None:
         raise model_not_found(name)
     if endpoint not in model.parameters:
-        raise invalid_value(
-            _MODEL_PARAMETER, name, [other.name for other in models_on(day) if endpoint in other.parameters]
-        )
+        others = [other.name for other in models_on(day) if endpoint in other.parameters]
+        raise invalid_value(_MODEL_PARAMETER, name, others)
     parameters = _known(model, endpoint, day, form=fields.form)
     uploads = model.uploads.get(endpoint)
     _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
@@ -178,31 +179,15 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedReques
 
 
 def _nested_svg(fields: Fields) -> Fields:
-    """Return the fields with ``svg[reasoning][effort]`` and the like as one object."""
-    if not fields.form:
-        return fields
-    values: dict[str, list[object]] = {}
-    tree: dict[str, object] = {}
-    for name, given in fields.values.items():
-        path = re.findall(r"\[(\w+)\]", name) if re.fullmatch(r"svg(\[\w+\])+", name) else []
-        if not path:
-            values[name] = given
-            continue
-        branch = tree
-        for step in path[:-1]:
-            below = branch.setdefault(step, {})
-            if not isinstance(below, dict):
-                raise unknown_parameter(name)
-            branch = cast("dict[str, object]", below)
-        branch[path[-1]] = given[0]
-    return evolve(fields, values={**values, "svg": [tree]}) if tree else fields
-
-
-def _model_name(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
-    value = fields.first(_MODEL_PARAMETER)
-    if value is None:
-        return default_model(endpoint, fields, day)
-    return Text().read(_MODEL_PARAMETER, value, form=fields.form)
+    """Return the fields with ``svg[model]`` and ``svg[reasoning][effort]`` as one object."""
+    values = dict(fields.values)
+    model, effort = values.pop("svg[model]", None), values.pop("svg[reasoning][effort]", None)
+    author: dict[str, object] = {}
+    if model is not None:
+        author["model"] = model[0]
+    if effort is not None:
+        author["reasoning"] = {"effort": effort[0]}
+    return evolve(fields, values={**values, "svg": [author]}) if fields.form and author else fields
 
 
 def _only_for(model: Model, endpoint: Endpoint, fields: Fields, day: date) -> bool:
@@ -239,13 +224,8 @@ def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], parts: 
             raise unknown_parameter(name)
     for name in fields.files:
         if name not in parts:
-            if name in parameters or name == _MODEL_PARAMETER:
-                raise Refusal(
-                    f"Invalid type for '{name}': expected a string, but got a file instead.",
-                    param=name,
-                    code="invalid_type",
-                )
-            raise unknown_parameter(name)
+            known = name in parameters or name == _MODEL_PARAMETER
+            raise invalid_type(name, "a string", None) if known else unknown_parameter(name)
 
 
 def _value(name: str, parameter: Parameter, fields: Fields) -> object:
@@ -258,45 +238,30 @@ def _value(name: str, parameter: Parameter, fields: Fields) -> object:
 
 
 def _refuse_combinations(checked: CheckedRequest, fields: Fields) -> None:
+    output_format = checked.output_format
+    shown = output_format.upper()
+    gif, svg = output_format == "gif", output_format == "svg"
     if checked.streams and checked.n != 1:
         raise unsupported("input", "Streaming is only supported with n=1.")
     if fields.has("mask") and fields.has("markup"):
         raise mutually_exclusive("mask", "markup")
-    shown = checked.output_format.upper()
-    if checked.transparent and checked.output_format not in {"png", "webp"}:
-        raise unsupported(
-            "background",
-            f"Transparent background is not supported for {shown} output format.",
-            "invalid_value",
-        )
-    if checked.number("output_compression", 100) != 100 and checked.output_format not in {"jpeg", "webp"}:
-        raise unsupported(
-            "output_compression",
-            f"Compression less than 100 is not supported for {shown} output format.",
-            f"invalid_{checked.output_format}_output_compression",
-        )
-    frames = 1
-    if checked.output_format == "gif":
-        frames = checked.number("frame_count", 9)
-    else:
-        for name in _ANIMATION:
-            if checked.values.get(name) is not None:
-                raise unsupported(name, f"'{name}' is only supported with output_format=gif.")
-    if checked.author and checked.output_format != "svg":
+    if checked.transparent and output_format not in {"png", "webp"}:
+        text = f"Transparent background is not supported for {shown} output format."
+        raise unsupported("background", text, "invalid_value")
+    if checked.number("output_compression", 100) != 100 and output_format not in {"jpeg", "webp"}:
+        text = f"Compression less than 100 is not supported for {shown} output format."
+        raise unsupported("output_compression", text, f"invalid_{output_format}_output_compression")
+    frames = [name for name in _ANIMATION if checked.values.get(name) is not None]
+    if frames and not gif:
+        raise unsupported(frames[0], f"'{frames[0]}' is only supported with output_format=gif.")
+    if checked.author and not svg:
         raise unsupported("svg", "'svg' is only supported with output_format=svg.")
-    if checked.output_format in {"gif", "svg"}:
-        _refuse_previews(checked, fields, shown)
-    size = checked.text("size", "auto")
-    if "x" in size:
-        check_area(size, frames)
-
-
-def _refuse_previews(checked: CheckedRequest, fields: Fields, shown: str) -> None:
-    if checked.streams:
-        raise unsupported("stream", f"Streaming is not supported for {shown} output format.")
-    if checked.number("partial_images", 0):
-        raise unsupported("partial_images", f"Partial images are not supported for {shown} output format.")
-    if checked.output_format == "gif" and fields.has("mask"):
+    for name, what in (("stream", "Streaming is"), ("partial_images", "Partial images are")):
+        if (gif or svg) and checked.values.get(name):
+            raise unsupported(name, f"{what} not supported for {shown} output format.")
+    if gif and fields.has("mask"):
         raise unsupported("mask", "A mask is not supported for GIF output format.")
-    if checked.output_format == "svg" and checked.n != 1:
+    if svg and checked.n != 1:
         raise unsupported("n", "SVG output is only supported with n=1.")
+    if "x" in checked.text("size"):
+        check_area(checked.text("size"), checked.number("frame_count", 9) if gif else 1)

@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from imagesdk.emulator.app import create_app
-from imagesdk.emulator.quirks import root_of
+from imagesdk.emulator.quirks import find
 from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["Emulator", "EmulatorOptions", "serve"]
@@ -39,7 +39,7 @@ _TURNS = 20
 
 
 class EmulatorOptions(TypedDict, total=False):
-    """Options of :meth:`Emulator.reset`: those of the constructor, without ``port`` and ``state``."""
+    """Options of an emulator, which :func:`~imagesdk.emulator.create_app` describes."""
 
     limit: str | None
     seed: int
@@ -64,34 +64,14 @@ class Emulator:
     """
 
     def __init__(
-        self,
-        port: int = 0,
-        *,
-        limit: str | None = "50/min",
-        seed: int = 0,
-        as_of: date | None = None,
-        require_key: bool = False,
-        done_marker: bool = False,
-        verified: bool = True,
-        clock: Callable[[], float] = time.time,
-        state: EmulatorState | None = None,
-        quirks: str | None = None,
+        self, port: int = 0, *, state: EmulatorState | None = None, **options: Unpack[EmulatorOptions]
     ) -> None:
         self.state = state if state is not None else EmulatorState()
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
-        self._options: EmulatorOptions = {
-            "limit": limit,
-            "seed": seed,
-            "as_of": as_of,
-            "require_key": require_key,
-            "done_marker": done_marker,
-            "verified": verified,
-            "clock": clock,
-            "quirks": quirks,
-        }
-        self._app = create_app(**self._options, state=self.state)
-        self._root = root_of(quirks)
+        self._options = options
+        self._app = create_app(**options, state=self.state)
+        self._root = find(options.get("quirks")).root
         self._running: tuple[_Server, threading.Thread, int] | None = None
 
     @property
@@ -127,7 +107,7 @@ class Emulator:
             TimeoutError: If the server does not react within 10 seconds.
         """
         chosen = self._options | options
-        root = root_of(chosen.get("quirks"))
+        root = find(chosen.get("quirks")).root
         if self._running is not None:
             self._running[0].close_connections()
         self._app = create_app(**chosen, state=self.state)
@@ -148,8 +128,7 @@ class Emulator:
             server.should_exit = True
             listener.close()
             raise RuntimeError("the emulator did not start")
-        port: int = listener.getsockname()[1]
-        self._running = (server, thread, port)
+        self._running = (server, thread, listener.getsockname()[1])
         return self
 
     def __exit__(
@@ -172,26 +151,18 @@ def serve(
     host: str = "127.0.0.1",
     port: int = 8000,
     *,
-    limit: str | None = "50/min",
-    seed: int = 0,
-    as_of: date | None = None,
-    require_key: bool = False,
     allow_remote: bool = False,
-    quirks: str | None = None,
     ready: Callable[[str], None] | None = None,
+    **options: Unpack[EmulatorOptions],
 ) -> None:
     """Run the emulator until Ctrl-C.
 
     Args:
         host: Address to listen on. One that other machines can reach needs ``allow_remote=True``.
         port: Port to listen on. 0 takes a free one.
-        limit: As for :func:`~imagesdk.emulator.create_app`, like the next three.
-        seed: See there.
-        as_of: See there.
-        require_key: See there.
         allow_remote: Whether other machines may connect. The emulator is not hardened for a network.
-        quirks: As for :func:`~imagesdk.emulator.create_app`.
         ready: Called with the base URL once the emulator listens.
+        options: As for :func:`~imagesdk.emulator.create_app`: ``limit``, ``seed``, ``as_of`` and others.
 
     Raises:
         ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is
@@ -201,21 +172,13 @@ def serve(
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
-    app = create_app(
-        limit=limit,
-        seed=seed,
-        as_of=as_of,
-        require_key=require_key,
-        state=state,
-        allow_remote=allow_remote,
-        quirks=quirks,
-    )
+    app = create_app(**options, state=state, allow_remote=allow_remote)
     listener = _bound(host, port)
     server = _Server(app)
     state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
-        ready(f"http://{shown}:{listener.getsockname()[1]}{root_of(quirks)}")
+        ready(f"http://{shown}:{listener.getsockname()[1]}{find(options.get('quirks')).root}")
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listener])
 
@@ -287,10 +250,8 @@ class _Server(uvicorn.Server):
         while (self._connections or self.server_state.tasks) and not self.force_exit:
             late = time.monotonic() > deadline
             for connection in self._connections:
-                if late:
-                    connection.transport.abort()
-                else:
-                    connection.transport.close()
+                transport = connection.transport
+                (transport.abort if late else transport.close)()
             if late:
                 for task in self.server_state.tasks:
                     task.cancel()
@@ -328,12 +289,10 @@ def _bound(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen(128)
-    except OSError as error:
+    except BaseException as error:
         listener.close()
-        error.filename = f"{host}:{port}"
-        raise
-    except BaseException:
-        listener.close()
+        if isinstance(error, OSError):
+            error.filename = f"{host}:{port}"
         raise
     return listener
 

@@ -37,17 +37,16 @@ class EventStream(Response):
         state: EmulatorState,
         record: RequestRecord,
         *,
-        fault: Fault | None = None,
-        done_marker: bool = False,
+        fault: Fault,
+        done_marker: bool,
     ) -> None:
         super().__init__(headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
         self._state = state
         self._record = record
-        self._fault = fault or Fault()
+        self._fault = fault
         self._done_marker = done_marker
-        self._bytes_left = self._fault.truncate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the stream until it ends, a fault breaks it, or the client disconnects."""
@@ -55,14 +54,13 @@ class EventStream(Response):
 
         async def run() -> None:
             nonlocal broken
-            broken = await self._run(_BodyWriter(send, self._bytes_left))
+            broken = await self._run(_BodyWriter(send, self._fault.truncate))
 
         self._record.stream = True
         self._state.open_streams += 1
         try:
-            await send(
-                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            )
+            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(start)
             await unless_disconnected(receive, run)
             if broken:
                 await drop_connection(scope, receive)

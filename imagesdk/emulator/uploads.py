@@ -15,7 +15,7 @@ from io import BytesIO
 from attrs import frozen
 from PIL import Image, ImageOps
 
-from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, quoted_list
+from imagesdk.emulator.answers import Refusal, invalid_type, missing_parameter, out_of_bounds, quoted_list
 from imagesdk.emulator.bodies import Body, SentFile
 from imagesdk.emulator.models import UploadRule
 
@@ -26,6 +26,7 @@ _MEDIA_TYPES_SINCE = date(2024, 1, 1)
 _MAX_PIXELS = 64_000_000
 _OVERLAY = ("image/png",)
 _FORMATS = {"image/png": "PNG", "image/jpeg": "JPEG", "image/webp": "WEBP"}
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _PLAIN_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA"})
 
 
@@ -49,12 +50,11 @@ def decode(body: Body, rule: UploadRule, day: date | None) -> InputImages:
         raise missing_parameter("image")
     if len(files) > rule.max_images:
         name = "image" if body.fields.form else "images"
-        raise Refusal(
-            f"Invalid '{name}': array too long. Expected an array with maximum length {rule.max_images}, but got an "
-            f"array with length {len(files)} instead.",
-            param=name,
-            code="array_above_max_length",
+        expected, given = (
+            f"an array with maximum length {rule.max_images}",
+            f"an array with length {len(files)}",
         )
+        raise out_of_bounds(name, "array too long", expected, given, "array_above_max_length")
     overlays = {file.name: file for file in body.files if file.name in {"mask", "markup"}}
     if day is None or day >= _MEDIA_TYPES_SINCE:
         _check_media_types(files, rule.media_types)
@@ -78,12 +78,8 @@ def _check_media_types(files: Sequence[SentFile], allowed: tuple[str, ...]) -> N
     for number, file in enumerate(files):
         if file.media_type.partition(";")[0].strip().lower() not in allowed:
             name = file.name if len(files) == 1 else f"image[{number}]"
-            raise Refusal(
-                f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported file formats are "
-                f"{quoted_list(allowed)}.",
-                param=name,
-                code="unsupported_file_mimetype",
-            )
+            text = f"Invalid file '{name}': unsupported mimetype ('{file.media_type}'). Supported file formats are"
+            raise Refusal(f"{text} {quoted_list(allowed)}.", param=name, code="unsupported_file_mimetype")
 
 
 def _check_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
@@ -99,24 +95,18 @@ def _check_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
 
 
 def _open(file: SentFile, number: int, rule: UploadRule, media_types: tuple[str, ...]) -> Image.Image:
-    only_png = rule.media_types == ("image/png",)
-    if file.size >= rule.max_bytes and not only_png:
-        raise Refusal(
-            f"Invalid file '{file.name}': file too large. Files must be smaller than "
-            f"{rule.max_bytes // (1024 * 1024)} MB.",
-            param=file.name,
-            code="image_too_large",
-        )
-    image = None if file.size >= rule.max_bytes else _load(file.data, media_types)
+    megabytes = rule.max_bytes // (1024 * 1024)
+    too_large = file.size >= rule.max_bytes
+    image = None if too_large else _load(file.data, media_types)
     if image is not None:
         return image
-    if only_png:
+    if rule.media_types == ("image/png",):
         what = "image" if file.name == "image[]" else file.name
-        raise Refusal(
-            f"Uploaded {what} must be a PNG and less than {rule.max_bytes // (1024 * 1024)} MB.",
-            param=what,
-            code="invalid_image_format",
-        )
+        text = f"Uploaded {what} must be a PNG and less than {megabytes} MB."
+        raise Refusal(text, param=what, code="invalid_image_format")
+    if too_large:
+        text = f"Invalid file '{file.name}': file too large. Files must be smaller than {megabytes} MB."
+        raise Refusal(text, param=file.name, code="image_too_large")
     # https://github.com/lofcz/LLMTornado/issues/105
     raise Refusal(
         f"Invalid image file or mode for image {number}, please check your image file.",
@@ -136,7 +126,5 @@ def _load(data: bytes, media_types: tuple[str, ...]) -> Image.Image | None:
         image.load()
         # The mask is drawn for the image as it is seen, so the rotation of the camera is applied first.
         return ImageOps.exif_transpose(image)
-    except (OSError, ValueError, SyntaxError, struct.error):
-        return None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except (OSError, ValueError, SyntaxError, struct.error, *_BOMBS):
         return None

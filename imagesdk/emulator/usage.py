@@ -57,9 +57,8 @@ def usage_of(
     """
     text = _text_tokens(checked)
     image = sum(min(_MAX_IMAGE_TOKENS, math.ceil(w / 32) * math.ceil(h / 32)) for w, h in inputs)
-    output = (
-        checked.n * output_tokens(checked.model.name, checked.quality, *checked.size) + partials * _PARTIAL
-    )
+    each = output_tokens(checked.model.name, checked.quality, *checked.size)
+    output = checked.n * each + partials * _PARTIAL
     return {
         "input_tokens": text + image,
         "input_tokens_details": {"image_tokens": image, "text_tokens": text},

@@ -9,8 +9,8 @@ import logging
 import re
 import time
 import uuid
-from http import HTTPStatus
 
+from attrs import define, field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -19,7 +19,8 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import drain
-from imagesdk.emulator.error_shapes import Shape, as_object
+from imagesdk.emulator.error_shapes import Shape
+from imagesdk.emulator.known_errors import KNOWN_ERRORS
 from imagesdk.emulator.state import EmulatorState, RequestRecord
 
 __all__ = ["WRONG_KEY", "ApiMiddleware", "exception_handlers", "origin_of"]
@@ -34,25 +35,17 @@ _REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
 _logger = logging.getLogger("imagesdk")
 
 
+@define
 class ApiMiddleware:
     """Outermost layer of the application."""
 
-    def __init__(
-        self,
-        app: ASGIApp,
-        state: EmulatorState,
-        require_key: bool,
-        allow_remote: bool,
-        shape: Shape = as_object,
-        root: str = "/v1",
-    ) -> None:
-        self._app = app
-        self._state = state
-        self._require_key = require_key
-        self._allow_remote = allow_remote
-        self._shape = shape
-        self._root = root
-        self._warned = False
+    _app: ASGIApp
+    _state: EmulatorState
+    _require_key: bool
+    _allow_remote: bool
+    _shape: Shape
+    _root: str
+    _warned: bool = field(default=False, init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -97,9 +90,7 @@ class ApiMiddleware:
     def _refusal(self, path: str, headers: Headers) -> Refusal | None:
         host = re.sub(r":\d+\Z", "", headers.get("host", "")).lower()
         if not self._allow_remote and host not in _LOOPBACK:
-            return Refusal(
-                "The emulator only serves loopback host names.", status=HTTPStatus.MISDIRECTED_REQUEST
-            )
+            return Refusal("The emulator only serves loopback host names.", status=421)
         root = self._root.rpartition("/")[0] if self._root.startswith("/openai") else self._root
         if not self._require_key or not path.startswith(f"{root}/"):
             return None
@@ -138,22 +129,14 @@ def exception_handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHan
         status = error.status_code if isinstance(error, HTTPException) else 404
         headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
         what = "method for URL" if status == 405 else "URL"
-        return shape(
-            Refusal(f"Invalid {what} ({request.method} {request.url.path})", status=status, headers=headers)
-        )
+        text = f"Invalid {what} ({request.method} {request.url.path})"
+        return shape(Refusal(text, status=status, headers=headers))
 
     async def left(request: Request, error: Exception) -> Response:
         # The client disconnected while it was sending, so the response is never read.
         return Response(status_code=499)
 
     async def crashed(request: Request, error: Exception) -> Response:
-        return shape(
-            Refusal(
-                "The server had an error while processing your request",
-                status=500,
-                type="server_error",
-                code="server_error",
-            )
-        )
+        return shape(KNOWN_ERRORS["server_error"]())
 
     return {Refusal: refused, HTTPException: no_such_route, ClientDisconnect: left, Exception: crashed}

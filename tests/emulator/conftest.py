@@ -3,10 +3,8 @@
 The tests run on asyncio. Those in which the event loop of the application matters run on trio too.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import date
-from io import BytesIO
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -14,31 +12,7 @@ from PIL import Image
 
 from imagesdk.emulator import Emulator, EmulatorState, create_app
 from imagesdk.emulator.drawing.painting import Painting
-
-
-class FakeClock:
-    """Seconds since the epoch. Only a test advances them."""
-
-    def __init__(self) -> None:
-        self.now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Connect(Protocol):
-    def __call__(
-        self,
-        *,
-        limit: str | None = None,
-        seed: int = 0,
-        as_of: date | None = None,
-        require_key: bool = False,
-        done_marker: bool = False,
-        verified: bool = True,
-        allow_remote: bool = False,
-        host: str = "127.0.0.1:8000",
-    ) -> httpx.AsyncClient: ...
+from tests.emulator.api import Api, Clock, Connect
 
 
 @pytest.fixture
@@ -48,8 +22,8 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
@@ -59,34 +33,18 @@ def state() -> EmulatorState:
 
 
 @pytest.fixture
-def connect(clock: FakeClock, state: EmulatorState) -> Connect:
-    """A client of an emulator in process, without a limit unless a test sets one."""
-
-    def connect(
-        *,
-        limit: str | None = None,
-        seed: int = 0,
-        as_of: date | None = None,
-        require_key: bool = False,
-        done_marker: bool = False,
-        verified: bool = True,
-        allow_remote: bool = False,
-        host: str = "127.0.0.1:8000",
-    ) -> httpx.AsyncClient:
-        app = create_app(
-            limit=limit,
-            seed=seed,
-            as_of=as_of,
-            require_key=require_key,
-            done_marker=done_marker,
-            verified=verified,
-            allow_remote=allow_remote,
-            clock=clock,
-            state=state,
-        )
-        return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=f"http://{host}/v1")
+def connect(clock: Clock, state: EmulatorState) -> Connect:
+    def connect(*, host: str = "127.0.0.1:8000", limit: str | None = None, **options: Any) -> Api:
+        app = create_app(limit=limit, clock=clock, state=state, **options)
+        return Api(state, f"http://{host}/v1", transport=httpx.ASGITransport(app))
 
     return connect
+
+
+@pytest.fixture
+def api(connect: Connect) -> Api:
+    """A client of an emulator in process with the usual options, but without a limit."""
+    return connect()
 
 
 @pytest.fixture(scope="session")
@@ -103,6 +61,13 @@ def emulator(shared_emulator: Emulator) -> Emulator:
 
 
 @pytest.fixture
+async def socket_api(emulator: Emulator) -> AsyncIterator[Api]:
+    """A client of the emulator on a socket."""
+    async with Api(emulator.state, emulator.base_url, timeout=30) as api:
+        yield api
+
+
+@pytest.fixture
 def tiny_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw next to nothing, for tests in which pixels do not matter."""
 
@@ -110,25 +75,3 @@ def tiny_drawings(monkeypatch: pytest.MonkeyPatch) -> None:
         return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
 
     monkeypatch.setattr(Painting, "_draw", draw)
-
-
-@pytest.fixture
-def encoded() -> Callable[..., bytes]:
-    """Encode an image: ``encoded(image)`` or ``encoded(image, "JPEG")``."""
-
-    def encoded(image: Image.Image, image_format: str = "PNG") -> bytes:
-        buffer = BytesIO()
-        image.save(buffer, image_format)
-        return buffer.getvalue()
-
-    return encoded
-
-
-@pytest.fixture
-def png(encoded: Callable[..., bytes]) -> Callable[..., bytes]:
-    """Encode a plain PNG: ``png("RGBA", (64, 64), (255, 0, 0, 0))``."""
-
-    def png(mode: str = "RGB", size: tuple[int, int] = (64, 64), colour: int | tuple[int, ...] = 0) -> bytes:
-        return encoded(Image.new(mode, size, colour))
-
-    return png

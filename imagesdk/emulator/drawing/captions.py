@@ -6,8 +6,8 @@ are removed, and other scripts show as boxes.
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
-from functools import lru_cache
 from typing import TypeAlias
 
 from PIL import Image, ImageDraw, ImageFont
@@ -20,7 +20,8 @@ _INK = (255, 253, 246)
 _SHADE = (8, 10, 20)
 _MAX_LETTERS = 1500
 """Maximum number of characters. More never fit."""
-_DASHES = {ord(dash): "-" for dash in "‐‑‒–—―−"}
+_LINE = 1.25
+"""Height of a line, as a multiple of the size of the font."""
 
 
 def write(image: Image.Image, text: str, box: Box | None = None, *, narrow: bool = False) -> None:
@@ -28,85 +29,42 @@ def write(image: Image.Image, text: str, box: Box | None = None, *, narrow: bool
 
     ``narrow`` keeps the text away from the corners, for a box of which only the middle is visible.
     """
-    words = " ".join(_plain(text[:_MAX_LETTERS]).split())
-    whole = box or (0, 0, image.width, image.height)
-    left, top, right, bottom = _inner(whole, 0.15) if narrow else whole
+    letters = unicodedata.normalize("NFKD", text[:_MAX_LETTERS])
+    words = " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
+    whole = left, top, right, bottom = box or (0, 0, image.width, image.height)
+    if narrow:
+        dx, dy = round((right - left) * 0.15), round((bottom - top) * 0.15)
+        left, top, right, bottom = left + dx, top + dy, right - dx, bottom - dy
     width, height = right - left, bottom - top
     if not words or width < 24 or height < 16:
         return
-    font, lines = _fit_text(words, width * 0.86, height * 0.3, min(width, height))
-    step = round(font.size * 1.25)
-    margin = round(min(width, height) * 0.055)
-    first = bottom - margin - step * len(lines)
-    _shade(image, (whole[0], max(whole[1], first - margin * 4), whole[2], whole[3]))
+    unit = min(width, height)
+    font, lines = _fit_text(words, width * 0.86, height * 0.3, unit)
+    step, drop = round(font.size * _LINE), max(1, round(font.size * 0.05))
+    first = bottom - round(unit * 0.055) - step * len(lines)
+    shade = (whole[0], max(whole[1], first - round(unit * 0.22)), whole[2], whole[3])
+    ramp = Image.linear_gradient("L").point([round(190 * (level / 255) ** 1.1) for level in range(256)])
+    image.paste(_SHADE, shade, ramp.resize((shade[2] - shade[0], shade[3] - shade[1])))
     canvas = ImageDraw.Draw(image)
-    drop = max(1, round(font.size * 0.05))
     for number, line in enumerate(lines):
-        x = left + (width - font.getlength(line)) / 2
-        y = first + number * step
+        x, y = left + (width - font.getlength(line)) / 2, first + number * step
         canvas.text((x, y + drop), line, font=font, fill=_SHADE)
         canvas.text((x, y), line, font=font, fill=_INK)
-
-
-def _inner(box: Box, share: float) -> Box:
-    left, top, right, bottom = box
-    dx, dy = round((right - left) * share), round((bottom - top) * share)
-    return left + dx, top + dy, right - dx, bottom - dy
-
-
-def _plain(text: str) -> str:
-    letters = unicodedata.normalize("NFKD", text.translate(_DASHES))
-    return "".join(letter for letter in letters if not unicodedata.combining(letter))
 
 
 def _fit_text(words: str, width: float, height: float, unit: int) -> tuple[ImageFont.FreeTypeFont, list[str]]:
     """Return the largest font in which the words fit, and their lines, truncated if they never fit."""
     largest, smallest = max(9, round(unit * 0.05)), max(9, round(unit * 0.022))
-    for size in range(largest, smallest - 1, -max(1, largest // 14)):
+    size = largest
+    while True:
         font = _font(size)
-        lines = _wrapped(words, font, width, int(height / (size * 1.25)) + 1)
-        if len(lines) * size * 1.25 <= height:
-            return font, lines
-    font = _font(smallest)
-    room = max(1, int(height / (smallest * 1.25)))
-    lines = _wrapped(words, font, width, room + 1)
-    if len(lines) > room:
-        last = lines[room - 1]
-        while last and font.getlength(last + "…") > width:
-            last = last[:-1]
-        lines = [*lines[: room - 1], last.rstrip() + "…"]
-    return font, lines
+        # An m is wider than most letters, so that almost any line fits.
+        columns, rows = max(1, int(width / font.getlength("m"))), max(1, int(height / (size * _LINE)))
+        if size == smallest or len(textwrap.wrap(words, columns)) <= rows:
+            return font, textwrap.wrap(words, columns, max_lines=rows, placeholder="…")
+        size = max(smallest, size - max(1, largest // 14))
 
 
-def _wrapped(words: str, font: ImageFont.FreeTypeFont, width: float, most: int) -> list[str]:
-    """Return the first ``most`` lines of the text, breaking words that are too long."""
-    lines = [""]
-    for word in words.split(" "):
-        rest = word
-        longer = f"{lines[-1]} {rest}" if lines[-1] else rest
-        if font.getlength(longer) <= width:
-            lines[-1] = longer
-            continue
-        if lines[-1]:
-            lines.append("")
-        while len(lines) <= most and font.getlength(rest) > width:
-            fits = next((k for k in range(1, len(rest) + 1) if font.getlength(rest[:k]) > width), len(rest))
-            lines[-1], rest = rest[: max(1, fits - 1)], rest[max(1, fits - 1) :]
-            lines.append("")
-        lines[-1] = rest
-        if len(lines) > most:
-            break
-    return lines[:most]
-
-
-def _shade(image: Image.Image, box: Box) -> None:
-    left, top, right, bottom = box
-    ramp = Image.linear_gradient("L").point([round(190 * (v / 255) ** 1.1) for v in range(256)])
-    mask = ramp.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
-    image.paste(_SHADE, box, mask)
-
-
-@lru_cache(maxsize=64)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):

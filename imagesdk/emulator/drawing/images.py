@@ -7,24 +7,16 @@ functions take tens of milliseconds and belong in a thread.
 from __future__ import annotations
 
 import colorsys
-import math
 from collections.abc import Sequence
 
 from attrs import frozen
 from PIL import Image, ImageDraw, ImageOps, ImageStat
 
 from imagesdk.emulator.drawing.captions import Box, write
-from imagesdk.emulator.drawing.scenery import Dice, landscape, palette_of
+from imagesdk.emulator.drawing.scenery import Colour, landscape, palette_of
+from imagesdk.emulator.uploads import InputImages
 
-__all__ = ["Painter", "Overlays", "pixelate", "mean_colour", "cut_out"]
-
-
-@frozen
-class Overlays:
-    """Mask or markup over the first image of an edit, which says where to paint."""
-
-    mask: Image.Image | None = None
-    markup: Image.Image | None = None
+__all__ = ["Painter", "cut_out", "mean_colour", "pixelate"]
 
 
 @frozen
@@ -45,15 +37,7 @@ class Painter:
         write(result, prompt)
         return cut_out(result) if transparent else result
 
-    def edit(
-        self,
-        images: Sequence[Image.Image],
-        prompt: str,
-        index: int,
-        overlays: Overlays,
-        *,
-        faithful: bool = False,
-    ) -> Image.Image:
+    def edit(self, inputs: InputImages, prompt: str, index: int, *, faithful: bool = False) -> Image.Image:
         """Repaint the first image where the mask (or, without one, the image itself) is fully transparent.
 
         Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are
@@ -61,32 +45,28 @@ class Painter:
         strongly at the bottom and more weakly if ``faithful``. Further images are pasted into the new part
         with frames.
         """
-        image = images[0]
+        image, *further = inputs.images
         base = _fit(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)
         scene = self._scene(prompt, index)
-        if overlays.markup is not None:
-            holes = _fit(_alpha(overlays.markup), self.size, Image.Resampling.NEAREST)
-            holes = holes.point([0, *[255] * 255])
-        else:
-            opaque = _alpha(image if overlays.mask is None else overlays.mask)
-            holes = _fit(opaque, self.size, Image.Resampling.NEAREST).point([255, *[0] * 255])
+        shown = _alpha(inputs.markup or inputs.mask or image)
+        drawn = [0, *[255] * 255] if inputs.markup is not None else [255, *[0] * 255]
+        holes = _fit(shown, self.size, Image.Resampling.NEAREST).point(drawn)
         box = holes.getbbox()
-        if box is None and (overlays.mask is not None or overlays.markup is not None):
+        if box is not None:
+            _paste_framed(scene, further, box)
+            write(scene, prompt, box, narrow=holes.crop(box).getextrema() != (255, 255))
+            return Image.composite(scene, base, holes)
+        if inputs.mask is not None or inputs.markup is not None:
             return base
-        if box is None:
-            reach = 95 if faithful else 190
-            ramp = Image.linear_gradient("L").point([45 + round(reach * level / 255) for level in range(256)])
-            whole = Image.composite(scene, base, ramp.resize(self.size, Image.Resampling.BILINEAR))
-            _paste_framed(whole, images[1:], (0, 0, *self.size))
-            write(whole, prompt)
-            return whole
-        _paste_framed(scene, images[1:], box)
-        write(scene, prompt, box, narrow=holes.crop(box).getextrema() != (255, 255))
-        return Image.composite(scene, base, holes)
+        reach = 95 if faithful else 190
+        ramp = Image.linear_gradient("L").point([45 + round(reach * level / 255) for level in range(256)])
+        whole = Image.composite(scene, base, ramp.resize(self.size, Image.Resampling.BILINEAR))
+        _paste_framed(whole, further, (0, 0, *self.size))
+        write(whole, prompt)
+        return whole
 
     def vary(self, image: Image.Image, index: int) -> Image.Image:
-        """Return a variation of ``image``: other hues, slightly warped, every other one mirrored."""
-        dice = Dice(f"{self.seed}|{self.model}|{self.size}|variation|{index}")
+        """Return a variation of ``image``: other hues, every other one mirrored."""
         flat = Image.new("RGB", image.size, (255, 255, 255))
         flat.paste(image.convert("RGB"), mask=_alpha(image))
         result = _fit(flat, self.size, Image.Resampling.LANCZOS)
@@ -94,11 +74,11 @@ class Painter:
             result = ImageOps.mirror(result)
         # 0.055, -0.055, 0.11, -0.11, ... of the circle: neighbours differ clearly, and near hues harmonize.
         turn = 0.055 * (index // 2 + 1) * (1 if index % 2 == 0 else -1)
-        return _warp(_rotate_hue(result, turn), dice)
+        return _rotate_hue(result, turn)
 
     def _scene(self, prompt: str, index: int) -> Image.Image:
-        palette = palette_of(Dice(f"{self.seed}|{prompt}"))
-        return landscape(f"{self.seed}|{self.model}|{self.size}|{prompt}|{index}", palette, self.size)
+        key = f"{self.seed}/{self.model}/{self.size}/{prompt}/{index}"
+        return landscape(key, palette_of(f"{self.seed}/{prompt}"), self.size)
 
 
 def cut_out(image: Image.Image) -> Image.Image:
@@ -121,7 +101,7 @@ def pixelate(image: Image.Image, grain: int) -> Image.Image:
     return small.resize(image.size, Image.Resampling.BILINEAR)
 
 
-def mean_colour(image: Image.Image) -> tuple[int, int, int]:
+def mean_colour(image: Image.Image) -> Colour:
     """Return the mean colour of an image."""
     red, green, blue = ImageStat.Stat(image.convert("RGB")).mean
     return round(red), round(green), round(blue)
@@ -167,36 +147,3 @@ def _rotate_hue(image: Image.Image, share: float) -> Image.Image:
     red, green, blue = colorsys.hsv_to_rgb(share % 1, 0.55, 1)
     tint = (round(red * 255), round(green * 255), round(blue * 255))
     return Image.blend(turned, ImageOps.colorize(value, (0, 0, 0), tint), 0.12)
-
-
-def _warp(image: Image.Image, dice: Dice) -> Image.Image:
-    """Return the image with its inside shifted along slow waves. The border does not move."""
-    cells = 12
-    width, height = image.size
-    phases = [dice.between(0, math.tau) for _ in range(2)]
-    reach = min(width, height) * 0.022
-
-    def corner(column: int, row: int) -> tuple[float, float]:
-        x, y = column / cells, row / cells
-        inside = math.sin(math.pi * x) * math.sin(math.pi * y)
-        dx = reach * inside * math.sin(math.tau * 1.5 * y + phases[0])
-        dy = reach * inside * math.sin(math.tau * 1.5 * x + phases[1])
-        return x * width + dx, y * height + dy
-
-    mesh: list[tuple[Box, Sequence[float]]] = []
-    for row in range(cells):
-        for column in range(cells):
-            target = (
-                column * width // cells,
-                row * height // cells,
-                (column + 1) * width // cells,
-                (row + 1) * height // cells,
-            )
-            source = (
-                *corner(column, row),
-                *corner(column, row + 1),
-                *corner(column + 1, row + 1),
-                *corner(column + 1, row),
-            )
-            mesh.append((target, source))
-    return image.transform(image.size, Image.Transform.MESH, mesh, Image.Resampling.BILINEAR)

@@ -13,8 +13,8 @@ from attrs import define
 from PIL import Image
 
 from imagesdk.emulator.drawing.formats import animate, encode
-from imagesdk.emulator.drawing.images import Overlays, Painter, cut_out, mean_colour, pixelate
-from imagesdk.emulator.drawing.scenery import Dice, palette_of
+from imagesdk.emulator.drawing.images import Painter, cut_out, mean_colour, pixelate
+from imagesdk.emulator.drawing.scenery import palette_of
 from imagesdk.emulator.drawing.vectors import svg_document
 from imagesdk.emulator.moderation import moderate_output
 from imagesdk.emulator.rules import CheckedRequest
@@ -49,18 +49,14 @@ class Painting:
         moderate_output(self.checked, self.request_id)
         urls = self.checked.text("response_format") == "url"
         revised = {"revised_prompt": self._revised} if self.checked.model.revises else {}
-        data = [
-            {**revised, "url": keep(data)} if urls else {**revised, "b64_json": _base64(data)}
-            for data in painted
-        ]
+        data = [revised | ({"url": keep(data)} if urls else {"b64_json": _base64(data)}) for data in painted]
         answer: dict[str, object] = {"created": self.created, "data": data}
         if not self.checked.model.tokens:
             return answer
-        answer |= {**self._settings, "usage": self._usage()}
+        answer |= {**self._terms, **self._identifier, "usage": self._usage()}
         if self.checked.output_format == "svg":
-            answer["svg_usage"] = svg_usage_of(
-                self.checked, self.checked.author.get("model", _AUTHOR), painted[0]
-            )
+            author = self.checked.author.get("model", _AUTHOR)
+            answer["svg_usage"] = svg_usage_of(self.checked, author, painted[0])
         return answer
 
     def events(self, max_partials: int | None = None) -> list[MakeEvent]:
@@ -112,10 +108,6 @@ class Painting:
         return {"safety_identifier": identifier} if identifier else {}
 
     @property
-    def _settings(self) -> dict[str, object]:
-        return {**self._terms, **self._identifier}
-
-    @property
     def _revised(self) -> str:
         mood = "hyper-real and dramatic" if self.checked.text("style") == "vivid" else "natural"
         return f"A {mood} image of the following: {self.checked.prompt}"
@@ -129,9 +121,8 @@ class Painting:
             return painter.paint(self.checked.prompt, index, transparent=self.checked.transparent)
         if self.checked.endpoint == "variations":
             return painter.vary(self.inputs.images[0], index)
-        overlays = Overlays(self.inputs.mask, self.inputs.markup)
         faithful = self.checked.text("input_fidelity") == "high"
-        edited = painter.edit(self.inputs.images, self.checked.prompt, index, overlays, faithful=faithful)
+        edited = painter.edit(self.inputs, self.checked.prompt, index, faithful=faithful)
         return cut_out(edited) if self.checked.transparent else edited
 
     def _encoded(self, data: Image.Image) -> bytes:
@@ -142,15 +133,10 @@ class Painting:
 
     def _document(self) -> bytes:
         checked = self.checked
-        palette = palette_of(Dice(f"{self.seed}|{checked.prompt}"))
+        key = f"{self.seed}/{checked.model.name}/{checked.size}/{checked.prompt}/svg"
         accents = [mean_colour(image) for image in self.inputs.images]
-        return svg_document(
-            f"{self.seed}|{checked.model.name}|{checked.size}|{checked.prompt}|svg",
-            palette,
-            checked.size,
-            checked.prompt,
-            accents,
-        )
+        palette = palette_of(f"{self.seed}/{checked.prompt}")
+        return svg_document(key, palette, checked.size, checked.prompt, accents)
 
 
 def _base64(data: bytes) -> str:

@@ -1,92 +1,72 @@
-"""Landscapes: a sky, a sun or a moon, ridges behind each other, sometimes water.
+"""Landscapes: a sky, a sun, ridges behind each other, sometimes water.
 
-A scene depends only on its key: the same key gives the same pixels. Shapes are drawn at twice the size and
-reduced, so that their edges are smooth.
+A scene depends only on its key: the same key gives the same pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from random import Random
 from typing import TypeAlias
 
 from attrs import frozen
 from PIL import Image, ImageDraw
 
-__all__ = ["Colour", "Dice", "Palette", "landscape", "blend", "palette_of"]
+__all__ = ["Colour", "Palette", "Point", "blend", "landscape", "palette_of", "ridge"]
 
 Colour: TypeAlias = tuple[int, int, int]
-Ridge: TypeAlias = Callable[[float], float]
+Point: TypeAlias = tuple[float, float]
+"""Shares of width and height."""
 
 _OVER = 2
+"""Factor at which ridges are drawn before they are reduced, so that their edges are smooth."""
 _DRAWN_EDGE = 1536
 """Edge at which larger scenes are drawn before they are enlarged. Their shapes are soft anyway."""
-
-
-class Dice:
-    """Pseudo-random numbers from a key. Unlike ``random``, they are the same on every machine and version."""
-
-    def __init__(self, key: str) -> None:
-        self._key = key.encode()
-        self._drawn = 0
-
-    def unit(self) -> float:
-        """Return a number in [0, 1)."""
-        self._drawn += 1
-        digest = hashlib.blake2b(self._drawn.to_bytes(8, "big"), key=hashlib.sha256(self._key).digest())
-        return int.from_bytes(digest.digest()[:6], "big") / 2**48
-
-    def between(self, low: float, high: float) -> float:
-        """Return a number in [``low``, ``high``)."""
-        return low + (high - low) * self.unit()
-
-    def below(self, count: int) -> int:
-        """Return a whole number from 0 to ``count - 1``."""
-        return int(self.unit() * count)
+_STEPS = 96
+"""Number of lines that make up a ridge."""
+_GLOW = [max(0.0, 1 - level / 180) ** 1.9 for level in range(256)]
+_DISC = [min(1.0, max(0.0, (180 - level) / 6)) for level in range(256)]
+"""Strength by level of Pillow's radial gradient, which is 181 at the middle of an edge."""
 
 
 @frozen
 class Palette:
-    """Colours of a scene."""
+    """Colours of a scene: the sky from top to horizon, the sun, and ridges far and near."""
 
-    sky: tuple[Colour, Colour, Colour]
-    """Top, middle, horizon."""
+    top: Colour
+    middle: Colour
+    horizon: Colour
     light: Colour
-    """Sun or moon."""
     far: Colour
     near: Colour
-    night: bool = False
 
 
-def _rgb(*codes: str) -> tuple[Colour, ...]:
-    return tuple((int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16)) for code in codes)
+def _palette(codes: str) -> Palette:
+    return Palette(*map(_colour, codes.split()))
 
 
-def _palette(
-    top: str, middle: str, horizon: str, light: str, far: str, near: str, *, night: bool = False
-) -> Palette:
-    a, b, c, d, e, f = _rgb(top, middle, horizon, light, far, near)
-    return Palette((a, b, c), d, e, f, night)
+def _colour(code: str) -> Colour:
+    red, green, blue = bytes.fromhex(code)
+    return red, green, blue
 
 
 _PALETTES = (
-    _palette("2b4c7e", "e08e79", "f8d49b", "fff1cf", "c98b8b", "33294a"),  # dusk in rose
-    _palette("3f88b5", "9ed0dc", "f4ead2", "fffbe6", "9cc0c0", "1d4a4f"),  # clear morning
-    _palette("10153a", "2c3a78", "7d6aa8", "f6f1dc", "5a5a9a", "0d1029", night=True),  # blue night
-    _palette("5b3a73", "d9607a", "fbb66b", "ffe9b8", "b35d7c", "2a1a3e"),  # violet sunset
-    _palette("f0a868", "f7cf8e", "fdeccb", "fffaf0", "dba06c", "5a2f2a"),  # desert
-    _palette("7fb7a8", "c6dfc2", "f6f2d8", "fffdf0", "8fb79b", "1f4a3a"),  # spring green
-    _palette("0f2f3d", "1f6f78", "8fd0a8", "e9fff0", "3b8a86", "08222b", night=True),  # northern night
-    _palette("6f8fc4", "bcaee0", "f7cfd8", "fff4ec", "a49bcb", "2e2f5e"),  # lavender
-    _palette("d9573f", "f08a4b", "fbd07c", "fff3c4", "b9503f", "3a1526"),  # ember
-    _palette("4aa3d8", "a6dcf0", "eaf7f2", "ffffff", "86bfd0", "123f5c"),  # northern sea
+    _palette("2b4c7e e08e79 f8d49b fff1cf c98b8b 33294a"),  # dusk in rose
+    _palette("3f88b5 9ed0dc f4ead2 fffbe6 9cc0c0 1d4a4f"),  # clear morning
+    _palette("7fb7a8 c6dfc2 f6f2d8 fffdf0 8fb79b 1f4a3a"),  # spring green
+    _palette("5b3a73 d9607a fbb66b ffe9b8 b35d7c 2a1a3e"),  # violet sunset
+    _palette("f0a868 f7cf8e fdeccb fffaf0 dba06c 5a2f2a"),  # desert
+    _palette("10153a 2c3a78 7d6aa8 f6f1dc 5a5a9a 0d1029"),  # blue night
+    _palette("6f8fc4 bcaee0 f7cfd8 fff4ec a49bcb 2e2f5e"),  # lavender
+    _palette("d9573f f08a4b fbd07c fff3c4 b9503f 3a1526"),  # ember
+    _palette("4aa3d8 a6dcf0 eaf7f2 ffffff 86bfd0 123f5c"),  # northern sea
 )
 
 
-def palette_of(dice: Dice) -> Palette:
-    """Return the palette that the dice choose."""
-    return _PALETTES[dice.below(len(_PALETTES))]
+def palette_of(key: str) -> Palette:
+    """Return the palette that a key chooses."""
+    return _PALETTES[int(Random(key).random() * len(_PALETTES))]  # noqa: S311 - a drawing, not a secret
 
 
 def blend(a: Colour, b: Colour, share: float) -> Colour:
@@ -95,216 +75,77 @@ def blend(a: Colour, b: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def gradient(size: tuple[int, int], stops: Sequence[tuple[float, Colour]]) -> Image.Image:
-    """Return a vertical gradient through ``stops`` (place from 0 to 1, colour)."""
-    width, height = size
-    column = bytearray()
-    for y in range(height):
-        place = y / max(1, height - 1)
-        left = max((stop for stop in stops if stop[0] <= place), default=stops[0])
-        right = min((stop for stop in stops if stop[0] > place), default=stops[-1])
-        span = right[0] - left[0]
-        column += bytes(blend(left[1], right[1], (place - left[0]) / span if span > 0 else 0.0))
-    return Image.frombytes("RGB", (1, height), bytes(column)).resize(
-        (width, height), Image.Resampling.NEAREST
-    )
+def ridge(dice: Random, level: float, swing: float) -> list[Point]:
+    """Return the points of a ridge from left to right."""
+    waves = [(dice.uniform(0.4, 1.1) * 1.9**k, dice.uniform(0, math.tau), swing * 0.55**k) for k in range(4)]
+    return [
+        (x, level + sum(part * math.sin(math.tau * rate * x + phase) for rate, phase, part in waves))
+        for x in (step / _STEPS for step in range(_STEPS + 1))
+    ]
 
 
 def landscape(key: str, palette: Palette, size: tuple[int, int]) -> Image.Image:
     """Draw a scene of exactly ``size``."""
     shrink = min(1.0, _DRAWN_EDGE / max(size))
     width, height = (max(16, round(edge * shrink)) for edge in size)
-    image = _Scene(Dice(key), palette, width, height).draw()
+    dice = Random(key)  # noqa: S311 - a drawing, not a secret
+    horizon = dice.uniform(0.5, 0.6)
+    sky = [(0.0, palette.top), (horizon * 0.6, palette.middle), (horizon + 0.04, palette.horizon)]
+    image = _gradient((width, height), sky)
+    sun = dice.uniform(0.22, 0.78) * width
+    for radius, strength, shape in ((0.8, 0.5, _GLOW), (0.27, 0.65, _GLOW), (0.07, 1, _DISC)):
+        edge = round(min(width, height) * radius * 2)
+        light = Image.radial_gradient("L").point([round(255 * strength * share) for share in shape])
+        corner = round(sun - edge / 2), round((horizon - 0.22) * height - edge / 2)
+        image.paste(palette.light, corner, light.resize((edge, edge), Image.Resampling.BICUBIC))
+    if dice.random() < 0.45:
+        _ridges(image, dice, palette, (horizon - 0.045, horizon - 0.005), (0.05, 0.3), 2)
+        _water(image, dice, palette, horizon, sun)
+        _ridges(image, dice, palette, (0.84, 0.93), (0.8, 1), 2)
+    else:
+        _ridges(image, dice, palette, (horizon - 0.03, 0.9), (0.06, 1), 5)
     return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
 
-class _Scene:
-    """Landscape that is drawn back to front."""
+def _gradient(size: tuple[int, int], stops: Sequence[tuple[float, Colour]]) -> Image.Image:
+    """Return a vertical gradient through ``stops`` (place from 0 to 1, colour)."""
+    column = bytearray()
+    for y in range(size[1]):
+        place = y / max(1, size[1] - 1)
+        start, above = max((stop for stop in stops if stop[0] <= place), default=stops[0])
+        end, below = min((stop for stop in stops if stop[0] > place), default=stops[-1])
+        column += bytes(blend(above, below, (place - start) / (end - start) if end > start else 0))
+    return Image.frombytes("RGB", (1, size[1]), bytes(column)).resize(size, Image.Resampling.NEAREST)
 
-    def __init__(self, dice: Dice, palette: Palette, width: int, height: int) -> None:
-        self.dice = dice
-        self.palette = palette
-        self.width = width
-        self.height = height
-        self.unit = min(width, height)
-        self.horizon = dice.between(0.5, 0.6)
-        self.light_at = (dice.between(0.22, 0.78), self.horizon - dice.between(0.1, 0.36))
-        self.image = gradient(
-            (width, height),
-            [
-                (0.0, palette.sky[0]),
-                (self.horizon * 0.6, palette.sky[1]),
-                (self.horizon + 0.04, palette.sky[2]),
-            ],
-        )
 
-    def draw(self) -> Image.Image:
-        if self.palette.night:
-            self._stars()
-        self._clouds()
-        self._light()
-        water = self.dice.unit() < 0.45
-        if water:
-            self._ridges(2, self.horizon - 0.045, self.horizon - 0.005, first=0.05, last=0.3)
-            self._water()
-            self._ridges(2, 0.84, 0.93, first=0.8, last=1.0)
-        else:
-            self._ridges(5, self.horizon - 0.03, 0.9, first=0.06, last=1.0)
-        if not self.palette.night:
-            self._birds()
-        return self.image
+def _ridges(
+    image: Image.Image, dice: Random, palette: Palette, levels: Point, shades: Point, count: int
+) -> None:
+    """Draw ridges from far to near, between two levels and two shares of the near colour."""
+    width, height = image.width * _OVER, image.height * _OVER
+    for layer in range(count):
+        depth = layer / (count - 1)
+        line = ridge(dice, levels[0] + (levels[1] - levels[0]) * depth, 0.05 * (1 - 0.55 * depth))
+        colour = blend(palette.far, palette.near, shades[0] + (shades[1] - shades[0]) * depth**0.9)
+        mask = Image.new("L", (width, height))
+        outline = [(x * width, y * height) for x, y in line]
+        ImageDraw.Draw(mask).polygon([*outline, (width, height), (0, height)], fill=255)
+        top = min(y for _, y in line)
+        fill = _gradient(image.size, [(top, colour), (top + 0.3, blend(colour, palette.horizon, 0.16))])
+        image.paste(fill, mask=mask.reduce(_OVER))
 
-    def _shape(self, paint: Callable[[ImageDraw.ImageDraw, float], None]) -> Image.Image:
-        """Return a mask of the size of the image. ``paint`` receives a canvas and the pixels of its unit."""
-        mask = Image.new("L", (self.width * _OVER, self.height * _OVER))
-        paint(ImageDraw.Draw(mask), self.unit * _OVER)
-        return mask.reduce(_OVER)
 
-    def _stars(self) -> None:
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            for _ in range(150):
-                x = self.dice.unit() * self.width * _OVER
-                y = self.dice.unit() ** 1.4 * self.horizon * self.height * _OVER
-                radius = unit * self.dice.between(0.0006, 0.0022)
-                shine = 90 + self.dice.below(150)
-                canvas.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shine)
-
-        self.image.paste((255, 250, 235), mask=self._shape(paint))
-
-    def _light(self) -> None:
-        x, y = self.light_at[0] * self.width, self.light_at[1] * self.height
-        for radius, strength in ((0.8, 0.5), (0.27, 0.65)):
-            edge = round(self.unit * radius * 2)
-            # Pillow's gradient reaches 255 in the corners; at the middle of an edge it is 181.
-            fade = [round(255 * strength * max(0.0, 1 - v / 180) ** 1.9) for v in range(256)]
-            glow = Image.radial_gradient("L").point(fade)
-            glow = glow.resize((edge, edge), Image.Resampling.BICUBIC)
-            self.image.paste(self.palette.light, (round(x - edge / 2), round(y - edge / 2)), glow)
-        size = self.dice.between(0.055, 0.085)
-        if self.palette.night:
-            size *= 0.75
-
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            cx, cy, radius = x * _OVER, y * _OVER, unit * size
-            canvas.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=255)
-
-        self.image.paste(self.palette.light, mask=self._shape(paint))
-
-    def _clouds(self) -> None:
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            wide, high = self.width * _OVER, self.height * _OVER
-            for _ in range(3 + self.dice.below(3)):
-                x, y = self.dice.unit() * wide, self.dice.between(0.07, self.horizon - 0.16) * high
-                thick = unit * self.dice.between(0.009, 0.017)
-                length = unit * self.dice.between(0.07, 0.17)
-                shade = 80 + self.dice.below(70)
-                for row in range(2 + self.dice.below(2)):
-                    half = length * self.dice.between(0.45, 1.0)
-                    centre = x + length * self.dice.between(-0.6, 0.6)
-                    top = y + row * thick * 1.7
-                    shape = (centre - half, top, centre + half, top + thick * 2)
-                    canvas.rounded_rectangle(shape, radius=thick, fill=shade)
-
-        night = self.palette.night
-        colour = blend(self.palette.sky[1], self.palette.light, 0.12 if night else 0.6)
-        self.image.paste(colour, mask=self._shape(paint))
-
-    def _ridges(self, count: int, top: float, bottom: float, *, first: float, last: float) -> None:
-        for layer in range(count):
-            depth = layer / max(1, count - 1)
-            level = top + (bottom - top) * depth
-            colour = blend(self.palette.far, self.palette.near, first + (last - first) * depth**0.9)
-            ridge = self._ridge(level, 0.1 * (1 - 0.55 * depth), rough=depth < 0.5)
-            trees = depth >= 0.7 and self.dice.unit() < 0.75
-            self._fill_below(ridge, colour, trees=trees)
-
-    def _ridge(self, level: float, swing: float, *, rough: bool) -> Ridge:
-        waves = [
-            (self.dice.between(0.8, 2.2) * 1.9**k, self.dice.between(0, math.tau), 0.55**k) for k in range(4)
-        ]
-        peaks = [
-            (self.dice.between(4, 7) * 2.1**k, self.dice.between(0, math.tau), 0.11 * 0.5**k)
-            for k in range(3)
-        ]
-        stretch = self.width / self.unit
-
-        def ridge(x: float) -> float:
-            height = sum(
-                share * math.sin(math.tau * f * x * stretch / 2 + phase) for f, phase, share in waves
-            )
-            if rough:
-                height += sum(
-                    share * (1 - 2 * abs(math.sin(math.pi * f * x * stretch / 2 + phase)))
-                    for f, phase, share in peaks
-                )
-            return level - swing * 0.5 * height
-
-        return ridge
-
-    def _fill_below(self, ridge: Ridge, colour: Colour, *, trees: bool) -> None:
-        wide, high = self.width * _OVER, self.height * _OVER
-
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            steps = max(64, wide // 6)
-            line = [(i / steps * wide, ridge(i / steps) * high) for i in range(steps + 1)]
-            canvas.polygon([*line, (wide, high), (0, high)], fill=255)
-            if trees:
-                self._trees(canvas, unit, ridge)
-
-        mask = self._shape(paint)
-        level = min(ridge(i / 16) for i in range(17))
-        haze = blend(colour, self.palette.sky[2], 0.16)
-        fill = gradient((self.width, self.height), [(level, colour), (min(1.0, level + 0.3), haze)])
-        self.image.paste(fill, mask=mask)
-
-    def _trees(self, canvas: ImageDraw.ImageDraw, unit: float, ridge: Ridge) -> None:
-        wide, high = self.width * _OVER, self.height * _OVER
-        for _ in range(2 + self.dice.below(3)):
-            grove = self.dice.unit()
-            for _ in range(3 + self.dice.below(7)):
-                place = grove + self.dice.between(-0.07, 0.07)
-                x, foot = place * wide, ridge(place) * high + unit * 0.006
-                tall = unit * self.dice.between(0.03, 0.075)
-                for tier in range(3):
-                    half = tall * (0.13 + 0.055 * tier)
-                    peak, base = foot - tall * (1 - 0.24 * tier), foot - tall * (0.5 - 0.24 * tier)
-                    canvas.polygon([(x, peak), (x - half, base), (x + half, base)], fill=255)
-                canvas.rectangle((x - tall * 0.03, foot - tall * 0.1, x + tall * 0.03, foot), fill=255)
-
-    def _water(self) -> None:
-        top = round(self.horizon * self.height)
-        deep = blend(self.palette.near, self.palette.sky[0], 0.45)
-        surface = gradient(
-            (self.width, self.height - top), [(0.0, blend(self.palette.sky[2], deep, 0.25)), (0.9, deep)]
-        )
-        self.image.paste(surface, (0, top))
-        centre = self.light_at[0] * self.width * _OVER
-
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            high = self.height * _OVER
-            for row in range(64):
-                nearness = (row / 64) ** 1.5
-                y = (self.horizon + 0.006 + nearness * (0.94 - self.horizon)) * high
-                for _ in range(2):
-                    reach = unit * (0.05 + 0.16 * nearness)
-                    x = centre + self.dice.between(-1, 1) * reach
-                    half = unit * self.dice.between(0.008, 0.05) * (0.5 + nearness)
-                    thick = unit * (0.0012 + 0.0026 * nearness)
-                    shine = round(self.dice.between(70, 200) * (1 - 0.55 * nearness))
-                    canvas.ellipse((x - half, y - thick, x + half, y + thick), fill=shine)
-
-        self.image.paste(self.palette.light, mask=self._shape(paint))
-
-    def _birds(self) -> None:
-        x0, y0 = self.dice.between(0.15, 0.8), self.dice.between(0.12, 0.3)
-
-        def paint(canvas: ImageDraw.ImageDraw, unit: float) -> None:
-            for _ in range(2 + self.dice.below(4)):
-                x = (x0 + self.dice.between(-0.08, 0.08)) * self.width * _OVER
-                y = (y0 + self.dice.between(-0.05, 0.05)) * self.height * _OVER
-                wing = unit * self.dice.between(0.009, 0.018)
-                line = max(1, round(unit * 0.0022))
-                canvas.arc((x - 2 * wing, y - wing * 0.5, x, y + wing), 200, 335, fill=210, width=line)
-                canvas.arc((x, y - wing * 0.5, x + 2 * wing, y + wing), 205, 340, fill=210, width=line)
-
-        self.image.paste(self.palette.near, mask=self._shape(paint))
+def _water(image: Image.Image, dice: Random, palette: Palette, horizon: float, sun: float) -> None:
+    """Draw water below the horizon, with the light of the sun on its waves."""
+    top, unit = round(horizon * image.height), min(image.size)
+    deep = blend(palette.near, palette.top, 0.45)
+    near = blend(palette.horizon, deep, 0.25)
+    image.paste(_gradient((image.width, image.height - top), [(0.0, near), (0.9, deep)]), (0, top))
+    canvas = ImageDraw.Draw(image)
+    for row in range(48):
+        nearness = (row / 48) ** 1.5
+        x = sun + dice.uniform(-1, 1) * unit * (0.05 + 0.16 * nearness)
+        y = top + nearness * (0.94 - horizon) * image.height
+        half, thick = unit * dice.uniform(0.01, 0.06), unit * (0.001 + 0.002 * nearness)
+        fill = blend(blend(near, deep, nearness), palette.light, dice.uniform(0.3, 0.8) * (1 - nearness))
+        canvas.ellipse((x - half, y - thick, x + half, y + thick), fill=fill)

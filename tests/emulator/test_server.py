@@ -15,8 +15,13 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import Emulator, EmulatorState, serve
+from tests.emulator.api import SMALL, Api
 
-BODY = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
+
+def statuses(emulator: Emulator, count: int, **headers: str) -> list[int]:
+    """Send generations and return the statuses of their responses."""
+    url = f"{emulator.base_url}/images/generations"
+    return [httpx.post(url, json=SMALL, headers=headers).status_code for _ in range(count)]
 
 
 def new_threads(before: set[threading.Thread]) -> set[str]:
@@ -26,14 +31,11 @@ def new_threads(before: set[threading.Thread]) -> set[str]:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 @pytest.mark.anyio
-async def test_the_emulator_serves_callers_on_any_event_loop(emulator: Emulator) -> None:
-    async with httpx.AsyncClient(base_url=emulator.base_url) as api:
-        answer = await api.post("/images/generations", json=BODY)
-        url = answer.json()["data"][0]["url"]
-        image = await api.get(url)
+async def test_the_emulator_serves_callers_on_any_event_loop(emulator: Emulator, socket_api: Api) -> None:
+    url = (await socket_api.generate()).json()["data"][0]["url"]
 
     assert url.startswith(f"http://127.0.0.1:{emulator.port}/images/")
-    assert Image.open(BytesIO(image.content)).size == (256, 256)
+    assert Image.open(BytesIO((await socket_api.get(url)).content)).size == (256, 256)
 
 
 def test_a_taken_port_raises_os_error(emulator: Emulator) -> None:
@@ -45,8 +47,7 @@ def test_a_taken_port_raises_os_error(emulator: Emulator) -> None:
 
 def test_two_emulators_have_separate_states(emulator: Emulator) -> None:
     with Emulator() as other:
-        httpx.post(f"{other.base_url}/images/generations", json=BODY)
-
+        assert statuses(other, 1) == [200]
         assert other.port != emulator.port
         assert (other.state.billed_images, emulator.state.billed_images) == (1, 0)
 
@@ -70,9 +71,7 @@ def test_an_emulator_stops_after_its_block_and_can_be_entered_again() -> None:
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
 
 
-def test_an_emulator_stops_silently_while_connections_are_open(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_an_emulator_stops_silently_while_connections_are_open(caplog: pytest.LogCaptureFixture) -> None:
     before = set(threading.enumerate())
     with httpx.Client() as kept_alive:
         with Emulator() as emulator:
@@ -116,9 +115,8 @@ def test_stopping_does_not_wait_for_a_tick_of_the_server() -> None:
 
 def test_reset_forgets_everything_but_keeps_the_port_and_the_state_object(emulator: Emulator) -> None:
     state, base_url = emulator.state, emulator.base_url
-    with httpx.Client(base_url=base_url) as api:
-        url = api.post("/images/generations", json=BODY).json()["data"][0]["url"]
-        api.post("/files", data={"purpose": "vision"}, files={"file": b"x"})
+    url = httpx.post(f"{base_url}/images/generations", json=SMALL).json()["data"][0]["url"]
+    httpx.post(f"{base_url}/files", data={"purpose": "vision"}, files={"file": b"x"})
     state.faults.http(503, times=3)
     state.faults.http(503, on="downloads")
 
@@ -128,25 +126,19 @@ def test_reset_forgets_everything_but_keeps_the_port_and_the_state_object(emulat
     assert (state.requests, state.billed_images, len(state.faults)) == ([], 0, 0)
     assert (len(state.results), len(state.files)) == (0, 0)
     assert httpx.get(url).status_code == 403
-    assert httpx.post(f"{base_url}/images/generations", json=BODY).status_code == 200
-    assert state.billed_images == 1
+    assert (statuses(emulator, 1), state.billed_images) == ([200], 1)
 
 
 def test_reset_restores_the_rate_limit_and_the_options() -> None:
     with Emulator(limit="1/h") as emulator:
-        url = f"{emulator.base_url}/images/generations"
-        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
-
-        emulator.reset()
-        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
-
+        assert statuses(emulator, 2) == [200, 429]
+        emulator.state.reset()
+        assert statuses(emulator, 2) == [200, 429]
         emulator.reset(limit="2/h", seed=7, require_key=True)
-        assert httpx.post(url, json=BODY).status_code == 401
-        key = {"authorization": "Bearer k"}
-        assert [httpx.post(url, json=BODY, headers=key).status_code for _ in range(3)] == [200, 200, 429]
-
+        assert statuses(emulator, 1) == [401]
+        assert statuses(emulator, 3, authorization="Bearer k") == [200, 200, 429]
         emulator.reset()
-        assert [httpx.post(url, json=BODY).status_code for _ in range(2)] == [200, 429]
+        assert statuses(emulator, 2) == [200, 429]
 
 
 def test_reset_may_turn_the_emulator_into_another_server(emulator: Emulator) -> None:
@@ -172,7 +164,7 @@ def test_reset_with_invalid_options_changes_nothing(emulator: Emulator) -> None:
 
 def test_reset_closes_connections_and_ends_their_requests(emulator: Emulator) -> None:
     emulator.state.faults.connection(delay=60)
-    body = json.dumps(BODY).encode()
+    body = json.dumps(SMALL)
     head = (
         "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
@@ -181,7 +173,7 @@ def test_reset_closes_connections_and_ends_their_requests(emulator: Emulator) ->
         socket.create_connection(("127.0.0.1", emulator.port)) as slow,
         socket.create_connection(("127.0.0.1", emulator.port)) as idle,
     ):
-        slow.sendall(head.encode() + body)
+        slow.sendall(f"{head}{body}".encode())
 
         emulator.reset()
 
@@ -200,29 +192,26 @@ def test_reset_works_before_the_emulator_runs() -> None:
     assert [model["id"] for model in models] == ["dall-e-2"]
 
 
-def test_a_client_that_disconnects_while_sending_causes_no_error(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+def test_a_client_that_disconnects_while_sending_causes_no_error(caplog: pytest.LogCaptureFixture) -> None:
     with Emulator() as emulator:
-        leave_three_requests(emulator)
+        for path, kind in (
+            ("images/generations", "application/json"),
+            ("nowhere", "application/json"),
+            ("images/edits", "multipart/form-data; boundary=b"),
+        ):
+            with socket.create_connection(("127.0.0.1", emulator.port)) as left:
+                head = f"POST /v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
+                left.sendall(f"{head}Content-Length: 99\r\n\r\n--".encode())
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
 
     # Stopping waits until every request has ended.
     assert caplog.records == []
 
 
-def leave_three_requests(emulator: Emulator) -> None:
-    for path in ("/v1/images/generations", "/v1/nowhere", "/v1/images/edits"):
-        kind = "multipart/form-data; boundary=b" if path.endswith("edits") else "application/json"
-        with socket.create_connection(("127.0.0.1", emulator.port)) as left:
-            head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\n"
-            left.sendall(head.encode() + b"--")
-
-
 def test_nothing_is_printed_or_logged(
     emulator: Emulator, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    httpx.post(f"{emulator.base_url}/images/generations", json=BODY)
+    assert statuses(emulator, 1) == [200]
     httpx.get(f"{emulator.base_url}/nowhere")
 
     assert capfd.readouterr() == ("", "")

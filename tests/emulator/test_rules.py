@@ -1,38 +1,18 @@
 """Errors of rejected requests: the parameter, the code and OpenAI's wording.
 
-``tests/test_parameters.py`` is the table of what each model accepts. It cannot say why a request is rejected.
+``tests/calls/test_parameters.py`` is the table of what each model accepts. It cannot say why a request is rejected.
 """
 
-from collections.abc import Callable
-
-import httpx
 import pytest
 
-from imagesdk.emulator import EmulatorState
+from tests.emulator.api import Api, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
-Connect = Callable[..., httpx.AsyncClient]
-MakePng = Callable[..., bytes]
 FLARE = "gpt-image-2.6-flare"
 USER_ERROR = "image_generation_user_error"
 USER_ERROR_CODES = {"unsupported_parameter", "invalid_png_output_compression"}
-
-
-async def generate(api: httpx.AsyncClient, model: str, **fields: object) -> httpx.Response:
-    return await api.post("/images/generations", json={"model": model, "prompt": "x", **fields})
-
-
-async def edit(
-    api: httpx.AsyncClient, model: str, fields: dict[str, str] | None = None, **images: bytes
-) -> httpx.Response:
-    files = {name: (f"{name}.png", data, "image/png") for name, data in images.items()}
-    return await api.post(
-        "/images/edits", data={"model": model, "prompt": "x", **(fields or {})}, files=files
-    )
-
-
 HALF = "gpt-image-2.5-sunburst"
 GIF: dict[str, object] = {"output_format": "gif"}
 SVG: dict[str, object] = {"output_format": "svg"}
@@ -97,112 +77,104 @@ GENERATIONS: list[tuple[str, dict[str, object], str, str | None, str]] = [
 
 @pytest.mark.parametrize(("model", "fields", "param", "code", "message"), GENERATIONS)
 async def test_a_rejected_generation_names_its_parameter_and_reason(
-    connect: Connect,
-    state: EmulatorState,
-    model: str,
-    fields: dict[str, object],
-    param: str,
-    code: str | None,
-    message: str,
+    api: Api, model: str, fields: dict[str, object], param: str, code: str | None, message: str
 ) -> None:
-    error = error_of(await generate(connect(), model, **fields))
+    error = error_of(await api.generate(model=model, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
     assert message in error["message"]
     about_the_image = param == "background" or code in USER_ERROR_CODES
     assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
-    assert state.billed_images == 0
+    assert api.state.billed_images == 0
 
 
 @pytest.mark.parametrize(
     ("model", "length"), [("dall-e-2", 1000), ("dall-e-3", 4000), ("gpt-image-2", 32_000)]
 )
-async def test_a_prompt_longer_than_the_maximum_is_rejected(
-    connect: Connect, model: str, length: int
-) -> None:
-    assert (await generate(connect(), model, prompt="x" * length)).status_code == 200
+async def test_a_prompt_longer_than_the_maximum_is_rejected(api: Api, model: str, length: int) -> None:
+    assert (await api.generate(model=model, prompt="x" * length)).status_code == 200
 
-    error = error_of(await generate(connect(), model, prompt="x" * (length + 1)))
+    error = error_of(await api.generate(model=model, prompt="x" * (length + 1)))
     assert (error["type"], error["code"]) == ("invalid_request_error", "string_above_max_length")
     assert f"maximum length {length}, but got a string with length {length + 1}" in error["message"]
 
 
-async def test_null_is_the_default_of_a_parameter(connect: Connect) -> None:
-    answer = await generate(connect(), "dall-e-2", n=None, size=None)
-
-    assert len(answer.json()["data"]) == 1
+async def test_null_is_the_default_of_a_parameter(api: Api) -> None:
+    assert len((await api.generate(n=None, size=None)).json()["data"]) == 1
 
 
-@pytest.mark.parametrize(
-    ("model", "fidelity", "message"),
-    [
-        ("gpt-image-1-mini", "high", "input_fidelity 'high' is only supported for model gpt-image-1."),
-        ("gpt-image-2", "low", "The model 'gpt-image-2' does not support the 'input_fidelity' parameter."),
-        (FLARE, "high", f"The model '{FLARE}' does not support the 'input_fidelity' parameter."),
-    ],
-)
-async def test_a_model_without_input_fidelity_says_so(
-    connect: Connect, png: MakePng, model: str, fidelity: str, message: str
-) -> None:
-    error = error_of(await edit(connect(), model, {"input_fidelity": fidelity}, image=png()))
-
-    assert (error["message"], error["type"], error["code"]) == (
-        message,
-        USER_ERROR,
+EDITS: list[tuple[str, dict[str, str], dict[str, bytes], str, str, str]] = [
+    (
+        "gpt-image-1-mini",
+        {"input_fidelity": "high"},
+        {},
+        "input_fidelity",
         "invalid_input_fidelity_model",
-    )
+        "input_fidelity 'high' is only supported for model gpt-image-1.",
+    ),
+    (
+        "gpt-image-2",
+        {"input_fidelity": "low"},
+        {},
+        "input_fidelity",
+        "invalid_input_fidelity_model",
+        "The model 'gpt-image-2' does not support the 'input_fidelity' parameter.",
+    ),
+    ("gpt-image-2", {"moderation": "low"}, {}, "moderation", "unknown_parameter", "'moderation'"),
+    ("gpt-image-1", {}, {"markup": png("RGBA")}, "markup", "unknown_parameter", "'markup'"),
+    ("gpt-image-2", {}, {"markup": png("RGBA")}, "markup", "unknown_parameter", "'markup'"),
+    (
+        FLARE,
+        {},
+        {"mask": png("RGBA"), "markup": png("RGBA")},
+        "mask",
+        "mutually_exclusive_parameters",
+        "'markup'",
+    ),
+    (FLARE, {"output_format": "gif"}, {"mask": png("RGBA")}, "mask", "unsupported_parameter", "GIF"),
+    (FLARE, {}, {"markup": png("RGB")}, "markup", "invalid_image_format", "missing alpha channel"),
+    (
+        FLARE,
+        {},
+        {"markup": png("RGBA", (64, 65))},
+        "markup",
+        "invalid_image_format",
+        "does not match image size",
+    ),
+    (
+        FLARE,
+        {},
+        {"markup": png("RGBA", (64, 64), (0, 0, 0, 255))},
+        "markup",
+        "invalid_image_format",
+        "must contain transparent pixels",
+    ),
+]
 
 
-@pytest.mark.parametrize(
-    ("model", "fields", "overlays", "param", "code"),
-    [
-        ("gpt-image-2", {"moderation": "low"}, [], "moderation", "unknown_parameter"),
-        ("gpt-image-1", {}, ["markup"], "markup", "unknown_parameter"),
-        ("gpt-image-2", {}, ["markup"], "markup", "unknown_parameter"),
-        (FLARE, {}, ["mask", "markup"], "mask", "mutually_exclusive_parameters"),
-        (FLARE, {"output_format": "gif"}, ["mask"], "mask", "unsupported_parameter"),
-    ],
-)
+@pytest.mark.parametrize(("model", "fields", "overlays", "param", "code", "message"), EDITS)
 async def test_a_rejected_edit_in_a_form_names_its_parameter_and_reason(
-    connect: Connect,
-    png: MakePng,
+    api: Api,
     model: str,
     fields: dict[str, str],
-    overlays: list[str],
+    overlays: dict[str, bytes],
     param: str,
     code: str,
+    message: str,
 ) -> None:
-    images = {name: png("RGBA") for name in ("image", *overlays)}
+    files = [file(name, data) for name, data in {"image": png("RGBA"), **overlays}.items()]
 
-    error = error_of(await edit(connect(), model, fields, **images))
+    error = error_of(await api.edit(*files, model=model, **fields))
 
     assert (error["param"], error["code"]) == (param, code)
+    assert message in error["message"]
+    about_the_image = code in {"invalid_input_fidelity_model", "unsupported_parameter"}
+    assert error["type"] == (USER_ERROR if about_the_image else "invalid_request_error")
 
 
-@pytest.mark.parametrize(
-    ("markup", "problem"),
-    [
-        (("RGB", (64, 64)), "missing alpha channel"),
-        (("RGBA", (64, 65)), "does not match image size"),
-        (("RGBA", (64, 64), (0, 0, 0, 255)), "must contain transparent pixels"),
-    ],
-)
-async def test_a_markup_has_the_size_of_the_image_and_transparent_pixels(
-    connect: Connect, png: MakePng, markup: tuple[object, ...], problem: str
-) -> None:
-    error = error_of(await edit(connect(), FLARE, image=png(), markup=png(*markup)))
-
-    assert problem in error["message"]
-    assert (error["param"], error["code"]) == ("markup", "invalid_image_format")
-
-
-async def test_a_model_without_the_endpoint_names_the_models_that_have_it(
-    connect: Connect, png: MakePng
-) -> None:
-    api, files = connect(), {"image": ("x.png", png(), "image/png")}
-
-    varied = await api.post("/images/variations", data={"model": "gpt-image-2"}, files=files)
-    edited = await edit(api, "dall-e-3", image=png("RGBA"))
+async def test_a_model_without_the_endpoint_names_the_models_that_have_it(api: Api) -> None:
+    varied = await api.vary(file("image", png()), model="gpt-image-2")
+    edited = await api.edit(file("image", png("RGBA")), model="dall-e-3")
 
     assert error_of(varied)["message"] == "Invalid value: 'gpt-image-2'. Value must be 'dall-e-2'."
     assert error_of(edited)["message"].startswith(
@@ -210,20 +182,18 @@ async def test_a_model_without_the_endpoint_names_the_models_that_have_it(
     )
 
 
-async def test_numbers_in_a_form_are_text_and_must_be_numbers(connect: Connect, png: MakePng) -> None:
-    api, files = connect(), {"image": ("x.png", png(), "image/png")}
-
-    good = await api.post("/images/variations", data={"n": "2", "size": "256x256"}, files=files)
-    bad = await api.post("/images/variations", data={"n": "two"}, files=files)
+async def test_numbers_in_a_form_are_text_and_must_be_numbers(api: Api) -> None:
+    good = await api.vary(file("image", png()), n="2", size="256x256")
+    bad = await api.vary(file("image", png()), n="two")
 
     assert len(good.json()["data"]) == 2
     assert error_of(bad)["code"] == "invalid_type"
 
 
-async def test_a_form_field_given_twice_is_rejected(connect: Connect, png: MakePng) -> None:
-    files = {"image": ("x.png", png(), "image/png")}
+async def test_a_form_field_given_twice_is_rejected(api: Api) -> None:
+    files = [file("image", png())]
 
-    error = error_of(await connect().post("/images/variations", data={"n": ["1", "2"]}, files=files))
+    error = error_of(await api.post("/images/variations", data={"n": ["1", "2"]}, files=files))
 
     assert (error["param"], error["code"]) == ("n", "duplicate_parameter")
     assert "'n[]=<value>'" in error["message"]

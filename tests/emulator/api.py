@@ -1,0 +1,82 @@
+"""A client of the emulator in process, with short calls for the requests that tests make."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any, TypeAlias
+
+import httpx
+from PIL import Image, ImageChops, ImageStat
+
+from imagesdk.emulator import EmulatorState
+
+SMALL = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
+"""The cheapest request."""
+
+File: TypeAlias = tuple[str, tuple[str, bytes, str]]
+
+
+class Clock:
+    """Seconds since the epoch. Only a test advances them."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Api(httpx.AsyncClient):
+    """Client of one emulator, with the state of that."""
+
+    def __init__(self, state: EmulatorState, base_url: str, **options: Any) -> None:
+        super().__init__(base_url=base_url, **options)
+        self.state = state
+
+    async def generate(self, **fields: object) -> httpx.Response:
+        """Send a generation: a small one of dall-e-2, unless the test names a model."""
+        body = {"prompt": "x", **fields} if "model" in fields else {**SMALL, **fields}
+        return await self.post("/images/generations", json=body)
+
+    async def edit(self, *files: File, **fields: str) -> httpx.Response:
+        """Send an edit in a form."""
+        return await self.post("/images/edits", data={"prompt": "x", **fields}, files=list(files))
+
+    async def vary(self, *files: File, **fields: str) -> httpx.Response:
+        """Send a variation."""
+        return await self.post("/images/variations", data=fields, files=list(files))
+
+
+Connect: TypeAlias = Callable[..., Api]
+"""Makes a client of an emulator with the options that a test names, and without a limit."""
+
+
+def file(name: str, data: bytes, media_type: str = "image/png") -> File:
+    """Return a part of a form."""
+    return name, ("x.png", data, media_type)
+
+
+def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
+    """Return the bytes of an image."""
+    buffer = BytesIO()
+    image.save(buffer, image_format, **options)
+    return buffer.getvalue()
+
+
+def png(mode: str = "RGB", size: tuple[int, int] = (64, 64), colour: int | tuple[int, ...] = 0) -> bytes:
+    """Return a PNG of one colour."""
+    return encoded(Image.new(mode, size, colour))
+
+
+def images_in(answer: httpx.Response) -> list[Image.Image]:
+    """Return the images of a successful response."""
+    assert answer.status_code == 200, answer.text[:500]
+    return [Image.open(BytesIO(b64decode(item["b64_json"]))) for item in answer.json()["data"]]
+
+
+def distance(one: Image.Image, other: Image.Image) -> float:
+    """Return how far two images are apart on average, from 0 to 255."""
+    difference = ImageChops.difference(one.convert("RGB"), other.convert("RGB"))
+    return sum(ImageStat.Stat(difference).mean) / 3
