@@ -277,7 +277,6 @@ def test_a_frame_of_an_animation_has_the_rules_for_each_edge(size: str, rule: st
         (DALL_E_3, "quality", "hd", "high", "standard or hd"),
         (DALL_E_2, "quality", "standard", "hd", "standard"),
         (DALL_E_2, "response_format", "url", "base64", "url or b64_json"),
-        (DALL_E_2, "quality", "standard", "hd", "standard"),
     ],
 )
 def test_a_parameter_accepts_the_values_that_its_model_lists(
