@@ -34,7 +34,7 @@ def signatures(cls: type, *, made_by_users: bool) -> dict[str, object]:
     found: dict[str, object] = {}
     for name, member in public_members(cls).items():
         if name != "__init__" or made_by_users:
-            getter = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            getter: Any = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
             signature = inspect.signature(getter)
             parameters = signature.parameters.values()
             found[METHODS.get(name, name)] = (
