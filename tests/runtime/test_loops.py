@@ -20,9 +20,8 @@ from attrs import frozen
 
 from imagesdk import AsyncClient, Client
 from tests.support.certificates import Authority
-from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, Handler, RawServer, always, serving
+from tests.support.socket_servers import Conversation, Handler, OpenConnections, RawServer, always, serving
 
 SMALL = png()
 ANSWER = answer(SMALL)

@@ -1,4 +1,4 @@
-"""A server for runs: it makes a picture of each prompt, at once or when it is let, and keeps the bill."""
+"""A server for runs: it makes an image of each prompt, at once or when the test releases it, and keeps the bill."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import anyio
-import anyio.from_thread
+from anyio.from_thread import start_blocking_portal
 from attrs import define, field
 
 from tests.support.small_images import answer, answer_of_urls, png
-from tests.support.socket_servers import Conversation, RawServer
+from tests.support.socket_servers import Conversation, serving
 
 _PROMPT = re.compile(rb'"prompt":"((?:[^"\\]|\\.)*)"')
 REFUSED = json.dumps(
@@ -25,14 +25,15 @@ BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 @define(eq=False)
 class Till:
-    """What the server was asked for and what it did. A prompt says what becomes of it by its first word.
+    """The requests of a server and its bill. The first word of a prompt chooses its answer.
 
-    ``refuse``: 400. ``break``: 500 after the work; ``spoil 3``: the first three times. ``hold``: no answer until ``release``. ``drop``: the connection is closed
-    after the work. ``url``: answered with a URL. ``urls``: with two. All else is answered with a picture.
+    ``refuse``: 400. ``break``: 500 after the work; ``spoil 3``: the first three times. ``hold``: no answer until
+    ``released``. ``drop``: the connection is closed after the work. ``url``: a URL. ``urls``: two of them. Any other
+    word: an image.
     """
 
     billed: Counter[str] = field(factory=Counter[str])
-    """Pictures made, by prompt."""
+    """Images made, by prompt."""
     asked: list[str] = field(factory=list[str])
     keys: dict[str, list[str]] = field(factory=dict[str, list[str]])
     """Idempotency keys that came with a prompt."""
@@ -62,38 +63,35 @@ class Till:
             await self._answer(talk, prompt)
 
     async def _answer(self, talk: Conversation, prompt: str) -> None:
-        match prompt.split()[:1]:
-            case ["refuse"]:
-                await talk.answer(REFUSED, 400, content_type="application/json")
-            case ["break"]:
-                self.billed[prompt] += 1
+        word = prompt.partition(" ")[0]
+        if word == "refuse":
+            await talk.answer(REFUSED, 400, content_type="application/json")
+            return
+        self.billed[prompt] += 1
+        number = len(self.asked)
+        match word:
+            case "break":
                 await talk.answer(BROKEN, 500)
-            case ["spoil"]:
-                self.billed[prompt] += 1
-                spoilt = self.billed[prompt] <= int(prompt.split()[1])
-                await (talk.answer(BROKEN, 500) if spoilt else talk.answer(answer(png())))
-            case ["drop"]:
-                self.billed[prompt] += 1
+            case "spoil" if self.billed[prompt] <= int(prompt.split()[1]):
+                await talk.answer(BROKEN, 500)
+            case "spoil":
+                await talk.answer(answer(png()))
+            case "drop":
                 talk.hang_up()
-            case ["url"]:
-                self.billed[prompt] += 1
-                await talk.answer(answer_of_urls(f"/pictures/{len(self.asked)}"))
-            case ["urls"]:
-                self.billed[prompt] += 1
-                number = len(self.asked)
+            case "url":
+                await talk.answer(answer_of_urls(f"/pictures/{number}"))
+            case "urls":
                 await talk.answer(answer_of_urls(f"/pictures/{number}a", f"/pictures/{number}b"))
-            case ["hold"]:
-                self.billed[prompt] += 1
+            case "hold":
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
                 self.arrived.set()
-                while not self.released.is_set():  # noqa: ASYNC110 - it is another thread that sets it
+                while not self.released.is_set():  # noqa: ASYNC110 - another thread sets it
                     await anyio.sleep(0.002)
                 self.held -= 1
                 await talk.answer(answer(png()))
             case _:
-                self.billed[prompt] += 1
-                await talk.answer(answer(png(1, 1, padding=len(self.asked))))
+                await talk.answer(answer(png(1, 1, padding=number)))
 
     async def _download(self, talk: Conversation, path: str) -> None:
         self.downloads.append(path)
@@ -107,35 +105,7 @@ class Till:
 def till() -> Generator[Till, None, None]:
     """Run such a server in a thread of its own."""
     keeper = Till()
-    with anyio.from_thread.start_blocking_portal() as portal:
-
-        async def run() -> None:
-            async with anyio.create_task_group() as tasks:
-                async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-                    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-                    keeper.base_url = f"http://127.0.0.1:{port}/v1"
-                    server = RawServer(port)
-                    stop.append(tasks.cancel_scope)
-                    ready.set()
-
-                    async def serve(stream: anyio.abc.SocketStream) -> None:
-                        server.connections += 1
-                        async with stream:
-                            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                                await keeper.converse(Conversation(stream, server.connections, server))
-                            server.requests.clear()
-
-                    await listener.serve(serve, task_group=tasks)
-
-        ready, stop = threading.Event(), list[anyio.CancelScope]()
-        future = portal.start_task_soon(run)
-        assert ready.wait(10)
-        try:
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(serving(keeper.converse)) as server:
+            keeper.base_url = server.base_url
             yield keeper
-        finally:
-            keeper.released.set()
-            portal.call(stop[0].cancel)
-            future.result(10)
-
-
-__all__ = ["Till", "till"]
