@@ -1,4 +1,4 @@
-"""``AsyncClient``: configuration, and ownership of what calls share. What is done with it is in other modules."""
+"""``AsyncClient``: its options, and the connections, rate limits and defaults that its calls share."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self, Unpack
 
-import attrs
-
-from imagesdk._calls.build import CallDefaults
-from imagesdk._calls.client_options import (
-    parse_rate_limit,
-    require_bool,
-    require_str,
-    validate_client_options,
-)
+from imagesdk._calls.build import ClientContext
+from imagesdk._calls.client_options import ClientSettings, require_bool, require_str
 from imagesdk._calls.raw import raw_call, send_raw
+from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.download import Downloader
-from imagesdk._engine.engine import ANY_MODEL, Engine, Limits
+from imagesdk._engine.engine import Engine
 from imagesdk._engine.tokens import BearerTokenSource, TokenProvider
 from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, validate_headers
@@ -37,41 +31,43 @@ from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit
 from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
-_LIMIT_VARIABLE = "IMAGESDK_RATE_LIMIT"
+_USER_AGENT = f"imagesdk/{__version__} python/{'.'.join(map(str, sys.version_info[:3]))}"
 
 
 class AsyncClient:
     """A client of the Images API, for asyncio and trio.
 
-    It may be used from several tasks at once, in several event loops one after the other, and by as many
-    calls as you like: they wait in line for the rate limit. Close it with ``async with`` or ``aclose()``.
+    It may be used from several tasks at once, in several event loops one after the other, and for any number of
+    calls, which queue for the rate limit. Close it with ``async with`` or ``aclose()``.
 
     Example:
+        ```python
         async with AsyncClient() as client:
             response = await client.images.generate("a white siamese cat", out="cats/")
+        ```
 
     Args:
-        api_key: The key; ``OPENAI_API_KEY`` when not given. ``""`` sends none, for servers that want none.
-        base_url: The server; ``OPENAI_BASE_URL`` or else the maker's own when not given.
-        organization: ``OPENAI_ORG_ID`` when not given.
-        project: ``OPENAI_PROJECT_ID`` when not given.
-        timeout: Seconds for a whole call, or :class:`Timeouts`.
-        retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
-            ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
-            ``50/min``, or ``none``) when it, or ``"*"``, is not given.
-        check: Whether to refuse what the rules of the model forbid before anything is sent.
-        caps: How large answers may be.
-        fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
-        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` to send requests with, or a function
-            without arguments that makes one for each event loop.
-        observers: Called with every event of :mod:`imagesdk.events`.
-        default_headers: Sent with every request to the server; not with downloads.
-        allow_insecure: Let a key go over plain http to another machine.
+        api_key: The key of the account. Default: ``OPENAI_API_KEY``. ``""`` sends no key, for servers without keys.
+        base_url: The URL of the server. Default: ``OPENAI_BASE_URL``, or else the server of OpenAI.
+        organization: The id of the organization. Default: ``OPENAI_ORG_ID``.
+        project: The id of the project. Default: ``OPENAI_PROJECT_ID``.
+        timeout: Seconds for a whole call, or :class:`Timeouts`. ``None``: no end.
+        retry: The policy for retries of failed attempts.
+        rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
+            no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
+            as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        check: Whether requests that break a rule of the model are refused before anything is sent.
+        caps: Maximum sizes of responses.
+        fsync: Whether to fsync output files before a call returns.
+        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` that sends the requests, or a function without
+            arguments that returns one for each event loop.
+        observers: Functions that are called with every event of :mod:`imagesdk.events`.
+        default_headers: Headers of every request to the server, but not of downloads.
+        allow_insecure: Whether a key may be sent over plain http to another machine.
 
     Raises:
-        ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http, an ``http_client`` or another option of the wrong kind.
+        ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
+            be used, or if an option has a wrong value.
     """
 
     def __init__(
@@ -138,30 +134,33 @@ class AsyncClient:
         allow_insecure: bool = False,
         **options: Unpack[ClientOptions],
     ) -> Self:
-        """Return a client of Azure OpenAI.
+        """Return a client for Azure OpenAI.
 
-        Without ``api_version`` the v1 surface is used, and with a date the one with deployments in its paths.
+        Without ``api_version`` the client uses the v1 API. With a date it uses the API with deployments in its paths.
 
         Example:
-            client = AsyncClient.azure("https://NAME.openai.azure.com", deployment="pictures", model="gpt-image-2")
+            ```python
+            client = AsyncClient.azure("https://NAME.openai.azure.com", deployment="covers", model="gpt-image-2")
+            ```
 
         Args:
-            endpoint: The address of the resource; ``AZURE_OPENAI_ENDPOINT`` when not given.
-            deployment: What every request is for. Without it, each call names its own as ``model=``.
-            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for what is new on the v1 surface.
-            model: What is deployed there, for the checks and prices of the model. A deployment that is called after
-                its model needs none.
-            api_key: The key of the resource; ``AZURE_OPENAI_API_KEY`` when neither it nor ``token_provider`` is given.
-            token_provider: A function that returns a token, instead of a key: such as
+            endpoint: The URL of the resource. Default: ``AZURE_OPENAI_ENDPOINT``.
+            deployment: The deployment for all requests. Default: each call names its own as ``model=``.
+            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for new features of the v1 API.
+            model: The model that is deployed, for its checks and prices. Not needed if the deployment has the name of
+                its model.
+            api_key: The key of the resource. Default: ``AZURE_OPENAI_API_KEY``, if there is no ``token_provider``.
+            token_provider: A function that returns a token, in place of a key, such as
                 ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
-                in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
-                minute where that is not known.
+                in a thread, never twice at once. A token is kept until a minute before it expires, or for a minute if
+                its expiry is unknown.
             http_client: As in :class:`AsyncClient`.
-            allow_insecure: Let a key go over plain http to another machine.
+            allow_insecure: Whether a key may be sent over plain http to another machine.
             options: Those of :class:`ClientOptions`.
 
         Raises:
-            ConfigurationError: no key and no token, both, an unusable endpoint, or an option of the wrong kind.
+            ConfigurationError: If there is neither a key nor a token provider, or both, if the endpoint cannot be used,
+                or if an option has a wrong value.
         """
         try:
             if api_key and token_provider is not None:
@@ -206,7 +205,7 @@ class AsyncClient:
         *,
         allow_insecure: bool,
     ) -> None:
-        settings = validate_client_options(options)
+        settings = ClientSettings.from_options(options)
         require_bool("allow_insecure", allow_insecure)
         proxy = remote_plain_proxy(host.base_url) if http_client is None else None
         if key and not allow_insecure and (proxy or not host.is_secure):
@@ -214,63 +213,62 @@ class AsyncClient:
                 f"The key would go over plain http to {proxy or host.base_url}.",
                 remedies=(Remedy.USE_HTTPS, Remedy.SEND_NO_KEY, *([Remedy.SET_NO_PROXY] if proxy else [])),
             )
-        account.update(validate_headers((name, value) for name, value in account.items() if value))
+        headers = dict(validate_headers((name, value) for name, value in account.items() if value))
         transport = DirectTransport() if http_client is None else UserClientTransport(http_client)
-        user_agent = _user_agent()
-        limit = settings.get("rate_limit", DEFAULT_RATE_LIMIT)
-        retry, caps = settings.get("retry", RetryPolicy()), settings.get("caps", Caps())
-        engine = Engine(
+        shared = EngineShared(
             host=host,
             key=key,
-            organization=account.get("organization"),
-            project=account.get("project"),
             transport=transport,
-            retry=retry,
-            rate_limit=_with_environment(limit),
-            caps=caps,
-            observers=settings.get("observers", ()),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
-            user_agent=user_agent,
+            user_agent=_USER_AGENT,
+            organization=headers.get("organization"),
+            project=headers.get("project"),
         )
-        defaults = CallDefaults(
-            _timeouts(settings.get("timeout")), settings.get("check", True), settings.get("fsync", False)
+        config = EngineConfig(
+            retry=settings.retry,
+            limits=settings.limits,
+            caps=settings.caps,
+            observers=settings.observers,
+            headers=dict(settings.headers),
         )
-        self._use(engine, Downloader(host, transport, retry, caps, user_agent), defaults, owner=True)
+        engine = Engine(shared, config)
+        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT)
+        self._use(engine, downloader, settings, owner=True)
 
-    def _use(self, engine: Engine, downloader: Downloader, defaults: CallDefaults, *, owner: bool) -> None:
-        self._engine = engine
-        self._downloader = downloader
-        self._defaults = defaults
+    def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
+        self._context = ClientContext(engine, downloader, settings.call_defaults)
+        self._settings = settings
         self._owner = owner
-        self._images = AsyncImages(engine, downloader, defaults)
-        self._files = AsyncFiles(engine, defaults)
+        self._images = AsyncImages(self._context)
+        self._files = AsyncFiles(self._context)
 
     @property
     def images(self) -> AsyncImages:
-        """Make, edit and vary pictures."""
+        """Create, edit and vary images."""
         return self._images
 
     @property
     def files(self) -> AsyncFiles:
-        """Upload, look up and delete files, such as pictures that edits name by their id."""
+        """Upload, look up and delete files, such as images that edits refer to by id."""
         return self._files
 
     @property
     def base_url(self) -> str:
-        """The server, without a trailing slash."""
-        return self._engine.host.base_url
+        """The URL of the server, without a trailing slash."""
+        return self._context.engine.host.base_url
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> AsyncClient:
-        """Return a view of the client: the same connections, key and limits, with other options where given.
+        """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 
-        What is counted stays shared: a view with another ``rate_limit=`` counts in the same windows, unless its
-        scope is the client. Closing a view closes nothing; close the client it came from.
+        A view with another ``rate_limit=`` counts in the same windows, unless the scope of the limit is the client.
+        Closing a view closes nothing. Close the client that it comes from.
 
         Example:
+            ```python
             patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
+            ```
 
         Raises:
-            ConfigurationError: there is no such option, it is of the wrong kind, or a header cannot be sent.
+            ConfigurationError: If there is no such option, if its value is wrong, or if a header cannot be sent.
         """
         unknown = set(changes) - set(ClientOptions.__annotations__)
         if unknown:
@@ -278,24 +276,17 @@ class AsyncClient:
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
             )
-        settings = validate_client_options(changes)
-        retry, caps = settings.get("retry"), settings.get("caps")
-        engine = self._engine.with_options(
-            retry=retry,
-            limits=settings.get("rate_limit", "same"),
-            caps=caps,
-            observers=settings.get("observers"),
-            headers=tuple(validate_headers(settings.get("default_headers", {}).items())),
+        settings = self._settings.with_options(changes)
+        engine = self._context.engine.with_options(
+            retry=settings.retry,
+            limits=settings.limits,
+            caps=settings.caps,
+            observers=settings.observers,
+            headers=dict(settings.headers),
         )
-        defaults = attrs.evolve(
-            self._defaults,
-            timeouts=_timeouts(settings["timeout"]) if "timeout" in settings else self._defaults.timeouts,
-            check=settings.get("check", self._defaults.check),
-            fsync=settings.get("fsync", self._defaults.fsync),
-        )
-        downloader = self._downloader.with_options(retry=retry, caps=caps)
+        downloader = self._context.downloader.with_options(retry=settings.retry, caps=settings.caps)
         view = type(self).__new__(type(self))
-        view._use(engine, downloader, defaults, owner=False)  # noqa: SLF001 - our own
+        view._use(engine, downloader, settings, owner=False)  # noqa: SLF001 - our own
         return view
 
     async def request(
@@ -312,27 +303,29 @@ class AsyncClient:
         billed: bool | None = None,
         idempotency_key: str | None = None,
     ) -> RawResponse:
-        """Send anything else to the same server, with the key, the retries and the limits of the client.
+        """Send a request of your own to the same server, with the key, retries and rate limit of the client.
 
         Example:
+            ```python
             models = (await client.request("GET", "/models")).json()
+            ```
 
         Args:
-            method: ``"GET"``, ``"POST"`` and so on.
-            path: Below the base URL, such as ``"/models"``; or a whole URL on the server's own origin.
-            json: A body for JSON; or
-            content: a body as it is, of the ``content-type`` that ``headers`` say.
-            query: What follows the ``?``.
-            headers: Further ones.
-            timeout: Seconds for the whole call, or :class:`Timeouts`.
-            images: How many pictures it asks for: what the rate limit counts.
-            billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
-                given: with images, and with POST and PATCH.
-            idempotency_key: Sent with every attempt; made at random when not given.
+            method: The HTTP method, such as ``"GET"``.
+            path: A path below the base URL, such as ``"/models"``, or a whole URL on the origin of the server.
+            json: A body to encode as JSON.
+            content: A body as bytes, in place of ``json``. Its type is the ``content-type`` of ``headers``.
+            query: Parameters of the URL.
+            headers: Further headers.
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
+            images: The number of images that the request asks for, which the rate limit counts.
+            billed: Whether a second execution may be billed again, so that retries follow the rules for images.
+                Default: ``True`` with images, and for POST and PATCH.
+            idempotency_key: The key that every attempt sends. Default: a random key.
 
         Raises:
-            InvalidRequestError: it cannot be sent as it is.
-            APIError: it failed: a status of 400 and more is the error that any call would raise.
+            InvalidRequestError: If the request cannot be sent.
+            APIError: If the request fails. A status of 400 and above raises the same error as any other call.
         """
         call = raw_call(
             method,
@@ -345,15 +338,15 @@ class AsyncClient:
             images=images,
             billed=billed,
             idempotency_key=idempotency_key,
-            host=self._engine.host,
-            defaults=self._defaults,
+            host=self._context.engine.host,
+            defaults=self._context.defaults,
         )
-        return await send_raw(self._engine, call)
+        return await send_raw(self._context.engine, call)
 
     async def aclose(self) -> None:
-        """Close the connections that belong to the running event loop. The client can be used again."""
+        """Close the connections of the running event loop. The client can be used again."""
         if self._owner:
-            await self._engine.transport.aclose()
+            await self._context.engine.transport.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -383,24 +376,6 @@ def _secret(given: Any, variable: str) -> Secret:
         return value if isinstance(value, Secret) else Secret(value)
     finally:
         value = given = None  # tracebacks may show the values of variables
-
-
-def _timeouts(timeout: float | Timeouts | None) -> Timeouts:
-    return timeout if isinstance(timeout, Timeouts) else attrs.evolve(Timeouts(), total=timeout)
-
-
-def _with_environment(limit: Limits) -> Limits:
-    """Return a limit, or limits by model, with that of the environment where none is given."""
-    if limit is not DEFAULT_RATE_LIMIT and (not isinstance(limit, Mapping) or ANY_MODEL in limit):
-        return limit
-    text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-    others = parse_rate_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
-    return {**limit, ANY_MODEL: others} if isinstance(limit, Mapping) else others
-
-
-def _user_agent() -> str:
-    python = ".".join(str(part) for part in sys.version_info[:3])
-    return f"imagesdk/{__version__} python/{python}"
 
 
 AsyncClient.__module__ = "imagesdk"

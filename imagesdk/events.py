@@ -1,7 +1,7 @@
-"""What observers receive: frozen facts about a call, without keys, prompts or pictures.
+"""Events for observers: frozen facts about a call, without keys, prompts or images.
 
-An observer is a plain callable given to ``AsyncClient(observers=[...])``. It is called on the loop's thread and
-must not block; what it raises is logged and changes nothing.
+An observer is a function in ``AsyncClient(observers=[...])``. It is called on the thread of the event loop and must not
+block. An exception that it raises is logged and has no other effect.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ __all__ = [
 
 @frozen
 class LimitWaiting:
-    """A call stands in line for the rate limit, and will for some seconds."""
+    """A call starts to wait for the rate limit."""
 
     call_id: str
     images: int
     place: int
-    """How many stand before it."""
+    """The number of calls before it in the queue."""
     seconds: float
-    """Until it may go, about."""
+    """The estimated wait."""
     reason: str
-    """What for, in words."""
+    """The reason for the wait, as a text."""
 
 
 @frozen
 class LimitWaited:
-    """A call waited for the rate limit and may go now."""
+    """A call has waited for the rate limit, and is sent now."""
 
     call_id: str
     images: int
@@ -59,31 +59,31 @@ class AttemptStarted:
 
 @frozen
 class ResponseReceived:
-    """An attempt ended with an answer, good or bad."""
+    """An attempt ended with a response of any status."""
 
     call_id: str
     attempt: int
     status_code: int
     request_id: str | None
     seconds: float
-    """From the start of the attempt to the last byte."""
+    """Seconds from the start of the attempt to the last byte."""
 
 
 @frozen
 class RetryScheduled:
-    """An attempt failed and will be made again."""
+    """An attempt failed, and the client will retry it."""
 
     call_id: str
     attempt: int
-    """The one that failed."""
+    """The number of the failed attempt."""
     delay: float
-    """Seconds until the next one, the wait for the rate limit not counted."""
+    """Seconds until the next attempt, without the wait for the rate limit."""
     reason: str
-    """The class of its error, such as ``"RateLimitError"``."""
+    """The class of the error, such as ``"RateLimitError"``."""
     maybe_billed: bool
-    """Whether it, or one before it, may have been billed."""
+    """Whether this attempt, or one before it, may have been billed."""
 
 
 Event: TypeAlias = LimitWaiting | LimitWaited | AttemptStarted | ResponseReceived | RetryScheduled
-"""What an observer is called with."""
+"""The argument of an observer."""
 Observer: TypeAlias = Callable[[Event], object]

@@ -1,13 +1,11 @@
-"""``client.files``: files on the server, such as pictures that edits name by their id.
+"""``client.files``: files on the server, such as images that edits refer to by id.
 
-Nothing here makes or bills pictures, so that no rate limit of images stands before it, and what fails is simply
-tried again.
+These requests bill nothing. They do not count against the rate limit, and every failure may be retried.
 """
 
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -16,14 +14,15 @@ from typing import Any, TypeVar
 import anyio
 import attrs
 
-from imagesdk._calls.build import CallDefaults, deadline_of, timeouts_of
+from imagesdk._calls.build import ClientContext
+from imagesdk._calls.call_options import deadline_of, new_boundary, new_idempotency_key, timeouts_of
+from imagesdk._calls.raw import ignore_body
 from imagesdk._calls.sources import open_file
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
 from imagesdk._media.atomic import move_into_place
-from imagesdk._media.output import check_writable, expand_output_path
-from imagesdk._protocol import files_api as file_objects
+from imagesdk._media.output import check_writable, expand_output_path, literal_template
+from imagesdk._protocol import files_api
 from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.policies import Timeouts
@@ -33,11 +32,11 @@ _T = TypeVar("_T")
 
 
 class AsyncFiles:
-    """Files on the server. Made by the client: ``client.files``."""
+    """Files on the server, as ``client.files``."""
 
-    def __init__(self, engine: Engine, defaults: CallDefaults) -> None:
-        self._engine = engine
-        self._defaults = defaults
+    def __init__(self, context: ClientContext) -> None:
+        self._engine = context.engine
+        self._defaults = context.defaults
 
     async def upload(
         self,
@@ -48,45 +47,48 @@ class AsyncFiles:
         expires_after: int | None = None,
         timeout: float | Timeouts | None = None,
     ) -> FileObject:
-        """Upload a file, for example a picture that several edits use.
+        """Upload a file, for example an image that several edits use.
 
         Args:
-            source: a path, bytes, a binary file, or any other picture that an edit takes; read as it is sent.
-            purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
-            filename: what the server is to call it; the name of the file when not given.
-            expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
-            timeout: seconds for the whole call, or :class:`Timeouts`.
+            source: A path, bytes, a binary file, or any other image that an edit takes. It is read while it is sent.
+            purpose: ``"vision"`` for images, ``"batch"`` for the requests of a batch.
+            filename: The name of the file on the server. Default: its own name.
+            expires_after: Seconds until the server deletes the file, from an hour (3600) to 30 days (2592000).
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
 
         Example:
+            ```python
             file = await client.files.upload("lounge.png")
             response = await client.images.edit(file, "a lounge with a pool")
+            ```
 
         Raises:
-            InvalidRequestError: there is nothing to upload in ``source``; nothing was sent.
-            APIError: it failed.
-            OSError: the file cannot be read.
+            InvalidRequestError: If ``source`` has nothing to upload. Nothing was sent.
+            APIError: If the request fails.
+            OSError: If the file cannot be read.
         """
         async with open_file(source) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
-            boundary = f"imagesdk-{uuid.uuid4().hex}"
-            request = file_objects.upload_request(
-                named, purpose, expires_after=expires_after, boundary=boundary
+            request = files_api.upload_request(
+                named, purpose, expires_after=expires_after, boundary=new_boundary()
             )
-            return await self._ask(request, file_objects.parse_file, timeout)
+            return await self._ask(request, files_api.parse_file, timeout)
 
     async def retrieve(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
     ) -> FileObject:
-        """Return what the server knows of a file.
+        """Return the facts about a file.
 
         Example:
+            ```python
             file = await client.files.retrieve("file-abc123")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
-        return await self._ask(file_objects.file_request(file, "GET"), file_objects.parse_file, timeout)
+        return await self._ask(files_api.file_request(file, "GET"), files_api.parse_file, timeout)
 
     async def list(
         self,
@@ -99,48 +101,54 @@ class AsyncFiles:
         """Return a page of the account's files, newest first.
 
         Args:
-            purpose: only those for this.
-            limit: how many at most; the server's own number when not given.
-            after: the id of the last one of the page before.
-            timeout: seconds for the whole call, or :class:`Timeouts`.
+            purpose: Only files with this purpose. Default: all files.
+            limit: The maximum number of files. Default: that of the server.
+            after: The id of the last file on the page before.
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
 
         Example:
+            ```python
             for file in await client.files.list(purpose="vision"):
                 print(file.id, file.filename)
+            ```
 
         Raises:
-            APIError: it failed.
+            APIError: If the request fails.
         """
         given = {"purpose": purpose, "limit": limit, "after": after}
         query = {name: str(value) for name, value in given.items() if value is not None}
-        request = Request(file_objects.PATH, 0, None, b"", "GET")
-        return await self._ask(request, file_objects.parse_list, timeout, query)
+        request = Request(files_api.PATH, 0, None, b"", "GET")
+        return await self._ask(request, files_api.parse_list, timeout, query)
 
     async def delete(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
     ) -> bool:
-        """Delete a file, and return whether it is gone.
+        """Delete a file, and return whether the server has deleted it.
 
         Example:
+            ```python
             await client.files.delete(file)
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
-        return await self._ask(file_objects.file_request(file, "DELETE"), file_objects.parse_deleted, timeout)
+        return await self._ask(files_api.file_request(file, "DELETE"), files_api.parse_deleted, timeout)
 
     async def content(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
     ) -> bytes:
-        """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
+        """Return the bytes of a file. Servers do not return files that were uploaded for vision.
 
         Example:
+            ```python
             data = await client.files.content("file-abc123")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
         result = await self._fetch(file, None, timeout)
         return result.sink.images[0].data or b""
@@ -152,18 +160,20 @@ class AsyncFiles:
         *,
         timeout: float | Timeouts | None = None,
     ) -> Path:
-        """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
+        """Write the bytes of a file to ``to`` while they arrive, and return the path. ``to`` is never half a file.
 
         Example:
+            ```python
             path = await client.files.download("file-abc123", "results.jsonl")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
-            OSError: it cannot be written.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
+            OSError: If ``to`` cannot be written.
         """
         path = Path(expand_output_path("to", to))
-        await run_blocking(check_writable, path.parent, _as_template(path.name))
+        await run_blocking(check_writable, path.parent, literal_template(path.name))
         result = await self._fetch(file, path.parent, timeout)
         received = result.sink.images[0]
         try:
@@ -180,8 +190,8 @@ class AsyncFiles:
     async def _fetch(
         self, file: str | FileId | FileObject, folder: Path | None, timeout: float | Timeouts | None
     ) -> Result[None]:
-        request = file_objects.file_request(file, "GET", "/content")
-        call = attrs.evolve(self._call(request, _nothing, timeout, None), folder=folder, raw=True)
+        request = files_api.file_request(file, "GET", "/content")
+        call = attrs.evolve(self._call(request, ignore_body, timeout, None), folder=folder, raw=True)
         return await self._engine.send(call)
 
     async def _ask(
@@ -208,19 +218,10 @@ class AsyncFiles:
             parse=parse,
             timeouts=timeouts,
             deadline=deadline_of(timeouts),
-            idempotency_key=f"imagesdk-{uuid.uuid4()}",
+            idempotency_key=new_idempotency_key(),
             query=query,
             fsync=self._defaults.fsync,
-            server=self._engine.host,
         )
-
-
-def _as_template(name: str) -> str:
-    return name.replace("{", "{{").replace("}", "}}")
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 AsyncFiles.__module__ = "imagesdk"

@@ -1,7 +1,7 @@
-"""``client.images``: make, edit and vary pictures, and fetch the results.
+"""``client.images``: create, edit and vary images, and download the results.
 
-The named methods build a job and hand it to :meth:`AsyncImages.send`, which does the work: checks, pictures in,
-the engine, pictures out. The parameters of the API are documented in :mod:`imagesdk.jobs`.
+The named methods build a job and pass it to :meth:`AsyncImages.send` or :meth:`AsyncImages.stream`. The parameters of
+the API are documented in :mod:`imagesdk.jobs`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,21 @@ import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Unpack
 
-from imagesdk._calls.build import CallDefaults, build_call, deadline_of, timeouts_of
+from imagesdk._calls.build import ClientContext, build_call
+from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.context import NotEntered
-from imagesdk._calls.finishing import Finisher
-from imagesdk._engine.call import Result
-from imagesdk._engine.download import Downloader
-from imagesdk._engine.engine import Engine
+from imagesdk._calls.finish import fetch, finish
 from imagesdk._engine.sink import ImageSink
 from imagesdk._media.atomic import write_file
 from imagesdk._media.output import image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
-from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.options import Beside, RunOptions
+from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import Jobs
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.runner import Runner
@@ -54,13 +52,11 @@ from imagesdk.types import Image, ImagesResponse, Source
 
 
 class AsyncImages:
-    """The Images API. Made by the client: ``client.images``."""
+    """The Images API, as ``client.images``."""
 
-    def __init__(self, engine: Engine, downloader: Downloader, defaults: CallDefaults) -> None:
-        self._engine = engine
-        self._defaults = defaults
-        self._finisher = Finisher(engine.host, downloader, defaults)
-        self._runner = Runner(engine=engine, finisher=self._finisher, defaults=defaults)
+    def __init__(self, context: ClientContext) -> None:
+        self._context = context
+        self._runner = Runner(context)
 
     async def generate(
         self,
@@ -84,19 +80,20 @@ class AsyncImages:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Make pictures from a prompt.
+        """Create images from a prompt.
 
-        The more detail in the prompt, the likelier the result is what you had in mind; smaller pictures are
-        faster. ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options:
-        ``out=``, ``timeout=``, ``check=`` and others.
+        A detailed prompt makes the result more predictable. Smaller images are faster.
+        Parameters: ``help(imagesdk.Generate)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = await client.images.generate("a white siamese cat", n=2, out="cats/")
+            ```
 
         Raises:
-            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            InvalidRequestError: If a parameter breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
         job = Generate(
             prompt,
@@ -144,20 +141,21 @@ class AsyncImages:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Change a picture, or paint into it where a mask is transparent.
+        """Edit an image, or repaint it where a mask is transparent.
 
-        The prompt describes the whole new picture, not only what comes into the erased area.
-        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        The prompt describes the whole new image, not only the repainted area.
+        Parameters: ``help(imagesdk.Edit)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = await client.images.edit("lounge.png", "a lounge with a pool", mask="mask.png")
+            ```
 
         Raises:
-            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt or a picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or an image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt or an image.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         job = Edit(
             image,
@@ -200,22 +198,24 @@ class AsyncImages:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
-        """Make one picture from a prompt, and show it while it is made.
+        """Create one image from a prompt, and receive partial images while the model works.
 
-        ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options. With
-        ``out=`` the finished picture goes to disk; those on the way are in memory. Leaving the block early ends the
-        request, which is billed all the same.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. With
+        ``out=`` the final image is written to disk. Partial images stay in memory. Leaving the block early closes the
+        request, which is billed nevertheless.
 
         Example:
+            ```python
             async with client.images.generate_stream("a river", partial_images=2) as stream:
                 async for event in stream:
                     print(event.image)
+            ```
 
         Raises:
-            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt.
-            StreamError: (on iteration) the stream ended without its picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            InvalidRequestError: If a parameter breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt.
+            StreamError: If the stream ends without its final image. Raised on iteration.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
         job = Generate(
             prompt,
@@ -254,21 +254,23 @@ class AsyncImages:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
-        """Change a picture, and show the new one while it is made.
+        """Edit an image, and receive partial images while the model works.
 
-        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options; see
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. See also
         :meth:`generate_stream`.
 
         Example:
+            ```python
             async with client.images.edit_stream("lounge.png", "a pool", partial_images=1) as stream:
                 response = await stream.final()
+            ```
 
         Raises:
-            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt or a picture.
-            StreamError: (on iteration) the stream ended without its picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or an image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt or an image.
+            StreamError: If the stream ends without its final image. Raised on iteration.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         job = Edit(
             image,
@@ -301,76 +303,78 @@ class AsyncImages:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Make pictures that resemble a given one.
+        """Create images that resemble a given image.
 
-        The maker retired this with dall-e-2; servers that speak the API of 2023 have it.
-        ``help(imagesdk.Variation)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
+        Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             response = await client.images.create_variation("corgi.png", n=2)
 
         Raises:
-            InvalidRequestError: a parameter or the picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the image.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         job = Variation(image, model=model, n=n, size=size, response_format=response_format, user=user)
         return await self.send(job, **options)
 
     async def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
-        """Do what a :class:`Generate`, :class:`Edit` or :class:`Variation` says.
+        """Send a :class:`Generate`, :class:`Edit` or :class:`Variation`.
 
-        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
+            ```python
             response = await client.images.send(Generate("a white siamese cat", n=2))
+            ```
 
         Raises:
-            InvalidRequestError: something breaks a rule of the model; nothing was sent.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read or written.
+            InvalidRequestError: If the job breaks a rule of the model. Nothing was sent.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read or written.
         """
-        async with build_call(job, options, self._engine.host, self._defaults) as ready:
-            result = await self._engine.send(ready.call)
-        return await self._finisher.finished(result, ready)
+        async with build_call(job, options, self._context) as prepared:
+            result = await self._context.engine.send(prepared.call)
+        return await finish(result, prepared, self._context)
 
     def stream(
         self, job: Job, **options: Unpack[CallOptions]
     ) -> AbstractAsyncContextManager[AsyncImageStream]:
-        """Do what a :class:`Generate` or :class:`Edit` says, and show the picture while it is made.
+        """Send a :class:`Generate` or :class:`Edit`, and receive partial images while the model works.
 
-        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
+            ```python
             async with client.images.stream(Generate("a river", partial_images=2)) as stream:
                 async for event in stream:
                     print(event.image)
+            ```
 
         Raises:
-            InvalidRequestError: something breaks a rule of the model; nothing was sent.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read or written.
+            InvalidRequestError: If the job breaks a rule of the model. Nothing was sent.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read or written.
         """
         return NotEntered(self._streaming(job, options), "stream")
 
     @asynccontextmanager
     async def _streaming(self, job: Job, options: CallOptions) -> AsyncGenerator[AsyncImageStream, None]:
-        async with build_call(job, options, self._engine.host, self._defaults, stream=True) as ready:
-
-            async def finish(result: Result[ParsedResponse]) -> ImagesResponse:
-                return await self._finisher.finished(result, ready)
-
-            async with self._engine.stream(ready.call) as source:
-                yield AsyncImageStream(source, ready.call, finish)
+        async with (
+            build_call(job, options, self._context, stream=True) as prepared,
+            self._context.engine.stream(prepared.call) as source,
+        ):
+            finisher = partial(finish, prepared=prepared, context=self._context)
+            yield AsyncImageStream(source, prepared.call, finisher)
 
     def fan_out(
         self,
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -378,72 +382,77 @@ class AsyncImages:
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
     ) -> AbstractAsyncContextManager[AsyncRun]:
-        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+        """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
-        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
-        done again, and a run that was killed goes on where it ended.
+        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
+        again, and finished jobs are skipped, also after a crash.
 
         Args:
-            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
-                An iterator that may block is read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
-                and those that nobody takes hold back new jobs.
-            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
-                ``None`` keeps none.
-            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
-            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
-            delivery: ``"at_most_once"`` never repeats by itself what may have been billed; ``"at_least_once"`` repeats
-                it until it is there, in ten attempts at least, while most jobs succeed.
-            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
-            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
-                at most is reserved before it is sent.
-            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
+            jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
+                block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
+                and the run pauses while 16 outcomes are unread.
+            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
+                ``None``: no journal.
+            defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
+            concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
+            delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
+                while most jobs succeed.
+            retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
+            budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
+                a job is reserved before it is sent.
+            unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
 
         Example:
+            ```python
             async with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
                 async for outcome in run:
                     print(outcome.status, outcome.id)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal is in use, damaged, or cannot be written.
-            OSError: no files can be made where they are to go.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use, damaged, or cannot be written.
+            OSError: If the output folder cannot be written to.
         """
-        terms = RunOptions(
+        run_options = RunOptions(
             out=out,
             journal=journal,
+            concurrency=concurrency,
             delivery=delivery,
             retry_unknown=retry_unknown,
             budget=budget,
             unknown_price=unknown_price,
         )
-        run = self._runner.run(jobs, defaults=defaults, concurrency=concurrency, terms=terms)
-        return NotEntered(run, "fan_out")
+        return NotEntered(self._runner.run(jobs, defaults=defaults, options=run_options), "fan_out")
 
     async def dry_run(
         self,
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
-        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+        """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
         Example:
+            ```python
             print((await client.images.dry_run(["a river", "a lake"], out="waters/")).at_most)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal cannot be read.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal cannot be read.
         """
-        terms = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
-        return await self._runner.dry_run(jobs, defaults=defaults, terms=terms)
+        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        return await self._runner.dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(
         self,
@@ -452,18 +461,23 @@ class AsyncImages:
         to: str | os.PathLike[str] | None = None,
         timeout: float | Timeouts | None = None,
     ) -> bytes:
-        """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
+        """Return the bytes of an image, and download it first if it is only a URL.
 
-        The key never goes to the picture's server. A failed fetch is tried again, and never by generating
-        again. ``to`` is a file, a folder for a name of ours, or a template with ``{index}`` and ``{ext}``.
+        The key is never sent to the server of a URL. A failed download is retried on its own, and never causes a second
+        generation.
 
         Example:
             data = await client.images.download(response[0], to="otter.png")
 
+        Args:
+            image: An image of a response, or a URL.
+            to: The file to write: a path, a folder, or a template with ``{index}`` and ``{ext}``. Default: no file.
+            timeout: Seconds for the whole download, or :class:`Timeouts`. Default: that of the client.
+
         Raises:
-            InvalidRequestError: ``to`` is no path; nothing was fetched.
-            DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
-            OSError: the file cannot be read or written.
+            InvalidRequestError: If ``to`` is not a path. Nothing was downloaded.
+            DownloadError: If the URL is not safe to fetch, has expired, or cannot be fetched.
+            OSError: If a file cannot be read or written.
         """
         index = 0 if isinstance(image, str) else image.index
         if to is not None:
@@ -473,8 +487,9 @@ class AsyncImages:
             data = await run_blocking(lambda: image.bytes)
         else:
             assert url is not None  # noqa: S101 - an image without bytes has one
-            timeouts = timeouts_of(self._defaults, timeout)
-            received = await self._finisher.fetch(url, ImageSink(None), timeouts, deadline_of(timeouts))
+            timeouts = timeouts_of(self._context.defaults, timeout)
+            deadline = deadline_of(timeouts)
+            received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
             data = received.data or b""
         if to is not None:
             await run_blocking(_write, data, to, index)

@@ -1,4 +1,4 @@
-"""The policies of a client: how fast, how often again, how long, how large. Values only; no clock, no I/O."""
+"""Policies of a client: rate limit, retries, time-outs and size caps, as values without clock or I/O."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def is_positive(value: object) -> TypeGuard[float]:
-    """Whether a value is a number above 0, and not without end."""
+    """Return whether a value is a finite number above 0."""
     return _is_number(value) and 0 < value < math.inf
 
 
@@ -79,36 +79,36 @@ def _whole_or_none(instance: Any, attribute: Attribute[Any], value: object) -> N
 
 @frozen
 class RateLimit:
-    """How many images may be asked for in any window of time, counted in images, not in requests.
+    """Maximum number of images per time window.
 
-    The default, 50 images in any 60 seconds, is the limit that the Images API was documented with; an
-    account can ask for more in the limits page of its settings. Calls wait in line, first come first
-    served, so that the limit is met rather than hit. ``rate_limit=None`` on the client waits for nothing.
+    The default of 50 images in any 60 seconds is the documented limit of the Images API. The limits page of an account
+    has its own limit. Calls over the limit queue, first in first out, instead of failing with 429. With
+    ``rate_limit=None`` on the client no call waits.
     """
 
     images: int = field(default=50, validator=_whole(1))
-    """Images per window; a request for ``n`` pictures takes ``n``."""
+    """Images per window. A request with ``n=3`` counts as three."""
     per: float = field(default=60.0, validator=_positive)
-    """The window's length in seconds."""
+    """Length of the window in seconds."""
     requests: int | None = field(default=None, validator=_whole_or_none)
-    """Requests per window, where they are limited, too."""
+    """Requests per window; ``None`` for no limit on them."""
     tokens: int | None = field(default=None, validator=_whole_or_none)
-    """Tokens per window, where they are limited, too. What a request takes is estimated from those before it."""
+    """Tokens per window; ``None`` for no limit on them. The tokens of a request are estimated from earlier requests."""
     scope: Literal["account", "client"] = "account"
     """``"account"``: clients of one process with the same server, key, organization, project and model share the limit.
-    ``"client"``: this client counts for itself."""
+    ``"client"``: this client has windows of its own."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse a scope that means nothing."""
+        """Validate the scope."""
         if self.scope not in ("account", "client"):
             raise ConfigurationError.for_parameter("scope", self.scope, allowed='"account" or "client"')
 
     @classmethod
     def parse(cls, text: str) -> RateLimit:
-        """Read ``"50/min"``, ``"5/s"``, ``"500/h"`` or ``"50/10s"``.
+        """Parse a text such as ``"50/min"``, ``"5/s"``, ``"500/h"`` or ``"50/10s"``.
 
         Raises:
-            ConfigurationError: the text has another form.
+            ConfigurationError: If the text has another form.
         """
         found = _SPELLED.fullmatch(text) if isinstance(cast("object", text), str) else None
         if not found or int(found[1]) < 1:
@@ -118,10 +118,10 @@ class RateLimit:
 
     @classmethod
     def tier(cls, tier: int, *, model: str = "gpt-image-2") -> RateLimit:
-        """Return the published limit of a usage tier, from 1 to 5: see :attr:`ModelProfile.tiers` for the source.
+        """Return the published limit of a usage tier, 1 to 5. Its source is in :attr:`ModelProfile.tiers`.
 
         Raises:
-            ConfigurationError: no such limit is known.
+            ConfigurationError: If no limit is known for the tier and the model.
         """
         from imagesdk.models import lookup  # which takes longer to import than this module
 
@@ -141,49 +141,51 @@ class RateLimit:
 
 
 DEFAULT_RATE_LIMIT: Final = RateLimit()
-"""The limit of a client that is told none; known by identity, so that the environment can change it."""
+"""Default limit. Compared by identity: only this object may be overridden by ``IMAGESDK_RATE_LIMIT``."""
 
 
 PERSISTENT_ATTEMPTS: Final = 10
-"""Attempts at least for each job of a run with ``delivery="at_least_once"``: where every sixth fails, one job in ninety
-million is not delivered."""
+"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If every sixth attempt fails, one job
+in ninety million is not delivered."""
 
 
 @frozen
 class RetryPolicy:
-    """When a failed attempt is made again.
+    """Rules for retries of failed attempts.
 
-    A request that provably was not worked on (no connection, refused with 408, 409, 425 or 429) is made again
-    up to ``max_attempts``. A request that may have been worked on, and billed, is made again at most
-    ``max_ambiguous`` times, and never with ``delivery="at_most_once"``. Answers of 429 wait for the
-    limit and use up no attempts. When many calls of a client fail, none is made again for a while.
+    - A request that was certainly not executed (no connection, or a status of 408, 409, 425 or 429) is retried, up to
+      ``max_attempts``.
+    - A request that may have been executed and billed is retried at most ``max_ambiguous`` times, and never with
+      ``delivery="at_most_once"``.
+    - After a 429 the call waits for the rate limit. This uses up no attempt.
+    - While many calls of a client fail, retries are suspended.
     """
 
     max_attempts: int = field(default=4, validator=_whole(1))
-    """Attempts in all, the first included; 1 switches retries off."""
+    """Maximum number of attempts, including the first. 1: no retries."""
     delivery: Delivery = "at_least_once"
-    """``"at_most_once"`` never repeats a request that may already have been billed."""
+    """``"at_most_once"`` never repeats a request that may have been billed."""
     max_ambiguous: int = field(default=1, validator=_whole(0))
-    """How many times a request may be repeated though it may already have been billed."""
+    """Maximum number of retries of a request that may have been billed."""
     backoff: float = 0.5
-    """Seconds of the first delay's upper bound; it doubles with each attempt."""
+    """Upper bound of the first delay, in seconds. It doubles with each attempt."""
     max_backoff: float = 20.0
-    """Seconds that no delay of our own exceeds."""
+    """Maximum delay in seconds, unless the server asks for a longer one."""
     budget: float | None = field(default=50.0, validator=_positive_or_none)
-    """How many failures the calls of one client share before retries stop: at half of it. ``None`` for no end.
-    Refusals are free, and so are the first ten attempts in a row that found no connection."""
+    """Retry throttling: the number of failures that all calls of a client share. Retries stop when half of it is used
+    up. ``None``: no throttling. Rejected requests do not count, nor do the first ten failures to connect in a row."""
     budget_refill: float = 0.5
-    """What a success gives back to the budget."""
+    """The amount that a success gives back to ``budget``."""
     idempotency_header: str = "idempotency-key"
-    """The header that carries the key of a call, the same on each of its attempts."""
+    """The header for the idempotency key of a call, which is the same for all of its attempts."""
     server_idempotent: bool = False
-    """Whether the server is known to do and bill the work for one key once. Then every failure may be repeated."""
+    """Whether the server executes and bills each idempotency key only once. Then every failure may be retried."""
     max_retry_after: float = 300.0
-    """Seconds: the longest ``Retry-After`` that is waited for; a longer one ends the call. (Where a rate limit
-    stands in front, an answer of 429 waits in line instead.)"""
+    """Maximum ``Retry-After`` in seconds. A longer one ends the call, except for a 429 under a rate limit, where the call
+    queues instead."""
 
     def __attrs_post_init__(self) -> None:
-        """Refuse delays that make no sense."""
+        """Validate fields that depend on more than their type."""
         if self.delivery not in ("at_least_once", "at_most_once"):
             allowed = '"at_least_once" or "at_most_once"'
             raise ConfigurationError.for_parameter("delivery", self.delivery, allowed=allowed)
@@ -205,53 +207,53 @@ class RetryPolicy:
 
 @frozen
 class Timeouts:
-    """How long things may take, in seconds; ``None`` is for ever.
+    """Time-outs in seconds; ``None`` for no end.
 
-    Deadlines are total, not per read: a server that drips bytes cannot stretch them.
+    They are total times, not times per read, so a server that sends byte by byte cannot extend them.
     """
 
     connect: float | None = field(default=5.0, validator=_positive_or_none)
-    """For one connection to be made."""
+    """For one connection to be opened."""
     attempt: float | None = field(default=600.0, validator=_positive_or_none)
-    """For one attempt, from the moment the rate limit lets it go to the last byte of its answer."""
+    """For one attempt, from the permit of the rate limit to the last byte of the response."""
     total: float | None = field(default=None, validator=_positive_or_none)
-    """For the whole call, waiting for the limit and retries included."""
+    """For the whole call, with retries and the wait for the rate limit."""
 
 
 @frozen
 class Caps:
-    """How large answers may be, in bytes. One that is larger is given up while it arrives, and not asked for again.
+    """Maximum sizes in bytes. Larger responses are aborted while they arrive, and are not retried.
 
-    The defaults are far beyond every documented answer; they keep a broken or hostile server from filling memory
-    or disk.
+    The defaults are far above every documented response. They keep a broken or hostile server from filling memory or
+    disk.
     """
 
     image: int = field(default=64 * 1024 * 1024, validator=_whole(1))
-    """For one picture, decoded: in an answer, or behind a result URL."""
+    """For one decoded image, in a response or behind a result URL."""
     response: int = field(default=1024 * 1024 * 1024, validator=_whole(1))
-    """For a whole answer: inflated, and before its base64 is decoded."""
+    """For a whole response, decompressed and before its base64 is decoded."""
 
 
 class ClientOptions(TypedDict, total=False):
-    """What a client can be told, and a view of it (``client.with_options``) told otherwise."""
+    """Options of a client, which a view of it (``client.with_options``) may change."""
 
     timeout: float | Timeouts | None
     """Seconds for a whole call, or :class:`Timeouts`."""
     retry: RetryPolicy
-    """When a failed attempt is made again."""
+    """The policy for retries of failed attempts."""
     rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None
-    """Images per window, counted on this side, also as text (``"50/min"``); ``None`` for no limit; or limits by model."""
+    """The rate limit, also as text (``"50/min"``); ``None`` for no limit; or a mapping of models to these."""
     check: bool
-    """Whether to refuse what the rules of the model forbid before anything is sent."""
+    """Whether requests that break a rule of the model are refused before anything is sent."""
     caps: Caps
-    """How large answers may be."""
+    """Maximum sizes of responses."""
     fsync: bool
-    """Whether files of ``out=`` are on the disk itself before a call returns."""
+    """Whether to fsync output files before a call returns."""
     observers: Sequence[Observer]
-    """Called with every event of :mod:`imagesdk.events`."""
+    """Functions that are called with every event of :mod:`imagesdk.events`."""
     default_headers: Mapping[str, str]
-    """Sent with every request to the server (not with downloads); ``extra_headers=`` of a call win over them. A view
-    adds its own to those of its client."""
+    """Headers of every request to the server, but not of downloads. ``extra_headers=`` of a call override them. A view
+    adds its headers to those of its client."""
 
 
 for _policy in (Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts):

@@ -1,8 +1,10 @@
-"""Make what a model accepts out of the pictures that people have, and masks for them. Needs the extra ``pillow``.
+"""Preparation of input images: conversion to a format that models accept, and masks. Needs the extra ``pillow``.
 
-Both functions block: they read files, decode and encode. Async code runs them in a thread::
+Both functions block: they read files, decode and encode. Async code runs them in a thread:
 
-    data = await anyio.to_thread.run_sync(partial(prepare_image, "phone.jpg", size=1024, square="crop"))
+```python
+data = await anyio.to_thread.run_sync(partial(prepare_image, "phone.jpg", size=1024, square="crop"))
+```
 """
 
 from __future__ import annotations
@@ -10,7 +12,6 @@ from __future__ import annotations
 import inspect
 import io
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -29,6 +30,7 @@ from imagesdk._media.pillow import (
 from imagesdk._media.source_text import check_path, decode_data_url, is_url
 from imagesdk._media.upload import named_parts
 from imagesdk.errors import InvalidRequestError
+from imagesdk.models.sizes import parse_size
 from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source
 
@@ -38,12 +40,11 @@ if TYPE_CHECKING:
 __all__ = ["Box", "make_mask", "prepare_image"]
 
 Box: TypeAlias = "tuple[int, int, int, int]"
-"""Left, top, right and bottom in pixels, from the upper left corner; right and bottom are the first outside."""
+"""Left, top, right and bottom in pixels, from the upper left corner. Right and bottom are exclusive."""
 
-_SIZE = re.compile(r"([1-9][0-9]{0,5})x([1-9][0-9]{0,5})")
 _FORMATS = ("png", "jpeg", "webp")
-_SMALLEST = 16
-"""Pixels of the short edge: a picture is not made smaller than that to save bytes."""
+_MIN_EDGE = 16
+"""Minimum length in pixels of the short edge of an image that is made smaller for ``max_bytes``."""
 _CLEAR = (255, 255, 255, 0)
 
 
@@ -56,31 +57,34 @@ def prepare_image(
     max_bytes: int | None = None,
     format: Literal["png", "jpeg", "webp"] = "png",  # noqa: A002 - the word of the field
 ) -> bytes:
-    """Return a plain picture of eight bits in sRGB, set upright, without metadata such as places and dates. Blocks.
+    """Return an upright image of eight bits in sRGB, without metadata such as places and dates. Blocks.
 
-    It takes what Pillow can open of PNG, JPEG (also CMYK, and the MPO of phones), WebP, GIF, BMP, TIFF, AVIF and HEIC
-    (with pillow-heif registered), with palettes or sixteen bits; of several frames, the first. Its EXIF orientation
-    is applied, and its colour profile, if Pillow can. What is transparent stays so, but in JPEG, where it turns white.
+    Input formats are PNG, JPEG (also CMYK, and the MPO of phones), WebP, GIF, BMP, TIFF, AVIF and HEIC (with pillow-heif
+    registered), also with palettes or sixteen bits. Of several frames the first is used. The EXIF orientation is
+    applied, and the colour profile if Pillow can. Transparency is preserved, except in JPEG, where it becomes white.
 
     Example:
+        ```python
         image = prepare_image("phone.jpg", size=1024, square="crop", max_bytes=4 * 1024 * 1024)
         client.images.create_variation(image)
+        ```
 
     Args:
         source: A path, bytes, a binary file, a Pillow image, a numpy array, a data URL or an :class:`Image`.
-        size: ``"1024x1024"`` or ``(1024, 1024)``: exactly that, cropped around the centre where the shape is another,
-            never stretched. ``1024``: the long edge. Smaller pictures are enlarged.
-        square: ``"crop"`` keeps the middle; ``"pad"`` keeps all and adds margins, which are transparent where the
-            result has an alpha channel, else white.
-        alpha: Whether the result has an alpha channel in any case.
-        max_bytes: The result is smaller than this. If it would not be, it gets fewer pixels than ``size`` says.
-        format: ``"png"``, or ``"jpeg"`` or ``"webp"`` of quality 90.
+        size: ``"1024x1024"`` or ``(1024, 1024)`` for an exact size, cropped around the centre and never stretched.
+            ``1024`` for the long edge. Smaller images are enlarged. Default: the size of the source.
+        square: ``"crop"`` keeps the middle. ``"pad"`` keeps everything and adds margins, which are transparent if the
+            result has an alpha channel, otherwise white. Default: the shape of the source.
+        alpha: Whether to add an alpha channel if the source has none.
+        max_bytes: Exclusive upper bound of the result in bytes. To stay below, the result may have fewer pixels than
+            ``size``. Default: no bound.
+        format: ``"png"``, or ``"jpeg"`` or ``"webp"`` with quality 90.
 
     Raises:
-        InvalidRequestError: ``source`` is no picture, has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or the
-            parameters contradict each other or cannot be met.
-        OSError: a file cannot be read.
-        ModuleNotFoundError: Pillow is missing.
+        InvalidRequestError: If ``source`` is not an image, if it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``,
+            or if the arguments contradict each other or cannot be met.
+        OSError: If a file cannot be read.
+        ModuleNotFoundError: If Pillow is missing.
     """
     require_pillow("prepare_image")
     wanted = _wanted(size, square)
@@ -92,11 +96,11 @@ def prepare_image(
         )
     if max_bytes is not None and max_bytes < 1:
         raise InvalidRequestError.for_parameter("max_bytes", max_bytes, allowed="a number of bytes")
-    picture = _plain(_decoded("source", source))
-    if alpha and picture.mode != "RGBA":
-        picture = picture.convert("RGBA")
-    picture = _resized(_shaped(picture, wanted, square), wanted)
-    return _within(picture, max_bytes, format)
+    image = _plain(_decoded("source", source))
+    if alpha and image.mode != "RGBA":
+        image = image.convert("RGBA")
+    image = _resized(_shaped(image, wanted, square), wanted)
+    return _within(image, max_bytes, format)
 
 
 def make_mask(
@@ -106,24 +110,26 @@ def make_mask(
     from_alpha: bool = False,
     invert: bool = False,
 ) -> bytes:
-    """Return a mask for an edit: a PNG of the picture's size that is transparent where it is to be repainted. Blocks.
+    """Return a mask for an edit: a PNG of the size of the image, transparent where it is to be repainted. Blocks.
 
     Example:
+        ```python
         mask = make_mask("lounge.png", boxes=[(600, 400, 900, 700)])
         client.images.edit("lounge.png", "a lounge with a flamingo in the pool", mask=mask)
+        ```
 
     Args:
-        image_or_size: The picture that is to be edited, as for :func:`prepare_image`, or its size: ``(1024, 1024)`` or
+        image_or_size: The image to edit, as for :func:`prepare_image`, or its size: ``(1024, 1024)`` or
             ``"1024x1024"``.
-        boxes: Where to repaint: (left, top, right, bottom) of each place.
-        from_alpha: Repaint where the picture itself is transparent, instead of ``boxes``.
-        invert: Repaint everything else.
+        boxes: The areas to repaint, each as (left, top, right, bottom) in pixels.
+        from_alpha: Whether to repaint the transparent pixels of the image, in place of ``boxes``.
+        invert: Whether to repaint everything else instead.
 
     Raises:
-        InvalidRequestError: a box is empty or outside of the picture, nothing would be repainted, or
-            ``image_or_size`` is no picture.
-        OSError: a file cannot be read.
-        ModuleNotFoundError: Pillow is missing.
+        InvalidRequestError: If a box is empty or outside the image, if nothing would be repainted, or if
+            ``image_or_size`` is not an image.
+        OSError: If a file cannot be read.
+        ModuleNotFoundError: If Pillow is missing.
     """
     require_pillow("make_mask")
     import PIL.Image
@@ -137,8 +143,8 @@ def make_mask(
             "image_or_size", image_or_size, allowed="an image, for from_alpha=True"
         )
     if from_alpha:
-        picture = _plain(_decoded("image_or_size", cast("Source", image_or_size)))
-        opacity = picture.getchannel("A") if picture.mode == "RGBA" else PIL.Image.new("L", picture.size, 255)
+        image = _plain(_decoded("image_or_size", cast("Source", image_or_size)))
+        opacity = image.getchannel("A") if image.mode == "RGBA" else PIL.Image.new("L", image.size, 255)
     else:
         if size is None:
             size = upright(_decoded("image_or_size", cast("Source", image_or_size))).size
@@ -223,20 +229,20 @@ def _read(param: str, file: Any) -> bytes:
     )
 
 
-def _plain(picture: PIL.Image.Image) -> PIL.Image.Image:
+def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
     try:
-        return eight_bit(upright(picture))
+        return eight_bit(upright(image))
     except ValueError as error:
         raise InvalidRequestError.for_parameter(
             "source",
-            f"an image in mode {picture.mode}",
+            f"an image in mode {image.mode}",
             allowed=f"modes that Pillow can convert ({error})",
-            shown=f"an image in mode {picture.mode}",
+            shown=f"an image in mode {image.mode}",
         ) from error
 
 
 def _wanted(size: object, square: str | None) -> tuple[int, int] | int | None:
-    """Return the size that is asked for: width and height, or the long edge."""
+    """Return the requested width and height, or the requested long edge."""
     if square not in {None, "crop", "pad"}:
         raise InvalidRequestError.for_parameter("square", square, allowed='"crop" or "pad"')
     exact = _exact(size)
@@ -253,8 +259,8 @@ def _wanted(size: object, square: str | None) -> tuple[int, int] | int | None:
 
 
 def _exact(size: object) -> tuple[int, int] | None:
-    if isinstance(size, str) and (found := _SIZE.fullmatch(size)):
-        return int(found[1]), int(found[2])
+    if isinstance(size, str):
+        return parse_size(size)
     if isinstance(size, tuple):
         edges = cast("tuple[object, ...]", size)
         if len(edges) == 2 and all(type(edge) is int and edge > 0 for edge in edges):
@@ -278,52 +284,52 @@ def _size_alone(image_or_size: object) -> tuple[int, int] | None:
 
 
 def _shaped(
-    picture: PIL.Image.Image, wanted: tuple[int, int] | int | None, square: str | None
+    image: PIL.Image.Image, wanted: tuple[int, int] | int | None, square: str | None
 ) -> PIL.Image.Image:
-    """Crop or pad the picture to the shape that is asked for."""
+    """Crop or pad an image to the requested shape."""
     import PIL.Image
 
-    width, height = picture.size
+    width, height = image.size
     if square == "pad":
         edge = max(width, height)
         check_pixels("source (padded)", edge, edge)
-        ground = PIL.Image.new(picture.mode, (edge, edge), _CLEAR if picture.mode == "RGBA" else "white")
-        ground.paste(picture, ((edge - width) // 2, (edge - height) // 2))
+        ground = PIL.Image.new(image.mode, (edge, edge), _CLEAR if image.mode == "RGBA" else "white")
+        ground.paste(image, ((edge - width) // 2, (edge - height) // 2))
         return ground
     across, down = wanted if isinstance(wanted, tuple) else ((1, 1) if square else (width, height))
     new_width = min(width, max(1, round(height * across / down)))
     new_height = min(height, max(1, round(width * down / across)))
     left, top = (width - new_width) // 2, (height - new_height) // 2
-    return picture.crop((left, top, left + new_width, top + new_height))
+    return image.crop((left, top, left + new_width, top + new_height))
 
 
-def _resized(picture: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> PIL.Image.Image:
+def _resized(image: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> PIL.Image.Image:
     import PIL.Image
 
     if wanted is None:
-        return picture
+        return image
     if not isinstance(wanted, tuple):
-        scale = wanted / max(picture.size)
-        wanted = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
-    if wanted == picture.size:
-        return picture
-    return picture.resize(wanted, PIL.Image.Resampling.LANCZOS)
+        scale = wanted / max(image.size)
+        wanted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
+    if wanted == image.size:
+        return image
+    return image.resize(wanted, PIL.Image.Resampling.LANCZOS)
 
 
-def _within(picture: PIL.Image.Image, max_bytes: int | None, file_format: str) -> bytes:
-    data = encode_image(picture, file_format)
-    whole = picture
+def _within(image: PIL.Image.Image, max_bytes: int | None, file_format: str) -> bytes:
+    data = encode_image(image, file_format)
+    whole = image
     while max_bytes is not None and len(data) >= max_bytes:
         scale = min(0.9, 0.95 * (max_bytes / len(data)) ** 0.5)
-        size = round(picture.width * scale), round(picture.height * scale)
-        if min(size) < _SMALLEST:
+        size = round(image.width * scale), round(image.height * scale)
+        if min(size) < _MIN_EDGE:
             raise InvalidRequestError.for_parameter(
                 "max_bytes",
                 max_bytes,
-                allowed=f"more: {picture.width}x{picture.height} pixels still take {len(data)} bytes as {file_format}",
+                allowed=f"more: {image.width}x{image.height} pixels still take {len(data)} bytes as {file_format}",
             )
-        picture = _resized(whole, size)
-        data = encode_image(picture, file_format)
+        image = _resized(whole, size)
+        data = encode_image(image, file_format)
     return data
 
 

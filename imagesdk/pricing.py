@@ -1,7 +1,7 @@
-"""What pictures cost, before and after, by the prices in :mod:`imagesdk.models`.
+"""Prices of images, before and after a call, from the price table in :mod:`imagesdk.models`.
 
-What cannot be known stays ``None``, never 0. :func:`cost` reckons with what a server has counted and is exact;
-:func:`estimate` reckons beforehand, and says what it took for granted.
+An unknown price is ``None``, never 0. :func:`cost` uses the counts of the server and is exact. :func:`estimate` uses
+published tables and formulas, and states its assumptions.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from imagesdk import models
 from imagesdk._media.upload import as_list
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation, check_job
-from imagesdk.models import ModelProfile, OutputTokens
+from imagesdk.models import ModelProfile, OutputTokens, catalog
 from imagesdk.models.sizes import parse_size
 from imagesdk.types import Usage
 
@@ -22,7 +22,7 @@ __all__ = ["Estimate", "cost", "estimate"]
 
 _MILLION = Decimal(1_000_000)
 _BYTES_A_TOKEN = 4
-"""Of a prompt in English. No prompt has more tokens than bytes."""
+"""Bytes per token of an English prompt. No prompt has more tokens than bytes."""
 _USUAL_SIZE = "1024x1024"
 _UNKNOWN_FORMATS = {
     "gif": "Nothing is published on what an animation takes.",
@@ -32,20 +32,20 @@ _UNKNOWN_FORMATS = {
 
 @frozen
 class Estimate:
-    """What a job is likely to cost, before it is sent. Returned by :func:`estimate`."""
+    """The expected cost of a job, as :func:`estimate` returns it."""
 
     model: str
-    """The model whose prices these are."""
+    """The model whose prices apply."""
     images: int
     output_tokens: int | None = None
-    """Expected, for all pictures, partial ones included; ``None`` when it cannot be known or is not what is billed."""
+    """Expected output tokens of all images, with partial images; ``None`` if unknown, or if tokens are not billed."""
     cost: Decimal | None = None
-    """Expected, in US dollars; ``None`` when it cannot be known, never 0."""
+    """Expected cost in US dollars; ``None`` if unknown, never 0."""
     at_most: Decimal | None = None
-    """An upper bound in US dollars, where one can be given: it has the longest prompt that the characters could be,
-    and where the server chooses size or quality, the dearest of them. It is as good as the facts it rests on."""
+    """Maximum cost in US dollars; ``None`` if there is no bound. It assumes one token per byte of the prompt, and the
+    most expensive size and quality where the server chooses them. It is as reliable as the price table."""
     reason: str = ""
-    """How it was reckoned, what was assumed, or why it is not known."""
+    """The calculation, its assumptions, or the reason why the cost is unknown."""
 
 
 def cost(
@@ -59,16 +59,22 @@ def cost(
     list_price: bool = True,
     batch: bool = False,
 ) -> Decimal | None:
-    """Return US dollars for ``images`` pictures of ``size``, or for ``usage`` where tokens are billed.
+    """Return the cost of a response in US dollars; ``None`` if it is unknown.
 
-    Partial images of a stream are in ``usage``. ``svg`` says that a text model wrote the answer, which is billed at
-    that model's own price: the cost is then not wholly known, and ``None``. ``list_price`` says whether the server
-    takes the prices that the maker publishes (:attr:`Price.list_price`): where it does not, only a price that you
-    registered is reckoned with. ``batch`` gives the price in a batch.
+    Args:
+        profile: The profile of the model, with its price.
+        images: The number of images, for models that are billed by the image.
+        size: The size of the images, for the same models.
+        usage: The token counts, with those of partial images, for models that are billed by token.
+        quality: The quality of the images.
+        svg: Whether a text model wrote an SVG. It is billed at its own price, so the cost is unknown.
+        list_price: Whether the server has the prices that OpenAI publishes (:attr:`Price.list_price`). Otherwise only a
+            price that you registered is used.
+        batch: Whether the request was part of a batch.
     """
     if profile is None or svg or (profile.price.list_price and not list_price):
         return None
-    price, share = profile.price, models.BATCH_SHARE if batch else 1
+    price, share = profile.price, catalog.BATCH_SHARE if batch else 1
     if price.per_image:
         each = price.per_image.get(
             (quality or profile.default_quality or "", size or profile.default_size or "")
@@ -93,18 +99,24 @@ def cost(
 def estimate(
     job: Job, *, model: str | ModelProfile | None = None, inputs: int | None = None, batch: bool = False
 ) -> Estimate:
-    """Return what ``job`` is likely to cost by the maker's prices. Nothing is sent, and no picture is opened.
+    """Return the expected cost of a job at the prices of OpenAI. Nothing is sent, and no image is opened.
 
-    ``model`` stands in for the one that the job names. ``inputs`` is how many pictures are sent with an edit; when
-    not given, those of the job are counted. ``batch`` gives the price in a batch. Tokens of the prompt and of the
-    pictures that are sent are reckoned roughly, those of the pictures that come by the published tables and
-    formulas; ``response.cost`` is exact, afterwards.
+    Tokens of the prompt and of input images are approximated. Tokens of output images follow the published tables and
+    formulas. The exact cost is ``response.cost``, after the call.
 
     Example:
+        ```python
         estimate(Generate("a white siamese cat", size="1024x1024", quality="high")).cost
+        ```
+
+    Args:
+        job: The job to price.
+        model: A model, or a profile, in place of that of the job.
+        inputs: The number of input images of an edit. Default: those of the job.
+        batch: Whether the job is part of a batch.
 
     Raises:
-        InvalidRequestError: ``job`` is none, or its ``n`` is no count of pictures.
+        InvalidRequestError: If ``job`` is not a job, or if its ``n`` is not a positive whole number.
     """
     check_job(job)
     images = _images(job)
@@ -112,10 +124,10 @@ def estimate(
     assumed: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
-        name = models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
-        assumed.append(f"No model is named: {name} is assumed, as on the maker's own host.")
+        name = catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
+        assumed.append(f"No model is named: {name} is assumed, as OpenAI does.")
     profile = profile or models.lookup(name)
-    share = models.BATCH_SHARE if batch else Decimal(1)
+    share = catalog.BATCH_SHARE if batch else Decimal(1)
     if profile is None:
         return Estimate(
             name, images, reason=f"Nothing is known of {name}: register a profile with its price."
@@ -149,7 +161,7 @@ def _per_image(job: Job, profile: ModelProfile, share: Decimal) -> Estimate:
         return Estimate(
             profile.name, images, reason=f"No price of {profile.name} is known for {quality} {size}."
         )
-    total, reason = each * images * share, f"${each} for each picture of {size} in quality {quality}."
+    total, reason = each * images * share, f"${each} for each image of {size} in quality {quality}."
     return Estimate(profile.name, images, cost=total, at_most=total, reason=reason)
 
 
@@ -159,7 +171,7 @@ def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decim
     if output_format in _UNKNOWN_FORMATS:
         return Estimate(profile.name, images, reason=_UNKNOWN_FORMATS[output_format])
     if not tokens.table and not tokens.factors:
-        reason = f"How many tokens a picture of {profile.name} takes is not published; the usage of an answer says."
+        reason = f"How many tokens an image of {profile.name} takes is not published; the usage of a response says."
         return Estimate(profile.name, images, reason=reason)
     quality = getattr(job, "quality", None) or profile.default_quality or "auto"
     size = job.size or profile.default_size or "auto"
@@ -168,7 +180,7 @@ def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decim
     if partial:
         said.append(f"{tokens.per_partial_image} tokens for each partial image.")
     if price.text_output is not None:
-        said.append("What the model writes beside the picture is not in it.")
+        said.append("Text that the model writes besides the image is not included.")
     sent, sent_at_most = _input_dollars(job, profile, inputs, said)
     dollars = (price.image_output or 0) / _MILLION
     output = None if each is None else (each + partial) * images
@@ -189,7 +201,7 @@ def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decim
 def _input_dollars(
     job: Job, profile: ModelProfile, inputs: int | None, said: list[str]
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Return what prompt and pictures cost: as expected, and at most."""
+    """Return the expected and the maximum cost of the prompt and the input images."""
     price, tokens = profile.price, profile.input_tokens
     if price.text_input is None or price.image_input is None:
         said.append("The price of what is sent is not known.")
@@ -198,20 +210,20 @@ def _input_dollars(
     text, text_at_most = -(-prompt // _BYTES_A_TOKEN), prompt
     image = image_at_most = 0
     said.append(f"About {text} token{'' if text == 1 else 's'} for the prompt.")
-    pictures, overlays = _sent(job) if inputs is None else (inputs, 0)
-    if pictures and tokens is None:
-        said.append(f"How many tokens {profile.name} takes for a picture that is sent is not known.")
+    images, overlays = _sent(job) if inputs is None else (inputs, 0)
+    if images and tokens is None:
+        said.append(f"How many tokens {profile.name} takes for an input image is not known.")
         return None, None
-    if pictures and tokens is not None:
+    if images and tokens is not None:
         fidelity = tokens.high_fidelity if getattr(job, "input_fidelity", None) == "high" else 0
-        said.append(f"About {tokens.typical + fidelity} tokens for each picture that is sent.")
+        said.append(f"About {tokens.typical + fidelity} tokens for each input image.")
         image, image_at_most = (
-            pictures * (tokens.typical + fidelity),
-            (pictures + overlays) * (tokens.most + fidelity),
+            images * (tokens.typical + fidelity),
+            (images + overlays) * (tokens.most + fidelity),
         )
         text, text_at_most = (
-            text + pictures * tokens.text,
-            text_at_most + (pictures + overlays) * tokens.text,
+            text + images * tokens.text,
+            text_at_most + (images + overlays) * tokens.text,
         )
     return (
         (price.text_input * text + price.image_input * image) / _MILLION,
@@ -220,7 +232,7 @@ def _input_dollars(
 
 
 def _sent(job: Job) -> tuple[int, int]:
-    """Return how many pictures a job sends, and how many masks and markups."""
+    """Return the number of images that a job sends, and the number of masks and markups."""
     if not isinstance(job, Edit):
         return int(isinstance(job, Variation)), 0
     images = as_list(job.image)
@@ -228,7 +240,7 @@ def _sent(job: Job) -> tuple[int, int]:
 
 
 def _expected_tokens(profile: ModelProfile, quality: str, size: str) -> tuple[int | None, list[str]]:
-    """Return the tokens of one picture, and how they were come by."""
+    """Return the tokens of one image, and sentences about the calculation."""
     if quality == "auto":
         return None, ["The server chooses the quality, on which the price depends most: name one."]
     each = _tokens_of(profile.output_tokens, quality, _USUAL_SIZE if size == "auto" else size)
@@ -236,14 +248,14 @@ def _expected_tokens(profile: ModelProfile, quality: str, size: str) -> tuple[in
         return None, [
             f"How many tokens {profile.name} takes for quality {quality} and size {size} is not known."
         ]
-    said = [f"{each} tokens for each picture ({profile.sources.get('output_tokens', 'by its profile')})."]
+    said = [f"{each} tokens for each image ({profile.sources.get('output_tokens', 'by its profile')})."]
     if size == "auto":
         said.append(f"The server chooses the size: {_USUAL_SIZE} is assumed.")
     return each, said
 
 
 def _most_tokens(profile: ModelProfile, quality: str, size: str) -> int | None:
-    """Return the tokens of the dearest picture that the server may choose; ``None`` when they are not known."""
+    """Return the tokens of the most expensive image that the server may choose; ``None`` if unknown."""
     tokens, counts = profile.output_tokens, list[int | None]()
     every = {*tokens.factors, *(named for named, _ in tokens.table)}
     for one in every if quality == "auto" else {quality}:
@@ -252,7 +264,7 @@ def _most_tokens(profile: ModelProfile, quality: str, size: str) -> int | None:
             continue
         counts += [count for (named, _), count in tokens.table.items() if named == one]
         if one in tokens.factors and profile.size_rule is not None:
-            # Of all sizes the largest square takes most.
+            # The largest square has the most tokens of all sizes.
             counts.append(_by_formula(tokens.factors[one], 1, 1, profile.size_rule.max_pixels))
     return max((count for count in counts if count is not None), default=None)
 
@@ -267,20 +279,20 @@ def _tokens_of(tokens: OutputTokens, quality: str, size: str) -> int | None:
 
 
 def _by_formula(factor: int, long: int, short: int, pixels: int) -> int:
-    """Return the tokens of a picture of so many pixels. https://community.openai.com/t/1382699"""
+    """Return the tokens of an image according to the formula. https://community.openai.com/t/1382699"""
     other = (2 * factor * short + long) // (2 * long)
     return -(-factor * other * (2_000_000 + pixels) // 4_000_000)
 
 
 def _guide_price(profile: ModelProfile, quality: str, size: str, said: list[str]) -> Decimal:
-    """Return the most that a guide names for one such picture; 0 where it names nothing."""
+    """Return the highest price that the guide of OpenAI names for one such image; 0 if it names none."""
     fitting = [
         dollars
         for (q, s), dollars in profile.price.guide.items()
         if quality in ("auto", q) and size in ("auto", s)
     ]
     if fitting:
-        said.append(f"A guide of the maker says up to ${max(fitting)} for each picture.")
+        said.append(f"A guide of OpenAI says up to ${max(fitting)} for each image.")
     return max(fitting, default=Decimal(0))
 
 

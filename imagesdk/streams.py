@@ -1,4 +1,7 @@
-"""The pictures of a stream while they are made. What an event holds is in :mod:`imagesdk.types`."""
+"""Streams of images: partial images while the server makes an image, then the finished one.
+
+The fields of an event are described in :mod:`imagesdk.types`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Self, TypeAlias
 
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import ReceivedImage, discard
-from imagesdk._engine.stream import EventSource, StreamItem
+from imagesdk._engine.stream import StreamAttempt, StreamItem
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import StreamError
@@ -16,47 +19,51 @@ from imagesdk.types import CompletedImage, Image, ImagesResponse, PartialImage
 __all__ = ["AsyncImageStream", "StreamedImage"]
 
 StreamedImage: TypeAlias = PartialImage | CompletedImage
-"""What a stream brings: pictures on the way, and last the finished one."""
+"""An event of a stream: partial images, and last the finished image."""
 
 
 class AsyncImageStream:
-    """A picture while it is made: iterate over it, or ask for its end. Made by ``client.images.generate_stream``.
+    """An open stream of one image, made by ``client.images.generate_stream`` and ``edit_stream``.
 
     Example:
+        ```python
         async with client.images.generate_stream("a river", partial_images=2) as stream:
             async for event in stream:
                 print(event.image)
             response = await stream.final()
+        ```
     """
 
     def __init__(
         self,
-        source: EventSource,
+        attempt: StreamAttempt,
         call: Call[ParsedResponse],
         finish: Callable[[Result[ParsedResponse]], Awaitable[ImagesResponse]],
     ) -> None:
-        self._source = source
-        self._call = call
+        self._attempt = attempt
         self._finish = finish
+        edits = call.request.path.endswith("/edits")
+        self._completed_type = "image_edit.completed" if edits else "image_generation.completed"
         self._final: ImagesResponse | None = None
         self._partial: PartialImage | None = None
         self._reading = False
+        self._ended = False
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request: what support asks for."""
-        return self._source.opened.headers.get("x-request-id")
+        """The server's id of the request, which OpenAI's support asks for."""
+        return self._attempt.headers.get("x-request-id")
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> StreamedImage:
-        """Wait for the next picture.
+        """Wait for the next event.
 
         Raises:
-            StreamError: the stream ended without its picture.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         if self._reading:
             raise RuntimeError("this stream is being read by another task already")
@@ -73,64 +80,48 @@ class AsyncImageStream:
         return event
 
     async def final(self) -> ImagesResponse:
-        """Read on to the end, and return what a call without a stream would have returned.
+        """Read to the end, and return the response of a call without a stream.
 
         Raises:
-            StreamError: the stream ended without its picture; ``error.partial`` is the last one on the way.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image. ``error.partial`` is the last partial image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         async for _ in self:
             pass
         if self._final is None:
-            raise StreamError(
-                "This stream has ended without its image before.",
-                request_id=self.request_id,
-                attempts=self._source.opened.attempts,
-                maybe_billed=True,
-                idempotency_key=self._call.idempotency_key,
-            )
+            raise self._attempt.ended_before()
         return self._final
 
     async def _next(self) -> StreamedImage | None:
-        if self._final is not None:
+        if self._ended:
             return None
-        opened = self._source.opened
-        edits = self._call.request.path.endswith("/edits")
-        completed = "image_edit.completed" if edits else "image_generation.completed"
-        if opened.plain_response is not None:
-            self._final = await self._finish(opened.plain_response)
-            return CompletedImage(self._final, type=completed)
-        streamed = await self._source.next()
-        if streamed is None:
-            return None
-        if not streamed.event.is_last:
-            self._partial = await _partial(streamed)
+        item: StreamItem | None = None
+        if self._attempt.result is None:  # else the server does not stream, and has answered as a whole
+            item = await self._attempt.next()
+        if item is not None and not item.event.is_last:
+            self._partial = await _partial(item)
             return self._partial
-        result: Result[ParsedResponse] = Result(
-            streamed.event.parsed,
-            opened.headers,
-            streamed.sink,
-            opened.attempts,
-            opened.maybe_billed_before,
-        )
-        self._final = await self._finish(result)
-        named = streamed.event.parsed.type
-        return CompletedImage(self._final, type=named if named.endswith(".completed") else completed)
+        self._ended = True
+        if self._attempt.result is None:
+            return None
+        self._final = await self._finish(self._attempt.result)
+        event_type = None if item is None else item.event.parsed.type
+        if event_type is None or not event_type.endswith(".completed"):
+            event_type = self._completed_type
+        return CompletedImage(self._final, type=event_type)
 
 
-async def _partial(streamed: StreamItem) -> PartialImage:
-    parsed = streamed.event.parsed
+async def _partial(item: StreamItem) -> PartialImage:
+    parsed = item.event.parsed
     entry = parsed.images[0]
-    received = streamed.sink.images.get(
-        entry.image_ref if entry.image_ref is not None else -1, ReceivedImage()
-    )
+    received = item.sink.images.get(entry.image_ref if entry.image_ref is not None else -1, ReceivedImage())
     try:
         data = received.data
-        if received.temporary is not None:  # of an event that said late what it is
+        if received.temporary is not None:  # of an event that named its type after its image
             data = await run_blocking(received.temporary.read_bytes)
     finally:
-        await discard(streamed.sink)
+        await discard(item.sink)
     return PartialImage(
         image=Image(
             index=0,

@@ -1,7 +1,7 @@
-"""What goes in and comes out, as frozen data that is the same for the async and the blocking client.
+"""Inputs and results of calls, as frozen data, for the async and the blocking client alike.
 
-Nothing here talks to a server. ``Image.save`` and its like read and write files and therefore block; async
-code passes ``out=`` to the call or awaits ``client.images.download(image, to=...)``.
+Nothing here talks to a server. ``Image.save`` and other methods read and write files, so they block. Async code passes
+``out=`` to the call, or awaits ``client.images.download(image, to=...)``.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from attrs import field, frozen
 
 from imagesdk._media.atomic import write_file
+from imagesdk._media.notebook import MimeBundle, grid_bundle, image_bundle
 from imagesdk._media.output import image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
-from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
+from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, sniff
 from imagesdk._media.upload import AsyncReadable, Encoded, Upload
 from imagesdk.errors import APIResponseError, ImageNotLoadedError
 from imagesdk.remedies import Remedy
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
     import PIL.Image
-
-    from imagesdk._media.notebook import MimeBundle
 
 __all__ = [
     "AsyncReadable",
@@ -49,7 +48,7 @@ __all__ = [
 ]
 
 _DECODED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
-"""Formats that are handed to Pillow. Others have decoders that run programs: EPS goes to Ghostscript."""
+"""Formats that Pillow may decode. Some of its other decoders run programs: EPS runs Ghostscript."""
 
 _Bytes: TypeAlias = bytes  # Image has an attribute of the name
 
@@ -64,34 +63,35 @@ def _texts(mapping: Mapping[str, str]) -> dict[str, str]:
 
 @frozen(repr=False)
 class Image:
-    """One picture of a response: its bytes, a file, or a URL, and what is known about it."""
+    """One image of a response: its bytes, its file or its URL, and facts about it."""
 
     index: int = 0
-    """Its place in the response, from 0."""
+    """Position in the response, from 0."""
     url: str | None = None
-    """Where the server keeps it, if it answered with URLs."""
+    """The URL of the image, if the server returned URLs."""
     path: Path | None = None
-    """The file it was written to, if ``out=`` was given."""
+    """The file of the image, if ``out=`` was given."""
     media_type: str | None = None
-    """Read from the bytes themselves, e.g. ``"image/png"``."""
+    """Media type according to the bytes, e.g. ``"image/png"``."""
     width: int | None = None
     """In pixels."""
     height: int | None = None
     """In pixels."""
     revised_prompt: str | None = None
-    """The prompt that the model made of yours, where it says so."""
+    """The prompt as the model rewrote it, if the server returns it."""
     expires_at: datetime | None = None
-    """When the URL stops working, where that is known: an hour after it was made in the 2023 API."""
+    """Expiry of the URL, if known. In the API of 2023 it is an hour after the creation."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Fields of the answer that have no attribute of their own."""
+    """Fields of the response without an attribute of their own."""
     _data: _Bytes | None = field(default=None, alias="data")
 
     @property
     def bytes(self) -> _Bytes:
-        """The encoded picture. Reads the file, each time, if it has a path.
+        """The encoded image. Reads the file on every access if the image has a path.
 
         Raises:
-            ImageNotLoadedError: it is only a URL so far.
+            ImageNotLoadedError: If the image is only a URL so far.
+            OSError: If the file cannot be read.
         """
         if self._data is not None:
             return self._data
@@ -102,39 +102,41 @@ class Image:
 
     @property
     def loaded(self) -> bool:
-        """Whether the picture itself is at hand, in memory or in a file."""
+        """Whether the image is in memory or in a file."""
         return self._data is not None or self.path is not None
 
     @property
     def b64_json(self) -> str | None:
-        """The picture as base64 text, made anew each time; ``None`` if it is only a URL."""
+        """The image as base64 text, encoded on every access; ``None`` if it is only a URL."""
         if not self.loaded:
             return None
         return base64.b64encode(self.bytes).decode("ascii")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to ``path`` (whole or not at all) and return the path. Blocks.
+        """Write the image to a file, and return its path. Blocks. The file is never half written.
 
-        A folder, or a path that ends with ``/``, gets the name ``image-INDEX.EXT``. ``{index}`` and ``{ext}`` in a path
-        are filled in, and ``~/`` is the home folder, as in ``out=``.
+        Args:
+            path: A file; a folder, or a path that ends with ``/``, for a file ``image-INDEX.EXT`` in it; or a template
+                with ``{index}`` and ``{ext}``. ``~/`` is the home folder.
 
         Raises:
-            InvalidRequestError: there is no such path.
-            ImageNotLoadedError: it is only a URL so far.
-            OSError: the file cannot be written.
+            InvalidRequestError: If ``path`` is not a path.
+            ImageNotLoadedError: If the image is only a URL so far.
+            OSError: If the file cannot be written.
         """
         final = image_path("path", path, self.index, extension(self.media_type))
         return write_file(final, self.bytes)
 
     def to_pil(self) -> PIL.Image.Image:
-        """Return it as a Pillow image, fully loaded. Blocks; needs the extra ``pillow``.
+        """Return the image as a decoded Pillow image. Blocks, and needs the extra ``pillow``.
 
-        Of an animation the first frame is loaded; ``seek`` goes to the others.
+        The first frame of an animation is decoded. ``seek`` selects another one.
 
         Raises:
-            PIL.UnidentifiedImageError: it is an SVG, which has no pixels, or no picture.
-            PIL.Image.DecompressionBombError: it has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
-            ModuleNotFoundError: Pillow is missing.
+            ImageNotLoadedError: If the image is only a URL so far.
+            PIL.UnidentifiedImageError: If the bytes are an SVG, which has no pixels, or not an image.
+            PIL.Image.DecompressionBombError: If the image has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+            ModuleNotFoundError: If Pillow is missing.
         """
         require_pillow("to_pil")
         import PIL
@@ -143,43 +145,42 @@ class Image:
         data = self.bytes
         if sniff(data[:HEAD_SIZE]).media_type == "image/svg+xml":
             raise PIL.UnidentifiedImageError("an SVG has no pixels: save() it, or show its data_url()")
-        picture = PIL.Image.open(io.BytesIO(data), formats=_DECODED)
-        most = PIL.Image.MAX_IMAGE_PIXELS
-        if most is not None and picture.width * picture.height > most:  # of which Pillow itself only warns
+        image = PIL.Image.open(io.BytesIO(data), formats=_DECODED)
+        limit = PIL.Image.MAX_IMAGE_PIXELS
+        if limit is not None and image.width * image.height > limit:  # Pillow itself only warns
             raise PIL.Image.DecompressionBombError(
-                f"{picture.width}x{picture.height} pixels are more than PIL.Image.MAX_IMAGE_PIXELS ({most})"
+                f"{image.width}x{image.height} pixels are more than PIL.Image.MAX_IMAGE_PIXELS ({limit})"
             )
-        picture.load()
-        return picture
+        image.load()
+        return image
 
     def to_numpy(self) -> numpy.typing.NDArray[numpy.uint8]:
-        """Return it as an array of shape (height, width, 3), or 4 with transparency. Blocks; needs Pillow and numpy.
+        """Return the image as an array of shape (height, width, 3), or 4 with transparency. Blocks.
 
-        Of an animation, the first frame; sixteen bits are scaled to eight.
+        The first frame of an animation is decoded. Sixteen bits are scaled to eight.
 
         Raises:
-            ModuleNotFoundError: Pillow or numpy is missing.
+            ImageNotLoadedError: If the image is only a URL so far.
+            ModuleNotFoundError: If Pillow or numpy is missing.
         """
         try:
             import numpy
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError("to_numpy needs numpy: pip install numpy", name="numpy") from error
 
-        picture = self.to_pil()
-        if picture.mode not in {"RGB", "RGBA"} or picture.has_transparency_data:
-            picture = eight_bit(picture)
-        return numpy.asarray(picture, dtype=numpy.uint8)
+        image = self.to_pil()
+        if image.mode not in {"RGB", "RGBA"} or image.has_transparency_data:
+            image = eight_bit(image)
+        return numpy.asarray(image, dtype=numpy.uint8)
 
     def data_url(self) -> str:
-        """Return it as a ``data:`` URL, ready for an ``<img src>``. Blocks if it is in a file."""
+        """Return the image as a ``data:`` URL for an ``<img src>``. Blocks if the image is in a file."""
         text = base64.b64encode(self.bytes).decode("ascii")
-        return f"data:{self.media_type or 'application/octet-stream'};base64,{text}"
+        return f"data:{self.media_type or OCTET_STREAM};base64,{text}"
 
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import image_bundle
-
         return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -199,7 +200,7 @@ class Image:
 
 @frozen
 class Usage:
-    """Tokens that the server counted. All are what it said; a count it left out is ``None``."""
+    """Tokens as the server counted them. ``None`` for counts that the server left out."""
 
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -209,12 +210,12 @@ class Usage:
     output_text_tokens: int | None = None
     output_image_tokens: int | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Counts that have no attribute of their own."""
+    """Counts without an attribute of their own."""
 
 
 @frozen
 class SvgUsage:
-    """Tokens that the text model took which wrote an SVG: billed at that model's own prices."""
+    """Tokens of the text model that wrote an SVG, billed at the prices of that model."""
 
     model: str | None = None
     input_tokens: int | None = None
@@ -222,41 +223,41 @@ class SvgUsage:
     reasoning_tokens: int | None = None
     total_tokens: int | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Facts that have no attribute of their own."""
+    """Fields without an attribute of their own."""
 
 
 @frozen(repr=False)
 class ImagesResponse(Sequence[Image]):
-    """The answer to one call: a sequence of :class:`Image` and what came with it."""
+    """The response to one call: a sequence of :class:`Image`, with facts about the call."""
 
     data: tuple[Image, ...] = ()
-    """The pictures, in the server's order."""
+    """The images, in the order of the server."""
     created: datetime | None = None
-    """When the server says that it made them (UTC)."""
+    """Time of creation according to the server (UTC)."""
     usage: Usage | None = None
-    """Tokens, from models that count them."""
+    """Token counts, from models that are billed by token."""
     svg_usage: SvgUsage | None = None
-    """Tokens of the text model, where it wrote an SVG."""
+    """Token counts of the text model that wrote an SVG."""
     cost: Decimal | None = None
-    """What it cost in US dollars by the price table; ``None`` when that is not known, never 0."""
+    """Cost in US dollars according to the price table; ``None`` if unknown, never 0."""
     request_id: str | None = None
-    """The server's id of the request: what support asks for."""
+    """The id of the request on the server, which support asks for."""
     size: str | None = None
     quality: str | None = None
     background: str | None = None
     output_format: str | None = None
     safety_identifier: str | None = None
-    """The id of the end user that the request carried, where the server says it back."""
+    """The id of the end user in the request, if the server returns it."""
     attempts: int = 1
-    """How many times the request was started."""
+    """Number of attempts, including the first."""
     maybe_billed_before: bool = False
-    """Whether an earlier attempt of the same call may have been billed as well."""
+    """Whether an earlier attempt of the call may have been billed, too."""
     idempotency_key: str | None = None
-    """The key that the request carried."""
+    """The idempotency key of the request."""
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_texts)
-    """Headers of the answer; names in lower case."""
+    """Headers of the response. Names are in lower case."""
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Fields of the answer that have no attribute of their own."""
+    """Fields of the response without an attribute of their own."""
 
     def __iter__(self) -> Iterator[Image]:
         return iter(self.data)
@@ -274,8 +275,6 @@ class ImagesResponse(Sequence[Image]):
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import grid_bundle
-
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -284,71 +283,67 @@ class ImagesResponse(Sequence[Image]):
 
 @frozen
 class PartialImage:
-    """An event of a stream: how the picture looks so far."""
+    """An event of a stream: an intermediate state of the image."""
 
     image: Image
-    """The picture as it is: smaller or rougher than the last one will be. Always in memory."""
+    """The partial image, smaller or rougher than the final one. Always in memory."""
     partial_image_index: int | None = None
-    """Counts the partial images from 0."""
+    """Position among the partial images, from 0."""
     type: str = "image_generation.partial_image"
-    """The API's name of the event; for an edit it is ``"image_edit.partial_image"``."""
+    """The name of the event in the API; ``"image_edit.partial_image"`` for an edit."""
     created: datetime | None = None
     size: str | None = None
     quality: str | None = None
     background: str | None = None
     output_format: str | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Fields of the event that have no attribute of their own."""
+    """Fields of the event without an attribute of their own."""
 
     @property
     def b64_json(self) -> str | None:
-        """The picture as base64 text."""
+        """The image as base64 text."""
         return self.image.b64_json
 
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import image_bundle
-
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
         return image_bundle(self.image, text, include=include, exclude=exclude)
 
 
 @frozen
 class CompletedImage:
-    """The last event of a stream: the picture is whole."""
+    """The last event of a stream, with the final image."""
 
     response: ImagesResponse
-    """What a call without a stream would have returned, usage and cost included."""
+    """The same response as that of a call without a stream, with usage and cost."""
     type: str = "image_generation.completed"
-    """The API's name of the event; for an edit it is ``"image_edit.completed"``."""
+    """The name of the event in the API; ``"image_edit.completed"`` for an edit."""
 
     @property
     def image(self) -> Image:
-        """The picture."""
+        """The final image."""
         return self.response[0]
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens that the server counted."""
+        """Token counts of the server."""
         return self.response.usage
 
     @property
     def b64_json(self) -> str | None:
-        """The picture as base64 text; ``None`` if it is only a URL."""
+        """The image as base64 text; ``None`` if it is only a URL."""
         return self.image.b64_json
 
     def _repr_mimebundle_(
         self, include: Container[str] | None = None, exclude: Container[str] | None = None
     ) -> MimeBundle:
-        from imagesdk._media.notebook import grid_bundle
-
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 
 @frozen
 class FileId:
-    """A file that was uploaded before, by its id: a picture for an edit in place of its bytes."""
+    """The id of an uploaded file, as an image for an edit."""
 
     id: str
     """``"file-..."``"""
@@ -356,48 +351,48 @@ class FileId:
 
 @frozen
 class FileObject:
-    """A file on the server, as ``client.files`` knows it. It can be given to an edit as a picture."""
+    """A file on the server, as ``client.files`` returns it. It can be an image for an edit."""
 
     id: str
     """``"file-..."``"""
     bytes: int | None = None
-    """Its size."""
+    """Size in bytes."""
     created: datetime | None = None
     expires_at: datetime | None = None
     filename: str | None = None
     purpose: str | None = None
-    """What it is for: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch."""
+    """Purpose: ``"vision"`` for images, ``"batch"`` for the requests of a batch."""
     status: str | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any], converter=_plain)
-    """Fields of the answer that have no attribute of their own."""
+    """Fields of the response without an attribute of their own."""
 
 
 @frozen
 class RawResponse:
-    """The answer to ``client.request``, as it came."""
+    """The unparsed response to ``client.request``."""
 
     status_code: int
-    """Below 400: what is above it is raised as an error."""
+    """Always below 400: a status of 400 and above is raised as an error."""
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_texts)
-    """Names in lower case."""
+    """Headers of the response. Names are in lower case."""
     content: bytes = field(default=b"", repr=lambda content: f"<{len(content)} bytes>")
-    """The whole body, inflated."""
+    """The whole body, decompressed."""
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request: what support asks for."""
+        """The id of the request on the server, which support asks for."""
         return self.headers.get("x-request-id")
 
     @property
     def text(self) -> str:
-        """The body as text; what is no UTF-8 is replaced."""
+        """The body as text. Bytes that are not UTF-8 are replaced."""
         return self.content.decode("utf-8", "replace")
 
     def json(self) -> Any:
-        """Return the body, parsed.
+        """Return the body, parsed as JSON.
 
         Raises:
-            APIResponseError: it is not JSON.
+            APIResponseError: If the body is not JSON.
         """
         try:
             return json.loads(self.content)
@@ -425,22 +420,22 @@ for _type in (
 Decoded: TypeAlias = (
     "PIL.Image.Image | numpy.typing.NDArray[numpy.uint8] | numpy.typing.NDArray[numpy.floating[Any]]"
 )
-"""A picture as pixels."""
+"""An image as pixels."""
 
 
 Source: TypeAlias = "Encoded | Decoded | Image | FileId | FileObject"
-"""A picture to send.
+"""An input image.
 
 - A path; or a URL, which is a ``str`` that begins with ``http://``, ``https://`` or ``data:``.
-- Bytes of any kind.
-- A binary file object, also one whose ``read`` is awaited. It is read from where it stands, left standing there if it
-  can seek, and never closed.
-- A tuple of a file name and the bytes or the file, ``("cat.png", data)``, and perhaps its media type: the name that the
-  server is told. (Several pictures are a list; a tuple of paths is several pictures, too.)
-- A Pillow image: its pixels as they are, alpha included, as PNG.
+- ``bytes``, ``bytearray`` or ``memoryview``.
+- A binary file object, also one with an async ``read``. It is read from its current position and never closed. If it
+  can seek, its position is restored.
+- A tuple of a file name for the server, the bytes or the file, and optionally the media type: ``("cat.png", data)``.
+  Any other tuple, such as one of paths, is a list of images.
+- A Pillow image, whose pixels are sent as PNG, with alpha.
 - A numpy array of shape (height, width), (height, width, 3) or (height, width, 4): ``uint8``, or floats from 0 to 1.
-- An :class:`Image` of another answer.
-- For an edit, a file that was uploaded before: :class:`FileId` or :class:`FileObject`.
+- An :class:`Image` of another response.
+- For an edit, an uploaded file: :class:`FileId` or :class:`FileObject`.
 
-The server fetches http URLs and uploaded files itself; only edits by GPT Image models take them.
+The server itself fetches http URLs and uploaded files. Only edits with GPT Image models accept them.
 """

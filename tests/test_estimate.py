@@ -124,7 +124,7 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
     found = of("gpt-image-1-mini", quality, "1024x1024")
     assert image_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
     assert known(found.at_most) - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
-    assert f"A guide of the maker says up to ${guide} for each picture." in found.reason
+    assert f"A guide of OpenAI says up to ${guide} for each image." in found.reason
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_pictures_that_are_billed_by_the_piece_cost_exactly_that(
     found = of(model, quality, size)
     assert found.cost == found.at_most == Decimal(dollars)
     assert found.output_tokens is None
-    assert f"${dollars} for each picture" in found.reason
+    assert f"${dollars} for each image" in found.reason
 
 
 def test_several_pictures_cost_as_many_times_and_their_prompt_once() -> None:
@@ -170,25 +170,25 @@ def test_a_batch_costs_half() -> None:
 
 
 class TestWhatTheServerChooses:
-    def test_of_sizes_is_taken_to_be_the_usual_one_and_at_most_the_dearest(self) -> None:
+    def test_an_automatic_size_is_estimated_as_the_usual_one_and_at_most_the_most_expensive(self) -> None:
         found = of("gpt-image-2", "high")
         assert found.cost == of("gpt-image-2", "high", "1024x1024").cost
         assert "The server chooses the size: 1024x1024 is assumed." in found.reason
         assert known(found.at_most) == of("gpt-image-2", "high", "2880x2880").at_most
 
-    def test_of_qualities_is_not_guessed_and_at_most_the_dearest(self) -> None:
+    def test_an_automatic_quality_is_not_estimated_and_costs_at_most_the_most_expensive(self) -> None:
         found = of("gpt-image-2", None, "1024x1024")
         assert (found.cost, found.output_tokens) == (None, None)
         assert found.at_most == of("gpt-image-2", "high", "1024x1024").at_most
         assert "The server chooses the quality" in found.reason
         assert of("gpt-image-2", "auto", "1024x1024") == found
 
-    def test_from_a_table_is_at_most_its_dearest_entry(self) -> None:
+    def test_a_table_bounds_the_cost_by_its_most_expensive_entry(self) -> None:
         assert of("gpt-image-1").at_most == of("gpt-image-1", "high", "1024x1536").at_most
         assert of("gpt-image-1", "low").at_most == of("gpt-image-1", "low", "1024x1536").at_most
 
     @given(st.integers(41, 240), st.integers(41, 240), st.sampled_from(["low", "medium", "high"]))
-    def test_is_never_dearer_than_the_bound(self, w: int, h: int, quality: str) -> None:
+    def test_no_size_and_quality_costs_more_than_the_bound(self, w: int, h: int, quality: str) -> None:
         width, height = map(int, models.nearest_size(16 * w, 16 * h).split("x"))
         found = of("gpt-image-2", quality, f"{width}x{height}")
         bound = of("gpt-image-2", "auto", "auto").at_most
@@ -197,24 +197,26 @@ class TestWhatTheServerChooses:
 
 class TestTheUnknown:
     @pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
-    def test_are_tokens_that_are_not_published(self, profile: ModelProfile) -> None:
+    def test_the_cost_is_unknown_if_tokens_are_not_published(self, profile: ModelProfile) -> None:
         found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
         assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
         assert "is not published" in found.reason
 
     @pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
-    def test_are_animations_and_vector_graphics(self, output_format: str, reason: str) -> None:
+    def test_the_cost_of_animations_and_vector_graphics_is_unknown(
+        self, output_format: str, reason: str
+    ) -> None:
         found = of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format)
         assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
         assert reason in found.reason
 
-    def test_is_a_model_that_is_not_in_the_table(self) -> None:
+    def test_the_cost_of_an_unknown_model_is_unknown(self) -> None:
         found = of("sd-cpp-local", "low", "1024x1024", n=3)
         assert found == Estimate(
             "sd-cpp-local", 3, reason="Nothing is known of sd-cpp-local: register a profile with its price."
         )
 
-    def test_is_a_model_without_a_price(self) -> None:
+    def test_the_cost_of_a_model_without_a_price_is_unknown(self) -> None:
         found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
         assert (found.cost, found.reason) == (None, "No price of mine is known.")
 
@@ -228,7 +230,7 @@ class TestTheUnknown:
             ("dall-e-3", "hd", "256x256"),
         ],
     )
-    def test_is_a_size_or_a_quality_that_the_model_does_not_have(
+    def test_the_cost_of_a_size_or_quality_that_the_model_lacks_is_unknown(
         self, model: str, quality: str, size: str
     ) -> None:
         found = of(model, quality, size)
@@ -241,7 +243,7 @@ class TestTheUnknown:
             (
                 Edit("a.png", "x", quality="low", size="1024x1024"),
                 {"input_tokens": None},
-                "for a picture that is sent is not known",
+                "for an input image is not known",
             ),
             (
                 Generate("x", quality="low", size="1024x1024"),
@@ -250,7 +252,7 @@ class TestTheUnknown:
             ),
         ],
     )
-    def test_is_a_job_whose_input_or_the_price_of_it_is_not_known(
+    def test_the_cost_is_unknown_if_input_tokens_or_the_price_of_input_is_unknown(
         self, job: Job, change: dict[str, Any], reason: str
     ) -> None:
         found = estimate(job, model=attrs.evolve(GPT_IMAGE_2, **change))
@@ -259,13 +261,13 @@ class TestTheUnknown:
 
 
 class TestWhatIsSent:
-    def test_of_text_is_reckoned_at_four_bytes_a_token_and_at_most_one(self) -> None:
+    def test_a_prompt_is_estimated_at_four_bytes_per_token_and_bounded_at_one(self) -> None:
         short, long = (estimate(Generate(p, quality="low", size="1024x1024")) for p in ("x", "x" * 4000))
         assert known(long.cost) - known(short.cost) == Decimal(5 * 999) / MILLION
         assert known(long.at_most) - known(short.at_most) == Decimal(5 * 3999) / MILLION
         assert "About 1000 tokens for the prompt." in long.reason
 
-    def test_of_pictures_is_counted_in_the_job_or_given(self) -> None:
+    def test_input_images_are_counted_in_the_job_or_given(self) -> None:
         facts: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
         one = estimate(Edit("a.png", "a cat", **facts))
         two = estimate(Edit(["a.png", "b.png"], "a cat", **facts))
@@ -273,9 +275,9 @@ class TestWhatIsSent:
         assert known(one.cost) - each == of("gpt-image-2", "low", "1024x1024").cost
         assert known(two.cost) - known(one.cost) == each
         assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
-        assert "About 1250 tokens for each picture that is sent." in one.reason
+        assert "About 1250 tokens for each input image." in one.reason
 
-    def test_of_masks_may_cost_as_much_as_a_picture(self) -> None:
+    def test_a_mask_may_cost_as_much_as_an_image(self) -> None:
         plain, masked = (
             estimate(Edit("a.png", "x", mask=mask, quality="low", size="1024x1024"))
             for mask in (None, "m.png")
@@ -283,7 +285,7 @@ class TestWhatIsSent:
         assert plain.cost == masked.cost
         assert known(masked.at_most) > known(plain.at_most)
 
-    def test_costs_more_when_it_is_to_be_kept_in_detail(self) -> None:
+    def test_high_input_fidelity_costs_more(self) -> None:
         job = Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024")
         low, high = (known(estimate(attrs.evolve(job, input_fidelity=f)).cost) for f in ("low", "high"))
         assert high - low == Decimal(10 * 6240) / MILLION
@@ -310,7 +312,7 @@ def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
 
 
 def test_what_a_model_writes_beside_the_picture_is_said_not_to_be_in_it() -> None:
-    assert "beside the picture is not in it" in of("gpt-image-1.5", "low", "1024x1024").reason
+    assert "besides the image is not included" in of("gpt-image-1.5", "low", "1024x1024").reason
 
 
 @pytest.mark.parametrize("model", ["gpt-image-2", "dall-e-2", "sd-cpp-local"])

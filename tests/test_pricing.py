@@ -76,14 +76,14 @@ class TestTextInTheOutput:
         ],
         ids=["counted", "one of the two counted", "not counted apart", "without a price of its own"],
     )
-    def test_is_priced_apart_where_it_is_counted_and_has_a_price(
+    def test_text_in_the_output_has_its_own_price_if_it_is_counted_and_the_model_has_one(
         self, profile: ModelProfile, changes: dict[str, Any], millionths: int
     ) -> None:
         usage = attrs.evolve(self.USAGE, **changes)
         expected = Decimal(20 * 5 + 40 * 8 + millionths) / 1_000_000
         assert cost(profile, images=1, size=None, usage=usage) == expected
 
-    def test_that_is_more_than_all_output_is_no_count(self) -> None:
+    def test_more_text_than_output_makes_the_cost_unknown(self) -> None:
         usage = attrs.evolve(self.USAGE, output_text_tokens=1101)
         assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) is None
 

@@ -45,36 +45,38 @@ def loaded(request: pytest.FixtureRequest) -> Image:
 
 
 class TestAnImageThatIsHere:
-    def test_gives_its_bytes_base64_and_a_data_url(self, loaded: Image) -> None:
+    def test_a_loaded_image_returns_its_bytes_base64_and_a_data_url(self, loaded: Image) -> None:
         assert loaded.loaded
         assert loaded.bytes == PNG
         assert loaded.b64_json == base64.b64encode(PNG).decode()
         assert loaded.data_url() == f"data:image/png;base64,{loaded.b64_json}"
 
-    def test_opens_in_pillow_and_needs_its_file_no_more(self, loaded: Image) -> None:
+    def test_a_loaded_image_opens_in_pillow_and_does_not_need_its_file_any_more(self, loaded: Image) -> None:
         picture = loaded.to_pil()
         if loaded.path:
             loaded.path.unlink()
         assert picture.size == (3, 2)
         assert picture.tobytes() == bytes([1, 0, 0] * 6)
 
-    def test_becomes_an_array_of_rows(self, loaded: Image) -> None:
+    def test_a_loaded_image_becomes_an_array_of_rows(self, loaded: Image) -> None:
         array = loaded.to_numpy()
         assert array.shape == (2, 3, 3)
         assert array.dtype == numpy.uint8
 
-    def test_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
+    def test_a_loaded_image_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
         path = loaded.save(tmp_path / "new" / "copy.png")
         assert path == tmp_path / "new" / "copy.png"
         assert path.read_bytes() == PNG
         assert list(path.parent.iterdir()) == [path]
 
-    def test_is_saved_into_a_folder_under_a_name_of_ours(self, loaded: Image, tmp_path: Path) -> None:
+    def test_a_loaded_image_is_saved_into_a_folder_under_a_generated_name(
+        self, loaded: Image, tmp_path: Path
+    ) -> None:
         (tmp_path / "there").mkdir()
         assert loaded.save(tmp_path / "there") == tmp_path / "there" / "image-2.png"
         assert loaded.save(f"{tmp_path}/not-yet/") == tmp_path / "not-yet" / "image-2.png"
 
-    def test_pickles_with_its_bytes(self, loaded: Image) -> None:
+    def test_a_loaded_image_pickles_with_its_bytes(self, loaded: Image) -> None:
         again = pickle.loads(pickle.dumps(loaded))
         assert again == loaded
         assert again.bytes == PNG
@@ -144,7 +146,7 @@ USES: dict[str, Callable[[Image], object]] = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_an_image_that_is_only_a_url_names_the_call_that_loads_it_and_hides_its_signature(
+def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
     only_url: Image, use: Callable[[Image], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -1,226 +1,142 @@
-"""From a job and a caller's options to a call that the engine can make: every check, pictures in, names of files.
+"""Jobs to calls: options, a pure plan, open input files, and a pure request.
 
-Nothing is sent from here. Whatever is opened is closed when the block is left.
+Nothing is sent from here. Everything that is opened is closed when the block ends.
 """
 
 from __future__ import annotations
 
-import os
-import time
-import uuid
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, cast
-from urllib.parse import urlencode
+from functools import partial
 
 import anyio
-import attrs
 from attrs import frozen
 
 from imagesdk import models
-from imagesdk._calls.client_options import TIMEOUT
-from imagesdk._calls.finish import OutputNames
+from imagesdk._calls.call_options import CallSettings, new_boundary
+from imagesdk._calls.client_options import CallDefaults
+from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._calls.sources import open_inputs
 from imagesdk._engine.call import Call
-from imagesdk._media.output import OutputTemplate, check_writable, slug
-from imagesdk._protocol import image_checks as picture_checks
-from imagesdk._protocol import parameter_checks as checks
-from imagesdk._protocol import requests
-from imagesdk._protocol.hosts import Host, validate_headers
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.engine import Engine
+from imagesdk._media.output import OutputTemplate, open_output, slug
+from imagesdk._protocol.hosts import Host
+from imagesdk._protocol.image_checks import check_images
 from imagesdk._protocol.inputs import InputImages
+from imagesdk._protocol.requests import RequestPlan, build_request, plan_request, sources
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
-from imagesdk.errors import APITimeoutError, InvalidRequestError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation, check_job
-from imagesdk.policies import Timeouts, is_positive
-
-_OPTIONS = frozenset(CallOptions.__annotations__)
-_MAPPINGS = ("extra_headers", "extra_query", "extra_body")
-_ELSEWHERE = {
-    "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
-    "partial_images": "use images.generate_stream(..., partial_images=2) to receive partial images",
-    "stream": "this method returns whole images; images.generate_stream and images.edit_stream show them while they "
-    "are made",
-}
+from imagesdk.errors import APITimeoutError
+from imagesdk.jobs import CallOptions, Job, Variation
 
 
 @frozen
-class CallDefaults:
-    """What the client says where a call says nothing."""
+class ClientContext:
+    """The parts of one client, or of a view of it, that every call uses."""
 
-    timeouts: Timeouts
-    check: bool
-    fsync: bool
+    engine: Engine
+    downloader: Downloader
+    defaults: CallDefaults
+
+    @property
+    def host(self) -> Host:
+        """The server that the client is for."""
+        return self.engine.host
 
 
 @frozen
 class PreparedCall:
-    """A job that can be sent."""
+    """A job that is ready to be sent."""
 
     job: Job
-    """With the model that is named for it."""
+    """The job, with its model filled in."""
     call: Call[ParsedResponse]
     inputs: InputImages
-    """What it sends."""
+    """The images that the request sends."""
     names: OutputNames | None
-    """What its files are called; ``None`` without ``out=``."""
+    """Names of the files to write; ``None`` without ``out=``, and in a run."""
 
 
 @asynccontextmanager
 async def build_call(
-    job: Job, options: CallOptions, host: Host, defaults: CallDefaults, *, stream: bool = False
+    job: Job,
+    options: CallOptions,
+    context: ClientContext,
+    *,
+    template: OutputTemplate | None = None,
+    stream: bool = False,
 ) -> AsyncGenerator[PreparedCall, None]:
-    """Check a job and make it ready; what its pictures need is kept open until the block is left.
+    """Validate a job and turn it into a call. Input files stay open until the block ends.
+
+    Args:
+        job: The job to send.
+        options: The options of the call, as the caller gave them.
+        context: The client.
+        template: The parsed and probed ``out=`` of a run, which names its files itself. ``out=`` of ``options``
+            is then ignored.
+        stream: Whether the response is a stream.
 
     Raises:
-        InvalidRequestError: something breaks a rule of the model.
-        APITimeoutError: the pictures could not be read in time.
-        OSError: a file cannot be read, or the folder of ``out=`` not written to.
+        TypeError: If there is no such option.
+        InvalidRequestError: If the job breaks a rule of the model, or an option cannot be used.
+        APITimeoutError: If the input images cannot be read in time.
+        OSError: If a file cannot be read, or the folder of ``out=`` cannot be written to.
     """
-    _check_options(options)
-    check_job(job)
-    out = options.get("out")
-    job = requests.resolve_job(job, host, has_out=out is not None)
-    profile = models.lookup(host.resolve_model(job.model))
-    warn_if_retired(job, host)
-    asked = options.get("check")
-    checked = defaults.check if asked is None else asked
-    checks.check_shape(job)
-    if checked and profile is not None:
-        checks.check_parameters(job, profile, stream=stream)
-    headers = validate_headers((options.get("extra_headers") or {}).items())
-    check_query(options.get("extra_query"), "extra_query")
-    timeouts = timeouts_of(defaults, options.get("timeout"))
-    deadline = deadline_of(timeouts)
-    key = idempotency_key_of(options.get("idempotency_key"))
-    async with AsyncExitStack() as stack:
-        pictures = InputImages()
-        if not isinstance(job, Generate):
-            pictures = await _open(
-                job, stack, timeouts, key, check_transparency=checked and profile is not None
-            )
-        if checked and profile is not None:
-            picture_checks.check_images(job, pictures, profile)
-        request = requests.build_request(
-            job,
-            pictures,
-            boundary="" if isinstance(job, Generate) else f"imagesdk-{uuid.uuid4().hex}",
-            extra_body=options.get("extra_body"),
+    settings = CallSettings.from_options(options, context.defaults)
+    out = None if template is not None else options.get("out")
+    writes_files = template is not None or out is not None
+    plan = plan_request(job, context.host, check=settings.check, writes_files=writes_files, stream=stream)
+    warn_if_retired(plan)
+    async with _open_inputs(plan, settings) as inputs:
+        if plan.rules is not None:
+            check_images(plan.job, inputs, plan.rules)
+        request = build_request(
+            plan.job,
+            inputs,
+            boundary=new_boundary(),
+            extra_body=settings.extra_body,
             stream=stream,
-            host=host,
+            host=plan.host,
         )
-        if "model" in (options.get("extra_body") or {}):
-            profile = models.lookup(request.model)
-        destination = await _destination(out, request.weight)
+        # extra_body may name another model than the job does.
+        named = "model" in (settings.extra_body or {})
+        profile = models.lookup(request.model) if named else plan.profile
+        if template is not None:
+            template.check_count(request.weight)
+        elif out is not None:
+            template = await run_blocking(partial(open_output, out, n=request.weight))
         call = Call(
             request,
             parse=lambda document: parse_response(document, profile),
-            timeouts=timeouts,
-            deadline=deadline,
-            idempotency_key=key,
-            headers=tuple(headers),
-            query=options.get("extra_query"),
-            folder=destination.folder if destination else None,
-            fsync=defaults.fsync,
+            timeouts=settings.timeouts,
+            deadline=settings.deadline,
+            idempotency_key=settings.idempotency_key,
+            headers=settings.headers,
+            query=settings.query,
+            folder=template.folder if template else None,
+            fsync=settings.fsync,
             tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
             profile=profile,
-            server=host,
         )
-        text = "variation" if isinstance(job, Variation) else job.prompt
-        names = OutputNames(destination, call.id, slug(text), call.fsync) if destination else None
-        yield PreparedCall(job, call, pictures, names)
+        names = None
+        if out is not None and template is not None:
+            text = "variation" if isinstance(job, Variation) else job.prompt
+            names = OutputNames(template, call.id, slug(text), call.fsync)
+        yield PreparedCall(plan.job, call, inputs, names)
 
 
-async def _open(
-    job: Job, stack: AsyncExitStack, timeouts: Timeouts, key: str, *, check_transparency: bool
-) -> InputImages:
-    try:
-        with anyio.fail_after(timeouts.total):
-            return await stack.enter_async_context(
-                open_inputs(requests.sources(job), check_transparency=check_transparency)
-            )
-    except TimeoutError:
-        raise APITimeoutError(
-            "The images could not be read in time. Nothing was sent.", idempotency_key=key
-        ) from None
-
-
-async def _destination(out: str | os.PathLike[str] | None, n: int) -> OutputTemplate | None:
-    if out is None:
-        return None
-    return await run_blocking(_prepared, out, n)
-
-
-def _prepared(out: str | os.PathLike[str], n: int) -> OutputTemplate:
-    destination = OutputTemplate.parse(out, n=n)
-    check_writable(destination.folder, destination.template)
-    return destination
-
-
-def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Timeouts:
-    """Return the time-outs of a call that was given this one.
-
-    Raises:
-        InvalidRequestError: it is neither a time in seconds nor :class:`Timeouts`.
-    """
-    if timeout is None or isinstance(timeout, Timeouts):
-        return timeout or defaults.timeouts
-    if not is_positive(timeout):
-        raise InvalidRequestError.for_parameter("timeout", timeout, allowed=TIMEOUT)
-    return attrs.evolve(defaults.timeouts, total=timeout)
-
-
-def deadline_of(timeouts: Timeouts) -> float | None:
-    """Return the end of the total time of a call that begins now."""
-    return None if timeouts.total is None else time.monotonic() + timeouts.total
-
-
-def idempotency_key_of(given: str | None) -> str:
-    """Return the key of a call that was given this one.
-
-    Raises:
-        InvalidRequestError: it cannot be sent.
-    """
-    if given is None:
-        return f"imagesdk-{uuid.uuid4()}"
-    if (
-        not isinstance(cast("object", given), str)
-        or not given
-        or len(given) > 255
-        or not (given.isascii() and given.isprintable())
-        or given != given.strip()
-    ):
-        raise InvalidRequestError(
-            "idempotency_key must have 1 to 255 printable ASCII characters, without space around them.",
-            param="idempotency_key",
-            value=given,
-        )
-    return given
-
-
-def check_query(query: Mapping[str, str] | None, param: str) -> None:
-    """Refuse a query that cannot be put into a URL.
-
-    Raises:
-        InvalidRequestError: it cannot.
-    """
-    try:
-        urlencode(query or {})
-    except (TypeError, ValueError) as error:
-        raise InvalidRequestError(f"{param} cannot be put into a URL: {error}.", param=param) from None
-
-
-def _check_options(options: Mapping[str, Any]) -> None:
-    for name in options:
-        if name in _ELSEWHERE:
-            raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
-        if name not in _OPTIONS:
-            raise TypeError(
-                f"there is no parameter {name}=. Pass extra_body={{{name!r}: ...}} if the server has it."
-            )
-    for name in _MAPPINGS:
-        if not isinstance(given := options.get(name), (Mapping, type(None))):
-            raise InvalidRequestError.for_parameter(name, given, allowed="a mapping, or None")
-    if not isinstance(given := options.get("check"), (bool, type(None))):
-        raise InvalidRequestError.for_parameter("check", given, allowed="True, False or None")
+@asynccontextmanager
+async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenerator[InputImages, None]:
+    async with AsyncExitStack() as stack:
+        opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
+        try:
+            with anyio.fail_after(settings.timeouts.total):
+                inputs = await stack.enter_async_context(opening)
+        except TimeoutError:
+            raise APITimeoutError(
+                "The images could not be read in time. Nothing was sent.",
+                idempotency_key=settings.idempotency_key,
+            ) from None
+        yield inputs

@@ -1,81 +1,135 @@
-"""Validate client options and convert them to their internal form.
+"""Options of a client: validated once, with their defaults.
 
-Rule: a message names the option, its value and what is allowed; of what may hold a key or a password, only the type is
-shown. The values of policies are checked where they are made, in :mod:`imagesdk.policies`.
+A message names the option, the value and what is allowed. Of a value that may hold a key or a password it shows
+only the type. Policies validate their own values, in :mod:`imagesdk.policies`.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, cast
 
-from imagesdk._engine.engine import Limits
+import attrs
+from attrs import field, frozen
+
+from imagesdk._engine.engine import ANY_MODEL
+from imagesdk._protocol.hosts import validate_headers
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
-from imagesdk.policies import Caps, RateLimit, RetryPolicy, Timeouts, is_positive
+from imagesdk.policies import (
+    DEFAULT_RATE_LIMIT,
+    Caps,
+    ClientOptions,
+    RateLimit,
+    RetryPolicy,
+    Timeouts,
+    is_positive,
+)
 
-_LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
 TIMEOUT: Final = "a number of seconds greater than 0, Timeouts(...) or None"
-"""What ``timeout=`` may be, of a client and of a call."""
+"""Allowed values of ``timeout=``, of a client and of a call."""
+_LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
+_LIMIT_VARIABLE: Final = "IMAGESDK_RATE_LIMIT"
 
 
-class Settings(TypedDict, total=False):
-    """The :class:`~imagesdk.policies.ClientOptions` that were given, each in the one form that is used."""
+@frozen
+class CallDefaults:
+    """Options of the client that apply where a call names none."""
 
-    timeout: float | Timeouts | None
-    retry: RetryPolicy
-    rate_limit: Limits
+    timeouts: Timeouts
     check: bool
-    caps: Caps
     fsync: bool
-    observers: tuple[Observer, ...]
-    default_headers: Mapping[str, str]
 
 
-def validate_client_options(options: Mapping[str, Any]) -> Settings:
-    """Return the options of a client, or of a view of it.
+@frozen(kw_only=True)
+class ClientSettings:
+    """The options of a client, or of a view of it, in the form in which they are used."""
 
-    Raises:
-        ConfigurationError: one is of the wrong kind.
-    """
-    for name, (fits, expected) in _KINDS.items():
-        if name in options and not fits(options[name]):
-            raise ConfigurationError.for_parameter(name, options[name], allowed=expected)
-    found = dict(options)
-    if "rate_limit" in found:
-        found["rate_limit"] = _limits(found["rate_limit"])
-    if "observers" in found:
-        found["observers"] = _observers(found["observers"])
-    if "default_headers" in found:
-        found["default_headers"] = _headers(found["default_headers"])
-    return cast("Settings", found)
+    timeouts: Timeouts = field(factory=Timeouts)
+    retry: RetryPolicy = field(factory=RetryPolicy)
+    limits: Mapping[str, RateLimit | None] = field(factory=lambda: {ANY_MODEL: DEFAULT_RATE_LIMIT})
+    """Rate limits by model; ``"*"`` is for all models that are not named."""
+    check: bool = True
+    caps: Caps = field(factory=Caps)
+    fsync: bool = False
+    observers: tuple[Observer, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def from_options(cls, options: ClientOptions) -> ClientSettings:
+        """Return the settings of a new client. ``IMAGESDK_RATE_LIMIT`` replaces the default rate limit.
+
+        Raises:
+            ConfigurationError: If an option, or the variable, has a wrong value.
+        """
+        settings = cls().with_options(options)
+        text = os.environ.get(_LIMIT_VARIABLE, "").strip()
+        if settings.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT) is not DEFAULT_RATE_LIMIT:
+            return settings
+        others = parse_rate_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
+        return attrs.evolve(settings, limits={**settings.limits, ANY_MODEL: others})
+
+    def with_options(self, options: ClientOptions) -> ClientSettings:
+        """Return settings that differ in ``options``. Headers are added to those of the client.
+
+        Raises:
+            TypeError: If there is no such option.
+            ConfigurationError: If an option has a wrong value.
+        """
+        if unknown := set(options) - set(ClientOptions.__annotations__):
+            raise TypeError(f"a client has no option {min(unknown)}=.")
+        changes = dict[str, Any](options)
+        for name, (is_valid, expected) in _KINDS.items():
+            if name in changes and not is_valid(changes[name]):
+                raise ConfigurationError.for_parameter(name, changes[name], allowed=expected)
+        if "timeout" in changes:
+            timeout = changes.pop("timeout")
+            changes["timeouts"] = timeout if isinstance(timeout, Timeouts) else Timeouts(total=timeout)
+        if "rate_limit" in changes:
+            changes["limits"] = _limits(changes.pop("rate_limit"))
+        if "observers" in changes:
+            changes["observers"] = _observers(changes["observers"])
+        if "default_headers" in changes:
+            headers = validate_headers(_headers(changes.pop("default_headers")).items())
+            changes["headers"] = tuple({**dict(self.headers), **dict(headers)}.items())
+        return attrs.evolve(self, **changes)
+
+    @property
+    def call_defaults(self) -> CallDefaults:
+        """The settings that a call may override."""
+        return CallDefaults(self.timeouts, self.check, self.fsync)
 
 
 def require_str(name: str, value: object) -> None:
-    """Refuse what is no text, where one (or nothing) is wanted.
+    """Raise an error if a value is neither text nor ``None``.
 
     Raises:
-        ConfigurationError: it is none.
+        ConfigurationError: If it is neither.
     """
     if value is not None and not isinstance(value, str):
         raise _of_wrong_type(name, value, "a text")
 
 
 def require_bool(name: str, value: object) -> None:
-    """Refuse what is neither true nor false.
+    """Raise an error if a value is neither ``True`` nor ``False``.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: If it is neither.
     """
     if not isinstance(value, bool):
         raise ConfigurationError.for_parameter(name, value, allowed="True or False")
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:
-    """Read a rate limit as it is written: ``50/min`` and the like, or ``none``. ``name`` says where it stands.
+    """Parse a rate limit such as ``50/min``, or ``none``.
+
+    Args:
+        name: The option or variable that the text comes from, for the message.
+        text: The rate limit.
 
     Raises:
-        ConfigurationError: it has another form.
+        ConfigurationError: If the text has another form.
     """
     if text.strip().lower() == "none":
         return None
@@ -86,17 +140,16 @@ def parse_rate_limit(name: str, text: str) -> RateLimit | None:
         raise ConfigurationError.for_parameter(name, text, allowed=allowed) from None
 
 
-def _limits(value: object) -> Limits:
+def _limits(value: object) -> Mapping[str, RateLimit | None]:
     if not isinstance(value, Mapping):
-        return _limit("rate_limit", value, f"{_LIMIT}; or a mapping of models to these")
-    by_model = cast("Mapping[object, object]", value)
-    found = dict[str, RateLimit | None]()
-    for model, limit in by_model.items():
+        return {ANY_MODEL: _limit("rate_limit", value, f"{_LIMIT}; or a mapping of models to these")}
+    limits = dict[str, RateLimit | None]()
+    for model, limit in cast("Mapping[object, object]", value).items():
         if not isinstance(model, str):
             allowed = 'the name of a model, or "*"'
             raise ConfigurationError.for_parameter("A key of rate_limit", model, allowed=allowed)
-        found[model] = _limit(f"rate_limit[{model!r}]", limit, _LIMIT)
-    return found
+        limits[model] = _limit(f"rate_limit[{model!r}]", limit, _LIMIT)
+    return limits
 
 
 def _limit(name: str, value: object, expected: str) -> RateLimit | None:
@@ -109,13 +162,13 @@ def _limit(name: str, value: object, expected: str) -> RateLimit | None:
 
 def _observers(value: Any) -> tuple[Observer, ...]:
     try:
-        found: tuple[Any, ...] = tuple(value)
+        observers: tuple[Any, ...] = tuple(value)
     except TypeError:
-        found = (None,)
-    if not all(callable(observer) for observer in found):
+        observers = (None,)
+    if not all(callable(observer) for observer in observers):
         allowed = "a list of functions, such as [print]"
         raise ConfigurationError.for_parameter("observers", value, allowed=allowed)
-    return found
+    return observers
 
 
 def _headers(value: object) -> Mapping[str, str]:
@@ -146,4 +199,4 @@ _KINDS: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "caps": (_is(Caps), "Caps, such as Caps(image=64 * 1024 * 1024)"),
     "fsync": (_is(bool), "True or False"),
 }
-"""Options of one kind: what fits, and what to say of it."""
+"""Options of one kind: the test of a value, and the words of the message."""

@@ -1,4 +1,4 @@
-"""Streams and runs that were not entered: what says so where somebody iterates over one, or awaits it."""
+"""Helpful errors for streams and runs that are used without ``async with``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ _T = TypeVar("_T")
 
 
 def entering_hint(method: str, *, blocking: bool) -> str:
-    """Return what to write instead of using at once what ``method`` of ``client.images`` returns."""
+    """Return a sentence that shows how to enter the stream or run that ``method`` of ``client.images`` returns."""
     thing = "run" if method == "fan_out" else "stream"
     begin = "with" if blocking else "async with"
     return f"{method} is entered first: `{begin} client.images.{method}(...) as {thing}:`, and then use `{thing}`"
 
 
 class NotEntered(AbstractAsyncContextManager[_T], Generic[_T]):
-    """An asynchronous context manager that says what it is when it is taken for what it gives."""
+    """A context manager whose other uses raise an error with the ``async with`` statement to write."""
 
     def __init__(self, manager: AbstractAsyncContextManager[_T], method: str) -> None:
         self._manager = manager
@@ -34,7 +34,7 @@ class NotEntered(AbstractAsyncContextManager[_T], Generic[_T]):
     ) -> bool | None:
         return await self._manager.__aexit__(exc_type, exc_value, traceback)
 
-    if not TYPE_CHECKING:  # for whom it has none of these
+    if not TYPE_CHECKING:  # type checkers report these uses themselves
 
         def __iter__(self) -> NoReturn:
             raise TypeError(f"{entering_hint(self._method, blocking=False)}.")

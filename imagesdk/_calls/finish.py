@@ -1,99 +1,51 @@
-"""From a good answer to an :class:`ImagesResponse`: pictures moved to their final places, facts gathered.
+"""Results to responses: final file names, prices, and download of images that the server returned as URLs.
 
-Where an answer holds only URLs, fetching them is up to :mod:`imagesdk._calls.finishing`.
+Downloads are retried on their own. A failed download never causes a second generation.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from functools import partial
-from pathlib import Path
+import time
 
 import anyio
-from attrs import evolve, frozen
+import attrs
 
+from imagesdk._calls.build import ClientContext, PreparedCall
+from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.call import Call, Result
-from imagesdk._engine.sink import ReceivedImage, discard
-from imagesdk._media.atomic import move_into_place
-from imagesdk._media.output import OutputTemplate
-from imagesdk._media.sniff import extension
+from imagesdk._engine.download import Downloader
+from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
-from imagesdk._runtime.threads import run_blocking
-from imagesdk.jobs import Job
+from imagesdk.errors import DownloadError
+from imagesdk.policies import Timeouts
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
 
 _logger = logging.getLogger("imagesdk")
 
 
-@frozen
-class OutputNames:
-    """What the files of one call are called."""
-
-    template: OutputTemplate
-    id: str
-    slug: str
-    fsync: bool = False
-    job: int = 0
-
-    def path(self, index: int, ext: str) -> Path:
-        """Return where the picture of that place in the response goes."""
-        first, path = (
-            self.template.path(index=i, job=self.job, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
-        )
-        surplus = index and path == first  # more pictures came than were asked for
-        return path.with_stem(f"{path.stem}-{index}") if surplus else path
-
-    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Give a temporary file its final name, and return that."""
-        path = self.path(index, extension(received.facts.media_type))
-        assert received.temporary is not None  # noqa: S101 - only called for files
-        with anyio.CancelScope(shield=True):
-            await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
-        received.temporary = None
-        return path
-
-
-async def assemble(
-    result: Result[ParsedResponse],
-    call: Call[ParsedResponse],
-    names: OutputNames | None,
-    host: Host,
-    job: Job,
+async def finish(
+    result: Result[ParsedResponse], prepared: PreparedCall, context: ClientContext
 ) -> ImagesResponse:
-    """Give every picture its final name, and every file that is left over back to the disk.
+    """Return the response to a single call, with every image on disk where files were requested.
 
     Raises:
-        OSError: a file cannot be moved.
+        DownloadError: If an image that the server returned as a URL cannot be downloaded.
+        OSError: If a file cannot be written.
     """
-    images: list[Image] = []
-    try:
-        with anyio.CancelScope(shield=True):
-            for image, received in _pictures(result):
-                path: Path | None = None
-                if received is not None and received.temporary is not None and names is not None:
-                    path = await names.move_into_place(image.index, received)
-                images.append(evolve(image, path=path))
-    finally:
-        await discard(result.sink)
-    if len(images) != call.request.weight:
-        _logger.warning("%d pictures were asked for and %d came", call.request.weight, len(images))
-    return _response(result, call, host, job, images)
+    response = await place_images(describe(result, prepared, context.host), result, prepared.names)
+    if prepared.names is None:
+        return response
+    return await fetch_missing(response, prepared.names, prepared.call, context.downloader)
 
 
-def describe(
-    result: Result[ParsedResponse], call: Call[ParsedResponse], host: Host, job: Job
-) -> ImagesResponse:
-    """Return what an answer says, before any file has its final name."""
-    return _response(result, call, host, job, [image for image, _ in _pictures(result)])
-
-
-def _pictures(result: Result[ParsedResponse]) -> Iterator[tuple[Image, ReceivedImage | None]]:
-    for index, entry in enumerate(result.parsed.images):
-        received = None if entry.image_ref is None else result.sink.images.get(entry.image_ref)
-        image = Image(
+def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host) -> ImagesResponse:
+    """Return the response as the server sent it, before any file has its final name."""
+    parsed, call, job = result.parsed, prepared.call, prepared.job
+    images = tuple(
+        Image(
             index=index,
             url=entry.url,
             media_type=received.facts.media_type if received else None,
@@ -104,15 +56,13 @@ def _pictures(result: Result[ParsedResponse]) -> Iterator[tuple[Image, ReceivedI
             extra=entry.extra,
             data=received.data if received else None,
         )
-        yield image, received
-
-
-def _response(
-    result: Result[ParsedResponse], call: Call[ParsedResponse], host: Host, job: Job, images: Sequence[Image]
-) -> ImagesResponse:
-    parsed = result.parsed
+        for index, entry in enumerate(parsed.images)
+        for received in [_received(result, index)]
+    )
+    if len(images) != call.request.weight:
+        _logger.warning("%d images were requested and %d arrived", call.request.weight, len(images))
     return ImagesResponse(
-        data=tuple(images),
+        data=images,
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
@@ -138,3 +88,85 @@ def _response(
         headers=result.headers,
         extra=parsed.extra,
     )
+
+
+async def place_images(
+    response: ImagesResponse, result: Result[ParsedResponse], names: OutputNames | None
+) -> ImagesResponse:
+    """Move the temporary files of a result to their final names, and return the response with their paths.
+
+    Temporary files that are left over are removed, also after an error.
+
+    Raises:
+        OSError: If a file cannot be renamed.
+    """
+    images: list[Image] = []
+    try:
+        with anyio.CancelScope(shield=True):
+            for image in response:
+                received = _received(result, image.index)
+                if received is not None and received.temporary is not None and names is not None:
+                    image = attrs.evolve(  # noqa: PLW2901 - the same image, with its path
+                        image, path=await names.move_into_place(image.index, received)
+                    )
+                images.append(image)
+    finally:
+        await discard(result.sink)
+    return attrs.evolve(response, data=tuple(images))
+
+
+async def fetch_missing(
+    response: ImagesResponse,
+    names: OutputNames | None,
+    call: Call[ParsedResponse],
+    downloader: Downloader,
+) -> ImagesResponse:
+    """Download the images that are only URLs: to files, or into memory if ``names`` is ``None``.
+
+    Raises:
+        DownloadError: If an image cannot be downloaded. ``error.response`` has the images that could be.
+        OSError: If a file cannot be written.
+    """
+    images = list(response.data)
+    for position, image in enumerate(images):
+        if image.loaded or image.url is None:
+            continue
+        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync)
+        try:
+            received = await fetch(downloader, image.url, sink, call.timeouts, call.deadline)
+            path = await names.move_into_place(image.index, received) if names else None
+        except DownloadError as error:
+            error.response = attrs.evolve(response, data=tuple(images))
+            raise
+        finally:
+            await discard(sink)
+        images[position] = attrs.evolve(
+            image,
+            path=path,
+            data=received.data,
+            media_type=received.facts.media_type,
+            width=received.facts.width,
+            height=received.facts.height,
+        )
+    return attrs.evolve(response, data=tuple(images))
+
+
+async def fetch(
+    downloader: Downloader, url: str, sink: ImageSink, timeouts: Timeouts, deadline: float | None
+) -> ReceivedImage:
+    """Download one image into ``sink``, within the time-out of an attempt and the deadline of the call.
+
+    Raises:
+        DownloadError: If the image cannot be downloaded.
+        OSError: If a file cannot be written.
+    """
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
+    return await downloader.fetch(
+        url, sink, connect_timeout=timeouts.connect, timeout=min(limits) if limits else None
+    )
+
+
+def _received(result: Result[ParsedResponse], index: int) -> ReceivedImage | None:
+    image_ref = result.parsed.images[index].image_ref
+    return None if image_ref is None else result.sink.images.get(image_ref)

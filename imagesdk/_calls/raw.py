@@ -1,14 +1,21 @@
-"""``client.request``: anything else on the same server, as it is, with the key, the retries and the limits of the client."""
+"""``client.request``: raw requests with the key, the retries and the rate limit of the client."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from imagesdk._calls.build import CallDefaults, check_query, deadline_of, idempotency_key_of, timeouts_of
+from imagesdk._calls.call_options import (
+    check_query,
+    deadline_of,
+    idempotency_key_of,
+    timeouts_of,
+)
+from imagesdk._calls.client_options import CallDefaults
 from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
+from imagesdk._media.sniff import OCTET_STREAM
 from imagesdk._protocol.hosts import Host, validate_headers
 from imagesdk._protocol.json_values import dump_json, is_object
 from imagesdk._protocol.requests import Request
@@ -17,7 +24,7 @@ from imagesdk.policies import Timeouts
 from imagesdk.types import RawResponse
 
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""Methods that do no more the second time: https://www.rfc-editor.org/rfc/rfc9110#name-idempotent-methods"""
+"""Idempotent methods: https://www.rfc-editor.org/rfc/rfc9110#name-idempotent-methods"""
 
 
 def raw_call(
@@ -35,11 +42,11 @@ def raw_call(
     host: Host,
     defaults: CallDefaults,
 ) -> Call[None]:
-    """Return a request of the user's own as a call.
+    """Turn the arguments of ``client.request`` into a call.
 
     Raises:
-        InvalidRequestError: it cannot be sent as it is.
-        ConfigurationError: a header cannot.
+        InvalidRequestError: If the request cannot be sent.
+        ConfigurationError: If a header cannot be sent.
     """
     verb = method.upper()
     if not (verb.isascii() and verb.isalpha()):
@@ -48,39 +55,38 @@ def raw_call(
         raise InvalidRequestError("Give json or content, not both.", param="content")
     if type(images) is not int or images < 0:
         raise InvalidRequestError.for_parameter("images", images, allowed="a whole number of at least 0")
-    where, in_path = host.target(path)
+    target, path_query = host.target(path)
     check_query(query, "query")
-    named = validate_headers((headers or {}).items())
-    if content is not None and "content-type" not in dict(named):
-        named.append(("content-type", "application/octet-stream"))
+    sent_headers = validate_headers((headers or {}).items())
+    if content is not None and "content-type" not in dict(sent_headers):
+        sent_headers.append(("content-type", OCTET_STREAM))
     model = body.get("model") if is_object(body) else None
     timeouts = timeouts_of(defaults, timeout)
     return Call(
         Request(
-            where,
+            target,
             images,
             model if isinstance(model, str) else None,
             content if content is not None else b"" if body is None else _json(body),
             verb,
             costs=billed if billed is not None else images > 0 or verb not in _REPEATABLE,
         ),
-        parse=_nothing,
+        parse=ignore_body,
         timeouts=timeouts,
         deadline=deadline_of(timeouts),
         idempotency_key=idempotency_key_of(idempotency_key),
-        headers=tuple(named),
-        query={**in_path, **(query or {})},
+        headers=tuple(sent_headers),
+        query={**path_query, **(query or {})},
         raw=True,
-        good_below=400,
-        server=host,
+        max_ok_status=399,
     )
 
 
 async def send_raw(engine: Engine, call: Call[None]) -> RawResponse:
-    """Make the call, and return the whole answer.
+    """Send the call, and return the whole response.
 
     Raises:
-        APIError: it failed.
+        APIError: If the call fails.
     """
     result = await engine.send(call)
     try:
@@ -98,5 +104,5 @@ def _json(body: Any) -> bytes:
         ) from None
 
 
-def _nothing(_: Any) -> None:
-    return None
+def ignore_body(_: Any) -> None:
+    """Parse nothing: the body of the response goes to the sink as it is."""

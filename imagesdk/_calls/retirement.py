@@ -1,23 +1,23 @@
-"""A warning before a model ends, and after: once for each model in a process, and only where its maker is asked."""
+"""Warnings about models and endpoints that OpenAI retires: once per model and process, for OpenAI only."""
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
 
 from imagesdk import models
-from imagesdk._protocol.hosts import Host
-from imagesdk._runtime import callsite as _calling_line
-from imagesdk.jobs import Job
+from imagesdk._protocol.requests import RequestPlan
+from imagesdk._runtime import callsite
+from imagesdk.models.catalog import RETIRED_ENDPOINTS
 from imagesdk.remedies import Remedy, worded
 
 _warned: set[tuple[str | None, str | None]] = set()
 
 
 class RetirementWarning(UserWarning):
-    """The maker has shut down a model or an endpoint, or will do so soon. The text says when, and what to use instead.
+    """OpenAI has shut down a model or an endpoint, or will do so soon. The text names the date and the replacement.
 
-    ``warnings.simplefilter("ignore", RetirementWarning)`` silences it; ``"error"`` makes an error of it, before
-    anything is sent.
+    ``warnings.simplefilter("ignore", RetirementWarning)`` silences the warning. ``"error"`` turns it into an error,
+    which is raised before anything is sent.
     """
 
     def __init__(self, summary: str, remedies: tuple[Remedy, ...] = ()) -> None:
@@ -30,17 +30,18 @@ class RetirementWarning(UserWarning):
         return worded(self.summary, self.remedies)
 
 
-def warn_if_retired(job: Job, host: Host, *, today: date | None = None) -> None:
-    """Warn where the model or the endpoint of a job ends, unless it was done before or another host is asked."""
-    if not host.is_openai:
+def warn_if_retired(plan: RequestPlan, *, today: date | None = None) -> None:
+    """Warn if OpenAI retires the model or the endpoint of a request, once per model and process."""
+    if not plan.host.is_openai:
         return
-    key = (job.endpoint if job.endpoint in models.RETIRED_ENDPOINTS else None, job.model)
+    endpoint = plan.job.endpoint
+    key = (endpoint if endpoint in RETIRED_ENDPOINTS else None, plan.job.model)
     if key in _warned:
         return
-    found = models.retirement_of(models.lookup(job.model), today or _today(), endpoint=job.endpoint)
-    if found is not None:
-        _calling_line.warn(RetirementWarning(*found))
-        _warned.add(key)  # and not before: a filter that makes it an error does so each time
+    retirement = models.retirement_of(plan.profile, today or _today(), endpoint=endpoint)
+    if retirement is not None:
+        callsite.warn(RetirementWarning(*retirement))
+        _warned.add(key)  # after the warning: a filter that turns it into an error does so for each call
 
 
 def _today() -> date:

@@ -1,9 +1,10 @@
-"""Anything in: what :data:`~imagesdk.types.Source` names becomes :class:`~imagesdk.types.Upload`; reads stay off the loop.
+"""Input files: each :data:`~imagesdk.types.Source` becomes an :class:`~imagesdk.types.Upload` or a ``RemoteImage``.
 
-Only the head of a file is read to find out what it is. The rest is read while it is sent, a piece at a time, so
-that a retry reads it again and no file is ever held whole. A file object is read from where it stands, left standing
-there and never closed. One that cannot seek, such as a pipe, is copied to a temporary file first, for a retry cannot
-read it again; so is one whose reading is awaited.
+- Files are read in worker threads.
+- Only the header of a file is read here. The rest is read in pieces while it is sent, and again for a retry, so that no
+  file is held in memory as a whole.
+- A file object is read from its current position, which is restored, and is never closed.
+- A file object that cannot seek, such as a pipe, or that has an async ``read``, is copied to a temporary file first.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from imagesdk._media.pillow import (
     is_pillow,
     some_transparent,
 )
-from imagesdk._media.sniff import HEAD_SIZE, extension, named_media_type, sniff
+from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, named_media_type, sniff
 from imagesdk._media.source_text import check_path, decode_data_url, is_url
 from imagesdk._media.upload import named_parts
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
@@ -44,26 +45,27 @@ from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
 MAX_SPOOL = 1024 * 1024 * 1024
-"""Bytes that a source which cannot seek may have: something has to end one that does not end."""
+"""Maximum size in bytes of a source that cannot seek. It ends the reading of an endless one."""
 
-_UNKNOWN = "application/octet-stream"
-_RESTORING = 5.0
-"""Seconds that a file whose reading is awaited has to go back to where it stood."""
+_RESTORE_SECONDS = 5.0
+"""Time limit for restoring the position of a file with an async ``read``."""
 
-_awaited = PerLoop(WeakKeyDictionary[object, anyio.Lock])
+_async_file_locks = PerLoop(WeakKeyDictionary[object, anyio.Lock])
 
 
 @asynccontextmanager
 async def open_inputs(
     sources: Sources, *, check_transparency: bool = False
 ) -> AsyncGenerator[InputImages, None]:
-    """Look at the pictures of a job, and keep what is needed to send them until the block is left.
+    """Open the input images of a job. Temporary files exist until the block ends.
 
-    ``look`` has mask and markup decoded as well, where Pillow is there, to see whether anything in them is transparent.
+    Args:
+        sources: The images as the caller gave them.
+        check_transparency: Whether to search mask and markup for transparent pixels, which needs Pillow.
 
     Raises:
-        InvalidRequestError: something is no picture, or cannot be read as one.
-        OSError: a file cannot be read.
+        InvalidRequestError: If a source is not an image, or cannot be read.
+        OSError: If a file cannot be read.
     """
     with ExitStack() as spools:
         images = tuple([await _open_source("image", image, spools) for image in sources.images])
@@ -76,11 +78,11 @@ async def open_inputs(
 
 @asynccontextmanager
 async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
-    """Look at a file of any kind, and keep what is needed to send it until the block is left.
+    """Open a file of any kind. Temporary files exist until the block ends.
 
     Raises:
-        InvalidRequestError: it is not a path, bytes or a binary file object.
-        OSError: it cannot be read.
+        InvalidRequestError: If ``source`` is not a path, bytes or a binary file object.
+        OSError: If the file cannot be read.
     """
     with ExitStack() as spools:
         found = await _open_source("source", source, spools)
@@ -95,16 +97,13 @@ async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
         yield found
 
 
-async def _with_transparency(picture: InputImage | None) -> InputImage | None:
-    if not isinstance(picture, Upload) or not picture.alpha or picture.media_type != "image/png":
-        return picture
-    if picture.size > MAX_LOOK:
-        return picture
-    return attrs.evolve(picture, transparent=await run_blocking(_look, picture))
-
-
-def _look(upload: Upload) -> bool | None:
-    return some_transparent(read_piece_now(upload, 0, upload.size))
+async def _with_transparency(image: InputImage | None) -> InputImage | None:
+    if not isinstance(image, Upload) or not image.alpha or image.media_type != "image/png":
+        return image
+    if image.size > MAX_LOOK:
+        return image
+    data = await run_blocking(read_piece_now, image, 0, image.size)
+    return attrs.evolve(image, transparent=await run_blocking(some_transparent, data))
 
 
 async def _open_source(param: str, source: Any, spools: ExitStack) -> InputImage:
@@ -117,7 +116,7 @@ async def _open_source(param: str, source: Any, spools: ExitStack) -> InputImage
         raise _empty(param, content, found)
     if named is None:
         return found
-    known = None if found.media_type == _UNKNOWN else found.media_type
+    known = None if found.media_type == OCTET_STREAM else found.media_type
     base = Path(named.name or "").name or found.name
     return attrs.evolve(found, name=_file_name(base, known), stated_type=named.media_type)
 
@@ -143,7 +142,7 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
         raise _text_mode_error(param)
     read = getattr(source, "read", None)
     if inspect.iscoroutinefunction(read):
-        return await _probe_awaited(param, source, spools)
+        return await _probe_async(param, source, spools)
     if callable(read):
         found = await run_blocking(_probe_file, param, source)
         return found or await _spool(param, source, _in_thread(source), spools)
@@ -214,7 +213,7 @@ def _probe_path(path: Path) -> Upload:
 
 
 def _probe_file(param: str, source: Any) -> Upload | None:
-    """Return the upload of a file object, or ``None`` for one that cannot seek."""
+    """Return the upload of a file object; ``None`` if the file cannot seek."""
     with FILE_OBJECT_LOCK:
         try:
             start = source.tell()
@@ -228,50 +227,51 @@ def _probe_file(param: str, source: Any) -> Upload | None:
             raise _text_mode_error(param) from None
         finally:
             source.seek(start)
-    return _upload(_checked(param, head), source=source, size=size, name=_name_of(source), start=start)
+    return _upload(_require_bytes(param, head), source=source, size=size, name=_name_of(source), start=start)
 
 
 def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
-    """Return what reads from a source that cannot seek.
+    """Return a function that reads from a source that cannot seek.
 
-    A read may wait for ever for the other end of a pipe. Then a cancelled call leaves its thread behind, and takes
-    none of those that others need.
+    A read of a pipe may never return. A cancelled call then abandons its thread, which does not count against the
+    threads of other calls.
     """
-    waiting = anyio.CapacityLimiter(1)
-    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=waiting)
+    limiter = anyio.CapacityLimiter(1)
+    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
 
 
-async def _probe_awaited(param: str, source: Any, spools: ExitStack) -> Upload:
-    """Copy what must be awaited to a file of our own, and leave it where it stood, if it can seek."""
+async def _probe_async(param: str, source: Any, spools: ExitStack) -> Upload:
+    """Copy a file with an async ``read`` to a temporary file, and restore its position if it can seek."""
     try:
-        turn = _awaited.get().setdefault(source, anyio.Lock())
-    except TypeError:  # it cannot be a key, so that only its owner can know of two calls at a time
-        turn = anyio.Lock()
-    async with turn:
-        stood = await _position(source)
+        lock = _async_file_locks.get().setdefault(source, anyio.Lock())
+    except TypeError:  # not hashable or no weak references: concurrent calls are up to the owner
+        lock = anyio.Lock()
+    async with lock:
+        position = await _position(source)
         try:
             return await _spool(param, source, lambda: source.read(PIECE), spools)
         finally:
-            if stood is not None:
-                with anyio.move_on_after(_RESTORING, shield=True):
-                    await source.seek(stood)
+            if position is not None:
+                with anyio.move_on_after(_RESTORE_SECONDS, shield=True):
+                    await source.seek(position)
 
 
 async def _position(source: Any) -> int | None:
-    # Starlette's UploadFile can seek, but only the file in it can tell.
+    """Return the position of a file with an async ``read``; ``None`` if it cannot seek."""
+    # Starlette's UploadFile has seek, but tell only on the file inside it.
     tell = getattr(source, "tell", None) or getattr(getattr(source, "file", None), "tell", None)
     if tell is None or not inspect.iscoroutinefunction(getattr(source, "seek", None)):
         return None
     try:
-        stood = tell()
-        position: int = await stood if inspect.isawaitable(stood) else stood
+        told = tell()
+        position: int = await told if inspect.isawaitable(told) else told
     except OSError:
         return None
     return position
 
 
 async def _spool(param: str, source: Any, read: Callable[[], Awaitable[object]], spools: ExitStack) -> Upload:
-    """Copy what cannot seek to a file that can."""
+    """Copy a source to a temporary file, which can be read again for a retry."""
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
     spools.callback(spool.close)
     size = 0
@@ -294,12 +294,12 @@ def _name_of(source: Any) -> str | None:
 
 async def _read_from(param: str, read: Callable[[], Awaitable[object]]) -> bytes:
     try:
-        return _checked(param, await read())
+        return _require_bytes(param, await read())
     except UnicodeDecodeError:
         raise _text_mode_error(param) from None
 
 
-def _checked(param: str, data: object) -> bytes:
+def _require_bytes(param: str, data: object) -> bytes:
     if isinstance(data, bytes):
         return data
     raise _text_mode_error(param)
@@ -322,7 +322,7 @@ def _upload(
     width, height = facts.shown or (None, None)
     return Upload(
         name=_file_name(name, facts.media_type),
-        media_type=facts.media_type or _UNKNOWN,
+        media_type=facts.media_type or OCTET_STREAM,
         size=size,
         width=width,
         height=height,
@@ -337,7 +337,7 @@ def _upload(
 def _file_name(name: str | None, media_type: str | None) -> str:
     if media_type is None:
         return name or "image.png"
-    # Servers go by the extension as well as by the media type.
-    stem = Path(name or "image")
-    same = named_media_type(stem.name) == media_type
-    return str(stem) if same and name else f"{stem.stem or 'image'}.{extension(media_type)}"
+    # Servers look at the extension as well as at the media type.
+    path = Path(name or "image")
+    matches = named_media_type(path.name) == media_type
+    return str(path) if matches and name else f"{path.stem or 'image'}.{extension(media_type)}"

@@ -1,4 +1,4 @@
-"""One logical call, as the engine takes it: the request, how to read its answer, the caller's terms, and who is told."""
+"""One API call: the request, the response parser, its options, and the ledger that records attempts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from attrs import field, frozen
 
 from imagesdk._engine.sink import ImageSink
-from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, Host
+from imagesdk._protocol.hosts import CLIENT_REQUEST_ID
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.retry import Failure
 from imagesdk.models import ModelProfile
@@ -20,25 +20,25 @@ T = TypeVar("T")
 
 
 class Ledger(Protocol):
-    """Is told of every attempt, before its first byte and after its end. May refuse it by raising."""
+    """A record of every attempt, written before its first byte and after its end. It may refuse one by raising."""
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """An attempt has its grant and is about to be sent."""
+        """Record an attempt that has its permit and is about to be sent."""
         ...
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """An attempt has ended: well (``None``), or not."""
+        """Record the end of an attempt: a success (``None``), or its failure."""
         ...
 
 
 class NoLedger:
-    """Keeps nothing: for single calls."""
+    """The ledger of single calls, which records nothing."""
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
         """Agree."""
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """Forget."""
+        """Do nothing."""
 
 
 def _no_tokens(_: object) -> None:
@@ -47,38 +47,38 @@ def _no_tokens(_: object) -> None:
 
 @frozen
 class Call(Generic[T]):
-    """One logical call: a request, how to read its answer, and the caller's terms."""
+    """One API call: a request, the parser of its response, and the caller's options."""
 
     request: Request
     parse: Callable[[Any], T]
-    """Reads the parsed body of a good answer; raises ``ScanError`` for one that is no answer to the request."""
+    """Parses the JSON of a success. It raises ``ScanError`` for what is no response to the request."""
     timeouts: Timeouts
     idempotency_key: str
     deadline: float | None = None
-    """The end of the total time, if the call began before it came here; else it is counted from here."""
+    """The end of the total time, on the engine's clock; ``None`` without one."""
     headers: tuple[tuple[str, str], ...] = ()
     query: Mapping[str, str] | None = None
     folder: Path | None = None
-    """Where the pictures are to end up, for temporary files; ``None`` for memory."""
+    """The folder of the output files, for temporary files; ``None`` for memory."""
     fsync: bool = False
-    """Whether those files are to be on the disk itself before the call returns."""
+    """Whether to fsync output files before the call returns."""
     tokens: Callable[[T], int | None] = field(default=_no_tokens)
-    """Reads from a good answer how many tokens it counted."""
+    """Returns the number of tokens that a response reports."""
     ledger: Ledger = field(factory=NoLedger)
+    on_granted: Callable[[], None] | None = None
+    """Called each time that the rate limit grants a permit, before the ledger."""
     profile: ModelProfile | None = None
-    """That of the model, where it is known."""
+    """The profile of the model, where the model is known."""
     delivery: Delivery | None = None
-    """Of a job of a run: whether what may have been billed is repeated. ``None`` leaves it to the client's policy."""
+    """The delivery of a job of a run; ``None`` leaves it to the client's retry policy."""
     raw: bool = False
-    """Whether a good answer is a file itself, which goes to the sink as its only picture."""
-    good_below: int = 300
-    """The lowest status that is an error."""
-    server: Host | None = None
-    """Who is asked, for what an error can say about it."""
+    """Whether the body of a success is a file, which goes to the sink as its only image."""
+    max_ok_status: int = 299
+    """The highest status that is a success."""
 
     @property
     def client_request_id(self) -> str:
-        """What the server is told to call the request in its logs."""
+        """The value of the header that names the request in the server's logs."""
         return dict(self.headers).get(CLIENT_REQUEST_ID, self.idempotency_key)
 
     @property
@@ -89,12 +89,12 @@ class Call(Generic[T]):
 
 @frozen
 class Result(Generic[T]):
-    """A good answer."""
+    """A successful response."""
 
     parsed: T
     headers: Mapping[str, str]
     sink: ImageSink
-    """Holds the pictures; whoever takes the result moves them on or discards them."""
+    """The images of the response. The caller moves them into place or discards them."""
     attempts: int
     maybe_billed_before: bool
     status: int = 200

@@ -1,7 +1,7 @@
-"""Fetches result URLs: without the key, checked, with a cap, and again when that can help.
+"""Downloads of result URLs: without the key, checked, with a size cap, and retried.
 
-A URL on the base URL's own origin is always fetched. Any other must be https, and its host must have public
-addresses only; the connection goes to the address that was checked. Each redirect, three at most, is checked again.
+A URL on the base URL's own origin is always fetched. Any other URL must be https, and its host must have public
+addresses only. The connection goes to the address that was checked. Each redirect, three at most, is checked again.
 """
 
 from __future__ import annotations
@@ -15,42 +15,32 @@ from functools import partial
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
-import anyio.lowlevel
 import httpx
-from attrs import frozen
+from attrs import define
 
+from imagesdk._engine.response import TEXT_HEAD, DecompressedBody, copy_image, media_type_of
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
-from imagesdk._media.sniff import BINARY, is_text
-from imagesdk._protocol.decompression import Decompressor
+from imagesdk._media.sniff import BINARY, OCTET_STREAM, is_text
 from imagesdk._protocol.hosts import Host
-from imagesdk._protocol.retry import backoff
-from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart, ScanError, TooLargeError
+from imagesdk._protocol.retry import Failure, RetryAfter, decide
+from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
-from imagesdk.errors import DownloadError
+from imagesdk.errors import APIConnectionError, APIStatusError, DownloadError
 from imagesdk.policies import Caps, RetryPolicy
 from imagesdk.remedies import Remedy
 
-_REDIRECTS = 3
-_SHOWN = 200
-"""Characters of a URL in an error: a ``data:`` URL is a whole picture."""
-_HEAD = 512
-"""Bytes that are enough to tell text from a picture."""
+_MAX_REDIRECTS = 3
+_MAX_SHOWN = 200
+"""Characters of a URL in an error: a ``data:`` URL is a whole image."""
 _TRANSIENT = frozenset({408, 425, 429})
-_UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream"})
+_EXPIRED = frozenset({403, 404, 410})
+_UNTYPED = frozenset({"", OCTET_STREAM, "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
-@frozen
-class _RefusedError(Exception):
-    """An answer that is not the picture."""
-
-    status: int
-    wait: float | None
-
-
 class Downloader:
-    """Fetches pictures for one client."""
+    """The downloads of one client."""
 
     def __init__(
         self, host: Host, transport: Transport, retry: RetryPolicy, caps: Caps, user_agent: str
@@ -62,7 +52,7 @@ class Downloader:
         self._user_agent = user_agent
 
     def with_options(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
-        """Return one on the same connections that differs in what is given."""
+        """Return a downloader on the same connections with other options where given."""
         return Downloader(
             self._host, self._transport, retry or self._retry, caps or self._caps, self._user_agent
         )
@@ -70,107 +60,91 @@ class Downloader:
     async def fetch(
         self, url: str, sink: ImageSink, *, connect_timeout: float | None, timeout: float | None
     ) -> ReceivedImage:
-        """Put the picture behind ``url`` into ``sink`` and return it.
+        """Fetch the image at ``url`` into ``sink``, and return it.
 
         Raises:
-            DownloadError: it is not safe to fetch, or could not be fetched.
-            OSError: the disk refuses.
+            DownloadError: If the URL is not safe to fetch, or the image could not be fetched.
+            OSError: If the image cannot be written.
         """
         url = _absolute(self._host.result_url, url)
         try:
             with anyio.fail_after(timeout):
-                await self._persistently(url, sink, connect_timeout)
+                await self._fetch(url, sink, connect_timeout)
                 return sink.images[0]
         except TimeoutError:
-            raise DownloadError(f"{_shown(url)} did not arrive within {timeout:.3g} s.") from None
+            raise DownloadError(f"{_redacted(url)} did not arrive within {timeout:.3g} s.") from None
 
-    async def _persistently(self, url: str, sink: ImageSink, connect_timeout: float | None) -> None:
-        attempt = 0
-        while True:
-            attempt += 1
-            status: int | None = None
-            wait: float | None = None
-            try:
-                return await self._follow(url, sink, connect_timeout)
-            except TransportError as error:
-                problem, again = str(error), True
-            except _RefusedError as refusal:
-                status, wait = refusal.status, refusal.wait
-                again = status >= 500 or status in _TRANSIENT
-                problem = f"status {status}"
-                if status in {403, 404, 410}:
-                    problem += " (result URLs expire, in the API of 2023 after an hour)"
-            if not again or attempt >= self._retry.max_attempts or (wait or 0) > self._retry.max_retry_after:
-                raise DownloadError(f"{_shown(url)} could not be fetched: {problem}.", status_code=status)
-            await discard(sink)
-            await anyio.sleep((wait or 0.0) + backoff(self._retry, attempt, random.random()))  # noqa: S311 - jitter
-
-    async def _follow(self, url: str, sink: ImageSink, connect_timeout: float | None) -> None:
-        for _ in range(_REDIRECTS + 1):
-            moved_to = await self._get(url, sink, connect_timeout)
-            if moved_to is None:
-                return
-            url = _absolute(partial(urljoin, url), moved_to)
-        raise DownloadError(f"{_shown(url)} was reached after too many redirects.")
-
-    async def _get(self, url: str, sink: ImageSink, connect_timeout: float | None) -> str | None:
-        """Fetch the picture, or return where it has moved to."""
-        request = await self._checked(url, connect_timeout)
-        async with self._transport.exchange(request) as incoming:
-            location = incoming.headers.get("location")
-            if incoming.status in _MOVED and location:
-                return location
-            if incoming.status != 200:
-                raise _RefusedError(
-                    incoming.status, parse_server_limits(incoming.headers, "", datetime.now(UTC)).wait
+    async def _fetch(self, url: str, sink: ImageSink, connect_timeout: float | None) -> None:
+        """Make attempts until one succeeds, as the retry policy allows."""
+        attempt = 1
+        while (failure := await self._attempt(url, sink, connect_timeout)) is not None:
+            decision = decide(
+                failure,
+                policy=self._retry,
+                attempt=attempt,
+                maybe_billed_retries=0,
+                limited=False,
+                remaining=None,
+                chance=random.random(),  # noqa: S311 - jitter
+                billed=False,
+            )
+            if not isinstance(decision, RetryAfter):
+                status = failure.error.status_code if isinstance(failure.error, APIStatusError) else None
+                raise DownloadError(
+                    f"{_redacted(url)} could not be fetched: {failure.error}.", status_code=status
                 )
+            await discard(sink)
+            await anyio.sleep(decision.delay)
+            attempt += 1
+
+    async def _attempt(self, url: str, sink: ImageSink, connect_timeout: float | None) -> Failure | None:
+        """Fetch the image, following redirects; return why that failed."""
+        try:
+            for _ in range(_MAX_REDIRECTS + 1):
+                outcome = await self._get(url, sink, connect_timeout)
+                if not isinstance(outcome, str):
+                    return outcome
+                url = _absolute(partial(urljoin, url), outcome)
+        except TransportError as error:
+            return Failure(APIConnectionError(str(error)), "never_sent")
+        raise DownloadError(f"{_redacted(url)} was reached after too many redirects.")
+
+    async def _get(self, url: str, sink: ImageSink, connect_timeout: float | None) -> Failure | str | None:
+        """Fetch the image; return the failure of a status, or the URL of a redirect."""
+        request = await self._checked(url, connect_timeout)
+        async with self._transport.exchange(request) as response:
+            location = response.headers.get("location")
+            if response.status in _MOVED and location:
+                return location
+            if response.status != 200:
+                return _status_failure(response)
+            count = _SizeLimit(self._caps.image)
             try:
-                head = await self._receive(incoming, sink)
-                self._check_image(incoming, sink.images[0], head, url)
+                await copy_image(DecompressedBody(response), sink, count)
+                if not count.size:
+                    raise ScanError("it is empty")
             except ScanError as error:
                 remedies = (Remedy.RAISE_CAPS,) if isinstance(error, TooLargeError) else ()
-                raise DownloadError(f"{_shown(url)} could not be read: {error}.", remedies=remedies) from None
+                raise DownloadError(
+                    f"{_redacted(url)} could not be read: {error}.", remedies=remedies
+                ) from None
+            _check_image(response, sink.images[0], count.head, url)
             return None
 
-    def _check_image(self, incoming: WireResponse, received: ReceivedImage, head: bytes, url: str) -> None:
-        """Refuse a page that says something about a picture instead of being one."""
-        if received.facts.media_type is not None:
-            return
-        kind = incoming.headers.get("content-type", "").partition(";")[0].strip().lower()
-        may_be_one = not kind or kind.startswith("image/") or kind in _UNTOLD
-        if may_be_one and not (is_text(head) and (kind in BINARY or not kind.startswith("image/"))):
-            return
-        what = kind if not may_be_one else f"text, which is called {kind}" if kind else "text"
-        raise DownloadError(f"{_shown(url)} is not an image but {what}.", status_code=incoming.status)
-
-    async def _receive(self, incoming: WireResponse, sink: ImageSink) -> bytes:
-        """Put the picture into the sink and return how it begins."""
-        inflater = Decompressor(incoming.headers.get("content-encoding"))
-        size, head = 0, b""
-        await sink.write(ImageStart(0))
-        async for raw in incoming.body:
-            for number, piece in enumerate(inflater.feed(raw)):
-                if number:
-                    await anyio.lowlevel.checkpoint()
-                size += len(piece)
-                if size > self._caps.image:
-                    raise TooLargeError(f"it is larger than {self._caps.image} bytes")
-                head += piece[: _HEAD - len(head)]
-                await sink.write(ImagePiece(0, piece))
-        inflater.finish()
-        if not size:
-            raise ScanError("it is empty")
-        await sink.write(ImageEnd(0))
-        return head
-
     async def _checked(self, url: str, connect_timeout: float | None) -> WireRequest:
+        """Return the request for a URL that is safe to fetch.
+
+        Raises:
+            DownloadError: If the URL is not safe to fetch.
+            TransportError: If its host has no address.
+        """
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
         if self._host.is_same_origin(url):
             return WireRequest("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
             raise DownloadError(
-                f"{_shown(url)} is not https, and not on the server that was asked: not fetched."
+                f"{_redacted(url)} is not https, and not on the server that was asked: not fetched."
             )
         address = await self._public_address(parts.hostname, parts.port or 443, url)
         headers["host"] = parts.netloc.rpartition("@")[2]
@@ -185,10 +159,16 @@ class Downloader:
         )
 
     async def _public_address(self, hostname: str, port: int, url: str) -> str:
+        """Return an address of a host whose addresses are all public.
+
+        Raises:
+            DownloadError: If an address is private.
+            TransportError: If the host has no address.
+        """
         try:
             found = await anyio.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
         except UnicodeError:
-            raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
+            raise DownloadError(f"{_redacted(url)!r} is not a URL that can be fetched.") from None
         except OSError as error:
             raise TransportError(
                 f"{hostname} has no address ({error})", connecting=True, timed_out=False
@@ -196,7 +176,7 @@ class Downloader:
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:
             if not _is_public(address):
-                raise DownloadError(f"{_shown(url)} is on a private address ({address}): not fetched.")
+                raise DownloadError(f"{_redacted(url)} is on a private address ({address}): not fetched.")
         if not addresses:
             raise TransportError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
@@ -204,42 +184,93 @@ class Downloader:
 
 _UNICAST = ipaddress.ip_network("2000::/3")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_WITHIN = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/23", "3fff::/20", "192.0.0.0/24")))
-"""What some versions of Python take for public: ways of writing other addresses, and those of no one."""
+_SPECIAL = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/23", "3fff::/20", "192.0.0.0/24")))
+"""Networks that some versions of Python take for public: other spellings of addresses, and reserved ones."""
 
 
 def _is_public(address: str) -> bool:
-    """Whether an address is one of the Internet's, and no way of writing another.
+    """Whether an address is public, and no other spelling of one that is not.
 
     https://www.iana.org/assignments/iana-ipv6-special-registry
     """
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
-        carried = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
-        if carried is None and ip not in _UNICAST:
+        embedded = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)
+        if embedded is None and ip not in _UNICAST:
             return False
-        ip = carried or ip
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _WITHIN)
+        ip = embedded or ip
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _SPECIAL)
 
 
 def _absolute(join: Callable[[str], str], url: str) -> str:
     """Return ``url`` made absolute by ``join``.
 
     Raises:
-        DownloadError: it is no URL at all.
+        DownloadError: If ``url`` is no URL.
     """
     try:
         joined = join(url)
         _ = urlsplit(joined).port
         httpx.URL(joined)
     except (ValueError, httpx.InvalidURL):
-        raise DownloadError(f"{_shown(url)!r} is not a URL that can be fetched.") from None
+        raise DownloadError(f"{_redacted(url)!r} is not a URL that can be fetched.") from None
     return joined
 
 
-def _shown(url: str) -> str:
-    """A URL without its query, which holds the signature that makes it work, and without a password."""
+def _status_failure(response: WireResponse) -> Failure:
+    status = response.status
+    retryable = status >= 500 or status in _TRANSIENT
+    problem = f"status {status}"
+    if status in _EXPIRED:
+        problem += " (result URLs expire, in the API of 2023 after an hour)"
+    return Failure(
+        APIStatusError(problem, status_code=status),
+        "unknown" if status >= 500 else "refused",
+        parse_server_limits(response.headers, "", datetime.now(UTC)),
+        should_retry=retryable,
+    )
+
+
+@define
+class _SizeLimit:
+    """Counts the bytes of an image, keeps the first ones, and raises ``ScanError`` beyond a limit."""
+
+    limit: int
+    size: int = 0
+    head: bytes = b""
+
+    def __call__(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self.size > self.limit:
+            raise TooLargeError(f"it is larger than {self.limit} bytes")
+        self.head += piece[: TEXT_HEAD - len(self.head)]
+
+
+def _check_image(response: WireResponse, received: ReceivedImage, head: bytes, url: str) -> None:
+    """Reject a page that describes an image, or the lack of one.
+
+    Raises:
+        DownloadError: If the response is no image.
+    """
+    if received.facts.media_type is not None:
+        return
+    media_type = media_type_of(response.headers)
+    declared = media_type.startswith("image/")
+    possible = declared or media_type in _UNTYPED
+    if possible and not (is_text(head) and (media_type in BINARY or not declared)):
+        return
+    if not possible:
+        found = media_type
+    elif media_type:
+        found = f"text, which is called {media_type}"
+    else:
+        found = "text"
+    raise DownloadError(f"{_redacted(url)} is not an image but {found}.", status_code=response.status)
+
+
+def _redacted(url: str) -> str:
+    """Return a URL without its query, which may hold a signature, and without a password."""
     scheme, separator, rest = url.partition("?")[0].partition("#")[0].partition("//")
     authority, slash, path = rest.partition("/")
     shown = f"{scheme}{separator}{authority.rpartition('@')[2]}{slash}{path}"
-    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}..."
+    return shown if len(shown) <= _MAX_SHOWN else f"{shown[:_MAX_SHOWN]}..."

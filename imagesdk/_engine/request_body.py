@@ -1,4 +1,4 @@
-"""The body of one attempt: reads its segments piece by piece, and records how much was taken."""
+"""The request body of one attempt: reads its segments piece by piece, and tracks how much was sent."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from imagesdk.types import Upload
 
 
 class TrackedBody:
-    """The body of a request that knows how much of itself was taken. It is iterated once.
+    """A request body that tracks how much of it was sent. It is iterated once.
 
-    ``on_complete`` is called when the last byte has been handed over and the next was asked for. (A class rather
-    than a generator, because an exchange may end in its middle and leave it.)
+    ``on_complete`` is called when the transport asks for more after the last byte. (A class rather than a generator,
+    because an exchange may end halfway and leave it.)
     """
 
     def __init__(self, segments: Iterable[BodySegment], length: int, on_complete: Callable[[], None]) -> None:
@@ -27,11 +27,11 @@ class TrackedBody:
         self._left = length
         self._on_complete = on_complete
         self.started = False
-        """Whether anything was taken: if not, the request was never sent."""
+        """Whether any byte was sent."""
         self.complete = False
-        """Whether the last byte was taken: if not, no server can have worked on it."""
+        """Whether the last byte was sent. If not, no server can have worked on the request."""
         self.error: OSError | None = None
-        """What went wrong with a local file, if anything did."""
+        """The error of a local file, if reading one failed."""
 
     def __aiter__(self) -> Self:
         return self
@@ -67,15 +67,14 @@ class TrackedBody:
 PIECE = 1024 * 1024
 """Bytes read from a file at a time."""
 
-
 FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
 
 
 async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
-    """Return the next piece of a part of a body of which ``done`` bytes have been read; empty at its end.
+    """Return the next piece of a segment of which ``done`` bytes have been read; empty at its end.
 
     Raises:
-        OSError: the file cannot be read, or is shorter than it was.
+        OSError: If the file cannot be read, or is shorter than before.
     """
     if isinstance(segment, Base64Segment):
         return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
@@ -87,7 +86,7 @@ async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
 
 
 async def _read_whole_triples(upload: Upload, done: int) -> bytes:
-    """Read bytes that are base64 by themselves: a multiple of three, but for the last."""
+    """Read a multiple of three bytes, except at the end: such pieces can be encoded one by one."""
     wanted = min(PIECE // 4 * 3, upload.size - done)
     if isinstance(upload.source, bytes):
         return upload.source[done : done + wanted]
@@ -105,6 +104,7 @@ async def _read_some(upload: Upload, done: int, most: int) -> bytes:
 
 
 def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
+    """Return up to ``most`` bytes from position ``done`` on. Blocks on the disk."""
     wanted = min(most, upload.size - done)
     if isinstance(upload.source, bytes):
         return upload.source[done : done + wanted]
@@ -113,8 +113,8 @@ def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
             file.seek(done)
             return file.read(wanted)
     with FILE_OBJECT_LOCK:
-        stood = upload.source.tell()
+        position = upload.source.tell()
         upload.source.seek(upload.start + done)
         piece = upload.source.read(wanted)
-        upload.source.seek(stood)  # where the next call begins that is given this file
+        upload.source.seek(position)  # the next call that is given this file starts there
         return piece

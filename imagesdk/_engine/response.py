@@ -1,8 +1,4 @@
-"""One attempt: open the exchange, feed the scanner, fill the sink, and say what came of it.
-
-Knows how far the request got (:class:`TrackedBody`) and what came back (:class:`ResponseReader`). Whether to try again is not
-its business.
-"""
+"""The response of one attempt: read into a scanner and a sink, then parsed into a result or a failure."""
 
 from __future__ import annotations
 
@@ -19,10 +15,11 @@ from imagesdk._engine.sink import ImageSink
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
 from imagesdk._protocol.decompression import Decompressor
+from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageRef, ImageStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
-from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
+from imagesdk._transport.exchange import TransportError, WireResponse
 from imagesdk.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -31,39 +28,42 @@ from imagesdk.errors import (
 )
 from imagesdk.remedies import Remedy
 
-_TEXTS = frozenset({"application/json", "text/html", "text/plain"})
-_HEAD = 512
-"""Bytes that are enough to tell text from a picture."""
-_TELLING = 64
-"""Bytes that are needed to know a picture by how it begins."""
+_TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
+TEXT_HEAD = 512
+"""Bytes that are enough to tell text from an image."""
+_IMAGE_HEAD = 64
+"""Bytes that are enough to recognise the format of an image."""
+
+
+def media_type_of(headers: Mapping[str, str]) -> str:
+    """Return the media type of a response in lower case, without parameters; empty where there is none."""
+    return headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 @define
 class ResponseReader:
-    """What one attempt has brought back so far."""
+    """The response of one attempt, as far as it has been read."""
 
     scanner: Scanner = field(factory=Scanner)
     status: int | None = None
-    """``None`` until the head of the answer has come."""
+    """``None`` until the head of the response has been received."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
-    """Without the key, which a server may have put into them."""
+    """The headers without the key, which a server may have put into them."""
     problem: ScanError | None = None
     """Why the body cannot be read, if it cannot."""
-    good_below: int = 300
-    """The lowest status that is an error."""
-    is_picture: bool = False
-    """Whether the body is a picture itself, which went to the sink, rather than JSON around it."""
+    max_ok_status: int = 299
+    """The highest status that is a success."""
+    is_image: bool = False
+    """Whether the body is an image itself, which went to the sink, rather than JSON."""
     key: Secret | None = None
 
-    def begin(self, incoming: WireResponse) -> None:
-        """Take what the head of the answer says."""
+    def begin(self, response: WireResponse) -> None:
+        """Record the status and the headers."""
         key = self.key
-        self.status = incoming.status
-        self.headers = (
-            {name: key.removed_from(value) for name, value in incoming.headers.items()}
-            if key
-            else incoming.headers
-        )
+        self.status = response.status
+        self.headers = response.headers
+        if key:
+            self.headers = {name: key.removed_from(value) for name, value in response.headers.items()}
 
     @property
     def request_id(self) -> str | None:
@@ -72,164 +72,163 @@ class ResponseReader:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the status says that the work was done."""
-        return self.status is not None and 200 <= self.status < self.good_below
+        """Whether the status is a success."""
+        return self.status is not None and 200 <= self.status <= self.max_ok_status
 
+    async def read(self, response: WireResponse, sink: ImageSink, *, raw: bool = False) -> None:
+        """Read the body to its end: JSON with images in it, or an image itself, which some servers send.
 
-async def receive(
-    transport: Transport,
-    request: WireRequest,
-    answer: ResponseReader,
-    sink: ImageSink,
-    *,
-    on_headers: Callable[[], None],
-    raw: bool = False,
-) -> None:
-    """Make one exchange, filling ``answer``, and put the pictures into ``sink``: a ``raw`` answer is one itself.
+        Args:
+            response: The response of the wire.
+            sink: Receives the images.
+            raw: Whether the body of a success is a file, which goes to the sink as it is.
 
-    Raises:
-        WireError: the exchange broke.
-        OSError: the disk refuses.
-    """
-    async with transport.exchange(request) as incoming:
-        on_headers()
-        answer.begin(incoming)
-        await (read_raw if raw and answer.succeeded else read_body)(incoming, answer, sink)
+        Raises:
+            TransportError: If the exchange breaks.
+            OSError: If an image cannot be written.
+        """
+        try:
+            body = DecompressedBody(response)
+            if not self.succeeded:
+                await self._scan(body, sink)
+            elif raw:
+                await copy_image(body, sink, self.scanner.count)
+            else:
+                await self._read_success(body, sink)
+        except ScanError as error:
+            self.problem = error
 
-
-async def read_body(incoming: WireResponse, answer: ResponseReader, sink: ImageSink) -> None:
-    """Read an answer to its end: JSON with pictures in it, or a picture itself, as some servers send when asked."""
-    try:
-        body = DecompressedBody(incoming)
-        if answer.succeeded:
-            first = b""
-            async for chunk in body:
-                first += chunk
-                if len(first) >= _TELLING:
-                    break
-            if _is_picture(incoming.headers.get("content-type", ""), first):
-                answer.is_picture = True
-                await _take_file(first, body, sink, answer.scanner.count_image)
-                return
-            await _scan(first, answer, sink)
+    async def _read_success(self, body: DecompressedBody, sink: ImageSink) -> None:
+        head = b""
         async for chunk in body:
-            await _scan(chunk, answer, sink)
-    except ScanError as error:
-        answer.problem = error
+            head += chunk
+            if len(head) >= _IMAGE_HEAD:
+                break
+        if _is_image(media_type_of(self.headers), head):
+            self.is_image = True
+            await copy_image(body, sink, self.scanner.count_image, head=head)
+        else:
+            await self._scan(body, sink, head=head)
+
+    async def _scan(self, body: DecompressedBody, sink: ImageSink, *, head: bytes = b"") -> None:
+        for event in self.scanner.feed(head):
+            await sink.write(event)
+        async for chunk in body:
+            for event in self.scanner.feed(chunk):
+                await sink.write(event)
 
 
-async def read_raw(incoming: WireResponse, answer: ResponseReader, sink: ImageSink) -> None:
-    """Read an answer whose body is a file."""
-    try:
-        await _take_file(b"", DecompressedBody(incoming), sink, answer.scanner.count)
-    except ScanError as error:
-        answer.problem = error
-
-
-async def _scan(chunk: bytes, answer: ResponseReader, sink: ImageSink) -> None:
-    for event in answer.scanner.feed(chunk):
-        await sink.write(event)
-
-
-async def _take_file(
-    first: bytes, rest: DecompressedBody, sink: ImageSink, count: Callable[[bytes], None]
+async def copy_image(
+    body: DecompressedBody, sink: ImageSink, count: Callable[[bytes], None], *, head: bytes = b""
 ) -> None:
+    """Write a body that is an image itself to ``sink``; ``head`` was read from the body before.
+
+    ``count`` is called with each piece before the piece is written, and may raise ``ScanError``.
+    """
     await sink.write(ImageStart(0))
-    count(first)
-    await sink.write(ImagePiece(0, first))
-    async for chunk in rest:
+    if head:
+        count(head)
+        await sink.write(ImagePiece(0, head))
+    async for chunk in body:
         count(chunk)
         await sink.write(ImagePiece(0, chunk))
     await sink.write(ImageEnd(0))
 
 
-def _is_picture(content_type: str, first: bytes) -> bool:
-    """Whether a body that begins so is a picture. What could be JSON, or says that it is text, is none."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if first.lstrip()[:1] in {b"{", b"["} or kind in _TEXTS:
+def _is_image(media_type: str, head: bytes) -> bool:
+    """Whether a body is an image. One that could be JSON, or that is declared as text, is not."""
+    if head.lstrip()[:1] in {b"{", b"["} or media_type in _TEXT_TYPES:
         return False
-    return sniff(first).media_type is not None or (kind.startswith("image/") and not is_text(first[:_HEAD]))
+    return sniff(head).media_type is not None or (
+        media_type.startswith("image/") and not is_text(head[:TEXT_HEAD])
+    )
 
 
 class DecompressedBody:
-    """The plain body of an answer in small pieces. (A class, as :class:`TrackedBody` is: it may be left in its middle.)
+    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)
 
     Raises:
-        ScanError: (on iteration) its compression is unknown, corrupt or cut short.
-        WireError: (on iteration) the exchange broke.
+        ScanError: If the compression is unknown, corrupt or cut short (on iteration).
+        TransportError: If the exchange breaks (on iteration).
     """
 
-    def __init__(self, incoming: WireResponse) -> None:
-        self._raw = incoming.body
-        self._inflater = Decompressor(incoming.headers.get("content-encoding"))
+    def __init__(self, response: WireResponse) -> None:
+        encoding = response.headers.get("content-encoding")
+        self._body = response.body
+        self._decompressor = None if encoding is None else Decompressor(encoding)
         self._pieces: Iterator[bytes] = iter(())
-        self._fresh = True
+        self._is_first = True
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._decompressor is None:
+            return await anext(self._body)
         while True:
             for piece in self._pieces:
-                if not self._fresh:  # a little can be inflated to a lot, and others want the loop, too
+                if not self._is_first:  # a few bytes can inflate to many: let other tasks run in between
                     await anyio.lowlevel.checkpoint()
-                self._fresh = False
+                self._is_first = False
                 return piece
-            async for raw in self._raw:
-                self._pieces, self._fresh = self._inflater.feed(raw), True
+            async for compressed in self._body:
+                self._pieces, self._is_first = self._decompressor.feed(compressed), True
                 break
             else:
-                self._inflater.finish()
+                self._decompressor.finish()
                 raise StopAsyncIteration
 
 
 def parse_response(
     call: Call[T],
-    answer: ResponseReader,
+    reader: ResponseReader,
     sink: ImageSink,
-    key: Secret,
+    host: Host,
     *,
     attempts: int,
     maybe_billed_before: bool,
 ) -> Result[T] | Failure:
-    """Return what a whole answer says."""
-    assert answer.status is not None  # noqa: S101 - there was an answer
-    if answer.succeeded:
+    """Parse a response that was read to its end."""
+    assert reader.status is not None  # noqa: S101 - only called after the head of the response
+    if reader.succeeded:
         try:
-            if answer.problem is not None:
-                raise answer.problem
-            document = None if call.raw else _document(answer)
+            if reader.problem is not None:
+                raise reader.problem
+            document = None if call.raw else _document(reader)
             if not is_error_document(document):
                 parsed = call.parse(document)
                 return Result(
-                    parsed, answer.headers, sink, attempts, maybe_billed_before, status=answer.status
+                    parsed, reader.headers, sink, attempts, maybe_billed_before, status=reader.status
                 )
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=answer.request_id, billed=call.request.billed)
+            return unreadable_failure(problem, request_id=reader.request_id, billed=call.request.billed)
+    rest = reader.scanner.rest()
+    if reader.key:
+        rest = reader.key.removed_from(rest.decode("latin-1")).encode("latin-1")
     return status_failure(
-        answer.status,
-        answer.headers,
-        key.removed_from(answer.scanner.rest().decode("latin-1")).encode("latin-1"),
+        reader.status,
+        reader.headers,
+        rest,
         now=datetime.now(UTC),
         requested=call.request.weight,
         model=call.request.model,
         path=call.request.path,
-        better_base_url=call.server.suggested_base_url if call.server else None,
+        better_base_url=host.suggested_base_url,
     )
 
 
-def _document(answer: ResponseReader) -> Any:
-    return {"data": [{"b64_json": ImageRef(0)}]} if answer.is_picture else answer.scanner.document()
+def _document(reader: ResponseReader) -> Any:
+    return {"data": [{"b64_json": ImageRef(0)}]} if reader.is_image else reader.scanner.document()
 
 
 def connection_failure(
     reason: str, body: TrackedBody, *, timed_out: bool, billed: bool, origin: str = ""
 ) -> Failure:
-    """Return the failure of an exchange with the server at ``origin`` that ended without an answer."""
+    """Return the failure of an exchange with the server at ``origin`` that ended without a response."""
     error: APIConnectionError
     if body.complete:
-        kind = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
-        error = kind(f"The request was sent and no answer came ({reason}).", maybe_billed=billed)
+        error_class = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
+        error = error_class(f"The request was sent and no answer came ({reason}).", maybe_billed=billed)
     elif timed_out:
         error = APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
@@ -242,7 +241,7 @@ def connection_failure(
 def exchange_failure(
     error: TimeoutError | TransportError,
     body: TrackedBody,
-    answer: ResponseReader,
+    reader: ResponseReader,
     *,
     billed: bool,
     origin: str = "",
@@ -250,15 +249,15 @@ def exchange_failure(
     """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
 
     Raises:
-        OSError: it was a local file that ended it.
+        OSError: If a local file could not be read.
     """
     if isinstance(error, TimeoutError):
         return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
     if body.error is not None:
         raise body.error from None
-    if answer.succeeded:
+    if reader.succeeded:
         problem = ScanError(f"the answer was cut short ({error})")
-        failure = unreadable_failure(problem, request_id=answer.request_id, billed=billed)
+        failure = unreadable_failure(problem, request_id=reader.request_id, billed=billed)
     else:
         failure = connection_failure(
             str(error), body, timed_out=error.timed_out, billed=billed, origin=origin

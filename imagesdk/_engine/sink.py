@@ -1,7 +1,6 @@
-"""Where the pictures of an answer go: into memory, or into temporary files beside their final places.
+"""The sink of the images of a response: memory, or temporary files beside their final paths.
 
-Events come from the scanner, or from a download. What is written is gathered first, because every write to a disk of
-unknown speed is a trip to another thread.
+Pieces are gathered into batches, because each write to a file is a trip to another thread.
 """
 
 from __future__ import annotations
@@ -20,29 +19,30 @@ from imagesdk._runtime.loops import PerLoop
 from imagesdk._runtime.threads import run_blocking
 from imagesdk._transport.exchange import RELEASE_LIMIT
 
-_LARGEST_BATCH, _SMALLEST_BATCH = 1024 * 1024, 128 * 1024
-_GATHERED = 16 * 1024 * 1024
-"""Bytes that all pictures under way on a loop gather for their next writes to disk: each its share of this."""
+_LARGEST_BATCH = 1024 * 1024
+_SMALLEST_BATCH = 128 * 1024
+_BATCHES_PER_LOOP = 16 * 1024 * 1024
+"""Bytes of the batches of all open images of an event loop together."""
 
 
-class _Open:
-    """How many pictures are being written to files on one loop."""
+class _OpenFiles:
+    """The number of images that are being written to files on one event loop."""
 
     def __init__(self) -> None:
         self.count = 0
 
     @property
-    def batch(self) -> int:
-        """Bytes to gather for one write."""
-        return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _GATHERED // max(1, self.count)))
+    def batch_size(self) -> int:
+        """The bytes to gather for one write."""
+        return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _BATCHES_PER_LOOP // max(1, self.count)))
 
 
-_open = PerLoop(_Open)
+_open_files = PerLoop(_OpenFiles)
 
 
 @define
 class ReceivedImage:
-    """One picture of an answer: its bytes, or the temporary file they went to."""
+    """One image of a response: its bytes, or its temporary file."""
 
     facts: ImageFacts = field(factory=ImageFacts)
     data: bytes | None = None
@@ -50,9 +50,9 @@ class ReceivedImage:
 
 
 class ImageSink:
-    """Takes the pictures of one answer, into memory or into temporary files in ``folder``.
+    """The images of one response, in memory, or in temporary files in ``folder``.
 
-    With ``fsync`` a file is on the disk itself, not only in the system's cache, when its picture has ended.
+    With ``fsync`` each file is synced to disk when its image has ended.
     """
 
     def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
@@ -63,22 +63,22 @@ class ImageSink:
         self._gathered = 0
         self._head = b""
         self._descriptor: int | None = None
-        self._open: _Open | None = None
+        self._open: _OpenFiles | None = None
         self.images: dict[int, ReceivedImage] = {}
-        """By their number in the answer."""
+        """The images by their number in the response."""
 
     async def write(self, event: ImageStart | ImagePiece | ImageEnd) -> None:
-        """Take one event of the scanner.
+        """Write one event of the scanner.
 
         Raises:
-            OSError: the disk refuses.
+            OSError: If a file cannot be written.
         """
         if isinstance(event, ImageStart):
             self.images[event.number] = ReceivedImage()
             self._pieces, self._gathered, self._head = [], 0, b""
             self._memory = io.BytesIO()
             if self._folder is not None:
-                self._open = _open.get()
+                self._open = _open_files.get()
                 self._open.count += 1
                 await run_blocking(self._create, event.number)
         elif isinstance(event, ImagePiece):
@@ -89,7 +89,7 @@ class ImageSink:
                 return
             self._pieces.append(event.data)
             self._gathered += len(event.data)
-            if self._open is not None and self._gathered >= self._open.batch:
+            if self._open is not None and self._gathered >= self._open.batch_size:
                 await self._flush()
         else:
             received = self.images[event.number]
@@ -103,7 +103,7 @@ class ImageSink:
             self._pieces = []
 
     def discard(self) -> None:
-        """Remove what was written. Blocks for moments; safe to call at any point."""
+        """Remove what was written. Blocks on the disk; may be called at any point."""
         self._close()
         for received in self.images.values():
             if received.temporary is not None:
@@ -119,7 +119,7 @@ class ImageSink:
         await run_blocking(self._write_batch, pieces)
 
     def _write_batch(self, pieces: list[bytes]) -> None:
-        assert self._descriptor is not None  # noqa: S101 - opened when the picture began
+        assert self._descriptor is not None  # noqa: S101 - opened at the start of the image
         for piece in pieces:
             left = memoryview(piece)
             while left:
@@ -132,7 +132,7 @@ class ImageSink:
         self._close()
 
     def leave(self) -> None:
-        """Take no part any more in the sharing of memory on this loop."""
+        """Leave the sharing of batch memory on this event loop."""
         if self._open is not None:
             self._open.count -= 1
             self._open = None
@@ -144,7 +144,7 @@ class ImageSink:
 
 
 async def discard(sink: ImageSink) -> None:
-    """Remove what a failed attempt wrote, off the loop, even while being cancelled."""
+    """Remove what a sink holds in a worker thread, even while being cancelled."""
     sink.leave()
     if any(received.temporary for received in sink.images.values()):
         with anyio.move_on_after(RELEASE_LIMIT, shield=True):

@@ -1,7 +1,7 @@
-"""Tokens in place of a key, from a function of the user's: fetched off the loop, one at a time, kept until they expire.
+"""Bearer tokens in place of a key, from a function of the user: fetched in a thread, one at a time, and cached.
 
-A token is kept until :data:`MARGIN` seconds before its end where its end is known, else for :data:`UNKNOWN_LIFE`
-seconds; and no longer once the server has refused it. (azure-identity keeps its own, so that asking it often is cheap.)
+A token is cached until :data:`MARGIN` seconds before its expiry, or for :data:`UNKNOWN_LIFE` seconds if its expiry is
+unknown. It is dropped when the server rejects it. (azure-identity caches too, so calling it often is cheap.)
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationE
 from imagesdk.remedies import Remedy
 
 MARGIN = 60.0
-"""Seconds before its end that a token is not used any more."""
+"""Seconds before its expiry in which a token is not used."""
 UNKNOWN_LIFE = 60.0
-"""Seconds that a token is kept whose end is not known."""
+"""Seconds that a token with unknown expiry is cached."""
 
 
 class Token(Protocol):
-    """A token and its end, as the ``AccessToken`` of azure-identity."""
+    """A token and its expiry, such as the ``AccessToken`` of azure-identity."""
 
     @property
     def token(self) -> str:
@@ -37,22 +37,22 @@ class Token(Protocol):
 
     @property
     def expires_on(self) -> float:
-        """When it ends, in seconds since the epoch."""
+        """The expiry in seconds since the epoch."""
         ...
 
 
 TokenProvider: TypeAlias = Callable[[], str | tuple[str, float] | Token]
-"""Returns a token: as a text, as a pair with its end in seconds since the epoch, or as an object with ``token`` and
-``expires_on``. It is called in a thread, and may block."""
+"""A function that returns a token: a ``str``, a pair of token and expiry in seconds since the epoch, or an object with
+``token`` and ``expires_on``. It is called in a thread, and may block."""
 
 
 async def current_key(key: Secret | BearerTokenSource, seconds: float | None) -> Secret:
-    """Return the key, or a token in its place, within so many seconds. Nothing is sent without it.
+    """Return the key, or a token in its place, within so many seconds.
 
     Raises:
-        APITimeoutError: no token came in time.
-        AuthenticationError: the provider failed.
-        ConfigurationError: what it returned is no token.
+        APITimeoutError: If there is no token in time.
+        AuthenticationError: If the provider raises.
+        ConfigurationError: If the provider returns something else than a token.
     """
     if isinstance(key, Secret):
         return key
@@ -64,7 +64,7 @@ async def current_key(key: Secret | BearerTokenSource, seconds: float | None) ->
 
 
 class BearerTokenSource:
-    """The tokens of one client."""
+    """The bearer tokens of one client."""
 
     def __init__(
         self,
@@ -88,89 +88,89 @@ class BearerTokenSource:
         self._limiters = PerLoop(lambda: anyio.CapacityLimiter(1))
         self._lock = threading.Lock()
         self._process = os.getpid()
-        self._kept: tuple[Secret, float] | None = None
+        self._cached: tuple[Secret, float] | None = None
 
     def __repr__(self) -> str:
-        return "<TokenSource>"
+        return "<BearerTokenSource>"
 
     def fingerprint(self) -> str:
-        """Return what stands for the account in the registry of limits: tokens change, the account does not."""
+        """Return the name of the account for rate limits: tokens change, the account does not."""
         return "token"
 
     async def get(self) -> Secret:
-        """Return a token that is good for now.
+        """Return a valid token.
 
         Raises:
-            AuthenticationError: the provider failed.
-            ConfigurationError: what it returned is no token.
+            AuthenticationError: If the provider raises.
+            ConfigurationError: If the provider returns something else than a token.
         """
-        if (kept := self._good()) is not None:
-            return kept
-        async with self._limiters.get():  # so that those who wait hold no threads
-            if (kept := self._good()) is not None:
-                return kept
+        if (cached := self._valid()) is not None:
+            return cached
+        async with self._limiters.get():  # waiting calls occupy no thread
+            if (cached := self._valid()) is not None:
+                return cached
             return await anyio.to_thread.run_sync(
-                self._fetched, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
+                self._fetch, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
             )
 
     def forget(self) -> None:
-        """Keep no token any longer: the server has refused it."""
-        self._kept = None
+        """Drop the cached token, which the server has rejected."""
+        self._cached = None
 
-    def _good(self) -> Secret | None:
-        kept = self._kept
-        return kept[0] if kept is not None and self._clock() < kept[1] else None
+    def _valid(self) -> Secret | None:
+        cached = self._cached
+        return cached[0] if cached is not None and self._clock() < cached[1] else None
 
-    def _fetched(self) -> Secret:
-        if self._process != os.getpid():  # a thread that the fork left behind may have held it
+    def _fetch(self) -> Secret:
+        if self._process != os.getpid():  # a thread of the parent process may have held the lock
             self._process, self._lock = os.getpid(), threading.Lock()
         with self._lock:
-            if (kept := self._good()) is not None:
-                return kept
+            if (cached := self._valid()) is not None:
+                return cached
             try:
-                given = self._provider()
+                provided = self._provider()
             except Exception as error:
                 raise AuthenticationError(
                     f"token_provider failed with {type(error).__name__}, and nothing was sent.",
                     remedies=(Remedy.CHECK_TOKEN_PROVIDER,),
                 ) from error
             try:
-                token, end = _read(given)
+                token, expiry = _parse_token(provided)
             finally:
-                del given  # tracebacks may show the values of variables
-            left = UNKNOWN_LIFE if end is None else end - self._wall_clock() - MARGIN
-            self._kept = (token, self._clock() + left)
+                del provided  # tracebacks may show the values of variables
+            seconds = UNKNOWN_LIFE if expiry is None else expiry - self._wall_clock() - MARGIN
+            self._cached = (token, self._clock() + seconds)
             return token
 
 
-def _read(given: Any) -> tuple[Secret, float | None]:
-    """Return a token and when it ends."""
-    kind = type(given).__name__
-    value, end = None, None
+def _parse_token(provided: Any) -> tuple[Secret, float | None]:
+    """Return a token and its expiry."""
+    kind = type(provided).__name__
+    value, expiry = None, None
     try:
-        if inspect.iscoroutine(given):
-            given.close()
-        if inspect.isawaitable(given):
+        if inspect.iscoroutine(provided):
+            provided.close()
+        if inspect.isawaitable(provided):
             raise ConfigurationError(_NOT_ASYNC)
-        match given:
+        match provided:
             case str():
-                value = given
+                value = provided
             case (first, second, *_):
-                value, end = first, second
+                value, expiry = first, second
             case _:
-                value, end = getattr(given, "token", None), getattr(given, "expires_on", None)
+                value, expiry = getattr(provided, "token", None), getattr(provided, "expires_on", None)
         if not isinstance(value, str) or not value.strip():
             raise ConfigurationError(
                 "token_provider must return a token: a text, a pair of a text and its end in seconds since the epoch, "
                 f"or an object with token and expires_on; not {kind}."
             )
-        if isinstance(end, bool) or not isinstance(end, int | float | None):
+        if isinstance(expiry, bool) or not isinstance(expiry, int | float | None):
             raise ConfigurationError(
-                f"The end of a token is a number of seconds since the epoch, not {type(end).__name__}."
+                f"The end of a token is a number of seconds since the epoch, not {type(expiry).__name__}."
             )
-        return Secret(value, "The token"), end
+        return Secret(value, "The token"), expiry
     finally:
-        del given, value  # tracebacks may show the values of variables
+        del provided, value  # tracebacks may show the values of variables
 
 
 _NOT_ASYNC = (

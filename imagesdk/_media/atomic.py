@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: temporary file, rename, fsync."""
+"""Atomic files: a temporary file that is renamed when it is complete, and fsync."""
 
 from __future__ import annotations
 
@@ -12,23 +12,18 @@ from pathlib import Path
 from typing import Final
 
 _TEMPORARY: Final = ".imagesdk-{}.part"
-
-
 _IS_TEMPORARY: Final = re.compile(r"\.imagesdk-[0-9a-f]{16}\.part")
-
-
-_STALE: Final = 24 * 3600.0
-"""Seconds since the last write after which nobody can still be writing a temporary file."""
-
+_STALE_SECONDS: Final = 24 * 3600.0
+"""Seconds since the last write after which no process is writing a temporary file any more."""
 
 _swept: set[Path] = set()
-"""Folders that were looked through for stale files."""
+"""Folders whose stale files were removed."""
 
 
 def create_temporary(folder: Path) -> tuple[int, Path]:
-    """Create an empty file of ours in ``folder`` (made if missing) and return its descriptor and path.
+    """Create an empty temporary file in ``folder``, and return its descriptor and path. Blocks.
 
-    The first time in a folder, files that a process left behind when it was killed are removed.
+    The folder is created if it is missing. The first call for a folder removes files that killed processes left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
@@ -40,7 +35,7 @@ def create_temporary(folder: Path) -> tuple[int, Path]:
 
 
 def _remove_stale(folder: Path) -> None:
-    before = time.time() - _STALE
+    before = time.time() - _STALE_SECONDS
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if _IS_TEMPORARY.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
@@ -50,7 +45,7 @@ def _remove_stale(folder: Path) -> None:
 
 
 def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> None:
-    """Give a whole temporary file its final name, replacing what is there; ``fsync`` makes the name last, too."""
+    """Rename a complete temporary file, replacing an existing file. ``fsync`` also syncs the folder. Blocks."""
     final.parent.mkdir(parents=True, exist_ok=True)
     temporary.replace(final)
     if fsync:
@@ -58,10 +53,10 @@ def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> Non
 
 
 def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
-    """Give a whole temporary file its final name, unless something is there.
+    """Rename a complete temporary file, unless the final name is taken. Blocks.
 
     Raises:
-        FileExistsError: something is.
+        FileExistsError: If the final name is taken.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -88,7 +83,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_file(final: Path, data: bytes) -> Path:
-    """Write ``data`` to ``final``: whole, or not at all."""
+    """Write ``data`` to ``final``, completely or not at all. Blocks."""
     descriptor, temporary = create_temporary(final.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

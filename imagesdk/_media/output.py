@@ -1,8 +1,7 @@
-"""Where pictures go on disk: names from templates, and files that are whole or absent.
+"""Output paths: ``out=`` templates, slugs, and a check that the folder can be written to.
 
-A picture is written into a temporary file beside its final place and renamed there when it is whole. A name
-can only come out inside the folder that the caller named. Everything here blocks; async callers go through
-a thread.
+A template cannot produce a path outside the folder that the caller named. Functions that touch the disk block, so async
+code runs them in a thread.
 """
 
 from __future__ import annotations
@@ -24,25 +23,25 @@ from imagesdk.errors import InvalidRequestError
 from imagesdk.remedies import Remedy
 
 FOLDER_TEMPLATE: Final = "{slug}-{id}-{index}.{ext}"
-"""The name of a picture when ``out=`` is a folder."""
+"""The template for ``out=`` without a file name."""
 
 _FIELDS: Final = ("index", "job", "id", "slug", "ext")
 _KNOWN_WHEN_SAVED: Final = frozenset({"index", "ext"})
 _TEMPLATE: Final = re.compile(r"(?<!\{)\{(?:index|job|id|slug|ext)\b")
-"""In a path that a picture is saved to. Other braces stay as they are: some programs put them into names of files."""
+"""Fields in the path of ``save``. Other braces stay unchanged, because some programs put them into file names."""
 _HOMES: Final = ("~/", f"~{os.sep}")
 _PADDING: Final = re.compile(r"[<>^]?0?\d{0,3}d?")
-_LONGEST_NAME: Final = 255
-"""Bytes that a file name may have, on nearly all systems."""
+_MAX_NAME_BYTES: Final = 255
+"""Maximum length of a file name on nearly all systems."""
 _DEVICES: Final = frozenset(
     {"con", "prn", "aux", "nul", *(f"{port}{digit}" for port in ("com", "lpt") for digit in "123456789")}
 )
 
 
 def slug(text: str, limit: int = 40) -> str:
-    """Return a short piece of ``text`` that is safe in a file name on every system.
+    """Return a short form of ``text`` that is valid in a file name on every system.
 
-    Letters and digits of any script are kept, all else becomes ``-``; ``image`` when nothing is left.
+    Letters and digits of any script are kept. All other characters become ``-``. The result is ``image`` if none is left.
     """
     folded = unicodedata.normalize("NFKC", text[: 8 * limit]).lower()
     kept = re.sub(r"[\W_]+", "-", folded).strip("-")[:limit]
@@ -54,22 +53,22 @@ def slug(text: str, limit: int = 40) -> str:
 
 @frozen
 class OutputTemplate:
-    """A parsed ``out=``: a folder, one file, or a template of names."""
+    """A parsed ``out=``: a folder, and a template for the path below it."""
 
     folder: Path
-    """The folder that all pictures end up in or below."""
+    """The folder that contains all images, directly or in subfolders."""
     template: str
-    """The name below it, with ``{index}``, ``{job}``, ``{id}``, ``{slug}`` and ``{ext}``."""
+    """The path below the folder, with ``{index}``, ``{job}``, ``{id}``, ``{slug}`` and ``{ext}``."""
 
     @classmethod
     def parse(cls, out: str | os.PathLike[str], *, n: int = 1, param: str = "out") -> OutputTemplate:
-        """Read ``out=`` (or what else ``param`` names) of a call that asks for ``n`` pictures.
+        """Parse ``out=``, or the argument ``param``, of a call that asks for ``n`` images.
 
-        A path with ``{...}`` is a template. A path with an extension, unless it is a folder already, is
-        one file. Any other path is a folder.
+        A path with ``{...}`` is a template. A path with an extension is one file, unless it is an existing folder. Any
+        other path is a folder.
 
         Raises:
-            InvalidRequestError: the template has an unknown field or would give two pictures one name.
+            InvalidRequestError: If the template has an unknown field, or maps two images to one file name.
         """
         text = expand_output_path(param, out)
         fields = _template_fields(text, param)
@@ -77,7 +76,7 @@ class OutputTemplate:
             path = Path(text)
             if text.endswith(("/", os.sep)) or not path.suffix or path.is_dir():
                 return cls(path, FOLDER_TEMPLATE)
-            destination = cls(path.parent, path.name.replace("{", "{{").replace("}", "}}"))
+            template = cls(path.parent, literal_template(path.name))
         else:
             parts = Path(text).parts
             fixed = next(i for i, part in enumerate(parts) if _template_fields(part, param))
@@ -88,33 +87,42 @@ class OutputTemplate:
                     param=param,
                     value=text,
                 )
-            destination = cls(Path(*parts[:fixed]), "/".join(rest))
-        if n > 1 and "index" not in (fields or ()):
+            template = cls(Path(*parts[:fixed]), "/".join(rest))
+        template.check_count(n)
+        return template
+
+    def check_count(self, n: int) -> None:
+        """Raise an error if ``n`` images would not get different names.
+
+        Raises:
+            InvalidRequestError: If ``n`` is more than 1 and there is no ``{index}`` in the template.
+        """
+        if n > 1 and "index" not in (_template_fields(self.template, "out") or ()):
+            text = str(self.folder / self.template.replace("{{", "{").replace("}}", "}"))
             raise InvalidRequestError(
-                f"{param} is {text!r}, which gives all {n} images the same name.",
-                param=param,
+                f"out is {text!r}, which gives all {n} images the same name.",
+                param="out",
                 value=text,
                 allowed="a folder, or a template with {index}",
                 remedies=(Remedy.PUT_IN_TEMPLATE.of("{index}"),),
             )
-        return destination
 
-    def path(self, *, index: int, job: int, id: str, slug: str, ext: str) -> Path:  # noqa: A002 - the template's own words
-        """Return the final path of one picture; the slug is cut where a name would be longer than files can have."""
+    def path(self, *, index: int, ext: str, job: int = 0, id: str = "", slug: str = "x") -> Path:  # noqa: A002 - the template's own words
+        """Return the final path of one image. The slug is cut if a name would be longer than 255 bytes."""
         while True:
             name = self.template.format(index=index, job=job, id=id, slug=slug, ext=ext)
-            if len(slug) == 1 or all(len(os.fsencode(part)) <= _LONGEST_NAME for part in name.split("/")):
+            if len(slug) == 1 or all(len(os.fsencode(part)) <= _MAX_NAME_BYTES for part in name.split("/")):
                 return self.folder / name
             slug = slug[:-1].rstrip("-") or "x"
 
 
 def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
-    """Return a path that is to be written to. ``~/`` is the home folder, as in a shell; so is it for every such path.
+    """Return an output path as text, with ``~/`` expanded to the home folder.
 
-    A folder that is called ``~`` and there already is meant as it is written: what was made in it stays found.
+    If a folder named ``~`` exists, it is meant literally, so that files written to it before are still found.
 
     Raises:
-        InvalidRequestError: it is no path, is empty, or holds what no file name can have.
+        InvalidRequestError: If ``path`` is not a path, is empty, or has a character that no file name can have.
     """
     if not isinstance(cast("object", path), (str, os.PathLike)):
         raise InvalidRequestError.for_parameter(
@@ -133,10 +141,10 @@ def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
 
 
 def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -> Path:
-    """Return where a picture goes that is saved to ``path``: a file, a folder, or a template of index and extension.
+    """Return the final path of an image that is saved to ``path``: a file, a folder, or a template.
 
     Raises:
-        InvalidRequestError: there is no such path, or the template holds something else.
+        InvalidRequestError: If ``path`` is not a path, or has fields other than ``{index}`` and ``{ext}``.
     """
     text = expand_output_path(param, path)
     if _TEMPLATE.search(text):
@@ -149,11 +157,16 @@ def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -
                 value=text,
                 allowed="{index} and {ext}",
             )
-        return OutputTemplate.parse(text, param=param).path(index=index, job=0, id="", slug="x", ext=ext)
+        return OutputTemplate.parse(text, param=param).path(index=index, ext=ext)
     final = Path(text)
     if text.endswith(("/", os.sep)) or final.is_dir():
         final /= f"image-{index}.{ext}"
     return final
+
+
+def literal_template(name: str) -> str:
+    """Return a template that produces exactly ``name``."""
+    return name.replace("{", "{{").replace("}", "}}")
 
 
 def _is_encodable(text: str) -> bool:
@@ -165,14 +178,14 @@ def _is_encodable(text: str) -> bool:
 
 
 def _template_fields(text: str, param: str) -> set[str] | None:
-    """The template fields in ``text``; ``None`` when it is a plain path."""
+    """Return the template fields in ``text``; ``None`` for a plain path."""
     if "{" not in text:
         return None
     try:
         parts = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
         fields = {str(name) for name, _, _ in parts}
         if not all(conversion is None and _PADDING.fullmatch(spec or "") for _, spec, conversion in parts):
-            fields = {""}  # a format can make any character of a number
+            fields = {""}  # other formats could produce any character
         text.format(index=0, job=0, id="0", slug="s", ext="png")
     except (ValueError, KeyError, IndexError, AttributeError):
         fields = {""}
@@ -186,21 +199,33 @@ def _template_fields(text: str, param: str) -> set[str] | None:
     return fields or None
 
 
-def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
-    """Make ``folder`` if it is missing, and find out whether files can be made in it that are called by ``template``.
+def open_output(out: str | os.PathLike[str], *, n: int = 1) -> OutputTemplate:
+    """Parse ``out=`` and check that its folder can be written to. Blocks.
 
     Raises:
-        OSError: they cannot.
+        InvalidRequestError: If ``out`` cannot be read, or gives two images the same name.
+        OSError: If no file can be created there.
+    """
+    template = OutputTemplate.parse(out, n=n)
+    check_writable(template.folder, template.template)
+    return template
+
+
+def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
+    """Create ``folder`` if it is missing, and check that files named by ``template`` can be created in it. Blocks.
+
+    Raises:
+        OSError: If they cannot be created.
     """
     descriptor, temporary = create_temporary(folder)
     os.close(descriptor)
     temporary.unlink()
-    final = OutputTemplate(folder, template).path(index=0, job=0, id="0" * 8, slug="x", ext="webp")
+    final = OutputTemplate(folder, template).path(index=0, id="0" * 8, ext="webp")
     for part in final.relative_to(folder).parts:
+        # A name that is too long raises here, also below a folder that does not exist yet.
         with suppress(FileNotFoundError):
-            (
-                folder / part
-            ).lstat()  # raises for a name that is too long, also below a folder that is yet to be made
+            os.lstat(folder / part)
     with suppress(FileNotFoundError):
-        if stat.S_ISDIR(final.lstat().st_mode):  # raises for a name below a file
+        # A name below a file raises NotADirectoryError.
+        if stat.S_ISDIR(final.lstat().st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))

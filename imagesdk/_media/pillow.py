@@ -1,7 +1,7 @@
-"""What is done with Pillow: opened within limits, set upright, made eight bits of sRGB, encoded, looked through.
+"""Pillow helpers: open within limits, apply orientation, convert to eight bits of sRGB, encode, and find transparency.
 
-Pillow is imported inside the functions, so that nobody pays for it who does not use it. Functions here decode and
-encode, and therefore take their time: async code calls them in a thread.
+Functions import Pillow themselves, so that it is loaded only when it is needed. They decode and encode, which takes time,
+so async code runs them in a thread.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     import PIL.Image
 
 MAX_LOOK = 16 * 1024 * 1024
-"""Bytes of a file that is looked through for transparent pixels before it is sent."""
+"""Maximum size in bytes of a file that is searched for transparent pixels before it is sent."""
 _MAX_LOOK_PIXELS = 25_000_000
-"""Of such a file; a picture of the largest size that any model takes has a third."""
+"""Maximum number of pixels of such a file: three times the largest size that any model takes."""
 
 _FORMATS = {
     "image/png": "PNG",
@@ -37,28 +37,32 @@ _FORMATS = {
     "image/avif": "AVIF",
     "image/heic": "HEIF",
 }
-"""What is handed to Pillow. It has decoders for others that run programs: EPS goes to Ghostscript."""
+"""Formats that Pillow may decode. Some of its other decoders run programs: EPS runs Ghostscript."""
 
 _PLAIN = frozenset({"1", "L", "LA", "P", "RGB", "RGBA"})
-"""Modes that a PNG can hold and every server can read."""
+"""Modes that PNG supports and every server can read."""
 _QUALITY = 90
 _ORIENTATION = 0x0112
 
 
 def is_pillow(value: object) -> TypeGuard[PIL.Image.Image]:
-    """Whether a value is a Pillow image. Where Pillow was not imported, nothing is."""
+    """Return whether a value is a Pillow image. Does not import Pillow."""
     pillow = sys.modules.get("PIL.Image")
     return pillow is not None and isinstance(value, pillow.Image)
 
 
 def is_array(value: object) -> TypeGuard[numpy.typing.NDArray[Any]]:
-    """Whether a value is a numpy array. Where numpy was not imported, nothing is."""
+    """Return whether a value is a numpy array. Does not import numpy."""
     numpy = sys.modules.get("numpy")
     return numpy is not None and isinstance(value, numpy.ndarray)
 
 
 def require_pillow(what: str) -> None:
-    """Raise a ``ModuleNotFoundError`` that says what to install, if Pillow is missing."""
+    """Raise an error that names the package to install if Pillow is missing.
+
+    Raises:
+        ModuleNotFoundError: If Pillow is missing.
+    """
     try:
         import_module("PIL.Image")
     except ModuleNotFoundError as error:
@@ -68,10 +72,11 @@ def require_pillow(what: str) -> None:
 
 
 def open_image(param: str, data: bytes) -> PIL.Image.Image:
-    """Return the decoded picture (of several frames, the first).
+    """Return the decoded image, or the first of several frames.
 
     Raises:
-        InvalidRequestError: it is no picture, is broken, or has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+        InvalidRequestError: If ``data`` is not an image, is broken, or has more pixels than
+            ``PIL.Image.MAX_IMAGE_PIXELS``.
     """
     import PIL.Image
 
@@ -95,38 +100,42 @@ def open_image(param: str, data: bytes) -> PIL.Image.Image:
         )
     check_pixels(param, facts.width or 0, facts.height or 0)
     try:
-        picture = PIL.Image.open(io.BytesIO(data), formats=(name,))
-        check_pixels(param, *picture.size)
-        picture.load()
+        image = PIL.Image.open(io.BytesIO(data), formats=(name,))
+        check_pixels(param, *image.size)
+        image.load()
     except InvalidRequestError:
         raise
     except Exception as error:
         raise InvalidRequestError(f"{param} cannot be decoded: {error}.", param=param, value=name) from error
-    return picture
+    return image
 
 
 def check_pixels(param: str, width: int, height: int) -> None:
-    """Refuse more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, which is there against decompression bombs."""
+    """Raise an error for more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, the limit against decompression bombs.
+
+    Raises:
+        InvalidRequestError: If there are more.
+    """
     import PIL.Image
 
-    most = PIL.Image.MAX_IMAGE_PIXELS
-    if most is not None and width * height > most:
+    limit = PIL.Image.MAX_IMAGE_PIXELS
+    if limit is not None and width * height > limit:
         raise InvalidRequestError(
-            f"{param} has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({most}).",
+            f"{param} has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({limit}).",
             param=param,
             value=f"{width}x{height}",
-            allowed=f"up to {most} pixels",
+            allowed=f"up to {limit} pixels",
             remedies=(Remedy.RAISE_MAX_PIXELS,),
         )
 
 
-def upright(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """Return the picture as its EXIF orientation wants it shown. Broken EXIF wants nothing."""
+def upright(image: PIL.Image.Image) -> PIL.Image.Image:
+    """Return the image with its EXIF orientation applied. Broken EXIF is ignored."""
     import PIL.Image
 
     orientation = None
     with suppress(Exception):
-        orientation = picture.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(_ORIENTATION)
     turn = PIL.Image.Transpose
     method = {
         2: turn.FLIP_LEFT_RIGHT,
@@ -137,104 +146,104 @@ def upright(picture: PIL.Image.Image) -> PIL.Image.Image:
         7: turn.TRANSVERSE,
         8: turn.ROTATE_90,
     }.get(orientation or 1)
-    return picture if method is None else picture.transpose(method)
+    return image if method is None else image.transpose(method)
 
 
-def eight_bit(picture: PIL.Image.Image) -> PIL.Image.Image:
+def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
     """Return a copy in mode RGB, or RGBA where pixels can be transparent, in sRGB and without metadata.
 
-    A colour profile is applied where Pillow can. Sixteen bits are scaled to eight.
+    A colour profile is applied if Pillow can. Sixteen bits are scaled to eight.
 
     Raises:
-        ValueError: Pillow cannot convert its mode.
+        ValueError: If Pillow cannot convert the mode of the image.
     """
     alpha = None
-    if picture.mode == "La":
-        picture = picture.convert("LA")
-    if picture.has_transparency_data and not picture.mode.startswith("I"):
-        alpha = picture.convert("RGBA").getchannel("A")
-    if picture.mode.startswith("I") or picture.mode == "F":
-        picture = _scaled(picture)
-    elif picture.mode not in {"L", "RGB", "CMYK", "LAB"}:
-        profile = picture.info.get("icc_profile")
-        picture = picture.convert("L" if picture.mode == "LA" else "RGB")
-        picture.info["icc_profile"] = profile
-    plain = _in_srgb(picture)
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.has_transparency_data and not image.mode.startswith("I"):
+        alpha = image.convert("RGBA").getchannel("A")
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _scaled(image)
+    elif image.mode not in {"L", "RGB", "CMYK", "LAB"}:
+        profile = image.info.get("icc_profile")
+        image = image.convert("L" if image.mode == "LA" else "RGB")
+        image.info["icc_profile"] = profile
+    plain = _in_srgb(image)
     if alpha is not None:
         plain.putalpha(alpha)
     plain.info = {}
     return plain
 
 
-def _scaled(picture: PIL.Image.Image) -> PIL.Image.Image:
-    if picture.mode != "F":
-        sixteen = picture.mode != "I"
-        picture = picture.convert("I")
-        _, highest = _extrema(picture)
+def _scaled(image: PIL.Image.Image) -> PIL.Image.Image:
+    if image.mode != "F":
+        sixteen = image.mode != "I"
+        image = image.convert("I")
+        _, highest = _extrema(image)
         top = 65535.0 if sixteen or 255 < highest <= 65535 else max(255.0, highest)
     else:
-        _, highest = _extrema(picture)
+        _, highest = _extrema(image)
         top = 1.0 if highest <= 1 else 255.0
-    return picture.point(lambda value: value * (255 / top) + 0.5).convert("L")
+    return image.point(lambda value: value * (255 / top) + 0.5).convert("L")
 
 
-def _extrema(picture: PIL.Image.Image) -> tuple[float, float]:
-    low, high = cast("tuple[float, float]", picture.getextrema())  # of several bands: one for each
+def _extrema(image: PIL.Image.Image) -> tuple[float, float]:
+    low, high = cast("tuple[float, float]", image.getextrema())  # of several bands: one for each
     return low, high
 
 
-def _in_srgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    profile = picture.info.get("icc_profile")
-    if profile or picture.mode == "LAB":
+def _in_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
+    profile = image.info.get("icc_profile")
+    if profile or image.mode == "LAB":
         with suppress(Exception):  # a broken profile, or a Pillow without a colour engine
             from PIL import ImageCms
 
             make: Callable[[str], Any] = getattr(ImageCms, "createProfile")  # noqa: B009 - it is half untyped
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else make("LAB")
-            converted = ImageCms.profileToProfile(picture, source, make("sRGB"), outputMode="RGB")
+            converted = ImageCms.profileToProfile(image, source, make("sRGB"), outputMode="RGB")
             if converted is not None:
                 return converted
-    return picture.convert("RGB")
+    return image.convert("RGB")
 
 
-def encode_image(picture: PIL.Image.Image, file_format: str) -> bytes:
-    """Return the picture as a file: ``"png"``, ``"jpeg"`` (on white, quality 90) or ``"webp"`` (quality 90)."""
+def encode_image(image: PIL.Image.Image, file_format: str) -> bytes:
+    """Return the image encoded as ``"png"``, ``"jpeg"`` (on white, quality 90) or ``"webp"`` (quality 90)."""
     import PIL.Image
 
-    if file_format == "jpeg" and picture.mode == "RGBA":
-        ground = PIL.Image.new("RGBA", picture.size, "white")
-        picture = PIL.Image.alpha_composite(ground, picture).convert("RGB")
+    if file_format == "jpeg" and image.mode == "RGBA":
+        ground = PIL.Image.new("RGBA", image.size, "white")
+        image = PIL.Image.alpha_composite(ground, image).convert("RGB")
     out = io.BytesIO()
-    picture.save(out, file_format.upper(), **({} if file_format == "png" else {"quality": _QUALITY}))
+    image.save(out, file_format.upper(), **({} if file_format == "png" else {"quality": _QUALITY}))
     return out.getvalue()
 
 
-def image_as_png(param: str, picture: PIL.Image.Image) -> bytes:
-    """Return a PNG of what a Pillow image holds: its pixels, alpha and colour profile, and no other metadata.
+def image_as_png(param: str, image: PIL.Image.Image) -> bytes:
+    """Return a Pillow image as PNG, with alpha and colour profile but no other metadata.
 
     Raises:
-        InvalidRequestError: it cannot be read or written, e.g. because its file was closed.
+        InvalidRequestError: If the image cannot be read or encoded, e.g. because its file was closed.
     """
     try:
-        if picture.mode not in _PLAIN:
-            picture = eight_bit(picture)
+        if image.mode not in _PLAIN:
+            image = eight_bit(image)
         out = io.BytesIO()
-        picture.save(out, "PNG", exif=b"")
+        image.save(out, "PNG", exif=b"")
     except Exception as error:
         raise InvalidRequestError(
             f"{param} is a Pillow image that cannot be written as PNG: {error}.",
             param=param,
-            value=repr(picture),
+            value=repr(image),
         ) from error
     return out.getvalue()
 
 
 def array_as_png(param: str, array: numpy.typing.NDArray[Any]) -> bytes:
-    """Return a PNG of an array.
+    """Return an array as PNG.
 
     Raises:
-        InvalidRequestError: it has another type or shape than pictures have.
-        ModuleNotFoundError: Pillow is missing.
+        InvalidRequestError: If the array does not have the type and shape of an image.
+        ModuleNotFoundError: If Pillow is missing.
     """
     require_pillow("to send an array")
     import PIL.Image
@@ -264,17 +273,17 @@ def _bytes_of(param: str, array: numpy.typing.NDArray[Any]) -> numpy.typing.NDAr
 
 
 def some_transparent(data: bytes) -> bool | None:
-    """Whether a PNG has a pixel that is at least partly transparent; ``None`` where that cannot be found out."""
+    """Return whether a PNG has a pixel that is at least partly transparent; ``None`` if that cannot be determined."""
     facts = sniff(data[:HEAD_SIZE])
     if (facts.width or 0) * (facts.height or 0) > _MAX_LOOK_PIXELS:
         return None
     try:
         import PIL.Image
 
-        with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as picture:
-            if not picture.has_transparency_data:
+        with PIL.Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            if not image.has_transparency_data:
                 return False
-            with_alpha = picture if picture.mode in {"LA", "RGBA"} else picture.convert("RGBA")
+            with_alpha = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
             lowest, _ = _extrema(with_alpha.getchannel("A"))
             return lowest < 255
     except Exception:  # noqa: BLE001 - no Pillow, or a file that the server may understand better

@@ -1,19 +1,22 @@
-"""What a picture is, read from its first bytes: format, pixel size, alpha, orientation, and what is odd about it.
+"""Image facts from the first bytes of a file: format, and for what models take also size, alpha and orientation.
 
-Pure functions over ``bytes``; no decoding, no file, no library. An unknown format or a header that is
-cut short gives ``None`` facts, never an exception: the server has the last word on what it can read.
+Pure functions over ``bytes``, without decoding. An unknown format, or a header that is cut short, has facts of
+``None`` and raises nothing: the server decides what it can read. BMP, TIFF, AVIF and HEIC, which no model takes, are
+only named.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from pathlib import PurePath
 
 from attrs import evolve, frozen
 
 HEAD_SIZE = 256 * 1024
-"""How many leading bytes are enough for every fact (a PNG may carry a large profile before its pixels)."""
+"""Number of leading bytes that are enough for every fact. A PNG may have a large profile before its pixels."""
+
+OCTET_STREAM = "application/octet-stream"
+"""Media type of bytes in an unknown format."""
 
 _EXTENSIONS = {
     "image/png": ("png",),
@@ -28,24 +31,19 @@ _EXTENSIONS = {
 }
 
 BINARY = frozenset(_EXTENSIONS) - {"image/svg+xml"}
-"""Media types of pictures that are no text."""
+"""Media types of images that are not text."""
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
 _HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
-_SEQUENCE_BRANDS = frozenset({b"avis", b"hevc", b"hevx", b"msf1"})
-_ALPHA_URNS = (b"urn:mpeg:mpegB:cicp:systems:auxiliary:alpha", b"urn:mpeg:hevc:2015:auxid:1")
-
-_ORIENTATION, _WIDTH, _HEIGHT, _BITS = 0x0112, 0x0100, 0x0101, 0x0102
-_PHOTOMETRIC, _EXTRA_SAMPLES = 0x0106, 0x0152
-_SEPARATED = 5
-"""The photometric interpretation of inks: CMYK."""
+_ORIENTATION = 0x0112
+"""Tag of EXIF."""
 
 
 @frozen
 class ImageFacts:
-    """What the header tells. ``None`` means that it does not tell."""
+    """Facts from the header of an image. ``None`` means that the header does not have the fact."""
 
     media_type: str | None = None
     width: int | None = None
@@ -54,19 +52,17 @@ class ImageFacts:
     alpha: bool | None = None
     """Whether pixels can be transparent: an alpha channel or a transparent palette entry."""
     orientation: int | None = None
-    """1 to 8, as EXIF counts: 5 and more are shown with width and height exchanged."""
-    depth: int | None = None
-    """Bits of each channel: 8 for most, 16 for some PNG and TIFF files."""
+    """EXIF orientation, 1 to 8. From 5 on, width and height are exchanged for display."""
     animated: bool | None = None
     """Whether there is more than one frame."""
     cmyk: bool | None = None
-    """Whether the channels are inks rather than light."""
+    """Whether the channels are inks (CMYK) instead of light."""
     several: bool | None = None
-    """Whether the file is an MPO: a JPEG with further pictures behind it, as many phones write them."""
+    """Whether the file is an MPO: a JPEG followed by further images, as many phones write it."""
 
     @property
     def shown(self) -> tuple[int, int] | None:
-        """Width and height of the picture as it is shown, its orientation applied; ``None`` if not known."""
+        """Width and height of the image as it is displayed, with its orientation applied; ``None`` if unknown."""
         if self.width is None or self.height is None:
             return None
         if self.orientation is None and self.width != self.height:
@@ -75,28 +71,24 @@ class ImageFacts:
 
 
 def extension(media_type: str | None) -> str:
-    """Return the usual file name extension, without a dot; ``bin`` for what is not a known picture."""
+    """Return the usual file name extension, without a dot; ``bin`` for an unknown format."""
     return _EXTENSIONS.get(media_type or "", ("bin",))[0]
 
 
 def named_media_type(name: str) -> str | None:
-    """Return the media type that the extension of a file name stands for; ``None`` for that of no picture."""
+    """Return the media type for the extension of a file name; ``None`` if it is not that of an image."""
     ending = PurePath(name).suffix.lower().lstrip(".")
     return next((kind for kind, endings in _EXTENSIONS.items() if ending in endings), None)
 
 
 def sniff(head: bytes) -> ImageFacts:
-    """Return the facts of the picture that begins with ``head`` (:data:`HEAD_SIZE` bytes are plenty)."""
+    """Return the facts of the image that begins with ``head``. :data:`HEAD_SIZE` bytes are enough."""
     media_type = _by_magic(head)
     read = {
         "image/png": _png,
         "image/jpeg": _jpeg,
         "image/webp": _webp,
         "image/gif": _gif,
-        "image/bmp": _bmp,
-        "image/tiff": _tiff,
-        "image/avif": _boxed,
-        "image/heic": _boxed,
     }.get(media_type or "")
     facts = ImageFacts(media_type)
     if read is None:
@@ -108,7 +100,7 @@ def sniff(head: bytes) -> ImageFacts:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether what begins with ``head`` is text: a page or a message, or one of the few pictures that are written."""
+    """Return whether ``head`` is the beginning of a text, such as an HTML page or an SVG."""
     try:
         words = head.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -150,8 +142,8 @@ def _png(head: bytes, facts: ImageFacts) -> ImageFacts:
     # others transparent colours. That, acTL and (by recommendation) eXIf stand before the first IDAT.
     if head[12:16] != b"IHDR":
         return facts
-    width, height, depth, colour = struct.unpack(">IIBB", head[16:26])
-    facts = evolve(facts, width=width, height=height, depth=8 if colour == 3 else depth, cmyk=False)
+    width, height, _, colour = struct.unpack(">IIBB", head[16:26])
+    facts = evolve(facts, width=width, height=height, cmyk=False)
     alpha, animated, orientation = colour in {4, 6}, False, 1
     at = 8
     while at + 8 <= len(head):
@@ -180,13 +172,12 @@ def _jpeg(head: bytes, facts: ImageFacts) -> ImageFacts:
         (length,) = struct.unpack(">H", head[at + 2 : at + 4])
         content = head[at + 4 : at + 2 + length]
         if marker in _JPEG_FRAMES:
-            depth, height, width, channels = struct.unpack(">BHHB", head[at + 4 : at + 10])
+            height, width, channels = struct.unpack(">HHB", head[at + 5 : at + 10])
             return evolve(
                 facts,
                 width=width,
                 height=height,
                 orientation=orientation,
-                depth=depth,
                 cmyk=channels == 4,
                 several=several,
             )
@@ -209,10 +200,9 @@ def _webp(head: bytes, facts: ImageFacts) -> ImageFacts:
             height=1 + int.from_bytes(height, "little"),
             alpha=bool(flags & 0x10),
             orientation=_webp_orientation(head) if flags & 0x08 else 1,
-            depth=8,
             animated=bool(flags & 0x02),
         )
-    facts = evolve(facts, depth=8, animated=False, orientation=1)
+    facts = evolve(facts, animated=False, orientation=1)
     if kind == b"VP8L":
         (bits,) = struct.unpack("<I", head[21:25])
         return evolve(
@@ -225,7 +215,7 @@ def _webp(head: bytes, facts: ImageFacts) -> ImageFacts:
 
 
 def _webp_orientation(head: bytes) -> int | None:
-    """Return the orientation; ``None`` where it stands behind the pixels, beyond the head."""
+    """Return the orientation; ``None`` if it is behind the pixels, beyond the head."""
     at = 12
     while at + 8 <= len(head):
         (length,) = struct.unpack("<I", head[at + 4 : at + 8])
@@ -239,7 +229,7 @@ def _webp_orientation(head: bytes) -> int | None:
 def _gif(head: bytes, facts: ImageFacts) -> ImageFacts:
     # https://www.w3.org/Graphics/GIF/spec-gif89a.txt: blocks until a trailer; a frame may name a transparent colour.
     width, height, flags = struct.unpack("<HHB", head[6:11])
-    facts = evolve(facts, width=width, height=height, orientation=1, depth=8, cmyk=False)
+    facts = evolve(facts, width=width, height=height, orientation=1, cmyk=False)
     at = 13 + _palette(flags)
     frames, alpha = 0, False
     while at < len(head):
@@ -265,107 +255,27 @@ def _palette(flags: int) -> int:
     return 3 << (flags & 7) + 1 if flags & 0x80 else 0
 
 
-def _bmp(head: bytes, facts: ImageFacts) -> ImageFacts:
-    # https://learn.microsoft.com/windows/win32/api/wingdi/ns-wingdi-bitmapinfoheader: rows may go from the top down.
-    (size,) = struct.unpack("<I", head[14:18])
-    if size == 12:
-        width, height = struct.unpack("<HH", head[18:22])
-    else:
-        width, height = map(abs, struct.unpack("<ii", head[18:26]))
-    return evolve(facts, width=width, height=height, orientation=1, animated=False, cmyk=False)
-
-
-def _tiff(head: bytes, facts: ImageFacts) -> ImageFacts:
-    # https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
-    found, whole = _directory(head)
-    if not whole or _WIDTH not in found or _HEIGHT not in found:
-        return facts
-    orientation = found.get(_ORIENTATION, 1)
-    return evolve(
-        facts,
-        width=found[_WIDTH],
-        height=found[_HEIGHT],
-        alpha=_EXTRA_SAMPLES in found,
-        orientation=orientation if 1 <= orientation <= 8 else 1,
-        depth=found.get(_BITS, 1),
-        cmyk=found.get(_PHOTOMETRIC) == _SEPARATED,
-    )
-
-
 def _exif_orientation(exif: bytes) -> int:
-    try:
-        orientation = _directory(exif)[0].get(_ORIENTATION, 1)
-    except (struct.error, IndexError):
-        return 1
-    return orientation if 1 <= orientation <= 8 else 1
-
-
-def _directory(tiff: bytes) -> tuple[dict[int, int], bool]:
-    """Return the first short or long number of each entry of the first directory, and whether it is all there."""
-    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(tiff[:4])
+    """Return the orientation in a TIFF directory; 1 if there is none, or none that is valid."""
+    order = {b"II*\x00": "<", b"MM\x00*": ">"}.get(exif[:4])
     if order is None:
-        return {}, False
-    (at,) = struct.unpack(f"{order}I", tiff[4:8])
-    (count,) = struct.unpack(f"{order}H", tiff[at : at + 2])
-    found: dict[int, int] = {}
-    for entry in range(at + 2, min(at + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, kind, number = struct.unpack(f"{order}HHI", tiff[entry : entry + 8])
-        size, code = {3: (2, "H"), 4: (4, "I")}.get(kind, (0, ""))
-        if size and number:
-            value = entry + 8
-            if size * number > 4:  # the value is elsewhere, and this is where
-                (value,) = struct.unpack(f"{order}I", tiff[value : value + 4])
-            if value + size <= len(tiff):
-                (found[tag],) = struct.unpack(f"{order}{code}", tiff[value : value + size])
-    return found, at + 2 + 12 * count <= len(tiff)
-
-
-def _boxed(head: bytes, facts: ImageFacts) -> ImageFacts:
-    # ISO/IEC 23008-12: meta / iprp / ipco holds the properties of all items; tiles and thumbnails are
-    # smaller than the picture itself.
-    (length,) = struct.unpack(">I", head[:4])
-    if length <= len(head):
-        facts = evolve(facts, animated=bool(_SEQUENCE_BRANDS & set(_brands(head))))
-    sizes: list[tuple[int, int]] = []
-    for kind, start, end in _within(head, (b"meta", b"iprp", b"ipco")):
-        if kind == b"ispe":
-            sizes.append(struct.unpack(">II", head[start + 4 : start + 12]))
-        elif kind == b"auxC" and head[start + 4 : end].startswith(_ALPHA_URNS):
-            facts = evolve(facts, alpha=True)
-    if not sizes:
-        return facts
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
-    return evolve(facts, width=width, height=height, alpha=facts.alpha or False)
+        return 1
+    try:
+        (at,) = struct.unpack(f"{order}I", exif[4:8])
+        (count,) = struct.unpack(f"{order}H", exif[at : at + 2])
+        for entry in range(at + 2, at + 2 + 12 * count, 12):
+            tag, kind, _ = struct.unpack(f"{order}HHI", exif[entry : entry + 8])
+            if tag == _ORIENTATION and kind in {3, 4}:
+                code, end = ("H", entry + 10) if kind == 3 else ("I", entry + 12)
+                (value,) = struct.unpack(f"{order}{code}", exif[entry + 8 : end])
+                return value if 1 <= value <= 8 else 1
+    except struct.error:
+        pass
+    return 1
 
 
 def _brands(head: bytes) -> list[bytes]:
+    """Return the brands of a file of boxes (ISO/IEC 14496-12), the major one first."""
     (length,) = struct.unpack(">I", head[:4])
     known = head[8:12], *(head[at : at + 4] for at in range(16, min(length, len(head) - 3), 4))
     return [brand for brand in known if len(brand) == 4]
-
-
-def _within(head: bytes, path: tuple[bytes, ...]) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the boxes in the box that is found by going down a path: kind, start and end of the content."""
-    start, end = 0, len(head)
-    for name in path:
-        inner = next((box for box in _boxes(head, start, end) if box[0] == name), None)
-        if inner is None or inner[2] > len(head):  # what is cut short could tell the half
-            return
-        _, start, end = inner
-        if name == b"meta":
-            start += 4  # version and flags
-    yield from _boxes(head, start, end)
-
-
-def _boxes(head: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    while start + 8 <= min(end, len(head)):
-        (length,) = struct.unpack(">I", head[start : start + 4])
-        header = 8
-        if length == 1:
-            (length,) = struct.unpack(">Q", head[start + 8 : start + 16])
-            header = 16
-        length = length or end - start
-        if length < header:
-            return
-        yield head[start + 4 : start + 8], start + header, start + length
-        start += length

@@ -12,37 +12,25 @@ from imagesdk.errors import InvalidRequestError
 from imagesdk.remedies import Remedy
 
 _URLS = ("http://", "https://", "data:")
-
-
 _FILE_URL: Final = re.compile(r"file:(?://[^/]*)?(?:/(?=[A-Za-z]:))?", re.IGNORECASE)
-
-
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/_=\s-]+")
-
-
 _URL_SAFE: Final = str.maketrans("-_", "+/", " \t\r\n")
-
-
-_LONGEST_NAME: Final = 255
-
-
-_LONGEST_PATH: Final = 4096
-
-
-_SHOWN: Final = 40
-"""Characters of what was given instead of a path that a message shows."""
+_MAX_NAME: Final = 255
+_MAX_PATH: Final = 4096
+_MAX_PREVIEW: Final = 40
+"""Characters of a text that a message shows."""
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is a URL rather than a path."""
+    """Return whether a text is a URL instead of a path."""
     return text[:8].lower().startswith(_URLS)
 
 
 def check_path(param: str, text: str) -> None:
-    """Refuse a text that is no path, and say what it was taken for.
+    """Raise an error if a text cannot be a path.
 
     Raises:
-        InvalidRequestError: it is empty, the URL of a file, or base64.
+        InvalidRequestError: If the text is empty, a ``file:`` URL, base64, or longer than any path.
     """
     if not text or "\0" in text:
         said = "holds a NUL" if text else "is an empty text"
@@ -58,26 +46,26 @@ def check_path(param: str, text: str) -> None:
             allowed="a path",
             remedies=(Remedy.PASS_PATH.of(f"{path!r:.200}"),),
         )
-    if len(text) <= _LONGEST_NAME:
+    if len(text) <= _MAX_NAME:
         return
-    encoded = _BASE64.fullmatch(text[:_LONGEST_PATH]) is not None
-    if len(text) > _LONGEST_PATH or (encoded and ("/" not in text or _decodes_to_image(text))):
+    encoded = _BASE64.fullmatch(text[:_MAX_PATH]) is not None
+    if len(text) > _MAX_PATH or (encoded and ("/" not in text or _decodes_to_image(text))):
         said = (
-            f"looks like base64 ({text[:_SHOWN]}...)"
+            f"looks like base64 ({text[:_MAX_PREVIEW]}...)"
             if encoded
-            else f"is a text of {len(text)} characters ({text[:_SHOWN]}...), longer than any path"
+            else f"is a text of {len(text)} characters ({text[:_MAX_PREVIEW]}...), longer than any path"
         )
         raise InvalidRequestError(
             f"{param} {said}.",
             param=param,
-            value=text[:_SHOWN],
+            value=text[:_MAX_PREVIEW],
             allowed="a path, a URL, bytes or a file",
             remedies=(Remedy.DECODE_BASE64 if encoded else Remedy.PASS_SOURCE,),
         )
 
 
 def _decodes_to_image(text: str) -> bool:
-    head = text[:_LONGEST_NAME].translate(_URL_SAFE)
+    head = text[:_MAX_NAME].translate(_URL_SAFE)
     try:
         return sniff(binascii.a2b_base64(head[: len(head) // 4 * 4])).media_type is not None
     except ValueError:
@@ -88,7 +76,7 @@ def decode_data_url(param: str, url: str) -> bytes:
     """Return the bytes in a ``data:`` URL. https://www.rfc-editor.org/rfc/rfc2397
 
     Raises:
-        InvalidRequestError: it is not one.
+        InvalidRequestError: If the URL cannot be decoded.
     """
     head, comma, text = url.partition(",")
     try:

@@ -1,4 +1,4 @@
-"""Uploads: where the bytes of an input file are, and what its first bytes reveal."""
+"""Uploads: the location of the bytes of an input file, and facts from its header."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ _MEDIA_TYPE: Final = re.compile(
 
 
 class AsyncReadable(Protocol):
-    """A file whose reading is awaited: Starlette's ``UploadFile``, anyio's ``AsyncFile``."""
+    """A file with an async ``read``, such as Starlette's ``UploadFile`` or anyio's ``AsyncFile``."""
 
     def read(self, size: int = ..., /) -> Awaitable[bytes]:
-        """Return up to so many bytes; none at the end."""
+        """Return up to ``size`` bytes; none at the end."""
         ...
 
 
 Content: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | AsyncReadable"
-"""A picture as its bytes, or as the open file."""
+"""An image as bytes, or as an open file."""
 Named: TypeAlias = "tuple[str | None, Content] | tuple[str | None, Content, str | None]"
-"""A picture with the name of its file, and perhaps its media type: as httpx and the official client have it."""
+"""An image with its file name, and optionally its media type, as in httpx and the official client."""
 Encoded: TypeAlias = "str | os.PathLike[str] | Content | Named"
-"""A picture as a file: its path or URL, its bytes, or the open file, which may be named."""
+"""An encoded image: its path or URL, its bytes, or an open file, optionally with a name."""
 
 
 @frozen(repr=False)
 class Upload:
-    """A picture made ready to be sent: where its bytes are, and what they were found to be."""
+    """An input file that is ready to be sent: the location of its bytes, and facts from its header."""
 
     name: str
-    """The file name that the server is told."""
+    """The file name that is sent to the server."""
     media_type: str
-    """Found from the first bytes; ``application/octet-stream`` for what is not a known picture (and is sent under the
-    type of its extension)."""
+    """Media type according to the first bytes; ``application/octet-stream`` for an unknown format, which is sent with
+    the type of its extension."""
     size: int
-    """In bytes."""
+    """Size in bytes."""
     width: int | None = None
-    """In pixels, as the picture is shown: its EXIF orientation is applied."""
+    """Pixels, after the EXIF orientation is applied; ``None`` if unknown."""
     height: int | None = None
-    """In pixels, likewise."""
+    """Pixels, after the EXIF orientation is applied; ``None`` if unknown."""
     alpha: bool | None = None
-    """Whether pixels can be transparent; ``None`` when the header does not tell."""
+    """Whether pixels can be transparent; ``None`` if unknown."""
     source: bytes | Path | IO[bytes] = b""
     start: int = 0
-    """Where in a file object the picture begins."""
+    """Offset of the image in a file object."""
     transparent: bool | None = None
-    """Whether some pixel is; ``None`` when nobody looked. Masks and markups are looked at."""
+    """Whether some pixel is transparent; ``None`` if not checked. Masks and markups are checked."""
     cmyk: bool | None = None
-    """Whether it is in inks rather than light: a JPEG for print."""
+    """Whether the channels are inks (CMYK), as in a JPEG for print."""
     several: bool | None = None
-    """Whether there are further pictures in the file: an MPO, as many phones write them."""
+    """Whether the file is an MPO with further images, as many phones write it."""
     stated_type: str | None = None
-    """The media type that the caller named. The server is told it where the bytes do not tell."""
+    """The media type that the caller named. It is sent if the format is unknown."""
 
     def __repr__(self) -> str:
         return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"
@@ -68,7 +68,7 @@ class Upload:
 
 @frozen
 class NamedParts:
-    """What is in a :data:`Named`."""
+    """The parts of a :data:`Named`."""
 
     name: str | None
     content: Any
@@ -76,12 +76,12 @@ class NamedParts:
 
 
 def named_parts(source: object) -> NamedParts | None:
-    """Return what is in a picture that is given with its name; ``None`` for anything else.
+    """Return the parts of a :data:`Named`; ``None`` for anything else.
 
-    A tuple of a text and of bytes or a file is one; so it is with a media type. Any other tuple is several pictures.
+    A tuple of a file name, bytes or a file, and optionally a media type is one. Any other tuple is a list of images.
 
     Raises:
-        InvalidRequestError: it has headers of its own, which are not sent.
+        InvalidRequestError: If the tuple has headers, which cannot be sent.
     """
     if not isinstance(source, tuple):
         return None
@@ -108,7 +108,7 @@ def _is_content(value: object) -> bool:
 
 
 def as_list(value: object) -> tuple[Any, ...] | None:
-    """Return the members of a list of pictures, which an answer is as well; ``None`` for one picture."""
+    """Return the members of a list of images, such as a response; ``None`` for a single image."""
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes, bytearray, memoryview)):
         return None
     several = cast("Sequence[object]", value)

@@ -36,7 +36,8 @@ from imagesdk.errors import (
     UnprocessableEntityError,
     excerpt,
 )
-from imagesdk.models import OPENAI_VARIATION_MODEL, WARNING_DAYS, lookup, nearest_size
+from imagesdk.models import lookup, nearest_size
+from imagesdk.models.catalog import OPENAI_VARIATION_MODEL, WARNING_DAYS
 from imagesdk.remedies import Remedy
 
 _SHOWN = 300

@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from imagesdk._media.sniff import named_media_type
+from imagesdk._media.sniff import OCTET_STREAM, named_media_type
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk.jobs import Edit, Job
 from imagesdk.types import Upload
@@ -65,9 +65,6 @@ class FormBody:
 def _quoted(text: str) -> str:
     # https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-_UNKNOWN = "application/octet-stream"
 
 
 _FALLBACK = "image/png"
@@ -132,7 +129,7 @@ def declared_media_type(upload: Upload) -> str:
     The API refuses ``application/octet-stream`` outright, and looks at the bytes of everything else. So what is not
     recognised goes by what the caller says, or by the extension of its file, and for want of both as a PNG.
     """
-    if upload.media_type != _UNKNOWN:
+    if upload.media_type != OCTET_STREAM:
         return upload.media_type
     return upload.stated_type or named_media_type(upload.name) or _FALLBACK
 

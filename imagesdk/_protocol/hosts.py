@@ -13,10 +13,10 @@ from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
 
 from attrs import frozen
 
-from imagesdk import models
 from imagesdk._protocol.secret import Secret
 from imagesdk.errors import ConfigurationError, InvalidRequestError
 from imagesdk.jobs import Job, Variation
+from imagesdk.models import catalog
 from imagesdk.remedies import Remedy
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
@@ -167,7 +167,7 @@ class Host:
         """Return the model to name when none is given: a living one with the maker, none elsewhere."""
         if not self.is_openai:
             return None
-        return models.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else models.OPENAI_GENERATE_MODEL
+        return catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
 
     def route(self, path: str, model: str | None) -> Route:
         """Return where a request for pictures goes that names ``model``.

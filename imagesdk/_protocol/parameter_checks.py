@@ -13,7 +13,7 @@ from imagesdk import models
 from imagesdk._protocol.json_values import is_object
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Job, Variation
-from imagesdk.models import ModelProfile
+from imagesdk.models import ModelProfile, catalog
 from imagesdk.models.sizes import parse_size
 from imagesdk.remedies import Remedy
 
@@ -40,9 +40,9 @@ _NOT_WITH = {
 """What these formats rule out, by the parameter types of the openai package, beside a stream."""
 _COMPRESSED = ("jpeg", "webp")
 _NUMBERS = {
-    "frame_count": models.GIF_FRAMES,
-    "frame_duration_ms": (1, models.MAX_FRAME_DURATION),
-    "partial_images": (0, models.MAX_PARTIAL_IMAGES),
+    "frame_count": catalog.GIF_FRAMES,
+    "frame_duration_ms": (1, catalog.MAX_FRAME_DURATION),
+    "partial_images": (0, catalog.MAX_PARTIAL_IMAGES),
 }
 _HINTS = {
     "response_format": ": it always returns the image itself",
@@ -124,7 +124,7 @@ def _check_endpoint(job: Job, profile: ModelProfile) -> None:
     if not profile.endpoints or job.endpoint in profile.endpoints:
         return
     able = [other for other in models.known() if job.endpoint in other.endpoints]
-    able.sort(key=lambda other: (other.shut_down is not None, other.name != models.OPENAI_EDIT_MODEL))
+    able.sort(key=lambda other: (other.shut_down is not None, other.name != catalog.OPENAI_EDIT_MODEL))
     remedies = [Remedy.USE_EDIT] if isinstance(job, Variation) else []
     remedies += [Remedy.USE_MODEL.of(other.name) for other in able[:1]]
     raise InvalidRequestError(
@@ -164,7 +164,7 @@ def _check_output(job: Job, given: Mapping[str, Any], profile: ModelProfile) -> 
             needed = Remedy.CHOOSE_FORMAT.of(only)
             raise _refused(name, given[name], f"only given with output format {only}", profile, needed)
     if job.output_compression is not None:
-        _check_number("output_compression", job.output_compression, *models.COMPRESSION, profile)
+        _check_number("output_compression", job.output_compression, *catalog.COMPRESSION, profile)
         if output not in _COMPRESSED:
             allowed = f"not given with {output}, only with {_one_of(_COMPRESSED)}"
             raise _refused("output_compression", job.output_compression, allowed, profile)
@@ -190,7 +190,7 @@ def _check_values(given: Mapping[str, Any], profile: ModelProfile) -> None:
             _check_number(name, accepted[name], least, most, profile)
     if "svg" in accepted:
         _check_svg(accepted["svg"], profile)
-    for name, longest in (("safety_identifier", models.MAX_SAFETY_IDENTIFIER), ("user", None)):
+    for name, longest in (("safety_identifier", catalog.MAX_SAFETY_IDENTIFIER), ("user", None)):
         value = accepted.get(name, "")
         if not isinstance(value, str):
             raise _refused(name, value, "a text", profile)
@@ -216,8 +216,8 @@ def _check_svg(svg: object, profile: ModelProfile) -> None:
     ):
         raise _refused("svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}', profile)
     effort = reasoning.get("effort")
-    if effort is not None and effort not in models.SVG_EFFORTS:
-        raise _refused("svg", svg, f"a reasoning effort of {_one_of(models.SVG_EFFORTS)}", profile)
+    if effort is not None and effort not in catalog.SVG_EFFORTS:
+        raise _refused("svg", svg, f"a reasoning effort of {_one_of(catalog.SVG_EFFORTS)}", profile)
 
 
 def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
@@ -233,7 +233,7 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
     if profile.streams is None:
         return
     if not profile.streams:
-        remedies = (Remedy.USE_MODEL.of(models.OPENAI_GENERATE_MODEL),)
+        remedies = (Remedy.USE_MODEL.of(catalog.OPENAI_GENERATE_MODEL),)
         raise _refused("model", profile.name, "a model that streams", profile, *remedies)
     if job.n is not None and job.n > 1:
         raise _refused("n", job.n, "1 in a stream", profile)

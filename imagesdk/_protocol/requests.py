@@ -1,7 +1,4 @@
-"""From a job to a request: which model is meant, and what goes over the wire.
-
-Pure functions. What is refused before that is in ``checks.py``.
-"""
+"""Jobs to requests: the model, the checks, and the encoded body. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,12 +11,18 @@ from attrs import frozen
 from imagesdk import models
 from imagesdk._media.upload import as_list
 from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody, json_body, needs_json
-from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import PICTURES, check_text
+from imagesdk._protocol.parameter_checks import (
+    PICTURES,
+    check_parameters,
+    check_shape,
+    check_text,
+)
 from imagesdk.errors import InvalidRequestError
-from imagesdk.jobs import Edit, Generate, Job, Variation
+from imagesdk.jobs import Edit, Generate, Job, Variation, check_job
+from imagesdk.models import ModelProfile
 from imagesdk.remedies import Remedy
 from imagesdk.types import Upload
 
@@ -30,16 +33,16 @@ _MAKER = Host(OPENAI_BASE_URL)
 
 @frozen
 class Request:
-    """One request, ready for the wire but for the server's address and the key."""
+    """An encoded request, without the URL of the server and the key."""
 
     path: str
     weight: int
-    """Images that it asks for: what the rate limit counts."""
+    """The number of images that the request asks for, which the rate limit counts."""
     model: str | None
     content: bytes | FormBody | JsonBody
     method: str = "POST"
     costs: bool | None = None
-    """Whether doing it twice may cost twice; ``None`` where asking for pictures tells."""
+    """Whether a second execution may be billed again; ``None``: if the request asks for images."""
 
     @property
     def content_type(self) -> str | None:
@@ -50,12 +53,12 @@ class Request:
 
     @property
     def billed(self) -> bool:
-        """Whether doing it twice may cost twice: pictures do, and count against the limit as well."""
+        """Whether a second execution may be billed again."""
         return self.weight > 0 if self.costs is None else self.costs
 
     @property
     def length(self) -> int:
-        """The body in bytes."""
+        """The length of the body in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.length
 
     def segments(self) -> Iterable[BodySegment]:
@@ -63,35 +66,63 @@ class Request:
         return (self.content,) if isinstance(self.content, bytes) else self.content.segments()
 
 
-def resolve_job(job: Job, host: Host, *, has_out: bool) -> Job:
-    """Fill in what the client decides: the model where the host needs one, and base64 when files are wanted."""
+@frozen
+class RequestPlan:
+    """A checked job, and the facts about its model."""
+
+    job: Job
+    """The job, with its model filled in, and with ``response_format`` where files are written."""
+    host: Host
+    profile: ModelProfile | None
+    """The profile of the model; ``None`` for an unknown model."""
+    rules: ModelProfile | None
+    """The profile whose rules the job must keep; ``None`` where nothing is checked."""
+
+
+def plan_request(
+    job: Job, host: Host, *, check: bool, writes_files: bool = False, stream: bool = False
+) -> RequestPlan:
+    """Fill in the model of a job, and check its parameters.
+
+    Args:
+        job: The job of the caller.
+        host: The server. OpenAI needs a model, so a default one is filled in.
+        check: Whether the job must keep the rules of its model.
+        writes_files: Whether the images go to files. Then the server is asked for base64 instead of URLs.
+        stream: Whether the response is a stream.
+
+    Raises:
+        InvalidRequestError: If ``job`` is no job, cannot be encoded, or breaks a rule of its model.
+    """
+    check_job(job)
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
-    if (
-        has_out
-        and job.response_format is None
-        and (profile := models.lookup(host.resolve_model(job.model)))
-        and profile.response_formats
-    ):
+    profile = models.lookup(host.resolve_model(job.model))
+    if writes_files and job.response_format is None and profile is not None and profile.response_formats:
         job = attrs.evolve(job, response_format="b64_json")
-    return job
+    check_shape(job)
+    rules = profile if check else None
+    if rules is not None:
+        check_parameters(job, rules, stream=stream)
+    return RequestPlan(job, host, profile, rules)
 
 
 def build_request(
     job: Job,
-    pictures: InputImages,
+    inputs: InputImages,
     *,
     boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
     host: Host = _MAKER,
 ) -> Request:
-    """Encode a job. Parameters that are ``None`` are not sent; ``extra_body`` has the last word.
+    """Encode a job. Parameters of ``None`` are not sent. Fields of ``extra_body`` override parameters.
 
-    Pictures make it a form, or JSON where the form cannot say it.
+    A request with images is a form, or JSON if a form cannot express it.
 
     Raises:
-        InvalidRequestError: a variation of what is no file, fields that cannot be written, or no deployment to name.
+        InvalidRequestError: If the image of a variation is not a file, if a field cannot be encoded, or if a deployment
+            is missing.
     """
     fields: dict[str, Any] = {name: value for name, value in job.parameters().items() if name not in PICTURES}
     route = host.route(f"/images/{job.endpoint}", job.model)
@@ -109,24 +140,66 @@ def build_request(
     model = fields.get("model", None if route.in_body else route.model)
     if isinstance(job, Generate):
         return Request(path, weight, model, _json(fields, extra_body))
-    if needs_json(job, pictures):
-        content = json_body(_json(fields, extra_body), pictures, without=frozenset(extra_body or ()))
+    if needs_json(job, inputs):
+        content = json_body(_json(fields, extra_body), inputs, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
     several = isinstance(job, Edit) and as_list(job.image) is not None
-    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in pictures.images]
-    if pictures.mask is not None:
-        parts.append(FormField("mask", _file("mask", pictures.mask)))
-    if pictures.markup is not None:
-        parts.append(FormField("markup", _file("markup", pictures.markup)))
+    parts = [FormField("image[]" if several else "image", _file("image", image)) for image in inputs.images]
+    if inputs.mask is not None:
+        parts.append(FormField("mask", _file("mask", inputs.mask)))
+    if inputs.markup is not None:
+        parts.append(FormField("markup", _file("markup", inputs.markup)))
     parts += [
         FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
     ]
     return Request(path, weight, model, FormBody(tuple(parts), boundary))
 
 
+def request_headers(
+    request: Request,
+    *,
+    accept: str,
+    user_agent: str,
+    idempotency: tuple[str, str],
+    client_headers: Mapping[str, str],
+    call_headers: Iterable[tuple[str, str]],
+    auth: Iterable[tuple[str, str]],
+) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a request, without the host.
+
+    Later ones win: defaults, the client's headers, those of the body and the idempotency key, the call's headers,
+    authentication.
+
+    Args:
+        request: The request.
+        accept: The media types of the response.
+        user_agent: The name and version of the client.
+        idempotency: The name and value of the header that is the same for all attempts of a call.
+        client_headers: Headers of all requests of the client, names in lower case.
+        call_headers: Headers of this call, names in lower case.
+        auth: Headers that authenticate the client.
+    """
+    name, key = idempotency
+    headers = {
+        "accept": accept,
+        "accept-encoding": "identity",
+        "user-agent": user_agent,
+        CLIENT_REQUEST_ID: key,
+        **client_headers,
+        name.lower(): key,
+    }
+    if request.content_type:
+        headers["content-type"] = request.content_type
+    if request.method != "GET" or request.length:
+        headers["content-length"] = str(request.length)
+    headers.update(call_headers)
+    headers.update(auth)
+    return tuple(headers.items())
+
+
 @frozen
 class Sources:
-    """A job's pictures as the caller gave them."""
+    """The input images of a job, as the caller gave them."""
 
     images: tuple[Any, ...] = ()
     mask: Any = None
@@ -134,7 +207,7 @@ class Sources:
 
 
 def sources(job: Job) -> Sources:
-    """Return a job's pictures as the caller gave them."""
+    """Return the input images of a job, as the caller gave them."""
     if isinstance(job, Generate):
         return Sources()
     if isinstance(job, Variation):
@@ -179,8 +252,9 @@ def _file(param: str, picture: InputImage) -> Upload:
 
 
 def _weight(n: object) -> int:
-    count = int(n) if isinstance(n, str) and n.isdecimal() else n
-    return count if type(count) is int and count > 0 else 1
+    if isinstance(n, str) and n.isdecimal():
+        n = int(n)
+    return n if type(n) is int and n > 0 else 1
 
 
 def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:

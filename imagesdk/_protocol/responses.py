@@ -13,7 +13,8 @@ from attrs import field, frozen
 from imagesdk._protocol.json_values import is_list, is_object, text
 from imagesdk._protocol.scanner import ImageRef, ScanError, without_images
 from imagesdk.errors import excerpt
-from imagesdk.models import URL_LIFETIME, ModelProfile
+from imagesdk.models import ModelProfile
+from imagesdk.models.catalog import URL_LIFETIME
 from imagesdk.types import SvgUsage, Usage
 
 _SHOWN = 300

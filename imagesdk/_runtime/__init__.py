@@ -1,1 +1,1 @@
-"""Event loops, worker threads, and the caller's line."""
+"""Event loops, worker threads, and the line of the caller."""

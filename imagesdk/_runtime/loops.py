@@ -1,4 +1,4 @@
-"""Which event loop runs here, as a value that can be kept, compared and woken; and things that one loop owns."""
+"""The running event loop as a value that can be kept, compared and woken, and values that belong to one loop."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ T = TypeVar("T")
 
 
 def running_loop() -> EventLoopToken:
-    """Return the loop that runs in this thread. Equal only to itself."""
+    """Return the event loop that runs in this thread. It equals only itself."""
     return current_token()
 
 
 def call_soon(loop: EventLoopToken, function: Callable[[], object]) -> bool:
-    """Have ``loop`` call ``function`` soon, from any thread; ``False`` where it has ended."""
+    """Schedule ``function`` on ``loop`` from any thread; return ``False`` if the loop has ended."""
     native: Any = loop.native_token
     try:
         if _is_trio(native):
             native.run_sync_soon(function)
         else:
             native.call_soon_threadsafe(function)
-    except RuntimeError:  # both asyncio and trio say so of a loop that has ended
+    except RuntimeError:  # both asyncio and trio raise it after the end of a loop
         return False
     return True
 
 
 def has_ended(loop: EventLoopToken) -> bool:
-    """Whether nothing can run on ``loop`` any more."""
+    """Whether ``loop`` has ended."""
     native: Any = loop.native_token
     if not _is_trio(native):
         closed: bool = native.is_closed()
@@ -43,11 +43,11 @@ def has_ended(loop: EventLoopToken) -> bool:
 
 
 def _is_trio(native: object) -> bool:
-    return hasattr(native, "run_sync_soon")  # to import asyncio for a look at its class takes 7 ms
+    return hasattr(native, "run_sync_soon")  # importing asyncio for its class would take 7 ms
 
 
 class PerLoop(Generic[T]):
-    """One value for each event loop, made when it is first asked for and dropped after its loop has ended."""
+    """One value for each event loop, made at first use and dropped after the end of its loop."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -65,10 +65,10 @@ class PerLoop(Generic[T]):
             return self._values[loop]
 
     def pop(self) -> T | None:
-        """Forget the running loop's value and return it."""
+        """Remove and return the running loop's value."""
         with self._lock:
             return self._values.pop(running_loop(), None)
 
     def living(self) -> list[T]:
-        """Return the values of loops that have not ended. For finalisers: it waits for no lock."""
+        """Return the values of loops that have not ended. It takes no lock, so that finalisers can call it."""
         return [value for loop, value in list(self._values.items()) if not has_ended(loop)]

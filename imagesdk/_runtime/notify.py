@@ -1,4 +1,4 @@
-"""A broadcast event: wakes every waiter each time something changes."""
+"""A broadcast event that wakes every waiter at each change."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import anyio
 
 
 class Notifier:
-    """Wakes all who wait for something to change."""
+    """A broadcast event."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
 
     def notify(self) -> None:
-        """Wake them."""
+        """Wake every waiter."""
         self._event.set()
         self._event = anyio.Event()
 
     def wait(self) -> Awaitable[None]:
-        """Wait for the next change."""
+        """Wait for the next notification."""
         return self._event.wait()

@@ -1,10 +1,10 @@
-"""Worker threads for blocking calls, under a capacity limiter of our own."""
+"""Worker threads for blocking calls, under a capacity limiter of the package's own."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Generic, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
@@ -12,47 +12,57 @@ import anyio.to_thread
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
 
 _T = TypeVar("_T")
-
-
 _Args = TypeVarTuple("_Args")
 
-
 _THREADS = 16
-
-
+"""Threads per event loop."""
 _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
 
 
-async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
-    """Run what works with files in one of our own threads, so that a slow disk cannot starve the application's.
+class _UninterruptibleWork(Generic[_T]):
+    """A function that runs to its end in a thread once it has started, although its caller is cancelled."""
 
-    It has ended, or was never begun, when this returns or raises. (asyncio's own cancellation, as by its time-outs,
-    goes through shields and would leave the thread behind, to make a file after all were removed.)
-    """
-    lock, loop, ended = threading.Lock(), running_loop(), anyio.Event()
-    begun = over = given_up = False
+    def __init__(self, function: Callable[[], _T]) -> None:
+        self._function = function
+        self._lock = threading.Lock()
+        self._loop = running_loop()
+        self._ended = anyio.Event()
+        self._is_running = False
+        self._is_abandoned = False
 
-    def work() -> _T:
-        nonlocal begun, over
-        with lock:
-            if given_up:
-                raise RuntimeError("given up")  # nobody is there to be told
-            begun = True
+    def run(self) -> _T:
+        """Run the function, unless it was abandoned before."""
+        with self._lock:
+            if self._is_abandoned:
+                raise RuntimeError("abandoned before it started")  # its caller is gone
+            self._is_running = True
         try:
-            return function(*args)
+            return self._function()
         finally:
-            with lock:
-                over = True
-                if given_up:
-                    call_soon(loop, ended.set)
+            with self._lock:
+                self._is_running = False
+                if self._is_abandoned:
+                    call_soon(self._loop, self._ended.set)
 
-    try:
-        return await anyio.to_thread.run_sync(work, limiter=_threads.get())
-    except BaseException:
-        with lock:
-            given_up = True
-            goes_on = begun and not over
-        if goes_on:
+    async def abandon(self) -> None:
+        """Keep the function from starting, or wait for its end."""
+        with self._lock:
+            self._is_abandoned = True
+            is_running = self._is_running
+        if is_running:
             with anyio.CancelScope(shield=True):
-                await ended.wait()
+                await self._ended.wait()
+
+
+async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
+    """Run a function that works with files in one of our threads, so that a slow disk starves no other threads.
+
+    The function has ended, or will never start, when this returns or raises. (asyncio's own cancellation, as by its
+    time-outs, passes shields. It would leave the thread behind, to write a file after all files were removed.)
+    """
+    work = _UninterruptibleWork(lambda: function(*args))
+    try:
+        return await anyio.to_thread.run_sync(work.run, limiter=_threads.get())
+    except BaseException:
+        await work.abandon()
         raise

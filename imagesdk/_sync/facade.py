@@ -21,7 +21,6 @@ from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.options import Beside
 from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
@@ -60,35 +59,37 @@ __all__ = ["Client", "Files", "ImageStream", "Images", "Run"]
 class Client:
     """A client of the Images API, for code without an event loop.
 
-    It may be used from several threads at once, beside a running event loop and in forked processes, and by as many
-    calls as you like: they wait in line for the rate limit. Close it with ``with`` or ``close()``.
+    It may be used from several threads at once, beside a running event loop and in forked processes, and for any number of
+    calls, which queue for the rate limit. Close it with ``with`` or ``close()``.
 
     Example:
+        ```python
         with Client() as client:
             response = client.images.generate("a white siamese cat", out="cats/")
+        ```
 
     Args:
-        api_key: The key; ``OPENAI_API_KEY`` when not given. ``""`` sends none, for servers that want none.
-        base_url: The server; ``OPENAI_BASE_URL`` or else the maker's own when not given.
-        organization: ``OPENAI_ORG_ID`` when not given.
-        project: ``OPENAI_PROJECT_ID`` when not given.
-        timeout: Seconds for a whole call, or :class:`Timeouts`.
-        retry: When a failed attempt is made again.
-        rate_limit: Images per window, counted on this side, as :class:`RateLimit` or as text, such as ``"50/min"``;
-            ``None`` for no limit; or limits by model, with ``"*"`` for the others. ``IMAGESDK_RATE_LIMIT`` (such as
-            ``50/min``, or ``none``) when it, or ``"*"``, is not given.
-        check: Whether to refuse what the rules of the model forbid before anything is sent.
-        caps: How large answers may be.
-        fsync: Whether files of ``out=`` are on the disk itself, safe from a loss of power, before a call returns.
-        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` to send requests with, or a function
-            without arguments that makes one for each event loop.
-        observers: Called with every event of :mod:`imagesdk.events`.
-        default_headers: Sent with every request to the server; not with downloads.
-        allow_insecure: Let a key go over plain http to another machine.
+        api_key: The key of the account. Default: ``OPENAI_API_KEY``. ``""`` sends no key, for servers without keys.
+        base_url: The URL of the server. Default: ``OPENAI_BASE_URL``, or else the server of OpenAI.
+        organization: The id of the organization. Default: ``OPENAI_ORG_ID``.
+        project: The id of the project. Default: ``OPENAI_PROJECT_ID``.
+        timeout: Seconds for a whole call, or :class:`Timeouts`. ``None``: no end.
+        retry: The policy for retries of failed attempts.
+        rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
+            no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
+            as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        check: Whether requests that break a rule of the model are refused before anything is sent.
+        caps: Maximum sizes of responses.
+        fsync: Whether to fsync output files before a call returns.
+        http_client: An ``httpx.AsyncClient`` or ``httpx2.AsyncClient`` that sends the requests, or a function without
+            arguments that returns one for each event loop.
+        observers: Functions that are called with every event of :mod:`imagesdk.events`.
+        default_headers: Headers of every request to the server, but not of downloads.
+        allow_insecure: Whether a key may be sent over plain http to another machine.
 
     Raises:
-        ConfigurationError: no key where one is needed, an unusable base URL, a key that would go over plain
-            http, an ``http_client`` or another option of the wrong kind.
+        ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
+            be used, or if an option has a wrong value.
     """
 
     __module__ = "imagesdk"
@@ -144,30 +145,33 @@ class Client:
         allow_insecure: bool = False,
         **options: Unpack[ClientOptions],
     ) -> Self:
-        """Return a client of Azure OpenAI.
+        """Return a client for Azure OpenAI.
 
-        Without ``api_version`` the v1 surface is used, and with a date the one with deployments in its paths.
+        Without ``api_version`` the client uses the v1 API. With a date it uses the API with deployments in its paths.
 
         Example:
-            client = Client.azure("https://NAME.openai.azure.com", deployment="pictures", model="gpt-image-2")
+            ```python
+            client = Client.azure("https://NAME.openai.azure.com", deployment="covers", model="gpt-image-2")
+            ```
 
         Args:
-            endpoint: The address of the resource; ``AZURE_OPENAI_ENDPOINT`` when not given.
-            deployment: What every request is for. Without it, each call names its own as ``model=``.
-            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for what is new on the v1 surface.
-            model: What is deployed there, for the checks and prices of the model. A deployment that is called after
-                its model needs none.
-            api_key: The key of the resource; ``AZURE_OPENAI_API_KEY`` when neither it nor ``token_provider`` is given.
-            token_provider: A function that returns a token, instead of a key: such as
+            endpoint: The URL of the resource. Default: ``AZURE_OPENAI_ENDPOINT``.
+            deployment: The deployment for all requests. Default: each call names its own as ``model=``.
+            api_version: A date such as ``"2025-04-01-preview"``, or ``"preview"`` for new features of the v1 API.
+            model: The model that is deployed, for its checks and prices. Not needed if the deployment has the name of
+                its model.
+            api_key: The key of the resource. Default: ``AZURE_OPENAI_API_KEY``, if there is no ``token_provider``.
+            token_provider: A function that returns a token, in place of a key, such as
                 ``azure.identity.get_bearer_token_provider(credential, "https://ai.azure.com/.default")``. It is called
-                in a thread, never twice at once, and what it returns is kept until a minute before its end, or for a
-                minute where that is not known.
+                in a thread, never twice at once. A token is kept until a minute before it expires, or for a minute if
+                its expiry is unknown.
             http_client: As in :class:`Client`.
-            allow_insecure: Let a key go over plain http to another machine.
+            allow_insecure: Whether a key may be sent over plain http to another machine.
             options: Those of :class:`ClientOptions`.
 
         Raises:
-            ConfigurationError: no key and no token, both, an unusable endpoint, or an option of the wrong kind.
+            ConfigurationError: If there is neither a key nor a token provider, or both, if the endpoint cannot be used,
+                or if an option has a wrong value.
         """
         handle = lease(
             AsyncClient.azure,
@@ -185,30 +189,32 @@ class Client:
 
     @property
     def images(self) -> Images:
-        """Make, edit and vary pictures."""
+        """Create, edit and vary images."""
         return self._images
 
     @property
     def files(self) -> Files:
-        """Upload, look up and delete files, such as pictures that edits name by their id."""
+        """Upload, look up and delete files, such as images that edits refer to by id."""
         return self._files
 
     @property
     def base_url(self) -> str:
-        """The server, without a trailing slash."""
+        """The URL of the server, without a trailing slash."""
         return self._handle.async_object.base_url
 
     def with_options(self, **changes: Unpack[ClientOptions]) -> Client:
-        """Return a view of the client: the same connections, key and limits, with other options where given.
+        """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 
-        What is counted stays shared: a view with another ``rate_limit=`` counts in the same windows, unless its
-        scope is the client. Closing a view closes nothing; close the client it came from.
+        A view with another ``rate_limit=`` counts in the same windows, unless the scope of the limit is the client.
+        Closing a view closes nothing. Close the client that it comes from.
 
         Example:
+            ```python
             patient = client.with_options(timeout=600, retry=RetryPolicy(max_attempts=8))
+            ```
 
         Raises:
-            ConfigurationError: there is no such option, it is of the wrong kind, or a header cannot be sent.
+            ConfigurationError: If there is no such option, if its value is wrong, or if a header cannot be sent.
         """
         handle = self._handle.derive(AsyncClient.with_options, **changes)
         return self._from_handle(handle)
@@ -227,27 +233,29 @@ class Client:
         billed: bool | None = None,
         idempotency_key: str | None = None,
     ) -> RawResponse:
-        """Send anything else to the same server, with the key, the retries and the limits of the client.
+        """Send a request of your own to the same server, with the key, retries and rate limit of the client.
 
         Example:
+            ```python
             models = client.request("GET", "/models").json()
+            ```
 
         Args:
-            method: ``"GET"``, ``"POST"`` and so on.
-            path: Below the base URL, such as ``"/models"``; or a whole URL on the server's own origin.
-            json: A body for JSON; or
-            content: a body as it is, of the ``content-type`` that ``headers`` say.
-            query: What follows the ``?``.
-            headers: Further ones.
-            timeout: Seconds for the whole call, or :class:`Timeouts`.
-            images: How many pictures it asks for: what the rate limit counts.
-            billed: Whether doing it twice may cost twice, so that it is repeated as a request for pictures is. When not
-                given: with images, and with POST and PATCH.
-            idempotency_key: Sent with every attempt; made at random when not given.
+            method: The HTTP method, such as ``"GET"``.
+            path: A path below the base URL, such as ``"/models"``, or a whole URL on the origin of the server.
+            json: A body to encode as JSON.
+            content: A body as bytes, in place of ``json``. Its type is the ``content-type`` of ``headers``.
+            query: Parameters of the URL.
+            headers: Further headers.
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
+            images: The number of images that the request asks for, which the rate limit counts.
+            billed: Whether a second execution may be billed again, so that retries follow the rules for images.
+                Default: ``True`` with images, and for POST and PATCH.
+            idempotency_key: The key that every attempt sends. Default: a random key.
 
         Raises:
-            InvalidRequestError: it cannot be sent as it is.
-            APIError: it failed: a status of 400 and more is the error that any call would raise.
+            InvalidRequestError: If the request cannot be sent.
+            APIError: If the request fails. A status of 400 and above raises the same error as any other call.
         """
         return self._handle.call(
             AsyncClient.request,
@@ -297,7 +305,7 @@ class Client:
 
 
 class Images:
-    """The Images API. Made by the client: ``client.images``."""
+    """The Images API, as ``client.images``."""
 
     __module__ = "imagesdk"
 
@@ -326,19 +334,20 @@ class Images:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Make pictures from a prompt.
+        """Create images from a prompt.
 
-        The more detail in the prompt, the likelier the result is what you had in mind; smaller pictures are
-        faster. ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options:
-        ``out=``, ``timeout=``, ``check=`` and others.
+        A detailed prompt makes the result more predictable. Smaller images are faster.
+        Parameters: ``help(imagesdk.Generate)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = client.images.generate("a white siamese cat", n=2, out="cats/")
+            ```
 
         Raises:
-            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            InvalidRequestError: If a parameter breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
         return self._handle.call(
             AsyncImages.generate,
@@ -387,20 +396,21 @@ class Images:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Change a picture, or paint into it where a mask is transparent.
+        """Edit an image, or repaint it where a mask is transparent.
 
-        The prompt describes the whole new picture, not only what comes into the erased area.
-        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        The prompt describes the whole new image, not only the repainted area.
+        Parameters: ``help(imagesdk.Edit)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = client.images.edit("lounge.png", "a lounge with a pool", mask="mask.png")
+            ```
 
         Raises:
-            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt or a picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or an image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt or an image.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         return self._handle.call(
             AsyncImages.edit,
@@ -444,22 +454,24 @@ class Images:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> AbstractContextManager[ImageStream]:
-        """Make one picture from a prompt, and show it while it is made.
+        """Create one image from a prompt, and receive partial images while the model works.
 
-        ``help(imagesdk.Generate)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options. With
-        ``out=`` the finished picture goes to disk; those on the way are in memory. Leaving the block early ends the
-        request, which is billed all the same.
+        ``help(imagesdk.Generate)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. With
+        ``out=`` the final image is written to disk. Partial images stay in memory. Leaving the block early closes the
+        request, which is billed nevertheless.
 
         Example:
+            ```python
             with client.images.generate_stream("a river", partial_images=2) as stream:
                 for event in stream:
                     print(event.image)
+            ```
 
         Raises:
-            InvalidRequestError: a parameter breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt.
-            StreamError: (on iteration) the stream ended without its picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
+            InvalidRequestError: If a parameter breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt.
+            StreamError: If the stream ends without its final image. Raised on iteration.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
         return self._handle.context(
             ImageStream,
@@ -500,21 +512,23 @@ class Images:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> AbstractContextManager[ImageStream]:
-        """Change a picture, and show the new one while it is made.
+        """Edit an image, and receive partial images while the model works.
 
-        ``help(imagesdk.Edit)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options; see
+        ``help(imagesdk.Edit)`` documents the parameters, and ``help(imagesdk.CallOptions)`` the options. See also
         :meth:`generate_stream`.
 
         Example:
+            ```python
             with client.images.edit_stream("lounge.png", "a pool", partial_images=1) as stream:
                 response = stream.final()
+            ```
 
         Raises:
-            InvalidRequestError: a parameter or a picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the prompt or a picture.
-            StreamError: (on iteration) the stream ended without its picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or an image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the prompt or an image.
+            StreamError: If the stream ends without its final image. Raised on iteration.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         return self._handle.context(
             ImageStream,
@@ -549,20 +563,19 @@ class Images:
         user: str | None = None,
         **options: Unpack[CallOptions],
     ) -> ImagesResponse:
-        """Make pictures that resemble a given one.
+        """Create images that resemble a given image.
 
-        The maker retired this with dall-e-2; servers that speak the API of 2023 have it.
-        ``help(imagesdk.Variation)`` tells of the parameters, ``help(imagesdk.CallOptions)`` of the options: ``out=``,
-        ``timeout=``, ``check=`` and others.
+        OpenAI retired this endpoint together with dall-e-2. Servers with the API of 2023 still have it.
+        Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
             response = client.images.create_variation("corgi.png", n=2)
 
         Raises:
-            InvalidRequestError: a parameter or the picture breaks a rule of the model; nothing was sent.
-            ModerationError: the content filter refused the picture.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read.
+            InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
+            ModerationError: If the content filter refuses the image.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read.
         """
         return self._handle.call(
             AsyncImages.create_variation,
@@ -576,34 +589,38 @@ class Images:
         )
 
     def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
-        """Do what a :class:`Generate`, :class:`Edit` or :class:`Variation` says.
+        """Send a :class:`Generate`, :class:`Edit` or :class:`Variation`.
 
-        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
+            ```python
             response = client.images.send(Generate("a white siamese cat", n=2))
+            ```
 
         Raises:
-            InvalidRequestError: something breaks a rule of the model; nothing was sent.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read or written.
+            InvalidRequestError: If the job breaks a rule of the model. Nothing was sent.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read or written.
         """
         return self._handle.call(AsyncImages.send, job, **options)
 
     def stream(self, job: Job, **options: Unpack[CallOptions]) -> AbstractContextManager[ImageStream]:
-        """Do what a :class:`Generate` or :class:`Edit` says, and show the picture while it is made.
+        """Send a :class:`Generate` or :class:`Edit`, and receive partial images while the model works.
 
-        ``help(imagesdk.CallOptions)`` tells of the options: ``out=``, ``timeout=``, ``check=`` and others.
+        ``help(imagesdk.CallOptions)`` documents the options: ``out=``, ``timeout=``, ``check=`` and others.
 
         Example:
+            ```python
             with client.images.stream(Generate("a river", partial_images=2)) as stream:
                 for event in stream:
                     print(event.image)
+            ```
 
         Raises:
-            InvalidRequestError: something breaks a rule of the model; nothing was sent.
-            APIError: it failed in another way; ``maybe_billed`` tells about money.
-            OSError: a file cannot be read or written.
+            InvalidRequestError: If the job breaks a rule of the model. Nothing was sent.
+            APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
+            OSError: If a file cannot be read or written.
         """
         return self._handle.context(ImageStream, AsyncImages.stream, job, **options)
 
@@ -612,7 +629,7 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         concurrency: int | None = None,
         delivery: Delivery = "at_most_once",
@@ -620,38 +637,41 @@ class Images:
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
     ) -> AbstractContextManager[Run]:
-        """Do many jobs at once, as one run that can be watched, stopped and gone on with.
+        """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A job that fails ends no other. At most one job waits for the rate limit, so that other calls get their turn.
-        Leaving the block early gives up what is under way. With files there is a journal: the same jobs again are not
-        done again, and a run that was killed goes on where it ended.
+        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
+        again, and finished jobs are skipped, also after a crash.
 
         Args:
-            jobs: Jobs, prompts and :class:`Labelled` ones, in anything that can be iterated, read as there is room.
-                An iterator that may block is read in a thread.
-            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without it pictures stay in memory,
-                and those that nobody takes hold back new jobs.
-            journal: A file that remembers what was done: ``journal.db`` in the folder of ``out``, or the path given;
-                ``None`` keeps none.
-            defaults: The parameters of jobs that are only prompts; its own prompt is not used.
-            concurrency: How many jobs may be under way; ``None`` is as many as the rate limit lets go.
-            delivery: ``"at_most_once"`` never repeats by itself what may have been billed; ``"at_least_once"`` repeats
-                it until it is there, in ten attempts at least, while most jobs succeed.
-            retry_unknown: Send again what the journal has as unknown, and what has lost its files.
-            budget: US dollars that the jobs of the journal may cost in all, such as ``"20 USD"``. What a job may cost
-                at most is reserved before it is sent.
-            unknown_price: Whether a job is sent whose price is not known, though there is a budget.
+            jobs: Jobs, prompts and :class:`Labelled` jobs, in any iterable. Jobs are read lazily. An iterator that may
+                block is read in a thread.
+            out: A folder, or a template with ``{job}``, ``{id}`` or ``{slug}``. Without ``out`` images stay in memory,
+                and the run pauses while 16 outcomes are unread.
+            journal: The file that records the jobs. ``True``: ``journal.db`` in the folder of ``out``. ``False`` or
+                ``None``: no journal.
+            defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
+            concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
+            delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
+                while most jobs succeed.
+            retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
+            budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
+                a job is reserved before it is sent.
+            unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
 
         Example:
+            ```python
             with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
                 for outcome in run:
                     print(outcome.status, outcome.id)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal is in use, damaged, or cannot be written.
-            OSError: no files can be made where they are to go.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use, damaged, or cannot be written.
+            OSError: If the output folder cannot be written to.
         """
         return self._handle.context(
             Run,
@@ -672,20 +692,22 @@ class Images:
         jobs: Jobs,
         *,
         out: str | os.PathLike[str] | None = None,
-        journal: str | os.PathLike[str] | Beside | None = Beside.OUT,
+        journal: str | os.PathLike[str] | bool | None = True,
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
     ) -> DryRun:
-        """Say what :meth:`fan_out` would do with the same arguments, cost and take. Nothing is sent or written.
+        """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
         Example:
+            ```python
             print(client.images.dry_run(["a river", "a lake"], out="waters/").at_most)
+            ```
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: ``out`` would give the pictures of several jobs one name.
-            JournalError: the journal cannot be read.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal cannot be read.
         """
         return self._handle.call(
             AsyncImages.dry_run,
@@ -704,30 +726,37 @@ class Images:
         to: str | os.PathLike[str] | None = None,
         timeout: float | Timeouts | None = None,
     ) -> bytes:
-        """Return the bytes of a picture, fetching its URL if it is only that; write them to ``to`` if given.
+        """Return the bytes of an image, and download it first if it is only a URL.
 
-        The key never goes to the picture's server. A failed fetch is tried again, and never by generating
-        again. ``to`` is a file, a folder for a name of ours, or a template with ``{index}`` and ``{ext}``.
+        The key is never sent to the server of a URL. A failed download is retried on its own, and never causes a second
+        generation.
 
         Example:
             data = client.images.download(response[0], to="otter.png")
 
+        Args:
+            image: An image of a response, or a URL.
+            to: The file to write: a path, a folder, or a template with ``{index}`` and ``{ext}``. Default: no file.
+            timeout: Seconds for the whole download, or :class:`Timeouts`. Default: that of the client.
+
         Raises:
-            InvalidRequestError: ``to`` is no path; nothing was fetched.
-            DownloadError: the URL is not safe to fetch, has expired, or could not be fetched.
-            OSError: the file cannot be read or written.
+            InvalidRequestError: If ``to`` is not a path. Nothing was downloaded.
+            DownloadError: If the URL is not safe to fetch, has expired, or cannot be fetched.
+            OSError: If a file cannot be read or written.
         """
         return self._handle.call(AsyncImages.download, image, to=to, timeout=timeout)
 
 
 class ImageStream:
-    """A picture while it is made: iterate over it, or ask for its end. Made by ``client.images.generate_stream``.
+    """An open stream of one image, made by ``client.images.generate_stream`` and ``edit_stream``.
 
     Example:
+        ```python
         with client.images.generate_stream("a river", partial_images=2) as stream:
             for event in stream:
                 print(event.image)
             response = stream.final()
+        ```
     """
 
     __module__ = "imagesdk"
@@ -737,40 +766,42 @@ class ImageStream:
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request: what support asks for."""
+        """The server's id of the request, which OpenAI's support asks for."""
         return self._handle.async_object.request_id
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> StreamedImage:
-        """Wait for the next picture.
+        """Wait for the next event.
 
         Raises:
-            StreamError: the stream ended without its picture.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         return self._handle.next(AsyncImageStream.__anext__)
 
     def final(self) -> ImagesResponse:
-        """Read on to the end, and return what a call without a stream would have returned.
+        """Read to the end, and return the response of a call without a stream.
 
         Raises:
-            StreamError: the stream ended without its picture; ``error.partial`` is the last one on the way.
-            APIError: the server says that something is wrong.
-            OSError: the finished picture cannot be written.
+            StreamError: If the stream ends without its finished image. ``error.partial`` is the last partial image.
+            APIError: If the server reports an error.
+            OSError: If the finished image cannot be written.
         """
         return self._handle.call(AsyncImageStream.final)
 
 
 class Run:
-    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+    """Run of many jobs. Iterate over it for their outcomes as they finish. Created by ``client.images.fan_out``.
 
     Example:
+        ```python
         with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
             for outcome in run:
                 print(outcome.status, outcome.id)
+        ```
     """
 
     __module__ = "imagesdk"
@@ -784,36 +815,40 @@ class Run:
     def __next__(self) -> Outcome:
         """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
 
+        These errors are raised after the last outcome.
+
         Raises:
-            JournalError: the journal cannot be written; no further job was begun.
-            OSError: pictures cannot be written; no further job was begun.
-            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._handle.next(AsyncRun.__anext__)
 
     def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
+        """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
+
+        A run can be collected once, because it does not keep the outcomes.
 
         Raises:
-            RuntimeError: they were collected before.
-            JournalError: as on iteration, and likewise for the others.
-            OSError: pictures cannot be written.
-            Exception: what the iterator of the jobs raised.
+            RuntimeError: If the run was collected before.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         return self._handle.call(AsyncRun.collect)
 
     @property
     def progress(self) -> Progress:
-        """How far it has come. Immediate, from any thread."""
+        """Snapshot of the run. It returns at once, from any thread."""
         return self._handle.async_object.progress
 
     def stop(self) -> None:
-        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
+        """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""
         self._handle.async_object.stop()
 
 
 class Files:
-    """Files on the server. Made by the client: ``client.files``."""
+    """Files on the server, as ``client.files``."""
 
     __module__ = "imagesdk"
 
@@ -829,23 +864,25 @@ class Files:
         expires_after: int | None = None,
         timeout: float | Timeouts | None = None,
     ) -> FileObject:
-        """Upload a file, for example a picture that several edits use.
+        """Upload a file, for example an image that several edits use.
 
         Args:
-            source: a path, bytes, a binary file, or any other picture that an edit takes; read as it is sent.
-            purpose: ``"vision"`` for pictures, ``"batch"`` for the requests of a batch.
-            filename: what the server is to call it; the name of the file when not given.
-            expires_after: seconds until the server deletes it, an hour (3600) to 30 days (2592000).
-            timeout: seconds for the whole call, or :class:`Timeouts`.
+            source: A path, bytes, a binary file, or any other image that an edit takes. It is read while it is sent.
+            purpose: ``"vision"`` for images, ``"batch"`` for the requests of a batch.
+            filename: The name of the file on the server. Default: its own name.
+            expires_after: Seconds until the server deletes the file, from an hour (3600) to 30 days (2592000).
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
 
         Example:
+            ```python
             file = client.files.upload("lounge.png")
             response = client.images.edit(file, "a lounge with a pool")
+            ```
 
         Raises:
-            InvalidRequestError: there is nothing to upload in ``source``; nothing was sent.
-            APIError: it failed.
-            OSError: the file cannot be read.
+            InvalidRequestError: If ``source`` has nothing to upload. Nothing was sent.
+            APIError: If the request fails.
+            OSError: If the file cannot be read.
         """
         return self._handle.call(
             AsyncFiles.upload,
@@ -859,14 +896,16 @@ class Files:
     def retrieve(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
     ) -> FileObject:
-        """Return what the server knows of a file.
+        """Return the facts about a file.
 
         Example:
+            ```python
             file = client.files.retrieve("file-abc123")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
         return self._handle.call(AsyncFiles.retrieve, file, timeout=timeout)
 
@@ -881,41 +920,47 @@ class Files:
         """Return a page of the account's files, newest first.
 
         Args:
-            purpose: only those for this.
-            limit: how many at most; the server's own number when not given.
-            after: the id of the last one of the page before.
-            timeout: seconds for the whole call, or :class:`Timeouts`.
+            purpose: Only files with this purpose. Default: all files.
+            limit: The maximum number of files. Default: that of the server.
+            after: The id of the last file on the page before.
+            timeout: Seconds for the whole call, or :class:`Timeouts`. Default: that of the client.
 
         Example:
+            ```python
             for file in client.files.list(purpose="vision"):
                 print(file.id, file.filename)
+            ```
 
         Raises:
-            APIError: it failed.
+            APIError: If the request fails.
         """
         return self._handle.call(AsyncFiles.list, purpose=purpose, limit=limit, after=after, timeout=timeout)
 
     def delete(self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None) -> bool:
-        """Delete a file, and return whether it is gone.
+        """Delete a file, and return whether the server has deleted it.
 
         Example:
+            ```python
             client.files.delete(file)
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
         return self._handle.call(AsyncFiles.delete, file, timeout=timeout)
 
     def content(self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None) -> bytes:
-        """Return the bytes of a file. (Servers do not give back every kind: not what was uploaded for vision.)
+        """Return the bytes of a file. Servers do not return files that were uploaded for vision.
 
         Example:
+            ```python
             data = client.files.content("file-abc123")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
         """
         return self._handle.call(AsyncFiles.content, file, timeout=timeout)
 
@@ -926,14 +971,16 @@ class Files:
         *,
         timeout: float | Timeouts | None = None,
     ) -> Path:
-        """Write the bytes of a file to ``to`` while they come, whole or not at all, and return the path.
+        """Write the bytes of a file to ``to`` while they arrive, and return the path. ``to`` is never half a file.
 
         Example:
+            ```python
             path = client.files.download("file-abc123", "results.jsonl")
+            ```
 
         Raises:
-            NotFoundError: there is no such file.
-            APIError: it failed in another way.
-            OSError: it cannot be written.
+            NotFoundError: If there is no such file.
+            APIError: If the request fails in another way.
+            OSError: If ``to`` cannot be written.
         """
         return self._handle.call(AsyncFiles.download, file, to, timeout=timeout)

@@ -1,1 +1,1 @@
-"""HTTP: one exchange, on connections of our own or on the caller's client."""
+"""HTTP transport: one exchange, on the package's own connections or on the client of the user."""

@@ -1,8 +1,8 @@
-"""One connection that is kept between requests: how it is made, and whether anything is left on it.
+"""One connection that is kept alive between requests, and checks for unread bytes on it.
 
-A server, or a proxy before it, that answers one request twice would have its second answer taken for that of the next
-request: another picture than was paid for. So a connection is used again only while nothing is left on it, neither in
-the parser of the HTTP library nor on the way there.
+If a server or a proxy answered one request twice, the second response could be taken for that of the next request: an
+image of another call. So a connection with unread bytes is closed, whether the bytes are in the parser of the HTTP
+library or in a buffer before it.
 """
 
 from __future__ import annotations
@@ -23,62 +23,62 @@ from imagesdk._transport.environment import proxy_for, redacted_proxy, tls_conte
 from imagesdk.errors import ConfigurationError
 
 KEEPALIVE = 4.0
-"""Seconds that an idle connection is kept: less than common servers wait before they close it (5)."""
+"""Seconds that an idle connection is kept: fewer than the 5 after which common servers close it."""
 
-_PASSES = 4
-"""Passes of the event loop in which bytes that have come reach a reader."""
+_LOOP_PASSES = 4
+"""Passes of the event loop after which received bytes have reached a reader."""
 
 
 @define(eq=False)
 class Connection:
-    """A transport with a single connection, for one exchange at a time."""
+    """An httpx transport with a single connection, for one exchange at a time."""
 
     transport: httpx.AsyncHTTPTransport
     stream: Any = None
-    """What the connection reads from, from the first answer on.
+    """The network stream of the connection, from the first response on.
 
     https://www.encode.io/httpcore/extensions/#network_stream
     """
 
     @property
     def has_trailing_data(self) -> bool:
-        """Whether bytes behind the end of the answer came with it. So, too, where that cannot be seen.
+        """Whether bytes followed the end of the response, or that cannot be seen.
 
-        httpcore keeps them for the next answer, and has no public view of them.
+        httpcore keeps such bytes for the next response, and has no public view of them.
         """
         pool: Any = getattr(self.transport, "_pool", None)
         for connection in getattr(pool, "connections", [None]):
-            within = connection
-            while within is not None and not hasattr(within, "_h11_state"):
-                within = getattr(within, "_connection", None)  # those through proxies hold another one
-            if within is None or within._h11_state.trailing_data[0]:  # noqa: SLF001
+            inner = connection
+            while inner is not None and not hasattr(inner, "_h11_state"):
+                inner = getattr(inner, "_connection", None)  # proxy connections wrap another one
+            if inner is None or inner._h11_state.trailing_data[0]:  # noqa: SLF001
                 return True
         return False
 
     async def has_pending_data(self) -> bool:
-        """Whether there are bytes, or an end, to be read: then it is of no further use.
+        """Whether bytes, or the end of the connection, wait to be read: such a connection cannot be used again.
 
-        httpcore looks at the socket for that, and not at what TLS and asyncio have taken from there already.
+        httpcore looks for that at the socket, and not at what TLS and asyncio have read from it already.
         """
-        held = _buffered_bytes(self.stream)
-        return await self._has_something() if held is None else held > 0
+        buffered = _buffered_bytes(self.stream)
+        return await self._try_to_read() if buffered is None else buffered > 0
 
-    async def _has_something(self) -> bool:
-        """Find out by reading, which takes a while."""
-        found = False
+    async def _try_to_read(self) -> bool:
+        """Check for pending data by reading, which takes some passes of the event loop."""
+        has_data = False
 
         async def read() -> None:
-            nonlocal found
-            with suppress(Exception):  # broken is as good as ended
+            nonlocal has_data
+            with suppress(Exception):  # a broken connection is as useless as one that has ended
                 await self.stream.read(1)
-            found = True
+            has_data = True
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(read)
-            for _ in range(_PASSES):
+            for _ in range(_LOOP_PASSES):
                 await anyio.lowlevel.checkpoint()
             tasks.cancel_scope.cancel()
-        return found
+        return has_data
 
     async def aclose(self) -> None:
         """Close the connection."""
@@ -86,32 +86,35 @@ class Connection:
 
 
 def _buffered_bytes(stream: Any) -> int | None:
-    """Return how much was taken from a socket and not asked for yet; ``None`` where that cannot be seen.
+    """Return the number of bytes between a socket and its reader; ``None`` where it cannot be seen.
 
-    Neither httpcore nor anyio has a public view of it, so that other versions of them may hide it.
+    Neither httpcore nor anyio has a public view of them, and their next versions may hide them.
     """
     layer: Any = getattr(stream, "_stream", None)
-    held = 0
+    buffered = 0
     try:
         while hasattr(layer, "_ssl_object"):
-            came: ssl.MemoryBIO = getattr(layer, "_read_bio", None) or layer._incoming  # noqa: SLF001
-            held += layer._ssl_object.pending() + came.pending  # noqa: SLF001
+            incoming: ssl.MemoryBIO = getattr(layer, "_read_bio", None) or layer._incoming  # noqa: SLF001
+            buffered += layer._ssl_object.pending() + incoming.pending  # noqa: SLF001
             layer = layer.transport_stream
         if "trio" in type(layer).__module__:
-            return held  # its sockets keep nothing
-        return held + sum(map(len, layer._protocol.read_queue))  # noqa: SLF001
+            return buffered  # its sockets have no buffer
+        return buffered + sum(map(len, layer._protocol.read_queue))  # noqa: SLF001
     except AttributeError:
         return None
 
 
 async def new_connection(url: str, server_name: str | None) -> Connection:
-    """Make a slot for ``url``, which connects at its first request.
+    """Make a connection for ``url``, which connects at its first request.
 
     Args:
-        url: the request's.
-        server_name: the name to expect in the certificate, when the URL holds an address.
+        url: The URL of the request.
+        server_name: The name in the server's certificate, if the URL holds an IP address.
+
+    Raises:
+        ConfigurationError: If the proxy of the environment cannot be used.
     """
-    if "httpcore" not in sys.modules:  # httpx imports it late, and the event loop would stand still meanwhile
+    if "httpcore" not in sys.modules:  # httpx imports it late, which would block the event loop
         await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")

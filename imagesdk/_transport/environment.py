@@ -1,6 +1,6 @@
-"""What the environment says about the way to a server: proxies, and certificates to trust.
+"""Proxies and trusted certificates from the environment.
 
-As in plain httpx: HTTPS_PROXY, ALL_PROXY, NO_PROXY and their like, SSL_CERT_FILE and SSL_CERT_DIR.
+The variables are those of httpx: HTTPS_PROXY, ALL_PROXY, NO_PROXY and so on, SSL_CERT_FILE and SSL_CERT_DIR.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from imagesdk.errors import ConfigurationError
 
 
 def remote_plain_proxy(url: str) -> str | None:
-    """Return the proxy on another machine, by host and port, that would see all of a request to ``url``."""
+    """Return host and port of the proxy on another machine that could read a request to ``url``."""
     try:
         proxy = urlsplit(proxy_for(url) or "")
-    except ValueError:  # found out, and told, by the first request
+    except ValueError:  # the first request will report it
         return None
     if not url.startswith("http:") or proxy.hostname is None or is_loopback(proxy.hostname):
         return None
@@ -32,12 +32,12 @@ def remote_plain_proxy(url: str) -> str | None:
 
 
 def redacted_proxy(proxy: str) -> str:
-    """A proxy without the password that its URL may hold."""
+    """Return the URL of a proxy without its password."""
     return proxy.rpartition("@")[2]
 
 
 def proxy_for(url: str) -> str | None:
-    """Return the proxy that the environment names for ``url`` (HTTPS_PROXY, ALL_PROXY, NO_PROXY and their like)."""
+    """Return the proxy of the environment for ``url``; ``None`` for a direct connection."""
     parts = urlsplit(url)
     proxies = urllib.request.getproxies()
     proxy = proxies.get(parts.scheme) or proxies.get("all")
@@ -51,19 +51,23 @@ _tls_lock = threading.Lock()
 
 
 async def tls_context() -> ssl.SSLContext:
-    """Return the process's TLS context, with the CA settings of the environment; built at first need."""
+    """Return the TLS context of the process, with the certificates of the environment; built at first use.
+
+    Raises:
+        ConfigurationError: If the certificates cannot be read.
+    """
     if _tls is not None:
         return _tls
-    return await anyio.to_thread.run_sync(_build)
+    return await anyio.to_thread.run_sync(_build_tls_context)
 
 
-def _build() -> ssl.SSLContext:
+def _build_tls_context() -> ssl.SSLContext:
     global _tls  # noqa: PLW0603 - one context for the process is the point
     with _tls_lock:
         if _tls is None:
             try:
                 if file := os.environ.get("SSL_CERT_FILE"):
-                    Path(file).stat()  # httpx before 0.28 passes over one that is not there
+                    Path(file).stat()  # httpx before 0.28 ignores a file that does not exist
                 _tls = httpx.create_ssl_context()
             except (OSError, ssl.SSLError) as error:
                 raise ConfigurationError(
@@ -72,10 +76,10 @@ def _build() -> ssl.SSLContext:
         return _tls
 
 
-class _Expecting(ssl.SSLContext):
-    """The process's TLS context, for a server of a given name.
+class _NamedServerContext(ssl.SSLContext):
+    """The TLS context of the process, for a server of a given name.
 
-    httpcore takes the name to expect from ``sni_hostname``, but within the tunnel of a proxy from the URL.
+    httpcore takes that name from ``sni_hostname``, but in the tunnel of a proxy from the URL.
     """
 
     context: ssl.SSLContext
@@ -86,7 +90,7 @@ class _Expecting(ssl.SSLContext):
 
 
 def with_server_hostname(context: ssl.SSLContext, name: str) -> ssl.SSLContext:
-    """Return a context that trusts as ``context`` does and expects a server of that name."""
-    expecting = _Expecting(ssl.PROTOCOL_TLS_CLIENT)
-    expecting.context, expecting.name = context, name
-    return expecting
+    """Return a context that trusts as ``context`` does and checks for a server of that name."""
+    named = _NamedServerContext(ssl.PROTOCOL_TLS_CLIENT)
+    named.context, named.name = context, name
+    return named

@@ -1,8 +1,8 @@
-"""Bytes out, bytes in: the seam to the HTTP libraries, and what an exchange with any of them takes.
+"""The transport interface: one HTTP exchange, and what all transports share.
 
-What carries an exchange is a connection of our own (:mod:`imagesdk._transport.single_connection`) or a client of the user's
-(:mod:`imagesdk._transport.user_client`). Neither follows a redirect, adds credentials of its own or sets a time-out but the
-one for connecting.
+There are two transports: the package's own connections (:mod:`imagesdk._transport.single_connection`) and a client of the
+user (:mod:`imagesdk._transport.user_client`). Neither follows redirects or adds credentials. The only time-out is for
+connecting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RELEASE_LIMIT = 5.0
 
 
 class TransportError(Exception):
-    """The exchange broke. The cause is chained."""
+    """A broken exchange. The cause is chained."""
 
     def __init__(self, message: str, *, connecting: bool, timed_out: bool) -> None:
         super().__init__(message)
@@ -33,53 +33,53 @@ class TransportError(Exception):
 
 @frozen
 class WireRequest:
-    """One request as it goes over the wire."""
+    """One HTTP request."""
 
     method: str
     url: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
-    """They hold the key, and tracebacks may show the values of variables."""
+    """The headers, with the key: they have no repr because tracebacks may show the values of variables."""
     body: AsyncIterable[bytes] | None = None
     connect_timeout: float | None = None
     server_name: str | None = None
-    """The name to expect in the certificate, when the URL holds an address."""
+    """The name in the server's certificate, if the URL holds an IP address."""
 
 
 @frozen
 class WireResponse:
-    """The head of an answer, and its body as raw bytes, still compressed."""
+    """The status and headers of a response, and its body, still compressed."""
 
     status: int
     headers: Mapping[str, str]
-    """Names in lower case; repeated ones joined by a comma."""
+    """Names in lower case; the values of repeated headers joined by a comma."""
     body: AsyncIterator[bytes]
 
 
 class Transport(Protocol):
-    """Carries one exchange at a time."""
+    """The interface of a transport."""
 
     def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
-        """Send ``request``; leaving the block ends the exchange, read or not.
+        """Send ``request``. Leaving the block ends the exchange, even if the body was not read.
 
         Raises:
-            WireError: on entering the block or reading the body.
+            TransportError: If the exchange breaks, on entering the block or on reading the body.
         """
         ...
 
     async def aclose(self) -> None:
-        """Close what belongs to the running loop."""
+        """Close the connections of the running event loop."""
         ...
 
 
 def request_of(library: Any, request: WireRequest, trace: object = None) -> Any:
-    """Return ``request`` as one of ``library``, httpx or httpx2, with nothing of a client's added.
+    """Return ``request`` as a request of ``library``, without the headers of any client.
 
     Args:
-        library: the module.
-        request: what is to be sent.
-        trace: called by httpcore with what it does, where it is httpcore that does it.
+        library: The module httpx or httpx2.
+        request: The request.
+        trace: Called by httpcore with each of its steps.
     """
-    # That of an endpoint is read once; those of pictures are not kept, for they may be signed.
+    # The URL of an endpoint is parsed once. Those of images are not cached, for they may be signed.
     url = _endpoint(library, request.url) if request.method == "POST" else library.URL(request.url)
     headers = list(request.headers)
     if not any(name == "host" for name, _ in headers):
@@ -101,7 +101,7 @@ def _endpoint(library: Any, url: str) -> Any:
 
 
 class _Body:
-    """A body as it is, without the generator that httpx would put around it."""
+    """A request body without the generator that httpx would wrap around it."""
 
     def __init__(self, body: AsyncIterable[bytes]) -> None:
         self._body = body
@@ -116,9 +116,9 @@ def _body_class(library: Any) -> Any:
 
 
 class BodyIterator:
-    """The body of an answer, and whether it was read to its end and its connection let go of.
+    """The body of a response, and whether it was read to its end and its connection released.
 
-    ``response.is_closed`` says so too early: a task may be cancelled while the connection is being let go of.
+    ``response.is_closed`` is true too early: a task may be cancelled while the connection is being released.
     """
 
     def __init__(self, pieces: AsyncIterator[bytes]) -> None:
@@ -137,20 +137,20 @@ class BodyIterator:
 
 
 async def finish(response: HTTPResponse, body: BodyIterator) -> bool:
-    """End an exchange; return whether it ended of itself, so that its connection can be used again."""
+    """End an exchange; return whether its body was read to its end, so that the connection can be used again."""
     if body.ended:
         return True
     with anyio.CancelScope(shield=True) as scope, suppress(Exception):
         scope.cancel()
-        async for _ in body:  # lets the cancellation end every generator of the HTTP library in its turn
+        async for _ in body:  # the cancellation ends the generators of the HTTP library one after the other
             pass
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
         await response.aclose()
     return False
 
 
-class transport_errors:  # noqa: N801 - read as a word of the language
-    """Turns every failure of an HTTP library into :class:`TransportError`."""
+class transport_errors:  # noqa: N801 - used like a keyword
+    """A context manager that turns errors of an HTTP library into :class:`TransportError`."""
 
     def __init__(self, *, connecting: bool, url: str | None = None) -> None:
         self._connecting = connecting
@@ -162,29 +162,29 @@ class transport_errors:  # noqa: N801 - read as a word of the language
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, Exception) and not isinstance(error, TransportError):
             redact_key(error)
-            misnamed = is_mislabelled_timeout(error)
-            named = error.__cause__ if misnamed else error
-            words = _words(error)
-            said = f"{type(named).__name__}: {words}" if words else type(named).__name__
+            mislabelled = is_mislabelled_timeout(error)
+            name = type(error.__cause__ if mislabelled else error).__name__
+            text = _message_of(error)
+            message = f"{name}: {text}" if text else name
             connecting = (
                 self._connecting and httpx_module_of(error, "ConnectError", "ConnectTimeout") is not None
             )
             if connecting and self._url is not None and (proxy := proxy_for(self._url)):
-                said += f"; the environment names the proxy {redacted_proxy(proxy)}"
-            timed_out = not misnamed and httpx_module_of(error, "TimeoutException") is not None
-            raise TransportError(said, connecting=connecting, timed_out=timed_out) from error
+                message += f"; the environment names the proxy {redacted_proxy(proxy)}"
+            timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
+            raise TransportError(message, connecting=connecting, timed_out=timed_out) from error
 
 
-def _words(error: BaseException) -> str:
-    """Return what an error says, or the one behind it that says something: some lose it on the way."""
-    behind: BaseException | None = error
-    while behind is not None:
-        if text := str(behind):
+def _message_of(error: BaseException) -> str:
+    """Return the message of an error, or of its nearest cause that has one."""
+    link: BaseException | None = error
+    while link is not None:
+        if text := str(link):
             return text
-        behind = behind.__cause__ or behind.__context__
+        link = link.__cause__ or link.__context__
     return ""
 
 
-def joined(headers: Mapping[str, str]) -> dict[str, str]:
+def lower_case_names(headers: Mapping[str, str]) -> dict[str, str]:
     """Return headers with their names in lower case."""
     return {name.lower(): value for name, value in headers.items()}

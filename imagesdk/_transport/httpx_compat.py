@@ -1,8 +1,7 @@
-"""httpx and httpx2: two libraries of one shape whose objects do not mix. Which of them a thing is of, and what their
-errors mean and hold.
+"""Differences between httpx and httpx2, which have the same interface and separate classes.
 
-Neither is imported here: a client of the user's has brought its library along, and what this program has not loaded it
-cannot meet.
+Neither is imported here. A client of the user has imported its library, and objects of a library that is not imported
+do not exist.
 """
 
 from __future__ import annotations
@@ -16,62 +15,62 @@ NAMES = ("httpx", "httpx2")
 
 
 class HTTPClient(Protocol):
-    """What is needed of an ``httpx.AsyncClient`` or an ``httpx2.AsyncClient``."""
+    """The part of ``httpx.AsyncClient`` and ``httpx2.AsyncClient`` that the package uses."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether it can send nothing more."""
+        """Whether the client was closed."""
         ...
 
     async def send(
         self, request: Any, *, stream: bool = ..., auth: Any = ..., follow_redirects: Any = ...
     ) -> Any:
-        """Send a request of the same library and return the answer, unread."""
+        """Send a request of the same library and return the response, unread."""
         ...
 
     async def aclose(self) -> None:
-        """Close its connections."""
+        """Close the connections of the client."""
         ...
 
 
 class HTTPResponse(Protocol):
-    """What is needed of an ``httpx.Response`` or an ``httpx2.Response``."""
+    """The part of ``httpx.Response`` and ``httpx2.Response`` that the package uses."""
 
     @property
     def status_code(self) -> int:
-        """The status."""
+        """The HTTP status."""
         ...
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Repeated ones joined by a comma."""
+        """The headers, the values of repeated ones joined by a comma."""
         ...
 
     @property
     def is_stream_consumed(self) -> bool:
-        """Whether its body was read by somebody."""
+        """Whether the body was read, such as by an event hook."""
         ...
 
     @property
     def is_closed(self) -> bool:
-        """Whether its connection was let go of."""
+        """Whether the connection was released."""
         ...
 
     def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Read the plain body, which may have been read before."""
+        """Return the decompressed body, also if it was read before."""
         ...
 
     def aiter_raw(self) -> AsyncIterator[bytes]:
-        """Read the body as it comes, still compressed."""
+        """Return the body as received, still compressed."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of the connection."""
+        """Release the connection."""
         ...
 
 
 def httpx_module_of(thing: object, *kinds: str) -> Any | None:
-    """Return the library of which ``thing`` is an instance, or a subclass, of one of the classes named ``kinds``."""
+    """Return the library that has ``thing`` as an instance, or a subclass, of one of its classes ``kinds``."""
     for name in NAMES:
         library = sys.modules.get(name)
         classes = tuple(getattr(library, kind) for kind in kinds if hasattr(library, kind))
@@ -81,24 +80,24 @@ def httpx_module_of(thing: object, *kinds: str) -> Any | None:
 
 
 def is_mislabelled_timeout(error: BaseException) -> bool:
-    """Whether ``error`` is called a time-out and stands for something else.
+    """Whether ``error`` is a time-out by its class, but not in fact.
 
-    httpx-aiohttp calls every broken connection a time-out of connecting:
+    httpx-aiohttp raises a connect time-out for every broken connection:
     https://github.com/karpetrosyan/httpx-aiohttp
     """
     return _is_of_aiohttp(error.__cause__) and not isinstance(error.__cause__, TimeoutError)
 
 
 def redact_key(error: BaseException) -> None:
-    """Take the key out of what an error holds, and those behind it: causes travel with their error."""
+    """Remove the key from the request of an error and of its causes."""
     for link in _links(error):
         if httpx_module_of(link, "RequestError") is not None:
-            with suppress(RuntimeError):  # it holds no request
-                holder: Any = link
+            with suppress(RuntimeError):  # the error has no request
+                error_with_request: Any = link
                 for name in _KEY_HEADERS:
-                    holder.request.headers.pop(name, None)
+                    error_with_request.request.headers.pop(name, None)
         elif _is_of_aiohttp(link):
-            link.__traceback__ = None  # its frames have the headers for variables
+            link.__traceback__ = None  # the variables of its frames hold the headers
             if (info := getattr(link, "request_info", None)) is not None:
                 link.args = ()
                 vars(link)["request_info"] = info._replace(headers={})

@@ -1,7 +1,7 @@
-"""The transport of every client that brings none: single connections, each used by one attempt at a time.
+"""The default transport: single connections, each used by one attempt at a time.
 
-Each slot is one httpx transport with a single connection, last in first out, and thrown away after any end that was not
-clean: a pool that is never shared between requests can neither time out nor be poisoned by a cancelled one.
+Each connection is an httpx transport of its own, reused last in, first out, and closed after any unclean end. A pool that
+is shared between requests could time out, or be corrupted by a cancelled request.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ from imagesdk._transport.exchange import (
     WireRequest,
     WireResponse,
     finish,
-    joined,
+    lower_case_names,
     request_of,
     transport_errors,
 )
 
 
 class DirectTransport:
-    """A stack of single-connection transports for each loop and origin."""
+    """A stack of idle connections for each event loop and origin."""
 
     def __init__(self) -> None:
         self._idle: PerLoop[dict[str, list[Connection]]] = PerLoop(dict)
         self._process = os.getpid()
 
     def __del__(self) -> None:
-        # What is left open at the end of a program, or belongs to the parent of a fork, is nobody's mistake.
+        # Connections left open at the end of a program, or by the parent of a fork, are no mistake.
         if sys.is_finalizing() or self._process != os.getpid():
             return
         open_to = {
             str(urlsplit(key).hostname)
             for idle in self._idle.living()
-            for key, slots in idle.items()
-            if slots
+            for key, connections in idle.items()
+            if connections
         }
         if open_to:
             warnings.warn(
@@ -59,54 +59,54 @@ class DirectTransport:
 
     @asynccontextmanager
     async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
-        """Send ``request`` over an idle slot, or a new one."""
+        """Send ``request`` over an idle connection, or over a new one."""
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
         idle = self._idle.get().setdefault(key, [])
-        slot = await _from(idle) or await new_connection(request.url, request.server_name)
+        connection = await _pop_usable(idle) or await new_connection(request.url, request.server_name)
         clean = False
-        opened = _Opened()
+        socket = _NewSocket()
         try:
             with transport_errors(connecting=True, url=request.url):
-                response: httpx.Response = await slot.transport.handle_async_request(
-                    request_of(httpx, request, opened)
+                response: httpx.Response = await connection.transport.handle_async_request(
+                    request_of(httpx, request, socket)
                 )
-            slot.stream = response.extensions.get("network_stream")
+            connection.stream = response.extensions.get("network_stream")
             body = BodyIterator(response.aiter_raw())
             try:
-                yield WireResponse(response.status_code, joined(response.headers), body)
+                yield WireResponse(response.status_code, lower_case_names(response.headers), body)
             finally:
-                clean = await finish(response, body) and not slot.has_trailing_data
+                clean = await finish(response, body) and not connection.has_trailing_data
         finally:
-            if clean and self._idle.get().get(key) is idle:  # else we were closed meanwhile
-                idle.append(slot)
+            if clean and self._idle.get().get(key) is idle:  # else the transport was closed meanwhile
+                idle.append(connection)
             else:
-                await _close(slot)
-                await _close(opened)
+                await _close(connection)
+                await _close(socket)
 
     async def aclose(self) -> None:
-        """Close the idle connections of the running loop; those of other loops are dropped with it."""
-        for slots in (self._idle.pop() or {}).values():
-            for slot in slots:
-                await _close(slot)
+        """Close the idle connections of the running event loop."""
+        for connections in (self._idle.pop() or {}).values():
+            for connection in connections:
+                await _close(connection)
 
 
-async def _from(idle: list[Connection]) -> Connection | None:
-    """Take the slot that was used last and has nothing left to read; close those that have."""
+async def _pop_usable(idle: list[Connection]) -> Connection | None:
+    """Return the connection that was used last and has no pending data; close those that have."""
     while idle:
-        slot, usable = idle.pop(), False
+        connection, is_usable = idle.pop(), False
         try:
-            usable = not await slot.has_pending_data()
+            is_usable = not await connection.has_pending_data()
         finally:
-            if not usable:
-                await _close(slot)
-        if usable:
-            return slot
+            if not is_usable:
+                await _close(connection)
+        if is_usable:
+            return connection
     return None
 
 
-class _Opened:
-    """The socket that an exchange opened, if it did: HTTP libraries lose one that is cancelled in its TLS handshake.
+class _NewSocket:
+    """The socket that an exchange opened, if any: httpcore loses a socket whose TLS handshake is cancelled.
 
     Called by httpcore: https://www.encode.io/httpcore/extensions/#trace
     """
@@ -123,6 +123,6 @@ class _Opened:
             await self._stream.aclose()
 
 
-async def _close(thing: Connection | _Opened) -> None:
+async def _close(resource: Connection | _NewSocket) -> None:
     with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
-        await thing.aclose()
+        await resource.aclose()

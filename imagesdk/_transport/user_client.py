@@ -1,7 +1,7 @@
-"""The transport of a client that is given an ``httpx.AsyncClient`` or an ``httpx2.AsyncClient``, or makers of them.
+"""The transport over a client of the user: an ``httpx.AsyncClient``, an ``httpx2.AsyncClient``, or a factory of them.
 
-That client's connections are used: its proxies, certificates, mounts, event hooks and HTTP/2. Its headers, cookies,
-parameters, credentials, time-outs and redirects are not.
+The connections of that client are used, with its proxies, certificates, mounts, event hooks and HTTP/2. Its headers,
+cookies, parameters, credentials, time-outs and redirects are not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from imagesdk._transport.exchange import (
     WireRequest,
     WireResponse,
     finish,
-    joined,
+    lower_case_names,
     request_of,
     transport_errors,
 )
@@ -32,14 +32,14 @@ from imagesdk.errors import ConfigurationError
 _WANTED = "http_client= takes an httpx.AsyncClient, an httpx2.AsyncClient, or a function that makes one"
 
 _LOGGERS = ("httpx", "httpx2", "hpack.hpack")
-"""Those that say what is sent: URLs whole, and with HTTP/2 the values of headers."""
+"""Loggers that write whole URLs, and with HTTP/2 the values of headers."""
 
 
 class UserClientTransport:
-    """Requests through an HTTP client of the user's, or one that a factory makes for each loop.
+    """An HTTP client of the user, or one that a factory makes for each event loop.
 
     Raises:
-        ConfigurationError: it is neither.
+        ConfigurationError: If ``client`` is neither.
     """
 
     def __init__(self, client: object) -> None:
@@ -47,9 +47,9 @@ class UserClientTransport:
         if _is_client(client):
             self._clients = client
         elif callable(client) and httpx_module_of(client, "Client") is None:
-            self._clients = PerLoop(_checked(client))
+            self._clients = PerLoop(_validated(client))
         else:
-            raise _refusal(client)
+            raise _wrong_client(client)
         for name in _LOGGERS:
             logging.getLogger(name).addFilter(_without_secrets)
 
@@ -58,7 +58,7 @@ class UserClientTransport:
         """Send ``request`` with the user's client.
 
         Raises:
-            ConfigurationError: it is closed, or what the factory made is no such client.
+            ConfigurationError: If the client is closed, or the factory makes something else.
         """
         client = self._clients.get() if isinstance(self._clients, PerLoop) else self._clients
         if client.is_closed:
@@ -66,73 +66,73 @@ class UserClientTransport:
                 "The client of http_client= was closed, and nothing can be sent with it: keep it open for as long as "
                 "this one is used, or pass a function that makes one."
             )
-        under_way = _under_way.set(request.method)
+        previous = _method.set(request.method)
         try:
             with transport_errors(connecting=True):
-                response = await _answer(client, request)
+                response = await _send(client, request)
         finally:
-            _under_way.reset(under_way)
-        headers = joined(response.headers)
+            _method.reset(previous)
+        headers = lower_case_names(response.headers)
         if response.is_stream_consumed:  # by an event hook
             headers.pop("content-encoding", None)
             body = BodyIterator(response.aiter_bytes())
         else:
-            body = BodyIterator(_nothing() if response.is_closed else response.aiter_raw())
+            body = BodyIterator(_empty_body() if response.is_closed else response.aiter_raw())
         try:
             yield WireResponse(response.status_code, headers, body)
         finally:
             await finish(response, body)
 
     async def aclose(self) -> None:
-        """Close a client that our factory made; the user's own stays open."""
+        """Close the client that a factory made. A client of the user stays open."""
         if isinstance(self._clients, PerLoop) and (client := self._clients.pop()) is not None:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
                 await client.aclose()
 
 
-async def _answer(client: HTTPClient, request: WireRequest) -> HTTPResponse:
-    """Send a request and return the answer, also where an event hook makes an error of its status."""
-    answer: HTTPResponse
+async def _send(client: HTTPClient, request: WireRequest) -> HTTPResponse:
+    """Send a request and return the response, also if an event hook raises for its status."""
+    response: HTTPResponse
     sent = request_of(httpx_module_of(client, "AsyncClient"), request)
     try:
-        answer = await client.send(sent, stream=True, follow_redirects=False, auth=_no_credentials)
+        response = await client.send(sent, stream=True, follow_redirects=False, auth=_no_credentials)
     except Exception as error:
-        refusal: Any = error
-        if httpx_module_of(error, "HTTPStatusError") is None or refusal.request is not sent:
+        status_error: Any = error
+        if httpx_module_of(error, "HTTPStatusError") is None or status_error.request is not sent:
             raise
-        answer = refusal.response
-    return answer
+        response = status_error.response
+    return response
 
 
-async def _nothing() -> AsyncGenerator[bytes, None]:
-    """The body of an answer that was closed before it was read."""
+async def _empty_body() -> AsyncGenerator[bytes, None]:
+    """Yield nothing: the body of a response that was closed before it was read."""
     for piece in list[bytes]():
         yield piece
 
 
 def _no_credentials(request: Any) -> Any:
-    return request  # the client's own are not for this server, and a URL of a picture might hold some
+    return request  # the client's credentials are not for this server, and the URL of an image may hold some
 
 
 def _is_client(thing: object) -> TypeGuard[HTTPClient]:
     return not isinstance(thing, type) and httpx_module_of(thing, "AsyncClient") is not None
 
 
-def _checked(factory: Callable[[], object]) -> Callable[[], HTTPClient]:
-    """Return a factory that answers for what it makes."""
+def _validated(factory: Callable[[], object]) -> Callable[[], HTTPClient]:
+    """Return a factory that raises if its product is no client."""
 
     def make() -> HTTPClient:
-        made = factory()
-        if _is_client(made):
-            return made
-        if inspect.iscoroutine(made):
-            made.close()
-        raise _refusal(made)
+        product = factory()
+        if _is_client(product):
+            return product
+        if inspect.iscoroutine(product):
+            product.close()
+        raise _wrong_client(product)
 
     return make
 
 
-def _refusal(thing: object) -> ConfigurationError:
+def _wrong_client(thing: object) -> ConfigurationError:
     kind = thing if isinstance(thing, type) else type(thing)
     name = f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
     if (library := httpx_module_of(thing, "Client")) is not None:
@@ -154,15 +154,15 @@ def _refusal(thing: object) -> ConfigurationError:
     return ConfigurationError(f"{_WANTED}: {advice}")
 
 
-_under_way: ContextVar[str] = ContextVar("imagesdk_under_way", default="")
+_method: ContextVar[str] = ContextVar("imagesdk_request_method", default="")
 """The method of the request that is being sent."""
 
 
 def _without_secrets(record: logging.LogRecord) -> bool:
-    """Take the signatures out of the URLs of pictures, and leave out the lines that show headers."""
+    """Remove the signatures from the URLs of images, and drop records that show headers."""
     if record.name.startswith("hpack"):
-        return not _under_way.get()
-    if _under_way.get() == "GET" and isinstance(record.args, tuple):
+        return not _method.get()
+    if _method.get() == "GET" and isinstance(record.args, tuple):
         record.args = tuple(
             cast("Any", each).copy_with(query=None) if httpx_module_of(each, "URL") is not None else each
             for each in record.args

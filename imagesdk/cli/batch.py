@@ -68,9 +68,6 @@ def run(options: Namespace) -> int:
                     printed(sys.stderr, partial(note, options, said))
     if options.gallery:
         note(options, f"gallery: {_gallery(options)}")
-    if options.contact_sheet:
-        for sheet in _contact_sheets(options):
-            note(options, f"contact sheet: {sheet}")
     progress = running.progress
     note(options, summary(progress))
     if stopped() or unread:
@@ -216,19 +213,13 @@ def _gallery(options: Namespace) -> Path:
     return write_gallery(journal, folder / "index.html")
 
 
-def _contact_sheets(options: Namespace) -> list[Path]:
-    from imagesdk.fan_out.contact_sheet import write_contact_sheets
-
-    return write_contact_sheets(*_places(options))
-
-
 def _places(options: Namespace) -> tuple[Path, Path]:
     """Return where the journal is, and the folder of the pictures."""
     from imagesdk._media.output import expand_output_path
     from imagesdk.fan_out.journal import FILE_NAME
-    from imagesdk.fan_out.output_files import destination_of
+    from imagesdk.fan_out.output_files import run_template
 
-    folder = destination_of(options.out).folder
+    folder = run_template(options.out).folder
     journal = None if options.journal is None else Path(expand_output_path("journal", options.journal))
     return journal or folder / FILE_NAME, folder
 

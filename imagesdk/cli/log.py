@@ -25,12 +25,12 @@ _BILLED = frozenset({"sending", "received", "done", "unknown"})
 def run(options: Namespace) -> int:
     """Print its jobs, one a line; with ``--json`` all that is known of each."""
     from imagesdk.cli.batch_display import spent
-    from imagesdk.fan_out.journal import FILE_NAME, entries
+    from imagesdk.fan_out.journal import FILE_NAME, read_records
 
     path = Path(options.path)
     path = path / FILE_NAME if path.is_dir() else path
     states, cost, unpriced = Counter[str](), Decimal(0), 0
-    for entry in entries(path):
+    for entry in read_records(path):
         states[entry.state] += 1
         cost += Decimal(entry.cost or 0)
         unpriced += entry.cost is None and entry.state in _BILLED
@@ -67,13 +67,13 @@ def _printable(text: str) -> str:
 
 
 def _paths(entry: JobRecord, folder: Path) -> list[str]:
-    images = (entry.answer or {}).get("images", [])
+    images = (entry.response or {}).get("images", [])
     return [str(folder / image["file"]["path"]) for image in images if "file" in image]
 
 
 def _facts(entry: JobRecord, folder: Path, options: Namespace) -> dict[str, Any]:
     sent = entry.sent_at
-    answer = entry.answer or {}
+    answer = entry.response or {}
     return {
         "id": entry.id,
         "state": entry.state,

@@ -25,6 +25,7 @@ _HEAD = ("MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES")
 def run(options: Namespace) -> int:
     """Print the catalogue, or all of one profile."""
     from imagesdk import models
+    from imagesdk.models import catalog
 
     if options.name is not None:
         profile = models.lookup(options.name)
@@ -35,7 +36,7 @@ def run(options: Namespace) -> int:
         return OK
     profiles = _in_order(models.known())
     if flag(options, "json"):
-        print(json.dumps({"as_of": str(models.AS_OF), "models": [_plain(profile) for profile in profiles]}))
+        print(json.dumps({"as_of": str(catalog.AS_OF), "models": [_plain(profile) for profile in profiles]}))
         return OK
     rows = [_HEAD, *(_row(profile) for profile in profiles)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -43,7 +44,7 @@ def run(options: Namespace) -> int:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     note(
         options,
-        f"As of {models.AS_OF}. Dollars are for one picture of {_SIZE}, from the lowest quality to the highest, "
+        f"As of {catalog.AS_OF}. Dollars are for one picture of {_SIZE}, from the lowest quality to the highest, "
         "by the maker's prices. imagesdk models NAME says everything.",
     )
     return OK

@@ -202,11 +202,6 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--limit", metavar="RATE", help="images per time, such as 500/min, or none")
     group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all pictures")
-    group.add_argument(
-        "--contact-sheet",
-        action="store_true",
-        help="write DIR/contact-sheet-1.jpg, ...: small copies in rows",
-    )
     add_options(parser, "batch")
 
 

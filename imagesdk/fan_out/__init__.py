@@ -1,5 +1,22 @@
-"""Many jobs at once, as one run: ``client.images.fan_out``.
+"""Runs of many jobs: ``client.images.fan_out``.
 
-``reading`` takes the jobs from whatever holds them, ``feeding`` starts them one behind the other, ``making`` brings one of
-them from its value to its :class:`Outcome`, the ``journal`` remembers it, ``tally`` counts; ``run`` is what users hold.
+===================  ==============================================================================
+module               content
+===================  ==============================================================================
+``runner``           start and end of a run
+``job_source``       jobs, read one by one
+``scheduler``        start of each job, outcomes that were not taken yet
+``worker``           one job, from its value to its outcome
+``resume``           decision for a job that the journal knows
+``ledger``           records of each attempt: journal and money
+``store``            storage interface for job state
+``journal``          that storage in SQLite, with ``group_commit`` and ``lock``
+``serialization``    responses and errors as JSON
+``fingerprint``      identity of a job
+``spending``         budget of a run
+``output_files``     names and hashes of the files of a run
+``progress``         counts for ``run.progress``
+``dry_run``          the same decisions, without sending
+``gallery``          web page of the images of a journal
+===================  ==============================================================================
 """

@@ -1,22 +1,20 @@
-"""What a run would do, cost and take, without sending anything."""
+"""Prediction of a run: counts, cost and time, without sending or writing anything."""
 
 from __future__ import annotations
 
 from collections import Counter
 from decimal import Decimal
-from pathlib import Path
 
 from attrs import define, field, frozen
 
-from imagesdk._calls.build import CallDefaults, build_call
-from imagesdk._engine.engine import Engine
+from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
-from imagesdk.fan_out import resume as recovery
 from imagesdk.fan_out.fingerprint import Hashes, digest
 from imagesdk.fan_out.job_source import Item, JobReader
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.output_files import hashes_of, state_as_is
+from imagesdk.fan_out.resume import next_action
 from imagesdk.fan_out.serialization import files_of
 from imagesdk.fan_out.spending import priced
 from imagesdk.fan_out.store import JobStore
@@ -29,32 +27,36 @@ _PROBLEMS = 20
 
 @frozen(kw_only=True)
 class DryRun:
-    """What a run would do. Returned by ``client.images.dry_run``."""
+    """Prediction of a run. Returned by ``client.images.dry_run``."""
 
     jobs: int
-    """Jobs in all."""
+    """Number of jobs."""
     sent: int
-    """Jobs that would be sent."""
+    """Jobs that the run would send."""
     images: int
-    """Pictures that they ask for."""
+    """Images that these jobs ask for."""
     resumed: int
-    """Jobs that the journal knows the end of, or can finish without sending them."""
+    """Jobs that the journal has as finished, or that the run can finish without sending them."""
     refused: int
-    """Jobs that break a rule, or whose pictures cannot be read: they would not be sent."""
+    """Jobs that the run would not send: they break a rule, or an input image cannot be read."""
     problems: tuple[tuple[int, Exception], ...] = ()
-    """The places of the first of those, from 0, and why they would not."""
+    """The first 20 refused jobs: the place of each, counted from 0, and its error."""
     cost: Decimal | None = None
-    """Expected, in US dollars; ``None`` when it cannot be known for one of the jobs."""
+    """Expected cost in US dollars; ``None`` if the cost of a job is unknown."""
     at_most: Decimal | None = None
-    """An upper bound in US dollars, likewise, if each job is sent once."""
+    """Maximum cost in US dollars if each job is sent once; ``None`` if that of a job is unknown."""
     unpriced: int = 0
-    """Jobs that no upper bound is known for."""
+    """Jobs whose maximum cost is unknown."""
     seconds: float | None = None
-    """Until the last of them may be sent under the rate limit; ``None`` where there is none."""
+    """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
 
 
 @define
-class _Sums:
+class _Counts:
+    context: ClientContext
+    store: JobStore
+    options: RunOptions
+    jobs: int = 0
     sent: int = 0
     resumed: int = 0
     refused: int = 0
@@ -63,73 +65,71 @@ class _Sums:
     cost: Decimal | None = field(default=Decimal(0))
     at_most: Decimal | None = field(default=Decimal(0))
     images: Counter[str | None] = field(factory=Counter[str | None])
-    """By model: each has a limit of its own."""
+    """By model, because each model has its own rate limit."""
+
+    async def add(self, item: Item) -> None:
+        """Count a job.
+
+        Raises:
+            ImageSDKError: If the job would be refused.
+            JournalError: If the journal cannot be read.
+            OSError: If an input image cannot be read.
+        """
+        context, store = self.context, self.store
+        async with build_call(item.job, {}, context) as prepared:
+            request = prepared.call.request
+            hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
+            record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
+        files = None
+        if record.response is not None:
+            files = await run_blocking(state_as_is, files_of(record.response, store.folder))
+        if next_action(record, files, self.options.resume_policy(context.engine)) != "send":
+            self.resumed += 1
+            return
+        price = priced(prepared.job, list_prices=context.host.uses_list_prices)
+        self.sent += 1
+        self.images[request.model] += request.weight
+        self.unpriced += price.at_most is None
+        self.cost = None if self.cost is None or price.cost is None else self.cost + price.cost
+        self.at_most = None if self.at_most is None or price.at_most is None else self.at_most + price.at_most
 
 
-async def dry_run(
-    reader: JobReader, engine: Engine, defaults: CallDefaults, book: JobStore, folder: Path, terms: RunOptions
-) -> DryRun:
-    """Read all jobs and check them.
+async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, options: RunOptions) -> DryRun:
+    """Read and check all jobs.
 
     Raises:
-        JournalError: the journal cannot be read.
+        JournalError: If the journal cannot be read.
     """
-    sums, jobs = _Sums(), 0
+    counts = _Counts(context, store, options)
     while (item := await reader.next()) is not None:
-        jobs += 1
+        counts.jobs += 1
         try:
-            await _count(item, sums, engine, defaults, book, folder, terms)
+            await counts.add(item)
         except JournalError:
             raise
         except (ImageSDKError, OSError) as error:
-            sums.refused += 1
-            if len(sums.problems) < _PROBLEMS:
-                sums.problems.append((item.place, error))
-    waits = [seconds_under(engine.limit_for(model), images) for model, images in sums.images.items()]
+            counts.refused += 1
+            if len(counts.problems) < _PROBLEMS:
+                counts.problems.append((item.place, error))
+    limit_for = context.engine.limit_for
+    waits = [seconds_under(limit_for(model), images) for model, images in counts.images.items()]
     return DryRun(
-        jobs=jobs,
-        sent=sums.sent,
-        images=sums.images.total(),
-        resumed=sums.resumed,
-        refused=sums.refused,
-        problems=tuple(sums.problems),
-        cost=sums.cost,
-        at_most=sums.at_most,
-        unpriced=sums.unpriced,
+        jobs=counts.jobs,
+        sent=counts.sent,
+        images=counts.images.total(),
+        resumed=counts.resumed,
+        refused=counts.refused,
+        problems=tuple(counts.problems),
+        cost=counts.cost,
+        at_most=counts.at_most,
+        unpriced=counts.unpriced,
         seconds=max((wait for wait in waits if wait is not None), default=None),
     )
 
 
 def seconds_under(limit: RateLimit | None, images: int) -> float | None:
-    """Return how long the last of so many pictures waits for the limit, each asked for by itself."""
+    """Return how long the last of ``images`` requests for one image each waits for the rate limit."""
     return None if limit is None else max(0, images - 1) // limit.images * limit.per
-
-
-async def _count(
-    item: Item,
-    sums: _Sums,
-    engine: Engine,
-    defaults: CallDefaults,
-    book: JobStore,
-    folder: Path,
-    terms: RunOptions,
-) -> None:
-    async with build_call(item.job, {}, engine.host, defaults) as ready:
-        request = ready.call.request
-        hashes = await hashes_of(ready.inputs) if book.persistent else Hashes()
-        entry = await book.claim(item, digest(item.job, hashes), request.weight, request.model)
-    files = None
-    if entry.answer is not None:
-        files = await run_blocking(state_as_is, files_of(entry.answer, folder))
-    if recovery.next_action(entry, files, terms.resume_policy(engine)) != "send":
-        sums.resumed += 1
-        return
-    found = priced(ready.job, list_prices=engine.host.uses_list_prices)
-    sums.sent += 1
-    sums.images[request.model] += request.weight
-    sums.unpriced += found.at_most is None
-    sums.cost = None if sums.cost is None or found.cost is None else sums.cost + found.cost
-    sums.at_most = None if sums.at_most is None or found.at_most is None else sums.at_most + found.at_most
 
 
 DryRun.__module__ = "imagesdk"

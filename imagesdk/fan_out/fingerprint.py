@@ -1,7 +1,15 @@
-"""What makes two jobs of a run the same: their content, and never their place. Pure.
+"""Identity of a job: a digest of its content, independent of its place in the list. Pure.
 
-The content is the kind of job, its parameters and the bytes of its pictures. Of several jobs with one content the first is
-one job, the second another, so that a prompt given twice makes two pictures, and the same list again makes none.
+The content is the kind of job, its parameters and the bytes of its input images. Jobs with equal content are numbered by
+occurrence:
+
+===================================  =============================================
+list                                 jobs
+===================================  =============================================
+``["a", "b"]``                       ``a``-1, ``b``-1
+``["new", "a", "b"]``                ``new``-1, and the same two as before
+``["a", "a"]``                       ``a``-1, ``a``-2: two jobs
+===================================  =============================================
 """
 
 from __future__ import annotations
@@ -18,12 +26,12 @@ from imagesdk._protocol.parameter_checks import PICTURES
 from imagesdk.jobs import Job
 
 _SHOWN = 12
-"""Characters of a digest that are enough to tell the jobs of a run apart."""
+"""Length of a short name, in characters of the digest."""
 
 
 @frozen
 class Hashes:
-    """The pictures that a job sends: SHA-256 of their bytes, or the address or id of one that the server has."""
+    """Input images of a job: the SHA-256 of their bytes, or the URL or file id of one that the server has."""
 
     images: Sequence[str] = ()
     mask: str | None = None
@@ -31,7 +39,7 @@ class Hashes:
 
 
 def parameters(job: Job) -> dict[str, Any]:
-    """Return what a job says, but for its pictures."""
+    """Return the parameters of a job, without its input images."""
     return {
         name: value
         for name, value in attrs.asdict(job, recurse=False).items()
@@ -40,7 +48,7 @@ def parameters(job: Job) -> dict[str, Any]:
 
 
 def digest(job: Job, hashes: Hashes) -> str:
-    """Return the identity of a job's content."""
+    """Return the digest of a job's content."""
     content = {"kind": type(job).__name__, "parameters": parameters(job), **attrs.asdict(hashes)}
     content["images"] = list(hashes.images)
     text = json.dumps(content, sort_keys=True, ensure_ascii=True, separators=(",", ":"), default=str)
@@ -48,5 +56,5 @@ def digest(job: Job, hashes: Hashes) -> str:
 
 
 def name_of(content: str, occurrence: int) -> str:
-    """Return a short name for the ``occurrence``-th (from 0) job of this content."""
+    """Return a short name for the ``occurrence``-th job of this content, counted from 0."""
     return content[:_SHOWN] if not occurrence else f"{content[:_SHOWN]}-{occurrence + 1}"

@@ -1,7 +1,7 @@
-"""A page of what a run has made: one HTML file beside the pictures, which needs nothing from anywhere else.
+"""Gallery of a run: one HTML page beside the images, without external resources.
 
-Rule: prompts and names are other people's text. Nothing of them gets into the page but as text and as attributes in quotes,
-and no script runs there but the one below, which the page names by its hash.
+Prompts and labels are untrusted. The page contains them only as escaped text and quoted attributes. Its content security
+policy allows no script except the one below, by its hash.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from imagesdk._media.atomic import create_temporary, move_into_place
-from imagesdk.fan_out.journal import entries
+from imagesdk.fan_out.journal import read_records
 from imagesdk.fan_out.store import JobRecord
 
 __all__ = ["write_gallery"]
@@ -60,19 +60,19 @@ _STATES: Final = ("done", "refused", "failed", "unknown", "planned", "sending", 
 
 
 def write_gallery(journal: Path, to: Path) -> Path:
-    """Write the gallery of a journal to ``to``, whose folder the pictures are named from; return the path. Blocks.
+    """Write the gallery of a journal to ``to``, with image links relative to its folder. Return the path. Blocks.
 
     Raises:
-        JournalError: the journal cannot be read.
-        FileExistsError: there is a file that is no gallery.
-        OSError: the file cannot be written.
+        JournalError: If the journal cannot be read.
+        FileExistsError: If ``to`` is a file that is not a gallery.
+        OSError: If the file cannot be written.
     """
     if to.exists() and not _is_ours(to):
         raise FileExistsError(f"{to} is there already and is no gallery; it is left alone")
     descriptor, temporary = create_temporary(to.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", newline="\n") as file:
-            file.writelines(page(entries(journal), journal.parent, to.parent))
+            file.writelines(page(read_records(journal), journal.parent, to.parent))
         move_into_place(temporary, to)
     except BaseException:
         temporary.unlink(missing_ok=True)
@@ -81,14 +81,14 @@ def write_gallery(journal: Path, to: Path) -> Path:
 
 
 def page(jobs: Iterator[JobRecord], folder: Path, beside: Path) -> Iterator[str]:
-    """Yield the page in pieces: pictures are named in the journal from ``folder``, and in the page from ``beside``."""
+    """Yield the page in pieces. Paths in ``jobs`` are relative to ``folder``, links in the page to ``beside``."""
     hashed = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     rules = f"default-src 'none'; img-src *; style-src 'unsafe-inline'; script-src 'sha256-{hashed}'"
     states = "".join(f"<option>{state}</option>" for state in _STATES)
     yield (
         f'<!doctype html>\n{_MARK}\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{rules}">\n'
-        '<meta name="viewport" content="width=device-width"><title>Pictures</title>\n'
+        '<meta name="viewport" content="width=device-width"><title>Images</title>\n'
         f"<style>{_STYLE}</style></head><body>\n<header>"
         '<input type="search" placeholder="Search" aria-label="Search">'
         f'<select aria-label="State"><option value="">all</option>{states}</select><output></output></header>\n<main>\n'
@@ -99,18 +99,18 @@ def page(jobs: Iterator[JobRecord], folder: Path, beside: Path) -> Iterator[str]
 
 
 def _cards(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
-    images: list[dict[str, Any]] = list((job.answer or {}).get("images", [])) or [{}]
+    images: list[dict[str, Any]] = list((job.response or {}).get("images", [])) or [{}]
     for image in images:
         state = job.state
-        picture = ""
+        thumbnail = ""
         if "file" in image and state == "done":
             source = escape(_address(folder / image["file"]["path"], beside))
-            picture = f'<a href="{source}"><img src="{source}" loading="lazy" alt=""></a>'
+            thumbnail = f'<a href="{source}"><img src="{source}" loading="lazy" alt=""></a>'
         prompt = escape(str(job.params.get("prompt", job.kind)))
         facts = escape(_facts(job))
         problem = escape(str((job.error or {}).get("message", "")))
         yield (
-            f'<article data-state="{escape(state)}">{picture}<div><p>{prompt}</p>'
+            f'<article data-state="{escape(state)}">{thumbnail}<div><p>{prompt}</p>'
             f'<small class="{escape(state)}">{escape(state)} {escape(job.id)}</small><small>{facts}</small>'
             f"<small>{problem}</small></div></article>\n"
         )
@@ -122,7 +122,7 @@ def _facts(job: JobRecord) -> str:
 
 
 def _address(path: Path, beside: Path) -> str:
-    """Return the relative URL of a picture; ``./`` keeps a name with a colon from being taken for a scheme."""
+    """Return the relative URL of an image. The ``./`` keeps a name with a colon from being read as a scheme."""
     relative = os.path.relpath(path.absolute(), beside.absolute())
     return f"./{quote(Path(relative).as_posix())}"
 

@@ -1,7 +1,12 @@
-"""The jobs of a run, one by one, from whatever holds them.
+"""Reader of the jobs of a run, one by one. The scheduler reads a job only when it can start.
 
-Rule: nothing is read before there is room for it. What is in memory is read as it is; another iterator may block (it may
-read a file, or a database), so that each of its steps is made in a thread.
+=========================================  ==============================================
+jobs                                       each step
+=========================================  ==============================================
+list, tuple, set, dict, deque              on the event loop
+async iterable                             awaited
+any other iterable (it may block)          in a worker thread
+=========================================  ==============================================
 """
 
 from __future__ import annotations
@@ -26,7 +31,7 @@ _END: Final = object()
 
 @frozen
 class Item:
-    """One job, and where it stands."""
+    """One job and its place in the list, counted from 0."""
 
     place: int
     job: Job
@@ -34,10 +39,10 @@ class Item:
 
 
 class JobReader:
-    """Reads jobs.
+    """Reader of jobs.
 
     Raises:
-        TypeError: they are nothing that jobs can be read from.
+        TypeError: If ``jobs`` is a single job or is not iterable.
     """
 
     def __init__(self, jobs: Jobs, defaults: Generate | None) -> None:
@@ -46,7 +51,7 @@ class JobReader:
                 f"fan_out takes several jobs, such as a list of them, not one {type(jobs).__name__}."
             )
         self.total = len(jobs) if isinstance(jobs, Sized) else None
-        """How many there are, where that is known beforehand."""
+        """Number of jobs, if ``jobs`` has a length."""
         self._defaults = defaults
         self._read = 0
         self._awaited: AsyncIterator[JobLike] | None = None
@@ -59,11 +64,12 @@ class JobReader:
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def next(self) -> Item | None:
-        """Return the next job; ``None`` after the last one.
+        """Return the next job, or ``None`` after the last one.
 
         Raises:
-            TypeError: it is no job.
-            Exception: whatever the iterator raises.
+            TypeError: If the iterator returns something that is not a job.
+            InvalidRequestError: If a label is not valid.
+            Exception: If the iterator raises it.
         """
         given = await self._given()
         if given is _END:
@@ -73,7 +79,7 @@ class JobReader:
         return as_item(given, place, self._defaults)
 
     async def aclose(self) -> None:
-        """End an async generator that was not read to its end."""
+        """Close an async generator that was not read to its end."""
         close: Callable[[], Awaitable[None]] | None = getattr(self._awaited, "aclose", None)
         if close is not None:
             await close()
@@ -81,10 +87,10 @@ class JobReader:
     async def _given(self) -> object:
         if self._awaited is not None:
             return await anext(self._awaited, _END)
-        assert self._stepped is not None  # noqa: S101 - it is the one or the other
+        assert self._stepped is not None  # noqa: S101 - __init__ sets one of the two
         if not self._blocks:
             return next(self._stepped, _END)
-        # It may wait for ever for the other end of a pipe: then the thread is left behind, and nobody misses it.
+        # The iterator may block forever, for example on a pipe. A cancelled run leaves that thread behind.
         self._limiter = self._limiter or anyio.CapacityLimiter(1)
         return await anyio.to_thread.run_sync(
             next, self._stepped, _END, limiter=self._limiter, abandon_on_cancel=True
@@ -92,11 +98,11 @@ class JobReader:
 
 
 def as_item(given: object, place: int, defaults: Generate | None) -> Item:
-    """Return what was given as a job.
+    """Convert what the caller gave to an :class:`Item`.
 
     Raises:
-        TypeError: it is no job.
-        InvalidRequestError: its name cannot be one.
+        TypeError: If ``given`` is not a job.
+        InvalidRequestError: If its label is not valid.
     """
     label, job = (given.id, given.job) if isinstance(given, Labelled) else (None, given)
     if label is not None:
@@ -112,10 +118,10 @@ def as_item(given: object, place: int, defaults: Generate | None) -> Item:
 
 
 def check_label(label: Any) -> None:
-    """Refuse what cannot be the name of a job.
+    """Check the label of a job.
 
     Raises:
-        InvalidRequestError: it is empty, too long, or more than a line.
+        InvalidRequestError: If the label is empty, too long, or has more than one line.
     """
     if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_ID or not label.isprintable():
         allowed = f"one line of 1 to {_LONGEST_ID} printable characters"

@@ -1,9 +1,18 @@
-"""The journal of a run: an SQLite file that knows, after a kill at any point, how far every job had come.
+"""Journal of a run: an SQLite file with the state of every job, correct after a kill at any point.
 
-Rules: what is told is on the disk before the caller goes on (WAL, ``synchronous=FULL``); what several tasks tell at once
-goes into one commit; nothing of it happens on the event loop. No key is in it, and only its owner can read it.
+=========================  ==================================================================================
+property                   how
+=========================  ==================================================================================
+durable                    WAL and ``synchronous=FULL``: each write is on the disk before its caller continues
+fast                       all writes that wait at once share one commit (:mod:`.group_commit`)
+off the event loop         SQLite runs in worker threads
+one run at a time          a lock beside the file (:mod:`.lock`)
+private                    only the owner can read the file, and it holds no API key
+never another file         its header and application id are checked before anything is written
+=========================  ==================================================================================
 
-An entry is found by its content and by how many of the same content came before it in this run, or by its name.
+The journal finds the record of a job by its label. Without a label, it finds the record by the content of the job and the
+number of jobs with the same content that the run has read before.
 """
 
 from __future__ import annotations
@@ -13,25 +22,29 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final
 
 import anyio
-from attrs import define, evolve, frozen
+from attrs import evolve, frozen
 
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
 from imagesdk.fan_out.fingerprint import name_of, parameters
+from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lock import RunnerLock
+from imagesdk.fan_out.output_files import WrittenFile
+from imagesdk.fan_out.serialization import error_record, response_record
 from imagesdk.fan_out.store import JobRecord, State, new_idempotency_key
 from imagesdk.remedies import Remedy
+from imagesdk.types import ImagesResponse
 
 FILE_NAME: Final = "journal.db"
-"""What a journal is called in the folder of its pictures."""
+"""Name of the journal in the folder of its images."""
 
 _APPLICATION = 0x696D6773  # "imgs": https://www.sqlite.org/pragma.html#pragma_application_id
 _VERSION = 1
@@ -53,22 +66,10 @@ CREATE TEMP TABLE next (content TEXT PRIMARY KEY, occurrence INTEGER NOT NULL) W
 """
 _PROCESS = uuid.uuid4().hex
 
-T = TypeVar("T")
-
-
-@define(eq=False)
-class _Write(Generic[T]):
-    """Something to be written, or read, and what came of it."""
-
-    work: Callable[[sqlite3.Connection], T]
-    over: bool = False
-    value: T | None = None
-    error: Exception | None = None
-
 
 @frozen
 class SentImages:
-    """Images that were asked for at a time (seconds since 1970)."""
+    """Images of one request that was sent, and when (seconds since 1970)."""
 
     model: str | None
     images: int
@@ -76,198 +77,159 @@ class SentImages:
 
 
 class Journal:
-    """An open journal. Made by :func:`open_journal`; used on one event loop."""
+    """Open journal. Created by :func:`open_journal`; it belongs to one event loop."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection, *, writes: bool) -> None:
-        self._path = path
-        self._connection = connection
+        self._folder = path.parent
         self._writes = writes
-        self._turn = anyio.Lock()
-        self._waiting: list[_Write[Any]] = []
+        commit = GroupCommit(connection, writes=writes, explain=lambda problem: _broken(path, problem))
+        self._transact = commit.run
 
     @property
     def persistent(self) -> bool:
-        """Whether it is there after the process."""
+        """Whether records survive the process."""
         return True
 
+    @property
+    def folder(self) -> Path:
+        """Folder that file paths in records are relative to."""
+        return self._folder
+
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
-        """Return the entry of a job, made if there is none.
+        """Return the record of a job. Create it if there is none.
 
         Raises:
-            InvalidRequestError: its name belongs to another job.
-            JournalError: it cannot be kept.
+            InvalidRequestError: If the label of the job belongs to another job.
+            JournalError: If the journal cannot be written.
         """
-        return await self._commit_write(lambda db: self._claim(db, item, content, images, model))
+        return await self._transact(lambda db: self._claim(db, item, content, images, model))
 
-    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
-        """Write down that a job is about to be sent, and may cost so much."""
-        await self._commit_write(lambda db: _sending(db, entry, reserved))
+    async def sending(self, record: JobRecord, reserved: str | None) -> None:
+        """Record that an attempt begins, and how many US dollars it may cost."""
+        await self._transact(lambda db: _sending(db, record, reserved))
 
-    async def not_sent(self, entry: JobRecord) -> None:
-        """Write down that nothing can have come of an attempt."""
+    async def not_sent(self, record: JobRecord) -> None:
+        """Record that the latest attempt did no work: it was not sent, or was refused."""
         query = "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ?"
-        await self._commit_write(lambda db: db.execute(query, (entry.key,)).rowcount)
+        await self._transact(lambda db: db.execute(query, (record.key,)).rowcount)
 
-    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
-        """Write down an answer whose files are not all in place."""
-        await self._set(entry, state="received", answer=json.dumps(answer), error=None)
+    async def received(
+        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
+    ) -> None:
+        """Record a response whose files do not all have their final names yet."""
+        answer = json.dumps(response_record(response, files, self._folder))
+        await self._set(record, state="received", answer=answer, error=None)
 
-    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
-        """Write down an answer whose files are in place."""
-        spent: dict[str, Any] = {} if cost is None else {"cost": cost, "reserved": None}
-        await self._set(entry, state="done", answer=json.dumps(answer), error=None, **spent)
+    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
+        """Record a response whose files all have their final names."""
+        cost = response.cost
+        spent: dict[str, Any] = {} if cost is None else {"cost": str(cost), "reserved": None}
+        answer = json.dumps(response_record(response, files, self._folder))
+        await self._set(record, state="done", answer=answer, error=None, **spent)
 
-    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
-        """Write down that a job has ended without its pictures."""
-        free: dict[str, Any] = {} if state == "unknown" else {"reserved": None}
-        await self._set(entry, state=state, error=json.dumps(error), answer=None, **free)
+    async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
+        """Record that a job ended without its images."""
+        unreserved: dict[str, Any] = {} if state == "unknown" else {"reserved": None}
+        await self._set(record, state=state, error=json.dumps(error_record(error)), answer=None, **unreserved)
 
     async def sent_since(self, at: float) -> list[SentImages]:
-        """Return what other processes have sent since then."""
+        """Return what other processes have sent since ``at`` (seconds since 1970)."""
         query = "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ?"
-        return await self._commit_write(
+        return await self._transact(
             lambda db: [SentImages(*row) for row in db.execute(query, (at, _process()))]
         )
 
     async def spent(self) -> Decimal:
-        """Return the US dollars that its jobs have cost, and those of unknown outcome may have."""
+        """Return the US dollars that the jobs have cost, or may have cost if their outcome is unknown."""
         query = "SELECT cost, reserved, risked FROM jobs WHERE coalesce(cost, reserved, risked) IS NOT NULL"
-        return await self._commit_write(lambda db: sum(map(_dollars, db.execute(query)), start=Decimal(0)))
+        return await self._transact(lambda db: sum(map(_dollars, db.execute(query)), start=Decimal(0)))
 
-    async def _set(self, entry: JobRecord, **columns: object) -> None:
+    async def _set(self, record: JobRecord, **columns: object) -> None:
         names = ", ".join(f"{name} = ?" for name in columns)
-        query = f"UPDATE jobs SET {names} WHERE key = ?"  # noqa: S608 - names of ours
-        await self._commit_write(lambda db: db.execute(query, (*columns.values(), entry.key)).rowcount)
-
-    async def _commit_write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Have ``work`` done in one transaction with all that is told meanwhile, and wait until it is on the disk."""
-        told = _Write(work)
-        self._waiting.append(told)
-        try:
-            async with self._turn:
-                if not told.over:
-                    batch, self._waiting = self._waiting, []
-                    try:
-                        with anyio.CancelScope(shield=True):
-                            await run_blocking(self._commit, batch)
-                    finally:
-                        self._waiting[:0] = [other for other in batch if not other.over]
-        finally:
-            if told in self._waiting:
-                self._waiting.remove(told)
-        if told.error is not None:
-            raise told.error
-        return cast("T", told.value)
-
-    def _commit(self, batch: list[_Write[Any]]) -> None:
-        db = self._connection
-        try:
-            db.execute("BEGIN IMMEDIATE" if self._writes else "BEGIN")
-            for told in batch:
-                try:
-                    told.value = told.work(db)
-                except InvalidRequestError as error:  # which is found out before anything is written
-                    told.error = error
-            db.execute("COMMIT")
-        except sqlite3.Error as problem:
-            if db.in_transaction:
-                db.rollback()
-            for told in batch:
-                told.error = _broken(self._path, problem)
-        for told in batch:
-            told.over = True
+        query = f"UPDATE jobs SET {names} WHERE key = ?"  # noqa: S608 - constants
+        await self._transact(lambda db: db.execute(query, (*columns.values(), record.key)).rowcount)
 
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
     ) -> JobRecord:
-        found = None if item.label is None else _by_label(db, item.label, content)
-        if found is None:
-            found = self._next(db, item, content, images, model)
-            if found.id != item.label and item.label is not None:
+        record = None if item.label is None else _by_label(db, item.label, content)
+        if record is None:
+            record = self._next(db, item, content, images, model)
+            if record.id != item.label and item.label is not None:
                 if self._writes:
-                    db.execute("UPDATE jobs SET label = ? WHERE key = ?", (item.label, found.key))
-                found = evolve(found, id=item.label)
-        db.execute("INSERT INTO temp.seen VALUES (?)", (found.key,))
-        return found
+                    db.execute("UPDATE jobs SET label = ? WHERE key = ?", (item.label, record.key))
+                record = evolve(record, id=item.label)
+        db.execute("INSERT INTO temp.seen VALUES (?)", (record.key,))
+        return record
 
     def _next(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
     ) -> JobRecord:
-        """Return the first entry of this content that has not come up in this run."""
+        """Return the first record of this content that the run has not claimed yet. Create it if there is none."""
         row = db.execute("SELECT occurrence FROM temp.next WHERE content = ?", (content,)).fetchone()
         occurrence = 0 if row is None else row[0]
         while _seen(db, _key(content, occurrence)):
             occurrence += 1
         db.execute("INSERT OR REPLACE INTO temp.next VALUES (?, ?)", (content, occurrence + 1))
         key = _key(content, occurrence)
-        found = _entry(db, "key", key)
-        if found is not None:
-            return found
+        record = _record(db, "key", key)
+        if record is not None:
+            return record
         name = item.label or name_of(content, occurrence)
-        entry = JobRecord(key, name, new_idempotency_key(), images=images, model=model)
+        record = JobRecord(key, name, new_idempotency_key(), images=images, model=model)
         if self._writes:
             params = json.dumps(parameters(item.job), ensure_ascii=False, default=str)
-            columns = (
-                key,
-                content,
-                occurrence,
-                item.label,
-                type(item.job).__name__,
-                params,
-                images,
-                model,
-                "planned",
-                entry.idempotency_key,
-            )
+            job = (key, content, occurrence, item.label, type(item.job).__name__, params)
+            call = (images, model, record.idempotency_key)
             db.execute(
-                "INSERT INTO jobs (key, content, occurrence, label, kind, params, images, model, state, "
-                "idempotency_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                columns,
+                "INSERT INTO jobs (key, content, occurrence, label, kind, params, images, model, idempotency_key, state) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned')",
+                job + call,
             )
-        return entry
+        return record
 
 
 @asynccontextmanager
 async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Journal, None]:
-    """Open a journal, made if there is none, and hold it alone while the block runs.
+    """Open a journal and lock it until the block ends. Create it if there is none.
 
-    Without ``writes`` nothing is changed, and others may use it meanwhile.
+    Without ``writes`` the journal is neither changed nor locked.
 
     Raises:
-        JournalError: it is in use, no journal, damaged, or of a later version.
-        OSError: it cannot be made.
+        JournalError: If the file is in use, damaged, of a later version, or not a journal.
+        OSError: If the file cannot be created.
     """
-    hold = _Hold(path, writes)
+    handle = _Handle(path, writes)
     try:
-        yield Journal(path, await run_blocking(hold.take), writes=writes)
+        yield Journal(path, await run_blocking(handle.take), writes=writes)
     finally:
         try:
             with anyio.CancelScope(shield=True):
-                await run_blocking(hold.release)
+                await run_blocking(handle.release)
         finally:
-            hold.release()
+            handle.release()
 
 
-def entries(path: Path) -> Iterator[JobRecord]:
-    """Yield all entries of a journal, in the order in which they were sent, while others may write to it. Blocks.
+def read_records(path: Path) -> Iterator[JobRecord]:
+    """Yield all records of a journal in the order in which their jobs were sent. Blocks. A run may write meanwhile.
 
     Raises:
-        JournalError: it is no journal, or damaged.
-        OSError: it is not there.
+        JournalError: If the file is damaged or not a journal.
+        OSError: If the file does not exist.
     """
     path.stat()
-    connection = _connected(path, False)
+    connection = _connected(path, writes=False)
     try:
         for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY sent_at IS NULL, sent_at"):  # noqa: S608 - a constant
-            yield _entry_of(row)
+            yield _record_of(row)
     except sqlite3.Error as problem:
         raise _broken(path, problem) from None
     finally:
         connection.close()
 
 
-class _Hold:
-    """What is open of a journal: known here even where the call that opened it was given up meanwhile."""
+class _Handle:
+    """Lock and connection of a journal. They can be released even if the call that opened them was cancelled."""
 
     def __init__(self, path: Path, writes: bool) -> None:
         self._path = path
@@ -276,15 +238,15 @@ class _Hold:
         self._connection: sqlite3.Connection | None = None
 
     def take(self) -> sqlite3.Connection:
-        """Lock the journal, if it is to be written, and open it."""
+        """Open the journal, and lock it if the run writes to it."""
         if self._writes:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = RunnerLock(self._path)
-        self._connection = _connected(self._path, self._writes)
+        self._connection = _connected(self._path, writes=self._writes)
         return self._connection
 
     def release(self) -> None:
-        """Close what is open. May be called again."""
+        """Close the connection and release the lock. A second call does nothing."""
         connection, self._connection = self._connection, None
         lock, self._lock = self._lock, None
         try:
@@ -295,11 +257,11 @@ class _Hold:
                 lock.release()
 
 
-def _connected(path: Path, writes: bool) -> sqlite3.Connection:
+def _connected(path: Path, *, writes: bool) -> sqlite3.Connection:
     if writes:
         with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
             head = file.read(len(_HEAD))
-        if head and head != _HEAD:  # SQLite itself takes a short file for an empty one
+        if head and head != _HEAD:  # SQLite would treat a short file as an empty database
             raise _foreign(path)
     target = f"{path.absolute().as_uri()}?mode={'rw' if writes else 'ro'}"
     try:
@@ -364,12 +326,12 @@ def _broken(path: Path, problem: sqlite3.Error) -> JournalError:
 _COLUMNS = "key, content, occurrence, label, kind, params, images, model, state, idempotency_key, sent_at, cost, answer, error"
 
 
-def _entry(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None:
+def _record(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None:
     row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {column} = ?", (value,)).fetchone()  # noqa: S608
-    return None if row is None else _entry_of(row)
+    return None if row is None else _record_of(row)
 
 
-def _entry_of(row: tuple[Any, ...]) -> JobRecord:
+def _record_of(row: tuple[Any, ...]) -> JobRecord:
     key, content, occurrence, label, kind, params, images, model, state, idempotency_key, *rest = row
     sent_at, cost, answer, error = rest
     return JobRecord(
@@ -377,7 +339,7 @@ def _entry_of(row: tuple[Any, ...]) -> JobRecord:
         label or name_of(content, occurrence),
         idempotency_key,
         state,
-        answer=None if answer is None else json.loads(answer),
+        response=None if answer is None else json.loads(answer),
         error=None if error is None else json.loads(error),
         cost=cost,
         params=json.loads(params),
@@ -389,27 +351,27 @@ def _entry_of(row: tuple[Any, ...]) -> JobRecord:
 
 
 def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | None:
-    found = _entry(db, "label", label)
-    if found is None:
+    record = _record(db, "label", label)
+    if record is None:
         return None
-    if found.key.rpartition("-")[0] != content:
+    if record.key.rpartition("-")[0] != content:
         raise InvalidRequestError(
             f"The id {label!r} belongs to another job in the journal.",
             param="id",
             value=label,
             remedies=(Remedy.RENAME_JOB,),
         )
-    if _seen(db, found.key):
+    if _seen(db, record.key):
         raise InvalidRequestError(
             f"Two jobs of this run have the id {label!r}.", param="id", value=label, allowed="each id once"
         )
-    return found
+    return record
 
 
-def _sending(db: sqlite3.Connection, entry: JobRecord, reserved: str | None) -> None:
+def _sending(db: sqlite3.Connection, record: JobRecord, reserved: str | None) -> None:
     query = "SELECT state, before, reserved, cost, risked FROM jobs WHERE key = ?"
-    state, before, *dollars = db.execute(query, (entry.key,)).fetchone()
-    if state in {"sending", "unknown", "received", "done"}:  # what was sent before may be billed besides
+    state, before, *dollars = db.execute(query, (record.key,)).fetchone()
+    if state in {"sending", "unknown", "received", "done"}:  # an earlier attempt may be billed as well
         before = "unknown"
     else:
         dollars = dollars[2:]
@@ -417,7 +379,7 @@ def _sending(db: sqlite3.Connection, entry: JobRecord, reserved: str | None) -> 
     db.execute(
         "UPDATE jobs SET state = 'sending', before = ?, sent_at = ?, process = ?, reserved = ?, cost = NULL, risked = ? "
         "WHERE key = ?",
-        (before, time.time(), _process(), reserved, risked, entry.key),
+        (before, time.time(), _process(), reserved, risked, record.key),
     )
 
 

@@ -1,8 +1,18 @@
-"""The ledger of one job of a run: the book is told of every attempt before its first byte, and money is set aside for it."""
+"""Ledger of one job: the store and the budget learn of each attempt before its first byte.
+
+===============================  ==========================  ===================================
+event                            store                       money
+===============================  ==========================  ===================================
+first attempt begins             ``sending``                 reserved by the worker
+another attempt begins           ``sending``                 reserved again if the one before may
+                                                             have been billed
+attempt was not sent or refused  ``not_sent``                kept for the next attempt
+job ends                         by the worker               settled
+===============================  ==========================  ===================================
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 
@@ -12,59 +22,56 @@ from attrs import define
 from imagesdk._protocol.retry import Failure
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import JournalError
-from imagesdk.fan_out.spending import SpendingLimit
+from imagesdk.fan_out.spending import Reservation, SpendingLimit
 from imagesdk.fan_out.store import JobRecord, JobStore
 
 
 @define(eq=False)
 class JobLedger:
-    """The attempts of one job, for which ``amount`` has been reserved."""
+    """Attempts of one job, for which the worker has reserved ``amount``."""
 
     store: JobStore
     record: JobRecord
     spending: SpendingLimit
     amount: Decimal
-    """US dollars that one attempt may cost."""
-    on_granted: Callable[[], None]
-    """Called when the job need not wait for the limit any more."""
+    """Maximum cost of one attempt, in US dollars."""
     count: int = 0
     maybe_billed: bool = False
-    """Whether the latest attempt may have been worked on."""
+    """Whether the server may have worked on the latest attempt."""
     _written_off: Decimal = Decimal(0)
-    """What attempts before the latest may have cost."""
+    """Maximum cost of the attempts before the latest, in US dollars."""
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """Set money aside for what is done twice, and write it down.
+        """Reserve money for a repeated attempt, and record that an attempt begins.
 
         Raises:
-            BudgetExceededError: the money does not last for another attempt.
-            JournalError: it cannot be written down.
+            BudgetExceededError: If the budget does not allow another attempt.
+            JournalError: If the store cannot be written.
         """
-        self.on_granted()
         if self.maybe_billed:
-            if self.spending.reserve(self.amount) != "yes":
+            if self.spending.reserve(self.amount) is not Reservation.RESERVED:
                 raise self.spending.refusal(self.amount)
             self._written_off += self.amount
         try:
             await self.store.sending(self.record, str(self.amount) if self.amount else None)
         except BaseException:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
-                await self.store.not_sent(self.record)  # given up, perhaps after it was written down
+                await self.store.not_sent(self.record)  # a cancelled write may have been committed
             raise
         self.count = attempt
         self.maybe_billed = True
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """Write down what is free to be sent again.
+        """Record an attempt that did no work.
 
         Raises:
-            JournalError: it cannot be written down.
+            JournalError: If the store cannot be written.
         """
         if failure is not None and failure.kind in {"never_sent", "refused"}:
             self.maybe_billed = False
             await self.store.not_sent(self.record)
 
     def close(self, cost: Decimal | None) -> None:
-        """Settle the money: ``cost`` is what the latest attempt cost, if that is known."""
+        """Settle the reserved money. ``cost`` is the cost of the latest attempt, or ``None`` if it is unknown."""
         latest = self.amount if self.maybe_billed and cost is None else cost or Decimal(0)
         self.spending.settle(self.amount + self._written_off, self._written_off + latest)

@@ -1,7 +1,7 @@
-"""One runner for each journal: a lock that the system takes away with the process, however that ends.
+"""Lock for one run per journal. The operating system releases it when the process ends, however it ends.
 
-The lock is on a file beside the journal, not on the journal: to close that a second time would take away the locks of SQLite
-itself (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
+The lock is on a file beside the journal. A second descriptor of the journal itself would release the locks of SQLite when
+it is closed (https://www.sqlite.org/howtocorrupt.html#_posix_advisory_locks_canceled_by_a_separate_thread_doing_close_).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from imagesdk.errors import JournalError
 from imagesdk.remedies import Remedy
 
 _held: set[int] = set()
-"""Descriptors of locks, which a forked child must not keep for its parent."""
+"""Descriptors of held locks. A forked child closes them, so that it does not hold the locks of its parent."""
 
 
 class RunnerLock:
-    """Held from its making until ``release``.
+    """Exclusive lock of a journal, held from construction until ``release``.
 
     Raises:
-        JournalError: another run holds it.
-        OSError: the file cannot be made, or its file system knows no locks.
+        JournalError: If another run holds the lock.
+        OSError: If the lock file cannot be created, or its file system has no locks.
     """
 
     def __init__(self, journal: Path) -> None:
@@ -42,7 +42,7 @@ class RunnerLock:
         _held.add(self._descriptor)
 
     def release(self) -> None:
-        """Let others in. (In a forked child nothing is to be done: it does not have it.)"""
+        """Release the lock. In a forked child this does nothing, because the child does not hold it."""
         if self._descriptor in _held:
             _held.discard(self._descriptor)
             os.close(self._descriptor)

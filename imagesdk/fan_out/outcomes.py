@@ -1,4 +1,4 @@
-"""What goes into a run and what comes out of it, as frozen data: the same for the async and the blocking client."""
+"""Input and output of a run, as frozen data: jobs, outcomes and progress. The blocking client uses the same types."""
 
 from __future__ import annotations
 
@@ -15,109 +15,109 @@ from imagesdk.types import ImagesResponse
 __all__ = ["JobLike", "Jobs", "Labelled", "Outcome", "Progress", "Status"]
 
 Status: TypeAlias = Literal["done", "refused", "failed", "unknown"]
-"""How a job has ended.
+"""Result of a job.
 
-- ``"done"``: its pictures are there.
-- ``"refused"``: it cannot be done as it stands. Here or by the server, by a rule or the content filter. Not billed.
-- ``"failed"``: it was not done, and another run may do it. Not billed, unless the error is a ``DownloadError``: then its
-  pictures were made, and another run fetches them.
-- ``"unknown"``: it was sent, and may have been done and billed, but the pictures did not come.
+- ``"done"``: the images have arrived.
+- ``"refused"``: a rule of the model or the content filter refused the job. It was not billed.
+- ``"failed"``: the job was not done, and another run sends it again. It was not billed, except with a ``DownloadError``:
+  then the server has generated the images, and another run fetches them.
+- ``"unknown"``: the job was sent and may have been billed, but no image has arrived.
 """
 
 
 @frozen
 class Labelled:
-    """A job with a name of yours, which its outcome and its files (``{id}``) have, too."""
+    """Job with an id of yours. Its outcome and its files (``{id}``) use that id."""
 
     id: str
-    """One line of up to 200 characters; in a run no two jobs have the same."""
+    """One line of at most 200 characters, unique in the run."""
     job: Job | str
-    """A job, or the prompt of one."""
+    """Job, or the prompt of one."""
 
 
 JobLike: TypeAlias = Job | str | Labelled
-"""A job, the prompt of one, or either with a name."""
+"""Job, prompt, or either with an id."""
 Jobs: TypeAlias = Iterable[JobLike] | AsyncIterable[JobLike]
-"""What a run takes: read one by one as there is room, so that it may be longer than memory."""
+"""Jobs of a run. The run reads them one by one, so memory does not grow with their number."""
 
 
 @frozen
 class Outcome:
-    """How one job of a run has ended."""
+    """Result of one job of a run."""
 
     job: Job
-    """As it was given; a prompt with the defaults of the run."""
+    """The job as given. A prompt has become a ``Generate`` with the defaults of the run."""
     id: str
-    """The name that it was given, or else one of ours, which is the same in every run of the same jobs."""
+    """The id from ``Labelled``, or a generated one that is the same in every run of the same jobs."""
     place: int
-    """Its place among the jobs, from 0."""
+    """Index of the job in the list, from 0."""
     status: Status
     response: ImagesResponse | None = None
-    """The pictures; ``None`` unless it is done."""
+    """The images; ``None`` unless the job is done."""
     error: Exception | None = None
-    """Why it is not done; ``None`` if it is. Of this package, or an ``OSError``."""
+    """The error of a job that is not done: an error of this package or an ``OSError``."""
     cost: Decimal | None = None
-    """What it cost in US dollars; ``None`` when that is not known. Of an unknown outcome, ``None``."""
+    """Cost in US dollars; ``None`` if it is unknown."""
     attempts: int = 0
-    """How often it was sent in this run; 0 for one that was not."""
+    """Number of attempts in this run; 0 if the job was not sent."""
     resumed: bool = False
-    """Whether this was found in the journal, from a run before."""
+    """Whether the outcome is that of an earlier run, from the journal."""
 
     @property
     def prompt(self) -> str | None:
-        """The prompt of its job; ``None`` for a variation, which has none."""
+        """Prompt of the job; ``None`` for a variation."""
         return None if isinstance(self.job, Variation) else self.job.prompt
 
     def unwrap(self) -> ImagesResponse:
         """Return the response, or raise the error.
 
         Raises:
-            ImageSDKError: it is not done.
-            OSError: a file could not be read or written.
+            ImageSDKError: If the job is not done.
+            OSError: If a file could not be read or written.
         """
         if self.error is not None:
             raise self.error
-        assert self.response is not None  # noqa: S101 - without an error there is one
+        assert self.response is not None  # noqa: S101 - without an error there is a response
         return self.response
 
 
 @frozen(kw_only=True)
 class Progress:
-    """How far a run has come at one moment."""
+    """Snapshot of a run."""
 
     total: int | None = None
-    """Jobs in all; ``None`` while that is not known, because they are read as they come."""
+    """Number of jobs; ``None`` until it is known, because jobs may come from an iterator."""
     in_flight: int = 0
-    """Jobs that are under way; one of them may be waiting for the rate limit."""
+    """Jobs that have started and not finished. One of them may wait for the rate limit."""
     done: int = 0
     refused: int = 0
     failed: int = 0
     unknown: int = 0
     resumed: int = 0
-    """How many of those four were found in the journal."""
+    """Jobs among these four whose outcome is from the journal."""
     images: int = 0
-    """Pictures that this run has made."""
+    """Images that this run has received."""
     cost: Decimal = field(default=Decimal(0))
-    """What this run has spent in US dollars, as far as it is known: at least this, where some is ``unpriced``."""
+    """Known cost of this run in US dollars. The real cost is higher if there are ``unpriced`` jobs."""
     seconds: float = 0.0
-    """Since the run began."""
+    """Seconds since the run began."""
     images_per_minute: int = 0
-    """Pictures of the last minute; of the run so far, while that is shorter."""
+    """Images of the last minute, or of the run so far if it is shorter."""
     limit: RateLimit | None = None
     """The rate limit that the jobs wait for."""
     seconds_left: float | None = None
-    """About how long the rest will take; ``None`` while that cannot be told."""
+    """Estimated seconds until the run ends; ``None`` if there is no estimate yet."""
     unpriced: int = 0
-    """Jobs that this run has sent and that were or may have been billed, of which it is not known what they cost."""
+    """Jobs of this run that were or may have been billed at an unknown cost."""
 
     @property
     def finished(self) -> int:
-        """Jobs that have ended, one way or another."""
+        """Jobs that have an outcome."""
         return self.done + self.refused + self.failed + self.unknown
 
     @property
     def waiting(self) -> int | None:
-        """Jobs that have not begun; ``None`` while that is not known."""
+        """Jobs that have not started; ``None`` while ``total`` is unknown."""
         return None if self.total is None else max(0, self.total - self.finished - self.in_flight)
 
 
@@ -127,7 +127,7 @@ for _type in (Labelled, Outcome, Progress):
 
 @frozen
 class JobResult:
-    """What came of a job: its outcome, and whether the run cannot go on."""
+    """Outcome of a job, and the error that must stop the run, if any."""
 
     outcome: Outcome
     fatal: Exception | None = None

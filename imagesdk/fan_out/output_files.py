@@ -1,6 +1,14 @@
-"""The files of a run: names that are nobody else's, and whether what was written is still there.
+"""Output files of a run: unique names, moves to final names, and the state of files that an earlier run has written.
 
-Rule: a run never replaces a file that it did not make; where a name is taken, a number is put behind it.
+A run never replaces a file that it did not write. If a name is taken, the run appends a number:
+
+=======================  ==============================
+names that exist         name of the new file
+=======================  ==============================
+none                     ``a.png``
+``a.png``                ``a-2.png``
+``a.png``, ``a-2.png``   ``a-3.png``
+=======================  ==============================
 """
 
 from __future__ import annotations
@@ -16,27 +24,29 @@ from typing import Literal, TypeAlias
 import anyio
 from attrs import field, frozen
 
-from imagesdk._calls.finish import OutputNames
+from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.request_body import read_piece
 from imagesdk._engine.sink import ReceivedImage
 from imagesdk._media.atomic import move_if_free
-from imagesdk._media.output import OutputTemplate
+from imagesdk._media.output import OutputTemplate, slug
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError
 from imagesdk.fan_out.fingerprint import Hashes
+from imagesdk.fan_out.job_source import Item
+from imagesdk.jobs import Variation
 from imagesdk.remedies import Remedy
 
 _APART = ("job", "id", "slug")
 
 State: TypeAlias = Literal["whole", "absent", "changed"]
-"""What has become of the files of a job."""
+"""State of the files of a job: complete, at least one missing, or at least one changed."""
 
 
 @frozen
 class WrittenFile:
-    """A picture that a run has written, or is about to."""
+    """Image file that a run has written, or is about to move to its final name."""
 
     index: int
     path: Path
@@ -46,14 +56,14 @@ class WrittenFile:
 
 
 class TakenNames:
-    """Names that jobs of one run have chosen and not given to a file yet."""
+    """Names that jobs of one run have reserved and no file has yet. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._names: set[Path] = set()
 
     def take(self, wanted: Path) -> Path:
-        """Return the wanted name, or one like it that nothing has. Blocks for moments."""
+        """Reserve the wanted name, or a numbered one if it is taken. Blocks for moments."""
         with self._lock:
             for number in count(1):
                 path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
@@ -62,59 +72,72 @@ class TakenNames:
                     return path
         raise AssertionError
 
-    def give_back(self, path: Path) -> None:
-        """Say that there is a file of that name now, or never will be."""
+    def release(self, path: Path) -> None:
+        """End a reservation: the file exists now, or will not be written."""
         with self._lock:
             self._names.discard(path)
 
 
 @frozen(kw_only=True)
 class RunNames(OutputNames):
-    """What the files of one job of a run are called."""
+    """File names of one job of a run."""
 
     taken: TakenNames
     written: dict[int, WrittenFile] = field(factory=dict[int, WrittenFile])
-    """By their place in the response."""
+    """By index of the image in the response."""
 
     async def reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
-        """Choose the name of a picture that is in a temporary file."""
+        """Reserve the final name of an image that is in a temporary file."""
         self.written[index] = await run_blocking(self._reserve, index, received)
         return self.written[index]
 
-    async def place(self, index: int, received: ReceivedImage) -> Path:
-        """Give a temporary file its final name, and return that."""
+    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
+        """Move a temporary file to its final name, and return that name."""
         file = self.written.get(index)
         with anyio.CancelScope(shield=True):
             while True:
                 file = file or await self.reserve(index, received)
                 try:
                     await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
-                except FileExistsError:  # made by another program just now
-                    self.taken.give_back(file.path)
+                except FileExistsError:  # another program has just created it
+                    self.taken.release(file.path)
                     file = None
                 else:
                     break
-        assert file is not None  # noqa: S101 - nothing ends the loop before
-        self.taken.give_back(file.path)
+        assert file is not None  # noqa: S101 - the loop ends only with a file
+        self.taken.release(file.path)
         received.temporary = None
         return file.path
 
     def _reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         temporary = received.temporary
-        assert temporary is not None  # noqa: S101 - only called for files
-        found = hash_of(temporary)
+        assert temporary is not None  # noqa: S101 - only called for images in files
+        sha256 = hash_of(temporary)
         path = self.taken.take(self.path(index, extension(received.facts.media_type)))
-        return WrittenFile(index, path, temporary, found, temporary.stat().st_size)
+        return WrittenFile(index, path, temporary, sha256, temporary.stat().st_size)
 
 
-def destination_of(out: str | os.PathLike[str]) -> OutputTemplate:
-    """Read ``out=`` of a run.
+def names_for(item: Item, name: str, template: OutputTemplate, taken: TakenNames, *, fsync: bool) -> RunNames:
+    """Return the file names of a job. ``name`` is its ``{id}`` if it has no label."""
+    job = item.job
+    return RunNames(
+        template=template,
+        id=slug(item.label, 80) if item.label else name,
+        slug=slug("variation" if isinstance(job, Variation) else job.prompt),
+        fsync=fsync,
+        job=item.place,
+        taken=taken,
+    )
+
+
+def run_template(out: str | os.PathLike[str]) -> OutputTemplate:
+    """Parse ``out=`` of a run.
 
     Raises:
-        InvalidRequestError: it would give the pictures of several jobs one name.
+        InvalidRequestError: If the template gives the images of several jobs the same name.
     """
-    destination = OutputTemplate.parse(out)
-    if not any(f"{{{name}" in destination.template for name in _APART):
+    template = OutputTemplate.parse(out)
+    if not any(f"{{{name}" in template.template for name in _APART):
         raise InvalidRequestError(
             f"out is {os.fspath(out)!r}, which gives the images of all jobs the same name.",
             param="out",
@@ -122,7 +145,7 @@ def destination_of(out: str | os.PathLike[str]) -> OutputTemplate:
             allowed="a folder, or a template with {job}, {id} or {slug}",
             remedies=(Remedy.PUT_IN_TEMPLATE.of("{job} or {id}"),),
         )
-    return destination
+    return template
 
 
 def hash_of(path: Path) -> str:
@@ -132,10 +155,10 @@ def hash_of(path: Path) -> str:
 
 
 def state_of(files: list[WrittenFile]) -> State:
-    """Return what has become of files; those that still wait for their final name get it. Blocks.
+    """Move files that still have temporary names, and return the state of all. Blocks.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: If a file cannot be read or moved.
     """
     for file in files:
         if not os.path.lexists(file.path) and _hash_if_there(file.temporary) == file.sha256:
@@ -144,16 +167,16 @@ def state_of(files: list[WrittenFile]) -> State:
 
 
 def state_as_is(files: list[WrittenFile]) -> State:
-    """Return what has become of files, and leave them as they are. Blocks.
+    """Return the state of files, without moving any. Blocks.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: If a file cannot be read.
     """
     for file in files:
-        found = _hash_if_there(file.path) or _hash_if_there(file.temporary)
-        if found is None:
+        sha256 = _hash_if_there(file.path) or _hash_if_there(file.temporary)
+        if sha256 is None:
             return "absent"
-        if found != file.sha256:
+        if sha256 != file.sha256:
             return "changed"
     return "whole"
 
@@ -165,24 +188,24 @@ def _hash_if_there(path: Path) -> str | None:
         return None
 
 
-async def hashes_of(pictures: InputImages) -> Hashes:
-    """Read the pictures that a job sends.
+async def hashes_of(inputs: InputImages) -> Hashes:
+    """Hash the input images of a job.
 
     Raises:
-        OSError: one cannot be read.
+        OSError: If an image cannot be read.
     """
     return Hashes(
-        [await _hashed(picture) for picture in pictures.images],
-        None if pictures.mask is None else await _hashed(pictures.mask),
-        None if pictures.markup is None else await _hashed(pictures.markup),
+        [await _hashed(image) for image in inputs.images],
+        None if inputs.mask is None else await _hashed(inputs.mask),
+        None if inputs.markup is None else await _hashed(inputs.markup),
     )
 
 
-async def _hashed(picture: InputImage) -> str:
-    if isinstance(picture, RemoteImage):
-        return f"file {picture.file_id}" if picture.file_id else f"url {picture.url}"
+async def _hashed(image: InputImage) -> str:
+    if isinstance(image, RemoteImage):
+        return f"file {image.file_id}" if image.file_id else f"url {image.url}"
     hashed, done = hashlib.sha256(), 0
-    while done < picture.size and (piece := await read_piece(picture, done)):
+    while done < image.size and (piece := await read_piece(image, done)):
         await run_blocking(hashed.update, piece)
         done += len(piece)
     return hashed.hexdigest()

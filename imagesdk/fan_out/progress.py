@@ -1,6 +1,6 @@
-"""The arithmetic of a run's progress: pure counts over times that the caller gives, in seconds of a monotonic clock.
+"""Counts of a run. Pure: the caller passes the time, in seconds of a monotonic clock.
 
-Rule: what is read is one value that is replaced whole, so that another thread never sees half a change.
+All counts are one frozen value that each change replaces. Another thread therefore always reads consistent counts.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ class _Counts:
     cost: Decimal = field(default=Decimal(0))
     unpriced: int = 0
     latest: tuple[tuple[int, int], ...] = ()
-    """Seconds, and the pictures that came in each: those of the last minute."""
+    """Pairs of a second and the images that arrived in it, for the last minute."""
 
 
 class ProgressCounter:
-    """What a run has counted so far."""
+    """Counter of jobs, images and cost of one run."""
 
     def __init__(self, total: int | None, began: float) -> None:
         self._began = began
         self._counts = _Counts(total=total)
 
     def started(self) -> None:
-        """Count a job that has been read."""
+        """Count a job that was read."""
         self._change(read=self._counts.read + 1, in_flight=self._counts.in_flight + 1)
 
     def cancelled(self) -> None:
-        """Forget a job that was stopped before anything came of it."""
+        """Uncount a job that was cancelled before it had an outcome."""
         self._change(in_flight=self._counts.in_flight - 1)
 
     def complete(self) -> None:
-        """Note that all jobs have been read."""
+        """Record that all jobs were read."""
         self._change(total=self._counts.read)
 
     def ended(self, outcome: Outcome, now: float) -> None:
@@ -71,7 +71,7 @@ class ProgressCounter:
         )
 
     def snapshot(self, now: float, limit: RateLimit | None) -> Progress:
-        """Return how things stand."""
+        """Return the progress of the run at ``now``."""
         counts, seconds = self._counts, max(0.0, now - self._began)
         recent = sum(images for second, images in counts.latest if second > now - _MINUTE)
         return Progress(
@@ -96,7 +96,7 @@ class ProgressCounter:
 
 
 def _is_unpriced(outcome: Outcome) -> bool:
-    """Whether a job was or may have been billed, and nobody knows what."""
+    """Return whether a job was or may have been billed at an unknown cost."""
     billed = outcome.status in {"done", "unknown"} or isinstance(outcome.error, DownloadError)
     return billed and outcome.cost is None
 
@@ -104,7 +104,7 @@ def _is_unpriced(outcome: Outcome) -> bool:
 def _with(
     latest: tuple[tuple[int, int], ...], second: int, images: int, now: float
 ) -> tuple[tuple[int, int], ...]:
-    kept = [entry for entry in latest if entry[0] > now - _MINUTE]
+    kept = [pair for pair in latest if pair[0] > now - _MINUTE]
     if images and kept and kept[-1][0] == second:
         kept[-1] = (second, kept[-1][1] + images)
     elif images:
@@ -113,7 +113,7 @@ def _with(
 
 
 def _seconds_left(counts: _Counts, seconds: float, limit: RateLimit | None) -> float | None:
-    """Return the longer of two estimates: as it went so far, and as the limit allows."""
+    """Return the longer of two estimates: one from the speed so far, one from the rate limit."""
     if counts.total is None:
         return None
     ended = counts.done + counts.refused + counts.failed + counts.unknown

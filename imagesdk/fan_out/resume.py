@@ -1,21 +1,26 @@
-"""What an entry of a journal means when its job comes up again: pure decisions.
+"""Decision for a job that the journal knows: send, restore or report it. Pure.
 
 ==========  =====================================  ==========================================================
-state       files                                  what is done
+state       files                                  action
 ==========  =====================================  ==========================================================
-planned                                            it is sent
-failed                                             it is sent: nothing was billed
-sending                                            unknown, whether it was done: reported, or sent again
-received    all there, or on their way             it is finished
-received    gone                                   as ``sending``
-done        all there                              nothing: its outcome is known
-done        gone, or changed                       reported; made again only with ``retry_unknown``
-refused                                            reported: the same would be refused again
-unknown                                            reported; sent again only with ``retry_unknown``
+planned                                            send
+failed                                             send: nothing was billed
+sending                                            report as unknown, or send again (see below)
+received    complete, perhaps not yet renamed      restore: finish the job
+received    missing or changed                     as ``sending``
+done        complete                               restore: the outcome is known
+done        missing or changed                     report; send again only with ``retry_unknown``
+refused                                            report: the server would refuse it again
+unknown                                            report, or send again (see below)
 ==========  =====================================  ==========================================================
 
-``sending`` is sent again where the run may repeat what may have been billed (``delivery="at_least_once"``), and so are all
-of the last where the server is known to bill the work for one key once.
+=================================================  ==================  ==========
+sent again with                                    sending, received   unknown
+=================================================  ==================  ==========
+``retry_unknown=True``                             yes                 yes
+``RetryPolicy(server_idempotent=True)``            yes                 yes
+``delivery="at_least_once"``                       yes                 no
+=================================================  ==================  ==========
 """
 
 from __future__ import annotations
@@ -33,68 +38,68 @@ from imagesdk.fan_out.serialization import error_of
 from imagesdk.fan_out.store import JobRecord
 from imagesdk.remedies import Remedy
 
-Step: TypeAlias = Literal["send", "restore", "report"]
+Action: TypeAlias = Literal["send", "restore", "report"]
 
 
 @frozen(kw_only=True)
 class ResumePolicy:
-    """What may be sent a second time, though it may have been billed."""
+    """Rules for jobs that may have been billed: which ones the run may send again."""
 
     retry_unknown: bool = False
-    """Whether the caller wants that, whatever it is."""
+    """Whether the caller asked to send every such job again."""
     repeats: bool = False
-    """Whether the run may repeat what was being sent (``delivery="at_least_once"``)."""
+    """Whether the run may repeat an interrupted attempt (``delivery="at_least_once"``)."""
     server_idempotent: bool = False
-    """Whether the server bills the work for one key once."""
+    """Whether the server bills each idempotency key once."""
 
 
-def next_action(entry: JobRecord, files: FileState | None, terms: ResumePolicy) -> Step:
-    """Decide what is to be done for a job, of which this is known; ``files`` is what has become of its files."""
-    again = terms.retry_unknown or terms.server_idempotent
-    match entry.state:
+def next_action(record: JobRecord, files: FileState | None, policy: ResumePolicy) -> Action:
+    """Decide what to do with a job. ``files`` is the state of its files, if the record has any."""
+    again = policy.retry_unknown or policy.server_idempotent
+    match record.state:
         case "planned" | "failed":
             return "send"
         case "sending":
-            return "send" if again or terms.repeats else "report"
+            return "send" if again or policy.repeats else "report"
         case "received":
-            return "restore" if files == "whole" else "send" if again or terms.repeats else "report"
+            return "restore" if files == "whole" else "send" if again or policy.repeats else "report"
         case "done":
-            return "restore" if files == "whole" else "send" if terms.retry_unknown else "report"
+            return "restore" if files == "whole" else "send" if policy.retry_unknown else "report"
         case "unknown":
             return "send" if again else "report"
         case "refused":
             return "report"
 
 
-def stored_outcome(item: Item, entry: JobRecord, files: FileState | None) -> Outcome:
-    """Return the outcome of a job that is not sent again."""
-    cost = None if entry.cost is None else Decimal(entry.cost)
-    if entry.state == "refused":
-        error = _said(entry)
-        return Outcome(item.job, entry.id, item.place, "refused", error=error, resumed=True)
-    if entry.state == "done":
+def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Outcome:
+    """Return the outcome of a job that the run reports without sending it."""
+    cost = None if record.cost is None else Decimal(record.cost)
+    if record.state == "refused":
+        error = _stored_error(record)
+        return Outcome(item.job, record.id, item.place, "refused", error=error, resumed=True)
+    if record.state == "done":
         what = "is missing" if files == "absent" else "was changed"
         gone = JournalError(
             f"A file of this job {what}. The job was done, and is not billed a second time for that.",
             remedies=(Remedy.RESTORE_FILE,),
         )
-        return Outcome(item.job, entry.id, item.place, "failed", error=gone, cost=cost, resumed=True)
-    error = _said(entry)
+        return Outcome(item.job, record.id, item.place, "failed", error=gone, cost=cost, resumed=True)
+    error = _stored_error(record)
     if error is None:
         error = OutcomeUnknownError(
             "This job was being sent when the run before this one ended.",
             maybe_billed=True,
-            idempotency_key=entry.idempotency_key,
+            idempotency_key=record.idempotency_key,
         )
     error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
-    return Outcome(item.job, entry.id, item.place, "unknown", error=error, resumed=True)
+    return Outcome(item.job, record.id, item.place, "unknown", error=error, resumed=True)
 
 
-def _said(entry: JobRecord) -> ImageSDKError | None:
-    """Return the error that the job ended with, if it did."""
-    if entry.error is None:
+def _stored_error(record: JobRecord) -> ImageSDKError | None:
+    """Return the stored error of a job, if it has one."""
+    if record.error is None:
         return None
-    error = error_of(entry.error)
+    error = error_of(record.error)
     if isinstance(error, APIError) and error.idempotency_key is None:
-        error.idempotency_key = entry.idempotency_key
+        error.idempotency_key = record.idempotency_key
     return error

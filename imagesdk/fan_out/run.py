@@ -1,7 +1,8 @@
-"""``client.images.fan_out``: what users hold of a run."""
+"""Run of many jobs, as users hold it."""
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Self
 
 from imagesdk.fan_out.outcomes import Outcome, Progress
@@ -11,16 +12,18 @@ __all__ = ["AsyncRun"]
 
 
 class AsyncRun:
-    """Many jobs under way: iterate over it for their outcomes as they finish. Made by ``client.images.fan_out``.
+    """Run of many jobs. Iterate over it for their outcomes as they finish. Created by ``client.images.fan_out``.
 
     Example:
+        ```python
         async with client.images.fan_out(["a river", "a lake"], out="waters/") as run:
             async for outcome in run:
                 print(outcome.status, outcome.id)
+        ```
     """
 
-    def __init__(self, feeder: Scheduler) -> None:
-        self._feeder = feeder
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
         self._collected = False
 
     def __aiter__(self) -> Self:
@@ -29,24 +32,28 @@ class AsyncRun:
     async def __anext__(self) -> Outcome:
         """Wait for the next outcome. Several tasks may iterate: each outcome goes to one of them.
 
+        These errors are raised after the last outcome.
+
         Raises:
-            JournalError: the journal cannot be written; no further job was begun.
-            OSError: pictures cannot be written; no further job was begun.
-            Exception: what the iterator of the jobs raised. Like the others, after the last outcome.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
-        outcome = await self._feeder.next()
+        outcome = await self._scheduler.next()
         if outcome is None:
             raise StopAsyncIteration
         return outcome
 
     async def collect(self) -> list[Outcome]:
-        """Wait for all outcomes that were not taken yet, and return them in the order of the jobs. Once: keep the list.
+        """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
+
+        A run can be collected once, because it does not keep the outcomes.
 
         Raises:
-            RuntimeError: they were collected before.
-            JournalError: as on iteration, and likewise for the others.
-            OSError: pictures cannot be written.
-            Exception: what the iterator of the jobs raised.
+            RuntimeError: If the run was collected before.
+            JournalError: If the journal cannot be written; the run started no further job.
+            OSError: If images cannot be written; the run started no further job.
+            Exception: If the iterator of the jobs raised it.
         """
         if self._collected:
             raise RuntimeError(
@@ -54,21 +61,17 @@ class AsyncRun:
             )
         outcomes = [outcome async for outcome in self]
         self._collected = True
-        outcomes.sort(key=_place)
+        outcomes.sort(key=attrgetter("place"))
         return outcomes
 
     @property
     def progress(self) -> Progress:
-        """How far it has come. Immediate, from any thread."""
-        return self._feeder.progress()
+        """Snapshot of the run. It returns at once, from any thread."""
+        return self._scheduler.progress()
 
     def stop(self) -> None:
-        """Begin no further job, and let those under way finish: iteration ends with them. From any thread."""
-        self._feeder.stop()
-
-
-def _place(outcome: Outcome) -> int:
-    return outcome.place
+        """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""
+        self._scheduler.stop()
 
 
 AsyncRun.__module__ = "imagesdk"

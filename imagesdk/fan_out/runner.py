@@ -1,4 +1,4 @@
-"""How a run begins and ends. What the caller asked for is looked at before anything is read or sent."""
+"""Start and end of a run. Options are checked before any job is read or sent."""
 
 from __future__ import annotations
 
@@ -11,144 +11,152 @@ from pathlib import Path
 import anyio
 from attrs import frozen
 
-from imagesdk._calls.build import CallDefaults
-from imagesdk._calls.finishing import Finisher
-from imagesdk._engine.engine import Engine
-from imagesdk._media.output import check_writable, expand_output_path
+from imagesdk._calls.build import ClientContext
+from imagesdk._media.output import OutputTemplate, check_writable, expand_output_path
+from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.dry_run import DryRun, dry_run
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
-from imagesdk.fan_out.options import Beside, RunOptions
+from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import Jobs
-from imagesdk.fan_out.output_files import destination_of
+from imagesdk.fan_out.output_files import run_template
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
 from imagesdk.fan_out.spending import SpendingLimit, parse_budget
 from imagesdk.fan_out.store import JobStore, NullStore
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
+from imagesdk.policies import RetryPolicy
 from imagesdk.remedies import Remedy
 
 _LONGEST_WINDOW = 24 * 3600.0
-"""Seconds: no rate limit counts for longer."""
+"""Longest window of a rate limit, in seconds."""
 
 
-@frozen(kw_only=True)
+@frozen
 class Runner:
-    """What the runs of a client have in common."""
+    """Factory for the runs of one client."""
 
-    engine: Engine
-    finisher: Finisher
-    defaults: CallDefaults
+    context: ClientContext
 
     @asynccontextmanager
     async def run(
-        self, jobs: Jobs, *, defaults: Generate | None, concurrency: int | None, terms: RunOptions
+        self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions
     ) -> AsyncGenerator[AsyncRun, None]:
-        """Make jobs while the block runs.
+        """Process jobs until the block ends.
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: the names of the files would not keep the jobs apart.
-            JournalError: the journal is in use, or cannot be used.
-            OSError: no files can be made where they are to go.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal is in use or cannot be opened.
+            OSError: If the output folder cannot be written to.
         """
-        _check(concurrency, terms)
-        limit = None if terms.budget is None else parse_budget(terms.budget)
+        _check_options(options)
+        budget = None if options.budget is None else parse_budget(options.budget)
         reader = JobReader(jobs, defaults)
-        path = journal_of(terms)
+        template = None if options.out is None else run_template(options.out)
+        path = journal_path(options, template)
         async with AsyncExitStack() as stack:
-            if terms.out is not None:
-                destination = destination_of(terms.out)
-                await run_blocking(check_writable, destination.folder, destination.template)
-            book: JobStore = NullStore()
+            if template is not None:
+                await run_blocking(check_writable, template.folder, template.template)
+            store: JobStore = NullStore()
             spent = Decimal(0)
             if path is not None:
-                book = journal = await stack.enter_async_context(open_journal(path))
+                store = journal = await stack.enter_async_context(open_journal(path))
                 await self._count_sent(journal)
-                if limit is not None:
+                if budget is not None:
                     spent = await journal.spent()
-            folder = Path() if path is None else path.parent
-            maker = JobWorker(
-                self.engine, self.finisher, self.defaults, book, SpendingLimit(limit, spent), folder, terms
+            changes = Notifier()
+            worker = JobWorker(
+                context=self.context,
+                options=options,
+                template=template,
+                store=store,
+                spending=SpendingLimit(budget, spent),
+                changes=changes,
             )
-            feeder = Scheduler(reader, maker, concurrency=concurrency, bounded_memory=terms.out is None)
-            yield await stack.enter_async_context(_running(feeder))
+            scheduler = Scheduler(
+                reader,
+                worker,
+                changes,
+                concurrency=options.concurrency,
+                bounded_memory=template is None,
+            )
+            yield await stack.enter_async_context(_running(scheduler))
 
-    async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, terms: RunOptions) -> DryRun:
-        """Say what a run would do. Nothing is sent or written.
+    async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions) -> DryRun:
+        """Predict a run, without sending or writing anything.
 
         Raises:
-            ConfigurationError: an option makes no sense.
-            InvalidRequestError: the names of the files would not keep the jobs apart.
-            JournalError: the journal cannot be read.
+            ConfigurationError: If an option is not valid.
+            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
+            JournalError: If the journal cannot be read.
         """
-        _check(None, terms)
+        _check_options(options)
         reader = JobReader(jobs, defaults)
-        path = journal_of(terms)
+        template = None if options.out is None else run_template(options.out)
+        path = journal_path(options, template)
         async with AsyncExitStack() as stack:
-            book: JobStore = NullStore()
+            store: JobStore = NullStore()
             if path is not None and await run_blocking(path.exists):
-                book = await stack.enter_async_context(open_journal(path, writes=False))
-            folder = Path() if path is None else path.parent
-            return await dry_run(reader, self.engine, self.defaults, book, folder, terms)
+                store = await stack.enter_async_context(open_journal(path, writes=False))
+            return await dry_run(reader, self.context, store, options)
 
     async def _count_sent(self, journal: Journal) -> None:
-        """Have the rate limit know what the process before this one has sent."""
+        """Count images that an earlier process has sent against the rate limit."""
         now = time.time()
-        for sending in await journal.sent_since(now - _LONGEST_WINDOW):
-            self.engine.remember(sending.model, sending.images, max(0.0, now - sending.at))
+        for sent in await journal.sent_since(now - _LONGEST_WINDOW):
+            self.context.engine.remember(sent.model, sent.images, max(0.0, now - sent.at))
 
 
-def journal_of(terms: RunOptions) -> Path | None:
-    """Return where the journal of a run is; ``None`` for a run without one.
+def journal_path(options: RunOptions, template: OutputTemplate | None) -> Path | None:
+    """Return the path of the journal of a run, or ``None`` for a run without a journal.
 
     Raises:
-        ConfigurationError: it has a journal and no files to go with it.
-        InvalidRequestError: the names of the files would not keep the jobs apart.
+        ConfigurationError: If the run has a journal but no ``out``.
     """
-    if terms.out is None:
-        if not isinstance(terms.journal, Beside) and terms.journal is not None:
-            raise ConfigurationError(
-                "journal is given without out, but a journal records the output files of a run.",
-                param="journal",
-                remedies=(Remedy.PASS_OUT,),
-            )
+    journal = options.journal
+    if journal is None or journal is False:
         return None
-    if isinstance(terms.journal, Beside):
-        return destination_of(terms.out).folder / FILE_NAME
-    return None if terms.journal is None else Path(expand_output_path("journal", terms.journal))
+    if template is None:
+        if journal is True:
+            return None
+        raise ConfigurationError(
+            "journal is given without out, but a journal records the output files of a run.",
+            param="journal",
+            remedies=(Remedy.PASS_OUT,),
+        )
+    return template.folder / FILE_NAME if journal is True else Path(expand_output_path("journal", journal))
 
 
-def _check(concurrency: int | None, terms: RunOptions) -> None:
+def _check_options(options: RunOptions) -> None:
+    concurrency = options.concurrency
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         allowed = "a whole number of at least 1"
         raise ConfigurationError.for_parameter("concurrency", concurrency, allowed=allowed)
-    if terms.delivery not in {"at_least_once", "at_most_once"}:
-        allowed = '"at_least_once" or "at_most_once"'
-        raise ConfigurationError.for_parameter("delivery", terms.delivery, allowed=allowed)
-    if terms.unknown_price not in {"stop", "allow"}:
+    RetryPolicy(delivery=options.delivery)  # raises if delivery is not valid
+    if options.unknown_price not in {"stop", "allow"}:
         allowed = '"stop" or "allow"'
-        raise ConfigurationError.for_parameter("unknown_price", terms.unknown_price, allowed=allowed)
+        raise ConfigurationError.for_parameter("unknown_price", options.unknown_price, allowed=allowed)
 
 
 @asynccontextmanager
-async def _running(feeder: Scheduler) -> AsyncGenerator[AsyncRun, None]:
-    """Make jobs while the block runs; what is under way when it is left is given up.
+async def _running(scheduler: Scheduler) -> AsyncGenerator[AsyncRun, None]:
+    """Process jobs until the block ends, and cancel those in flight then.
 
     Raises:
-        Exception: what ended the run before its time, if the block has not been told, and has not failed itself.
+        Exception: If the run ended early, and neither iteration nor the block has raised.
     """
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
     try:
-        tasks.start_soon(feeder.run, tasks)
-        yield AsyncRun(feeder)
+        tasks.start_soon(scheduler.run, tasks)
+        yield AsyncRun(scheduler)
     finally:
-        # What the block raised is not for the group, which would wrap it.
+        # The task group would wrap an exception of the block in a group.
         tasks.cancel_scope.cancel()
         await tasks.__aexit__(None, None, None)
-    if feeder.failure is not None:
-        raise feeder.failure
+    if scheduler.failure is not None:
+        raise scheduler.failure

@@ -1,15 +1,25 @@
-"""Who goes next: the jobs of a run are started one behind the other, and their outcomes kept until they are taken.
+"""Scheduler of a run: starts jobs one after the other and holds their outcomes until the caller takes them.
 
-Rules: the next job is read when the one before it has its grant (or has ended), so that never more than one of a run
-stands in line for the rate limit; one job that fails ends no other; what ends the whole run is told after the last
-outcome.
+====================================================  ==================================================
+event                                                 effect
+====================================================  ==================================================
+a permit is granted to a job, or the job ends         the next job is read: one job at most waits for
+                                                      the rate limit
+``concurrency`` jobs are in flight                    reading pauses
+:data:`AHEAD` outcomes are unread, images in memory   reading pauses
+a job fails                                           the others continue
+``stop()``                                            reading ends, a job that waits for its permit is
+                                                      cancelled, the others finish
+an error that would hit every job                     as ``stop()``; raised after the last outcome
+====================================================  ==================================================
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Protocol
 
 import anyio
@@ -25,14 +35,14 @@ from imagesdk.fan_out.progress import ProgressCounter
 from imagesdk.policies import RateLimit
 
 AHEAD = 16
-"""Outcomes with pictures in memory that nobody has taken yet: so many hold back new jobs."""
+"""Unread outcomes with images in memory at which reading pauses."""
 
 
 class Worker(Protocol):
-    """Makes one job."""
+    """Worker that turns jobs into outcomes."""
 
-    async def run(self, item: Item, granted: Callable[[], None]) -> JobResult:
-        """Bring a job to its outcome; ``granted`` is called when it need not wait for the limit any more."""
+    async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
+        """Process a job. Call ``on_granted`` each time a permit of the rate limit is granted to it."""
         ...
 
     def limit(self) -> RateLimit | None:
@@ -41,129 +51,149 @@ class Worker(Protocol):
 
 
 class Scheduler:
-    """The state of a run. Made and used on one event loop, but for ``stop`` and ``progress``."""
+    """State of a run. It belongs to one event loop, except for ``stop`` and ``progress``.
+
+    Args:
+        changes: Notified at each change that the scheduler or a worker may wait for.
+        bounded_memory: Whether unread outcomes pause the reading of jobs.
+    """
 
     def __init__(
-        self, reader: JobReader, maker: Worker, *, concurrency: int | None, bounded_memory: bool
+        self,
+        reader: JobReader,
+        worker: Worker,
+        changes: Notifier,
+        *,
+        concurrency: int | None,
+        bounded_memory: bool,
     ) -> None:
         self._reader = reader
-        self._maker = maker
+        self._worker = worker
+        self._changes = changes
         self._concurrency = concurrency
         self._bounded_memory = bounded_memory
         self._loop = running_loop()
-        self._tally = ProgressCounter(reader.total, time.monotonic())
+        self._counter = ProgressCounter(reader.total, time.monotonic())
         self._ready_outcomes: deque[Outcome] = deque()
         self._in_flight = 0
-        self._fed = False
+        self._all_read = False
         self._stopping = False
         self._failure: Exception | None = None
-        self._change = Notifier()
-        self._cancel_on_stop: anyio.CancelScope | None = None
-        """What a stop cancels: the reading of a job, or its wait for the limit."""
+        self._stop_scope: anyio.CancelScope | None = None
+        """Scope that a stop cancels: the reading of a job, or a job without a permit."""
 
     @property
     def failure(self) -> Exception | None:
-        """What ended the run before its time, until it has been told."""
+        """Error that ended the run early, until ``next`` has raised it."""
         return self._failure
 
     def progress(self) -> Progress:
-        """Return how far it has come."""
-        return self._tally.snapshot(time.monotonic(), self._maker.limit())
+        """Return a snapshot of the run. Thread-safe."""
+        return self._counter.snapshot(time.monotonic(), self._worker.limit())
 
     def stop(self) -> None:
-        """Begin no further job."""
+        """Start no further job. Thread-safe."""
         self._stopping = True
-        call_soon(self._loop, self._end_waiting)
+        call_soon(self._loop, self._cancel_waiting)
 
     async def run(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start all jobs, in tasks of ``tasks``."""
+        """Start all jobs as tasks of ``tasks``."""
         try:
-            while await self._room():
-                item = await self._stoppable(self._reader.next)
+            while await self._may_start():
+                item: Item | None = None
+                with self._cancel_on_stop():
+                    item = await self._reader.next()
                 if item is None:
                     if not self._stopping:
-                        self._tally.complete()
+                        self._counter.complete()
                     return
-                self._tally.started()
+                self._counter.started()
                 self._in_flight += 1
-                turn = anyio.Event()
-                tasks.start_soon(self._make, item, turn)
-                await turn.wait()
-        except Exception as error:  # noqa: BLE001 - of the caller's iterator: told when the outcomes have been
+                next_may_start = anyio.Event()
+                tasks.start_soon(self._run_job, item, next_may_start)
+                await next_may_start.wait()
+        except Exception as error:  # noqa: BLE001 - of the caller's iterator: raised after the last outcome
             self._fail(error)
         finally:
-            self._fed = True
-            self._change.notify()
+            self._all_read = True
+            self._changes.notify()
             with anyio.move_on_after(RELEASE_LIMIT, shield=True):
                 await self._reader.aclose()
 
     async def next(self) -> Outcome | None:
-        """Return the next outcome; ``None`` after the last one.
+        """Return the next outcome, or ``None`` after the last one.
 
         Raises:
-            Exception: what ended the run before its time.
+            Exception: If the run ended early.
         """
         await anyio.lowlevel.checkpoint()
         while not self._ready_outcomes:
-            if self._fed and not self._in_flight:
+            if self._all_read and not self._in_flight:
                 error, self._failure = self._failure, None
                 if error is not None:
                     raise error
                 return None
-            await self._change.wait()
+            await self._changes.wait()
         outcome = self._ready_outcomes.popleft()
-        self._change.notify()
+        self._changes.notify()
         return outcome
 
-    async def _room(self) -> bool:
-        """Wait until another job may begin; ``False`` when none may."""
+    async def _may_start(self) -> bool:
+        """Wait until another job may start. Return ``False`` if the run stops."""
         while not self._stopping:
             full = self._concurrency is not None and self._in_flight >= self._concurrency
             if not full and not (self._bounded_memory and len(self._ready_outcomes) >= AHEAD):
                 return True
-            await self._change.wait()
+            await self._changes.wait()
         return False
 
-    async def _stoppable(self, read: Callable[[], Awaitable[Item | None]]) -> Item | None:
-        with anyio.CancelScope() as self._cancel_on_stop:
-            return await read()
-        return None
+    @contextmanager
+    def _cancel_on_stop(self) -> Generator[Callable[[], None], None, None]:
+        """Let a stop cancel the block, until the block ends or the function that it gets is called."""
 
-    async def _make(self, item: Item, turn: anyio.Event) -> None:
-        made: JobResult | None = None
-        scope = anyio.CancelScope()
+        def keep() -> None:
+            if self._stop_scope is scope:
+                self._stop_scope = None
 
-        def granted() -> None:
-            if self._cancel_on_stop is scope:
-                self._cancel_on_stop = None
-            turn.set()
+        with anyio.CancelScope() as scope:
+            self._stop_scope = scope
+            if self._stopping:
+                scope.cancel()
+            try:
+                yield keep
+            finally:
+                keep()
 
+    async def _run_job(self, item: Item, next_may_start: anyio.Event) -> None:
+        result: JobResult | None = None
         try:
-            with scope:
-                self._cancel_on_stop = scope
-                if self._stopping:
-                    scope.cancel()
-                made = await self._maker.run(item, granted)
-        except Exception as error:  # noqa: BLE001 - not the job's: it is told when the outcomes have been
+            with self._cancel_on_stop() as keep:
+
+                def on_granted() -> None:
+                    keep()
+                    next_may_start.set()
+
+                result = await self._worker.run(item, on_granted)
+        except Exception as error:  # noqa: BLE001 - not the job's own: raised after the last outcome
             self._fail(error)
         finally:
-            granted()
+            next_may_start.set()
             self._in_flight -= 1
-            if made is None:
-                self._tally.cancelled()
+            if result is None:
+                self._counter.cancelled()
             else:
-                self._tally.ended(made.outcome, time.monotonic())
-                self._ready_outcomes.append(made.outcome)
-                if made.fatal is not None:
-                    self._fail(made.fatal)
-            self._change.notify()
+                self._counter.ended(result.outcome, time.monotonic())
+                self._ready_outcomes.append(result.outcome)
+                if result.fatal is not None:
+                    self._fail(result.fatal)
+            self._changes.notify()
 
     def _fail(self, error: Exception) -> None:
         self._failure = self._failure or error
         self._stopping = True
-        self._end_waiting()
+        self._cancel_waiting()
 
-    def _end_waiting(self) -> None:
-        if self._cancel_on_stop is not None:
-            self._cancel_on_stop.cancel()
-        self._change.notify()
+    def _cancel_waiting(self) -> None:
+        if self._stop_scope is not None:
+            self._stop_scope.cancel()
+        self._changes.notify()

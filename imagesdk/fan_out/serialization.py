@@ -1,7 +1,12 @@
-"""Answers and errors as plain JSON, and back: what a journal keeps of them. Pure, but for the reading of paths.
+"""Responses and errors as JSON, and back, for the journal.
 
-Files are named from the journal's folder, so that the whole may be moved. No key is in any of it; the URLs of pictures that
-were not fetched yet are, until they are.
+===================  ====================================================================
+value                JSON
+===================  ====================================================================
+file                 path relative to the folder of the journal, so that it can be moved
+URL of an image      only until the image is in a file
+API key              never
+===================  ====================================================================
 """
 
 from __future__ import annotations
@@ -43,7 +48,7 @@ _ERROR_FACTS = (
 
 
 def response_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
-    """Return an answer and its files as JSON; URLs only of pictures that are not in files."""
+    """Return a response and its files as JSON. Images in files have no URL."""
     written = {file.index: file for file in files}
     images: list[dict[str, Any]] = []
     for image in response:
@@ -70,7 +75,7 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
 
 
 def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
-    """Return the files of an answer."""
+    """Return the files of a response."""
     return [
         WrittenFile(
             image["index"],
@@ -85,7 +90,7 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
 
 
 def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
-    """Return the answer that a record was made of; what is only on its way to a file has no path."""
+    """Return the response of a record. Its images have the final paths of their files."""
     images = [
         Image(
             **{name: image.get(name) for name in _IMAGE_FACTS},
@@ -113,7 +118,7 @@ def error_record(error: Exception) -> dict[str, Any]:
 
 
 def error_of(record: Mapping[str, Any]) -> ImageSDKError:
-    """Return an error like the one that a record was made of."""
+    """Return the error of a record."""
     kind: object = getattr(errors, str(record.get("error")), ImageSDKError)
     message = str(record.get("message", ""))
     remedies = remedies_of(record)

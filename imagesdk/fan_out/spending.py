@@ -1,12 +1,22 @@
-"""What a run may spend: reserved before a job is sent, settled when it has ended. Pure; US dollars, in decimals.
+"""Budget of a run: money is reserved before a job is sent and settled when the job ends. Pure.
 
-Rules: what may have been billed counts as if it had been; what cannot be known is never taken for nothing.
+Amounts are US dollars, as decimals. An attempt that may have been billed counts as billed. An unknown price never
+counts as zero.
+
+=================================  =========================================
+budget                             reservation
+=================================  =========================================
+none, or it covers the amount      ``RESERVED``
+covers it if open jobs cost less   ``WAIT`` until a job ends
+does not cover it                  ``REFUSED``
+=================================  =========================================
 """
 
 from __future__ import annotations
 
 import re
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from enum import Enum, auto
 from typing import Literal, TypeAlias
 
 from imagesdk import models
@@ -16,32 +26,31 @@ from imagesdk.pricing import Estimate, estimate
 from imagesdk.remedies import Remedy
 
 UnknownPrice: TypeAlias = Literal["stop", "allow"]
-"""What is done with a job whose price is not known: not sent, or sent uncounted."""
+"""Treatment of a job with an unknown price: ``"stop"`` does not send it, ``"allow"`` sends it uncounted."""
 
 _CENT = Decimal("0.01")
 _SPELLED = re.compile(r"\s*(?:(?:USD|\$)\s*)?(\d+(?:\.\d+)?)\s*(?:USD)?\s*", re.IGNORECASE)
 
 
 def parse_budget(given: str | Decimal | int) -> Decimal:
-    """Read ``"20 USD"``, ``"$20"``, ``"20"``, or a number of dollars.
+    """Parse ``"20 USD"``, ``"$20"``, ``"20"``, or a number of dollars.
 
     Raises:
-        ConfigurationError: it is something else, or negative.
+        ConfigurationError: If the budget is anything else, or negative.
     """
-    found: Decimal | None = None
+    dollars: Decimal | None = None
     if isinstance(given, str) and (spelled := _SPELLED.fullmatch(given)):
-        found = Decimal(spelled[1])
+        dollars = Decimal(spelled[1])
     elif isinstance(given, (Decimal, int)) and not isinstance(given, bool):
-        found = Decimal(given)
-    if found is None or not found.is_finite() or found < 0:
-        raise ConfigurationError.for_parameter(
-            "budget", given, allowed='a number of US dollars of at least 0, such as "20 USD"'
-        )
-    return found
+        dollars = Decimal(given)
+    if dollars is None or not dollars.is_finite() or dollars < 0:
+        allowed = 'a number of US dollars of at least 0, such as "20 USD"'
+        raise ConfigurationError.for_parameter("budget", given, allowed=allowed)
+    return dollars
 
 
 def priced(job: Job, *, list_prices: bool) -> Estimate:
-    """Return the estimate for a job; without ``list_prices`` only a price that you registered counts."""
+    """Estimate the price of a job. Without ``list_prices`` only a price that the caller registered counts."""
     profile = models.lookup(job.model)
     if profile is not None and profile.price.list_price and not list_prices:
         return Estimate(
@@ -52,12 +61,21 @@ def priced(job: Job, *, list_prices: bool) -> Estimate:
     return estimate(job)
 
 
+class Reservation(Enum):
+    """Answer to a request for money."""
+
+    RESERVED = auto()
+    WAIT = auto()
+    """The money may be there when an open job ends."""
+    REFUSED = auto()
+
+
 class SpendingLimit:
-    """The money of one run.
+    """Spent and reserved money of one run.
 
     Args:
-        limit: All that may be spent; ``None`` for no limit.
-        spent: What was spent before.
+        limit: Maximum to spend, in US dollars; ``None`` for no limit.
+        spent: Money that earlier runs of the journal have spent.
     """
 
     def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0)) -> None:
@@ -67,28 +85,29 @@ class SpendingLimit:
 
     @property
     def limited(self) -> bool:
-        """Whether there is a limit."""
+        """Whether the run has a budget."""
         return self._limit is not None
 
     @property
     def left(self) -> Decimal | None:
-        """What is neither spent nor reserved; ``None`` without a limit."""
+        """Money that is neither spent nor reserved; ``None`` without a limit."""
         return None if self._limit is None else self._limit - self._spent - self._reserved
 
-    def reserve(self, amount: Decimal) -> Literal["yes", "wait", "no"]:
-        """Set ``amount`` aside, or say whether it may be there when what is reserved has been settled."""
+    def reserve(self, amount: Decimal) -> Reservation:
+        """Reserve ``amount``, if the budget covers it."""
         if self._limit is None or self._spent + self._reserved + amount <= self._limit:
             self._reserved += amount
-            return "yes"
-        return "wait" if self._reserved and self._spent + amount <= self._limit else "no"
+            return Reservation.RESERVED
+        may_fit_later = self._reserved and self._spent + amount <= self._limit
+        return Reservation.WAIT if may_fit_later else Reservation.REFUSED
 
     def settle(self, reserved: Decimal, spent: Decimal) -> None:
-        """Put in place of what was reserved what was spent."""
+        """Replace reserved money by the money that was spent."""
         self._reserved -= reserved
         self._spent += spent
 
     def refusal(self, amount: Decimal) -> BudgetExceededError:
-        """Return the error of a job that cannot be paid."""
+        """Return the error of a job that the budget does not cover."""
         limit, left = self._limit or Decimal(0), self.left or Decimal(0)
         return BudgetExceededError(
             f"This job may cost up to {_dollars(amount, ROUND_CEILING)}, but only {_dollars(left, ROUND_FLOOR)} of the "
@@ -98,7 +117,7 @@ class SpendingLimit:
 
 
 def unknown_price(found: Estimate) -> BudgetExceededError:
-    """Return the error of a job that no budget can be kept with."""
+    """Return the error of a job whose price is unknown."""
     return BudgetExceededError(
         f"The cost of this job is unknown, so it was not sent under a budget. {found.reason}",
         remedies=(Remedy.ALLOW_UNKNOWN_PRICE,),

@@ -1,114 +1,140 @@
-"""What a run keeps of its jobs: a seam with two sides, a journal on disk or nothing at all."""
+"""Storage interface for job state, with an implementation that keeps nothing. :mod:`.journal` is the other one.
+
+A run writes before each step of a job. Each write is durable before the step begins.
+
+============  ========================================  ====================================
+write         when                                      state afterwards
+============  ========================================  ====================================
+``claim``     the job was read                          ``planned``, if the job is new
+``sending``   before the first byte of each attempt     ``sending``
+``not_sent``  after an attempt that did no work         the state before ``sending``
+``received``  the response has arrived                  ``received``
+``done``      all files have their final names          ``done``
+``ended``     the job ended without its images          ``refused``, ``failed`` or ``unknown``
+============  ========================================  ====================================
+"""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
 from attrs import field, frozen
 
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.job_source import Item
+from imagesdk.fan_out.output_files import WrittenFile
+from imagesdk.types import ImagesResponse
 
 State: TypeAlias = Literal["planned", "sending", "received", "done", "refused", "failed", "unknown"]
-"""How far a job has come.
+"""State of a job. ``planned`` also means that no attempt can have reached the server.
 
-``planned``: nothing was sent, or nothing that can have been worked on. ``sending``: about to be sent, or sent. ``received``:
-the answer is there, its files are not all in place. The others are ends, as in :data:`~imagesdk.fan_out.outcomes.Status`.
+The last four are final, as in :data:`~imagesdk.fan_out.outcomes.Status`.
 """
 
 
 @frozen
 class JobRecord:
-    """A job as the book has it."""
+    """Stored state of one job."""
 
     key: str
-    """What the book knows it by."""
+    """Identity in the store."""
     id: str
-    """What users know it by."""
+    """Name that users see."""
     idempotency_key: str
     state: State = "planned"
-    answer: Mapping[str, Any] | None = None
-    """From ``received`` on: see :mod:`imagesdk.fan_out.serialization`."""
+    response: Mapping[str, Any] | None = None
+    """JSON of the response, in ``received`` and ``done``. See :mod:`imagesdk.fan_out.serialization`."""
     error: Mapping[str, Any] | None = None
-    """Of a job that ended without its pictures."""
+    """JSON of the error, if the job ended without its images."""
     cost: str | None = None
-    """US dollars that it cost."""
+    """US dollars."""
     params: Mapping[str, Any] = field(factory=dict[str, Any])
     kind: str = "Generate"
     images: int = 1
     model: str | None = None
     sent_at: float | None = None
-    """Seconds since 1970, of the latest attempt."""
+    """Start of the latest attempt, in seconds since 1970."""
 
 
 class JobStore(Protocol):
-    """Is told how far every job has come, before it goes on.
+    """Storage of job state.
 
-    Every method raises :class:`~imagesdk.errors.JournalError` when that cannot be kept.
+    Every method raises :class:`~imagesdk.errors.JournalError` if it cannot write.
     """
 
     @property
     def persistent(self) -> bool:
-        """Whether it is there after the process."""
+        """Whether records survive the process."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Folder that file paths in records are relative to."""
         ...
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
-        """Return the entry of a job, made if there is none.
+        """Return the record of a job. Create it if there is none.
 
         Raises:
-            InvalidRequestError: its name belongs to another job.
+            InvalidRequestError: If the label of the job belongs to another job.
         """
         ...
 
-    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
-        """It is about to be sent, and may cost so much."""
+    async def sending(self, record: JobRecord, reserved: str | None) -> None:
+        """Record that an attempt begins, and how many US dollars it may cost."""
         ...
 
-    async def not_sent(self, entry: JobRecord) -> None:
-        """What was about to be sent was not, or was refused: nothing can have come of it."""
+    async def not_sent(self, record: JobRecord) -> None:
+        """Record that the latest attempt did no work: it was not sent, or was refused."""
         ...
 
-    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
-        """The answer is there."""
+    async def received(
+        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
+    ) -> None:
+        """Record a response whose files do not all have their final names yet."""
         ...
 
-    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
-        """All its files are in place."""
+    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
+        """Record a response whose files all have their final names."""
         ...
 
-    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
-        """It has ended without its pictures."""
+    async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
+        """Record that a job ended without its images."""
         ...
 
 
 class NullStore:
-    """Keeps nothing: for runs without a journal."""
+    """Store of a run without a journal. It keeps nothing."""
 
     persistent = False
+    folder = Path()
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
-        """Return an entry with a name that no other job of the run has."""
+        """Return a record whose name is unique in the run."""
         name = item.label or name_of(digest(item.job, Hashes([str(item.place)])), 0)
         return JobRecord("", name, new_idempotency_key(), images=images, model=model)
 
-    async def sending(self, entry: JobRecord, reserved: str | None) -> None:
-        """Agree."""
+    async def sending(self, record: JobRecord, reserved: str | None) -> None:
+        """Do nothing."""
 
-    async def not_sent(self, entry: JobRecord) -> None:
-        """Forget."""
+    async def not_sent(self, record: JobRecord) -> None:
+        """Do nothing."""
 
-    async def received(self, entry: JobRecord, answer: Mapping[str, Any]) -> None:
-        """Forget."""
+    async def received(
+        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
+    ) -> None:
+        """Do nothing."""
 
-    async def done(self, entry: JobRecord, answer: Mapping[str, Any], cost: str | None) -> None:
-        """Forget."""
+    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
+        """Do nothing."""
 
-    async def ended(self, entry: JobRecord, state: State, error: Mapping[str, Any]) -> None:
-        """Forget."""
+    async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
+        """Do nothing."""
 
 
 def new_idempotency_key() -> str:
-    """Return a fresh idempotency key."""
+    """Return a new idempotency key."""
     return f"imagesdk-{uuid.uuid4()}"

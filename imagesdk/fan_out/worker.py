@@ -1,24 +1,30 @@
-"""One job of a run, from its value to its outcome: made ready, sent, its pictures brought to where they belong.
+"""Worker of a run: turns one job into its outcome.
 
-Rules: the book is told before each step; whatever happens to a job is its outcome; only what no other job could be spared
-(the disk, the book) ends the run.
+For each job, the worker
+
+1. builds the call and computes the fingerprint of the job,
+2. claims the record of the job in the store,
+3. decides whether to send, restore or report the job (:mod:`.resume`),
+4. reserves the maximum cost of the job (:mod:`.spending`),
+5. sends the call; the ledger writes to the store before the first byte of each attempt,
+6. moves the images to their final names and records the result.
+
+A job's failure becomes its outcome. Only errors that would hit every job (disk full, journal unwritable) stop the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from pathlib import Path
 
 import anyio
-import attrs
+from attrs import define, evolve, field
 
-from imagesdk._calls.build import CallDefaults, PreparedCall, build_call
-from imagesdk._calls.finishing import Finisher
+from imagesdk._calls.build import ClientContext, PreparedCall, build_call
+from imagesdk._calls.finish import describe, fetch_missing, place_images
 from imagesdk._engine.call import Result
-from imagesdk._engine.engine import Engine
 from imagesdk._engine.sink import discard
-from imagesdk._media.output import slug
+from imagesdk._media.output import OutputTemplate
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
@@ -32,249 +38,232 @@ from imagesdk.errors import (
     JournalError,
     UnprocessableEntityError,
 )
-from imagesdk.fan_out import resume as recovery
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.ledger import JobLedger
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import JobResult, Outcome, Status
-from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, state_of
-from imagesdk.fan_out.serialization import error_record, files_of, response_of, response_record
-from imagesdk.fan_out.spending import SpendingLimit, priced, unknown_price
+from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, names_for, state_of
+from imagesdk.fan_out.resume import next_action, stored_outcome
+from imagesdk.fan_out.serialization import files_of, response_of
+from imagesdk.fan_out.spending import Reservation, SpendingLimit, priced, unknown_price
 from imagesdk.fan_out.store import JobRecord, JobStore
-from imagesdk.jobs import CallOptions
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
 _REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
 
 
+@define(eq=False, kw_only=True)
 class JobWorker:
-    """Makes the jobs of one run."""
+    """Worker for all jobs of one run."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        finisher: Finisher,
-        defaults: CallDefaults,
-        book: JobStore,
-        purse: SpendingLimit,
-        folder: Path,
-        terms: RunOptions,
-    ) -> None:
-        self._engine = engine
-        self._finisher = finisher
-        self._defaults = defaults
-        self._book = book
-        self._purse = purse
-        self._settled = Notifier()
-        self._folder = folder
-        self._terms = terms
-        self._options: CallOptions = {"out": terms.out}
-        self._taken = TakenNames()
-        self._model: str | None = None
+    context: ClientContext
+    options: RunOptions
+    template: OutputTemplate | None
+    """Parsed ``out=``, in a folder that can be written to; ``None`` for images in memory."""
+    store: JobStore
+    spending: SpendingLimit
+    changes: Notifier
+    """Notified when a job has ended."""
+    taken: TakenNames = field(factory=TakenNames)
+    _model: str | None = None
 
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""
-        return self._engine.limit_for(self._model)
+        return self.context.engine.limit_for(self._model)
 
-    async def run(self, item: Item, granted: Callable[[], None]) -> JobResult:
-        """Bring a job to its outcome.
+    async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
+        """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit.
 
         Raises:
-            JournalError: the book cannot be written before the job is sent.
+            JournalError: If the store cannot be written before the job is sent.
         """
         try:
-            async with build_call(item.job, self._options, self._engine.host, self._defaults) as ready:
-                return await self._make(item, ready, granted)
+            async with build_call(item.job, {}, self.context, template=self.template) as prepared:
+                return await (await self._claim(item, prepared, on_granted)).run()
         except JournalError:
             raise
-        except (ImageSDKError, OSError) as error:  # it could not even be made ready
+        except (ImageSDKError, OSError) as error:  # before the job had a record
             name = item.label or name_of(digest(item.job, Hashes()), 0)
             return JobResult(Outcome(item.job, name, item.place, _status(error), error=error))
 
-    async def _make(self, item: Item, ready: PreparedCall, granted: Callable[[], None]) -> JobResult:
-        request = ready.call.request
+    async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> _JobRun:
+        request, store = prepared.call.request, self.store
         self._model = request.model
-        hashes = await hashes_of(ready.inputs) if self._book.persistent else Hashes()
-        entry = await self._book.claim(item, digest(item.job, hashes), request.weight, request.model)
-        ready = self._named(item, ready, entry)
+        hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
+        record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
+        call = evolve(
+            prepared.call,
+            idempotency_key=record.idempotency_key,
+            on_granted=on_granted,
+            delivery=self.options.delivery,
+            fsync=prepared.call.fsync or store.persistent,
+        )
+        names = None
+        if self.template is not None:
+            names = names_for(item, record.id, self.template, self.taken, fsync=call.fsync)
+        return _JobRun(self, item, evolve(prepared, call=call), record, names)
+
+
+@define(eq=False)
+class _JobRun:
+    """One job with its record, on the way to its outcome."""
+
+    worker: JobWorker
+    item: Item
+    prepared: PreparedCall
+    record: JobRecord
+    names: RunNames | None
+    ledger: JobLedger | None = None
+
+    async def run(self) -> JobResult:
+        """Send, restore or report the job."""
+        store, record = self.worker.store, self.record
         files = None
-        if entry.state in {"received", "done"} and entry.answer is not None:
-            files = await run_blocking(state_of, files_of(entry.answer, self._folder))
-        match recovery.next_action(entry, files, self._terms.resume_policy(self._engine)):
+        if record.state in {"received", "done"} and record.response is not None:
+            files = await run_blocking(state_of, files_of(record.response, store.folder))
+        match next_action(record, files, self.worker.options.resume_policy(self.worker.context.engine)):
             case "send":
-                return await self._send(item, ready, entry, granted)
+                return await self.send()
             case "restore":
-                return await self._restored(item, ready, entry, granted)
+                return await self.restore()
             case "report":
-                outcome = recovery.stored_outcome(item, entry, files)
-                if entry.state in {"sending", "received"} and outcome.error is not None:
-                    await self._book.ended(entry, "unknown", error_record(outcome.error))
+                outcome = stored_outcome(self.item, record, files)
+                if record.state in {"sending", "received"} and outcome.error is not None:
+                    await store.ended(record, "unknown", outcome.error)
                 return JobResult(outcome)
 
-    async def _restored(
-        self, item: Item, ready: PreparedCall, entry: JobRecord, granted: Callable[[], None]
-    ) -> JobResult:
-        """Finish what a run before this one has begun, or find that it is finished."""
-        assert entry.answer is not None  # noqa: S101 - from received on there is one
-        response = response_of(entry.answer, self._folder)
-        files = files_of(entry.answer, self._folder)
-        if entry.state == "received":
+    async def restore(self) -> JobResult:
+        """Finish a job whose response an earlier run has received."""
+        record, folder = self.record, self.worker.store.folder
+        assert record.response is not None  # noqa: S101 - records in "received" and "done" have one
+        response, files = response_of(record.response, folder), files_of(record.response, folder)
+        if record.state == "received":
             try:
-                response, files = await self._fetched(entry, ready, response, files)
+                response, files = await self.fetch(response, files)
             except DownloadError as error:
-                if self._terms.retry_unknown:
-                    return await self._send(item, ready, entry, granted)
-                return JobResult(
-                    Outcome(item.job, entry.id, item.place, "failed", error=error, cost=response.cost)
-                )
-            await self._finish(entry, response, files)
-        cost = response.cost
-        return JobResult(
-            Outcome(item.job, entry.id, item.place, "done", response=response, cost=cost, resumed=True)
-        )
+                if self.worker.options.retry_unknown:
+                    return await self.send()
+                return JobResult(self.outcome("failed", error=error, cost=response.cost))
+            await self.finish(response, files)
+        outcome = self.outcome("done", response=response, cost=response.cost)
+        return JobResult(evolve(outcome, resumed=True))
 
-    async def _send(
-        self, item: Item, ready: PreparedCall, entry: JobRecord, granted: Callable[[], None]
-    ) -> JobResult:
-        found = priced(ready.job, list_prices=self._engine.host.uses_list_prices)
-        amount = found.at_most or Decimal(0)
-        refusal: BudgetExceededError | None = None
-        if self._purse.limited and found.at_most is None and self._terms.unknown_price == "stop":
-            refusal = unknown_price(found)
-        else:
-            while (there := self._purse.reserve(amount)) == "wait":
-                await self._settled.wait()
-            refusal = self._purse.refusal(amount) if there == "no" else None
-        if refusal is not None:
-            return JobResult(Outcome(item.job, entry.id, item.place, "failed", error=refusal))
-        attempts = JobLedger(self._book, entry, self._purse, amount, granted)
-        made: JobResult | None = None
+    async def send(self) -> JobResult:
+        """Reserve money for the job, and send it."""
+        worker, spending = self.worker, self.worker.spending
+        price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
+        amount = price.at_most or Decimal(0)
+        if spending.limited and price.at_most is None and worker.options.unknown_price == "stop":
+            return JobResult(self.outcome("failed", error=unknown_price(price)))
+        while (reservation := spending.reserve(amount)) is Reservation.WAIT:
+            await worker.changes.wait()
+        if reservation is Reservation.REFUSED:
+            return JobResult(self.outcome("failed", error=spending.refusal(amount)))
+        self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount)
+        result: JobResult | None = None
         try:
-            made = await self._attempted(item, ready, entry, attempts)
-            return made
+            result = await self.make_call(ledger)
+            return result
         finally:
-            attempts.close(None if made is None else made.outcome.cost)
-            self._settled.notify()
+            ledger.close(None if result is None else result.outcome.cost)
 
-    async def _attempted(
-        self, item: Item, ready: PreparedCall, entry: JobRecord, ledger: JobLedger
-    ) -> JobResult:
-        call = attrs.evolve(
-            ready.call,
-            idempotency_key=entry.idempotency_key,
-            ledger=ledger,
-            delivery=self._terms.delivery,
-            fsync=ready.call.fsync or self._book.persistent,
-        )
-        ready = attrs.evolve(ready, call=call)
+    async def make_call(self, ledger: JobLedger) -> JobResult:
+        """Make the call, and handle its response or error."""
         try:
-            result = await self._engine.send(call)
+            result = await self.worker.context.engine.send(evolve(self.prepared.call, ledger=ledger))
         except JournalError:
             raise
         except (APIError, BudgetExceededError, OSError) as error:
-            return await self._failed(item, entry, ledger, error)
-        return await self._received(item, ready, entry, ledger, result)
+            return await self.fail(error, ledger)
+        return await self.receive(result)
 
-    async def _failed(
-        self, item: Item, entry: JobRecord, ledger: JobLedger, error: APIError | BudgetExceededError | OSError
-    ) -> JobResult:
-        """Say how a job has ended whose answer did not come."""
+    async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
+        """Record a job whose call failed."""
         status = "unknown" if ledger.maybe_billed else _status(error)
         fatal: Exception | None = None
-        if isinstance(error, OSError) and ledger.maybe_billed:  # not of a picture to send: the disk refuses
-            fatal = _ending(error)
+        if isinstance(error, OSError) and ledger.maybe_billed:  # an output file failed, not an input image
+            fatal = _disk_failure(error)
         try:
-            await self._book.ended(entry, status, error_record(error))
+            await self.worker.store.ended(self.record, status, error)
         except JournalError as problem:
             fatal = fatal or problem
-        outcome = Outcome(item.job, entry.id, item.place, status, error=error, attempts=ledger.count)
-        return JobResult(outcome, fatal)
+        return JobResult(self.outcome(status, error=error), fatal)
 
-    async def _received(
-        self,
-        item: Item,
-        ready: PreparedCall,
-        entry: JobRecord,
-        ledger: JobLedger,
-        result: Result[ParsedResponse],
-    ) -> JobResult:
-        """Bring the pictures of an answer to their places."""
+    async def receive(self, result: Result[ParsedResponse]) -> JobResult:
+        """Move the images of a response to their final names, and record each step."""
+        worker = self.worker
         fatal: Exception | None = None
-        outcome = Outcome(item.job, entry.id, item.place, "done", attempts=ledger.count)
-        response = self._finisher.described(result, ready)
+        cost: Decimal | None = None
+        response = describe(result, self.prepared, worker.context.host)
         try:
             with anyio.CancelScope(shield=True):
-                files = await self._reserved(ready, result)
+                files = await self.reserve_names(result)
                 try:
-                    await self._book.received(entry, response_record(response, files, self._folder))
+                    await worker.store.received(self.record, response, files)
                 except JournalError as problem:
-                    fatal = problem  # the pictures are there all the same
-                response = await self._finisher.assembled(result, ready)
-            outcome = attrs.evolve(outcome, response=response, cost=response.cost)
-            response, files = await self._fetched(entry, ready, response, [])
+                    fatal = problem  # the images are kept all the same
+                response = await place_images(response, result, self.names)
+            cost = response.cost
+            response, files = await self.fetch(response, [])
             if fatal is None:
-                await self._finish(entry, response, files)
+                await self.finish(response, files)
         except DownloadError as error:
-            return JobResult(attrs.evolve(outcome, status="failed", error=error, response=None), fatal)
+            return JobResult(self.outcome("failed", error=error, cost=cost), fatal)
         except JournalError as problem:
             fatal = problem
         except OSError as error:
-            unknown = attrs.evolve(outcome, status="unknown", error=error, response=None)
-            return JobResult(unknown, fatal or _ending(error))
-        return JobResult(attrs.evolve(outcome, response=response), fatal)
+            return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or _disk_failure(error))
+        return JobResult(self.outcome("done", response=response, cost=cost), fatal)
 
-    def _named(self, item: Item, ready: PreparedCall, entry: JobRecord) -> PreparedCall:
-        names = ready.names
-        if names is not None:
-            names = RunNames(
-                template=names.template,
-                id=slug(item.label, 80) if item.label else entry.id,
-                slug=names.slug,
-                fsync=names.fsync or self._book.persistent,
-                job=item.place,
-                taken=self._taken,
-            )
-        return attrs.evolve(ready, names=names)
-
-    async def _reserved(self, ready: PreparedCall, result: Result[ParsedResponse]) -> list[WrittenFile]:
-        """Choose the names of the pictures that came with an answer."""
-        names = ready.names
-        if not isinstance(names, RunNames):
+    async def reserve_names(self, result: Result[ParsedResponse]) -> list[WrittenFile]:
+        """Reserve the final names of the images in a response. Discard the images if that fails."""
+        if self.names is None:
             return []
         try:
             for index, image in enumerate(result.parsed.images):
                 received = None if image.image_ref is None else result.sink.images.get(image.image_ref)
                 if received is not None and received.temporary is not None:
-                    await names.reserve(index, received)
+                    await self.names.reserve(index, received)
         except BaseException:
             await discard(result.sink)
             raise
-        return list(names.written.values())
+        return list(self.names.written.values())
 
-    async def _fetched(
-        self, entry: JobRecord, ready: PreparedCall, response: ImagesResponse, files: list[WrittenFile]
+    async def fetch(
+        self, response: ImagesResponse, files: list[WrittenFile]
     ) -> tuple[ImagesResponse, list[WrittenFile]]:
-        """Fetch at once what is only a URL so far; return all files, of which these were in place before."""
-        names = ready.names
-        written = names.written if isinstance(names, RunNames) else {}
+        """Fetch images that are only URLs. Return the response and all its files, which begin with ``files``."""
+        written = {} if self.names is None else self.names.written
         if not all(image.loaded for image in response):
+            call, downloader = self.prepared.call, self.worker.context.downloader
             try:
-                response = await self._finisher.fetch_missing(
-                    response, names, ready.call.timeouts, ready.call.deadline
-                )
+                response = await fetch_missing(response, self.names, call, downloader)
             except DownloadError as error:
-                if error.response is not None and written:  # some were fetched, and need not be again
-                    record = response_record(error.response, [*files, *written.values()], self._folder)
-                    await self._book.received(entry, record)
+                if error.response is not None and written:  # the next run need not fetch these again
+                    await self.worker.store.received(self.record, error.response, [*files, *written.values()])
                 raise
         return response, [*files, *written.values()]
 
-    async def _finish(self, entry: JobRecord, response: ImagesResponse, files: list[WrittenFile]) -> None:
-        cost = None if response.cost is None else str(response.cost)
+    async def finish(self, response: ImagesResponse, files: list[WrittenFile]) -> None:
+        """Record that all files have their final names."""
         with anyio.CancelScope(shield=True):
-            await self._book.done(entry, response_record(response, files, self._folder), cost)
+            await self.worker.store.done(self.record, response, files)
+
+    def outcome(
+        self,
+        status: Status,
+        *,
+        response: ImagesResponse | None = None,
+        error: Exception | None = None,
+        cost: Decimal | None = None,
+    ) -> Outcome:
+        """Return the outcome of the job."""
+        attempts = 0 if self.ledger is None else self.ledger.count
+        return Outcome(
+            self.item.job, self.record.id, self.item.place, status, response, error, cost, attempts=attempts
+        )
 
 
 def _status(error: Exception) -> Status:
@@ -283,7 +272,7 @@ def _status(error: Exception) -> Status:
     return "refused" if isinstance(error, _REFUSALS) else "failed"
 
 
-def _ending(error: OSError) -> OSError:
-    """Return the error that ends a run whose pictures cannot be written."""
+def _disk_failure(error: OSError) -> OSError:
+    """Return the error that ends a run whose images cannot be written."""
     what = f"{error.strerror or error}: no further job is begun; the same run goes on from here when there is room"
     return type(error)(error.errno, what, error.filename)

@@ -1,8 +1,8 @@
-"""What is known of each model: its limits, prices and dates.
+"""Registry of model profiles: rules, prices and dates of each known model.
 
-A model that is not in the table is never checked: the server decides. :func:`register` adds a profile or
-replaces one, for a model that is newer than this table or an account with other terms. The facts themselves,
-each with its source, stand in :mod:`imagesdk.models.catalog`.
+A model without a profile is never checked: the server decides. :func:`register` adds or replaces a profile, for a
+model that is newer than the catalog or an account with other terms. The facts and their sources are in
+:mod:`imagesdk.models.catalog`.
 """
 
 from __future__ import annotations
@@ -10,13 +10,9 @@ from __future__ import annotations
 from datetime import date
 
 from imagesdk.models.catalog import (
-    AS_OF,
-    BATCH_SHARE,
     CHATGPT_IMAGE_LATEST,
-    COMPRESSION,
     DALL_E_2,
     DALL_E_3,
-    GIF_FRAMES,
     GPT_IMAGE_1,
     GPT_IMAGE_1_5,
     GPT_IMAGE_1_MINI,
@@ -25,17 +21,9 @@ from imagesdk.models.catalog import (
     GPT_IMAGE_2_5_SUNBURST,
     GPT_IMAGE_2_6_FLARE,
     GPT_IMAGE_2_6_SUNBURST,
-    MAX_FRAME_DURATION,
-    MAX_IMAGE_URL,
-    MAX_PARTIAL_IMAGES,
-    MAX_SAFETY_IDENTIFIER,
-    OPENAI_EDIT_MODEL,
     OPENAI_GENERATE_MODEL,
-    OPENAI_VARIATION_MODEL,
     PROFILES,
     RETIRED_ENDPOINTS,
-    SVG_EFFORTS,
-    URL_LIFETIME,
     WARNING_DAYS,
 )
 from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, OutputTokens, Price
@@ -43,14 +31,14 @@ from imagesdk.models.sizes import SizeRule, nearest_of, parse_size
 from imagesdk.remedies import Remedy, worded
 
 __all__ = [
-    # the table
+    # registry
     "known",
     "lookup",
     "register",
-    # what it says
+    # queries
     "nearest_size",
     "retirement_notice",
-    # the types of its entries
+    # types
     "ImageRule",
     "InputTokens",
     "ModelProfile",
@@ -69,29 +57,13 @@ __all__ = [
     "GPT_IMAGE_2_5_SUNBURST",
     "GPT_IMAGE_2_6_FLARE",
     "GPT_IMAGE_2_6_SUNBURST",
-    # facts of the API as a whole
-    "AS_OF",
-    "BATCH_SHARE",
-    "COMPRESSION",
-    "GIF_FRAMES",
-    "OPENAI_EDIT_MODEL",
-    "OPENAI_GENERATE_MODEL",
-    "OPENAI_VARIATION_MODEL",
-    "MAX_FRAME_DURATION",
-    "MAX_IMAGE_URL",
-    "MAX_PARTIAL_IMAGES",
-    "MAX_SAFETY_IDENTIFIER",
-    "RETIRED_ENDPOINTS",
-    "SVG_EFFORTS",
-    "URL_LIFETIME",
-    "WARNING_DAYS",
 ]
 
 _profiles: dict[str, ModelProfile] = {}
 
 
 def register(profile: ModelProfile) -> None:
-    """Add ``profile``, or replace the one of the same name, for every client of this process."""
+    """Add a profile, or replace the profile of the same name, for all clients of this process."""
     for name in [name for name, old in _profiles.items() if old.name == profile.name]:
         del _profiles[name]
     for name in (profile.name, *profile.snapshots):
@@ -99,29 +71,37 @@ def register(profile: ModelProfile) -> None:
 
 
 def lookup(name: str | None) -> ModelProfile | None:
-    """Return the profile of a model; ``None`` for an unknown name, which is never checked."""
+    """Return the profile of a model; ``None`` for an unknown model, which is never checked."""
     return _profiles.get(name) if isinstance(name, str) else None
 
 
 def known() -> tuple[ModelProfile, ...]:
-    """Return every profile once, in the order in which they were registered."""
+    """Return every profile once, in the order of registration."""
     return tuple(profile for name, profile in _profiles.items() if name == profile.name)
 
 
 def nearest_size(width: int, height: int, model: str | ModelProfile = OPENAI_GENERATE_MODEL) -> str:
-    """Return ``"WIDTHxHEIGHT"``: the size that a model takes and that is nearest to the one you want.
+    """Return the nearest size that a model takes, as ``"WIDTHxHEIGHT"``.
 
-    A legal size comes back as it is, and so does any size for a model of which no sizes are known. Where a model
-    takes free sizes, the ratio is kept first: a size that is too small or too large is scaled as a whole, and one
-    that is too oblong gets the most oblong ratio there is, of the same area; then the legal size is taken whose
-    edges differ least from that, in proportion. Where a model takes only a few sizes, the nearest ratio wins, and
-    of several of that ratio the nearest area.
+    A legal size is returned unchanged, and so is every size for a model without known sizes.
+
+    - If the model takes free sizes, the size is first clamped to the legal range of areas, keeping its ratio, and to
+      the legal ratios, keeping its area. Then the legal size with the smallest relative difference of its edges is
+      chosen.
+    - If the model takes only listed sizes, the nearest ratio is chosen, and of several the nearest area.
 
     Example:
+        ```python
         models.nearest_size(1920, 1080, "gpt-image-2")  # "1920x1088"
+        ```
+
+    Args:
+        width: Pixels, at least 1.
+        height: Pixels, at least 1.
+        model: The name or the profile of a model.
 
     Raises:
-        ValueError: an edge is not a whole number of at least 1.
+        ValueError: If an edge is not a whole number of at least 1.
     """
     for name, edge in (("width", width), ("height", height)):
         if type(edge) is not int or edge < 1:
@@ -141,8 +121,8 @@ def retirement_notice(
 ) -> str | None:
     """Return when OpenAI ends a model or an endpoint, and what to use in its place.
 
-    ``None`` where no end is known or it is more than :data:`WARNING_DAYS` days away. ``endpoint`` is
-    ``"generations"``, ``"edits"`` or ``"variations"``.
+    ``None`` if no date is known, or if it is more than 60 days away. ``endpoint`` is ``"generations"``,
+    ``"edits"`` or ``"variations"``.
     """
     found = retirement_of(profile, today, endpoint=endpoint)
     return None if found is None else worded(*found)

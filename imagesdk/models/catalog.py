@@ -1,8 +1,7 @@
-"""The facts about each known model: the one place where limits, prices and dates stand, each with its source.
+"""Catalog of the known models: limits, prices and dates, each with its source.
 
-The newest source is the ``openai`` package; where sources disagree, the more permissive one is taken, the source
-note says so, and the server decides. All of it is as of :data:`AS_OF`. A profile of your own replaces one of these:
-:func:`imagesdk.models.register`.
+The newest source is the ``openai`` package. If sources disagree, the most permissive one is used, the source note says
+so, and the server decides. All facts are as of :data:`AS_OF`. :func:`imagesdk.models.register` replaces a profile.
 """
 
 from __future__ import annotations
@@ -18,47 +17,47 @@ from imagesdk.models.sizes import SizeRule
 from imagesdk.remedies import Remedy
 
 AS_OF: Final = date(2026, 11, 23)
-"""The day of these facts."""
+"""The date of these facts."""
 
 OPENAI_EDIT_MODEL: Final = "gpt-image-2"
 OPENAI_GENERATE_MODEL: Final = "gpt-image-2"
 OPENAI_VARIATION_MODEL: Final = "dall-e-2"
-"""The only model that ever made variations."""
+"""The only model that ever supported variations."""
 
 URL_LIFETIME: Final = 3600
-"""Seconds that a result URL of the 2023 API works."""
+"""Lifetime in seconds of a result URL in the API of 2023."""
 WARNING_DAYS: Final = 60
-"""A model whose end is not further away is warned of."""
+"""Days before its shutdown from which a model causes a warning."""
 GIF_FRAMES: Final = (2, 16)
-"""The fewest and the most frames of an animation; 9 when not given."""
+"""Minimum and maximum number of frames of an animation. Default of the server: 9."""
 MAX_FRAME_DURATION: Final = 655_350
-"""Milliseconds; 200 when not given, and rounded to 10."""
+"""Milliseconds, rounded to 10. Default of the server: 200."""
 COMPRESSION: Final = (0, 100)
-"""The least and the most of ``output_compression``; 100 when not given."""
+"""Minimum and maximum of ``output_compression``. Default of the server: 100."""
 MAX_PARTIAL_IMAGES: Final = 3
-"""In one stream; 0 when not given."""
+"""Maximum number in one stream. Default of the server: 0."""
 SVG_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
-"""How much the model that writes an SVG may think."""
+"""Reasoning efforts of the text model that writes an SVG."""
 MAX_SAFETY_IDENTIFIER: Final = 128
-"""Characters, by the maker's guide."""
+"""Characters, according to the guide of OpenAI."""
 MAX_IMAGE_URL: Final = 20_971_520
 """Characters of an ``image_url`` in the JSON form of an edit, data URLs included."""
 BATCH_SHARE: Final = Decimal("0.5")
-"""What a request costs in a batch, as a share of its price. https://developers.openai.com/api/docs/pricing"""
+"""Price of a request in a batch, as a share of its usual price. https://developers.openai.com/api/docs/pricing"""
 RETIRED_ENDPOINTS: Final = {"variations": (date(2026, 5, 12), Remedy.USE_EDIT)}
-"""When the maker ended an endpoint, and what to do. By the parameter types of the openai package: variations take no
-requests any more, as of the day on which the only model for them ended."""
+"""Date of the retirement of an endpoint by OpenAI, and the remedy. According to the openai package, variations were
+retired on the day on which their only model was shut down."""
 
 _PACKAGE = "parameter types of the openai package 3.54.0 (2026-11-17)"
-_OPENAPI = "the maker's OpenAPI description (2026-08-21)"
-_GUIDE = "the maker's image guide (2026)"
+_OPENAPI = "OpenAI's OpenAPI description (2026-08-21)"
+_GUIDE = "OpenAI's image guide (2026)"
 _DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
-_PRICES = "the price table of litellm 1.109.1 (2026-11), which cites the maker's price page"
+_PRICES = "the price table of litellm 1.109.1 (2026-11), which cites OpenAI's price page"
 _MODEL_PAGE = "the model's page, as it was in April and May 2026"
-_ANNOUNCED = "the maker's announcement"
+_ANNOUNCED = "OpenAI's announcement"
 _TIERS_OF_USERS = "https://community.openai.com/t/1104758, where users of each tier named theirs"
 _FIDELITY = "the parameter types name 1.5 and 1-mini only; users of 2.5 report that it is refused, as 2 refuses it by the guide"
-_MEASURED_INPUT = "the range of prices that ComfyUI shows for a picture that is sent, without its margin"
+_MEASURED_INPUT = "the range of prices that ComfyUI shows for an input image, without its margin"
 
 _MIB = 1024 * 1024
 _DALLE_2_PICTURE = ImageRule(media_types=("image/png",), max_bytes=4 * _MIB, square=True)
@@ -115,7 +114,7 @@ DALL_E_2: Final = ModelProfile(
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
         "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the nearest to it in price",
-        "price": "the maker's image guide of 2025",
+        "price": "OpenAI's image guide of 2025",
         "tiers": f"{_TIERS_OF_USERS}; others were held to 5 where 50 was documented",
     },
 )
@@ -155,8 +154,8 @@ DALL_E_3: Final = ModelProfile(
         "released": _ANNOUNCED,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
-        "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the maker's choice for quality",
-        "price": "the maker's price page while the model lived",
+        "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the choice of OpenAI for quality",
+        "price": "OpenAI's price page while the model lived",
         "tiers": f"{_TIERS_OF_USERS}; for tier 3 they name 7 to 15",
     },
 )
@@ -230,7 +229,7 @@ GPT_IMAGE_1: Final = ModelProfile(
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
         "replacement": f"{_DEPRECATIONS}; {_PACKAGE}",
         "output_tokens": _GUIDE,
-        "input_tokens": "the maker's vision guide of 2025 (65 tokens, and 129 for each tile of 512 pixels; the most is "
+        "input_tokens": "OpenAI's vision guide of 2025 (65 tokens, and 129 for each tile of 512 pixels; the most is "
         "for 3:1; high fidelity adds 4160 for a square, 6240 for others); "
         "https://community.openai.com/t/1281361 for the text",
     },
@@ -264,7 +263,7 @@ GPT_IMAGE_1_MINI: Final = evolve(
         "input_fidelities": f"{_PACKAGE}: low only; {_OPENAPI}: not at all",
         "shut_down": _DEPRECATIONS,
         "replacement": f"{_DEPRECATIONS}, which named 2.5 until October",
-        "price": f"{_PRICES}; the guide's prices of pictures are higher than their tokens come to",
+        "price": f"{_PRICES}; the guide's prices of images are higher than those of their tokens",
         "output_tokens": "those of gpt-image-1, by which Azure bills",
     },
 )
@@ -343,7 +342,7 @@ GPT_IMAGE_2_5_SUNBURST: Final = evolve(
         "input_fidelities": _FIDELITY,
         "released": "the date of its snapshot",
         "markup": f"{_PACKAGE}: no size is named, so that of a mask is taken",
-        "output_tokens": "an estimate: the formula of gpt-image-2 with factors that fit the prices of the maker's "
+        "output_tokens": "an estimate: the formula of gpt-image-2 with factors that fit the prices of OpenAI's "
         "calculator as other clients quote them",
         "input_tokens": _MEASURED_INPUT,
     },
@@ -370,7 +369,7 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
         "size_rule": "that of gpt-image-2, as relays find it; frames of a GIF may be smaller: "
         "https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table",
         "qualities": "the parameter types name xhigh and max for 2.5 only; https://apidog.com/blog/gpt-image-2-6-api "
-        "has them from the maker's guide for 2.6, too",
+        "has them from OpenAI's guide for 2.6, too",
         "backgrounds": "https://docs.apiyi.com/en/faq/gpt-image-output-format-background, where every pair with a format "
         "was tried: only jpeg cannot be transparent; the parameter types name png and webp only",
         "complexities": f"{_GUIDE}: high when not given",
@@ -378,7 +377,7 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
         "output_formats": f"{_GUIDE}; {_PACKAGE}: gif and svg are a preview that a project must have",
         "released": _ANNOUNCED,
         "markup": f"{_PACKAGE}, which name 2.5; the guide names 2.6, too",
-        "price": "https://apidog.com/blog/gpt-image-2-6-api, from the maker's price page",
+        "price": "https://apidog.com/blog/gpt-image-2-6-api, from OpenAI's price page",
         "output_tokens": "not published; relays measure three to four times those of 2.5 for low and medium",
         "input_tokens": _MEASURED_INPUT,
     },

@@ -1,4 +1,4 @@
-"""What can be said of a model: its rules, prices and dates, as plain values. The facts stand in ``_catalogue.py``."""
+"""Model profiles: rules, prices and dates of a model, as plain values. The facts are in ``catalog``."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from imagesdk.models.sizes import SizeRule
 
 @frozen
 class ImageRule:
-    """What a picture that is sent must be."""
+    """Rules for an input image."""
 
     media_types: tuple[str, ...]
     max_bytes: int
-    """The picture must be strictly smaller than this."""
+    """The file must be strictly smaller than this."""
     max_images: int = 1
     square: bool = False
     alpha_without_mask: bool = False
-    """Without a mask, the picture's own transparency says where to paint, so it must have some."""
+    """Without a mask, the transparent pixels of the image are repainted, so it must have some."""
 
 
 @frozen
 class Price:
-    """US dollars. What a model is not billed by is ``None`` or empty."""
+    """Prices in US dollars. Units that a model is not billed by are ``None`` or empty."""
 
     per_image: Mapping[tuple[str, str], Decimal] = field(factory=dict[tuple[str, str], Decimal])
-    """By quality and size, for models that are billed by the picture."""
+    """By quality and size, for models that are billed by the image."""
     text_input: Decimal | None = None
-    """Per million tokens, as are the next three."""
+    """Per million tokens, like the next three."""
     image_input: Decimal | None = None
     image_output: Decimal | None = None
     text_output: Decimal | None = None
-    """For text in the output, where the server counts it apart; ``None``: it is billed as image output."""
+    """For text in the output, if the server counts it separately; ``None``: it is billed as image output."""
     guide: Mapping[tuple[str, str], Decimal] = field(factory=dict[tuple[str, str], Decimal])
-    """By quality and size: what a guide says that a picture costs, where that is not what its tokens come to."""
+    """By quality and size: the price of an image according to a guide, where it differs from that of its tokens."""
     list_price: bool = False
-    """Whether this is what the maker of the API publishes: it holds for the maker's host and Azure, and not for
-    another server with a model of the same name. A price of yours holds wherever the model answers."""
+    """Whether OpenAI publishes this price. It then applies to OpenAI and Azure, but not to other servers with a model of
+    the same name. A price that you register applies to every server."""
 
 
 @frozen
 class OutputTokens:
-    """How many tokens a picture of a model takes, before it is made: from a table, or by a formula."""
+    """Tokens of an output image, from a table or a formula."""
 
     table: Mapping[tuple[str, str], int] = field(factory=dict[tuple[str, str], int])
     """By quality and size."""
@@ -58,25 +58,25 @@ class OutputTokens:
 
 @frozen
 class InputTokens:
-    """How many tokens one picture takes that is sent along with a prompt, as far as users have measured it."""
+    """Tokens of one input image, as measured by users."""
 
     typical: int
     most: int
-    """By the measurements; for ``input_fidelity="high"`` there is ``high_fidelity`` on top."""
+    """The highest measured value, without ``high_fidelity``, which ``input_fidelity="high"`` adds."""
     high_fidelity: int = 0
     text: int = 0
-    """Tokens that are counted as text for each picture."""
+    """Tokens per image that are counted as text."""
 
 
 @frozen
 class ModelProfile:
-    """The rules of one model. An empty tuple or ``None`` means that there is no such rule, or that none is known."""
+    """The rules of one model. An empty tuple or ``None`` means that no such rule is known."""
 
     name: str
     snapshots: tuple[str, ...] = ()
-    """Further names of the same model, with dates."""
+    """Further names of the model, with dates."""
     prompt_length: int | None = None
-    """Characters, at most."""
+    """Maximum number of characters."""
     max_n: int | None = None
     sizes: tuple[str, ...] = ()
     size_rule: SizeRule | None = None
@@ -85,39 +85,39 @@ class ModelProfile:
     default_quality: str | None = None
     backgrounds: tuple[str, ...] = ()
     output_formats: tuple[str, ...] = ()
-    """The first one is what a picture comes in when none is named."""
+    """The first one is the default."""
     response_formats: tuple[str, ...] = ()
-    """Empty: the model always answers with the pictures themselves and takes no ``response_format``."""
+    """Empty: the model always returns the images themselves and takes no ``response_format``."""
     moderations: tuple[str, ...] = ()
     styles: tuple[str, ...] = ()
     complexities: tuple[str, ...] = ()
     input_fidelities: tuple[str, ...] = ()
     accepted: frozenset[str] = frozenset()
-    """Parameters that the model is known to take, beside ``prompt``, ``model`` and the pictures."""
+    """Parameters that the model takes, besides ``prompt``, ``model`` and the input images."""
     rejected: frozenset[str] = frozenset()
-    """Parameters that the server refuses for this model. One that is in neither set is sent, and the server decides."""
+    """Parameters that the server refuses for this model. A parameter in neither set is sent, and the server decides."""
     endpoints: tuple[str, ...] = ()
-    """Those that take it: ``"generations"``, ``"edits"``, ``"variations"``."""
+    """Endpoints that accept the model: ``"generations"``, ``"edits"``, ``"variations"``."""
     streams: bool | None = None
-    """Whether it sends partial images while it works; ``None``: not known."""
+    """Whether the model can stream partial images; ``None``: unknown."""
     edit: ImageRule | None = None
     mask: ImageRule | None = None
     markup: ImageRule | None = None
     variation: ImageRule | None = None
     released: date | None = None
     deprecated: date | None = None
-    """When its end was announced."""
+    """Date of the announcement of the shutdown."""
     shut_down: date | None = None
-    """The first day without it, on the maker's own host."""
+    """The first day on which OpenAI does not have the model any more."""
     replacement: str | None = None
-    """The model to use in its place, by its maker's word or the nearest to it."""
+    """The replacement that OpenAI recommends, or else the most similar model."""
     price: Price = field(factory=Price)
     output_tokens: OutputTokens = field(factory=OutputTokens)
     input_tokens: InputTokens | None = None
     tiers: Mapping[int, tuple[int, int | None]] = field(factory=dict[int, tuple[int, int | None]])
-    """Images and tokens per minute that an account of each usage tier has."""
+    """Images and tokens per minute of each usage tier."""
     sources: Mapping[str, str] = field(factory=dict[str, str])
-    """Where the facts come from, by the name of the attribute; ``""`` is for all that are not named."""
+    """Sources of the facts, by the name of the attribute; ``""`` for all other attributes."""
 
 
 ModelProfile.__module__ = "imagesdk"

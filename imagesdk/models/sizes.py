@@ -1,6 +1,6 @@
-"""Sizes in pixels: which ones a model takes, and which of them is nearest to one that it does not take.
+"""Image sizes in pixels: the rules of a model, and the nearest legal size.
 
-All of it is reckoned in whole numbers and fractions, so that no size is too large or too oblong to be exact.
+All arithmetic is exact, in integers and fractions, for sizes of any length.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _WRITTEN = re.compile(r"([1-9][0-9]{0,99})x([1-9][0-9]{0,99})")
 
 
 def parse_size(size: object) -> tuple[int, int] | None:
-    """Return width and height of ``"WIDTHxHEIGHT"``; ``None`` for anything else, ``"auto"`` among it."""
+    """Return width and height of ``"WIDTHxHEIGHT"``; ``None`` for anything else, such as ``"auto"``."""
     found = _WRITTEN.fullmatch(size) if isinstance(size, str) else None
     return (int(found[1]), int(found[2])) if found else None
 
 
 @frozen
 class SizeRule:
-    """Which free sizes a model takes, beside those it names."""
+    """Rules for the sizes that a model takes besides those it lists."""
 
     multiple: int
     """Both edges are multiples of this many pixels."""
@@ -35,7 +35,7 @@ class SizeRule:
     max_pixels: int
 
     def problem(self, width: int, height: int) -> str | None:
-        """Say which rule a size breaks, the first of them; ``None`` when it is legal."""
+        """Return the first rule that a size breaks; ``None`` if the size is legal."""
         if problem := self.frame_problem(width, height):
             return problem
         if max(width, height) > Fraction(self.max_ratio) * min(width, height):
@@ -45,7 +45,7 @@ class SizeRule:
         return None
 
     def frame_problem(self, width: int, height: int) -> str | None:
-        """Say which rule a frame of an animation breaks: the other rules hold for all frames together."""
+        """Return the rule that a frame of an animation breaks. The other rules apply to all frames together."""
         if width % self.multiple or height % self.multiple:
             return f"both edges must be multiples of {self.multiple}"
         if max(width, height) > self.max_edge:
@@ -53,11 +53,12 @@ class SizeRule:
         return None
 
     def nearest(self, width: int, height: int) -> tuple[int, int] | None:
-        """Return the legal size that is nearest to another one; ``None`` if nothing is legal.
+        """Return the nearest legal size; ``None`` if no size is legal.
 
-        First the ratio: a size that is too small or too large is scaled as a whole, and one that is too oblong gets
-        the most oblong ratio there is, of the same area. Then the edges: of all legal sizes, that one whose edges
-        differ least from it, in proportion. Of several alike, the one with the nearer ratio, then area.
+        1. The size is clamped to the legal range of areas, keeping its ratio, and to the legal ratios, keeping its
+           area.
+        2. Of all legal sizes, the one with the smallest relative difference of its edges is chosen. Ties are broken
+           by the nearer ratio, then the nearer area.
         """
         if self.problem(width, height) is None:
             return width, height
@@ -69,16 +70,16 @@ class SizeRule:
             range(start + self.multiple, self.max_edge + 1, self.multiple),
         ):
             for w in widths:
-                if best is not None and _apart(Fraction(w * w), across) > best[0][0]:
-                    break  # and so would all be that are still further away
+                if best is not None and _ratio(Fraction(w * w), across) > best[0][0]:
+                    break  # all further widths are further away, too
                 for h in self._heights(w, across, down):
-                    key = _measure(w, h, across, down)
+                    key = _distance(w, h, across, down)
                     if best is None or (key, -w, -h) < (best[0], -best[1], -best[2]):
                         best = key, w, h
         return best and best[1:]
 
     def _aim(self, width: int, height: int) -> tuple[Fraction, Fraction]:
-        """Return the squares of the edges to come near to: they need not be whole."""
+        """Return the squares of the clamped width and height, which need not be whole numbers."""
         longest = Fraction(self.max_ratio)
         ratio = min(max(Fraction(width, height), 1 / longest), longest)
         pixels = Fraction(min(max(width * height, self.min_pixels), self.max_pixels))
@@ -86,7 +87,7 @@ class SizeRule:
         return pixels * ratio, pixels / ratio
 
     def _heights(self, w: int, across: Fraction, down: Fraction) -> Iterator[int]:
-        """Yield the legal heights that may be the best for a width: around the aim, and around its ratio."""
+        """Yield the legal heights that may be best for a width: next to the aim, and next to its ratio."""
         unit, longest = self.multiple, Fraction(self.max_ratio)
         low = max(-(-w // longest), -(-self.min_pixels // w), 1)
         high = min(int(w * longest), self.max_pixels // w, self.max_edge)
@@ -100,22 +101,22 @@ class SizeRule:
 
 
 def nearest_of(sizes: Iterable[tuple[int, int]], width: int, height: int) -> tuple[int, int] | None:
-    """Return that one of a few sizes whose ratio is nearest, and of several such the one of the nearest area."""
+    """Return the size with the nearest ratio. Ties are broken by the nearer area."""
     across, down = Fraction(width * width), Fraction(height * height)
-    return min(sizes, key=lambda size: _measure(size[0], size[1], across, down)[1:], default=None)
+    return min(sizes, key=lambda size: _distance(size[0], size[1], across, down)[1:], default=None)
 
 
-def _measure(w: int, h: int, across: Fraction, down: Fraction) -> tuple[Fraction, Fraction, Fraction]:
-    """Return how far a size is from one that is given by the squares of its edges: in edges, ratio and area."""
-    edges = max(_apart(Fraction(w * w), across), _apart(Fraction(h * h), down))
+def _distance(w: int, h: int, across: Fraction, down: Fraction) -> tuple[Fraction, Fraction, Fraction]:
+    """Return the distances in edges, ratio and area from the size whose edges have these squares."""
+    edges = max(_ratio(Fraction(w * w), across), _ratio(Fraction(h * h), down))
     return (
         edges,
-        _apart(Fraction(w * w, h * h), across / down),
-        _apart(Fraction(w * w * h * h), across * down),
+        _ratio(Fraction(w * w, h * h), across / down),
+        _ratio(Fraction(w * w * h * h), across * down),
     )
 
 
-def _apart(one: Fraction, other: Fraction) -> Fraction:
+def _ratio(one: Fraction, other: Fraction) -> Fraction:
     return max(one / other, other / one)
 
 

@@ -53,6 +53,6 @@ def cases(*, quick: bool) -> list[AnyCase]:
             _first,
             {BASELINE: open_openai, "imagesdk": open_imagesdk, "httpx": open_httpx, "aiohttp": open_aiohttp},
             warm=False,
-            note="What a library puts off until its first call, it imports while the event loop stands still.",
+            note="What a library defers until its first call, it imports while the event loop is blocked.",
         ),
     ]

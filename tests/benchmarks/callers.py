@@ -148,6 +148,16 @@ async def open_imagesdk_limited(place: Place) -> AsyncGenerator[Caller, None]:
 
 
 @asynccontextmanager
+async def open_imagesdk_roomy(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open imagesdk with a rate limit that makes no call wait."""
+    from imagesdk import AsyncClient, RateLimit
+
+    limit = RateLimit(1_000_000, scope="client")
+    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=limit) as client:
+        yield _Imagesdk(client)
+
+
+@asynccontextmanager
 async def open_imagesdk_over(place: Place, *, library: str, name: str) -> AsyncGenerator[Caller, None]:
     """Open imagesdk with a client of ``library``, with its default limits, for ``http_client=``."""
     from imagesdk import AsyncClient

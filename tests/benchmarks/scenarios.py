@@ -12,6 +12,7 @@ from tests.benchmarks import (
     bench_limits,
     bench_line,
     bench_overhead,
+    bench_path,
     bench_stacks,
     bench_startup,
     bench_streams,
@@ -34,6 +35,7 @@ def every(*, quick: bool) -> list[AnyCase]:
         bench_deadlines,
         bench_limits,
         bench_line,
+        bench_path,
     )
     return [case for module in modules for case in module.cases(quick=quick)]
 

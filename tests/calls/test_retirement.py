@@ -15,6 +15,7 @@ from imagesdk import AsyncClient, Client, Edit, Generate, Job, RetirementWarning
 from imagesdk._calls import retirement as _retirement
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+from imagesdk._protocol.requests import plan_request
 from tests.support.small_images import answer, png
 
 pytestmark = pytest.mark.one_loop
@@ -43,7 +44,7 @@ def wire() -> Iterator[respx.MockRouter]:
 def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        warn_if_retired(job, host, today=today)
+        warn_if_retired(plan_request(job, host, check=False), today=today)
     assert {warning.category for warning in caught} <= {RetirementWarning}
     return [str(warning.message) for warning in caught]
 
@@ -103,7 +104,7 @@ def test_made_an_error_it_is_one_each_time() -> None:
         warnings.simplefilter("error", RetirementWarning)
         for _ in range(2):
             with pytest.raises(RetirementWarning, match="2026-12-01"):
-                warn_if_retired(job, MAKER)
+                warn_if_retired(plan_request(job, MAKER, check=False))
 
 
 @pytest.mark.anyio

@@ -43,6 +43,12 @@ PNG = png(3, 2)
 URL = "https://pictures.test/a.png?sig=SECRET"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 async def probe(source: Any) -> Upload | RemoteImage:
     async with open_inputs(Sources((source,))) as pictures:
         return pictures.images[0]
@@ -234,7 +240,9 @@ class TestLook:
             (png()[:16] + struct.pack(">II", 6000, 6000) + png()[24:], None),
         ],
     )
-    async def test_at_a_mask(self, mask: bytes, found: bool | None, tmp_path: Path) -> None:
+    async def test_a_mask_is_searched_for_transparent_pixels(
+        self, mask: bytes, found: bool | None, tmp_path: Path
+    ) -> None:
         (tmp_path / "mask.png").write_bytes(mask)
         file = io.BytesIO(b"before" + mask)
         file.seek(6)
@@ -248,14 +256,16 @@ class TestLook:
                 assert isinstance(pictures.images[0], Upload)
                 assert pictures.images[0].transparent is None
 
-    async def test_only_when_asked_and_never_at_what_is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_files_are_searched_only_on_request_and_only_up_to_a_size(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for look in (False, True):
             monkeypatch.setattr("imagesdk._calls.sources.MAX_LOOK", 10)
             async with open_inputs(Sources((PNG,), mask=holed()), check_transparency=look) as pictures:
                 assert isinstance(pictures.mask, Upload)
                 assert pictures.mask.transparent is None
 
-    async def test_without_pillow_finds_nothing_out(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_without_pillow_transparency_is_unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         mask = holed()
         monkeypatch.setitem(sys.modules, "PIL", None)
         monkeypatch.setitem(sys.modules, "PIL.Image", None)

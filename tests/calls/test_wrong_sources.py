@@ -24,6 +24,12 @@ PNG = png(3, 2)
 MakeClient = Callable[..., AsyncClient]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 async def refusal(source: Any) -> InvalidRequestError:
     with pytest.raises(InvalidRequestError) as caught:
         async with open_inputs(Sources((source,))):
@@ -43,21 +49,23 @@ class TestNothing:
             (io.BytesIO(), "image is an empty file"),
         ],
     )
-    async def test_is_refused_by_its_kind(self, source: Any, said: str) -> None:
+    async def test_an_empty_source_is_refused_with_its_kind(self, source: Any, said: str) -> None:
         assert said in str(await refusal(source))
 
-    async def test_in_a_file_is_refused_with_its_name(self, tmp_path: Path) -> None:
+    async def test_an_empty_file_is_refused_with_its_name(self, tmp_path: Path) -> None:
         (tmp_path / "nothing.png").touch()
         assert "nothing.png" in str(await refusal(tmp_path / "nothing.png"))
 
     @pytest.mark.parametrize("where", [len(PNG), len(PNG) + 5])
-    async def test_is_left_of_a_file_that_was_read_and_it_is_left_where_it_stood(self, where: int) -> None:
+    async def test_a_file_that_was_read_to_its_end_is_refused_and_keeps_its_position(
+        self, where: int
+    ) -> None:
         file = io.BytesIO(PNG)
         file.seek(where)
         assert "image has no bytes left to read. Call seek(0) first." in str(await refusal(file))
         assert file.tell() == where
 
-    async def test_comes_from_what_can_be_read_once_or_is_awaited(self, tmp_path: Path) -> None:
+    async def test_an_empty_pipe_or_async_file_is_refused(self, tmp_path: Path) -> None:
         class Once:
             def read(self, _: int) -> bytes:
                 return b""
@@ -69,7 +77,9 @@ class TestNothing:
             assert "was read before" in str(await refusal(file))
             assert await file.tell() == len(PNG)
 
-    async def test_is_refused_whatever_the_model_and_the_place(self, make_client: MakeClient) -> None:
+    async def test_an_empty_source_is_refused_for_every_model_and_parameter(
+        self, make_client: MakeClient
+    ) -> None:
         async with make_client("http://127.0.0.1:9/v1") as client:
             for model in (None, "gpt-image-2", "unheard-of"):
                 with pytest.raises(InvalidRequestError, match="image is empty"):
@@ -99,7 +109,7 @@ class TestATextThatIsNoPath:
         ],
         ids=["short", "long", "JPEG", "no picture", "safe in URLs", "in lines"],
     )
-    async def test_is_base64_and_told_so_in_a_line(self, text: str) -> None:
+    async def test_base64_in_place_of_a_path_is_refused_in_one_line(self, text: str) -> None:
         error = await refusal(text)
         assert "image looks like base64" in str(error)
         assert "base64.b64decode(...)" in str(error)
@@ -107,7 +117,7 @@ class TestATextThatIsNoPath:
         assert text[:41] not in str(error)
         assert text[:41] not in str(error.value)
 
-    async def test_is_longer_than_any_path(self) -> None:
+    async def test_a_text_longer_than_any_path_is_refused(self) -> None:
         error = await refusal("a prompt, perhaps? " * 500)
         assert "9500 characters" in str(error)
         assert len(str(error)) < 200
@@ -115,7 +125,7 @@ class TestATextThatIsNoPath:
     @pytest.mark.parametrize(
         "text", ["a/" * 200 + "cat", f"{'folder/' * 50}cat.png", "iVBORw0KGgo", "/9j/cats/cat"]
     )
-    async def test_may_be_a_path_all_the_same(self, text: str) -> None:
+    async def test_a_text_that_resembles_base64_may_be_a_path(self, text: str) -> None:
         with pytest.raises(FileNotFoundError):
             async with open_inputs(Sources((text,))):
                 pass
@@ -131,15 +141,15 @@ class TestATextThatIsNoPath:
             ("file://[x/y.png", "/y.png"),
         ],
     )
-    async def test_is_the_url_of_a_file(self, url: str, path: str) -> None:
+    async def test_a_file_url_is_refused_with_the_path_to_pass(self, url: str, path: str) -> None:
         error = await refusal(url)
         assert f"image is the URL of a file, {url!r}. Pass the path itself, {path!r}." in str(error)
 
     @pytest.mark.parametrize(("text", "said"), [("", "an empty text"), ("a\0b", "a NUL")])
-    async def test_is_empty_or_holds_what_none_can(self, text: str, said: str) -> None:
+    async def test_an_empty_text_or_one_with_a_nul_is_refused(self, text: str, said: str) -> None:
         assert said in str(await refusal(text))
 
-    def test_is_refused_where_pictures_are_prepared_too(self) -> None:
+    def test_prepare_image_refuses_the_same_texts(self) -> None:
         for text, said in (("", "empty"), ("file:///x.png", "'/x.png'"), (base64_of(300), "base64")):
             with pytest.raises(InvalidRequestError, match=said):
                 prepare_image(text)

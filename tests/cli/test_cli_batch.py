@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from imagesdk import cli
-from tests.support.billing_server import Till, till
+from tests.support.billing_server import BillingServer, billing_server
 from tests.support.commands import run_command
 from tests.support.small_images import png
 
@@ -24,13 +24,13 @@ CHEAP = ("--model", "dall-e-2", "--size", "256x256")
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Till]:
-    with till() as server:
+def running() -> Iterator[BillingServer]:
+    with billing_server() as server:
         yield server
 
 
 @pytest.fixture
-def server(running: Till) -> Till:
+def server(running: BillingServer) -> BillingServer:
     running.asked.clear()
     running.billed.clear()
     running.arrived.clear()
@@ -39,7 +39,7 @@ def server(running: Till) -> Till:
 
 
 @pytest.fixture
-def environment(server: Till) -> dict[str, str]:
+def environment(server: BillingServer) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
     }
@@ -64,7 +64,7 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
 
 
 def test_a_picture_for_each_line_and_the_same_again_makes_none(
-    run: Run, server: Till, tmp_path: Path
+    run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
     first, second = (run("batch", "prompts.txt", "--out", "pictures", *CHEAP) for _ in range(2))
@@ -77,7 +77,7 @@ def test_a_picture_for_each_line_and_the_same_again_makes_none(
     assert "2 done (2 known from before); 0 pictures" in second.stderr
 
 
-def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_path: Path) -> None:
+def test_a_gallery_is_written_beside_the_pictures(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\n")
     done = run("batch", "prompts.txt", "--out", "pictures", "--gallery")
     assert "gallery: pictures/index.html" in done.stderr
@@ -86,7 +86,7 @@ def test_a_gallery_is_written_beside_the_pictures(run: Run, server: Till, tmp_pa
     assert "refuse me" in page
 
 
-def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: Till, tmp_path: Path) -> None:
+def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(png(2, 2))
     lines = [{"sku": 1, "name": "cat"}, {"sku": 2, "name": "dog", "image": "a.png"}]
     text = "\n".join(map(json.dumps, lines))
@@ -98,7 +98,7 @@ def test_jobs_of_every_kind_with_names_and_templates(run: Run, server: Till, tmp
 
 
 def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
-    run: Run, server: Till, tmp_path: Path
+    run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "list.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n')
     done = run("batch", "list.jsonl", "--out", "out")
@@ -118,7 +118,7 @@ def test_bad_lines_are_told_by_their_numbers_before_anything_is_sent(
 
 
 def test_some_that_fail_give_an_exit_code_of_their_own_and_a_line_each(
-    run: Run, server: Till, tmp_path: Path
+    run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\nbreak me\n")
     done = run("batch", "prompts.txt", "--out", "pictures", "--json")
@@ -135,7 +135,7 @@ def test_some_that_fail_give_an_exit_code_of_their_own_and_a_line_each(
 
 
 def test_what_may_have_been_billed_is_repeated_when_it_is_to_be_delivered_at_least_once(
-    run: Run, server: Till, tmp_path: Path
+    run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nspoil 2 me\n")
     done = run("batch", "prompts.txt", "--out", "pictures", "--delivery", "at-least-once")
@@ -143,7 +143,9 @@ def test_what_may_have_been_billed_is_repeated_when_it_is_to_be_delivered_at_lea
     assert server.billed == {"a cat": 1, "spoil 2 me": 3}
 
 
-def test_a_dry_run_counts_and_prices_and_sends_nothing(run: Run, server: Till, tmp_path: Path) -> None:
+def test_a_dry_run_counts_and_prices_and_sends_nothing(
+    run: Run, server: BillingServer, tmp_path: Path
+) -> None:
     (tmp_path / "prompts.txt").write_text("a\n" * 120)
     done = run("batch", "prompts.txt", "--out", "out", "--dry-run", "--limit", "50/min", *CHEAP)
     assert done.returncode == 0, done.stderr
@@ -155,7 +157,7 @@ def test_a_dry_run_counts_and_prices_and_sends_nothing(run: Run, server: Till, t
     assert not (tmp_path / "out").exists()
 
 
-def test_a_budget_ends_where_the_money_does(run: Run, server: Till, tmp_path: Path) -> None:
+def test_a_budget_ends_where_the_money_does(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\nc\n")
     done = run("batch", "prompts.txt", "--out", "out", "--budget", "0.04 USD", *CHEAP)
     assert done.returncode == 3
@@ -163,7 +165,7 @@ def test_a_budget_ends_where_the_money_does(run: Run, server: Till, tmp_path: Pa
     assert len(server.asked) == 2
 
 
-def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> None:
+def test_the_log_says_what_was_done(run: Run, server: BillingServer, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nbreak me\n")
     run("batch", "prompts.txt", "--out", "pictures", *CHEAP)
     shown = run("log", "pictures")
@@ -179,14 +181,18 @@ def test_the_log_says_what_was_done(run: Run, server: Till, tmp_path: Path) -> N
     assert "nowhere.db" in missing.stderr
 
 
-def test_the_log_says_nothing_that_a_terminal_would_obey(run: Run, server: Till, tmp_path: Path) -> None:
+def test_the_log_says_nothing_that_a_terminal_would_obey(
+    run: Run, server: BillingServer, tmp_path: Path
+) -> None:
     run("batch", "-", "--out", "pictures", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
     shown = run("log", "pictures")
     assert "a �[2J� cat" in shown.stdout
     assert "\x1b" not in shown.stdout
 
 
-def test_a_cost_that_is_not_known_is_said_to_be_unknown(run: Run, server: Till, tmp_path: Path) -> None:
+def test_a_cost_that_is_not_known_is_said_to_be_unknown(
+    run: Run, server: BillingServer, tmp_path: Path
+) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\n")
     done = run("batch", "prompts.txt", "--out", "pictures", "--model", "sd-cpp-local")
     assert "1 done; 1 picture in 0 s, cost unknown" in done.stderr
@@ -205,7 +211,7 @@ def test_a_dry_run_needs_no_key(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 @pytest.mark.parametrize("streams", ["stdout", "both"])
 def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
-    run: Run, server: Till, tmp_path: Path, environment: dict[str, str], streams: str
+    run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str], streams: str
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a\nhold 1\nhold 2\n" + "b\n" * 10)
     reading, writing = os.pipe()
@@ -239,7 +245,7 @@ def test_a_reader_that_goes_away_ends_the_run_when_what_was_sent_has_come(
 class Interrupted:
     """A batch that is under way when it is interrupted."""
 
-    def __init__(self, tmp_path: Path, environment: dict[str, str], server: Till) -> None:
+    def __init__(self, tmp_path: Path, environment: dict[str, str], server: BillingServer) -> None:
         (tmp_path / "prompts.txt").write_text("hold 1\nhold 2\n" + "a\n" * 10)
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         program += "import sys; from imagesdk.__main__ import main; sys.exit(main())"
@@ -266,7 +272,7 @@ class Interrupted:
 
 
 def test_ctrl_c_finishes_what_was_sent_and_says_how_to_go_on(
-    run: Run, server: Till, tmp_path: Path, environment: dict[str, str]
+    run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     program = Interrupted(tmp_path, environment, server)
     assert "Ctrl-C again gives it up" in program.interrupt()
@@ -281,7 +287,7 @@ def test_ctrl_c_finishes_what_was_sent_and_says_how_to_go_on(
 
 
 def test_a_second_ctrl_c_gives_everything_up_at_once(
-    run: Run, server: Till, tmp_path: Path, environment: dict[str, str]
+    run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     program = Interrupted(tmp_path, environment, server)
     program.interrupt()

@@ -37,6 +37,12 @@ CLASSIC = f"{RESOURCE}/openai/deployments/my%20pics"
 ANSWER = answer(png())
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 def azure(**options: Any) -> AsyncClient:
     """A client of the resource, without a limit."""
     terms: dict[str, Any] = {"api_key": KEY, "deployment": "my pics", "rate_limit": None, **options}
@@ -312,3 +318,10 @@ async def test_what_azure_refuses_is_told_in_our_errors(
 
     assert moderated.value.categories == ("sexual",)
     assert missing.value.code == "DeploymentNotFound"
+
+
+@pytest.mark.parametrize("name", ["retries", "limits"])
+def test_an_unknown_option_is_a_type_error(name: str) -> None:
+    options: dict[str, Any] = {name: 3}
+    with pytest.raises(TypeError, match=f"no option {name}="):
+        AsyncClient.azure("https://mine.openai.azure.com", api_key="k", **options)

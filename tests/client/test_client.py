@@ -27,6 +27,12 @@ OWN = "https://images.test/v1"
 GENERATIONS = f"{OWN}/images/generations"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 def test_the_maker_is_not_asked_without_a_key() -> None:
     with pytest.raises(ConfigurationError, match="OPENAI_API_KEY"):
         AsyncClient()

@@ -70,6 +70,12 @@ WRONG: list[tuple[str, Any, str]] = [
 ]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 @pytest.mark.parametrize(("name", "value", "said"), WRONG)
 def test_a_setting_of_the_wrong_kind_is_named_with_what_is_expected(name: str, value: Any, said: str) -> None:
     wrong: Any = {name: value}

@@ -28,6 +28,12 @@ from tests.support.socket_servers import always, serving
 SMALL = "256x256"
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 @pytest.mark.anyio
 async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
     make_client: Callable[..., AsyncClient],

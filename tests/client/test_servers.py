@@ -43,6 +43,12 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
+@pytest.fixture
 async def other(
     request: pytest.FixtureRequest, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[tuple[AsyncClient, Emulator], None]:

@@ -1,4 +1,4 @@
-"""Calls that are cancelled at their first instant, their second, and so on to the last: nothing of them stays behind."""
+"""Calls that are cancelled at each of their steps: afterwards limit, connections, threads and files are right."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
 from imagesdk.events import Event, LimitWaiting
 from tests.support.small_images import answer, answer_of_urls, png
 from tests.support.socket_servers import Conversation, Handler, OpenConnections, always, says, serving
-from tests.support.stepped_calls import Threads, Way, by_scope, by_task
+from tests.support.stepped_calls import CancelMode, Threads, by_scope, by_task
 from tests.support.streamed_answers import completed, streams
 from tests.support.streamed_answers import partial as partial_image
 
@@ -41,11 +41,11 @@ ROOMY = RateLimit(10_000)
 
 @define(eq=False)
 class Server:
-    """Gives a call the answers that it is to have, and all others a good one."""
+    """A server with given answers for one call, and a good one for all others."""
 
     answers: deque[Handler]
     requests: int = 0
-    """Those for pictures of the call that came whole."""
+    """The number of complete requests of the call."""
 
     async def handler(self, talk: Conversation) -> None:
         while True:
@@ -57,8 +57,8 @@ class Server:
                 await (self.answers.popleft() if self.answers else says(GOOD))(talk)
 
 
-class Limits(LimiterRegistry):
-    """Hands out one limit, and knows it; somebody who never sends anything may come first."""
+class OneLimiter(LimiterRegistry):
+    """A registry with one limiter, in which a permit that is never sent may come first."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,24 +73,24 @@ class Limits(LimiterRegistry):
         return self.limiter
 
     def give_way(self) -> None:
-        """Send away who came first."""
+        """Release the permit that came first."""
         if self.limiter is not None and self._first is not None:
             self.limiter.release(self._first)
 
 
 @define(eq=False)
-class Stage:
-    """What a call is made on."""
+class Fixture:
+    """The client and the files of a call."""
 
     client: AsyncClient
     folder: Path
-    limits: Limits
+    limits: OneLimiter
     waiting: anyio.Event
-    """Set when the call has told that it waits for the limit."""
+    """Set when the call reports that it waits for the limit."""
     pipes: list[IO[bytes]] = field(factory=list[IO[bytes]])
 
     def pipe(self) -> IO[bytes]:
-        """Return the end of a pipe that a picture comes out of."""
+        """Return the end of a pipe from which an image can be read."""
         out, into = os.pipe()
         with os.fdopen(into, "wb") as file:
             file.write(SMALL)
@@ -98,7 +98,7 @@ class Stage:
         return self.pipes[-1]
 
     def path(self) -> Path:
-        """Return the path of a picture."""
+        """Return the path of an image."""
         path = self.folder.with_name("source.png")
         path.write_bytes(SMALL)
         return path
@@ -106,68 +106,68 @@ class Stage:
 
 @frozen
 class Scenario:
-    """A call, what its server says to it, and what may be found when it was cancelled."""
+    """A call, the answers of its server, and what may remain when it was cancelled."""
 
-    call: Callable[[Stage], Coroutine[Any, Any, object]]
+    call: Callable[[Fixture], Coroutine[Any, Any, object]]
     answers: tuple[Handler, ...] = ()
     limit: RateLimit | None = None
     files: dict[str, bytes] = field(factory=dict[str, bytes])
-    """By their names, those that may be there whole."""
+    """The complete files that may exist, by their names."""
     counted: bool = True
-    """Whether the limit counts what the server has seen."""
+    """Whether the limit still counts the requests of the call at its end."""
 
 
-def generate(stage: Stage, **options: Any) -> Coroutine[Any, Any, object]:
-    return stage.client.images.generate("a cat", n=2, **options)
+def generate(fixture: Fixture, **options: Any) -> Coroutine[Any, Any, object]:
+    return fixture.client.images.generate("a cat", n=2, **options)
 
 
-def generate_to_files(stage: Stage) -> Coroutine[Any, Any, object]:
-    return generate(stage, out=stage.folder / "{index}.png")
+def generate_to_files(fixture: Fixture) -> Coroutine[Any, Any, object]:
+    return generate(fixture, out=fixture.folder / "{index}.png")
 
 
-def edit(stage: Stage) -> Coroutine[Any, Any, object]:
-    return stage.client.images.edit([stage.path(), stage.pipe()], "a cat", mask=io.BytesIO(SMALL))
+def edit(fixture: Fixture) -> Coroutine[Any, Any, object]:
+    return fixture.client.images.edit([fixture.path(), fixture.pipe()], "a cat", mask=io.BytesIO(SMALL))
 
 
-def download(stage: Stage) -> Coroutine[Any, Any, object]:
-    return stage.client.images.download("/cat.png", to=stage.folder / "0.png")
+def download(fixture: Fixture) -> Coroutine[Any, Any, object]:
+    return fixture.client.images.download("/cat.png", to=fixture.folder / "0.png")
 
 
-async def stream(stage: Stage, **options: Any) -> object:
-    async with stage.client.images.generate_stream("a cat", partial_images=1, **options) as stream:
+async def stream(fixture: Fixture, **options: Any) -> object:
+    async with fixture.client.images.generate_stream("a cat", partial_images=1, **options) as stream:
         return [event.image.media_type async for event in stream]
 
 
-async def stream_to_file(stage: Stage) -> object:
-    return await stream(stage, out=stage.folder / "0.png")
+async def stream_to_file(fixture: Fixture) -> object:
+    return await stream(fixture, out=fixture.folder / "0.png")
 
 
-async def stream_left_early(stage: Stage) -> object:
-    async with stage.client.images.generate_stream("a cat", partial_images=1) as stream:
+async def stream_left_early(fixture: Fixture) -> object:
+    async with fixture.client.images.generate_stream("a cat", partial_images=1) as stream:
         return await anext(stream)
 
 
-async def keep_file(stage: Stage) -> object:
-    return await stage.client.files.download("file-1", stage.folder / "0.png")
+async def keep_file(fixture: Fixture) -> object:
+    return await fixture.client.files.download("file-1", fixture.folder / "0.png")
 
 
-async def generate_in_line(stage: Stage) -> object:
-    """Make a call that waits for one whose room is given back soon after."""
+async def generate_in_the_queue(fixture: Fixture) -> object:
+    """Make a call that waits for a permit that is released soon after."""
 
     async def give_way() -> None:
-        await stage.waiting.wait()
+        await fixture.waiting.wait()
         for _ in range(3):
             await anyio.lowlevel.checkpoint()
-        stage.limits.give_way()
+        fixture.limits.give_way()
 
     result: object = None
-    stage.limits.occupied = True
+    fixture.limits.occupied = True
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(give_way)
-            result = await generate(stage)
+            result = await generate(fixture)
     finally:
-        stage.limits.give_way()
+        fixture.limits.give_way()
     return result
 
 
@@ -190,8 +190,8 @@ SCENARIOS = {
     "with a path and a pipe": Scenario(edit, limit=ROOMY),
     "tried again after 503": Scenario(generate_to_files, (BUSY,), ROOMY, files=BOTH),
     "tried again after 429": Scenario(generate, (REFUSED,)),
-    "in line": Scenario(generate_in_line, limit=ROOMY),
-    "in line again after 429": Scenario(generate, (REFUSED,), RateLimit(10_000, per=0.6), counted=False),
+    "in the queue": Scenario(generate_in_the_queue, limit=ROOMY),
+    "in the queue again after 429": Scenario(generate, (REFUSED,), RateLimit(10_000, per=0.6), counted=False),
     "answered with urls": Scenario(
         generate_to_files, (URLS, BUSY, says(SMALL), says(LARGE)), ROOMY, files=BOTH
     ),
@@ -222,14 +222,14 @@ def spools(monkeypatch: pytest.MonkeyPatch) -> list[SpooledTemporaryFile[bytes]]
 
 @pytest.fixture(autouse=True)
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where no limit stands in front, a single call may be under way; pictures are written in small batches."""
+    """Allow one call at a time where there is no limit, and write images in small batches."""
     monkeypatch.setattr("imagesdk._ratelimit.unlimited.CONCURRENCY", 1)
     monkeypatch.setattr("imagesdk._engine.sink._LARGEST_BATCH", 1000)
     monkeypatch.setattr("imagesdk._engine.sink._SMALLEST_BATCH", 1000)
 
 
-def is_idle(limits: Limits) -> bool:
-    """Whether a call takes no room in the limit; it may not take any for ever."""
+def is_idle(limits: OneLimiter) -> bool:
+    """Whether the window is empty; check that it will be."""
     if limits.limiter is None:
         return True
     now = time.monotonic()
@@ -239,35 +239,35 @@ def is_idle(limits: Limits) -> bool:
 
 
 @define
-class Cancelled:
-    """Makes the call of a scenario, cancelled at one instant after the other."""
+class CancelEverywhere:
+    """The call of a scenario, made again and again, and cancelled at one step after the other."""
 
-    way: Way
+    mode: CancelMode
     scenario: Scenario
     make_client: Callable[..., AsyncClient]
-    use_limits: Callable[[Limits], None]
+    use_limits: Callable[[OneLimiter], None]
     threads: Threads
     spools: list[SpooledTemporaryFile[bytes]]
     folder: Path
 
-    async def at_every_instant(self) -> int:
-        """Return how many there were."""
+    async def at_every_step(self) -> int:
+        """Return the number of steps."""
         at = 1
         while not await self._at(at):
             at += 1
         return at
 
     async def _at(self, at: int) -> bool:
-        """Cancel it at one instant, and return whether the call ended before."""
+        """Cancel the call at one step, and return whether it ended before."""
         try:
             return await self._cancelled(at)
         except BaseException as error:
-            error.add_note(f"cancelled at instant {at}")
+            error.add_note(f"cancelled at step {at}")
             raise
 
     async def _cancelled(self, at: int) -> bool:
         scenario, connections = self.scenario, OpenConnections()
-        server, limits, waiting = Server(deque(scenario.answers)), Limits(), anyio.Event()
+        server, limits, waiting = Server(deque(scenario.answers)), OneLimiter(), anyio.Event()
 
         def observe(event: Event) -> None:
             if isinstance(event, LimitWaiting):
@@ -278,14 +278,14 @@ class Cancelled:
             async with self.make_client(
                 listener.base_url, rate_limit=scenario.limit, observers=[observe]
             ) as client:
-                stage = Stage(client, self.folder, limits, waiting)
-                course = await self.way(scenario.call(stage), self.threads, at)
+                fixture = Fixture(client, self.folder, limits, waiting)
+                outcome = await self.mode(scenario.call(fixture), self.threads, at)
                 self.threads.end()
                 connected = bool(listener.connections)
                 idle = is_idle(limits)
-                self._check_files(whole=course.result is not None)
+                self._check_files(whole=outcome.result is not None)
                 assert all(spool.closed for spool in self.spools)
-                for pipe in stage.pipes:
+                for pipe in fixture.pipes:
                     pipe.close()
                 following = await client.images.generate("a dog", extra_headers={"x-next": "1"})
                 assert [image.bytes for image in following] == [SMALL, LARGE]
@@ -293,7 +293,7 @@ class Cancelled:
         if scenario.limit is not None and scenario.counted:
             assert idle or connected
             assert not (idle and server.requests)
-        return course.steps < at
+        return outcome.steps < at
 
     def _check_files(self, *, whole: bool) -> None:
         found = {path.name: path.read_bytes() for path in self.folder.iterdir()}
@@ -310,42 +310,44 @@ def cancelled(
     spools: list[SpooledTemporaryFile[bytes]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[Way, Scenario], Cancelled]:
-    folder = tmp_path / "pictures"
+) -> Callable[[CancelMode, Scenario], CancelEverywhere]:
+    folder = tmp_path / "images"
     folder.mkdir()
 
-    def use_limits(limits: Limits) -> None:
+    def use_limits(limits: OneLimiter) -> None:
         monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
 
-    return lambda way, scenario: Cancelled(way, scenario, make_client, use_limits, threads, spools, folder)
+    return lambda mode, scenario: CancelEverywhere(
+        mode, scenario, make_client, use_limits, threads, spools, folder
+    )
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_a_call_may_be_cancelled_at_any_instant(
-    cancelled: Callable[[Way, Scenario], Cancelled], name: str
+async def test_a_call_may_be_cancelled_by_its_scope_at_any_step(
+    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
 ) -> None:
-    assert await cancelled(by_scope, SCENARIOS[name]).at_every_instant() > 5
+    assert await cancelled(by_scope, SCENARIOS[name]).at_every_step() > 5
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_its_task_may_be_cancelled_at_any_instant(
-    cancelled: Callable[[Way, Scenario], Cancelled], name: str
+async def test_a_call_may_be_cancelled_by_its_task_at_any_step(
+    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
 ) -> None:
-    assert await cancelled(by_task, SCENARIOS[name]).at_every_instant() > 5
+    assert await cancelled(by_task, SCENARIOS[name]).at_every_step() > 5
 
 
 class MistakeError(Exception):
-    """Something that goes wrong in a program beside its calls, or in what it hands to them."""
+    """An error of a program beside its calls, or in an object that it passes to them."""
 
 
 @define
 class Alone:
-    """A server that answers nobody, and a program that goes wrong while it waits."""
+    """A server that never answers, and a program that fails while it waits."""
 
     arrived: anyio.Event = field(factory=anyio.Event)
     ended_by: list[BaseException] = field(factory=list[BaseException])
-    """What left a call."""
+    """The exceptions that left calls."""
 
     async def handler(self, talk: Conversation) -> None:
         await talk.request()
@@ -365,7 +367,7 @@ class Alone:
 
 
 async def side_by_side(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[BaseException]:
-    """Run them in the event loop's own kind of group, and return what that collects."""
+    """Run functions in the event loop's own kind of task group, and return the exceptions of the group."""
 
     async def in_asyncio() -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -384,7 +386,7 @@ async def side_by_side(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[
     return []
 
 
-async def test_a_mistake_beside_a_call_is_all_that_their_group_tells_of(
+async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     alone = Alone()
@@ -397,7 +399,7 @@ async def test_a_mistake_beside_a_call_is_all_that_their_group_tells_of(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_error_of_a_call_lies_in_no_group_of_its_own(
+async def test_the_error_of_a_call_is_in_no_group_of_its_own(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -410,7 +412,7 @@ async def test_the_error_of_a_call_lies_in_no_group_of_its_own(
 
 
 class Broken(io.BytesIO):
-    """A picture that can be read for a while."""
+    """An image file that fails after some reads."""
 
     def __init__(self, reads: int) -> None:
         super().__init__(SMALL)
@@ -424,7 +426,7 @@ class Broken(io.BytesIO):
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-async def test_what_a_source_of_the_caller_raises_leaves_in_no_group(
+async def test_the_exception_of_a_source_of_the_caller_is_in_no_group(
     make_client: Callable[..., AsyncClient], reads: int
 ) -> None:
     async with serving(always(GOOD)) as server, make_client(server.base_url) as client:

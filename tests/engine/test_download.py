@@ -46,7 +46,9 @@ async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncCli
         yield client
 
 
-async def test_the_key_does_not_go_to_where_the_pictures_are(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_key_is_not_sent_to_the_server_of_the_images(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     async with serving(always(SMALL)) as server:
         async with make_client(server.base_url, api_key="sk-1", organization="org-1") as client:
             assert await client.images.download(f"{server.origin}/images/cat.png?sig=1") == SMALL
@@ -85,13 +87,13 @@ async def test_a_url_on_the_server_s_own_origin_is_fetched_wherever_the_server_i
         "http://images.test/cat.png",
     ],
 )
-async def test_other_servers_must_be_https(own: AsyncClient, url: str) -> None:
+async def test_urls_of_other_servers_must_be_https(own: AsyncClient, url: str) -> None:
     with respx.mock, pytest.raises(DownloadError, match="not https"):
         await own.images.download(url)
 
 
 @pytest.mark.parametrize("url", ["http://[", "https://a.test:99999/x.png", "https://[::1"])
-async def test_what_is_no_url_is_refused(own: AsyncClient, url: str) -> None:
+async def test_an_invalid_url_is_a_download_error(own: AsyncClient, url: str) -> None:
     with respx.mock, pytest.raises(DownloadError, match="not a URL"):
         await own.images.download(url)
 
@@ -140,7 +142,7 @@ async def test_the_connection_goes_to_the_address_that_was_checked(
     assert six.calls.last.request.headers["host"] == "six.test:8443"
 
 
-async def test_a_name_that_is_not_known_is_said_after_the_retries(
+async def test_an_unknown_host_is_an_error_after_the_retries(
     own: AsyncClient, name_service: dict[str, list[str]]
 ) -> None:
     assert name_service == {}
@@ -184,7 +186,7 @@ async def test_every_step_of_a_redirect_is_checked(
         assert len(server.requests) == 1
 
 
-async def test_what_may_pass_is_tried_again_and_nothing_is_generated_for_it(
+async def test_transient_failures_are_retried_without_generating_again(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async def cut(talk: Conversation) -> None:
@@ -198,7 +200,7 @@ async def test_what_may_pass_is_tried_again_and_nothing_is_generated_for_it(
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_a_url_that_has_expired_is_said_to_and_not_asked_for_again(
+async def test_an_expired_url_is_an_error_and_not_retried(
     make_client: Callable[..., AsyncClient], status: int
 ) -> None:
     async with serving(always(b"<Error/>", status)) as server, make_client(server.base_url) as client:
@@ -227,7 +229,7 @@ async def test_retries_end_with_the_last_status(make_client: Callable[..., Async
         assert len(server.requests) == 1
 
 
-async def test_a_picture_beyond_the_cap_is_given_up(
+async def test_an_image_beyond_the_cap_is_aborted(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     caps = Caps(image=1000)
@@ -238,7 +240,7 @@ async def test_a_picture_beyond_the_cap_is_given_up(
             assert len(server.requests) == 1
 
 
-async def test_a_picture_that_is_compressed_on_the_way_arrives_as_it_was(
+async def test_a_compressed_image_is_decompressed(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     packed = gzip.compress(SMALL)
@@ -265,7 +267,7 @@ async def test_a_server_that_hangs_or_drips_ends_at_the_time_out(
         assert server.connections == 1
 
 
-async def test_a_cancelled_download_is_seen_to_end(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_server_sees_a_cancelled_download_end(make_client: Callable[..., AsyncClient]) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -281,7 +283,7 @@ async def test_a_cancelled_download_is_seen_to_end(make_client: Callable[..., As
         await left.wait()
 
 
-async def test_a_picture_at_hand_is_written_without_a_server(own: AsyncClient, tmp_path: Path) -> None:
+async def test_a_loaded_image_is_written_without_a_server(own: AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "stored.jpg").write_bytes(JPEG)
     loaded = Image(index=3, media_type="image/png", data=SMALL, url="https://elsewhere.test/cat.png")
     stored = Image(path=tmp_path / "stored.jpg")
@@ -297,7 +299,7 @@ async def test_a_picture_at_hand_is_written_without_a_server(own: AsyncClient, t
     assert (tmp_path / "image-3.png").read_bytes() == SMALL
 
 
-async def test_a_fetched_picture_is_written_under_the_name_that_its_bytes_give(
+async def test_a_downloaded_image_is_named_after_the_format_of_its_bytes(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     async with serving(always(JPEG)) as server, make_client(server.base_url) as client:
@@ -307,7 +309,7 @@ async def test_a_fetched_picture_is_written_under_the_name_that_its_bytes_give(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image-0.jpg", "mine.png"]
 
 
-async def test_a_download_through_the_caller_s_client_takes_nothing_of_its_own_along(
+async def test_a_download_through_the_users_client_carries_none_of_its_headers(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     terms: dict[str, Any] = {"auth": ("me", "secret"), "headers": {"x-own": "1"}, "follow_redirects": True}

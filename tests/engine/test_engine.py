@@ -1,4 +1,4 @@
-"""What becomes of a call when something goes wrong: the error, the attempts, and what may have been billed."""
+"""Calls that fail: the error, the attempts, and what may have been billed."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
     assert "OPENAI_BASE_URL" in str(caught.value)
 
 
-async def test_a_request_that_was_not_sent_whole_is_sent_again_and_was_not_billed(
+async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async def handler(talk: Conversation) -> None:
@@ -95,7 +95,7 @@ async def test_a_request_that_was_not_sent_whole_is_sent_again_and_was_not_bille
     assert not caught.value.maybe_billed
 
 
-async def test_no_answer_to_a_whole_request_is_asked_for_once_more_at_most(
+async def test_a_complete_request_without_a_response_is_retried_at_most_once(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     error, server = await failing(make_client, in_turn(*[close] * 9))
@@ -105,7 +105,9 @@ async def test_no_answer_to_a_whole_request_is_asked_for_once_more_at_most(
     assert len(server.requests) == 2
 
 
-async def test_at_most_once_asks_never_again(make_client: Callable[..., AsyncClient]) -> None:
+async def test_at_most_once_never_retries_a_request_that_was_sent(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     policy = RetryPolicy(backoff=0, delivery="at_most_once")
 
     for step in (close, says(ERROR, 500), says(b"what?")):
@@ -113,7 +115,7 @@ async def test_at_most_once_asks_never_again(make_client: Callable[..., AsyncCli
         assert (error.attempts, error.maybe_billed, len(server.requests)) == (1, True, 1)
 
 
-async def test_an_answer_to_the_second_attempt_says_that_the_first_may_have_been_billed(
+async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_been_billed(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
@@ -124,7 +126,7 @@ async def test_an_answer_to_the_second_attempt_says_that_the_first_may_have_been
     assert (response.attempts, response.maybe_billed_before) == (2, False)
 
 
-async def test_a_refusal_is_not_repeated(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_rejected_request_is_not_retried(make_client: Callable[..., AsyncClient]) -> None:
     for status in (302, 400, 401, 403, 404, 422):
         error, server = await failing(make_client, always(ERROR, status, location="/elsewhere"))
         assert isinstance(error, APIStatusError)
@@ -132,7 +134,7 @@ async def test_a_refusal_is_not_repeated(make_client: Callable[..., AsyncClient]
         assert len(server.requests) == 1
 
 
-async def test_a_refusal_after_an_attempt_that_may_have_been_billed_says_so(
+async def test_a_rejection_after_an_attempt_that_may_have_been_billed_reports_it(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     error, _ = await failing(make_client, in_turn(close, says(ERROR, 400)))
@@ -141,7 +143,7 @@ async def test_a_refusal_after_an_attempt_that_may_have_been_billed_says_so(
     assert (error.attempts, error.maybe_billed) == (2, True)
 
 
-async def test_one_call_is_one_idempotency_key_on_every_attempt(
+async def test_all_attempts_of_a_call_carry_the_same_idempotency_key(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     response, server = await succeeding(make_client, in_turn(says(ERROR, 409), close, says(ANSWER)))
@@ -196,7 +198,7 @@ async def test_a_server_that_drips_cannot_stretch_the_deadline(
 
 
 @pytest.mark.parametrize("length", [len(ANSWER), None])
-async def test_an_answer_cut_in_the_middle_of_a_success_was_probably_billed(
+async def test_a_success_that_is_cut_halfway_was_probably_billed(
     make_client: Callable[..., AsyncClient], length: int | None
 ) -> None:
     async def cut(talk: Conversation) -> None:
@@ -210,7 +212,7 @@ async def test_an_answer_cut_in_the_middle_of_a_success_was_probably_billed(
     assert (error.attempts, error.maybe_billed, error.request_id) == (2, True, "req_1")
 
 
-async def test_an_error_cut_in_its_middle_is_still_the_error_that_it_is(
+async def test_an_error_response_that_is_cut_halfway_is_still_that_error(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async def cut(talk: Conversation) -> None:
@@ -223,7 +225,7 @@ async def test_an_error_cut_in_its_middle_is_still_the_error_that_it_is(
     assert (error.status_code, error.attempts, error.maybe_billed) == (401, 1, False)
 
 
-async def test_an_answer_in_tiny_chunks_is_read(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_response_in_tiny_chunks_is_read(make_client: Callable[..., AsyncClient]) -> None:
     async def drip(talk: Conversation) -> None:
         await talk.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
         for at in range(len(ANSWER)):
@@ -235,7 +237,7 @@ async def test_an_answer_in_tiny_chunks_is_read(make_client: Callable[..., Async
     assert response.attempts == 1
 
 
-async def test_the_server_says_when_to_come_again(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_retry_waits_as_long_as_the_server_asks(make_client: Callable[..., AsyncClient]) -> None:
     events: list[Event] = []
 
     response, _ = await succeeding(
@@ -246,7 +248,7 @@ async def test_the_server_says_when_to_come_again(make_client: Callable[..., Asy
     assert [event.delay for event in events if isinstance(event, RetryScheduled)] == [0.02]
 
 
-async def test_a_server_that_asks_for_too_long_a_wait_is_taken_at_its_word(
+async def test_a_retry_after_beyond_the_maximum_ends_the_call(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     error, _ = await failing(make_client, always(ERROR, 503, retry_after="3600"))
@@ -293,7 +295,7 @@ async def test_without_a_limit_a_429_is_an_attempt_like_any_other(
     assert not error.maybe_billed
 
 
-async def test_a_429_that_cannot_be_waited_for_in_time_says_so(
+async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     error, _ = await failing(
@@ -305,7 +307,7 @@ async def test_a_429_that_cannot_be_waited_for_in_time_says_so(
     assert error.retry_after is not None
 
 
-async def test_a_request_that_can_never_fit_says_which_call_it_was(
+async def test_a_request_that_never_fits_the_limit_is_an_error_with_the_facts_of_the_call(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async with serving(always(ANSWER)) as server:
@@ -317,7 +319,7 @@ async def test_a_request_that_can_never_fit_says_which_call_it_was(
     assert (caught.value.attempts, caught.value.idempotency_key) == (0, "k1")
 
 
-async def test_observers_see_the_course_of_a_call_and_cannot_disturb_it(
+async def test_observers_receive_the_events_of_a_call_and_cannot_disturb_it(
     make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Event] = []

@@ -57,269 +57,282 @@ async def waiting_call(
         tasks.cancel_scope.cancel()
 
 
-class TestACallThatWaits:
-    async def test_says_once_where_it_stands_how_long_it_will_take_and_what_for(
-        self, make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
-    ) -> None:
-        caplog.set_level(logging.INFO, "imagesdk")
-        events: list[Event] = []
-        told = anyio.Event()
+async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
+    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "imagesdk")
+    events: list[Event] = []
+    told = anyio.Event()
 
-        def observe(event: Event) -> None:
-            events.append(event)
-            if isinstance(event, LimitWaiting):
-                told.set()
+    def observe(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, LimitWaiting):
+            told.set()
 
-        async with (
-            serving(always(ANSWER)) as server,
-            make_client(server.base_url, rate_limit=RateLimit(1), observers=[observe]) as client,
-        ):
-            await client.images.generate("a cat")
-            async with waiting_call(client, events, told) as event:
-                assert (event.images, event.place) == (1, 0)
-                assert 50 < event.seconds < 62
-                assert event.reason == "room in the rate limit of 1 images / 60 s"
+    async with (
+        serving(always(ANSWER)) as server,
+        make_client(server.base_url, rate_limit=RateLimit(1), observers=[observe]) as client,
+    ):
+        await client.images.generate("a cat")
+        async with waiting_call(client, events, told) as event:
+            assert (event.images, event.place) == (1, 0)
+            assert 50 < event.seconds < 62
+            assert event.reason == "room in the rate limit of 1 images / 60 s"
 
-        [line] = [record.getMessage() for record in caplog.records if "waiting about" in record.getMessage()]
-        assert "s for room in the rate limit of 1 images / 60 s, behind 0 others" in line
-        assert "rate_limit= changes" in line
-
-    async def test_for_the_end_of_a_pause_says_so(self, make_client: Callable[..., AsyncClient]) -> None:
-        events: list[Event] = []
-        told = anyio.Event()
-
-        def observe(event: Event) -> None:
-            events.append(event)
-            if isinstance(event, LimitWaiting):
-                told.set()
-
-        async with (
-            serving(always(ERROR, 429, retry_after="30")) as server,
-            make_client(server.base_url, rate_limit=RateLimit(), observers=[observe]) as client,
-            waiting_call(client, events, told) as event,
-        ):
-            assert 25 < event.seconds <= 30
-            assert "the server refused more (429)" in event.reason
+    [line] = [record.getMessage() for record in caplog.records if "waiting about" in record.getMessage()]
+    assert "s for room in the rate limit of 1 images / 60 s, behind 0 others" in line
+    assert "rate_limit= changes" in line
 
 
-class TestAnAnswer:
-    async def test_that_names_a_lower_limit_is_kept_to_by_the_next_call(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        async with (
-            serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
-            make_client(server.base_url, rate_limit=RateLimit(10)) as client,
-        ):
+async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    events: list[Event] = []
+    told = anyio.Event()
+
+    def observe(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, LimitWaiting):
+            told.set()
+
+    async with (
+        serving(always(ERROR, 429, retry_after="30")) as server,
+        make_client(server.base_url, rate_limit=RateLimit(), observers=[observe]) as client,
+        waiting_call(client, events, told) as event,
+    ):
+        assert 25 < event.seconds <= 30
+        assert "the server refused more (429)" in event.reason
+
+
+async def test_a_response_with_a_lower_limit_restricts_the_next_call(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async with (
+        serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
+        make_client(server.base_url, rate_limit=RateLimit(10)) as client,
+    ):
+        await client.images.generate("a cat", n=2)
+        with pytest.raises(LimitWaitError, match="can never fit a rate limit of 1 images"):
             await client.images.generate("a cat", n=2)
-            with pytest.raises(LimitWaitError, match="can never fit a rate limit of 1 images"):
-                await client.images.generate("a cat", n=2)
-            assert len(server.requests) == 1
+        assert len(server.requests) == 1
 
-    async def test_that_names_a_higher_limit_lifts_only_one_that_was_not_named(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        async with serving(always(ANSWER, x_ratelimit_limit_images="250")) as server:
-            async with AsyncClient(base_url=server.base_url, api_key="") as client:
-                await client.images.generate("a cat")
+
+async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async with serving(always(ANSWER, x_ratelimit_limit_images="250")) as server:
+        async with AsyncClient(base_url=server.base_url, api_key="") as client:
+            await client.images.generate("a cat")
+            await client.images.generate("a cat", n=100, check=False)
+        async with make_client(server.base_url, rate_limit=RateLimit(scope="client")) as client:
+            await client.images.generate("a cat")
+            with pytest.raises(LimitWaitError, match="can never fit a rate limit of 50 images"):
                 await client.images.generate("a cat", n=100, check=False)
-            async with make_client(server.base_url, rate_limit=RateLimit(scope="client")) as client:
-                await client.images.generate("a cat")
-                with pytest.raises(LimitWaitError, match="can never fit a rate limit of 50 images"):
-                    await client.images.generate("a cat", n=100, check=False)
-
-    async def test_counts_the_tokens_of_a_limit(self, make_client: Callable[..., AsyncClient]) -> None:
-        counted = answer(png(), usage={"total_tokens": 900})
-        async with (
-            serving(always(counted)) as server,
-            make_client(server.base_url, rate_limit=RateLimit(10, tokens=1000)) as client,
-        ):
-            await client.images.generate("a cat")
-            with pytest.raises(LimitWaitError):
-                await client.images.generate("a cat", timeout=0.2)
-            assert len(server.requests) == 1
-
-    async def test_that_refuses_requests_slows_requests_down(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        refusal = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
-        async with (
-            serving(in_turn(says(refusal, 429, retry_after_ms="20"), says(ANSWER))) as server,
-            make_client(server.base_url, rate_limit=RateLimit(10)) as client,
-        ):
-            await client.images.generate("a cat")
-            with pytest.raises(LimitWaitError):
-                await client.images.generate("a cat", timeout=5)
-            assert len(server.requests) == 2
 
 
-class TestTheBudgetOfRetries:
-    async def test_stops_retries_of_all_calls_when_many_fail(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        policy = RetryPolicy(backoff=0, budget=6)
-        attempts: list[int] = []
-        said: list[str] = []
-        async with (
-            serving(always(ERROR, 500)) as server,
-            make_client(server.base_url, retry=policy) as client,
-        ):
-            for _ in range(4):
-                with pytest.raises(InternalServerError) as caught:
-                    await client.images.generate("a cat")
-                attempts.append(caught.value.attempts)
-                said.append(notes(caught.value))
+async def test_the_tokens_of_a_response_count_against_a_token_limit(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    counted = answer(png(), usage={"total_tokens": 900})
+    async with (
+        serving(always(counted)) as server,
+        make_client(server.base_url, rate_limit=RateLimit(10, tokens=1000)) as client,
+    ):
+        await client.images.generate("a cat")
+        with pytest.raises(LimitWaitError):
+            await client.images.generate("a cat", timeout=0.2)
+        assert len(server.requests) == 1
 
-        assert attempts == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
-        assert [OUT_OF_BUDGET in note for note in said] == [False, True, True, True]
-        assert len(server.requests) == 5
 
-    async def test_is_given_back_by_successes(self, make_client: Callable[..., AsyncClient]) -> None:
-        policy = RetryPolicy(backoff=0, budget=4, budget_refill=1)
-        steps = [*[says(ERROR, 500)] * 3, *[says(ANSWER)] * 3, says(ERROR, 500), says(ANSWER)]
-        async with (
-            serving(in_turn(*steps)) as server,
-            make_client(server.base_url, retry=policy) as client,
-        ):
-            for expected in (2, 1):
-                with pytest.raises(InternalServerError) as caught:
-                    await client.images.generate("a cat")
-                assert caught.value.attempts == expected
-            for expected in (1, 1, 1, 2):
-                assert (await client.images.generate("a cat")).attempts == expected
+async def test_a_response_with_a_limit_of_requests_slows_requests_down(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    refusal = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
+    async with (
+        serving(in_turn(says(refusal, 429, retry_after_ms="20"), says(ANSWER))) as server,
+        make_client(server.base_url, rate_limit=RateLimit(10)) as client,
+    ):
+        await client.images.generate("a cat")
+        with pytest.raises(LimitWaitError):
+            await client.images.generate("a cat", timeout=5)
+        assert len(server.requests) == 2
 
-    async def test_is_of_one_client(self, make_client: Callable[..., AsyncClient]) -> None:
-        policy = RetryPolicy(backoff=0, budget=2)
-        async with serving(always(ERROR, 500)) as server:
-            for _ in range(3):
-                async with make_client(server.base_url, retry=RetryPolicy(backoff=0, budget=4)) as client:
-                    with pytest.raises(InternalServerError) as caught:
-                        await client.images.generate("a cat")
-                assert caught.value.attempts == 2
-            async with make_client(server.base_url, retry=policy) as client:
-                with pytest.raises(InternalServerError) as caught:
-                    await client.images.generate("a cat")
-            assert caught.value.attempts == 1
 
-    async def test_can_be_without_end(self, make_client: Callable[..., AsyncClient]) -> None:
-        policy = RetryPolicy(backoff=0, budget=None, max_attempts=60, max_ambiguous=60)
-        async with (
-            serving(always(ERROR, 500)) as server,
-            make_client(server.base_url, retry=policy) as client,
-        ):
+async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    policy = RetryPolicy(backoff=0, budget=6)
+    attempts: list[int] = []
+    said: list[str] = []
+    async with (
+        serving(always(ERROR, 500)) as server,
+        make_client(server.base_url, retry=policy) as client,
+    ):
+        for _ in range(4):
             with pytest.raises(InternalServerError) as caught:
                 await client.images.generate("a cat")
-        assert (caught.value.attempts, notes(caught.value)) == (60, "")
+            attempts.append(caught.value.attempts)
+            said.append(notes(caught.value))
 
-    async def test_takes_nothing_for_refusals(self, make_client: Callable[..., AsyncClient]) -> None:
-        policy = RetryPolicy(backoff=0, budget=2, max_attempts=30)
-        async with (
-            serving(in_turn(*[says(ERROR, 409)] * 20, says(ANSWER))) as server,
-            make_client(server.base_url, retry=policy) as client,
-        ):
-            assert (await client.images.generate("a cat")).attempts == 21
+    assert attempts == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
+    assert [OUT_OF_BUDGET in note for note in said] == [False, True, True, True]
+    assert len(server.requests) == 5
 
-    async def test_stops_attempts_to_reach_a_server_that_is_gone(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        async with serving(always(ANSWER)) as server:
-            base_url = server.base_url
-        policy = RetryPolicy(backoff=0, budget=4, max_attempts=5)
-        errors: list[APIError] = []
-        async with make_client(base_url, retry=policy) as client:
-            for _ in range(5):
-                with pytest.raises(APIConnectionError) as caught:
+
+async def test_successes_refill_the_retry_throttle(make_client: Callable[..., AsyncClient]) -> None:
+    policy = RetryPolicy(backoff=0, budget=4, budget_refill=1)
+    steps = [*[says(ERROR, 500)] * 3, *[says(ANSWER)] * 3, says(ERROR, 500), says(ANSWER)]
+    async with (
+        serving(in_turn(*steps)) as server,
+        make_client(server.base_url, retry=policy) as client,
+    ):
+        for expected in (2, 1):
+            with pytest.raises(InternalServerError) as caught:
+                await client.images.generate("a cat")
+            assert caught.value.attempts == expected
+        for expected in (1, 1, 1, 2):
+            assert (await client.images.generate("a cat")).attempts == expected
+
+
+async def test_each_client_has_a_retry_throttle_of_its_own(make_client: Callable[..., AsyncClient]) -> None:
+    policy = RetryPolicy(backoff=0, budget=2)
+    async with serving(always(ERROR, 500)) as server:
+        for _ in range(3):
+            async with make_client(server.base_url, retry=RetryPolicy(backoff=0, budget=4)) as client:
+                with pytest.raises(InternalServerError) as caught:
                     await client.images.generate("a cat")
-                errors.append(caught.value)
-
-        # Ten are free; one more leaves 3 of 4, and another the half.
-        assert [error.attempts for error in errors] == [5, 5, 2, 1, 1]
-        assert OUT_OF_BUDGET in notes(errors[-1])
-        assert not any(error.maybe_billed for error in errors)
-
-
-class TestTheKeyOfACall:
-    @pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key"])
-    @respx.mock
-    async def test_is_in_its_header_on_each_attempt(
-        self, make_client: Callable[..., AsyncClient], header: str
-    ) -> None:
-        good = httpx.Response(200, content=ANSWER)
-        steps = [httpx.Response(409), httpx.Response(500), good, good]
-        route = respx.post("https://images.test/v1/images/generations").mock(side_effect=steps)
-        policy = RetryPolicy(backoff=0, idempotency_header=header)
-
-        async with make_client(
-            "https://images.test/v1", retry=policy, http_client=httpx.AsyncClient
-        ) as client:
-            response = await client.images.generate("a cat")
-            other = await client.images.generate("a cat", idempotency_key="my own")
-
-        sent: list[httpx.Request] = [call.request for call in route.calls]  # pyright: ignore
-        keys = [request.headers.get(header) for request in sent]
-        assert keys == [response.idempotency_key] * 3 + ["my own"]
-        assert other.idempotency_key == "my own" != response.idempotency_key
-        if header != "idempotency-key":
-            assert all("idempotency-key" not in request.headers for request in sent)
+            assert caught.value.attempts == 2
+        async with make_client(server.base_url, retry=policy) as client:
+            with pytest.raises(InternalServerError) as caught:
+                await client.images.generate("a cat")
+        assert caught.value.attempts == 1
 
 
-async def test_the_header_of_the_key_is_the_clients_alone(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_retry_throttle_can_be_switched_off(make_client: Callable[..., AsyncClient]) -> None:
+    policy = RetryPolicy(backoff=0, budget=None, max_attempts=60, max_ambiguous=60)
+    async with (
+        serving(always(ERROR, 500)) as server,
+        make_client(server.base_url, retry=policy) as client,
+    ):
+        with pytest.raises(InternalServerError) as caught:
+            await client.images.generate("a cat")
+    assert (caught.value.attempts, notes(caught.value)) == (60, "")
+
+
+async def test_rejections_do_not_count_against_the_retry_throttle(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    policy = RetryPolicy(backoff=0, budget=2, max_attempts=30)
+    async with (
+        serving(in_turn(*[says(ERROR, 409)] * 20, says(ANSWER))) as server,
+        make_client(server.base_url, retry=policy) as client,
+    ):
+        assert (await client.images.generate("a cat")).attempts == 21
+
+
+async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    async with serving(always(ANSWER)) as server:
+        base_url = server.base_url
+    policy = RetryPolicy(backoff=0, budget=4, max_attempts=5)
+    errors: list[APIError] = []
+    async with make_client(base_url, retry=policy) as client:
+        for _ in range(5):
+            with pytest.raises(APIConnectionError) as caught:
+                await client.images.generate("a cat")
+            errors.append(caught.value)
+
+    # Ten are free; one more leaves 3 of 4, and another the half.
+    assert [error.attempts for error in errors] == [5, 5, 2, 1, 1]
+    assert OUT_OF_BUDGET in notes(errors[-1])
+    assert not any(error.maybe_billed for error in errors)
+
+
+@pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key"])
+@respx.mock
+async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
+    make_client: Callable[..., AsyncClient], header: str
+) -> None:
+    good = httpx.Response(200, content=ANSWER)
+    steps = [httpx.Response(409), httpx.Response(500), good, good]
+    route = respx.post("https://images.test/v1/images/generations").mock(side_effect=steps)
+    policy = RetryPolicy(backoff=0, idempotency_header=header)
+
+    async with make_client("https://images.test/v1", retry=policy, http_client=httpx.AsyncClient) as client:
+        response = await client.images.generate("a cat")
+        other = await client.images.generate("a cat", idempotency_key="my own")
+
+    sent: list[httpx.Request] = [call.request for call in route.calls]  # pyright: ignore
+    keys = [request.headers.get(header) for request in sent]
+    assert keys == [response.idempotency_key] * 3 + ["my own"]
+    assert other.idempotency_key == "my own" != response.idempotency_key
+    if header != "idempotency-key":
+        assert all("idempotency-key" not in request.headers for request in sent)
+
+
+async def test_the_idempotency_header_cannot_be_set_by_the_caller(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
         with pytest.raises(ConfigurationError, match="'x-request-key' carries the idempotency key"):
             await client.images.generate("a cat", extra_headers={"x-request-key": "mine"})
 
 
-class TestAServerThatBillsOneKeyOnce:
-    trusting = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once", max_ambiguous=0)
+TRUSTING = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once", max_ambiguous=0)
 
-    async def ask(
-        self, make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any
-    ) -> tuple[Any, RawServer]:
-        async with (
-            serving(in_turn(*steps)) as server,
-            make_client(server.base_url, **{"retry": self.trusting, **terms}) as client,
-        ):
-            try:
-                return await client.images.generate("a cat"), server
-            except APIError as error:
-                return error, server
 
-    async def test_is_asked_again_whatever_happened_and_nothing_was_paid_twice(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        steps = [close, says(ERROR, 500), says(ANSWER[:-30]), says(ANSWER)]
+async def ask(make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
+    async with (
+        serving(in_turn(*steps)) as server,
+        make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client,
+    ):
+        try:
+            return await client.images.generate("a cat"), server
+        except APIError as error:
+            return error, server
 
-        response, server = await self.ask(make_client, *steps)
 
-        assert (response.attempts, response.maybe_billed_before) == (4, False)
-        assert {sent.headers["idempotency-key"] for sent in server.requests} == {response.idempotency_key}
+async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills_once(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    steps = [close, says(ERROR, 500), says(ANSWER[:-30]), says(ANSWER)]
 
-    @pytest.mark.parametrize(
-        ("step", "kind"),
-        [
-            (close, OutcomeUnknownError),
-            (says(ERROR, 500), InternalServerError),
-            (says(b"what?"), APIResponseError),
-        ],
-    )
-    async def test_may_have_billed_what_failed_at_last(
-        self, make_client: Callable[..., AsyncClient], step: Any, kind: type[APIError]
-    ) -> None:
-        error, _ = await self.ask(make_client, *[step] * 4)
-        assert type(error) is kind
-        assert (error.attempts, error.maybe_billed) == (4, True)
+    response, server = await ask(make_client, *steps)
 
-    async def test_may_have_billed_what_was_refused_at_last(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        error, _ = await self.ask(make_client, close, says(ERROR, 400))
-        assert (error.attempts, error.maybe_billed) == (2, True)
-        error, _ = await self.ask(make_client, says(ERROR, 409), says(ERROR, 400))
-        assert (error.attempts, error.maybe_billed) == (2, False)
+    assert (response.attempts, response.maybe_billed_before) == (4, False)
+    assert {sent.headers["idempotency-key"] for sent in server.requests} == {response.idempotency_key}
 
-    async def test_that_is_no_such_server_may_have_billed_twice(
-        self, make_client: Callable[..., AsyncClient]
-    ) -> None:
-        policy = RetryPolicy(backoff=0, max_ambiguous=2)
-        response, _ = await self.ask(make_client, close, says(ERROR, 500), says(ANSWER), retry=policy)
-        assert (response.attempts, response.maybe_billed_before) == (3, True)
+
+@pytest.mark.parametrize(
+    ("step", "kind"),
+    [
+        (close, OutcomeUnknownError),
+        (says(ERROR, 500), InternalServerError),
+        (says(b"what?"), APIResponseError),
+    ],
+)
+async def test_an_idempotent_server_may_have_billed_the_last_failure(
+    make_client: Callable[..., AsyncClient], step: Any, kind: type[APIError]
+) -> None:
+    error, _ = await ask(make_client, *[step] * 4)
+    assert type(error) is kind
+    assert (error.attempts, error.maybe_billed) == (4, True)
+
+
+async def test_a_final_rejection_reports_an_earlier_attempt_that_may_have_been_billed(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    error, _ = await ask(make_client, close, says(ERROR, 400))
+    assert (error.attempts, error.maybe_billed) == (2, True)
+    error, _ = await ask(make_client, says(ERROR, 409), says(ERROR, 400))
+    assert (error.attempts, error.maybe_billed) == (2, False)
+
+
+async def test_a_server_that_is_not_idempotent_may_have_billed_twice(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    policy = RetryPolicy(backoff=0, max_ambiguous=2)
+    response, _ = await ask(make_client, close, says(ERROR, 500), says(ANSWER), retry=policy)
+    assert (response.attempts, response.maybe_billed_before) == (3, True)

@@ -1,4 +1,4 @@
-"""The order of one attempt, seen by a budget, a ledger and a transport that write everything down."""
+"""The order of one attempt, recorded by a limiter, a ledger and a transport."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 
 from imagesdk import Generate, RateLimit, RetryPolicy, Timeouts
 from imagesdk._engine.call import Call
+from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
@@ -30,10 +31,10 @@ ANSWER = answer(png())
 
 
 class Recorder:
-    """A budget, a ledger and a transport that write down what they are asked for, in one list."""
+    """A limiter, a ledger and a transport that record their calls in one list."""
 
     def __init__(self, *answers: bytes | int | Exception) -> None:
-        self.said: list[str] = []
+        self.steps: list[str] = []
         self.refusal: Exception | None = None
         self._answers = list(answers)
 
@@ -42,35 +43,35 @@ class Recorder:
         return RateLimit()
 
     def remember(self, weight: int, sent_at: float) -> None:
-        self.said.append(f"{weight} remembered")
+        self.steps.append(f"{weight} remembered")
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         again = "" if rejoin is None else " again"
-        self.said.append(f"in line for {weight}{again}")
+        self.steps.append(f"queued for {weight}{again}")
         return Permit(weight, 0)
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        self.said.append("granted")
+        self.steps.append("granted")
 
     def sent(self, permit: Permit) -> None:
-        self.said.append("sent")
+        self.steps.append("sent")
 
-    def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
-        self.said.append("accepted")
+    def accepted(self, permit: Permit, server_limits: ServerLimits, tokens: int | None) -> None:
+        self.steps.append("accepted")
 
-    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
-        self.said.append("rejected")
+    def rejected(self, permit: Permit, server_limits: ServerLimits) -> None:
+        self.steps.append("rejected")
 
     def release(self, permit: Permit) -> None:
-        self.said.append("released")
+        self.steps.append("released")
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        self.said.append(f"ledger asked for {attempt} {idempotency_key}")
+        self.steps.append(f"ledger before {attempt} {idempotency_key}")
         if self.refusal is not None:
             raise self.refusal
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
-        self.said.append(f"ledger told of {attempt}: {failure.kind if failure else 'well'}")
+        self.steps.append(f"ledger settled {attempt}: {failure.kind if failure else 'success'}")
 
     def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
         return self._exchange(request)
@@ -78,17 +79,18 @@ class Recorder:
     @asynccontextmanager
     async def _exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         assert request.body is not None
-        self.said.append("connected")
+        self.steps.append("connected")
         body = b"".join([piece async for piece in request.body])
-        self.said.append(f"bytes for {json.loads(body)['prompt']}")
-        said = self._answers.pop(0)
-        if isinstance(said, Exception):
-            raise said
-        status, body = (said, b"") if isinstance(said, int) else (200, said)
+        self.steps.append(f"bytes for {json.loads(body)['prompt']}")
+        answered = self._answers.pop(0)
+        if isinstance(answered, Exception):
+            raise answered
+        status, body = (answered, b"") if isinstance(answered, int) else (200, answered)
         yield WireResponse(status, {}, self._body(body))
-        self.said.append("connection back")
+        self.steps.append("connection released")
 
     async def _body(self, body: bytes) -> AsyncGenerator[bytes, None]:
+        self.steps.append("body read")
         yield body
 
     async def aclose(self) -> None:
@@ -96,20 +98,12 @@ class Recorder:
 
     def observe(self, event: Event) -> None:
         if not isinstance(event, LimitWaited):  # a busy machine may make any wait notable
-            self.said.append(type(event).__name__)
+            self.steps.append(type(event).__name__)
 
     async def make_call(self) -> ParsedResponse:
-        engine = Engine(
-            host=Host.parse("https://images.test/v1"),
-            key=Secret(""),
-            organization=None,
-            project=None,
-            transport=self,
-            retry=RetryPolicy(backoff=0),
-            rate_limit=RateLimit(),
-            observers=(self.observe,),
-            user_agent="test",
-        )
+        shared = EngineShared(Host.parse("https://images.test/v1"), Secret(""), self, "test")
+        config = EngineConfig(RetryPolicy(backoff=0), limits=RateLimit(), observers=(self.observe,))
+        engine = Engine(shared, config)
         engine._limiter = lambda model, limit: self  # type: ignore[method-assign]
         request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
         call = Call(
@@ -122,71 +116,72 @@ class Recorder:
         return (await engine.send(call)).parsed
 
 
-def without_repeats(said: list[str]) -> list[str]:
-    return [word for at, word in enumerate(said) if word not in said[max(0, at - 1) : at]]
+def without_repeats(steps: list[str]) -> list[str]:
+    return [step for at, step in enumerate(steps) if step not in steps[max(0, at - 1) : at]]
 
 
-async def test_one_attempt_goes_from_permit_to_ledger_in_its_order() -> None:
+async def test_one_attempt_goes_from_permit_to_ledger_in_the_promised_order() -> None:
     recorder = Recorder(ANSWER)
 
     await recorder.make_call()
 
-    assert without_repeats(recorder.said) == [
-        "in line for 1",
+    assert without_repeats(recorder.steps) == [
+        "queued for 1",
         "granted",
-        "ledger asked for 1 k1",
+        "ledger before 1 k1",
         "AttemptStarted",
         "connected",
         "sent",
         "bytes for a cat",
         "sent",
-        "connection back",
+        "body read",
+        "connection released",
         "ResponseReceived",
         "sent",
         "accepted",
-        "ledger told of 1: well",
+        "ledger settled 1: success",
         "released",
     ]
 
 
-async def test_a_failed_attempt_is_settled_and_given_back_before_the_next_one_stands_in_line() -> None:
+async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued() -> None:
     recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
 
     await recorder.make_call()
 
-    told = recorder.said.index("ledger told of 1: unknown")
-    assert recorder.said[told : told + 6] == [
-        "ledger told of 1: unknown",
+    settled = recorder.steps.index("ledger settled 1: unknown")
+    assert recorder.steps[settled : settled + 6] == [
+        "ledger settled 1: unknown",
         "RetryScheduled",
         "released",
-        "in line for 1 again",
+        "queued for 1 again",
         "granted",
-        "ledger asked for 2 k1",
+        "ledger before 2 k1",
     ]
-    assert recorder.said[-2:] == ["ledger told of 2: well", "released"]
+    assert recorder.steps[-2:] == ["ledger settled 2: success", "released"]
 
 
-async def test_a_refusal_for_the_limit_goes_back_in_line_with_the_same_ticket() -> None:
+async def test_a_429_rejoins_the_queue_with_the_same_permit() -> None:
     recorder = Recorder(429, ANSWER)
 
     await recorder.make_call()
 
-    told = recorder.said.index("ledger told of 1: refused")
-    assert recorder.said[told : told + 5] == [
-        "ledger told of 1: refused",
+    settled = recorder.steps.index("ledger settled 1: refused")
+    assert recorder.steps[settled : settled + 5] == [
+        "ledger settled 1: refused",
         "RetryScheduled",
         "rejected",
         "granted",
-        "ledger asked for 2 k1",
+        "ledger before 2 k1",
     ]
-    assert recorder.said.count("in line for 1") == recorder.said.count("released") == 1
+    assert recorder.steps.count("queued for 1") == recorder.steps.count("released") == 1
 
 
-async def test_a_ledger_that_refuses_stops_the_attempt_before_anything_is_sent() -> None:
+async def test_a_ledger_that_raises_stops_the_attempt_before_anything_is_sent() -> None:
     recorder = Recorder(ANSWER)
     recorder.refusal = ZeroDivisionError("no more money")
 
     with pytest.raises(ZeroDivisionError):
         await recorder.make_call()
 
-    assert recorder.said == ["in line for 1", "granted", "ledger asked for 1 k1", "released"]
+    assert recorder.steps == ["queued for 1", "granted", "ledger before 1 k1", "released"]

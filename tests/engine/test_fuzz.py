@@ -1,4 +1,4 @@
-"""Answers, names and headers of any kind: what comes of them is a result or an error of ours, however they are cut."""
+"""Responses, names and headers of any kind: each ends in a result or an error of ours, however it is cut."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import always, serving
 
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
-CALLS = 120
+CALLS = 100
 
 chances = st.randoms(use_true_random=False)
 
@@ -80,7 +80,7 @@ def test_the_body_of_any_answer_is_read_or_refused_and_cuts_change_nothing(
 
 
 def stream(chunks: Iterable[bytes]) -> Any:
-    """Return what a client makes of server-sent events: their names, texts and pictures, or why they cannot be read."""
+    """Return the names, texts and images of server-sent events, or why they cannot be read."""
     events, found, whole = EventStream(), list[Any](), b""
     try:
         for chunk in chunks:

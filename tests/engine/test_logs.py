@@ -47,8 +47,8 @@ def lines(log: pytest.LogCaptureFixture) -> list[str]:
     """The lines of the log, with every number of seconds as S, after a look for what must not be in them."""
     records = [record for record in log.records if record.name == "imagesdk"]
     for record in records:
-        told = record.getMessage() + repr(record.args)
-        assert [word for word in (KEY, PROMPT, "forbidden", "signature") if word in told] == []
+        logged = record.getMessage() + repr(record.args)
+        assert [word for word in (KEY, PROMPT, "forbidden", "signature") if word in logged] == []
     shown = [f"{record.levelname} {SECONDS.sub('S', record.getMessage())}" for record in records]
     return [line for line in shown if "trying again" not in line]
 
@@ -63,7 +63,7 @@ async def hang_up(talk: Conversation) -> None:
     talk.hang_up()
 
 
-async def test_a_call_that_succeeds_is_one_line_for_those_who_look_closely(
+async def test_a_successful_call_is_one_debug_record(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     steps = in_turn(says(REFUSED, 503), says(ANSWER, x_request_id="req_1"))
@@ -75,7 +75,7 @@ async def test_a_call_that_succeeds_is_one_line_for_those_who_look_closely(
 
 
 @pytest.mark.parametrize(
-    ("handler", "kind", "told"),
+    ("handler", "kind", "logged"),
     [
         pytest.param(
             always(REFUSED, 400, x_request_id="req_2"),
@@ -103,15 +103,19 @@ async def test_a_call_that_succeeds_is_one_line_for_those_who_look_closely(
         ),
     ],
 )
-async def test_a_call_that_fails_for_good_is_one_line(
-    handler: Handler, kind: type[Exception], told: str, make_client: MakeClient, log: pytest.LogCaptureFixture
+async def test_a_failed_call_is_one_info_record(
+    handler: Handler,
+    kind: type[Exception],
+    logged: str,
+    make_client: MakeClient,
+    log: pytest.LogCaptureFixture,
 ) -> None:
     async with serving(handler) as server, make_client(server.base_url, api_key=KEY) as client:
         await fail(client, kind)
-    assert lines(log) == [f"INFO POST /images/generations failed after S: {told}"]
+    assert lines(log) == [f"INFO POST /images/generations failed after S: {logged}"]
 
 
-async def test_a_call_for_which_there_never_is_room_is_one_line(
+async def test_a_call_that_never_fits_the_limit_is_one_record(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     async with make_client("https://images.test/v1", rate_limit=RateLimit(1)) as client:
@@ -121,7 +125,7 @@ async def test_a_call_for_which_there_never_is_room_is_one_line(
     ]
 
 
-async def test_a_file_that_cannot_be_written_is_named_by_its_class_alone(
+async def test_an_os_error_is_logged_by_its_class_alone(
     make_client: MakeClient, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> None:
@@ -135,17 +139,17 @@ async def test_a_file_that_cannot_be_written_is_named_by_its_class_alone(
     ]
 
 
-async def test_a_request_of_the_users_own_is_told_without_its_host_and_query(
+async def test_a_raw_request_is_logged_without_its_host_and_query(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     async with serving(always(b"{}")) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.request("GET", "/models?sig=signature", query={"more": "signature"})
         await client.request("GET", f"{server.base_url}/models?sig=signature")
-    told = "succeeded after S (status 200, 1 attempt, request id none)"
-    assert lines(log) == [f"DEBUG GET /models {told}", f"DEBUG GET /v1/models {told}"]
+    logged = "succeeded after S (status 200, 1 attempt, request id none)"
+    assert lines(log) == [f"DEBUG GET /models {logged}", f"DEBUG GET /v1/models {logged}"]
 
 
-async def test_a_stream_is_told_of_when_it_has_ended(
+async def test_a_stream_is_logged_when_it_has_ended(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     handler = in_turn(
@@ -177,7 +181,7 @@ async def test_a_stream_is_told_of_when_it_has_ended(
     ]
 
 
-async def test_nothing_that_a_server_calls_a_request_brings_the_key_or_a_line_of_its_own_into_the_log(
+async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     async def cut(talk: Conversation) -> None:
@@ -198,7 +202,7 @@ async def test_nothing_that_a_server_calls_a_request_brings_the_key_or_a_line_of
         await client.images.generate(PROMPT)
         await fail(client, BadRequestError)
         await client.images.generate(PROMPT)
-    told = [line.partition("request id ")[2] for line in lines(log)]
-    assert told == [*["<the key>)"] * 3, f"?{'x' * 199})"]
+    logged = [line.partition("request id ")[2] for line in lines(log)]
+    assert logged == [*["<the key>)"] * 3, f"?{'x' * 199})"]
     assert next(event.request_id for event in seen if isinstance(event, ResponseReceived)) == "<the key>"
     assert KEY not in repr(seen)

@@ -1,4 +1,4 @@
-"""One attempt: how far a request got, and where the pictures of its answer go."""
+"""The request body and the response of one attempt: how much was sent, and the images that were read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from imagesdk import Upload
 from imagesdk._engine.request_body import TrackedBody
-from imagesdk._engine.response import ResponseReader, receive
+from imagesdk._engine.response import ResponseReader
 from imagesdk._engine.sink import ImageSink, discard
 from imagesdk._protocol.scanner import MAX_IMAGE, ImageEnd, ImagePiece, ImageRef, ImageStart, Scanner
 from imagesdk._transport.exchange import TransportError, WireRequest, WireResponse
@@ -28,7 +28,7 @@ REQUEST = WireRequest("POST", "https://images.test/v1/images/generations", ())
 
 
 class Canned:
-    """A transport that brings an answer in pieces cut anywhere."""
+    """A transport that gives a response in pieces cut anywhere."""
 
     def __init__(
         self, body: bytes, *, piece: int = 65536, status: int = 200, headers: Mapping[str, str] | None = None
@@ -66,19 +66,25 @@ def body_of(*segments: bytes | Upload, on_sent: Callable[[], None] = lambda: Non
     return TrackedBody(segments, length, on_sent)
 
 
+async def read(transport: Canned, reader: ResponseReader, sink: ImageSink) -> None:
+    async with transport.exchange(REQUEST) as response:
+        reader.begin(response)
+        await reader.read(response, sink)
+
+
 async def received(transport: Canned, folder: Path | None = None) -> tuple[ResponseReader, ImageSink]:
-    got, sink = ResponseReader(), ImageSink(folder)
-    await receive(transport, REQUEST, got, sink, on_headers=lambda: None)
-    return got, sink
+    reader, sink = ResponseReader(), ImageSink(folder)
+    await read(transport, reader, sink)
+    return reader, sink
 
 
-async def test_a_body_knows_that_nothing_of_it_was_taken() -> None:
+async def test_a_body_of_which_nothing_was_sent_is_not_started() -> None:
     body = body_of(b"one")
 
     assert (body.started, body.complete) == (False, False)
 
 
-async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_was_asked_for() -> None:
+async def test_a_body_is_complete_after_its_last_byte_and_sent_when_more_is_asked_for() -> None:
     moments: list[str] = []
     upload = Upload(name="a.png", media_type="image/png", size=3, source=b"two")
     body = body_of(b"one", upload, b"three", on_sent=lambda: moments.append("sent"))
@@ -93,13 +99,13 @@ async def test_a_body_is_whole_when_its_last_byte_was_taken_and_sent_when_more_w
     assert moments == ["sent"]
 
 
-async def test_an_empty_file_in_a_body_is_no_end_of_it() -> None:
+async def test_an_empty_file_does_not_end_a_body() -> None:
     body = body_of(b"one", Upload(name="a", media_type="text/plain", size=0), b"two")
 
     assert [piece async for piece in body] == [b"one", b"two"]
 
 
-async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None:
+async def test_a_body_keeps_the_error_of_its_file(tmp_path: Path) -> None:
     missing = Upload(name="a", media_type="image/png", size=3, source=tmp_path / "a.png")
     body = body_of(b"one", missing)
 
@@ -112,7 +118,7 @@ async def test_a_body_keeps_what_was_wrong_with_its_file(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("piece", [1, 7, 65536])
-async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -> None:
+async def test_images_are_read_into_memory_however_the_response_is_cut(piece: int) -> None:
     got, sink = await received(Canned(answer(SMALL, JPEG), piece=piece))
 
     assert got.status == 200
@@ -123,7 +129,7 @@ async def test_pictures_come_into_memory_however_the_answer_is_cut(piece: int) -
     assert [item["b64_json"] for item in document["data"]] == [ImageRef(0), ImageRef(1)]
 
 
-async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
+async def test_images_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
 
     _, sink = await received(Canned(answer(LARGE, SMALL)), folder)
@@ -135,7 +141,7 @@ async def test_pictures_go_to_temporary_files_and_leave_nothing_in_memory(tmp_pa
     assert {file.parent if file else None for file in files} == {folder}
 
 
-async def test_a_disk_that_takes_a_little_at_a_time_gets_it_all(
+async def test_short_writes_are_continued_until_everything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -162,7 +168,7 @@ async def test_discarding_removes_every_file_of_an_attempt_even_when_cancelled(t
     assert sink.images == {}
 
 
-async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None:
+async def test_an_incomplete_image_can_be_discarded(tmp_path: Path) -> None:
     sink = ImageSink(tmp_path)
     await sink.write(ImageStart(0))
     await sink.write(ImagePiece(0, bytes(2 * 1024**2)))
@@ -172,7 +178,7 @@ async def test_a_picture_that_was_begun_can_be_discarded(tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_disk_refusing_is_an_os_error_and_ends_the_exchange(tmp_path: Path) -> None:
+async def test_a_failing_disk_is_an_os_error_and_ends_the_exchange(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     transport = Canned(answer(SMALL))
 
@@ -192,7 +198,7 @@ async def test_the_disk_refusing_is_an_os_error_and_ends_the_exchange(tmp_path: 
     ],
     ids=["base64", "cut", "corrupt", "brotli"],
 )
-async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
+async def test_an_unreadable_body_is_kept_as_the_problem_of_the_response(
     transport: Canned, problem: str, tmp_path: Path
 ) -> None:
     got, sink = await received(transport, tmp_path)
@@ -204,7 +210,7 @@ async def test_what_cannot_be_read_is_kept_as_the_problem_of_the_answer(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
+async def test_a_decompression_bomb_is_stopped_at_the_cap_of_an_image() -> None:
     bomb = gzip.compress(b'{"data": [{"b64_json": "' + b"A" * (MAX_IMAGE // 3 * 4 + 8) + b'"}]}')
 
     got, _ = await received(Canned(bomb, headers={"content-encoding": "gzip"}))
@@ -212,36 +218,19 @@ async def test_a_bomb_is_given_up_at_the_cap_of_a_picture() -> None:
     assert f"larger than {MAX_IMAGE}" in str(got.problem)
 
 
-async def test_a_broken_exchange_leaves_what_came_before_it() -> None:
+async def test_a_broken_exchange_keeps_what_was_read_before() -> None:
     transport = Canned(answer(SMALL)[:40], status=500, headers={"x-request-id": "req_1"})
     transport.error = TransportError("cut", connecting=False, timed_out=False)
     got = ResponseReader()
 
     with pytest.raises(TransportError):
-        await receive(transport, REQUEST, got, ImageSink(None), on_headers=lambda: None)
+        await read(transport, got, ImageSink(None))
 
     assert (got.status, got.succeeded, got.headers["x-request-id"]) == (500, False, "req_1")
     assert got.scanner.rest()
 
 
-async def test_the_headers_are_told_before_the_body_is_read() -> None:
-    transport = Canned(b"")
-    transport.error = TransportError("cut", connecting=False, timed_out=False)
-    told: list[bool] = []
-
-    with pytest.raises(TransportError):
-        await receive(
-            transport,
-            REQUEST,
-            ResponseReader(),
-            ImageSink(None),
-            on_headers=lambda: told.append(transport.ended),
-        )
-
-    assert told == [False]
-
-
-async def test_an_answer_before_its_head_has_not_succeeded() -> None:
+async def test_a_response_has_not_succeeded_before_its_head() -> None:
     assert not ResponseReader().succeeded
     assert [ResponseReader(status=status).succeeded for status in (199, 200, 299, 300)] == [
         False,
@@ -252,7 +241,7 @@ async def test_an_answer_before_its_head_has_not_succeeded() -> None:
     assert isinstance(ResponseReader().scanner, Scanner)
 
 
-async def test_pieces_of_a_picture_are_joined_once_it_has_ended() -> None:
+async def test_the_pieces_of_an_image_are_joined_at_its_end() -> None:
     sink = ImageSink(None)
     await sink.write(ImageStart(0))
     await sink.write(ImagePiece(0, SMALL[:10]))

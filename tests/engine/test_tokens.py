@@ -67,7 +67,7 @@ class Clocks:
 
 
 @pytest.mark.parametrize(("life", "kept"), [(3600.0, 3600 - MARGIN), (None, UNKNOWN_LIFE)])
-async def test_a_token_is_kept_until_shortly_before_its_end(life: float | None, kept: float) -> None:
+async def test_a_token_is_cached_until_shortly_before_its_expiry(life: float | None, kept: float) -> None:
     clocks = Clocks(life)
 
     assert await clocks.token() == "token-1"
@@ -77,13 +77,13 @@ async def test_a_token_is_kept_until_shortly_before_its_end(life: float | None, 
     assert await clocks.token() == "token-2"
 
 
-async def test_a_token_that_is_near_its_end_already_is_used_once() -> None:
+async def test_a_token_that_is_about_to_expire_is_used_once() -> None:
     clocks = Clocks(MARGIN / 2)
 
     assert [await clocks.token(), await clocks.token()] == ["token-1", "token-2"]
 
 
-async def test_one_that_was_refused_is_not_used_again() -> None:
+async def test_a_rejected_token_is_not_used_again() -> None:
     clocks = Clocks(3600)
 
     await clocks.token()
@@ -102,7 +102,7 @@ async def test_one_that_was_refused_is_not_used_again() -> None:
     ],
     ids=["text", "pair", "named tuple", "object"],
 )
-async def test_each_form_of_a_token_is_understood(given: Any) -> None:
+async def test_each_form_of_a_token_is_accepted(given: Any) -> None:
     source = BearerTokenSource(lambda: given)
 
     assert (await source.get()).reveal() == "token-0123456789ab"
@@ -122,7 +122,7 @@ async def test_each_form_of_a_token_is_understood(given: Any) -> None:
     ],
 )
 @respx.mock
-async def test_what_is_no_token_is_refused_and_nothing_is_sent(given: Any, says: str) -> None:
+async def test_a_value_that_is_no_token_raises_and_nothing_is_sent(given: Any, says: str) -> None:
     route = respx.post(URL).respond(content=answer(png()))
 
     async with azure(lambda: given) as client:
@@ -150,7 +150,7 @@ async def test_an_error_of_the_provider_is_chained_and_nothing_is_sent() -> None
     assert not route.called
 
 
-async def test_an_async_provider_is_refused() -> None:
+async def test_an_async_provider_raises() -> None:
     async def provide() -> str:
         return "a-token"
 
@@ -169,7 +169,7 @@ async def test_an_async_provider_is_refused() -> None:
             await client.images.generate("a cat")
 
 
-async def test_many_calls_ask_once_and_the_loop_goes_on_meanwhile() -> None:
+async def test_many_calls_ask_the_provider_once_without_blocking_the_loop() -> None:
     started, go_on = threading.Event(), threading.Event()
     calls: list[int] = []
 
@@ -205,7 +205,7 @@ async def test_a_call_does_not_wait_longer_for_a_token_than_it_has_time() -> Non
 
 
 @respx.mock
-async def test_the_server_refusing_a_token_makes_the_next_call_ask_for_another() -> None:
+async def test_after_a_401_the_next_call_asks_for_another_token() -> None:
     tokens = iter(["first-token-0123456789", "second-token-0123456789"])
     said = {"error": {"code": "401", "message": "first-token-0123456789 is not valid"}}
     route = respx.post(URL).mock(

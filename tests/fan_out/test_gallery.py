@@ -1,4 +1,4 @@
-"""The gallery of a run: what it shows, and that hostile prompts stay text."""
+"""Gallery of a run: its content, and hostile prompts that stay text."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
 
-import PIL.Image
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from imagesdk import AsyncClient, JobLike, Labelled
-from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import page, write_gallery
 from imagesdk.fan_out.store import JobRecord
-from tests.support.billing_server import Till, till
+from tests.support.billing_server import BillingServer, billing_server
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -27,12 +25,12 @@ HOSTILE = [
 
 
 class Read(HTMLParser):
-    """What a browser makes of a page."""
+    """Tags, images and prompts of a page, as a browser parses them."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.tags: list[str] = []
-        self.pictures: list[str] = []
+        self.images: list[str] = []
         self.attributes = set[str]()
         self.prompts: list[str] = []
         self._in_prompt = False
@@ -42,7 +40,7 @@ class Read(HTMLParser):
         self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
         if tag == "img":
-            self.pictures.append(dict(attrs)["src"] or "")
+            self.images.append(dict(attrs)["src"] or "")
         if tag == "p":
             self._in_prompt = True
             self.prompts.append("")
@@ -57,32 +55,32 @@ class Read(HTMLParser):
 
 
 @pytest.fixture
-def server() -> Iterator[Till]:
-    with till() as server:
+def server() -> Iterator[BillingServer]:
+    with billing_server() as server:
         yield server
 
 
 @pytest.mark.anyio
-async def test_every_picture_and_every_failure_has_a_card(
-    server: Till, make_client: Callable[..., AsyncClient], tmp_path: Path
+async def test_every_image_and_every_failure_has_a_card(
+    server: BillingServer, make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     jobs: list[JobLike] = [*HOSTILE, "refuse me", Labelled("a #1?", "a cat")]
     async with make_client(server.base_url) as client:
         async with client.images.fan_out(
-            jobs, out=f"{out}/pictures #1/{{id}}.{{ext}}", journal=out / "j.db"
+            jobs, out=f"{out}/images #1/{{id}}.{{ext}}", journal=out / "j.db"
         ) as run:
             await run.collect()
     to = write_gallery(out / "j.db", out / "index.html")
     found = Read(to.read_text("utf-8"))
     assert sorted(found.prompts) == sorted([*HOSTILE, "refuse me", "a cat"])
-    assert len(found.pictures) == 5
-    assert all((out / unquote(picture)).is_file() for picture in found.pictures)
+    assert len(found.images) == 5
+    assert all((out / unquote(image)).is_file() for image in found.images)
     assert found.tags.count("script") == 1
     assert write_gallery(out / "j.db", to) == to
 
 
-def test_another_file_is_left_alone(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_gallery_is_never_replaced(tmp_path: Path) -> None:
     mine = tmp_path / "index.html"
     mine.write_text("mine")
     with pytest.raises(FileExistsError, match="left alone"):
@@ -93,14 +91,14 @@ def test_another_file_is_left_alone(tmp_path: Path) -> None:
 @given(
     st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(HOSTILE), max_size=4)
 )
-def test_no_text_gets_into_the_page_as_anything_but_text(texts: list[str]) -> None:
+def test_a_prompt_is_never_anything_but_text_in_the_page(texts: list[str]) -> None:
     jobs = [
         JobRecord(
             str(n),
             text,
             "key",
             "done",
-            answer={"images": [{"file": {"path": f"{n}.png"}}]},
+            response={"images": [{"file": {"path": f"{n}.png"}}]},
             error={"message": text},
             params={"prompt": text, "user": text},
         )
@@ -111,25 +109,3 @@ def test_no_text_gets_into_the_page_as_anything_but_text(texts: list[str]) -> No
     assert found.tags.count("script") == 1
     assert found.tags.count("img") == len(texts)
     assert not {name for name in found.attributes if name.startswith("on")}
-
-
-@pytest.mark.anyio
-async def test_contact_sheets_hold_small_copies_in_rows(
-    server: Till, make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
-    jobs = [f"a cat, number {n}" for n in range(50)]
-    async with make_client(server.base_url) as client:
-        async with client.images.fan_out([*jobs, "refuse me"], out=f"{tmp_path}/") as run:
-            outcomes = await run.collect()
-    gone = outcomes[3].response
-    assert gone is not None
-    assert gone[0].path is not None
-    gone[0].path.unlink()
-    sheets = write_contact_sheets(tmp_path / "journal.db", tmp_path)
-    assert [sheet.name for sheet in sheets] == ["contact-sheet-1.jpg", "contact-sheet-2.jpg"]
-    sizes = list[tuple[int, int]]()
-    for sheet in sheets:
-        with PIL.Image.open(sheet) as picture:
-            sizes.append(picture.size)
-            assert len(set(picture.convert("L").tobytes())) > 10
-    assert sizes == [(6 * 240, 8 * 262), (2 * 240, 262)]

@@ -13,7 +13,6 @@ import pytest
 
 from imagesdk import Client, Generate
 from imagesdk.emulator import Emulator
-from imagesdk.fan_out.contact_sheet import write_contact_sheets
 from imagesdk.fan_out.gallery import write_gallery
 
 if TYPE_CHECKING:  # Selenium is installed for these tests only, and imported when one of them runs
@@ -72,30 +71,30 @@ def shown(browser: webdriver.Chrome) -> set[str]:
     return {card.find_element("tag name", "p").text for card in cards if card.is_displayed()}
 
 
-def told(browser: webdriver.Chrome) -> str:
+def count_shown(browser: webdriver.Chrome) -> str:
     return browser.find_element("tag name", "output").text
 
 
-def test_every_job_has_a_card_and_every_picture_shows(browser: webdriver.Chrome) -> None:
+def test_every_job_has_a_card_and_every_image_shows(browser: webdriver.Chrome) -> None:
     assert shown(browser) == set(PROMPTS)
-    assert told(browser) == "8 of 8"
-    pictures = browser.find_elements("css selector", "article img")
-    assert len(pictures) == 7
+    assert count_shown(browser) == "8 of 8"
+    images = browser.find_elements("css selector", "article img")
+    assert len(images) == 7
 
     from selenium.webdriver.support.ui import WebDriverWait
 
-    look = "return arguments[0].map(picture => (picture.scrollIntoView(), picture.naturalWidth))"
+    look = "return arguments[0].map(image => (image.scrollIntoView(), image.naturalWidth))"
 
     def are_there(driver: Any) -> bool:
-        return bool(driver.execute_script(look, pictures) == [256] * 7)
+        return bool(driver.execute_script(look, images) == [256] * 7)
 
     assert WebDriverWait(browser, 10).until(are_there)
-    assert {picture.get_dom_attribute("loading") for picture in pictures} == {"lazy"}
+    assert {image.get_dom_attribute("loading") for image in images} == {"lazy"}
 
 
 def test_a_hostile_prompt_stays_text(browser: webdriver.Chrome) -> None:
     assert HOSTILE in shown(browser)
-    assert browser.title == "Pictures"
+    assert browser.title == "Images"
     assert len(browser.find_elements("tag name", "script")) == 1
 
 
@@ -105,7 +104,7 @@ def test_the_search_and_the_state_choose_cards(browser: webdriver.Chrome) -> Non
     search = browser.find_element("tag name", "input")
     search.send_keys("a MOON")
     assert shown(browser) == {"a lake below the moon"}
-    assert told(browser) == "1 of 8"
+    assert count_shown(browser) == "1 of 8"
     search.clear()
     search.send_keys(" ")
     Select(browser.find_element("tag name", "select")).select_by_visible_text("refused")
@@ -113,15 +112,9 @@ def test_the_search_and_the_state_choose_cards(browser: webdriver.Chrome) -> Non
 
 
 def test_it_looks_as_in_the_docs(browser: webdriver.Chrome, tmp_path: Path) -> None:
-    """Set ``IMAGESDK_SCREENSHOT`` to a file to take the picture of the docs anew."""
+    """Set ``IMAGESDK_SCREENSHOT`` to a file to take the image of the docs anew."""
     to = os.environ.get("IMAGESDK_SCREENSHOT", str(tmp_path / "gallery.png"))
     Path(to).write_bytes(browser.get_screenshot_as_png())
-    with PIL.Image.open(to) as picture:
-        assert picture.width > 1000
-        assert len(set(picture.convert("RGB").resize((64, 64)).tobytes())) > 50
-
-
-def test_contact_sheets_show_the_same_pictures(page: Path, tmp_path: Path) -> None:
-    (sheet,) = write_contact_sheets(page.with_name("journal.db"), tmp_path)
-    with PIL.Image.open(sheet) as picture:
-        assert picture.size == (6 * 240, 2 * 262)
+    with PIL.Image.open(to) as image:
+        assert image.width > 1000
+        assert len(set(image.convert("RGB").resize((64, 64)).tobytes())) > 50

@@ -31,6 +31,12 @@ LARGE = png(2, 2, padding=3 * 1024**2)
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
+@pytest.fixture
 async def client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[AsyncClient, None]:

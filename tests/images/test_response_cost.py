@@ -27,6 +27,12 @@ DOLLARS = (Decimal(10 * 5) + 196 * 30) / 1_000_000
 JOB = Generate("a cat", model="gpt-image-2")
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 class AsyncCost:
     """Sends a job to a server that answers with one picture and its usage, and tells the cost."""
 
@@ -61,24 +67,24 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("base_url", [MAKER, AZURE, HERE])
-async def test_is_reckoned_at_the_makers_prices_where_they_are_taken(
-    cost_at: AsyncCost, base_url: str
-) -> None:
+async def test_the_cost_follows_list_prices_where_they_apply(cost_at: AsyncCost, base_url: str) -> None:
     assert await cost_at(base_url) == DOLLARS
 
 
-async def test_is_not_known_of_another_server_whose_model_has_the_same_name(cost_at: AsyncCost) -> None:
+async def test_the_cost_is_unknown_for_another_server_with_a_model_of_the_same_name(
+    cost_at: AsyncCost,
+) -> None:
     assert await cost_at(OTHER) is None
 
 
 @pytest.mark.usefixtures("table")
-async def test_is_reckoned_anywhere_at_a_price_of_ones_own(cost_at: AsyncCost) -> None:
+async def test_the_cost_follows_a_registered_price_for_every_server(cost_at: AsyncCost) -> None:
     own = attrs.evolve(models.GPT_IMAGE_2.price, image_output=Decimal(15), list_price=False)
     models.register(attrs.evolve(models.GPT_IMAGE_2, price=own))
     assert await cost_at(OTHER) == (Decimal(10 * 5) + 196 * 15) / 1_000_000
 
 
-async def test_is_not_wholly_known_of_vector_graphics(cost_at: AsyncCost) -> None:
+async def test_the_cost_of_vector_graphics_is_unknown(cost_at: AsyncCost) -> None:
     job = Generate("a cat", model="gpt-image-2.6-flare")
     assert await cost_at(MAKER, job) == DOLLARS
     assert await cost_at(MAKER, attrs.evolve(job, output_format="svg")) is None
@@ -87,6 +93,6 @@ async def test_is_not_wholly_known_of_vector_graphics(cost_at: AsyncCost) -> Non
         assert await cost_at(MAKER, job, answered=answered) is None
 
 
-async def test_is_that_of_the_model_that_was_asked_in_the_end(cost_at: AsyncCost) -> None:
+async def test_the_cost_is_that_of_the_model_in_extra_body(cost_at: AsyncCost) -> None:
     assert await cost_at(MAKER, model="gpt-image-1.5") == (Decimal(10 * 5) + 196 * 32) / 1_000_000
     assert await cost_at(MAKER, model="unheard-of") is None

@@ -1,4 +1,4 @@
-"""Pictures shown while they are made: what comes, in which order, and what is left when something goes wrong."""
+"""Streams of images: the events, their order, and the errors of streams that end early."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncCli
     return make
 
 
-async def test_pictures_on_the_way_come_first_and_the_finished_one_last(
+async def test_partial_images_come_first_and_the_finished_one_last(
     streaming: Callable[..., AsyncClient],
 ) -> None:
     good = streams(
@@ -99,7 +99,7 @@ async def test_pictures_on_the_way_come_first_and_the_finished_one_last(
         assert "text/event-stream" in sent.headers["accept"]
 
 
-async def test_who_wants_the_end_only_gets_what_a_call_without_a_stream_returns(
+async def test_final_returns_the_response_of_a_call_without_a_stream(
     streaming: Callable[..., AsyncClient],
 ) -> None:
     good = streams(partial(ROUGH), completed(FINE, usage=USAGE))
@@ -113,7 +113,7 @@ async def test_who_wants_the_end_only_gets_what_a_call_without_a_stream_returns(
 
 
 @pytest.mark.parametrize("ending", [b"data: [DONE]\n\n", b": bye\n\n", b""])
-async def test_a_stream_that_is_through_leaves_its_connection_for_the_next_call(
+async def test_a_finished_stream_leaves_its_connection_for_the_next_call(
     streaming: Callable[..., AsyncClient], ending: bytes
 ) -> None:
     handler = in_turn(streams(completed(FINE) + ending), says(answer(ROUGH)))
@@ -149,7 +149,7 @@ async def test_leaving_early_closes_the_connection_and_the_next_call_works(
         assert (await client.images.generate("a dog"))[0].bytes == FINE
 
 
-async def test_what_the_block_raises_leaves_as_itself(streaming: Callable[..., AsyncClient]) -> None:
+async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: Callable[..., AsyncClient]) -> None:
     async with serving(in_turn(streams(partial(ROUGH), completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
 
@@ -162,7 +162,7 @@ async def test_what_the_block_raises_leaves_as_itself(streaming: Callable[..., A
                 await leave()
 
 
-async def test_the_finished_picture_goes_to_disk_and_those_on_the_way_do_not(
+async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
     streaming: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     good = streams(partial(ROUGH), completed(FINE))
@@ -177,7 +177,7 @@ async def test_the_finished_picture_goes_to_disk_and_those_on_the_way_do_not(
     assert list(tmp_path.iterdir()) == [path]
 
 
-async def test_events_without_names_are_known_by_their_type_also_on_disk(
+async def test_events_without_names_are_recognised_by_their_type_also_on_disk(
     streaming: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     good = streams(
@@ -191,7 +191,7 @@ async def test_events_without_names_are_known_by_their_type_also_on_disk(
     assert [path.name for path in tmp_path.iterdir()] == ["river.png"]
 
 
-async def test_what_is_not_taken_leaves_no_file(
+async def test_images_that_are_not_read_leave_no_file(
     streaming: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     good = streams(partial(ROUGH) + completed(FINE))
@@ -201,7 +201,7 @@ async def test_what_is_not_taken_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_events_of_other_kinds_are_passed_over(streaming: Callable[..., AsyncClient]) -> None:
+async def test_events_of_unknown_types_are_skipped(streaming: Callable[..., AsyncClient]) -> None:
     good = streams(
         event("image_generation.in_progress"), b": ping\n\n", b"data: 5\n\n", partial(ROUGH), completed(FINE)
     )
@@ -210,7 +210,9 @@ async def test_events_of_other_kinds_are_passed_over(streaming: Callable[..., As
             assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
 
 
-async def test_a_stream_cut_anywhere_says_the_same(streaming: Callable[..., AsyncClient]) -> None:
+async def test_a_stream_gives_the_same_events_however_it_is_cut(
+    streaming: Callable[..., AsyncClient],
+) -> None:
     whole = partial(ROUGH) + completed(FINE)
     pieces = [whole[at : at + 7] for at in range(0, len(whole), 7)]
     async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
@@ -219,7 +221,7 @@ async def test_a_stream_cut_anywhere_says_the_same(streaming: Callable[..., Asyn
 
 
 @pytest.mark.parametrize("path", ["memory", "disk"])
-async def test_a_server_that_answers_with_json_all_the_same_gives_its_picture(
+async def test_a_server_that_does_not_stream_gives_its_image(
     streaming: Callable[..., AsyncClient], tmp_path: Path, path: str
 ) -> None:
     handler = in_turn(says(answer(FINE, size="3x3"), content_type="application/json"))
@@ -234,7 +236,7 @@ async def test_a_server_that_answers_with_json_all_the_same_gives_its_picture(
 
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "cut off"])
-async def test_a_stream_without_its_picture_is_an_error_that_holds_the_last_one_on_the_way(
+async def test_a_stream_without_its_image_is_an_error_with_the_last_partial_one(
     streaming: Callable[..., AsyncClient], ends: bool
 ) -> None:
     bad = streams(partial(ROUGH), partial(BETTER, 1), ends=ends)
@@ -272,11 +274,11 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
 
 
 @pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
-@pytest.mark.parametrize(("said", "kind"), ERRORS)
-async def test_an_error_in_the_stream_is_of_the_class_that_it_would_have_as_an_answer(
-    streaming: Callable[..., AsyncClient], said: bytes, kind: type[APIError], seen: bool
+@pytest.mark.parametrize(("message", "kind"), ERRORS)
+async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
+    streaming: Callable[..., AsyncClient], message: bytes, kind: type[APIError], seen: bool
 ) -> None:
-    bad = streams(*([partial(ROUGH)] if seen else []), said)
+    bad = streams(*([partial(ROUGH)] if seen else []), message)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
         with pytest.raises(kind) as caught:
             async with client.images.generate_stream("a river") as stream:
@@ -286,7 +288,7 @@ async def test_an_error_in_the_stream_is_of_the_class_that_it_would_have_as_an_a
         assert caught.value.maybe_billed
 
 
-async def test_a_refusal_before_the_stream_is_the_error_of_any_call(
+async def test_a_rejection_before_the_stream_is_the_error_of_any_call(
     streaming: Callable[..., AsyncClient],
 ) -> None:
     refusal = json.dumps({"error": {"message": "no", "type": "invalid_request_error", "code": None}}).encode()
@@ -296,7 +298,7 @@ async def test_a_refusal_before_the_stream_is_the_error_of_any_call(
                 raise AssertionError("nothing was to be entered")
 
 
-async def test_an_attempt_that_failed_before_its_first_picture_is_made_again(
+async def test_an_attempt_that_fails_before_its_first_image_is_retried(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     seen: list[Event] = []
@@ -323,7 +325,7 @@ async def test_an_attempt_that_failed_before_its_first_picture_is_made_again(
     ]
 
 
-async def test_nothing_is_paid_for_twice_once_a_picture_was_shown(
+async def test_there_is_no_retry_after_the_first_image(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     handler = in_turn(streams(partial(ROUGH), ends=False), streams(completed(FINE)))
@@ -334,11 +336,11 @@ async def test_nothing_is_paid_for_twice_once_a_picture_was_shown(
     assert len(server.requests) == 1
 
 
-async def test_a_limit_that_is_hit_in_the_stream_waits_in_line(
+async def test_a_429_in_a_stream_waits_for_the_rate_limit(
     make_client: Callable[..., AsyncClient],
 ) -> None:
-    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
-    handler = in_turn(streams(event("error", error=said)), streams(completed(FINE)))
+    message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
+    handler = in_turn(streams(event("error", error=message)), streams(completed(FINE)))
     limit = RateLimit(50, per=0.5, scope="client")
     async with serving(handler) as server, make_client(server.base_url, rate_limit=limit) as client:
         async with client.images.generate_stream("a river") as stream:
@@ -346,16 +348,18 @@ async def test_a_limit_that_is_hit_in_the_stream_waits_in_line(
     assert len(server.requests) == 2
 
 
-async def test_no_second_try_is_an_error_of_the_limit(streaming: Callable[..., AsyncClient]) -> None:
-    said = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
-    async with serving(in_turn(streams(event("error", error=said)))) as server:
+async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(
+    streaming: Callable[..., AsyncClient],
+) -> None:
+    message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
+    async with serving(in_turn(streams(event("error", error=message)))) as server:
         async with streaming(server.base_url) as client:
             with pytest.raises(RateLimitError):
                 async with client.images.generate_stream("a river"):
                     raise AssertionError("nothing was to be entered")
 
 
-async def test_the_time_of_the_call_ends_a_stream_that_hangs(streaming: Callable[..., AsyncClient]) -> None:
+async def test_the_timeout_ends_a_stream_that_hangs(streaming: Callable[..., AsyncClient]) -> None:
     connections = OpenConnections()
 
     async def handler(talk: Conversation) -> None:
@@ -372,7 +376,7 @@ async def test_the_time_of_the_call_ends_a_stream_that_hangs(streaming: Callable
         await connections.number(0)
 
 
-async def test_the_time_of_the_call_does_not_run_against_the_block(
+async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(
     streaming: Callable[..., AsyncClient],
 ) -> None:
     async with serving(in_turn(streams(partial(ROUGH) + completed(FINE)))) as server:
@@ -384,7 +388,7 @@ async def test_the_time_of_the_call_does_not_run_against_the_block(
                 assert isinstance(await anext(stream), CompletedImage)
 
 
-async def test_a_server_that_hangs_before_its_first_event_may_have_been_paid(
+async def test_a_server_that_hangs_before_its_first_event_may_have_billed(
     streaming: Callable[..., AsyncClient],
 ) -> None:
     async def handler(talk: Conversation) -> None:
@@ -407,7 +411,7 @@ async def test_a_server_that_hangs_before_its_first_event_may_have_been_paid(
     ],
     ids=["bad base64", "no picture", "no JSON"],
 )
-async def test_an_event_that_cannot_be_read_was_probably_billed(
+async def test_an_unreadable_event_was_probably_billed(
     streaming: Callable[..., AsyncClient], tmp_path: Path, bad: bytes
 ) -> None:
     async with serving(in_turn(streams(partial(ROUGH), bad))) as server, streaming(server.base_url) as client:
@@ -493,21 +497,23 @@ async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
 
 
 @pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
-async def test_what_was_not_entered_says_how_to(make_client: Callable[..., AsyncClient], method: str) -> None:
-    said = re.escape(
+async def test_a_stream_that_was_not_entered_raises_with_the_way_to_enter_it(
+    make_client: Callable[..., AsyncClient], method: str
+) -> None:
+    message = re.escape(
         f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"
     )
     async with make_client("http://127.0.0.1:9/v1") as client:
         made: Any = getattr(client.images, method)(
             *(("a.png", "a cat") if "edit" in method else (["a cat"],))
         )
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             async for _ in made:
                 pass
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             await made
-        with pytest.raises(TypeError, match=said):
+        with pytest.raises(TypeError, match=message):
             list(made)
-        with pytest.raises(AttributeError, match=f"no collect here: .*{said}"):
+        with pytest.raises(AttributeError, match=f"no collect here: .*{message}"):
             await made.collect()
         assert not hasattr(made, "__len__")

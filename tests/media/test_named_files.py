@@ -23,6 +23,12 @@ PNG, OTHER = png(3, 2), png(5, 4)
 MakeClient = Callable[..., AsyncClient]
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
 async def probe(source: Any) -> Upload:
     async with open_inputs(Sources((source,))) as pictures:
         upload = pictures.images[0]

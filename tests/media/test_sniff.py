@@ -59,25 +59,15 @@ def multi_picture() -> bytes:
     return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:] + jpeg
 
 
-def box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", 8 + len(content)) + kind + content
-
-
-def heic(*properties: bytes, brand: bytes = b"heic", others: bytes = b"mif1heic") -> bytes:
-    meta = bytes(4) + box(b"hdlr", bytes(24)) + box(b"iprp", box(b"ipco", b"".join(properties)))
-    return box(b"ftyp", brand + bytes(4) + others) + box(b"meta", meta) + box(b"mdat", bytes(50))
-
-
-def extent(width: int, height: int) -> bytes:
-    return box(b"ispe", struct.pack(">III", 0, width, height))
-
-
-ALPHA = box(b"auxC", bytes(4) + b"urn:mpeg:hevc:2015:auxid:1\0")
+def typed(brand: bytes, others: bytes) -> bytes:
+    """The file type box of AVIF and HEIC, and a little more."""
+    content = brand + bytes(4) + others
+    return struct.pack(">I", 8 + len(content)) + b"ftyp" + content + bytes(50)
 
 
 def facts(kind: str, width: int, height: int, alpha: bool | None = False, **more: Any) -> ImageFacts:
     """What is known of a plain picture of eight bits, and what is not plain of it."""
-    known: dict[str, Any] = {"orientation": 1, "depth": 8, "animated": False, "cmyk": False}
+    known: dict[str, Any] = {"orientation": 1, "animated": False, "cmyk": False}
     if kind == "jpeg":
         known["several"] = False
     return ImageFacts(f"image/{kind}", width, height, alpha, **(known | more))
@@ -95,7 +85,6 @@ SAMPLES = {
         encoded("P", (9, 4), "PNG", transparency=0),
         facts("png", 9, 4, True),
     ),
-    "png of sixteen bits": (encoded("I;16", (5, 4), "PNG"), facts("png", 5, 4, depth=16)),
     "png on its side": (
         encoded("RGB", (5, 4), "PNG", exif=oriented(8)),
         facts("png", 5, 4, orientation=8),
@@ -145,31 +134,11 @@ SAMPLES = {
         b"GIF89a\x0c\0\x08\0\0\0\0" + 2 * GIF_FRAME + b";",
         facts("gif", 12, 8, None, animated=True),
     ),
-    "bmp": (encoded("RGB", (13, 11), "BMP"), facts("bmp", 13, 11, None, depth=None)),
-    "tiff": (
-        tiff((0x0100, 4, 70), (0x0101, 3, 50), (0x0102, 3, 16), (0x0112, 3, 6)),
-        facts("tiff", 70, 50, orientation=6, depth=16, animated=None),
-    ),
-    "tiff for print, with alpha": (
-        tiff((0x0100, 3, 7), (0x0101, 3, 5), (0x0102, 3, 8), (0x0106, 3, 5), (0x0152, 3, 2), order=">"),
-        facts("tiff", 7, 5, True, cmyk=True, animated=None),
-    ),
-    "heic of tiles": (
-        heic(extent(512, 512), extent(4032, 3024), extent(320, 240)),
-        facts("heic", 4032, 3024, orientation=None, depth=None, cmyk=None),
-    ),
-    "heic with alpha": (
-        heic(extent(40, 30), ALPHA),
-        facts("heic", 40, 30, True, orientation=None, depth=None, cmyk=None),
-    ),
-    "avif": (
-        heic(extent(64, 48), brand=b"avif", others=b"avifmif1"),
-        facts("avif", 64, 48, orientation=None, depth=None, cmyk=None),
-    ),
-    "avif sequence": (
-        heic(extent(64, 48), brand=b"avis", others=b"avisavif"),
-        facts("avif", 64, 48, orientation=None, depth=None, cmyk=None, animated=True),
-    ),
+    "bmp": (encoded("RGB", (13, 11), "BMP"), ImageFacts("image/bmp")),
+    "tiff": (encoded("RGB", (70, 50), "TIFF"), ImageFacts("image/tiff")),
+    "heic": (typed(b"heic", b"mif1heic"), ImageFacts("image/heic")),
+    "avif": (typed(b"avif", b"avifmif1"), ImageFacts("image/avif")),
+    "avif sequence": (typed(b"avis", b"avisavif"), ImageFacts("image/avif")),
 }
 
 
@@ -195,6 +164,7 @@ def test_a_header_cut_short_tells_less_and_never_anything_else(data: bytes, fact
         (b"\x00\x00\x00\x1cftypavif", "image/avif"),
         (b"\x00\x00\x00\x1cftypheic", "image/heic"),
         (b"\x00\x00\x00\x1cftypmif1", "image/heic"),
+        (typed(b"mif1", b"mif1avif"), "image/avif"),
         (b"\x00\x00\x00\x1cftypisom", None),
         (b"<svg xmlns='http://www.w3.org/2000/svg'>", "image/svg+xml"),
         (b"\xef\xbb\xbf<?xml version='1.0'?>\n<svg>", "image/svg+xml"),
@@ -257,16 +227,9 @@ def test_a_file_name_stands_for_a_format(name: str, media_type: str | None) -> N
     assert named_media_type(name) == media_type
 
 
-def test_an_avif_may_give_its_name_second() -> None:
-    data = heic(extent(64, 48), brand=b"mif1", others=b"mif1avif")
-    found = sniff(data)
-    assert (found.media_type, found.width, found.height) == ("image/avif", 64, 48)
-
-
-def test_pillow_agrees_on_what_it_can_write() -> None:
-    for kind in ("TIFF", "BMP", *AVIF):
-        found = sniff(encoded("RGB", (31, 17), kind))
-        assert (found.media_type, found.width, found.height) == (f"image/{kind.lower()}", 31, 17)
+@pytest.mark.parametrize("kind", ["TIFF", "BMP", *AVIF])
+def test_formats_that_no_model_takes_are_named_as_pillow_writes_them(kind: str) -> None:
+    assert sniff(encoded("RGB", (31, 17), kind)) == ImageFacts(f"image/{kind.lower()}")
 
 
 def test_a_png_whose_first_chunk_is_no_header_has_no_facts() -> None:

@@ -24,6 +24,12 @@ MakeClient = Callable[..., AsyncClient]
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
+
+
+@pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder, and an empty one to work in."""
     for name in ("home", "here"):
@@ -39,7 +45,7 @@ def files_in(folder: Path) -> set[str]:
 
 
 class TestATilde:
-    async def test_is_the_home_folder_in_every_path_that_is_written(
+    async def test_tilde_is_the_home_folder_in_every_path_that_is_written(
         self, home: Path, make_client: MakeClient
     ) -> None:
         async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
@@ -71,7 +77,7 @@ class TestATilde:
         }
         assert files_in(Path.cwd()) == set()
 
-    def test_is_so_on_the_command_line_which_replaces_nothing_there_unasked(
+    def test_tilde_is_the_home_folder_on_the_command_line_which_replaces_no_file_unasked(
         self,
         home: Path,
         emulator: Emulator,
@@ -87,11 +93,11 @@ class TestATilde:
 
     @pytest.mark.parametrize("name", ["~x.png", "~root/x.png", "a~/x.png", "a/~/x.png", "~"])
     @pytest.mark.usefixtures("home")
-    def test_is_a_letter_like_any_other_elsewhere(self, name: str) -> None:
+    def test_tilde_is_literal_unless_it_starts_the_path(self, name: str) -> None:
         assert expand_output_path("out", name) == name
 
     @pytest.mark.usefixtures("home")
-    def test_is_a_folder_where_there_is_one_of_that_name(self) -> None:
+    def test_tilde_is_literal_if_a_folder_has_that_name(self) -> None:
         Path("~").mkdir()
         assert expand_output_path("out", "~/x.png") == "~/x.png"
 
@@ -108,7 +114,7 @@ class TestATemplate:
             ("o/{", "o/{"),
         ],
     )
-    async def test_is_filled_in_where_a_picture_is_saved(
+    async def test_a_template_is_filled_in_when_an_image_is_saved(
         self, path: str, name: str, home: Path, make_client: MakeClient
     ) -> None:
         assert IMAGE.save(home / path) == home / name
@@ -128,7 +134,7 @@ class TestATemplate:
             ("{index}/../x.png", "leaves its folder"),
         ],
     )
-    async def test_that_cannot_be_filled_in_is_refused(
+    async def test_a_template_with_an_unknown_field_is_refused(
         self, path: str, said: str, home: Path, make_client: MakeClient
     ) -> None:
         with pytest.raises(InvalidRequestError) as caught:

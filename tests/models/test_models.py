@@ -18,6 +18,7 @@ from imagesdk.models import (
     GPT_IMAGE_2_6_FLARE,
     ModelProfile,
     SizeRule,
+    catalog,
     known,
     lookup,
     register,
@@ -63,8 +64,8 @@ def test_a_model_that_is_not_in_the_table_has_no_rules(name: str | None) -> None
 
 
 def test_the_models_named_by_default_are_known_and_the_one_for_pictures_lives() -> None:
-    assert lookup(models.OPENAI_VARIATION_MODEL) is DALL_E_2
-    for name in (models.OPENAI_GENERATE_MODEL, models.OPENAI_EDIT_MODEL):
+    assert lookup(catalog.OPENAI_VARIATION_MODEL) is DALL_E_2
+    for name in (catalog.OPENAI_GENERATE_MODEL, catalog.OPENAI_EDIT_MODEL):
         profile = lookup(name)
         assert profile is not None
         assert profile.shut_down is None
@@ -76,7 +77,7 @@ every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: pr
 
 @every_model
 class TestEveryProfile:
-    def test_names_a_living_model_in_its_place_where_it_ends(self, profile: ModelProfile) -> None:
+    def test_a_retired_profile_names_a_replacement_that_exists(self, profile: ModelProfile) -> None:
         if profile.shut_down is None:
             assert profile.replacement is None
             return
@@ -85,29 +86,31 @@ class TestEveryProfile:
         assert replacement.shut_down is None
         assert set(replacement.endpoints) >= set(profile.endpoints) - {"variations"}
 
-    def test_allows_its_own_defaults(self, profile: ModelProfile) -> None:
+    def test_a_profile_allows_its_own_defaults(self, profile: ModelProfile) -> None:
         assert profile.default_size in profile.sizes
         assert profile.default_quality in profile.qualities
 
-    def test_lists_sizes_that_are_written_as_sizes_and_keep_its_rule(self, profile: ModelProfile) -> None:
+    def test_the_sizes_of_a_profile_keep_its_rule(self, profile: ModelProfile) -> None:
         for size in set(profile.sizes) - {"auto"}:
             edges = parse_size(size)
             assert edges is not None
             assert profile.size_rule is None or profile.size_rule.problem(*edges) is None
 
-    def test_accepts_and_rejects_parameters_of_jobs_and_never_the_same_one(
+    def test_a_profile_accepts_and_rejects_parameters_of_jobs_and_never_the_same_one(
         self, profile: ModelProfile
     ) -> None:
         assert profile.accepted & profile.rejected == set()
         assert profile.accepted | profile.rejected <= PARAMETERS
 
-    def test_says_something_of_every_parameter_but_those_of_which_nothing_is_known(
+    def test_a_profile_accepts_or_rejects_every_parameter_whose_rule_is_known(
         self, profile: ModelProfile
     ) -> None:
         unsaid = PARAMETERS - profile.accepted - profile.rejected
         assert unsaid == ({"complexity"} if profile.name in NO_WORD_OF_COMPLEXITY else set())
 
-    def test_lists_the_words_of_the_parameters_that_it_accepts(self, profile: ModelProfile) -> None:
+    def test_a_profile_lists_the_values_of_the_parameters_that_it_accepts(
+        self, profile: ModelProfile
+    ) -> None:
         for name, words in {
             "quality": profile.qualities,
             "background": profile.backgrounds,
@@ -123,24 +126,24 @@ class TestEveryProfile:
             assert (name in profile.accepted) == (output_format in profile.output_formats)
         assert ("partial_images" in profile.accepted) == profile.streams
 
-    def test_has_rules_for_the_pictures_of_its_endpoints(self, profile: ModelProfile) -> None:
+    def test_a_profile_has_rules_for_the_images_of_its_endpoints(self, profile: ModelProfile) -> None:
         assert (profile.edit is not None) == ("edits" in profile.endpoints)
         assert (profile.variation is not None) == ("variations" in profile.endpoints)
         assert (profile.markup is not None) == ("markup" in profile.accepted)
         assert profile.mask is None or profile.edit is not None
         assert "generations" in profile.endpoints
 
-    def test_is_released_before_it_is_given_up_and_given_up_before_it_ends(
+    def test_a_model_is_released_before_it_is_deprecated_and_deprecated_before_its_shutdown(
         self, profile: ModelProfile
     ) -> None:
         assert profile.released is not None
-        assert profile.released <= models.AS_OF
+        assert profile.released <= catalog.AS_OF
         assert (profile.deprecated is None) == (profile.shut_down is None)
         if profile.deprecated is not None and profile.shut_down is not None:
-            assert profile.released < profile.deprecated <= models.AS_OF
+            assert profile.released < profile.deprecated <= catalog.AS_OF
             assert profile.deprecated < profile.shut_down
 
-    def test_is_billed_by_pictures_or_by_tokens_at_the_makers_list_price(self, profile: ModelProfile) -> None:
+    def test_a_model_is_billed_by_image_or_by_token_at_the_list_price(self, profile: ModelProfile) -> None:
         price = profile.price
         assert price.list_price
         by_tokens = (price.text_input, price.image_input, price.image_output)
@@ -154,7 +157,7 @@ class TestEveryProfile:
         named = {*profile.output_tokens.factors, *(quality for quality, _ in profile.output_tokens.table)}
         assert named in (set(), set(profile.qualities) - {"auto"})
 
-    def test_says_where_each_fact_comes_from(self, profile: ModelProfile) -> None:
+    def test_a_profile_names_the_source_of_each_fact(self, profile: ModelProfile) -> None:
         attributes = {field.name for field in attrs.fields(ModelProfile)}
         assert set(profile.sources) <= attributes | {""}
         told = {"", "released", "price"}
@@ -217,7 +220,7 @@ def test_the_words_of_the_official_client_are_known(name: str, newest: tuple[str
 
 def test_the_efforts_of_the_official_client_are_known() -> None:
     (hint, _) = get_args(get_type_hints(image_generate_params.SvgReasoning)["effort"])
-    assert set(models.SVG_EFFORTS) <= set(get_args(hint))
+    assert set(catalog.SVG_EFFORTS) <= set(get_args(hint))
 
 
 class TestRetirement:
@@ -234,15 +237,17 @@ class TestRetirement:
             (date(2027, 12, 1), "was shut down on 2026-12-01"),
         ],
     )
-    def test_is_told_from_60_days_before_and_for_ever_after(self, today: date, said: str | None) -> None:
+    def test_a_retirement_notice_begins_60_days_before_the_shutdown_and_stays(
+        self, today: date, said: str | None
+    ) -> None:
         notice = retirement_notice(self.PROFILE, today)
         assert notice == (said and f"gpt-image-1.5 {said}. Use model='gpt-image-2.6-sunburst'.")
 
-    def test_is_not_told_of_a_model_without_an_end_nor_of_an_unknown_one(self) -> None:
+    def test_no_retirement_notice_for_a_model_without_an_end_or_an_unknown_one(self) -> None:
         assert retirement_notice(GPT_IMAGE_2, date(2036, 1, 1)) is None
         assert retirement_notice(None, date(2036, 1, 1), endpoint="generations") is None
 
-    def test_of_variations_names_edits_whatever_the_model(self) -> None:
+    def test_the_retirement_notice_of_variations_names_edits_for_every_model(self) -> None:
         for profile in (DALL_E_2, None):
             notice = retirement_notice(profile, date(2026, 11, 27), endpoint="variations")
             assert notice is not None
@@ -254,7 +259,7 @@ class TestRetirement:
             before == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use model='gpt-image-2.5-flare'."
         )
 
-    def test_says_nothing_of_a_replacement_that_is_not_known(self) -> None:
+    def test_a_retirement_notice_has_no_replacement_if_none_is_known(self) -> None:
         profile = ModelProfile(name="mine", shut_down=date(2026, 5, 12))
         assert retirement_notice(profile, date(2026, 11, 27)) == "mine was shut down on 2026-05-12."
 

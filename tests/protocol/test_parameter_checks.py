@@ -87,6 +87,84 @@ def test_a_refused_overlay_names_a_model_that_takes_it() -> None:
     assert "it always keeps what the images show" in str(refusal(edit(input_fidelity="low"), GPT_IMAGE_2))
 
 
+def variation(**facts: Any) -> Job:
+    return Variation("a.png", **facts)
+
+
+every_job = pytest.mark.parametrize("make", [generate, edit, variation])
+
+
+class TestPrompts:
+    @pytest.mark.parametrize("profile", [DALL_E_2, GPT_IMAGE_2])
+    def test_a_prompt_is_counted_in_characters_up_to_the_length_of_its_model(
+        self, profile: ModelProfile
+    ) -> None:
+        longest = profile.prompt_length or 0
+        checked(Generate("\U0001f408" * longest), profile)
+        for job in (Generate("x" * (longest + 1)), Edit("a.png", "x" * (longest + 1))):
+            error = refusal(job, profile)
+            assert (error.param, error.value) == ("prompt", f"{longest + 1} characters")
+            assert error.allowed == f"1 to {longest} characters"
+            assert "xxxx" not in str(error)
+
+    @pytest.mark.parametrize("prompt", ["", " ", "\n\t"])
+    @pytest.mark.parametrize("profile", [DALL_E_2, GPT_IMAGE_2])
+    def test_a_blank_prompt_is_refused(self, prompt: str, profile: ModelProfile) -> None:
+        error = refusal(Generate(prompt), profile)
+        assert (error.param, error.value) == ("prompt", prompt)
+        assert error.allowed == "a description of the picture"
+
+    @pytest.mark.parametrize("prompt", [None, b"a cat", 5, ["a cat"]])
+    def test_a_prompt_that_is_no_text_is_refused_without_any_profile(self, prompt: Any) -> None:
+        with pytest.raises(InvalidRequestError, match="allowed: a text") as caught:
+            check_shape(Generate(prompt))
+        assert caught.value.param == "prompt"
+
+
+@every_job
+@pytest.mark.parametrize("name", ["user", "model", "size"])
+def test_a_text_with_a_lone_surrogate_is_refused_without_any_profile(make: Any, name: str) -> None:
+    with pytest.raises(InvalidRequestError, match="lone surrogates") as caught:
+        check_shape(make(**{name: "\udcff"}))
+    assert caught.value.param == name
+    with pytest.raises(InvalidRequestError, match="lone surrogates"):
+        check_shape(Generate("a \ud83d cat"))
+
+
+@every_job
+@pytest.mark.parametrize("n", [0, -1, True, False, 1.0, "2"])
+def test_a_number_of_images_that_is_no_count_is_refused_without_any_profile(make: Any, n: Any) -> None:
+    with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
+        check_shape(make(n=n))
+    assert caught.value.param == "n"
+    assert caught.value.value is n
+    assert "check=False" not in str(caught.value)
+
+
+@every_job
+@pytest.mark.parametrize(
+    ("facts", "allowed"),
+    [
+        ({"n": 11}, "1 to 10"),
+        *(
+            ({"size": size}, "256x256, 512x512 or 1024x1024")
+            for size in ("255x255", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n")
+        ),
+        ({"response_format": "base64"}, "url or b64_json"),
+    ],
+)
+def test_dall_e_2_refuses_alike_on_every_endpoint(make: Any, facts: dict[str, Any], allowed: str) -> None:
+    error = refusal(make(**facts), DALL_E_2)
+    assert {error.param: error.value} == facts
+    assert error.allowed == allowed
+    assert "check=False" in str(error)
+
+
+@every_job
+def test_a_profile_without_rules_refuses_nothing(make: Any) -> None:
+    checked(make(n=1000, size="9x9", response_format="file", user="x"), ModelProfile(name="unruled"))
+
+
 class TestEndpoints:
     def test_a_model_without_edits_names_one_that_has_them(self) -> None:
         error = refusal(edit(), DALL_E_3)
@@ -139,6 +217,14 @@ class TestSizes:
         error = refusal(generate(size=size), GPT_IMAGE_2)
         assert error.summary.endswith(said)
         assert Remedy.USE_SIZE.of(nearest) in error.remedies
+
+    @pytest.mark.parametrize(
+        "size", ["0x1024", "-16x1024", "1024x01024", " 1024x1024", f"{'9' * 101}x16", 1024, "big"]
+    )
+    def test_a_size_of_another_form_is_refused_with_the_form(self, size: Any) -> None:
+        error = refusal(generate(size=size), GPT_IMAGE_2)
+        assert (error.param, error.value) == ("size", size)
+        assert "WIDTHxHEIGHT" in str(error)
 
     def test_the_nearest_size_is_taken(self) -> None:
         checked(generate(size="1920x1088"), GPT_IMAGE_2)
@@ -355,3 +441,9 @@ class TestStreams:
         assert refusal(make(output_format=output_format, partial_images=1), NEWEST, stream=True).param == (
             "partial_images"
         )
+
+
+def test_a_long_value_is_shown_short_and_kept_whole() -> None:
+    error = refusal(Generate("x", size="9" * 500), DALL_E_2)
+    assert len(str(error)) < 250
+    assert error.value == "9" * 500

@@ -278,7 +278,7 @@ async def test_a_temporary_file_is_no_more_open_to_others_than_the_image(
         move_into_place(temporary, final, fsync=fsync)
         modes.append(final.stat().st_mode & 0o777)
 
-    monkeypatch.setattr("imagesdk._calls.finish.move_into_place", move)
+    monkeypatch.setattr("imagesdk._calls.file_names.move_into_place", move)
     before = os.umask(0o077)
     try:
         async with exposed(always(answer(SMALL))) as (client, _):

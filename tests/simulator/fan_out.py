@@ -17,6 +17,7 @@ from trio.testing import MockClock
 
 from imagesdk import APIError, Generate, RateLimit, RetryPolicy, Timeouts
 from imagesdk._engine.call import Call
+from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.engine import Engine
 from imagesdk._protocol import requests
 from imagesdk._protocol.hosts import Host
@@ -143,15 +144,17 @@ async def _run(
 
 
 async def _call(report: Report, engine: Engine, job: str, n: int, terms: Terms) -> None:
+    began, total = trio.current_time(), terms.timeouts.total
     request = requests.build_request(Generate(job, n=n), InputImages(), boundary="x", extra_body=None)
     call: Call[ParsedResponse] = Call(
         request,
         parse=lambda document: parse_response(document, None),
         timeouts=terms.timeouts,
+        deadline=None if total is None else began + total,
         idempotency_key=job,
         delivery=terms.delivery,
     )
-    began, error = trio.current_time(), None
+    error: APIError | None = None
     try:
         await engine.send(call)
     except APIError as caught:
@@ -163,19 +166,15 @@ def _engine(report: Report, server: SimulatedServer, terms: Terms, *, seed: int)
     def count(event: Event) -> None:
         report.attempts += isinstance(event, AttemptStarted)
 
-    return Engine(
-        host=Host.parse("https://images.test/v1"),
-        key=Secret(""),
-        organization=None,
-        project=None,
-        transport=SimulatedTransport(server, seed=seed),
-        retry=terms.retry,
-        rate_limit=terms.limit,
-        observers=(count,),
-        user_agent="simulation",
+    shared = EngineShared(
+        Host.parse("https://images.test/v1"),
+        Secret(""),
+        SimulatedTransport(server, seed=seed),
+        "simulation",
         registry=LimiterRegistry(clock=trio.current_time),
         clock=trio.current_time,
     )
+    return Engine(shared, EngineConfig(terms.retry, limits=terms.limit, observers=(count,)))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, limits, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -48,7 +48,9 @@ class Trial:
 TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
-    "storms": Trial("crowds of calls that are all cancelled", storms.run, 10_000, 0.2),
+    "storms": Trial(
+        "crowds of calls that are cancelled, also over TLS and a tunnel", storms.run, 3000, 0.3, whole=True
+    ),
     "interrupts": Trial(
         "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
     ),
@@ -56,8 +58,6 @@ TRIALS = {
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
-    "fan-outs": Trial("fan-outs against simulated rate limits, with their bounds", limits.fan_outs, 126, 20),
-    "windows": Trial("orders of events in a rate limit", limits.windows, 2000, 1, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 

@@ -1,4 +1,4 @@
-"""Runs that are killed at random instants, and runs of many jobs whose memory is watched."""
+"""Runs that are killed at random times, and long runs whose memory is measured."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ import httpx
 
 from imagesdk import AsyncClient, Generate, RetryPolicy
 from imagesdk.policies import Delivery
-from tests.support.billing_server import till
+from tests.support.billing_server import billing_server
 from tests.support.killed_runs import check, start
 from tests.support.small_images import answer, png
 
 _LONGEST = 0.6
-"""Seconds after its first outcome that a program may live."""
+"""Maximum seconds that a program runs after its first outcome."""
 _MOST_GROWTH = 8 * 1024 * 1024
-"""Bytes that a run may grow by after its first part."""
+"""Maximum growth of a run after its first jobs, in bytes."""
 _ANSWER = answer(png())
 _WARM = 2000
-"""Jobs after which everything that is made once has been made."""
+"""Jobs before the first measurement, in which caches are filled."""
 
 
-class _Picture(httpx.AsyncByteStream):
+class _Image(httpx.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield _ANSWER
 
 
 def kills(seed: int, first: int, count: int) -> Counter[str]:
-    """Kill so many programs, some in one folder after the other, and keep to the promises of a run."""
+    """Kill ``count`` programs, some of them in the same folder, and check the promises of a run."""
     counts: Counter[str] = Counter()
     for number in range(first, first + count):
         chance = Random(f"{seed}/{number}")
         delivery: Delivery = "at_least_once" if number % 2 else "at_most_once"
-        with till() as server, tempfile.TemporaryDirectory() as folder:
+        with billing_server() as server, tempfile.TemporaryDirectory() as folder:
             killed = 0
             for _ in range(chance.randint(1, 4)):
                 program = start(server, Path(folder), delivery)
@@ -56,7 +56,7 @@ def kills(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def memory(seed: int, first: int, count: int) -> Counter[str]:
-    """Make so many jobs in one run, twice: the second time all of them are known."""
+    """Run ``count`` jobs twice and measure the memory: the second time the journal knows all of them."""
     if count <= _WARM:
         return Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +67,7 @@ def memory(seed: int, first: int, count: int) -> Counter[str]:
 
 
 async def _run(count: int, folder: str) -> int:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=_Picture()))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=_Image()))
     client = AsyncClient(
         base_url="http://127.0.0.1:9/v1",
         api_key="",
@@ -78,7 +78,7 @@ async def _run(count: int, folder: str) -> int:
 
     def jobs() -> Iterator[Generate]:
         for number in range(count):
-            yield Generate(f"picture {number}")
+            yield Generate(f"image {number}")
 
     done, before = 0, 0
     async with client, client.images.fan_out(jobs(), out=f"{folder}/{{job}}.{{ext}}", concurrency=32) as run:
@@ -92,6 +92,6 @@ async def _run(count: int, folder: str) -> int:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process takes."""
+    """Return the resident memory of this process, in bytes."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * 4096

@@ -1,7 +1,8 @@
-"""Crowds of calls that are all cancelled at random instants: nothing stays open, and the next calls work."""
+"""Crowds of calls that are cancelled at random instants, over http, https and the tunnel of a proxy."""
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from anyio.streams.buffered import BufferedByteReceiveStream
 from attrs import define, field
 
-from imagesdk import AsyncClient, ImagesResponse, RetryPolicy
+from imagesdk import AsyncClient, ImagesResponse, RetryPolicy, Timeouts
 from imagesdk._ratelimit.unlimited import CONCURRENCY
 from tests.support.certificates import Authority
 from tests.support.proxy_servers import Proxy
@@ -35,13 +36,8 @@ seen the head of its request, all of it, or has answered with a half.
 """
 
 
-WAYS = ("http", "https", "tunnel")
-LEAST = 150
-"""Calls that make a storm."""
-
-
 @define(eq=False)
-class Call:
+class _Call:
     """One call, and when it is to be cancelled."""
 
     moment: str
@@ -64,7 +60,7 @@ class Storm:
     def __init__(self, calls: int, chance: Random) -> None:
         moments = chance.choices(list(PASSES), [6, 1, 4, 4], k=calls)
         moments[:WORKERS] = ["waiting"] * WORKERS  # they show how many can be under way at once
-        self.calls = [Call(moment, chance.randrange(PASSES[moment])) for moment in moments]
+        self.calls = [_Call(moment, chance.randrange(PASSES[moment])) for moment in moments]
         self.reached: Counter[str] = Counter()
         """How many calls were how far when they ended, of those that their server saw."""
         self.most = 0
@@ -140,25 +136,33 @@ class Storm:
         talk.hang_up()
 
 
+_WAYS = ("http", "https", "tunnel")
+_STORM = 500
+"""Calls of one storm."""
+
+
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Make one storm of so many calls: over each way in turn, on asyncio or on trio."""
-    chance = Random(f"{seed}/{first}")
-    way, backend = WAYS[first // count % 3], chance.choice(["asyncio", "trio"])
-    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        authority = Authority.found(Path(folder))
-        reached = anyio.run(storm, way, max(count, LEAST), chance, authority, patch, backend=backend)
-    return Counter({f"{how} ({way})": calls for how, calls in reached.items()})
+    """Cancel so many calls, in storms that take turns: over http, https and a tunnel, on asyncio and on trio."""
+    counts: Counter[str] = Counter()
+    for begin in range(first, first + count, _STORM):
+        turn = begin // _STORM
+        way, backend = _WAYS[turn % len(_WAYS)], ("asyncio", "trio")[turn // len(_WAYS) % 2]
+        with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:
+            authority = Authority.found(Path(folder))
+            authority.is_known(monkeypatch)
+            monkeypatch.setattr("tests.support.socket_servers.PATIENCE", 60)
+            chance = Random(f"{seed}/{begin}")
+            counts += anyio.run(_survive, _STORM, chance, way, authority, monkeypatch, backend=backend)
+        gc.collect()  # what a storm has left open is warned of: warnings are errors
+    return counts
 
 
-async def storm(
-    way: str, calls: int, chance: Random, authority: Authority, patch: pytest.MonkeyPatch
+async def _survive(
+    calls: int, chance: Random, way: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
-    """Cancel so many calls, look at what is left, and return how far they had come."""
-    patch.setattr("tests.support.socket_servers.PATIENCE", 60)
-    authority.is_known(patch)
+    """Make the calls of a storm, check that nothing stays behind, and count how far they got."""
     storm = Storm(calls, chance)
     connections, tunnels = OpenConnections(), OpenConnections()
-
     async with AsyncExitStack() as stack:
 
         async def start(handler: Handler) -> RawServer:
@@ -168,14 +172,16 @@ async def storm(
         server = await start(connections.counted(handler))
         if way == "tunnel":
             proxy = await start(tunnels.counted(Proxy().handler))
-            patch.setenv("HTTPS_PROXY", proxy.origin)
+            monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
+        base_url = f"{scheme}://127.0.0.1:{server.port}/v1"
         client = await stack.enter_async_context(
             AsyncClient(
-                base_url=f"{scheme}://127.0.0.1:{server.port}/v1",
+                base_url=base_url,
                 api_key="",
                 rate_limit=None,
                 retry=RetryPolicy(backoff=0),
+                timeout=Timeouts(connect=60),  # a crowd shakes hands for a while
             )
         )
 
@@ -184,8 +190,9 @@ async def storm(
         await connections.number(0)
         await tunnels.number(0)
         assert storm.most == CONCURRENCY
-        assert server.connections <= calls
+        assert server.connections <= len(storm.calls)
         assert {call.arrivals for call in storm.calls} == {0, 1}
+        assert set(storm.reached) == {"sending", "waiting", "reading"}
 
         responses: list[ImagesResponse] = []
 
@@ -197,4 +204,6 @@ async def storm(
                 tasks.start_soon(call)
         assert [response[0].bytes for response in responses] == [SMALL] * 30
         assert len(connections.numbers) <= 30
-    return storm.reached
+    counts = Counter({f"cancelled while {how}": number for how, number in storm.reached.items()})
+    counts[f"calls over {way}"] = calls
+    return counts

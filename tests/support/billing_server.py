@@ -1,4 +1,4 @@
-"""A server for runs: it makes an image of each prompt, at once or when the test releases it, and keeps the bill."""
+"""Server for tests of runs: it returns an image for each prompt and counts what it bills."""
 
 from __future__ import annotations
 
@@ -24,33 +24,41 @@ BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 
 @define(eq=False)
-class Till:
-    """The requests of a server and its bill. The first word of a prompt chooses its answer.
+class BillingServer:
+    """State of the server. The first word of a prompt selects the response.
 
-    ``refuse``: 400. ``break``: 500 after the work; ``spoil 3``: the first three times. ``hold``: no answer until
-    ``released``. ``drop``: the connection is closed after the work. ``url``: a URL. ``urls``: two of them. Any other
-    word: an image.
+    ==========  ============================================================
+    first word  response
+    ==========  ============================================================
+    refuse      400
+    break       500, billed
+    spoil 3     500, billed, for the first three requests; then an image
+    drop        none: the server closes the connection, billed
+    hold        an image, after ``released`` is set
+    url, urls   one URL, two URLs
+    other       an image
+    ==========  ============================================================
     """
 
     billed: Counter[str] = field(factory=Counter[str])
-    """Images made, by prompt."""
+    """Images generated, by prompt."""
     asked: list[str] = field(factory=list[str])
     keys: dict[str, list[str]] = field(factory=dict[str, list[str]])
-    """Idempotency keys that came with a prompt."""
+    """Idempotency keys, by prompt."""
     downloads: list[str] = field(factory=list[str])
     broken_downloads: bool = False
     broken_ending: str | None = None
-    """Downloads that end with this fail."""
+    """Suffix of the downloads that fail."""
     held: int = 0
-    """Requests that wait for their answer."""
+    """Requests that wait for ``released``."""
     most_held: int = 0
     arrived: threading.Event = field(factory=threading.Event)
-    """Set when a request waits."""
+    """Set when a request waits for ``released``."""
     released: threading.Event = field(factory=threading.Event)
     base_url: str = ""
 
     async def converse(self, talk: Conversation) -> None:
-        """Answer the requests of a connection."""
+        """Respond to the requests of one connection."""
         while True:
             sent = await talk.request()
             if sent.line.startswith("GET "):
@@ -79,9 +87,9 @@ class Till:
             case "drop":
                 talk.hang_up()
             case "url":
-                await talk.answer(answer_of_urls(f"/pictures/{number}"))
+                await talk.answer(answer_of_urls(f"/images/{number}"))
             case "urls":
-                await talk.answer(answer_of_urls(f"/pictures/{number}a", f"/pictures/{number}b"))
+                await talk.answer(answer_of_urls(f"/images/{number}a", f"/images/{number}b"))
             case "hold":
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
@@ -102,10 +110,10 @@ class Till:
 
 
 @contextmanager
-def till() -> Generator[Till, None, None]:
-    """Run such a server in a thread of its own."""
-    keeper = Till()
+def billing_server() -> Generator[BillingServer, None, None]:
+    """Run a server in a thread of its own."""
+    state = BillingServer()
     with start_blocking_portal() as portal:
-        with portal.wrap_async_context_manager(serving(keeper.converse)) as server:
-            keeper.base_url = server.base_url
-            yield keeper
+        with portal.wrap_async_context_manager(serving(state.converse)) as server:
+            state.base_url = server.base_url
+            yield state

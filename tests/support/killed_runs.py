@@ -1,16 +1,23 @@
-"""Programs with a run that end at once: at a point of their own choosing, or by ``kill -9``; and what is left by them.
+"""Programs with a run that end at once, at a chosen point or by ``kill -9``, and checks of what they leave behind.
 
-``python -m tests.support.killed_runs URL OUT DELIVERY [POINT]`` is such a program.
+``python -m tests.support.killed_runs URL OUT DELIVERY [POINT]`` is such a program. Without arguments, it forks one for
+each line of its input: to import the package takes longer than most programs run.
 """
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
+import json
 import os
+import signal
 import subprocess
 import sys
+import traceback
 from collections import Counter
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,44 +25,46 @@ import anyio
 
 from imagesdk import AsyncClient, Client, Outcome, RetryPolicy
 from imagesdk._engine.request_body import TrackedBody
-from imagesdk.fan_out import output_files as files
-from imagesdk.fan_out import worker as making
-from imagesdk.fan_out.journal import Journal, entries
+from imagesdk.fan_out import output_files, worker
+from imagesdk.fan_out.journal import Journal, read_records
 from imagesdk.policies import Delivery
-from tests.support.billing_server import Till
+from tests.support.billing_server import BillingServer
 
 CODE = 137
-JOBS = [f"picture {number}" for number in range(16)]
+"""Exit code of a program that ended at its point."""
+JOBS = [f"image {number}" for number in range(16)]
 CONCURRENCY = 4
 AT = 6
-"""The program ends when its point is come to for this time."""
+"""Number of times that a program reaches its point, the last of which ends it."""
+PATIENCE = 60
+"""Seconds after which a program that should have ended is killed."""
 
 Points = dict[str, tuple[object, str, bool]]
 POINTS: Points = {
     "before the commit of sending": (Journal, "sending", False),
     "after the commit of sending": (Journal, "sending", True),
     "when the request was sent": (TrackedBody, "__anext__", False),
-    "when the answer has come": (making.JobWorker, "_received", False),
+    "when the response has arrived": (vars(worker)["_JobRun"], "receive", False),
     "before the commit of received": (Journal, "received", False),
     "after the commit of received": (Journal, "received", True),
-    "before the rename": (files, "move_if_free", False),
-    "after the rename": (files, "move_if_free", True),
+    "before the rename": (output_files, "move_if_free", False),
+    "after the rename": (output_files, "move_if_free", True),
     "before the commit of done": (Journal, "done", False),
     "after the commit of done": (Journal, "done", True),
 }
-"""Where a program may end: an owner, the name of what it has, and whether before that or after."""
+"""Points where a program may end: an owner, the name of its function, and whether before or after that returns."""
 
 
 def end_at(point: str) -> None:
-    """Have this process end at once when it comes to ``point`` for the time that counts."""
+    """Make this process end at once when it reaches ``point`` for the last time."""
     owner, name, after = POINTS[point]
     function: Callable[..., Any] = getattr(owner, name)
-    come = 0
+    reached = 0
 
     def count() -> None:
-        nonlocal come
-        come += 1
-        if come == AT:
+        nonlocal reached
+        reached += 1
+        if reached == AT:
             os._exit(CODE)
 
     async def awaited(*args: Any, **options: Any) -> Any:
@@ -76,11 +85,11 @@ def end_at(point: str) -> None:
             count()
         return result
 
-    setattr(owner, name, called if owner is files else awaited)
+    setattr(owner, name, called if owner is output_files else awaited)
 
 
 async def run(base_url: str, out: str, delivery: Delivery) -> None:
-    """Make all jobs."""
+    """Run all jobs."""
     async with AsyncClient(base_url=base_url, api_key="", rate_limit=None) as client:
         async with client.images.fan_out(
             JOBS, out=out, delivery=delivery, concurrency=CONCURRENCY
@@ -89,18 +98,40 @@ async def run(base_url: str, out: str, delivery: Delivery) -> None:
                 print(outcome.place, flush=True)
 
 
-def start(server: Till, out: Path, delivery: str, *point: str) -> subprocess.Popen[str]:
-    """Start such a program."""
+def start(server: BillingServer, out: Path, delivery: str) -> subprocess.Popen[str]:
+    """Start a program, to be killed."""
+    return _python(server.base_url, str(out), delivery)
+
+
+def exit_code(server: BillingServer, out: Path, delivery: str, *point: str) -> int:
+    """Run a program to its end, in a fork of a process that has imported the package. Return its exit code."""
+    process = _forking_process()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    print(json.dumps([server.base_url, str(out), delivery, *point]), file=process.stdin, flush=True)
+    return int(process.stdout.readline())
+
+
+@functools.cache
+def _forking_process() -> subprocess.Popen[str]:
+    process = _python()
+    atexit.register(process.communicate)
+    return process
+
+
+def _python(*arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killed_runs", server.base_url, str(out), delivery, *point],
+        [sys.executable, "-m", "tests.support.killed_runs", *arguments],
         cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def finish(server: Till, out: Path, delivery: Delivery, *, retry_unknown: bool = False) -> list[Outcome]:
+def finish(
+    server: BillingServer, out: Path, delivery: Delivery, *, retry_unknown: bool = False
+) -> list[Outcome]:
     """Run the same list again, to its end."""
     with Client(
         base_url=server.base_url, api_key="", rate_limit=None, retry=RetryPolicy(backoff=0)
@@ -109,9 +140,9 @@ def finish(server: Till, out: Path, delivery: Delivery, *, retry_unknown: bool =
             return running.collect()
 
 
-def check(server: Till, out: Path, delivery: Delivery, kills: int = 1) -> Counter[str]:
-    """Look at what a killed program has left, go on with its list, and keep to the promises of a run."""
-    at_kill = {entry.params["prompt"]: entry.state for entry in entries(out / "journal.db")}
+def check(server: BillingServer, out: Path, delivery: Delivery, kills: int = 1) -> Counter[str]:
+    """Resume the run of a killed program, and check every promise about what the program left behind."""
+    at_kill = {record.params["prompt"]: record.state for record in read_records(out / "journal.db")}
     safe = {prompt for prompt, state in at_kill.items() if state in {"received", "done"}}
     before = Counter(server.billed)
     outcomes = finish(server, out, delivery)
@@ -120,7 +151,7 @@ def check(server: Till, out: Path, delivery: Delivery, kills: int = 1) -> Counte
     done = [outcome for outcome in outcomes if outcome.status == "done"]
     assert len(unknown) + len(done) == len(JOBS), outcomes
     assert len(unknown) <= CONCURRENCY * kills
-    assert all(server.billed[prompt] == before[prompt] for prompt in safe), "what was finished was made again"
+    assert all(server.billed[prompt] == before[prompt] for prompt in safe), "a finished job was sent again"
     if delivery == "at_most_once":
         assert max(server.billed.values()) == 1, server.billed
     else:
@@ -128,22 +159,42 @@ def check(server: Till, out: Path, delivery: Delivery, kills: int = 1) -> Counte
         assert server.billed.total() <= len(JOBS) + CONCURRENCY * kills
     outcomes = finish(server, out, delivery, retry_unknown=True)
     assert all(outcome.status == "done" for outcome in outcomes)
-    pictures = {image.path for outcome in outcomes for image in outcome.unwrap()}
-    assert len(pictures) == len(JOBS)
-    for entry in entries(out / "journal.db"):
-        for image in (entry.answer or {})["images"]:
+    paths = {image.path for outcome in outcomes for image in outcome.unwrap()}
+    assert len(paths) == len(JOBS)
+    for record in read_records(out / "journal.db"):
+        for image in (record.response or {})["images"]:
             data = (out / image["file"]["path"]).read_bytes()
             assert hashlib.sha256(data).hexdigest() == image["file"]["sha256"]
     return Counter({"kills": kills, "unknown": len(unknown), "sent again": server.billed.total() - len(JOBS)})
 
 
-def main() -> None:
-    """Be such a program."""
-    base_url, out, delivery, *point = sys.argv[1:]
+def main(base_url: str, out: str, delivery: str, *point: str) -> None:
+    """Run one program."""
     if point:
         end_at(point[0])
     anyio.run(run, base_url, out, "at_least_once" if delivery == "at_least_once" else "at_most_once")
 
 
+def fork_for_each_line() -> None:
+    """Run one program for each line of the input, and print its exit code."""
+    for name in ("encodings.idna", "httpcore", "imagesdk._transport.single_connection"):
+        import_module(name)  # what the first request imports
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            signal.alarm(PATIENCE)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            try:
+                main(*json.loads(line))
+            except BaseException:  # noqa: BLE001 - the child must end here, whatever was raised
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        main(*sys.argv[1:])
+    else:
+        fork_for_each_line()

@@ -1,7 +1,7 @@
-"""Calls that are made step by step, and cancelled at one of their steps, in every way that event loops know.
+"""Calls that are run step by step and cancelled at one of their steps, in each way that event loops have.
 
-A step ends where a call lets the event loop go on. Work that the call has in a thread at the step of the cancellation
-goes on only when the call has ended, or a moment later if the call waits for it.
+A step ends where a call suspends. Work that the call has in a thread at the step of the cancellation continues only
+after the end of the call, or a moment later if the call waits for it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tests.support.socket_servers import PATIENCE
 T = TypeVar("T")
 
 HELD = 0.01
-"""Seconds that work in a thread waits for the end of a cancelled call, which may be waiting for that work."""
+"""Seconds that work in a thread waits for the end of a cancelled call, which may wait for that work."""
 
-Way: TypeAlias = Callable[[Coroutine[Any, Any, object], "Threads", int], Awaitable["Course"]]
+CancelMode: TypeAlias = Callable[[Coroutine[Any, Any, object], "Threads", int], Awaitable["CallOutcome"]]
 run_in_thread = anyio.to_thread.run_sync
 
 
 class Steps(Generic[T]):
-    """Awaits a coroutine, and does something between two of the suspensions that it comes to."""
+    """Awaits a coroutine, and calls a function at each of its suspensions."""
 
     def __init__(self, work: Coroutine[Any, Any, T], at: Callable[[int], None]) -> None:
         self._work = work
@@ -53,17 +53,17 @@ class Steps(Generic[T]):
 
 @define(eq=False)
 class Work:
-    """A function on its way through a thread."""
+    """A function that runs in a thread."""
 
     begun: threading.Event = field(factory=threading.Event)
     gate: threading.Event = field(factory=threading.Event)
-    """Opened for it to go on."""
+    """Opened to let the function continue."""
     ended: threading.Event = field(factory=threading.Event)
 
 
 @define(eq=False)
 class Threads:
-    """What is done in threads for a call that is stepped."""
+    """The work in threads of a call that is run step by step."""
 
     _under_way: set[Work] = field(factory=set[Work])
     _left_behind: list[Work] = field(factory=list[Work])
@@ -71,14 +71,14 @@ class Threads:
     _hold: bool = False
 
     async def run_sync(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Do as anyio's function of the name; what was not begun when it was cancelled never is."""
+        """Run a function as anyio does; one that has not started when it is cancelled never will."""
         work = Work()
-        given_up = False
+        abandoned = False
 
         def do() -> T:
             with self._lock:
-                if given_up:
-                    raise RuntimeError("nobody is there to be told")
+                if abandoned:
+                    raise RuntimeError("abandoned before it started")
                 work.begun.set()
             try:
                 if self._hold:
@@ -92,7 +92,7 @@ class Threads:
             return await run_in_thread(do, **options)
         except BaseException:
             with self._lock:
-                given_up = True
+                abandoned = True
                 if work.begun.is_set():
                     self._left_behind.append(work)
             raise
@@ -100,7 +100,7 @@ class Threads:
             self._under_way.remove(work)
 
     def step(self, at: int, cancel: Callable[[], object]) -> Callable[[int], None]:
-        """Return what is done at each step: ``cancel`` at one of them, in the midst of what was begun there."""
+        """Return a function to call at each step, which calls ``cancel`` at one of them, during the work in threads."""
 
         def take(count: int) -> None:
             self._hold = count >= at - 1
@@ -113,7 +113,7 @@ class Threads:
         return take
 
     def end(self) -> None:
-        """Wait for all that the call has left behind."""
+        """Wait for the work that the call has left behind."""
         self._hold = False
         for work in self._left_behind:
             work.gate.set()
@@ -122,26 +122,26 @@ class Threads:
 
 
 @frozen
-class Course:
-    """How a call has gone that was to be cancelled."""
+class CallOutcome:
+    """The end of a call that was to be cancelled."""
 
     steps: int
     result: object = None
-    """``None`` for one that was cancelled."""
+    """``None`` for a call that was cancelled."""
 
 
-async def by_scope(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> Course:
-    """Cancel the scope around it."""
+async def by_scope(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> CallOutcome:
+    """Cancel the scope around the call."""
     result: object = None
     scope = anyio.CancelScope()
     steps = Steps(work, threads.step(at, scope.cancel))
     with scope:
         result = await steps
-    return Course(steps.count, result)
+    return CallOutcome(steps.count, result)
 
 
-async def by_task(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> Course:
-    """Cancel the task that it runs in, as asyncio's own time-outs do: once, and not what it does from then on."""
+async def by_task(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> CallOutcome:
+    """Cancel the task of the call once, as asyncio's own time-outs do. Later awaits are not cancelled."""
 
     async def run() -> object:
         return await steps
@@ -149,6 +149,6 @@ async def by_task(work: Coroutine[Any, Any, object], threads: Threads, at: int) 
     task = asyncio.create_task(run())
     steps = Steps(work, threads.step(at, task.cancel))
     try:
-        return Course(steps.count, await task)
+        return CallOutcome(steps.count, await task)
     except asyncio.CancelledError:
-        return Course(steps.count)
+        return CallOutcome(steps.count)

@@ -1,4 +1,4 @@
-"""Authorities that the environment names: who is trusted, and that nobody is looked up before the first https call."""
+"""Certificate authorities of the environment: which are trusted, and that they are loaded at the first https call."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ GREETING = """
         ({"SSL_CERT_FILE": "other file", "SSL_CERT_DIR": "folder"}, False),
     ],
 )
-async def test_an_authority_of_the_environment_is_trusted_and_no_other(
+async def test_only_the_authorities_of_the_environment_are_trusted(
     anyio_backend: str,
     authority: Authority,
     tmp_path_factory: pytest.TempPathFactory,

@@ -116,7 +116,7 @@ PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
         ("ALL_PROXY={one} NO_PROXY=", SECURE, "one"),
     ],
 )
-async def test_a_call_takes_the_way_that_httpx_would_take(
+async def test_a_call_takes_the_same_route_as_httpx(
     monkeypatch: pytest.MonkeyPatch,
     make_client: MakeClient,
     known: Authority,
@@ -147,7 +147,7 @@ async def test_a_call_takes_the_way_that_httpx_would_take(
         base_url = f"{origin.format_map(places)}/v1"
 
         def seen() -> dict[str, list[tuple[str, str | None, str | None]]]:
-            """Who saw what, which is forgotten with that."""
+            """Return the recorded requests, and clear them."""
             heads = {
                 name: [
                     (sent.line, sent.headers.get("host"), sent.headers.get("proxy-authorization"))
@@ -255,7 +255,7 @@ async def test_a_tunnel_that_is_refused_is_an_error_of_connecting_and_costs_noth
     assert "bWU6c2VjcmV0" not in shown(caught.value)
 
 
-async def test_a_refused_tunnel_is_asked_for_again(
+async def test_a_refused_tunnel_is_retried(
     monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority
 ) -> None:
     proxy = Proxy()
@@ -273,7 +273,7 @@ async def test_a_refused_tunnel_is_asked_for_again(
         assert len(server.requests) == 1
 
 
-async def test_a_proxy_that_refuses_to_forward_answers_for_the_server(
+async def test_a_status_of_a_forwarding_proxy_is_an_error_like_one_of_the_server(
     monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
 ) -> None:
     async with serving(Proxy("me:another").handler) as front:
@@ -352,7 +352,7 @@ async def test_a_tunnel_that_breaks_after_the_request_was_sent_leaves_the_outcom
     assert caught.value.maybe_billed
 
 
-async def test_a_tunnel_to_a_server_that_never_greets_ends_at_the_connect_time_out(
+async def test_a_tls_handshake_in_a_tunnel_that_hangs_ends_at_the_connect_timeout(
     monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
 ) -> None:
     left = anyio.Event()

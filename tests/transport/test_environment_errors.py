@@ -1,4 +1,4 @@
-"""Settings of the environment that cannot be used are told of by an error of ours, which names them."""
+"""Errors for settings of the environment that cannot be used."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_proxy_that_is_down_is_named(
     assert not caught.value.maybe_billed
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_called_so(
+async def test_an_untrusted_certificate_is_named_in_the_error(
     monkeypatch: pytest.MonkeyPatch, make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     monkeypatch.setattr("imagesdk._transport.environment._tls", None)
@@ -55,7 +55,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_called_so(
 
 
 @pytest.mark.parametrize("content", [None, ""])
-async def test_certificates_that_cannot_be_read_are_a_setting_that_is_named(
+async def test_unreadable_certificates_are_a_configuration_error(
     make_client: Callable[..., AsyncClient],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,

@@ -56,9 +56,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         (object, r"not builtins\.object"),
     ],
 )
-def test_what_is_no_asynchronous_client_is_refused_with_what_to_do(
-    make: Callable[[], Any], said: str
-) -> None:
+def test_an_object_that_is_no_async_client_raises_with_a_remedy(make: Callable[[], Any], said: str) -> None:
     for kind in (AsyncClient, Client):
         with pytest.raises(ConfigurationError, match=said):
             kind(base_url=OWN, http_client=make())
@@ -66,7 +64,7 @@ def test_what_is_no_asynchronous_client_is_refused_with_what_to_do(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_session_of_aiohttp_is_refused_with_what_to_do() -> None:
+async def test_a_session_of_aiohttp_raises_with_a_remedy() -> None:
     async with aiohttp.ClientSession() as session:
         with pytest.raises(ConfigurationError, match="through httpx-aiohttp"):
             AsyncClient(base_url=OWN, http_client=session)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
@@ -87,7 +85,7 @@ async def asynchronous() -> httpx.AsyncClient:
         (asynchronous, "must not be an async one"),
     ],
 )
-async def test_a_function_that_makes_something_else_is_refused_before_anything_is_sent(
+async def test_a_factory_of_something_else_raises_before_anything_is_sent(
     make_client: MakeClient, factory: Callable[[], Any], said: str
 ) -> None:
     async with serving(always(ANSWER)) as server:
@@ -100,7 +98,7 @@ async def test_a_function_that_makes_something_else_is_refused_before_anything_i
 
 @pytest.mark.anyio
 @LIBRARIES
-async def test_a_client_that_was_closed_is_told_from_a_server_that_is_down(
+async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
     make_client: MakeClient, library: Any
 ) -> None:
     own = library.AsyncClient()
@@ -133,7 +131,7 @@ def test_the_blocking_client_takes_the_same_clients(emulator: Emulator) -> None:
 
 @pytest.mark.anyio
 @on(*THEIRS)
-async def test_what_the_client_would_add_to_requests_is_left_out(
+async def test_headers_and_credentials_of_the_client_are_not_sent(
     stack: Stack, make_client: MakeClient
 ) -> None:
     adding = stack.factory(
@@ -165,7 +163,7 @@ async def test_what_the_client_would_add_to_requests_is_left_out(
 
 @pytest.mark.anyio
 @on(*THEIRS)
-async def test_event_hooks_see_requests_and_answers_and_may_read_them(
+async def test_event_hooks_see_requests_and_responses_and_may_read_them(
     stack: Stack, make_client: MakeClient
 ) -> None:
     seen: list[str] = []
@@ -210,7 +208,7 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
 
 @pytest.mark.anyio
 @LIBRARIES
-async def test_an_event_hook_that_fails_at_another_server_makes_no_answer_of_that(
+async def test_a_status_error_of_an_event_hook_for_another_request_is_no_response(
     make_client: MakeClient, library: Any
 ) -> None:
     async with serving(always(b"", 401)) as other, serving(always(ANSWER)) as server:
@@ -227,7 +225,7 @@ async def test_an_event_hook_that_fails_at_another_server_makes_no_answer_of_tha
 
 @pytest.mark.anyio
 @LIBRARIES
-async def test_mounts_are_in_force_and_answers_may_be_made_up(make_client: MakeClient, library: Any) -> None:
+async def test_mounts_are_used_and_may_answer_themselves(make_client: MakeClient, library: Any) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
 
@@ -238,7 +236,7 @@ async def test_mounts_are_in_force_and_answers_may_be_made_up(make_client: MakeC
 
 @pytest.mark.anyio
 @LIBRARIES
-async def test_a_transport_of_the_user_s_that_fails_in_its_own_way_is_a_failure_of_the_wire(
+async def test_an_exception_of_the_users_transport_is_a_connection_error(
     make_client: MakeClient, library: Any
 ) -> None:
     class Failing(library.AsyncBaseTransport):  # type: ignore[misc]
@@ -333,7 +331,7 @@ async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
 
 @pytest.mark.anyio
 @on(*THEIRS)
-async def test_no_proxy_of_the_environment_is_heeded(
+async def test_a_users_client_ignores_the_proxies_of_the_environment(
     stack: Stack, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with serving(Proxy().handler) as front, serving(always(ANSWER)) as server:

@@ -203,7 +203,7 @@ async def test_a_cancelled_call_over_http2_leaves_a_connection_that_works(
 
 
 @on(*STACKS)
-async def test_nobody_listening_costs_nothing_and_is_no_time_out(
+async def test_a_refused_connection_costs_nothing_and_is_no_timeout(
     stack: Stack, make_client: MakeClient
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
@@ -229,7 +229,7 @@ async def say_nonsense(talk: Conversation) -> None:
 
 @on(*STACKS)
 @pytest.mark.parametrize("handler", [hang_up, say_nonsense])
-async def test_a_request_without_an_answer_may_have_been_billed_and_is_made_again_once(
+async def test_a_request_without_a_response_may_have_been_billed_and_is_retried_once(
     stack: Stack, make_client: MakeClient, handler: Callable[[Conversation], Any]
 ) -> None:
     events: list[Event] = []
@@ -248,7 +248,7 @@ async def test_a_request_without_an_answer_may_have_been_billed_and_is_made_agai
 
 
 @on(*STACKS)
-async def test_refusals_are_told_and_busy_servers_are_asked_again(
+async def test_rejections_are_errors_and_busy_servers_are_retried(
     stack: Stack, make_client: MakeClient
 ) -> None:
     refusal = b'{"error": {"message": "no such key", "code": "invalid_api_key"}}'
@@ -282,7 +282,7 @@ async def test_no_redirect_no_credentials_of_netrc_and_no_key_on_downloads(
 
 
 @on(*STACKS)
-async def test_no_log_tells_the_key_the_prompt_or_a_signature(
+async def test_no_log_contains_the_key_the_prompt_or_a_signature(
     stack: Stack,
     emulator: Emulator,
     authority: Authority,
@@ -310,7 +310,9 @@ async def test_no_log_tells_the_key_the_prompt_or_a_signature(
 
 
 @on(*STACKS)
-async def test_an_answer_cut_short_is_an_error_on_every_stack(stack: Stack, make_client: MakeClient) -> None:
+async def test_a_response_that_is_cut_short_is_an_error_on_every_stack(
+    stack: Stack, make_client: MakeClient
+) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + ANSWER[:50])

@@ -49,7 +49,7 @@ async def test_calls_one_after_the_other_share_a_connection(make_client: Callabl
 
 
 @pytest.mark.anyio
-async def test_calls_at_the_same_time_have_a_connection_each_and_leave_it_to_the_next_ones(
+async def test_concurrent_calls_have_a_connection_each_and_later_calls_reuse_them(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     arrived = 0
@@ -75,7 +75,7 @@ async def test_calls_at_the_same_time_have_a_connection_each_and_leave_it_to_the
 
 
 @pytest.mark.anyio
-async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(
+async def test_a_connection_that_the_server_closed_is_not_reused(
     transport: DirectTransport,
 ) -> None:
     async def handler(talk: Conversation) -> None:
@@ -91,7 +91,7 @@ async def test_a_connection_that_the_server_closed_meanwhile_is_not_used_again(
 
 
 @pytest.mark.anyio
-async def test_an_exchange_that_is_left_early_takes_its_connection_with_it(
+async def test_an_exchange_that_is_left_early_closes_its_connection(
     transport: DirectTransport,
 ) -> None:
     left = anyio.Event()
@@ -113,7 +113,9 @@ async def test_an_exchange_that_is_left_early_takes_its_connection_with_it(
 
 
 @pytest.mark.anyio
-async def test_a_cancelled_exchange_is_seen_to_end_and_the_next_one_works(transport: DirectTransport) -> None:
+async def test_the_server_sees_a_cancelled_exchange_end_and_the_next_one_works(
+    transport: DirectTransport,
+) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -134,7 +136,7 @@ async def test_a_cancelled_exchange_is_seen_to_end_and_the_next_one_works(transp
 
 
 @pytest.mark.anyio
-async def test_closing_while_an_exchange_is_under_way_lets_it_end_and_keeps_nothing_open(
+async def test_closing_during_an_exchange_lets_it_end_and_keeps_no_connection(
     transport: DirectTransport,
 ) -> None:
     left = anyio.Event()
@@ -152,7 +154,7 @@ async def test_closing_while_an_exchange_is_under_way_lets_it_end_and_keeps_noth
 
 
 @pytest.mark.anyio
-async def test_closing_ends_the_connections_that_wait_for_more(transport: DirectTransport) -> None:
+async def test_closing_ends_idle_connections(transport: DirectTransport) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -168,7 +170,7 @@ async def test_closing_ends_the_connections_that_wait_for_more(transport: Direct
 
 
 @pytest.mark.anyio
-async def test_a_redirect_is_an_answer_and_not_an_order(transport: DirectTransport) -> None:
+async def test_a_redirect_is_a_response_and_is_not_followed(transport: DirectTransport) -> None:
     async with serving(always(b"", 302, location="/elsewhere")) as server:
         async with transport.exchange(get(server.origin)) as incoming:
             assert incoming.status == 302
@@ -188,7 +190,7 @@ async def test_repeated_headers_are_joined_and_names_are_in_lower_case(transport
 
 
 @pytest.mark.anyio
-async def test_nobody_listening_is_an_error_of_connecting(transport: DirectTransport) -> None:
+async def test_a_refused_connection_is_a_connecting_error(transport: DirectTransport) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
 
@@ -202,7 +204,7 @@ async def test_nobody_listening_is_an_error_of_connecting(transport: DirectTrans
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("said", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", b"what?\r\n\r\n"])
-async def test_a_broken_answer_is_an_error_with_its_cause(transport: DirectTransport, said: bytes) -> None:
+async def test_a_broken_response_is_an_error_with_its_cause(transport: DirectTransport, said: bytes) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(said)
@@ -216,7 +218,7 @@ async def test_a_broken_answer_is_an_error_with_its_cause(transport: DirectTrans
 
 
 @pytest.mark.anyio
-async def test_a_server_that_never_greets_ends_at_the_connect_time_out(
+async def test_a_tls_handshake_that_hangs_ends_at_the_connect_timeout(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     left = anyio.Event()
@@ -252,7 +254,7 @@ async def test_a_proxy_of_the_environment_is_used(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("hosts", ["127.0.0.1", "elsewhere.test,127.0.0.1", "*"])
-async def test_no_proxy_goes_straight_to_the_server(
+async def test_no_proxy_connects_directly_to_the_server(
     monkeypatch: pytest.MonkeyPatch, make_client: Callable[..., AsyncClient], hosts: str
 ) -> None:
     async with serving(always(b"", 500)) as proxy, serving(always(ANSWER)) as server:
@@ -265,7 +267,7 @@ async def test_no_proxy_goes_straight_to_the_server(
 
 
 @pytest.mark.anyio
-async def test_a_tunnel_is_asked_for_without_the_key(
+async def test_a_tunnel_is_opened_without_the_key(
     monkeypatch: pytest.MonkeyPatch, make_client: Callable[..., AsyncClient]
 ) -> None:
     async def handler(talk: Conversation) -> None:
@@ -284,7 +286,7 @@ async def test_a_tunnel_is_asked_for_without_the_key(
 
 
 @pytest.mark.anyio
-async def test_an_http_client_of_the_caller_s_is_used_and_left_open(
+async def test_an_http_client_of_the_user_is_used_and_left_open(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     terms = {"headers": {"x-own": "1"}, "auth": ("me", "secret"), "follow_redirects": True}

@@ -21,7 +21,7 @@ PHRASES = {
     "It may be used from several tasks at once, in several event loops one after the other,": (
         "It may be used from several threads at once, beside a running event loop and in forked processes,"
     ),
-    "Close the connections that belong to the running event loop. The client can be used again.": (
+    "Close the connections of the running event loop. The client can be used again.": (
         "Close the connections and cancel the running calls. The client cannot be used again."
     ),
 }

@@ -1,13 +1,12 @@
-"""What comes back: good answers told in full, and bad ones of any shape as errors of ours."""
+"""Responses: complete for a good body, and an error of the package for a bad one of any shape."""
 
 from __future__ import annotations
 
 import base64
 import gzip
-import os
 import pickle
-from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable
+from typing import Any
 
 import pytest
 import respx
@@ -18,10 +17,13 @@ from imagesdk import (
     BadRequestError,
     Caps,
     ModerationError,
+    PermissionDeniedError,
+    QuotaExceededError,
     RetryPolicy,
     SvgUsage,
     Usage,
 )
+from imagesdk.emulator import Emulator
 from tests.support.small_images import answer, png
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
@@ -29,17 +31,22 @@ pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
+SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low", "size": "1024x1024"}
+FLARE: dict[str, Any] = {"model": "gpt-image-2.6-flare", "quality": "low", "size": "1024x1024"}
 
 
 @pytest.fixture
-def wire() -> Iterator[respx.MockRouter]:
-    with respx.mock as wire:
-        yield wire
+def anyio_backend() -> str:
+    """No test here depends on the event loop."""
+    return "asyncio"
 
 
 @pytest.fixture
-async def client(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
-    async with make_client(OWN) as client:
+async def client(
+    emulator: Emulator, make_client: Callable[..., AsyncClient]
+) -> AsyncGenerator[AsyncClient, None]:
+    """A client of the emulator that does not retry."""
+    async with make_client(emulator.base_url, retry=RetryPolicy(max_attempts=1)) as client:
         yield client
 
 
@@ -56,7 +63,7 @@ async def client(make_client: Callable[..., AsyncClient]) -> AsyncIterator[Async
         b"\xff\xfe",
     ],
 )
-async def test_a_success_that_is_no_answer_is_an_error_of_ours(
+async def test_a_success_without_a_valid_body_is_an_api_response_error(
     wire: respx.MockRouter, make_client: Callable[..., AsyncClient], body: bytes
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(content=body, headers={"x-request-id": "req_1"})
@@ -80,47 +87,49 @@ async def test_a_success_that_is_no_answer_is_an_error_of_ours(
         (400, b'{"error": {"message": {"a": 1}, "code": 7}}', "400"),
     ],
 )
-async def test_an_error_of_any_shape_is_a_status_error_with_its_words(
-    wire: respx.MockRouter, client: AsyncClient, status: int, body: bytes, said: str
+async def test_an_error_of_any_shape_is_a_status_error_with_its_message(
+    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, said: str
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(status, content=body)
 
     with pytest.raises(Exception, match=said) as caught:
-        await client.images.generate("a cat")
+        await own.images.generate("a cat")
 
     assert getattr(caught.value, "status_code", None) == status
 
 
-async def test_an_error_wrapped_in_a_success_is_an_error(wire: respx.MockRouter, client: AsyncClient) -> None:
+async def test_an_error_wrapped_in_a_success_is_an_error(wire: respx.MockRouter, own: AsyncClient) -> None:
     route = wire.post(f"{OWN}/images/generations")
 
     route.respond(200, json={"error": {"message": "no such size", "param": "size"}})
     with pytest.raises(BadRequestError, match="no such size") as caught:
-        await client.images.generate("a cat")
+        await own.images.generate("a cat")
     assert (caught.value.status_code, caught.value.param) == (200, "size")
     assert not caught.value.maybe_billed
 
     route.respond(200, json={"error": {"message": "no", "code": "moderation_blocked"}})
     with pytest.raises(ModerationError):
-        await client.images.generate("a cat")
+        await own.images.generate("a cat")
 
 
-async def test_a_compressed_answer_is_read_though_it_was_not_asked_for(
-    wire: respx.MockRouter, client: AsyncClient
+async def test_a_compressed_response_is_read_although_it_was_not_requested(
+    wire: respx.MockRouter, own: AsyncClient
 ) -> None:
     packed = gzip.compress(answer(SMALL))
     route = wire.post(f"{OWN}/images/generations")
 
     route.respond(content=packed, headers={"content-encoding": "gzip"})
-    response = await client.images.generate("a cat")
+    response = await own.images.generate("a cat")
     assert response[0].bytes == SMALL
 
     route.respond(content=packed[:-4], headers={"content-encoding": "gzip"})
     with pytest.raises(APIResponseError, match="too early"):
-        await client.images.generate("a cat")
+        await own.images.generate("a cat")
 
 
-async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncClient) -> None:
+async def test_a_response_has_its_images_and_the_facts_about_the_call(
+    wire: respx.MockRouter, own: AsyncClient
+) -> None:
     usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
     details = {"text_tokens": 10, "image_tokens": 0}
     body = answer(
@@ -128,7 +137,7 @@ async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncC
     )
     wire.post(f"{OWN}/images/generations").respond(content=body, headers={"X-Request-Id": "req_1"})
 
-    response = await client.images.generate("a cat", n=2, model="gpt-image-2")
+    response = await own.images.generate("a cat", n=2, model="gpt-image-2")
 
     assert [(image.index, image.width, image.media_type) for image in response] == [
         (0, 2, "image/png"),
@@ -144,69 +153,7 @@ async def test_the_answer_is_told_in_full(wire: respx.MockRouter, client: AsyncC
     assert not response.maybe_billed_before
 
 
-@pytest.mark.parametrize(
-    ("caps", "said"), [(Caps(image=50), "a picture"), (Caps(response=100), "the answer")]
-)
-async def test_an_answer_beyond_a_cap_is_given_up_and_never_paid_for_again(
-    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str
-) -> None:
-    route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
-
-    async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
-        with pytest.raises(APIResponseError, match=f"{said} is larger than .* caps=Caps") as caught:
-            await client.images.generate("a cat")
-
-    assert (route.call_count, caught.value.maybe_billed) == (1, True)
-
-
-async def test_a_list_of_pictures_by_another_name_is_not_thrown_away(
-    wire: respx.MockRouter, client: AsyncClient, tmp_path: Path
-) -> None:
-    body = answer(SMALL, WIDE).replace(b'"data"', b'"images"')
-    wire.post(f"{OWN}/images/generations").respond(content=body)
-
-    response = await client.images.generate("a cat", n=2, out=tmp_path)
-
-    assert [image.path.read_bytes() for image in response if image.path] == [SMALL, WIDE]
-
-
-async def test_a_folder_that_cannot_be_written_to_is_found_out_before_anything_is_paid(
-    wire: respx.MockRouter, client: AsyncClient, tmp_path: Path
-) -> None:
-    route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
-    (tmp_path / "file").write_bytes(b"")
-
-    with pytest.raises(NotADirectoryError):
-        await client.images.generate("a cat", out=tmp_path / "file" / "cats")
-
-    assert route.call_count == 0
-
-
-async def test_files_last_before_the_call_returns_where_that_is_asked_for(
-    wire: respx.MockRouter,
-    make_client: Callable[..., AsyncClient],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL, WIDE))
-    synced: list[int] = []
-
-    def fsync(descriptor: int) -> None:
-        synced.append(os.fstat(descriptor).st_size)
-
-    monkeypatch.setattr(os, "fsync", fsync)
-
-    async with make_client(OWN) as client:
-        await client.images.generate("a cat", n=2, out=tmp_path)
-        assert synced == []
-    async with make_client(OWN, fsync=True) as client:
-        await client.images.generate("a cat", n=2, out=tmp_path)
-
-    folder = tmp_path.stat().st_size
-    assert synced == [len(SMALL), len(WIDE), folder, folder]
-
-
-async def test_no_field_of_an_answer_is_lost(wire: respx.MockRouter, client: AsyncClient) -> None:
+async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: AsyncClient) -> None:
     told = {
         "created": 1763900000,
         "size": "1024x1024",
@@ -241,7 +188,7 @@ async def test_no_field_of_an_answer_is_lost(wire: respx.MockRouter, client: Asy
     }
     wire.post(f"{OWN}/images/generations").respond(json={**told, "data": [image]})
 
-    response = await client.images.generate("a cat")
+    response = await own.images.generate("a cat")
 
     assert [response.size, response.quality, response.background] == ["1024x1024", "max", "opaque"]
     assert (response.output_format, response.safety_identifier) == ("svg", "user-1")
@@ -260,3 +207,59 @@ async def test_no_field_of_an_answer_is_lost(wire: respx.MockRouter, client: Asy
     assert (response[0].bytes, response[0].revised_prompt) == (SMALL, "a cat")
     assert response[0].extra == {"seed": 7, "tags": {"a": [1]}}
     assert pickle.loads(pickle.dumps(response)) == response
+
+
+@pytest.mark.parametrize(
+    ("caps", "said"), [(Caps(image=50), "a picture"), (Caps(response=100), "the answer")]
+)
+async def test_a_response_larger_than_a_cap_is_aborted_and_not_retried(
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str
+) -> None:
+    route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
+
+    async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
+        with pytest.raises(APIResponseError, match=f"{said} is larger than .* caps=Caps") as caught:
+            await client.images.generate("a cat")
+
+    assert (route.call_count, caught.value.maybe_billed) == (1, True)
+
+
+async def test_the_tokens_of_the_model_that_wrote_an_svg_are_separate(client: AsyncClient) -> None:
+    response = await client.images.generate("a cat", output_format="svg", **FLARE)
+    assert response.svg_usage is not None
+    assert response.svg_usage.total_tokens
+    assert response.cost is None
+
+
+async def test_a_response_has_the_id_of_the_end_user(client: AsyncClient) -> None:
+    response = await client.images.generate("a cat", safety_identifier="a-hash", **SUNBURST)
+    assert response.safety_identifier == "a-hash"
+
+
+@pytest.mark.parametrize("word", ["forbidden", "censored"])
+async def test_a_moderation_error_names_the_stage_and_the_categories(client: AsyncClient, word: str) -> None:
+    with pytest.raises(ModerationError) as caught:
+        await client.images.generate(f"a {word} city", **SUNBURST)
+    assert caught.value.stage == {"forbidden": "input", "censored": "output"}[word]
+    assert caught.value.categories
+
+
+async def test_errors_of_quota_and_verification_say_what_to_do(
+    client: AsyncClient, emulator: Emulator
+) -> None:
+    for error in ("insufficient_quota", "billing_hard_limit_reached"):
+        emulator.state.faults.http(error=error)
+        with pytest.raises(QuotaExceededError, match="Waiting does not help"):
+            await client.images.generate("a cat", **SUNBURST)
+    emulator.state.faults.http(error="organization_unverified")
+    with pytest.raises(PermissionDeniedError, match="verif"):
+        await client.images.generate("a cat", **SUNBURST)
+    assert len(emulator.state.requests) == 3
+
+
+async def test_a_stream_that_is_refused_midway_is_a_moderation_error(client: AsyncClient) -> None:
+    with pytest.raises(ModerationError) as caught:
+        async with client.images.generate_stream("a censored city", partial_images=2, **SUNBURST) as stream:
+            await stream.final()
+    assert caught.value.stage == "output"
+    assert caught.value.maybe_billed

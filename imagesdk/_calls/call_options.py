@@ -1,0 +1,145 @@
+"""Options of one call: validated, with the defaults of the client filled in."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+import attrs
+from attrs import frozen
+
+from imagesdk._calls.client_options import TIMEOUT, CallDefaults
+from imagesdk._protocol.hosts import validate_headers
+from imagesdk.errors import InvalidRequestError
+from imagesdk.jobs import CallOptions
+from imagesdk.policies import Timeouts, is_positive
+
+_OPTIONS: Final = frozenset(CallOptions.__annotations__)
+_MAPPINGS: Final = ("extra_headers", "extra_query", "extra_body")
+_ELSEWHERE: Final = {
+    "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
+    "partial_images": "use images.generate_stream(..., partial_images=2) to receive partial images",
+    "stream": "this method returns whole images; images.generate_stream and images.edit_stream show them while they "
+    "are made",
+}
+"""Options of other clients, and what replaces them here."""
+
+
+@frozen(kw_only=True)
+class CallSettings:
+    """The options of one call, in the form in which they are used."""
+
+    timeouts: Timeouts
+    deadline: float | None
+    """The end of the total time on the monotonic clock; ``None`` for no end."""
+    idempotency_key: str
+    headers: tuple[tuple[str, str], ...]
+    query: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+    check: bool
+    fsync: bool
+
+    @classmethod
+    def from_options(cls, options: CallOptions, defaults: CallDefaults) -> CallSettings:
+        """Validate ``options``. The total time starts now.
+
+        Raises:
+            TypeError: If there is no such option.
+            InvalidRequestError: If the value of an option cannot be used.
+        """
+        _check_options(options)
+        check = options.get("check")
+        headers = validate_headers((options.get("extra_headers") or {}).items())
+        check_query(options.get("extra_query"), "extra_query")
+        timeouts = timeouts_of(defaults, options.get("timeout"))
+        return cls(
+            timeouts=timeouts,
+            deadline=deadline_of(timeouts),
+            idempotency_key=idempotency_key_of(options.get("idempotency_key")),
+            headers=tuple(headers),
+            query=options.get("extra_query"),
+            extra_body=options.get("extra_body"),
+            check=defaults.check if check is None else check,
+            fsync=defaults.fsync,
+        )
+
+
+def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Timeouts:
+    """Return the time-outs of a call with the option ``timeout``.
+
+    Raises:
+        InvalidRequestError: If ``timeout`` is neither a time in seconds nor :class:`Timeouts`.
+    """
+    if timeout is None or isinstance(timeout, Timeouts):
+        return timeout or defaults.timeouts
+    if not is_positive(timeout):
+        raise InvalidRequestError.for_parameter("timeout", timeout, allowed=TIMEOUT)
+    return attrs.evolve(defaults.timeouts, total=timeout)
+
+
+def deadline_of(timeouts: Timeouts) -> float | None:
+    """Return the end of the total time of a call that starts now."""
+    return None if timeouts.total is None else time.monotonic() + timeouts.total
+
+
+def idempotency_key_of(given: str | None) -> str:
+    """Return ``given``, or a new key if it is ``None``.
+
+    Raises:
+        InvalidRequestError: If the key cannot be sent in a header.
+    """
+    if given is None:
+        return new_idempotency_key()
+    if (
+        not isinstance(cast("object", given), str)
+        or not given
+        or len(given) > 255
+        or not (given.isascii() and given.isprintable())
+        or given != given.strip()
+    ):
+        raise InvalidRequestError(
+            "idempotency_key must have 1 to 255 printable ASCII characters, without space around them.",
+            param="idempotency_key",
+            value=given,
+        )
+    return given
+
+
+def new_idempotency_key() -> str:
+    """Return a random idempotency key."""
+    return f"imagesdk-{uuid.uuid4()}"
+
+
+def new_boundary() -> str:
+    """Return a random boundary for a multipart form."""
+    return f"imagesdk-{uuid.uuid4().hex}"
+
+
+def check_query(query: Mapping[str, str] | None, param: str) -> None:
+    """Raise an error if a query cannot be encoded in a URL.
+
+    Raises:
+        InvalidRequestError: If it cannot be encoded.
+    """
+    try:
+        urlencode(query or {})
+    except (TypeError, ValueError) as error:
+        raise InvalidRequestError(f"{param} cannot be put into a URL: {error}.", param=param) from None
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    for name in options:
+        if name in _ELSEWHERE:
+            raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
+        if name not in _OPTIONS:
+            raise TypeError(
+                f"there is no parameter {name}=. Pass extra_body={{{name!r}: ...}} if the server has it."
+            )
+    for name in _MAPPINGS:
+        if not isinstance(given := options.get(name), (Mapping, type(None))):
+            raise InvalidRequestError.for_parameter(name, given, allowed="a mapping, or None")
+    if not isinstance(given := options.get("check"), (bool, type(None))):
+        raise InvalidRequestError.for_parameter("check", given, allowed="True, False or None")

@@ -1,0 +1,47 @@
+"""Final names of the files that one call writes."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import anyio
+from attrs import frozen
+
+from imagesdk._engine.sink import ReceivedImage
+from imagesdk._media.atomic import move_into_place
+from imagesdk._media.output import OutputTemplate
+from imagesdk._media.sniff import extension
+from imagesdk._runtime.threads import run_blocking
+
+
+@frozen
+class OutputNames:
+    """The parsed ``out=`` of one call, with the values of its template fields."""
+
+    template: OutputTemplate
+    id: str
+    slug: str
+    fsync: bool = False
+    job: int = 0
+
+    def path(self, index: int, ext: str) -> Path:
+        """Return the final path of the image at ``index`` of the response."""
+        first, path = (
+            self.template.path(index=i, job=self.job, id=self.id, slug=self.slug, ext=ext) for i in (0, index)
+        )
+        surplus = index and path == first  # the server sent more images than the request asked for
+        return path.with_stem(f"{path.stem}-{index}") if surplus else path
+
+    async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
+        """Rename a temporary file to its final path, and return that path.
+
+        Raises:
+            OSError: If the file cannot be renamed.
+        """
+        path = self.path(index, extension(received.facts.media_type))
+        assert received.temporary is not None  # noqa: S101 - only called for files
+        with anyio.CancelScope(shield=True):
+            await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+        received.temporary = None
+        return path

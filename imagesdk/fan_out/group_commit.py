@@ -1,0 +1,90 @@
+"""Group commit: all writes that wait at once share one SQLite transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar, cast
+
+import anyio
+from attrs import define
+
+from imagesdk._runtime.threads import run_blocking
+from imagesdk.errors import ImageSDKError, InvalidRequestError
+
+T = TypeVar("T")
+
+
+@define(eq=False)
+class _Write(Generic[T]):
+    """Work on the database, and its result."""
+
+    work: Callable[[sqlite3.Connection], T]
+    finished: bool = False
+    value: T | None = None
+    error: Exception | None = None
+
+
+class GroupCommit:
+    """Transactions on one connection, in worker threads. It belongs to one event loop.
+
+    Args:
+        writes: Whether transactions write.
+        explain: Converts an error of SQLite to the error to raise.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        writes: bool,
+        explain: Callable[[sqlite3.Error], ImageSDKError],
+    ) -> None:
+        self._connection = connection
+        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+        self._explain = explain
+        self._lock = anyio.Lock()
+        self._waiting: list[_Write[Any]] = []
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction with all other work that waits, and return when it is on the disk.
+
+        Raises:
+            InvalidRequestError: If ``work`` raises it, which it may do only before its first write.
+            ImageSDKError: If the transaction fails.
+        """
+        write = _Write(work)
+        self._waiting.append(write)
+        try:
+            async with self._lock:
+                if not write.finished:
+                    batch, self._waiting = self._waiting, []
+                    try:
+                        with anyio.CancelScope(shield=True):
+                            await run_blocking(self._commit, batch)
+                    finally:
+                        self._waiting[:0] = [other for other in batch if not other.finished]
+        finally:
+            if write in self._waiting:
+                self._waiting.remove(write)
+        if write.error is not None:
+            raise write.error
+        return cast("T", write.value)
+
+    def _commit(self, batch: list[_Write[Any]]) -> None:
+        db = self._connection
+        try:
+            db.execute(self._begin)
+            for write in batch:
+                try:
+                    write.value = write.work(db)
+                except InvalidRequestError as error:
+                    write.error = error
+            db.execute("COMMIT")
+        except sqlite3.Error as problem:
+            if db.in_transaction:
+                db.rollback()
+            for write in batch:
+                write.error = self._explain(problem)
+        for write in batch:
+            write.finished = True

@@ -1,0 +1,86 @@
+"""The prose of the package and its pages has plain words: no verb of speech for data, no riddle for a name."""
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.support.doc_pages import BLOCK, PAGES, ROOT
+
+SOURCES = sorted((ROOT / "imagesdk").rglob("*.py"))
+BANNED = re.compile(
+    r"\b(?:told|said|stands|comes|goes\s+on|given\s+up|made\s+again|in\s+line|whoever|for\s+whom|nobody's|the\s+maker"
+    r"|pictures?)\b",
+    re.IGNORECASE,
+)
+QUOTES = re.compile(r"``.*?``|`[^`]{1,200}`", re.DOTALL)
+"""Inline code, which may be a name or a text of a server."""
+TARGETS = re.compile(r"\]\([^)]*\)")
+"""Addresses of links."""
+FENCED = re.compile(r"^ *```.*?^ *```", re.MULTILINE | re.DOTALL)
+
+Prose = tuple[int, str]
+"""The number of its first line, and the text."""
+
+
+def _blank(text: str, *patterns: re.Pattern[str]) -> str:
+    for pattern in patterns:
+        text = pattern.sub(lambda found: re.sub(r"[^\n]", " ", found[0]), text)
+    return text
+
+
+def _docstrings(text: str) -> Iterator[Prose]:
+    """Yield the docstrings of modules, classes, functions and attributes: every string that is a statement."""
+    for node in ast.walk(ast.parse(text)):
+        if (
+            isinstance(node, ast.Expr)
+            and isinstance(node.value, ast.Constant)
+            and isinstance(node.value.value, str)
+        ):
+            segment = ast.get_source_segment(text, node.value)
+            assert segment is not None
+            yield node.lineno, _blank(segment, FENCED, QUOTES)
+
+
+def _comments(text: str) -> Iterator[Prose]:
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], _blank(token.string, QUOTES)
+
+
+def _page(text: str) -> Prose:
+    return 1, _blank(text, BLOCK, QUOTES, TARGETS)
+
+
+def _offenders(file: Path, prose: Iterator[Prose]) -> Iterator[str]:
+    for first, text in prose:
+        for found in BANNED.finditer(text):
+            line = first + text.count("\n", 0, found.start())
+            yield f"{file.relative_to(ROOT)}:{line} {' '.join(found[0].split())}"
+
+
+def test_docstrings_comments_and_pages_have_plain_words() -> None:
+    offenders = [
+        offender for page in PAGES for offender in _offenders(page, iter([_page(page.read_text("utf-8"))]))
+    ]
+    for source in SOURCES:
+        text = source.read_text("utf-8")
+        offenders += _offenders(source, _docstrings(text))
+        offenders += _offenders(source, _comments(text))
+    assert offenders == [], "\n".join(offenders)
+
+
+def test_code_is_not_prose() -> None:
+    text = 'x = "the maker"  # `picture` is what they call it\n"""An image, ``picture`` to others."""\n'
+    assert [found for _, prose in _docstrings(text) for found in BANNED.findall(prose)] == []
+    assert [found for _, prose in _comments(text) for found in BANNED.findall(prose)] == []
+    assert BANNED.search(_page("```text\na picture\n```\n[a](picture.png) `picture`\n")[1]) is None
+
+
+def test_prose_is_found_with_its_line() -> None:
+    text = '"""First.\n\nThe pictures are told."""\nx = 1  # in line\n'
+    file = ROOT / "x.py"
+    assert list(_offenders(file, _docstrings(text))) == ["x.py:3 pictures", "x.py:3 told"]
+    assert list(_offenders(file, _comments(text))) == ["x.py:4 in line"]
