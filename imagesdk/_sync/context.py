@@ -223,7 +223,7 @@ class ContextHandle(Generic[_A]):
         return self._membership.call(lambda: host.execute(lambda: method(self.async_object, *args, **kwargs)))
 
     def next(self, method: Callable[[_A], Awaitable[_T]]) -> _T:
-        """Do the same as ``call`` with ``__anext__``, for an iterator."""
+        """Call ``method``, the ``__anext__`` of an iterator."""
         try:
             return self.call(method)
         except StopAsyncIteration:
