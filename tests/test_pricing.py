@@ -54,7 +54,8 @@ UNKNOWN: dict[str, tuple[ModelProfile | None, dict[str, Any]]] = {
 
 @pytest.mark.parametrize(("profile", "facts"), UNKNOWN.values(), ids=UNKNOWN)
 def test_the_cost_is_unknown(profile: ModelProfile | None, facts: dict[str, Any]) -> None:
-    assert cost(profile, images=1, **{"size": None, **facts}) is None
+    options: dict[str, Any] = {"size": None, **facts}
+    assert cost(profile, images=1, **options) is None
 
 
 @pytest.mark.parametrize("missing", ["output_tokens", "input_text_tokens", "input_image_tokens"])

@@ -132,11 +132,10 @@ class Portal:
                 loop.call_soon_threadsafe(self._wake)
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        try:
+        with contextlib.suppress(KeyError):
             self._posted.remove(call)
-        except KeyError:
-            return False
-        return True
+            return True
+        return False
 
     def _abandon(self, call: Call[Any]) -> None:
         cancel = partial(self._cancel, call)
