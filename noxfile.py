@@ -31,7 +31,7 @@ def tests_httpx2(session: nox.Session) -> None:
         "pytest",
         "--numprocesses=0",  # other processes would load the plugin after conftest.py
         "-p",
-        "tests.support.httpstack",
+        "tests.support.httpx2_plugin",
         "-m",
         "not of_httpx and not chromium and not types",
         *session.posargs,

@@ -12,42 +12,23 @@ from imagesdk.errors import ConfigurationError
 from imagesdk.policies import RateLimit, RetryPolicy, Timeouts
 
 
-def test_the_default_limit_is_the_documented_one() -> None:
+def test_the_defaults_are_the_documented_ones() -> None:
     assert RateLimit() == RateLimit(images=50, per=60.0, scope="account")
-    assert str(RateLimit()) == "50 images / 60 s"
-
-
-def test_a_limit_says_all_that_it_counts() -> None:
-    assert str(RateLimit(5, 1.0, requests=3, tokens=100_000)) == "5 images, 3 requests, 100000 tokens / 1 s"
-
-
-def test_the_default_retries_repeat_what_may_be_billed_once_at_most() -> None:
+    assert Timeouts() == Timeouts(connect=5.0, attempt=600.0, total=None)
     policy = RetryPolicy()
-    assert policy.max_attempts == 4
-    assert policy.delivery == "at_least_once"
-    assert policy.max_ambiguous == 1
+    assert (policy.max_attempts, policy.delivery, policy.max_ambiguous) == (4, "at_least_once", 1)
+    assert (policy.budget, policy.budget_refill) == (50, 0.5)
     assert not policy.server_idempotent
 
 
-def test_the_default_retries_stop_when_half_of_a_budget_of_fifty_failures_is_used_up() -> None:
-    policy = RetryPolicy()
-    assert (policy.budget, policy.budget_refill) == (50, 0.5)
-    assert RetryPolicy(budget=None).budget is None
+def test_a_limit_prints_all_that_it_counts() -> None:
+    assert str(RateLimit()) == "50 images / 60 s"
+    assert str(RateLimit(5, 1.0, requests=3, tokens=100_000)) == "5 images, 3 requests, 100000 tokens / 1 s"
 
 
 @pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key", "~key~"])
 def test_the_key_of_a_call_may_go_under_any_name_of_a_header(header: str) -> None:
     assert RetryPolicy(idempotency_header=header).idempotency_header == header
-
-
-@pytest.mark.parametrize("header", ["", "my key", "key:", "key\r\nx-evil", "schl\u00fcssel"])
-def test_the_key_of_a_call_goes_under_no_other_name(header: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"^idempotency_header .* is not a header name"):
-        RetryPolicy(idempotency_header=header)
-
-
-def test_the_default_time_of_a_call_has_no_end_and_that_of_an_attempt_has() -> None:
-    assert Timeouts() == Timeouts(connect=5.0, attempt=600.0, total=None)
 
 
 @pytest.mark.parametrize(
@@ -94,29 +75,25 @@ def test_a_limit_survives_being_written(images: int, unit: tuple[str, int]) -> N
     assert RateLimit.parse(f"{images}/{unit[0]}") == RateLimit(images, float(unit[1]))
 
 
-@pytest.mark.parametrize("images", [0, -1, 1.5, True, "50", None])
-def test_a_limit_counts_whole_images(images: Any) -> None:
-    with pytest.raises(ConfigurationError, match="images must be a whole number of at least 1"):
-        RateLimit(images=images)
-
-
-@pytest.mark.parametrize("counted", ["requests", "tokens"])
+@pytest.mark.parametrize("counted", ["images", "requests", "tokens"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, True, "50"])
-def test_a_limit_counts_whole_requests_and_tokens(counted: str, value: Any) -> None:
+def test_a_limit_counts_whole_images_requests_and_tokens(counted: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=f"{counted} must be a whole number of at least 1"):
         RateLimit(**{counted: value})
 
 
-@pytest.mark.parametrize("per", [0, -1.0, math.inf, math.nan, None])
-def test_a_window_has_a_length(per: Any) -> None:
-    with pytest.raises(ConfigurationError, match="per must be a number greater than 0"):
-        RateLimit(per=per)
-
-
-@pytest.mark.parametrize("scope", ["process", "", None])
-def test_a_limit_holds_for_an_account_or_a_client(scope: Any) -> None:
-    with pytest.raises(ConfigurationError, match='scope must be "account" or "client"'):
-        RateLimit(scope=scope)
+@pytest.mark.parametrize(
+    ("name", "values", "allowed"),
+    [
+        ("images", [None], "a whole number of at least 1"),
+        ("per", [0, -1.0, math.inf, math.nan, None], "a number greater than 0"),
+        ("scope", ["process", "", None], '"account" or "client"'),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(name: str, values: list[Any], allowed: str) -> None:
+    for value in values:
+        with pytest.raises(ConfigurationError, match=f"{name} must be {allowed}"):
+            RateLimit(**{name: value})
 
 
 @pytest.mark.parametrize(
@@ -141,9 +118,8 @@ def test_retries_that_make_no_sense_are_refused(facts: dict[str, Any], said: str
         RetryPolicy(**facts)
 
 
-def test_delays_of_nothing_are_allowed() -> None:
-    policy = RetryPolicy(max_attempts=1, max_ambiguous=0, backoff=0, max_backoff=0, max_retry_after=0)
-    assert (policy.backoff, policy.max_backoff, policy.max_retry_after) == (0, 0, 0)
+def test_a_policy_may_have_no_delays_no_retries_and_no_budget() -> None:
+    RetryPolicy(max_attempts=1, max_ambiguous=0, backoff=0, max_backoff=0, max_retry_after=0, budget=None)
 
 
 @pytest.mark.parametrize("name", ["connect", "attempt", "total"])

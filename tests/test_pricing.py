@@ -1,4 +1,4 @@
-"""What a response cost: exact where it can be known, and ``None`` where not."""
+"""The cost of a response: exact where it can be known, and ``None`` where not."""
 
 from decimal import Decimal
 from typing import Any
@@ -41,55 +41,48 @@ def test_tokens_are_counted_once_however_many_pictures_came() -> None:
     )
 
 
-def test_the_cost_of_an_unknown_model_is_unknown() -> None:
-    assert cost(None, images=1, size="1024x1024", usage=USAGE) is None
+UNCOUNTED = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
+UNKNOWN: dict[str, tuple[ModelProfile | None, dict[str, Any]]] = {
+    "of an unknown model": (None, {"usage": USAGE}),
+    "of an unknown size": (DALL_E_2, {"size": "2048x2048", "usage": None}),
+    "of a model without a price": (ModelProfile(name="free"), {"usage": USAGE}),
+    "without usage": (GPT_IMAGE_2, {"usage": None}),
+    "with zeros from a server that does not count": (GPT_IMAGE_2, {"usage": UNCOUNTED}),
+    "of vector graphics, which cost more": (GPT_IMAGE_2, {"usage": USAGE, "svg": True}),
+}
 
 
-def test_the_cost_of_an_unknown_size_is_unknown() -> None:
-    assert cost(DALL_E_2, images=1, size="2048x2048", usage=None) is None
-
-
-def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
-    assert cost(ModelProfile(name="free"), images=1, size=None, usage=USAGE) is None
+@pytest.mark.parametrize(("profile", "facts"), UNKNOWN.values(), ids=UNKNOWN)
+def test_the_cost_is_unknown(profile: ModelProfile | None, facts: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"size": None, **facts}
+    assert cost(profile, images=1, **options) is None
 
 
 @pytest.mark.parametrize("missing", ["output_tokens", "input_text_tokens", "input_image_tokens"])
 def test_a_count_left_out_makes_the_cost_unknown_and_not_lower(missing: str) -> None:
     changes: dict[str, Any] = {missing: None}
-    usage = attrs.evolve(USAGE, **changes)
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None
-
-
-def test_no_usage_makes_the_cost_unknown() -> None:
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=None) is None
-
-
-def test_zeros_from_a_server_that_does_not_count_are_not_a_price() -> None:
-    usage = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=attrs.evolve(USAGE, **changes)) is None
 
 
 class TestTextInTheOutput:
     USAGE = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
 
-    def test_text_in_the_output_has_its_own_price_if_the_model_has_one(self) -> None:
-        expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE) == expected
-
-    def test_text_in_the_output_is_the_rest_if_the_server_counts_only_images(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_image_tokens=None)
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
-            GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE
-        )
-
-    def test_text_in_the_output_costs_as_much_as_the_image_if_it_is_not_counted(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_text_tokens=None, output_image_tokens=None)
-        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
-
-    def test_text_in_the_output_is_billed_as_the_image_if_the_model_has_no_price_for_it(self) -> None:
-        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
-        assert cost(GPT_IMAGE_2, images=1, size=None, usage=self.USAGE) == expected
+    @pytest.mark.parametrize(
+        ("profile", "changes", "millionths"),
+        [
+            (GPT_IMAGE_1_5, {}, 1000 * 32 + 100 * 10),
+            (GPT_IMAGE_1_5, {"output_image_tokens": None}, 1000 * 32 + 100 * 10),
+            (GPT_IMAGE_1_5, {"output_text_tokens": None, "output_image_tokens": None}, 1100 * 32),
+            (GPT_IMAGE_2, {}, 1100 * 30),
+        ],
+        ids=["counted", "one of the two counted", "not counted apart", "without a price of its own"],
+    )
+    def test_text_in_the_output_has_its_own_price_if_it_is_counted_and_the_model_has_one(
+        self, profile: ModelProfile, changes: dict[str, Any], millionths: int
+    ) -> None:
+        usage = attrs.evolve(self.USAGE, **changes)
+        expected = Decimal(20 * 5 + 40 * 8 + millionths) / 1_000_000
+        assert cost(profile, images=1, size=None, usage=usage) == expected
 
     def test_more_text_than_output_makes_the_cost_unknown(self) -> None:
         usage = attrs.evolve(self.USAGE, output_text_tokens=1101)
@@ -103,10 +96,6 @@ def test_list_prices_hold_only_where_they_are_taken(profile: ModelProfile) -> No
     assert cost(profile, **facts, list_price=False) is None
     own = attrs.evolve(profile, price=attrs.evolve(profile.price, list_price=False))
     assert cost(own, **facts, list_price=False) == cost(profile, **facts)
-
-
-def test_vector_graphics_cost_more_than_is_known() -> None:
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE, svg=True) is None
 
 
 def test_a_batch_costs_half() -> None:

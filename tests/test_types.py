@@ -1,7 +1,6 @@
 """Results are plain frozen data: bytes, base64, files, arrays, and a short repr."""
 
 import base64
-import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -16,15 +15,9 @@ import pytest
 
 from imagesdk.errors import ImageNotLoadedError
 from imagesdk.types import Image, ImagesResponse, Upload, Usage
+from tests.support.odd_images import encoded
 
-
-def png(mode: str = "RGB", size: tuple[int, int] = (3, 2)) -> bytes:
-    out = io.BytesIO()
-    PIL.Image.new(mode, size, 1).save(out, "PNG")
-    return out.getvalue()
-
-
-PNG = png()
+PNG = encoded(PIL.Image.new("RGB", (3, 2), 1))
 SIGNED = "https://pictures.test/a.png?sig=SECRET"
 
 
@@ -52,18 +45,11 @@ def loaded(request: pytest.FixtureRequest) -> Image:
 
 
 class TestAnImageThatIsHere:
-    def test_a_loaded_image_returns_its_bytes(self, loaded: Image) -> None:
+    def test_a_loaded_image_returns_its_bytes_base64_and_a_data_url(self, loaded: Image) -> None:
         assert loaded.loaded
         assert loaded.bytes == PNG
-
-    def test_a_loaded_image_is_encoded_as_base64(self, loaded: Image) -> None:
-        assert loaded.b64_json is not None
-        assert base64.b64decode(loaded.b64_json, validate=True) == PNG
-
-    def test_a_loaded_image_has_a_data_url(self, loaded: Image) -> None:
-        head, _, text = loaded.data_url().partition(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(text) == PNG
+        assert loaded.b64_json == base64.b64encode(PNG).decode()
+        assert loaded.data_url() == f"data:image/png;base64,{loaded.b64_json}"
 
     def test_a_loaded_image_opens_in_pillow_and_does_not_need_its_file_any_more(self, loaded: Image) -> None:
         picture = loaded.to_pil()
@@ -100,7 +86,7 @@ class TestAnImageThatIsHere:
     ("mode", "channels"), [("L", 3), ("P", 3), ("1", 3), ("RGB", 3), ("RGBA", 4), ("LA", 4), ("I;16", 3)]
 )
 def test_an_array_has_three_channels_or_four_with_transparency(mode: str, channels: int) -> None:
-    assert Image(data=png(mode)).to_numpy().shape == (2, 3, channels)
+    assert Image(data=encoded(PIL.Image.new(mode, (3, 2), 1))).to_numpy().shape == (2, 3, channels)
 
 
 @pytest.mark.parametrize(
@@ -121,24 +107,20 @@ def test_what_pixels_need_is_named_where_it_is_missing(
 
 
 def test_an_array_keeps_the_transparency_of_a_palette() -> None:
-    out = io.BytesIO()
-    PIL.Image.new("P", (3, 2)).save(out, "PNG", transparency=0)
-    array = Image(data=out.getvalue()).to_numpy()
+    array = Image(data=encoded(PIL.Image.new("P", (3, 2)), transparency=0)).to_numpy()
     assert array.shape == (2, 3, 4)
     assert (array[:, :, 3] == 0).all()
 
 
 def test_an_array_of_sixteen_bits_is_scaled_to_eight() -> None:
-    out = io.BytesIO()
-    PIL.Image.fromarray(numpy.array([[0, 65535]], dtype=numpy.uint16)).save(out, "PNG")
-    assert Image(data=out.getvalue()).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    picture = PIL.Image.fromarray(numpy.array([[0, 65535]], dtype=numpy.uint16))
+    assert Image(data=encoded(picture)).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
 def test_of_an_animation_the_first_frame_is_the_array_and_all_are_in_pillow() -> None:
-    out = io.BytesIO()
     first, second = PIL.Image.new("RGB", (4, 2), "red"), PIL.Image.new("RGB", (4, 2), "blue")
-    first.save(out, "GIF", save_all=True, append_images=[second])
-    image = Image(data=out.getvalue(), media_type="image/gif")
+    data = encoded(first, "GIF", save_all=True, append_images=[second])
+    image = Image(data=data, media_type="image/gif")
     assert image.to_numpy()[0, 0, :3].tolist() == [255, 0, 0]
     picture = image.to_pil()
     picture.seek(1)
@@ -154,38 +136,35 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
             use()
 
 
-class TestAnImageThatIsOnlyAUrl:
-    def test_an_image_that_is_only_a_url_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
-        assert not only_url.loaded
-        assert only_url.b64_json is None
-
-    @pytest.mark.parametrize("use", ["bytes", "save", "to_pil", "to_numpy", "data_url"])
-    def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
-        self, only_url: Image, use: str, tmp_path: Path
-    ) -> None:
-        uses: dict[str, Callable[[], object]] = {
-            "bytes": lambda: only_url.bytes,
-            "save": lambda: only_url.save(tmp_path / "a.png"),
-            "to_pil": only_url.to_pil,
-            "to_numpy": only_url.to_numpy,
-            "data_url": only_url.data_url,
-        }
-        with pytest.raises(ImageNotLoadedError) as caught:
-            uses[use]()
-        assert "client.images.download(image)" in str(caught.value)
-        assert "out=" in str(caught.value)
-        assert "https://pictures.test/a.png" in str(caught.value)
-        assert "SECRET" not in str(caught.value)
-        assert list(tmp_path.iterdir()) == []
+USES: dict[str, Callable[[Image], object]] = {
+    "bytes": lambda image: image.bytes,
+    "save": lambda image: image.save("a.png"),
+    "to_pil": Image.to_pil,
+    "to_numpy": Image.to_numpy,
+    "data_url": Image.data_url,
+}
 
 
-def test_an_unknown_format_is_a_stream_of_octets() -> None:
-    assert Image(data=b"?").data_url() == "data:application/octet-stream;base64,Pw=="
-    assert Image(data=b"?").b64_json == "Pw=="
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
+    only_url: Image, use: Callable[[Image], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert not only_url.loaded
+    assert only_url.b64_json is None
+    with pytest.raises(ImageNotLoadedError) as caught:
+        use(only_url)
+    for words in ("client.images.download(image)", "out=", "https://pictures.test/a.png"):
+        assert words in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_format_is_saved_as_bin(tmp_path: Path) -> None:
-    assert Image(data=b"?").save(tmp_path).name == "image-0.bin"
+def test_an_unknown_format_is_a_stream_of_octets_and_saved_as_bin(tmp_path: Path) -> None:
+    image = Image(data=b"?")
+    assert image.b64_json == "Pw=="
+    assert image.data_url() == "data:application/octet-stream;base64,Pw=="
+    assert image.save(tmp_path).name == "image-0.bin"
 
 
 def test_a_repr_is_short_and_holds_neither_picture_nor_signature(

@@ -22,12 +22,33 @@ ClientId = object
 """The key of a client in its portal: any object, compared by identity."""
 
 
-class Call(Generic[_T]):
-    """One coroutine, and the thread that waits for its result."""
+class Result(Generic[_T]):
+    """The value or the exception of a coroutine, for one reader."""
 
-    __slots__ = ("_context", "_error", "_function", "_scope", "_value", "client", "finished", "latch")
+    __slots__ = ("_error", "_value")
+    _value: _T
+
+    def __init__(self) -> None:
+        self._error: BaseException | None = None
+
+    def take(self) -> _T:
+        """Return the value, or raise the exception."""
+        error, self._error = self._error, None
+        if error is None:
+            return self._value
+        try:
+            raise error
+        finally:
+            del error  # its traceback holds this frame: no cycle through it
+
+
+class Call(Result[_T]):
+    """One coroutine, and the thread that waits for its result. All methods but ``take`` are called on the loop."""
+
+    __slots__ = ("_context", "_function", "_scope", "client", "finished", "latch")
 
     def __init__(self, client: ClientId | None, function: Callable[[], Awaitable[_T]]) -> None:
+        super().__init__()
         self.client = client
         self.latch = Latch()
         """Opens for the waiting thread when there is a result."""
@@ -37,9 +58,6 @@ class Call(Generic[_T]):
         self._context = _context_for_asyncio()
         self._context.run(callsite.carry)
         self._scope: anyio.CancelScope | None = None
-        self._error: BaseException | None = None
-
-    # Called on the loop:
 
     def start(self, tasks: anyio.abc.TaskGroup, on_end: Callable[["Call[Any]"], None]) -> None:
         """Start the coroutine as a task that sees the context variables of the waiting thread."""
@@ -75,18 +93,6 @@ class Call(Generic[_T]):
         finally:
             finished.set()
             on_end(self)
-
-    # Called in the waiting thread:
-
-    def result(self) -> _T:
-        """Return the result of the coroutine, or raise its exception."""
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle through it
 
 
 def _context_for_asyncio() -> contextvars.Context:

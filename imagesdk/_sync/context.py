@@ -25,6 +25,7 @@ import anyio
 
 from imagesdk._calls.context import entering_hint
 from imagesdk._sync import portal
+from imagesdk._sync.calls import Result
 from imagesdk._sync.membership import Membership
 
 _A = TypeVar("_A")
@@ -33,7 +34,7 @@ _W = TypeVar("_W")
 _P = ParamSpec("_P")
 
 
-class _Command(Generic[_T]):
+class _Command(Result[_T]):
     """One operation for a host task, and its result.
 
     A command has a cancel scope of its own. Only the commands that enter and exit have the scope of the host task,
@@ -43,15 +44,14 @@ class _Command(Generic[_T]):
     def __init__(
         self, operation: Callable[[], Awaitable[_T]], host_scope: anyio.CancelScope | None = None
     ) -> None:
+        super().__init__()
         self._operation = operation
         self._scope = host_scope or anyio.CancelScope()
         self._own_scope = contextlib.nullcontext() if host_scope else self._scope
         self._finished = anyio.Event()
-        self._error: BaseException | None = None
-        self._value: _T
 
     async def execute(self) -> None:
-        """Run the operation, in the host task; ``result`` raises its exception."""
+        """Run the operation, in the host task."""
         try:
             with self._own_scope:
                 self._value = await self._operation()
@@ -77,13 +77,7 @@ class _Command(Generic[_T]):
             with anyio.CancelScope(shield=True):
                 await self._finished.wait()
             raise
-        error, self._error = self._error, None
-        if error is None:
-            return self._value
-        try:
-            raise error
-        finally:
-            del error  # its traceback holds this frame: no cycle through it
+        return self.take()
 
 
 class _HostTask(Generic[_A]):
@@ -135,12 +129,11 @@ class _HostTask(Generic[_A]):
 
     async def exit(self, error: BaseException | None) -> bool | None:
         """Exit the context manager with the exception of the caller's block."""
-        kind = None if error is None else type(error)
-        traceback = None if error is None else error.__traceback__
+        details = (None, None, None) if error is None else (type(error), error, error.__traceback__)
 
         async def exit_() -> bool | None:
             self._entered = False
-            return await self._manager.__aexit__(kind, error, traceback)
+            return await self._manager.__aexit__(*details)
 
         return await self._send(_Command(exit_, self._scope))
 
@@ -220,21 +213,17 @@ class ContextHandle(Generic[_A]):
         return self._async_object
 
     def call(
-        self,
-        method: Callable[Concatenate[_A, _P], Awaitable[_T]],
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
+        self, method: Callable[Concatenate[_A, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Run ``method(async_object, *args, **kwargs)`` in the host task and wait for its result."""
         if self._forks != portal.forks():
             raise RuntimeError("this belongs to the process that forked: make a new one here")
-        assert self._host is not None  # noqa: S101 - users get the handle after entering
         host = self._host
+        assert host is not None  # noqa: S101 - users get the handle after entering
         return self._membership.call(lambda: host.execute(lambda: method(self.async_object, *args, **kwargs)))
 
     def next(self, method: Callable[[_A], Awaitable[_T]]) -> _T:
-        """Do the same as ``call`` with ``__anext__``, for an iterator."""
+        """Call ``method``, the ``__anext__`` of an iterator."""
         try:
             return self.call(method)
         except StopAsyncIteration:

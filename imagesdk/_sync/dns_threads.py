@@ -9,7 +9,7 @@ Rule: no lookup outlives the process, and none delays its exit.
 import _thread
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -21,21 +21,16 @@ class LookupThreads(ThreadPoolExecutor):
     def submit(self, fn: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> Future[_T]:
         """Start ``fn(*args, **kwargs)`` at once in a new thread."""
         future: Future[_T] = Future()
-        _thread.start_new_thread(_work, (future, fn, args, kwargs))
+        future.set_running_or_notify_cancel()
+
+        def work() -> None:
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except BaseException as error:  # noqa: BLE001 - the future raises it where its result is awaited
+                future.set_exception(error)
+
+        _thread.start_new_thread(work, ())
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Do nothing: there is no pool to shut down."""
-
-
-def _work(
-    future: "Future[Any]", fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
-    try:
-        result = fn(*args, **kwargs)
-    except BaseException as error:  # noqa: BLE001 - the future raises it where its result is awaited
-        future.set_exception(error)
-    else:
-        future.set_result(result)

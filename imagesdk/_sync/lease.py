@@ -4,7 +4,7 @@
 Rules: a lease holds no lock, so a fork cannot copy a taken one; each process builds its own asynchronous object.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any, Concatenate, Generic, NoReturn, ParamSpec, Protocol, TypeVar, cast
@@ -20,7 +20,6 @@ class Closable(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections."""
-        ...
 
 
 _A = TypeVar("_A")
@@ -52,11 +51,7 @@ class Lease(Generic[_A]):
         return self._built.get()
 
     def call(
-        self,
-        method: Callable[Concatenate[_A, _P], Coroutine[Any, Any, _T]],
-        /,
-        *args: _P.args,
-        **kwargs: _P.kwargs,
+        self, method: Callable[Concatenate[_A, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
         """Run ``method(async_object, *args, **kwargs)`` on the loop and wait for its result.
 

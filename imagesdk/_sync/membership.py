@@ -6,8 +6,8 @@ Rules: a membership holds no lock, so a fork cannot copy a taken one; a closed m
 """
 
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from imagesdk._sync import portal as portals
 from imagesdk._sync.calls import ClientId
@@ -35,7 +35,7 @@ class Membership:
         if _remove(self._client) and not self._closed:
             warnings.warn(_NOT_CLOSED, ResourceWarning, source=self, stacklevel=2)
 
-    def call(self, function: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
         """Run ``function()`` on the loop and wait for its result."""
         while True:
             portal = self._join()

@@ -101,7 +101,7 @@ class Portal:
         except BaseException:
             self._abandon(call)
             raise
-        return call.result()
+        return call.take()
 
     def close_client(self, client: ClientId) -> None:
         """Cancel the client's calls, close its connections and wait for that (at most ``GRACE`` seconds)."""
@@ -128,17 +128,14 @@ class Portal:
         self._inbox.append(message)
         loop = self._loop
         if loop is not None:  # otherwise the loop reads the inbox when it starts
-            with contextlib.suppress(
-                RuntimeError
-            ):  # closed meanwhile: ``_run_loop`` fails the remaining calls
+            with contextlib.suppress(RuntimeError):  # closed meanwhile: ``_end_all`` fails the calls
                 loop.call_soon_threadsafe(self._wake)
 
     def _withdraw(self, call: Call[Any]) -> bool:
-        try:
+        with contextlib.suppress(KeyError):
             self._posted.remove(call)
-        except KeyError:
-            return False
-        return True
+            return True
+        return False
 
     def _abandon(self, call: Call[Any]) -> None:
         cancel = partial(self._cancel, call)
@@ -153,8 +150,8 @@ class Portal:
     def _launch(self) -> None:
         try:
             threading.Thread(target=self._run_loop, name="imagesdk", daemon=True).start()
-        except RuntimeError as cause:
-            self._end_all(cause)
+        except RuntimeError as error:
+            self._end_all(error)
 
     def _end_all(self, cause: BaseException | None) -> None:
         def broken() -> RuntimeError:

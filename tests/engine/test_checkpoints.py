@@ -26,9 +26,8 @@ from imagesdk import APIConnectionError, AsyncClient, RateLimit
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
 from imagesdk.events import Event, LimitWaiting
-from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, answer_of_urls, png
-from tests.support.socket_servers import Conversation, Handler, always, says, serving
+from tests.support.socket_servers import Conversation, Handler, OpenConnections, always, says, serving
 from tests.support.stepped_calls import CancelMode, Threads, by_scope, by_task
 from tests.support.streamed_answers import completed, streams
 from tests.support.streamed_answers import partial as partial_image

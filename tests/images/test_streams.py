@@ -29,9 +29,8 @@ from imagesdk import (
     StreamError,
 )
 from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
-from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, always, in_turn, says, serving
+from tests.support.socket_servers import Conversation, OpenConnections, always, in_turn, says, serving
 from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
 
 pytestmark = pytest.mark.anyio

@@ -18,9 +18,8 @@ import anyio.lowlevel
 from attrs import define, field
 
 from imagesdk import AsyncClient, ImageSDKError, RateLimit, RetryPolicy
-from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, answer_of_urls, png
-from tests.support.socket_servers import Conversation, serving
+from tests.support.socket_servers import Conversation, OpenConnections, serving
 from tests.support.streamed_answers import completed, streams
 from tests.support.streamed_answers import partial as partial_image
 

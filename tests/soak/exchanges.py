@@ -43,9 +43,8 @@ from imagesdk import (
     Usage,
 )
 from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, stream, urls
-from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, RawServer, serving
+from tests.support.socket_servers import Conversation, OpenConnections, RawServer, serving
 
 _SMALL = png()
 _GOOD = answer(_SMALL)

@@ -18,10 +18,9 @@ from attrs import define, field
 from imagesdk import AsyncClient, ImagesResponse, RetryPolicy, Timeouts
 from imagesdk._ratelimit.unlimited import CONCURRENCY
 from tests.support.certificates import Authority
-from tests.support.open_connections import OpenConnections
 from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, Handler, RawServer, serving
+from tests.support.socket_servers import Conversation, Handler, OpenConnections, RawServer, serving
 
 SMALL = png()
 HUGE = png(padding=8 * 1024**2)

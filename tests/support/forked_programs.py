@@ -21,11 +21,13 @@ from typing import TypeAlias
 
 import pytest
 
+from tests.support.small_images import answer, png
+from tests.support.streamed_answers import partial
+
 PATIENCE = 30
 """Seconds after which a program that should have ended has hung."""
 
-IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
-ANSWER = f'{{"created": 1, "data": [{{"b64_json": "{IMAGE}"}}]}}'.encode()
+ANSWER, PARTIAL = answer(png()), partial(png())
 
 _WARNINGS = ["-W", "always::ResourceWarning", "-W", "ignore:This process:DeprecationWarning"]
 """Show what a program leaves open, and not that a process with threads forks (from Python 3.12 on)."""
@@ -162,6 +164,19 @@ class Server:
         """Send a response with one image."""
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n"
         connection.sendall(head.encode() + ANSWER)
+
+    def serve_once(self) -> None:
+        """Answer one request, and wait until the client drops the connection."""
+        with self.request() as connection:
+            self.answer(connection)
+            assert is_dropped(connection)
+
+    def begin_stream(self) -> socket.socket:
+        """Answer a request with a stream that sends one image and does not end."""
+        connection = self.request()
+        head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+        connection.sendall(head + b"%x\r\n%b\r\n" % (len(PARTIAL), PARTIAL))
+        return connection
 
     def close(self) -> None:
         """Stop accepting connections."""

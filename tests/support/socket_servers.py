@@ -152,3 +152,33 @@ def in_turn(*steps: Handler) -> Handler:
             await left.pop(0)(talk)
 
     return handler
+
+
+@define(eq=False)
+class OpenConnections:
+    """The open connections of a server, for tests of what clients leave behind."""
+
+    numbers: set[int] = field(factory=set[int])
+    _changed: anyio.Event = field(factory=anyio.Event)
+
+    def counted(self, handler: Handler) -> Handler:
+        """Return ``handler`` with its connections counted."""
+
+        async def count(talk: Conversation) -> None:
+            self._change(self.numbers | {talk.number})
+            try:
+                await handler(talk)
+            finally:
+                self._change(self.numbers - {talk.number})
+
+        return count
+
+    async def number(self, expected: int) -> None:
+        """Wait until this number of connections is open."""
+        while len(self.numbers) != expected:
+            await self._changed.wait()
+
+    def _change(self, numbers: set[int]) -> None:
+        self.numbers = numbers
+        self._changed.set()
+        self._changed = anyio.Event()

@@ -1,193 +1,115 @@
-"""The blocking clients offer what the asynchronous ones do, and work wherever blocking code runs."""
+"""The blocking clients work wherever blocking code runs; their streams are entered, read and exited by any thread."""
 
-import ast
+from __future__ import annotations
+
+import base64
 import copy
-import inspect
+import gc
 import json
 import pickle
 import re
-import textwrap
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import anyio.from_thread
 import pytest
 
 import imagesdk
 from imagesdk import (
-    AsyncClient,
-    AsyncFiles,
-    AsyncImages,
-    AsyncImageStream,
-    AsyncRun,
     Client,
-    Files,
-    Images,
-    ImageStream,
-    Run,
+    CompletedImage,
+    Generate,
+    InvalidRequestError,
+    PartialImage,
+    RetryPolicy,
+    StreamError,
 )
-from imagesdk._sync.generator import __main__ as generator
-from imagesdk._sync.generator.docstrings import METHODS, PHRASES
+from imagesdk._sync.latch import Latch
+from tests.support.small_images import answer, png
+from tests.support.socket_servers import Conversation, Handler, says, serving
+from tests.support.streamed_answers import begin, completed, partial, say, streams
 
-PAIRS = [
-    (AsyncClient, Client),
-    (AsyncImages, Images),
-    (AsyncImageStream, ImageStream),
-    (AsyncRun, Run),
-    (AsyncFiles, Files),
-]
-EXAMPLE = re.compile(
-    r"^ *```python\n(.*?)^ *```$|^Example:\n((?:    (?!```)[^\n]*\n?)+)", re.MULTILINE | re.DOTALL
-)
-IMAGE = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAQAAAC1HAwCAAAAC0lEQVR42mNk+A8AAQUBAScY42YAAAAASUVORK5CYII="
+SMALL, LARGE = png(1, 1), png(3, 3)
+GOOD = streams(partial(SMALL), completed(LARGE))
 
 
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
+class Script:
+    """The answers of a server to its next requests. Without one, it makes the images of the request."""
 
-    def do_POST(self) -> None:
-        request = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        if request["prompt"] == "refused":
-            self._answer(400, {"error": {"message": "no", "type": "invalid_request_error", "code": None}})
-        else:
-            images = [{"b64_json": IMAGE, "revised_prompt": request["prompt"]}] * request.get("n", 1)
-            self._answer(200, {"created": 1, "data": images})
+    def __init__(self) -> None:
+        self.steps: list[Handler] = []
+        self.dropped = threading.Event()
+        """Set when a connection has ended."""
+        self.base_url = ""
 
-    def _answer(self, status: int, document: object) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+    async def handler(self, talk: Conversation) -> None:
+        try:
+            while True:
+                sent = await talk.request()
+                if self.steps:
+                    await self.steps.pop(0)(talk)
+                else:
+                    job = json.loads(sent.body)
+                    image = {"b64_json": base64.b64encode(SMALL).decode(), "revised_prompt": job["prompt"]}
+                    await talk.answer(answer(data=[image] * job.get("n", 1)))
+        finally:
+            self.dropped.set()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        pass
 
-
-@pytest.fixture(scope="module")
-def base_url() -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/v1"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+async def waits(talk: Conversation) -> None:
+    """Send one image, and wait until the client closes the connection."""
+    await begin(talk)
+    await say(talk, partial(SMALL))
+    await talk.dropped()
+    talk.hang_up()
 
 
 @pytest.fixture
-def client(base_url: str) -> Iterator[Client]:
-    with Client(base_url=base_url, api_key="", rate_limit=None) as client:
+def script() -> Iterator[Script]:
+    script = Script()
+    with anyio.from_thread.start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(serving(script.handler)) as server:
+            script.base_url = server.base_url
+            yield script
+
+
+@pytest.fixture
+def client(script: Script) -> Iterator[Client]:
+    once = RetryPolicy(max_attempts=1)
+    with Client(base_url=script.base_url, api_key="", rate_limit=None, retry=once) as client:
         yield client
 
 
-def public_members(cls: type) -> dict[str, Any]:
-    dunder = {
-        f"__{name}__"
-        for name in [
-            "init",
-            "aenter",
-            "aexit",
-            "enter",
-            "exit",
-            "aiter",
-            "anext",
-            "iter",
-            "next",
-            "repr",
-            "reduce",
-        ]
-    }
-    return {name: member for name, member in vars(cls).items() if not name.startswith("_") or name in dunder}
-
-
-def signature(member: Any) -> tuple[list[tuple[Any, ...]], Any]:
-    """Return the parameters and the result of a method or property, with the names of the blocking classes."""
-
-    def blocking(annotation: Any) -> Any:
-        return (
-            re.sub(r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|ContextManager)", r"\1", annotation)
-            if isinstance(annotation, str)
-            else annotation
-        )
-
-    function: Any = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-    found = inspect.signature(function)
-    parameters = [
-        (item.name, item.kind, item.default, blocking(item.annotation)) for item in found.parameters.values()
-    ]
-    return parameters, blocking(found.return_annotation)
-
-
-def test_the_facade_is_what_the_generator_writes() -> None:
-    assert generator.TARGET.read_text(encoding="utf-8") == generator.facade(generator.SOURCES, PHRASES)
-
-
-@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
-def test_both_classes_have_the_same_members(asynchronous: type, blocking: type) -> None:
-    expected = {METHODS.get(name, name) for name in public_members(asynchronous)}
-    assert set(public_members(blocking)) == expected
-
-
-@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
-def test_both_classes_have_the_same_signatures(asynchronous: type, blocking: type) -> None:
-    not_made_by_users = set[str]() if asynchronous is AsyncClient else {"__init__"}
-    expected = {
-        METHODS.get(name, name): signature(member)
-        for name, member in public_members(asynchronous).items()
-        if name not in not_made_by_users
-    }
-    assert {name: signature(vars(blocking)[name]) for name in expected} == expected
-
-
-@pytest.mark.parametrize(("asynchronous", "blocking"), PAIRS)
-def test_no_docstring_of_a_blocking_class_mentions_asynchronous_code(
-    asynchronous: type, blocking: type
-) -> None:
-    documented = [blocking, *public_members(blocking).values()]
-    text = "\n".join(inspect.getdoc(member) or "" for member in documented)
-    assert not re.findall(
-        r"\bawait\b|\basync \w+|\baclose\b|asyncio|trio|(?<!httpx\.)(?<!httpx2\.)\bAsync[A-Z]\w+", text
-    )
-
-
-@pytest.mark.parametrize("blocking", [blocking for _, blocking in PAIRS])
-def test_the_examples_in_docstrings_are_python(blocking: type) -> None:
-    examples = 0
-    for member in [blocking, *public_members(blocking).values()]:
-        for example in EXAMPLE.findall(inspect.getdoc(member) or ""):
-            ast.parse(textwrap.dedent(example[0] or example[1]))
-            examples += 1
-    assert examples
-
-
-def test_a_call_works_in_a_plain_script(client: Client) -> None:
+def test_a_call_in_a_plain_script_returns_what_the_asynchronous_client_returns(client: Client) -> None:
     response = client.images.generate("a cat", n=2)
+    assert type(response) is imagesdk.ImagesResponse
     assert [image.width for image in response] == [1, 1]
 
 
-def test_results_are_of_the_same_classes_as_those_of_the_asynchronous_client(client: Client) -> None:
-    assert type(client.images.generate("a cat")) is imagesdk.ImagesResponse
+@pytest.mark.anyio
+async def test_a_call_and_a_stream_work_inside_a_running_event_loop(client: Client, script: Script) -> None:
+    assert client.images.generate("a cat, in Jupyter")[0].width == 1
+    script.steps.append(GOOD)
+    with client.images.generate_stream("a river") as stream:
+        assert stream.final()[0].bytes == LARGE
 
 
-def test_errors_are_those_of_the_asynchronous_client_and_in_no_exception_group(client: Client) -> None:
+def test_errors_are_those_of_the_asynchronous_client_and_in_no_exception_group(
+    client: Client, script: Script
+) -> None:
+    script.steps.append(says(b'{"error": {"message": "no", "type": "invalid_request_error"}}', 400))
     with pytest.raises(imagesdk.BadRequestError) as caught:
         client.images.generate("refused")
-    assert caught.value.__context__ is None or not isinstance(caught.value.__context__, BaseExceptionGroup)
+    assert not isinstance(caught.value.__context__, BaseExceptionGroup)
 
 
 def test_a_wrong_argument_is_refused_where_the_client_is_made() -> None:
     with pytest.raises(imagesdk.ConfigurationError):
         Client(base_url="nonsense", api_key="")
-
-
-def test_an_unknown_option_is_refused(client: Client) -> None:
-    with pytest.raises(TypeError, match="stream"):
-        client.images.generate("a cat", stream=True)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue] - the point
 
 
 def test_many_threads_may_share_a_client_from_its_first_call_on(client: Client) -> None:
@@ -198,39 +120,32 @@ def test_many_threads_may_share_a_client_from_its_first_call_on(client: Client) 
         return client.images.generate(f"cat {number}")[0].revised_prompt
 
     with ThreadPoolExecutor(32) as pool:
-        prompts = list(pool.map(call, range(32)))
-    assert prompts == [f"cat {number}" for number in range(32)]
+        assert list(pool.map(call, range(32))) == [f"cat {number}" for number in range(32)]
 
 
-def test_all_blocking_clients_share_one_thread(base_url: str, client: Client) -> None:
-    client.images.generate("a cat")
-    before = threading.active_count()
-    with Client(base_url=base_url, api_key="", rate_limit=None) as second:
-        second.images.generate("a dog")
-        assert sum(thread.name == "imagesdk" for thread in threading.enumerate()) == 1
-        assert threading.active_count() <= before + 1  # that one is the server's, for the connection
-
-
-@pytest.mark.anyio
-async def test_a_call_works_inside_a_running_event_loop(client: Client) -> None:
-    assert client.images.generate("a cat, in Jupyter")[0].width == 1
-
-
-def test_a_call_on_a_closed_client_raises(client: Client) -> None:
-    client.images.generate("a cat")
-    client.close()
-    with pytest.raises(RuntimeError, match="client is closed"):
-        client.images.generate("a cat")
-
-
-def test_leaving_the_with_block_closes_the_client(base_url: str) -> None:
-    with Client(base_url=base_url, api_key="", rate_limit=None) as client:
+def test_leaving_the_with_block_closes_the_client(client: Client) -> None:
+    with client:
         images = client.images
+        images.generate("a cat")
+    client.close()
     with pytest.raises(RuntimeError, match="client is closed"):
         images.generate("a cat")
 
 
-def test_a_call_from_an_observer_raises_instead_of_deadlocking(base_url: str) -> None:
+def test_a_garbage_collected_client_drops_its_connection_ends_the_thread_and_warns(script: Script) -> None:
+    before = threading.enumerate()
+    clients = [Client(base_url=script.base_url, api_key="", rate_limit=None)]
+    clients[0].images.generate("a cat")
+    [thread] = [each for each in threading.enumerate() if each.name == "imagesdk" and each not in before]
+    with pytest.warns(ResourceWarning, match=r"a blocking client was not closed: use 'with Client\(\.\.\.\)"):
+        clients.clear()
+    gc.collect()
+    thread.join(5)
+    assert not thread.is_alive()
+    assert script.dropped.wait(5)
+
+
+def test_a_call_from_an_observer_raises_instead_of_deadlocking(script: Script) -> None:
     refused: list[str] = []
 
     def observer(event: object) -> None:
@@ -239,29 +154,159 @@ def test_a_call_from_an_observer_raises_instead_of_deadlocking(base_url: str) ->
         except RuntimeError as error:
             refused.append(str(error))
 
-    with Client(base_url=base_url, api_key="", rate_limit=None, observers=[observer]) as inside:
+    with Client(base_url=script.base_url, api_key="", rate_limit=None, observers=[observer]) as inside:
         inside.images.generate("a cat")
-    assert refused
     assert "event-loop thread" in refused[0]
 
 
-def test_images_is_the_same_object_every_time(client: Client) -> None:
+def test_a_client_names_its_class_and_server_and_keeps_its_resources(client: Client, script: Script) -> None:
+    assert repr(client) == f"<Client {script.base_url}>"
     assert client.images is client.images
 
 
-def test_the_repr_names_the_blocking_class(client: Client, base_url: str) -> None:
-    assert repr(client) == f"<Client {base_url}>"
+def test_clients_resources_and_streams_can_be_neither_pickled_nor_copied(
+    client: Client, script: Script
+) -> None:
+    script.steps.append(GOOD)
+    with client.images.generate_stream("a river") as stream:
+        for thing in (client, client.images, stream):
+            for duplicate in (pickle.dumps, copy.deepcopy):
+                with pytest.raises(TypeError, match="where it is needed"):
+                    duplicate(thing)
 
 
-@pytest.mark.parametrize("what", ["client", "client.images"])
-def test_clients_and_their_resources_can_be_neither_pickled_nor_copied(client: Client, what: str) -> None:
-    thing = client if what == "client" else client.images
-    with pytest.raises(TypeError, match="where it is needed"):
-        pickle.dumps(thing)
-    with pytest.raises(TypeError, match="where it is needed"):
-        copy.deepcopy(thing)
+def test_a_stream_is_read_with_a_plain_loop(client: Client, script: Script) -> None:
+    script.steps.append(GOOD)
+    with client.images.generate_stream("a river", partial_images=1) as stream:
+        first, last = list(stream)
+        assert list(stream) == []
+    assert isinstance(first, PartialImage)
+    assert isinstance(last, CompletedImage)
+    assert (first.image.bytes, last.image.bytes) == (SMALL, LARGE)
 
 
-def test_the_classes_belong_to_the_public_package() -> None:
-    assert f"{Client.__module__}.{Client.__qualname__}" == "imagesdk.Client"
-    assert f"{Images.__module__}.{Images.__qualname__}" == "imagesdk.Images"
+def test_final_returns_the_response_before_or_after_some_events(client: Client, script: Script) -> None:
+    script.steps += [GOOD, GOOD]
+    with client.images.stream(Generate("a river")) as stream:
+        assert stream.final()[0].bytes == LARGE
+    with client.images.edit_stream(LARGE, "a pool") as stream:
+        assert next(stream).image.bytes == SMALL
+        assert stream.final()[0].bytes == LARGE
+
+
+def test_leaving_the_block_early_drops_the_connection_and_the_client_stays_usable(
+    client: Client, script: Script
+) -> None:
+    script.steps.append(waits)
+    with client.images.generate_stream("a river") as stream:
+        assert next(stream).image.bytes == SMALL
+    assert script.dropped.wait(5)
+    assert client.images.generate("a dog")[0].bytes == SMALL
+
+
+def test_an_error_of_the_block_is_raised_unchanged(client: Client, script: Script) -> None:
+    script.steps.append(waits)
+
+    def leave() -> None:
+        with client.images.generate_stream("a river") as stream:
+            next(stream)
+            raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        leave()
+    assert script.dropped.wait(5)
+
+
+def test_a_broken_stream_raises_an_error_with_the_last_image(client: Client, script: Script) -> None:
+    script.steps.append(streams(partial(SMALL), ends=False))
+    with client.images.generate_stream("a river") as stream:
+        with pytest.raises(StreamError) as caught:
+            stream.final()
+    assert caught.value.partial is not None
+    assert caught.value.partial.image.bytes == SMALL
+
+
+def test_invalid_parameters_raise_on_entering_and_nothing_is_sent(client: Client) -> None:
+    with pytest.raises(InvalidRequestError, match="prompt"):
+        with client.images.generate_stream(" ", model="gpt-image-2"):
+            raise AssertionError("this must not be entered")
+
+
+def test_a_stream_can_be_entered_once_and_used_inside_its_block_only(client: Client, script: Script) -> None:
+    script.steps.append(GOOD)
+    manager = client.images.generate_stream("a river")
+    with manager as stream:
+        stream.final()
+    with pytest.raises(RuntimeError, match="entered before"):
+        manager.__enter__()
+    with pytest.raises(RuntimeError, match="its block was left"):
+        next(stream)
+
+
+def test_a_client_closed_within_the_block_ends_the_stream(client: Client, script: Script) -> None:
+    script.steps.append(waits)
+    with client.images.generate_stream("a river") as stream:
+        next(stream)
+        client.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            next(stream)
+    assert script.dropped.wait(5)
+
+
+def close_while_it_waits(client: Client, thread: int) -> None:
+    """Close the client as soon as the thread waits for a result."""
+    frames = sys._current_frames  # pyright: ignore[reportPrivateUsage] - the documented way to look at a thread
+    while frames()[thread].f_code is not Latch.wait.__code__:
+        time.sleep(0)
+    client.close()
+
+
+def test_a_client_closed_by_another_thread_ends_the_wait_for_an_image(client: Client, script: Script) -> None:
+    script.steps.append(waits)
+    with client.images.generate_stream("a river") as stream:
+        next(stream)
+        closing = threading.Thread(target=close_while_it_waits, args=(client, threading.get_ident()))
+        closing.start()
+        with pytest.raises(RuntimeError, match="closed"):
+            next(stream)
+        closing.join()
+    assert script.dropped.wait(5)
+
+
+def test_streams_and_calls_run_at_the_same_time(client: Client, script: Script) -> None:
+    script.steps += [waits, GOOD]
+    with client.images.generate_stream("a river") as first:
+        next(first)
+        with client.images.generate_stream("a lake") as second:
+            assert second.final()[0].bytes == LARGE
+        assert client.images.generate("a dog")[0].bytes == SMALL
+
+
+def test_a_stream_may_be_read_by_a_thread_that_did_not_enter_it(client: Client, script: Script) -> None:
+    script.steps.append(GOOD)
+    with client.images.generate_stream("a river") as stream, ThreadPoolExecutor(1) as reader:
+        assert [event.image.bytes for event in reader.submit(list, stream).result()] == [SMALL, LARGE]
+
+
+@pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
+def test_using_a_stream_or_run_before_entering_it_raises_with_a_hint(client: Client, method: str) -> None:
+    arguments = ("a.png", "a river") if "edit" in method else (["a river"],)
+    made: Any = getattr(client.images, method)(*arguments)
+    hint = re.escape(f"`with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`")
+    with pytest.raises(TypeError, match=hint):
+        list(made)
+    with pytest.raises(AttributeError, match=f"no collect here: .*{hint}"):
+        made.collect()
+    assert not hasattr(made, "__len__")
+    assert not hasattr(copy.copy(made), "final")
+
+
+def test_streams_in_many_threads_at_once_are_complete(client: Client, script: Script) -> None:
+    script.steps += [GOOD] * 16
+
+    def read(_: int) -> bytes:
+        with client.images.generate_stream("a river") as stream:
+            return stream.final()[0].bytes
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(read, range(16))) == [LARGE] * 16

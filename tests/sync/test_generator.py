@@ -53,8 +53,6 @@ class AsyncShop:
         tags: Sequence[str] = tuple(),  # noqa: C408 - as written
         **rest: Any,
     ) -> None:
-        if not place:
-            raise ValueError("no place")
         self._place = place
         self._stock = list(stock)
         self._rest = rest
@@ -260,11 +258,6 @@ def test_a_context_manager_gives_an_iterator_that_one_task_uses(sample: ModuleTy
         assert not async_till._open
         with pytest.raises(RuntimeError, match="block was left"):
             next(till)
-
-
-def test_an_error_of_the_constructor_is_raised_at_once(sample: ModuleType) -> None:
-    with pytest.raises(ValueError, match="no place"):
-        sample.Shop("")
 
 
 def test_docstrings_describe_the_blocking_class(sample: ModuleType) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from imagesdk._sync.generator.docstrings import PHRASES, DocstringTranslator, blocking_name
-from imagesdk._sync.generator.parse import AsyncClass, Kind, Member, UnsupportedSyntax, parse
+from imagesdk._sync.generator.parse import AsyncClass, Import, Kind, Member, UnsupportedSyntax, parse
 
 PACKAGE = Path(__file__).parents[2]
 SOURCES = {
@@ -41,9 +41,9 @@ from __future__ import annotations
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the facade, or compare it with ``--check``; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m imagesdk._sync.generator", description="Write the blocking clients."
+        "python -m imagesdk._sync.generator", description=f"Write {TARGET.name}."
     )
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if they are stale")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it is stale")
     options = parser.parse_args(arguments)
     try:
         text = facade(SOURCES, PHRASES)
@@ -65,14 +65,14 @@ def facade(sources: dict[str, Path], phrases: Mapping[str, str]) -> str:
     Raises:
         UnsupportedSyntax: If a member has no translation, or if no docstring contains one of the phrases.
     """
-    parsed = parse(sources)
-    names = [cls.name for cls in parsed.classes]
+    parsed, needed = parse(sources)
+    names = [cls.name for cls in parsed]
     translator = DocstringTranslator(names, phrases)
-    classes = "\n\n\n".join("\n\n".join(_class(cls, translator)) for cls in parsed.classes)
+    classes = "\n\n\n".join("\n\n".join(_class(cls, translator)) for cls in parsed)
     if translator.unused:
         raise UnsupportedSyntax(f"docstrings.py: no docstring contains {min(translator.unused)!r} any more")
     header = _HEADER.format(modules=", ".join(name.partition(".")[2] for name in sources))
-    imports = "\n\n".join(_imports(parsed.imports | _ALWAYS_IMPORTED))
+    imports = "\n\n".join(_imports(needed | _ALWAYS_IMPORTED))
     public = ", ".join(f'"{name}"' for name in sorted(map(blocking_name, names)))
     return f"{header}\n{imports}\n\n__all__ = [{public}]\n\n\n{classes}\n"
 
@@ -159,17 +159,15 @@ def _joined(signature: list[str]) -> list[str]:
     return [*decorators, line] if len(line) <= _WIDTH else signature
 
 
-def _imports(imports: set[tuple[str, str]]) -> Iterator[str]:
+def _imports(imports: set[Import]) -> Iterator[str]:
     """Yield the imports in the formatter's order: the standard library, other packages, this package."""
     sections: list[list[str]] = [[], [], []]
-    modules = {
-        module: sorted((name for of, name in imports if of == module), key=_name_order)
-        for module, _ in imports
-    }
-    for module in sorted(modules, key=lambda module: (modules[module] != [""], module)):
+    modules = {module for module, _ in imports}
+    for module in sorted(modules, key=lambda module: ((module, "") not in imports, module)):
+        names = sorted((name for of, name in imports if of == module), key=_name_order)
         top = module.partition(".")[0]
         section = 0 if top in sys.stdlib_module_names else 2 if top == PACKAGE.name else 1
-        sections[section].append(_import(module, modules[module]))
+        sections[section].append(_import(module, names))
     yield from ("\n".join(section) for section in sections if section)
 
 

@@ -19,11 +19,13 @@ Rule: a member is of one of these kinds, or is refused with its file and line. N
 import ast
 import builtins
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import NoReturn, TypeAlias
 
+Import: TypeAlias = tuple[str, str]
+"""Module and name; the name is empty for ``import module``."""
 _Function: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef
 
 _ASYNCHRONOUS = re.compile(r"Async|Await|Coroutine")
@@ -75,17 +77,8 @@ class AsyncClass:
     """Whether it is the value of an asynchronous context manager."""
 
 
-@dataclass
-class ParsedSources:
-    """The classes of all sources, and the imports that their signatures need."""
-
-    classes: list[AsyncClass] = field(default_factory=list[AsyncClass])
-    imports: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
-    """Module and name; the name is empty for ``import module``."""
-
-
-def parse(sources: dict[str, Path]) -> ParsedSources:
-    """Parse the ``Async...`` classes of the modules (name -> file), in this order.
+def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import]]:
+    """Parse the ``Async...`` classes of the modules (name -> file), and the imports that their signatures need.
 
     Raises:
         UnsupportedSyntax: If a member is of no known kind.
@@ -98,11 +91,13 @@ def parse(sources: dict[str, Path]) -> ParsedSources:
                 module.refuse(node, f"there are two classes named {node.name}")
             known[node.name] = module
     contexts = {_context_value(item) for module in modules for node in module.classes for item in node.body}
-    parsed = ParsedSources()
-    for module in modules:
-        for node in module.classes:
-            parsed.classes.append(_ClassParser(module, node, set(known), contexts, parsed.imports).parse())
-    return parsed
+    imports: set[Import] = set()
+    parsers = [
+        _ClassParser(module, node, set(known), contexts, imports)
+        for module in modules
+        for node in module.classes
+    ]
+    return [parser.parse() for parser in parsers], imports
 
 
 class _Module:
@@ -113,7 +108,7 @@ class _Module:
         self.path = path
         text = path.read_text(encoding="utf-8")
         self.lines = text.splitlines()
-        self.origins: dict[str, tuple[str, str]] = {}
+        self.origins: dict[str, Import] = {}
         self.classes: list[ast.ClassDef] = []
         for statement in ast.parse(text, str(path)).body:
             self._add(statement)
@@ -147,7 +142,7 @@ class _ClassParser:
     node: ast.ClassDef
     known: set[str]
     contexts: set[str]
-    imports: set[tuple[str, str]]
+    imports: set[Import]
 
     def parse(self) -> AsyncClass:
         node, module = self.node, self.module
@@ -158,9 +153,8 @@ class _ClassParser:
         self.is_context = node.name in self.contexts
         members = [member for item in _body(node) if (member := self._member(item)) is not None]
         self.imports.add((module.name, node.name))
-        return AsyncClass(
-            node.name, module.name, self._docstring(node), members, self.is_client, self.is_context
-        )
+        docstring = self._docstring(node)
+        return AsyncClass(node.name, module.name, docstring, members, self.is_client, self.is_context)
 
     def _member(self, node: ast.stmt) -> Member | None:
         if not isinstance(node, _Function):
@@ -174,9 +168,7 @@ class _ClassParser:
         returns = _context_value(node) or ast.unparse(node.returns)
         kind = self._kind(node, returns)
         if kind is None or (self.is_context and kind not in _KINDS_IN_CONTEXTS):
-            self.module.refuse(
-                node, f"there is no translation for {node.name} as {self.node.name} defines it"
-            )
+            self.module.refuse(node, f"there is no translation for {node.name} in {self.node.name}")
         if kind in _IMPORTS:
             self.imports.add(_IMPORTS[kind])
         elif kind is not Kind.RESOURCE:
@@ -202,7 +194,7 @@ class _ClassParser:
                 return Kind.ENTER
             case [], True, "__aexit__" if self.is_client and body == "await self.aclose()":
                 return Kind.EXIT
-            case [], False, "__aiter__" if body == "return self" and self.is_context:
+            case [], False, "__aiter__" if self.is_context and body == "return self":
                 return Kind.ITER
             case [], True, "__anext__" if self.is_context:
                 return Kind.NEXT
@@ -245,14 +237,11 @@ class _ClassParser:
         self._import_names(annotation)
 
     def _import_names(self, expression: ast.expr) -> None:
-        for inner in ast.walk(expression):
-            match inner:
-                case ast.Name(id=name) if name in self.module.origins:
-                    self.imports.add(self.module.origins[name])
-                case ast.Name(id=name) if not hasattr(builtins, name):
-                    self.module.refuse(inner, f"no import or definition that can be copied names {name}")
-                case _:
-                    pass
+        for name in [inner for inner in ast.walk(expression) if isinstance(inner, ast.Name)]:
+            if name.id in self.module.origins:
+                self.imports.add(self.module.origins[name.id])
+            elif not hasattr(builtins, name.id):
+                self.module.refuse(name, f"no import or definition that can be copied names {name.id}")
 
     def _refuse_public_attributes(self, node: _Function) -> None:
         for inner in ast.walk(node):

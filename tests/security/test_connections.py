@@ -1,4 +1,4 @@
-"""A connection that is kept between requests gives no answer to a request that has another one."""
+"""A connection that is kept between requests gives no request the answer to another one."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ import anyio
 import pytest
 from attrs import define, field
 
-from imagesdk._transport.connection import _buffered_bytes  # pyright: ignore[reportPrivateUsage] - what is looked at is the point
+from imagesdk._transport.connection import _buffered_bytes  # pyright: ignore[reportPrivateUsage] - what it sees is the point
 from imagesdk._transport.exchange import WireRequest
 from imagesdk._transport.single_connection import DirectTransport
 from tests.support.certificates import Authority
-from tests.support.socket_servers import Conversation, Handler, serving
+from tests.support.socket_servers import Conversation, Handler, RawServer, serving
+
+pytestmark = pytest.mark.anyio
 
 SECOND = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong"
 
@@ -38,16 +40,26 @@ async def transport() -> AsyncIterator[DirectTransport]:
     await transport.aclose()
 
 
+@pytest.fixture(params=["http", "https"])
+def scheme(request: pytest.FixtureRequest, authority: Authority, monkeypatch: pytest.MonkeyPatch) -> str:
+    authority.is_known(monkeypatch)
+    scheme: str = request.param
+    return scheme
+
+
 @define(eq=False)
 class Talkative:
-    """Answers with the number of the connection, and has something to say behind each answer."""
+    """A server that answers with the number of the connection and sends surplus bytes behind each answer."""
 
     framed: Callable[[bytes], bytes]
     surplus: bytes = b""
     at_once: bool = True
-    """Whether it comes with the answer, or when the answer has been taken."""
+    """Whether the surplus comes with the answer, or when the client has taken the answer."""
     taken: anyio.Event = field(factory=anyio.Event)
-    said: anyio.Event = field(factory=anyio.Event)
+    sent: anyio.Event = field(factory=anyio.Event)
+
+    def over(self, scheme: str, authority: Authority) -> Handler:
+        return authority.secured(self.handler) if scheme == "https" else self.handler
 
     async def handler(self, talk: Conversation) -> None:
         while True:
@@ -60,59 +72,41 @@ class Talkative:
                 await self.taken.wait()
                 self.taken = anyio.Event()
                 await talk.send(self.surplus)
-            self.said.set()
-            self.said = anyio.Event()
+            self.sent.set()
+            self.sent = anyio.Event()
 
-    async def number(self, transport: DirectTransport, url: str) -> bytes:
-        """Ask once, and let it say all that it has to."""
-        said = self.said
-        number = await fetch(transport, url)
+    async def number(self, transport: DirectTransport, scheme: str, server: RawServer) -> bytes:
+        """Send one request, and let the server send all its bytes."""
+        sent = self.sent
+        number = await fetch(transport, f"{scheme}://localhost:{server.port}")
         self.taken.set()
-        await said.wait()
+        await sent.wait()
         return number
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("answer", [framed, chunked])
 @pytest.mark.parametrize("surplus", [SECOND, SECOND[:20], b"\r\n"], ids=["whole", "part", "line"])
-async def test_what_comes_behind_an_answer_is_no_answer_to_the_next_request(
+async def test_bytes_behind_an_answer_are_no_answer_to_the_next_request(
     transport: DirectTransport,
     answer: Callable[[bytes], bytes],
     surplus: bytes,
     at_once: bool,
-    secure: bool,
+    scheme: str,
     authority: Authority,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server_side = Talkative(answer, surplus, at_once)
-    handler: Handler = server_side.handler
-    if secure:
-        authority.is_known(monkeypatch)
-        handler = authority.secured(handler)
-    async with serving(handler) as server:
-        url = f"https://localhost:{server.port}" if secure else server.origin
+    talkative = Talkative(answer, surplus, at_once)
+    async with serving(talkative.over(scheme, authority)) as server:
         for number in (1, 2, 3):
-            assert await server_side.number(transport, url) == b"%d" % number
+            assert await talkative.number(transport, scheme, server) == b"%d" % number
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize("secure", [False, True])
 @pytest.mark.parametrize("seen", [True, False], ids=["seen", "read"])
-async def test_a_connection_with_nothing_left_on_it_is_used_again(
-    transport: DirectTransport,
-    seen: bool,
-    secure: bool,
-    authority: Authority,
-    monkeypatch: pytest.MonkeyPatch,
+async def test_a_connection_without_surplus_bytes_is_used_again(
+    transport: DirectTransport, seen: bool, scheme: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether what other libraries hold can be seen, as in the versions that are known, or not."""
-    server_side = Talkative(framed)
-    handler: Handler = server_side.handler
-    if secure:
-        authority.is_known(monkeypatch)
-        handler = authority.secured(handler)
+    """Whether the buffers of other libraries can be seen, as in the versions that are known, or not."""
+    talkative = Talkative(framed)
     looked: list[int | None] = []
 
     def look(stream: object) -> int | None:
@@ -120,14 +114,12 @@ async def test_a_connection_with_nothing_left_on_it_is_used_again(
         return looked[-1]
 
     monkeypatch.setattr("imagesdk._transport.connection._buffered_bytes", look)
-    async with serving(handler) as server:
-        url = f"https://localhost:{server.port}" if secure else server.origin
+    async with serving(talkative.over(scheme, authority)) as server:
         for _ in range(3):
-            assert await server_side.number(transport, url) == b"1"
+            assert await talkative.number(transport, scheme, server) == b"1"
     assert looked == [0 if seen else None] * 2
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("size", [65_536, 131_072, 200_000])
 async def test_a_second_answer_behind_a_large_one_is_not_taken_for_the_next(
     transport: DirectTransport, size: int
