@@ -92,10 +92,7 @@ def test_the_tree_is_the_one_that_is_drawn() -> None:
 
 def test_second_parents_are_the_drawn_ones() -> None:
     seconds = {name: cls.__bases__[1:] for name, cls in CLASSES.items() if len(cls.__bases__) > 1}
-    assert seconds == {
-        "InvalidRequestError": (ValueError,),
-        "OutcomeUnknownTimeoutError": (APITimeoutError,),
-    }
+    assert seconds == {"InvalidRequestError": (ValueError,), "OutcomeUnknownTimeoutError": (APITimeoutError,)}
 
 
 def test_every_class_of_the_module_is_exported_and_explained() -> None:

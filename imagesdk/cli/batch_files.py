@@ -29,11 +29,7 @@ from imagesdk.jobs import Edit, Generate, Job, Variation
 FileFormat: TypeAlias = Literal["txt", "csv", "jsonl"]
 """The format of a file of jobs."""
 
-_SUFFIXES: Final[Mapping[str, FileFormat]] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
+_SUFFIXES: Final[Mapping[str, FileFormat]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
 _STREAM_ONLY: Final = frozenset({"partial_images"})
 _PARAMETERS: Final = frozenset(

@@ -123,9 +123,7 @@ def _add_edit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("prompt", metavar="PROMPT", help="description of the whole new image")
     parser.add_argument("--mask", metavar="FILE", help="PNG that is transparent where the image is to change")
     parser.add_argument(
-        "--markup",
-        metavar="FILE",
-        help="transparent PNG with the changes drawn on it, instead of a mask",
+        "--markup", metavar="FILE", help="transparent PNG with the changes drawn on it, instead of a mask"
     )
     _add_preparation_options(parser, boxes=True)
     _add_image_options(parser, "edit")

@@ -58,9 +58,7 @@ def test_an_unknown_cost_is_not_shown_as_zero(cost: str, unpriced: int, words: s
     assert line(progress) == f"2/2, 2 done, 0 images/min, {words}"
 
 
-def test_an_equal_error_is_printed_five_times_and_then_counted(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_equal_error_is_printed_five_times_and_then_counted(capsys: pytest.CaptureFixture[str]) -> None:
     running: Any = SimpleNamespace(progress=Progress())
     with show_progress(Namespace(), running) as report:
         for place in range(40):
