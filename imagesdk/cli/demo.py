@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import os
 import textwrap
 from argparse import Namespace
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagesdk._media.atomic import write_file
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.session import has_flag, note
+from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
     from imagesdk import Client, ImagesResponse
@@ -60,7 +59,7 @@ def run(options: Namespace) -> int:
         responses = make_images(client, out)
     paths = [str(image.path) for response in responses for image in response]
     if has_flag(options, "json"):
-        print(json.dumps({"data": [{"path": path} for path in paths]}))
+        print_json({"data": [{"path": path} for path in paths]})
     else:
         print("\n".join(paths))
     note(
@@ -72,11 +71,7 @@ def run(options: Namespace) -> int:
 
 
 def _check_no_files(out: Path) -> None:
-    """Check that a folder has no files of the same names, which may be the user's.
-
-    Raises:
-        UsageError: If it has such files.
-    """
+    """Check that a folder has no files of the same names, which may be the user's."""
     existing = [str(out / name) for name in FILES if os.path.lexists(out / name)]
     if existing:
         exist, them = ("exist", "them") if len(existing) > 1 else ("exists", "it")

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.session import has_flag, note
+from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
     from attrs import AttrsInstance
@@ -32,19 +30,14 @@ def run(options: Namespace) -> int:
         if profile is None:
             names = ", ".join(known.name for known in _newest_first(models.known()))
             raise UsageError(f"{options.name} is not a known model. Known models: {names}")
-        print(
-            json.dumps(_json_value(profile))
-            if has_flag(options, "json")
-            else "\n".join(_profile_lines(profile))
-        )
+        if has_flag(options, "json"):
+            print_json(_json_value(profile))
+        else:
+            print("\n".join(_profile_lines(profile)))
         return OK
     profiles = _newest_first(models.known())
     if has_flag(options, "json"):
-        print(
-            json.dumps(
-                {"as_of": str(catalog.AS_OF), "models": [_json_value(profile) for profile in profiles]}
-            )
-        )
+        print_json({"as_of": catalog.AS_OF, "models": _json_value(profiles)})
         return OK
     rows = [_HEAD, *(_table_row(profile) for profile in profiles)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -120,7 +113,7 @@ def _format_value(value: object, within: str = ", ") -> str:
 
 
 def _json_value(value: object) -> Any:
-    """Convert a fact to JSON values."""
+    """Convert classes and collections to those of JSON."""
     import attrs
 
     if _has_fields(value):
@@ -131,7 +124,7 @@ def _json_value(value: object) -> Any:
         }
     if _is_sequence(value):
         return [_json_value(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
-    return str(value) if isinstance(value, (Decimal, date)) else value
+    return value
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
