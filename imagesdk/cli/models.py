@@ -59,29 +59,21 @@ def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
 
 def _table_row(profile: ModelProfile) -> tuple[str, str, str, str, str]:
     rule = profile.size_rule
-    sizes = (
-        " ".join(profile.sizes) if rule is None else f"multiples of {rule.multiple} to {rule.max_edge}, auto"
-    )
-    return (
-        profile.name,
-        str(profile.released or "-"),
-        str(profile.shut_down or "-"),
-        _dollars(profile),
-        sizes or "-",
-    )
+    sizes = " ".join(profile.sizes) or "-"
+    if rule is not None:
+        sizes = f"multiples of {rule.multiple} to {rule.max_edge}, auto"
+    released, ends = str(profile.released or "-"), str(profile.shut_down or "-")
+    return profile.name, released, ends, _dollars(profile), sizes
 
 
 def _dollars(profile: ModelProfile) -> str:
     from imagesdk import Generate, estimate
 
-    each = [
-        found
-        for quality in profile.qualities
-        if (found := estimate(Generate("", size=_SIZE, quality=quality), model=profile).cost) is not None
-    ]
-    if not each:
+    jobs = [Generate("", size=_SIZE, quality=quality) for quality in profile.qualities]
+    costs = [cost for job in jobs if (cost := estimate(job, model=profile).cost) is not None]
+    if not costs:
         return "unknown"
-    lowest, highest = (f"{dollars:.3f}" for dollars in (min(each), max(each)))
+    lowest, highest = f"{min(costs):.3f}", f"{max(costs):.3f}"
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
@@ -102,11 +94,8 @@ def _profile_lines(profile: ModelProfile) -> list[str]:
 
 def _format_value(value: object, within: str = ", ") -> str:
     if _is_mapping(value):
-        return ", ".join(
-            f"{name} {_format_value(inner, ' and ')}"
-            for name, inner in value.items()
-            if inner not in _NOTHING
-        )
+        known = {name: inner for name, inner in value.items() if inner not in _NOTHING}
+        return ", ".join(f"{name} {_format_value(inner, ' and ')}" for name, inner in known.items())
     if _is_sequence(value):
         return within.join(str(item) for item in value if item is not None)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
@@ -119,9 +108,8 @@ def _json_value(value: object) -> Any:
     if _has_fields(value):
         return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
     if _is_mapping(value):
-        return {
-            " ".join(key) if _is_sequence(key) else str(key): _json_value(item) for key, item in value.items()
-        }
+        items = ((" ".join(key) if _is_sequence(key) else str(key), item) for key, item in value.items())
+        return {key: _json_value(item) for key, item in items}
     if _is_sequence(value):
         return [_json_value(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
     return value
