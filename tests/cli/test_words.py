@@ -48,48 +48,51 @@ def complaint(capsys: Capture, *arguments: str, code: int = USAGE) -> str:
     return capsys.readouterr().err
 
 
-class TestWrongUsage:
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            ("--json", "generate", "x", "--foo"),
-            ("generate", "x", "-n", "two", "--json"),
-            ("--json", "nonsense"),
-            ("--json",),
-            ("log", "out", "--json", "--state", "foo"),
-        ],
-    )
-    def test_wrong_usage_with_json_is_json(self, capsys: Capture, arguments: tuple[str, ...]) -> None:
-        error = json.loads(complaint(capsys, *arguments))["error"]
-        assert (error["type"], error["exit_code"]) == ("UsageError", USAGE)
-        assert error["message"]
-        assert "usage:" not in error["message"]
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--json", "generate", "x", "--foo"),
+        ("generate", "x", "-n", "two", "--json"),
+        ("--json", "nonsense"),
+        ("--json",),
+        ("log", "out", "--json", "--state", "foo"),
+    ],
+)
+def test_wrong_usage_with_json_is_json(capsys: Capture, arguments: tuple[str, ...]) -> None:
+    error = json.loads(complaint(capsys, *arguments))["error"]
+    assert (error["type"], error["exit_code"]) == ("UsageError", USAGE)
+    assert error["message"]
+    assert "usage:" not in error["message"]
 
-    def test_wrong_usage_shows_the_usage_of_the_command(self, capsys: Capture) -> None:
-        said = complaint(capsys, "generate", "x", "-n", "two")
-        assert said.startswith("usage: imagesdk generate ")
-        assert said.splitlines()[-1] == "imagesdk: argument -n: invalid int value: 'two'"
 
-    def test_a_prompt_without_quotes_is_wrong_usage_with_a_hint(self, capsys: Capture) -> None:
-        said = "unrecognized arguments: cat on mat; put a prompt of several words in quotes"
-        assert said in complaint(capsys, "generate", "a", "cat", "on", "mat")
-        assert "quotes" not in complaint(capsys, "generate", "a", "--foo", "bar")
-        assert "quotes" not in complaint(capsys, "log", "a", "b")
+def test_wrong_usage_shows_the_usage_of_the_command(capsys: Capture) -> None:
+    text = complaint(capsys, "generate", "x", "-n", "two")
+    assert text.startswith("usage: imagesdk generate ")
+    assert text.splitlines()[-1] == "imagesdk: argument -n: invalid int value: 'two'"
 
-    @pytest.mark.parametrize("port", ["99999", "-1", "http"])
-    def test_an_invalid_port_is_wrong_usage_with_the_range(self, capsys: Capture, port: str) -> None:
-        assert f"from 0 to 65535, not '{port}'" in complaint(capsys, "serve", f"--port={port}")
 
-    def test_an_unknown_state_is_wrong_usage_with_the_list(self, capsys: Capture) -> None:
-        assert "'done', 'refused', 'failed', 'unknown'" in complaint(capsys, "log", "out", "--state", "foo")
+def test_a_prompt_without_quotes_is_wrong_usage_with_a_hint(capsys: Capture) -> None:
+    text = "unrecognized arguments: cat on mat; put a prompt of several words in quotes"
+    assert text in complaint(capsys, "generate", "a", "cat", "on", "mat")
+    assert "quotes" not in complaint(capsys, "generate", "a", "--foo", "bar")
+    assert "quotes" not in complaint(capsys, "log", "a", "b")
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_an_invalid_port_is_wrong_usage_with_the_range(capsys: Capture, port: str) -> None:
+    assert f"from 0 to 65535, not '{port}'" in complaint(capsys, "serve", f"--port={port}")
+
+
+def test_an_unknown_state_is_wrong_usage_with_the_list(capsys: Capture) -> None:
+    assert "'done', 'refused', 'failed', 'unknown'" in complaint(capsys, "log", "out", "--state", "foo")
 
 
 def test_a_port_in_use_is_named_with_a_remedy(capsys: Capture) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        said = complaint(capsys, "serve", "--port", str(port), code=FAILED)
+        text = complaint(capsys, "serve", "--port", str(port), code=FAILED)
     assert (
-        said == f"imagesdk: 127.0.0.1:{port}: Address already in use; try --port 0, which picks a free port\n"
+        text == f"imagesdk: 127.0.0.1:{port}: Address already in use; try --port 0, which picks a free port\n"
     )
 
 
@@ -159,7 +162,11 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
             ConfigurationError.for_parameter("concurrency", 0, allowed="a whole number"),
             "--concurrency must be a whole number, not 0.",
         ),
-        ("generate", BadRequestError("The server said that n=2", param="n"), "The server said that n=2"),
+        (
+            "generate",
+            BadRequestError("The server answered that n=2", param="n"),
+            "The server answered that n=2",
+        ),
         ("generate", OSError("size is wrong"), "size is wrong"),
     ],
 )
