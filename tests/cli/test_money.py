@@ -132,10 +132,7 @@ def test_cost_needs_a_prompt(capsys: Capture, arguments: tuple[str, ...]) -> Non
         (("-n", "11"), "1 to 10. Add --no-check to send it anyway."),
         (("--size", "1920x1080", "--model", "gpt-image-2"), "Use --size 1920x1088, the nearest valid size."),
         (("--quality", "hi"), "quality is 'hi'; allowed for gpt-image-2: low, medium, high or auto."),
-        (
-            ("--edit", "a.png", "--model", "dall-e-3"),
-            "dall-e-3 has no edits endpoint. Use --model gpt-image-2.",
-        ),
+        (("--edit", "a.png", "--model", "dall-e-3"), "has no edits endpoint. Use --model gpt-image-2."),
     ],
 )
 def test_the_cost_of_an_invalid_request_is_refused(
