@@ -11,8 +11,6 @@ from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
-    from attrs import AttrsInstance
-
     from imagesdk import ModelProfile
 
 _SIZE = "1024x1024"
@@ -105,8 +103,9 @@ def _json_value(value: object) -> Any:
     """Convert classes and collections to those of JSON."""
     import attrs
 
-    if _has_fields(value):
-        return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    kind = type(value)
+    if attrs.has(kind):
+        return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(kind)}
     if _is_mapping(value):
         items = ((" ".join(key) if _is_sequence(key) else str(key), item) for key, item in value.items())
         return {key: _json_value(item) for key, item in items}
@@ -121,9 +120,3 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, (tuple, list, frozenset))
-
-
-def _has_fields(value: object) -> TypeGuard[AttrsInstance]:
-    import attrs
-
-    return attrs.has(type(value))

@@ -17,7 +17,7 @@ from PIL import Image
 
 from imagesdk.cli import demo
 from imagesdk.emulator import Emulator
-from tests.support.commands import ROOT, environment_of, run_command
+from tests.support.commands import environment_of, run_command
 from tests.support.odd_images import phone
 from tests.support.small_images import png
 
@@ -202,16 +202,14 @@ def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["generate", "--help"], ["cost", "--help"], ["models", "--help"], ["--version"]]
 )
-def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments: list[str]) -> None:
+def test_help_and_version_load_neither_the_client_nor_httpx(arguments: list[str]) -> None:
     code = (
         "import sys, imagesdk.cli; code = imagesdk.cli.run(sys.argv[1:]); "
-        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
+        "print(*{'httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client'} & {*sys.modules}, file=sys.stderr); "
         "sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment_of("")
     )
     assert done.returncode == 0
     assert b"imagesdk" in done.stdout
@@ -317,18 +315,11 @@ def test_serve_prints_its_base_url_and_ends_without_a_traceback_at_ctrl_c(
 def test_the_official_client_works_with_serve(environment: dict[str, str]) -> None:
     with _serving(environment) as (base_url, _), openai.OpenAI(base_url=base_url, api_key="any") as client:
         made = client.images.generate(prompt="a lake", model="gpt-image-2", quality="low")
-        edited = client.images.edit(
-            image=("lake.png", IMAGE, "image/png"),
-            prompt="a lake and a boat",
-            model="dall-e-2",
-            size="256x256",
-        )
+        image = ("lake.png", IMAGE, "image/png")
+        edited = client.images.edit(image=image, prompt="a boat", model="dall-e-2", size="256x256")
         with pytest.warns(DeprecationWarning, match="deprecated|retired"):
             varied = client.images.create_variation(  # pyright: ignore[reportDeprecated] - retired there, not here
-                image=("lake.png", IMAGE, "image/png"),
-                model="dall-e-2",
-                response_format="b64_json",
-                size="256x256",
+                image=image, model="dall-e-2", response_format="b64_json", size="256x256"
             )
         assert made.data
         assert base64.b64decode(made.data[0].b64_json or "").startswith(b"\x89PNG")
@@ -367,8 +358,6 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
     )
     for arguments, text in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-c", program, *arguments], capture_output=True, env=environment_of("")
         )
         assert (done.returncode, done.stderr) == (0, text)
