@@ -41,6 +41,16 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
 IMAGE = png(256, 256)
 
 
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "mask.png"):
+        (tmp_path / name).write_bytes(IMAGE)
+    (tmp_path / "opaque.png").write_bytes(png(256, 256, alpha=False))
+    (tmp_path / "wide.png").write_bytes(png(300, 200, alpha=False))
+    (tmp_path / "wide-mask.png").write_bytes(png(300, 200))
+    (tmp_path / "phone.jpg").write_bytes(phone())
+
+
 def test_it_is_a_program_that_ends_with_its_exit_code(environment: dict[str, str]) -> None:
     for arguments, code in ((["--version"], 0), (["nonsense"], 2)):
         command = [sys.executable, "-m", "imagesdk", *arguments]
@@ -69,59 +79,35 @@ def test_the_default_folder_is_the_current_one_and_file_names_contain_the_prompt
     assert (tmp_path / path).is_file()
 
 
-def test_edit_and_vary_print_the_paths_of_their_images(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "lounge.png").write_bytes(IMAGE)
-    edited = run("edit", "lounge.png", "a pool", *CHEAP, "-o", "pool.png")
-    assert edited.returncode == 0, edited.stderr
-    varied = run("vary", "pool.png", "--size", "256x256", "-o", "{index}.{ext}")
-    assert varied.stdout.decode().split() == ["0.png"]
-
-
-def test_an_edit_takes_several_images_and_a_mask(run: Run, tmp_path: Path, emulator: Emulator) -> None:
-    for name in ("a.png", "b.png", "mask.png"):
-        (tmp_path / name).write_bytes(IMAGE)
-    done = run(
-        "edit", "a.png", "b.png", "both", "--mask", "mask.png", "--model", "gpt-image-2", "-o", "both.png"
-    )
-    assert done.returncode == 0, done.stderr
-    assert emulator.state.requests[-1].path == "/v1/images/edits"
-
-
-def test_square_converts_any_image_to_a_square_png(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "phone.jpg").write_bytes(phone())
-    for square in ("crop", "pad"):
-        done = run("vary", "phone.jpg", "--square", square, "--size", "256x256", "-o", f"{square}.png")
-        assert done.stdout == f"{square}.png\n".encode(), done.stderr
-    done = run("vary", "phone.jpg", *CHEAP)
-    assert done.returncode == 2
-    assert b"--square crop" in done.stderr
-
-
-def test_square_converts_the_mask_like_its_image(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "wide.png").write_bytes(png(300, 200, alpha=False))
-    (tmp_path / "mask.png").write_bytes(png(300, 200))
-    for square in ("crop", "pad"):
-        options = ("--mask", "mask.png", "--square", square, *CHEAP, "-o", f"{square}.png")
-        done = run("edit", "wide.png", "x", *options)
-        assert done.stdout == f"{square}.png\n".encode(), done.stderr
-
-
-def test_mask_box_makes_a_mask_of_boxes(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "lounge.png").write_bytes(png(256, 256, alpha=False))
-    command = ["edit", "lounge.png", "x", *CHEAP, "-o", "pool.png"]
-    done = run(*command, "--mask-box", "0,0,64,64", "--mask-box", "128,128,256,256")
-    assert done.stdout == b"pool.png\n", done.stderr
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("edit", "a.png lounge"),
+        ("edit", "a.png b.png both --mask mask.png --model gpt-image-2 --size auto --quality low"),
+        ("edit", "wide.png lounge --mask wide-mask.png --square crop"),
+        ("edit", "wide.png lounge --mask wide-mask.png --square pad"),
+        ("edit", "opaque.png lounge --mask-box 0,0,64,64 --mask-box 128,128,256,256"),
+        ("vary", "a.png"),
+        ("vary", "-"),
+        ("vary", "phone.jpg --square crop"),
+        ("vary", "phone.jpg --square pad"),
+    ],
+)
+@pytest.mark.usefixtures("files")
+def test_an_edit_or_variation_prints_the_path_of_its_image(
+    run: Run, tmp_path: Path, emulator: Emulator, command: str, arguments: str
+) -> None:
+    done = run(command, *CHEAP, *arguments.split(), "-o", "{index}.{ext}", stdin=IMAGE)
+    assert (done.returncode, done.stdout) == (0, b"0.png\n"), done.stderr
+    Image.open(tmp_path / "0.png").verify()
+    [request] = emulator.state.requests
+    assert request.path == f"/v1/images/{'edits' if command == 'edit' else 'variations'}"
 
 
 def test_a_dash_reads_the_prompt_from_stdin_and_writes_the_image_to_stdout(run: Run) -> None:
     done = run("generate", "-", "-o", "-", *CHEAP, stdin="a café\n".encode())
     assert done.returncode == 0, done.stderr
     assert Image.open(BytesIO(done.stdout)).size == (256, 256)
-
-
-def test_a_dash_reads_the_image_from_stdin(run: Run) -> None:
-    done = run("vary", "-", "--size", "256x256", "-o", "v.png", stdin=IMAGE)
-    assert done.stdout == b"v.png\n", done.stderr
 
 
 def test_json_prints_one_object_with_all_facts(run: Run) -> None:
@@ -158,16 +144,17 @@ def test_global_options_may_precede_or_follow_the_command(run: Run, before: bool
         (["edit", "a.png", "x", "--mask-box", "0,0,64,257"], {}, 2, "within 256x256"),
         (["edit", "a.png", "x", "--mask-box", "0,0,6,6", "--mask", "a.png"], {}, 2, "give one of them"),
         (["edit", "a.png", "x", "--square", "stretch"], {}, 2, "crop"),
+        (["vary", "phone.jpg", *CHEAP], {}, 2, "--square crop"),
         (["nonsense"], {}, 2, "invalid choice"),
         (["serve", "--as-of", "yesterday"], {}, 2, "2023-06-01"),
         (["serve", "--host", "0.0.0.0"], {}, 2, "--allow-remote"),
         (["serve", "--limit", "lots"], {}, 2, "lots"),
     ],
 )
+@pytest.mark.usefixtures("files")
 def test_each_kind_of_error_has_its_exit_code_and_a_remedy(
-    run: Run, tmp_path: Path, arguments: Sequence[str], env: dict[str, str], code: int, text: str
+    run: Run, arguments: Sequence[str], env: dict[str, str], code: int, text: str
 ) -> None:
-    (tmp_path / "a.png").write_bytes(IMAGE)
     done = run(*arguments, **env)
     assert done.returncode == code, done.stderr
     assert any(piece in done.stderr.decode() for piece in text.split("|")), done.stderr
