@@ -8,105 +8,93 @@ from __future__ import annotations
 
 import re
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from imagesdk.remedies import Remedy
 
-IN_OPTIONS: Final[Mapping[str, tuple[str, ...]]] = {
-    "skip_check": ("Add --no-check to send it anyway.",),
-    "choose_format": ("Add --output-format {value}.", "Set the output format to {value}."),
-    "use_size": ("Use --size {value}, the nearest valid size.", "Use the nearest valid size, {value}."),
-    "use_model": ("Use --model {value}.", "Use the model {value}."),
-    "use_edit": ("Use imagesdk edit IMAGE PROMPT.",),
-    "use_stream": (),
-    "stream_one_image": (),
-    "set_partial_images": (),
-    "pass_opaque_background": (
-        "Leave --background out or give --background opaque; other models make transparent images.",
-        "Use an opaque background; other models make transparent images.",
-    ),
-    "convert_image": ("Convert it to a PNG with --square crop (or pad).", "Convert it to an 8-bit RGB PNG."),
-    "prepare_square": ("Make it square with --square crop; --square pad keeps all of it.", "Make it square."),
-    "prepare_small_square": (
-        "Make a small square PNG with --square crop.",
-        "Make it a square PNG of less than {value} bytes.",
-    ),
-    "shrink_image": ("Make it a smaller square PNG with --square crop.", "Make it smaller."),
-    "make_mask": ("Make a mask that fits with --mask-box L,T,R,B.",),
-    "pass_mask": (
-        "Give --mask, a PNG that is transparent where the image is to change, or make the image itself transparent there.",
-        "Give a mask, a PNG that is transparent where the image is to change, or make the image itself transparent there.",
-    ),
-    "pass_image": ("Give the file itself, or a public URL.",),
-    "download_image": ("Download it, and give the file.",),
-    "upload_image": ("Upload it, and give the id of the file.",),
-    "pass_path": ("Give the path itself, {value}.",),
-    "pass_source": ("Give a path or a URL.",),
-    "decode_base64": ("Give a file, or a data: URL.",),
-    "open_as_binary": (),
-    "rewind_file": (),
-    "name_another_file": ("Name another file with --journal.", "Name another file."),
-    "use_another_journal": (
-        "Wait until it ends, or give this run another --journal and --out.",
-        "Wait until it ends.",
-    ),
-    "move_journal": (
-        "Put the journal into a folder that can be written to, such as with --journal.",
-        "Put the journal into a folder that can be written to.",
-    ),
-    "free_disk_space": ("Free disk space and run the same command again to continue.",),
-    "use_later_version": ("Use that version, or another --journal.", "Use that version."),
-    "pass_out": (),
-    "restore_file": (
-        "Put the file back, or add --retry-unknown to make it again.",
-        "Put the file back, or run the batch with --retry-unknown to make it again.",
-    ),
-    "retry_unknown": (
-        "Add --retry-unknown to send it again.",
-        "Run the batch with --retry-unknown to send it again.",
-    ),
-    "raise_budget": (
-        "Run again with a higher --budget to continue.",
-        "Run the batch with a higher --budget to continue.",
-    ),
-    "allow_unknown_price": (
-        "Add --unknown-price allow to send such jobs uncounted.",
-        "Run the batch with --unknown-price allow to send such jobs uncounted.",
-    ),
-    "raise_caps": (),
-    "change_idempotency_key": ("Wait for the other request under the same key.",),
-    "pass_idempotency_key": (),
-    "ask_for_fewer": ("Ask for fewer images at once (-n).", "Ask for fewer images at once."),
-    "set_rate_limit": (
-        "Give the limit of your account as --limit.",
-        "Set IMAGESDK_RATE_LIMIT to the limit of your account.",
-    ),
-    "parse_rate_limit": (),
-    "raise_timeout": ("Give a longer --timeout.",),
-    "set_key": ("Set OPENAI_API_KEY.",),
-    "set_azure_key": ("Set AZURE_OPENAI_API_KEY.",),
-    "set_azure_endpoint": ("Set AZURE_OPENAI_ENDPOINT, such as https://NAME.openai.azure.com.",),
-    "check_key": ("Check the key in OPENAI_API_KEY.",),
-    "check_azure_key": (
-        "Check the key in AZURE_OPENAI_API_KEY, and that the endpoint is that of its resource.",
-    ),
-    "check_token_provider": (),
-    "check_base_url": (
-        "Check --base-url (with its /v1) and the name of the model; some servers have no edits or variations.",
-    ),
-    "check_connection": ("Check the connection, --base-url and the proxy that HTTPS_PROXY names.",),
-    "correct_base_url": ("Correct --base-url.",),
-    "use_base_url": ("Try --base-url {value}.",),
-    "send_no_key": ("Unset OPENAI_API_KEY to send none.",),
-    "use_key_option": ("Set the key as OPENAI_API_KEY.",),
-    "use_client_options": (),
-    "raise_max_pixels": (),
-    "load_image": ("Download it, or give --out.", "Download it."),
-    "install_heif": ("Convert the image first.",),
+IN_OPTIONS: Final = {
+    "skip_check": "Add --no-check to send it anyway.",
+    "choose_format": "Add --output-format {value}.",
+    "use_size": "Use --size {value}, the nearest valid size.",
+    "use_model": "Use --model {value}.",
+    "use_edit": "Use imagesdk edit IMAGE PROMPT.",
+    "use_stream": "",
+    "stream_one_image": "",
+    "set_partial_images": "",
+    "pass_opaque_background": "Leave --background out or give --background opaque; other models make transparent images.",
+    "convert_image": "Convert it to a PNG with --square crop (or pad).",
+    "prepare_square": "Make it square with --square crop; --square pad keeps all of it.",
+    "prepare_small_square": "Make a small square PNG with --square crop.",
+    "shrink_image": "Make it a smaller square PNG with --square crop.",
+    "make_mask": "Make a mask that fits with --mask-box L,T,R,B.",
+    "pass_mask": "Give --mask, a PNG that is transparent where the image is to change, or make the image itself transparent there.",
+    "pass_image": "Give the file itself, or a public URL.",
+    "download_image": "Download it, and give the file.",
+    "upload_image": "Upload it, and give the id of the file.",
+    "pass_path": "Give the path itself, {value}.",
+    "pass_source": "Give a path or a URL.",
+    "decode_base64": "Give a file, or a data: URL.",
+    "open_as_binary": "",
+    "rewind_file": "",
+    "name_another_file": "Name another file with --journal.",
+    "use_another_journal": "Wait until it ends, or give this run another --journal and --out.",
+    "move_journal": "Put the journal into a folder that can be written to, such as with --journal.",
+    "free_disk_space": "Free disk space and run the same command again to continue.",
+    "use_later_version": "Use that version, or another --journal.",
+    "pass_out": "",
+    "restore_file": "Put the file back, or add --retry-unknown to make it again.",
+    "retry_unknown": "Add --retry-unknown to send it again.",
+    "raise_budget": "Run again with a higher --budget to continue.",
+    "allow_unknown_price": "Add --unknown-price allow to send such jobs uncounted.",
+    "raise_caps": "",
+    "change_idempotency_key": "Wait for the other request under the same key.",
+    "pass_idempotency_key": "",
+    "ask_for_fewer": "Ask for fewer images at once (-n).",
+    "set_rate_limit": "Give the limit of your account as --limit.",
+    "parse_rate_limit": "",
+    "raise_timeout": "Give a longer --timeout.",
+    "set_key": "Set OPENAI_API_KEY.",
+    "set_azure_key": "Set AZURE_OPENAI_API_KEY.",
+    "set_azure_endpoint": "Set AZURE_OPENAI_ENDPOINT, such as https://NAME.openai.azure.com.",
+    "check_key": "Check the key in OPENAI_API_KEY.",
+    "check_azure_key": "Check the key in AZURE_OPENAI_API_KEY, and that the endpoint is that of its resource.",
+    "check_token_provider": "",
+    "check_base_url": "Check --base-url (with its /v1) and the name of the model; some servers have no edits or variations.",
+    "check_connection": "Check the connection, --base-url and the proxy that HTTPS_PROXY names.",
+    "correct_base_url": "Correct --base-url.",
+    "use_base_url": "Try --base-url {value}.",
+    "send_no_key": "Unset OPENAI_API_KEY to send none.",
+    "use_key_option": "Set the key as OPENAI_API_KEY.",
+    "use_client_options": "",
+    "raise_max_pixels": "",
+    "load_image": "Download it, or give --out.",
+    "install_heif": "Convert the image first.",
 }
-"""The wording of a remedy for a command with the options that it names, and the wording for other commands."""
+"""The wording for commands with the options that it names. The empty ones concern only Python."""
+WITHOUT_OPTIONS: Final = {
+    "choose_format": "Set the output format to {value}.",
+    "use_size": "Use the nearest valid size, {value}.",
+    "use_model": "Use the model {value}.",
+    "pass_opaque_background": "Use an opaque background; other models make transparent images.",
+    "convert_image": "Convert it to an 8-bit RGB PNG.",
+    "prepare_square": "Make it square.",
+    "prepare_small_square": "Make it a square PNG of less than {value} bytes.",
+    "shrink_image": "Make it smaller.",
+    "pass_mask": "Give a mask, a PNG that is transparent where the image is to change, or make the image itself transparent there.",
+    "name_another_file": "Name another file.",
+    "use_another_journal": "Wait until it ends.",
+    "move_journal": "Put the journal into a folder that can be written to.",
+    "use_later_version": "Use that version.",
+    "restore_file": "Put the file back, or run the batch with --retry-unknown to make it again.",
+    "retry_unknown": "Run the batch with --retry-unknown to send it again.",
+    "raise_budget": "Run the batch with a higher --budget to continue.",
+    "allow_unknown_price": "Run the batch with --unknown-price allow to send such jobs uncounted.",
+    "ask_for_fewer": "Ask for fewer images at once.",
+    "set_rate_limit": "Set IMAGESDK_RATE_LIMIT to the limit of your account.",
+    "load_image": "Download it.",
+}
+"""The wording for other commands. A remedy that is not in the table is left out there."""
 
 _OPTION: Final = re.compile(r"(?<!\S)\(?--?([a-z][a-z-]*)")
 _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
@@ -129,9 +117,10 @@ def _remedy_text(remedy: Remedy, options: Namespace) -> str:
         return f"Leave {_flag(name) if _has(options, name) else name} out."
     if remedy.kind not in IN_OPTIONS:
         return str(remedy)
-    words, without, *_ = (*IN_OPTIONS[remedy.kind], "", "")
-    has_all = all(_has(options, name.replace("-", "_")) for name in _OPTION.findall(words))
-    return (words if has_all else without).format(value=remedy.value)
+    words = IN_OPTIONS[remedy.kind]
+    if not all(_has(options, name.replace("-", "_")) for name in _OPTION.findall(words)):
+        words = WITHOUT_OPTIONS.get(remedy.kind, "")
+    return words.format(value=remedy.value)
 
 
 def _has(options: Namespace, name: str) -> bool:

@@ -176,7 +176,7 @@ def test_no_remedy_on_the_command_line_is_worded_as_python(command: str) -> None
 
 
 def test_every_remedy_with_its_own_wording_exists() -> None:
-    assert set(remedies.IN_OPTIONS) <= KINDS
+    assert set(remedies.WITHOUT_OPTIONS) <= set(remedies.IN_OPTIONS) <= KINDS
 
 
 PACKAGE = Path(imagesdk.__file__).parent
