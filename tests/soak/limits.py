@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from imagesdk import RateLimit
-from tests.ratelimit.test_ratelimit_window_machine import AnyOrder
+from tests.ratelimit.test_window_machine import AnyOrder
 from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.fan_out import FIFTY, Terms, fan_out
 from tests.simulator.faults import USUAL, Faults
