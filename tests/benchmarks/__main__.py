@@ -15,8 +15,7 @@ from tests.benchmarks import laboratory, machine, plot, report, scenarios
 def main() -> int:
     """Run what the command line names and return an exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks",
-        description="Measure imagesdk against the official client.",
+        prog="python -m tests.benchmarks", description="Measure imagesdk against the official client."
     )
     parser.add_argument("names", nargs="*", help="beginnings of names of cases (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender does each case")

@@ -48,10 +48,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         Goal(_FAST, "cpu", 0.4, relative=True),
         Goal(_PLAIN, "cpu", 0.7, relative=True),
     )
-    in_memory = (
-        Goal(_FAST, "rss", 1.15 * ten.pictures * megabytes + megabytes),
-        Goal(_FAST, "lag", 5),
-    )
+    in_memory = (Goal(_FAST, "rss", 1.15 * ten.pictures * megabytes + megabytes), Goal(_FAST, "lag", 5))
     return [
         Case("answers-files", f"{named} to files", partial(to_files, answer=ten), _ALL, ten, goals=goals),
         Case(

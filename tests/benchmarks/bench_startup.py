@@ -71,10 +71,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
         ProgramCase(
             "startup-help",
             "--help, in a process of its own",
-            {
-                _OURS: _command("-m", "imagesdk", "--help"),
-                "bare Python": _command("-c", "pass"),
-            },
+            {_OURS: _command("-m", "imagesdk", "--help"), "bare Python": _command("-c", "pass")},
             goals=(Goal(_OURS, "wall", 60),),
             note="The official client of today has no command line.",
         ),

@@ -293,10 +293,7 @@ def test_single_images_start_when_expected(images: int, before: int, count: int)
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    images=st.integers(4, 12),
-    weights=st.lists(st.integers(1, 4), min_size=1, max_size=40),
-)
+@given(images=st.integers(4, 12), weights=st.lists(st.integers(1, 4), min_size=1, max_size=40))
 def test_all_requests_are_granted_within_the_windows_that_their_images_need(
     images: int, weights: list[int]
 ) -> None:

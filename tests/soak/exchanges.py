@@ -194,7 +194,7 @@ class Exchanges:
             first.insert(0, mutated(recorded(chance), chance))
         sources: list[tuple[io.BytesIO, int]] = []
         options: dict[str, Any] = {
-            "timeout": _SHORT if limited or any(each.hangs for each in first) else _LONG,
+            "timeout": _SHORT if limited or any(each.hangs for each in first) else _LONG
         }
         if kind == "download":
             to = chance.choice([None, self.folder / "one.png", self.folder])
