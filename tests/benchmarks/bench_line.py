@@ -41,7 +41,7 @@ window, now = SlidingWindow(RateLimit(images={images})), 0.0
 for _ in range({images}):
     permit = window.enqueue(1)
     while not permit.granted:
-        now += window.gap
+        now += window.pacer.gap
         window.grant_ready(now)
     window.sent(permit, now)
 began = time.perf_counter()

@@ -54,7 +54,7 @@ def test_a_lower_limit_counts_what_was_sent_before() -> None:
     reject(w, 6.0, names(5, MINUTE))
     permit = w.enqueue(1)
     assert [at for _, at in starts(w, 7.0, 100.0)] == [
-        1.0 + w.window_seconds
+        1.0 + w.log.window_seconds
     ]  # the 2nd makes room: 4 are left
     assert permit.granted
 
@@ -71,8 +71,8 @@ def test_a_lower_limit_may_have_a_shorter_window() -> None:
     assert limit_of(w) == (5, 10.0)
     first, *others = [w.enqueue(1) for _ in range(6)]
     times = dict(starts(w, 100.0, 130.0))
-    assert times[others[-1]] == times[first] + w.window_seconds
-    assert 10 < w.window_seconds < 10.2
+    assert times[others[-1]] == times[first] + w.log.window_seconds
+    assert 10 < w.log.window_seconds < 10.2
 
 
 def test_a_lower_limit_may_have_a_longer_window() -> None:
@@ -85,7 +85,7 @@ def test_a_lower_limit_may_have_a_longer_window() -> None:
     nth_of_those_sent = dict(went)[permits[19]]  # 39 count; 20 of them must have aged
     [(permit, at)] = starts(w, 2.0, nth_of_those_sent + 1.01 * HOUR)
     assert permit is permits[-1]
-    assert at == pytest.approx(nth_of_those_sent + w.window_seconds)
+    assert at == pytest.approx(nth_of_those_sent + w.log.window_seconds)
 
 
 def test_a_lower_limit_with_a_longer_window_applies_beside_the_shorter_one() -> None:

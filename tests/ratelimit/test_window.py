@@ -21,15 +21,15 @@ def went(w: SlidingWindow, now: float, until: float) -> list[Permit]:
 def test_a_burst_is_granted_with_a_small_gap() -> None:
     w = window(images=50)
     permits = [w.enqueue(1) for _ in range(60)]
-    assert w.grant_ready(0.0) == ([permits[0]], w.gap)
-    assert w.gap == 0.05
-    assert grants(w, w.gap) == permits[1:50]
+    assert w.grant_ready(0.0) == ([permits[0]], w.pacer.gap)
+    assert w.pacer.gap == 0.05
+    assert grants(w, w.pacer.gap) == permits[1:50]
 
 
 @pytest.mark.parametrize(("images", "gap"), [(1, 0.05), (50, 0.05), (1000, 0.015)])
 def test_the_gap_never_costs_more_than_a_quarter_of_the_window(images: int, gap: float) -> None:
-    assert window(images=images).gap == pytest.approx(gap)
-    assert images * window(images=images).gap <= 15.0
+    assert window(images=images).pacer.gap == pytest.approx(gap)
+    assert images * window(images=images).pacer.gap <= 15.0
 
 
 def test_capacity_is_free_one_window_after_sending_not_after_granting() -> None:
@@ -37,14 +37,14 @@ def test_capacity_is_free_one_window_after_sending_not_after_granting() -> None:
     first, second = w.enqueue(1), w.enqueue(1)
     assert w.grant_ready(0.0) == ([first], None)
     w.sent(first, 30.0)
-    assert w.grant_ready(70.0) == ([], 30.0 + w.window_seconds)
+    assert w.grant_ready(70.0) == ([], 30.0 + w.log.window_seconds)
     assert w.grant_ready(90.0)[0] == []
-    assert w.grant_ready(30.0 + w.window_seconds)[0] == [second]
+    assert w.grant_ready(30.0 + w.log.window_seconds)[0] == [second]
 
 
 @pytest.mark.parametrize("per", [0.3, 1.0, 60.0, 3600.0])
 def test_the_window_is_a_little_longer_than_the_one_of_the_server(per: float) -> None:
-    assert per < window(per=per).window_seconds <= per * 1.01 + 0.1
+    assert per < window(per=per).log.window_seconds <= per * 1.01 + 0.1
 
 
 def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> None:
@@ -53,9 +53,9 @@ def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> Non
     w.remember(1, 90.0, 100.0)
     w.remember(4, 10.0, 100.0)  # its window has ended
     first, second = w.enqueue(2), w.enqueue(1)
-    assert w.expected_start(first, 100.0) == 40.0 + w.window_seconds
+    assert w.expected_start(first, 100.0) == 40.0 + w.log.window_seconds
     assert grants(w, 100.0) == [second]
-    assert grants(w, 40.0 + w.window_seconds) == [first]
+    assert grants(w, 40.0 + w.log.window_seconds) == [first]
 
 
 def test_weight_is_counted_in_images() -> None:
@@ -76,7 +76,7 @@ def test_a_cancelled_grant_that_was_not_sent_frees_its_capacity_at_once() -> Non
     assert w.grant_ready(0.0) == ([first], None)
     w.cancel(first)
     w.cancel(first)
-    assert w.grant_ready(w.gap)[0] == [second]
+    assert w.grant_ready(w.pacer.gap)[0] == [second]
 
 
 def test_a_cancelled_request_that_was_sent_keeps_its_capacity() -> None:
@@ -104,7 +104,9 @@ def test_a_forked_child_has_an_empty_queue_and_counts_unsent_requests_as_sent() 
     w.enqueue(1)
     w.inherit(2.0)
     child = w.enqueue(2)
-    assert starts(w, 2.0, 100.0) == [(child, 2.0 + w.window_seconds)]  # the parent sends what it was about to
+    assert starts(w, 2.0, 100.0) == [
+        (child, 2.0 + w.log.window_seconds)
+    ]  # the parent sends what it was about to
     w.grant_ready(200.0)
     assert w.idle
 
@@ -114,7 +116,7 @@ def test_a_small_request_overtakes_a_large_one_that_it_does_not_delay() -> None:
     sent_now(w, 0.0, weight=2)
     large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
     assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
-    assert starts(w, 2.0, 61.0) == [(large, w.window_seconds)]
+    assert starts(w, 2.0, 61.0) == [(large, w.log.window_seconds)]
     assert went(w, 61.0, 130.0) == [after]
 
 
@@ -133,7 +135,7 @@ def test_a_small_request_waits_while_the_start_of_the_large_one_is_unknown() -> 
     assert w.grant_ready(1.0) == ([], None)
     w.sent(unsent, 2.0)
     assert w.grant_ready(2.0)[0] == [small]
-    assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.window_seconds)]
+    assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.log.window_seconds)]
 
 
 def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() -> None:
@@ -141,7 +143,7 @@ def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() ->
     sent_now(w, 0.0, weight=4)
     sent_now(w, 10.0, weight=4)
     large, small = w.enqueue(5), w.enqueue(3)
-    assert starts(w, 20.0, 100.0) == [(small, w.window_seconds), (large, 10.0 + w.window_seconds)]
+    assert starts(w, 20.0, 100.0) == [(small, w.log.window_seconds), (large, 10.0 + w.log.window_seconds)]
 
 
 def test_a_small_request_is_found_behind_others_that_do_not_fit() -> None:
@@ -180,7 +182,7 @@ def test_a_cancelled_grant_frees_its_part_of_the_limit_of_requests() -> None:
     first, second = w.enqueue(1), w.enqueue(1)
     assert w.grant_ready(0.0) == ([first], None)
     w.cancel(first)
-    assert w.grant_ready(w.gap)[0] == [second]
+    assert w.grant_ready(w.pacer.gap)[0] == [second]
 
 
 def test_a_limit_of_tokens_applies_beside_the_one_of_images() -> None:
@@ -204,7 +206,7 @@ def test_a_request_that_took_more_tokens_than_estimated_delays_the_next_one() ->
     first, second = sent_now(w, 0.0, tokens=100), sent_now(w, 1.0, tokens=100)
     w.correct_tokens(first, 1500)
     third = w.enqueue(1, 900)
-    assert starts(w, 2.0, 61.0) == [(third, w.window_seconds)]
+    assert starts(w, 2.0, 61.0) == [(third, w.log.window_seconds)]
     w.correct_tokens(second, 50)
 
 
@@ -362,25 +364,27 @@ def test_the_expected_start_counts_earlier_permits() -> None:
     w = window(images=2)
     permits = [w.enqueue(2) for _ in range(4)]
     starts = [w.expected_start(permit, 0.0) for permit in permits]
-    assert starts == pytest.approx([0, w.window_seconds, 2 * w.window_seconds, 3 * w.window_seconds])
+    assert starts == pytest.approx(
+        [0, w.log.window_seconds, 2 * w.log.window_seconds, 3 * w.log.window_seconds]
+    )
 
 
 def test_the_expected_start_counts_sent_requests() -> None:
     w = window(images=2)
     sent_now(w, 0.0, weight=2)
-    assert w.expected_start(w.enqueue(1), 10.0) == w.window_seconds
+    assert w.expected_start(w.enqueue(1), 10.0) == w.log.window_seconds
 
 
 def test_the_expected_start_follows_changes_of_the_log() -> None:
     w = window(images=2)
     first = sent_now(w, 0.0)
     waiting = w.enqueue(2)
-    assert w.expected_start(waiting, 5.0) == w.window_seconds
+    assert w.expected_start(waiting, 5.0) == w.log.window_seconds
     w.remember(1, 8.0, 10.0)
-    assert w.expected_start(waiting, 10.0) == 8.0 + w.window_seconds
+    assert w.expected_start(waiting, 10.0) == 8.0 + w.log.window_seconds
     w.rejected(first, 20.0, waits(100.0))
     assert w.expected_start(first, 20.0) == 120.0
-    assert w.expected_start(waiting, 20.0) == 120.0 + w.window_seconds
+    assert w.expected_start(waiting, 20.0) == 120.0 + w.log.window_seconds
     w.cancel(first)
     assert w.expected_start(waiting, 20.0) == 120.0
 
@@ -414,9 +418,15 @@ def test_the_expected_start_counts_requests_if_they_are_limited() -> None:
     sent_now(w, 10.0)
     permits = [w.enqueue(1) for _ in range(5)]
     starts = [w.expected_start(permit, 20.0) for permit in permits]
-    once, again = w.window_seconds, 10 + w.window_seconds
+    once, again = w.log.window_seconds, 10 + w.log.window_seconds
     assert starts == pytest.approx(
-        [once, again, once + w.window_seconds, again + w.window_seconds, once + 2 * w.window_seconds]
+        [
+            once,
+            again,
+            once + w.log.window_seconds,
+            again + w.log.window_seconds,
+            once + 2 * w.log.window_seconds,
+        ]
     )
 
 
@@ -425,7 +435,7 @@ def test_the_expected_start_counts_tokens_as_if_earlier_requests_took_as_many() 
     sent_now(w, 0.0, tokens=900)
     permits = [w.enqueue(1, 600) for _ in range(3)]
     starts = [w.expected_start(permit, 10.0) for permit in permits]
-    assert starts == pytest.approx([w.window_seconds, 2 * w.window_seconds, 2 * w.window_seconds])
+    assert starts == pytest.approx([w.log.window_seconds, 2 * w.log.window_seconds, 2 * w.log.window_seconds])
 
 
 def test_the_expected_start_counts_every_limit_that_applies() -> None:
@@ -440,7 +450,7 @@ def test_the_expected_start_of_a_request_that_overtakes_is_now() -> None:
     w = window(images=4)
     sent_now(w, 0.0, weight=2)
     large, small = w.enqueue(3), w.enqueue(1)
-    assert w.expected_start(large, 1.0) == w.window_seconds
+    assert w.expected_start(large, 1.0) == w.log.window_seconds
     assert w.expected_start(small, 1.0) == 1.0
 
 

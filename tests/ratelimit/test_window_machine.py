@@ -63,14 +63,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.history: list[tuple[Permit, float]] = []
         """All requests that were sent and not rejected."""
         self.heaviest = 1
-        self.longest = self.window.window_seconds
+        self.longest = self.window.log.window_seconds
         self.next_at: float | None = None
 
     def grant_ready(self) -> list[Permit]:
-        self.longest = max(self.longest, self.window.window_seconds)
+        self.longest = max(self.longest, self.window.log.window_seconds)
         before = copy.deepcopy((self.window, self.queue)) if len(self.queue) > 1 else None
         granted, self.next_at = self.window.grant_ready(self.now)
-        self.log = {t: sent for t, sent in self.log.items() if sent + self.window.window_seconds > self.now}
+        self.log = {
+            t: sent for t, sent in self.log.items() if sent + self.window.log.window_seconds > self.now
+        }
         assert len(granted) <= 1, "there is a gap between any two"
         for permit in granted:
             passed = permit is not self.queue[0]
@@ -104,7 +106,7 @@ class AnyOrder(RuleBasedStateMachine):
     def check_room(self, permit: Permit) -> None:
         """What was granted has room beside all that counts in the server's window."""
         limit = self.window.limit
-        beyond = self.heaviest - 1 if self.window.paced else 0
+        beyond = self.heaviest - 1 if self.window.pacer.pace else 0
         live = [*self.granted, *(t for t, sent in self.log.items() if sent > self.now - limit.per)]
         assert images_of(live) <= limit.images + beyond
         assert limit.requests is None or len(live) <= limit.requests
@@ -251,13 +253,13 @@ class AnyOrder(RuleBasedStateMachine):
         windows = (
             2 + 2 * images_of(self.queue) / limit.images
         )  # a large one may leave half of a window unused
-        if self.window.paced:
+        if self.window.pacer.pace:
             windows *= 8
         if limit.requests is not None:
             windows += count / limit.requests
         if limit.tokens is not None:
             windows += count
-        latest = self.now + 9 * self.longest + windows * self.window.window_seconds
+        latest = self.now + 9 * self.longest + windows * self.window.log.window_seconds
         went = starts(self.window, self.now, latest)
         assert sorted(permit.number for permit, _ in went) == [permit.number for permit in self.queue]
         self.window.grant_ready(latest + self.longest)
@@ -281,7 +283,7 @@ def test_single_images_start_when_expected(images: int, before: int, count: int)
     for _ in range(before):
         w.enqueue(1)
     now = 17.0
-    starts(w, now, now + w.window_seconds - 1)
+    starts(w, now, now + w.log.window_seconds - 1)
     permits = [w.enqueue(1) for _ in range(count)]
     expected = [w.expected_start(permit, now + 20) for permit in permits]
 
@@ -289,7 +291,7 @@ def test_single_images_start_when_expected(images: int, before: int, count: int)
 
     assert expected == sorted(expected)
     for at, (estimate, started) in enumerate(zip(expected, actual, strict=True)):
-        assert estimate - TINY <= started <= estimate + (before + at + 1) * w.gap + TINY
+        assert estimate - TINY <= started <= estimate + (before + at + 1) * w.pacer.gap + TINY
 
 
 @settings(max_examples=40, deadline=None)
@@ -304,4 +306,4 @@ def test_all_requests_are_granted_within_the_windows_that_their_images_need(
 
     assert sorted(permit.number for permit, _ in went) == [permit.number for permit in permits]
     fewest = math.ceil(sum(weights) / (images - max(weights) + 1))
-    assert max(at for _, at in went) <= (fewest - 1) * w.window_seconds + len(weights) * w.gap
+    assert max(at for _, at in went) <= (fewest - 1) * w.log.window_seconds + len(weights) * w.pacer.gap

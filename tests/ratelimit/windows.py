@@ -60,7 +60,7 @@ def grants(rate_window: SlidingWindow, now: float) -> list[Permit]:
         for permit in granted:
             rate_window.sent(permit, now)
         found += granted
-        if next_at is None or next_at > now + 2 * rate_window.gap:
+        if next_at is None or next_at > now + 2 * rate_window.pacer.gap:
             return found
         now = next_at
 
