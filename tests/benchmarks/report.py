@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import TypeAlias, cast
 
-from tests.benchmarks.cases import BASELINE, AnyCase, Goal, Sample
+from tests.benchmarks.callers import BASELINE
+from tests.benchmarks.cases import AnyCase, Goal, Sample
 
 MEASURES = {
     "wall": ("wall", "ms"),
