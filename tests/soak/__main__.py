@@ -49,9 +49,7 @@ TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
     "storms": Trial("crowds of calls that are all cancelled", storms.run, 10_000, 0.2),
-    "interrupts": Trial(
-        "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
-    ),
+    "interrupts": Trial("blocking calls that are interrupted at random", threads.interrupts, 10_000, 0.1),
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
@@ -89,17 +87,8 @@ def main() -> int:
 def _outside(name: str, trial: Trial, count: int, options: argparse.Namespace) -> bool:
     """Run a trial in a process of its own, and return whether all was well."""
     print(f"{name}: {trial.title}", flush=True)
-    words = [
-        name,
-        "--inside",
-        "--count",
-        str(count),
-        "--seed",
-        str(options.seed),
-        "--first",
-        str(options.first),
-    ]
-    words += ["--seconds", str(options.seconds)] if options.seconds else []
+    words = [name, "--inside", f"--count={count}", f"--seed={options.seed}", f"--first={options.first}"]
+    words += [f"--seconds={options.seconds}"] if options.seconds else []
     began = time.monotonic()
     process = subprocess.run(
         [sys.executable, *_WARNINGS, "-m", "tests.soak", *words],

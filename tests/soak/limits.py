@@ -39,17 +39,15 @@ def fan_outs(seed: int, first: int, count: int) -> Counter[str]:
 def windows(seed: int, first: int, count: int) -> Counter[str]:
     """Search for an order of events that breaks an invariant of the sliding window."""
     random.seed(f"{seed}/{first}")  # Hypothesis draws its own seed from there
-    run_state_machine_as_test(
-        AnyOrder,
-        settings=settings(
-            max_examples=count,
-            stateful_step_count=50,
-            derandomize=False,
-            database=None,
-            deadline=None,
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
+    at_length = settings(
+        max_examples=count,
+        stateful_step_count=50,
+        derandomize=False,
+        database=None,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
+    run_state_machine_as_test(AnyOrder, settings=at_length)
     return Counter(orders=count)
 
 
@@ -62,9 +60,8 @@ def _every_fan_out() -> Iterator[Callable[[], str]]:
         yield partial(_two_processes, kind, ServerStyle(wait=wait))
     for kind, wait, named in product(("sliding", "gcra1"), WAITS, (True, False)):
         yield partial(_used_by_others, kind, ServerStyle(wait=wait, names_limit=named))
-    for kind, style in product(
-        ("sliding", "gcra1"), (ServerStyle(family="images"), ServerStyle(family="requests"))
-    ):
+    families = ServerStyle(family="images"), ServerStyle(family="requests")
+    for kind, style in product(("sliding", "gcra1"), families):
         yield partial(_used_by_others, kind, style)
     for seed, limit in product(range(1, 6), (None, FIFTY)):
         yield partial(_at_least_once, seed, limit)

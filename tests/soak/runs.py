@@ -18,6 +18,12 @@ from tests.support.billing_server import till
 from tests.support.killed_runs import check, start
 from tests.support.small_images import answer, png
 
+
+class _Image(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield _ANSWER
+
+
 _LONGEST = 0.6
 """Seconds after its first outcome that a program may live."""
 _MOST_GROWTH = 8 * 1024 * 1024
@@ -25,11 +31,6 @@ _MOST_GROWTH = 8 * 1024 * 1024
 _ANSWER = answer(png())
 _WARM = 2000
 """Jobs after which everything that is made once has been made."""
-
-
-class _Picture(httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield _ANSWER
 
 
 def kills(seed: int, first: int, count: int) -> Counter[str]:
@@ -67,7 +68,7 @@ def memory(seed: int, first: int, count: int) -> Counter[str]:
 
 
 async def _run(count: int, folder: str) -> int:
-    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=_Picture()))
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, stream=_Image()))
     client = AsyncClient(
         base_url="http://127.0.0.1:9/v1",
         api_key="",
@@ -92,6 +93,5 @@ async def _run(count: int, folder: str) -> int:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process takes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
+    """Return the bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

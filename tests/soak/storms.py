@@ -171,14 +171,9 @@ async def storm(
             proxy = await start(tunnels.counted(Proxy().handler))
             patch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
-        client = await stack.enter_async_context(
-            AsyncClient(
-                base_url=f"{scheme}://127.0.0.1:{server.port}/v1",
-                api_key="",
-                rate_limit=None,
-                retry=RetryPolicy(backoff=0),
-            )
-        )
+        url, retry = f"{scheme}://127.0.0.1:{server.port}/v1", RetryPolicy(backoff=0)
+        client = AsyncClient(base_url=url, api_key="", rate_limit=None, retry=retry)
+        await stack.enter_async_context(client)
 
         await storm.blow(client)
 
