@@ -8,7 +8,7 @@ import pytest
 
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk._ratelimit.window import SlidingWindow
-from tests.ratelimit.windows import names, sent_now, starts, waits, window
+from tests.ratelimit.windows import AGED, names, sent_now, starts, waits, window
 
 SHORT, LONG = waits(1.0), waits(30.0)
 EVEN = 1.03
@@ -89,7 +89,7 @@ def test_paced_requests_are_spaced_from_the_time_of_sending() -> None:
 
 def test_a_large_paced_request_is_granted_once_those_before_it_are_worked_off() -> None:
     w = window(10)
-    assert apart(w, 0.0, 1, 10) == [w.log.window_seconds]
+    assert apart(w, 0.0, 1, 10) == [AGED]
     w = window(10)
     w.cancel(w.enqueue(10))
     reject(w, 0.0, SHORT)
@@ -186,8 +186,8 @@ def test_no_request_overtakes_the_head_if_the_gap_after_it_would_delay_the_head(
     sent_now(w, 0.0, weight=2)
     reject(w, 58.5, NO_SERVER_LIMITS)  # from 59.5 one is granted, and the next a second later
     large, small = w.enqueue(3), w.enqueue(1)
-    assert starts(w, 59.5, 61.0) == [(large, w.log.window_seconds)]
-    assert starts(w, 61.0, 62.0) == [(small, w.log.window_seconds + 1.0)]
+    assert starts(w, 59.5, 61.0) == [(large, AGED)]
+    assert starts(w, 61.0, 62.0) == [(small, AGED + 1.0)]
 
 
 def test_a_success_that_was_sent_before_a_pause_does_not_reset_the_pauses() -> None:
@@ -217,7 +217,7 @@ def test_a_shared_account_is_tried_again_when_what_it_accepted_has_aged() -> Non
     assert now == pytest.approx(4 * w.pacer.gap + 1.0 + 3.0)
     assert (bool(w.pacer.pace), w.pacer.observed_quota) == (False, 4)
     w.enqueue(1)
-    assert [at for _, at in starts(w, now, 100.0)] == [w.log.window_seconds]
+    assert [at for _, at in starts(w, now, 100.0)] == [AGED]
 
 
 def test_a_shared_account_gets_no_more_than_it_accepted_for_half_a_window() -> None:
@@ -225,8 +225,8 @@ def test_a_shared_account_gets_no_more_than_it_accepted_for_half_a_window() -> N
     for _ in range(6):
         w.enqueue(1)
     went = [at for _, at in starts(w, now, 200.0)]
-    assert went[3] < w.log.window_seconds + 5.0
-    assert went[4] == pytest.approx(w.log.window_seconds + 30.0)
+    assert went[3] < AGED + 5.0
+    assert went[4] == pytest.approx(AGED + 30.0)
     assert w.pacer.observed_quota is None
 
 
@@ -254,9 +254,9 @@ def test_a_shared_account_is_used_fully_and_probed_less_and_less_often() -> None
 def test_the_observed_quota_shrinks_by_every_rejected_request_of_a_burst() -> None:
     w, now = shared_account()
     first, second, third, fourth = (w.enqueue(1) for _ in range(4))
-    starts(w, now, w.log.window_seconds + 5.0)
-    w.rejected(third, w.log.window_seconds + 5.0, NO_SERVER_LIMITS)
-    w.rejected(fourth, w.log.window_seconds + 5.0, NO_SERVER_LIMITS)
+    starts(w, now, AGED + 5.0)
+    w.rejected(third, AGED + 5.0, NO_SERVER_LIMITS)
+    w.rejected(fourth, AGED + 5.0, NO_SERVER_LIMITS)
     assert w.pacer.observed_quota == 2
     assert [first.granted, second.granted, third.granted, fourth.granted] == [True, True, False, False]
 
