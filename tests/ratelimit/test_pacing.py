@@ -201,12 +201,18 @@ def test_a_success_that_was_sent_before_a_pause_does_not_reset_the_pauses() -> N
     assert w.grant_ready(3.0) == ([], 6.0)
 
 
-def shared_account(images: int = 4) -> tuple[SlidingWindow, float]:
-    """A window whose server accepted a burst at 0 and then rejects all without Retry-After, and the time of the last 429."""
+def after_four(gap: float | None = None) -> tuple[SlidingWindow, float]:
+    """A window whose server accepted four requests from 0 on, by default in a burst, and when the next may be sent."""
     w = window(60)
-    for at in range(images):
-        sent_now(w, at * w.pacer.gap)
-    now = images * w.pacer.gap
+    gap = w.pacer.gap if gap is None else gap
+    for at in range(4):
+        sent_now(w, at * gap)
+    return w, 4 * gap
+
+
+def shared_account() -> tuple[SlidingWindow, float]:
+    """A window whose server rejects all after a burst, without Retry-After, and the time of the last 429."""
+    w, now = after_four()
     for _ in range(3):
         now = reject(w, now, NO_SERVER_LIMITS)
     return w, now
@@ -268,10 +274,7 @@ def test_a_request_larger_than_the_observed_quota_is_still_granted() -> None:
 
 
 def test_an_account_counts_as_shared_one_429_later_if_the_server_sends_retry_after() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, at * w.pacer.gap)
-    now = 4 * w.pacer.gap
+    w, now = after_four()
     for _ in range(3):
         now = reject(w, now, SHORT)
         assert w.pacer.observed_quota is None
@@ -280,23 +283,16 @@ def test_an_account_counts_as_shared_one_429_later_if_the_server_sends_retry_aft
 
 
 def test_a_server_that_never_accepted_a_burst_is_paced_and_gets_no_quota() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, 2.0 * at)
-    now = 8.0
+    w, now = after_four(gap=2.0)
     for _ in range(4):
         now = reject(w, now, NO_SERVER_LIMITS)
     assert (bool(w.pacer.pace), w.pacer.observed_quota) == (True, None)
 
 
 def test_no_quota_is_observed_while_the_first_request_after_each_pause_is_accepted() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, at * w.pacer.gap)
-    now = 4 * w.pacer.gap
+    w, now = after_four()
     for _ in range(4):
         now = reject(w, now, NO_SERVER_LIMITS)
-        taken = sent_now(w, max(now, w.pacer.pause_ends) + 0.5)
-        w.accepted(taken, NO_SERVER_LIMITS)
+        w.accepted(sent_now(w, max(now, w.pacer.pause_ends) + 0.5), NO_SERVER_LIMITS)
         now += 5.0
     assert w.pacer.observed_quota is None

@@ -21,7 +21,7 @@ from imagesdk import LimitWaitError, RateLimit
 from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
-from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, TimedLimiter, WaitingCalls, line, send
+from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, TimedLimiter, line, send
 
 pytestmark = pytest.mark.anyio
 on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -112,21 +112,6 @@ async def test_a_deadline_out_of_reach_fails_at_once(limiter: TimedLimiter) -> N
 
     assert caught.value.retry_after is not None
     assert WINDOW - 5 < caught.value.retry_after < LONGER
-
-
-async def test_a_pause_that_puts_a_deadline_out_of_reach_ends_the_wait(limiter: TimedLimiter) -> None:
-    first = await limiter.fill()
-    limiter.sent(first)
-    permit = limiter.enqueue(1)
-
-    waiting = WaitingCalls(limiter)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(waiting.join, "second", permit, limiter.clock.now + 2 * WINDOW)
-        await anyio.wait_all_tasks_blocked()
-        assert waiting.granted == []
-        limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
-        await anyio.wait_all_tasks_blocked()
-        assert waiting.granted == ["second: too late"]
 
 
 async def test_a_request_larger_than_the_limit_fails_at_once(limiter: TimedLimiter) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -33,6 +34,7 @@ limits = st.dictionaries(
     st.tuples(st.integers(0, 12), st.sampled_from([None, 0.5, 1, 60])),
     max_size=2,
 )
+Found: TypeAlias = dict[LimitUnit, tuple[int, float | None]]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -126,9 +128,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.queue.remove(permit)
         self.grant_ready()
 
-    def stated_limits(
-        self, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> ServerLimits:
+    def stated_limits(self, waits: list[float], found: Found, explicit: bool) -> ServerLimits:
         per = self.stated.per
         return ServerLimits(
             waits=tuple(per * seconds for seconds in waits),
@@ -152,13 +152,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def wake_up(self) -> None:
         """At the time to ask again a permit is granted, or there is a later time."""
-        assert self.next_at is not None
-        named = self.now = max(self.now, self.next_at)
-        went, later = self.grant_ready(), self.next_poll()
-        assert went or later is None or later > named
-
-    def next_poll(self) -> float | None:
-        return self.next_at
+        named = self.now = max(self.now, self.next_at or 0.0)
+        went = self.grant_ready()
+        assert went or self.next_at is None or self.next_at > named
 
     @precondition(lambda self: self.granted)
     @rule(at=anywhere)
@@ -194,9 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_flight)
     @rule(at=anywhere, waits=waiting_times, found=limits, explicit=st.booleans())
-    def reject(
-        self, at: int, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> None:
+    def reject(self, at: int, waits: list[float], found: Found, explicit: bool) -> None:
         permit = self.in_flight.pop(at % len(self.in_flight))
         self.log.pop(permit, None)
         self.history = [(t, sent) for t, sent in self.history if t is not permit]
@@ -206,9 +200,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_flight)
     @rule(at=anywhere, tokens=st.integers(0, 12), found=limits, explicit=st.booleans())
-    def accept(
-        self, at: int, tokens: int, found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> None:
+    def accept(self, at: int, tokens: int, found: Found, explicit: bool) -> None:
         permit = self.in_flight.pop(at % len(self.in_flight))
         self.window.correct_tokens(permit, tokens)
         assert permit not in self.log or permit.tokens == tokens
@@ -271,9 +263,8 @@ def images_of(permits: Iterable[Permit]) -> int:
 
 
 def test_any_order_of_events_keeps_the_limit_and_forgets_nobody() -> None:
-    run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
-    )
+    terms = settings(max_examples=60, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(AnyOrder, settings=terms)
 
 
 @settings(max_examples=40, deadline=None)
