@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
     from openai import AsyncOpenAI, OpenAI
 
-    from imagesdk import AsyncClient, Client
+    from imagesdk import AsyncClient, Client, RateLimit
 
 PROMPT = "a white siamese cat"
 KEY = "bench"
@@ -91,11 +91,13 @@ class _Imagesdk(Caller):
 
 
 @asynccontextmanager
-async def _imagesdk(place: Place, **options: Any) -> AsyncGenerator[Caller, None]:
+async def _imagesdk(
+    place: Place, *, rate_limit: RateLimit | None = None, **options: Any
+) -> AsyncGenerator[Caller, None]:
     """Open imagesdk, by default without a rate limit: then 64 calls run at once, and the others wait."""
     from imagesdk import AsyncClient
 
-    async with AsyncClient(base_url=place.base_url, api_key=KEY, **{"rate_limit": None, **options}) as client:
+    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=rate_limit, **options) as client:
         yield _Imagesdk(client)
 
 

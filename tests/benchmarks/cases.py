@@ -1,9 +1,10 @@
-"""The cases of a scenario, their goals, and what a sample of one brings back."""
+"""The cases of all scenarios, their goals, and what a sample of one brings back."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from pathlib import Path
 from typing import TypeAlias
 
@@ -98,3 +99,29 @@ class Sample:
     counts: Mapping[str, float] = field(factory=dict[str, float])
     failure: str | None = None
     """Why there are no readings."""
+
+
+_SCENARIOS = (
+    *("answers", "concurrency", "uploads", "streams", "overhead", "stacks", "startup", "cancellation"),
+    *("deadlines", "limits", "line"),
+)
+
+
+def every(*, quick: bool) -> list[AnyCase]:
+    """Return all cases in the order of the tables."""
+    modules = [import_module(f"tests.benchmarks.bench_{name}") for name in _SCENARIOS]
+    return [case for module in modules for case in module.cases(quick=quick)]
+
+
+def select(names: Iterable[str], *, quick: bool) -> list[AnyCase]:
+    """Return the cases whose names begin with one of ``names``; all of them for no names.
+
+    Raises:
+        LookupError: If no case begins with a name.
+    """
+    found = every(quick=quick)
+    names = tuple(names)
+    for name in names:
+        if not any(case.name.startswith(name) for case in found):
+            raise LookupError(f"there is no {name!r}; there are {', '.join(case.name for case in found)}")
+    return [case for case in found if not names or case.name.startswith(names)]

@@ -16,9 +16,8 @@ from attrs import asdict
 
 from tests.benchmarks.answers import Answer
 from tests.benchmarks.callers import Place, Unavailable
-from tests.benchmarks.cases import Case, Sample, Trial
+from tests.benchmarks.cases import Case, Sample, Trial, every
 from tests.benchmarks.machine import CLIENT_CORE, pin
-from tests.benchmarks.scenarios import every
 
 
 async def _sample(case: Case, contender: str, server: str, authority: str, folder: Path) -> Sample:

@@ -156,6 +156,18 @@ def test_a_permit_whose_place_has_passed_returns_before_all_later_ones() -> None
     assert [queue.position(permit) for permit in (first, second, third)] == [(0, 0), (1, 4), (2, 5)]
 
 
+def test_a_permit_that_returns_after_thousands_of_others_is_before_all_that_wait() -> None:
+    queue, (old, waiting) = queue_of(4, 1)
+    queue.remove(old)
+    for _ in range(3000):
+        queue.remove(queue.push(1))
+
+    queue.push_back(old)
+
+    assert queue.head is old
+    assert [queue.position(permit) for permit in (old, waiting)] == [(0, 0), (1, 4)]
+
+
 def test_a_queue_that_is_never_empty_keeps_no_memory_of_removed_permits() -> None:
     queue, (permit,) = queue_of(1)
     tracemalloc.start()

@@ -47,8 +47,8 @@ def test_the_window_is_a_little_longer_than_the_one_of_the_server(per: float) ->
 
 def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> None:
     w = window(images=4)
-    w.remember(2, 40.0, 100.0)
     w.remember(1, 90.0, 100.0)
+    w.remember(2, 40.0, 100.0)
     w.remember(4, 10.0, 100.0)  # its window has ended
     first, second = w.enqueue(2), w.enqueue(1)
     assert w.expected_start(first, 100.0) == 40.0 + AGED
@@ -56,7 +56,7 @@ def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> Non
     assert grants(w, 40.0 + AGED) == [first]
 
 
-GRANTS = {
+GRANTS: dict[str, Any] = {
     "a limit of images counts the images of a request": ({}, [(3,), (2,), (1,)], [[0], [1, 2]]),
     "a limit of requests applies beside it": ({"requests": 2}, [(1,), (1,), (1,), (4,)], [[0, 1], [2], [3]]),
     "a limit of tokens applies beside it": ({"tokens": 1000}, [(1, 600), (1, 400), (1, 1)], [[0, 1], [2]]),
@@ -332,7 +332,7 @@ def test_pauses_start_small_again_after_a_success() -> None:
     assert w.grant_ready(500.0)[1] == 501.0
 
 
-EXPECTED_STARTS = {
+EXPECTED_STARTS: dict[str, Any] = {
     "now if there is capacity": ({"images": 4}, [], [(4,)], 5.0, [5.0]),
     "earlier permits count, and later ones do not": (
         {"images": 2},
