@@ -209,7 +209,7 @@ class SharedLimiter:
         if waiter.on_wait is None or start - now <= NOTABLE_WAIT_SECONDS:
             return None
         on_wait, waiter.on_wait = waiter.on_wait, None
-        position, reason = self._window.position(waiter.permit), self._reason(now)
+        position, reason = self._window.queue.position(waiter.permit)[0], self._reason(now)
         return lambda: on_wait(position, start - now, reason)
 
     def _report_change(self, before: RateLimit) -> None:

@@ -52,7 +52,7 @@ class SlidingWindow:
         """Log of the limit in force."""
         self._lasting = [] if adaptive else [limit]  # limits that stay when another one comes into force
         self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
-        self._queue = WaitQueue()
+        self.queue = WaitQueue()
         self.pacer = Pacer(limit)
         self._largest_request = 1
 
@@ -69,7 +69,7 @@ class SlidingWindow:
     @property
     def idle(self) -> bool:
         """Whether no permit waits and no request takes capacity."""
-        return not self._queue and not any(self._logs())
+        return not self.queue and not any(self._logs())
 
     def fits(self, weight: int) -> bool:
         """Return whether a request of so many images can ever be granted."""
@@ -78,7 +78,7 @@ class SlidingWindow:
     def enqueue(self, weight: int, tokens: int = 0, *, rejoin: Permit | None = None) -> Permit:
         """Add a request at the end of the queue, or at the place of an earlier permit."""
         self._largest_request = max(self._largest_request, weight)
-        return self._queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
+        return self.queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
 
     def grant_ready(self, now: float) -> tuple[list[Permit], float | None]:
         """Grant all permits that may be granted at ``now``.
@@ -90,7 +90,7 @@ class SlidingWindow:
         for log in self._logs():
             log.expire(now)
         self.pacer.renew(now)
-        while (head := self._queue.head) is not None and now >= self.pacer.opens_at:
+        while (head := self.queue.head) is not None and now >= self.pacer.opens_at:
             if self._has_capacity(head):
                 permit = head if all(log.has_capacity(head) for log in self._secondary) else None
             else:
@@ -101,10 +101,6 @@ class SlidingWindow:
             granted.append(permit)
         return granted, None if head is None else self._next_at(head, now)
 
-    def position(self, permit: Permit) -> int:
-        """Return the number of permits before ``permit``."""
-        return self._queue.position(permit)[0]
-
     def expected_start(self, permit: Permit, now: float) -> float:
         """Estimate when ``permit`` is granted, if those before it are sent as soon as they are granted."""
         if not permit.waiting:
@@ -112,7 +108,7 @@ class SlidingWindow:
         begin = max(now, self.pacer.opens_at)
         if self._can_overtake(permit, begin):
             return begin
-        before = self._queue.position(permit)
+        before = self.queue.position(permit)
         paced = begin + before[1] * self.pacer.even_interval * self.pacer.pace
         return max(
             paced,
@@ -140,13 +136,13 @@ class SlidingWindow:
     def cancel(self, permit: Permit) -> None:
         """Give up a place in the queue, or a granted permit whose request was not sent."""
         if permit.waiting:
-            self._queue.remove(permit)
+            self.queue.remove(permit)
         elif permit.sent_at is None:
             self._discard(permit)
 
     def inherit(self, now: float) -> None:
         """Start in a forked child: the waiting permits are the parent's, and its unsent requests count as sent."""
-        self._queue.clear()
+        self.queue.clear()
         for permit in self.log.unsent():
             self.sent(permit, now)
 
@@ -158,7 +154,7 @@ class SlidingWindow:
         starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self.pacer.pause_ends
         self._discard(permit)
         permit.granted, permit.sent_at = False, None
-        self._queue.push_back(permit)
+        self.queue.push_back(permit)
         self.pacer.returned(permit)
         self._adopt(stated, rejected=True)
         if starts_pause:
@@ -168,8 +164,7 @@ class SlidingWindow:
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server accepted a request, and adopt the limits that it states."""
-        if stated.limits:
-            self._adopt(stated, rejected=False)
+        self._adopt(stated, rejected=False)
         self.pacer.accepted(permit)
 
     def correct_tokens(self, permit: Permit, tokens: int) -> None:
@@ -195,7 +190,7 @@ class SlidingWindow:
         return (self.log, *self._secondary)
 
     def _grant(self, permit: Permit, now: float) -> None:
-        self._queue.remove(permit)
+        self.queue.remove(permit)
         permit.granted, permit.sent_at = True, None
         permit.tokens = self.log.tokens_of(permit)
         for log in self._logs():
@@ -222,14 +217,14 @@ class SlidingWindow:
         spare = self._spare_capacity(head, now)
         if spare is None:
             return None
-        for permit in self._queue.after(head, BACKFILL_DEPTH):
+        for permit in self.queue.after(head, BACKFILL_DEPTH):
             if self._has_capacity(permit) and self._has_capacity(permit, spare):
                 return permit
         return None
 
     def _can_overtake(self, permit: Permit, now: float) -> bool:
         """Return whether ``permit`` would not delay the head, if none between them is granted."""
-        head = self._queue.head
+        head = self.queue.head
         if head is None or head is permit or not self._has_capacity(permit) or self._has_capacity(head):
             return False
         spare = self._spare_capacity(head, now)
@@ -238,7 +233,7 @@ class SlidingWindow:
     def _spare_capacity(self, head: Permit, now: float) -> Capacity | None:
         """Return what is free beside the head when the head is granted; ``None`` if no permit may overtake it."""
         full = self.log.images >= self.limit.images
-        if self.pacer.pace or self._secondary or len(self._queue) < 2 or full:
+        if self.pacer.pace or self._secondary or len(self.queue) < 2 or full:
             return None
         starts = ((at, freed) for at, freed in self.log.freed() if self._has_capacity(head, freed))
         start, (images, requests, tokens) = next(starts, (-math.inf, NO_CAPACITY))
@@ -252,7 +247,7 @@ class SlidingWindow:
             return None
         if self._has_capacity(head):
             return opens_at
-        may_backfill = len(self._queue) > 1 and not self.pacer.pace
+        may_backfill = len(self.queue) > 1 and not self.pacer.pace
         if may_backfill and now < opens_at and self._backfill(head, opens_at) is not None:
             return opens_at
         frees = (at for at, freed in self.log.freed() if may_backfill or self._has_capacity(head, freed))

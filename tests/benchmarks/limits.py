@@ -1,6 +1,6 @@
 """Rate limits for the server of the benchmarks: those of the simulator in real time, with a minute of four seconds.
 
-A contest is a kind of limit and the jobs that meet it. An :class:`~tests.benchmarks.answers.ResponseReader` names one by its
+A contest is a kind of limit and the jobs that meet it. An :class:`~tests.benchmarks.answers.Answer` names one by its
 number, so that it can travel in a path.
 """
 

@@ -227,7 +227,7 @@ def test_a_permit_that_rejoins_is_granted_before_all_later_ones() -> None:
     w.cancel(first)
     w.cancel(second)
     again = w.enqueue(1, rejoin=second)
-    assert (w.position(again), w.position(third), w.position(fourth)) == (0, 1, 2)
+    assert [w.queue.position(permit)[0] for permit in (again, third, fourth)] == [0, 1, 2]
     assert went(w, 2.0, 100.0) == [again, third]
     assert grants(w, 130.0) == [fourth]
 
