@@ -32,14 +32,8 @@ _STATUSES = (
 )
 _STATUS_LINES = (
     *(b"HTTP/1.0 200 OK", b"HTTP/2 200", b"HTTP/1.1 200", b"HTTP/1.1 20 OK", b"HTTP/1.1 0 OK", b"ICY 200 OK"),
-    *(
-        b"HTTP/1.1 2000 OK",
-        b"HTTP/1.1 \xff\xff\xff",
-        b"",
-        b"220 mail.test ESMTP",
-        b"HTTP/1.1  200  OK",
-        b"\x00",
-    ),
+    *(b"HTTP/1.1 2000 OK", b"HTTP/1.1 \xff\xff\xff", b"", b"220 mail.test ESMTP", b"HTTP/1.1  200  OK"),
+    b"\x00",
 )
 _WAITS = (
     *("0", "-1", "1e-9", "0.001", "1e400", "nan", "inf", "-inf", "0x10", "١", "99999999999999999999", "soon"),
@@ -52,13 +46,8 @@ _ENCODINGS = (
     *("utf-8", "\x7f", "gzip;q=0"),
 )
 _TYPES = (
-    "text/html",
-    "application/json",
-    "image/png",
-    "text/event-stream",
-    "a",
+    *("text/html", "application/json", "image/png", "text/event-stream", "a", ""),
     "image/svg+xml; charset=\\",
-    "",
 )
 _WORDS = (
     "Rate limit exceeded for images per minute in organization org-x. Limit: 1/1min. Current: 2/1min.",
@@ -70,34 +59,12 @@ _WORDS = (
 _NASTY: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**63, 10**400, -(10**400), 1.5, 1e308, "", "\x00", "\ud800", "a" * 70_000),
     *([], {}, [[]], [None], {"": ""}, "data:", "data:image/png;base64,", "\x00imagesdk picture 0"),
-    *(
-        "https://\u2488/",
-        "https://a..b/",
-        "http://[",
-        "//",
-        "\\\\host\\c",
-        "https://a\x00b/",
-        "file:///etc/passwd",
-    ),
-    *(
-        "/pictures/\ud800.png",
-        "?se=9999-99-99",
-        "?se=0001-01-01T00:00:00%2B23:59",
-        "https://1.1.1.1:0/",
-        "/../..",
-    ),
+    *("https://\u2488/", "https://a..b/", "http://[", "//", "\\\\host\\c", "https://a\x00b/"),
+    *("file:///etc/passwd", "/pictures/\ud800.png", "?se=9999-99-99", "?se=0001-01-01T00:00:00%2B23:59"),
+    *("https://1.1.1.1:0/", "/../.."),
 )
 _KEYS = (
-    "data",
-    "error",
-    "created",
-    "usage",
-    "total_tokens",
-    "b64_json",
-    "url",
-    "size",
-    "message",
-    "code",
+    *("data", "error", "created", "usage", "total_tokens", "b64_json", "url", "size", "message", "code"),
     "detail",
 )
 
@@ -367,22 +334,9 @@ def _cut(made: Answer, chance: Random) -> None:
 
 
 _MUTATIONS: tuple[Mutation, ...] = (
-    *(
-        _flip,
-        _insert,
-        _delete,
-        _double,
-        _truncate,
-        _nest,
-        _retype,
-        _retype,
-        _retype,
-        _words,
-        _status,
-        _status,
-    ),
-    *(_status_line, _encoding, _length, _no_length, _chunks, _header, _header, _header, _bad_header, _before),
-    *(_after, _cut),
+    *(_flip, _insert, _delete, _double, _truncate, _nest, _retype, _retype, _retype, _words, _status),
+    *(_status, _status_line, _encoding, _length, _no_length, _chunks, _header, _header, _header),
+    *(_bad_header, _before, _after, _cut),
 )
 _recordings = sorted(SAMPLES.glob("*.json"))
 

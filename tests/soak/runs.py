@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
@@ -76,13 +76,9 @@ async def _run(count: int, folder: str) -> int:
         retry=RetryPolicy(max_attempts=1),
         http_client=lambda: httpx.AsyncClient(transport=transport),
     )
-
-    def jobs() -> Iterator[Generate]:
-        for number in range(count):
-            yield Generate(f"picture {number}")
-
+    jobs = (Generate(f"image {number}") for number in range(count))
     done, before = 0, 0
-    async with client, client.images.fan_out(jobs(), out=f"{folder}/{{job}}.{{ext}}", concurrency=32) as run:
+    async with client, client.images.fan_out(jobs, out=f"{folder}/{{job}}.{{ext}}", concurrency=32) as run:
         async for outcome in run:
             outcome.unwrap()
             done += 1
