@@ -155,11 +155,7 @@ def hash_of(path: Path) -> str:
 
 
 def state_of(files: list[WrittenFile]) -> State:
-    """Move files that still have temporary names, and return the state of all. Blocks.
-
-    Raises:
-        OSError: If a file cannot be read or moved.
-    """
+    """Move files that still have temporary names, and return the state of all. Blocks."""
     for file in files:
         if not os.path.lexists(file.path) and _hash_if_there(file.temporary) == file.sha256:
             move_if_free(file.temporary, file.path, fsync=True)
@@ -167,11 +163,7 @@ def state_of(files: list[WrittenFile]) -> State:
 
 
 def state_as_is(files: list[WrittenFile]) -> State:
-    """Return the state of files, without moving any. Blocks.
-
-    Raises:
-        OSError: If a file cannot be read.
-    """
+    """Return the state of files, without moving any. Blocks."""
     for file in files:
         sha256 = _hash_if_there(file.path) or _hash_if_there(file.temporary)
         if sha256 is None:
@@ -189,11 +181,7 @@ def _hash_if_there(path: Path) -> str | None:
 
 
 async def hashes_of(inputs: InputImages) -> Hashes:
-    """Hash the input images of a job.
-
-    Raises:
-        OSError: If an image cannot be read.
-    """
+    """Hash the input images of a job."""
     return Hashes(
         [await _hashed(image) for image in inputs.images],
         None if inputs.mask is None else await _hashed(inputs.mask),

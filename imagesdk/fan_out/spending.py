@@ -53,9 +53,8 @@ def priced(job: Job, *, list_prices: bool) -> Estimate:
     """Estimate the price of a job. Without ``list_prices`` only a price that the caller registered counts."""
     profile = models.lookup(job.model)
     if profile is not None and profile.price.list_price and not list_prices:
-        return Estimate(
-            profile.name, job.n or 1, reason="This server does not take the prices that the maker publishes."
-        )
+        reason = "This server does not use the prices that OpenAI publishes."
+        return Estimate(profile.name, job.n or 1, reason=reason)
     if profile is None and not list_prices:
         return Estimate(job.model or "the server's own model", job.n or 1, reason="Its price is not known.")
     return estimate(job)

@@ -260,10 +260,7 @@ async def test_a_run_never_replaces_a_file_of_others(client: AsyncClient, tmp_pa
     async with client, client.images.fan_out(["a", "a"], out=tmp_path / "{slug}.{ext}") as run:
         outcomes = await run.collect()
     assert mine.read_bytes() == b"mine"
-    assert {outcome.unwrap()[0].path for outcome in outcomes} == {
-        tmp_path / "a-2.png",
-        tmp_path / "a-3.png",
-    }
+    assert {outcome.unwrap()[0].path for outcome in outcomes} == {tmp_path / "a-2.png", tmp_path / "a-3.png"}
 
 
 async def test_out_is_parsed_and_probed_once_a_run(

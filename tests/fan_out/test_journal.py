@@ -16,14 +16,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from imagesdk import (
-    AsyncClient,
-    ConfigurationError,
-    Generate,
-    JobLike,
-    JournalError,
-    Outcome,
-)
+from imagesdk import AsyncClient, ConfigurationError, Generate, JobLike, JournalError, Outcome
 from imagesdk.fan_out import journal
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
@@ -68,7 +61,7 @@ async def test_a_journal_can_be_elsewhere(client: AsyncClient, server: BillingSe
 
 
 async def test_a_journal_needs_out(client: AsyncClient, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="needs out="):
+    with pytest.raises(ConfigurationError, match="journal is given without out"):
         async with client, client.images.fan_out(["a"], journal=tmp_path / "one.db"):
             pass
 
@@ -155,7 +148,7 @@ async def test_a_journal_is_written_before_the_first_byte_and_if_it_fails_nothin
         raise error
 
     monkeypatch.setattr(journal, "_sending", full)
-    with pytest.raises(JournalError, match=r"disk is full.*goes on from here when the disk has room"):
+    with pytest.raises(JournalError, match=r"disk is full.*Free disk space and run the same list again"):
         await run_all(client, ["a", "b"], tmp_path)
     assert server.asked == []
     monkeypatch.undo()
@@ -252,7 +245,7 @@ async def test_a_full_disk_ends_the_run_and_no_further_job_is_sent(
 
     monkeypatch.setattr("imagesdk._engine.sink.os.write", some)
     taken = list[Outcome]()
-    with pytest.raises(OSError, match=r"No space left.*goes on from here when there is room"):  # noqa: PT012
+    with pytest.raises(OSError, match=r"No space left.*Free disk space and run the same list again"):  # noqa: PT012
         async with client, client.images.fan_out(jobs, out=tmp_path, concurrency=1) as run:
             async for outcome in run:
                 taken.append(outcome)

@@ -10,16 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from imagesdk import (
-    AsyncClient,
-    Client,
-    Edit,
-    Generate,
-    InvalidRequestError,
-    JobLike,
-    Labelled,
-    Variation,
-)
+from imagesdk import AsyncClient, Client, Edit, Generate, InvalidRequestError, JobLike, Labelled, Variation
 from tests.support.billing_server import BillingServer
 from tests.support.runs import until, wait_for
 from tests.support.small_images import png
