@@ -7,14 +7,14 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import anyio
-import anyio.from_thread
+from anyio.from_thread import start_blocking_portal
 from attrs import define, field
 
 from tests.support.small_images import answer, answer_of_urls, png
-from tests.support.socket_servers import Conversation, RawServer
+from tests.support.socket_servers import Conversation, serving
 
 _PROMPT = re.compile(rb'"prompt":"((?:[^"\\]|\\.)*)"')
 REFUSED = json.dumps(
@@ -71,28 +71,24 @@ class BillingServer:
             await self._answer(talk, prompt)
 
     async def _answer(self, talk: Conversation, prompt: str) -> None:
-        match prompt.split()[:1]:
-            case ["refuse"]:
+        word, *rest = prompt.split() or [""]
+        if word != "refuse":
+            self.billed[prompt] += 1
+        address = f"/images/{len(self.asked)}"
+        match word:
+            case "refuse":
                 await talk.answer(REFUSED, 400, content_type="application/json")
-            case ["break"]:
-                self.billed[prompt] += 1
+            case "break":
                 await talk.answer(BROKEN, 500)
-            case ["spoil"]:
-                self.billed[prompt] += 1
-                spoilt = self.billed[prompt] <= int(prompt.split()[1])
-                await (talk.answer(BROKEN, 500) if spoilt else talk.answer(answer(png())))
-            case ["drop"]:
-                self.billed[prompt] += 1
+            case "spoil" if self.billed[prompt] <= int(rest[0]):
+                await talk.answer(BROKEN, 500)
+            case "drop":
                 talk.hang_up()
-            case ["url"]:
-                self.billed[prompt] += 1
-                await talk.answer(answer_of_urls(f"/images/{len(self.asked)}"))
-            case ["urls"]:
-                self.billed[prompt] += 1
-                number = len(self.asked)
-                await talk.answer(answer_of_urls(f"/images/{number}a", f"/images/{number}b"))
-            case ["hold"]:
-                self.billed[prompt] += 1
+            case "url":
+                await talk.answer(answer_of_urls(address))
+            case "urls":
+                await talk.answer(answer_of_urls(f"{address}a", f"{address}b"))
+            case "hold":
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
                 self.arrived.set()
@@ -101,7 +97,6 @@ class BillingServer:
                 self.held -= 1
                 await talk.answer(answer(png()))
             case _:
-                self.billed[prompt] += 1
                 await talk.answer(answer(png(1, 1, padding=len(self.asked))))
 
     async def _download(self, talk: Conversation, path: str) -> None:
@@ -116,35 +111,10 @@ class BillingServer:
 def billing_server() -> Generator[BillingServer, None, None]:
     """Run a server in a thread of its own."""
     state = BillingServer()
-    with anyio.from_thread.start_blocking_portal() as portal:
-
-        async def run() -> None:
-            async with anyio.create_task_group() as tasks:
-                async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener:
-                    port = listener.extra(anyio.abc.SocketAttribute.local_port)
-                    state.base_url = f"http://127.0.0.1:{port}/v1"
-                    server = RawServer(port)
-                    stop.append(tasks.cancel_scope)
-                    ready.set()
-
-                    async def serve(stream: anyio.abc.SocketStream) -> None:
-                        server.connections += 1
-                        async with stream:
-                            with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
-                                await state.converse(Conversation(stream, server.connections, server))
-                            server.requests.clear()
-
-                    await listener.serve(serve, task_group=tasks)
-
-        ready, stop = threading.Event(), list[anyio.CancelScope]()
-        future = portal.start_task_soon(run)
-        assert ready.wait(10)
-        try:
-            yield state
-        finally:
-            state.released.set()
-            portal.call(stop[0].cancel)
-            future.result(10)
-
-
-__all__ = ["BillingServer", "billing_server"]
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(serving(state.converse)) as server:
+            state.base_url = server.base_url
+            try:
+                yield state
+            finally:
+                state.released.set()
