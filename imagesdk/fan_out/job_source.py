@@ -111,11 +111,7 @@ def as_item(given: object, place: int, defaults: Generate | None) -> Item:
 
 
 def check_label(label: Any) -> None:
-    """Check the label of a job.
-
-    Raises:
-        InvalidRequestError: If the label is empty, too long, or has more than one line.
-    """
+    """Raise ``InvalidRequestError`` if the label of a job is empty, too long, or has more than one line."""
     if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_ID or not label.isprintable():
         allowed = f"one line of 1 to {_LONGEST_ID} printable characters"
         raise InvalidRequestError.for_parameter("id", label, allowed=allowed)

@@ -17,7 +17,6 @@ import hashlib
 import os
 import threading
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -37,8 +36,6 @@ from imagesdk.fan_out.fingerprint import Hashes
 from imagesdk.fan_out.job_source import Item
 from imagesdk.jobs import Variation
 from imagesdk.remedies import Remedy
-
-_APART = ("job", "id", "slug")
 
 State: TypeAlias = Literal["whole", "absent", "changed"]
 """State of the files of a job: complete, at least one missing, or at least one changed."""
@@ -65,12 +62,12 @@ class TakenNames:
     def take(self, wanted: Path) -> Path:
         """Reserve the wanted name, or a numbered one if it is taken. Blocks for moments."""
         with self._lock:
-            for number in count(1):
-                path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-                if path not in self._names and not os.path.lexists(path):
-                    self._names.add(path)
-                    return path
-        raise AssertionError
+            path, number = wanted, 1
+            while path in self._names or os.path.lexists(path):
+                number += 1
+                path = wanted.with_stem(f"{wanted.stem}-{number}")
+            self._names.add(path)
+            return path
 
     def release(self, path: Path) -> None:
         """End a reservation: the file exists now, or will not be written."""
@@ -93,18 +90,15 @@ class RunNames(OutputNames):
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
         """Move a temporary file to its final name, and return that name."""
-        file = self.written.get(index)
         with anyio.CancelScope(shield=True):
+            file = self.written.get(index) or await self.reserve(index, received)
             while True:
-                file = file or await self.reserve(index, received)
                 try:
                     await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
+                    break
                 except FileExistsError:  # another program has just created it
                     self.taken.release(file.path)
-                    file = None
-                else:
-                    break
-        assert file is not None  # noqa: S101 - the loop ends only with a file
+                    file = await self.reserve(index, received)
         self.taken.release(file.path)
         received.temporary = None
         return file.path
@@ -137,7 +131,7 @@ def run_template(out: str | os.PathLike[str]) -> OutputTemplate:
         InvalidRequestError: If the template gives the images of several jobs the same name.
     """
     template = OutputTemplate.parse(out)
-    if not any(f"{{{name}" in template.template for name in _APART):
+    if not any(f"{{{name}" in template.template for name in ("job", "id", "slug")):
         raise InvalidRequestError(
             f"out is {os.fspath(out)!r}, which gives the images of all jobs the same name.",
             param="out",

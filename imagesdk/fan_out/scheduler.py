@@ -104,11 +104,7 @@ class Scheduler:
                 await self._reader.aclose()
 
     async def next(self) -> Outcome | None:
-        """Return the next outcome, or ``None`` after the last one.
-
-        Raises:
-            Exception: If the run ended early.
-        """
+        """Return the next outcome, or ``None`` after the last one. Raise the error that ended the run early."""
         await anyio.lowlevel.checkpoint()
         while not self._ready_outcomes:
             if self._all_read and not self._in_flight:

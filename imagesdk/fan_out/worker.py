@@ -155,7 +155,7 @@ class _JobRun:
         worker, spending = self.worker, self.worker.spending
         price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
-        if spending.limited and price.at_most is None and worker.options.unknown_price == "stop":
+        if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
             return JobResult(self.outcome("failed", error=unknown_price(price)))
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from imagesdk import (
