@@ -90,8 +90,9 @@ class RunNames(OutputNames):
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
         """Move a temporary file to its final name, and return that name."""
+        file = self.written.get(index)
         with anyio.CancelScope(shield=True):
-            file = self.written.get(index) or await self.reserve(index, received)
+            file = file or await self.reserve(index, received)
             while True:
                 try:
                     await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
@@ -99,6 +100,7 @@ class RunNames(OutputNames):
                 except FileExistsError:  # another program has just created it
                     self.taken.release(file.path)
                     file = await self.reserve(index, received)
+        assert file is not None  # noqa: S101 - the scope is shielded, so it ended with a file
         self.taken.release(file.path)
         received.temporary = None
         return file.path
