@@ -198,6 +198,20 @@ async def test_a_full_disk_ends_the_run_and_no_further_job_is_sent(
     assert not list(runs.out.glob("*.part"))
 
 
+async def test_a_full_disk_at_the_final_names_ends_the_run_and_nothing_is_billed_again(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("imagesdk.fan_out.output_files.move_if_free", full)
+    taken = await outcomes_until(runs, OSError, "No space left.*run the same list again", "a", "b")
+    monkeypatch.undo()
+    assert statuses(taken) == ["unknown"]
+    assert statuses(await runs.saved("a", "b")) == ["unknown", "done"]
+    assert runs.server.billed == {"a": 1, "b": 1}
+
+
 async def open_and_close(path: Path) -> None:
     async with open_journal(path):
         pass

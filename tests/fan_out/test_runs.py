@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -23,8 +24,9 @@ from imagesdk import (
     RateLimit,
     RetryPolicy,
 )
-from imagesdk._media.atomic import create_temporary
+from imagesdk._media.atomic import create_temporary, move_if_free
 from imagesdk._media.output import OutputTemplate
+from imagesdk.fan_out import output_files
 from imagesdk.fan_out.scheduler import AHEAD
 from tests.support.billing_server import BillingServer
 from tests.support.runs import Runs, statuses, until, wait_for
@@ -232,6 +234,22 @@ async def test_a_run_never_replaces_a_file_of_others(runs: Runs) -> None:
     assert mine.read_bytes() == b"mine"
     paths = {outcome.unwrap()[0].path for outcome in outcomes}
     assert paths == {runs.out / "a-2.png", runs.out / "a-3.png"}
+
+
+async def test_a_name_that_another_program_takes_meanwhile_is_left_to_it(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def late(temporary: Path, final: Path, *, fsync: bool) -> None:
+        if final.name == "a.png":
+            final.write_bytes(b"theirs")
+        move_if_free(temporary, final, fsync=fsync)
+
+    monkeypatch.setattr(output_files, "move_if_free", late)
+    for resumed in (False, True):
+        [outcome] = await runs.saved("a", out=runs.out / "{slug}.{ext}")
+        assert outcome.unwrap()[0].path == runs.out / "a-2.png"
+        assert outcome.resumed is resumed
+    assert (runs.out / "a.png").read_bytes() == b"theirs"
 
 
 async def test_out_is_parsed_and_probed_once_a_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
