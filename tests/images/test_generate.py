@@ -250,7 +250,7 @@ async def test_an_unknown_model_is_never_checked(wire: respx.MockRouter, openai_
 
 @pytest.mark.parametrize(
     ("option", "said"),
-    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole pictures")],
+    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole images")],
 )
 async def test_an_unknown_option_is_a_type_error_that_names_the_replacement(
     wire: respx.MockRouter, own: AsyncClient, option: str, said: str

@@ -249,7 +249,7 @@ async def test_errors_of_quota_and_verification_say_what_to_do(
 ) -> None:
     for error in ("insufficient_quota", "billing_hard_limit_reached"):
         emulator.state.faults.http(error=error)
-        with pytest.raises(QuotaExceededError, match="Waiting does not help"):
+        with pytest.raises(QuotaExceededError, match="waiting does not help"):
             await client.images.generate("a cat", **SUNBURST)
     emulator.state.faults.http(error="organization_unverified")
     with pytest.raises(PermissionDeniedError, match="verif"):

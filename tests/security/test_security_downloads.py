@@ -276,7 +276,7 @@ async def test_a_page_is_not_taken_for_a_picture(
     async with serving(handler) as server, make_client(server.base_url) as client:
         with pytest.raises(DownloadError, match=media_type.partition(";")[0]) as caught:
             await client.images.generate("a cat", out=tmp_path)
-        with pytest.raises(DownloadError, match="no picture"):
+        with pytest.raises(DownloadError, match="not an image"):
             await client.images.download("/cat.png", to=tmp_path / "cat.png")
         assert len(server.requests) == 3
 
@@ -294,7 +294,7 @@ async def test_a_page_that_is_called_a_picture_is_none(
         serving(always(body, content_type=called)) as server,
         make_client(server.base_url) as client,
     ):
-        with pytest.raises(DownloadError, match="no picture but text"):
+        with pytest.raises(DownloadError, match="not an image but text"):
             await client.images.download("/cat.png", to=tmp_path / "cat.png")
 
     assert list(tmp_path.iterdir()) == []
