@@ -206,7 +206,7 @@ class Client:
         """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 
         A view with another ``rate_limit=`` counts in the same windows, unless the scope of the limit is the client.
-        Closing a view closes nothing. Close the client that it comes from.
+        Closing a view closes nothing. Close its client.
 
         Example:
             ```python
