@@ -28,19 +28,13 @@ from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
 from tests.support.small_images import answer, png
 
-pytestmark = pytest.mark.one_loop
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 RESOURCE = "https://pictures.openai.azure.com"
 V1 = f"{RESOURCE}/openai/v1"
 DATED = "2025-04-01-preview"
 CLASSIC = f"{RESOURCE}/openai/deployments/my%20pics"
 ANSWER = answer(png())
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 def azure(**options: Any) -> AsyncClient:
@@ -72,7 +66,6 @@ AUTH = pytest.mark.parametrize(
 
 
 @AUTH
-@pytest.mark.anyio
 @respx.mock
 async def test_the_v1_surface_names_the_deployment_in_the_body(
     auth: dict[str, Any], header: tuple[str, str]
@@ -95,7 +88,6 @@ async def test_the_v1_surface_names_the_deployment_in_the_body(
 
 
 @AUTH
-@pytest.mark.anyio
 @respx.mock
 async def test_the_classic_surface_names_it_in_the_path_and_no_model_anywhere(
     auth: dict[str, Any], header: tuple[str, str]
@@ -118,7 +110,6 @@ async def test_the_classic_surface_names_it_in_the_path_and_no_model_anywhere(
     assert sent(edited).headers[header[0]] == header[1]
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_a_call_can_name_its_deployment() -> None:
     route = respx.post(f"{RESOURCE}/openai/deployments/flare/images/generations").respond(content=ANSWER)
@@ -132,7 +123,6 @@ async def test_a_call_can_name_its_deployment() -> None:
     assert route.call_count == 1
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_with() -> None:
     usage = {
@@ -213,7 +203,6 @@ def test_what_cannot_work_is_refused_when_the_client_is_made(options: dict[str, 
     assert not leaks(caught.value)
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", RESOURCE)
@@ -233,7 +222,6 @@ def test_the_plain_client_wants_a_key_for_a_host_of_azure() -> None:
         AsyncClient(base_url=V1)
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_the_key_follows_no_redirect_and_no_download_and_shows_in_no_error() -> None:
     other = "https://other.example/steal"
@@ -268,7 +256,6 @@ def resource() -> Any:
         yield emulator
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("api_version", [None, "preview", DATED])
 async def test_pictures_are_made_edited_and_streamed_in_both_forms(
     resource: Emulator, api_version: str | None
@@ -295,7 +282,6 @@ def test_the_blocking_client_is_made_in_the_same_way(resource: Emulator) -> None
         assert type(client) is Client
 
 
-@pytest.mark.anyio
 async def test_what_azure_refuses_is_told_in_our_errors(
     resource: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:

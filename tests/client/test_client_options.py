@@ -29,7 +29,7 @@ from tests.support.leaks import leaks
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
-pytestmark = pytest.mark.one_loop
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 OWN = "http://127.0.0.1:9/v1"
 KEY = "sk-test-0123456789abcdef"
@@ -68,12 +68,6 @@ WRONG: list[tuple[str, Any, str]] = [
     ("default_headers", {"x-team": 5}, "The value of header 'x-team' must be a text"),
     ("default_headers", {5: "x"}, "5 is not a header name"),
 ]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 @pytest.mark.parametrize(("name", "value", "said"), WRONG)
@@ -141,7 +135,6 @@ def test_what_fits_is_taken() -> None:
         client.with_options(**settings)
 
 
-@pytest.mark.anyio
 async def test_a_rate_limit_may_be_written_as_text_also_by_model_and_in_a_view() -> None:
     async def waits(client: AsyncClient, model: str = "own") -> str:
         with pytest.raises(LimitWaitError) as caught:
@@ -157,7 +150,6 @@ async def test_a_rate_limit_may_be_written_as_text_also_by_model_and_in_a_view()
     assert "7 images / 60 s" in await waits(by_model)
 
 
-@pytest.mark.anyio
 async def test_no_rate_limit_may_be_written_as_text(make_client: MakeClient) -> None:
     async with serving(always(answer(png()))) as server:
         async with make_client(server.base_url, rate_limit="none") as client:
@@ -204,7 +196,6 @@ def test_a_value_of_a_policy_may_be_of_the_wrong_kind_too(make: Callable[[], obj
     assert said in str(caught.value)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -232,7 +223,6 @@ async def test_an_option_of_a_call_is_an_invalid_request(
                 pass
 
 
-@pytest.mark.anyio
 async def test_the_time_of_any_other_call_is_looked_at_likewise(make_client: MakeClient) -> None:
     wrong: Any = "3"
     async with make_client(OWN) as client:
@@ -248,7 +238,6 @@ async def test_the_time_of_any_other_call_is_looked_at_likewise(make_client: Mak
                 await call
 
 
-@pytest.mark.anyio
 async def test_a_call_takes_times_in_place_of_those_of_its_client(make_client: MakeClient) -> None:
     async def never(talk: Conversation) -> None:
         await talk.request()
@@ -267,7 +256,6 @@ async def test_a_call_takes_times_in_place_of_those_of_its_client(make_client: M
                     await call
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("job", ["a cat", None, Generate, {"prompt": "a cat"}])
 async def test_what_is_no_job_is_refused_where_one_is_sent_or_reckoned(
     job: Any, make_client: MakeClient

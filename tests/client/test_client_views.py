@@ -25,16 +25,10 @@ from imagesdk.events import AttemptStarted, Event
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
 
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 SMALL = "256x256"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.mark.anyio
 async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
     make_client: Callable[..., AsyncClient],
 ) -> None:
@@ -48,7 +42,6 @@ async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
             assert server.connections == 1
 
 
-@pytest.mark.anyio
 async def test_each_option_holds_in_the_view_and_not_in_its_client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
@@ -83,7 +76,6 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
             )
 
 
-@pytest.mark.anyio
 async def test_a_view_counts_in_the_windows_of_its_client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
@@ -95,7 +87,6 @@ async def test_a_view_counts_in_the_windows_of_its_client(
         await view.with_options(rate_limit=None).images.generate("a cat", model="dall-e-2", size=SMALL)
 
 
-@pytest.mark.anyio
 async def test_headers_add_up_and_those_of_a_call_win(make_client: Callable[..., AsyncClient]) -> None:
     async with serving(always(answer(png()))) as server:
         async with make_client(server.base_url, default_headers={"X-Team": "a", "X-Run": "1"}) as client:

@@ -33,12 +33,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 BASE = "https://images.test/v1"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
 def client_of(base_url: str = BASE, **options: Any) -> AsyncClient:
     terms: dict[str, Any] = {"api_key": KEY, "rate_limit": None, "retry": RetryPolicy(backoff=0), **options}
     return AsyncClient(base_url=base_url, **terms)

@@ -43,12 +43,6 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def other(
     request: pytest.FixtureRequest, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[tuple[AsyncClient, Emulator], None]:
@@ -87,9 +81,7 @@ async def test_pictures_are_edited_where_the_server_can(other: tuple[AsyncClient
 
 
 @pytest.mark.parametrize(
-    "other",
-    [name for name in SERVERS if "edits" not in QUIRKS[name].accepts],
-    indirect=True,
+    "other", [name for name in SERVERS if "edits" not in QUIRKS[name].accepts], indirect=True
 )
 async def test_what_a_server_does_not_have_is_said_to_be_missing(other: tuple[AsyncClient, Emulator]) -> None:
     client, emulator = other

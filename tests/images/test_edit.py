@@ -12,30 +12,21 @@ import PIL.Image
 import pytest
 import respx
 
-from imagesdk import (
-    AsyncClient,
-    FileId,
-    InvalidRequestError,
-    RetryPolicy,
-    make_mask,
-    prepare_image,
-)
+from imagesdk import AsyncClient, FileId, InvalidRequestError, RetryPolicy, make_mask, prepare_image
 from imagesdk._protocol.hosts import OPENAI_BASE_URL
 from imagesdk.emulator import Emulator
 from tests.support.sent_requests import form_file, form_text, last_sent, sent_parts
 from tests.support.small_images import JPEG, png
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.one_loop,
+    pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning"),
+]
 SMALL = png(2, 2)
 WIDE = png(4, 2)
 OPAQUE = png(2, 2, alpha=False)
 SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low", "size": "1024x1024"}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 def coloured(colour: str = "red", size: tuple[int, int] = (64, 64), kind: str = "PNG") -> bytes:

@@ -8,29 +8,19 @@ from typing import Any
 import pytest
 import respx
 
-from imagesdk import (
-    AsyncClient,
-    ConfigurationError,
-    Edit,
-    Generate,
-    InvalidRequestError,
-    Job,
-    Variation,
-)
+from imagesdk import AsyncClient, ConfigurationError, Edit, Generate, InvalidRequestError, Job, Variation
 from tests.support.sent_requests import form_file, form_text, last_sent, sent_json, sent_parts
 from tests.support.small_images import JPEG, answer, png
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.one_loop,
+    pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning"),
+]
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
 OPAQUE = png(2, 2, alpha=False)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 async def test_a_request_has_only_the_parameters_that_the_caller_named(

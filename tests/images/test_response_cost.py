@@ -27,12 +27,6 @@ DOLLARS = (Decimal(10 * 5) + 196 * 30) / 1_000_000
 JOB = Generate("a cat", model="gpt-image-2")
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
 class AsyncCost:
     """Sends a job to a server that answers with one picture and its usage, and tells the cost."""
 

@@ -36,12 +36,6 @@ FLARE: dict[str, Any] = {"model": "gpt-image-2.6-flare", "quality": "low", "size
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[AsyncClient, None]:
