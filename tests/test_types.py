@@ -25,7 +25,6 @@ def png(mode: str = "RGB", size: tuple[int, int] = (3, 2)) -> bytes:
 
 
 PNG = png()
-SIGNED = "https://pictures.test/a.png?sig=SECRET"
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def in_file(tmp_path: Path) -> Image:
 
 @pytest.fixture
 def only_url() -> Image:
-    return Image(index=2, url=SIGNED)
+    return Image(index=2, url="https://images.test/a.png?sig=SECRET")
 
 
 @pytest.fixture(params=["in_memory", "in_file"])
@@ -51,49 +50,34 @@ def loaded(request: pytest.FixtureRequest) -> Image:
     return image
 
 
-class TestAnImageThatIsHere:
-    def test_a_loaded_image_returns_its_bytes(self, loaded: Image) -> None:
-        assert loaded.loaded
-        assert loaded.bytes == PNG
+def test_a_loaded_image_has_its_bytes_as_base64_data_url_and_pickle(loaded: Image) -> None:
+    assert loaded.loaded
+    assert loaded.bytes == PNG
+    assert base64.b64decode(loaded.b64_json or "", validate=True) == PNG
+    head, _, text = loaded.data_url().partition(",")
+    assert (head, base64.b64decode(text)) == ("data:image/png;base64", PNG)
+    again = pickle.loads(pickle.dumps(loaded))
+    assert (again, again.bytes) == (loaded, PNG)
 
-    def test_a_loaded_image_is_encoded_as_base64(self, loaded: Image) -> None:
-        assert loaded.b64_json is not None
-        assert base64.b64decode(loaded.b64_json, validate=True) == PNG
 
-    def test_a_loaded_image_has_a_data_url(self, loaded: Image) -> None:
-        head, _, text = loaded.data_url().partition(",")
-        assert head == "data:image/png;base64"
-        assert base64.b64decode(text) == PNG
+def test_the_pixels_of_an_image_no_longer_need_its_file(loaded: Image) -> None:
+    opened, array = loaded.to_pil(), loaded.to_numpy()
+    if loaded.path:
+        loaded.path.unlink()
+    assert (opened.size, opened.tobytes()) == ((3, 2), bytes([1, 0, 0] * 6))
+    assert (array.shape, array.dtype) == ((2, 3, 3), numpy.uint8)
 
-    def test_a_loaded_image_opens_in_pillow_and_does_not_need_its_file_any_more(self, loaded: Image) -> None:
-        picture = loaded.to_pil()
-        if loaded.path:
-            loaded.path.unlink()
-        assert picture.size == (3, 2)
-        assert picture.tobytes() == bytes([1, 0, 0] * 6)
 
-    def test_a_loaded_image_becomes_an_array_of_rows(self, loaded: Image) -> None:
-        array = loaded.to_numpy()
-        assert array.shape == (2, 3, 3)
-        assert array.dtype == numpy.uint8
-
-    def test_a_loaded_image_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
-        path = loaded.save(tmp_path / "new" / "copy.png")
-        assert path == tmp_path / "new" / "copy.png"
-        assert path.read_bytes() == PNG
-        assert list(path.parent.iterdir()) == [path]
-
-    def test_a_loaded_image_is_saved_into_a_folder_under_a_generated_name(
-        self, loaded: Image, tmp_path: Path
-    ) -> None:
-        (tmp_path / "there").mkdir()
-        assert loaded.save(tmp_path / "there") == tmp_path / "there" / "image-2.png"
-        assert loaded.save(f"{tmp_path}/not-yet/") == tmp_path / "not-yet" / "image-2.png"
-
-    def test_a_loaded_image_pickles_with_its_bytes(self, loaded: Image) -> None:
-        again = pickle.loads(pickle.dumps(loaded))
-        assert again == loaded
-        assert again.bytes == PNG
+def test_a_loaded_image_is_saved_to_a_file_or_into_a_folder(loaded: Image, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for path, written in (
+        (tmp_path / "new" / "copy.png", "new/copy.png"),
+        (tmp_path / "there", "there/image-2.png"),
+        (f"{tmp_path}/not-yet/", "not-yet/image-2.png"),
+    ):
+        assert loaded.save(path) == tmp_path / written
+        assert (tmp_path / written).read_bytes() == PNG
+        assert list((tmp_path / written).parent.iterdir()) == [tmp_path / written]
 
 
 @pytest.mark.parametrize(
@@ -104,18 +88,18 @@ def test_an_array_has_three_channels_or_four_with_transparency(mode: str, channe
 
 
 @pytest.mark.parametrize(
-    ("missing", "use", "said"),
+    ("missing", "use", "message"),
     [
         ("PIL.Image", "to_pil", "to_pil needs Pillow: pip install pillow, or the extra `pillow` of imagesdk"),
         ("PIL.Image", "to_numpy", "Pillow: pip install pillow"),
         ("numpy", "to_numpy", "to_numpy needs numpy: pip install numpy"),
     ],
 )
-def test_what_pixels_need_is_named_where_it_is_missing(
-    missing: str, use: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_library_is_named_with_its_installation(
+    missing: str, use: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ModuleNotFoundError, match=said) as caught:
+    with pytest.raises(ModuleNotFoundError, match=message) as caught:
         getattr(Image(data=PNG), use)()
     assert caught.value.name == missing.partition(".")[0]
 
@@ -134,15 +118,15 @@ def test_an_array_of_sixteen_bits_is_scaled_to_eight() -> None:
     assert Image(data=out.getvalue()).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
-def test_of_an_animation_the_first_frame_is_the_array_and_all_are_in_pillow() -> None:
+def test_an_animation_gives_its_first_frame_as_an_array_and_all_frames_in_pillow() -> None:
     out = io.BytesIO()
     first, second = PIL.Image.new("RGB", (4, 2), "red"), PIL.Image.new("RGB", (4, 2), "blue")
     first.save(out, "GIF", save_all=True, append_images=[second])
     image = Image(data=out.getvalue(), media_type="image/gif")
     assert image.to_numpy()[0, 0, :3].tolist() == [255, 0, 0]
-    picture = image.to_pil()
-    picture.seek(1)
-    assert picture.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+    animation = image.to_pil()
+    animation.seek(1)
+    assert animation.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
     assert image.data_url().startswith("data:image/gif;base64,R0lGOD")
 
 
@@ -154,46 +138,41 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
             use()
 
 
-class TestAnImageThatIsOnlyAUrl:
-    def test_an_image_that_is_only_a_url_is_not_loaded_and_has_no_base64(self, only_url: Image) -> None:
-        assert not only_url.loaded
-        assert only_url.b64_json is None
-
-    @pytest.mark.parametrize("use", ["bytes", "save", "to_pil", "to_numpy", "data_url"])
-    def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
-        self, only_url: Image, use: str, tmp_path: Path
-    ) -> None:
-        uses: dict[str, Callable[[], object]] = {
-            "bytes": lambda: only_url.bytes,
-            "save": lambda: only_url.save(tmp_path / "a.png"),
-            "to_pil": only_url.to_pil,
-            "to_numpy": only_url.to_numpy,
-            "data_url": only_url.data_url,
-        }
-        with pytest.raises(ImageNotLoadedError) as caught:
-            uses[use]()
-        assert "client.images.download(image)" in str(caught.value)
-        assert "out=" in str(caught.value)
-        assert "https://pictures.test/a.png" in str(caught.value)
-        assert "SECRET" not in str(caught.value)
-        assert list(tmp_path.iterdir()) == []
+USES: list[Callable[[Image], object]] = [
+    lambda image: image.bytes,
+    lambda image: image.save("a.png"),
+    Image.to_pil,
+    Image.to_numpy,
+    Image.data_url,
+]
 
 
-def test_an_unknown_format_is_a_stream_of_octets() -> None:
-    assert Image(data=b"?").data_url() == "data:application/octet-stream;base64,Pw=="
-    assert Image(data=b"?").b64_json == "Pw=="
+@pytest.mark.parametrize("use", USES)
+def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
+    only_url: Image, use: Callable[[Image], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (only_url.loaded, only_url.b64_json) == (False, None)
+    with pytest.raises(ImageNotLoadedError) as caught:
+        use(only_url)
+    for part in ("client.images.download(image)", "out=", "https://images.test/a.png"):
+        assert part in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_format_is_saved_as_bin(tmp_path: Path) -> None:
-    assert Image(data=b"?").save(tmp_path).name == "image-0.bin"
+def test_an_unknown_format_is_saved_as_bin_and_has_the_general_media_type(tmp_path: Path) -> None:
+    image = Image(data=b"?")
+    assert (image.b64_json, image.data_url()) == ("Pw==", "data:application/octet-stream;base64,Pw==")
+    assert image.save(tmp_path).name == "image-0.bin"
 
 
-def test_a_repr_is_short_and_holds_neither_picture_nor_signature(
+def test_a_repr_is_short_and_has_neither_bytes_nor_signature(
     in_memory: Image, in_file: Image, only_url: Image
 ) -> None:
     assert repr(in_memory) == f"<Image 2 image/png 3x2 {len(PNG)} bytes>"
     assert repr(in_file) == f"<Image 2 image/png 3x2 path={str(in_file.path)!r}>"
-    assert repr(only_url) == "<Image 2 url='https://pictures.test/a.png'>"
+    assert repr(only_url) == "<Image 2 url='https://images.test/a.png'>"
     assert repr(Image()) == "<Image 0>"
     response = ImagesResponse(data=(Image(data=bytes(10**6)), only_url), request_id="req_1")
     assert len(repr(response)) < 150
@@ -210,7 +189,7 @@ def test_results_cannot_be_changed(in_memory: Image) -> None:
             setattr(value, name, None)
 
 
-def test_what_is_given_as_extra_is_copied() -> None:
+def test_extra_fields_are_copied() -> None:
     given = {"seed": 1}
     image = Image(extra=given)
     given["seed"] = 2
@@ -218,7 +197,10 @@ def test_what_is_given_as_extra_is_copied() -> None:
 
 
 FULL = ImagesResponse(
-    data=(Image(index=0, data=PNG), Image(index=1, url=SIGNED, revised_prompt="a cat", extra={"seed": 1})),
+    data=(
+        Image(index=0, data=PNG),
+        Image(index=1, url="https://images.test/b.png", revised_prompt="a cat", extra={"seed": 1}),
+    ),
     created=datetime(2026, 11, 23, tzinfo=UTC),
     usage=Usage(input_tokens=1, output_tokens=2, total_tokens=3, extra={"cached": 4}),
     cost=Decimal("0.04"),
@@ -243,7 +225,6 @@ def test_a_response_is_a_sequence_of_its_images() -> None:
 
 
 def test_a_response_without_images_is_empty() -> None:
-    assert not ImagesResponse()
     assert list(ImagesResponse()) == []
     with pytest.raises(IndexError):
         ImagesResponse()[0]
@@ -256,12 +237,12 @@ def test_a_response_pickles_whole(protocol: int) -> None:
     assert attrs.asdict(again) == attrs.asdict(FULL)
 
 
-def test_responses_differ_when_their_pictures_do() -> None:
+def test_responses_with_different_images_differ() -> None:
     assert attrs.evolve(FULL, data=FULL.data[:1]) != FULL
     assert Image(data=b"a") != Image(data=b"b")
 
 
-def test_what_a_server_did_not_say_is_none_and_never_zero() -> None:
+def test_missing_facts_are_none_and_never_zero() -> None:
     assert attrs.astuple(Usage(), recurse=False)[:-1] == (None,) * 7
     assert ImagesResponse().cost is None
     assert ImagesResponse().usage is None

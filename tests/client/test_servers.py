@@ -1,4 +1,4 @@
-"""Other servers of the Images API: each of the emulator's quirks over a real socket, and answers of unusual kinds."""
+"""Other servers of the Images API: each of the emulator's quirks over a real socket, and unusual responses."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from imagesdk import (
     BadRequestError,
     Caps,
     CompletedImage,
+    Image,
     InternalServerError,
     NotFoundError,
     RateLimitError,
@@ -53,7 +54,7 @@ async def other(
 
 
 @pytest.mark.parametrize("other", SERVERS, indirect=True, ids=SERVERS)
-async def test_pictures_are_made_and_reach_the_disk_whatever_form_they_come_in(
+async def test_images_in_every_form_are_written_to_files(
     other: tuple[AsyncClient, Emulator], tmp_path: Path
 ) -> None:
     client, emulator = other
@@ -72,7 +73,7 @@ async def test_pictures_are_made_and_reach_the_disk_whatever_form_they_come_in(
 
 
 @pytest.mark.parametrize("other", EDITORS, indirect=True, ids=EDITORS)
-async def test_pictures_are_edited_where_the_server_can(other: tuple[AsyncClient, Emulator]) -> None:
+async def test_images_are_edited_by_servers_with_edits(other: tuple[AsyncClient, Emulator]) -> None:
     client, _ = other
 
     response = await client.images.edit([png(64, 64), png(32, 32)], "a hat", mask=png(64, 64), model="flux")
@@ -83,7 +84,7 @@ async def test_pictures_are_edited_where_the_server_can(other: tuple[AsyncClient
 @pytest.mark.parametrize(
     "other", [name for name in SERVERS if "edits" not in QUIRKS[name].accepts], indirect=True
 )
-async def test_what_a_server_does_not_have_is_said_to_be_missing(other: tuple[AsyncClient, Emulator]) -> None:
+async def test_a_missing_endpoint_is_named(other: tuple[AsyncClient, Emulator]) -> None:
     client, emulator = other
 
     with pytest.raises(NotFoundError, match="some servers have no edits or variations"):
@@ -103,7 +104,7 @@ async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClie
         json={
             "prompt": "a hat",
             "model": "grok",
-            "image": {"url": "data:image/png;base64," + _base64(png(64, 64))},
+            "image": {"url": Image(media_type="image/png", data=png(64, 64)).data_url()},
         },
         images=1,
     )
@@ -113,13 +114,8 @@ async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClie
     assert made.json()["data"][0]["mime_type"] == "image/jpeg"
 
 
-def _base64(data: bytes) -> str:
-    encoded: str = json.loads(answer(data))["data"][0]["b64_json"]
-    return encoded
-
-
 @pytest.mark.parametrize(
-    ("other", "error", "says", "code"),
+    ("other", "error", "message", "code"),
     [
         ("stable-diffusion.cpp", BadRequestError, "Invalid size 'huge'", None),
         ("vllm-omni", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
@@ -132,17 +128,19 @@ def _base64(data: bytes) -> str:
     indirect=["other"],
 )
 async def test_errors_are_read_in_the_shape_of_each_server(
-    other: tuple[AsyncClient, Emulator], error: type[APIStatusError], says: str, code: str | None
+    other: tuple[AsyncClient, Emulator], error: type[APIStatusError], message: str, code: str | None
 ) -> None:
     client, _ = other
 
-    with pytest.raises(error, match=says) as caught:
+    with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
 
     assert caught.value.code == code
 
 
-async def test_a_limit_is_waited_for_as_long_as_google_says(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     with Emulator(limit="1/min", quirks="gemini") as emulator:
         async with make_client(emulator.base_url, retry=ONCE) as client:
             await client.images.generate("a cat", model="imagen")
@@ -165,9 +163,7 @@ async def test_an_error_within_a_success_is_an_error(other: tuple[AsyncClient, E
 
 
 @pytest.mark.parametrize("other", ["localai"], indirect=True)
-async def test_localai_answers_with_urls_zeros_and_fields_of_its_own(
-    other: tuple[AsyncClient, Emulator],
-) -> None:
+async def test_localai_returns_urls_zeros_and_fields_of_its_own(other: tuple[AsyncClient, Emulator]) -> None:
     client, emulator = other
 
     response = await client.images.generate("a cat", model="gpt-image-2", size="auto", extra_body={"step": 5})
@@ -184,7 +180,7 @@ async def test_localai_answers_with_urls_zeros_and_fields_of_its_own(
 
 
 @pytest.mark.parametrize("other", ["sglang"], indirect=True)
-async def test_relative_urls_are_those_of_the_server(other: tuple[AsyncClient, Emulator]) -> None:
+async def test_relative_urls_belong_to_the_server(other: tuple[AsyncClient, Emulator]) -> None:
     client, _ = other
 
     response = await client.images.generate("a cat", extra_body={"seed": 7, "num_inference_steps": 4})
@@ -196,7 +192,7 @@ async def test_relative_urls_are_those_of_the_server(other: tuple[AsyncClient, E
 
 
 @pytest.mark.parametrize("other", ["vllm-omni"], indirect=True)
-async def test_a_picture_that_is_the_whole_answer_is_that_picture(
+async def test_a_response_may_be_the_bytes_of_an_image(
     other: tuple[AsyncClient, Emulator], tmp_path: Path
 ) -> None:
     client, _ = other
@@ -214,9 +210,7 @@ async def test_a_picture_that_is_the_whole_answer_is_that_picture(
 
 
 @pytest.mark.parametrize("other", ["gateway", "litellm"], indirect=True)
-async def test_a_stream_that_does_not_come_is_a_picture_all_the_same(
-    other: tuple[AsyncClient, Emulator],
-) -> None:
+async def test_a_response_without_a_stream_is_the_last_event(other: tuple[AsyncClient, Emulator]) -> None:
     client, _ = other
 
     async with client.images.generate_stream("a cat", model="flux", partial_images=2) as stream:
@@ -226,7 +220,7 @@ async def test_a_stream_that_does_not_come_is_a_picture_all_the_same(
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
-async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
+async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
     content_type: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     handler = always(png(padding=100_000), content_type=content_type)
@@ -238,7 +232,7 @@ async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
     assert response[0].bytes == png(padding=100_000)
 
 
-async def test_a_picture_is_one_however_small_the_pieces_are_that_it_comes_in(
+async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async def drip(talk: Conversation) -> None:
@@ -259,11 +253,11 @@ async def test_a_picture_is_one_however_small_the_pieces_are_that_it_comes_in(
     [
         (b"<html><body>It works</body></html>", "text/html"),
         (b"<html><body>It works</body></html>", "image/png"),
-        (b"no picture today", "image/png"),
+        (b"no image today", "image/png"),
         (b"", "image/png"),
     ],
 )
-async def test_what_is_only_called_a_picture_is_none(
+async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
     body: bytes, content_type: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     async with serving(always(body, content_type=content_type)) as server:
@@ -272,7 +266,7 @@ async def test_what_is_only_called_a_picture_is_none(
                 await client.images.generate("a cat")
 
 
-async def test_json_that_is_called_a_picture_is_json(make_client: Callable[..., AsyncClient]) -> None:
+async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[..., AsyncClient]) -> None:
     async with serving(always(answer(JPEG), content_type="image/jpeg")) as server:
         async with make_client(server.base_url) as client:
             response = await client.images.generate("a cat")
@@ -289,7 +283,7 @@ async def test_json_that_is_called_a_picture_is_json(make_client: Callable[..., 
         ("http://127.0.0.1:{port}/v1beta/openai", None),
     ],
 )
-async def test_a_404_says_that_the_base_url_lacks_its_version_where_it_does(
+async def test_a_404_suggests_the_version_that_the_base_url_lacks(
     base_url: str, hint: str | None, emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     async with make_client(base_url.format(port=emulator.port)) as client:
@@ -303,15 +297,17 @@ async def test_a_404_says_that_the_base_url_lacks_its_version_where_it_does(
                 assert caught.value.message.endswith(f"Try base_url='{hint.format(port=emulator.port)}'.")
 
 
-async def test_a_missing_model_is_not_blamed_on_the_base_url(make_client: Callable[..., AsyncClient]) -> None:
-    said = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
-    async with serving(always(said, 404)) as server, make_client(server.origin) as client:
+async def test_a_missing_model_is_not_an_error_of_the_base_url(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    body = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
+    async with serving(always(body, 404)) as server, make_client(server.origin) as client:
         with pytest.raises(NotFoundError, match="Check the name of the model"):
             await client.images.generate("a cat", model="flux")
 
 
 @pytest.mark.parametrize("quirks", ["localai", "litellm"])
-async def test_servers_that_answer_without_a_version_are_asked_without_one(
+async def test_servers_without_a_version_in_their_paths_work_without_one(
     quirks: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     with Emulator(limit=None, quirks=quirks) as emulator:
@@ -322,7 +318,7 @@ async def test_servers_that_answer_without_a_version_are_asked_without_one(
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 @respx.mock
-async def test_a_recorded_answer_is_read(path: Path, make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_recorded_response_is_parsed(path: Path, make_client: Callable[..., AsyncClient]) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     assert sample["source"]
     expected = sample["expected"]
@@ -347,13 +343,13 @@ async def test_a_recorded_answer_is_read(path: Path, make_client: Callable[..., 
     assert fetched.called is ("fetches" in expected)
 
 
-def test_each_server_has_a_recorded_answer() -> None:
+def test_each_server_has_a_recorded_response() -> None:
     recorded = {json.loads(path.read_text(encoding="utf-8"))["server"] for path in SAMPLES}
     assert recorded == set(QUIRKS)
     assert all(quirk.source for quirk in QUIRKS.values())
 
 
-def test_an_unknown_server_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_server_is_refused_with_the_known_ones() -> None:
     for make in (create_app, Emulator):
         with pytest.raises(ValueError, match=r"quirks is one of azure, deepinfra, .*, not 'ollama'"):
             make(quirks="ollama")
