@@ -64,11 +64,11 @@ async def test_the_estimate_is_the_cost(client: AsyncClient) -> None:
     job = Generate("a river", n=2, **SUNBURST)
     async with client:
         response = await client.images.send(job)
-    told = estimate(job)
+    estimated = estimate(job)
     assert response.cost is not None
-    assert told.cost is not None
-    assert told.output_tokens == 2 * 196
-    assert abs(response.cost - told.cost) < Decimal("0.001")
+    assert estimated.cost is not None
+    assert estimated.output_tokens == 2 * 196
+    assert abs(response.cost - estimated.cost) < Decimal("0.001")
 
 
 async def test_a_retry_after_a_failure_that_was_billed_says_so(

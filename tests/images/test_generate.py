@@ -192,7 +192,7 @@ async def test_an_extra_header_cannot_replace_a_header_of_the_client(
         (Generate("a cat", response_format="file", model="dall-e-2"), "response_format"),
         (Generate("a cat", output_format="jpeg", background="transparent"), "background"),
         (Generate("a cat", output_compression=50), "output_compression"),
-        (Edit(b"no picture", "a cat"), "image"),
+        (Edit(b"no image", "a cat"), "image"),
         (Edit([], "a cat"), "image"),
         (Edit([SMALL] * 17, "a cat"), "image"),
         (Edit(SMALL, "a cat", mask=WIDE), "mask"),
@@ -239,13 +239,13 @@ async def test_an_unknown_model_is_never_checked(wire: respx.MockRouter, openai_
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole images")],
 )
 async def test_an_unknown_option_is_a_type_error_that_names_the_replacement(
-    wire: respx.MockRouter, own: AsyncClient, option: str, said: str
+    wire: respx.MockRouter, own: AsyncClient, option: str, message: str
 ) -> None:
-    with pytest.raises(TypeError, match=said):
+    with pytest.raises(TypeError, match=message):
         await own.images.generate("a cat", **{option: 1})  # type: ignore[arg-type]
 
     assert wire.calls.call_count == 0

@@ -167,7 +167,7 @@ async def test_a_template_sets_the_names_and_the_bytes_set_the_extension(
 async def test_an_image_of_any_format_has_its_extension(
     client: AsyncClient, tmp_path: Path, format_: str, extension: str, media_type: str
 ) -> None:
-    # All frames of a gif are one picture before they are cut.
+    # All frames of a gif are one image before they are cut.
     fields: dict[str, Any] = {**FLARE, "size": "512x512" if format_ == "gif" else "1024x1024"}
     async with client:
         (image,) = await client.images.generate("a cat", out=tmp_path, output_format=format_, **fields)

@@ -71,7 +71,7 @@ async def test_a_success_without_a_valid_body_is_an_api_response_error(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [
         (400, b'{"error": "no cats"}', "no cats"),
         (422, b'{"detail": [{"loc": ["body", "n"], "msg": "too many"}]}', "body.n: too many"),
@@ -82,11 +82,11 @@ async def test_a_success_without_a_valid_body_is_an_api_response_error(
     ],
 )
 async def test_an_error_of_any_shape_is_a_status_error_with_its_message(
-    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, said: str
+    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, message: str
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(status, content=body)
 
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(Exception, match=message) as caught:
         await own.images.generate("a cat")
 
     assert getattr(caught.value, "status_code", None) == status
@@ -141,14 +141,14 @@ async def test_a_response_has_its_images_and_the_facts_about_the_call(
     assert (response.request_id, response.size, response.attempts) == ("req_1", "1024x1024", 1)
     assert response.usage is not None
     assert response.usage.output_tokens == 100
-    assert response.cost is None  # the maker's prices are not this server's
+    assert response.cost is None  # prices of OpenAI do not apply to this server
     assert response.headers["x-request-id"] == "req_1"
     assert response.extra == {"model_hash": "x"}
     assert not response.maybe_billed_before
 
 
 async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: AsyncClient) -> None:
-    told = {
+    document = {
         "created": 1763900000,
         "size": "1024x1024",
         "quality": "max",
@@ -180,14 +180,14 @@ async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: Async
         "seed": 7,
         "tags": {"a": [1]},
     }
-    wire.post(f"{OWN}/images/generations").respond(json={**told, "data": [image]})
+    wire.post(f"{OWN}/images/generations").respond(json={**document, "data": [image]})
 
     response = await own.images.generate("a cat")
 
     assert [response.size, response.quality, response.background] == ["1024x1024", "max", "opaque"]
     assert (response.output_format, response.safety_identifier) == ("svg", "user-1")
     assert response.created is not None
-    assert response.created.timestamp() == told["created"]
+    assert response.created.timestamp() == document["created"]
     assert response.usage == Usage(
         *(1, 2, 3, 4, 5, 7, 8),
         extra={
@@ -197,22 +197,20 @@ async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: Async
         },
     )
     assert response.svg_usage == SvgUsage("m", 11, 12, 13, 14, extra={"cached_tokens": 15})
-    assert response.extra == {"id": told["id"], "timing": told["timing"]}
+    assert response.extra == {"id": document["id"], "timing": document["timing"]}
     assert (response[0].bytes, response[0].revised_prompt) == (SMALL, "a cat")
     assert response[0].extra == {"seed": 7, "tags": {"a": [1]}}
     assert pickle.loads(pickle.dumps(response)) == response
 
 
-@pytest.mark.parametrize(
-    ("caps", "said"), [(Caps(image=50), "a picture"), (Caps(response=100), "the answer")]
-)
+@pytest.mark.parametrize(("caps", "most"), [(Caps(image=50), 50), (Caps(response=100), 100)])
 async def test_a_response_larger_than_a_cap_is_aborted_and_not_retried(
-    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, most: int
 ) -> None:
     route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
 
     async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
-        with pytest.raises(APIResponseError, match=f"{said} is larger than .* caps=Caps") as caught:
+        with pytest.raises(APIResponseError, match=f"larger than {most} bytes.* caps=Caps") as caught:
             await client.images.generate("a cat")
 
     assert (route.call_count, caught.value.maybe_billed) == (1, True)
