@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import respx
 
-from imagesdk import AsyncClient, ConfigurationError, Edit, Generate, InvalidRequestError, Job, Variation
+from imagesdk import (
+    AsyncClient,
+    AsyncImages,
+    ConfigurationError,
+    Edit,
+    Generate,
+    InvalidRequestError,
+    Job,
+    Variation,
+)
 from tests.support.sent_requests import form_file, form_text, last_sent, sent_json, sent_parts
 from tests.support.small_images import JPEG, answer, png
 
@@ -21,6 +32,7 @@ OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
 OPAQUE = png(2, 2, alpha=False)
+NOT_STREAMED = {"n", "frame_count", "frame_duration_ms", "svg", "response_format"}
 
 
 async def test_a_request_has_only_the_parameters_that_the_caller_named(
@@ -31,6 +43,24 @@ async def test_a_request_has_only_the_parameters_that_the_caller_named(
     assert str(last_sent(wire).url) == f"{OWN}/images/generations"
     assert last_sent(wire).method == "POST"
     assert last_sent(wire).content == b'{"prompt":"a white siamese cat"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "missing"),
+    [
+        ("generate", Generate, {"partial_images"}),
+        ("edit", Edit, {"partial_images"}),
+        ("generate_stream", Generate, {*NOT_STREAMED, "style"}),
+        ("edit_stream", Edit, NOT_STREAMED),
+        ("create_variation", Variation, set[str]()),
+    ],
+)
+def test_a_method_has_the_parameters_of_its_job_with_their_types(
+    name: str, job: type[Any], missing: set[str]
+) -> None:
+    _, *parameters, _ = inspect.signature(getattr(AsyncImages, name)).parameters.values()
+    fields = {field.name: field.type for field in attrs.fields(job) if field.name not in missing}
+    assert {parameter.name: parameter.annotation for parameter in parameters} == fields
 
 
 async def test_every_parameter_of_a_generation_goes_out_under_its_own_name(
