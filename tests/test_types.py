@@ -65,7 +65,8 @@ def test_the_pixels_of_an_image_no_longer_need_its_file(loaded: Image) -> None:
     if loaded.path:
         loaded.path.unlink()
     assert (opened.size, opened.tobytes()) == ((3, 2), bytes([1, 0, 0] * 6))
-    assert (array.shape, array.dtype) == ((2, 3, 3), numpy.uint8)
+    assert array.shape == (2, 3, 3)
+    assert array.dtype == numpy.uint8
 
 
 def test_a_loaded_image_is_saved_to_a_file_or_into_a_folder(loaded: Image, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -44,21 +44,23 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
-async def other(
-    request: pytest.FixtureRequest, make_client: Callable[..., AsyncClient]
-) -> AsyncGenerator[tuple[AsyncClient, Emulator], None]:
-    """A client of the emulator with the quirks that the test names."""
-    with Emulator(limit=None, quirks=request.param) as emulator:
-        async with make_client(emulator.base_url) as client:
-            yield client, emulator
+def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """An emulator with the quirks that the test names, if it names any."""
+    with Emulator(limit=None, quirks=getattr(request, "param", None)) as emulator:
+        yield emulator
 
 
-@pytest.mark.parametrize("other", SERVERS, indirect=True, ids=SERVERS)
+@pytest.fixture
+async def client(client: AsyncClient) -> AsyncGenerator[AsyncClient, None]:
+    """A client of the emulator, which is closed after the test."""
+    async with client:
+        yield client
+
+
+@pytest.mark.parametrize("emulator", SERVERS, indirect=True, ids=SERVERS)
 async def test_images_in_every_form_are_written_to_files(
-    other: tuple[AsyncClient, Emulator], tmp_path: Path
+    client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    client, emulator = other
-
     response = await client.images.generate("a white cat", model="flux", n=2, out=tmp_path)
 
     assert len(response) == 2
@@ -72,21 +74,17 @@ async def test_images_in_every_form_are_written_to_files(
     assert emulator.state.billed_images == 2
 
 
-@pytest.mark.parametrize("other", EDITORS, indirect=True, ids=EDITORS)
-async def test_images_are_edited_by_servers_with_edits(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", EDITORS, indirect=True, ids=EDITORS)
+async def test_images_are_edited_by_servers_with_edits(client: AsyncClient) -> None:
     response = await client.images.edit([png(64, 64), png(32, 32)], "a hat", mask=png(64, 64), model="flux")
 
     assert len(await client.images.download(response[0])) > 100
 
 
 @pytest.mark.parametrize(
-    "other", [name for name in SERVERS if "edits" not in QUIRKS[name].accepts], indirect=True
+    "emulator", [name for name in SERVERS if "edits" not in QUIRKS[name].accepts], indirect=True
 )
-async def test_a_missing_endpoint_is_named(other: tuple[AsyncClient, Emulator]) -> None:
-    client, emulator = other
-
+async def test_a_missing_endpoint_is_named(client: AsyncClient, emulator: Emulator) -> None:
     with pytest.raises(NotFoundError, match="some servers have no edits or variations"):
         await client.images.edit(png(64, 64), "a hat", model="flux")
     with pytest.raises(NotFoundError):
@@ -94,10 +92,8 @@ async def test_a_missing_endpoint_is_named(other: tuple[AsyncClient, Emulator]) 
     assert emulator.state.billed_images == 0
 
 
-@pytest.mark.parametrize("other", ["xai"], indirect=True)
-async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["xai"], indirect=True)
+async def test_xai_takes_edits_as_json_through_extra_body(client: AsyncClient) -> None:
     made = await client.request(
         "POST",
         "/images/edits",
@@ -115,7 +111,7 @@ async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClie
 
 
 @pytest.mark.parametrize(
-    ("other", "error", "message", "code"),
+    ("emulator", "error", "message", "code"),
     [
         ("stable-diffusion.cpp", BadRequestError, "Invalid size 'huge'", None),
         ("vllm-omni", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
@@ -125,13 +121,11 @@ async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClie
         ("together", BadRequestError, "Invalid size 'huge'", "invalid_value"),
         ("deepinfra", BadRequestError, "Invalid size 'huge'", "invalid_value"),
     ],
-    indirect=["other"],
+    indirect=["emulator"],
 )
 async def test_errors_are_read_in_the_shape_of_each_server(
-    other: tuple[AsyncClient, Emulator], error: type[APIStatusError], message: str, code: str | None
+    client: AsyncClient, error: type[APIStatusError], message: str, code: str | None
 ) -> None:
-    client, _ = other
-
     with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
 
@@ -152,20 +146,18 @@ async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(
     assert 0 < caught.value.retry_after <= 60
 
 
-@pytest.mark.parametrize("other", ["gateway"], indirect=True)
-async def test_an_error_within_a_success_is_an_error(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["gateway"], indirect=True)
+async def test_an_error_within_a_success_is_an_error(client: AsyncClient) -> None:
     with pytest.raises(InternalServerError, match="The server answered 200"):
         await client.with_options(retry=ONCE).images.generate("a cat", n=11)
     with pytest.raises(NotFoundError, match="404 Not Found"):
         await client.images.create_variation(png(64, 64))
 
 
-@pytest.mark.parametrize("other", ["localai"], indirect=True)
-async def test_localai_returns_urls_zeros_and_fields_of_its_own(other: tuple[AsyncClient, Emulator]) -> None:
-    client, emulator = other
-
+@pytest.mark.parametrize("emulator", ["localai"], indirect=True)
+async def test_localai_returns_urls_zeros_and_fields_of_its_own(
+    client: AsyncClient, emulator: Emulator
+) -> None:
     response = await client.images.generate("a cat", model="gpt-image-2", size="auto", extra_body={"step": 5})
 
     assert response[0].url is not None
@@ -179,10 +171,8 @@ async def test_localai_returns_urls_zeros_and_fields_of_its_own(other: tuple[Asy
     assert len(await client.images.download(response[0])) > 100
 
 
-@pytest.mark.parametrize("other", ["sglang"], indirect=True)
-async def test_relative_urls_belong_to_the_server(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["sglang"], indirect=True)
+async def test_relative_urls_belong_to_the_server(client: AsyncClient) -> None:
     response = await client.images.generate("a cat", extra_body={"seed": 7, "num_inference_steps": 4})
 
     assert (response[0].url or "").startswith("/v1/images/")
@@ -191,12 +181,8 @@ async def test_relative_urls_belong_to_the_server(other: tuple[AsyncClient, Emul
     assert response.usage.extra == {"image_count": 1}
 
 
-@pytest.mark.parametrize("other", ["vllm-omni"], indirect=True)
-async def test_a_response_may_be_the_bytes_of_an_image(
-    other: tuple[AsyncClient, Emulator], tmp_path: Path
-) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["vllm-omni"], indirect=True)
+async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_path: Path) -> None:
     in_memory = await client.images.generate("a cat", response_format="file", size="256x128")
     on_disk = await client.images.generate(
         "a cat", response_format="file", size="256x128", out=tmp_path / "cat.png"
@@ -209,10 +195,8 @@ async def test_a_response_may_be_the_bytes_of_an_image(
         await client.images.generate("a cat", response_format="url")
 
 
-@pytest.mark.parametrize("other", ["gateway", "litellm"], indirect=True)
-async def test_a_response_without_a_stream_is_the_last_event(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["gateway", "litellm"], indirect=True)
+async def test_a_response_without_a_stream_is_the_last_event(client: AsyncClient) -> None:
     async with client.images.generate_stream("a cat", model="flux", partial_images=2) as stream:
         events = [event async for event in stream]
 
