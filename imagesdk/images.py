@@ -236,7 +236,9 @@ class AsyncImages:
         Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = await client.images.create_variation("corgi.png", n=2)
+            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -393,7 +395,9 @@ class AsyncImages:
         generation.
 
         Example:
+            ```python
             data = await client.images.download(response[0], to="otter.png")
+            ```
 
         Args:
             image: An image of a response, or a URL.

@@ -1,11 +1,8 @@
 """Requests as values: :class:`Generate`, :class:`Edit` and :class:`Variation`.
 
-The parameters of the API are documented here. ``client.images.generate(...)`` and the other methods take the same names
-and build these values. A job is independent of any client: compare it, keep it in a list, pass it to
-``client.images.send(job)``.
-
-A parameter of ``None`` is not sent, so that the default of the server applies. The allowed values depend on the model.
-The rules are in :mod:`imagesdk.models`, and are checked before anything is sent.
+The methods of ``client.images`` take the same parameters and build these values. A job is independent of any client:
+compare it, keep it in a list, pass it to ``client.images.send(job)``. A parameter of ``None`` is not sent, so that the
+default of the server applies. The rules of each model are in :mod:`imagesdk.models`. They are checked before a request.
 """
 
 from __future__ import annotations

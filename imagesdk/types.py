@@ -391,7 +391,7 @@ class RawResponse:
             return json.loads(self.content)
         except (ValueError, RecursionError):
             raise APIResponseError(
-                f"The answer ({self.status_code}, {len(self.content)} bytes) is not JSON: see its content.",
+                f"The response ({self.status_code}, {len(self.content)} bytes) is not JSON: see its content.",
                 request_id=self.request_id,
             ) from None
 

@@ -569,7 +569,9 @@ class Images:
         Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = client.images.create_variation("corgi.png", n=2)
+            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -732,7 +734,9 @@ class Images:
         generation.
 
         Example:
+            ```python
             data = client.images.download(response[0], to="otter.png")
+            ```
 
         Args:
             image: An image of a response, or a URL.

@@ -55,59 +55,38 @@ def token() -> str:
     return "a-token-of-azure-0123456789"
 
 
-AUTH = pytest.mark.parametrize(
-    ("auth", "header"),
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
     [
-        ({"api_key": KEY}, ("api-key", KEY)),
-        ({"token_provider": token}, ("authorization", f"Bearer {token()}")),
+        ({"api_key": KEY}, "api-key", KEY),
+        ({"token_provider": token}, "authorization", f"Bearer {token()}"),
     ],
     ids=["key", "token"],
 )
-
-
-@AUTH
+@pytest.mark.parametrize("api_version", [None, DATED])
 @respx.mock
-async def test_the_v1_api_has_the_deployment_in_the_body(
-    auth: dict[str, Any], header: tuple[str, str]
+async def test_the_deployment_is_in_the_body_or_with_a_date_in_the_path(
+    api_version: str | None, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    made = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
-    edited = respx.post(f"{V1}/images/edits").respond(content=ANSWER)
+    base_url, query = (CLASSIC, f"?api-version={DATED}") if api_version else (V1, "")
+    made = respx.post(f"{base_url}/images/generations").respond(content=ANSWER)
+    edited = respx.post(f"{base_url}/images/edits").respond(content=ANSWER)
+    model: dict[str, Any] = {"model": "gpt-image-2"} if api_version else {}
 
-    async with azure(**auth) as client:
-        await client.images.generate("a cat", size="1024x1024")
-        await client.images.edit(png(), "a hat", check=False)
-
-    request = sent(made)
-    assert str(request.url) == f"{V1}/images/generations"
-    assert json.loads(request.content) == {"prompt": "a cat", "model": "my images", "size": "1024x1024"}
-    assert request.headers[header[0]] == header[1]
-    assert {"api-key", "authorization"} & set(request.headers) == {header[0]}
-    form = sent(edited).content
-    assert b'name="model"\r\n\r\nmy images\r\n' in form
-    assert sent(edited).headers[header[0]] == header[1]
-
-
-@AUTH
-@respx.mock
-async def test_the_dated_api_has_the_deployment_in_the_path_and_no_model(
-    auth: dict[str, Any], header: tuple[str, str]
-) -> None:
-    query = {"api-version": DATED}
-    made = respx.post(f"{CLASSIC}/images/generations", params=query).respond(content=ANSWER)
-    edited = respx.post(f"{CLASSIC}/images/edits", params=query).respond(content=ANSWER)
-
-    async with azure(api_version=DATED, model="gpt-image-2", **auth) as client:
-        await client.images.generate("a cat", model="gpt-image-2", size="1024x1024")
+    async with azure(api_version=api_version, **model, **auth) as client:
+        await client.images.generate("a cat", size="1024x1024", **model)
         await client.images.edit([png(), png()], "a hat", check=False)
 
-    request = sent(made)
-    assert str(request.url) == f"{CLASSIC}/images/generations?api-version={DATED}"
-    assert json.loads(request.content) == {"prompt": "a cat", "size": "1024x1024"}
-    assert request.headers[header[0]] == header[1]
+    assert str(sent(made).url) == f"{base_url}/images/generations{query}"
+    assert str(sent(edited).url) == f"{base_url}/images/edits{query}"
+    deployment = {} if api_version else {"model": "my images"}
+    assert json.loads(sent(made).content) == {"prompt": "a cat", "size": "1024x1024", **deployment}
     form = sent(edited).content
-    assert b'name="model"' not in form
     assert form.count(b'name="image[]"') == 2
-    assert sent(edited).headers[header[0]] == header[1]
+    assert form.count(b'name="model"\r\n\r\nmy images\r\n') == form.count(b'name="model"') == len(deployment)
+    for request in (sent(made), sent(edited)):
+        assert request.headers[header] == value
+        assert {"api-key", "authorization"} & set(request.headers) == {header}
 
 
 @respx.mock
