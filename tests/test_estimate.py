@@ -25,7 +25,7 @@ def of(model: str, quality: str | None = None, size: str | None = None, **facts:
     return estimate(Generate("a cat", model=model, quality=quality, size=size, **facts))
 
 
-def picture_alone(found: Estimate, prompt: str = "a cat") -> Decimal:
+def cost_of_image(found: Estimate, prompt: str = "a cat") -> Decimal:
     """The cost without that of the prompt."""
     profile = models.lookup(found.model)
     assert profile is not None
@@ -35,11 +35,7 @@ def picture_alone(found: Estimate, prompt: str = "a cat") -> Decimal:
 
 
 # https://developers.openai.com/api/docs/guides/image-generation, as of 2026
-TOKENS_OF_THE_FIRST = [
-    ("low", 272, 408, 400),
-    ("medium", 1056, 1584, 1568),
-    ("high", 4160, 6240, 6208),
-]
+TOKENS_OF_THE_FIRST = [("low", 272, 408, 400), ("medium", 1056, 1584, 1568), ("high", 4160, 6240, 6208)]
 # https://community.openai.com/t/1382699
 TOKENS_OF_THE_SECOND = [
     ("1024x1024", 196, 1756, 7024),
@@ -100,7 +96,7 @@ def test_tokens_of_2_5_are_reckoned_by_the_same_formula_and_said_to_be_an_estima
 ) -> None:
     found = of(model, quality, "1024x1024")
     assert found.output_tokens == tokens
-    assert picture_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(dollars)
+    assert cost_of_image(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(dollars)
     assert "an estimate: the formula of gpt-image-2" in found.reason
 
 
@@ -109,7 +105,7 @@ def test_dollars_are_those_of_the_guide_to_a_fifth_of_a_cent(
     model: str, quality: str, square: str, oblong: str
 ) -> None:
     for size, dollars in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong)):
-        alone = picture_alone(of(model, quality, size))
+        alone = cost_of_image(of(model, quality, size))
         assert abs(alone - Decimal(dollars)) < Decimal("0.002")
         if model == "gpt-image-2":  # the formula is exact
             assert alone.quantize(Decimal("0.001"), ROUND_HALF_UP) == Decimal(dollars)
@@ -123,7 +119,7 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
     quality: str, tokens: str, guide: str
 ) -> None:
     found = of("gpt-image-1-mini", quality, "1024x1024")
-    assert picture_alone(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
+    assert cost_of_image(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
     assert found.at_most is not None
     assert found.at_most - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
     assert f"A guide of OpenAI says up to ${guide} for each image." in found.reason
@@ -141,7 +137,7 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
         ("dall-e-3", "hd", "1024x1792", "0.12"),
     ],
 )
-def test_pictures_that_are_billed_by_the_piece_cost_exactly_that(
+def test_images_that_are_billed_by_the_piece_cost_exactly_that(
     model: str, quality: str | None, size: str | None, dollars: str
 ) -> None:
     found = of(model, quality, size)
@@ -150,10 +146,10 @@ def test_pictures_that_are_billed_by_the_piece_cost_exactly_that(
     assert f"${dollars} for each image" in found.reason
 
 
-def test_several_pictures_cost_as_many_times_and_their_prompt_once() -> None:
+def test_several_images_cost_as_many_times_and_their_prompt_once() -> None:
     one, four = (of("gpt-image-2", "high", "1024x1024", n=n) for n in (1, 4))
     assert (four.images, four.output_tokens) == (4, 4 * 7024)
-    assert picture_alone(four) == 4 * picture_alone(one)
+    assert cost_of_image(four) == 4 * cost_of_image(one)
     assert of("dall-e-2", n=10).cost == Decimal("0.20")
     assert estimate(Variation("a.png", n=3)).cost == Decimal("0.06")
 
@@ -324,13 +320,13 @@ def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
     assert estimate(job, model=DALL_E_2).model == "dall-e-2"
 
 
-def test_what_a_model_writes_beside_the_picture_is_said_not_to_be_in_it() -> None:
+def test_what_a_model_writes_beside_the_image_is_said_not_to_be_in_it() -> None:
     assert "besides the image is not included" in of("gpt-image-1.5", "low", "1024x1024").reason
 
 
 @pytest.mark.parametrize("model", ["gpt-image-2", "dall-e-2", "sd-cpp-local"])
 @pytest.mark.parametrize("n", [0, -1, True])
-def test_a_number_of_pictures_that_cannot_be_has_no_price(model: str, n: int) -> None:
+def test_a_number_of_images_that_cannot_be_has_no_price(model: str, n: int) -> None:
     with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
         of(model, "low", "1024x1024", n=n)
     assert caught.value.param == "n"

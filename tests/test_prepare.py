@@ -39,13 +39,13 @@ def refusal(function: Callable[..., bytes], *arguments: Any, **options: Any) -> 
     return caught.value
 
 
-def near(picture: PIL.Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    pixel: Any = picture.convert("RGB").getpixel(at)
+def near(image: PIL.Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
+    pixel: Any = image.convert("RGB").getpixel(at)
     return all(abs(one - other) < 12 for one, other in zip(pixel, colour, strict=True))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_set_upright(orientation: int) -> None:
+def test_a_image_is_set_upright(orientation: int) -> None:
     lying = encoded(halves(), exif=exif(orientation))
     expected = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(lying)))
     got = prepared(lying)
@@ -54,16 +54,16 @@ def test_a_picture_is_set_upright(orientation: int) -> None:
     assert prepared(PIL.Image.open(io.BytesIO(lying))).tobytes() == expected.tobytes()
 
 
-def test_the_picture_of_a_phone_becomes_one_plain_upright_png() -> None:
+def test_the_image_of_a_phone_becomes_one_plain_upright_png() -> None:
     source = phone(6)
     assert sniff(source).several
     data = prepare_image(source)
     found = sniff(data)
     assert (found.media_type, found.width, found.height) == ("image/png", 20, 40)
     assert data[24] == 8  # bits of each channel
-    picture = prepared(source)
-    assert near(picture, (10, 5), RED)
-    assert near(picture, (10, 35), BLUE)
+    image = prepared(source)
+    assert near(image, (10, 5), RED)
+    assert near(image, (10, 35), BLUE)
 
 
 @pytest.mark.parametrize("file_format", ["png", "jpeg", "webp"])
@@ -81,29 +81,29 @@ def test_nothing_tells_where_and_with_what_it_was_taken(file_format: Any) -> Non
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F", "La"]
 )
 def test_every_mode_becomes_eight_bits_of_rgb(mode: str) -> None:
-    picture = PIL.Image.new(mode, (4, 3))
-    assert prepared(picture).mode in {"RGB", "RGBA"}
-    assert prepared(picture, alpha=True).mode == "RGBA"
+    image = PIL.Image.new(mode, (4, 3))
+    assert prepared(image).mode in {"RGB", "RGBA"}
+    assert prepared(image, alpha=True).mode == "RGBA"
 
 
 def test_inks_become_light() -> None:
-    picture = prepared(inks())
-    assert (picture.mode, picture.size) == ("RGB", (40, 20))
-    assert near(picture, (5, 10), RED)
-    assert near(picture, (35, 10), BLUE)
+    image = prepared(inks())
+    assert (image.mode, image.size) == ("RGB", (40, 20))
+    assert near(image, (5, 10), RED)
+    assert near(image, (35, 10), BLUE)
 
 
 def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
     array = numpy.array([[0, 257, 32896, 65535]], dtype=numpy.uint16)
-    picture = prepared(encoded(PIL.Image.fromarray(array)))
-    assert numpy.asarray(picture)[:, :, 0].tolist() == [[0, 1, 128, 255]]
+    image = prepared(encoded(PIL.Image.fromarray(array)))
+    assert numpy.asarray(image)[:, :, 0].tolist() == [[0, 1, 128, 255]]
 
 
 def test_a_palette_keeps_what_is_transparent_in_it() -> None:
-    picture = PIL.Image.new("P", (4, 4), 0)
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((1, 1), 1)
-    got = prepared(encoded(picture, transparency=1))
+    image = PIL.Image.new("P", (4, 4), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 1), 1)
+    got = prepared(encoded(image, transparency=1))
     assert got.getpixel((0, 0)) == (255, 0, 0, 255)
     assert got.getpixel((1, 1)) == (0, 0, 255, 0)
 
@@ -127,9 +127,9 @@ def test_a_broken_colour_profile_is_passed_over(profile: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", *AVIF])
 def test_other_formats_become_png(kind: str) -> None:
-    picture = prepared(encoded(halves(), kind))
-    assert (picture.format, picture.size) == ("PNG", (40, 20))
-    assert near(picture, (5, 10), RED)
+    image = prepared(encoded(halves(), kind))
+    assert (image.format, image.size) == ("PNG", (40, 20))
+    assert near(image, (5, 10), RED)
 
 
 def test_of_an_animation_the_first_frame_is_taken() -> None:
@@ -139,10 +139,10 @@ def test_of_an_animation_the_first_frame_is_taken() -> None:
 
 @pytest.mark.parametrize("size", ["64x64", (64, 64)])
 def test_an_exact_size_crops_around_the_middle_and_never_stretches(size: Any) -> None:
-    picture = prepared(halves(), size=size)
-    assert picture.size == (64, 64)
-    assert near(picture, (5, 32), RED)
-    assert near(picture, (58, 32), BLUE)
+    image = prepared(halves(), size=size)
+    assert image.size == (64, 64)
+    assert near(image, (5, 32), RED)
+    assert near(image, (58, 32), BLUE)
     wide = prepared(halves(40, 40), size=(60, 20))
     assert wide.size == (60, 20)
 
@@ -191,8 +191,8 @@ def noise(edge: int) -> PIL.Image.Image:
 def test_so_many_bytes_are_reached_by_fewer_pixels_of_the_same_shape(most: int) -> None:
     data = prepare_image(noise(200), max_bytes=most)
     assert len(data) < most
-    picture = PIL.Image.open(io.BytesIO(data))
-    assert abs(picture.width - 2 * picture.height) <= 2
+    image = PIL.Image.open(io.BytesIO(data))
+    assert abs(image.width - 2 * image.height) <= 2
     assert len(data) > most // 3
 
 
@@ -245,7 +245,7 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"no picture", "not an image of a known format"),
+        (b"no image", "not an image of a known format"),
         (b"", "not an image of a known format"),
         (b"<svg></svg>", "an SVG, which has no pixels"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
@@ -253,7 +253,7 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
     ],
 )
-def test_what_is_no_picture_is_refused(data: bytes, said: str) -> None:
+def test_what_is_no_image_is_refused(data: bytes, said: str) -> None:
     assert said in str(refusal(prepare_image, data))
 
 
@@ -263,7 +263,7 @@ def test_what_is_no_picture_is_refused(data: bytes, said: str) -> None:
     ),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=10),
 )
-def test_broken_bytes_are_refused_or_make_a_picture(source: bytes, changes: list[tuple[int, int]]) -> None:
+def test_broken_bytes_are_refused_or_make_a_image(source: bytes, changes: list[tuple[int, int]]) -> None:
     data = bytearray(source)
     for at, value in changes:
         data[at % len(data)] = value
@@ -304,7 +304,7 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "said"),
     [
-        ("https://pictures.test/a.png?sig=SECRET", "client.images.download(...)"),
+        ("https://cdn.test/a.png?sig=SECRET", "client.images.download(...)"),
         (FileId("file-1"), "a path, bytes"),
         (42, "a path, bytes"),
         (io.StringIO("text"), '"rb"'),
@@ -360,11 +360,11 @@ class TestMask:
             assert sniff(make_mask(source, boxes=[(0, 0, 20, 40)])).shown == (20, 40)
 
     def test_a_mask_can_follow_the_transparency_of_the_image(self) -> None:
-        picture = PIL.Image.open(io.BytesIO(holed(8, 8)))
-        picture.putpixel((7, 7), (1, 2, 3, 100))
-        mask = PIL.Image.open(io.BytesIO(make_mask(picture, from_alpha=True)))
-        assert mask.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
-        turned = PIL.Image.open(io.BytesIO(make_mask(picture, from_alpha=True, invert=True)))
+        image = PIL.Image.open(io.BytesIO(holed(8, 8)))
+        image.putpixel((7, 7), (1, 2, 3, 100))
+        mask = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True)))
+        assert mask.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+        turned = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True, invert=True)))
         assert turned.getpixel((0, 0)) == (0, 0, 0, 0)
 
     @pytest.mark.parametrize(
@@ -395,7 +395,7 @@ class TestMask:
             ((8, 8), {"from_alpha": True}, "image_or_size"),
             ((8, 0), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
             ((10**5, 10**5), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            (b"no picture", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+            (b"no image", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
             (encoded(halves()), {"from_alpha": True}, "from_alpha"),
         ],
     )
@@ -406,7 +406,7 @@ class TestMask:
 
 
 def test_what_is_prepared_is_what_a_server_takes(emulator: Emulator) -> None:
-    """An edit of a phone's picture, and a variation of one for print, by the model of 2023."""
+    """An edit of a phone's image, and a variation of one for print, by the model of 2023."""
     with Client(base_url=emulator.base_url, api_key="", rate_limit=None) as client:
         with pytest.raises(InvalidRequestError, match="prepare_image"):
             client.images.edit(phone(), "a cat", model="gpt-image-2")

@@ -26,16 +26,16 @@ USAGE = Usage(
         ("256x256", 0, "0"),
     ],
 )
-def test_pictures_billed_by_size_cost_so_much_each(size: str | None, images: int, dollars: str) -> None:
+def test_images_billed_by_size_cost_so_much_each(size: str | None, images: int, dollars: str) -> None:
     assert cost(DALL_E_2, images=images, size=size, usage=None) == Decimal(dollars)
 
 
-def test_pictures_billed_by_tokens_cost_what_was_counted() -> None:
+def test_images_billed_by_tokens_cost_what_was_counted() -> None:
     expected = (Decimal(20 * 5) + Decimal(40 * 8) + Decimal(7024 * 30)) / 1_000_000
     assert cost(GPT_IMAGE_2, images=1, size="1024x1024", usage=USAGE) == expected == Decimal("0.21114")
 
 
-def test_tokens_are_counted_once_however_many_pictures_came() -> None:
+def test_tokens_are_counted_once_however_many_images_came() -> None:
     assert cost(GPT_IMAGE_2, images=4, size="auto", usage=USAGE) == cost(
         GPT_IMAGE_2, images=1, size=None, usage=USAGE
     )

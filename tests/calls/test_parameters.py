@@ -168,7 +168,7 @@ CASES: list[Case] = [
     Case({"input_fidelity": "high"}, FIRST, edit=True),
     Case({"input_fidelity": "low"}, FIRST | MINI, edit=True),
     Case({"input_fidelity": "middling"}, NONE, edit=True),
-    # pictures beside the first
+    # images beside the first
     Case({"mask": CLEAR}, EDITS, edit=True),
     Case({"mask": png(64, 48)}, NONE, edit=True),
     Case({"mask": png(64, 64, alpha=False)}, NONE, edit=True),
@@ -243,7 +243,6 @@ async def test_client_and_server_take_the_same(client: AsyncClient, model: str) 
 
 def test_every_parameter_has_a_case() -> None:
     import attrs
-
     named = {name for case in CASES for name in case.fields}
     known = {field.name for kind in (Generate, Edit) for field in attrs.fields(kind)}
     assert named | {"prompt", "image", "model"} == known

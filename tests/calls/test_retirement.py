@@ -178,10 +178,7 @@ def test_a_blocking_run_warns_at_the_line_that_began_it(wire: respx.MockRouter) 
 
 
 def test_a_filter_for_the_module_of_the_user_is_heeded(wire: respx.MockRouter) -> None:
-    with (
-        Client(api_key="sk-1", rate_limit=None) as client,
-        warnings.catch_warnings(record=True) as caught,
-    ):
+    with Client(api_key="sk-1", rate_limit=None) as client, warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", module=re.escape(__name__))
         client.images.generate("a cat", model="gpt-image-1.5")

@@ -1,4 +1,4 @@
-"""What may be given as a picture, and how it is read while it is sent."""
+"""What may be given as a image, and how it is read while it is sent."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ LARGE = png(3, 2, padding=2 * PIECE)
 
 @asynccontextmanager
 async def probed(source: Any) -> AsyncGenerator[Upload, None]:
-    async with open_inputs(Sources((source,))) as pictures:
-        upload = pictures.images[0]
+    async with open_inputs(Sources((source,))) as inputs:
+        upload = inputs.images[0]
         assert isinstance(upload, Upload)
         yield upload
 
@@ -99,14 +99,12 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-async def test_a_picture_may_come_as_anything_that_has_bytes(
+async def test_a_image_may_come_as_anything_that_has_bytes(
     make: Callable[[Path], object], tmp_path: Path
 ) -> None:
     path = tmp_path / "camera.png"
     path.write_bytes(PNG)
-
     upload, data = await probe_and_read(make(path))
-
     assert data == PNG
     assert (upload.media_type, upload.size) == ("image/png", len(PNG))
     assert (upload.width, upload.height, upload.alpha) == (3, 2, True)
@@ -124,8 +122,8 @@ async def test_a_picture_may_come_as_anything_that_has_bytes(
         ("cat.png", JPEG, "cat.jpg", "image/jpeg"),
         ("cat.jpeg", JPEG, "cat.jpeg", "image/jpeg"),
         ("cat.png", WEBP, "cat.webp", "image/webp"),
-        ("cat.png", b"no picture", "cat.png", "application/octet-stream"),
-        ("cat", b"no picture", "cat", "application/octet-stream"),
+        ("cat.png", b"no image", "cat.png", "application/octet-stream"),
+        ("cat", b"no image", "cat", "application/octet-stream"),
         ("cat.heif", heic(), "cat.heif", "image/heic"),
     ],
 )
@@ -133,16 +131,13 @@ async def test_the_bytes_say_what_a_file_is_and_its_name_follows(
     given: str, data: bytes, name: str, media_type: str, tmp_path: Path
 ) -> None:
     (tmp_path / given).write_bytes(data)
-
     upload = await probe(tmp_path / given)
-
     assert (upload.name, upload.media_type) == (name, media_type)
 
 
 async def test_a_file_object_is_read_from_where_it_stands_and_left_there_open(tmp_path: Path) -> None:
     path = tmp_path / "album.bin"
     path.write_bytes(b"an album: " + PNG)
-
     with path.open("rb") as file:
         file.seek(len(b"an album: "))
         upload = await probe(file)
@@ -169,7 +164,6 @@ async def test_a_large_pipe_is_kept_on_disk_until_its_call_has_ended() -> None:
         assert upload.size == len(LARGE)
         assert isinstance(spool.fileno(), int)
         assert await read(upload) == LARGE
-
     assert spool.closed
 
 
@@ -185,16 +179,14 @@ async def test_a_pipe_whose_other_end_is_silent_holds_up_only_its_own_call() -> 
 
 async def test_a_stream_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagesdk._calls.sources.MAX_SPOOL", 2 * PIECE)
-
     with pytest.raises(InvalidRequestError, match="a stream of more than"):
         await probe(Stream(LARGE + bytes(PIECE)))
 
 
 @pytest.mark.parametrize("thing", [None, 42, ["cat.png"], {"path": "cat.png"}, object()])
-async def test_what_is_no_picture_is_refused_with_what_would_be(thing: object) -> None:
+async def test_what_is_no_image_is_refused_with_what_would_be(thing: object) -> None:
     with pytest.raises(InvalidRequestError, match="allowed: a path, bytes, a binary file") as caught:
         await probe(thing)
-
     assert (caught.value.param, caught.value.value) == ("image", type(thing).__name__)
 
 
@@ -202,12 +194,10 @@ async def test_a_file_whose_reading_is_awaited_is_read_from_where_it_stands_and_
     tmp_path: Path,
 ) -> None:
     (tmp_path / "album.bin").write_bytes(b"an album: " + PNG)
-
     async with await anyio.open_file(tmp_path / "album.bin", "rb") as file:
         await file.seek(len(b"an album: "))
         upload, data = await probe_and_read(file)
         assert await file.tell() == len(b"an album: ")
-
     assert data == PNG
     assert upload.name == "album.png"
 
@@ -216,9 +206,7 @@ async def test_a_file_that_a_form_brought_is_sent_under_its_own_name_and_can_be_
     tmp_path: Path,
 ) -> None:
     form = UploadFile(io.BytesIO(PNG), filename="../../camera.png")
-
     upload, data = await probe_and_read(form)
-
     assert (upload.name, data) == ("camera.png", PNG)
     assert await form.read() == PNG
 
@@ -249,14 +237,12 @@ async def test_two_calls_may_send_one_awaited_file_at_a_time() -> None:
     async with anyio.create_task_group() as tasks:
         for _ in range(4):
             tasks.start_soon(send)
-
     assert found == [PNG] * 4
 
 
 async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -> None:
     source = Slowly(PNG)
     await source.seek(5)
-
     with anyio.CancelScope() as scope:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(probe, source)
@@ -264,7 +250,6 @@ async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -
                 await anyio.lowlevel.checkpoint()
             assert await source.tell() > 5
             scope.cancel()
-
     assert await source.tell() == 5
 
 
@@ -277,7 +262,6 @@ async def test_an_awaited_file_opened_as_text_is_refused(tmp_path: Path) -> None
 
 async def test_a_file_opened_as_text_is_refused_with_the_way_to_open_it(tmp_path: Path) -> None:
     (tmp_path / "cat.txt").write_text("a cat")
-
     with (tmp_path / "cat.txt").open() as file:
         for text in (file, io.StringIO("a cat")):
             with pytest.raises(InvalidRequestError, match='Open it with "rb"') as caught:
@@ -296,7 +280,6 @@ async def test_what_the_disk_refuses_stays_an_os_error(tmp_path: Path) -> None:
 async def test_a_large_file_is_read_a_piece_at_a_time(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
-
     for source in (path, LARGE):
         upload = await probe(source)
         first = await read_piece(upload, 0)
@@ -316,7 +299,6 @@ class Dribbling(io.BytesIO):
 async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(length)
     (tmp_path / "a.bin").write_bytes(data)
-
     for source in (data, tmp_path / "a.bin", io.BytesIO(data)):
         segment = Base64Segment(await probe(source))
         text = b""
@@ -346,9 +328,7 @@ async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(
     (tmp_path / "cat.png").write_bytes(PNG)
     monkeypatch.chdir(tmp_path)
     upload = await probe("cat.png")
-
     monkeypatch.chdir("/")
-
     assert await read(upload) == PNG
 
 
@@ -394,11 +374,8 @@ async def test_a_retry_sends_the_same_bytes_again_from_every_kind_of_source(
         assert not file.closed
 
 
-async def test_two_calls_may_send_one_file_object_at_a_time(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_two_calls_may_send_one_file_object_at_a_time(make_client: Callable[..., AsyncClient]) -> None:
     file = io.BytesIO(LARGE)
-
     async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
@@ -433,5 +410,4 @@ async def test_a_pipe_that_says_nothing_ends_with_the_time_out_of_its_call(
         async with make_client("http://127.0.0.1:9/v1") as client:
             with pytest.raises(APITimeoutError, match="could not be read in time") as caught:
                 await client.images.edit(pipe, "a cat", timeout=0.05)
-
     assert not caught.value.maybe_billed

@@ -1,4 +1,4 @@
-"""Pictures that are not files: pixels of other libraries, URLs, files on the server, pictures of other answers."""
+"""Images that are not files: pixels of other libraries, URLs, files on the server, images of other answers."""
 
 from __future__ import annotations
 
@@ -36,22 +36,16 @@ from tests.support.odd_images import encoded, exif, halves, holed
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 OWN = "https://images.test/v1"
 PNG = png(3, 2)
-URL = "https://pictures.test/a.png?sig=SECRET"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
+URL = "https://cdn.test/a.png?sig=SECRET"
 
 
 async def probe(source: Any) -> Upload | RemoteImage:
-    async with open_inputs(Sources((source,))) as pictures:
-        return pictures.images[0]
+    async with open_inputs(Sources((source,))) as inputs:
+        return inputs.images[0]
 
 
 async def sent(source: Any) -> PIL.Image.Image:
@@ -71,10 +65,10 @@ async def refusal(source: Any) -> InvalidRequestError:
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
 async def test_a_pillow_image_is_sent_as_the_pixels_that_it_holds(mode: str) -> None:
-    picture = halves(mode=mode)
-    got = await sent(picture)
-    assert (got.mode, got.size) == (mode, picture.size)
-    assert got.convert("RGBA").tobytes() == picture.convert("RGBA").tobytes()
+    image = halves(mode=mode)
+    got = await sent(image)
+    assert (got.mode, got.size) == (mode, image.size)
+    assert got.convert("RGBA").tobytes() == image.convert("RGBA").tobytes()
 
 
 @pytest.mark.parametrize(
@@ -85,9 +79,9 @@ async def test_a_pillow_image_of_another_mode_is_made_plain(mode: str, becomes: 
 
 
 async def test_a_pillow_image_keeps_its_alpha_and_tells_nothing_of_the_camera() -> None:
-    picture = PIL.Image.open(io.BytesIO(encoded(halves(mode="RGBA"), exif=exif(6))))
-    picture.putpixel((0, 0), (1, 2, 3, 77))
-    upload = await probe(picture)
+    image = PIL.Image.open(io.BytesIO(encoded(halves(mode="RGBA"), exif=exif(6))))
+    image.putpixel((0, 0), (1, 2, 3, 77))
+    upload = await probe(image)
     assert isinstance(upload, Upload)
     assert isinstance(upload.source, bytes)
     assert b"SECRET" not in upload.source
@@ -96,15 +90,15 @@ async def test_a_pillow_image_keeps_its_alpha_and_tells_nothing_of_the_camera() 
 
 
 async def test_a_pillow_image_whose_file_was_closed_is_refused() -> None:
-    picture = PIL.Image.open(io.BytesIO(PNG))
-    picture.close()
-    assert "cannot be written as PNG" in str(await refusal(picture))
+    image = PIL.Image.open(io.BytesIO(PNG))
+    image.close()
+    assert "cannot be written as PNG" in str(await refusal(image))
 
 
 @pytest.mark.parametrize(
     ("shape", "mode"), [((2, 3), "L"), ((2, 3, 1), "L"), ((2, 3, 3), "RGB"), ((2, 3, 4), "RGBA")]
 )
-async def test_an_array_is_sent_as_a_picture_of_its_shape(shape: tuple[int, ...], mode: str) -> None:
+async def test_an_array_is_sent_as_a_image_of_its_shape(shape: tuple[int, ...], mode: str) -> None:
     array = numpy.arange(numpy.prod(shape), dtype=numpy.uint8).reshape(shape)
     got = await sent(array)
     assert (got.mode, got.size) == (mode, (3, 2))
@@ -138,7 +132,7 @@ async def test_an_array_that_is_a_view_is_sent_as_it_looks() -> None:
     ],
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
-async def test_an_array_that_is_no_picture_is_refused_with_what_would_be(array: Any) -> None:
+async def test_an_array_that_is_no_image_is_refused_with_what_would_be(array: Any) -> None:
     error = await refusal(array)
     assert error.param == "image"
     assert str(array.dtype) in str(error)
@@ -186,13 +180,13 @@ async def test_a_data_url_that_cannot_be_read_is_refused(url: str) -> None:
     assert "data URL that cannot be read" in str(error)
 
 
-@pytest.mark.parametrize("url", [URL, "http://pictures.test/a.png", "HTTPS://pictures.test/a.png"])
+@pytest.mark.parametrize("url", [URL, "http://cdn.test/a.png", "HTTPS://images.test/a.png"])
 async def test_an_address_is_left_to_the_server(url: str) -> None:
     assert await probe(url) == RemoteImage(url=url)
 
 
 async def test_an_address_keeps_its_signature_to_itself() -> None:
-    assert repr(await probe(URL)) == "<Remote https://pictures.test/a.png>"
+    assert repr(await probe(URL)) == "<Remote https://cdn.test/a.png>"
 
 
 @pytest.mark.parametrize("name", ["https", "http:/a.png", "ftp://a.test/b.png", "database.png"])
@@ -208,7 +202,7 @@ async def test_a_file_of_the_server_goes_by_its_id() -> None:
     assert "without an id" in str(await refusal(FileId("")))
 
 
-async def test_a_picture_of_an_answer_is_its_bytes_or_its_file_or_its_address(tmp_path: Path) -> None:
+async def test_a_image_of_an_answer_is_its_bytes_or_its_file_or_its_address(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
     in_memory, in_file = await probe(Image(data=PNG)), await probe(Image(path=tmp_path / "cat.png"))
     assert isinstance(in_memory, Upload)
@@ -219,7 +213,7 @@ async def test_a_picture_of_an_answer_is_its_bytes_or_its_file_or_its_address(tm
 
 
 @pytest.mark.parametrize("image", [Image(), Image(url="/v1/images/1/content")])
-async def test_a_picture_of_an_answer_that_nobody_else_could_fetch_is_refused(image: Image) -> None:
+async def test_a_image_of_an_answer_that_nobody_else_could_fetch_is_refused(image: Image) -> None:
     assert "client.images.download(...)" in str(await refusal(image))
 
 
@@ -249,29 +243,29 @@ class TestLook:
         for source in (mask, tmp_path / "mask.png", file):
             async with open_inputs(
                 Sources((holed(),), mask=source, markup=source), check_transparency=True
-            ) as pictures:
-                for overlay in (pictures.mask, pictures.markup):
+            ) as inputs:
+                for overlay in (inputs.mask, inputs.markup):
                     assert isinstance(overlay, Upload)
                     assert overlay.transparent is found
-                assert isinstance(pictures.images[0], Upload)
-                assert pictures.images[0].transparent is None
+                assert isinstance(inputs.images[0], Upload)
+                assert inputs.images[0].transparent is None
 
     async def test_files_are_searched_only_on_request_and_only_up_to_a_size(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for look in (False, True):
             monkeypatch.setattr("imagesdk._calls.sources.MAX_LOOK", 10)
-            async with open_inputs(Sources((PNG,), mask=holed()), check_transparency=look) as pictures:
-                assert isinstance(pictures.mask, Upload)
-                assert pictures.mask.transparent is None
+            async with open_inputs(Sources((PNG,), mask=holed()), check_transparency=look) as inputs:
+                assert isinstance(inputs.mask, Upload)
+                assert inputs.mask.transparent is None
 
     async def test_without_pillow_transparency_is_unknown(self, monkeypatch: pytest.MonkeyPatch) -> None:
         mask = holed()
         monkeypatch.setitem(sys.modules, "PIL", None)
         monkeypatch.setitem(sys.modules, "PIL.Image", None)
-        async with open_inputs(Sources((PNG,), mask=mask), check_transparency=True) as pictures:
-            assert isinstance(pictures.mask, Upload)
-            assert pictures.mask.transparent is None
+        async with open_inputs(Sources((PNG,), mask=mask), check_transparency=True) as inputs:
+            assert isinstance(inputs.mask, Upload)
+            assert inputs.mask.transparent is None
 
 
 @pytest.fixture
@@ -317,11 +311,7 @@ async def test_an_edit_of_an_address_and_a_file_is_json_with_both(
 
 async def test_moderation_makes_an_edit_json(wire: respx.MockRouter, own: AsyncClient) -> None:
     await own.images.edit(PNG, "a cat", moderation="low")
-    assert body(wire) == {
-        "prompt": "a cat",
-        "moderation": "low",
-        "images": [{"image_url": data_url(PNG)}],
-    }
+    assert body(wire) == {"prompt": "a cat", "moderation": "low", "images": [{"image_url": data_url(PNG)}]}
 
 
 async def test_an_edit_of_files_alone_stays_a_form(wire: respx.MockRouter, own: AsyncClient) -> None:
@@ -332,7 +322,7 @@ async def test_an_edit_of_files_alone_stays_a_form(wire: respx.MockRouter, own: 
         assert b'name="image"; filename="image.png"\r\nContent-Type: image/png' in request.content
 
 
-async def test_the_pictures_of_an_answer_are_a_list_of_pictures(
+async def test_the_images_of_an_answer_are_a_list_of_images(
     wire: respx.MockRouter, own: AsyncClient
 ) -> None:
     response = ImagesResponse(data=(Image(data=PNG), Image(data=holed())))
@@ -348,7 +338,7 @@ async def test_a_file_of_the_server_can_be_mask_and_markup(wire: respx.MockRoute
     assert body(wire)["markup"] == {"file_id": "file-2"}
 
 
-async def test_further_fields_have_the_last_word_over_pictures(
+async def test_further_fields_have_the_last_word_over_images(
     wire: respx.MockRouter, own: AsyncClient
 ) -> None:
     extra = {"images": [{"image_url": "https://other.test/b.png"}], "mask": None, "prompt": None}
@@ -371,7 +361,7 @@ async def test_a_variation_takes_files_only(wire: respx.MockRouter, own: AsyncCl
 async def test_the_model_of_2023_takes_files_only(wire: respx.MockRouter, own: AsyncClient) -> None:
     with pytest.raises(InvalidRequestError, match=r"client\.images\.download") as caught:
         await own.images.edit(URL, "a cat", model="dall-e-2")
-    assert (caught.value.param, caught.value.value) == ("image", "https://pictures.test/a.png (a URL)")
+    assert (caught.value.param, caught.value.value) == ("image", "https://cdn.test/a.png (a URL)")
     assert wire.calls.call_count == 0
     await own.images.edit(URL, "a cat", model="dall-e-2", check=False)
     assert body(wire)["images"] == [{"image_url": URL}]
@@ -384,13 +374,13 @@ async def test_the_model_of_2023_takes_files_only(wire: respx.MockRouter, own: A
 async def test_what_is_not_recognised_goes_by_its_extension_and_is_never_a_stream_of_octets(
     wire: respx.MockRouter, own: AsyncClient, tmp_path: Path, name: str, media_type: str
 ) -> None:
-    (tmp_path / name).write_bytes(b"no picture")
+    (tmp_path / name).write_bytes(b"no image")
     await own.images.edit(tmp_path / name, "a cat")
     form: httpx.Request = wire.calls.last.request
     assert f'filename="{name}"\r\nContent-Type: {media_type}\r\n'.encode() in form.content
     await own.images.edit(tmp_path / name, "a cat", moderation="low")
     assert body(wire)["images"][0]["image_url"].startswith(f"data:{media_type};base64,")
-    await own.images.edit(b"no picture", "a cat")
+    await own.images.edit(b"no image", "a cat")
     assert b"octet-stream" not in wire.calls.last.request.content
     with pytest.raises(InvalidRequestError, match="not an image"):
         await own.images.edit(tmp_path / name, "a cat", model="gpt-image-2")

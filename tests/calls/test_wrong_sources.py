@@ -1,4 +1,4 @@
-"""What is given as a picture and is none: refused before anything is sent, with what to do."""
+"""What is given as a image and is none: refused before anything is sent, with what to do."""
 
 from __future__ import annotations
 
@@ -18,16 +18,10 @@ from imagesdk._calls.sources import open_inputs
 from imagesdk._protocol.requests import Sources
 from tests.support.small_images import JPEG, png
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 PNG = png(3, 2)
 MakeClient = Callable[..., AsyncClient]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 async def refusal(source: Any) -> InvalidRequestError:
@@ -107,7 +101,7 @@ class TestATextThatIsNoPath:
             base64.urlsafe_b64encode(JPEG * 100).decode(),
             base64.encodebytes(PNG * 100).decode(),
         ],
-        ids=["short", "long", "JPEG", "no picture", "safe in URLs", "in lines"],
+        ids=["short", "long", "JPEG", "no image", "safe in URLs", "in lines"],
     )
     async def test_base64_in_place_of_a_path_is_refused_in_one_line(self, text: str) -> None:
         error = await refusal(text)

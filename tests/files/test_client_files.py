@@ -31,12 +31,6 @@ LARGE = png(2, 2, padding=3 * 1024**2)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[AsyncClient, None]:
@@ -47,9 +41,7 @@ async def client(
 async def test_a_file_is_uploaded_looked_up_listed_and_deleted(client: AsyncClient, tmp_path: Path) -> None:
     path = tmp_path / "lounge.png"
     path.write_bytes(LARGE)
-
     file = await client.files.upload(path, expires_after=3600)
-
     assert (file.filename, file.bytes, file.purpose) == ("lounge.png", len(LARGE), "vision")
     assert file.created is not None
     assert file.expires_at is not None
@@ -69,9 +61,7 @@ async def test_whatever_is_uploaded_comes_back_whole(client: AsyncClient, tmp_pa
     lines = b'{"custom_id": "r1"}\n'
     source: Any = {"bytes": lines, "file": io.BytesIO(lines), "name": str(tmp_path / "r.jsonl")}[kind]
     (tmp_path / "r.jsonl").write_bytes(lines)
-
     file = await client.files.upload(source, "batch", filename="requests.jsonl")
-
     assert file.filename == "requests.jsonl"
     assert await client.files.content(file) == lines
     to = tmp_path / "back.jsonl"

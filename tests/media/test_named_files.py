@@ -1,4 +1,4 @@
-"""Pictures that are given with the names of their files, as httpx and the official client have them."""
+"""Images that are given with the names of their files, as httpx and the official client have them."""
 
 from __future__ import annotations
 
@@ -17,21 +17,15 @@ from imagesdk.prepare import make_mask
 from tests.support.small_images import JPEG, answer, png
 from tests.support.socket_servers import always, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 PNG, OTHER = png(3, 2), png(5, 4)
 MakeClient = Callable[..., AsyncClient]
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
 async def probe(source: Any) -> Upload:
-    async with open_inputs(Sources((source,))) as pictures:
-        upload = pictures.images[0]
+    async with open_inputs(Sources((source,))) as inputs:
+        upload = inputs.images[0]
         assert isinstance(upload, Upload)
         return upload
 
@@ -51,7 +45,7 @@ async def probe(source: Any) -> Upload:
         (("cat", JPEG), "cat.jpg"),
     ],
 )
-async def test_a_tuple_of_a_name_and_a_picture_is_one_picture_of_that_name(named: Any, name: str) -> None:
+async def test_a_tuple_of_a_name_and_a_image_is_one_image_of_that_name(named: Any, name: str) -> None:
     [one] = sources(Edit(named, "a cat")).images
     upload = await probe(one)
     assert (upload.name, upload.size) == (name, len(JPEG if JPEG in named else PNG))
@@ -79,11 +73,11 @@ async def test_a_name_goes_before_that_of_the_file_itself(tmp_path: Path) -> Non
         ["cat.png", PNG],
     ],
 )
-async def test_every_other_tuple_or_list_is_several_pictures(several: Any) -> None:
+async def test_every_other_tuple_or_list_is_several_images(several: Any) -> None:
     assert sources(Edit(several, "a cat")).images == tuple(several)
 
 
-async def test_a_picture_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
+async def test_a_image_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
     named: Any = ("cat.png", PNG, "image/png", {"x-own": "1"})
     with pytest.raises(InvalidRequestError, match=r"allowed: \(name, data\)"):
         sources(Edit(named, "a cat"))
@@ -95,7 +89,7 @@ async def test_a_media_type_is_told_where_the_bytes_do_not_tell_and_they_go_befo
     assert declared_media_type(await probe(("cat", PNG, "image/jpeg"))) == "image/png"
 
 
-async def test_what_is_no_picture_does_not_become_one_by_its_name(make_client: MakeClient) -> None:
+async def test_what_is_no_image_does_not_become_one_by_its_name(make_client: MakeClient) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
         with pytest.raises(InvalidRequestError, match=r"cat\.png \(not an image\)"):
             await client.images.edit(("cat.png", b"<html>", "image/png"), "a cat", model="gpt-image-2")
@@ -115,7 +109,6 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'name="image[]"; filename="mine.png"' in both
     assert b'name="image[]"; filename="theirs.png"' in both
     assert b'name="image"; filename="mine.png"' in variation
-
     async with serving(always(uploaded)) as server, make_client(server.base_url) as client:
         assert await client.files.upload(named) == FileObject("file-1")
         await client.files.upload(named, filename="yours.png")
@@ -124,7 +117,7 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'filename="yours.png"' in second
 
 
-async def test_a_picture_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
+async def test_a_image_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
     images: list[Any] = [("cat.png", PNG), PNG, [("cat.png", PNG), PNG], [PNG, PNG]]
     costs = [
         estimate(Edit(image, "a cat", size="1024x1024", quality="low"), model="gpt-image-2").cost

@@ -1,4 +1,4 @@
-"""How pictures show themselves in a notebook: small, safe, and never with an error."""
+"""How images show themselves in a notebook: small, safe, and never with an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from imagesdk._media.sniff import sniff
 from tests.support.odd_images import encoded, halves, holed
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
-URL = Image(url="https://pictures.test/a.png?sig=SECRET")
+URL = Image(url="https://cdn.test/a.png?sig=SECRET")
 
 
 def shown(thing: Any, **options: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -55,25 +55,25 @@ def sources(html: str) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
 def test_what_notebooks_know_is_given_as_it_is(kind: str) -> None:
-    picture = encoded(halves(), kind)
+    image = encoded(halves(), kind)
     media_type = f"image/{kind.lower()}"
-    data, metadata = shown(Image(data=picture))
+    data, metadata = shown(Image(data=image))
     assert set(data) == {media_type, "text/plain"}
-    assert base64.b64decode(data[media_type]) == picture
+    assert base64.b64decode(data[media_type]) == image
     assert metadata == {media_type: {"width": 40, "height": 20}}
 
 
-def test_a_wide_picture_takes_no_more_than_its_place() -> None:
+def test_a_wide_image_takes_no_more_than_its_place() -> None:
     _, metadata = shown(Image(data=encoded(PIL.Image.new("RGB", (3000, 1500)))))
     assert metadata == {"image/png": {"width": 512, "height": 256}}
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "jpeg"), ("RGBA", "png")])
-def test_a_large_picture_is_made_smaller(mode: str, kind: str) -> None:
-    picture = encoded(noise(1600, 1200, mode))
-    data, metadata = shown(Image(data=picture))
+def test_a_large_image_is_made_smaller(mode: str, kind: str) -> None:
+    image = encoded(noise(1600, 1200, mode))
+    data, metadata = shown(Image(data=image))
     small = base64.b64decode(data[f"image/{kind}"])
-    assert len(small) < len(picture)
+    assert len(small) < len(image)
     assert (sniff(small).width, sniff(small).height) == (1024, 768)
     assert metadata[f"image/{kind}"] == {"width": 512, "height": 384}
 
@@ -85,7 +85,7 @@ def test_a_large_animation_keeps_moving() -> None:
     assert base64.b64decode(shown(Image(data=gif))[0]["image/gif"]) == gif
 
 
-def test_without_pillow_a_large_picture_is_shown_whole_and_a_huge_one_not(
+def test_without_pillow_a_large_image_is_shown_whole_and_a_huge_one_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     large, huge = encoded(noise(800, 800)), encoded(noise(2000, 2000))
@@ -122,7 +122,7 @@ def test_an_address_is_told_of_and_never_fetched() -> None:
     assert "SECRET" not in html + data["text/plain"]
 
 
-def test_a_response_is_a_row_of_small_pictures(tmp_path: Path) -> None:
+def test_a_response_is_a_row_of_small_images(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(encoded(halves()))
     images = (Image(data=encoded(noise(1000, 1000))), Image(path=tmp_path / "cat.png"), URL)
     for thing in (ImagesResponse(data=images), CompletedImage(ImagesResponse(data=images))):
@@ -135,7 +135,7 @@ def test_a_response_is_a_row_of_small_pictures(tmp_path: Path) -> None:
     assert set(shown(ImagesResponse())[0]) == {"text/plain"}
 
 
-def test_a_partial_image_is_shown_like_a_picture() -> None:
+def test_a_partial_image_is_shown_like_a_image() -> None:
     data, _ = shown(PartialImage(Image(data=holed()), partial_image_index=1))
     assert base64.b64decode(data["image/png"]) == holed()
     assert data["text/plain"].startswith("<PartialImage 1 of <Image")
@@ -158,7 +158,7 @@ def test_no_text_of_a_server_becomes_a_tag(text: str) -> None:
     "image",
     [
         Image(),
-        Image(data=b"no picture"),
+        Image(data=b"no image"),
         Image(path=Path("/missing/cat.png")),
         Image(path=Path("/")),
         Image(data=encoded(noise(1000, 1000))[:600_000]),
@@ -188,7 +188,7 @@ def test_only_what_is_asked_for_is_given() -> None:
     assert set(shown(ImagesResponse(data=(image,)), exclude=["text/html"])[0]) == {"text/plain"}
 
 
-def test_a_picture_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
+def test_a_image_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
     tags = PIL.Image.Exif()
     tags[0x0112] = 6
     _, metadata = shown(Image(data=encoded(halves(), "JPEG", exif=tags.tobytes())))

@@ -74,7 +74,7 @@ def path_of(destination: OutputTemplate, index: int = 1, slug_: str = "a-cat") -
 
 
 @pytest.mark.parametrize("out", ["cats/", "cats", "a/b", "./cats"])
-def test_a_folder_gets_names_that_keep_pictures_apart(out: str) -> None:
+def test_a_folder_gets_names_that_keep_images_apart(out: str) -> None:
     destination = OutputTemplate.parse(out, n=10)
     assert destination == OutputTemplate(Path(out), FOLDER_TEMPLATE)
     assert path_of(destination) == Path(out) / "a-cat-x9-1.png"
@@ -93,7 +93,7 @@ def test_a_path_with_an_extension_is_one_file(out: str) -> None:
     assert path_of(OutputTemplate.parse(Path(out))) == Path(out)
 
 
-def test_one_file_cannot_hold_several_pictures() -> None:
+def test_one_file_cannot_hold_several_images() -> None:
     with pytest.raises(InvalidRequestError, match=r"all 2 images the same name") as caught:
         OutputTemplate.parse("cat.png", n=2)
     assert caught.value.param == "out"
@@ -101,9 +101,9 @@ def test_one_file_cannot_hold_several_pictures() -> None:
 
 
 def test_a_template_puts_its_fields_in() -> None:
-    destination = OutputTemplate.parse("pictures/{slug}/{job:03d}-{id}-{index}.{ext}", n=2)
-    assert destination.folder == Path("pictures")
-    assert path_of(destination) == Path("pictures/a-cat/007-x9-1.png")
+    destination = OutputTemplate.parse("images/{slug}/{job:03d}-{id}-{index}.{ext}", n=2)
+    assert destination.folder == Path("images")
+    assert path_of(destination) == Path("images/a-cat/007-x9-1.png")
 
 
 def test_a_template_keeps_braces_that_are_doubled() -> None:
@@ -115,7 +115,7 @@ def test_an_absolute_template_stays_absolute(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("template", ["{slug}.{ext}", "{id}-{slug}.png", "{job}/{slug}.png"])
-def test_a_template_that_gives_pictures_one_name_is_refused_for_several(template: str) -> None:
+def test_a_template_that_gives_images_one_name_is_refused_for_several(template: str) -> None:
     assert path_of(OutputTemplate.parse(template, n=1)).suffix == ".png"
     with pytest.raises(InvalidRequestError, match=r"put \{index\} into it"):
         OutputTemplate.parse(template, n=2)
@@ -159,10 +159,10 @@ def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(string.printable, max_size=20))
-def test_no_prompt_puts_a_picture_outside_the_folder(prompt: str, ending: str) -> None:
-    destination = OutputTemplate.parse("pictures/{slug}-{index}.{ext}")
+def test_no_prompt_puts_a_image_outside_the_folder(prompt: str, ending: str) -> None:
+    destination = OutputTemplate.parse("images/{slug}-{index}.{ext}")
     path = destination.path(index=0, job=0, id="x", slug=slug(prompt + ending), ext="png")
-    assert path.parent == Path("pictures")
+    assert path.parent == Path("images")
 
 
 @given(st.text(st.sampled_from("{}!:.[]/\\-%0ab") | st.characters(), min_size=1, max_size=25))
@@ -178,8 +178,8 @@ def test_any_template_is_understood_or_refused_by_name(out: str) -> None:
 
 def test_a_written_file_is_whole_and_alone(tmp_path: Path) -> None:
     final = tmp_path / "new" / "deep" / "cat.png"
-    assert write_file(final, b"picture") == final
-    assert final.read_bytes() == b"picture"
+    assert write_file(final, b"image") == final
+    assert final.read_bytes() == b"image"
     assert list(final.parent.iterdir()) == [final]
 
 
@@ -218,7 +218,7 @@ def test_a_disk_that_fills_up_leaves_nothing_and_keeps_the_old_file(
 
     monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(OSError, match="No space left"):
-        write_file(final, b"picture")
+        write_file(final, b"image")
     assert final.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [final]
 
@@ -229,7 +229,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(atomic, "move_into_place", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_file(tmp_path / "cat.png", b"picture")
+        write_file(tmp_path / "cat.png", b"image")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -237,11 +237,11 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_name_that_cannot_be_given_leaves_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match=r"taken|nnn"):
-        write_file(tmp_path / name, b"picture")
+        write_file(tmp_path / name, b"image")
     assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
 
 
-def test_temporary_files_are_ours_alone_and_do_not_look_like_pictures(tmp_path: Path) -> None:
+def test_temporary_files_are_ours_alone_and_do_not_look_like_images(tmp_path: Path) -> None:
     made = [create_temporary(tmp_path / "new") for _ in range(3)]
     for descriptor, path in made:
         os.close(descriptor)
@@ -252,9 +252,9 @@ def test_temporary_files_are_ours_alone_and_do_not_look_like_pictures(tmp_path: 
 
 
 def test_a_whole_file_moves_into_a_folder_that_is_made_for_it(tmp_path: Path) -> None:
-    (tmp_path / "part").write_bytes(b"picture")
+    (tmp_path / "part").write_bytes(b"image")
     move_into_place(tmp_path / "part", tmp_path / "a" / "b.png")
-    assert (tmp_path / "a" / "b.png").read_bytes() == b"picture"
+    assert (tmp_path / "a" / "b.png").read_bytes() == b"image"
     assert not (tmp_path / "part").exists()
 
 
@@ -262,8 +262,8 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     before = os.umask(0o027)
     try:
-        plain.write_bytes(b"picture")
-        write_file(tmp_path / "cat.png", b"picture")
+        plain.write_bytes(b"image")
+        write_file(tmp_path / "cat.png", b"image")
     finally:
         os.umask(before)
     assert (tmp_path / "cat.png").stat().st_mode == plain.stat().st_mode
@@ -275,13 +275,11 @@ def test_what_a_killed_process_left_behind_is_removed_once_nobody_can_be_writing
         for name in (f".imagesdk-{'a' * 16}.part", f".imagesdk-{'b' * 16}.part", ".imagesdk-notes.part")
     )
     for path in (stale, fresh, foreign):
-        path.write_bytes(b"half a picture")
+        path.write_bytes(b"half a image")
     two_days_ago = time.time() - 2 * 24 * 3600
     for path in (stale, foreign):
         os.utime(path, (two_days_ago, two_days_ago))
-
     check_writable(tmp_path)
-
     assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
 
 
@@ -290,15 +288,12 @@ def test_a_link_that_looks_like_one_of_ours_is_left_alone(tmp_path: Path) -> Non
     link = tmp_path / "out" / f".imagesdk-{'c' * 16}.part"
     link.symlink_to(tmp_path / "elsewhere.txt")
     os.utime(link, (0, 0), follow_symlinks=False)
-
     check_writable(tmp_path / "out")
-
     assert link.is_symlink()
 
 
 def test_a_folder_that_cannot_be_made_is_found_out_beforehand(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-
     with pytest.raises(NotADirectoryError):
         check_writable(tmp_path / "file" / "folder")
     check_writable(tmp_path / "new" / "folder")
@@ -315,7 +310,7 @@ def test_a_name_that_is_too_long_is_found_out_beforehand(tmp_path: Path, out: st
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_folder_in_the_place_of_a_picture_is_found_out_beforehand(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_a_image_is_found_out_beforehand(tmp_path: Path) -> None:
     (tmp_path / "0.png" / "kept").mkdir(parents=True)
     destination = OutputTemplate.parse(f"{tmp_path}/{{index}}.png")
     with pytest.raises(IsADirectoryError, match=r"0\.png"):
@@ -334,7 +329,7 @@ def test_a_slug_is_cut_where_the_name_around_it_leaves_little_room(tmp_path: Pat
     destination = OutputTemplate.parse(f"{tmp_path}/{'x' * 200}{{slug}}{'y' * 40}-{{index}}.{{ext}}")
     check_writable(destination.folder, destination.template)
     path = path_of(destination, slug_=slug(prompt))
-    path.write_bytes(b"a picture")
+    path.write_bytes(b"a image")
     assert 240 < len(path.name.encode()) <= 255
     assert path_of(destination, slug_="cat").name == f"{'x' * 200}cat{'y' * 40}-1.png"
 
@@ -348,8 +343,6 @@ def test_a_lasting_move_reaches_the_disk_with_its_name(
         synced.append(os.fstat(descriptor).st_ino)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    (tmp_path / "part").write_bytes(b"picture")
-
+    (tmp_path / "part").write_bytes(b"image")
     move_into_place(tmp_path / "part", tmp_path / "a" / "b.png", fsync=True)
-
     assert synced == [(tmp_path / "a").stat().st_ino]

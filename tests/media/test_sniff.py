@@ -1,4 +1,4 @@
-"""What a picture is comes from its first bytes: checked against Pillow, and cut short at every byte."""
+"""What a image is comes from its first bytes: checked against Pillow, and cut short at every byte."""
 
 import io
 import struct
@@ -52,7 +52,7 @@ def frames(kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def multi_picture() -> bytes:
+def mpo() -> bytes:
     """A JPEG that says in an APP2 segment that others follow it, as phones write them."""
     jpeg = encoded("RGB", (40, 30), "JPEG")
     segment = b"MPF\0" + tiff((0xB001, 4, 2))
@@ -66,7 +66,7 @@ def typed(brand: bytes, others: bytes) -> bytes:
 
 
 def facts(kind: str, width: int, height: int, alpha: bool | None = False, **more: Any) -> ImageFacts:
-    """What is known of a plain picture of eight bits, and what is not plain of it."""
+    """What is known of a plain image of eight bits, and what is not plain of it."""
     known: dict[str, Any] = {"orientation": 1, "animated": False, "cmyk": False}
     if kind == "jpeg":
         known["several"] = False
@@ -85,10 +85,7 @@ SAMPLES = {
         encoded("P", (9, 4), "PNG", transparency=0),
         facts("png", 9, 4, True),
     ),
-    "png on its side": (
-        encoded("RGB", (5, 4), "PNG", exif=oriented(8)),
-        facts("png", 5, 4, orientation=8),
-    ),
+    "png on its side": (encoded("RGB", (5, 4), "PNG", exif=oriented(8)), facts("png", 5, 4, orientation=8)),
     "animated png": (frames("PNG"), facts("png", 12, 8, animated=True)),
     "jpeg": (encoded("RGB", (640, 480), "JPEG"), facts("jpeg", 640, 480)),
     "progressive jpeg": (encoded("RGB", (33, 44), "JPEG", progressive=True), facts("jpeg", 33, 44)),
@@ -109,7 +106,7 @@ SAMPLES = {
         facts("jpeg", 21, 12),
     ),
     "jpeg for print": (encoded("CMYK", (7, 9), "JPEG"), facts("jpeg", 7, 9, cmyk=True)),
-    "several pictures of a phone": (multi_picture(), facts("jpeg", 40, 30, several=True)),
+    "several images of a phone": (mpo(), facts("jpeg", 40, 30, several=True)),
     "webp": (encoded("RGB", (50, 70), "WEBP"), facts("webp", 50, 70)),
     "lossless webp": (encoded("RGB", (300, 200), "WEBP", lossless=True), facts("webp", 300, 200)),
     "lossless webp with alpha": (
@@ -175,7 +172,7 @@ def test_a_header_cut_short_tells_less_and_never_anything_else(data: bytes, fact
         (b"", None),
     ],
 )
-def test_other_formats_are_named_and_what_is_no_picture_is_not(head: bytes, media_type: str | None) -> None:
+def test_other_formats_are_named_and_what_is_no_image_is_not(head: bytes, media_type: str | None) -> None:
     assert sniff(head) == ImageFacts(media_type)
 
 
@@ -261,7 +258,7 @@ def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
     sample=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
 )
-def test_no_change_to_a_picture_makes_it_fail(sample: str, changes: list[tuple[int, int]]) -> None:
+def test_no_change_to_a_image_makes_it_fail(sample: str, changes: list[tuple[int, int]]) -> None:
     data = bytearray(SAMPLES[sample][0])
     for at, value in changes:
         data[at % len(data)] = value

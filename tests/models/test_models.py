@@ -46,7 +46,7 @@ def test_the_model_of_2023_has_the_documented_limits() -> None:
     assert DALL_E_2.edit.alpha_without_mask
 
 
-def test_the_living_model_answers_with_pictures_and_makes_no_variations() -> None:
+def test_the_living_model_answers_with_images_and_makes_no_variations() -> None:
     assert GPT_IMAGE_2.response_formats == ()
     assert GPT_IMAGE_2.variation is None
     assert GPT_IMAGE_2.prompt_length == 32_000
@@ -63,7 +63,7 @@ def test_a_model_that_is_not_in_the_table_has_no_rules(name: str | None) -> None
     assert lookup(name) is None
 
 
-def test_the_models_named_by_default_are_known_and_the_one_for_pictures_lives() -> None:
+def test_the_models_named_by_default_are_known_and_the_one_for_images_lives() -> None:
     assert lookup(catalog.OPENAI_VARIATION_MODEL) is DALL_E_2
     for name in (catalog.OPENAI_GENERATE_MODEL, catalog.OPENAI_EDIT_MODEL):
         profile = lookup(name)

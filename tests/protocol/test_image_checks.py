@@ -44,9 +44,9 @@ def test_dall_e_2_takes_a_square_png_of_less_than_4_mib(job: Job) -> None:
         ({"size": 4 * MIB}, f"a.png ({4 * MIB} bytes)", "4 MiB"),
         ({"media_type": "image/jpeg"}, "a.png (JPEG)", "a PNG file"),
         ({"media_type": "image/webp"}, "a.png (WEBP)", "a PNG file"),
-        ({"media_type": "application/octet-stream"}, "a.png (no picture)", "a PNG file"),
-        ({"width": 65}, "a.png (65x64)", "a square picture"),
-        ({"height": 65}, "a.png (64x65)", "a square picture"),
+        ({"media_type": "application/octet-stream"}, "a.png (not an image)", "a PNG file"),
+        ({"width": 65}, "a.png (65x64)", "a square image"),
+        ({"height": 65}, "a.png (64x65)", "a square image"),
     ],
 )
 def test_dall_e_2_refuses_any_other_image_and_names_what_was_found(
@@ -65,7 +65,7 @@ def test_an_image_of_unknown_size_is_left_to_the_server(job: Job) -> None:
 @both_endpoints
 def test_dall_e_2_takes_one_image_only(job: Job) -> None:
     error = refusal(job, InputImages((upload(), upload())))
-    assert (error.param, error.value, error.allowed) == ("image", "2 pictures", "one picture")
+    assert (error.param, error.value, error.allowed) == ("image", "2 images", "one image")
 
 
 def test_gpt_image_takes_up_to_16_images_of_three_formats_and_any_shape() -> None:
@@ -73,7 +73,7 @@ def test_gpt_image_takes_up_to_16_images_of_three_formats_and_any_shape() -> Non
     images = tuple(upload(media_type=kinds[i % 3], width=i + 1) for i in range(16))
     check_images(EDIT, InputImages(images), GPT_IMAGE_2)
     error = refusal(EDIT, InputImages((*images, upload())), GPT_IMAGE_2)
-    assert (error.param, error.value, error.allowed) == ("image", "17 pictures", "1 to 16 pictures")
+    assert (error.param, error.value, error.allowed) == ("image", "17 images", "1 to 16 images")
 
 
 def test_gpt_image_checks_every_image_of_a_list() -> None:
