@@ -169,135 +169,139 @@ def test_a_batch_costs_half() -> None:
     assert half.output_tokens == whole.output_tokens
 
 
-class TestWhatTheServerChooses:
-    def test_an_automatic_size_is_estimated_as_the_usual_one_and_at_most_the_most_expensive(self) -> None:
-        found = of("gpt-image-2", "high")
-        assert found.cost == of("gpt-image-2", "high", "1024x1024").cost
-        assert "The server chooses the size: 1024x1024 is assumed." in found.reason
-        assert found.at_most is not None
-        largest = of("gpt-image-2", "high", "2880x2880").at_most
-        assert found.at_most == largest
-
-    def test_an_automatic_quality_is_not_estimated_and_costs_at_most_the_most_expensive(self) -> None:
-        found = of("gpt-image-2", None, "1024x1024")
-        assert (found.cost, found.output_tokens) == (None, None)
-        assert found.at_most == of("gpt-image-2", "high", "1024x1024").at_most
-        assert "The server chooses the quality" in found.reason
-        assert of("gpt-image-2", "auto", "1024x1024") == found
-
-    def test_a_table_bounds_the_cost_by_its_most_expensive_entry(self) -> None:
-        assert of("gpt-image-1").at_most == of("gpt-image-1", "high", "1024x1536").at_most
-        assert of("gpt-image-1", "low").at_most == of("gpt-image-1", "low", "1024x1536").at_most
-
-    @given(st.integers(41, 240), st.integers(41, 240), st.sampled_from(["low", "medium", "high"]))
-    def test_no_size_and_quality_costs_more_than_the_bound(self, w: int, h: int, quality: str) -> None:
-        width, height = map(int, models.nearest_size(16 * w, 16 * h).split("x"))
-        found = of("gpt-image-2", quality, f"{width}x{height}")
-        bound = of("gpt-image-2", "auto", "auto").at_most
-        assert found.cost is not None
-        assert found.at_most is not None
-        assert bound is not None
-        assert found.cost <= found.at_most <= bound
+def test_an_automatic_size_is_estimated_as_the_usual_one_and_at_most_the_most_expensive() -> None:
+    found = of("gpt-image-2", "high")
+    assert found.cost == of("gpt-image-2", "high", "1024x1024").cost
+    assert "The server chooses the size: 1024x1024 is assumed." in found.reason
+    assert found.at_most is not None
+    largest = of("gpt-image-2", "high", "2880x2880").at_most
+    assert found.at_most == largest
 
 
-class TestTheUnknown:
-    @pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
-    def test_the_cost_is_unknown_if_tokens_are_not_published(self, profile: ModelProfile) -> None:
-        found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
-        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-        assert "is not published" in found.reason
+def test_an_automatic_quality_is_not_estimated_and_costs_at_most_the_most_expensive() -> None:
+    found = of("gpt-image-2", None, "1024x1024")
+    assert (found.cost, found.output_tokens) == (None, None)
+    assert found.at_most == of("gpt-image-2", "high", "1024x1024").at_most
+    assert "The server chooses the quality" in found.reason
+    assert of("gpt-image-2", "auto", "1024x1024") == found
 
-    @pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
-    def test_the_cost_of_animations_and_vector_graphics_is_unknown(
-        self, output_format: str, reason: str
-    ) -> None:
-        found = of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format)
-        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-        assert reason in found.reason
 
-    def test_the_cost_of_an_unknown_model_is_unknown(self) -> None:
-        found = of("sd-cpp-local", "low", "1024x1024", n=3)
-        assert found == Estimate(
-            "sd-cpp-local", 3, reason="Nothing is known of sd-cpp-local: register a profile with its price."
-        )
+def test_a_table_bounds_the_cost_by_its_most_expensive_entry() -> None:
+    assert of("gpt-image-1").at_most == of("gpt-image-1", "high", "1024x1536").at_most
+    assert of("gpt-image-1", "low").at_most == of("gpt-image-1", "low", "1024x1536").at_most
 
-    def test_the_cost_of_a_model_without_a_price_is_unknown(self) -> None:
-        found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
-        assert (found.cost, found.reason) == (None, "No price of mine is known.")
 
-    @pytest.mark.parametrize(
-        ("model", "quality", "size"),
-        [
-            ("gpt-image-1", "high", "2048x2048"),
-            ("gpt-image-2", "ultra", "1024x1024"),
-            ("gpt-image-2", "low", "big"),
-            ("dall-e-2", "hd", "1024x1024"),
-            ("dall-e-3", "hd", "256x256"),
-        ],
+@given(st.integers(41, 240), st.integers(41, 240), st.sampled_from(["low", "medium", "high"]))
+def test_no_size_and_quality_costs_more_than_the_bound(w: int, h: int, quality: str) -> None:
+    width, height = map(int, models.nearest_size(16 * w, 16 * h).split("x"))
+    found = of("gpt-image-2", quality, f"{width}x{height}")
+    bound = of("gpt-image-2", "auto", "auto").at_most
+    assert found.cost is not None
+    assert found.at_most is not None
+    assert bound is not None
+    assert found.cost <= found.at_most <= bound
+
+
+@pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
+def test_the_cost_is_unknown_if_tokens_are_not_published(profile: ModelProfile) -> None:
+    found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
+    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+    assert "is not published" in found.reason
+
+
+@pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
+def test_the_cost_of_animations_and_vector_graphics_is_unknown(output_format: str, reason: str) -> None:
+    found = of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format)
+    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+    assert reason in found.reason
+
+
+def test_the_cost_of_an_unknown_model_is_unknown() -> None:
+    found = of("sd-cpp-local", "low", "1024x1024", n=3)
+    assert found == Estimate(
+        "sd-cpp-local", 3, reason="Nothing is known of sd-cpp-local: register a profile with its price."
     )
-    def test_the_cost_of_a_size_or_quality_that_the_model_lacks_is_unknown(
-        self, model: str, quality: str, size: str
-    ) -> None:
-        found = of(model, quality, size)
-        assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-        assert "known for" in found.reason or "is not known" in found.reason
-
-    def test_the_cost_of_an_edit_is_unknown_if_input_tokens_are_unknown(self) -> None:
-        profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
-        found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
-        assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
-        assert "for an input image is not known" in found.reason
-
-    def test_the_cost_is_unknown_without_a_price_of_input(self) -> None:
-        profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
-        found = estimate(Generate("x", quality="low", size="1024x1024"), model=profile)
-        assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
-        assert "The price of what is sent is not known." in found.reason
 
 
-class TestWhatIsSent:
-    def test_a_prompt_is_estimated_at_four_bytes_per_token_and_bounded_at_one(self) -> None:
-        short, long = (estimate(Generate(p, quality="low", size="1024x1024")) for p in ("x", "x" * 4000))
-        assert short.cost is not None
-        assert long.cost is not None
-        assert long.cost - short.cost == Decimal(5 * 999) / MILLION
-        assert short.at_most is not None
-        assert long.at_most is not None
-        assert long.at_most - short.at_most == Decimal(5 * 3999) / MILLION
-        assert "About 1000 tokens for the prompt." in long.reason
+def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
+    found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
+    assert (found.cost, found.reason) == (None, "No price of mine is known.")
 
-    def test_input_images_are_counted_in_the_job_or_given(self) -> None:
-        facts: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
-        one = estimate(Edit("a.png", "a cat", **facts))
-        two = estimate(Edit(["a.png", "b.png"], "a cat", **facts))
-        each = (Decimal(8) * 1250 + Decimal(5) * 32) / MILLION
-        assert one.cost is not None
-        assert two.cost is not None
-        assert one.cost - each == of("gpt-image-2", "low", "1024x1024").cost
-        assert two.cost - one.cost == each
-        assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
-        assert "About 1250 tokens for each input image." in one.reason
 
-    def test_a_mask_may_cost_as_much_as_an_image(self) -> None:
-        plain, masked = (
-            estimate(Edit("a.png", "x", mask=mask, quality="low", size="1024x1024"))
-            for mask in (None, "m.png")
-        )
-        assert plain.cost == masked.cost
-        assert plain.at_most is not None
-        assert masked.at_most is not None
-        assert masked.at_most > plain.at_most
+@pytest.mark.parametrize(
+    ("model", "quality", "size"),
+    [
+        ("gpt-image-1", "high", "2048x2048"),
+        ("gpt-image-2", "ultra", "1024x1024"),
+        ("gpt-image-2", "low", "big"),
+        ("dall-e-2", "hd", "1024x1024"),
+        ("dall-e-3", "hd", "256x256"),
+    ],
+)
+def test_the_cost_of_a_size_or_quality_that_the_model_lacks_is_unknown(
+    model: str, quality: str, size: str
+) -> None:
+    found = of(model, quality, size)
+    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
+    assert "known for" in found.reason or "is not known" in found.reason
 
-    def test_high_input_fidelity_costs_more(self) -> None:
-        low, high = (
-            estimate(
-                Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024", input_fidelity=f)
-            )
-            for f in ("low", "high")
-        )
-        assert low.cost is not None
-        assert high.cost is not None
-        assert high.cost - low.cost == Decimal(10 * 6240) / MILLION
+
+def test_the_cost_of_an_edit_is_unknown_if_input_tokens_are_unknown() -> None:
+    profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
+    found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
+    assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
+    assert "for an input image is not known" in found.reason
+
+
+def test_the_cost_is_unknown_without_a_price_of_input() -> None:
+    profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
+    found = estimate(Generate("x", quality="low", size="1024x1024"), model=profile)
+    assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
+    assert "The price of what is sent is not known." in found.reason
+
+
+def test_a_prompt_is_estimated_at_four_bytes_per_token_and_bounded_at_one() -> None:
+    short, long = (estimate(Generate(p, quality="low", size="1024x1024")) for p in ("x", "x" * 4000))
+    assert short.cost is not None
+    assert long.cost is not None
+    assert long.cost - short.cost == Decimal(5 * 999) / MILLION
+    assert short.at_most is not None
+    assert long.at_most is not None
+    assert long.at_most - short.at_most == Decimal(5 * 3999) / MILLION
+    assert "About 1000 tokens for the prompt." in long.reason
+
+
+def test_input_images_are_counted_in_the_job_or_given() -> None:
+    facts: dict[str, Any] = {"quality": "low", "size": "1024x1024"}
+    one = estimate(Edit("a.png", "a cat", **facts))
+    two = estimate(Edit(["a.png", "b.png"], "a cat", **facts))
+    each = (Decimal(8) * 1250 + Decimal(5) * 32) / MILLION
+    assert one.cost is not None
+    assert two.cost is not None
+    assert one.cost - each == of("gpt-image-2", "low", "1024x1024").cost
+    assert two.cost - one.cost == each
+    assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
+    assert "About 1250 tokens for each input image." in one.reason
+
+
+def test_a_mask_may_cost_as_much_as_an_image() -> None:
+    plain, masked = (
+        estimate(Edit("a.png", "x", mask=mask, quality="low", size="1024x1024")) for mask in (None, "m.png")
+    )
+    assert plain.cost == masked.cost
+    assert plain.at_most is not None
+    assert masked.at_most is not None
+    assert masked.at_most > plain.at_most
+
+
+def test_high_input_fidelity_costs_more() -> None:
+    low, high = (
+        estimate(Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024", input_fidelity=f))
+        for f in ("low", "high")
+    )
+    assert low.cost is not None
+    assert high.cost is not None
+    assert high.cost - low.cost == Decimal(10 * 6240) / MILLION
 
 
 @pytest.mark.parametrize(

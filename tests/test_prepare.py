@@ -45,7 +45,7 @@ def near(image: PIL.Image.Image, at: tuple[int, int], colour: tuple[int, int, in
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_image_is_set_upright(orientation: int) -> None:
+def test_an_image_is_set_upright(orientation: int) -> None:
     lying = encoded(halves(), exif=exif(orientation))
     expected = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(lying)))
     got = prepared(lying)
@@ -243,7 +243,7 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"no image", "not an image of a known format"),
         (b"", "not an image of a known format"),
@@ -253,8 +253,8 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
     ],
 )
-def test_what_is_no_image_is_refused(data: bytes, said: str) -> None:
-    assert said in str(refusal(prepare_image, data))
+def test_what_is_no_image_is_refused(data: bytes, message: str) -> None:
+    assert message in str(refusal(prepare_image, data))
 
 
 @given(
@@ -263,7 +263,7 @@ def test_what_is_no_image_is_refused(data: bytes, said: str) -> None:
     ),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=10),
 )
-def test_broken_bytes_are_refused_or_make_a_image(source: bytes, changes: list[tuple[int, int]]) -> None:
+def test_broken_bytes_are_refused_or_make_an_image(source: bytes, changes: list[tuple[int, int]]) -> None:
     data = bytearray(source)
     for at, value in changes:
         data[at % len(data)] = value
@@ -302,7 +302,7 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("https://cdn.test/a.png?sig=SECRET", "client.images.download(...)"),
         (FileId("file-1"), "a path, bytes"),
@@ -310,9 +310,9 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
         (io.StringIO("text"), '"rb"'),
     ],
 )
-def test_what_cannot_be_opened_here_is_refused_with_what_to_do(source: Any, said: str) -> None:
+def test_what_cannot_be_opened_here_is_refused_with_what_to_do(source: Any, message: str) -> None:
     error = refusal(prepare_image, source)
-    assert said in str(error)
+    assert message in str(error)
     assert "SECRET" not in str(error)
 
 
@@ -341,68 +341,61 @@ def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch)
             call()
 
 
-class TestMask:
-    def test_a_mask_is_transparent_in_its_boxes(self) -> None:
-        mask = PIL.Image.open(io.BytesIO(make_mask((40, 20), boxes=[(0, 0, 10, 5), (30, 10, 40, 20)])))
-        assert (mask.mode, mask.size) == ("RGBA", (40, 20))
-        clear = {(x, y) for x in range(40) for y in range(20) if mask.getpixel((x, y)) == (0, 0, 0, 0)}
-        assert clear == {(x, y) for x in range(10) for y in range(5)} | {
-            (x, y) for x in range(30, 40) for y in range(10, 20)
-        }
+def test_a_mask_is_transparent_in_its_boxes() -> None:
+    mask = PIL.Image.open(io.BytesIO(make_mask((40, 20), boxes=[(0, 0, 10, 5), (30, 10, 40, 20)])))
+    assert (mask.mode, mask.size) == ("RGBA", (40, 20))
+    clear = {(x, y) for x in range(40) for y in range(20) if mask.getpixel((x, y)) == (0, 0, 0, 0)}
+    assert clear == {(x, y) for x in range(10) for y in range(5)} | {
+        (x, y) for x in range(30, 40) for y in range(10, 20)
+    }
 
-    def test_a_mask_can_be_inverted(self) -> None:
-        mask = PIL.Image.open(io.BytesIO(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True)))
-        assert mask.getpixel((3, 3)) == (0, 0, 0, 255)
-        assert mask.getpixel((0, 0)) == (0, 0, 0, 0)
 
-    def test_a_mask_has_the_size_of_its_upright_image(self) -> None:
-        for source in (phone(6), PIL.Image.open(io.BytesIO(phone(6)))):
-            assert sniff(make_mask(source, boxes=[(0, 0, 20, 40)])).shown == (20, 40)
+def test_a_mask_can_be_inverted() -> None:
+    mask = PIL.Image.open(io.BytesIO(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True)))
+    assert mask.getpixel((3, 3)) == (0, 0, 0, 255)
+    assert mask.getpixel((0, 0)) == (0, 0, 0, 0)
 
-    def test_a_mask_can_follow_the_transparency_of_the_image(self) -> None:
-        image = PIL.Image.open(io.BytesIO(holed(8, 8)))
-        image.putpixel((7, 7), (1, 2, 3, 100))
-        mask = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True)))
-        assert mask.getchannel("A").tobytes() == image.getchannel("A").tobytes()
-        turned = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True, invert=True)))
-        assert turned.getpixel((0, 0)) == (0, 0, 0, 0)
 
-    @pytest.mark.parametrize(
-        "box",
-        [
-            (0, 0, 41, 20),
-            (-1, 0, 5, 5),
-            (5, 5, 5, 10),
-            (10, 0, 5, 5),
-            (0, 0, 5),
-            (0, 0, 5.0, 5),
-            "0,0,5,5",
-            None,
-        ],
-    )
-    def test_a_box_outside_the_image_is_refused(self, box: Any) -> None:
-        error = refusal(make_mask, (40, 20), boxes=[box])
-        assert (error.param, error.value) == ("boxes", box)
-        assert "within 40x20" in str(error)
+def test_a_mask_has_the_size_of_its_upright_image() -> None:
+    for source in (phone(6), PIL.Image.open(io.BytesIO(phone(6)))):
+        assert sniff(make_mask(source, boxes=[(0, 0, 20, 40)])).shown == (20, 40)
 
-    @pytest.mark.parametrize(
-        ("image", "options", "param"),
-        [
-            ((8, 8), {}, "boxes"),
-            ((8, 8), {"boxes": [(0, 0, 1, 1)], "from_alpha": True}, "boxes"),
-            ((8, 8), {"boxes": []}, "boxes"),
-            ((8, 8), {"boxes": [(0, 0, 8, 8)], "invert": True}, "boxes"),
-            ((8, 8), {"from_alpha": True}, "image_or_size"),
-            ((8, 0), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            ((10**5, 10**5), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            (b"no image", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            (encoded(halves()), {"from_alpha": True}, "from_alpha"),
-        ],
-    )
-    def test_a_mask_that_repaints_nothing_is_refused(
-        self, image: Any, options: dict[str, Any], param: str
-    ) -> None:
-        assert refusal(make_mask, image, **options).param == param
+
+def test_a_mask_can_follow_the_transparency_of_the_image() -> None:
+    image = PIL.Image.open(io.BytesIO(holed(8, 8)))
+    image.putpixel((7, 7), (1, 2, 3, 100))
+    mask = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True)))
+    assert mask.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+    turned = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True, invert=True)))
+    assert turned.getpixel((0, 0)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 41, 20), (-1, 0, 5, 5), (5, 5, 5, 10), (10, 0, 5, 5), (0, 0, 5), (0, 0, 5.0, 5), "0,0,5,5", None],
+)
+def test_a_box_outside_the_image_is_refused(box: Any) -> None:
+    error = refusal(make_mask, (40, 20), boxes=[box])
+    assert (error.param, error.value) == ("boxes", box)
+    assert "within 40x20" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "param"),
+    [
+        ((8, 8), {}, "boxes"),
+        ((8, 8), {"boxes": [(0, 0, 1, 1)], "from_alpha": True}, "boxes"),
+        ((8, 8), {"boxes": []}, "boxes"),
+        ((8, 8), {"boxes": [(0, 0, 8, 8)], "invert": True}, "boxes"),
+        ((8, 8), {"from_alpha": True}, "image_or_size"),
+        ((8, 0), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        ((10**5, 10**5), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        (b"no image", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        (encoded(halves()), {"from_alpha": True}, "from_alpha"),
+    ],
+)
+def test_a_mask_that_repaints_nothing_is_refused(image: Any, options: dict[str, Any], param: str) -> None:
+    assert refusal(make_mask, image, **options).param == param
 
 
 def test_what_is_prepared_is_what_a_server_takes(emulator: Emulator) -> None:

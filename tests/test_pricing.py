@@ -69,31 +69,35 @@ def test_zeros_from_a_server_that_does_not_count_are_not_a_price() -> None:
     assert cost(GPT_IMAGE_2, images=1, size=None, usage=usage) is None
 
 
-class TestTextInTheOutput:
-    USAGE = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
+WITH_TEXT = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
 
-    def test_text_in_the_output_has_its_own_price_if_the_model_has_one(self) -> None:
-        expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE) == expected
 
-    def test_text_in_the_output_is_the_rest_if_the_server_counts_only_images(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_image_tokens=None)
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
-            GPT_IMAGE_1_5, images=1, size=None, usage=self.USAGE
-        )
+def test_text_in_the_output_has_its_own_price_if_the_model_has_one() -> None:
+    expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT) == expected
 
-    def test_text_in_the_output_costs_as_much_as_the_image_if_it_is_not_counted(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_text_tokens=None, output_image_tokens=None)
-        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
 
-    def test_text_in_the_output_is_billed_as_the_image_if_the_model_has_no_price_for_it(self) -> None:
-        expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
-        assert cost(GPT_IMAGE_2, images=1, size=None, usage=self.USAGE) == expected
+def test_text_in_the_output_is_the_rest_if_the_server_counts_only_images() -> None:
+    usage = attrs.evolve(WITH_TEXT, output_image_tokens=None)
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
+        GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT
+    )
 
-    def test_more_text_than_output_makes_the_cost_unknown(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_text_tokens=1101)
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) is None
+
+def test_text_in_the_output_costs_as_much_as_the_image_if_it_is_not_counted() -> None:
+    usage = attrs.evolve(WITH_TEXT, output_text_tokens=None, output_image_tokens=None)
+    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
+
+
+def test_text_in_the_output_is_billed_as_the_image_if_the_model_has_no_price_for_it() -> None:
+    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=WITH_TEXT) == expected
+
+
+def test_more_text_than_output_makes_the_cost_unknown() -> None:
+    usage = attrs.evolve(WITH_TEXT, output_text_tokens=1101)
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) is None
 
 
 @pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)

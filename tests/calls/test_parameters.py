@@ -57,12 +57,14 @@ class Case:
     """Models for which the sources disagree, or say nothing: the client sends it, and the emulator refuses it."""
 
     def __str__(self) -> str:
-        told = ", ".join(f"{name}={'...' if isinstance(v, bytes) else v}" for name, v in self.fields.items())
+        fields = ", ".join(
+            f"{name}={'...' if isinstance(v, bytes) else v}" for name, v in self.fields.items()
+        )
         kind = "edit" if self.edit else "generate"
-        return f"{kind}{' as a stream' if self.stream else ''}({told})"
+        return f"{kind}{' as a stream' if self.stream else ''}({fields})"
 
     def job(self, model: str) -> Job:
-        """Return the request for a model, small where nothing else is said."""
+        """Return the request for a model, small where nothing else is message."""
         fields: dict[str, Any] = {"model": model, **self.fields}
         return Edit(CLEAR, "a cat", **fields) if self.edit else Generate("a cat", **fields)
 
@@ -243,6 +245,7 @@ async def test_client_and_server_take_the_same(client: AsyncClient, model: str) 
 
 def test_every_parameter_has_a_case() -> None:
     import attrs
+
     named = {name for case in CASES for name in case.fields}
     known = {field.name for kind in (Generate, Edit) for field in attrs.fields(kind)}
     assert named | {"prompt", "image", "model"} == known

@@ -41,7 +41,7 @@ def wire() -> Iterator[respx.MockRouter]:
         yield wire
 
 
-def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
+def warned(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_if_retired(plan_request(job, host, check=False), today=today)
@@ -57,36 +57,36 @@ def assert_said_at_the_line_of_the_user(caught: pytest.WarningsRecorder) -> None
 
 def test_a_model_that_ends_soon_is_warned_of_once() -> None:
     job = Generate("a cat", model="gpt-image-1.5")
-    assert said(job) == [ENDING]
-    assert said(job) == []
-    assert said(Edit("a.png", "a cat", model="gpt-image-1.5")) == []
+    assert warned(job) == [ENDING]
+    assert warned(job) == []
+    assert warned(Edit("a.png", "a cat", model="gpt-image-1.5")) == []
 
 
 def test_each_model_is_warned_of_by_itself() -> None:
-    assert said(Generate("a cat", model="gpt-image-1.5")) == [ENDING]
-    assert said(Generate("a cat", model="dall-e-2")) == [
+    assert warned(Generate("a cat", model="gpt-image-1.5")) == [ENDING]
+    assert warned(Generate("a cat", model="dall-e-2")) == [
         "dall-e-2 was shut down on 2026-05-12. Use model='gpt-image-2.5-flare'."
     ]
 
 
 def test_variations_are_warned_of_as_an_endpoint() -> None:
-    (text,) = said(Variation("a.png", model="dall-e-2"))
+    (text,) = warned(Variation("a.png", model="dall-e-2"))
     assert "variations endpoint was retired on 2026-05-12" in text
-    assert said(Variation("a.png", model="dall-e-2")) == []
-    assert len(said(Generate("a cat", model="dall-e-2"))) == 1
+    assert warned(Variation("a.png", model="dall-e-2")) == []
+    assert len(warned(Generate("a cat", model="dall-e-2"))) == 1
 
 
 def test_a_model_that_lives_is_warned_of_when_its_time_comes() -> None:
     job = Generate("a cat", model="gpt-image-1.5")
-    assert said(job, today=date(2026, 9, 1)) == []
-    assert said(job, today=date(2026, 12, 2)) == [
+    assert warned(job, today=date(2026, 9, 1)) == []
+    assert warned(job, today=date(2026, 12, 2)) == [
         "gpt-image-1.5 was shut down on 2026-12-01. Use model='gpt-image-2.6-sunburst'."
     ]
 
 
 @pytest.mark.parametrize("model", [None, "gpt-image-2", "gpt-image-2.6-flare", "sd-cpp-local"])
 def test_nothing_is_said_of_a_model_without_an_end(model: str | None) -> None:
-    assert said(Generate("a cat", model=model)) == []
+    assert warned(Generate("a cat", model=model)) == []
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_nothing_is_said_of_a_model_without_an_end(model: str | None) -> None:
 )
 def test_nothing_is_said_of_another_host_which_has_dates_of_its_own(base_url: str) -> None:
     for job in (Generate("a cat", model="gpt-image-1.5"), Variation("a.png", model="dall-e-2")):
-        assert said(job, Host.parse(base_url)) == []
+        assert warned(job, Host.parse(base_url)) == []
 
 
 def test_made_an_error_it_is_one_each_time() -> None:

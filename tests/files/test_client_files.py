@@ -125,11 +125,11 @@ async def test_a_lookup_that_fails_on_the_way_is_simply_made_again(
     assert all(sent.body == b"" for sent in server.requests)
 
 
-@pytest.mark.parametrize("said", [b"[]", b'{"id": 5}', b"<html>"])
+@pytest.mark.parametrize("message", [b"[]", b'{"id": 5}', b"<html>"])
 async def test_an_answer_that_describes_no_file_is_an_error_that_bills_nothing(
-    make_client: Callable[..., AsyncClient], said: bytes
+    make_client: Callable[..., AsyncClient], message: bytes
 ) -> None:
-    async with serving(always(said)) as server, make_client(server.base_url) as client:
+    async with serving(always(message)) as server, make_client(server.base_url) as client:
         with pytest.raises(APIResponseError) as caught:
             await client.files.retrieve("file-1", timeout=5)
     assert not caught.value.maybe_billed

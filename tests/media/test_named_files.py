@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, Upload, estimate, prepare_image
-from imagesdk._calls.sources import open_inputs
+from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, estimate, prepare_image
 from imagesdk._protocol.bodies import declared_media_type
-from imagesdk._protocol.requests import Sources, sources
+from imagesdk._protocol.requests import sources
 from imagesdk.prepare import make_mask
+from tests.support.probed_sources import probe
 from tests.support.small_images import JPEG, answer, png
 from tests.support.socket_servers import always, serving
 
@@ -21,13 +21,6 @@ pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 PNG, OTHER = png(3, 2), png(5, 4)
 MakeClient = Callable[..., AsyncClient]
-
-
-async def probe(source: Any) -> Upload:
-    async with open_inputs(Sources((source,))) as inputs:
-        upload = inputs.images[0]
-        assert isinstance(upload, Upload)
-        return upload
 
 
 @pytest.mark.parametrize(
@@ -45,7 +38,7 @@ async def probe(source: Any) -> Upload:
         (("cat", JPEG), "cat.jpg"),
     ],
 )
-async def test_a_tuple_of_a_name_and_a_image_is_one_image_of_that_name(named: Any, name: str) -> None:
+async def test_a_tuple_of_a_name_and_an_image_is_one_image_of_that_name(named: Any, name: str) -> None:
     [one] = sources(Edit(named, "a cat")).images
     upload = await probe(one)
     assert (upload.name, upload.size) == (name, len(JPEG if JPEG in named else PNG))
@@ -77,7 +70,7 @@ async def test_every_other_tuple_or_list_is_several_images(several: Any) -> None
     assert sources(Edit(several, "a cat")).images == tuple(several)
 
 
-async def test_a_image_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
+async def test_an_image_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
     named: Any = ("cat.png", PNG, "image/png", {"x-own": "1"})
     with pytest.raises(InvalidRequestError, match=r"allowed: \(name, data\)"):
         sources(Edit(named, "a cat"))
@@ -117,7 +110,7 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'filename="yours.png"' in second
 
 
-async def test_a_image_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
+async def test_an_image_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
     images: list[Any] = [("cat.png", PNG), PNG, [("cat.png", PNG), PNG], [PNG, PNG]]
     costs = [
         estimate(Edit(image, "a cat", size="1024x1024", quality="low"), model="gpt-image-2").cost

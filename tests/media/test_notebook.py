@@ -135,7 +135,7 @@ def test_a_response_is_a_row_of_small_images(tmp_path: Path) -> None:
     assert set(shown(ImagesResponse())[0]) == {"text/plain"}
 
 
-def test_a_partial_image_is_shown_like_a_image() -> None:
+def test_a_partial_image_is_shown_like_an_image() -> None:
     data, _ = shown(PartialImage(Image(data=holed()), partial_image_index=1))
     assert base64.b64decode(data["image/png"]) == holed()
     assert data["text/plain"].startswith("<PartialImage 1 of <Image")
@@ -188,7 +188,7 @@ def test_only_what_is_asked_for_is_given() -> None:
     assert set(shown(ImagesResponse(data=(image,)), exclude=["text/html"])[0]) == {"text/plain"}
 
 
-def test_a_image_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
+def test_an_image_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
     tags = PIL.Image.Exif()
     tags[0x0112] = 6
     _, metadata = shown(Image(data=encoded(halves(), "JPEG", exif=tags.tobytes())))

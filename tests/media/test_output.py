@@ -159,7 +159,7 @@ def test_a_path_that_no_file_can_have_is_refused(out: str) -> None:
 
 
 @given(st.text(max_size=60), st.text(string.printable, max_size=20))
-def test_no_prompt_puts_a_image_outside_the_folder(prompt: str, ending: str) -> None:
+def test_no_prompt_puts_an_image_outside_the_folder(prompt: str, ending: str) -> None:
     destination = OutputTemplate.parse("images/{slug}-{index}.{ext}")
     path = destination.path(index=0, job=0, id="x", slug=slug(prompt + ending), ext="png")
     assert path.parent == Path("images")
@@ -275,7 +275,7 @@ def test_what_a_killed_process_left_behind_is_removed_once_nobody_can_be_writing
         for name in (f".imagesdk-{'a' * 16}.part", f".imagesdk-{'b' * 16}.part", ".imagesdk-notes.part")
     )
     for path in (stale, fresh, foreign):
-        path.write_bytes(b"half a image")
+        path.write_bytes(b"half an image")
     two_days_ago = time.time() - 2 * 24 * 3600
     for path in (stale, foreign):
         os.utime(path, (two_days_ago, two_days_ago))
@@ -310,7 +310,7 @@ def test_a_name_that_is_too_long_is_found_out_beforehand(tmp_path: Path, out: st
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_folder_in_the_place_of_a_image_is_found_out_beforehand(tmp_path: Path) -> None:
+def test_a_folder_in_the_place_of_an_image_is_found_out_beforehand(tmp_path: Path) -> None:
     (tmp_path / "0.png" / "kept").mkdir(parents=True)
     destination = OutputTemplate.parse(f"{tmp_path}/{{index}}.png")
     with pytest.raises(IsADirectoryError, match=r"0\.png"):
@@ -329,7 +329,7 @@ def test_a_slug_is_cut_where_the_name_around_it_leaves_little_room(tmp_path: Pat
     destination = OutputTemplate.parse(f"{tmp_path}/{'x' * 200}{{slug}}{'y' * 40}-{{index}}.{{ext}}")
     check_writable(destination.folder, destination.template)
     path = path_of(destination, slug_=slug(prompt))
-    path.write_bytes(b"a image")
+    path.write_bytes(b"an image")
     assert 240 < len(path.name.encode()) <= 255
     assert path_of(destination, slug_="cat").name == f"{'x' * 200}cat{'y' * 40}-1.png"
 

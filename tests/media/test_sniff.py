@@ -1,4 +1,4 @@
-"""What a image is comes from its first bytes: checked against Pillow, and cut short at every byte."""
+"""What an image is comes from its first bytes: checked against Pillow, and cut short at every byte."""
 
 import io
 import struct
@@ -258,7 +258,7 @@ def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
     sample=st.sampled_from(sorted(SAMPLES)),
     changes=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), min_size=1, max_size=8),
 )
-def test_no_change_to_a_image_makes_it_fail(sample: str, changes: list[tuple[int, int]]) -> None:
+def test_no_change_to_an_image_makes_it_fail(sample: str, changes: list[tuple[int, int]]) -> None:
     data = bytearray(SAMPLES[sample][0])
     for at, value in changes:
         data[at % len(data)] = value

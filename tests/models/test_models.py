@@ -72,101 +72,108 @@ def test_the_models_named_by_default_are_known_and_the_one_for_images_lives() ->
         assert profile.edit is not None
 
 
-every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
+@pytest.fixture(params=known(), ids=lambda profile: profile.name)
+def profile(request: pytest.FixtureRequest) -> ModelProfile:
+    """Each model of the catalog."""
+    profile: ModelProfile = request.param
+    return profile
 
 
-@every_model
-class TestEveryProfile:
-    def test_a_retired_profile_names_a_replacement_that_exists(self, profile: ModelProfile) -> None:
-        if profile.shut_down is None:
-            assert profile.replacement is None
-            return
-        replacement = lookup(profile.replacement)
-        assert replacement is not None
-        assert replacement.shut_down is None
-        assert set(replacement.endpoints) >= set(profile.endpoints) - {"variations"}
+def test_a_retired_profile_names_a_replacement_that_exists(profile: ModelProfile) -> None:
+    if profile.shut_down is None:
+        assert profile.replacement is None
+        return
+    replacement = lookup(profile.replacement)
+    assert replacement is not None
+    assert replacement.shut_down is None
+    assert set(replacement.endpoints) >= set(profile.endpoints) - {"variations"}
 
-    def test_a_profile_allows_its_own_defaults(self, profile: ModelProfile) -> None:
-        assert profile.default_size in profile.sizes
-        assert profile.default_quality in profile.qualities
 
-    def test_the_sizes_of_a_profile_keep_its_rule(self, profile: ModelProfile) -> None:
-        for size in set(profile.sizes) - {"auto"}:
-            edges = parse_size(size)
-            assert edges is not None
-            assert profile.size_rule is None or profile.size_rule.problem(*edges) is None
+def test_a_profile_allows_its_own_defaults(profile: ModelProfile) -> None:
+    assert profile.default_size in profile.sizes
+    assert profile.default_quality in profile.qualities
 
-    def test_a_profile_accepts_and_rejects_parameters_of_jobs_and_never_the_same_one(
-        self, profile: ModelProfile
-    ) -> None:
-        assert profile.accepted & profile.rejected == set()
-        assert profile.accepted | profile.rejected <= PARAMETERS
 
-    def test_a_profile_accepts_or_rejects_every_parameter_whose_rule_is_known(
-        self, profile: ModelProfile
-    ) -> None:
-        unsaid = PARAMETERS - profile.accepted - profile.rejected
-        assert unsaid == ({"complexity"} if profile.name in NO_WORD_OF_COMPLEXITY else set())
+def test_the_sizes_of_a_profile_keep_its_rule(profile: ModelProfile) -> None:
+    for size in set(profile.sizes) - {"auto"}:
+        edges = parse_size(size)
+        assert edges is not None
+        assert profile.size_rule is None or profile.size_rule.problem(*edges) is None
 
-    def test_a_profile_lists_the_values_of_the_parameters_that_it_accepts(
-        self, profile: ModelProfile
-    ) -> None:
-        for name, words in {
-            "quality": profile.qualities,
-            "background": profile.backgrounds,
-            "output_format": profile.output_formats,
-            "moderation": profile.moderations,
-            "style": profile.styles,
-            "input_fidelity": profile.input_fidelities,
-            "response_format": profile.response_formats,
-        }.items():
-            assert bool(words) == (name in profile.accepted), name
-            assert len(set(words)) == len(words)
-        for name, output_format in {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}.items():
-            assert (name in profile.accepted) == (output_format in profile.output_formats)
-        assert ("partial_images" in profile.accepted) == profile.streams
 
-    def test_a_profile_has_rules_for_the_images_of_its_endpoints(self, profile: ModelProfile) -> None:
-        assert (profile.edit is not None) == ("edits" in profile.endpoints)
-        assert (profile.variation is not None) == ("variations" in profile.endpoints)
-        assert (profile.markup is not None) == ("markup" in profile.accepted)
-        assert profile.mask is None or profile.edit is not None
-        assert "generations" in profile.endpoints
+def test_a_profile_accepts_and_rejects_parameters_of_jobs_and_never_the_same_one(
+    profile: ModelProfile,
+) -> None:
+    assert profile.accepted & profile.rejected == set()
+    assert profile.accepted | profile.rejected <= PARAMETERS
 
-    def test_a_model_is_released_before_it_is_deprecated_and_deprecated_before_its_shutdown(
-        self, profile: ModelProfile
-    ) -> None:
-        assert profile.released is not None
-        assert profile.released <= catalog.AS_OF
-        assert (profile.deprecated is None) == (profile.shut_down is None)
-        if profile.deprecated is not None and profile.shut_down is not None:
-            assert profile.released < profile.deprecated <= catalog.AS_OF
-            assert profile.deprecated < profile.shut_down
 
-    def test_a_model_is_billed_by_image_or_by_token_at_the_list_price(self, profile: ModelProfile) -> None:
-        price = profile.price
-        assert price.list_price
-        by_tokens = (price.text_input, price.image_input, price.image_output)
-        if price.per_image:
-            assert by_tokens == (None, None, None)
-            assert set(price.per_image) == {(q, s) for q in profile.qualities for s in profile.sizes}
-        else:
-            assert None not in by_tokens
-            assert profile.input_tokens is not None
-            assert 0 < profile.input_tokens.typical <= profile.input_tokens.most
-        named = {*profile.output_tokens.factors, *(quality for quality, _ in profile.output_tokens.table)}
-        assert named in (set(), set(profile.qualities) - {"auto"})
+def test_a_profile_accepts_or_rejects_every_parameter_whose_rule_is_known(profile: ModelProfile) -> None:
+    unsaid = PARAMETERS - profile.accepted - profile.rejected
+    assert unsaid == ({"complexity"} if profile.name in NO_WORD_OF_COMPLEXITY else set())
 
-    def test_a_profile_names_the_source_of_each_fact(self, profile: ModelProfile) -> None:
-        attributes = {field.name for field in attrs.fields(ModelProfile)}
-        assert set(profile.sources) <= attributes | {""}
-        told = {"", "released", "price"}
-        told |= {"deprecated", "shut_down", "replacement"} if profile.shut_down else set()
-        told |= {"tiers"} if profile.tiers else set()
-        told |= {"size_rule"} if profile.size_rule else set()
-        told |= {"output_tokens", "input_tokens"} if profile.input_tokens else set()
-        assert told <= set(profile.sources)
-        assert all(profile.sources.values())
+
+def test_a_profile_lists_the_values_of_the_parameters_that_it_accepts(profile: ModelProfile) -> None:
+    for name, words in {
+        "quality": profile.qualities,
+        "background": profile.backgrounds,
+        "output_format": profile.output_formats,
+        "moderation": profile.moderations,
+        "style": profile.styles,
+        "input_fidelity": profile.input_fidelities,
+        "response_format": profile.response_formats,
+    }.items():
+        assert bool(words) == (name in profile.accepted), name
+        assert len(set(words)) == len(words)
+    for name, output_format in {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}.items():
+        assert (name in profile.accepted) == (output_format in profile.output_formats)
+    assert ("partial_images" in profile.accepted) == profile.streams
+
+
+def test_a_profile_has_rules_for_the_images_of_its_endpoints(profile: ModelProfile) -> None:
+    assert (profile.edit is not None) == ("edits" in profile.endpoints)
+    assert (profile.variation is not None) == ("variations" in profile.endpoints)
+    assert (profile.markup is not None) == ("markup" in profile.accepted)
+    assert profile.mask is None or profile.edit is not None
+    assert "generations" in profile.endpoints
+
+
+def test_a_model_is_released_before_it_is_deprecated_and_deprecated_before_its_shutdown(
+    profile: ModelProfile,
+) -> None:
+    assert profile.released is not None
+    assert profile.released <= catalog.AS_OF
+    assert (profile.deprecated is None) == (profile.shut_down is None)
+    if profile.deprecated is not None and profile.shut_down is not None:
+        assert profile.released < profile.deprecated <= catalog.AS_OF
+        assert profile.deprecated < profile.shut_down
+
+
+def test_a_model_is_billed_by_image_or_by_token_at_the_list_price(profile: ModelProfile) -> None:
+    price = profile.price
+    assert price.list_price
+    by_tokens = (price.text_input, price.image_input, price.image_output)
+    if price.per_image:
+        assert by_tokens == (None, None, None)
+        assert set(price.per_image) == {(q, s) for q in profile.qualities for s in profile.sizes}
+    else:
+        assert None not in by_tokens
+        assert profile.input_tokens is not None
+        assert 0 < profile.input_tokens.typical <= profile.input_tokens.most
+    named = {*profile.output_tokens.factors, *(quality for quality, _ in profile.output_tokens.table)}
+    assert named in (set(), set(profile.qualities) - {"auto"})
+
+
+def test_a_profile_names_the_source_of_each_fact(profile: ModelProfile) -> None:
+    attributes = {field.name for field in attrs.fields(ModelProfile)}
+    assert set(profile.sources) <= attributes | {""}
+    required = {"", "released", "price"}
+    required |= {"deprecated", "shut_down", "replacement"} if profile.shut_down else set()
+    required |= {"tiers"} if profile.tiers else set()
+    required |= {"size_rule"} if profile.size_rule else set()
+    required |= {"output_tokens", "input_tokens"} if profile.input_tokens else set()
+    assert required <= set(profile.sources)
+    assert all(profile.sources.values())
 
 
 PARAMETERS = {field.name for job in (Generate, Edit, Variation) for field in attrs.fields(job)} - {
@@ -223,45 +230,46 @@ def test_the_efforts_of_the_official_client_are_known() -> None:
     assert set(catalog.SVG_EFFORTS) <= set(get_args(hint))
 
 
-class TestRetirement:
-    PROFILE = lookup("gpt-image-1.5")
+ENDING = lookup("gpt-image-1.5")
 
-    @pytest.mark.parametrize(
-        ("today", "said"),
-        [
-            (date(2026, 10, 1), None),
-            (date(2026, 10, 2), "will be shut down on 2026-12-01, in 60 days"),
-            (date(2026, 11, 27), "will be shut down on 2026-12-01, in 4 days"),
-            (date(2026, 11, 30), "will be shut down on 2026-12-01, tomorrow"),
-            (date(2026, 12, 1), "was shut down on 2026-12-01"),
-            (date(2027, 12, 1), "was shut down on 2026-12-01"),
-        ],
-    )
-    def test_a_retirement_notice_begins_60_days_before_the_shutdown_and_stays(
-        self, today: date, said: str | None
-    ) -> None:
-        notice = retirement_notice(self.PROFILE, today)
-        assert notice == (said and f"gpt-image-1.5 {said}. Use model='gpt-image-2.6-sunburst'.")
 
-    def test_no_retirement_notice_for_a_model_without_an_end_or_an_unknown_one(self) -> None:
-        assert retirement_notice(GPT_IMAGE_2, date(2036, 1, 1)) is None
-        assert retirement_notice(None, date(2036, 1, 1), endpoint="generations") is None
+@pytest.mark.parametrize(
+    ("today", "message"),
+    [
+        (date(2026, 10, 1), None),
+        (date(2026, 10, 2), "will be shut down on 2026-12-01, in 60 days"),
+        (date(2026, 11, 27), "will be shut down on 2026-12-01, in 4 days"),
+        (date(2026, 11, 30), "will be shut down on 2026-12-01, tomorrow"),
+        (date(2026, 12, 1), "was shut down on 2026-12-01"),
+        (date(2027, 12, 1), "was shut down on 2026-12-01"),
+    ],
+)
+def test_a_retirement_notice_begins_60_days_before_the_shutdown_and_stays(
+    today: date, message: str | None
+) -> None:
+    notice = retirement_notice(ENDING, today)
+    assert notice == (message and f"gpt-image-1.5 {message}. Use model='gpt-image-2.6-sunburst'.")
 
-    def test_the_retirement_notice_of_variations_names_edits_for_every_model(self) -> None:
-        for profile in (DALL_E_2, None):
-            notice = retirement_notice(profile, date(2026, 11, 27), endpoint="variations")
-            assert notice is not None
-            assert "variations endpoint was retired on 2026-05-12" in notice
-            assert "images.edit(image, prompt)" in notice
-        assert retirement_notice(None, date(2026, 5, 11), endpoint="variations") is None
-        before = retirement_notice(DALL_E_2, date(2026, 5, 11), endpoint="variations")
-        assert (
-            before == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use model='gpt-image-2.5-flare'."
-        )
 
-    def test_a_retirement_notice_has_no_replacement_if_none_is_known(self) -> None:
-        profile = ModelProfile(name="mine", shut_down=date(2026, 5, 12))
-        assert retirement_notice(profile, date(2026, 11, 27)) == "mine was shut down on 2026-05-12."
+def test_no_retirement_notice_for_a_model_without_an_end_or_an_unknown_one() -> None:
+    assert retirement_notice(GPT_IMAGE_2, date(2036, 1, 1)) is None
+    assert retirement_notice(None, date(2036, 1, 1), endpoint="generations") is None
+
+
+def test_the_retirement_notice_of_variations_names_edits_for_every_model() -> None:
+    for profile in (DALL_E_2, None):
+        notice = retirement_notice(profile, date(2026, 11, 27), endpoint="variations")
+        assert notice is not None
+        assert "variations endpoint was retired on 2026-05-12" in notice
+        assert "images.edit(image, prompt)" in notice
+    assert retirement_notice(None, date(2026, 5, 11), endpoint="variations") is None
+    before = retirement_notice(DALL_E_2, date(2026, 5, 11), endpoint="variations")
+    assert before == "dall-e-2 will be shut down on 2026-05-12, tomorrow. Use model='gpt-image-2.5-flare'."
+
+
+def test_a_retirement_notice_has_no_replacement_if_none_is_known() -> None:
+    profile = ModelProfile(name="mine", shut_down=date(2026, 5, 12))
+    assert retirement_notice(profile, date(2026, 11, 27)) == "mine was shut down on 2026-05-12."
 
 
 def test_every_model_is_listed_once() -> None:

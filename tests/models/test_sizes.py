@@ -102,7 +102,7 @@ def test_a_legal_size_is_its_own_nearest(width: int, height: int) -> None:
 
 
 @given(edges, edges)
-def test_the_nearest_of_a_image_on_its_side_is_the_nearest_on_its_side(width: int, height: int) -> None:
+def test_the_nearest_of_an_image_on_its_side_is_the_nearest_on_its_side(width: int, height: int) -> None:
     upright, lying = (
         edges_of(nearest_size(*pair, "gpt-image-2")) for pair in ((width, height), (height, width))
     )
