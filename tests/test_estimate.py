@@ -1,4 +1,4 @@
-"""What a job is likely to cost: every number that is published is met, and what is not published stays unknown."""
+"""Estimates of the cost of a job: equal to every published number, and unknown where nothing is published."""
 
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
@@ -25,13 +25,24 @@ def of(model: str, quality: str | None = None, size: str | None = None, **facts:
     return estimate(Generate("a cat", model=model, quality=quality, size=size, **facts))
 
 
-def cost_of_image(found: Estimate, prompt: str = "a cat") -> Decimal:
-    """The cost without that of the prompt."""
+def dollars(found: Estimate) -> tuple[Decimal, Decimal]:
+    """Return the expected and the maximum cost, both of which are known."""
+    assert found.cost is not None
+    assert found.at_most is not None
+    return found.cost, found.at_most
+
+
+def cost_of_image(found: Estimate) -> Decimal:
+    """Return the cost without that of the prompt ``a cat``, which has 2 tokens."""
     profile = models.lookup(found.model)
     assert profile is not None
     assert profile.price.text_input is not None
-    assert found.cost is not None
-    return found.cost - profile.price.text_input * -(-len(prompt) // 4) / MILLION
+    return dollars(found)[0] - profile.price.text_input * 2 / MILLION
+
+
+def assert_unknown(found: Estimate, reason: str, *, output_tokens: int | None = None) -> None:
+    assert (found.output_tokens, found.cost, found.at_most) == (output_tokens, None, None)
+    assert reason in found.reason
 
 
 # https://developers.openai.com/api/docs/guides/image-generation, as of 2026
@@ -81,7 +92,7 @@ def test_tokens_of_the_second_model_are_those_that_are_published(
 
 
 @pytest.mark.parametrize(
-    ("quality", "tokens", "dollars"),
+    ("quality", "tokens", "price"),
     [
         ("low", 196, "0.0059"),
         ("medium", 439, "0.0132"),
@@ -91,12 +102,12 @@ def test_tokens_of_the_second_model_are_those_that_are_published(
     ],
 )
 @pytest.mark.parametrize("model", ["gpt-image-2.5-flare", "gpt-image-2.5-sunburst-2026-09-08"])
-def test_tokens_of_2_5_are_reckoned_by_the_same_formula_and_said_to_be_an_estimate(
-    model: str, quality: str, tokens: int, dollars: str
+def test_tokens_of_2_5_follow_the_same_formula_and_are_called_an_estimate(
+    model: str, quality: str, tokens: int, price: str
 ) -> None:
     found = of(model, quality, "1024x1024")
     assert found.output_tokens == tokens
-    assert cost_of_image(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(dollars)
+    assert cost_of_image(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(price)
     assert "an estimate: the formula of gpt-image-2" in found.reason
 
 
@@ -104,11 +115,11 @@ def test_tokens_of_2_5_are_reckoned_by_the_same_formula_and_said_to_be_an_estima
 def test_dollars_are_those_of_the_guide_to_a_fifth_of_a_cent(
     model: str, quality: str, square: str, oblong: str
 ) -> None:
-    for size, dollars in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong)):
+    for size, price in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong)):
         alone = cost_of_image(of(model, quality, size))
-        assert abs(alone - Decimal(dollars)) < Decimal("0.002")
+        assert abs(alone - Decimal(price)) < Decimal("0.002")
         if model == "gpt-image-2":  # the formula is exact
-            assert alone.quantize(Decimal("0.001"), ROUND_HALF_UP) == Decimal(dollars)
+            assert alone.quantize(Decimal("0.001"), ROUND_HALF_UP) == Decimal(price)
 
 
 @pytest.mark.parametrize(
@@ -120,13 +131,12 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
 ) -> None:
     found = of("gpt-image-1-mini", quality, "1024x1024")
     assert cost_of_image(found).quantize(Decimal("0.0001"), ROUND_HALF_UP) == Decimal(tokens)
-    assert found.at_most is not None
-    assert found.at_most - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
+    assert dollars(found)[1] - Decimal(guide) == Decimal(2 * len("a cat")) / MILLION
     assert f"A guide of OpenAI says up to ${guide} for each image." in found.reason
 
 
 @pytest.mark.parametrize(
-    ("model", "quality", "size", "dollars"),
+    ("model", "quality", "size", "price"),
     [
         ("dall-e-2", None, None, "0.020"),
         ("dall-e-2", None, "256x256", "0.016"),
@@ -137,16 +147,16 @@ def test_where_guide_and_tokens_disagree_the_tokens_are_expected_and_the_guide_i
         ("dall-e-3", "hd", "1024x1792", "0.12"),
     ],
 )
-def test_images_that_are_billed_by_the_piece_cost_exactly_that(
-    model: str, quality: str | None, size: str | None, dollars: str
+def test_images_that_are_billed_by_the_image_cost_the_listed_price(
+    model: str, quality: str | None, size: str | None, price: str
 ) -> None:
     found = of(model, quality, size)
-    assert found.cost == found.at_most == Decimal(dollars)
+    assert found.cost == found.at_most == Decimal(price)
     assert found.output_tokens is None
-    assert f"${dollars} for each image" in found.reason
+    assert f"${price} for each image" in found.reason
 
 
-def test_several_images_cost_as_many_times_and_their_prompt_once() -> None:
+def test_several_images_cost_as_many_times_as_one_and_their_prompt_once() -> None:
     one, four = (of("gpt-image-2", "high", "1024x1024", n=n) for n in (1, 4))
     assert (four.images, four.output_tokens) == (4, 4 * 7024)
     assert cost_of_image(four) == 4 * cost_of_image(one)
@@ -163,9 +173,7 @@ def test_a_partial_image_is_100_tokens_more() -> None:
 def test_a_batch_costs_half() -> None:
     job = Generate("a cat", model="gpt-image-2", quality="high", size="auto")
     whole, half = estimate(job), estimate(job, batch=True)
-    assert whole.cost is not None
-    assert whole.at_most is not None
-    assert (half.cost, half.at_most) == (whole.cost / 2, whole.at_most / 2)
+    assert dollars(half) == tuple(each / 2 for each in dollars(whole))
     assert half.output_tokens == whole.output_tokens
 
 
@@ -173,9 +181,7 @@ def test_an_automatic_size_is_estimated_as_the_usual_one_and_at_most_the_most_ex
     found = of("gpt-image-2", "high")
     assert found.cost == of("gpt-image-2", "high", "1024x1024").cost
     assert "The server chooses the size: 1024x1024 is assumed." in found.reason
-    assert found.at_most is not None
-    largest = of("gpt-image-2", "high", "2880x2880").at_most
-    assert found.at_most == largest
+    assert dollars(found)[1] == dollars(of("gpt-image-2", "high", "2880x2880"))[1]
 
 
 def test_an_automatic_quality_is_not_estimated_and_costs_at_most_the_most_expensive() -> None:
@@ -194,38 +200,31 @@ def test_a_table_bounds_the_cost_by_its_most_expensive_entry() -> None:
 @given(st.integers(41, 240), st.integers(41, 240), st.sampled_from(["low", "medium", "high"]))
 def test_no_size_and_quality_costs_more_than_the_bound(w: int, h: int, quality: str) -> None:
     width, height = map(int, models.nearest_size(16 * w, 16 * h).split("x"))
-    found = of("gpt-image-2", quality, f"{width}x{height}")
+    expected, at_most = dollars(of("gpt-image-2", quality, f"{width}x{height}"))
     bound = of("gpt-image-2", "auto", "auto").at_most
-    assert found.cost is not None
-    assert found.at_most is not None
     assert bound is not None
-    assert found.cost <= found.at_most <= bound
+    assert expected <= at_most <= bound
 
 
 @pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
 def test_the_cost_is_unknown_if_tokens_are_not_published(profile: ModelProfile) -> None:
     found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
-    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-    assert "is not published" in found.reason
+    assert_unknown(found, "is not published")
 
 
 @pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
 def test_the_cost_of_animations_and_vector_graphics_is_unknown(output_format: str, reason: str) -> None:
-    found = of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format)
-    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-    assert reason in found.reason
+    assert_unknown(of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format), reason)
 
 
 def test_the_cost_of_an_unknown_model_is_unknown() -> None:
-    found = of("sd-cpp-local", "low", "1024x1024", n=3)
-    assert found == Estimate(
-        "sd-cpp-local", 3, reason="Nothing is known of sd-cpp-local: register a profile with its price."
-    )
+    reason = "Nothing is known of sd-cpp-local: register a profile with its price."
+    assert of("sd-cpp-local", "low", "1024x1024", n=3) == Estimate("sd-cpp-local", 3, reason=reason)
 
 
 def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
     found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
-    assert (found.cost, found.reason) == (None, "No price of mine is known.")
+    assert_unknown(found, "No price of mine is known.")
 
 
 @pytest.mark.parametrize(
@@ -241,33 +240,27 @@ def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
 def test_the_cost_of_a_size_or_quality_that_the_model_lacks_is_unknown(
     model: str, quality: str, size: str
 ) -> None:
-    found = of(model, quality, size)
-    assert (found.output_tokens, found.cost, found.at_most) == (None, None, None)
-    assert "known for" in found.reason or "is not known" in found.reason
+    reason = f"is known for {quality} {size}." if model.startswith("dall-e") else "is not known."
+    assert_unknown(of(model, quality, size), reason)
 
 
 def test_the_cost_of_an_edit_is_unknown_if_input_tokens_are_unknown() -> None:
     profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
     found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
-    assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
-    assert "for an input image is not known" in found.reason
+    assert_unknown(found, "for an input image is not known", output_tokens=196)
 
 
 def test_the_cost_is_unknown_without_a_price_of_input() -> None:
     profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
     found = estimate(Generate("x", quality="low", size="1024x1024"), model=profile)
-    assert (found.cost, found.at_most, found.output_tokens) == (None, None, 196)
-    assert "The price of what is sent is not known." in found.reason
+    assert_unknown(found, "The price of what is sent is not known.", output_tokens=196)
 
 
 def test_a_prompt_is_estimated_at_four_bytes_per_token_and_bounded_at_one() -> None:
     short, long = (estimate(Generate(p, quality="low", size="1024x1024")) for p in ("x", "x" * 4000))
-    assert short.cost is not None
-    assert long.cost is not None
-    assert long.cost - short.cost == Decimal(5 * 999) / MILLION
-    assert short.at_most is not None
-    assert long.at_most is not None
-    assert long.at_most - short.at_most == Decimal(5 * 3999) / MILLION
+    assert dollars(long)[0] - dollars(short)[0] == Decimal(5 * 999) / MILLION
+    assert dollars(long)[1] - dollars(short)[1] == Decimal(5 * 3999) / MILLION
+    assert "About 1 token for the prompt." in short.reason
     assert "About 1000 tokens for the prompt." in long.reason
 
 
@@ -276,10 +269,8 @@ def test_input_images_are_counted_in_the_job_or_given() -> None:
     one = estimate(Edit("a.png", "a cat", **facts))
     two = estimate(Edit(["a.png", "b.png"], "a cat", **facts))
     each = (Decimal(8) * 1250 + Decimal(5) * 32) / MILLION
-    assert one.cost is not None
-    assert two.cost is not None
-    assert one.cost - each == of("gpt-image-2", "low", "1024x1024").cost
-    assert two.cost - one.cost == each
+    assert dollars(one)[0] - each == of("gpt-image-2", "low", "1024x1024").cost
+    assert dollars(two)[0] - dollars(one)[0] == each
     assert estimate(Edit("a.png", "a cat", **facts), inputs=2) == two
     assert "About 1250 tokens for each input image." in one.reason
 
@@ -289,19 +280,13 @@ def test_a_mask_may_cost_as_much_as_an_image() -> None:
         estimate(Edit("a.png", "x", mask=mask, quality="low", size="1024x1024")) for mask in (None, "m.png")
     )
     assert plain.cost == masked.cost
-    assert plain.at_most is not None
-    assert masked.at_most is not None
-    assert masked.at_most > plain.at_most
+    assert dollars(masked)[1] > dollars(plain)[1]
 
 
 def test_high_input_fidelity_costs_more() -> None:
-    low, high = (
-        estimate(Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024", input_fidelity=f))
-        for f in ("low", "high")
-    )
-    assert low.cost is not None
-    assert high.cost is not None
-    assert high.cost - low.cost == Decimal(10 * 6240) / MILLION
+    job = Edit("a.png", "x", model="gpt-image-1", quality="low", size="1024x1024")
+    low, high = (dollars(estimate(attrs.evolve(job, input_fidelity=each)))[0] for each in ("low", "high"))
+    assert high - low == Decimal(10 * 6240) / MILLION
 
 
 @pytest.mark.parametrize(
@@ -312,7 +297,7 @@ def test_high_input_fidelity_costs_more() -> None:
         (Variation("a.png"), "dall-e-2"),
     ],
 )
-def test_where_no_model_is_named_that_of_the_makers_host_is_assumed(job: Job, model: str) -> None:
+def test_the_default_model_of_openai_is_assumed_if_no_model_is_named(job: Job, model: str) -> None:
     found = estimate(job)
     assert found.model == model
     assert f"No model is named: {model} is assumed" in found.reason
@@ -324,19 +309,13 @@ def test_a_model_can_be_tried_in_place_of_the_one_that_is_named() -> None:
     assert estimate(job, model=DALL_E_2).model == "dall-e-2"
 
 
-def test_what_a_model_writes_beside_the_image_is_said_not_to_be_in_it() -> None:
+def test_text_besides_the_image_is_not_in_the_estimate() -> None:
     assert "besides the image is not included" in of("gpt-image-1.5", "low", "1024x1024").reason
 
 
 @pytest.mark.parametrize("model", ["gpt-image-2", "dall-e-2", "sd-cpp-local"])
 @pytest.mark.parametrize("n", [0, -1, True])
-def test_a_number_of_images_that_cannot_be_has_no_price(model: str, n: int) -> None:
+def test_a_number_of_images_below_1_is_refused(model: str, n: int) -> None:
     with pytest.raises(InvalidRequestError, match="a whole number of at least 1") as caught:
         of(model, "low", "1024x1024", n=n)
     assert caught.value.param == "n"
-
-
-def test_one_token_is_one_token() -> None:
-    assert (
-        "About 1 token for the prompt." in estimate(Generate("cat", quality="low", size="1024x1024")).reason
-    )
