@@ -1,4 +1,4 @@
-"""What people have becomes what models take: upright, plain, square, small, without a trace of where it was taken."""
+"""Preparation of images and masks: upright, plain, square, small, and without metadata."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_the_image_of_a_phone_becomes_one_plain_upright_png() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["png", "jpeg", "webp"])
-def test_nothing_tells_where_and_with_what_it_was_taken(file_format: Any) -> None:
+def test_metadata_such_as_place_and_camera_is_removed(file_format: Any) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         source = encoded(halves(), kind, exif=exif())
         assert b"SECRET" in source
@@ -86,20 +86,20 @@ def test_every_mode_becomes_eight_bits_of_rgb(mode: str) -> None:
     assert prepared(image, alpha=True).mode == "RGBA"
 
 
-def test_inks_become_light() -> None:
+def test_cmyk_becomes_rgb() -> None:
     image = prepared(inks())
     assert (image.mode, image.size) == ("RGB", (40, 20))
     assert near(image, (5, 10), RED)
     assert near(image, (35, 10), BLUE)
 
 
-def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
+def test_sixteen_bits_are_scaled_to_eight() -> None:
     array = numpy.array([[0, 257, 32896, 65535]], dtype=numpy.uint16)
     image = prepared(encoded(PIL.Image.fromarray(array)))
     assert numpy.asarray(image)[:, :, 0].tolist() == [[0, 1, 128, 255]]
 
 
-def test_a_palette_keeps_what_is_transparent_in_it() -> None:
+def test_a_palette_keeps_its_transparency() -> None:
     image = PIL.Image.new("P", (4, 4), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
     image.putpixel((1, 1), 1)
@@ -121,7 +121,7 @@ def test_a_colour_profile_is_applied_and_dropped() -> None:
 
 
 @pytest.mark.parametrize("profile", [b"no profile", b""])
-def test_a_broken_colour_profile_is_passed_over(profile: bytes) -> None:
+def test_a_broken_colour_profile_is_ignored(profile: bytes) -> None:
     assert near(prepared(encoded(halves(), icc_profile=profile)), (1, 1), RED)
 
 
@@ -167,13 +167,13 @@ def test_a_square_is_cropped_or_padded() -> None:
     assert prepared(halves(), square="pad", size="100x100").size == (100, 100)
 
 
-def test_margins_are_transparent_where_there_is_alpha() -> None:
+def test_margins_are_transparent_in_an_image_with_alpha() -> None:
     padded = prepared(halves(), square="pad", alpha=True)
     assert (padded.getpixel((5, 2)), padded.getpixel((5, 20))) == ((255, 255, 255, 0), (255, 0, 0, 255))
     assert prepared(holed(40, 20), square="pad").getpixel((5, 2)) == (255, 255, 255, 0)
 
 
-def test_what_is_transparent_stays_so_and_turns_white_in_a_jpeg() -> None:
+def test_transparency_is_kept_and_becomes_white_in_a_jpeg() -> None:
     assert prepared(holed()).getpixel((20, 20)) == (0, 0, 0, 0)
     assert prepared(holed(), format="webp").mode == "RGBA"
     jpeg = prepared(holed(), format="jpeg")
@@ -188,7 +188,7 @@ def noise(edge: int) -> PIL.Image.Image:
 
 
 @pytest.mark.parametrize("most", [100_000, 20_000, 3_000])
-def test_so_many_bytes_are_reached_by_fewer_pixels_of_the_same_shape(most: int) -> None:
+def test_max_bytes_is_met_with_fewer_pixels_of_the_same_shape(most: int) -> None:
     data = prepare_image(noise(200), max_bytes=most)
     assert len(data) < most
     image = PIL.Image.open(io.BytesIO(data))
@@ -196,13 +196,13 @@ def test_so_many_bytes_are_reached_by_fewer_pixels_of_the_same_shape(most: int) 
     assert len(data) > most // 3
 
 
-def test_what_fits_keeps_its_size() -> None:
+def test_an_image_below_max_bytes_keeps_its_size() -> None:
     data = prepare_image(noise(20))
     assert prepare_image(noise(20), max_bytes=len(data) + 1) == data
     assert sniff(prepare_image(noise(20), max_bytes=len(data))).width != 40
 
 
-def test_too_few_bytes_are_refused_with_what_is_possible() -> None:
+def test_too_few_bytes_are_refused_with_the_bytes_needed() -> None:
     error = refusal(prepare_image, noise(200), max_bytes=100)
     assert error.param == "max_bytes"
     assert "still take" in str(error)
@@ -224,7 +224,7 @@ def test_too_few_bytes_are_refused_with_what_is_possible() -> None:
         ({"max_bytes": 0}, "max_bytes"),
     ],
 )
-def test_wishes_that_cannot_be_met_are_refused(options: dict[str, Any], param: str) -> None:
+def test_arguments_that_contradict_each_other_are_refused(options: dict[str, Any], param: str) -> None:
     assert refusal(prepare_image, halves(), **options).param == param
 
 
@@ -240,21 +240,6 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
     monkeypatch.setattr("PIL.Image.MAX_IMAGE_PIXELS", 800)
     assert prepared(halves()).size == (40, 20)
     assert "40x40" in str(refusal(prepare_image, halves(), square="pad"))
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"no image", "not an image of a known format"),
-        (b"", "not an image of a known format"),
-        (b"<svg></svg>", "an SVG, which has no pixels"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
-        (encoded(halves())[:60], "cannot be decoded"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
-    ],
-)
-def test_what_is_no_image_is_refused(data: bytes, message: str) -> None:
-    assert message in str(refusal(prepare_image, data))
 
 
 @given(
@@ -288,12 +273,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_it_takes_what_a_call_takes(make: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_prepare_image_takes_the_sources_of_a_call(make: Callable[[Path], Any], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(halves()))
     assert prepared(make(tmp_path / "a.png")).tobytes() == halves().tobytes()
 
 
-def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> None:
+def test_a_file_is_read_from_its_position_which_is_restored(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"before" + encoded(halves()))
     with (tmp_path / "a.bin").open("rb") as file:
         file.seek(6)
@@ -304,56 +289,51 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("source", "message"),
     [
+        (b"no image", "not an image of a known format"),
+        (b"", "not an image of a known format"),
+        (b"<svg></svg>", "an SVG, which has no pixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
+        (encoded(halves())[:60], "cannot be decoded"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
         ("https://cdn.test/a.png?sig=SECRET", "client.images.download(...)"),
         (FileId("file-1"), "a path, bytes"),
         (42, "a path, bytes"),
         (io.StringIO("text"), '"rb"'),
     ],
 )
-def test_what_cannot_be_opened_here_is_refused_with_what_to_do(source: Any, message: str) -> None:
+def test_a_source_that_cannot_be_opened_is_refused_with_a_remedy(source: Any, message: str) -> None:
     error = refusal(prepare_image, source)
     assert message in str(error)
     assert "SECRET" not in str(error)
 
 
+def test_a_missing_file_is_an_os_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        prepare_image("missing.png")
+
+
 @pytest.mark.anyio
-async def test_a_file_whose_reading_is_awaited_is_refused_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_file_with_an_async_read_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(holed())
     async with await anyio.open_file(tmp_path / "a.png", "rb") as file:
         assert "pass the bytes" in str(refusal(prepare_image, file))
 
 
-@pytest.mark.anyio
-async def test_async_code_runs_it_in_a_thread() -> None:
-    data = await anyio.to_thread.run_sync(partial(prepare_image, halves(), square="crop"))
-    assert sniff(data).width == 20
-
-
-def test_a_file_that_is_not_there_is_an_os_error() -> None:
-    with pytest.raises(FileNotFoundError):
-        prepare_image("missing.png")
-
-
-def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_the_package_to_install_if_pillow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     for call in (partial(prepare_image, b""), partial(make_mask, (1, 1), boxes=[])):
         with pytest.raises(ModuleNotFoundError, match="extra `pillow`"):
             call()
 
 
-def test_a_mask_is_transparent_in_its_boxes() -> None:
+def test_a_mask_is_transparent_in_its_boxes_or_everywhere_else() -> None:
     mask = PIL.Image.open(io.BytesIO(make_mask((40, 20), boxes=[(0, 0, 10, 5), (30, 10, 40, 20)])))
     assert (mask.mode, mask.size) == ("RGBA", (40, 20))
     clear = {(x, y) for x in range(40) for y in range(20) if mask.getpixel((x, y)) == (0, 0, 0, 0)}
-    assert clear == {(x, y) for x in range(10) for y in range(5)} | {
-        (x, y) for x in range(30, 40) for y in range(10, 20)
-    }
-
-
-def test_a_mask_can_be_inverted() -> None:
-    mask = PIL.Image.open(io.BytesIO(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True)))
-    assert mask.getpixel((3, 3)) == (0, 0, 0, 255)
-    assert mask.getpixel((0, 0)) == (0, 0, 0, 0)
+    first, second = (range(10), range(5)), (range(30, 40), range(10, 20))
+    assert clear == {(x, y) for across, down in (first, second) for x in across for y in down}
+    inverted = PIL.Image.open(io.BytesIO(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True)))
+    assert (inverted.getpixel((3, 3)), inverted.getpixel((0, 0))) == ((0, 0, 0, 255), (0, 0, 0, 0))
 
 
 def test_a_mask_has_the_size_of_its_upright_image() -> None:
@@ -398,7 +378,7 @@ def test_a_mask_that_repaints_nothing_is_refused(image: Any, options: dict[str, 
     assert refusal(make_mask, image, **options).param == param
 
 
-def test_what_is_prepared_is_what_a_server_takes(emulator: Emulator) -> None:
+def test_a_server_accepts_prepared_images(emulator: Emulator) -> None:
     """An edit of a phone's image, and a variation of one for print, by the model of 2023."""
     with Client(base_url=emulator.base_url, api_key="", rate_limit=None) as client:
         with pytest.raises(InvalidRequestError, match="prepare_image"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import os
 import random
 import threading
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.anyio
 
 PNG = png(3, 2)
 LARGE = png(3, 2, padding=2 * PIECE)
+URL = "https://cdn.test/a.png"
 
 
 class Stream(io.RawIOBase):
@@ -303,11 +305,12 @@ async def test_reading_does_not_hold_up_the_loop(tmp_path: Path) -> None:
     assert await read(uploads[0]) == PNG
 
 
-async def test_a_retry_sends_the_same_bytes_again_from_every_kind_of_source(
+async def test_a_retry_sends_the_same_form_or_json_again_from_every_kind_of_source(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
+    data_url = f"data:image/png;base64,{base64.b64encode(LARGE).decode()}"
 
     async def handler(talk: Conversation) -> None:
         for status in (500, 200):
@@ -323,6 +326,13 @@ async def test_a_retry_sends_the_same_bytes_again_from_every_kind_of_source(
             assert first.body == second.body
             assert LARGE in first.body
         assert not file.closed
+        for source in (path, file, LARGE):
+            async with serving(handler) as server, make_client(server.base_url) as client:
+                response = await client.images.edit([source, URL], "a cat")
+            first, second = server.requests
+            assert response.attempts == 2
+            assert first.body == second.body
+            assert json.loads(first.body)["images"] == [{"image_url": data_url}, {"image_url": URL}]
 
 
 async def test_two_calls_may_send_one_file_object_at_a_time(make_client: Callable[..., AsyncClient]) -> None:

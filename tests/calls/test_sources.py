@@ -20,7 +20,6 @@ import respx
 
 from imagesdk import (
     AsyncClient,
-    Edit,
     FileId,
     FileObject,
     Image,
@@ -35,7 +34,6 @@ from imagesdk._protocol.requests import Sources
 from tests.support.odd_images import encoded, exif, halves, holed
 from tests.support.probed_sources import probe, refusal
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
@@ -176,10 +174,7 @@ async def test_a_data_url_that_cannot_be_read_is_refused(url: str) -> None:
 @pytest.mark.parametrize("url", [URL, "http://cdn.test/a.png", "HTTPS://images.test/a.png"])
 async def test_an_address_is_left_to_the_server(url: str) -> None:
     assert await remote(url) == RemoteImage(url=url)
-
-
-async def test_an_address_keeps_its_signature_to_itself() -> None:
-    assert repr(await remote(URL)) == "<Remote https://cdn.test/a.png>"
+    assert "SECRET" not in repr(await remote(url))
 
 
 @pytest.mark.parametrize("name", ["https", "http:/a.png", "ftp://a.test/b.png", "database.png"])
@@ -372,24 +367,3 @@ async def test_what_is_not_recognised_goes_by_its_extension_and_is_never_a_strea
     assert b"octet-stream" not in wire.calls.last.request.content
     with pytest.raises(InvalidRequestError, match="not an image"):
         await own.images.edit(tmp_path / name, "a cat", model="gpt-image-2")
-
-
-async def test_a_retry_sends_the_same_json_again_from_every_kind_of_source(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
-    large = png(3, 2, padding=3 * 1024 * 1024)
-    (tmp_path / "large.png").write_bytes(large)
-
-    async def handler(talk: Conversation) -> None:
-        for status in (500, 200):
-            await talk.request()
-            await talk.answer(answer(PNG), status)
-
-    with (tmp_path / "large.png").open("rb") as file:
-        for source in (tmp_path / "large.png", file, large):
-            async with serving(handler) as server, make_client(server.base_url) as client:
-                response = await client.images.send(Edit([source, URL], "a cat"))
-            first, second = server.requests
-            assert response.attempts == 2
-            assert first.body == second.body
-            assert json.loads(first.body)["images"] == [{"image_url": data_url(large)}, {"image_url": URL}]
