@@ -42,6 +42,8 @@ __all__ = ["Box", "make_mask", "prepare_image"]
 Box: TypeAlias = "tuple[int, int, int, int]"
 """Left, top, right and bottom in pixels, from the upper left corner. Right and bottom are exclusive."""
 
+_Wanted: TypeAlias = "tuple[int, int] | int | None"
+"""The requested width and height, or the requested long edge."""
 _FORMATS = ("png", "jpeg", "webp")
 _MIN_EDGE = 16
 """Minimum length in pixels of the short edge of an image that is made smaller for ``max_bytes``."""
@@ -223,8 +225,7 @@ def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
         raise InvalidRequestError.for_parameter("source", shown, allowed=allowed, shown=shown) from error
 
 
-def _wanted(size: object, square: str | None) -> tuple[int, int] | int | None:
-    """Return the requested width and height, or the requested long edge."""
+def _wanted(size: object, square: str | None) -> _Wanted:
     if square not in {None, "crop", "pad"}:
         raise InvalidRequestError.for_parameter("square", square, allowed='"crop" or "pad"')
     exact = _exact(size)
@@ -261,9 +262,7 @@ def _size_alone(image_or_size: object) -> tuple[int, int] | None:
     return size
 
 
-def _shaped(
-    image: PIL.Image.Image, wanted: tuple[int, int] | int | None, square: str | None
-) -> PIL.Image.Image:
+def _shaped(image: PIL.Image.Image, wanted: _Wanted, square: str | None) -> PIL.Image.Image:
     """Crop or pad an image to the requested shape."""
     import PIL.Image
 
@@ -281,7 +280,7 @@ def _shaped(
     return image.crop((left, top, left + new_width, top + new_height))
 
 
-def _resized(image: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> PIL.Image.Image:
+def _resized(image: PIL.Image.Image, wanted: _Wanted) -> PIL.Image.Image:
     import PIL.Image
 
     if wanted is None:

@@ -105,12 +105,7 @@ def require_bool(name: str, value: object) -> None:
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:
-    """Parse a rate limit such as ``50/min``, or ``none``.
-
-    Args:
-        name: The option or variable that the text comes from, for the message.
-        text: The rate limit.
-    """
+    """Parse a rate limit such as ``50/min``, or ``none``. ``name`` is the option or variable at fault."""
     if text.strip().lower() == "none":
         return None
     try:

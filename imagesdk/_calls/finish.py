@@ -29,12 +29,7 @@ _logger = logging.getLogger("imagesdk")
 async def finish(
     result: Result[ParsedResponse], prepared: PreparedCall, context: ClientContext
 ) -> ImagesResponse:
-    """Return the response to a single call, with every image on disk where files were requested.
-
-    Raises:
-        DownloadError: If an image that the server returned as a URL cannot be downloaded.
-        OSError: If a file cannot be written.
-    """
+    """Return the response to a single call, with every image on disk where files were requested."""
     response = await place_images(describe(result, prepared, context.host), result, prepared.names)
     if prepared.names is None:
         return response

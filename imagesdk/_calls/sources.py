@@ -52,13 +52,7 @@ async def open_inputs(
 ) -> AsyncGenerator[InputImages, None]:
     """Open the input images of a job. Temporary files exist until the block ends.
 
-    Args:
-        sources: The images as the caller gave them.
-        check_transparency: Whether to search mask and markup for transparent pixels, which needs Pillow.
-
-    Raises:
-        InvalidRequestError: If a source is not an image, or cannot be read.
-        OSError: If a file cannot be read.
+    ``check_transparency`` searches mask and markup for transparent pixels, if Pillow is installed.
     """
     with ExitStack() as spools:
         images = tuple([await _open_source("image", image, spools) for image in sources.images])
@@ -71,12 +65,7 @@ async def open_inputs(
 
 @asynccontextmanager
 async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
-    """Open a file of any kind. Temporary files exist until the block ends.
-
-    Raises:
-        InvalidRequestError: If ``source`` is not a path, bytes or a binary file object.
-        OSError: If the file cannot be read.
-    """
+    """Open a file of any kind. Temporary files exist until the block ends."""
     with ExitStack() as spools:
         found = await _open_source("source", source, spools)
         if isinstance(found, RemoteImage):
@@ -119,7 +108,9 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
         check_path(param, path)
         return await run_blocking(_probe_path, Path(path))
     if isinstance(source, (FileId, FileObject)):
-        return _with_id(param, source.id)
+        if not isinstance(cast("object", source.id), str) or not source.id:
+            raise refused(param, "is a file without an id", source.id, "an id")
+        return RemoteImage(file_id=check_text(param, source.id))
     if isinstance(source, Image):
         return await _probe_image(param, source)
     if is_pillow(source):
@@ -157,12 +148,6 @@ async def _probe_url(param: str, url: str) -> InputImage:
     if url[:5].lower() == "data:":
         return _from_bytes(await run_blocking(decode_data_url, param, url))
     return RemoteImage(url=check_text(param, url))
-
-
-def _with_id(param: str, file_id: object) -> RemoteImage:
-    if isinstance(file_id, str) and file_id:
-        return RemoteImage(file_id=check_text(param, file_id))
-    raise refused(param, "is a file without an id", file_id, "an id")
 
 
 async def _probe_image(param: str, image: Image) -> InputImage:
@@ -207,11 +192,7 @@ def _probe_file(param: str, source: Any) -> Upload | None:
 
 
 def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
-    """Return a function that reads from a source that cannot seek.
-
-    A read of a pipe may never return. A cancelled call then abandons its thread, which does not count against the
-    threads of other calls.
-    """
+    # A read of a pipe may never return. A cancelled call then abandons its thread, which has a limiter of its own.
     limiter = anyio.CapacityLimiter(1)
     return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
 
