@@ -13,6 +13,7 @@ import inspect
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -205,7 +206,8 @@ def _read(param: str, file: Any) -> bytes:
     if not inspect.iscoroutinefunction(file.read) and not isinstance(file, io.TextIOBase):
         seekable = callable(getattr(file, "seekable", None)) and file.seekable()
         position = file.tell() if seekable else None
-        data = file.read()
+        with suppress(UnicodeDecodeError):  # a wrapper of a text file
+            data = file.read()
         if position is not None:
             file.seek(position)
     if isinstance(data, bytes):

@@ -1,4 +1,4 @@
-"""Calls of a run, which brings its own parsed template: nothing is probed again, and its rules still hold."""
+"""Calls of a run with its own parsed template: it is not probed again, and its rules still apply."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -70,7 +70,7 @@ KINDS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-async def test_an_image_may_come_as_anything_that_has_bytes(
+async def test_an_image_is_read_from_every_kind_of_source(
     make: Callable[[Path], object], tmp_path: Path
 ) -> None:
     path = tmp_path / "camera.png"
@@ -98,7 +98,7 @@ async def test_an_image_may_come_as_anything_that_has_bytes(
         ("cat.heif", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "cat.heif", "image/heic"),
     ],
 )
-async def test_the_bytes_say_what_a_file_is_and_its_name_follows(
+async def test_the_bytes_decide_the_format_and_the_extension_follows(
     given: str, data: bytes, name: str, media_type: str, tmp_path: Path
 ) -> None:
     (tmp_path / given).write_bytes(data)
@@ -106,7 +106,7 @@ async def test_the_bytes_say_what_a_file_is_and_its_name_follows(
     assert (upload.name, upload.media_type) == (name, media_type)
 
 
-async def test_a_file_object_is_read_from_where_it_stands_and_left_there_open(tmp_path: Path) -> None:
+async def test_a_file_object_is_read_from_its_position_and_stays_open(tmp_path: Path) -> None:
     path = tmp_path / "album.bin"
     path.write_bytes(b"an album: " + PNG)
     with path.open("rb") as file:
@@ -138,7 +138,7 @@ async def test_a_large_pipe_is_kept_on_disk_until_its_call_has_ended() -> None:
     assert spool.closed
 
 
-async def test_a_pipe_whose_other_end_is_silent_holds_up_only_its_own_call() -> None:
+async def test_a_silent_pipe_blocks_only_its_own_call() -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb") as other_end:
         with anyio.move_on_after(0.05) as given_up:
@@ -154,13 +154,13 @@ async def test_a_stream_without_an_end_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("thing", [None, 42, ["cat.png"], {"path": "cat.png"}, object()])
-async def test_what_is_no_image_is_refused_with_what_would_be(thing: object) -> None:
+async def test_a_value_of_another_type_is_refused_with_the_allowed_ones(thing: object) -> None:
     error = await refusal(thing)
     assert "allowed: a path, bytes, a binary file" in str(error)
     assert error.value == type(thing).__name__
 
 
-async def test_a_file_whose_reading_is_awaited_is_read_from_where_it_stands_and_left_there(
+async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_restored(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "album.bin").write_bytes(b"an album: " + PNG)
@@ -172,7 +172,7 @@ async def test_a_file_whose_reading_is_awaited_is_read_from_where_it_stands_and_
     assert upload.name == "album.png"
 
 
-async def test_a_file_that_a_form_brought_is_sent_under_its_own_name_and_can_be_read_after(
+async def test_an_uploaded_file_of_a_form_keeps_its_name_and_can_be_read_again(
     tmp_path: Path,
 ) -> None:
     form = UploadFile(io.BytesIO(PNG), filename="../../camera.png")
@@ -198,7 +198,7 @@ class Slowly:
         return self._left.tell()
 
 
-async def test_two_calls_may_send_one_awaited_file_at_a_time() -> None:
+async def test_concurrent_calls_can_send_one_async_file() -> None:
     source, found = Slowly(PNG), list[bytes]()
 
     async def send() -> None:
@@ -210,7 +210,7 @@ async def test_two_calls_may_send_one_awaited_file_at_a_time() -> None:
     assert found == [PNG] * 4
 
 
-async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -> None:
+async def test_a_cancelled_call_restores_the_position_of_an_async_file() -> None:
     source = Slowly(PNG)
     await source.seek(5)
     with anyio.CancelScope() as scope:
@@ -223,7 +223,7 @@ async def test_a_call_that_is_given_up_leaves_an_awaited_file_where_it_stood() -
     assert await source.tell() == 5
 
 
-async def test_what_the_disk_refuses_stays_an_os_error(tmp_path: Path) -> None:
+async def test_a_missing_file_and_a_folder_are_os_errors(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         await probe(tmp_path / "missing.png")
     with pytest.raises(IsADirectoryError):
@@ -249,7 +249,7 @@ class Dribbling(io.BytesIO):
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 100, PIECE // 4 * 3, PIECE // 4 * 3 + 1, 2 * PIECE])
-async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_path: Path) -> None:
+async def test_base64_of_any_source_is_encoded_a_piece_at_a_time(length: int, tmp_path: Path) -> None:
     data = random.Random(1).randbytes(length)
     (tmp_path / "a.bin").write_bytes(data)
     for source in (data, tmp_path / "a.bin", io.BytesIO(data)):
@@ -262,7 +262,7 @@ async def test_base64_of_any_source_is_made_a_piece_at_a_time(length: int, tmp_p
         assert base64.b64decode(text, validate=True) == data
 
 
-async def test_base64_of_a_file_that_gives_little_at_a_time_is_whole() -> None:
+async def test_base64_of_a_file_with_short_reads_is_complete() -> None:
     upload = await probe(Dribbling(PNG))
     assert base64.b64decode(await read_piece(Base64Segment(upload), 0)) == PNG
 
@@ -275,7 +275,7 @@ async def test_base64_of_a_file_that_became_shorter_is_an_os_error(tmp_path: Pat
         await read_piece(Base64Segment(upload), 0)
 
 
-async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(
+async def test_a_relative_path_belongs_to_the_working_folder_at_the_time_of_the_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
@@ -285,7 +285,7 @@ async def test_the_path_is_meant_that_stood_there_when_the_call_was_made(
     assert await read(upload) == PNG
 
 
-async def test_reading_does_not_hold_up_the_loop(tmp_path: Path) -> None:
+async def test_reading_does_not_block_the_event_loop(tmp_path: Path) -> None:
     opened = threading.Event()
 
     class Slow(io.BytesIO):
@@ -335,7 +335,7 @@ async def test_a_retry_sends_the_same_form_or_json_again_from_every_kind_of_sour
             assert json.loads(first.body)["images"] == [{"image_url": data_url}, {"image_url": URL}]
 
 
-async def test_two_calls_may_send_one_file_object_at_a_time(make_client: Callable[..., AsyncClient]) -> None:
+async def test_concurrent_calls_can_send_one_file_object(make_client: Callable[..., AsyncClient]) -> None:
     file = io.BytesIO(LARGE)
     async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
         async with anyio.create_task_group() as tasks:
@@ -363,7 +363,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_err
         assert server.connections == 1
 
 
-async def test_a_pipe_that_says_nothing_ends_with_the_time_out_of_its_call(
+async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     reader, writer = os.pipe()

@@ -58,7 +58,7 @@ async def sent(source: Any) -> PIL.Image.Image:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
-async def test_a_pillow_image_is_sent_as_the_pixels_that_it_holds(mode: str) -> None:
+async def test_a_pillow_image_is_sent_with_its_pixels_and_mode(mode: str) -> None:
     image = halves(mode=mode)
     got = await sent(image)
     assert (got.mode, got.size) == (mode, image.size)
@@ -68,11 +68,11 @@ async def test_a_pillow_image_is_sent_as_the_pixels_that_it_holds(mode: str) -> 
 @pytest.mark.parametrize(
     ("mode", "becomes"), [("CMYK", "RGB"), ("YCbCr", "RGB"), ("RGBa", "RGBA"), ("F", "RGB")]
 )
-async def test_a_pillow_image_of_another_mode_is_made_plain(mode: str, becomes: str) -> None:
+async def test_a_pillow_image_of_another_mode_is_converted(mode: str, becomes: str) -> None:
     assert (await sent(PIL.Image.new(mode, (3, 2)))).mode == becomes
 
 
-async def test_a_pillow_image_keeps_its_alpha_and_tells_nothing_of_the_camera() -> None:
+async def test_a_pillow_image_keeps_its_alpha_and_loses_its_metadata() -> None:
     image = PIL.Image.open(io.BytesIO(encoded(halves(mode="RGBA"), exif=exif(6))))
     image.putpixel((0, 0), (1, 2, 3, 77))
     upload = await probe(image)
@@ -104,7 +104,7 @@ async def test_an_array_of_floats_goes_from_0_to_1(kind: str) -> None:
     assert list(got.tobytes()) == [0, 128, 255]
 
 
-async def test_an_array_that_is_a_view_is_sent_as_it_looks() -> None:
+async def test_an_array_that_is_a_view_is_sent_with_its_own_pixels() -> None:
     array = numpy.arange(24, dtype=numpy.uint8).reshape(2, 4, 3)
     got = await sent(array[:, ::-2])
     assert numpy.array_equal(numpy.asarray(got), array[:, ::-2])
@@ -125,7 +125,7 @@ async def test_an_array_that_is_a_view_is_sent_as_it_looks() -> None:
     ],
     ids=lambda array: f"{array.dtype} {array.shape}",
 )
-async def test_an_array_that_is_no_image_is_refused_with_what_would_be(array: Any) -> None:
+async def test_an_array_of_another_shape_or_type_is_refused_with_the_allowed_ones(array: Any) -> None:
     error = await refusal(array)
     assert str(array.dtype) in str(error)
     assert "from 0 to 1" in str(error)
@@ -159,7 +159,7 @@ def test_neither_pillow_nor_numpy_is_loaded_for_a_path(tmp_path: Path) -> None:
     ],
     ids=["base64", "capitals, no padding", "spaces", "percent"],
 )
-async def test_a_data_url_is_the_bytes_in_it(url: str) -> None:
+async def test_the_bytes_of_a_data_url_are_decoded(url: str) -> None:
     upload = await probe(url)
     assert upload.source == PNG
     assert upload.media_type == "image/png"
@@ -172,7 +172,7 @@ async def test_a_data_url_that_cannot_be_read_is_refused(url: str) -> None:
 
 
 @pytest.mark.parametrize("url", [URL, "http://cdn.test/a.png", "HTTPS://images.test/a.png"])
-async def test_an_address_is_left_to_the_server(url: str) -> None:
+async def test_a_url_is_passed_to_the_server_and_its_signature_is_not_shown(url: str) -> None:
     assert await remote(url) == RemoteImage(url=url)
     assert "SECRET" not in repr(await remote(url))
 
@@ -184,13 +184,13 @@ async def test_every_other_text_is_a_path(name: str, tmp_path: Path, monkeypatch
         await probe(name)
 
 
-async def test_a_file_of_the_server_goes_by_its_id() -> None:
+async def test_a_file_on_the_server_is_sent_as_its_id() -> None:
     assert await remote(FileId("file-1")) == RemoteImage(file_id="file-1")
     assert await remote(FileObject("file-2", bytes=5)) == RemoteImage(file_id="file-2")
     assert "without an id" in str(await refusal(FileId("")))
 
 
-async def test_an_image_of_an_answer_is_its_bytes_or_its_file_or_its_address(tmp_path: Path) -> None:
+async def test_an_image_of_a_response_is_sent_as_its_bytes_its_file_or_its_url(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(PNG)
     in_memory, in_file = await probe(Image(data=PNG)), await probe(Image(path=tmp_path / "cat.png"))
     assert in_memory.source == PNG
@@ -199,7 +199,7 @@ async def test_an_image_of_an_answer_is_its_bytes_or_its_file_or_its_address(tmp
 
 
 @pytest.mark.parametrize("image", [Image(), Image(url="/v1/images/1/content")])
-async def test_an_image_of_an_answer_that_nobody_else_could_fetch_is_refused(image: Image) -> None:
+async def test_an_image_of_a_response_without_a_public_url_is_refused(image: Image) -> None:
     assert "client.images.download(...)" in str(await refusal(image))
 
 
@@ -278,7 +278,7 @@ def data_url(data: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(data).decode()}"
 
 
-async def test_an_edit_of_an_address_and_a_file_is_json_with_both(
+async def test_an_edit_of_a_url_and_a_file_is_json_with_both(
     wire: respx.MockRouter, own: AsyncClient
 ) -> None:
     await own.images.edit(
@@ -299,7 +299,7 @@ async def test_moderation_makes_an_edit_json(wire: respx.MockRouter, own: AsyncC
     assert body(wire) == {"prompt": "a cat", "moderation": "low", "images": [{"image_url": data_url(PNG)}]}
 
 
-async def test_an_edit_of_files_alone_stays_a_form(wire: respx.MockRouter, own: AsyncClient) -> None:
+async def test_an_edit_of_files_alone_is_a_form(wire: respx.MockRouter, own: AsyncClient) -> None:
     for source in (PNG, data_url(PNG), Image(data=PNG), PIL.Image.open(io.BytesIO(PNG))):
         await own.images.edit(source, "a cat", model="gpt-image-2")
         request: httpx.Request = wire.calls.last.request
@@ -307,23 +307,21 @@ async def test_an_edit_of_files_alone_stays_a_form(wire: respx.MockRouter, own: 
         assert b'name="image"; filename="image.png"\r\nContent-Type: image/png' in request.content
 
 
-async def test_the_images_of_an_answer_are_a_list_of_images(wire: respx.MockRouter, own: AsyncClient) -> None:
+async def test_a_response_is_a_list_of_images(wire: respx.MockRouter, own: AsyncClient) -> None:
     response = ImagesResponse(data=(Image(data=PNG), Image(data=holed())))
     await own.images.edit(response, "both", model="gpt-image-2")
     request: httpx.Request = wire.calls.last.request
     assert request.content.count(b'name="image[]"') == 2
 
 
-async def test_a_file_of_the_server_can_be_mask_and_markup(wire: respx.MockRouter, own: AsyncClient) -> None:
+async def test_a_file_on_the_server_can_be_mask_or_markup(wire: respx.MockRouter, own: AsyncClient) -> None:
     await own.images.edit(PNG, "a cat", mask=FileId("file-1"))
     assert body(wire)["mask"] == {"file_id": "file-1"}
     await own.images.edit(PNG, "a cat", markup=FileObject("file-2"))
     assert body(wire)["markup"] == {"file_id": "file-2"}
 
 
-async def test_further_fields_have_the_last_word_over_images(
-    wire: respx.MockRouter, own: AsyncClient
-) -> None:
+async def test_extra_body_replaces_images(wire: respx.MockRouter, own: AsyncClient) -> None:
     extra = {"images": [{"image_url": "https://other.test/b.png"}], "mask": None, "prompt": None}
     await own.images.edit(URL, "a cat", mask=holed(), extra_body=extra)
     assert body(wire) == {"images": [{"image_url": "https://other.test/b.png"}]}
@@ -341,7 +339,7 @@ async def test_a_variation_takes_files_only(wire: respx.MockRouter, own: AsyncCl
     assert wire.calls.call_count == 0
 
 
-async def test_the_model_of_2023_takes_files_only(wire: respx.MockRouter, own: AsyncClient) -> None:
+async def test_dall_e_2_takes_files_only(wire: respx.MockRouter, own: AsyncClient) -> None:
     with pytest.raises(InvalidRequestError, match=r"client\.images\.download") as caught:
         await own.images.edit(URL, "a cat", model="dall-e-2")
     assert (caught.value.param, caught.value.value) == ("image", "https://cdn.test/a.png (a URL)")
@@ -354,7 +352,7 @@ async def test_the_model_of_2023_takes_files_only(wire: respx.MockRouter, own: A
     ("name", "media_type"),
     [("cat.jpg", "image/jpeg"), ("cat.HEIF", "image/heic"), ("cat.raw", "image/png"), ("cat", "image/png")],
 )
-async def test_what_is_not_recognised_goes_by_its_extension_and_is_never_a_stream_of_octets(
+async def test_an_unknown_format_is_sent_with_the_media_type_of_its_extension(
     wire: respx.MockRouter, own: AsyncClient, tmp_path: Path, name: str, media_type: str
 ) -> None:
     (tmp_path / name).write_bytes(b"no image")

@@ -1,4 +1,4 @@
-"""``client.files`` against the emulator over a socket, and what it makes of answers that are wrong."""
+"""``client.files`` against the emulator over a socket, and with wrong responses."""
 
 from __future__ import annotations
 
@@ -57,7 +57,9 @@ async def test_a_file_is_uploaded_looked_up_listed_and_deleted(client: AsyncClie
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "name"])
-async def test_whatever_is_uploaded_comes_back_whole(client: AsyncClient, tmp_path: Path, kind: str) -> None:
+async def test_an_uploaded_file_is_downloaded_unchanged(
+    client: AsyncClient, tmp_path: Path, kind: str
+) -> None:
     lines = b'{"custom_id": "r1"}\n'
     source: Any = {"bytes": lines, "file": io.BytesIO(lines), "name": str(tmp_path / "r.jsonl")}[kind]
     (tmp_path / "r.jsonl").write_bytes(lines)
@@ -85,7 +87,7 @@ def test_files_work_in_blocking_code(emulator: Emulator) -> None:
         assert client.files.delete(file)
 
 
-async def test_files_wait_for_no_limit_of_images(
+async def test_uploads_do_not_count_as_images_of_the_rate_limit(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     limit = RateLimit(1, per=1000, scope="client")
@@ -95,14 +97,14 @@ async def test_files_wait_for_no_limit_of_images(
 
 
 @pytest.mark.parametrize("name", ["", "..", "file-1/../../images", "file 1", "file-1?x", "a\n", "." * 5])
-async def test_what_can_be_no_id_is_not_asked_for(client: AsyncClient, name: str) -> None:
+async def test_an_invalid_id_is_refused_before_anything_is_sent(client: AsyncClient, name: str) -> None:
     with pytest.raises(InvalidRequestError, match="file-abc123") as caught:
         await client.files.retrieve(name)
     assert caught.value.param == "file"
 
 
 @pytest.mark.parametrize("seconds", [3599, 2_592_001, 3600.5, True])
-async def test_an_expiry_beyond_what_is_allowed_is_refused(client: AsyncClient, seconds: Any) -> None:
+async def test_an_expiry_outside_the_allowed_range_is_refused(client: AsyncClient, seconds: Any) -> None:
     with pytest.raises(InvalidRequestError, match="3600 to 2592000 seconds"):
         await client.files.upload(png(), expires_after=seconds)
 
@@ -112,7 +114,7 @@ async def test_a_purpose_is_needed(client: AsyncClient) -> None:
         await client.files.upload(png(), " ")
 
 
-async def test_a_lookup_that_fails_on_the_way_is_simply_made_again(
+async def test_a_failed_lookup_is_retried(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     described = json.dumps({"id": "file-1", "object": "file", "note": "kept"}).encode()
@@ -126,7 +128,7 @@ async def test_a_lookup_that_fails_on_the_way_is_simply_made_again(
 
 
 @pytest.mark.parametrize("message", [b"[]", b'{"id": 5}', b"<html>"])
-async def test_an_answer_that_describes_no_file_is_an_error_that_bills_nothing(
+async def test_a_response_without_a_file_is_an_error_that_bills_nothing(
     make_client: Callable[..., AsyncClient], message: bytes
 ) -> None:
     async with serving(always(message)) as server, make_client(server.base_url) as client:
@@ -135,7 +137,7 @@ async def test_an_answer_that_describes_no_file_is_an_error_that_bills_nothing(
     assert not caught.value.maybe_billed
 
 
-async def test_a_download_that_breaks_leaves_no_file(
+async def test_a_failed_download_leaves_no_file(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     async with serving(always(b"no such file", 404)) as server, make_client(server.base_url) as client:

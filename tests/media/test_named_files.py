@@ -1,4 +1,4 @@
-"""Images that are given with the names of their files, as httpx and the official client have them."""
+"""Images with file names, in the tuples of httpx and the official client."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ async def test_a_tuple_of_a_name_and_an_image_is_one_image_of_that_name(named: A
     assert (upload.name, upload.size) == (name, len(JPEG if JPEG in named else PNG))
 
 
-async def test_a_name_goes_before_that_of_the_file_itself(tmp_path: Path) -> None:
+async def test_a_name_in_a_tuple_replaces_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "rect.png").write_bytes(OTHER)
     with (tmp_path / "rect.png").open("rb") as file:
         assert (await probe(("sq.png", file))).name == "sq.png"
@@ -70,25 +70,25 @@ async def test_every_other_tuple_or_list_is_several_images(several: Any) -> None
     assert sources(Edit(several, "a cat")).images == tuple(several)
 
 
-async def test_an_image_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
+async def test_a_tuple_with_headers_is_refused_with_the_allowed_forms() -> None:
     named: Any = ("cat.png", PNG, "image/png", {"x-own": "1"})
     with pytest.raises(InvalidRequestError, match=r"allowed: \(name, data\)"):
         sources(Edit(named, "a cat"))
 
 
-async def test_a_media_type_is_told_where_the_bytes_do_not_tell_and_they_go_before_it() -> None:
+async def test_a_stated_media_type_is_sent_only_if_the_format_is_unknown() -> None:
     assert declared_media_type(await probe(("a.jsonl", b"{}", "application/jsonl"))) == "application/jsonl"
     assert declared_media_type(await probe(("a.raw", b"raw", None))) == "image/png"
     assert declared_media_type(await probe(("cat", PNG, "image/jpeg"))) == "image/png"
 
 
-async def test_what_is_no_image_does_not_become_one_by_its_name(make_client: MakeClient) -> None:
+async def test_a_name_does_not_make_other_bytes_an_image(make_client: MakeClient) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
         with pytest.raises(InvalidRequestError, match=r"cat\.png \(not an image\)"):
             await client.images.edit(("cat.png", b"<html>", "image/png"), "a cat", model="gpt-image-2")
 
 
-async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: MakeClient) -> None:
+async def test_edits_variations_masks_and_uploads_take_named_files(make_client: MakeClient) -> None:
     named = ("mine.png", PNG, "image/png")
     uploaded = b'{"object": "file", "id": "file-1"}'
     async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
@@ -110,7 +110,7 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'filename="yours.png"' in second
 
 
-async def test_an_image_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
+async def test_a_named_file_counts_as_one_image_in_prices_and_can_be_prepared() -> None:
     images: list[Any] = [("cat.png", PNG), PNG, [("cat.png", PNG), PNG], [PNG, PNG]]
     costs = [
         estimate(Edit(image, "a cat", size="1024x1024", quality="low"), model="gpt-image-2").cost

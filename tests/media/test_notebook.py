@@ -1,4 +1,4 @@
-"""How images show themselves in a notebook: small, safe, and never with an error."""
+"""Notebook display: small, safe, and never with an error."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def sources(html: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
-def test_what_notebooks_know_is_given_as_it_is(kind: str) -> None:
+def test_formats_that_notebooks_know_are_passed_unchanged(kind: str) -> None:
     image = encoded(halves(), kind)
     media_type = f"image/{kind.lower()}"
     data, metadata = shown(Image(data=image))
@@ -63,7 +63,7 @@ def test_what_notebooks_know_is_given_as_it_is(kind: str) -> None:
     assert metadata == {media_type: {"width": 40, "height": 20}}
 
 
-def test_a_wide_image_takes_no_more_than_its_place() -> None:
+def test_a_wide_image_is_at_most_512_pixels_wide() -> None:
     _, metadata = shown(Image(data=encoded(PIL.Image.new("RGB", (3000, 1500)))))
     assert metadata == {"image/png": {"width": 512, "height": 256}}
 
@@ -78,7 +78,7 @@ def test_a_large_image_is_made_smaller(mode: str, kind: str) -> None:
     assert metadata[f"image/{kind}"] == {"width": 512, "height": 384}
 
 
-def test_a_large_animation_keeps_moving() -> None:
+def test_a_large_animation_stays_an_animation() -> None:
     frames = [noise(400, 400), noise(400, 400).rotate(90), noise(400, 400).rotate(180), noise(400, 400)]
     gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert len(gif) > 512 * 1024
@@ -112,7 +112,7 @@ def test_an_svg_is_shown_as_an_image_so_that_its_scripts_do_not_run() -> None:
         assert source == f"data:image/svg+xml;base64,{base64.b64encode(SVG).decode()}"
 
 
-def test_an_address_is_told_of_and_never_fetched() -> None:
+def test_a_url_is_named_and_never_fetched() -> None:
     data, _ = shown(URL)
     assert set(data) == {"text/plain"}
     assert "client.images.download(image)" in data["text/plain"]
@@ -165,7 +165,7 @@ def test_no_text_of_a_server_becomes_a_tag(text: str) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_shown_is_a_text(image: Image) -> None:
+def test_an_image_that_cannot_be_shown_is_a_text(image: Image) -> None:
     for thing in (image, ImagesResponse(data=(image,)), PartialImage(image)):
         data, _ = shown(thing)
         assert repr(image) in data["text/plain"]
@@ -175,12 +175,12 @@ def test_what_cannot_be_shown_is_a_text(image: Image) -> None:
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"<svg>", b"II*\0"]),
     rest=st.binary(max_size=200),
 )
-def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
+def test_no_bytes_raise_an_error(start: bytes, rest: bytes) -> None:
     assert "text/plain" in shown(Image(data=start + rest))[0]
     assert "text/html" in shown(ImagesResponse(data=(Image(data=start + rest),)))[0]
 
 
-def test_only_what_is_asked_for_is_given() -> None:
+def test_include_and_exclude_select_the_media_types() -> None:
     image = Image(data=holed())
     assert set(shown(image, include={"image/png"})[0]) == {"image/png"}
     data, metadata = shown(image, exclude={"image/png"})
@@ -188,14 +188,14 @@ def test_only_what_is_asked_for_is_given() -> None:
     assert set(shown(ImagesResponse(data=(image,)), exclude=["text/html"])[0]) == {"text/plain"}
 
 
-def test_an_image_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
+def test_a_rotated_image_has_the_width_and_height_of_its_display() -> None:
     tags = PIL.Image.Exif()
     tags[0x0112] = 6
     _, metadata = shown(Image(data=encoded(halves(), "JPEG", exif=tags.tobytes())))
     assert metadata["image/jpeg"] == {"width": 20, "height": 40}
 
 
-def test_ipython_takes_the_bundle_as_it_is() -> None:
+def test_the_bundle_has_the_form_that_ipython_documents() -> None:
     """The form that its display protocol names: data and metadata, both plain."""
     data, metadata = shown(Image(data=encoded(halves())), include=None, exclude=None)
     assert all(isinstance(value, str) for value in data.values())

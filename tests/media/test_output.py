@@ -130,7 +130,7 @@ def test_a_template_that_cannot_be_filled_is_refused_and_the_fields_are_named(te
 
 
 @pytest.mark.parametrize("template", ["{slug}/../{index}.png", "a/{index}/../../b.png", "{index}/.."])
-def test_a_template_cannot_climb_out_of_its_folder(template: str) -> None:
+def test_a_template_cannot_leave_its_folder(template: str) -> None:
     with pytest.raises(InvalidRequestError, match="leaves its folder"):
         OutputTemplate.parse(template)
 
@@ -153,7 +153,7 @@ def test_no_prompt_puts_an_image_outside_the_folder(prompt: str, ending: str) ->
 @example("{in/dex}")
 @example("{slug:/<5}")
 @example("a{{b/{index}")
-def test_any_template_is_understood_or_refused_by_name(out: str) -> None:
+def test_any_template_is_parsed_or_refused(out: str) -> None:
     with suppress(InvalidRequestError):
         destination = OutputTemplate.parse(out)
         assert path_of(destination).is_relative_to(destination.folder)
@@ -211,7 +211,7 @@ def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["taken", "n" * 300])
-def test_a_name_that_cannot_be_given_leaves_nothing(tmp_path: Path, name: str) -> None:
+def test_a_file_that_cannot_be_renamed_leaves_nothing(tmp_path: Path, name: str) -> None:
     (tmp_path / "taken").mkdir()
     with pytest.raises(OSError, match=r"taken|nnn"):
         write_file(tmp_path / name, b"image")

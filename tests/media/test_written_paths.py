@@ -1,4 +1,4 @@
-"""Paths that are written to mean the same wherever one is given: ``~``, templates, and what can be no path."""
+"""Output paths, which mean the same in every argument: ``~``, templates, and invalid paths."""
 
 from __future__ import annotations
 
@@ -142,9 +142,7 @@ async def test_a_template_with_an_unknown_field_is_refused(
 
 @pytest.mark.parametrize("path", ["", "a\0b", "\ud800.png", 5, None])
 @pytest.mark.usefixtures("home")
-async def test_what_can_be_no_path_is_refused_before_anything_is_sent(
-    path: Any, make_client: MakeClient
-) -> None:
+async def test_an_invalid_path_is_refused_before_anything_is_sent(path: Any, make_client: MakeClient) -> None:
     with pytest.raises(InvalidRequestError, match="path"):
         IMAGE.save(path)
     with pytest.raises(InvalidRequestError, match="to"):

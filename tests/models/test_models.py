@@ -33,7 +33,7 @@ def table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(models, "_profiles", dict(vars(models)["_profiles"]))
 
 
-def test_the_model_of_2023_has_the_documented_limits() -> None:
+def test_dall_e_2_has_the_documented_limits() -> None:
     assert lookup("dall-e-2") is DALL_E_2
     assert (DALL_E_2.prompt_length, DALL_E_2.max_n, DALL_E_2.default_size) == (1000, 10, "1024x1024")
     assert DALL_E_2.sizes == ("256x256", "512x512", "1024x1024")
@@ -60,12 +60,12 @@ def test_the_default_model_returns_images_and_has_no_variations() -> None:
     assert (GPT_IMAGE_2.edit.max_images, GPT_IMAGE_2.edit.max_bytes) == (16, 50 * 1024**2)
 
 
-def test_a_dated_name_means_the_same_model() -> None:
+def test_a_dated_name_is_the_same_model() -> None:
     assert lookup("gpt-image-2-2026-04-21") is lookup("gpt-image-2") is GPT_IMAGE_2
 
 
 @pytest.mark.parametrize("name", [None, "", "sd-cpp-local", "GPT-IMAGE-2"])
-def test_a_model_that_is_not_in_the_table_has_no_rules(name: str | None) -> None:
+def test_an_unknown_model_has_no_profile(name: str | None) -> None:
     assert lookup(name) is None
 
 
@@ -173,8 +173,8 @@ def test_a_profile_names_the_source_of_each_fact(profile: ModelProfile) -> None:
     assert all(profile.sources.values())
 
 
-PARAMETERS = {field.name for job in (Generate, Edit, Variation) for field in attrs.fields(job)}
-PARAMETERS -= {"prompt", "model", "image", "mask"}
+_FIELDS = {field.name for job in (Generate, Edit, Variation) for field in attrs.fields(job)}
+PARAMETERS = _FIELDS - {"prompt", "model", "image", "mask"}
 
 
 def test_every_model_without_an_end_is_one_of_the_official_client() -> None:
@@ -332,7 +332,7 @@ edges = st.integers(1, 300).map(lambda n: n * 16) | st.integers(1, 5000)
 
 
 @given(edges, edges)
-def test_a_size_and_its_transpose_are_judged_alike(width: int, height: int) -> None:
+def test_a_size_and_its_transpose_break_the_same_rules(width: int, height: int) -> None:
     assert FREE.problem(width, height) == FREE.problem(height, width)
 
 
@@ -365,7 +365,7 @@ def test_the_default_model_has_a_limit_of_images_and_tokens_for_each_tier(
 
 
 @pytest.mark.parametrize(("tier", "images"), [(1, 5), (2, 50), (3, 100), (4, 100), (5, 500)])
-def test_the_model_of_2023_has_a_limit_of_images_for_each_tier(tier: int, images: int) -> None:
+def test_dall_e_2_has_a_limit_of_images_for_each_tier(tier: int, images: int) -> None:
     assert RateLimit.tier(tier, model="dall-e-2") == RateLimit(images, per=60.0)
 
 
