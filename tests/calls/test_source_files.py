@@ -1,4 +1,4 @@
-"""Input files of every kind, and how they are read while they are sent."""
+"""Input files of every kind, which are read while they are sent."""
 
 from __future__ import annotations
 

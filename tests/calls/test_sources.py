@@ -50,7 +50,7 @@ async def remote(source: Any) -> RemoteImage:
 
 
 async def sent(source: Any) -> PIL.Image.Image:
-    """Return what a server would get for pixels."""
+    """Return the PNG that a server receives for pixels."""
     upload = await probe(source)
     assert isinstance(upload.source, bytes)
     assert (upload.media_type, upload.name) == ("image/png", "image.png")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -193,11 +192,3 @@ def test_a_rotated_image_has_the_width_and_height_of_its_display() -> None:
     tags[0x0112] = 6
     _, metadata = shown(Image(data=encoded(halves(), "JPEG", exif=tags.tobytes())))
     assert metadata["image/jpeg"] == {"width": 20, "height": 40}
-
-
-def test_the_bundle_has_the_form_that_ipython_documents() -> None:
-    """The form that its display protocol names: data and metadata, both plain."""
-    data, metadata = shown(Image(data=encoded(halves())), include=None, exclude=None)
-    assert all(isinstance(value, str) for value in data.values())
-    assert set(metadata) <= set(data)
-    assert PIL.Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (40, 20)

@@ -53,7 +53,7 @@ def frames(kind: str, **options: Any) -> bytes:
 
 
 def mpo() -> bytes:
-    """A JPEG that says in an APP2 segment that others follow it, as phones write them."""
+    """Return a JPEG with an APP2 segment that announces further images, as phones write it."""
     jpeg = encoded("RGB", (40, 30), "JPEG")
     segment = b"MPF\0" + tiff((0xB001, 4, 2))
     return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:] + jpeg
