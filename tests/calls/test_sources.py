@@ -27,6 +27,7 @@ from imagesdk import (
     InvalidRequestError,
     Upload,
     Variation,
+    prepare_image,
 )
 from imagesdk._calls.sources import open_inputs
 from imagesdk._protocol.inputs import RemoteImage
@@ -86,6 +87,8 @@ async def test_a_pillow_image_whose_file_was_closed_is_refused() -> None:
     image = PIL.Image.open(io.BytesIO(PNG))
     image.close()
     assert "cannot be written as PNG" in str(await refusal(image))
+    with pytest.raises(InvalidRequestError, match="a Pillow image that can be read"):
+        prepare_image(image)
 
 
 @pytest.mark.parametrize(

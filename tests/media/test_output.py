@@ -25,6 +25,7 @@ from imagesdk.errors import InvalidRequestError
 @example("\u200b\u202e", 40)
 @example("\U0001d7d8" * 100, 40)
 @example("\ufdfa" * 50, 40)
+@example("\U00020000" * 50, 40)
 @example("...", 40)
 @example("-", 40)
 def test_a_slug_is_one_safe_piece_of_a_name_within_its_limit(text: str, limit: int) -> None:
