@@ -79,7 +79,7 @@ def test_tilde_is_the_home_folder_on_the_command_line_which_replaces_no_file_una
     assert run(command) == 0
     assert files_in(home) == {"cat.png"}
     assert run(command) == 2
-    assert "there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["~x.png", "~root/x.png", "a~/x.png", "a/~/x.png", "~"])
