@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import anyio
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from imagesdk import models
 from imagesdk._calls.call_options import CallSettings, new_boundary
@@ -26,7 +26,7 @@ from imagesdk._protocol.requests import RequestPlan, build_request, plan_request
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Job, Variation
+from imagesdk.jobs import CallOptions, Generate, Job, Variation
 
 
 @frozen
@@ -36,11 +36,8 @@ class ClientContext:
     engine: Engine
     downloader: Downloader
     defaults: CallDefaults
-
-    @property
-    def host(self) -> Host:
-        """The server that the client is for."""
-        return self.engine.host
+    host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
+    """The server."""
 
 
 @frozen
@@ -110,6 +107,9 @@ async def build_call(
 
 @asynccontextmanager
 async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenerator[InputImages, None]:
+    if isinstance(plan.job, Generate):
+        yield InputImages()
+        return
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:

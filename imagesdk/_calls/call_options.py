@@ -48,14 +48,14 @@ class CallSettings:
     def from_options(cls, options: CallOptions, defaults: CallDefaults) -> CallSettings:
         """Validate ``options``. The total time starts now."""
         _check_options(options)
-        check, headers = options.get("check"), validate_headers((options.get("extra_headers") or {}).items())
+        check, headers = options.get("check"), options.get("extra_headers")
         check_query(options.get("extra_query"), "extra_query")
         timeouts = timeouts_of(defaults, options.get("timeout"))
         return cls(
             timeouts=timeouts,
             deadline=deadline_of(timeouts),
             idempotency_key=idempotency_key_of(options.get("idempotency_key")),
-            headers=tuple(headers),
+            headers=tuple(validate_headers(headers.items())) if headers else (),
             query=options.get("extra_query"),
             extra_body=options.get("extra_body"),
             check=defaults.check if check is None else check,

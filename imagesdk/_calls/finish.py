@@ -30,9 +30,12 @@ async def finish(
     result: Result[ParsedResponse], prepared: PreparedCall, context: ClientContext
 ) -> ImagesResponse:
     """Return the response to a single call, with every image on disk where files were requested."""
-    response = await place_images(describe(result, prepared, context.host), result, prepared.names)
     if prepared.names is None:
-        return response
+        try:
+            return describe(result, prepared, context.host)
+        finally:
+            await discard(result.sink)
+    response = await place_images(describe(result, prepared, context.host), result, prepared.names)
     return await fetch_missing(response, prepared.names, prepared.call, context.downloader)
 
 
@@ -95,7 +98,7 @@ async def place_images(
     images: list[Image] = []
     try:
         with anyio.CancelScope(shield=True):
-            for image in response:
+            for image in response.data:
                 received = _received(result, image.index)
                 path = image.path
                 if received is not None and received.temporary is not None and names is not None:
