@@ -50,7 +50,7 @@ class SlidingWindow:
         self._stated = self._in_force = LimitInForce(limit, "default" if adaptive else "caller")
         self.log = SlidingLog(limit)
         """Log of the limit in force."""
-        self._lasting = [] if adaptive else [limit]  # limits that stay when another one comes into force
+        self._lasting = [] if adaptive else [limit]  # limits that stay in force beside a new one
         self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
         self.queue = WaitQueue()
         self.pacer = Pacer(limit)
@@ -268,7 +268,7 @@ class SlidingWindow:
                 self._put_in_force(evolve(self._in_force, limit=evolve(self.limit, **most)))
 
     def _adopt_images(self, found: ServerLimit, *, explicit: bool, rejected: bool) -> None:
-        """Adopt a lower limit that is explicit or comes with a 429, and a higher one that is explicit."""
+        """Adopt a lower limit that is explicit or part of a 429, and a higher one that is explicit."""
         ours, stated = self.limit, self._stated.limit
         per = found.per or min(ours.per, HEADER_WINDOW_SECONDS)
         limit = evolve(ours, images=found.limit, per=per)
