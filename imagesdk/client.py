@@ -223,19 +223,21 @@ class AsyncClient:
             organization=headers.get("organization"),
             project=headers.get("project"),
         )
-        config = EngineConfig(
-            retry=settings.retry,
-            limits=settings.limits,
-            caps=settings.caps,
-            observers=settings.observers,
-            headers=dict(settings.headers),
-        )
-        engine = Engine(shared, config)
         downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT)
-        self._use(engine, downloader, settings, owner=True)
+        self._use(Engine(shared, EngineConfig()), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
-        self._context = ClientContext(engine, downloader, settings.call_defaults)
+        self._context = ClientContext(
+            engine.with_options(
+                retry=settings.retry,
+                limits=settings.limits,
+                caps=settings.caps,
+                observers=settings.observers,
+                headers=dict(settings.headers),
+            ),
+            downloader.with_options(retry=settings.retry, caps=settings.caps),
+            settings.call_defaults,
+        )
         self._settings = settings
         self._owner = owner
         self._images = AsyncImages(self._context)
@@ -260,7 +262,7 @@ class AsyncClient:
         """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 
         A view with another ``rate_limit=`` counts in the same windows, unless the scope of the limit is the client.
-        Closing a view closes nothing. Close the client that it comes from.
+        Closing a view closes nothing. Close its client.
 
         Example:
             ```python
@@ -276,17 +278,9 @@ class AsyncClient:
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
             )
-        settings = self._settings.with_options(changes)
-        engine = self._context.engine.with_options(
-            retry=settings.retry,
-            limits=settings.limits,
-            caps=settings.caps,
-            observers=settings.observers,
-            headers=dict(settings.headers),
-        )
-        downloader = self._context.downloader.with_options(retry=settings.retry, caps=settings.caps)
         view = type(self).__new__(type(self))
-        view._use(engine, downloader, settings, owner=False)  # noqa: SLF001 - our own
+        settings = self._settings.with_options(changes)
+        view._use(self._context.engine, self._context.downloader, settings, owner=False)  # noqa: SLF001 - our own
         return view
 
     async def request(

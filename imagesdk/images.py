@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Unpack
+from typing import Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._calls.call_options import deadline_of, timeouts_of
@@ -95,26 +95,7 @@ class AsyncImages:
             ModerationError: If the content filter refuses the prompt.
             APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
-        job = Generate(
-            prompt,
-            model=model,
-            n=n,
-            size=size,
-            quality=quality,
-            background=background,
-            output_format=output_format,
-            output_compression=output_compression,
-            moderation=moderation,
-            style=style,
-            complexity=complexity,
-            frame_count=frame_count,
-            frame_duration_ms=frame_duration_ms,
-            svg=svg,
-            response_format=response_format,
-            safety_identifier=safety_identifier,
-            user=user,
-        )
-        return await self.send(job, **options)
+        return await self.send(Generate(**_parameters(locals())), **options)
 
     async def edit(
         self,
@@ -157,29 +138,7 @@ class AsyncImages:
             APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
             OSError: If a file cannot be read.
         """
-        job = Edit(
-            image,
-            prompt,
-            mask=mask,
-            markup=markup,
-            model=model,
-            n=n,
-            size=size,
-            quality=quality,
-            background=background,
-            output_format=output_format,
-            output_compression=output_compression,
-            input_fidelity=input_fidelity,
-            moderation=moderation,
-            complexity=complexity,
-            frame_count=frame_count,
-            frame_duration_ms=frame_duration_ms,
-            svg=svg,
-            response_format=response_format,
-            safety_identifier=safety_identifier,
-            user=user,
-        )
-        return await self.send(job, **options)
+        return await self.send(Edit(**_parameters(locals())), **options)
 
     def generate_stream(
         self,
@@ -217,21 +176,7 @@ class AsyncImages:
             StreamError: If the stream ends without its final image. Raised on iteration.
             APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
         """
-        job = Generate(
-            prompt,
-            model=model,
-            size=size,
-            quality=quality,
-            background=background,
-            output_format=output_format,
-            output_compression=output_compression,
-            moderation=moderation,
-            complexity=complexity,
-            partial_images=partial_images,
-            safety_identifier=safety_identifier,
-            user=user,
-        )
-        return NotEntered(self._streaming(job, options), "generate_stream")
+        return NotEntered(self._streaming(Generate(**_parameters(locals())), options), "generate_stream")
 
     def edit_stream(
         self,
@@ -272,25 +217,7 @@ class AsyncImages:
             APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
             OSError: If a file cannot be read.
         """
-        job = Edit(
-            image,
-            prompt,
-            mask=mask,
-            markup=markup,
-            model=model,
-            size=size,
-            quality=quality,
-            background=background,
-            output_format=output_format,
-            output_compression=output_compression,
-            input_fidelity=input_fidelity,
-            moderation=moderation,
-            complexity=complexity,
-            partial_images=partial_images,
-            safety_identifier=safety_identifier,
-            user=user,
-        )
-        return NotEntered(self._streaming(job, options), "edit_stream")
+        return NotEntered(self._streaming(Edit(**_parameters(locals())), options), "edit_stream")
 
     async def create_variation(
         self,
@@ -309,7 +236,9 @@ class AsyncImages:
         Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = await client.images.create_variation("corgi.png", n=2)
+            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -317,8 +246,7 @@ class AsyncImages:
             APIError: If the request fails in another way. ``maybe_billed`` says whether it may have been billed.
             OSError: If a file cannot be read.
         """
-        job = Variation(image, model=model, n=n, size=size, response_format=response_format, user=user)
-        return await self.send(job, **options)
+        return await self.send(Variation(**_parameters(locals())), **options)
 
     async def send(self, job: Job, **options: Unpack[CallOptions]) -> ImagesResponse:
         """Send a :class:`Generate`, :class:`Edit` or :class:`Variation`.
@@ -467,7 +395,9 @@ class AsyncImages:
         generation.
 
         Example:
+            ```python
             data = await client.images.download(response[0], to="otter.png")
+            ```
 
         Args:
             image: An image of a response, or a URL.
@@ -494,6 +424,11 @@ class AsyncImages:
         if to is not None:
             await run_blocking(_write, data, to, index)
         return data
+
+
+def _parameters(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the parameters of the API among the arguments of a method."""
+    return {name: value for name, value in arguments.items() if name not in {"self", "options"}}
 
 
 def _write(data: bytes, to: str | os.PathLike[str], index: int) -> Path:

@@ -1,11 +1,8 @@
 """Requests as values: :class:`Generate`, :class:`Edit` and :class:`Variation`.
 
-The parameters of the API are documented here. ``client.images.generate(...)`` and the other methods take the same names
-and build these values. A job is independent of any client: compare it, keep it in a list, pass it to
-``client.images.send(job)``.
-
-A parameter of ``None`` is not sent, so that the default of the server applies. The allowed values depend on the model.
-The rules are in :mod:`imagesdk.models`, and are checked before anything is sent.
+The methods of ``client.images`` take the same parameters and build these values. A job is independent of any client:
+compare it, keep it in a list, pass it to ``client.images.send(job)``. A parameter of ``None`` is not sent, so that the
+default of the server applies. The rules of each model are in :mod:`imagesdk.models`. They are checked before a request.
 """
 
 from __future__ import annotations
@@ -23,20 +20,8 @@ from imagesdk.types import Source
 __all__ = ["CallOptions", "Edit", "Generate", "Job", "Svg", "SvgReasoning", "Variation"]
 
 Size: TypeAlias = (
-    Literal[
-        "256x256",
-        "512x512",
-        "1024x1024",
-        "1792x1024",
-        "1024x1792",
-        "1536x1024",
-        "1024x1536",
-        "2048x2048",
-        "2048x1152",
-        "3840x2160",
-        "2160x3840",
-        "auto",
-    ]
+    Literal["256x256", "512x512", "1024x1024", "1792x1024", "1024x1792", "1536x1024", "1024x1536"]
+    | Literal["2048x2048", "2048x1152", "3840x2160", "2160x3840", "auto"]
     | str
 )
 Quality: TypeAlias = "Literal['low', 'medium', 'high', 'xhigh', 'max', 'auto', 'standard', 'hd'] | str"
@@ -99,8 +84,17 @@ class CallOptions(TypedDict, total=False):
     idempotency_key: str | None
 
 
+@frozen
+class _Request:
+    """A request to the Images API."""
+
+    def parameters(self) -> Mapping[str, Any]:
+        """Return the parameters that are given, by their names in the API."""
+        return {name: value for name, value in asdict(self, recurse=False).items() if value is not None}
+
+
 @frozen(kw_only=True)
-class Generate:
+class Generate(_Request):
     """A request for images from a prompt. ``POST /v1/images/generations``
 
     Args:
@@ -162,13 +156,9 @@ class Generate:
     safety_identifier: str | None = None
     user: str | None = None
 
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the parameters that are given, by their names in the API."""
-        return _given(self)
-
 
 @frozen(kw_only=True)
-class Edit:
+class Edit(_Request):
     """A request for images from other images and a prompt. ``POST /v1/images/edits``
 
     Args:
@@ -215,13 +205,9 @@ class Edit:
     safety_identifier: str | None = None
     user: str | None = None
 
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the parameters that are given, by their names in the API."""
-        return _given(self)
-
 
 @frozen(kw_only=True)
-class Variation:
+class Variation(_Request):
     """A request for images that resemble a given image. ``POST /v1/images/variations``
 
     OpenAI retired this endpoint together with dall-e-2 on 2026-05-12. Servers with the API of 2023 still have it.
@@ -243,25 +229,13 @@ class Variation:
     response_format: ResponseFormat | None = None
     user: str | None = None
 
-    def parameters(self) -> Mapping[str, Any]:
-        """Return the parameters that are given, by their names in the API."""
-        return _given(self)
-
 
 Job: TypeAlias = Generate | Edit | Variation
 """A job for ``client.images.send``."""
 
 
-def _given(job: Job) -> Mapping[str, Any]:
-    return {name: value for name, value in asdict(job, recurse=False).items() if value is not None}
-
-
 def check_job(job: object) -> None:
-    """Raise an error if ``job`` is not a job.
-
-    Raises:
-        InvalidRequestError: If it is not.
-    """
+    """Raise an :class:`InvalidRequestError` if ``job`` is not a job."""
     if not isinstance(job, Job):
         hint = ", such as Generate(prompt) for a prompt alone" if isinstance(job, str) else ""
         allowed = f"Generate, Edit or Variation{hint}"

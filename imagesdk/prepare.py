@@ -13,6 +13,7 @@ import inspect
 import io
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
 
@@ -42,6 +43,8 @@ __all__ = ["Box", "make_mask", "prepare_image"]
 Box: TypeAlias = "tuple[int, int, int, int]"
 """Left, top, right and bottom in pixels, from the upper left corner. Right and bottom are exclusive."""
 
+_Wanted: TypeAlias = "tuple[int, int] | int | None"
+"""The requested width and height, or the requested long edge."""
 _FORMATS = ("png", "jpeg", "webp")
 _MIN_EDGE = 16
 """Minimum length in pixels of the short edge of an image that is made smaller for ``max_bytes``."""
@@ -91,9 +94,8 @@ def prepare_image(
     if format not in _FORMATS:
         raise InvalidRequestError.for_parameter("format", format, allowed="png, jpeg or webp")
     if alpha and format == "jpeg":
-        raise InvalidRequestError.for_parameter(
-            "alpha", alpha, allowed="False with jpeg, which has no alpha channel"
-        )
+        allowed = "False with jpeg, which has no alpha channel"
+        raise InvalidRequestError.for_parameter("alpha", alpha, allowed=allowed)
     if max_bytes is not None and max_bytes < 1:
         raise InvalidRequestError.for_parameter("max_bytes", max_bytes, allowed="a number of bytes")
     image = _plain(_decoded("source", source))
@@ -138,11 +140,10 @@ def make_mask(
     if from_alpha == (boxes is not None):
         raise InvalidRequestError.for_parameter("boxes", boxes, allowed="either boxes or from_alpha=True")
     size = _size_alone(image_or_size)
-    if from_alpha and size is not None:
-        raise InvalidRequestError.for_parameter(
-            "image_or_size", image_or_size, allowed="an image, for from_alpha=True"
-        )
     if from_alpha:
+        if size is not None:
+            allowed = "an image, for from_alpha=True"
+            raise InvalidRequestError.for_parameter("image_or_size", image_or_size, allowed=allowed)
         image = _plain(_decoded("image_or_size", cast("Source", image_or_size)))
         opacity = image.getchannel("A") if image.mode == "RGBA" else PIL.Image.new("L", image.size, 255)
     else:
@@ -154,11 +155,8 @@ def make_mask(
     if invert:
         opacity = PIL.ImageChops.invert(opacity)
     if opacity.getextrema()[0] == 255:
-        raise InvalidRequestError.for_parameter(
-            "from_alpha" if from_alpha else "boxes",
-            boxes or from_alpha,
-            allowed="something that is to be repainted",
-        )
+        param, allowed = "from_alpha" if from_alpha else "boxes", "something that is to be repainted"
+        raise InvalidRequestError.for_parameter(param, boxes or from_alpha, allowed=allowed)
     mask = PIL.Image.new("RGBA", opacity.size)
     mask.putalpha(opacity)
     return encode_image(mask, "png")
@@ -170,10 +168,8 @@ def _decoded(param: str, source: Source) -> PIL.Image.Image:
         try:
             source.load()
         except Exception as error:
-            allowed = f"a Pillow image that can be read ({error})"
-            raise InvalidRequestError.for_parameter(
-                param, repr(source), allowed=allowed, shown=repr(source)
-            ) from error
+            shown, allowed = repr(source), f"a Pillow image that can be read ({error})"
+            raise InvalidRequestError.for_parameter(param, shown, allowed=allowed, shown=shown) from error
         return source
     return open_image(param, _data(param, source))
 
@@ -185,12 +181,8 @@ def _data(param: str, source: Any) -> bytes:
         return bytes(cast("bytes", source))
     if isinstance(source, str) and is_url(source):
         if source[:5].lower() != "data:":
-            raise InvalidRequestError.for_parameter(
-                param,
-                source.split("?")[0],
-                allowed="an image",
-                remedies=(Remedy.DOWNLOAD_IMAGE,),
-            )
+            url, remedies = source.split("?")[0], (Remedy.DOWNLOAD_IMAGE,)
+            raise InvalidRequestError.for_parameter(param, url, allowed="an image", remedies=remedies)
         return decode_data_url(param, source)
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
@@ -202,30 +194,28 @@ def _data(param: str, source: Any) -> bytes:
         return array_as_png(param, source)
     if callable(getattr(source, "read", None)) and not isinstance(source, (FileId, FileObject)):
         return _read(param, source)
-    raise InvalidRequestError.for_parameter(
-        param,
+    kind, allowed = (
         type(source).__name__,
-        shown=f"of type {type(source).__name__}",
-        allowed="a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk",
+        "a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk",
     )
+    raise InvalidRequestError.for_parameter(param, kind, allowed=allowed, shown=f"of type {kind}")
 
 
 def _read(param: str, file: Any) -> bytes:
     data: object = None
     if not inspect.iscoroutinefunction(file.read) and not isinstance(file, io.TextIOBase):
         seekable = callable(getattr(file, "seekable", None)) and file.seekable()
-        stood = file.tell() if seekable else None
-        data = file.read()
-        if stood is not None:
-            file.seek(stood)
+        position = file.tell() if seekable else None
+        with suppress(UnicodeDecodeError):  # a wrapper of a text file
+            data = file.read()
+        if position is not None:
+            file.seek(position)
     if isinstance(data, bytes):
         return data
+    kind, allowed = type(file).__name__, "a file opened in binary mode and read without await"
+    remedies = Remedy.OPEN_AS_BINARY, Remedy.READ_FILE
     raise InvalidRequestError.for_parameter(
-        param,
-        type(file).__name__,
-        allowed="a file opened in binary mode and read without await",
-        remedies=(Remedy.OPEN_AS_BINARY, Remedy.READ_FILE),
-        shown=f"of type {type(file).__name__}",
+        param, kind, allowed=allowed, remedies=remedies, shown=f"of type {kind}"
     )
 
 
@@ -233,23 +223,17 @@ def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
     try:
         return eight_bit(upright(image))
     except ValueError as error:
-        raise InvalidRequestError.for_parameter(
-            "source",
-            f"an image in mode {image.mode}",
-            allowed=f"modes that Pillow can convert ({error})",
-            shown=f"an image in mode {image.mode}",
-        ) from error
+        shown, allowed = f"an image in mode {image.mode}", f"modes that Pillow can convert ({error})"
+        raise InvalidRequestError.for_parameter("source", shown, allowed=allowed, shown=shown) from error
 
 
-def _wanted(size: object, square: str | None) -> tuple[int, int] | int | None:
-    """Return the requested width and height, or the requested long edge."""
+def _wanted(size: object, square: str | None) -> _Wanted:
     if square not in {None, "crop", "pad"}:
         raise InvalidRequestError.for_parameter("square", square, allowed='"crop" or "pad"')
     exact = _exact(size)
     if exact is None and size is not None and not (type(size) is int and size > 0):
-        raise InvalidRequestError.for_parameter(
-            "size", size, allowed='"1024x1024", (1024, 1024), or 1024 for the long edge'
-        )
+        allowed = '"1024x1024", (1024, 1024), or 1024 for the long edge'
+        raise InvalidRequestError.for_parameter("size", size, allowed=allowed)
     if exact is not None and square is not None and exact[0] != exact[1]:
         raise InvalidRequestError.for_parameter("size", size, allowed=f'a square with square="{square}"')
     wanted = exact if exact is not None else cast("int | None", size)
@@ -270,22 +254,17 @@ def _exact(size: object) -> tuple[int, int] | None:
 
 def _size_alone(image_or_size: object) -> tuple[int, int] | None:
     size = _exact(image_or_size)
-    if (
-        size is None
-        and isinstance(image_or_size, tuple)
-        and named_parts(cast("object", image_or_size)) is None
-    ):
-        raise InvalidRequestError.for_parameter(
-            "image_or_size", cast("object", image_or_size), allowed="an image, or its width and height"
-        )
     if size is not None:
         check_pixels("image_or_size", *size)
+    elif isinstance(image_or_size, tuple):
+        given = cast("object", image_or_size)
+        if named_parts(given) is None:
+            allowed = "an image, or its width and height"
+            raise InvalidRequestError.for_parameter("image_or_size", given, allowed=allowed)
     return size
 
 
-def _shaped(
-    image: PIL.Image.Image, wanted: tuple[int, int] | int | None, square: str | None
-) -> PIL.Image.Image:
+def _shaped(image: PIL.Image.Image, wanted: _Wanted, square: str | None) -> PIL.Image.Image:
     """Crop or pad an image to the requested shape."""
     import PIL.Image
 
@@ -303,7 +282,7 @@ def _shaped(
     return image.crop((left, top, left + new_width, top + new_height))
 
 
-def _resized(image: PIL.Image.Image, wanted: tuple[int, int] | int | None) -> PIL.Image.Image:
+def _resized(image: PIL.Image.Image, wanted: _Wanted) -> PIL.Image.Image:
     import PIL.Image
 
     if wanted is None:
@@ -323,11 +302,8 @@ def _within(image: PIL.Image.Image, max_bytes: int | None, file_format: str) -> 
         scale = min(0.9, 0.95 * (max_bytes / len(data)) ** 0.5)
         size = round(image.width * scale), round(image.height * scale)
         if min(size) < _MIN_EDGE:
-            raise InvalidRequestError.for_parameter(
-                "max_bytes",
-                max_bytes,
-                allowed=f"more: {image.width}x{image.height} pixels still take {len(data)} bytes as {file_format}",
-            )
+            taken = f"{image.width}x{image.height} pixels still take {len(data)} bytes as {file_format}"
+            raise InvalidRequestError.for_parameter("max_bytes", max_bytes, allowed=f"more: {taken}")
         image = _resized(whole, size)
         data = encode_image(image, file_format)
     return data
@@ -339,11 +315,9 @@ def _checked_box(box: Any, size: tuple[int, int]) -> Box:
         left, top, right, bottom = found = cast("Box", edges)
         if 0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]:
             return found
-    raise InvalidRequestError.for_parameter(
-        "boxes",
-        box,
-        allowed=f"(left, top, right, bottom) in whole pixels within {size[0]}x{size[1]}, left < right, top < bottom",
-    )
+    within = f"within {size[0]}x{size[1]}, left < right, top < bottom"
+    allowed = f"(left, top, right, bottom) in whole pixels {within}"
+    raise InvalidRequestError.for_parameter("boxes", box, allowed=allowed)
 
 
 prepare_image.__module__ = make_mask.__module__ = "imagesdk"

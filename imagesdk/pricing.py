@@ -7,6 +7,7 @@ published tables and formulas, and states its assumptions.
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -119,116 +120,105 @@ def estimate(
         InvalidRequestError: If ``job`` is not a job, or if its ``n`` is not a positive whole number.
     """
     check_job(job)
-    images = _images(job)
+    images = 1 if job.n is None else job.n
+    if type(images) is not int or images < 1:
+        raise InvalidRequestError.for_parameter("n", job.n, allowed="a whole number of at least 1")
     profile = model if isinstance(model, ModelProfile) else None
-    assumed: list[str] = []
+    reasons: list[str] = []
     name = model if isinstance(model, str) else profile.name if profile is not None else job.model
     if name is None:
         name = catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
-        assumed.append(f"No model is named: {name} is assumed, as OpenAI does.")
+        reasons.append(f"No model is named: {name} is assumed, as OpenAI does.")
     profile = profile or models.lookup(name)
-    share = catalog.BATCH_SHARE if batch else Decimal(1)
+    found = _Total()
     if profile is None:
-        return Estimate(
-            name, images, reason=f"Nothing is known of {name}: register a profile with its price."
-        )
-    if profile.price.per_image:
-        found = _per_image(job, profile, share)
+        reasons.append(f"Nothing is known of {name}: register a profile with its price.")
+    elif profile.price.per_image:
+        found = _per_image(job, profile, images, reasons)
     elif profile.price.image_output is None:
-        found = Estimate(name, images, reason=f"No price of {profile.name} is known.")
+        reasons.append(f"No price of {profile.name} is known.")
     else:
-        found = _by_tokens(job, profile, inputs, share)
-    return Estimate(
-        name, images, found.output_tokens, found.cost, found.at_most, " ".join([*assumed, found.reason])
-    )
+        found = _by_tokens(job, profile, images, inputs, reasons)
+    share = catalog.BATCH_SHARE if batch else 1
+    expected = None if found.cost is None else found.cost * share
+    at_most = None if found.at_most is None else found.at_most * share
+    return Estimate(name, images, found.output_tokens, expected, at_most, " ".join(reasons))
 
 
-def _images(job: Job) -> int:
-    if job.n is None:
-        return 1
-    if type(job.n) is not int or job.n < 1:
-        allowed = "a whole number of at least 1"
-        raise InvalidRequestError.for_parameter("n", job.n, allowed=allowed)
-    return job.n
+class _Total(NamedTuple):
+    """The numbers of an :class:`Estimate`, before the discount of a batch."""
+
+    output_tokens: int | None = None
+    cost: Decimal | None = None
+    at_most: Decimal | None = None
 
 
-def _per_image(job: Job, profile: ModelProfile, share: Decimal) -> Estimate:
+def _per_image(job: Job, profile: ModelProfile, images: int, reasons: list[str]) -> _Total:
     quality = getattr(job, "quality", None) or profile.default_quality or ""
     size = job.size or profile.default_size or ""
-    images = _images(job)
     each = profile.price.per_image.get((quality, size))
     if each is None:
-        return Estimate(
-            profile.name, images, reason=f"No price of {profile.name} is known for {quality} {size}."
-        )
-    total, reason = each * images * share, f"${each} for each image of {size} in quality {quality}."
-    return Estimate(profile.name, images, cost=total, at_most=total, reason=reason)
+        reasons.append(f"No price of {profile.name} is known for {quality} {size}.")
+        return _Total()
+    reasons.append(f"${each} for each image of {size} in quality {quality}.")
+    return _Total(cost=each * images, at_most=each * images)
 
 
-def _by_tokens(job: Job, profile: ModelProfile, inputs: int | None, share: Decimal) -> Estimate:
-    images, tokens, price = _images(job), profile.output_tokens, profile.price
+def _by_tokens(
+    job: Job, profile: ModelProfile, images: int, inputs: int | None, reasons: list[str]
+) -> _Total:
+    tokens, price = profile.output_tokens, profile.price
     output_format = getattr(job, "output_format", None)
     if output_format in _UNKNOWN_FORMATS:
-        return Estimate(profile.name, images, reason=_UNKNOWN_FORMATS[output_format])
+        reasons.append(_UNKNOWN_FORMATS[output_format])
+        return _Total()
     if not tokens.table and not tokens.factors:
-        reason = f"How many tokens an image of {profile.name} takes is not published; the usage of a response says."
-        return Estimate(profile.name, images, reason=reason)
+        reasons.append(
+            f"How many tokens an image of {profile.name} takes is not published; the usage of a response says."
+        )
+        return _Total()
     quality = getattr(job, "quality", None) or profile.default_quality or "auto"
     size = job.size or profile.default_size or "auto"
     partial = (getattr(job, "partial_images", None) or 0) * tokens.per_partial_image
-    each, said = _expected_tokens(profile, quality, size)
+    each = _expected_tokens(profile, quality, size, reasons)
     if partial:
-        said.append(f"{tokens.per_partial_image} tokens for each partial image.")
+        reasons.append(f"{tokens.per_partial_image} tokens for each partial image.")
     if price.text_output is not None:
-        said.append("Text that the model writes besides the image is not included.")
-    sent, sent_at_most = _input_dollars(job, profile, inputs, said)
+        reasons.append("Text that the model writes besides the image is not included.")
+    sent, sent_at_most = _input_dollars(job, profile, inputs, reasons)
     dollars = (price.image_output or 0) / _MILLION
     output = None if each is None else (each + partial) * images
-    most = _most_tokens(profile, quality, size)
-    bound = (
-        None if most is None else max((most + partial) * dollars, _guide_price(profile, quality, size, said))
-    )
-    return Estimate(
-        profile.name,
-        images,
-        output,
-        None if output is None or sent is None else (output * dollars + sent) * share,
-        None if bound is None or sent_at_most is None else (bound * images + sent_at_most) * share,
-        " ".join(said),
-    )
+    expected = None if output is None or sent is None else output * dollars + sent
+    most, at_most = _most_tokens(profile, quality, size), None
+    if most is not None:
+        bound = max((most + partial) * dollars, _guide_price(profile, quality, size, reasons))
+        at_most = None if sent_at_most is None else bound * images + sent_at_most
+    return _Total(output, expected, at_most)
 
 
 def _input_dollars(
-    job: Job, profile: ModelProfile, inputs: int | None, said: list[str]
+    job: Job, profile: ModelProfile, inputs: int | None, reasons: list[str]
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return the expected and the maximum cost of the prompt and the input images."""
     price, tokens = profile.price, profile.input_tokens
     if price.text_input is None or price.image_input is None:
-        said.append("The price of what is sent is not known.")
+        reasons.append("The price of what is sent is not known.")
         return None, None
     prompt = len(("" if isinstance(job, Variation) else job.prompt).encode(errors="replace"))
-    text, text_at_most = -(-prompt // _BYTES_A_TOKEN), prompt
-    image = image_at_most = 0
-    said.append(f"About {text} token{'' if text == 1 else 's'} for the prompt.")
+    text = -(-prompt // _BYTES_A_TOKEN)
+    reasons.append(f"About {text} token{'' if text == 1 else 's'} for the prompt.")
+    cost, at_most = price.text_input * text, price.text_input * prompt
     images, overlays = _sent(job) if inputs is None else (inputs, 0)
     if images and tokens is None:
-        said.append(f"How many tokens {profile.name} takes for an input image is not known.")
+        reasons.append(f"How many tokens {profile.name} takes for an input image is not known.")
         return None, None
     if images and tokens is not None:
         fidelity = tokens.high_fidelity if getattr(job, "input_fidelity", None) == "high" else 0
-        said.append(f"About {tokens.typical + fidelity} tokens for each input image.")
-        image, image_at_most = (
-            images * (tokens.typical + fidelity),
-            (images + overlays) * (tokens.most + fidelity),
-        )
-        text, text_at_most = (
-            text + images * tokens.text,
-            text_at_most + (images + overlays) * tokens.text,
-        )
-    return (
-        (price.text_input * text + price.image_input * image) / _MILLION,
-        (price.text_input * text_at_most + price.image_input * image_at_most) / _MILLION,
-    )
+        reasons.append(f"About {tokens.typical + fidelity} tokens for each input image.")
+        text_of_each = price.text_input * tokens.text
+        cost += images * (price.image_input * (tokens.typical + fidelity) + text_of_each)
+        at_most += (images + overlays) * (price.image_input * (tokens.most + fidelity) + text_of_each)
+    return cost / _MILLION, at_most / _MILLION
 
 
 def _sent(job: Job) -> tuple[int, int]:
@@ -239,19 +229,22 @@ def _sent(job: Job) -> tuple[int, int]:
     return 1 if images is None else len(images), (job.mask is not None) + (job.markup is not None)
 
 
-def _expected_tokens(profile: ModelProfile, quality: str, size: str) -> tuple[int | None, list[str]]:
-    """Return the tokens of one image, and sentences about the calculation."""
+def _expected_tokens(profile: ModelProfile, quality: str, size: str, reasons: list[str]) -> int | None:
+    """Return the tokens of one image; ``None`` if unknown."""
     if quality == "auto":
-        return None, ["The server chooses the quality, on which the price depends most: name one."]
+        reasons.append("The server chooses the quality, on which the price depends most: name one.")
+        return None
     each = _tokens_of(profile.output_tokens, quality, _USUAL_SIZE if size == "auto" else size)
     if each is None:
-        return None, [
+        reasons.append(
             f"How many tokens {profile.name} takes for quality {quality} and size {size} is not known."
-        ]
-    said = [f"{each} tokens for each image ({profile.sources.get('output_tokens', 'by its profile')})."]
+        )
+        return None
+    source = profile.sources.get("output_tokens", "by its profile")
+    reasons.append(f"{each} tokens for each image ({source}).")
     if size == "auto":
-        said.append(f"The server chooses the size: {_USUAL_SIZE} is assumed.")
-    return each, said
+        reasons.append(f"The server chooses the size: {_USUAL_SIZE} is assumed.")
+    return each
 
 
 def _most_tokens(profile: ModelProfile, quality: str, size: str) -> int | None:
@@ -284,7 +277,7 @@ def _by_formula(factor: int, long: int, short: int, pixels: int) -> int:
     return -(-factor * other * (2_000_000 + pixels) // 4_000_000)
 
 
-def _guide_price(profile: ModelProfile, quality: str, size: str, said: list[str]) -> Decimal:
+def _guide_price(profile: ModelProfile, quality: str, size: str, reasons: list[str]) -> Decimal:
     """Return the highest price that the guide of OpenAI names for one such image; 0 if it names none."""
     fitting = [
         dollars
@@ -292,7 +285,7 @@ def _guide_price(profile: ModelProfile, quality: str, size: str, said: list[str]
         if quality in ("auto", q) and size in ("auto", s)
     ]
     if fitting:
-        said.append(f"A guide of OpenAI says up to ${max(fitting)} for each image.")
+        reasons.append(f"A guide of OpenAI says up to ${max(fitting)} for each image.")
     return max(fitting, default=Decimal(0))
 
 

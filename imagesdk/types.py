@@ -51,6 +51,7 @@ _DECODED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that Pillow may decode. Some of its other decoders run programs: EPS runs Ghostscript."""
 
 _Bytes: TypeAlias = bytes  # Image has an attribute of the name
+_MediaTypes: TypeAlias = Container[str] | None
 
 
 def _plain(mapping: Mapping[str, Any]) -> dict[str, Any]:
@@ -178,9 +179,7 @@ class Image:
         text = base64.b64encode(self.bytes).decode("ascii")
         return f"data:{self.media_type or OCTET_STREAM};base64,{text}"
 
-    def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
-    ) -> MimeBundle:
+    def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
         return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -272,9 +271,7 @@ class ImagesResponse(Sequence[Image]):
     def __getitem__(self, index: int | slice) -> Image | tuple[Image, ...]:
         return self.data[index]
 
-    def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
-    ) -> MimeBundle:
+    def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -304,9 +301,7 @@ class PartialImage:
         """The image as base64 text."""
         return self.image.b64_json
 
-    def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
-    ) -> MimeBundle:
+    def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
         return image_bundle(self.image, text, include=include, exclude=exclude)
 
@@ -335,9 +330,7 @@ class CompletedImage:
         """The image as base64 text; ``None`` if it is only a URL."""
         return self.image.b64_json
 
-    def _repr_mimebundle_(
-        self, include: Container[str] | None = None, exclude: Container[str] | None = None
-    ) -> MimeBundle:
+    def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 
@@ -398,7 +391,7 @@ class RawResponse:
             return json.loads(self.content)
         except (ValueError, RecursionError):
             raise APIResponseError(
-                f"The answer ({self.status_code}, {len(self.content)} bytes) is not JSON: see its content.",
+                f"The response ({self.status_code}, {len(self.content)} bytes) is not JSON: see its content.",
                 request_id=self.request_id,
             ) from None
 

@@ -1,4 +1,4 @@
-"""Prepared images are upright, plain, square, small, and without metadata."""
+"""Preparation of images and masks: upright, plain, square, small, and without metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import numpy
 import PIL.Image
 import PIL.ImageCms
@@ -29,12 +28,8 @@ from tests.support.small_images import png
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
 
 
-def opened(data: bytes) -> PIL.Image.Image:
-    return PIL.Image.open(io.BytesIO(data))
-
-
 def prepared(source: Any, **options: Any) -> PIL.Image.Image:
-    return opened(prepare_image(source, **options))
+    return PIL.Image.open(io.BytesIO(prepare_image(source, **options)))
 
 
 def refusal(function: Callable[..., bytes], *arguments: Any, **options: Any) -> InvalidRequestError:
@@ -43,71 +38,71 @@ def refusal(function: Callable[..., bytes], *arguments: Any, **options: Any) -> 
     return caught.value
 
 
-def near(picture: PIL.Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
-    pixel: Any = picture.convert("RGB").getpixel(at)
+def near(image: PIL.Image.Image, at: tuple[int, int], colour: tuple[int, int, int]) -> bool:
+    pixel: Any = image.convert("RGB").getpixel(at)
     return all(abs(one - other) < 12 for one, other in zip(pixel, colour, strict=True))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_picture_is_set_upright(orientation: int) -> None:
+def test_an_image_is_set_upright(orientation: int) -> None:
     lying = encoded(halves(), exif=exif(orientation))
-    expected = PIL.ImageOps.exif_transpose(opened(lying))
+    expected = PIL.ImageOps.exif_transpose(PIL.Image.open(io.BytesIO(lying)))
     got = prepared(lying)
     assert got.size == expected.size == sniff(lying).shown
     assert got.tobytes() == expected.tobytes()
-    assert prepared(opened(lying)).tobytes() == expected.tobytes()
+    assert prepared(PIL.Image.open(io.BytesIO(lying))).tobytes() == expected.tobytes()
 
 
-def test_the_picture_of_a_phone_becomes_one_plain_upright_png() -> None:
+def test_the_image_of_a_phone_becomes_one_plain_upright_png() -> None:
     source = phone(6)
     assert sniff(source).several
     data = prepare_image(source)
     found = sniff(data)
     assert (found.media_type, found.width, found.height) == ("image/png", 20, 40)
     assert data[24] == 8  # bits of each channel
-    picture = prepared(source)
-    assert near(picture, (10, 5), RED)
-    assert near(picture, (10, 35), BLUE)
+    image = prepared(source)
+    assert near(image, (10, 5), RED)
+    assert near(image, (10, 35), BLUE)
 
 
 @pytest.mark.parametrize("file_format", ["png", "jpeg", "webp"])
-def test_nothing_tells_where_and_with_what_it_was_taken(file_format: Any) -> None:
+def test_metadata_such_as_place_and_camera_is_removed(file_format: Any) -> None:
     for kind in ("JPEG", "PNG", "WEBP", "TIFF"):
         source = encoded(halves(), kind, exif=exif())
         assert b"SECRET" in source
         data = prepare_image(source, format=file_format)
         assert b"SECRET" not in data
         assert b"Exif" not in data
-        assert not dict(opened(data).getexif())
+        assert not dict(PIL.Image.open(io.BytesIO(data)).getexif())
 
 
 @pytest.mark.parametrize(
     "mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I", "I;16", "F", "La"]
 )
 def test_every_mode_becomes_eight_bits_of_rgb(mode: str) -> None:
-    picture = PIL.Image.new(mode, (4, 3))
-    assert prepared(picture).mode in {"RGB", "RGBA"}
-    assert prepared(picture, alpha=True).mode == "RGBA"
+    image = PIL.Image.new(mode, (4, 3))
+    assert prepared(image).mode in {"RGB", "RGBA"}
+    assert prepared(image, alpha=True).mode == "RGBA"
 
 
-def test_inks_become_light() -> None:
-    picture = prepared(inks())
-    assert (picture.mode, picture.size) == ("RGB", (40, 20))
-    assert near(picture, (5, 10), RED)
-    assert near(picture, (35, 10), BLUE)
+def test_cmyk_becomes_rgb() -> None:
+    image = prepared(inks())
+    assert (image.mode, image.size) == ("RGB", (40, 20))
+    assert near(image, (5, 10), RED)
+    assert near(image, (35, 10), BLUE)
 
 
-def test_sixteen_bits_are_scaled_and_not_cut_off() -> None:
+def test_sixteen_bits_are_scaled_to_eight() -> None:
     array = numpy.array([[0, 257, 32896, 65535]], dtype=numpy.uint16)
-    picture = prepared(encoded(PIL.Image.fromarray(array)))
-    assert numpy.asarray(picture)[:, :, 0].tolist() == [[0, 1, 128, 255]]
+    image = prepared(encoded(PIL.Image.fromarray(array)))
+    assert numpy.asarray(image)[:, :, 0].tolist() == [[0, 1, 128, 255]]
 
 
-def test_a_palette_keeps_what_is_transparent_in_it() -> None:
-    picture = PIL.Image.new("P", (4, 4), 0)
-    picture.putpalette([255, 0, 0, 0, 0, 255])
-    picture.putpixel((1, 1), 1)
-    got = prepared(encoded(picture, transparency=1))
+def test_a_palette_keeps_its_transparency() -> None:
+    image = PIL.Image.new("P", (4, 4), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 1), 1)
+    got = prepared(encoded(image, transparency=1))
     assert got.getpixel((0, 0)) == (255, 0, 0, 255)
     assert got.getpixel((1, 1)) == (0, 0, 255, 0)
 
@@ -131,22 +126,22 @@ def test_a_broken_colour_profile_is_ignored(profile: bytes) -> None:
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "TIFF", "WEBP", *AVIF])
 def test_other_formats_become_png(kind: str) -> None:
-    picture = prepared(encoded(halves(), kind))
-    assert (picture.format, picture.size) == ("PNG", (40, 20))
-    assert near(picture, (5, 10), RED)
+    image = prepared(encoded(halves(), kind))
+    assert (image.format, image.size) == ("PNG", (40, 20))
+    assert near(image, (5, 10), RED)
 
 
-def test_the_first_frame_of_an_animation_is_taken() -> None:
+def test_of_an_animation_the_first_frame_is_taken() -> None:
     first, second = PIL.Image.new("RGB", (8, 8), RED), PIL.Image.new("RGB", (8, 8), BLUE)
     assert near(prepared(encoded(first, "GIF", save_all=True, append_images=[second])), (4, 4), RED)
 
 
 @pytest.mark.parametrize("size", ["64x64", (64, 64)])
 def test_an_exact_size_crops_around_the_middle_and_never_stretches(size: Any) -> None:
-    picture = prepared(halves(), size=size)
-    assert picture.size == (64, 64)
-    assert near(picture, (5, 32), RED)
-    assert near(picture, (58, 32), BLUE)
+    image = prepared(halves(), size=size)
+    assert image.size == (64, 64)
+    assert near(image, (5, 32), RED)
+    assert near(image, (58, 32), BLUE)
     wide = prepared(halves(40, 40), size=(60, 20))
     assert wide.size == (60, 20)
 
@@ -171,13 +166,13 @@ def test_a_square_is_cropped_or_padded() -> None:
     assert prepared(halves(), square="pad", size="100x100").size == (100, 100)
 
 
-def test_margins_are_transparent_where_there_is_alpha() -> None:
+def test_margins_are_transparent_in_an_image_with_alpha() -> None:
     padded = prepared(halves(), square="pad", alpha=True)
     assert (padded.getpixel((5, 2)), padded.getpixel((5, 20))) == ((255, 255, 255, 0), (255, 0, 0, 255))
     assert prepared(holed(40, 20), square="pad").getpixel((5, 2)) == (255, 255, 255, 0)
 
 
-def test_what_is_transparent_stays_so_and_turns_white_in_a_jpeg() -> None:
+def test_transparency_is_kept_and_becomes_white_in_a_jpeg() -> None:
     assert prepared(holed()).getpixel((20, 20)) == (0, 0, 0, 0)
     assert prepared(holed(), format="webp").mode == "RGBA"
     jpeg = prepared(holed(), format="jpeg")
@@ -192,40 +187,39 @@ def noise(edge: int) -> PIL.Image.Image:
 
 
 @pytest.mark.parametrize("most", [100_000, 20_000, 3_000])
-def test_so_many_bytes_are_reached_by_fewer_pixels_of_the_same_shape(most: int) -> None:
+def test_max_bytes_is_met_with_fewer_pixels_of_the_same_shape(most: int) -> None:
     data = prepare_image(noise(200), max_bytes=most)
     assert len(data) < most
-    picture = opened(data)
-    assert abs(picture.width - 2 * picture.height) <= 2
+    image = PIL.Image.open(io.BytesIO(data))
+    assert abs(image.width - 2 * image.height) <= 2
     assert len(data) > most // 3
 
 
-def test_what_fits_keeps_its_size() -> None:
+def test_an_image_below_max_bytes_keeps_its_size() -> None:
     data = prepare_image(noise(20))
     assert prepare_image(noise(20), max_bytes=len(data) + 1) == data
     assert sniff(prepare_image(noise(20), max_bytes=len(data))).width != 40
 
 
-def test_too_few_bytes_are_refused_with_what_is_possible() -> None:
+def test_too_few_bytes_are_refused_with_the_bytes_needed() -> None:
     error = refusal(prepare_image, noise(200), max_bytes=100)
     assert error.param == "max_bytes"
     assert "still take" in str(error)
 
 
 @pytest.mark.parametrize(
-    ("param", "wishes"),
+    ("options", "param"),
     [
-        ("size", [{"size": size} for size in (0, "big", (10,), (10, 0), True, 10**6)]),
-        ("size", [{"size": "64x32", "square": "crop"}]),
-        ("square", [{"square": "stretch"}]),
-        ("format", [{"format": "gif"}]),
-        ("alpha", [{"format": "jpeg", "alpha": True}]),
-        ("max_bytes", [{"max_bytes": 0}]),
+        *(({"size": size}, "size") for size in (0, "big", (10,), (10, 0), True, 10**6)),
+        ({"size": "64x32", "square": "crop"}, "size"),
+        ({"square": "stretch"}, "square"),
+        ({"format": "gif"}, "format"),
+        ({"format": "jpeg", "alpha": True}, "alpha"),
+        ({"max_bytes": 0}, "max_bytes"),
     ],
 )
-def test_wishes_that_cannot_be_met_are_refused(param: str, wishes: list[dict[str, Any]]) -> None:
-    for options in wishes:
-        assert refusal(prepare_image, halves(), **options).param == param
+def test_arguments_that_contradict_each_other_are_refused(options: dict[str, Any], param: str) -> None:
+    assert refusal(prepare_image, halves(), **options).param == param
 
 
 def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
@@ -242,28 +236,13 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
     assert "40x40" in str(refusal(prepare_image, halves(), square="pad"))
 
 
-@pytest.mark.parametrize(
-    ("data", "said"),
-    [
-        (b"no picture", "not an image of a known format"),
-        (b"", "not an image of a known format"),
-        (b"<svg></svg>", "an SVG, which has no pixels"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
-        (encoded(halves())[:60], "cannot be decoded"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
-    ],
-)
-def test_what_is_no_picture_is_refused(data: bytes, said: str) -> None:
-    assert said in str(refusal(prepare_image, data))
-
-
 @given(
     source=st.sampled_from(
         [phone(), inks(), encoded(halves(), "GIF"), encoded(halves(), "TIFF"), holed(20, 10)]
     ),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=10),
 )
-def test_broken_bytes_are_refused_or_make_a_picture(source: bytes, changes: list[tuple[int, int]]) -> None:
+def test_broken_bytes_are_refused_or_make_an_image(source: bytes, changes: list[tuple[int, int]]) -> None:
     data = bytearray(source)
     for at, value in changes:
         data[at % len(data)] = value
@@ -288,12 +267,12 @@ KINDS: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_it_takes_what_a_call_takes(make: Callable[[Path], Any], tmp_path: Path) -> None:
+def test_prepare_image_takes_the_sources_of_a_call(make: Callable[[Path], Any], tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(encoded(halves()))
     assert prepared(make(tmp_path / "a.png")).tobytes() == halves().tobytes()
 
 
-def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> None:
+def test_a_file_is_read_from_its_position_which_is_restored(tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"before" + encoded(halves()))
     with (tmp_path / "a.bin").open("rb") as file:
         file.seek(6)
@@ -302,105 +281,99 @@ def test_a_file_is_read_from_where_it_stands_and_left_there(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
-        ("https://pictures.test/a.png?sig=SECRET", "client.images.download(...)"),
+        (b"no image", "not an image of a known format"),
+        (b"", "not an image of a known format"),
+        (b"<svg></svg>", "an SVG, which has no pixels"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "not an image of a known format"),
+        (encoded(halves())[:60], "cannot be decoded"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "pillow_heif.register_heif_opener"),
+        ("https://cdn.test/a.png?sig=SECRET", "client.images.download(...)"),
         (FileId("file-1"), "a path, bytes"),
         (42, "a path, bytes"),
         (io.StringIO("text"), '"rb"'),
     ],
 )
-def test_what_cannot_be_opened_here_is_refused_with_what_to_do(source: Any, said: str) -> None:
+def test_a_source_that_cannot_be_opened_is_refused_with_a_remedy(source: Any, message: str) -> None:
     error = refusal(prepare_image, source)
-    assert said in str(error)
+    assert message in str(error)
     assert "SECRET" not in str(error)
 
 
+def test_a_missing_file_is_an_os_error() -> None:
+    with pytest.raises(FileNotFoundError):
+        prepare_image("missing.png")
+
+
 @pytest.mark.anyio
-async def test_a_file_whose_reading_is_awaited_is_refused_with_what_to_do(tmp_path: Path) -> None:
+async def test_a_file_with_an_async_read_is_refused_with_a_remedy(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(holed())
     async with await anyio.open_file(tmp_path / "a.png", "rb") as file:
         assert "pass the bytes" in str(refusal(prepare_image, file))
 
 
-@pytest.mark.anyio
-async def test_async_code_runs_it_in_a_thread() -> None:
-    data = await anyio.to_thread.run_sync(partial(prepare_image, halves(), square="crop"))
-    assert sniff(data).width == 20
-
-
-def test_a_file_that_does_not_exist_is_an_os_error() -> None:
-    with pytest.raises(FileNotFoundError):
-        prepare_image("missing.png")
-
-
-def test_without_pillow_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_names_the_package_to_install_if_pillow_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL.Image", None)
     for call in (partial(prepare_image, b""), partial(make_mask, (1, 1), boxes=[])):
         with pytest.raises(ModuleNotFoundError, match="extra `pillow`"):
             call()
 
 
-class TestMask:
-    def test_a_mask_is_transparent_in_its_boxes(self) -> None:
-        mask = opened(make_mask((40, 20), boxes=[(0, 0, 10, 5), (30, 10, 40, 20)]))
-        assert (mask.mode, mask.size) == ("RGBA", (40, 20))
-        clear = {(x, y) for x in range(40) for y in range(20) if mask.getpixel((x, y)) == (0, 0, 0, 0)}
-        assert clear == {(x, y) for x in range(10) for y in range(5)} | {
-            (x, y) for x in range(30, 40) for y in range(10, 20)
-        }
-
-    def test_a_mask_can_be_inverted(self) -> None:
-        mask = opened(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True))
-        assert mask.getpixel((3, 3)) == (0, 0, 0, 255)
-        assert mask.getpixel((0, 0)) == (0, 0, 0, 0)
-
-    def test_a_mask_has_the_size_of_its_upright_image(self) -> None:
-        for source in (phone(6), opened(phone(6))):
-            assert sniff(make_mask(source, boxes=[(0, 0, 20, 40)])).shown == (20, 40)
-
-    def test_a_mask_can_follow_the_transparency_of_the_image(self) -> None:
-        picture = opened(holed(8, 8))
-        picture.putpixel((7, 7), (1, 2, 3, 100))
-        mask = opened(make_mask(picture, from_alpha=True))
-        assert mask.getchannel("A").tobytes() == picture.getchannel("A").tobytes()
-        turned = opened(make_mask(picture, from_alpha=True, invert=True))
-        assert turned.getpixel((0, 0)) == (0, 0, 0, 0)
-
-    @pytest.mark.parametrize(
-        "box",
-        [
-            *((0, 0, 41, 20), (-1, 0, 5, 5), (5, 5, 5, 10), (10, 0, 5, 5)),
-            *((0, 0, 5), (0, 0, 5.0, 5), "0,0,5,5", None),
-        ],
-    )
-    def test_a_box_outside_the_image_is_refused(self, box: Any) -> None:
-        error = refusal(make_mask, (40, 20), boxes=[box])
-        assert (error.param, error.value) == ("boxes", box)
-        assert "within 40x20" in str(error)
-
-    @pytest.mark.parametrize(
-        ("image", "options", "param"),
-        [
-            ((8, 8), {}, "boxes"),
-            ((8, 8), {"boxes": [(0, 0, 1, 1)], "from_alpha": True}, "boxes"),
-            ((8, 8), {"boxes": []}, "boxes"),
-            ((8, 8), {"boxes": [(0, 0, 8, 8)], "invert": True}, "boxes"),
-            ((8, 8), {"from_alpha": True}, "image_or_size"),
-            ((8, 0), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            ((10**5, 10**5), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            (b"no picture", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
-            (encoded(halves()), {"from_alpha": True}, "from_alpha"),
-        ],
-    )
-    def test_a_mask_that_repaints_nothing_is_refused(
-        self, image: Any, options: dict[str, Any], param: str
-    ) -> None:
-        assert refusal(make_mask, image, **options).param == param
+def test_a_mask_is_transparent_in_its_boxes_or_everywhere_else() -> None:
+    mask = PIL.Image.open(io.BytesIO(make_mask((40, 20), boxes=[(0, 0, 10, 5), (30, 10, 40, 20)])))
+    assert (mask.mode, mask.size) == ("RGBA", (40, 20))
+    clear = {(x, y) for x in range(40) for y in range(20) if mask.getpixel((x, y)) == (0, 0, 0, 0)}
+    first, second = (range(10), range(5)), (range(30, 40), range(10, 20))
+    assert clear == {(x, y) for across, down in (first, second) for x in across for y in down}
+    inverted = PIL.Image.open(io.BytesIO(make_mask("8x8", boxes=[(2, 2, 4, 4)], invert=True)))
+    assert (inverted.getpixel((3, 3)), inverted.getpixel((0, 0))) == ((0, 0, 0, 255), (0, 0, 0, 0))
 
 
-def test_what_is_prepared_is_what_a_server_takes(emulator: Emulator) -> None:
-    """An edit of a phone's picture, and a variation of one for print, by the model of 2023."""
+def test_a_mask_has_the_size_of_its_upright_image() -> None:
+    for source in (phone(6), PIL.Image.open(io.BytesIO(phone(6)))):
+        assert sniff(make_mask(source, boxes=[(0, 0, 20, 40)])).shown == (20, 40)
+
+
+def test_a_mask_can_follow_the_transparency_of_the_image() -> None:
+    image = PIL.Image.open(io.BytesIO(holed(8, 8)))
+    image.putpixel((7, 7), (1, 2, 3, 100))
+    mask = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True)))
+    assert mask.getchannel("A").tobytes() == image.getchannel("A").tobytes()
+    turned = PIL.Image.open(io.BytesIO(make_mask(image, from_alpha=True, invert=True)))
+    assert turned.getpixel((0, 0)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(0, 0, 41, 20), (-1, 0, 5, 5), (5, 5, 5, 10), (10, 0, 5, 5), (0, 0, 5), (0, 0, 5.0, 5), "0,0,5,5", None],
+)
+def test_a_box_outside_the_image_is_refused(box: Any) -> None:
+    error = refusal(make_mask, (40, 20), boxes=[box])
+    assert (error.param, error.value) == ("boxes", box)
+    assert "within 40x20" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "param"),
+    [
+        ((8, 8), {}, "boxes"),
+        ((8, 8), {"boxes": [(0, 0, 1, 1)], "from_alpha": True}, "boxes"),
+        ((8, 8), {"boxes": []}, "boxes"),
+        ((8, 8), {"boxes": [(0, 0, 8, 8)], "invert": True}, "boxes"),
+        ((8, 8), {"from_alpha": True}, "image_or_size"),
+        ((8, 0), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        ((10**5, 10**5), {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        (b"no image", {"boxes": [(0, 0, 1, 1)]}, "image_or_size"),
+        (encoded(halves()), {"from_alpha": True}, "from_alpha"),
+    ],
+)
+def test_a_mask_that_repaints_nothing_is_refused(image: Any, options: dict[str, Any], param: str) -> None:
+    assert refusal(make_mask, image, **options).param == param
+
+
+def test_a_server_accepts_prepared_images(emulator: Emulator) -> None:
+    """An edit of a phone's image, and a variation of one for print, by the model of 2023."""
     with Client(base_url=emulator.base_url, api_key="", rate_limit=None) as client:
         with pytest.raises(InvalidRequestError, match="prepare_image"):
             client.images.edit(phone(), "a cat", model="gpt-image-2")

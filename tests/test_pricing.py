@@ -1,4 +1,4 @@
-"""The cost of a response: exact where it can be known, and ``None`` where not."""
+"""Costs of responses: exact if all facts are known, otherwise ``None``."""
 
 from decimal import Decimal
 from typing import Any
@@ -26,71 +26,72 @@ USAGE = Usage(
         ("256x256", 0, "0"),
     ],
 )
-def test_pictures_billed_by_size_cost_so_much_each(size: str | None, images: int, dollars: str) -> None:
+def test_images_billed_by_size_cost_the_price_of_each(size: str | None, images: int, dollars: str) -> None:
     assert cost(DALL_E_2, images=images, size=size, usage=None) == Decimal(dollars)
 
 
-def test_pictures_billed_by_tokens_cost_what_was_counted() -> None:
+def test_images_billed_by_tokens_cost_the_counted_tokens() -> None:
     expected = (Decimal(20 * 5) + Decimal(40 * 8) + Decimal(7024 * 30)) / 1_000_000
     assert cost(GPT_IMAGE_2, images=1, size="1024x1024", usage=USAGE) == expected == Decimal("0.21114")
 
 
-def test_tokens_are_counted_once_however_many_pictures_came() -> None:
+def test_tokens_are_counted_once_for_any_number_of_images() -> None:
     assert cost(GPT_IMAGE_2, images=4, size="auto", usage=USAGE) == cost(
         GPT_IMAGE_2, images=1, size=None, usage=USAGE
     )
 
 
-UNCOUNTED = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
+WITH_TEXT = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
+
+
+def test_text_in_the_output_has_its_own_price_if_the_model_has_one() -> None:
+    expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT) == expected
+
+
+def test_text_in_the_output_is_the_rest_if_the_server_counts_only_images() -> None:
+    usage = attrs.evolve(WITH_TEXT, output_image_tokens=None)
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
+        GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT
+    )
+
+
+def test_text_in_the_output_costs_as_much_as_the_image_if_it_is_not_counted() -> None:
+    usage = attrs.evolve(WITH_TEXT, output_text_tokens=None, output_image_tokens=None)
+    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
+    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
+
+
+def test_text_in_the_output_is_billed_as_the_image_if_the_model_has_no_price_for_it() -> None:
+    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
+    assert cost(GPT_IMAGE_2, images=1, size=None, usage=WITH_TEXT) == expected
+
+
+ZEROS = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)
 UNKNOWN: dict[str, tuple[ModelProfile | None, dict[str, Any]]] = {
-    "of an unknown model": (None, {"usage": USAGE}),
-    "of an unknown size": (DALL_E_2, {"size": "2048x2048", "usage": None}),
-    "of a model without a price": (ModelProfile(name="free"), {"usage": USAGE}),
-    "without usage": (GPT_IMAGE_2, {"usage": None}),
-    "with zeros from a server that does not count": (GPT_IMAGE_2, {"usage": UNCOUNTED}),
-    "of vector graphics, which cost more": (GPT_IMAGE_2, {"usage": USAGE, "svg": True}),
+    "unknown model": (None, {}),
+    "unknown size": (DALL_E_2, {"size": "2048x2048"}),
+    "model without a price": (ModelProfile(name="free"), {}),
+    "no usage": (GPT_IMAGE_2, {"usage": None}),
+    "no output tokens": (GPT_IMAGE_2, {"usage": attrs.evolve(USAGE, output_tokens=None)}),
+    "no input text tokens": (GPT_IMAGE_2, {"usage": attrs.evolve(USAGE, input_text_tokens=None)}),
+    "no input image tokens": (GPT_IMAGE_2, {"usage": attrs.evolve(USAGE, input_image_tokens=None)}),
+    "zeros of a server that does not count": (GPT_IMAGE_2, {"usage": ZEROS}),
+    "more text than output": (GPT_IMAGE_1_5, {"usage": attrs.evolve(WITH_TEXT, output_text_tokens=1101)}),
+    "SVG, which a text model writes": (GPT_IMAGE_2, {"svg": True}),
 }
 
 
 @pytest.mark.parametrize(("profile", "facts"), UNKNOWN.values(), ids=UNKNOWN)
-def test_the_cost_is_unknown(profile: ModelProfile | None, facts: dict[str, Any]) -> None:
-    options: dict[str, Any] = {"size": None, **facts}
-    assert cost(profile, images=1, **options) is None
-
-
-@pytest.mark.parametrize("missing", ["output_tokens", "input_text_tokens", "input_image_tokens"])
-def test_a_count_left_out_makes_the_cost_unknown_and_not_lower(missing: str) -> None:
-    changes: dict[str, Any] = {missing: None}
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=attrs.evolve(USAGE, **changes)) is None
-
-
-class TestTextInTheOutput:
-    USAGE = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
-
-    @pytest.mark.parametrize(
-        ("profile", "changes", "millionths"),
-        [
-            (GPT_IMAGE_1_5, {}, 1000 * 32 + 100 * 10),
-            (GPT_IMAGE_1_5, {"output_image_tokens": None}, 1000 * 32 + 100 * 10),
-            (GPT_IMAGE_1_5, {"output_text_tokens": None, "output_image_tokens": None}, 1100 * 32),
-            (GPT_IMAGE_2, {}, 1100 * 30),
-        ],
-        ids=["counted", "one of the two counted", "not counted apart", "without a price of its own"],
-    )
-    def test_text_in_the_output_has_its_own_price_if_it_is_counted_and_the_model_has_one(
-        self, profile: ModelProfile, changes: dict[str, Any], millionths: int
-    ) -> None:
-        usage = attrs.evolve(self.USAGE, **changes)
-        expected = Decimal(20 * 5 + 40 * 8 + millionths) / 1_000_000
-        assert cost(profile, images=1, size=None, usage=usage) == expected
-
-    def test_more_text_than_output_makes_the_cost_unknown(self) -> None:
-        usage = attrs.evolve(self.USAGE, output_text_tokens=1101)
-        assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) is None
+def test_the_cost_is_unknown_if_a_fact_is_missing(
+    profile: ModelProfile | None, facts: dict[str, Any]
+) -> None:
+    given: dict[str, Any] = {"images": 1, "size": "1024x1024", "usage": USAGE, **facts}
+    assert cost(profile, **given) is None
 
 
 @pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
-def test_list_prices_hold_only_where_they_are_taken(profile: ModelProfile) -> None:
+def test_list_prices_apply_only_to_servers_that_have_them(profile: ModelProfile) -> None:
     facts: dict[str, Any] = {"images": 1, "size": "1024x1024", "usage": USAGE}
     assert cost(profile, **facts) is not None
     assert cost(profile, **facts, list_price=False) is None

@@ -1,6 +1,7 @@
 """Results are plain frozen data: bytes, base64, files, arrays, and a short repr."""
 
 import base64
+import io
 import pickle
 import sys
 from collections.abc import Callable, Sequence
@@ -15,10 +16,15 @@ import pytest
 
 from imagesdk.errors import ImageNotLoadedError
 from imagesdk.types import Image, ImagesResponse, Upload, Usage
-from tests.support.odd_images import encoded
 
-PNG = encoded(PIL.Image.new("RGB", (3, 2), 1))
-SIGNED = "https://pictures.test/a.png?sig=SECRET"
+
+def png(mode: str = "RGB", size: tuple[int, int] = (3, 2)) -> bytes:
+    out = io.BytesIO()
+    PIL.Image.new(mode, size, 1).save(out, "PNG")
+    return out.getvalue()
+
+
+PNG = png()
 
 
 @pytest.fixture
@@ -35,7 +41,7 @@ def in_file(tmp_path: Path) -> Image:
 
 @pytest.fixture
 def only_url() -> Image:
-    return Image(index=2, url=SIGNED)
+    return Image(index=2, url="https://images.test/a.png?sig=SECRET")
 
 
 @pytest.fixture(params=["in_memory", "in_file"])
@@ -44,87 +50,84 @@ def loaded(request: pytest.FixtureRequest) -> Image:
     return image
 
 
-class TestAnImageThatIsHere:
-    def test_a_loaded_image_returns_its_bytes_base64_and_a_data_url(self, loaded: Image) -> None:
-        assert loaded.loaded
-        assert loaded.bytes == PNG
-        assert loaded.b64_json == base64.b64encode(PNG).decode()
-        assert loaded.data_url() == f"data:image/png;base64,{loaded.b64_json}"
+def test_a_loaded_image_has_its_bytes_as_base64_data_url_and_pickle(loaded: Image) -> None:
+    assert loaded.loaded
+    assert loaded.bytes == PNG
+    assert base64.b64decode(loaded.b64_json or "", validate=True) == PNG
+    head, _, text = loaded.data_url().partition(",")
+    assert (head, base64.b64decode(text)) == ("data:image/png;base64", PNG)
+    again = pickle.loads(pickle.dumps(loaded))
+    assert (again, again.bytes) == (loaded, PNG)
 
-    def test_a_loaded_image_opens_in_pillow_and_does_not_need_its_file_any_more(self, loaded: Image) -> None:
-        picture = loaded.to_pil()
-        if loaded.path:
-            loaded.path.unlink()
-        assert picture.size == (3, 2)
-        assert picture.tobytes() == bytes([1, 0, 0] * 6)
 
-    def test_a_loaded_image_becomes_an_array_of_rows(self, loaded: Image) -> None:
-        array = loaded.to_numpy()
-        assert array.shape == (2, 3, 3)
-        assert array.dtype == numpy.uint8
+def test_the_pixels_of_an_image_no_longer_need_its_file(loaded: Image) -> None:
+    opened, array = loaded.to_pil(), loaded.to_numpy()
+    if loaded.path:
+        loaded.path.unlink()
+    assert (opened.size, opened.tobytes()) == ((3, 2), bytes([1, 0, 0] * 6))
+    assert array.shape == (2, 3, 3)
+    assert array.dtype == numpy.uint8
 
-    def test_a_loaded_image_is_saved_to_a_file(self, loaded: Image, tmp_path: Path) -> None:
-        path = loaded.save(tmp_path / "new" / "copy.png")
-        assert path == tmp_path / "new" / "copy.png"
-        assert path.read_bytes() == PNG
-        assert list(path.parent.iterdir()) == [path]
 
-    def test_a_loaded_image_is_saved_into_a_folder_under_a_generated_name(
-        self, loaded: Image, tmp_path: Path
-    ) -> None:
-        (tmp_path / "there").mkdir()
-        assert loaded.save(tmp_path / "there") == tmp_path / "there" / "image-2.png"
-        assert loaded.save(f"{tmp_path}/not-yet/") == tmp_path / "not-yet" / "image-2.png"
-
-    def test_a_loaded_image_pickles_with_its_bytes(self, loaded: Image) -> None:
-        again = pickle.loads(pickle.dumps(loaded))
-        assert again == loaded
-        assert again.bytes == PNG
+def test_a_loaded_image_is_saved_to_a_file_or_into_a_folder(loaded: Image, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    for path, written in (
+        (tmp_path / "new" / "copy.png", "new/copy.png"),
+        (tmp_path / "there", "there/image-2.png"),
+        (f"{tmp_path}/not-yet/", "not-yet/image-2.png"),
+    ):
+        assert loaded.save(path) == tmp_path / written
+        assert (tmp_path / written).read_bytes() == PNG
+        assert list((tmp_path / written).parent.iterdir()) == [tmp_path / written]
 
 
 @pytest.mark.parametrize(
     ("mode", "channels"), [("L", 3), ("P", 3), ("1", 3), ("RGB", 3), ("RGBA", 4), ("LA", 4), ("I;16", 3)]
 )
 def test_an_array_has_three_channels_or_four_with_transparency(mode: str, channels: int) -> None:
-    assert Image(data=encoded(PIL.Image.new(mode, (3, 2), 1))).to_numpy().shape == (2, 3, channels)
+    assert Image(data=png(mode)).to_numpy().shape == (2, 3, channels)
 
 
 @pytest.mark.parametrize(
-    ("missing", "use", "said"),
+    ("missing", "use", "message"),
     [
         ("PIL.Image", "to_pil", "to_pil needs Pillow: pip install pillow, or the extra `pillow` of imagesdk"),
         ("PIL.Image", "to_numpy", "Pillow: pip install pillow"),
         ("numpy", "to_numpy", "to_numpy needs numpy: pip install numpy"),
     ],
 )
-def test_what_pixels_need_is_named_where_it_is_missing(
-    missing: str, use: str, said: str, monkeypatch: pytest.MonkeyPatch
+def test_a_missing_library_is_named_with_its_installation(
+    missing: str, use: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(ModuleNotFoundError, match=said) as caught:
+    with pytest.raises(ModuleNotFoundError, match=message) as caught:
         getattr(Image(data=PNG), use)()
     assert caught.value.name == missing.partition(".")[0]
 
 
 def test_an_array_keeps_the_transparency_of_a_palette() -> None:
-    array = Image(data=encoded(PIL.Image.new("P", (3, 2)), transparency=0)).to_numpy()
+    out = io.BytesIO()
+    PIL.Image.new("P", (3, 2)).save(out, "PNG", transparency=0)
+    array = Image(data=out.getvalue()).to_numpy()
     assert array.shape == (2, 3, 4)
     assert (array[:, :, 3] == 0).all()
 
 
 def test_an_array_of_sixteen_bits_is_scaled_to_eight() -> None:
-    picture = PIL.Image.fromarray(numpy.array([[0, 65535]], dtype=numpy.uint16))
-    assert Image(data=encoded(picture)).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
+    out = io.BytesIO()
+    PIL.Image.fromarray(numpy.array([[0, 65535]], dtype=numpy.uint16)).save(out, "PNG")
+    assert Image(data=out.getvalue()).to_numpy().tolist() == [[[0, 0, 0], [255, 255, 255]]]
 
 
-def test_of_an_animation_the_first_frame_is_the_array_and_all_are_in_pillow() -> None:
+def test_an_animation_gives_its_first_frame_as_an_array_and_all_frames_in_pillow() -> None:
+    out = io.BytesIO()
     first, second = PIL.Image.new("RGB", (4, 2), "red"), PIL.Image.new("RGB", (4, 2), "blue")
-    data = encoded(first, "GIF", save_all=True, append_images=[second])
-    image = Image(data=data, media_type="image/gif")
+    first.save(out, "GIF", save_all=True, append_images=[second])
+    image = Image(data=out.getvalue(), media_type="image/gif")
     assert image.to_numpy()[0, 0, :3].tolist() == [255, 0, 0]
-    picture = image.to_pil()
-    picture.seek(1)
-    assert picture.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
+    animation = image.to_pil()
+    animation.seek(1)
+    assert animation.convert("RGB").getpixel((0, 0)) == (0, 0, 255)
     assert image.data_url().startswith("data:image/gif;base64,R0lGOD")
 
 
@@ -136,43 +139,41 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
             use()
 
 
-USES: dict[str, Callable[[Image], object]] = {
-    "bytes": lambda image: image.bytes,
-    "save": lambda image: image.save("a.png"),
-    "to_pil": Image.to_pil,
-    "to_numpy": Image.to_numpy,
-    "data_url": Image.data_url,
-}
+USES: list[Callable[[Image], object]] = [
+    lambda image: image.bytes,
+    lambda image: image.save("a.png"),
+    Image.to_pil,
+    Image.to_numpy,
+    Image.data_url,
+]
 
 
-@pytest.mark.parametrize("use", USES.values(), ids=USES)
+@pytest.mark.parametrize("use", USES)
 def test_an_image_that_is_only_a_url_says_how_to_download_it_without_its_signature(
     only_url: Image, use: Callable[[Image], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert not only_url.loaded
-    assert only_url.b64_json is None
+    assert (only_url.loaded, only_url.b64_json) == (False, None)
     with pytest.raises(ImageNotLoadedError) as caught:
         use(only_url)
-    for words in ("client.images.download(image)", "out=", "https://pictures.test/a.png"):
-        assert words in str(caught.value)
+    for part in ("client.images.download(image)", "out=", "https://images.test/a.png"):
+        assert part in str(caught.value)
     assert "SECRET" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_format_is_a_stream_of_octets_and_saved_as_bin(tmp_path: Path) -> None:
+def test_an_unknown_format_is_saved_as_bin_and_has_the_general_media_type(tmp_path: Path) -> None:
     image = Image(data=b"?")
-    assert image.b64_json == "Pw=="
-    assert image.data_url() == "data:application/octet-stream;base64,Pw=="
+    assert (image.b64_json, image.data_url()) == ("Pw==", "data:application/octet-stream;base64,Pw==")
     assert image.save(tmp_path).name == "image-0.bin"
 
 
-def test_a_repr_is_short_and_holds_neither_picture_nor_signature(
+def test_a_repr_is_short_and_has_neither_bytes_nor_signature(
     in_memory: Image, in_file: Image, only_url: Image
 ) -> None:
     assert repr(in_memory) == f"<Image 2 image/png 3x2 {len(PNG)} bytes>"
     assert repr(in_file) == f"<Image 2 image/png 3x2 path={str(in_file.path)!r}>"
-    assert repr(only_url) == "<Image 2 url='https://pictures.test/a.png'>"
+    assert repr(only_url) == "<Image 2 url='https://images.test/a.png'>"
     assert repr(Image()) == "<Image 0>"
     response = ImagesResponse(data=(Image(data=bytes(10**6)), only_url), request_id="req_1")
     assert len(repr(response)) < 150
@@ -189,7 +190,7 @@ def test_results_cannot_be_changed(in_memory: Image) -> None:
             setattr(value, name, None)
 
 
-def test_what_is_given_as_extra_is_copied() -> None:
+def test_extra_fields_are_copied() -> None:
     given = {"seed": 1}
     image = Image(extra=given)
     given["seed"] = 2
@@ -197,7 +198,10 @@ def test_what_is_given_as_extra_is_copied() -> None:
 
 
 FULL = ImagesResponse(
-    data=(Image(index=0, data=PNG), Image(index=1, url=SIGNED, revised_prompt="a cat", extra={"seed": 1})),
+    data=(
+        Image(index=0, data=PNG),
+        Image(index=1, url="https://images.test/b.png", revised_prompt="a cat", extra={"seed": 1}),
+    ),
     created=datetime(2026, 11, 23, tzinfo=UTC),
     usage=Usage(input_tokens=1, output_tokens=2, total_tokens=3, extra={"cached": 4}),
     cost=Decimal("0.04"),
@@ -222,7 +226,6 @@ def test_a_response_is_a_sequence_of_its_images() -> None:
 
 
 def test_a_response_without_images_is_empty() -> None:
-    assert not ImagesResponse()
     assert list(ImagesResponse()) == []
     with pytest.raises(IndexError):
         ImagesResponse()[0]
@@ -235,12 +238,12 @@ def test_a_response_pickles_whole(protocol: int) -> None:
     assert attrs.asdict(again) == attrs.asdict(FULL)
 
 
-def test_responses_differ_when_their_pictures_do() -> None:
+def test_responses_with_different_images_differ() -> None:
     assert attrs.evolve(FULL, data=FULL.data[:1]) != FULL
     assert Image(data=b"a") != Image(data=b"b")
 
 
-def test_what_a_server_did_not_say_is_none_and_never_zero() -> None:
+def test_missing_facts_are_none_and_never_zero() -> None:
     assert attrs.astuple(Usage(), recurse=False)[:-1] == (None,) * 7
     assert ImagesResponse().cost is None
     assert ImagesResponse().usage is None

@@ -1,7 +1,4 @@
-"""Jobs to calls: options, a pure plan, open input files, and a pure request.
-
-Nothing is sent from here. Everything that is opened is closed when the block ends.
-"""
+"""Jobs to calls: options, a pure plan, open input files, and a pure request. Nothing is sent from here."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 import anyio
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from imagesdk import models
 from imagesdk._calls.call_options import CallSettings, new_boundary
@@ -29,7 +26,7 @@ from imagesdk._protocol.requests import RequestPlan, build_request, plan_request
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Job, Variation
+from imagesdk.jobs import CallOptions, Generate, Job, Variation
 
 
 @frozen
@@ -39,11 +36,8 @@ class ClientContext:
     engine: Engine
     downloader: Downloader
     defaults: CallDefaults
-
-    @property
-    def host(self) -> Host:
-        """The server that the client is for."""
-        return self.engine.host
+    host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
+    """The server."""
 
 
 @frozen
@@ -70,19 +64,8 @@ async def build_call(
 ) -> AsyncGenerator[PreparedCall, None]:
     """Validate a job and turn it into a call. Input files stay open until the block ends.
 
-    Args:
-        job: The job to send.
-        options: The options of the call, as the caller gave them.
-        context: The client.
-        template: The parsed and probed ``out=`` of a run, which names its files itself. ``out=`` of ``options``
-            is then ignored.
-        stream: Whether the response is a stream.
-
-    Raises:
-        TypeError: If there is no such option.
-        InvalidRequestError: If the job breaks a rule of the model, or an option cannot be used.
-        APITimeoutError: If the input images cannot be read in time.
-        OSError: If a file cannot be read, or the folder of ``out=`` cannot be written to.
+    ``template`` is the parsed and probed ``out=`` of a run, which names its files itself. ``out=`` of ``options`` is
+    then ignored.
     """
     settings = CallSettings.from_options(options, context.defaults)
     out = None if template is not None else options.get("out")
@@ -92,17 +75,12 @@ async def build_call(
     async with _open_inputs(plan, settings) as inputs:
         if plan.rules is not None:
             check_images(plan.job, inputs, plan.rules)
+        body, boundary = settings.extra_body, new_boundary()
         request = build_request(
-            plan.job,
-            inputs,
-            boundary=new_boundary(),
-            extra_body=settings.extra_body,
-            stream=stream,
-            host=plan.host,
+            plan.job, inputs, boundary=boundary, extra_body=body, stream=stream, host=plan.host
         )
         # extra_body may name another model than the job does.
-        named = "model" in (settings.extra_body or {})
-        profile = models.lookup(request.model) if named else plan.profile
+        profile = models.lookup(request.model) if "model" in (body or {}) else plan.profile
         if template is not None:
             template.check_count(request.weight)
         elif out is not None:
@@ -129,14 +107,15 @@ async def build_call(
 
 @asynccontextmanager
 async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenerator[InputImages, None]:
+    if isinstance(plan.job, Generate):
+        yield InputImages()
+        return
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:
             with anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
         except TimeoutError:
-            raise APITimeoutError(
-                "The images could not be read in time. Nothing was sent.",
-                idempotency_key=settings.idempotency_key,
-            ) from None
+            summary = "The images could not be read in time. Nothing was sent."
+            raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None
         yield inputs

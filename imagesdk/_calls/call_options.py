@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from imagesdk.jobs import CallOptions
 from imagesdk.policies import Timeouts, is_positive
 
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
+_KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _MAPPINGS: Final = ("extra_headers", "extra_query", "extra_body")
 _ELSEWHERE: Final = {
     "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
@@ -44,22 +46,16 @@ class CallSettings:
 
     @classmethod
     def from_options(cls, options: CallOptions, defaults: CallDefaults) -> CallSettings:
-        """Validate ``options``. The total time starts now.
-
-        Raises:
-            TypeError: If there is no such option.
-            InvalidRequestError: If the value of an option cannot be used.
-        """
+        """Validate ``options``. The total time starts now."""
         _check_options(options)
-        check = options.get("check")
-        headers = validate_headers((options.get("extra_headers") or {}).items())
+        check, headers = options.get("check"), options.get("extra_headers")
         check_query(options.get("extra_query"), "extra_query")
         timeouts = timeouts_of(defaults, options.get("timeout"))
         return cls(
             timeouts=timeouts,
             deadline=deadline_of(timeouts),
             idempotency_key=idempotency_key_of(options.get("idempotency_key")),
-            headers=tuple(headers),
+            headers=tuple(validate_headers(headers.items())) if headers else (),
             query=options.get("extra_query"),
             extra_body=options.get("extra_body"),
             check=defaults.check if check is None else check,
@@ -68,11 +64,7 @@ class CallSettings:
 
 
 def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Timeouts:
-    """Return the time-outs of a call with the option ``timeout``.
-
-    Raises:
-        InvalidRequestError: If ``timeout`` is neither a time in seconds nor :class:`Timeouts`.
-    """
+    """Return the time-outs of a call with the option ``timeout``."""
     if timeout is None or isinstance(timeout, Timeouts):
         return timeout or defaults.timeouts
     if not is_positive(timeout):
@@ -86,25 +78,12 @@ def deadline_of(timeouts: Timeouts) -> float | None:
 
 
 def idempotency_key_of(given: str | None) -> str:
-    """Return ``given``, or a new key if it is ``None``.
-
-    Raises:
-        InvalidRequestError: If the key cannot be sent in a header.
-    """
+    """Return ``given``, or a new key if it is ``None``."""
     if given is None:
         return new_idempotency_key()
-    if (
-        not isinstance(cast("object", given), str)
-        or not given
-        or len(given) > 255
-        or not (given.isascii() and given.isprintable())
-        or given != given.strip()
-    ):
-        raise InvalidRequestError(
-            "idempotency_key must have 1 to 255 printable ASCII characters, without space around them.",
-            param="idempotency_key",
-            value=given,
-        )
+    if not (isinstance(cast("object", given), str) and _KEY.fullmatch(given)):
+        summary = "idempotency_key must have 1 to 255 printable ASCII characters, without space around them."
+        raise InvalidRequestError(summary, param="idempotency_key", value=given)
     return given
 
 
@@ -119,11 +98,7 @@ def new_boundary() -> str:
 
 
 def check_query(query: Mapping[str, str] | None, param: str) -> None:
-    """Raise an error if a query cannot be encoded in a URL.
-
-    Raises:
-        InvalidRequestError: If it cannot be encoded.
-    """
+    """Raise an error if a query cannot be encoded in a URL."""
     try:
         urlencode(query or {})
     except (TypeError, ValueError) as error:
@@ -135,9 +110,8 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if name in _ELSEWHERE:
             raise TypeError(f"{name}= is not an option of a call here: {_ELSEWHERE[name]}.")
         if name not in _OPTIONS:
-            raise TypeError(
-                f"there is no parameter {name}=. Pass extra_body={{{name!r}: ...}} if the server has it."
-            )
+            remedy = f"Pass extra_body={{{name!r}: ...}} if the server has it."
+            raise TypeError(f"there is no parameter {name}=. {remedy}")
     for name in _MAPPINGS:
         if not isinstance(given := options.get(name), (Mapping, type(None))):
             raise InvalidRequestError.for_parameter(name, given, allowed="a mapping, or None")

@@ -58,11 +58,7 @@ class ClientSettings:
 
     @classmethod
     def from_options(cls, options: ClientOptions) -> ClientSettings:
-        """Return the settings of a new client. ``IMAGESDK_RATE_LIMIT`` replaces the default rate limit.
-
-        Raises:
-            ConfigurationError: If an option, or the variable, has a wrong value.
-        """
+        """Return the settings of a new client. ``IMAGESDK_RATE_LIMIT`` replaces the default rate limit."""
         settings = cls().with_options(options)
         text = os.environ.get(_LIMIT_VARIABLE, "").strip()
         if settings.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT) is not DEFAULT_RATE_LIMIT:
@@ -71,12 +67,7 @@ class ClientSettings:
         return attrs.evolve(settings, limits={**settings.limits, ANY_MODEL: others})
 
     def with_options(self, options: ClientOptions) -> ClientSettings:
-        """Return settings that differ in ``options``. Headers are added to those of the client.
-
-        Raises:
-            TypeError: If there is no such option.
-            ConfigurationError: If an option has a wrong value.
-        """
+        """Return settings that differ in ``options``. Headers are added to those of the client."""
         if unknown := set(options) - set(ClientOptions.__annotations__):
             raise TypeError(f"a client has no option {min(unknown)}=.")
         changes = dict[str, Any](options)
@@ -102,35 +93,19 @@ class ClientSettings:
 
 
 def require_str(name: str, value: object) -> None:
-    """Raise an error if a value is neither text nor ``None``.
-
-    Raises:
-        ConfigurationError: If it is neither.
-    """
+    """Raise an error if a value is neither text nor ``None``."""
     if value is not None and not isinstance(value, str):
         raise _of_wrong_type(name, value, "a text")
 
 
 def require_bool(name: str, value: object) -> None:
-    """Raise an error if a value is neither ``True`` nor ``False``.
-
-    Raises:
-        ConfigurationError: If it is neither.
-    """
+    """Raise an error if a value is neither ``True`` nor ``False``."""
     if not isinstance(value, bool):
         raise ConfigurationError.for_parameter(name, value, allowed="True or False")
 
 
 def parse_rate_limit(name: str, text: str) -> RateLimit | None:
-    """Parse a rate limit such as ``50/min``, or ``none``.
-
-    Args:
-        name: The option or variable that the text comes from, for the message.
-        text: The rate limit.
-
-    Raises:
-        ConfigurationError: If the text has another form.
-    """
+    """Parse a rate limit such as ``50/min``, or ``none``. ``name`` is the option or variable at fault."""
     if text.strip().lower() == "none":
         return None
     try:

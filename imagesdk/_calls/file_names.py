@@ -34,11 +34,7 @@ class OutputNames:
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Rename a temporary file to its final path, and return that path.
-
-        Raises:
-            OSError: If the file cannot be renamed.
-        """
+        """Rename a temporary file to its final path, and return that path."""
         path = self.path(index, extension(received.facts.media_type))
         assert received.temporary is not None  # noqa: S101 - only called for files
         with anyio.CancelScope(shield=True):

@@ -29,15 +29,13 @@ _logger = logging.getLogger("imagesdk")
 async def finish(
     result: Result[ParsedResponse], prepared: PreparedCall, context: ClientContext
 ) -> ImagesResponse:
-    """Return the response to a single call, with every image on disk where files were requested.
-
-    Raises:
-        DownloadError: If an image that the server returned as a URL cannot be downloaded.
-        OSError: If a file cannot be written.
-    """
-    response = await place_images(describe(result, prepared, context.host), result, prepared.names)
+    """Return the response to a single call, with every image on disk where files were requested."""
     if prepared.names is None:
-        return response
+        try:
+            return describe(result, prepared, context.host)
+        finally:
+            await discard(result.sink)
+    response = await place_images(describe(result, prepared, context.host), result, prepared.names)
     return await fetch_missing(response, prepared.names, prepared.call, context.downloader)
 
 
@@ -96,37 +94,25 @@ async def place_images(
     """Move the temporary files of a result to their final names, and return the response with their paths.
 
     Temporary files that are left over are removed, also after an error.
-
-    Raises:
-        OSError: If a file cannot be renamed.
     """
     images: list[Image] = []
     try:
         with anyio.CancelScope(shield=True):
-            for image in response:
+            for image in response.data:
                 received = _received(result, image.index)
+                path = image.path
                 if received is not None and received.temporary is not None and names is not None:
-                    image = attrs.evolve(  # noqa: PLW2901 - the same image, with its path
-                        image, path=await names.move_into_place(image.index, received)
-                    )
-                images.append(image)
+                    path = await names.move_into_place(image.index, received)
+                images.append(attrs.evolve(image, path=path))
     finally:
         await discard(result.sink)
     return attrs.evolve(response, data=tuple(images))
 
 
 async def fetch_missing(
-    response: ImagesResponse,
-    names: OutputNames | None,
-    call: Call[ParsedResponse],
-    downloader: Downloader,
+    response: ImagesResponse, names: OutputNames | None, call: Call[ParsedResponse], downloader: Downloader
 ) -> ImagesResponse:
-    """Download the images that are only URLs: to files, or into memory if ``names`` is ``None``.
-
-    Raises:
-        DownloadError: If an image cannot be downloaded. ``error.response`` has the images that could be.
-        OSError: If a file cannot be written.
-    """
+    """Download the images that are only URLs: to files, or into memory if ``names`` is ``None``."""
     images = list(response.data)
     for position, image in enumerate(images):
         if image.loaded or image.url is None:
@@ -140,13 +126,14 @@ async def fetch_missing(
             raise
         finally:
             await discard(sink)
+        facts = received.facts
         images[position] = attrs.evolve(
             image,
             path=path,
             data=received.data,
-            media_type=received.facts.media_type,
-            width=received.facts.width,
-            height=received.facts.height,
+            media_type=facts.media_type,
+            width=facts.width,
+            height=facts.height,
         )
     return attrs.evolve(response, data=tuple(images))
 
@@ -154,12 +141,7 @@ async def fetch_missing(
 async def fetch(
     downloader: Downloader, url: str, sink: ImageSink, timeouts: Timeouts, deadline: float | None
 ) -> ReceivedImage:
-    """Download one image into ``sink``, within the time-out of an attempt and the deadline of the call.
-
-    Raises:
-        DownloadError: If the image cannot be downloaded.
-        OSError: If a file cannot be written.
-    """
+    """Download one image into ``sink``, within the time-out of an attempt and the deadline of the call."""
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
     limits = [seconds for seconds in (timeouts.attempt, left) if seconds is not None]
     return await downloader.fetch(

@@ -5,12 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from imagesdk._calls.call_options import (
-    check_query,
-    deadline_of,
-    idempotency_key_of,
-    timeouts_of,
-)
+from imagesdk._calls.call_options import check_query, deadline_of, idempotency_key_of, timeouts_of
 from imagesdk._calls.client_options import CallDefaults
 from imagesdk._engine.call import Call
 from imagesdk._engine.engine import Engine
@@ -42,12 +37,7 @@ def raw_call(
     host: Host,
     defaults: CallDefaults,
 ) -> Call[None]:
-    """Turn the arguments of ``client.request`` into a call.
-
-    Raises:
-        InvalidRequestError: If the request cannot be sent.
-        ConfigurationError: If a header cannot be sent.
-    """
+    """Turn the arguments of ``client.request`` into a call."""
     verb = method.upper()
     if not (verb.isascii() and verb.isalpha()):
         raise InvalidRequestError.for_parameter("method", method, allowed="one such as GET or POST")
@@ -83,11 +73,7 @@ def raw_call(
 
 
 async def send_raw(engine: Engine, call: Call[None]) -> RawResponse:
-    """Send the call, and return the whole response.
-
-    Raises:
-        APIError: If the call fails.
-    """
+    """Send the call, and return the whole response."""
     result = await engine.send(call)
     try:
         return RawResponse(result.status, result.headers, result.sink.images[0].data or b"")
@@ -99,9 +85,8 @@ def _json(body: Any) -> bytes:
     try:
         return dump_json(body)
     except ValueError as error:
-        raise InvalidRequestError(
-            f"json cannot be written: {error}.", param="json", allowed="values that JSON has"
-        ) from None
+        problem, allowed = f"json cannot be written: {error}.", "values that JSON has"
+        raise InvalidRequestError(problem, param="json", allowed=allowed) from None
 
 
 def ignore_body(_: Any) -> None:

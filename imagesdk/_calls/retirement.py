@@ -32,13 +32,15 @@ class RetirementWarning(UserWarning):
 
 def warn_if_retired(plan: RequestPlan, *, today: date | None = None) -> None:
     """Warn if OpenAI retires the model or the endpoint of a request, once per model and process."""
+    endpoint, profile = plan.job.endpoint, plan.profile
+    if endpoint not in RETIRED_ENDPOINTS and (profile is None or profile.shut_down is None):
+        return
     if not plan.host.is_openai:
         return
-    endpoint = plan.job.endpoint
     key = (endpoint if endpoint in RETIRED_ENDPOINTS else None, plan.job.model)
     if key in _warned:
         return
-    retirement = models.retirement_of(plan.profile, today or _today(), endpoint=endpoint)
+    retirement = models.retirement_of(profile, today or _today(), endpoint=endpoint)
     if retirement is not None:
         callsite.warn(RetirementWarning(*retirement))
         _warned.add(key)  # after the warning: a filter that turns it into an error does so for each call

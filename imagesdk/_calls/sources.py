@@ -24,16 +24,9 @@ import anyio.to_thread
 import attrs
 
 from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, read_piece_now
-from imagesdk._media.pillow import (
-    MAX_LOOK,
-    array_as_png,
-    image_as_png,
-    is_array,
-    is_pillow,
-    some_transparent,
-)
+from imagesdk._media.pillow import MAX_LOOK, array_as_png, image_as_png, is_array, is_pillow, some_transparent
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, named_media_type, sniff
-from imagesdk._media.source_text import check_path, decode_data_url, is_url
+from imagesdk._media.source_text import check_path, decode_data_url, is_url, refused
 from imagesdk._media.upload import named_parts
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.parameter_checks import check_text
@@ -59,13 +52,7 @@ async def open_inputs(
 ) -> AsyncGenerator[InputImages, None]:
     """Open the input images of a job. Temporary files exist until the block ends.
 
-    Args:
-        sources: The images as the caller gave them.
-        check_transparency: Whether to search mask and markup for transparent pixels, which needs Pillow.
-
-    Raises:
-        InvalidRequestError: If a source is not an image, or cannot be read.
-        OSError: If a file cannot be read.
+    ``check_transparency`` searches mask and markup for transparent pixels, if Pillow is installed.
     """
     with ExitStack() as spools:
         images = tuple([await _open_source("image", image, spools) for image in sources.images])
@@ -78,27 +65,17 @@ async def open_inputs(
 
 @asynccontextmanager
 async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
-    """Open a file of any kind. Temporary files exist until the block ends.
-
-    Raises:
-        InvalidRequestError: If ``source`` is not a path, bytes or a binary file object.
-        OSError: If the file cannot be read.
-    """
+    """Open a file of any kind. Temporary files exist until the block ends."""
     with ExitStack() as spools:
         found = await _open_source("source", source, spools)
         if isinstance(found, RemoteImage):
-            raise InvalidRequestError(
-                f"source is {found.name}, and only files can be uploaded.",
-                param="source",
-                value=found.name,
-                allowed="a path, bytes or a file",
-                remedies=(Remedy.DOWNLOAD_IMAGE,),
-            )
+            problem, allowed = f"is {found.name}, and only files can be uploaded", "a path, bytes or a file"
+            raise refused("source", problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
         yield found
 
 
 async def _with_transparency(image: InputImage | None) -> InputImage | None:
-    if not isinstance(image, Upload) or not image.alpha or image.media_type != "image/png":
+    if not (isinstance(image, Upload) and image.alpha and image.media_type == "image/png"):
         return image
     if image.size > MAX_LOOK:
         return image
@@ -131,7 +108,9 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
         check_path(param, path)
         return await run_blocking(_probe_path, Path(path))
     if isinstance(source, (FileId, FileObject)):
-        return _with_id(param, source.id)
+        if not isinstance(cast("object", source.id), str) or not source.id:
+            raise refused(param, "is a file without an id", source.id, "an id")
+        return RemoteImage(file_id=check_text(param, source.id))
     if isinstance(source, Image):
         return await _probe_image(param, source)
     if is_pillow(source):
@@ -153,36 +132,22 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
 
 def _empty(param: str, source: object, found: Upload) -> InvalidRequestError:
     if isinstance(found.source, Path):
-        said = f"is an empty file: there is nothing in {str(found.source)!r}"
+        problem = f"is an empty file: there is nothing in {str(found.source)!r}"
     elif isinstance(found.source, bytes):
-        said = "is empty: there are no bytes in it"
+        problem = "is empty: there are no bytes in it"
     elif found.source is not source:
-        said = "gave no bytes: it is empty, or was read before"
+        problem = "gave no bytes: it is empty, or was read before"
     elif found.start:
-        said = "has no bytes left to read"
+        return refused(param, "has no bytes left to read", "no bytes", "an image", Remedy.REWIND_FILE)
     else:
-        said = "is an empty file: there are no bytes in it"
-    return InvalidRequestError(
-        f"{param} {said}.",
-        param=param,
-        value="no bytes",
-        allowed="an image",
-        remedies=(Remedy.REWIND_FILE,) if found.start else (),
-    )
+        problem = "is an empty file: there are no bytes in it"
+    return refused(param, problem, "no bytes", "an image")
 
 
 async def _probe_url(param: str, url: str) -> InputImage:
     if url[:5].lower() == "data:":
         return _from_bytes(await run_blocking(decode_data_url, param, url))
     return RemoteImage(url=check_text(param, url))
-
-
-def _with_id(param: str, file_id: object) -> RemoteImage:
-    if isinstance(file_id, str) and file_id:
-        return RemoteImage(file_id=check_text(param, file_id))
-    raise InvalidRequestError(
-        f"{param} is a file without an id.", param=param, value=file_id, allowed="an id"
-    )
 
 
 async def _probe_image(param: str, image: Image) -> InputImage:
@@ -192,13 +157,9 @@ async def _probe_image(param: str, image: Image) -> InputImage:
         return _from_bytes(image.bytes)
     if image.url is not None and is_url(image.url):
         return await _probe_url(param, image.url)
-    raise InvalidRequestError(
-        f"{param} is an Image without a URL that others could fetch.",
-        param=param,
-        value=repr(image),
-        allowed="an Image with bytes, a file, or an http URL",
-        remedies=(Remedy.DOWNLOAD_IMAGE,),
-    )
+    problem = "is an Image without a URL that others could fetch"
+    allowed = "an Image with bytes, a file, or an http URL"
+    raise refused(param, problem, repr(image), allowed, Remedy.DOWNLOAD_IMAGE)
 
 
 def _from_bytes(data: bytes) -> Upload:
@@ -231,11 +192,7 @@ def _probe_file(param: str, source: Any) -> Upload | None:
 
 
 def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
-    """Return a function that reads from a source that cannot seek.
-
-    A read of a pipe may never return. A cancelled call then abandons its thread, which does not count against the
-    threads of other calls.
-    """
+    # A read of a pipe may never return. A cancelled call then abandons its thread, which has a limiter of its own.
     limiter = anyio.CapacityLimiter(1)
     return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
 
@@ -263,8 +220,8 @@ async def _position(source: Any) -> int | None:
     if tell is None or not inspect.iscoroutinefunction(getattr(source, "seek", None)):
         return None
     try:
-        told = tell()
-        position: int = await told if inspect.isawaitable(told) else told
+        found = tell()
+        position: int = await found if inspect.isawaitable(found) else found
     except OSError:
         return None
     return position
@@ -275,13 +232,14 @@ async def _spool(param: str, source: Any, read: Callable[[], Awaitable[object]],
     spool: SpooledTemporaryFile[bytes] = SpooledTemporaryFile(max_size=PIECE)  # noqa: SIM115
     spools.callback(spool.close)
     size = 0
-    while piece := await _read_from(param, read):
-        size += len(piece)
-        if size > MAX_SPOOL:
-            raise InvalidRequestError(
-                f"{param} is a stream of more than {MAX_SPOOL} bytes.", param=param, value="a stream"
-            )
-        await run_blocking(spool.write, piece)
+    try:
+        while piece := _require_bytes(param, await read()):
+            size += len(piece)
+            if size > MAX_SPOOL:
+                raise refused(param, f"is a stream of more than {MAX_SPOOL} bytes", "a stream")
+            await run_blocking(spool.write, piece)
+    except UnicodeDecodeError:
+        raise _text_mode_error(param) from None
     spool.seek(0)
     head = spool.read(HEAD_SIZE)
     return _upload(head, source=cast("IO[bytes]", spool), size=size, name=_name_of(source))
@@ -292,13 +250,6 @@ def _name_of(source: Any) -> str | None:
     return Path(given).name or None if isinstance(given, str) else None
 
 
-async def _read_from(param: str, read: Callable[[], Awaitable[object]]) -> bytes:
-    try:
-        return _require_bytes(param, await read())
-    except UnicodeDecodeError:
-        raise _text_mode_error(param) from None
-
-
 def _require_bytes(param: str, data: object) -> bytes:
     if isinstance(data, bytes):
         return data
@@ -306,13 +257,8 @@ def _require_bytes(param: str, data: object) -> bytes:
 
 
 def _text_mode_error(param: str) -> InvalidRequestError:
-    return InvalidRequestError(
-        f"{param} is a file opened as text.",
-        param=param,
-        value="a text file",
-        allowed="a file opened in binary mode",
-        remedies=(Remedy.OPEN_AS_BINARY,),
-    )
+    allowed = "a file opened in binary mode"
+    return refused(param, "is a file opened as text", "a text file", allowed, Remedy.OPEN_AS_BINARY)
 
 
 def _upload(

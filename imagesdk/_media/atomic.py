@@ -53,11 +53,7 @@ def move_into_place(temporary: Path, final: Path, *, fsync: bool = False) -> Non
 
 
 def move_if_free(temporary: Path, final: Path, *, fsync: bool = False) -> None:
-    """Rename a complete temporary file, unless the final name is taken. Blocks.
-
-    Raises:
-        FileExistsError: If the final name is taken.
-    """
+    """Rename a complete temporary file, unless the final name is taken. Blocks."""
     final.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(temporary, final)

@@ -16,6 +16,8 @@ from imagesdk._media.sniff import HEAD_SIZE, sniff
 
 MimeBundle: TypeAlias = "tuple[dict[str, str], dict[str, Any]]"
 """Data by media type, and metadata by media type."""
+_Kinds: TypeAlias = "Container[str] | None"
+"""Media types that the notebook asks for or does not want."""
 
 _NATIVE = frozenset({"image/png", "image/jpeg", "image/gif"})
 """Media types that every notebook shows by itself. All others need an ``<img>``."""
@@ -43,9 +45,7 @@ class NotebookImage(Protocol):
     def revised_prompt(self) -> str | None: ...
 
 
-def image_bundle(
-    image: NotebookImage, text: str, *, include: Container[str] | None, exclude: Container[str] | None
-) -> MimeBundle:
+def image_bundle(image: NotebookImage, text: str, *, include: _Kinds, exclude: _Kinds) -> MimeBundle:
     """Return the bundle of one image. ``text`` is its plain text. Blocks if the image is in a file."""
     shown = _load(image, _WIDTH)
     if shown is None:
@@ -58,11 +58,7 @@ def image_bundle(
 
 
 def grid_bundle(
-    images: Iterable[NotebookImage],
-    text: str,
-    *,
-    include: Container[str] | None,
-    exclude: Container[str] | None,
+    images: Iterable[NotebookImage], text: str, *, include: _Kinds, exclude: _Kinds
 ) -> MimeBundle:
     """Return the bundle of several images, side by side. Blocks if they are in files."""
     figures: list[str] = []
@@ -123,12 +119,7 @@ def _tag(image: NotebookImage, shown: _Shown) -> str:
     )
 
 
-def _select(
-    data: dict[str, str],
-    metadata: dict[str, Any],
-    include: Container[str] | None,
-    exclude: Container[str] | None,
-) -> MimeBundle:
+def _select(data: dict[str, str], metadata: dict[str, Any], include: _Kinds, exclude: _Kinds) -> MimeBundle:
     kinds = {kind for kind in data if (not include or kind in include) and not (exclude and kind in exclude)}
     return (
         {kind: value for kind, value in data.items() if kind in kinds},

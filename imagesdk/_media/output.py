@@ -19,6 +19,7 @@ from typing import Final, cast
 from attrs import frozen
 
 from imagesdk._media.atomic import create_temporary
+from imagesdk._media.source_text import refused
 from imagesdk.errors import InvalidRequestError
 from imagesdk.remedies import Remedy
 
@@ -66,9 +67,6 @@ class OutputTemplate:
 
         A path with ``{...}`` is a template. A path with an extension is one file, unless it is an existing folder. Any
         other path is a folder.
-
-        Raises:
-            InvalidRequestError: If the template has an unknown field, or maps two images to one file name.
         """
         text = expand_output_path(param, out)
         fields = _template_fields(text, param)
@@ -82,30 +80,19 @@ class OutputTemplate:
             fixed = next(i for i, part in enumerate(parts) if _template_fields(part, param))
             rest = parts[fixed:]
             if ".." in rest:
-                raise InvalidRequestError(
-                    f"{param} is {text!r}, a template that leaves its folder with '..'.",
-                    param=param,
-                    value=text,
-                )
+                problem = f"is {text!r}, a template that leaves its folder with '..'"
+                raise refused(param, problem, text)
             template = cls(Path(*parts[:fixed]), "/".join(rest))
         template.check_count(n)
         return template
 
     def check_count(self, n: int) -> None:
-        """Raise an error if ``n`` images would not get different names.
-
-        Raises:
-            InvalidRequestError: If ``n`` is more than 1 and there is no ``{index}`` in the template.
-        """
+        """Raise an error if ``n`` images would not get different names."""
         if n > 1 and "index" not in (_template_fields(self.template, "out") or ()):
             text = str(self.folder / self.template.replace("{{", "{").replace("}}", "}"))
-            raise InvalidRequestError(
-                f"out is {text!r}, which gives all {n} images the same name.",
-                param="out",
-                value=text,
-                allowed="a folder, or a template with {index}",
-                remedies=(Remedy.PUT_IN_TEMPLATE.of("{index}"),),
-            )
+            problem = f"is {text!r}, which gives all {n} images the same name"
+            allowed = "a folder, or a template with {index}"
+            raise refused("out", problem, text, allowed, Remedy.PUT_IN_TEMPLATE.of("{index}"))
 
     def path(self, *, index: int, ext: str, job: int = 0, id: str = "", slug: str = "x") -> Path:  # noqa: A002 - the template's own words
         """Return the final path of one image. The slug is cut if a name would be longer than 255 bytes."""
@@ -120,43 +107,28 @@ def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
     """Return an output path as text, with ``~/`` expanded to the home folder.
 
     If a folder named ``~`` exists, it is meant literally, so that files written to it before are still found.
-
-    Raises:
-        InvalidRequestError: If ``path`` is not a path, is empty, or has a character that no file name can have.
     """
     if not isinstance(cast("object", path), (str, os.PathLike)):
-        raise InvalidRequestError.for_parameter(
-            param, path, allowed="a path", shown=f"of type {type(path).__name__}"
-        )
+        shown = f"of type {type(path).__name__}"
+        raise InvalidRequestError.for_parameter(param, path, allowed="a path", shown=shown)
     text = os.fsdecode(path)
     if not text or "\0" in text or not _is_encodable(text):
-        raise InvalidRequestError(
-            f"{param} is empty, or holds a NUL or another character that no file name can have.",
-            param=param,
-            value=text,
-        )
+        problem = "is empty, or holds a NUL or another character that no file name can have"
+        raise refused(param, problem, text)
     if text.startswith(_HOMES) and not Path("~").is_dir():
         return os.path.expanduser(text)  # noqa: PTH111 - a path would lose the slash at its end
     return text
 
 
 def image_path(param: str, path: str | os.PathLike[str], index: int, ext: str) -> Path:
-    """Return the final path of an image that is saved to ``path``: a file, a folder, or a template.
-
-    Raises:
-        InvalidRequestError: If ``path`` is not a path, or has fields other than ``{index}`` and ``{ext}``.
-    """
+    """Return the final path of an image that is saved to ``path``: a file, a folder, or a template."""
     text = expand_output_path(param, path)
     if _TEMPLATE.search(text):
         unknown = (_template_fields(text, param) or set[str]()) - _KNOWN_WHEN_SAVED
         if unknown:
-            raise InvalidRequestError(
-                f"{param} is {text!r}, and {{{min(unknown)}}} is not known when an image is saved; allowed: {{index}} and "
-                "{ext}.",
-                param=param,
-                value=text,
-                allowed="{index} and {ext}",
-            )
+            allowed = "{index} and {ext}"
+            unknown_field = f"{{{min(unknown)}}} is not known when an image is saved; allowed: {allowed}"
+            raise refused(param, f"is {text!r}, and {unknown_field}", text, allowed)
         return OutputTemplate.parse(text, param=param).path(index=index, ext=ext)
     final = Path(text)
     if text.endswith(("/", os.sep)) or final.is_dir():
@@ -190,33 +162,21 @@ def _template_fields(text: str, param: str) -> set[str] | None:
     except (ValueError, KeyError, IndexError, AttributeError):
         fields = {""}
     if not fields <= set(_FIELDS):
-        raise InvalidRequestError(
-            f"{param} is {text!r}, which is not a template; allowed: {', '.join(f'{{{name}}}' for name in _FIELDS)}.",
-            param=param,
-            value=text,
-            allowed="{index}, {job}, {id}, {slug} and {ext}",
-        )
+        known = ", ".join(f"{{{name}}}" for name in _FIELDS)
+        problem = f"is {text!r}, which is not a template; allowed: {known}"
+        raise refused(param, problem, text, "{index}, {job}, {id}, {slug} and {ext}")
     return fields or None
 
 
 def open_output(out: str | os.PathLike[str], *, n: int = 1) -> OutputTemplate:
-    """Parse ``out=`` and check that its folder can be written to. Blocks.
-
-    Raises:
-        InvalidRequestError: If ``out`` cannot be read, or gives two images the same name.
-        OSError: If no file can be created there.
-    """
+    """Parse ``out=`` and check that its folder can be written to. Blocks."""
     template = OutputTemplate.parse(out, n=n)
     check_writable(template.folder, template.template)
     return template
 
 
 def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
-    """Create ``folder`` if it is missing, and check that files named by ``template`` can be created in it. Blocks.
-
-    Raises:
-        OSError: If they cannot be created.
-    """
+    """Create ``folder`` if it is missing, and check that files named by ``template`` can be created in it. Blocks."""
     descriptor, temporary = create_temporary(folder)
     os.close(descriptor)
     temporary.unlink()

@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeGuard, cast
 
 from imagesdk._media.sniff import HEAD_SIZE, sniff
+from imagesdk._media.source_text import refused
 from imagesdk.errors import InvalidRequestError
 from imagesdk.remedies import Remedy
 
@@ -58,11 +59,7 @@ def is_array(value: object) -> TypeGuard[numpy.typing.NDArray[Any]]:
 
 
 def require_pillow(what: str) -> None:
-    """Raise an error that names the package to install if Pillow is missing.
-
-    Raises:
-        ModuleNotFoundError: If Pillow is missing.
-    """
+    """Raise an error that names the package to install if Pillow is missing."""
     try:
         import_module("PIL.Image")
     except ModuleNotFoundError as error:
@@ -72,12 +69,7 @@ def require_pillow(what: str) -> None:
 
 
 def open_image(param: str, data: bytes) -> PIL.Image.Image:
-    """Return the decoded image, or the first of several frames.
-
-    Raises:
-        InvalidRequestError: If ``data`` is not an image, is broken, or has more pixels than
-            ``PIL.Image.MAX_IMAGE_PIXELS``.
-    """
+    """Return the decoded image, or the first of several frames."""
     import PIL.Image
 
     facts = sniff(data[:HEAD_SIZE])
@@ -89,15 +81,9 @@ def open_image(param: str, data: bytes) -> PIL.Image.Image:
     if name not in PIL.Image.OPEN:
         PIL.Image.init()
     if name not in PIL.Image.OPEN:
-        remedy = {"HEIF": Remedy.INSTALL_HEIF, "AVIF": Remedy.UPGRADE_PILLOW}.get(
-            name, Remedy.REINSTALL_PILLOW
-        )
-        raise InvalidRequestError(
-            f"{param} is {name}, for which this Pillow has no decoder.",
-            param=param,
-            value=name,
-            remedies=(remedy,),
-        )
+        remedies = {"HEIF": Remedy.INSTALL_HEIF, "AVIF": Remedy.UPGRADE_PILLOW}
+        remedy = remedies.get(name, Remedy.REINSTALL_PILLOW)
+        raise refused(param, f"is {name}, for which this Pillow has no decoder", name, None, remedy)
     check_pixels(param, facts.width or 0, facts.height or 0)
     try:
         image = PIL.Image.open(io.BytesIO(data), formats=(name,))
@@ -106,27 +92,19 @@ def open_image(param: str, data: bytes) -> PIL.Image.Image:
     except InvalidRequestError:
         raise
     except Exception as error:
-        raise InvalidRequestError(f"{param} cannot be decoded: {error}.", param=param, value=name) from error
+        raise refused(param, f"cannot be decoded: {error}", name) from error
     return image
 
 
 def check_pixels(param: str, width: int, height: int) -> None:
-    """Raise an error for more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, the limit against decompression bombs.
-
-    Raises:
-        InvalidRequestError: If there are more.
-    """
+    """Raise an error for more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, the limit against decompression bombs."""
     import PIL.Image
 
     limit = PIL.Image.MAX_IMAGE_PIXELS
     if limit is not None and width * height > limit:
-        raise InvalidRequestError(
-            f"{param} has {width}x{height} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({limit}).",
-            param=param,
-            value=f"{width}x{height}",
-            allowed=f"up to {limit} pixels",
-            remedies=(Remedy.RAISE_MAX_PIXELS,),
-        )
+        size, allowed = f"{width}x{height}", f"up to {limit} pixels"
+        problem = f"has {size} pixels, more than PIL.Image.MAX_IMAGE_PIXELS ({limit})"
+        raise refused(param, problem, size, allowed, Remedy.RAISE_MAX_PIXELS)
 
 
 def upright(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -153,9 +131,6 @@ def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
     """Return a copy in mode RGB, or RGBA where pixels can be transparent, in sRGB and without metadata.
 
     A colour profile is applied if Pillow can. Sixteen bits are scaled to eight.
-
-    Raises:
-        ValueError: If Pillow cannot convert the mode of the image.
     """
     alpha = None
     if image.mode == "La":
@@ -176,20 +151,19 @@ def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def _scaled(image: PIL.Image.Image) -> PIL.Image.Image:
+    sixteen = image.mode not in {"I", "F"}
     if image.mode != "F":
-        sixteen = image.mode != "I"
         image = image.convert("I")
-        _, highest = _extrema(image)
-        top = 65535.0 if sixteen or 255 < highest <= 65535 else max(255.0, highest)
-    else:
-        _, highest = _extrema(image)
+    highest = _extrema(image)[1]
+    if image.mode == "F":
         top = 1.0 if highest <= 1 else 255.0
+    else:
+        top = 65535.0 if sixteen or 255 < highest <= 65535 else max(255.0, highest)
     return image.point(lambda value: value * (255 / top) + 0.5).convert("L")
 
 
 def _extrema(image: PIL.Image.Image) -> tuple[float, float]:
-    low, high = cast("tuple[float, float]", image.getextrema())  # of several bands: one for each
-    return low, high
+    return cast("tuple[float, float]", image.getextrema())  # of one band
 
 
 def _in_srgb(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -219,32 +193,20 @@ def encode_image(image: PIL.Image.Image, file_format: str) -> bytes:
 
 
 def image_as_png(param: str, image: PIL.Image.Image) -> bytes:
-    """Return a Pillow image as PNG, with alpha and colour profile but no other metadata.
-
-    Raises:
-        InvalidRequestError: If the image cannot be read or encoded, e.g. because its file was closed.
-    """
+    """Return a Pillow image as PNG, with alpha and colour profile but no other metadata."""
     try:
         if image.mode not in _PLAIN:
             image = eight_bit(image)
         out = io.BytesIO()
         image.save(out, "PNG", exif=b"")
     except Exception as error:
-        raise InvalidRequestError(
-            f"{param} is a Pillow image that cannot be written as PNG: {error}.",
-            param=param,
-            value=repr(image),
-        ) from error
+        problem = f"is a Pillow image that cannot be written as PNG: {error}"
+        raise refused(param, problem, repr(image)) from error
     return out.getvalue()
 
 
 def array_as_png(param: str, array: numpy.typing.NDArray[Any]) -> bytes:
-    """Return an array as PNG.
-
-    Raises:
-        InvalidRequestError: If the array does not have the type and shape of an image.
-        ModuleNotFoundError: If Pillow is missing.
-    """
+    """Return an array as PNG."""
     require_pillow("to send an array")
     import PIL.Image
 
@@ -254,10 +216,10 @@ def array_as_png(param: str, array: numpy.typing.NDArray[Any]) -> bytes:
 def _bytes_of(param: str, array: numpy.typing.NDArray[Any]) -> numpy.typing.NDArray[numpy.uint8]:
     import numpy
 
+    found = f"an array of {array.dtype}, shape {array.shape}"
     allowed = (
         "uint8, or floats from 0 to 1, of shape (height, width), (height, width, 3) or (height, width, 4)"
     )
-    found = f"an array of {array.dtype}, shape {array.shape}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})
@@ -284,7 +246,6 @@ def some_transparent(data: bytes) -> bool | None:
             if not image.has_transparency_data:
                 return False
             with_alpha = image if image.mode in {"LA", "RGBA"} else image.convert("RGBA")
-            lowest, _ = _extrema(with_alpha.getchannel("A"))
-            return lowest < 255
+            return _extrema(with_alpha.getchannel("A"))[0] < 255
     except Exception:  # noqa: BLE001 - no Pillow, or a file that the server may understand better
         return None

@@ -84,12 +84,8 @@ def named_media_type(name: str) -> str | None:
 def sniff(head: bytes) -> ImageFacts:
     """Return the facts of the image that begins with ``head``. :data:`HEAD_SIZE` bytes are enough."""
     media_type = _by_magic(head)
-    read = {
-        "image/png": _png,
-        "image/jpeg": _jpeg,
-        "image/webp": _webp,
-        "image/gif": _gif,
-    }.get(media_type or "")
+    readers = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp, "image/gif": _gif}
+    read = readers.get(media_type or "")
     facts = ImageFacts(media_type)
     if read is None:
         return facts
@@ -130,11 +126,8 @@ def _by_magic(head: bytes) -> str | None:
         if brands and brands[0] in _HEIC_BRANDS:
             return "image/heic"
     text = head[:1024].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if text.startswith(b"<svg") or (
-        text.startswith((b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text
-    ):
-        return "image/svg+xml"
-    return None
+    is_svg = text.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text
+    return "image/svg+xml" if is_svg else None
 
 
 def _png(head: bytes, facts: ImageFacts) -> ImageFacts:
@@ -173,14 +166,8 @@ def _jpeg(head: bytes, facts: ImageFacts) -> ImageFacts:
         content = head[at + 4 : at + 2 + length]
         if marker in _JPEG_FRAMES:
             height, width, channels = struct.unpack(">HHB", head[at + 5 : at + 10])
-            return evolve(
-                facts,
-                width=width,
-                height=height,
-                orientation=orientation,
-                cmyk=channels == 4,
-                several=several,
-            )
+            facts = evolve(facts, width=width, height=height, cmyk=channels == 4)
+            return evolve(facts, orientation=orientation, several=several)
         if marker == 0xE1 and content.startswith(b"Exif\0"):
             orientation = _exif_orientation(content[6:])
         several = several or (marker == 0xE2 and content.startswith(b"MPF\0"))
@@ -205,9 +192,8 @@ def _webp(head: bytes, facts: ImageFacts) -> ImageFacts:
     facts = evolve(facts, animated=False, orientation=1)
     if kind == b"VP8L":
         (bits,) = struct.unpack("<I", head[21:25])
-        return evolve(
-            facts, width=1 + (bits & 0x3FFF), height=1 + (bits >> 14 & 0x3FFF), alpha=bool(bits >> 28 & 1)
-        )
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        return evolve(facts, width=width, height=height, alpha=bool(bits >> 28 & 1))
     if kind == b"VP8 ":
         width, height = struct.unpack("<HH", head[26:30])
         return evolve(facts, width=width & 0x3FFF, height=height & 0x3FFF, alpha=False)

@@ -21,47 +21,37 @@ _MAX_PREVIEW: Final = 40
 """Characters of a text that a message shows."""
 
 
+def refused(
+    param: str, problem: str, value: object, allowed: str | None = None, *remedies: Remedy
+) -> InvalidRequestError:
+    """Return the error of a parameter that "is" or "has" a problem."""
+    return InvalidRequestError(
+        f"{param} {problem}.", param=param, value=value, allowed=allowed, remedies=remedies
+    )
+
+
 def is_url(text: str) -> bool:
     """Return whether a text is a URL instead of a path."""
     return text[:8].lower().startswith(_URLS)
 
 
 def check_path(param: str, text: str) -> None:
-    """Raise an error if a text cannot be a path.
-
-    Raises:
-        InvalidRequestError: If the text is empty, a ``file:`` URL, base64, or longer than any path.
-    """
+    """Raise an error if a text cannot be a path."""
     if not text or "\0" in text:
-        said = "holds a NUL" if text else "is an empty text"
-        raise InvalidRequestError(
-            f"{param} {said}.", param=param, value=text, allowed="a path", remedies=(Remedy.PASS_SOURCE,)
-        )
+        problem = "holds a NUL" if text else "is an empty text"
+        raise refused(param, problem, text, "a path", Remedy.PASS_SOURCE)
     if text[:6].lower() == "file:/":
-        path = unquote(_FILE_URL.sub("", text, count=1))
-        raise InvalidRequestError(
-            f"{param} is the URL of a file, {text!r:.200}.",
-            param=param,
-            value=text,
-            allowed="a path",
-            remedies=(Remedy.PASS_PATH.of(f"{path!r:.200}"),),
-        )
+        remedy = Remedy.PASS_PATH.of(f"{unquote(_FILE_URL.sub('', text, count=1))!r:.200}")
+        raise refused(param, f"is the URL of a file, {text!r:.200}", text, "a path", remedy)
     if len(text) <= _MAX_NAME:
         return
     encoded = _BASE64.fullmatch(text[:_MAX_PATH]) is not None
     if len(text) > _MAX_PATH or (encoded and ("/" not in text or _decodes_to_image(text))):
-        said = (
-            f"looks like base64 ({text[:_MAX_PREVIEW]}...)"
-            if encoded
-            else f"is a text of {len(text)} characters ({text[:_MAX_PREVIEW]}...), longer than any path"
-        )
-        raise InvalidRequestError(
-            f"{param} {said}.",
-            param=param,
-            value=text[:_MAX_PREVIEW],
-            allowed="a path, a URL, bytes or a file",
-            remedies=(Remedy.DECODE_BASE64 if encoded else Remedy.PASS_SOURCE,),
-        )
+        preview, allowed = text[:_MAX_PREVIEW], "a path, a URL, bytes or a file"
+        if encoded:
+            raise refused(param, f"looks like base64 ({preview}...)", preview, allowed, Remedy.DECODE_BASE64)
+        problem = f"is a text of {len(text)} characters ({preview}...), longer than any path"
+        raise refused(param, problem, preview, allowed, Remedy.PASS_SOURCE)
 
 
 def _decodes_to_image(text: str) -> bool:
@@ -73,11 +63,7 @@ def _decodes_to_image(text: str) -> bool:
 
 
 def decode_data_url(param: str, url: str) -> bytes:
-    """Return the bytes in a ``data:`` URL. https://www.rfc-editor.org/rfc/rfc2397
-
-    Raises:
-        InvalidRequestError: If the URL cannot be decoded.
-    """
+    """Return the bytes in a ``data:`` URL. https://www.rfc-editor.org/rfc/rfc2397"""
     head, comma, text = url.partition(",")
     try:
         if not comma:
@@ -88,9 +74,5 @@ def decode_data_url(param: str, url: str) -> bytes:
         plain = data.translate(None, b" \t\r\n")
         return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
     except ValueError as error:
-        raise InvalidRequestError(
-            f"{param} is a data URL that cannot be read: {error}.",
-            param=param,
-            value=url[:40],
-            allowed="data:image/png;base64,...",
-        ) from None
+        problem = f"is a data URL that cannot be read: {error}"
+        raise refused(param, problem, url[:40], "data:image/png;base64,...") from None

@@ -79,9 +79,6 @@ def named_parts(source: object) -> NamedParts | None:
     """Return the parts of a :data:`Named`; ``None`` for anything else.
 
     A tuple of a file name, bytes or a file, and optionally a media type is one. Any other tuple is a list of images.
-
-    Raises:
-        InvalidRequestError: If the tuple has headers, which cannot be sent.
     """
     if not isinstance(source, tuple):
         return None
@@ -94,11 +91,9 @@ def named_parts(source: object) -> NamedParts | None:
     if media_type is not None and not (isinstance(media_type, str) and _MEDIA_TYPE.fullmatch(media_type)):
         return None
     if isinstance(headers, Mapping):
-        raise InvalidRequestError(
-            "image is a tuple with headers; allowed: (name, data) or (name, data, media type).",
-            param="image",
-            value=f"a tuple of {len(parts)}",
-            allowed="(name, data) or (name, data, media type)",
+        allowed, shown = "(name, data) or (name, data, media type)", "a tuple with headers"
+        raise InvalidRequestError.for_parameter(
+            "image", f"a tuple of {len(parts)}", allowed=allowed, shown=shown
         )
     return None if headers is not None else NamedParts(name or None, content, media_type)
 

@@ -182,11 +182,7 @@ class Pacer:
     def rejected(self, permit: Permit, now: float, waits: Iterable[float], usage: WindowUsage) -> None:
         """Pause after a 429, and choose the mode that follows the pause.
 
-        Args:
-            permit: The rejected request.
-            now: The present.
-            waits: Seconds that the server asks to wait, the most exact first. May be absurd.
-            usage: What the window holds.
+        The server asks for ``waits``: seconds, the most exact first, which may be absurd.
         """
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
@@ -226,11 +222,10 @@ class Pacer:
     def _pause(self, wait: float | None) -> float:
         growth = PAUSE_GROWTH_FACTOR ** min(self._pauses, MAX_PAUSE_GROWTHS)
         backoff = self._per * min(1.0, FIRST_PAUSE_WINDOWS * growth)
-        is_first = self._pauses == 0
         self._pauses += 1
         if wait is None:
             return backoff
-        return wait if is_first else max(wait, backoff)
+        return wait if self._pauses == 1 else max(wait, backoff)
 
     def _account_is_shared(self, wait: float | None, usage: WindowUsage) -> bool:
         if self._no_retry_hint:
@@ -241,9 +236,8 @@ class Pacer:
 
     def _keep_to_quota(self, images: int, now: float, pause_ends: float) -> None:
         is_rejected_probe = self._no_retry_hint and now - self.quota_ends < self._per
-        self._quota_doublings = (
-            min(self._quota_doublings + 1, MAX_QUOTA_DOUBLINGS) if is_rejected_probe else 0
-        )
+        doublings = self._quota_doublings + 1 if is_rejected_probe else 0
+        self._quota_doublings = min(doublings, MAX_QUOTA_DOUBLINGS)
         self._no_retry_hint = True
         self.pace = 0.0
         self.observed_quota = images

@@ -7,7 +7,7 @@ in a queue of 100 000.
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections import deque
+from collections import OrderedDict
 from collections.abc import Iterator
 from itertools import islice, takewhile
 
@@ -20,7 +20,7 @@ _SPARE_NUMBERS = 1024
 class Permit:
     """One request's place in the queue, and then its entry in the log of sent requests."""
 
-    __slots__ = ("granted", "number", "rejoined", "sent_at", "tokens", "waiting", "weight")
+    __slots__ = ("granted", "number", "sent_at", "tokens", "waiting", "weight")
 
     def __init__(self, weight: int, number: int, tokens: int = 0) -> None:
         self.weight = weight
@@ -30,8 +30,6 @@ class Permit:
         self.tokens = tokens
         self.waiting = False
         """Whether the permit is in the queue."""
-        self.rejoined = False
-        """Whether the permit, or an earlier one with its number, has left the queue before."""
         self.granted = False
         self.sent_at: float | None = None
 
@@ -41,13 +39,12 @@ class WaitQueue:
 
     def __init__(self) -> None:
         self._next_number = 0
-        self._new: deque[Permit] = deque()  # in the order of their numbers; some may have left since
+        self._new: OrderedDict[int, Permit] = OrderedDict()  # in the order of their numbers
         self._rejoined: list[Permit] = []  # sorted by number
         self._totals = _BlockTotals(0)
-        self._length = 0
 
     def __len__(self) -> int:
-        return self._length
+        return len(self._new) + len(self._rejoined)
 
     def push(self, weight: int, tokens: int = 0, *, number: int | None = None) -> Permit:
         """Add a permit at the end, or at the place of an earlier permit with ``number``."""
@@ -55,15 +52,13 @@ class WaitQueue:
             permit = Permit(weight, number, tokens)
             self.push_back(permit)
             return permit
-        permit = Permit(weight, self._next_number, tokens)
+        permit = self._new[self._next_number] = Permit(weight, self._next_number, tokens)
         self._next_number += 1
-        self._new.append(permit)
         self._count(permit)
         return permit
 
     def push_back(self, permit: Permit) -> None:
         """Return a permit to the place that it had."""
-        permit.rejoined = True
         insort(self._rejoined, permit, key=_number)
         self._count(permit)
 
@@ -72,37 +67,25 @@ class WaitQueue:
         if not permit.waiting:
             return
         permit.waiting = False
-        self._length -= 1
         self._totals.discard(permit.number)
-        if permit.rejoined:
+        if self._new.pop(permit.number, None) is None:
             del self._rejoined[bisect_left(self._rejoined, permit.number, key=_number)]
 
     def clear(self) -> None:
         """Remove all permits."""
-        for permit in (*self._new, *self._rejoined):
-            permit.waiting = False
-        self._new.clear()
-        self._rejoined.clear()
-        self._totals = _BlockTotals(self._next_number)
-        self._length = 0
+        for permit in (*self._new.values(), *self._rejoined):
+            self.remove(permit)
 
     @property
     def head(self) -> Permit | None:
         """The permit that is granted next."""
-        new = self._new
-        while new and not _waits(new[0]):
-            new.popleft()
-        if self._rejoined and (not new or self._rejoined[0].number < new[0].number):
-            return self._rejoined[0]
-        return new[0] if new else None
+        firsts = (*self._rejoined[:1], *islice(self._new.values(), 1))
+        return min(firsts, key=_number, default=None)
 
     def after(self, head: Permit, depth: int) -> Iterator[Permit]:
         """Yield the permits after ``head``, at most ``depth`` of them."""
-        if len(self._new) > 2 * self._length + depth:
-            self._new = deque(filter(_waits, self._new))
-        new = islice(filter(_waits, self._new), depth + 1)
-        nearest = sorted((*self._rejoined[: depth + 1], *new), key=_number)
-        return islice((permit for permit in nearest if permit is not head), depth)
+        firsts = (*self._rejoined[: depth + 1], *islice(self._new.values(), depth + 1))
+        return islice((permit for permit in sorted(firsts, key=_number) if permit is not head), depth)
 
     def position(self, permit: Permit) -> tuple[int, int]:
         """Return the number of permits before ``permit``, and the images that they ask for."""
@@ -114,24 +97,14 @@ class WaitQueue:
 
     def _count(self, permit: Permit) -> None:
         permit.waiting = True
-        self._length += 1
-        totals = self._totals
-        if permit.number - totals.first > 2 * self._length + _SPARE_NUMBERS:
-            self._rebuild_totals()
-        elif permit.number >= totals.first:  # the few below are counted by position()
-            totals.add(permit)
-
-    def _rebuild_totals(self) -> None:
-        """Start the totals at the head, so that they do not grow with all permits that have ever passed."""
-        self._new = deque(filter(_waits, self._new))
-        waiting = [*self._new, *self._rejoined]
-        self._totals = _BlockTotals(min(map(_number, waiting)))
-        for permit in waiting:
+        if permit.number - self._totals.first > 2 * len(self) + _SPARE_NUMBERS:
+            # The totals begin anew at the head: they do not grow with all permits that have ever passed.
+            waiting = [*self._new.values(), *self._rejoined]
+            self._totals = _BlockTotals(min(map(_number, waiting)))
+            for each in waiting:
+                self._totals.add(each)
+        elif permit.number >= self._totals.first:  # the few below are counted by position()
             self._totals.add(permit)
-
-
-def _waits(new: Permit) -> bool:
-    return new.waiting and not new.rejoined
 
 
 def _number(permit: Permit) -> int:

@@ -165,10 +165,10 @@ class SharedLimiter:
     def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server answered 429, and return the permit to its place in the queue."""
         with self._lock:
-            before, pause_ends = self._window.limit, self._window.pause_ends
+            before, pause_ends = self._window.limit, self._window.pacer.pause_ends
             self._window.rejected(permit, self._clock(), stated)
             self._report_change(before)
-            if self._window.pause_ends > pause_ends:  # some deadlines may be out of reach now
+            if self._window.pacer.pause_ends > pause_ends:  # some deadlines may be out of reach now
                 self._wake_all(lambda waiter: waiter.deadline is not None)
             self._wake_leaders()
 
@@ -200,11 +200,16 @@ class SharedLimiter:
             return None
         start = self._window.expected_start(waiter.permit, now)
         if waiter.deadline is not None and start >= waiter.deadline:
-            raise self._too_late(start - now)
+            raise LimitWaitError(
+                f"The rate limit of {self.limit} has no room for about {start - now:.1f} s, "
+                "which is past the time-out of the call.",
+                retry_after=start - now,
+                remedies=(Remedy.RAISE_TIMEOUT, Remedy.SET_RATE_LIMIT),
+            )
         if waiter.on_wait is None or start - now <= NOTABLE_WAIT_SECONDS:
             return None
         on_wait, waiter.on_wait = waiter.on_wait, None
-        position, reason = self._window.position(waiter.permit), self._reason(now)
+        position, reason = self._window.queue.position(waiter.permit)[0], self._reason(now)
         return lambda: on_wait(position, start - now, reason)
 
     def _report_change(self, before: RateLimit) -> None:
@@ -213,7 +218,7 @@ class SharedLimiter:
             self._wake_all()
 
     def _reason(self, now: float) -> str:
-        if self._window.pause_ends > now:
+        if self._window.pacer.pause_ends > now:
             return f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
         return f"room in the rate limit of {self.limit}"
 
@@ -248,10 +253,12 @@ class SharedLimiter:
     def _leads(self, waiter: _Waiter, next_at: float | None) -> bool:
         """Return whether ``waiter`` is its loop's leader; wake a leader that would wake up after ``next_at``."""
         leader = self._leader(waiter.loop)
-        if leader is not None and leader is not waiter and _is_sooner(next_at, leader.wake_at):
+        if leader is None or leader is waiter:
+            return leader is waiter
+        if next_at is not None and (leader.wake_at is None or next_at < leader.wake_at):
             leader.wake_at = next_at
             leader.wake()
-        return leader is waiter
+        return False
 
     def _wake_all(self, which: Callable[[_Waiter], bool] = lambda _: True) -> None:
         for waiters in self._waiters.values():
@@ -270,17 +277,6 @@ class SharedLimiter:
                 retry_after=None,
                 remedies=(Remedy.ASK_FOR_FEWER, Remedy.SET_RATE_LIMIT),
             )
-
-    def _too_late(self, seconds: float) -> LimitWaitError:
-        return LimitWaitError(
-            f"The rate limit of {self.limit} has no room for about {seconds:.1f} s, which is past the time-out of the call.",
-            retry_after=seconds,
-            remedies=(Remedy.RAISE_TIMEOUT, Remedy.SET_RATE_LIMIT),
-        )
-
-
-def _is_sooner(one: float | None, other: float | None) -> bool:
-    return one is not None and (other is None or one < other)
 
 
 _registries: WeakSet[LimiterRegistry] = WeakSet()
@@ -325,9 +321,8 @@ class LimiterRegistry:
             limiter.after_fork()
 
     def _drop_idle(self, now: float) -> None:
-        unused = [key for key, each in self._limiters.items() if each.used_at + 2 * each.limit.per < now]
-        for key in unused:
-            if self._limiters[key].idle(now):
+        for key, limiter in list(self._limiters.items()):
+            if limiter.used_at + 2 * limiter.limit.per < now and limiter.idle(now):
                 del self._limiters[key]
 
 

@@ -11,7 +11,7 @@ in by the caller.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, frozen
 
@@ -48,11 +48,12 @@ class SlidingWindow:
 
     def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
         self._stated = self._in_force = LimitInForce(limit, "default" if adaptive else "caller")
-        self._log = SlidingLog(limit)
-        self._lasting = [] if adaptive else [limit]  # limits that stay when another one comes into force
+        self.log = SlidingLog(limit)
+        """Log of the limit in force."""
+        self._lasting = [] if adaptive else [limit]  # limits that stay in force beside a new one
         self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
-        self._queue = WaitQueue()
-        self._pacer = Pacer(limit)
+        self.queue = WaitQueue()
+        self.pacer = Pacer(limit)
         self._largest_request = 1
 
     @property
@@ -66,34 +67,9 @@ class SlidingWindow:
         return self._stated.limit if self._stated.source == "caller" else None
 
     @property
-    def window_seconds(self) -> float:
-        """Seconds from the sending of a request until its capacity is free again."""
-        return self._log.window_seconds
-
-    @property
-    def gap(self) -> float:
-        """Seconds between two grants of a burst."""
-        return self._pacer.gap
-
-    @property
-    def paced(self) -> bool:
-        """Whether requests are spaced evenly."""
-        return self._pacer.pace > 0
-
-    @property
-    def observed_quota(self) -> int | None:
-        """Images in a window that the server seems to accept, if fewer than the limit."""
-        return self._pacer.observed_quota
-
-    @property
-    def pause_ends(self) -> float:
-        """End of the pause after the last 429."""
-        return self._pacer.pause_ends
-
-    @property
     def idle(self) -> bool:
         """Whether no permit waits and no request takes capacity."""
-        return not self._queue and not any(self._logs())
+        return not self.queue and not any(self._logs())
 
     def fits(self, weight: int) -> bool:
         """Return whether a request of so many images can ever be granted."""
@@ -102,7 +78,7 @@ class SlidingWindow:
     def enqueue(self, weight: int, tokens: int = 0, *, rejoin: Permit | None = None) -> Permit:
         """Add a request at the end of the queue, or at the place of an earlier permit."""
         self._largest_request = max(self._largest_request, weight)
-        return self._queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
+        return self.queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
 
     def grant_ready(self, now: float) -> tuple[list[Permit], float | None]:
         """Grant all permits that may be granted at ``now``.
@@ -113,8 +89,8 @@ class SlidingWindow:
         granted: list[Permit] = []
         for log in self._logs():
             log.expire(now)
-        self._pacer.renew(now)
-        while (head := self._queue.head) is not None and now >= self._pacer.opens_at:
+        self.pacer.renew(now)
+        while (head := self.queue.head) is not None and now >= self.pacer.opens_at:
             if self._has_capacity(head):
                 permit = head if all(log.has_capacity(head) for log in self._secondary) else None
             else:
@@ -125,32 +101,28 @@ class SlidingWindow:
             granted.append(permit)
         return granted, None if head is None else self._next_at(head, now)
 
-    def position(self, permit: Permit) -> int:
-        """Return the number of permits before ``permit``."""
-        return self._queue.position(permit)[0]
-
     def expected_start(self, permit: Permit, now: float) -> float:
         """Estimate when ``permit`` is granted, if those before it are sent as soon as they are granted."""
         if not permit.waiting:
             return now
-        begin = max(now, self._pacer.opens_at)
+        begin = max(now, self.pacer.opens_at)
         if self._can_overtake(permit, begin):
             return begin
-        before = self._queue.position(permit)
-        paced = begin + before[1] * self._pacer.even_interval * self._pacer.pace
+        before = self.queue.position(permit)
+        paced = begin + before[1] * self.pacer.even_interval * self.pacer.pace
         return max(
             paced,
-            self._log.expected_start(permit, before, begin, now, self._max_images(permit)),
+            self.log.expected_start(permit, before, begin, now, self._max_images(permit)),
             *(log.expected_start(permit, before, begin, now, log.limit.images) for log in self._secondary),
         )
 
     def sent(self, permit: Permit, now: float) -> None:
         """Start the window of a request, which was written to the connection as a whole."""
-        if permit in self._log and permit.sent_at is None:
+        if permit in self.log and permit.sent_at is None:
             permit.sent_at = now
             for log in self._logs():
                 log.send(permit, now)
-            self._pacer.sent(permit, now)
+            self.pacer.sent(permit, now)
 
     def remember(self, weight: int, sent_at: float, now: float) -> None:
         """Count a request that another process sent, unless its window has ended."""
@@ -164,14 +136,14 @@ class SlidingWindow:
     def cancel(self, permit: Permit) -> None:
         """Give up a place in the queue, or a granted permit whose request was not sent."""
         if permit.waiting:
-            self._queue.remove(permit)
+            self.queue.remove(permit)
         elif permit.sent_at is None:
             self._discard(permit)
 
     def inherit(self, now: float) -> None:
         """Start in a forked child: the waiting permits are the parent's, and its unsent requests count as sent."""
-        self._queue.clear()
-        for permit in self._log.unsent():
+        self.queue.clear()
+        for permit in self.log.unsent():
             self.sent(permit, now)
 
     def rejected(self, permit: Permit, now: float, stated: ServerLimits) -> None:
@@ -179,22 +151,21 @@ class SlidingWindow:
 
         Requests that were sent before the pause began count as part of the same 429 and change nothing.
         """
-        starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self._pacer.pause_ends
+        starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self.pacer.pause_ends
         self._discard(permit)
         permit.granted, permit.sent_at = False, None
-        self._queue.push_back(permit)
-        self._pacer.returned(permit)
+        self.queue.push_back(permit)
+        self.pacer.returned(permit)
         self._adopt(stated, rejected=True)
         if starts_pause:
-            sent = tuple((each.sent_at, end) for each, end in self._log.sent() if each.sent_at is not None)
-            usage = WindowUsage(self._has_capacity(permit), self._log.images, self._largest_request, sent)
-            self._pacer.rejected(permit, now, stated.waits, usage)
+            sent = tuple((each.sent_at, end) for each, end in self.log.sent() if each.sent_at is not None)
+            usage = WindowUsage(self._has_capacity(permit), self.log.images, self._largest_request, sent)
+            self.pacer.rejected(permit, now, stated.waits, usage)
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server accepted a request, and adopt the limits that it states."""
-        if stated.limits:
-            self._adopt(stated, rejected=False)
-        self._pacer.accepted(permit)
+        self._adopt(stated, rejected=False)
+        self.pacer.accepted(permit)
 
     def correct_tokens(self, permit: Permit, tokens: int) -> None:
         """Replace the estimated tokens of a request by those that the server counted."""
@@ -216,30 +187,28 @@ class SlidingWindow:
         self._put_in_force(evolve(in_force, limit=_with_lowest(in_force.limit, self.limit, limit)))
 
     def _logs(self) -> tuple[SlidingLog, ...]:
-        return (self._log, *self._secondary)
+        return (self.log, *self._secondary)
 
     def _grant(self, permit: Permit, now: float) -> None:
-        self._queue.remove(permit)
-        permit.granted = True
-        permit.tokens = self._log.tokens_of(permit)
-        permit.sent_at = None
+        self.queue.remove(permit)
+        permit.granted, permit.sent_at = True, None
+        permit.tokens = self.log.tokens_of(permit)
         for log in self._logs():
             log.grant(permit)
-        self._pacer.granted(permit, now)
+        self.pacer.granted(permit, now)
 
     def _discard(self, permit: Permit) -> None:
         for log in self._logs():
             log.discard(permit)
 
     def _has_capacity(self, permit: Permit, freed: Capacity = NO_CAPACITY) -> bool:
-        return self._log.has_capacity(permit, freed, self._max_images(permit))
+        return self.log.has_capacity(permit, freed, self._max_images(permit))
 
     def _max_images(self, permit: Permit) -> int:
         """Return the most images in a window that holds ``permit``."""
-        most, pacer = self.limit.images, self._pacer
-        if (
-            pacer.pace
-        ):  # a server that counts evenly accepts a large request once those before it are worked off
+        most, pacer = self.limit.images, self.pacer
+        if pacer.pace:
+            # A server that counts evenly accepts a large request once those before it are worked off.
             return most + self._largest_request - 1
         return most if pacer.observed_quota is None else min(most, max(pacer.observed_quota, permit.weight))
 
@@ -248,14 +217,14 @@ class SlidingWindow:
         spare = self._spare_capacity(head, now)
         if spare is None:
             return None
-        for permit in self._queue.after(head, BACKFILL_DEPTH):
+        for permit in self.queue.after(head, BACKFILL_DEPTH):
             if self._has_capacity(permit) and self._has_capacity(permit, spare):
                 return permit
         return None
 
     def _can_overtake(self, permit: Permit, now: float) -> bool:
         """Return whether ``permit`` would not delay the head, if none between them is granted."""
-        head = self._queue.head
+        head = self.queue.head
         if head is None or head is permit or not self._has_capacity(permit) or self._has_capacity(head):
             return False
         spare = self._spare_capacity(head, now)
@@ -263,30 +232,28 @@ class SlidingWindow:
 
     def _spare_capacity(self, head: Permit, now: float) -> Capacity | None:
         """Return what is free beside the head when the head is granted; ``None`` if no permit may overtake it."""
-        full = self._log.images >= self.limit.images
-        if self._pacer.pace or self._secondary or len(self._queue) < 2 or full:
+        full = self.log.images >= self.limit.images
+        if self.pacer.pace or self._secondary or len(self.queue) < 2 or full:
             return None
-        start = next(
-            ((at, freed) for at, freed in self._log.freed() if self._has_capacity(head, freed)), None
-        )
-        if start is None or now + self._pacer.gap_after(head, now) > start[0]:
+        starts = ((at, freed) for at, freed in self.log.freed() if self._has_capacity(head, freed))
+        start, (images, requests, tokens) = next(starts, (-math.inf, NO_CAPACITY))
+        if now + self.pacer.gap_after(head, now) > start:
             return None
-        images, requests, tokens = start[1]
-        return Capacity(images - head.weight, requests - 1, tokens - self._log.tokens_of(head))
+        return Capacity(images - head.weight, requests - 1, tokens - self.log.tokens_of(head))
 
     def _next_at(self, head: Permit, now: float) -> float | None:
-        opens_at = max(self._pacer.opens_at, *(log.opens_at(head, now) for log in self._secondary), now)
+        opens_at = max(self.pacer.opens_at, *(log.opens_at(head, now) for log in self._secondary), now)
         if opens_at == math.inf:
             return None
         if self._has_capacity(head):
             return opens_at
-        may_backfill = len(self._queue) > 1 and not self._pacer.pace
+        may_backfill = len(self.queue) > 1 and not self.pacer.pace
         if may_backfill and now < opens_at and self._backfill(head, opens_at) is not None:
             return opens_at
-        frees = (at for at, freed in self._log.freed() if may_backfill or self._has_capacity(head, freed))
+        frees = (at for at, freed in self.log.freed() if may_backfill or self._has_capacity(head, freed))
         first = next(frees, math.inf)  # a later permit may fit whenever capacity is freed
-        if self._pacer.observed_quota is not None:
-            first = min(first, self._pacer.quota_ends)
+        if self.pacer.observed_quota is not None:
+            first = min(first, self.pacer.quota_ends)
         return None if first == math.inf else max(first, opens_at)
 
     def _adopt(self, stated: ServerLimits, *, rejected: bool) -> None:
@@ -296,17 +263,12 @@ class SlidingWindow:
             if unit == "images":
                 self._adopt_images(found, explicit=stated.explicit, rejected=rejected)
             elif rejected and found.per in {None, self.limit.per}:
-                ours = self._stated.limit.requests if unit == "requests" else self._stated.limit.tokens
-                most = found.limit if ours is None else min(ours, found.limit)
-                changed = (
-                    evolve(self.limit, requests=most)
-                    if unit == "requests"
-                    else evolve(self.limit, tokens=most)
-                )
-                self._put_in_force(evolve(self._in_force, limit=changed))
+                ours: int | None = getattr(self._stated.limit, unit)
+                most: dict[str, Any] = {unit: min(found.limit, ours or found.limit)}
+                self._put_in_force(evolve(self._in_force, limit=evolve(self.limit, **most)))
 
     def _adopt_images(self, found: ServerLimit, *, explicit: bool, rejected: bool) -> None:
-        """Adopt a lower limit that is explicit or comes with a 429, and a higher one that is explicit."""
+        """Adopt a lower limit that is explicit or part of a 429, and a higher one that is explicit."""
         ours, stated = self.limit, self._stated.limit
         per = found.per or min(ours.per, HEADER_WINDOW_SECONDS)
         limit = evolve(ours, images=found.limit, per=per)
@@ -330,9 +292,9 @@ class SlidingWindow:
                 logs[limit] = longest.counted_against(limit)
         self._secondary = [log for limit, log in logs.items() if not _implies(in_force.limit, limit)]
         if in_force.limit != self.limit:
-            self._log.change_limit(in_force.limit, exact=in_force.source == "server_429")
+            self.log.change_limit(in_force.limit, exact=in_force.source == "server_429")
         self._in_force = in_force
-        self._pacer.change_limit(in_force.limit)
+        self.pacer.change_limit(in_force.limit)
 
 
 def _with_lowest(limit: RateLimit, *others: RateLimit) -> RateLimit:

@@ -206,7 +206,7 @@ class Client:
         """Return a view of the client: the same connections, key and rate-limit windows, with other options.
 
         A view with another ``rate_limit=`` counts in the same windows, unless the scope of the limit is the client.
-        Closing a view closes nothing. Close the client that it comes from.
+        Closing a view closes nothing. Close its client.
 
         Example:
             ```python
@@ -569,7 +569,9 @@ class Images:
         Parameters: ``help(imagesdk.Variation)``. Options, such as ``out=``, ``timeout=`` and ``check=``: ``help(imagesdk.CallOptions)``.
 
         Example:
+            ```python
             response = client.images.create_variation("corgi.png", n=2)
+            ```
 
         Raises:
             InvalidRequestError: If a parameter or the image breaks a rule of the model. Nothing was sent.
@@ -732,7 +734,9 @@ class Images:
         generation.
 
         Example:
+            ```python
             data = client.images.download(response[0], to="otter.png")
+            ```
 
         Args:
             image: An image of a response, or a URL.

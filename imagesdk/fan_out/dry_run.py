@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from attrs import define, field, frozen
+from attrs import evolve, frozen
 
 from imagesdk._calls.build import ClientContext, build_call
+from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out.fingerprint import Hashes, digest
@@ -19,6 +20,7 @@ from imagesdk.fan_out.serialization import files_of
 from imagesdk.fan_out.spending import priced
 from imagesdk.fan_out.store import JobStore
 from imagesdk.policies import RateLimit
+from imagesdk.pricing import Estimate
 
 __all__ = ["DryRun"]
 
@@ -51,80 +53,56 @@ class DryRun:
     """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
 
 
-@define
-class _Counts:
-    context: ClientContext
-    store: JobStore
-    options: RunOptions
-    jobs: int = 0
-    sent: int = 0
-    resumed: int = 0
-    refused: int = 0
-    unpriced: int = 0
-    problems: list[tuple[int, Exception]] = field(factory=list[tuple[int, Exception]])
-    cost: Decimal | None = field(default=Decimal(0))
-    at_most: Decimal | None = field(default=Decimal(0))
-    images: Counter[str | None] = field(factory=Counter[str | None])
-    """By model, because each model has its own rate limit."""
-
-    async def add(self, item: Item) -> None:
-        """Count a job.
-
-        Raises:
-            ImageSDKError: If the job would be refused.
-            JournalError: If the journal cannot be read.
-            OSError: If an input image cannot be read.
-        """
-        context, store = self.context, self.store
-        async with build_call(item.job, {}, context) as prepared:
-            request = prepared.call.request
-            hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
-            record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
-        files = None
-        if record.response is not None:
-            files = await run_blocking(state_as_is, files_of(record.response, store.folder))
-        if next_action(record, files, self.options.resume_policy(context.engine)) != "send":
-            self.resumed += 1
-            return
-        price = priced(prepared.job, list_prices=context.host.uses_list_prices)
-        self.sent += 1
-        self.images[request.model] += request.weight
-        self.unpriced += price.at_most is None
-        self.cost = None if self.cost is None or price.cost is None else self.cost + price.cost
-        self.at_most = None if self.at_most is None or price.at_most is None else self.at_most + price.at_most
-
-
 async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, options: RunOptions) -> DryRun:
-    """Read and check all jobs.
-
-    Raises:
-        JournalError: If the journal cannot be read.
-    """
-    counts = _Counts(context, store, options)
+    """Read and check all jobs."""
+    found = DryRun(jobs=0, sent=0, images=0, resumed=0, refused=0, cost=Decimal(0), at_most=Decimal(0))
+    images = Counter[str | None]()  # by model, because each model has its own rate limit
     while (item := await reader.next()) is not None:
-        counts.jobs += 1
+        found = evolve(found, jobs=found.jobs + 1)
         try:
-            await counts.add(item)
+            call = await _call_to_send(item, context, store, options)
         except JournalError:
             raise
         except (ImageSDKError, OSError) as error:
-            counts.refused += 1
-            if len(counts.problems) < _PROBLEMS:
-                counts.problems.append((item.place, error))
+            problems = (*found.problems, (item.place, error))[:_PROBLEMS]
+            found = evolve(found, refused=found.refused + 1, problems=problems)
+            continue
+        if call is None:
+            found = evolve(found, resumed=found.resumed + 1)
+            continue
+        request, price = call
+        images[request.model] += request.weight
+        found = evolve(
+            found,
+            sent=found.sent + 1,
+            unpriced=found.unpriced + (price.at_most is None),
+            cost=_sum(found.cost, price.cost),
+            at_most=_sum(found.at_most, price.at_most),
+        )
     limit_for = context.engine.limit_for
-    waits = [seconds_under(limit_for(model), images) for model, images in counts.images.items()]
-    return DryRun(
-        jobs=counts.jobs,
-        sent=counts.sent,
-        images=counts.images.total(),
-        resumed=counts.resumed,
-        refused=counts.refused,
-        problems=tuple(counts.problems),
-        cost=counts.cost,
-        at_most=counts.at_most,
-        unpriced=counts.unpriced,
-        seconds=max((wait for wait in waits if wait is not None), default=None),
-    )
+    waits = (seconds_under(limit_for(model), count) for model, count in images.items())
+    seconds = max((wait for wait in waits if wait is not None), default=None)
+    return evolve(found, images=images.total(), seconds=seconds)
+
+
+async def _call_to_send(
+    item: Item, context: ClientContext, store: JobStore, options: RunOptions
+) -> tuple[Request, Estimate] | None:
+    """Return the request that a job would send and its price, or ``None`` if the job would not be sent."""
+    async with build_call(item.job, {}, context) as prepared:
+        request = prepared.call.request
+        hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
+        record = await store.claim(item, digest(item.job, hashes), request.weight, request.model)
+    files = None
+    if record.response is not None:
+        files = await run_blocking(state_as_is, files_of(record.response, store.folder))
+    if next_action(record, files, options.resume_policy(context.engine)) != "send":
+        return None
+    return request, priced(prepared.job, list_prices=context.host.uses_list_prices)
+
+
+def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
+    return None if total is None or amount is None else total + amount
 
 
 def seconds_under(limit: RateLimit | None, images: int) -> float | None:

@@ -40,11 +40,7 @@ class Hashes:
 
 def parameters(job: Job) -> dict[str, Any]:
     """Return the parameters of a job, without its input images."""
-    return {
-        name: value
-        for name, value in attrs.asdict(job, recurse=False).items()
-        if value is not None and name not in IMAGE_PARAMETERS
-    }
+    return {name: value for name, value in job.parameters().items() if name not in IMAGE_PARAMETERS}
 
 
 def digest(job: Job, hashes: Hashes) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Generic, TypeVar, cast
 
 import anyio
-from attrs import define
+from attrs import define, field
 
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, InvalidRequestError
@@ -25,26 +25,16 @@ class _Write(Generic[T]):
     error: Exception | None = None
 
 
+@define(eq=False)
 class GroupCommit:
-    """Transactions on one connection, in worker threads. It belongs to one event loop.
+    """Transactions on one connection, in worker threads. It belongs to one event loop."""
 
-    Args:
-        writes: Whether transactions write.
-        explain: Converts an error of SQLite to the error to raise.
-    """
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        *,
-        writes: bool,
-        explain: Callable[[sqlite3.Error], ImageSDKError],
-    ) -> None:
-        self._connection = connection
-        self._begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
-        self._explain = explain
-        self._lock = anyio.Lock()
-        self._waiting: list[_Write[Any]] = []
+    connection: sqlite3.Connection
+    writes: bool
+    explain: Callable[[sqlite3.Error], ImageSDKError]
+    """Converts an error of SQLite to the error to raise."""
+    _lock: anyio.Lock = field(factory=anyio.Lock)
+    _waiting: list[_Write[Any]] = field(factory=list[_Write[Any]])
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction with all other work that waits, and return when it is on the disk.
@@ -72,9 +62,9 @@ class GroupCommit:
         return cast("T", write.value)
 
     def _commit(self, batch: list[_Write[Any]]) -> None:
-        db = self._connection
+        db = self.connection
         try:
-            db.execute(self._begin)
+            db.execute("BEGIN IMMEDIATE" if self.writes else "BEGIN")
             for write in batch:
                 try:
                     write.value = write.work(db)
@@ -85,6 +75,6 @@ class GroupCommit:
             if db.in_transaction:
                 db.rollback()
             for write in batch:
-                write.error = self._explain(problem)
+                write.error = self.explain(problem)
         for write in batch:
             write.finished = True

@@ -47,9 +47,8 @@ class JobReader:
 
     def __init__(self, jobs: Jobs, defaults: Generate | None) -> None:
         if isinstance(jobs, (str, bytes, Generate, Edit, Variation, Labelled)):
-            raise TypeError(
-                f"fan_out takes several jobs, such as a list of them, not one {type(jobs).__name__}."
-            )
+            given = type(jobs).__name__
+            raise TypeError(f"fan_out takes several jobs, such as a list of them, not one {given}.")
         self.total = len(jobs) if isinstance(jobs, Sized) else None
         """Number of jobs, if ``jobs`` has a length."""
         self._defaults = defaults
@@ -74,9 +73,8 @@ class JobReader:
         given = await self._given()
         if given is _END:
             return None
-        place = self._read
         self._read += 1
-        return as_item(given, place, self._defaults)
+        return as_item(given, self._read - 1, self._defaults)
 
     async def aclose(self) -> None:
         """Close an async generator that was not read to its end."""
@@ -98,12 +96,7 @@ class JobReader:
 
 
 def as_item(given: object, place: int, defaults: Generate | None) -> Item:
-    """Convert what the caller gave to an :class:`Item`.
-
-    Raises:
-        TypeError: If ``given`` is not a job.
-        InvalidRequestError: If its label is not valid.
-    """
+    """Convert what the caller gave to an :class:`Item`."""
     label, job = (given.id, given.job) if isinstance(given, Labelled) else (None, given)
     if label is not None:
         check_label(label)
@@ -118,11 +111,7 @@ def as_item(given: object, place: int, defaults: Generate | None) -> Item:
 
 
 def check_label(label: Any) -> None:
-    """Check the label of a job.
-
-    Raises:
-        InvalidRequestError: If the label is empty, too long, or has more than one line.
-    """
+    """Raise ``InvalidRequestError`` if the label of a job is empty, too long, or has more than one line."""
     if not isinstance(label, str) or not 0 < len(label) <= _LONGEST_ID or not label.isprintable():
         allowed = f"one line of 1 to {_LONGEST_ID} printable characters"
         raise InvalidRequestError.for_parameter("id", label, allowed=allowed)

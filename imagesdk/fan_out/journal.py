@@ -22,14 +22,15 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
@@ -37,9 +38,8 @@ from imagesdk.fan_out.fingerprint import name_of, parameters
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lock import RunnerLock
-from imagesdk.fan_out.output_files import WrittenFile
 from imagesdk.fan_out.serialization import error_record, response_record
-from imagesdk.fan_out.store import JobRecord, State, new_idempotency_key
+from imagesdk.fan_out.store import Files, JobRecord, JobStore, State, new_idempotency_key
 from imagesdk.remedies import Remedy
 from imagesdk.types import ImagesResponse
 
@@ -67,41 +67,18 @@ CREATE TEMP TABLE next (content TEXT PRIMARY KEY, occurrence INTEGER NOT NULL) W
 _PROCESS = uuid.uuid4().hex
 
 
-@frozen
-class SentImages:
-    """Images of one request that was sent, and when (seconds since 1970)."""
-
-    model: str | None
-    images: int
-    at: float
-
-
-class Journal:
+class Journal(JobStore):
     """Open journal. Created by :func:`open_journal`; it belongs to one event loop."""
 
+    persistent = True
+
     def __init__(self, path: Path, connection: sqlite3.Connection, *, writes: bool) -> None:
-        self._folder = path.parent
+        self.folder = path.parent
         self._writes = writes
-        commit = GroupCommit(connection, writes=writes, explain=lambda problem: _broken(path, problem))
-        self._transact = commit.run
-
-    @property
-    def persistent(self) -> bool:
-        """Whether records survive the process."""
-        return True
-
-    @property
-    def folder(self) -> Path:
-        """Folder that file paths in records are relative to."""
-        return self._folder
+        self._transact = GroupCommit(connection, writes, partial(_broken, path)).run
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
-        """Return the record of a job. Create it if there is none.
-
-        Raises:
-            InvalidRequestError: If the label of the job belongs to another job.
-            JournalError: If the journal cannot be written.
-        """
+        """Return the record of a job. Create it if there is none."""
         return await self._transact(lambda db: self._claim(db, item, content, images, model))
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
@@ -113,18 +90,16 @@ class Journal:
         query = "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ?"
         await self._transact(lambda db: db.execute(query, (record.key,)).rowcount)
 
-    async def received(
-        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
-    ) -> None:
+    async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files do not all have their final names yet."""
-        answer = json.dumps(response_record(response, files, self._folder))
+        answer = json.dumps(response_record(response, files, self.folder))
         await self._set(record, state="received", answer=answer, error=None)
 
-    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
+    async def done(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files all have their final names."""
         cost = response.cost
         spent: dict[str, Any] = {} if cost is None else {"cost": str(cost), "reserved": None}
-        answer = json.dumps(response_record(response, files, self._folder))
+        answer = json.dumps(response_record(response, files, self.folder))
         await self._set(record, state="done", answer=answer, error=None, **spent)
 
     async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
@@ -132,12 +107,10 @@ class Journal:
         unreserved: dict[str, Any] = {} if state == "unknown" else {"reserved": None}
         await self._set(record, state=state, error=json.dumps(error_record(error)), answer=None, **unreserved)
 
-    async def sent_since(self, at: float) -> list[SentImages]:
-        """Return what other processes have sent since ``at`` (seconds since 1970)."""
+    async def sent_since(self, at: float) -> list[tuple[str | None, int, float]]:
+        """Return the model, images and time of each request of other processes since ``at`` (seconds since 1970)."""
         query = "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ?"
-        return await self._transact(
-            lambda db: [SentImages(*row) for row in db.execute(query, (at, _process()))]
-        )
+        return await self._transact(lambda db: db.execute(query, (at, _process())).fetchall())
 
     async def spent(self) -> Decimal:
         """Return the US dollars that the jobs have cost, or may have cost if their outcome is unknown."""
@@ -180,11 +153,10 @@ class Journal:
         if self._writes:
             params = json.dumps(parameters(item.job), ensure_ascii=False, default=str)
             job = (key, content, occurrence, item.label, type(item.job).__name__, params)
-            call = (images, model, record.idempotency_key)
             db.execute(
                 "INSERT INTO jobs (key, content, occurrence, label, kind, params, images, model, idempotency_key, state) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'planned')",
-                job + call,
+                (*job, images, model, record.idempotency_key),
             )
         return record
 
@@ -199,15 +171,27 @@ async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Jou
         JournalError: If the file is in use, damaged, of a later version, or not a journal.
         OSError: If the file cannot be created.
     """
-    handle = _Handle(path, writes)
+    handle = ExitStack()
+
+    def release() -> None:  # a second call does nothing
+        handle.pop_all().close()
+
     try:
-        yield Journal(path, await run_blocking(handle.take), writes=writes)
+        yield Journal(path, await run_blocking(_take, handle, path, writes), writes=writes)
     finally:
         try:
             with anyio.CancelScope(shield=True):
-                await run_blocking(handle.release)
+                await run_blocking(release)
         finally:
-            handle.release()
+            release()
+
+
+def _take(handle: ExitStack, path: Path, writes: bool) -> sqlite3.Connection:
+    """Open a journal. ``handle`` releases it even if the call that opened it was cancelled."""
+    if writes:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle.callback(RunnerLock(path).release)
+    return handle.enter_context(closing(_connected(path, writes=writes)))
 
 
 def read_records(path: Path) -> Iterator[JobRecord]:
@@ -218,43 +202,12 @@ def read_records(path: Path) -> Iterator[JobRecord]:
         OSError: If the file does not exist.
     """
     path.stat()
-    connection = _connected(path, writes=False)
-    try:
-        for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY sent_at IS NULL, sent_at"):  # noqa: S608 - a constant
-            yield _record_of(row)
-    except sqlite3.Error as problem:
-        raise _broken(path, problem) from None
-    finally:
-        connection.close()
-
-
-class _Handle:
-    """Lock and connection of a journal. They can be released even if the call that opened them was cancelled."""
-
-    def __init__(self, path: Path, writes: bool) -> None:
-        self._path = path
-        self._writes = writes
-        self._lock: RunnerLock | None = None
-        self._connection: sqlite3.Connection | None = None
-
-    def take(self) -> sqlite3.Connection:
-        """Open the journal, and lock it if the run writes to it."""
-        if self._writes:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = RunnerLock(self._path)
-        self._connection = _connected(self._path, writes=self._writes)
-        return self._connection
-
-    def release(self) -> None:
-        """Close the connection and release the lock. A second call does nothing."""
-        connection, self._connection = self._connection, None
-        lock, self._lock = self._lock, None
+    with closing(_connected(path, writes=False)) as connection:
         try:
-            if connection is not None:
-                connection.close()
-        finally:
-            if lock is not None:
-                lock.release()
+            for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY sent_at IS NULL, sent_at"):  # noqa: S608 - a constant
+                yield _record_of(row)
+        except sqlite3.Error as problem:
+            raise _broken(path, problem) from None
 
 
 def _connected(path: Path, *, writes: bool) -> sqlite3.Connection:
@@ -266,16 +219,13 @@ def _connected(path: Path, *, writes: bool) -> sqlite3.Connection:
     target = f"{path.absolute().as_uri()}?mode={'rw' if writes else 'ro'}"
     try:
         connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+        try:
+            _prepare(connection, path, writes=writes)
+        except BaseException:
+            connection.close()
+            raise
     except sqlite3.Error as problem:
         raise _broken(path, problem) from None
-    try:
-        _prepare(connection, path, writes=writes)
-    except sqlite3.Error as problem:
-        connection.close()
-        raise _broken(path, problem) from None
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -286,9 +236,8 @@ def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
     if application != _APPLICATION and (tables or not writes):
         raise _foreign(path)
     if version > _VERSION:
-        raise JournalError(
-            f"{path} was written by a later version of imagesdk.", remedies=(Remedy.USE_LATER_VERSION,)
-        )
+        summary = f"{path} was written by a later version of imagesdk."
+        raise JournalError(summary, remedies=(Remedy.USE_LATER_VERSION,))
     damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if damage != "ok":
         raise sqlite3.DatabaseError(damage)
@@ -306,24 +255,24 @@ def _foreign(path: Path) -> JournalError:
     return JournalError(f"{path} is not a journal of imagesdk.", remedies=(Remedy.NAME_ANOTHER_FILE,))
 
 
+_REMEDIES: Final = {
+    sqlite3.SQLITE_FULL: Remedy.FREE_DISK_SPACE,
+    sqlite3.SQLITE_IOERR: Remedy.FREE_DISK_SPACE,
+    sqlite3.SQLITE_READONLY: Remedy.MOVE_JOURNAL,
+    sqlite3.SQLITE_CANTOPEN: Remedy.MOVE_JOURNAL,
+    sqlite3.SQLITE_PERM: Remedy.MOVE_JOURNAL,
+    sqlite3.SQLITE_BUSY: Remedy.CLOSE_OTHER_PROGRAM,
+}
+"""By primary error code: https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes."""
+
+
 def _broken(path: Path, problem: sqlite3.Error) -> JournalError:
-    code = getattr(problem, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}:
-        remedy = Remedy.FREE_DISK_SPACE
-    elif code is not None and code & 0xFF in {
-        sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_PERM,
-    }:
-        remedy = Remedy.MOVE_JOURNAL
-    elif code is not None and code & 0xFF == sqlite3.SQLITE_BUSY:
-        remedy = Remedy.CLOSE_OTHER_PROGRAM
-    else:
-        remedy = Remedy.RECOVER_JOURNAL.of(path)
+    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
+    remedy = _REMEDIES.get(code) or Remedy.RECOVER_JOURNAL.of(path)
     return JournalError(f"The journal {path} cannot be used: {problem}.", remedies=(remedy,))
 
 
-_COLUMNS = "key, content, occurrence, label, kind, params, images, model, state, idempotency_key, sent_at, cost, answer, error"
+_COLUMNS = "key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, kind, images, model, sent_at"
 
 
 def _record(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None:
@@ -332,22 +281,10 @@ def _record(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None
 
 
 def _record_of(row: tuple[Any, ...]) -> JobRecord:
-    key, content, occurrence, label, kind, params, images, model, state, idempotency_key, *rest = row
-    sent_at, cost, answer, error = rest
-    return JobRecord(
-        key,
-        label or name_of(content, occurrence),
-        idempotency_key,
-        state,
-        response=None if answer is None else json.loads(answer),
-        error=None if error is None else json.loads(error),
-        cost=cost,
-        params=json.loads(params),
-        kind=kind,
-        images=images,
-        model=model,
-        sent_at=sent_at,
-    )
+    key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, *call = row
+    response, failure = (None if text is None else json.loads(text) for text in (answer, error))
+    name = label or name_of(content, occurrence)
+    return JobRecord(key, name, idempotency_key, state, response, failure, cost, json.loads(params), *call)
 
 
 def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | None:
@@ -355,16 +292,11 @@ def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | N
     if record is None:
         return None
     if record.key.rpartition("-")[0] != content:
-        raise InvalidRequestError(
-            f"The id {label!r} belongs to another job in the journal.",
-            param="id",
-            value=label,
-            remedies=(Remedy.RENAME_JOB,),
-        )
+        summary = f"The id {label!r} belongs to another job in the journal."
+        raise InvalidRequestError(summary, param="id", value=label, remedies=(Remedy.RENAME_JOB,))
     if _seen(db, record.key):
-        raise InvalidRequestError(
-            f"Two jobs of this run have the id {label!r}.", param="id", value=label, allowed="each id once"
-        )
+        summary = f"Two jobs of this run have the id {label!r}."
+        raise InvalidRequestError(summary, param="id", value=label, allowed="each id once")
     return record
 
 

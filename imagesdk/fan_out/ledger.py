@@ -62,11 +62,7 @@ class JobLedger:
         self.maybe_billed = True
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
-        """Record an attempt that did no work.
-
-        Raises:
-            JournalError: If the store cannot be written.
-        """
+        """Record an attempt that did no work."""
         if failure is not None and failure.kind in {"never_sent", "refused"}:
             self.maybe_billed = False
             await self.store.not_sent(self.record)

@@ -30,10 +30,9 @@ class RunnerLock:
         try:
             if not _lock(self._descriptor):
                 holder = os.read(self._descriptor, 20).decode("ascii", "replace").strip()
-                said = f" (process {holder})" if holder else ""
-                raise JournalError(
-                    f"Another run uses {journal}{said}.", remedies=(Remedy.USE_ANOTHER_JOURNAL,)
-                )
+                process = f" (process {holder})" if holder else ""
+                summary = f"Another run uses {journal}{process}."
+                raise JournalError(summary, remedies=(Remedy.USE_ANOTHER_JOURNAL,))
             os.truncate(self._descriptor, 0)
             os.write(self._descriptor, f"{os.getpid()}\n".encode())
         except BaseException:

@@ -17,7 +17,6 @@ import hashlib
 import os
 import threading
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -37,8 +36,6 @@ from imagesdk.fan_out.fingerprint import Hashes
 from imagesdk.fan_out.job_source import Item
 from imagesdk.jobs import Variation
 from imagesdk.remedies import Remedy
-
-_APART = ("job", "id", "slug")
 
 State: TypeAlias = Literal["whole", "absent", "changed"]
 """State of the files of a job: complete, at least one missing, or at least one changed."""
@@ -65,12 +62,12 @@ class TakenNames:
     def take(self, wanted: Path) -> Path:
         """Reserve the wanted name, or a numbered one if it is taken. Blocks for moments."""
         with self._lock:
-            for number in count(1):
-                path = wanted if number == 1 else wanted.with_stem(f"{wanted.stem}-{number}")
-                if path not in self._names and not os.path.lexists(path):
-                    self._names.add(path)
-                    return path
-        raise AssertionError
+            path, number = wanted, 1
+            while path in self._names or os.path.lexists(path):
+                number += 1
+                path = wanted.with_stem(f"{wanted.stem}-{number}")
+            self._names.add(path)
+            return path
 
     def release(self, path: Path) -> None:
         """End a reservation: the file exists now, or will not be written."""
@@ -95,16 +92,15 @@ class RunNames(OutputNames):
         """Move a temporary file to its final name, and return that name."""
         file = self.written.get(index)
         with anyio.CancelScope(shield=True):
+            file = file or await self.reserve(index, received)
             while True:
-                file = file or await self.reserve(index, received)
                 try:
                     await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
+                    break
                 except FileExistsError:  # another program has just created it
                     self.taken.release(file.path)
-                    file = None
-                else:
-                    break
-        assert file is not None  # noqa: S101 - the loop ends only with a file
+                    file = await self.reserve(index, received)
+        assert file is not None  # noqa: S101 - the scope is shielded, so it ended with a file
         self.taken.release(file.path)
         received.temporary = None
         return file.path
@@ -137,7 +133,7 @@ def run_template(out: str | os.PathLike[str]) -> OutputTemplate:
         InvalidRequestError: If the template gives the images of several jobs the same name.
     """
     template = OutputTemplate.parse(out)
-    if not any(f"{{{name}" in template.template for name in _APART):
+    if not any(f"{{{name}" in template.template for name in ("job", "id", "slug")):
         raise InvalidRequestError(
             f"out is {os.fspath(out)!r}, which gives the images of all jobs the same name.",
             param="out",
@@ -155,11 +151,7 @@ def hash_of(path: Path) -> str:
 
 
 def state_of(files: list[WrittenFile]) -> State:
-    """Move files that still have temporary names, and return the state of all. Blocks.
-
-    Raises:
-        OSError: If a file cannot be read or moved.
-    """
+    """Move files that still have temporary names, and return the state of all. Blocks."""
     for file in files:
         if not os.path.lexists(file.path) and _hash_if_there(file.temporary) == file.sha256:
             move_if_free(file.temporary, file.path, fsync=True)
@@ -167,11 +159,7 @@ def state_of(files: list[WrittenFile]) -> State:
 
 
 def state_as_is(files: list[WrittenFile]) -> State:
-    """Return the state of files, without moving any. Blocks.
-
-    Raises:
-        OSError: If a file cannot be read.
-    """
+    """Return the state of files, without moving any. Blocks."""
     for file in files:
         sha256 = _hash_if_there(file.path) or _hash_if_there(file.temporary)
         if sha256 is None:
@@ -189,11 +177,7 @@ def _hash_if_there(path: Path) -> str | None:
 
 
 async def hashes_of(inputs: InputImages) -> Hashes:
-    """Hash the input images of a job.
-
-    Raises:
-        OSError: If an image cannot be read.
-    """
+    """Hash the input images of a job."""
     return Hashes(
         [await _hashed(image) for image in inputs.images],
         None if inputs.mask is None else await _hashed(inputs.mask),

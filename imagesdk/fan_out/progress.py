@@ -1,15 +1,11 @@
-"""Counts of a run. Pure: the caller passes the time, in seconds of a monotonic clock.
-
-All counts are one frozen value that each change replaces. Another thread therefore always reads consistent counts.
-"""
+"""Counts of a run. Pure: the caller passes the time, in seconds of a monotonic clock."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
-import attrs
-from attrs import field, frozen
+from attrs import evolve
 
 from imagesdk.errors import DownloadError
 from imagesdk.fan_out.outcomes import Outcome, Progress
@@ -18,81 +14,65 @@ from imagesdk.policies import RateLimit
 _MINUTE = 60.0
 
 
-@frozen
-class _Counts:
-    read: int = 0
-    total: int | None = None
-    in_flight: int = 0
-    done: int = 0
-    refused: int = 0
-    failed: int = 0
-    unknown: int = 0
-    resumed: int = 0
-    images: int = 0
-    cost: Decimal = field(default=Decimal(0))
-    unpriced: int = 0
-    latest: tuple[tuple[int, int], ...] = ()
-    """Pairs of a second and the images that arrived in it, for the last minute."""
-
-
 class ProgressCounter:
-    """Counter of jobs, images and cost of one run."""
+    """Counter of jobs, images and cost of one run.
+
+    Each change replaces all counts at once. Another thread therefore always reads consistent counts.
+    """
 
     def __init__(self, total: int | None, began: float) -> None:
         self._began = began
-        self._counts = _Counts(total=total)
+        self._read = 0
+        self._counts = Progress(total=total), dict[int, int]()
+        """Counts so far, and the images that arrived in each second of the last minute."""
 
     def started(self) -> None:
         """Count a job that was read."""
-        self._change(read=self._counts.read + 1, in_flight=self._counts.in_flight + 1)
+        self._read += 1
+        self._add({"in_flight": 1})
 
     def cancelled(self) -> None:
         """Uncount a job that was cancelled before it had an outcome."""
-        self._change(in_flight=self._counts.in_flight - 1)
+        self._add({"in_flight": -1})
 
     def complete(self) -> None:
         """Record that all jobs were read."""
-        self._change(total=self._counts.read)
+        counts, latest = self._counts
+        self._counts = evolve(counts, total=self._read), latest
 
     def ended(self, outcome: Outcome, now: float) -> None:
         """Count the end of a job."""
-        counts, status = self._counts, outcome.status
-        changes: dict[str, Any] = {status: getattr(counts, status) + 1, "in_flight": counts.in_flight - 1}
         if outcome.resumed:
-            self._change(**changes, resumed=counts.resumed + 1)
+            self._add({outcome.status: 1, "in_flight": -1, "resumed": 1})
             return
         images = 0 if outcome.response is None else len(outcome.response)
-        self._change(
-            **changes,
-            images=counts.images + images,
-            cost=counts.cost + (outcome.cost or 0),
-            unpriced=counts.unpriced + _is_unpriced(outcome),
-            latest=_with(counts.latest, int(now), images, now),
-        )
+        latest = {second: count for second, count in self._counts[1].items() if second > now - _MINUTE}
+        if images:
+            latest[int(now)] = latest.get(int(now), 0) + images
+        amounts = {
+            outcome.status: 1,
+            "in_flight": -1,
+            "images": images,
+            "unpriced": int(_is_unpriced(outcome)),
+        }
+        self._add({**amounts, "cost": outcome.cost or 0}, latest)
 
     def snapshot(self, now: float, limit: RateLimit | None) -> Progress:
         """Return the progress of the run at ``now``."""
-        counts, seconds = self._counts, max(0.0, now - self._began)
-        recent = sum(images for second, images in counts.latest if second > now - _MINUTE)
-        return Progress(
-            total=counts.total,
-            in_flight=counts.in_flight,
-            done=counts.done,
-            refused=counts.refused,
-            failed=counts.failed,
-            unknown=counts.unknown,
-            resumed=counts.resumed,
-            images=counts.images,
-            cost=counts.cost,
+        counts, latest = self._counts
+        seconds = max(0.0, now - self._began)
+        return evolve(
+            counts,
             seconds=seconds,
-            images_per_minute=recent,
+            images_per_minute=sum(images for second, images in latest.items() if second > now - _MINUTE),
             limit=limit,
             seconds_left=_seconds_left(counts, seconds, limit),
-            unpriced=counts.unpriced,
         )
 
-    def _change(self, **changes: Any) -> None:
-        self._counts = attrs.evolve(self._counts, **changes)
+    def _add(self, amounts: Mapping[str, int | Decimal], latest: dict[int, int] | None = None) -> None:
+        counts, before = self._counts
+        changed = {name: getattr(counts, name) + amount for name, amount in amounts.items()}
+        self._counts = evolve(counts, **changed), before if latest is None else latest
 
 
 def _is_unpriced(outcome: Outcome) -> bool:
@@ -101,23 +81,11 @@ def _is_unpriced(outcome: Outcome) -> bool:
     return billed and outcome.cost is None
 
 
-def _with(
-    latest: tuple[tuple[int, int], ...], second: int, images: int, now: float
-) -> tuple[tuple[int, int], ...]:
-    kept = [pair for pair in latest if pair[0] > now - _MINUTE]
-    if images and kept and kept[-1][0] == second:
-        kept[-1] = (second, kept[-1][1] + images)
-    elif images:
-        kept.append((second, images))
-    return tuple(kept)
-
-
-def _seconds_left(counts: _Counts, seconds: float, limit: RateLimit | None) -> float | None:
+def _seconds_left(counts: Progress, seconds: float, limit: RateLimit | None) -> float | None:
     """Return the longer of two estimates: one from the speed so far, one from the rate limit."""
     if counts.total is None:
         return None
-    ended = counts.done + counts.refused + counts.failed + counts.unknown
-    left, ended_here = max(0, counts.total - ended), ended - counts.resumed
+    left, ended_here = max(0, counts.total - counts.finished), counts.finished - counts.resumed
     if not left:
         return 0.0
     if not ended_here:

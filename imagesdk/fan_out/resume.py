@@ -32,7 +32,7 @@ from attrs import frozen
 
 from imagesdk.errors import APIError, ImageSDKError, JournalError, OutcomeUnknownError
 from imagesdk.fan_out.job_source import Item
-from imagesdk.fan_out.outcomes import Outcome
+from imagesdk.fan_out.outcomes import Outcome, Status
 from imagesdk.fan_out.output_files import State as FileState
 from imagesdk.fan_out.serialization import error_of
 from imagesdk.fan_out.store import JobRecord
@@ -73,30 +73,25 @@ def next_action(record: JobRecord, files: FileState | None, policy: ResumePolicy
 
 def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Outcome:
     """Return the outcome of a job that the run reports without sending it."""
-    cost = None if record.cost is None else Decimal(record.cost)
-    if record.state == "refused":
-        error = _stored_error(record)
-        return Outcome(item.job, record.id, item.place, "refused", error=error, resumed=True)
-    if record.state == "done":
-        what = "is missing" if files == "absent" else "was changed"
-        gone = JournalError(
-            f"A file of this job {what}. The job was done, and is not billed a second time for that.",
-            remedies=(Remedy.RESTORE_FILE,),
-        )
-        return Outcome(item.job, record.id, item.place, "failed", error=gone, cost=cost, resumed=True)
+    status: Status = "unknown"
     error = _stored_error(record)
-    if error is None:
-        error = OutcomeUnknownError(
-            "This job was being sent when the run before this one ended.",
-            maybe_billed=True,
-            idempotency_key=record.idempotency_key,
-        )
-    error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
-    return Outcome(item.job, record.id, item.place, "unknown", error=error, resumed=True)
+    if record.state == "refused":
+        status = "refused"
+    elif record.state == "done":
+        status = "failed"
+        what = "is missing" if files == "absent" else "was changed"
+        summary = f"A file of this job {what}. The job was done, and is not billed a second time for that."
+        error = JournalError(summary, remedies=(Remedy.RESTORE_FILE,))
+    else:
+        summary = "This job was being sent when the run before this one ended."
+        key = record.idempotency_key
+        error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
+        error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
+    cost = None if record.cost is None else Decimal(record.cost)
+    return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
 
 
 def _stored_error(record: JobRecord) -> ImageSDKError | None:
-    """Return the stored error of a job, if it has one."""
     if record.error is None:
         return None
     error = error_of(record.error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from imagesdk.fan_out.output_files import run_template
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
 from imagesdk.fan_out.spending import SpendingLimit, parse_budget
-from imagesdk.fan_out.store import JobStore, NullStore
+from imagesdk.fan_out.store import JobStore
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
 from imagesdk.policies import RetryPolicy
@@ -45,23 +46,13 @@ class Runner:
     async def run(
         self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions
     ) -> AsyncGenerator[AsyncRun, None]:
-        """Process jobs until the block ends.
-
-        Raises:
-            ConfigurationError: If an option is not valid.
-            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
-            JournalError: If the journal is in use or cannot be opened.
-            OSError: If the output folder cannot be written to.
-        """
-        _check_options(options)
+        """Process jobs until the block ends."""
+        reader, template, path = _prepare(jobs, defaults, options)
         budget = None if options.budget is None else parse_budget(options.budget)
-        reader = JobReader(jobs, defaults)
-        template = None if options.out is None else run_template(options.out)
-        path = journal_path(options, template)
         async with AsyncExitStack() as stack:
             if template is not None:
                 await run_blocking(check_writable, template.folder, template.template)
-            store: JobStore = NullStore()
+            store = JobStore()
             spent = Decimal(0)
             if path is not None:
                 store = journal = await stack.enter_async_context(open_journal(path))
@@ -69,37 +60,18 @@ class Runner:
                 if budget is not None:
                     spent = await journal.spent()
             changes = Notifier()
-            worker = JobWorker(
-                context=self.context,
-                options=options,
-                template=template,
-                store=store,
-                spending=SpendingLimit(budget, spent),
-                changes=changes,
-            )
+            spending = SpendingLimit(budget, spent)
+            worker = JobWorker(self.context, options, template, store, spending, changes)
             scheduler = Scheduler(
-                reader,
-                worker,
-                changes,
-                concurrency=options.concurrency,
-                bounded_memory=template is None,
+                reader, worker, changes, concurrency=options.concurrency, bounded_memory=template is None
             )
             yield await stack.enter_async_context(_running(scheduler))
 
     async def dry_run(self, jobs: Jobs, *, defaults: Generate | None, options: RunOptions) -> DryRun:
-        """Predict a run, without sending or writing anything.
-
-        Raises:
-            ConfigurationError: If an option is not valid.
-            InvalidRequestError: If ``out`` gives the images of several jobs the same name.
-            JournalError: If the journal cannot be read.
-        """
-        _check_options(options)
-        reader = JobReader(jobs, defaults)
-        template = None if options.out is None else run_template(options.out)
-        path = journal_path(options, template)
+        """Predict a run, without sending or writing anything."""
+        reader, _, path = _prepare(jobs, defaults, options)
         async with AsyncExitStack() as stack:
-            store: JobStore = NullStore()
+            store = JobStore()
             if path is not None and await run_blocking(path.exists):
                 store = await stack.enter_async_context(open_journal(path, writes=False))
             return await dry_run(reader, self.context, store, options)
@@ -107,31 +79,14 @@ class Runner:
     async def _count_sent(self, journal: Journal) -> None:
         """Count images that an earlier process has sent against the rate limit."""
         now = time.time()
-        for sent in await journal.sent_since(now - _LONGEST_WINDOW):
-            self.context.engine.remember(sent.model, sent.images, max(0.0, now - sent.at))
+        for model, images, at in await journal.sent_since(now - _LONGEST_WINDOW):
+            self.context.engine.remember(model, images, max(0.0, now - at))
 
 
-def journal_path(options: RunOptions, template: OutputTemplate | None) -> Path | None:
-    """Return the path of the journal of a run, or ``None`` for a run without a journal.
-
-    Raises:
-        ConfigurationError: If the run has a journal but no ``out``.
-    """
-    journal = options.journal
-    if journal is None or journal is False:
-        return None
-    if template is None:
-        if journal is True:
-            return None
-        raise ConfigurationError(
-            "journal is given without out, but a journal records the output files of a run.",
-            param="journal",
-            remedies=(Remedy.PASS_OUT,),
-        )
-    return template.folder / FILE_NAME if journal is True else Path(expand_output_path("journal", journal))
-
-
-def _check_options(options: RunOptions) -> None:
+def _prepare(
+    jobs: Jobs, defaults: Generate | None, options: RunOptions
+) -> tuple[JobReader, OutputTemplate | None, Path | None]:
+    """Check the options of a run, and return its jobs, its parsed ``out=`` and the path of its journal."""
     concurrency = options.concurrency
     if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
         allowed = "a whole number of at least 1"
@@ -140,15 +95,25 @@ def _check_options(options: RunOptions) -> None:
     if options.unknown_price not in {"stop", "allow"}:
         allowed = '"stop" or "allow"'
         raise ConfigurationError.for_parameter("unknown_price", options.unknown_price, allowed=allowed)
+    reader = JobReader(jobs, defaults)
+    template = None if options.out is None else run_template(options.out)
+    return reader, template, _journal_path(options.journal, template)
+
+
+def _journal_path(
+    journal: str | os.PathLike[str] | bool | None, template: OutputTemplate | None
+) -> Path | None:
+    if journal is None or journal is False or (journal is True and template is None):
+        return None
+    if template is None:
+        summary = "journal is given without out, but a journal records the output files of a run."
+        raise ConfigurationError(summary, param="journal", remedies=(Remedy.PASS_OUT,))
+    return template.folder / FILE_NAME if journal is True else Path(expand_output_path("journal", journal))
 
 
 @asynccontextmanager
 async def _running(scheduler: Scheduler) -> AsyncGenerator[AsyncRun, None]:
-    """Process jobs until the block ends, and cancel those in flight then.
-
-    Raises:
-        Exception: If the run ended early, and neither iteration nor the block has raised.
-    """
+    """Process jobs until the block ends, and cancel those in flight then. Raise the error that ended the run early."""
     tasks = anyio.create_task_group()
     await tasks.__aenter__()
     try:

@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Protocol
 
 import anyio
 import anyio.abc
@@ -32,22 +31,10 @@ from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.fan_out.job_source import Item, JobReader
 from imagesdk.fan_out.outcomes import JobResult, Outcome, Progress
 from imagesdk.fan_out.progress import ProgressCounter
-from imagesdk.policies import RateLimit
+from imagesdk.fan_out.worker import JobWorker
 
 AHEAD = 16
 """Unread outcomes with images in memory at which reading pauses."""
-
-
-class Worker(Protocol):
-    """Worker that turns jobs into outcomes."""
-
-    async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
-        """Process a job. Call ``on_granted`` each time a permit of the rate limit is granted to it."""
-        ...
-
-    def limit(self) -> RateLimit | None:
-        """Return the rate limit that jobs wait for."""
-        ...
 
 
 class Scheduler:
@@ -61,7 +48,7 @@ class Scheduler:
     def __init__(
         self,
         reader: JobReader,
-        worker: Worker,
+        worker: JobWorker,
         changes: Notifier,
         *,
         concurrency: int | None,
@@ -78,14 +65,10 @@ class Scheduler:
         self._in_flight = 0
         self._all_read = False
         self._stopping = False
-        self._failure: Exception | None = None
+        self.failure: Exception | None = None
+        """Error that ended the run early, until ``next`` has raised it."""
         self._stop_scope: anyio.CancelScope | None = None
         """Scope that a stop cancels: the reading of a job, or a job without a permit."""
-
-    @property
-    def failure(self) -> Exception | None:
-        """Error that ended the run early, until ``next`` has raised it."""
-        return self._failure
 
     def progress(self) -> Progress:
         """Return a snapshot of the run. Thread-safe."""
@@ -121,18 +104,14 @@ class Scheduler:
                 await self._reader.aclose()
 
     async def next(self) -> Outcome | None:
-        """Return the next outcome, or ``None`` after the last one.
-
-        Raises:
-            Exception: If the run ended early.
-        """
+        """Return the next outcome, or ``None`` after the last one. Raise the error that ended the run early."""
         await anyio.lowlevel.checkpoint()
         while not self._ready_outcomes:
             if self._all_read and not self._in_flight:
-                error, self._failure = self._failure, None
-                if error is not None:
-                    raise error
-                return None
+                if self.failure is None:
+                    return None
+                error, self.failure = self.failure, None
+                raise error
             await self._changes.wait()
         outcome = self._ready_outcomes.popleft()
         self._changes.notify()
@@ -189,7 +168,7 @@ class Scheduler:
             self._changes.notify()
 
     def _fail(self, error: Exception) -> None:
-        self._failure = self._failure or error
+        self.failure = self.failure or error
         self._stopping = True
         self._cancel_waiting()
 

@@ -25,26 +25,11 @@ from imagesdk.fan_out.output_files import WrittenFile
 from imagesdk.remedies import Remedy
 from imagesdk.types import Image, ImagesResponse, SvgUsage, Usage
 
-_FACTS = (
-    "request_id",
-    "size",
-    "quality",
-    "background",
-    "output_format",
-    "safety_identifier",
-    "idempotency_key",
-)
+_OUTPUT_FACTS = ("size", "quality", "background", "output_format")
+_RESPONSE_FACTS = (*_OUTPUT_FACTS, "request_id", "safety_identifier", "idempotency_key")
 _IMAGE_FACTS = ("index", "url", "media_type", "width", "height", "revised_prompt")
-_ERROR_FACTS = (
-    "status_code",
-    "code",
-    "type",
-    "param",
-    "request_id",
-    "attempts",
-    "maybe_billed",
-    "idempotency_key",
-)
+_STATUS_FACTS = ("status_code", "code", "type", "param")
+_CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key")
 
 
 def response_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
@@ -69,7 +54,7 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
             "usage": _usage(response.usage),
             "svg_usage": _usage(response.svg_usage),
             "cost": None if response.cost is None else str(response.cost),
-            **{name: getattr(response, name) for name in _FACTS},
+            **{name: getattr(response, name) for name in _RESPONSE_FACTS},
         }
     )
 
@@ -78,14 +63,10 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
     """Return the files of a response."""
     return [
         WrittenFile(
-            image["index"],
-            folder / image["file"]["path"],
-            folder / image["file"]["temporary"],
-            image["file"]["sha256"],
-            image["file"]["size"],
+            image["index"], folder / file["path"], folder / file["temporary"], file["sha256"], file["size"]
         )
         for image in record["images"]
-        if "file" in image
+        if (file := image.get("file"))
     ]
 
 
@@ -104,36 +85,31 @@ def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
         usage=Usage(**record["usage"]) if "usage" in record else None,
         svg_usage=SvgUsage(**record["svg_usage"]) if "svg_usage" in record else None,
         cost=Decimal(record["cost"]) if "cost" in record else None,
-        **_chosen(record, _FACTS),
+        **_chosen(record, _RESPONSE_FACTS),
     )
 
 
 def error_record(error: Exception) -> dict[str, Any]:
     """Return an error as JSON."""
-    facts = _known({name: getattr(error, name, None) for name in _ERROR_FACTS})
-    if isinstance(error, ImageSDKError):
-        facts["remedies"] = [[remedy.kind, remedy.value] for remedy in error.remedies]
-    message = error.summary if isinstance(error, ImageSDKError) else str(error)
-    return {"error": type(error).__name__, "message": message, **facts}
+    facts = _known({name: getattr(error, name, None) for name in _STATUS_FACTS + _CALL_FACTS})
+    if not isinstance(error, ImageSDKError):
+        return {"error": type(error).__name__, "message": str(error), **facts}
+    remedies = [[remedy.kind, remedy.value] for remedy in error.remedies]
+    return {"error": type(error).__name__, "message": error.summary, "remedies": remedies, **facts}
 
 
 def error_of(record: Mapping[str, Any]) -> ImageSDKError:
     """Return the error of a record."""
     kind: object = getattr(errors, str(record.get("error")), ImageSDKError)
     message = str(record.get("message", ""))
-    remedies = remedies_of(record)
+    remedies = tuple(Remedy(kind, value) for kind, value in record.get("remedies", ()))  # none in old records
     if not (isinstance(kind, type) and issubclass(kind, ImageSDKError)):
         return ImageSDKError(message, remedies=remedies)
     if issubclass(kind, APIStatusError):
-        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS))
+        return kind(message, remedies=remedies, **_chosen(record, _STATUS_FACTS + _CALL_FACTS))
     if issubclass(kind, APIError):
-        return kind(message, remedies=remedies, **_chosen(record, _ERROR_FACTS[4:]))
+        return kind(message, remedies=remedies, **_chosen(record, _CALL_FACTS))
     return kind(message, remedies=remedies)
-
-
-def remedies_of(record: Mapping[str, Any]) -> tuple[Remedy, ...]:
-    """Return the remedies of an error that a record was made of; there are none in records of earlier versions."""
-    return tuple(Remedy(kind, value) for kind, value in record.get("remedies", ()))
 
 
 def _usage(usage: Usage | SvgUsage | None) -> dict[str, Any] | None:

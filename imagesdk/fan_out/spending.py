@@ -19,6 +19,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
+from attrs import define, field
+
 from imagesdk import models
 from imagesdk.errors import BudgetExceededError, ConfigurationError
 from imagesdk.jobs import Job
@@ -53,9 +55,8 @@ def priced(job: Job, *, list_prices: bool) -> Estimate:
     """Estimate the price of a job. Without ``list_prices`` only a price that the caller registered counts."""
     profile = models.lookup(job.model)
     if profile is not None and profile.price.list_price and not list_prices:
-        return Estimate(
-            profile.name, job.n or 1, reason="This server does not take the prices that the maker publishes."
-        )
+        reason = "This server does not use the prices that OpenAI publishes."
+        return Estimate(profile.name, job.n or 1, reason=reason)
     if profile is None and not list_prices:
         return Estimate(job.model or "the server's own model", job.n or 1, reason="Its price is not known.")
     return estimate(job)
@@ -70,45 +71,37 @@ class Reservation(Enum):
     REFUSED = auto()
 
 
+@define(eq=False)
 class SpendingLimit:
-    """Spent and reserved money of one run.
+    """Spent and reserved money of one run."""
 
-    Args:
-        limit: Maximum to spend, in US dollars; ``None`` for no limit.
-        spent: Money that earlier runs of the journal have spent.
-    """
-
-    def __init__(self, limit: Decimal | None, spent: Decimal = Decimal(0)) -> None:
-        self._limit = limit
-        self._spent = spent
-        self._reserved = Decimal(0)
-
-    @property
-    def limited(self) -> bool:
-        """Whether the run has a budget."""
-        return self._limit is not None
+    limit: Decimal | None
+    """Maximum to spend, in US dollars; ``None`` for no limit."""
+    spent: Decimal = Decimal(0)
+    """Money that this run and earlier runs of the journal have spent."""
+    _reserved: Decimal = field(default=Decimal(0), init=False)
 
     @property
     def left(self) -> Decimal | None:
         """Money that is neither spent nor reserved; ``None`` without a limit."""
-        return None if self._limit is None else self._limit - self._spent - self._reserved
+        return None if self.limit is None else self.limit - self.spent - self._reserved
 
     def reserve(self, amount: Decimal) -> Reservation:
         """Reserve ``amount``, if the budget covers it."""
-        if self._limit is None or self._spent + self._reserved + amount <= self._limit:
+        if self.limit is None or self.spent + self._reserved + amount <= self.limit:
             self._reserved += amount
             return Reservation.RESERVED
-        may_fit_later = self._reserved and self._spent + amount <= self._limit
+        may_fit_later = self._reserved and self.spent + amount <= self.limit
         return Reservation.WAIT if may_fit_later else Reservation.REFUSED
 
     def settle(self, reserved: Decimal, spent: Decimal) -> None:
         """Replace reserved money by the money that was spent."""
         self._reserved -= reserved
-        self._spent += spent
+        self.spent += spent
 
     def refusal(self, amount: Decimal) -> BudgetExceededError:
         """Return the error of a job that the budget does not cover."""
-        limit, left = self._limit or Decimal(0), self.left or Decimal(0)
+        limit, left = self.limit or Decimal(0), self.left or Decimal(0)
         return BudgetExceededError(
             f"This job may cost up to {_dollars(amount, ROUND_CEILING)}, but only {_dollars(left, ROUND_FLOOR)} of the "
             f"${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",

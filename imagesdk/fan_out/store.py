@@ -1,4 +1,4 @@
-"""Storage interface for job state, with an implementation that keeps nothing. :mod:`.journal` is the other one.
+"""Storage interface for job state. Its base class keeps nothing, and :mod:`.journal` implements it in SQLite.
 
 A run writes before each step of a job. Each write is durable before the step begins.
 
@@ -19,7 +19,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import field, frozen
 
@@ -33,6 +33,7 @@ State: TypeAlias = Literal["planned", "sending", "received", "done", "refused", 
 
 The last four are final, as in :data:`~imagesdk.fan_out.outcomes.Status`.
 """
+Files: TypeAlias = Sequence[WrittenFile]
 
 
 @frozen
@@ -59,21 +60,16 @@ class JobRecord:
     """Start of the latest attempt, in seconds since 1970."""
 
 
-class JobStore(Protocol):
-    """Storage of job state.
+class JobStore:
+    """Storage of job state. This class keeps nothing, for runs without a journal.
 
     Every method raises :class:`~imagesdk.errors.JournalError` if it cannot write.
     """
 
-    @property
-    def persistent(self) -> bool:
-        """Whether records survive the process."""
-        ...
-
-    @property
-    def folder(self) -> Path:
-        """Folder that file paths in records are relative to."""
-        ...
+    persistent = False
+    """Whether records survive the process."""
+    folder = Path()
+    """Folder that file paths in records are relative to."""
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the record of a job. Create it if there is none.
@@ -81,58 +77,23 @@ class JobStore(Protocol):
         Raises:
             InvalidRequestError: If the label of the job belongs to another job.
         """
-        ...
-
-    async def sending(self, record: JobRecord, reserved: str | None) -> None:
-        """Record that an attempt begins, and how many US dollars it may cost."""
-        ...
-
-    async def not_sent(self, record: JobRecord) -> None:
-        """Record that the latest attempt did no work: it was not sent, or was refused."""
-        ...
-
-    async def received(
-        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
-    ) -> None:
-        """Record a response whose files do not all have their final names yet."""
-        ...
-
-    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
-        """Record a response whose files all have their final names."""
-        ...
-
-    async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
-        """Record that a job ended without its images."""
-        ...
-
-
-class NullStore:
-    """Store of a run without a journal. It keeps nothing."""
-
-    persistent = False
-    folder = Path()
-
-    async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
-        """Return a record whose name is unique in the run."""
-        name = item.label or name_of(digest(item.job, Hashes([str(item.place)])), 0)
+        name = item.label or name_of(digest(item.job, Hashes([str(item.place)])), 0)  # unique in the run
         return JobRecord("", name, new_idempotency_key(), images=images, model=model)
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
-        """Do nothing."""
+        """Record that an attempt begins, and how many US dollars it may cost."""
 
     async def not_sent(self, record: JobRecord) -> None:
-        """Do nothing."""
+        """Record that the latest attempt did no work: it was not sent, or was refused."""
 
-    async def received(
-        self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]
-    ) -> None:
-        """Do nothing."""
+    async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
+        """Record a response whose files do not all have their final names yet."""
 
-    async def done(self, record: JobRecord, response: ImagesResponse, files: Sequence[WrittenFile]) -> None:
-        """Do nothing."""
+    async def done(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
+        """Record a response whose files all have their final names."""
 
     async def ended(self, record: JobRecord, state: State, error: Exception) -> None:
-        """Do nothing."""
+        """Record that a job ended without its images."""
 
 
 def new_idempotency_key() -> str:

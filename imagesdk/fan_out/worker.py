@@ -54,7 +54,7 @@ from imagesdk.types import ImagesResponse
 _REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
 
 
-@define(eq=False, kw_only=True)
+@define(eq=False)
 class JobWorker:
     """Worker for all jobs of one run."""
 
@@ -155,7 +155,7 @@ class _JobRun:
         worker, spending = self.worker, self.worker.spending
         price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
-        if spending.limited and price.at_most is None and worker.options.unknown_price == "stop":
+        if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
             return JobResult(self.outcome("failed", error=unknown_price(price)))
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()
@@ -173,8 +173,6 @@ class _JobRun:
         """Make the call, and handle its response or error."""
         try:
             result = await self.worker.context.engine.send(evolve(self.prepared.call, ledger=ledger))
-        except JournalError:
-            raise
         except (APIError, BudgetExceededError, OSError) as error:
             return await self.fail(error, ledger)
         return await self.receive(result)
@@ -274,5 +272,5 @@ def _status(error: Exception) -> Status:
 
 def _disk_failure(error: OSError) -> OSError:
     """Return the error that ends a run whose images cannot be written."""
-    what = f"{error.strerror or error}: no further job is begun; the same run goes on from here when there is room"
+    what = f"{error.strerror or error}. No further job starts. Free disk space and run the same list again to continue."
     return type(error)(error.errno, what, error.filename)

@@ -6,9 +6,10 @@ so, and the server decides. All facts are as of :data:`AS_OF`. :func:`imagesdk.m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from attrs import evolve
 
@@ -60,24 +61,27 @@ _FIDELITY = "the parameter types name 1.5 and 1-mini only; users of 2.5 report t
 _MEASURED_INPUT = "the range of prices that ComfyUI shows for an input image, without its margin"
 
 _MIB = 1024 * 1024
-_DALLE_2_PICTURE = ImageRule(media_types=("image/png",), max_bytes=4 * _MIB, square=True)
 _COMMON = frozenset({"n", "size", "quality", "user"})
-_GPT_ONLY = frozenset(
-    {
-        "background",
-        "complexity",
-        "frame_count",
-        "frame_duration_ms",
-        "input_fidelity",
-        "markup",
-        "moderation",
-        "output_compression",
-        "output_format",
-        "partial_images",
-        "safety_identifier",
-        "svg",
-    }
-)
+_GPT_ACCEPTED = _COMMON | {
+    "background",
+    "moderation",
+    "output_compression",
+    "output_format",
+    "partial_images",
+    "safety_identifier",
+}
+_ANIMATED = frozenset({"frame_count", "frame_duration_ms", "svg"})
+_GPT_ONLY = (_GPT_ACCEPTED - _COMMON) | _ANIMATED | {"complexity", "input_fidelity", "markup"}
+
+_Value = TypeVar("_Value")
+
+
+def _table(kind: Callable[[Any], _Value], **rows: Mapping[str, Any]) -> dict[tuple[str, str], _Value]:
+    """Return a table by quality and size."""
+    return {(quality, size): kind(value) for quality, row in rows.items() for size, value in row.items()}
+
+
+_DALLE_2_IMAGE = ImageRule(media_types=("image/png",), max_bytes=4 * _MIB, square=True)
 
 DALL_E_2: Final = ModelProfile(
     name="dall-e-2",
@@ -92,19 +96,15 @@ DALL_E_2: Final = ModelProfile(
     accepted=_COMMON | {"response_format"},
     rejected=_GPT_ONLY | {"style"},
     streams=False,
-    edit=ImageRule(media_types=("image/png",), max_bytes=4 * _MIB, square=True, alpha_without_mask=True),
-    mask=_DALLE_2_PICTURE,
-    variation=_DALLE_2_PICTURE,
+    edit=evolve(_DALLE_2_IMAGE, alpha_without_mask=True),
+    mask=_DALLE_2_IMAGE,
+    variation=_DALLE_2_IMAGE,
     released=date(2022, 11, 3),
     deprecated=date(2025, 11, 14),
     shut_down=date(2026, 5, 12),
     replacement="gpt-image-2.5-flare",
     price=Price(
-        per_image={
-            ("standard", "256x256"): Decimal("0.016"),
-            ("standard", "512x512"): Decimal("0.018"),
-            ("standard", "1024x1024"): Decimal("0.020"),
-        },
+        per_image=_table(Decimal, standard={"256x256": "0.016", "512x512": "0.018", "1024x1024": "0.020"}),
         list_price=True,
     ),
     tiers={1: (5, None), 2: (50, None), 3: (100, None), 4: (100, None), 5: (500, None)},
@@ -138,14 +138,11 @@ DALL_E_3: Final = ModelProfile(
     shut_down=date(2026, 5, 12),
     replacement="gpt-image-2.5-sunburst",
     price=Price(
-        per_image={
-            ("standard", "1024x1024"): Decimal("0.04"),
-            ("standard", "1792x1024"): Decimal("0.08"),
-            ("standard", "1024x1792"): Decimal("0.08"),
-            ("hd", "1024x1024"): Decimal("0.08"),
-            ("hd", "1792x1024"): Decimal("0.12"),
-            ("hd", "1024x1792"): Decimal("0.12"),
-        },
+        per_image=_table(
+            Decimal,
+            standard={"1024x1024": "0.04", "1792x1024": "0.08", "1024x1792": "0.08"},
+            hd={"1024x1024": "0.08", "1792x1024": "0.12", "1024x1792": "0.12"},
+        ),
         list_price=True,
     ),
     tiers={1: (5, None), 2: (7, None), 3: (15, None), 4: (15, None), 5: (50, None)},
@@ -160,25 +157,16 @@ DALL_E_3: Final = ModelProfile(
     },
 )
 
-_GPT_PICTURE = ImageRule(
+_GPT_IMAGE = ImageRule(
     media_types=("image/png", "image/jpeg", "image/webp"), max_bytes=50 * _MIB, max_images=16
 )
 _GPT_OVERLAY = ImageRule(media_types=("image/png",), max_bytes=50 * _MIB)
-_GPT_ACCEPTED = _COMMON | {
-    "background",
-    "moderation",
-    "output_compression",
-    "output_format",
-    "partial_images",
-    "safety_identifier",
-}
-_ANIMATED = frozenset({"frame_count", "frame_duration_ms", "svg"})
 
 _GPT_SOURCES = {
     "complexities": "the parameter types name no model, the guide 2.6 only: neither accepted nor rejected here",
     "mask": f"{_GUIDE}: the reference says less than 4 MB, the guide less than 50 MB",
     "moderations": f"{_OPENAPI}, where only the JSON form of an edit takes it",
-    "output_formats": f"{_GUIDE}: gif and svg came with 2.6",
+    "output_formats": f"{_GUIDE}: gif and svg since 2.6",
     "price": _PRICES,
 }
 
@@ -199,7 +187,7 @@ GPT_IMAGE_1: Final = ModelProfile(
     accepted=_GPT_ACCEPTED | {"input_fidelity"},
     rejected=_ANIMATED | {"markup", "response_format", "style"},
     streams=True,
-    edit=_GPT_PICTURE,
+    edit=_GPT_IMAGE,
     mask=_GPT_OVERLAY,
     released=date(2025, 4, 23),
     deprecated=date(2026, 4, 22),
@@ -207,17 +195,12 @@ GPT_IMAGE_1: Final = ModelProfile(
     replacement="gpt-image-2.5-sunburst",
     price=Price(text_input=Decimal(5), image_input=Decimal(10), image_output=Decimal(40), list_price=True),
     output_tokens=OutputTokens(
-        table={
-            ("low", "1024x1024"): 272,
-            ("low", "1024x1536"): 408,
-            ("low", "1536x1024"): 400,
-            ("medium", "1024x1024"): 1056,
-            ("medium", "1024x1536"): 1584,
-            ("medium", "1536x1024"): 1568,
-            ("high", "1024x1024"): 4160,
-            ("high", "1024x1536"): 6240,
-            ("high", "1536x1024"): 6208,
-        },
+        table=_table(
+            int,
+            low={"1024x1024": 272, "1024x1536": 408, "1536x1024": 400},
+            medium={"1024x1024": 1056, "1024x1536": 1584, "1536x1024": 1568},
+            high={"1024x1024": 4160, "1024x1536": 6240, "1536x1024": 6208},
+        ),
         per_partial_image=100,
     ),
     input_tokens=InputTokens(typical=194, most=452, high_fidelity=6240, text=32),
@@ -247,15 +230,12 @@ GPT_IMAGE_1_MINI: Final = evolve(
         text_input=Decimal(2),
         image_input=Decimal("2.5"),
         image_output=Decimal(8),
-        guide={
-            (quality, size): Decimal(dollars)
-            for quality, square, oblong in (
-                ("low", "0.005", "0.006"),
-                ("medium", "0.011", "0.015"),
-                ("high", "0.036", "0.052"),
-            )
-            for size, dollars in (("1024x1024", square), ("1024x1536", oblong), ("1536x1024", oblong))
-        },
+        guide=_table(
+            Decimal,
+            low={"1024x1024": "0.005", "1024x1536": "0.006", "1536x1024": "0.006"},
+            medium={"1024x1024": "0.011", "1024x1536": "0.015", "1536x1024": "0.015"},
+            high={"1024x1024": "0.036", "1024x1536": "0.052", "1536x1024": "0.052"},
+        ),
         list_price=True,
     ),
     sources={
@@ -349,9 +329,7 @@ GPT_IMAGE_2_5_SUNBURST: Final = evolve(
 )
 
 GPT_IMAGE_2_5_FLARE: Final = evolve(
-    GPT_IMAGE_2_5_SUNBURST,
-    name="gpt-image-2.5-flare",
-    snapshots=("gpt-image-2.5-flare-2026-09-08",),
+    GPT_IMAGE_2_5_SUNBURST, name="gpt-image-2.5-flare", snapshots=("gpt-image-2.5-flare-2026-09-08",)
 )
 
 GPT_IMAGE_2_6_SUNBURST: Final = evolve(

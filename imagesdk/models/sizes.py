@@ -108,12 +108,9 @@ def nearest_of(sizes: Iterable[tuple[int, int]], width: int, height: int) -> tup
 
 def _distance(w: int, h: int, across: Fraction, down: Fraction) -> tuple[Fraction, Fraction, Fraction]:
     """Return the distances in edges, ratio and area from the size whose edges have these squares."""
-    edges = max(_ratio(Fraction(w * w), across), _ratio(Fraction(h * h), down))
-    return (
-        edges,
-        _ratio(Fraction(w * w, h * h), across / down),
-        _ratio(Fraction(w * w * h * h), across * down),
-    )
+    width, height = Fraction(w * w), Fraction(h * h)
+    edges = max(_ratio(width, across), _ratio(height, down))
+    return edges, _ratio(width / height, across / down), _ratio(width * height, across * down)
 
 
 def _ratio(one: Fraction, other: Fraction) -> Fraction:

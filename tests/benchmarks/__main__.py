@@ -9,26 +9,24 @@ from pathlib import Path
 
 from attrs import asdict
 
-from tests.benchmarks import laboratory, machine, plot, report, scenarios
+from tests.benchmarks import laboratory, machine, report
+from tests.benchmarks.cases import select
 
 
 def main() -> int:
     """Run what the command line names and return an exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m tests.benchmarks",
-        description="Measure imagesdk against the official client.",
+        prog="python -m tests.benchmarks", description="Measure imagesdk against the official client."
     )
     parser.add_argument("names", nargs="*", help="beginnings of names of cases (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="how often each contender does each case")
-    parser.add_argument(
-        "--quick", action="store_true", help="smaller work, one round: to try the benchmarks out"
-    )
+    parser.add_argument("--quick", action="store_true", help="smaller work, one round: to try them out")
     parser.add_argument("--list", action="store_true", help="print the names of the cases and stop")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write a picture of the ratios")
     options = parser.parse_args()
     try:
-        cases = scenarios.select(options.names, quick=options.quick)
+        cases = select(options.names, quick=options.quick)
     except LookupError as error:
         parser.error(str(error))
     if options.list:
@@ -46,7 +44,7 @@ def main() -> int:
         }
         options.json.write_text(json.dumps({"facts": facts, "samples": plain}, indent=1), encoding="utf-8")
     if options.plot is not None:
-        plot.save(cases, samples, options.plot)
+        report.plot(cases, samples, options.plot)
     return 0
 
 

@@ -7,8 +7,8 @@ import random
 from functools import partial
 
 from tests.benchmarks.answers import Answer
-from tests.benchmarks.callers import Caller, open_aiohttp, open_httpx, open_imagesdk, open_openai
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Goal, Trial
+from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
 _WAVE = 100
 """Calls that are under way together."""
@@ -17,12 +17,12 @@ _PATIENCE = 10.0
 """Seconds after which a plain call has failed."""
 
 
-async def _storm(caller: Caller, trial: Trial, *, calls: int, latency: int) -> None:
+async def _storm(caller: Caller, trial: Trial, *, calls: int) -> None:
     chances = random.Random(5000)
 
     async def doomed() -> None:
         task = asyncio.ensure_future(caller.generate(1, None))
-        await asyncio.sleep(chances.random() * 1.5 * latency / 1000)
+        await asyncio.sleep(chances.random() * 1.5 * trial.answer.latency / 1000)
         task.cancel()
         await asyncio.wait([task])
 
@@ -35,15 +35,14 @@ async def _storm(caller: Caller, trial: Trial, *, calls: int, latency: int) -> N
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
-    calls, latency = 500 if quick else 5000, 40
+    calls = 500 if quick else 5000
     return [
         Case(
             "cancellation",
             f"{calls} calls cancelled at random moments, then {_PLAIN} plain ones",
-            partial(_storm, calls=calls, latency=latency),
-            {BASELINE: open_openai, "imagesdk": open_imagesdk, "httpx": open_httpx, "aiohttp": open_aiohttp},
-            Answer(size=30_000, latency=latency),
-            goals=(Goal("imagesdk", f"failed of the {_PLAIN}", 0),),
+            partial(_storm, calls=calls),
+            openers(BASELINE, OURS, "httpx", "aiohttp"),
+            Answer(size=30_000, latency=40),
+            goals=goals(OURS, **{f"failed of the {_PLAIN}": 0}),
         )
     ]

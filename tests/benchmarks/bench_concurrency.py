@@ -7,17 +7,10 @@ from functools import partial
 from pathlib import Path
 
 from tests.benchmarks.answers import Answer
-from tests.benchmarks.callers import (
-    Caller,
-    open_aiohttp,
-    open_httpx,
-    open_imagesdk,
-    open_imagesdk_unbounded,
-    open_openai,
-)
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Goal, Trial
+from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
-_OURS, _UNBOUNDED = "imagesdk", "imagesdk, unbounded"
+_UNBOUNDED = f"{OURS}, unbounded"
 _NOTE = (
     "All tasks are started at once and wait for a semaphore of that size, as a user would write it; without a rate "
     "limit imagesdk itself sends 64 at a time, and the row *unbounded* lifts that."
@@ -41,41 +34,31 @@ async def _together(caller: Caller, trial: Trial, *, calls: int, concurrency: in
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
-    large = Answer(size=3_000_000, latency=1000)
-    tiny = Answer(latency=50)
     calls = 200 if quick else 2000
     found: list[AnyCase] = [
         Case(
             "concurrency-large",
             "128 calls, 64 at once, 3 MB each after 1 s, to files",
             partial(_together, calls=64 if quick else 128, concurrency=64, files=True),
-            {BASELINE: open_openai, _OURS: open_imagesdk, "aiohttp": open_aiohttp},
-            large,
-            goals=(
-                Goal(_OURS, "lag", 0.15, relative=True),
-                Goal(_OURS, "rss", 0.12, relative=True),
-                Goal(_OURS, "cpu", 0.5, relative=True),
-                Goal(_OURS, "connections", 64),
-            ),
+            openers(BASELINE, OURS, "aiohttp"),
+            Answer(size=3_000_000, latency=1000),
+            goals=goals(OURS, lag="0.15x", rss="0.12x", cpu="0.5x", connections=64),
         )
     ]
-    for concurrency, share in ((10, None), (100, 0.6), (1000, 0.4)):
-        contenders = {BASELINE: open_openai, _OURS: open_imagesdk}
-        goals = [Goal(_OURS, "connections", concurrency), Goal(_OURS, "failed", 0)]
+    for concurrency, share in ((10, None), (100, "0.6x"), (1000, "0.4x")):
+        contenders, held_to = [BASELINE, OURS], goals(OURS, connections=concurrency, failed=0)
         if share is not None:
-            contenders[_UNBOUNDED] = open_imagesdk_unbounded
-            goals += [Goal(ours, "cpu", share, relative=True) for ours in (_OURS, _UNBOUNDED)]
-            goals.append(Goal(_UNBOUNDED, "connections", concurrency))
-            goals.append(Goal(_OURS, "lag", 60))
+            contenders.append(_UNBOUNDED)
+            held_to += goals(OURS, _UNBOUNDED, cpu=share)
+            held_to += goals(_UNBOUNDED, connections=concurrency) + goals(OURS, lag=60)
         found.append(
             Case(
                 f"concurrency-{concurrency}",
                 f"{calls} calls, {concurrency} at once, tiny answers after 50 ms",
                 partial(_together, calls=calls, concurrency=concurrency, files=False),
-                {**contenders, "httpx": open_httpx, "aiohttp": open_aiohttp},
-                tiny,
-                goals=tuple(goals),
+                openers(*contenders, "httpx", "aiohttp"),
+                Answer(latency=50),
+                goals=held_to,
                 note=_NOTE,
             )
         )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.cases import BASELINE, AnyCase, Goal, ProgramCase
+from tests.benchmarks.callers import BASELINE, OURS
+from tests.benchmarks.cases import AnyCase, ProgramCase, goals
 
-_OURS = "imagesdk"
 _LATE = 250
 """Milliseconds."""
 
@@ -48,7 +48,7 @@ async def main():
 asyncio.run(main())
 """
 _CLIENTS = {
-    _OURS: """
+    OURS: """
 from imagesdk import AsyncClient
 asked = dict(prompt="a cat")
 def make(url):
@@ -64,7 +64,6 @@ def make(url):
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     calls = 8 if quick else 64
     return [
         ProgramCase(
@@ -74,7 +73,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
                 who: _PROGRAM.format(drips=name == "drip", client=client, calls=calls)
                 for who, client in _CLIENTS.items()
             },
-            goals=(Goal(_OURS, "wall", _LATE),),
+            goals=goals(OURS, wall=_LATE),
         )
         for name, does in (("silent", "never answers"), ("drip", "sends a few bytes ten times a second"))
     ]

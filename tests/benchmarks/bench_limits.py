@@ -6,22 +6,21 @@ import asyncio
 from functools import partial
 
 from tests.benchmarks.answers import Answer
-from tests.benchmarks.callers import (
-    Caller,
-    open_imagesdk_limited,
-    open_openai,
-    open_openai_aiolimiter,
-    open_openai_persistent,
-    open_openai_tenacity,
-)
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Goal, Trial
+from tests.benchmarks.callers import BASELINE, OURS, Caller, open_imagesdk_limited, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 from tests.benchmarks.limits import CONTESTS, IMAGES, MINUTE, Contest
 
-_OURS = "imagesdk"
 _WORK = 500
 """Milliseconds that an answer takes: seven seconds of a real minute."""
-_LATENESS = {"sliding": 105, "gcra50": 105, "gcra1": 110, "fixed": 130}
-_REFUSALS = {"sliding": 0, "gcra50": 0, "gcra1": 10, "fixed": 0}
+_BOUNDS: dict[str, dict[str, float]] = {
+    kind: {"failed %": 0, "last admission, % of optimum": lateness, "429s": refusals}
+    for kind, lateness, refusals in (
+        ("sliding", 105, 0),
+        ("gcra50", 105, 0),
+        ("gcra1", 110, 10),
+        ("fixed", 130, 0),
+    )
+}
 _KINDS = {
     "fixed": "a fixed window, half over at the beginning",
     "sliding": "a sliding window",
@@ -44,23 +43,9 @@ async def _fan_out(caller: Caller, trial: Trial, *, contest: Contest) -> None:
     trial.counts["failed %"] = round(100 * (1 - good / len(results)), 1)
 
 
-def _goals(contest: Contest) -> tuple[Goal, ...]:
-    return (
-        Goal(_OURS, "failed %", 0),
-        Goal(_OURS, "last admission, % of optimum", _LATENESS[contest.kind]),
-        Goal(_OURS, "429s", _REFUSALS[contest.kind]),
-    )
-
-
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
-    contenders = {
-        BASELINE: open_openai,
-        f"{BASELINE}, 10 retries": open_openai_persistent,
-        "tenacity": open_openai_tenacity,
-        "aiolimiter": open_openai_aiolimiter,
-        _OURS: open_imagesdk_limited,
-    }
+    contenders = openers(BASELINE, f"{BASELINE}, 10 retries", "tenacity", "aiolimiter")
+    contenders[OURS] = open_imagesdk_limited
     return [
         Case(
             f"limits-{contest.kind}-{contest.jobs}",
@@ -69,7 +54,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
             contenders,
             Answer(latency=_WORK, limit=number),
             ticker=False,
-            goals=() if quick else _goals(contest),
+            goals=() if quick else goals(OURS, **_BOUNDS[contest.kind]),
             note=_NOTE,
         )
         for number, contest in enumerate(CONTESTS, start=1)

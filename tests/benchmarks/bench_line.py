@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.cases import AnyCase, Goal, ProgramCase
-
-_OURS = "imagesdk"
+from tests.benchmarks.callers import OURS
+from tests.benchmarks.cases import AnyCase, ProgramCase, goals
 
 _ACQUIRE = """
 import asyncio, time
@@ -41,7 +40,7 @@ window, now = SlidingWindow(RateLimit(images={images})), 0.0
 for _ in range({images}):
     permit = window.enqueue(1)
     while not permit.granted:
-        now += window.gap
+        now += window.pacer.gap
         window.grant_ready(now)
     window.sent(permit, now)
 began = time.perf_counter()
@@ -58,25 +57,20 @@ print((time.perf_counter() - began) / count * 1000)
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
+    lengths = ((1000, 50), (10_000 if quick else 100_000, 50), (1000, 5000), (100_000, 5000))
     return [
         ProgramCase(
             "line-free",
             "1000 grants of the rate limit, one after the other, with capacity",
-            {_OURS: _ACQUIRE},
-            goals=(Goal(_OURS, "wall", 20),),
+            {OURS: _ACQUIRE},
+            goals=goals(OURS, wall=20),
         ),
         ProgramCase(
             "line-long",
             "joining a queue of that length before a full window, estimating the start, half of them leaving: for 1000 calls",
             {
-                f"{_OURS}, {count} for a limit of {images}": _WAITING.format(count=count, images=images)
-                for count, images in (
-                    (1000, 50),
-                    (10_000 if quick else 100_000, 50),
-                    (1000, 5000),
-                    (100_000, 5000),
-                )
+                f"{OURS}, {count} for a limit of {images}": _WAITING.format(count=count, images=images)
+                for count, images in lengths
             },
         ),
     ]

@@ -4,16 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.benchmarks.callers import (
-    Caller,
-    open_aiohttp,
-    open_httpx,
-    open_imagesdk,
-    open_imagesdk_blocking,
-    open_openai,
-    open_openai_blocking,
-)
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Trial
+from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial
 
 
 async def in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
@@ -30,28 +22,20 @@ async def _first(caller: Caller, trial: Trial) -> None:
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     calls = 100 if quick else 1000
     return [
         Case(
             "overhead",
             f"{calls} tiny calls, one after the other",
             partial(in_turn, calls=calls),
-            {
-                BASELINE: open_openai,
-                f"{BASELINE}, blocking": open_openai_blocking,
-                "imagesdk": open_imagesdk,
-                "imagesdk, blocking": open_imagesdk_blocking,
-                "httpx": open_httpx,
-                "aiohttp": open_aiohttp,
-            },
+            openers(BASELINE, f"{BASELINE}, blocking", OURS, f"{OURS}, blocking", "httpx", "aiohttp"),
             ticker=False,
         ),
         Case(
             "overhead-first",
             "the first call of a process, client made beforehand",
             _first,
-            {BASELINE: open_openai, "imagesdk": open_imagesdk, "httpx": open_httpx, "aiohttp": open_aiohttp},
+            openers(BASELINE, OURS, "httpx", "aiohttp"),
             warm=False,
             note="What a library defers until its first call, it imports while the event loop is blocked.",
         ),

@@ -113,7 +113,9 @@ def cases(*, quick: bool) -> list[AnyCase]:
             work,
             {_OURS: open_imagesdk_roomy},
             ticker=False,
-            goals=tuple(Goal(_OURS, measure, times * limit) for measure, limit in _GOALS.items()),
+            goals=tuple(
+                Goal(_OURS, measure, times * limit, relative=False) for measure, limit in _GOALS.items()
+            ),
             note=_BEFORE,
         )
         for name, title, work, times in (

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.cases import BASELINE, AnyCase, Goal, ProgramCase
-
-_OURS = "imagesdk"
+from tests.benchmarks.callers import BASELINE, OURS
+from tests.benchmarks.cases import AnyCase, ProgramCase, goals
 
 
 def _timed(work: str, *, before: str = "pass") -> str:
@@ -37,45 +36,37 @@ client.images.generate(prompt="a white siamese cat")
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     del quick  # they are short as they are
     ours, theirs = _CLIENT.format("imagesdk", "AsyncClient"), _CLIENT.format("openai", "AsyncOpenAI")
     return [
         ProgramCase(
             "startup-import",
             "import",
-            {
-                BASELINE: _timed("import openai"),
-                _OURS: _timed("import imagesdk"),
-                "httpx": _timed("import httpx"),
-            },
-            goals=(Goal(_OURS, "wall", 5),),
+            {name: _timed(f"import {name}") for name in (BASELINE, OURS, "httpx")},
+            goals=goals(OURS, wall=5),
         ),
         ProgramCase(
             "startup-client",
             "import, first client, its images",
-            {BASELINE: _timed(theirs), _OURS: _timed(ours)},
-            goals=(Goal(_OURS, "wall", 0.25, relative=True),),
+            {BASELINE: _timed(theirs), OURS: _timed(ours)},
+            goals=goals(OURS, wall="0.25x"),
         ),
         ProgramCase(
             "startup-second",
             "second client",
-            {BASELINE: _timed(theirs, before=theirs), _OURS: _timed(ours, before=ours)},
-            goals=(Goal(_OURS, "wall", 1),),
+            {BASELINE: _timed(theirs, before=theirs), OURS: _timed(ours, before=ours)},
+            goals=goals(OURS, wall=1),
         ),
         ProgramCase(
             "startup-answer",
             "import, blocking client, first answer over TLS",
-            {BASELINE: _timed(_FIRST_ANSWER_OPENAI), _OURS: _timed(_FIRST_ANSWER_OURS)},
+            {BASELINE: _timed(_FIRST_ANSWER_OPENAI), OURS: _timed(_FIRST_ANSWER_OURS)},
         ),
         ProgramCase(
             "startup-help",
             "--help, in a process of its own",
-            {
-                _OURS: _command("-m", "imagesdk", "--help"),
-                "bare Python": _command("-c", "pass"),
-            },
-            goals=(Goal(_OURS, "wall", 60),),
+            {OURS: _command("-m", "imagesdk", "--help"), "bare Python": _command("-c", "pass")},
+            goals=goals(OURS, wall=60),
             note="The official client of today has no command line.",
         ),
     ]

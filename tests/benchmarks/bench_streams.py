@@ -1,36 +1,27 @@
-"""Partial pictures as server-sent events."""
+"""Partial images as server-sent events."""
 
 from __future__ import annotations
 
-from functools import partial
-
 from tests.benchmarks.answers import Answer
-from tests.benchmarks.callers import Caller, open_imagesdk, open_openai
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Goal, Trial
-
-_EVENTS = 4
+from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
 
-async def _stream(caller: Caller, trial: Trial, *, events: int) -> None:
+async def _stream(caller: Caller, trial: Trial) -> None:
     async with trial.measured():
         came = await caller.stream()
-    assert came == events, came
+    assert came == trial.answer.events, came
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     return [
         Case(
             f"streams-{size / 1e6:g}",
-            f"{_EVENTS} events of {size / 1e6:g} MB each",
-            partial(_stream, events=_EVENTS),
-            {BASELINE: open_openai, "imagesdk": open_imagesdk},
-            Answer(size=size, events=_EVENTS),
-            goals=(
-                Goal("imagesdk", "cpu", 0.4, relative=True),
-                Goal("imagesdk", "rss", 0.35, relative=True),
-                Goal("imagesdk", "lag", 5),
-            ),
+            f"4 events of {size / 1e6:g} MB each",
+            _stream,
+            openers(BASELINE, OURS),
+            Answer(size=size, events=4),
+            goals=goals(OURS, cpu="0.4x", rss="0.35x", lag=5),
         )
         for size in ((1_500_000,) if quick else (1_500_000, 12_000_000))
     ]

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.answers import picture
-from tests.benchmarks.callers import Caller, open_imagesdk, open_openai, open_openai_open_files
-from tests.benchmarks.cases import BASELINE, AnyCase, Case, Goal, Trial
+from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
-_OURS = "imagesdk"
 _STALL = 0.05
 """Seconds that the first read of each file takes."""
 
@@ -67,28 +66,22 @@ def _stalling(folder: Path) -> Generator[None, None, None]:
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     files = 4 if quick else 16
     edit = partial(_edit, files=files, size=20_000_000)
-    contenders = {
-        BASELINE: open_openai,
-        f"{BASELINE}, open files": open_openai_open_files,
-        _OURS: open_imagesdk,
-    }
-    goals = (Goal(_OURS, "rss", 8), Goal(_OURS, "lag", 10))
+    contenders = openers(BASELINE, f"{BASELINE}, open files", OURS)
     return [
         Case(
             "uploads",
             f"an edit of {files} x 20 MB, given as paths",
             partial(edit, stalling=False),
             contenders,
-            goals=(*goals, Goal(_OURS, "cpu", 0.7, relative=True)),
+            goals=goals(OURS, rss=8, lag=10, cpu="0.7x"),
         ),
         Case(
             "uploads-stalling",
             f"an edit of {files} x 20 MB from a disk that stalls {_STALL * 1e3:.0f} ms over each file",
             partial(edit, stalling=True),
             contenders,
-            goals=goals,
+            goals=goals(OURS, rss=8, lag=10),
         ),
     ]

@@ -16,19 +16,20 @@ from importlib import import_module
 from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
-from attrs import field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     import httpx
     from openai import AsyncOpenAI, OpenAI
 
-    from imagesdk import AsyncClient, Client
+    from imagesdk import AsyncClient, Client, RateLimit
 
 PROMPT = "a white siamese cat"
 KEY = "bench"
-
+BASELINE, OURS = "openai", "imagesdk"
+"""The contender that all are read against, and the one that has goals."""
 
 _numbers = count()
 
@@ -39,7 +40,7 @@ class Unavailable(Exception):  # noqa: N818 - no error: a row of the table that 
 
 @frozen
 class Place:
-    """Where the server is."""
+    """Address of the server."""
 
     base_url: str
     authority: str
@@ -51,49 +52,38 @@ class Place:
         return ssl.create_default_context(cafile=self.authority) if secure else None
 
 
-class Caller(Protocol):
-    """A library, ready to be called."""
+class Caller:
+    """A library, ready to be called. Contenders of the small scenarios can only generate."""
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
-        """Get ``n`` pictures: into files in ``folder``, or returned."""
-        ...
+        """Get ``n`` images: into files in ``folder``, or returned."""
+        raise NotImplementedError
 
-    async def edit(self, pictures: Sequence[Path]) -> None:
-        """Send pictures."""
-        ...
+    async def edit(self, images: Sequence[Path]) -> None:
+        """Send images."""
+        raise NotImplementedError
 
     async def stream(self) -> int:
-        """Get the pictures of a stream as bytes, keeping the newest; return how many came."""
-        ...
+        """Get the images of a stream as bytes, keeping the newest; return how many came."""
+        raise NotImplementedError
 
 
 Opener: TypeAlias = Callable[[Place], AbstractAsyncContextManager[Caller]]
 """Imports a library, makes a client, and closes it in the end."""
 
 
-class _GeneratesOnly:
-    """The methods that a contender of the small scenarios does without."""
-
-    async def edit(self, pictures: Sequence[Path]) -> None:
-        raise NotImplementedError
-
-    async def stream(self) -> int:
-        raise NotImplementedError
-
-
 @frozen
-class _Imagesdk:
+class _Imagesdk(Caller):
     client: AsyncClient
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
         if folder is not None:
             await self.client.images.generate(PROMPT, n=n, out=folder)
             return []
-        response = await self.client.images.generate(PROMPT, n=n)
-        return [image.bytes for image in response]
+        return [image.bytes for image in await self.client.images.generate(PROMPT, n=n)]
 
-    async def edit(self, pictures: Sequence[Path]) -> None:
-        await self.client.images.edit(list(pictures), PROMPT, check=False)
+    async def edit(self, images: Sequence[Path]) -> None:
+        await self.client.images.edit(list(images), PROMPT, check=False)
 
     async def stream(self) -> int:
         async with self.client.images.generate_stream(PROMPT, partial_images=3) as stream:
@@ -101,76 +91,57 @@ class _Imagesdk:
 
 
 @asynccontextmanager
-async def open_imagesdk(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open imagesdk without a rate limit (then 64 calls are under way at once, and the others wait in line)."""
+async def _imagesdk(
+    place: Place, *, rate_limit: RateLimit | None = None, **options: Any
+) -> AsyncGenerator[Caller, None]:
+    """Open imagesdk, by default without a rate limit: then 64 calls run at once, and the others wait."""
     from imagesdk import AsyncClient
 
-    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=None) as client:
+    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=rate_limit, **options) as client:
         yield _Imagesdk(client)
 
 
-@asynccontextmanager
-async def open_imagesdk_fast(place: Place) -> AsyncGenerator[Caller, None]:
+def open_imagesdk_fast(place: Place) -> AbstractAsyncContextManager[Caller]:
     """Open imagesdk, sure of its fast decoder."""
     if find_spec("pybase64") is None:
         raise Unavailable("pybase64 is not installed")
-    async with open_imagesdk(place) as caller:
-        yield caller
+    return _imagesdk(place)
 
 
-@asynccontextmanager
-async def open_imagesdk_plain(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open imagesdk as if pybase64 were not installed."""
-    sys.modules["pybase64"] = None  # type: ignore[assignment]  # the documented way to forbid an import
-    async with open_imagesdk(place) as caller:
-        yield caller
-
-
-@asynccontextmanager
-async def open_imagesdk_unbounded(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open imagesdk with as many calls under way at once as are made."""
-    from imagesdk._ratelimit import unlimited
-
-    unlimited.CONCURRENCY = sys.maxsize  # read when the first call of a loop is made
-    async with open_imagesdk(place) as caller:
-        yield caller
-
-
-@asynccontextmanager
-async def open_imagesdk_limited(place: Place) -> AsyncGenerator[Caller, None]:
+def open_imagesdk_limited(place: Place) -> AbstractAsyncContextManager[Caller]:
     """Open imagesdk with the limit that the server has."""
-    from imagesdk import AsyncClient, RateLimit
+    from imagesdk import RateLimit
     from tests.benchmarks.limits import IMAGES, MINUTE
 
     limit = RateLimit(IMAGES, per=MINUTE, scope="client")  # the call that warms up is not counted
-    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=limit) as client:
-        yield _Imagesdk(client)
+    return _imagesdk(place, rate_limit=limit)
 
 
-@asynccontextmanager
-async def open_imagesdk_roomy(place: Place) -> AsyncGenerator[Caller, None]:
+def open_imagesdk_roomy(place: Place) -> AbstractAsyncContextManager[Caller]:
     """Open imagesdk with a rate limit that makes no call wait."""
-    from imagesdk import AsyncClient, RateLimit
+    from imagesdk import RateLimit
 
-    limit = RateLimit(1_000_000, scope="client")
-    async with AsyncClient(base_url=place.base_url, api_key=KEY, rate_limit=limit) as client:
-        yield _Imagesdk(client)
+    return _imagesdk(place, rate_limit=RateLimit(1_000_000, scope="client"))
 
 
-@asynccontextmanager
-async def open_imagesdk_over(place: Place, *, library: str, name: str) -> AsyncGenerator[Caller, None]:
-    """Open imagesdk with a client of ``library``, with its default limits, for ``http_client=``."""
-    from imagesdk import AsyncClient
+def _imagesdk_plain(place: Place) -> AbstractAsyncContextManager[Caller]:
+    sys.modules["pybase64"] = None  # type: ignore[assignment]  # the documented way to forbid an import
+    return _imagesdk(place)
 
-    http_client = getattr(_library(library), name)
-    async with AsyncClient(
-        base_url=place.base_url, api_key=KEY, rate_limit=None, http_client=http_client
-    ) as client:
-        yield _Imagesdk(client)
+
+def _imagesdk_unbounded(place: Place) -> AbstractAsyncContextManager[Caller]:
+    from imagesdk._ratelimit import unlimited
+
+    unlimited.CONCURRENCY = sys.maxsize  # read when the first call of a loop is made
+    return _imagesdk(place)
+
+
+def _imagesdk_over(place: Place, *, library: str, name: str) -> AbstractAsyncContextManager[Caller]:
+    return _imagesdk(place, http_client=getattr(_library(library), name))
 
 
 @frozen
-class _Blocking(_GeneratesOnly):
+class _Blocking(Caller):
     """A blocking client under the methods of the others: it blocks the loop, which has nothing else to do."""
 
     client: Client | OpenAI
@@ -181,26 +152,33 @@ class _Blocking(_GeneratesOnly):
 
 
 @asynccontextmanager
-async def open_imagesdk_blocking(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the blocking client of imagesdk."""
+async def _imagesdk_blocking(place: Place) -> AsyncGenerator[Caller, None]:
     from imagesdk import Client
 
     with Client(base_url=place.base_url, api_key=KEY, rate_limit=None) as client:
         yield _Blocking(client)
 
 
+@asynccontextmanager
+async def _openai_blocking(place: Place) -> AsyncGenerator[Caller, None]:
+    from openai import OpenAI
+
+    with OpenAI(base_url=place.base_url, api_key=KEY) as client:
+        yield _Blocking(client)
+
+
 @frozen
-class _OpenAI:
+class _OpenAI(Caller):
     client: AsyncOpenAI
-    open: Callable[[Path], Path | IO[bytes]] = field(default=Path)
+    as_file: Callable[[Path], Path | IO[bytes]]
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
         response = await self.client.images.generate(prompt=PROMPT, n=n)
         return _kept([entry.b64_json or "" for entry in response.data or []], folder)
 
-    async def edit(self, pictures: Sequence[Path]) -> None:
+    async def edit(self, images: Sequence[Path]) -> None:
         with ExitStack() as stack:
-            files = [self.open(path) for path in pictures]
+            files = [self.as_file(path) for path in images]
             for file in files:
                 if not isinstance(file, Path):
                     stack.enter_context(file)
@@ -214,34 +192,21 @@ class _OpenAI:
 
 
 @asynccontextmanager
-async def open_openai(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client with its defaults."""
+async def _openai(
+    place: Place, *, as_file: Callable[[Path], Path | IO[bytes]] = Path, **options: Any
+) -> AsyncGenerator[Caller, None]:
+    """Open the official client, by default with its defaults; ``as_file`` makes of a path what an edit is given."""
     from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
-    context = place.context()
-    http_client = DefaultAsyncHttpxClient(verify=context) if context else None
-    async with AsyncOpenAI(base_url=place.base_url, api_key=KEY, http_client=http_client) as client:
-        yield _OpenAI(client)
-
-
-@asynccontextmanager
-async def open_openai_open_files(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client and give it open files, which it reads on the event loop, instead of paths."""
-    async with open_openai(place) as caller:
-        assert isinstance(caller, _OpenAI)
-        yield _OpenAI(caller.client, open=lambda path: path.open("rb"))
-
-
-@asynccontextmanager
-async def open_openai_persistent(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client with ten retries instead of two."""
-    async with open_openai(place) as caller:
-        assert isinstance(caller, _OpenAI)
-        yield _OpenAI(caller.client.with_options(max_retries=10))
+    http_client = DefaultAsyncHttpxClient(verify=context) if (context := place.context()) else None
+    async with AsyncOpenAI(
+        base_url=place.base_url, api_key=KEY, http_client=http_client, **options
+    ) as client:
+        yield _OpenAI(client, as_file)
 
 
 @frozen
-class _Around(_GeneratesOnly):
+class _Around(Caller):
     """Another library's way to call the official client."""
 
     call: Callable[[int], Awaitable[list[bytes]]]
@@ -251,8 +216,8 @@ class _Around(_GeneratesOnly):
 
 
 @asynccontextmanager
-async def open_openai_tenacity(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client with the retries of the maker's cookbook: six tries, random delays of up to a minute.
+async def _tenacity(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open the official client with the retries of OpenAI's cookbook: six tries, random delays of up to a minute.
 
     https://cookbook.openai.com/examples/how_to_handle_rate_limits
     """
@@ -261,20 +226,17 @@ async def open_openai_tenacity(place: Place) -> AsyncGenerator[Caller, None]:
     tenacity = _library("tenacity")
     wait = tenacity.wait_random_exponential(multiplier=MINUTE / 60, min=MINUTE / 60, max=MINUTE)
     retry: Any = tenacity.retry(wait=wait, stop=tenacity.stop_after_attempt(6), reraise=True)
-    async with open_openai(place) as caller:
-        assert isinstance(caller, _OpenAI)
-        once = _OpenAI(caller.client.with_options(max_retries=0))
-        yield _Around(retry(partial(once.generate, folder=None)))
+    async with _openai(place, max_retries=0) as caller:
+        yield _Around(retry(partial(caller.generate, folder=None)))
 
 
 @asynccontextmanager
-async def open_openai_aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
+async def _aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
     """Open the official client behind a limiter that is asked for as many images as the call."""
     from tests.benchmarks.limits import IMAGES, MINUTE
 
     limiter = _library("aiolimiter").AsyncLimiter(IMAGES, MINUTE)
-
-    async with open_openai(place) as caller:
+    async with _openai(place) as caller:
 
         async def call(n: int) -> list[bytes]:
             await limiter.acquire(n)
@@ -283,17 +245,8 @@ async def open_openai_aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
         yield _Around(call)
 
 
-@asynccontextmanager
-async def open_openai_blocking(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official blocking client."""
-    from openai import OpenAI
-
-    with OpenAI(base_url=place.base_url, api_key=KEY) as client:
-        yield _Blocking(client)
-
-
 @frozen
-class _Httpx(_GeneratesOnly):
+class _Httpx(Caller):
     client: httpx.AsyncClient
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
@@ -303,8 +256,8 @@ class _Httpx(_GeneratesOnly):
 
 
 @asynccontextmanager
-async def open_httpx(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open bare httpx with its default limits, but with the patience that pictures need."""
+async def _httpx(place: Place) -> AsyncGenerator[Caller, None]:
+    """Open bare httpx with its default limits, but with the patience that images need."""
     import httpx
 
     async with httpx.AsyncClient(
@@ -317,7 +270,7 @@ async def open_httpx(place: Place) -> AsyncGenerator[Caller, None]:
 
 
 @frozen
-class _Aiohttp(_GeneratesOnly):
+class _Aiohttp(Caller):
     session: Any
     url: str
     context: ssl.SSLContext | None
@@ -331,10 +284,36 @@ class _Aiohttp(_GeneratesOnly):
 
 
 @asynccontextmanager
-async def open_aiohttp(place: Place) -> AsyncGenerator[Caller, None]:
+async def _aiohttp(place: Place) -> AsyncGenerator[Caller, None]:
     """Open bare aiohttp with its default limits (100 connections)."""
     async with _library("aiohttp").ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
         yield _Aiohttp(session, f"{place.base_url}/images/generations", place.context())
+
+
+_OPENERS: dict[str, Opener] = {
+    BASELINE: _openai,
+    f"{BASELINE}, open files": partial(
+        _openai, as_file=lambda path: path.open("rb")
+    ),  # read on the event loop
+    f"{BASELINE}, 10 retries": partial(_openai, max_retries=10),
+    f"{BASELINE}, blocking": _openai_blocking,
+    "tenacity": _tenacity,
+    "aiolimiter": _aiolimiter,
+    OURS: _imagesdk,
+    f"{OURS}, blocking": _imagesdk_blocking,
+    f"{OURS}, unbounded": _imagesdk_unbounded,
+    f"{OURS} without pybase64": _imagesdk_plain,
+    f"{OURS}, httpx": partial(_imagesdk_over, library="httpx", name="AsyncClient"),
+    f"{OURS}, httpx2": partial(_imagesdk_over, library="httpx2", name="AsyncClient"),
+    f"{OURS}, httpx-aiohttp": partial(_imagesdk_over, library="httpx_aiohttp", name="HttpxAiohttpClient"),
+    "httpx": _httpx,
+    "aiohttp": _aiohttp,
+}
+
+
+def openers(*names: str) -> dict[str, Opener]:
+    """Return contenders by name, in the order of the table."""
+    return {name: _OPENERS[name] for name in names}
 
 
 def _library(name: str) -> Any:

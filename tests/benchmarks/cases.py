@@ -1,22 +1,18 @@
-"""What a scenario is made of: cases, the goals they are held to, and what a sample of one brings back."""
+"""The cases of all scenarios, their goals, and what a sample of one brings back."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from attrs import field, frozen
 
 from tests.benchmarks.answers import Answer
 from tests.benchmarks.callers import Caller, Opener
 from tests.benchmarks.meter import Readings, measured
-
-BASELINE = "openai"
-"""The contender that all are read against."""
-
-Unit: TypeAlias = Literal["ms", "MB", "x", ""]
 
 
 @frozen
@@ -28,8 +24,17 @@ class Goal:
     """``wall``, ``cpu``, ``rss``, ``lag``, or the name of a count."""
     limit: float
     """At most this: milliseconds, megabytes, a number, or a share of what the baseline took."""
-    relative: bool = False
+    relative: bool
     """Whether the limit is a share of the baseline's."""
+
+
+def goals(*contenders: str, **limits: float | str) -> tuple[Goal, ...]:
+    """Return a goal for each measure and contender; the limit ``"0.4x"`` is a share of the baseline's."""
+    return tuple(
+        Goal(contender, measure, float(str(limit).removesuffix("x")), isinstance(limit, str))
+        for measure, limit in limits.items()
+        for contender in contenders
+    )
 
 
 @frozen
@@ -38,10 +43,11 @@ class Trial:
 
     folder: Path
     """Empty, and the sample's own."""
-    readings: Readings
-    counts: dict[str, float]
-    """Numbers beside the readings, by a name for the table: the fewer, the better."""
+    answer: Answer
     ticker: bool
+    readings: Readings = field(factory=Readings)
+    counts: dict[str, float] = field(factory=dict[str, float])
+    """Numbers beside the readings, by a name for the table: the fewer, the better."""
 
     def measured(self) -> AbstractAsyncContextManager[None]:
         """Measure the block. What stands before it is preparation."""
@@ -93,3 +99,29 @@ class Sample:
     counts: Mapping[str, float] = field(factory=dict[str, float])
     failure: str | None = None
     """Why there are no readings."""
+
+
+_SCENARIOS = (
+    *("answers", "concurrency", "uploads", "streams", "overhead", "stacks", "startup", "cancellation"),
+    *("deadlines", "limits", "line", "path"),
+)
+
+
+def every(*, quick: bool) -> list[AnyCase]:
+    """Return all cases in the order of the tables."""
+    modules = [import_module(f"tests.benchmarks.bench_{name}") for name in _SCENARIOS]
+    return [case for module in modules for case in module.cases(quick=quick)]
+
+
+def select(names: Iterable[str], *, quick: bool) -> list[AnyCase]:
+    """Return the cases whose names begin with one of ``names``; all of them for no names.
+
+    Raises:
+        LookupError: If no case begins with a name.
+    """
+    found = every(quick=quick)
+    names = tuple(names)
+    for name in names:
+        if not any(case.name.startswith(name) for case in found):
+            raise LookupError(f"there is no {name!r}; there are {', '.join(case.name for case in found)}")
+    return [case for case in found if not names or case.name.startswith(names)]

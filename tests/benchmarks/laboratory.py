@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from tests.benchmarks.answers import Answer
 from tests.benchmarks.cases import AnyCase, ProgramCase, Sample
-from tests.benchmarks.machine import SERVER_CORE, environment
+from tests.benchmarks.machine import environment
 from tests.benchmarks.meter import Readings
 
 _PATIENCE = 180.0
@@ -46,26 +46,14 @@ class Laboratory:
         self._counters()
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             server = f"https://localhost:{self.https}" if case.tls else f"http://127.0.0.1:{self.http}"
-            words = [
-                "-m",
-                "tests.benchmarks.sample",
-                case.name,
-                contender,
-                server,
-                str(self.authority),
-                folder,
-            ]
+            words = [case.name, contender, server, str(self.authority), folder, *["--quick"][: int(quick)]]
             trusted = {"SSL_CERT_FILE": str(self.authority)} if case.tls else {}
-            printed = _printed(*words, *(["--quick"] if quick else []), **trusted)
+            printed = _printed("-m", "tests.benchmarks.sample", *words, **trusted)
         if isinstance(printed, Sample):
             return printed
         found: dict[str, Any] = json.loads(printed)
-        sample = Sample(Readings(**found["readings"]), found["counts"], found["failure"])
-        if sample.failure is not None:
-            return sample
-        counters = self._counters()
-        del counters["requests"]
-        return evolve(sample, counts={**counters, **sample.counts})
+        counts = {} if found["failure"] else {**self._counters(), **found["counts"]}
+        return Sample(Readings(**found["readings"]), counts, found["failure"])
 
     def _run_program(self, text: str) -> Sample:
         server = f"https://localhost:{self.https}{Answer().path}/v1"
@@ -94,19 +82,11 @@ def open_laboratory() -> Generator[Laboratory, None, None]:
         trustme: Any = import_module("trustme")
         authority = trustme.CA()
         authority.cert_pem.write_to_path(str(scratch / "authority.pem"))
-        authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(
-            str(scratch / "server.pem")
-        )
-        server = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "tests.benchmarks.server"),
-                *("--core", str(SERVER_CORE), "--certificate", str(scratch / "server.pem")),
-            ],
-            env=environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        with server:
+        certificate = authority.issue_cert("localhost").private_key_and_cert_chain_pem
+        certificate.write_to_path(str(scratch / "server.pem"))
+        words = [sys.executable, "-m", "tests.benchmarks.server", str(scratch / "server.pem")]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(words, env=environment(), stdin=pipe, stdout=pipe) as server:
             assert server.stdout is not None
             ports: dict[str, int] = json.loads(server.stdout.readline())
             try:
@@ -119,30 +99,23 @@ def take(
     laboratory: Laboratory, cases: Sequence[AnyCase], *, rounds: int, quick: bool
 ) -> dict[str, dict[str, list[Sample]]]:
     """Return the samples of every contender by case, one for each round."""
-    samples: dict[str, dict[str, list[Sample]]] = {
-        case.name: {contender: [] for contender in case.contenders} for case in cases
-    }
+    samples: dict[str, dict[str, list[Sample]]]
+    samples = {case.name: {contender: [] for contender in case.contenders} for case in cases}
     for turn in range(rounds):
         for case in cases:
             contenders = list(case.contenders)
             first = turn % len(contenders)
             for contender in contenders[first:] + contenders[:first]:
                 print(f"{turn + 1}/{rounds} {case.name}: {contender}", file=sys.stderr, flush=True)
-                sample = laboratory.sample(case, contender, quick=quick)
-                samples[case.name][contender].append(sample)
+                samples[case.name][contender].append(laboratory.sample(case, contender, quick=quick))
     return samples
 
 
 def _printed(*words: str, **settings: str) -> str | Sample:
     """Return what Python prints for these arguments, or a sample that says why it failed."""
+    command, terms = [sys.executable, *words], environment(**settings)
     try:
-        process = subprocess.run(
-            [sys.executable, *words],
-            env=environment(**settings),
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE,
-        )
+        process = subprocess.run(command, env=terms, capture_output=True, text=True, timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         return Sample(failure=f"not done after {_PATIENCE:.0f} s")
     if process.returncode:

@@ -1,6 +1,6 @@
 """Rate limits for the server of the benchmarks: those of the simulator in real time, with a minute of four seconds.
 
-A contest is a kind of limit and the jobs that meet it. An :class:`~tests.benchmarks.answers.ResponseReader` names one by its
+A contest is a kind of limit and the jobs that meet it. An :class:`~tests.benchmarks.answers.Answer` names one by its
 number, so that it can travel in a path.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 
 from attrs import frozen
 
-from tests.simulator.accounts import KINDS, MakeAccount, account_of, mixed
+from tests.simulator.accounts import KINDS, account_of, mixed
 from tests.simulator.headers import ServerStyle
 from tests.simulator.optimum import last_admission
 
@@ -33,16 +33,6 @@ class Contest:
     weights: tuple[int, ...]
     """How many images each job asks for."""
 
-    @property
-    def account(self) -> MakeAccount:
-        """What makes the account as it is before the first request."""
-        return account_of(self.kind, IMAGES, per=MINUTE)
-
-    @property
-    def optimum(self) -> float:
-        """Seconds until the last request could be let in."""
-        return last_admission(self.account(), self.weights)
-
 
 CONTESTS: Final = tuple(
     Contest(kind, jobs, weights)
@@ -57,8 +47,9 @@ class Gate:
 
     def __init__(self, number: int) -> None:
         contest = CONTESTS[number - 1]
-        self._account = contest.account()
-        self._optimum = contest.optimum
+        make_account = account_of(contest.kind, IMAGES, per=MINUTE)
+        self._account = make_account()
+        self._optimum = last_admission(make_account(), contest.weights)
         self._began: float | None = None
         self._last = 0.0
         self._refused = self._billed = 0
@@ -76,14 +67,12 @@ class Gate:
             return weight
         self._refused += 1
         headers, body = _STYLE.refuse(refusal)
-        headers |= _STYLE.headers(self._account, now)
-        lines = [f"{name}: {value}" for name, value in headers.items()]
-        head = ["HTTP/1.1 429 Too Many Requests", f"content-length: {len(body)}", *lines]
+        headers |= _STYLE.headers(self._account, now) | {"content-length": str(len(body))}
+        head = ["HTTP/1.1 429 Too Many Requests", *(f"{name}: {value}" for name, value in headers.items())]
         return "\r\n".join([*head, "", ""]).encode() + body
 
     @property
     def counts(self) -> Mapping[str, float]:
-        """What it saw, by names for the table."""
         return {
             "last admission, % of optimum": round(100 * self._last / self._optimum, 1),
             "429s": self._refused,

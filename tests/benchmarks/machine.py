@@ -48,9 +48,8 @@ def facts() -> dict[str, str]:
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(
-            (line.split(": ")[1] for line in lines if line.startswith("model name")), platform.machine()
-        )
+        models = (line.split(": ")[1] for line in lines if line.startswith("model name"))
+        processor = next(models, platform.machine())
     found = {
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "machine": f"{os.cpu_count()} cores ({processor}), {platform.system()}",

@@ -16,14 +16,12 @@ from attrs import asdict
 
 from tests.benchmarks.answers import Answer
 from tests.benchmarks.callers import Place, Unavailable
-from tests.benchmarks.cases import Case, Sample, Trial
+from tests.benchmarks.cases import Case, Sample, Trial, every
 from tests.benchmarks.machine import CLIENT_CORE, pin
-from tests.benchmarks.meter import Readings
-from tests.benchmarks.scenarios import find
 
 
 async def _sample(case: Case, contender: str, server: str, authority: str, folder: Path) -> Sample:
-    trial = Trial(folder, Readings(), {}, case.ticker)
+    trial = Trial(folder, case.answer, case.ticker)
     opener = case.contenders[contender]
     try:
         if case.warm:
@@ -37,8 +35,7 @@ async def _sample(case: Case, contender: str, server: str, authority: str, folde
     return Sample(trial.readings, trial.counts)
 
 
-def main() -> None:
-    """Take the sample."""
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("case")
     parser.add_argument("contender")
@@ -48,11 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     pin(CLIENT_CORE)
-    case = find(options.case, quick=options.quick)
+    case = next(case for case in every(quick=options.quick) if case.name == options.case)
     assert isinstance(case, Case)
     sample = asyncio.run(_sample(case, options.contender, options.server, options.authority, options.folder))
     print(json.dumps(asdict(sample)))
-
-
-if __name__ == "__main__":
-    main()

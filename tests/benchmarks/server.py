@@ -2,7 +2,7 @@
 
 It parses just enough of HTTP/1.1 to know where a request ends, throws the body away unless a rate limit stands in
 front, and writes an answer that was made beforehand (see :mod:`tests.benchmarks.answers`). It prints its ports and
-serves until its standard input ends. ``GET /counters`` tells what came since it was last asked.
+serves until its standard input ends. ``GET /counters`` returns the counts since the last time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from attrs import evolve
 
 from tests.benchmarks.answers import Answer, encoded
 from tests.benchmarks.limits import Gate
-from tests.benchmarks.machine import pin, run
+from tests.benchmarks.machine import SERVER_CORE, pin, run
 
 _SLICE = 256 * 1024
 _COUNTERS = "/counters"
@@ -27,27 +27,20 @@ _COUNTERS = "/counters"
 class Counters:
     """What came in, without what warmed the clients up."""
 
-    connections = 0
-    """Connections that carried at least one request."""
-    requests = 0
-
     def __init__(self) -> None:
-        self._gates: dict[int, Gate] = {}
-
-    def gate(self, number: int) -> Gate:
-        """Return a rate limit, which begins with its first request."""
-        if number not in self._gates:
-            self._gates[number] = Gate(number)
-        return self._gates[number]
+        self.connections = 0
+        """Connections that carried at least one request."""
+        self.gates: dict[int, Gate] = {}
+        """Rate limits by number; each begins with its first request."""
 
     def take(self) -> bytes:
         """Return the counts as JSON and begin again."""
-        found: dict[str, float] = {"connections": self.connections, "requests": self.requests}
-        for gate in self._gates.values():
+        found: dict[str, float] = {"connections": self.connections}
+        for gate in self.gates.values():
             found |= gate.counts
         body = json.dumps(found).encode()
-        self.connections = self.requests = 0
-        self._gates.clear()
+        self.connections = 0
+        self.gates.clear()
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
 
 
@@ -112,11 +105,13 @@ class Connection(asyncio.Protocol):
             return
         answer = self._answer
         if not self._path.startswith("/warm"):
-            self._counters.requests += 1
             self._counters.connections += not self._counted
             self._counted = True
         if answer.limit:
-            admitted = self._counters.gate(answer.limit).admit(bytes(self._body))
+            gates = self._counters.gates
+            if answer.limit not in gates:
+                gates[answer.limit] = Gate(answer.limit)
+            admitted = gates[answer.limit].admit(bytes(self._body))
             if isinstance(admitted, bytes):
                 self._send(admitted)
                 return
@@ -156,15 +151,9 @@ async def _serve(certificate: str) -> None:
     await loop.run_in_executor(None, sys.stdin.read)
 
 
-def main() -> None:
-    """Serve."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--core", type=int, required=True, help="the core to run on")
-    parser.add_argument("--certificate", required=True, help="PEM file with the key and the certificates")
-    options = parser.parse_args()
-    pin(options.core)
-    run(_serve(options.certificate))
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("certificate", help="PEM file with the key and the certificates")
+    options = parser.parse_args()
+    pin(SERVER_CORE)
+    run(_serve(options.certificate))

@@ -1,4 +1,4 @@
-"""Calls of a run, which brings its own parsed template: nothing is probed again, and its rules still hold."""
+"""Calls of a run with its own parsed template: it is not probed again, and its rules still apply."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +9,7 @@ from imagesdk import AsyncClient, Generate, InvalidRequestError
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._media.output import OutputTemplate
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ async def test_a_template_of_a_run_that_loses_images_of_a_job_is_refused(
     context: ClientContext, tmp_path: Path
 ) -> None:
     template = OutputTemplate.parse(tmp_path / "{id}.{ext}")
-    with pytest.raises(InvalidRequestError, match="2 pictures the same name") as caught:
+    with pytest.raises(InvalidRequestError, match="2 images the same name") as caught:
         async with build_call(Generate("a cat", n=2), {}, context, template=template):
             pass
     assert caught.value.param == "out"

@@ -1,9 +1,9 @@
-"""A model that ends is warned of once, at the line that asked for it, and only where its maker is asked."""
+"""Retirement warnings: once per model, at the line of the user, and only for OpenAI."""
 
 import linecache
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
@@ -20,14 +20,16 @@ from tests.support.small_images import answer, png
 
 pytestmark = pytest.mark.one_loop
 
-MAKER = Host.parse(OPENAI_BASE_URL)
+OPENAI = Host.parse(OPENAI_BASE_URL)
 TODAY = date(2026, 11, 27)
+MODEL = "gpt-image-1.5"
+JOB = Generate("a cat", model=MODEL)
 ENDING = "gpt-image-1.5 will be shut down on 2026-12-01, in 4 days. Use model='gpt-image-2.6-sunburst'."
 
 
 @pytest.fixture(autouse=True)
-def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Begin as a new process does, on a day of which the facts are known."""
+def no_warnings_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin as a new process does, on a fixed day."""
     monkeypatch.setattr(_retirement, "_warned", set[tuple[str | None, str | None]]())
     monkeypatch.setattr(_retirement, "_today", lambda: TODAY)
 
@@ -35,13 +37,23 @@ def nothing_was_said(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def wire() -> Iterator[respx.MockRouter]:
     with respx.mock(assert_all_called=False) as wire:
-        for base_url in (OPENAI_BASE_URL, "https://images.test/v1"):
-            for path in ("generations", "edits", "variations"):
-                wire.post(f"{base_url}/images/{path}").respond(content=answer(png(2, 2)))
+        wire.post(f"{OPENAI_BASE_URL}/images/generations").respond(content=answer(png(2, 2)))
         yield wire
 
 
-def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
+@pytest.fixture
+async def client(wire: respx.MockRouter) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
+        yield client
+
+
+@pytest.fixture
+def blocking(wire: respx.MockRouter) -> Iterator[Client]:
+    with Client(api_key="sk-1", rate_limit=None) as client:
+        yield client
+
+
+def warned(job: Job, host: Host = OPENAI, today: date = TODAY) -> list[str]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warn_if_retired(plan_request(job, host, check=False), today=today)
@@ -49,140 +61,104 @@ def said(job: Job, host: Host = MAKER, today: date = TODAY) -> list[str]:
     return [str(warning.message) for warning in caught]
 
 
-def assert_said_at_the_line_of_the_user(caught: pytest.WarningsRecorder) -> None:
+def assert_warned_at_the_line_of_the_user(caught: pytest.WarningsRecorder) -> None:
     (warning,) = caught
     assert (str(warning.message), warning.filename) == (ENDING, __file__)
     assert "# the line of the user" in linecache.getline(__file__, warning.lineno)
 
 
-def test_a_model_that_ends_soon_is_warned_of_once() -> None:
-    job = Generate("a cat", model="gpt-image-1.5")
-    assert said(job) == [ENDING]
-    assert said(job) == []
-    assert said(Edit("a.png", "a cat", model="gpt-image-1.5")) == []
+def test_each_model_that_ends_causes_one_warning() -> None:
+    assert warned(JOB) == [ENDING]
+    assert warned(JOB) == []
+    assert warned(Edit("a.png", "a cat", model=MODEL)) == []
+    other = "dall-e-2 was shut down on 2026-05-12. Use model='gpt-image-2.5-flare'."
+    assert warned(Generate("a cat", model="dall-e-2")) == [other]
 
 
-def test_each_model_is_warned_of_by_itself() -> None:
-    assert said(Generate("a cat", model="gpt-image-1.5")) == [ENDING]
-    assert said(Generate("a cat", model="dall-e-2")) == [
-        "dall-e-2 was shut down on 2026-05-12. Use model='gpt-image-2.5-flare'."
-    ]
-
-
-def test_variations_are_warned_of_as_an_endpoint() -> None:
-    (text,) = said(Variation("a.png", model="dall-e-2"))
+def test_the_warning_of_variations_names_the_endpoint() -> None:
+    (text,) = warned(Variation("a.png", model="dall-e-2"))
     assert "variations endpoint was retired on 2026-05-12" in text
-    assert said(Variation("a.png", model="dall-e-2")) == []
-    assert len(said(Generate("a cat", model="dall-e-2"))) == 1
-
-
-def test_a_model_that_lives_is_warned_of_when_its_time_comes() -> None:
-    job = Generate("a cat", model="gpt-image-1.5")
-    assert said(job, today=date(2026, 9, 1)) == []
-    assert said(job, today=date(2026, 12, 2)) == [
-        "gpt-image-1.5 was shut down on 2026-12-01. Use model='gpt-image-2.6-sunburst'."
-    ]
+    assert warned(Variation("a.png", model="dall-e-2")) == []
+    assert len(warned(Generate("a cat", model="dall-e-2"))) == 1
 
 
 @pytest.mark.parametrize("model", [None, "gpt-image-2", "gpt-image-2.6-flare", "sd-cpp-local"])
-def test_nothing_is_said_of_a_model_without_an_end(model: str | None) -> None:
-    assert said(Generate("a cat", model=model)) == []
+def test_a_model_without_an_end_has_no_warning(model: str | None) -> None:
+    assert warned(Generate("a cat", model=model)) == []
 
 
 @pytest.mark.parametrize(
     "base_url",
     ["http://127.0.0.1:8000/v1", "https://images.test/v1", "https://mine.openai.azure.com/openai/v1"],
 )
-def test_nothing_is_said_of_another_host_which_has_dates_of_its_own(base_url: str) -> None:
-    for job in (Generate("a cat", model="gpt-image-1.5"), Variation("a.png", model="dall-e-2")):
-        assert said(job, Host.parse(base_url)) == []
+def test_another_host_has_no_warning(base_url: str) -> None:
+    for job in (JOB, Variation("a.png", model="dall-e-2")):
+        assert warned(job, Host.parse(base_url)) == []
 
 
-def test_made_an_error_it_is_one_each_time() -> None:
-    job = Generate("a cat", model="gpt-image-1.5")
+def test_a_warning_turned_into_an_error_is_raised_by_each_call() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error", RetirementWarning)
         for _ in range(2):
             with pytest.raises(RetirementWarning, match="2026-12-01"):
-                warn_if_retired(plan_request(job, MAKER, check=False))
+                warn_if_retired(plan_request(JOB, OPENAI, check=False))
 
 
 @pytest.mark.anyio
-async def test_a_call_warns_at_the_line_of_the_user(wire: respx.MockRouter) -> None:
-    async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
-        with pytest.warns(RetirementWarning) as caught:
-            await client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
-        assert_said_at_the_line_of_the_user(caught)
-        await client.images.generate("a cat", model="gpt-image-1.5")
+async def test_a_call_warns_once_at_the_line_of_the_user(wire: respx.MockRouter, client: AsyncClient) -> None:
+    with pytest.warns(RetirementWarning) as caught:
+        await client.images.generate("a cat", model=MODEL)  # the line of the user
+    assert_warned_at_the_line_of_the_user(caught)
+    await client.images.generate("a cat", model=MODEL)
     assert len(wire.calls) == 2
 
 
 @pytest.mark.anyio
-async def test_made_an_error_it_ends_the_call_before_anything_is_sent(wire: respx.MockRouter) -> None:
-    async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
-        with pytest.raises(RetirementWarning):  # the suite makes errors of all warnings
-            await client.images.generate("a cat", model="gpt-image-1.5")
+async def test_a_warning_turned_into_an_error_is_raised_before_anything_is_sent(
+    wire: respx.MockRouter, client: AsyncClient
+) -> None:
+    with pytest.raises(RetirementWarning):  # the suite makes errors of all warnings
+        await client.images.generate("a cat", model=MODEL)
     assert not wire.calls
 
 
 @pytest.mark.anyio
-async def test_a_call_to_another_host_is_not_warned_of(
-    wire: respx.MockRouter, make_client: Callable[..., AsyncClient]
-) -> None:
-    async with make_client("https://images.test/v1") as client:
-        await client.images.generate("a cat", model="gpt-image-1.5")
+async def test_a_call_in_a_task_warns_at_the_line_in_that_task(client: AsyncClient) -> None:
+    async def send() -> None:
+        await client.images.generate("a cat", model=MODEL)  # the line of the user
+
+    with pytest.warns(RetirementWarning) as caught:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+    assert_warned_at_the_line_of_the_user(caught)
+
+
+def test_a_blocking_call_warns_at_the_line_of_the_user(wire: respx.MockRouter, blocking: Client) -> None:
+    with pytest.warns(RetirementWarning, match="in 4 days") as caught:
+        blocking.images.generate("a cat", model=MODEL)  # the line of the user
+    assert_warned_at_the_line_of_the_user(caught)
     assert len(wire.calls) == 1
 
 
-@pytest.mark.anyio
-async def test_a_call_in_a_task_of_its_own_warns_at_the_line_of_the_user_that_began_it(
-    wire: respx.MockRouter,
-) -> None:
-    async with AsyncClient(api_key="sk-1", rate_limit=None) as client:
+def test_a_blocking_call_in_another_thread_warns_at_the_line_in_that_thread(blocking: Client) -> None:
+    def send() -> None:
+        blocking.images.generate("a cat", model=MODEL)  # the line of the user
 
-        async def make() -> None:
-            await client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
-
-        with pytest.warns(RetirementWarning) as caught:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(make)
-        assert_said_at_the_line_of_the_user(caught)
+    with ThreadPoolExecutor(1) as pool, pytest.warns(RetirementWarning) as caught:
+        pool.submit(send).result()
+    assert_warned_at_the_line_of_the_user(caught)
 
 
-def test_the_blocking_client_warns_at_the_line_of_the_user_too(wire: respx.MockRouter) -> None:
-    with Client(api_key="sk-1", rate_limit=None) as client:
-        with pytest.warns(RetirementWarning, match="in 4 days") as caught:
-            client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
-        assert_said_at_the_line_of_the_user(caught)
-    assert len(wire.calls) == 1
+def test_a_blocking_run_warns_at_the_line_that_starts_it(blocking: Client) -> None:
+    with pytest.warns(RetirementWarning) as caught:
+        with blocking.images.fan_out([JOB]) as run:  # the line of the user
+            assert [outcome.status for outcome in run] == ["done"]
+    assert_warned_at_the_line_of_the_user(caught)
 
 
-def test_a_blocking_call_from_another_thread_warns_at_its_line_there(wire: respx.MockRouter) -> None:
-    with Client(api_key="sk-1", rate_limit=None) as client, ThreadPoolExecutor(1) as pool:
-
-        def make() -> None:
-            client.images.generate("a cat", model="gpt-image-1.5")  # the line of the user
-
-        with pytest.warns(RetirementWarning) as caught:
-            pool.submit(make).result()
-        assert_said_at_the_line_of_the_user(caught)
-
-
-def test_a_blocking_run_warns_at_the_line_that_began_it(wire: respx.MockRouter) -> None:
-    jobs = [Generate("a cat", model="gpt-image-1.5")]
-    with Client(api_key="sk-1", rate_limit=None) as client:
-        with pytest.warns(RetirementWarning) as caught:
-            with client.images.fan_out(jobs) as run:  # the line of the user
-                assert [outcome.status for outcome in run] == ["done"]
-        assert_said_at_the_line_of_the_user(caught)
-
-
-def test_a_filter_for_the_module_of_the_user_is_heeded(wire: respx.MockRouter) -> None:
-    with (
-        Client(api_key="sk-1", rate_limit=None) as client,
-        warnings.catch_warnings(record=True) as caught,
-    ):
+def test_a_filter_for_the_module_of_the_user_applies(blocking: Client) -> None:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         warnings.filterwarnings("ignore", module=re.escape(__name__))
-        client.images.generate("a cat", model="gpt-image-1.5")
+        blocking.images.generate("a cat", model=MODEL)
     assert not caught

@@ -1,9 +1,9 @@
-"""``AsyncClient.azure``: what goes over the wire in both forms, and the whole conversation with the emulator."""
+"""``AsyncClient.azure``: requests of both API forms on the wire, and calls to the emulator."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -28,24 +28,18 @@ from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
 from tests.support.small_images import answer, png
 
-pytestmark = pytest.mark.one_loop
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
-RESOURCE = "https://pictures.openai.azure.com"
+RESOURCE = "https://images.openai.azure.com"
 V1 = f"{RESOURCE}/openai/v1"
 DATED = "2025-04-01-preview"
-CLASSIC = f"{RESOURCE}/openai/deployments/my%20pics"
+CLASSIC = f"{RESOURCE}/openai/deployments/my%20images"
 ANSWER = answer(png())
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
 
 
 def azure(**options: Any) -> AsyncClient:
     """A client of the resource, without a limit."""
-    terms: dict[str, Any] = {"api_key": KEY, "deployment": "my pics", "rate_limit": None, **options}
+    terms: dict[str, Any] = {"api_key": KEY, "deployment": "my images", "rate_limit": None, **options}
     if "token_provider" in options:
         del terms["api_key"]
     return AsyncClient.azure(RESOURCE, **terms)
@@ -61,64 +55,40 @@ def token() -> str:
     return "a-token-of-azure-0123456789"
 
 
-AUTH = pytest.mark.parametrize(
-    ("auth", "header"),
+@pytest.mark.parametrize(
+    ("auth", "header", "value"),
     [
-        ({"api_key": KEY}, ("api-key", KEY)),
-        ({"token_provider": token}, ("authorization", f"Bearer {token()}")),
+        ({"api_key": KEY}, "api-key", KEY),
+        ({"token_provider": token}, "authorization", f"Bearer {token()}"),
     ],
     ids=["key", "token"],
 )
-
-
-@AUTH
-@pytest.mark.anyio
+@pytest.mark.parametrize("api_version", [None, DATED])
 @respx.mock
-async def test_the_v1_surface_names_the_deployment_in_the_body(
-    auth: dict[str, Any], header: tuple[str, str]
+async def test_the_deployment_is_in_the_body_or_with_a_date_in_the_path(
+    api_version: str | None, auth: dict[str, Any], header: str, value: str
 ) -> None:
-    made = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
-    edited = respx.post(f"{V1}/images/edits").respond(content=ANSWER)
+    base_url, query = (CLASSIC, f"?api-version={DATED}") if api_version else (V1, "")
+    made = respx.post(f"{base_url}/images/generations").respond(content=ANSWER)
+    edited = respx.post(f"{base_url}/images/edits").respond(content=ANSWER)
+    model: dict[str, Any] = {"model": "gpt-image-2"} if api_version else {}
 
-    async with azure(**auth) as client:
-        await client.images.generate("a cat", size="1024x1024")
-        await client.images.edit(png(), "a hat", check=False)
-
-    request = sent(made)
-    assert str(request.url) == f"{V1}/images/generations"
-    assert json.loads(request.content) == {"prompt": "a cat", "model": "my pics", "size": "1024x1024"}
-    assert request.headers[header[0]] == header[1]
-    assert {"api-key", "authorization"} & set(request.headers) == {header[0]}
-    form = sent(edited).content
-    assert b'name="model"\r\n\r\nmy pics\r\n' in form
-    assert sent(edited).headers[header[0]] == header[1]
-
-
-@AUTH
-@pytest.mark.anyio
-@respx.mock
-async def test_the_classic_surface_names_it_in_the_path_and_no_model_anywhere(
-    auth: dict[str, Any], header: tuple[str, str]
-) -> None:
-    query = {"api-version": DATED}
-    made = respx.post(f"{CLASSIC}/images/generations", params=query).respond(content=ANSWER)
-    edited = respx.post(f"{CLASSIC}/images/edits", params=query).respond(content=ANSWER)
-
-    async with azure(api_version=DATED, model="gpt-image-2", **auth) as client:
-        await client.images.generate("a cat", model="gpt-image-2", size="1024x1024")
+    async with azure(api_version=api_version, **model, **auth) as client:
+        await client.images.generate("a cat", size="1024x1024", **model)
         await client.images.edit([png(), png()], "a hat", check=False)
 
-    request = sent(made)
-    assert str(request.url) == f"{CLASSIC}/images/generations?api-version={DATED}"
-    assert json.loads(request.content) == {"prompt": "a cat", "size": "1024x1024"}
-    assert request.headers[header[0]] == header[1]
+    assert str(sent(made).url) == f"{base_url}/images/generations{query}"
+    assert str(sent(edited).url) == f"{base_url}/images/edits{query}"
+    deployment = {} if api_version else {"model": "my images"}
+    assert json.loads(sent(made).content) == {"prompt": "a cat", "size": "1024x1024", **deployment}
     form = sent(edited).content
-    assert b'name="model"' not in form
     assert form.count(b'name="image[]"') == 2
-    assert sent(edited).headers[header[0]] == header[1]
+    assert form.count(b'name="model"\r\n\r\nmy images\r\n') == form.count(b'name="model"') == len(deployment)
+    for request in (sent(made), sent(edited)):
+        assert request.headers[header] == value
+        assert {"api-key", "authorization"} & set(request.headers) == {header}
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_a_call_can_name_its_deployment() -> None:
     route = respx.post(f"{RESOURCE}/openai/deployments/flare/images/generations").respond(content=ANSWER)
@@ -132,9 +102,8 @@ async def test_a_call_can_name_its_deployment() -> None:
     assert route.call_count == 1
 
 
-@pytest.mark.anyio
 @respx.mock
-async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_with() -> None:
+async def test_checks_and_costs_follow_the_model_of_the_deployment() -> None:
     usage = {
         "input_tokens": 10,
         "output_tokens": 1000,
@@ -157,9 +126,9 @@ async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_wit
         assert response.cost is None
 
     assert [json.loads(request.content)["model"] for request in sent_to(route)] == [
-        "my pics",
+        "my images",
         "gpt-image-2",
-        "my pics",
+        "my images",
     ]
 
 
@@ -175,9 +144,7 @@ async def test_the_model_behind_a_deployment_is_what_is_checked_and_reckoned_wit
         ("https://gateway.example/azure", DATED, "https://gateway.example/azure/openai"),
     ],
 )
-def test_an_endpoint_is_read_in_each_of_its_spellings(
-    endpoint: str, api_version: str | None, base_url: str
-) -> None:
+def test_an_endpoint_may_have_any_of_its_forms(endpoint: str, api_version: str | None, base_url: str) -> None:
     host = AzureHost.of(endpoint, deployment="d", model=None, api_version=api_version)
 
     assert host.base_url == base_url
@@ -188,7 +155,7 @@ def test_an_endpoint_is_read_in_each_of_its_spellings(
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"endpoint": f"{RESOURCE}/openai/deployments/d"}, "deployment= and api_version="),
         ({"endpoint": f"{V1}/images/generations?api-version=x"}, "deployment= and api_version="),
@@ -201,24 +168,23 @@ def test_an_endpoint_is_read_in_each_of_its_spellings(
         ({"api_key": ""}, "needs a key"),
         ({"token_provider": token}, "not both"),
         ({"token_provider": "a text"}, "a function that returns a token"),
-        ({"endpoint": "http://pictures.example"}, "plain http"),
+        ({"endpoint": "http://images.example"}, "plain http"),
     ],
 )
-def test_what_cannot_work_is_refused_when_the_client_is_made(options: dict[str, Any], says: str) -> None:
+def test_wrong_options_are_refused_without_the_key(options: dict[str, Any], message: str) -> None:
     given: dict[str, Any] = {"endpoint": RESOURCE, "deployment": "d", "api_key": KEY, **options}
     if options.get("token_provider") == "a text":
         del given["api_key"]
-    with pytest.raises(ConfigurationError, match=says) as caught:
+    with pytest.raises(ConfigurationError, match=message) as caught:
         AsyncClient.azure(**given)
     assert not leaks(caught.value)
 
 
-@pytest.mark.anyio
 @respx.mock
 async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", RESOURCE)
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
-    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-the-maker")
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-openai")
     route = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
 
     async with AsyncClient.azure(deployment="d", rate_limit=None) as client:
@@ -228,14 +194,13 @@ async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.Mo
     assert "openai-organization" not in sent(route).headers
 
 
-def test_the_plain_client_wants_a_key_for_a_host_of_azure() -> None:
+def test_the_plain_client_needs_a_key_for_a_host_of_azure() -> None:
     with pytest.raises(ConfigurationError, match="needs a key"):
         AsyncClient(base_url=V1)
 
 
-@pytest.mark.anyio
 @respx.mock
-async def test_the_key_follows_no_redirect_and_no_download_and_shows_in_no_error() -> None:
+async def test_the_key_is_in_no_redirect_no_download_and_no_error() -> None:
     other = "https://other.example/steal"
     moved = respx.post(f"{V1}/images/generations").respond(307, headers={"location": other})
     stolen = respx.route(host="other.example").respond(200)
@@ -263,18 +228,17 @@ async def test_the_key_follows_no_redirect_and_no_download_and_shows_in_no_error
 
 
 @pytest.fixture
-def resource() -> Any:
+def resource() -> Iterator[Emulator]:
     with Emulator(limit=None, quirks="azure", require_key=True) as emulator:
         yield emulator
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("api_version", [None, "preview", DATED])
-async def test_pictures_are_made_edited_and_streamed_in_both_forms(
+async def test_images_are_generated_edited_and_streamed_in_both_forms(
     resource: Emulator, api_version: str | None
 ) -> None:
     options: dict[str, Any] = {"api_version": api_version, "rate_limit": None, "token_provider": token}
-    async with AsyncClient.azure(resource.origin, deployment="pics", **options) as client:
+    async with AsyncClient.azure(resource.origin, deployment="images", **options) as client:
         made = await client.images.generate("a cat", n=2, size="1024x1024", quality="low")
         edited = await client.images.edit(made[0].bytes, "a hat", quality="low")
         async with client.images.generate_stream("a river", quality="low", partial_images=1) as stream:
@@ -283,36 +247,33 @@ async def test_pictures_are_made_edited_and_streamed_in_both_forms(
     assert [(image.width, image.height) for image in made] == [(1024, 1024)] * 2
     assert edited[0].width == 1024
     assert isinstance(events[-1], CompletedImage)
-    assert {record.model for record in resource.state.requests} == {"pics"}
+    assert {record.model for record in resource.state.requests} == {"images"}
     assert resource.state.billed_images == 4
 
 
-def test_the_blocking_client_is_made_in_the_same_way(resource: Emulator) -> None:
-    with Client.azure(resource.origin, deployment="pics", api_key=KEY, rate_limit=None) as client:
+def test_the_blocking_client_has_the_same_constructor(resource: Emulator) -> None:
+    with Client.azure(resource.origin, deployment="images", api_key=KEY, rate_limit=None) as client:
         assert client.images.generate("a cat", quality="low")[0].width == 1024
         assert client.base_url == f"{resource.origin}/openai/v1"
         assert KEY not in repr(client)
         assert type(client) is Client
 
 
-@pytest.mark.anyio
-async def test_what_azure_refuses_is_told_in_our_errors(
-    resource: Emulator, make_client: Callable[..., AsyncClient]
-) -> None:
-    once = RetryPolicy(max_attempts=1)
-    azure: Callable[..., AsyncClient] = AsyncClient.azure
-    async with azure(resource.origin, deployment="pics", api_key=KEY, rate_limit=None, retry=once) as client:
+async def test_errors_of_azure_have_their_own_classes(resource: Emulator) -> None:
+    def azure(**options: Any) -> AsyncClient:
+        terms: dict[str, Any] = {"deployment": "images", "api_key": KEY, "rate_limit": None, **options}
+        return AsyncClient.azure(resource.origin, **terms)
+
+    async with azure(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ModerationError) as moderated:
             await client.images.generate("a forbidden sexual thing")
-    async with azure(resource.origin, deployment="missing", api_key=KEY, rate_limit=None) as client:
+    async with azure(deployment="missing") as client:
         with pytest.raises(NotFoundError, match="name of the deployment") as missing:
             await client.images.generate("a cat")
-    async with azure(resource.origin, deployment="pics", api_key="sk-invalid", rate_limit=None) as client:
+    async with azure(api_key="sk-invalid") as client:
         with pytest.raises(AuthenticationError):
             await client.images.generate("a cat")
-    async with azure(
-        resource.origin, deployment="pics", api_key=KEY, api_version=DATED, rate_limit=None
-    ) as client:
+    async with azure(api_version=DATED) as client:
         with pytest.raises(BadRequestError, match="Unknown parameter: 'model'"):
             await client.images.generate("a cat", extra_body={"model": "gpt-image-2"})
 

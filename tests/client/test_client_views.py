@@ -1,8 +1,9 @@
-"""``with_options``: the same connections and limits with other options, and a closing that closes nothing."""
+"""``with_options``: the same connections and limits with other options; closing a view closes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -25,16 +26,10 @@ from imagesdk.events import AttemptStarted, Event
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
 
-SMALL = "256x256"
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
+SMALL: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.mark.anyio
 async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
     make_client: Callable[..., AsyncClient],
 ) -> None:
@@ -48,8 +43,7 @@ async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
             assert server.connections == 1
 
 
-@pytest.mark.anyio
-async def test_each_option_holds_in_the_view_and_not_in_its_client(
+async def test_each_option_applies_to_the_view_and_not_to_its_client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     seen: list[Event] = []
@@ -57,9 +51,9 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
         once = client.with_options(retry=RetryPolicy(max_attempts=1))
         emulator.state.faults.http(503)
         with pytest.raises(InternalServerError):
-            await once.images.generate("a cat", model="dall-e-2", size=SMALL)
+            await once.images.generate("a cat", **SMALL)
         emulator.state.faults.http(503)
-        await client.images.generate("a cat", model="dall-e-2", size=SMALL)
+        await client.images.generate("a cat", **SMALL)
 
         with pytest.raises(InvalidRequestError):
             await client.images.generate("a cat", model="dall-e-2", size="1x1")
@@ -68,35 +62,31 @@ async def test_each_option_holds_in_the_view_and_not_in_its_client(
 
         small = client.with_options(caps=Caps(image=10))
         with pytest.raises(APIResponseError, match="larger than 10 bytes"):
-            await small.images.generate("a cat", model="dall-e-2", size=SMALL, response_format="b64_json")
+            await small.images.generate("a cat", **SMALL, response_format="b64_json")
 
-        await client.with_options(observers=[seen.append]).images.generate(
-            "a cat", model="dall-e-2", size=SMALL
-        )
-        await client.images.generate("a cat", model="dall-e-2", size=SMALL)
+        await client.with_options(observers=[seen.append]).images.generate("a cat", **SMALL)
+        await client.images.generate("a cat", **SMALL)
         assert [type(event) for event in seen].count(AttemptStarted) == 1
 
         emulator.state.faults.connection(delay=30)
         with pytest.raises(OutcomeUnknownTimeoutError):
-            await once.with_options(timeout=Timeouts(attempt=0.05)).images.generate(
-                "a cat", model="dall-e-2", size=SMALL
-            )
+            await once.with_options(timeout=Timeouts(attempt=0.05)).images.generate("a cat", **SMALL)
 
 
-@pytest.mark.anyio
 async def test_a_view_counts_in_the_windows_of_its_client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     async with make_client(emulator.base_url, rate_limit=RateLimit(images=2)) as client:
         view = client.with_options(timeout=1)
-        await client.images.generate("a cat", model="dall-e-2", size=SMALL, n=2)
+        await client.images.generate("a cat", **SMALL, n=2)
         with pytest.raises(LimitWaitError):
-            await view.images.generate("a cat", model="dall-e-2", size=SMALL)
-        await view.with_options(rate_limit=None).images.generate("a cat", model="dall-e-2", size=SMALL)
+            await view.images.generate("a cat", **SMALL)
+        await view.with_options(rate_limit=None).images.generate("a cat", **SMALL)
 
 
-@pytest.mark.anyio
-async def test_headers_add_up_and_those_of_a_call_win(make_client: Callable[..., AsyncClient]) -> None:
+async def test_headers_are_added_and_those_of_a_call_override_them(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     async with serving(always(answer(png()))) as server:
         async with make_client(server.base_url, default_headers={"X-Team": "a", "X-Run": "1"}) as client:
             view = client.with_options(default_headers={"x-run": "2"})
@@ -108,7 +98,7 @@ async def test_headers_add_up_and_those_of_a_call_win(make_client: Callable[...,
     assert sent == [("a", "1"), ("a", "2"), ("a", "3")]
 
 
-def test_what_is_no_option_of_a_view_is_refused() -> None:
+def test_an_option_that_a_view_cannot_change_is_refused() -> None:
     client = AsyncClient(api_key="", base_url="http://127.0.0.1:9/v1")
 
     with pytest.raises(ConfigurationError, match="needs another client"):
@@ -121,8 +111,8 @@ def test_a_blocking_view_closes_nothing_either(emulator: Emulator) -> None:
     with Client(api_key="", base_url=emulator.base_url, rate_limit=None) as client:
         with client.with_options(timeout=30) as view:
             assert type(view) is Client
-            view.images.generate("a cat", model="dall-e-2", size=SMALL)
-        client.images.generate("a cat", model="dall-e-2", size=SMALL)
-        view.images.generate("a cat", model="dall-e-2", size=SMALL)
+            view.images.generate("a cat", **SMALL)
+        client.images.generate("a cat", **SMALL)
+        view.images.generate("a cat", **SMALL)
     with pytest.raises(RuntimeError, match="closed"):
-        view.images.generate("a cat", model="dall-e-2", size=SMALL)
+        view.images.generate("a cat", **SMALL)

@@ -1,4 +1,4 @@
-"""``client.request``: anything else on the same server, and the name that each request has in its logs."""
+"""``client.request``, and the request ids for the logs of servers."""
 
 from __future__ import annotations
 
@@ -33,18 +33,12 @@ pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 BASE = "https://images.test/v1"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
 def client_of(base_url: str = BASE, **options: Any) -> AsyncClient:
     terms: dict[str, Any] = {"api_key": KEY, "rate_limit": None, "retry": RetryPolicy(backoff=0), **options}
     return AsyncClient(base_url=base_url, **terms)
 
 
-async def test_the_models_of_a_server_are_asked_for(emulator: Emulator) -> None:
+async def test_the_models_of_a_server_are_listed(emulator: Emulator) -> None:
     async with client_of(emulator.base_url) as client:
         response = await client.request("get", "/models")
 
@@ -56,7 +50,7 @@ async def test_the_models_of_a_server_are_asked_for(emulator: Emulator) -> None:
 
 
 @respx.mock
-async def test_everything_that_is_given_is_sent_with_the_key() -> None:
+async def test_every_argument_is_sent_with_the_key() -> None:
     route = respx.post(f"{BASE}/things", params={"a": "1", "b": "2"}).respond(201, json={"made": True})
 
     async with client_of() as client:
@@ -85,7 +79,7 @@ async def test_everything_that_is_given_is_sent_with_the_key() -> None:
     [(204, b"", ""), (302, b"moved", "moved"), (200, b"\xff\x00", "\ufffd\x00")],
 )
 @respx.mock
-async def test_any_status_below_400_is_an_answer_and_no_redirect_is_followed(
+async def test_a_status_below_400_is_a_response_and_no_redirect_is_followed(
     status: int, content: bytes, text: str
 ) -> None:
     respx.get(f"{BASE}/x").respond(status, content=content, headers={"location": "https://other.test/"})
@@ -98,7 +92,7 @@ async def test_any_status_below_400_is_an_answer_and_no_redirect_is_followed(
         response.json()
 
 
-async def test_a_status_of_400_and_more_is_the_error_of_any_call(emulator: Emulator) -> None:
+async def test_a_status_of_400_or_above_raises_the_error_of_any_call(emulator: Emulator) -> None:
     async with client_of(emulator.base_url) as client:
         with pytest.raises(NotFoundError) as caught:
             await client.request("GET", "/models/nonsense")
@@ -128,7 +122,7 @@ async def test_a_status_of_400_and_more_is_the_error_of_any_call(emulator: Emula
     ],
 )
 @respx.mock
-async def test_what_cannot_be_sent_is_refused_and_the_key_goes_to_no_other_server(
+async def test_a_wrong_request_is_refused_and_the_key_goes_to_no_other_server(
     arguments: dict[str, Any], param: str
 ) -> None:
     anything = respx.route().respond(200)
@@ -142,7 +136,7 @@ async def test_what_cannot_be_sent_is_refused_and_the_key_goes_to_no_other_serve
     assert not anything.called
 
 
-async def hang_up_after_it(conversation: Conversation) -> None:
+async def hang_up_after_the_request(conversation: Conversation) -> None:
     await conversation.request()
     conversation.hang_up()
 
@@ -157,10 +151,10 @@ async def hang_up_after_it(conversation: Conversation) -> None:
         ("GET", {"images": 1}, 2),
     ],
 )
-async def test_what_may_cost_twice_is_repeated_as_a_request_for_pictures_is(
+async def test_a_request_that_may_be_billed_twice_is_retried_like_one_for_images(
     method: str, options: dict[str, Any], attempts: int
 ) -> None:
-    async with serving(hang_up_after_it) as server:
+    async with serving(hang_up_after_the_request) as server:
         async with client_of(server.base_url, api_key="") as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await client.request(method, "/x", **options)
@@ -170,7 +164,7 @@ async def test_what_may_cost_twice_is_repeated_as_a_request_for_pictures_is(
 
 
 @respx.mock
-async def test_images_count_at_the_limit_of_their_model() -> None:
+async def test_images_count_against_the_limit_of_their_model() -> None:
     respx.post(f"{BASE}/x").respond(200)
 
     async with client_of(rate_limit={"flux": RateLimit(images=2), "*": None}) as client:
@@ -181,13 +175,13 @@ async def test_images_count_at_the_limit_of_their_model() -> None:
             await client.request("POST", "/x", json={"model": "flux"}, images=1, timeout=1)
 
 
-def test_the_blocking_client_asks_in_the_same_way(emulator: Emulator) -> None:
+def test_the_blocking_client_sends_the_same_requests(emulator: Emulator) -> None:
     with Client(base_url=emulator.base_url, api_key="") as client:
         assert client.request("GET", "/models", timeout=30).json()["object"] == "list"
 
 
 @respx.mock
-async def test_every_request_is_named_for_the_logs_of_the_server() -> None:
+async def test_every_request_has_an_id_for_the_logs_of_the_server() -> None:
     route = respx.post(f"{BASE}/images/generations").respond(content=answer(png()))
 
     async with client_of() as client:
@@ -206,8 +200,8 @@ async def test_every_request_is_named_for_the_logs_of_the_server() -> None:
     assert caught.value.client_request_id == "mine"
 
 
-async def test_an_error_without_an_answer_tells_the_name_too(make_client: Callable[..., AsyncClient]) -> None:
-    async with serving(hang_up_after_it) as server:
+async def test_an_error_without_a_response_has_that_id_too(make_client: Callable[..., AsyncClient]) -> None:
+    async with serving(hang_up_after_the_request) as server:
         async with make_client(server.base_url, retry=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await client.images.generate("a cat", idempotency_key="k-2")

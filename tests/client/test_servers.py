@@ -1,11 +1,11 @@
-"""Other servers of the Images API: each of the emulator's quirks over a real socket, and answers of unusual kinds."""
+"""Other servers of the Images API: each of the emulator's quirks over a real socket, and unusual responses."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -20,6 +20,7 @@ from imagesdk import (
     BadRequestError,
     Caps,
     CompletedImage,
+    Image,
     InternalServerError,
     NotFoundError,
     RateLimitError,
@@ -43,27 +44,23 @@ ONCE = RetryPolicy(max_attempts=1)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
+def emulator(request: pytest.FixtureRequest) -> Iterator[Emulator]:
+    """An emulator with the quirks that the test names, if it names any."""
+    with Emulator(limit=None, quirks=getattr(request, "param", None)) as emulator:
+        yield emulator
 
 
 @pytest.fixture
-async def other(
-    request: pytest.FixtureRequest, make_client: Callable[..., AsyncClient]
-) -> AsyncGenerator[tuple[AsyncClient, Emulator], None]:
-    """A client of the emulator with the quirks that the test names."""
-    with Emulator(limit=None, quirks=request.param) as emulator:
-        async with make_client(emulator.base_url) as client:
-            yield client, emulator
+async def client(client: AsyncClient) -> AsyncGenerator[AsyncClient, None]:
+    """A client of the emulator, which is closed after the test."""
+    async with client:
+        yield client
 
 
-@pytest.mark.parametrize("other", SERVERS, indirect=True, ids=SERVERS)
-async def test_pictures_are_made_and_reach_the_disk_whatever_form_they_come_in(
-    other: tuple[AsyncClient, Emulator], tmp_path: Path
+@pytest.mark.parametrize("emulator", SERVERS, indirect=True, ids=SERVERS)
+async def test_images_in_every_form_are_written_to_files(
+    client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    client, emulator = other
-
     response = await client.images.generate("a white cat", model="flux", n=2, out=tmp_path)
 
     assert len(response) == 2
@@ -77,23 +74,17 @@ async def test_pictures_are_made_and_reach_the_disk_whatever_form_they_come_in(
     assert emulator.state.billed_images == 2
 
 
-@pytest.mark.parametrize("other", EDITORS, indirect=True, ids=EDITORS)
-async def test_pictures_are_edited_where_the_server_can(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", EDITORS, indirect=True, ids=EDITORS)
+async def test_images_are_edited_by_servers_with_edits(client: AsyncClient) -> None:
     response = await client.images.edit([png(64, 64), png(32, 32)], "a hat", mask=png(64, 64), model="flux")
 
     assert len(await client.images.download(response[0])) > 100
 
 
 @pytest.mark.parametrize(
-    "other",
-    [name for name in SERVERS if "edits" not in QUIRKS[name].accepts],
-    indirect=True,
+    "emulator", [name for name in SERVERS if "edits" not in QUIRKS[name].accepts], indirect=True
 )
-async def test_what_a_server_does_not_have_is_said_to_be_missing(other: tuple[AsyncClient, Emulator]) -> None:
-    client, emulator = other
-
+async def test_a_missing_endpoint_is_named(client: AsyncClient, emulator: Emulator) -> None:
     with pytest.raises(NotFoundError, match="some servers have no edits or variations"):
         await client.images.edit(png(64, 64), "a hat", model="flux")
     with pytest.raises(NotFoundError):
@@ -101,17 +92,15 @@ async def test_what_a_server_does_not_have_is_said_to_be_missing(other: tuple[As
     assert emulator.state.billed_images == 0
 
 
-@pytest.mark.parametrize("other", ["xai"], indirect=True)
-async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["xai"], indirect=True)
+async def test_xai_takes_edits_as_json_through_extra_body(client: AsyncClient) -> None:
     made = await client.request(
         "POST",
         "/images/edits",
         json={
             "prompt": "a hat",
             "model": "grok",
-            "image": {"url": "data:image/png;base64," + _base64(png(64, 64))},
+            "image": {"url": Image(media_type="image/png", data=png(64, 64)).data_url()},
         },
         images=1,
     )
@@ -121,13 +110,8 @@ async def test_xai_takes_edits_as_json_through_extra_body(other: tuple[AsyncClie
     assert made.json()["data"][0]["mime_type"] == "image/jpeg"
 
 
-def _base64(data: bytes) -> str:
-    encoded: str = json.loads(answer(data))["data"][0]["b64_json"]
-    return encoded
-
-
 @pytest.mark.parametrize(
-    ("other", "error", "says", "code"),
+    ("emulator", "error", "message", "code"),
     [
         ("stable-diffusion.cpp", BadRequestError, "Invalid size 'huge'", None),
         ("vllm-omni", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
@@ -137,20 +121,20 @@ def _base64(data: bytes) -> str:
         ("together", BadRequestError, "Invalid size 'huge'", "invalid_value"),
         ("deepinfra", BadRequestError, "Invalid size 'huge'", "invalid_value"),
     ],
-    indirect=["other"],
+    indirect=["emulator"],
 )
 async def test_errors_are_read_in_the_shape_of_each_server(
-    other: tuple[AsyncClient, Emulator], error: type[APIStatusError], says: str, code: str | None
+    client: AsyncClient, error: type[APIStatusError], message: str, code: str | None
 ) -> None:
-    client, _ = other
-
-    with pytest.raises(error, match=says) as caught:
+    with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
 
     assert caught.value.code == code
 
 
-async def test_a_limit_is_waited_for_as_long_as_google_says(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(
+    make_client: Callable[..., AsyncClient],
+) -> None:
     with Emulator(limit="1/min", quirks="gemini") as emulator:
         async with make_client(emulator.base_url, retry=ONCE) as client:
             await client.images.generate("a cat", model="imagen")
@@ -162,22 +146,18 @@ async def test_a_limit_is_waited_for_as_long_as_google_says(make_client: Callabl
     assert 0 < caught.value.retry_after <= 60
 
 
-@pytest.mark.parametrize("other", ["gateway"], indirect=True)
-async def test_an_error_within_a_success_is_an_error(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["gateway"], indirect=True)
+async def test_an_error_within_a_success_is_an_error(client: AsyncClient) -> None:
     with pytest.raises(InternalServerError, match="The server answered 200"):
         await client.with_options(retry=ONCE).images.generate("a cat", n=11)
     with pytest.raises(NotFoundError, match="404 Not Found"):
         await client.images.create_variation(png(64, 64))
 
 
-@pytest.mark.parametrize("other", ["localai"], indirect=True)
-async def test_localai_answers_with_urls_zeros_and_fields_of_its_own(
-    other: tuple[AsyncClient, Emulator],
+@pytest.mark.parametrize("emulator", ["localai"], indirect=True)
+async def test_localai_returns_urls_zeros_and_fields_of_its_own(
+    client: AsyncClient, emulator: Emulator
 ) -> None:
-    client, emulator = other
-
     response = await client.images.generate("a cat", model="gpt-image-2", size="auto", extra_body={"step": 5})
 
     assert response[0].url is not None
@@ -191,10 +171,8 @@ async def test_localai_answers_with_urls_zeros_and_fields_of_its_own(
     assert len(await client.images.download(response[0])) > 100
 
 
-@pytest.mark.parametrize("other", ["sglang"], indirect=True)
-async def test_relative_urls_are_those_of_the_server(other: tuple[AsyncClient, Emulator]) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["sglang"], indirect=True)
+async def test_relative_urls_belong_to_the_server(client: AsyncClient) -> None:
     response = await client.images.generate("a cat", extra_body={"seed": 7, "num_inference_steps": 4})
 
     assert (response[0].url or "").startswith("/v1/images/")
@@ -203,12 +181,8 @@ async def test_relative_urls_are_those_of_the_server(other: tuple[AsyncClient, E
     assert response.usage.extra == {"image_count": 1}
 
 
-@pytest.mark.parametrize("other", ["vllm-omni"], indirect=True)
-async def test_a_picture_that_is_the_whole_answer_is_that_picture(
-    other: tuple[AsyncClient, Emulator], tmp_path: Path
-) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["vllm-omni"], indirect=True)
+async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_path: Path) -> None:
     in_memory = await client.images.generate("a cat", response_format="file", size="256x128")
     on_disk = await client.images.generate(
         "a cat", response_format="file", size="256x128", out=tmp_path / "cat.png"
@@ -221,12 +195,8 @@ async def test_a_picture_that_is_the_whole_answer_is_that_picture(
         await client.images.generate("a cat", response_format="url")
 
 
-@pytest.mark.parametrize("other", ["gateway", "litellm"], indirect=True)
-async def test_a_stream_that_does_not_come_is_a_picture_all_the_same(
-    other: tuple[AsyncClient, Emulator],
-) -> None:
-    client, _ = other
-
+@pytest.mark.parametrize("emulator", ["gateway", "litellm"], indirect=True)
+async def test_a_response_without_a_stream_is_the_last_event(client: AsyncClient) -> None:
     async with client.images.generate_stream("a cat", model="flux", partial_images=2) as stream:
         events = [event async for event in stream]
 
@@ -234,7 +204,7 @@ async def test_a_stream_that_does_not_come_is_a_picture_all_the_same(
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
-async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
+async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
     content_type: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     handler = always(png(padding=100_000), content_type=content_type)
@@ -246,7 +216,7 @@ async def test_bytes_that_are_a_picture_are_one_whatever_they_are_called(
     assert response[0].bytes == png(padding=100_000)
 
 
-async def test_a_picture_is_one_however_small_the_pieces_are_that_it_comes_in(
+async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     async def drip(talk: Conversation) -> None:
@@ -267,11 +237,11 @@ async def test_a_picture_is_one_however_small_the_pieces_are_that_it_comes_in(
     [
         (b"<html><body>It works</body></html>", "text/html"),
         (b"<html><body>It works</body></html>", "image/png"),
-        (b"no picture today", "image/png"),
+        (b"no image today", "image/png"),
         (b"", "image/png"),
     ],
 )
-async def test_what_is_only_called_a_picture_is_none(
+async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
     body: bytes, content_type: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     async with serving(always(body, content_type=content_type)) as server:
@@ -280,7 +250,7 @@ async def test_what_is_only_called_a_picture_is_none(
                 await client.images.generate("a cat")
 
 
-async def test_json_that_is_called_a_picture_is_json(make_client: Callable[..., AsyncClient]) -> None:
+async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[..., AsyncClient]) -> None:
     async with serving(always(answer(JPEG), content_type="image/jpeg")) as server:
         async with make_client(server.base_url) as client:
             response = await client.images.generate("a cat")
@@ -297,7 +267,7 @@ async def test_json_that_is_called_a_picture_is_json(make_client: Callable[..., 
         ("http://127.0.0.1:{port}/v1beta/openai", None),
     ],
 )
-async def test_a_404_says_that_the_base_url_lacks_its_version_where_it_does(
+async def test_a_404_suggests_the_version_that_the_base_url_lacks(
     base_url: str, hint: str | None, emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     async with make_client(base_url.format(port=emulator.port)) as client:
@@ -311,15 +281,17 @@ async def test_a_404_says_that_the_base_url_lacks_its_version_where_it_does(
                 assert caught.value.message.endswith(f"Try base_url='{hint.format(port=emulator.port)}'.")
 
 
-async def test_a_missing_model_is_not_blamed_on_the_base_url(make_client: Callable[..., AsyncClient]) -> None:
-    said = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
-    async with serving(always(said, 404)) as server, make_client(server.origin) as client:
+async def test_a_missing_model_is_not_an_error_of_the_base_url(
+    make_client: Callable[..., AsyncClient],
+) -> None:
+    body = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
+    async with serving(always(body, 404)) as server, make_client(server.origin) as client:
         with pytest.raises(NotFoundError, match="Check the name of the model"):
             await client.images.generate("a cat", model="flux")
 
 
 @pytest.mark.parametrize("quirks", ["localai", "litellm"])
-async def test_servers_that_answer_without_a_version_are_asked_without_one(
+async def test_servers_without_a_version_in_their_paths_work_without_one(
     quirks: str, make_client: Callable[..., AsyncClient]
 ) -> None:
     with Emulator(limit=None, quirks=quirks) as emulator:
@@ -330,7 +302,7 @@ async def test_servers_that_answer_without_a_version_are_asked_without_one(
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 @respx.mock
-async def test_a_recorded_answer_is_read(path: Path, make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_recorded_response_is_parsed(path: Path, make_client: Callable[..., AsyncClient]) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     assert sample["source"]
     expected = sample["expected"]
@@ -355,13 +327,13 @@ async def test_a_recorded_answer_is_read(path: Path, make_client: Callable[..., 
     assert fetched.called is ("fetches" in expected)
 
 
-def test_each_server_has_a_recorded_answer() -> None:
+def test_each_server_has_a_recorded_response() -> None:
     recorded = {json.loads(path.read_text(encoding="utf-8"))["server"] for path in SAMPLES}
     assert recorded == set(QUIRKS)
     assert all(quirk.source for quirk in QUIRKS.values())
 
 
-def test_an_unknown_server_is_refused_with_those_that_are_known() -> None:
+def test_an_unknown_server_is_refused_with_the_known_ones() -> None:
     for make in (create_app, Emulator):
         with pytest.raises(ValueError, match=r"quirks is one of azure, deepinfra, .*, not 'ollama'"):
             make(quirks="ollama")

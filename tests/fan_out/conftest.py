@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from imagesdk import AsyncClient
+from imagesdk import AsyncClient, Client
 from tests.support.billing_server import BillingServer, billing_server
+from tests.support.runs import Runs
 
 
 @pytest.fixture
@@ -24,3 +26,14 @@ def server() -> Iterator[BillingServer]:
 @pytest.fixture
 def client(server: BillingServer, make_client: Callable[..., AsyncClient]) -> AsyncClient:
     return make_client(server.base_url)
+
+
+@pytest.fixture
+def blocking_client(server: BillingServer) -> Iterator[Client]:
+    with Client(base_url=server.base_url, api_key="", rate_limit=None) as client:
+        yield client
+
+
+@pytest.fixture
+def runs(client: AsyncClient, server: BillingServer, tmp_path: Path) -> Runs:
+    return Runs(client, server, tmp_path / "out")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagesdk import AsyncClient, JobLike, Labelled
+from imagesdk import JobLike, Labelled
 from imagesdk.fan_out.gallery import page, write_gallery
 from imagesdk.fan_out.store import JobRecord
-from tests.support.billing_server import BillingServer, billing_server
+from tests.support.runs import Runs
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -54,23 +53,11 @@ class Read(HTMLParser):
             self.prompts[-1] += data
 
 
-@pytest.fixture
-def server() -> Iterator[BillingServer]:
-    with billing_server() as server:
-        yield server
-
-
 @pytest.mark.anyio
-async def test_every_image_and_every_failure_has_a_card(
-    server: BillingServer, make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
+async def test_every_image_and_every_failure_has_a_card(runs: Runs) -> None:
+    out = runs.out
     jobs: list[JobLike] = [*HOSTILE, "refuse me", Labelled("a #1?", "a cat")]
-    async with make_client(server.base_url) as client:
-        async with client.images.fan_out(
-            jobs, out=f"{out}/images #1/{{id}}.{{ext}}", journal=out / "j.db"
-        ) as run:
-            await run.collect()
+    await runs.all(jobs, out=f"{out}/images #1/{{id}}.{{ext}}", journal=out / "j.db")
     to = write_gallery(out / "j.db", out / "index.html")
     found = Read(to.read_text("utf-8"))
     assert sorted(found.prompts) == sorted([*HOSTILE, "refuse me", "a cat"])
@@ -92,19 +79,12 @@ def test_a_file_that_is_not_a_gallery_is_never_replaced(tmp_path: Path) -> None:
     st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"])) | st.sampled_from(HOSTILE), max_size=4)
 )
 def test_a_prompt_is_never_anything_but_text_in_the_page(texts: list[str]) -> None:
-    jobs = [
-        JobRecord(
-            str(n),
-            text,
-            "key",
-            "done",
-            response={"images": [{"file": {"path": f"{n}.png"}}]},
-            error={"message": text},
-            params={"prompt": text, "user": text},
-        )
-        for n, text in enumerate(texts)
-    ]
-    found = Read("".join(page(iter(jobs), Path("x"), Path("x"))))
+    response = {"images": [{"file": {"path": "0.png"}}]}
+    jobs = (
+        JobRecord("", text, "", "done", response, {"message": text}, params={"prompt": text, "user": text})
+        for text in texts
+    )
+    found = Read("".join(page(jobs, Path("x"), Path("x"))))
     assert found.prompts == texts
     assert found.tags.count("script") == 1
     assert found.tags.count("img") == len(texts)

@@ -1,4 +1,4 @@
-"""``client.files`` against the emulator over a socket, and what it makes of answers that are wrong."""
+"""``client.files`` against the emulator over a socket, and with wrong responses."""
 
 from __future__ import annotations
 
@@ -31,12 +31,6 @@ LARGE = png(2, 2, padding=3 * 1024**2)
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.fixture
 async def client(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> AsyncGenerator[AsyncClient, None]:
@@ -47,9 +41,7 @@ async def client(
 async def test_a_file_is_uploaded_looked_up_listed_and_deleted(client: AsyncClient, tmp_path: Path) -> None:
     path = tmp_path / "lounge.png"
     path.write_bytes(LARGE)
-
     file = await client.files.upload(path, expires_after=3600)
-
     assert (file.filename, file.bytes, file.purpose) == ("lounge.png", len(LARGE), "vision")
     assert file.created is not None
     assert file.expires_at is not None
@@ -65,13 +57,13 @@ async def test_a_file_is_uploaded_looked_up_listed_and_deleted(client: AsyncClie
 
 
 @pytest.mark.parametrize("kind", ["bytes", "file", "name"])
-async def test_whatever_is_uploaded_comes_back_whole(client: AsyncClient, tmp_path: Path, kind: str) -> None:
+async def test_an_uploaded_file_is_downloaded_unchanged(
+    client: AsyncClient, tmp_path: Path, kind: str
+) -> None:
     lines = b'{"custom_id": "r1"}\n'
     source: Any = {"bytes": lines, "file": io.BytesIO(lines), "name": str(tmp_path / "r.jsonl")}[kind]
     (tmp_path / "r.jsonl").write_bytes(lines)
-
     file = await client.files.upload(source, "batch", filename="requests.jsonl")
-
     assert file.filename == "requests.jsonl"
     assert await client.files.content(file) == lines
     to = tmp_path / "back.jsonl"
@@ -95,7 +87,7 @@ def test_files_work_in_blocking_code(emulator: Emulator) -> None:
         assert client.files.delete(file)
 
 
-async def test_files_wait_for_no_limit_of_images(
+async def test_uploads_do_not_count_as_images_of_the_rate_limit(
     emulator: Emulator, make_client: Callable[..., AsyncClient]
 ) -> None:
     limit = RateLimit(1, per=1000, scope="client")
@@ -105,14 +97,14 @@ async def test_files_wait_for_no_limit_of_images(
 
 
 @pytest.mark.parametrize("name", ["", "..", "file-1/../../images", "file 1", "file-1?x", "a\n", "." * 5])
-async def test_what_can_be_no_id_is_not_asked_for(client: AsyncClient, name: str) -> None:
+async def test_an_invalid_id_is_refused_before_anything_is_sent(client: AsyncClient, name: str) -> None:
     with pytest.raises(InvalidRequestError, match="file-abc123") as caught:
         await client.files.retrieve(name)
     assert caught.value.param == "file"
 
 
 @pytest.mark.parametrize("seconds", [3599, 2_592_001, 3600.5, True])
-async def test_an_expiry_beyond_what_is_allowed_is_refused(client: AsyncClient, seconds: Any) -> None:
+async def test_an_expiry_outside_the_allowed_range_is_refused(client: AsyncClient, seconds: Any) -> None:
     with pytest.raises(InvalidRequestError, match="3600 to 2592000 seconds"):
         await client.files.upload(png(), expires_after=seconds)
 
@@ -122,7 +114,7 @@ async def test_a_purpose_is_needed(client: AsyncClient) -> None:
         await client.files.upload(png(), " ")
 
 
-async def test_a_lookup_that_fails_on_the_way_is_simply_made_again(
+async def test_a_failed_lookup_is_retried(
     make_client: Callable[..., AsyncClient],
 ) -> None:
     described = json.dumps({"id": "file-1", "object": "file", "note": "kept"}).encode()
@@ -135,17 +127,17 @@ async def test_a_lookup_that_fails_on_the_way_is_simply_made_again(
     assert all(sent.body == b"" for sent in server.requests)
 
 
-@pytest.mark.parametrize("said", [b"[]", b'{"id": 5}', b"<html>"])
-async def test_an_answer_that_describes_no_file_is_an_error_that_bills_nothing(
-    make_client: Callable[..., AsyncClient], said: bytes
+@pytest.mark.parametrize("message", [b"[]", b'{"id": 5}', b"<html>"])
+async def test_a_response_without_a_file_is_an_error_that_bills_nothing(
+    make_client: Callable[..., AsyncClient], message: bytes
 ) -> None:
-    async with serving(always(said)) as server, make_client(server.base_url) as client:
+    async with serving(always(message)) as server, make_client(server.base_url) as client:
         with pytest.raises(APIResponseError) as caught:
             await client.files.retrieve("file-1", timeout=5)
     assert not caught.value.maybe_billed
 
 
-async def test_a_download_that_breaks_leaves_no_file(
+async def test_a_failed_download_leaves_no_file(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     async with serving(always(b"no such file", 404)) as server, make_client(server.base_url) as client:

@@ -36,3 +36,10 @@ async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncCli
     """A client of another server."""
     async with make_client(OWN_BASE_URL) as client:
         yield client
+
+
+@pytest.fixture
+async def client(client: AsyncClient) -> AsyncIterator[AsyncClient]:
+    """A client of the emulator, which is closed after the test."""
+    async with client:
+        yield client

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,45 +11,27 @@ import PIL.Image
 import pytest
 import respx
 
-from imagesdk import (
-    AsyncClient,
-    FileId,
-    InvalidRequestError,
-    RetryPolicy,
-    make_mask,
-    prepare_image,
-)
+from imagesdk import AsyncClient, FileId, InvalidRequestError, make_mask, prepare_image
 from imagesdk._protocol.hosts import OPENAI_BASE_URL
 from imagesdk.emulator import Emulator
 from tests.support.sent_requests import form_file, form_text, last_sent, sent_parts
 from tests.support.small_images import JPEG, png
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.one_loop,
+    pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning"),
+]
 SMALL = png(2, 2)
 WIDE = png(4, 2)
 OPAQUE = png(2, 2, alpha=False)
 SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low", "size": "1024x1024"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
 def coloured(colour: str = "red", size: tuple[int, int] = (64, 64), kind: str = "PNG") -> bytes:
     out = io.BytesIO()
     PIL.Image.new("RGB", size, colour).save(out, kind)
     return out.getvalue()
-
-
-@pytest.fixture
-async def client(
-    emulator: Emulator, make_client: Callable[..., AsyncClient]
-) -> AsyncGenerator[AsyncClient, None]:
-    """A client of the emulator that does not retry."""
-    async with make_client(emulator.base_url, retry=RetryPolicy(max_attempts=1)) as client:
-        yield client
 
 
 async def test_an_edit_is_a_form_with_the_image_the_mask_and_the_parameters(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 import respx
 
 from imagesdk import (
     AsyncClient,
+    AsyncImages,
     ConfigurationError,
     Edit,
     Generate,
@@ -20,17 +23,16 @@ from imagesdk import (
 from tests.support.sent_requests import form_file, form_text, last_sent, sent_json, sent_parts
 from tests.support.small_images import JPEG, answer, png
 
-pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.one_loop,
+    pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning"),
+]
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
 OPAQUE = png(2, 2, alpha=False)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
+NOT_STREAMED = {"n", "frame_count", "frame_duration_ms", "svg", "response_format"}
 
 
 async def test_a_request_has_only_the_parameters_that_the_caller_named(
@@ -41,6 +43,24 @@ async def test_a_request_has_only_the_parameters_that_the_caller_named(
     assert str(last_sent(wire).url) == f"{OWN}/images/generations"
     assert last_sent(wire).method == "POST"
     assert last_sent(wire).content == b'{"prompt":"a white siamese cat"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "job", "missing"),
+    [
+        ("generate", Generate, {"partial_images"}),
+        ("edit", Edit, {"partial_images"}),
+        ("generate_stream", Generate, {*NOT_STREAMED, "style"}),
+        ("edit_stream", Edit, NOT_STREAMED),
+        ("create_variation", Variation, set[str]()),
+    ],
+)
+def test_a_method_has_the_parameters_of_its_job_with_their_types(
+    name: str, job: type[Any], missing: set[str]
+) -> None:
+    _, *parameters, _ = inspect.signature(getattr(AsyncImages, name)).parameters.values()
+    fields = {field.name: field.type for field in attrs.fields(job) if field.name not in missing}
+    assert {parameter.name: parameter.annotation for parameter in parameters} == fields
 
 
 async def test_every_parameter_of_a_generation_goes_out_under_its_own_name(
@@ -202,7 +222,7 @@ async def test_an_extra_header_cannot_replace_a_header_of_the_client(
         (Generate("a cat", response_format="file", model="dall-e-2"), "response_format"),
         (Generate("a cat", output_format="jpeg", background="transparent"), "background"),
         (Generate("a cat", output_compression=50), "output_compression"),
-        (Edit(b"no picture", "a cat"), "image"),
+        (Edit(b"no image", "a cat"), "image"),
         (Edit([], "a cat"), "image"),
         (Edit([SMALL] * 17, "a cat"), "image"),
         (Edit(SMALL, "a cat", mask=WIDE), "mask"),
@@ -249,13 +269,13 @@ async def test_an_unknown_model_is_never_checked(wire: respx.MockRouter, openai_
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
-    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole pictures")],
+    ("option", "message"),
+    [("negative_prompt", "extra_body"), ("max_retries", "RetryPolicy"), ("stream", "whole images")],
 )
 async def test_an_unknown_option_is_a_type_error_that_names_the_replacement(
-    wire: respx.MockRouter, own: AsyncClient, option: str, said: str
+    wire: respx.MockRouter, own: AsyncClient, option: str, message: str
 ) -> None:
-    with pytest.raises(TypeError, match=said):
+    with pytest.raises(TypeError, match=message):
         await own.images.generate("a cat", **{option: 1})  # type: ignore[arg-type]
 
     assert wire.calls.call_count == 0

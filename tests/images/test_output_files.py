@@ -120,11 +120,10 @@ async def test_fsync_makes_files_durable_before_the_call_returns(
 async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
     client: AsyncClient, tmp_path: Path
 ) -> None:
-    async with client:
-        memory = await client.images.generate("A white cat!", n=3, **DALLE, response_format="b64_json")
-        stored = await client.images.generate(
-            "A white cat!", n=3, **DALLE, out=tmp_path / "new" / "cats", idempotency_key="k1"
-        )
+    memory = await client.images.generate("A white cat!", n=3, **DALLE, response_format="b64_json")
+    stored = await client.images.generate(
+        "A white cat!", n=3, **DALLE, out=tmp_path / "new" / "cats", idempotency_key="k1"
+    )
 
     assert [image.bytes for image in stored] == [image.bytes for image in memory]
     names = [image.path.name if image.path else "" for image in stored]
@@ -136,8 +135,7 @@ async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
 async def test_a_single_file_is_replaced(client: AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"an older cat")
 
-    async with client:
-        response = await client.images.generate("a cat", **DALLE, out=str(tmp_path / "cat.png"))
+    response = await client.images.generate("a cat", **DALLE, out=str(tmp_path / "cat.png"))
 
     assert files_in(tmp_path) == {"cat.png": response[0].bytes}
     assert response[0].path == tmp_path / "cat.png"
@@ -146,10 +144,9 @@ async def test_a_single_file_is_replaced(client: AsyncClient, tmp_path: Path) ->
 async def test_a_template_sets_the_names_and_the_bytes_set_the_extension(
     client: AsyncClient, tmp_path: Path
 ) -> None:
-    async with client:
-        await client.images.generate(
-            "A cat", model="gpt-image-2", n=2, output_format="jpeg", out=tmp_path / "{slug}" / "{index}.{ext}"
-        )
+    await client.images.generate(
+        "A cat", model="gpt-image-2", n=2, output_format="jpeg", out=tmp_path / "{slug}" / "{index}.{ext}"
+    )
 
     assert list(files_in(tmp_path)) == ["a-cat/0.jpg", "a-cat/1.jpg"]
 
@@ -167,10 +164,9 @@ async def test_a_template_sets_the_names_and_the_bytes_set_the_extension(
 async def test_an_image_of_any_format_has_its_extension(
     client: AsyncClient, tmp_path: Path, format_: str, extension: str, media_type: str
 ) -> None:
-    # All frames of a gif are one picture before they are cut.
+    # All frames of a gif are one image before they are cut.
     fields: dict[str, Any] = {**FLARE, "size": "512x512" if format_ == "gif" else "1024x1024"}
-    async with client:
-        (image,) = await client.images.generate("a cat", out=tmp_path, output_format=format_, **fields)
+    (image,) = await client.images.generate("a cat", out=tmp_path, output_format=format_, **fields)
     assert image.path is not None
     assert (image.path.suffix, image.media_type) == (f".{extension}", media_type)
     if format_ == "svg":
@@ -223,8 +219,7 @@ async def test_a_retry_leaves_only_the_images_of_the_successful_attempt(
 ) -> None:
     emulator.state.faults.connection(truncate=2000)
 
-    async with client:
-        response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
+    response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
 
     assert (response.attempts, response.maybe_billed_before) == (2, True)
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
@@ -248,21 +243,18 @@ async def test_urls_are_downloaded_into_files_without_the_key(
 async def test_an_image_that_cannot_be_downloaded_is_not_lost(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
-    async with client:
-        emulator.state.faults.http(503, on="downloads")
-        fine = await client.images.generate("a cat", **DALLE, response_format="url", out=tmp_path / "a.png")
-        assert fine[0].path is not None
+    emulator.state.faults.http(503, on="downloads")
+    fine = await client.images.generate("a cat", **DALLE, response_format="url", out=tmp_path / "a.png")
+    assert fine[0].path is not None
 
-        emulator.state.faults.http(404, on="downloads")
-        with pytest.raises(DownloadError, match="404") as caught:
-            await client.images.generate(
-                "a cat", n=2, **DALLE, response_format="url", out=tmp_path / "{index}"
-            )
+    emulator.state.faults.http(404, on="downloads")
+    with pytest.raises(DownloadError, match="404") as caught:
+        await client.images.generate("a cat", n=2, **DALLE, response_format="url", out=tmp_path / "{index}")
 
-        response = caught.value.response
-        assert response is not None
-        assert [image.path for image in response] == [None, None]
-        data = await client.images.download(response[0], to=tmp_path / "b.png")
+    response = caught.value.response
+    assert response is not None
+    assert [image.path for image in response] == [None, None]
+    data = await client.images.download(response[0], to=tmp_path / "b.png")
 
     assert data == fine[0].bytes
     assert list(files_in(tmp_path)) == ["a.png", "b.png"]

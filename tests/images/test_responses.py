@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import pickle
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -35,21 +35,6 @@ SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low",
 FLARE: dict[str, Any] = {"model": "gpt-image-2.6-flare", "quality": "low", "size": "1024x1024"}
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-@pytest.fixture
-async def client(
-    emulator: Emulator, make_client: Callable[..., AsyncClient]
-) -> AsyncGenerator[AsyncClient, None]:
-    """A client of the emulator that does not retry."""
-    async with make_client(emulator.base_url, retry=RetryPolicy(max_attempts=1)) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     "body",
     [
@@ -77,7 +62,7 @@ async def test_a_success_without_a_valid_body_is_an_api_response_error(
 
 
 @pytest.mark.parametrize(
-    ("status", "body", "said"),
+    ("status", "body", "message"),
     [
         (400, b'{"error": "no cats"}', "no cats"),
         (422, b'{"detail": [{"loc": ["body", "n"], "msg": "too many"}]}', "body.n: too many"),
@@ -88,11 +73,11 @@ async def test_a_success_without_a_valid_body_is_an_api_response_error(
     ],
 )
 async def test_an_error_of_any_shape_is_a_status_error_with_its_message(
-    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, said: str
+    wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, message: str
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(status, content=body)
 
-    with pytest.raises(Exception, match=said) as caught:
+    with pytest.raises(Exception, match=message) as caught:
         await own.images.generate("a cat")
 
     assert getattr(caught.value, "status_code", None) == status
@@ -130,31 +115,19 @@ async def test_a_compressed_response_is_read_although_it_was_not_requested(
 async def test_a_response_has_its_images_and_the_facts_about_the_call(
     wire: respx.MockRouter, own: AsyncClient
 ) -> None:
-    usage = {"input_tokens": 10, "output_tokens": 100, "total_tokens": 110}
-    details = {"text_tokens": 10, "image_tokens": 0}
-    body = answer(
-        SMALL, WIDE, size="1024x1024", usage={**usage, "input_tokens_details": details}, model_hash="x"
-    )
-    wire.post(f"{OWN}/images/generations").respond(content=body, headers={"X-Request-Id": "req_1"})
+    route = wire.post(f"{OWN}/images/generations")
+    route.respond(content=answer(SMALL, WIDE), headers={"X-Request-Id": "req_1"})
 
     response = await own.images.generate("a cat", n=2, model="gpt-image-2")
 
-    assert [(image.index, image.width, image.media_type) for image in response] == [
-        (0, 2, "image/png"),
-        (1, 4, "image/png"),
-    ]
-    assert [image.bytes for image in response] == [SMALL, WIDE]
-    assert (response.request_id, response.size, response.attempts) == ("req_1", "1024x1024", 1)
-    assert response.usage is not None
-    assert response.usage.output_tokens == 100
-    assert response.cost is None  # the maker's prices are not this server's
-    assert response.headers["x-request-id"] == "req_1"
-    assert response.extra == {"model_hash": "x"}
-    assert not response.maybe_billed_before
+    facts = [(image.index, image.width, image.media_type, image.bytes) for image in response]
+    assert facts == [(0, 2, "image/png", SMALL), (1, 4, "image/png", WIDE)]
+    assert (response.request_id, response.headers["x-request-id"]) == ("req_1", "req_1")
+    assert (response.attempts, response.maybe_billed_before, response.extra) == (1, False, {})
 
 
 async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: AsyncClient) -> None:
-    told = {
+    document = {
         "created": 1763900000,
         "size": "1024x1024",
         "quality": "max",
@@ -186,14 +159,14 @@ async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: Async
         "seed": 7,
         "tags": {"a": [1]},
     }
-    wire.post(f"{OWN}/images/generations").respond(json={**told, "data": [image]})
+    wire.post(f"{OWN}/images/generations").respond(json={**document, "data": [image]})
 
     response = await own.images.generate("a cat")
 
     assert [response.size, response.quality, response.background] == ["1024x1024", "max", "opaque"]
     assert (response.output_format, response.safety_identifier) == ("svg", "user-1")
     assert response.created is not None
-    assert response.created.timestamp() == told["created"]
+    assert response.created.timestamp() == document["created"]
     assert response.usage == Usage(
         *(1, 2, 3, 4, 5, 7, 8),
         extra={
@@ -203,37 +176,23 @@ async def test_no_field_of_a_response_is_lost(wire: respx.MockRouter, own: Async
         },
     )
     assert response.svg_usage == SvgUsage("m", 11, 12, 13, 14, extra={"cached_tokens": 15})
-    assert response.extra == {"id": told["id"], "timing": told["timing"]}
+    assert response.extra == {"id": document["id"], "timing": document["timing"]}
     assert (response[0].bytes, response[0].revised_prompt) == (SMALL, "a cat")
     assert response[0].extra == {"seed": 7, "tags": {"a": [1]}}
     assert pickle.loads(pickle.dumps(response)) == response
 
 
-@pytest.mark.parametrize(
-    ("caps", "said"), [(Caps(image=50), "a picture"), (Caps(response=100), "the answer")]
-)
+@pytest.mark.parametrize(("caps", "most"), [(Caps(image=50), 50), (Caps(response=100), 100)])
 async def test_a_response_larger_than_a_cap_is_aborted_and_not_retried(
-    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, said: str
+    wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, most: int
 ) -> None:
     route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
 
     async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
-        with pytest.raises(APIResponseError, match=f"{said} is larger than .* caps=Caps") as caught:
+        with pytest.raises(APIResponseError, match=f"larger than {most} bytes.* caps=Caps") as caught:
             await client.images.generate("a cat")
 
     assert (route.call_count, caught.value.maybe_billed) == (1, True)
-
-
-async def test_the_tokens_of_the_model_that_wrote_an_svg_are_separate(client: AsyncClient) -> None:
-    response = await client.images.generate("a cat", output_format="svg", **FLARE)
-    assert response.svg_usage is not None
-    assert response.svg_usage.total_tokens
-    assert response.cost is None
-
-
-async def test_a_response_has_the_id_of_the_end_user(client: AsyncClient) -> None:
-    response = await client.images.generate("a cat", safety_identifier="a-hash", **SUNBURST)
-    assert response.safety_identifier == "a-hash"
 
 
 @pytest.mark.parametrize("word", ["forbidden", "censored"])
@@ -249,7 +208,7 @@ async def test_errors_of_quota_and_verification_say_what_to_do(
 ) -> None:
     for error in ("insufficient_quota", "billing_hard_limit_reached"):
         emulator.state.faults.http(error=error)
-        with pytest.raises(QuotaExceededError, match="Waiting does not help"):
+        with pytest.raises(QuotaExceededError, match="waiting does not help"):
             await client.images.generate("a cat", **SUNBURST)
     emulator.state.faults.http(error="organization_unverified")
     with pytest.raises(PermissionDeniedError, match="verif"):

@@ -1,4 +1,4 @@
-"""Pictures that are given with the names of their files, as httpx and the official client have them."""
+"""Images with file names, in the tuples of httpx and the official client."""
 
 from __future__ import annotations
 
@@ -9,31 +9,18 @@ from typing import Any
 
 import pytest
 
-from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, Upload, estimate, prepare_image
-from imagesdk._calls.sources import open_inputs
+from imagesdk import AsyncClient, Edit, FileObject, InvalidRequestError, estimate, prepare_image
 from imagesdk._protocol.bodies import declared_media_type
-from imagesdk._protocol.requests import Sources, sources
+from imagesdk._protocol.requests import sources
 from imagesdk.prepare import make_mask
+from tests.support.probed_sources import probe
 from tests.support.small_images import JPEG, answer, png
 from tests.support.socket_servers import always, serving
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 PNG, OTHER = png(3, 2), png(5, 4)
 MakeClient = Callable[..., AsyncClient]
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """No test here depends on the event loop."""
-    return "asyncio"
-
-
-async def probe(source: Any) -> Upload:
-    async with open_inputs(Sources((source,))) as pictures:
-        upload = pictures.images[0]
-        assert isinstance(upload, Upload)
-        return upload
 
 
 @pytest.mark.parametrize(
@@ -51,13 +38,13 @@ async def probe(source: Any) -> Upload:
         (("cat", JPEG), "cat.jpg"),
     ],
 )
-async def test_a_tuple_of_a_name_and_a_picture_is_one_picture_of_that_name(named: Any, name: str) -> None:
+async def test_a_tuple_of_a_name_and_an_image_is_one_image_of_that_name(named: Any, name: str) -> None:
     [one] = sources(Edit(named, "a cat")).images
     upload = await probe(one)
     assert (upload.name, upload.size) == (name, len(JPEG if JPEG in named else PNG))
 
 
-async def test_a_name_goes_before_that_of_the_file_itself(tmp_path: Path) -> None:
+async def test_a_name_in_a_tuple_replaces_that_of_the_file(tmp_path: Path) -> None:
     (tmp_path / "rect.png").write_bytes(OTHER)
     with (tmp_path / "rect.png").open("rb") as file:
         assert (await probe(("sq.png", file))).name == "sq.png"
@@ -79,29 +66,29 @@ async def test_a_name_goes_before_that_of_the_file_itself(tmp_path: Path) -> Non
         ["cat.png", PNG],
     ],
 )
-async def test_every_other_tuple_or_list_is_several_pictures(several: Any) -> None:
+async def test_every_other_tuple_or_list_is_several_images(several: Any) -> None:
     assert sources(Edit(several, "a cat")).images == tuple(several)
 
 
-async def test_a_picture_with_headers_of_its_own_is_refused_with_what_to_write() -> None:
+async def test_a_tuple_with_headers_is_refused_with_the_allowed_forms() -> None:
     named: Any = ("cat.png", PNG, "image/png", {"x-own": "1"})
     with pytest.raises(InvalidRequestError, match=r"allowed: \(name, data\)"):
         sources(Edit(named, "a cat"))
 
 
-async def test_a_media_type_is_told_where_the_bytes_do_not_tell_and_they_go_before_it() -> None:
+async def test_a_stated_media_type_is_sent_only_if_the_format_is_unknown() -> None:
     assert declared_media_type(await probe(("a.jsonl", b"{}", "application/jsonl"))) == "application/jsonl"
     assert declared_media_type(await probe(("a.raw", b"raw", None))) == "image/png"
     assert declared_media_type(await probe(("cat", PNG, "image/jpeg"))) == "image/png"
 
 
-async def test_what_is_no_picture_does_not_become_one_by_its_name(make_client: MakeClient) -> None:
+async def test_a_name_does_not_make_other_bytes_an_image(make_client: MakeClient) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
         with pytest.raises(InvalidRequestError, match=r"cat\.png \(not an image\)"):
             await client.images.edit(("cat.png", b"<html>", "image/png"), "a cat", model="gpt-image-2")
 
 
-async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: MakeClient) -> None:
+async def test_edits_variations_masks_and_uploads_take_named_files(make_client: MakeClient) -> None:
     named = ("mine.png", PNG, "image/png")
     uploaded = b'{"object": "file", "id": "file-1"}'
     async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
@@ -115,7 +102,6 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'name="image[]"; filename="mine.png"' in both
     assert b'name="image[]"; filename="theirs.png"' in both
     assert b'name="image"; filename="mine.png"' in variation
-
     async with serving(always(uploaded)) as server, make_client(server.base_url) as client:
         assert await client.files.upload(named) == FileObject("file-1")
         await client.files.upload(named, filename="yours.png")
@@ -124,7 +110,7 @@ async def test_edits_variations_masks_and_uploads_take_them_alike(make_client: M
     assert b'filename="yours.png"' in second
 
 
-async def test_a_picture_with_a_name_is_one_in_prices_and_can_be_prepared() -> None:
+async def test_a_named_file_counts_as_one_image_in_prices_and_can_be_prepared() -> None:
     images: list[Any] = [("cat.png", PNG), PNG, [("cat.png", PNG), PNG], [PNG, PNG]]
     costs = [
         estimate(Edit(image, "a cat", size="1024x1024", quality="low"), model="gpt-image-2").cost

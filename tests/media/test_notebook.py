@@ -1,9 +1,8 @@
-"""How pictures show themselves in a notebook: small, safe, and never with an error."""
+"""Notebook display: small, safe, and never with an error."""
 
 from __future__ import annotations
 
 import base64
-import io
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,7 +19,7 @@ from imagesdk._media.sniff import sniff
 from tests.support.odd_images import encoded, halves, holed
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
-URL = Image(url="https://pictures.test/a.png?sig=SECRET")
+URL = Image(url="https://cdn.test/a.png?sig=SECRET")
 
 
 def shown(thing: Any, **options: Any) -> tuple[dict[str, str], dict[str, Any]]:
@@ -54,38 +53,38 @@ def sources(html: str) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
-def test_what_notebooks_know_is_given_as_it_is(kind: str) -> None:
-    picture = encoded(halves(), kind)
+def test_formats_that_notebooks_know_are_passed_unchanged(kind: str) -> None:
+    image = encoded(halves(), kind)
     media_type = f"image/{kind.lower()}"
-    data, metadata = shown(Image(data=picture))
+    data, metadata = shown(Image(data=image))
     assert set(data) == {media_type, "text/plain"}
-    assert base64.b64decode(data[media_type]) == picture
+    assert base64.b64decode(data[media_type]) == image
     assert metadata == {media_type: {"width": 40, "height": 20}}
 
 
-def test_a_wide_picture_takes_no_more_than_its_place() -> None:
+def test_a_wide_image_is_at_most_512_pixels_wide() -> None:
     _, metadata = shown(Image(data=encoded(PIL.Image.new("RGB", (3000, 1500)))))
     assert metadata == {"image/png": {"width": 512, "height": 256}}
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("RGB", "jpeg"), ("RGBA", "png")])
-def test_a_large_picture_is_made_smaller(mode: str, kind: str) -> None:
-    picture = encoded(noise(1600, 1200, mode))
-    data, metadata = shown(Image(data=picture))
+def test_a_large_image_is_made_smaller(mode: str, kind: str) -> None:
+    image = encoded(noise(1600, 1200, mode))
+    data, metadata = shown(Image(data=image))
     small = base64.b64decode(data[f"image/{kind}"])
-    assert len(small) < len(picture)
+    assert len(small) < len(image)
     assert (sniff(small).width, sniff(small).height) == (1024, 768)
     assert metadata[f"image/{kind}"] == {"width": 512, "height": 384}
 
 
-def test_a_large_animation_keeps_moving() -> None:
+def test_a_large_animation_stays_an_animation() -> None:
     frames = [noise(400, 400), noise(400, 400).rotate(90), noise(400, 400).rotate(180), noise(400, 400)]
     gif = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert len(gif) > 512 * 1024
     assert base64.b64decode(shown(Image(data=gif))[0]["image/gif"]) == gif
 
 
-def test_without_pillow_a_large_picture_is_shown_whole_and_a_huge_one_not(
+def test_without_pillow_a_large_image_is_shown_whole_and_a_huge_one_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     large, huge = encoded(noise(800, 800)), encoded(noise(2000, 2000))
@@ -112,7 +111,7 @@ def test_an_svg_is_shown_as_an_image_so_that_its_scripts_do_not_run() -> None:
         assert source == f"data:image/svg+xml;base64,{base64.b64encode(SVG).decode()}"
 
 
-def test_an_address_is_told_of_and_never_fetched() -> None:
+def test_a_url_is_named_and_never_fetched() -> None:
     data, _ = shown(URL)
     assert set(data) == {"text/plain"}
     assert "client.images.download(image)" in data["text/plain"]
@@ -122,7 +121,7 @@ def test_an_address_is_told_of_and_never_fetched() -> None:
     assert "SECRET" not in html + data["text/plain"]
 
 
-def test_a_response_is_a_row_of_small_pictures(tmp_path: Path) -> None:
+def test_a_response_is_a_row_of_small_images(tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(encoded(halves()))
     images = (Image(data=encoded(noise(1000, 1000))), Image(path=tmp_path / "cat.png"), URL)
     for thing in (ImagesResponse(data=images), CompletedImage(ImagesResponse(data=images))):
@@ -135,7 +134,7 @@ def test_a_response_is_a_row_of_small_pictures(tmp_path: Path) -> None:
     assert set(shown(ImagesResponse())[0]) == {"text/plain"}
 
 
-def test_a_partial_image_is_shown_like_a_picture() -> None:
+def test_a_partial_image_is_shown_like_an_image() -> None:
     data, _ = shown(PartialImage(Image(data=holed()), partial_image_index=1))
     assert base64.b64decode(data["image/png"]) == holed()
     assert data["text/plain"].startswith("<PartialImage 1 of <Image")
@@ -158,14 +157,14 @@ def test_no_text_of_a_server_becomes_a_tag(text: str) -> None:
     "image",
     [
         Image(),
-        Image(data=b"no picture"),
+        Image(data=b"no image"),
         Image(path=Path("/missing/cat.png")),
         Image(path=Path("/")),
         Image(data=encoded(noise(1000, 1000))[:600_000]),
     ],
     ids=repr,
 )
-def test_what_cannot_be_shown_is_a_text(image: Image) -> None:
+def test_an_image_that_cannot_be_shown_is_a_text(image: Image) -> None:
     for thing in (image, ImagesResponse(data=(image,)), PartialImage(image)):
         data, _ = shown(thing)
         assert repr(image) in data["text/plain"]
@@ -175,12 +174,12 @@ def test_what_cannot_be_shown_is_a_text(image: Image) -> None:
     start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"<svg>", b"II*\0"]),
     rest=st.binary(max_size=200),
 )
-def test_no_bytes_make_it_fail(start: bytes, rest: bytes) -> None:
+def test_no_bytes_raise_an_error(start: bytes, rest: bytes) -> None:
     assert "text/plain" in shown(Image(data=start + rest))[0]
     assert "text/html" in shown(ImagesResponse(data=(Image(data=start + rest),)))[0]
 
 
-def test_only_what_is_asked_for_is_given() -> None:
+def test_include_and_exclude_select_the_media_types() -> None:
     image = Image(data=holed())
     assert set(shown(image, include={"image/png"})[0]) == {"image/png"}
     data, metadata = shown(image, exclude={"image/png"})
@@ -188,16 +187,8 @@ def test_only_what_is_asked_for_is_given() -> None:
     assert set(shown(ImagesResponse(data=(image,)), exclude=["text/html"])[0]) == {"text/plain"}
 
 
-def test_a_picture_on_its_side_takes_the_place_that_it_is_shown_in() -> None:
+def test_a_rotated_image_has_the_width_and_height_of_its_display() -> None:
     tags = PIL.Image.Exif()
     tags[0x0112] = 6
     _, metadata = shown(Image(data=encoded(halves(), "JPEG", exif=tags.tobytes())))
     assert metadata["image/jpeg"] == {"width": 20, "height": 40}
-
-
-def test_ipython_takes_the_bundle_as_it_is() -> None:
-    """The form that its display protocol names: data and metadata, both plain."""
-    data, metadata = shown(Image(data=encoded(halves())), include=None, exclude=None)
-    assert all(isinstance(value, str) for value in data.values())
-    assert set(metadata) <= set(data)
-    assert PIL.Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (40, 20)

@@ -1,4 +1,4 @@
-"""The nearest size that a model takes: always legal, the wanted one when that is legal, and exact at every scale."""
+"""The nearest legal size: the requested one if that is legal, and exact at every scale."""
 
 from typing import Any
 
@@ -60,7 +60,9 @@ def edges_of(size: str) -> tuple[int, int]:
         ((1, 10**30), "1280x3840"),
     ],
 )
-def test_a_free_size_keeps_its_ratio_first_and_then_its_area(wanted: tuple[int, int], nearest: str) -> None:
+def test_the_nearest_free_size_keeps_the_ratio_first_and_then_the_area(
+    wanted: tuple[int, int], nearest: str
+) -> None:
     assert nearest_size(*wanted, "gpt-image-2") == nearest
     assert nearest_size(*wanted, GPT_IMAGE_2) == nearest
     assert nearest_size(*wanted) == nearest
@@ -80,16 +82,14 @@ def test_a_free_size_keeps_its_ratio_first_and_then_its_area(wanted: tuple[int, 
         (GPT_IMAGE_1, (600, 700), "1024x1024"),
     ],
 )
-def test_of_a_few_sizes_the_nearest_ratio_wins_and_then_the_nearest_area(
+def test_the_nearest_listed_size_has_the_nearest_ratio_and_then_the_nearest_area(
     profile: ModelProfile, wanted: tuple[int, int], nearest: str
 ) -> None:
     assert nearest_size(*wanted, profile) == nearest
 
 
 @given(edges, edges, st.sampled_from(known()))
-def test_the_nearest_size_is_always_one_that_the_model_takes(
-    width: int, height: int, profile: ModelProfile
-) -> None:
+def test_the_nearest_size_is_always_legal(width: int, height: int, profile: ModelProfile) -> None:
     size = nearest_size(width, height, profile)
     listed = size in profile.sizes
     assert listed or (profile.size_rule is not None and profile.size_rule.problem(*edges_of(size)) is None)
@@ -102,7 +102,7 @@ def test_a_legal_size_is_its_own_nearest(width: int, height: int) -> None:
 
 
 @given(edges, edges)
-def test_the_nearest_of_a_picture_on_its_side_is_the_nearest_on_its_side(width: int, height: int) -> None:
+def test_the_nearest_size_of_a_transposed_size_is_transposed(width: int, height: int) -> None:
     upright, lying = (
         edges_of(nearest_size(*pair, "gpt-image-2")) for pair in ((width, height), (height, width))
     )
@@ -133,25 +133,25 @@ def test_no_legal_size_is_nearer_in_ratio_and_area_at_once(rule: SizeRule, width
     assert distance(found) <= distance(best) * (1 + 1e-9)
 
 
-def test_any_size_is_right_for_a_model_of_which_nothing_is_known() -> None:
+def test_every_size_is_legal_for_a_model_without_known_sizes() -> None:
     assert nearest_size(7, 9, "sd-cpp-local") == "7x9"
     assert nearest_size(7, 9, ModelProfile(name="mine", sizes=("auto",))) == "7x9"
 
 
-def test_a_rule_that_nothing_keeps_leaves_the_listed_sizes() -> None:
+def test_the_nearest_size_is_a_listed_one_if_no_free_size_is_legal() -> None:
     none = SizeRule(multiple=64, max_edge=32, max_ratio=1, min_pixels=1, max_pixels=10)
     profile = ModelProfile(name="mine", sizes=("512x512", "auto"), size_rule=none)
     assert none.nearest(7, 9) is None
     assert nearest_size(7, 9, profile) == "512x512"
 
 
-def test_a_listed_size_is_right_though_the_rule_of_free_ones_forbids_it() -> None:
+def test_a_listed_size_is_legal_even_if_it_breaks_the_rule_of_free_sizes() -> None:
     profile = attrs.evolve(GPT_IMAGE_2, sizes=("512x512", "auto"))
     assert nearest_size(512, 512, profile) == "512x512"
 
 
 @pytest.mark.parametrize("edge", [0, -1, 1.0, True, "1024", None])
-def test_an_edge_is_a_count_of_pixels(edge: Any) -> None:
+def test_an_edge_must_be_a_whole_number_of_pixels(edge: Any) -> None:
     with pytest.raises(ValueError, match="width is a whole number of at least 1"):
         nearest_size(edge, 1024)
     with pytest.raises(ValueError, match="height is a whole number of at least 1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from itertools import product
 
 import pytest
 from hypothesis import example, given, settings
@@ -19,6 +20,15 @@ from imagesdk._protocol.server_limits import (
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+LONG_MESSAGE = (
+    "Rate limit exceeded for images per minute in organization org-x. Limit: 5/1min. Current: 6/1min. "
+    "Please visit https://platform.openai.com/docs/guides/rate-limits to learn more."
+)
+CODEX_MESSAGE = (
+    "Rate limit reached for gpt-image-2-codex (for limit gpt-image) in organization org on input-images "
+    "per min: Limit 4000, Used 4000. Please try again in 467ms."
+)
+TOKENS_MESSAGE = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
 
 
 def parse(headers: dict[str, str] | None = None, words: str = "") -> ServerLimits:
@@ -29,11 +39,9 @@ def family(what: str, **facts: str) -> dict[str, str]:
     return {f"x-ratelimit-{name}-{what}": value for name, value in facts.items()}
 
 
-def test_a_response_without_limits_or_delays_has_none() -> None:
-    assert (
-        parse({"content-type": "application/json", "x-request-id": "req_1"}, "no such model")
-        == NO_SERVER_LIMITS
-    )
+def test_most_responses_state_no_limit() -> None:
+    headers = {"content-type": "application/json", "x-request-id": "req_1"}
+    assert parse(headers, "no such model") == NO_SERVER_LIMITS
     assert NO_SERVER_LIMITS.wait is None
     assert not NO_SERVER_LIMITS.never_fits(10)
 
@@ -83,17 +91,8 @@ def test_a_delay_is_read_from_the_message(words: str, seconds: float) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        "",
-        "soon",
-        "-5",
-        "nan",
-        "inf",
-        "1e400",
-        "9" * 400,
-        "\x00",
-        "Mon, 99 Nov 2026 12:00:00 GMT",
-        "Mon, 23 Nov 99999 12:00:00 GMT",
-        "1 Jan 2024 00:00:00 +99999999999999999999",
+        *("", "soon", "-5", "nan", "inf", "1e400", "9" * 400, "\x00", "Mon, 99 Nov 2026 12:00:00 GMT"),
+        *("Mon, 23 Nov 99999 12:00:00 GMT", "1 Jan 2024 00:00:00 +99999999999999999999"),
     ],
 )
 def test_an_absurd_delay_is_skipped_for_that_of_the_message(value: str) -> None:
@@ -143,12 +142,8 @@ def test_the_reset_of_an_unknown_limit_is_ignored() -> None:
     assert parse(family("audio-minutes", limit="0", remaining="0", reset="9s")) == NO_SERVER_LIMITS
 
 
-def test_the_most_exact_delay_is_first() -> None:
-    headers = {
-        "retry-after-ms": "534",
-        "retry-after": "30",
-        **family("images", remaining="0", reset="59s"),
-    }
+def test_the_most_exact_wait_comes_first() -> None:
+    headers = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
     assert parse(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
 
 
@@ -165,8 +160,7 @@ def test_the_delay_of_a_recorded_response_is_in_milliseconds() -> None:
         **family("input-images", limit="50000", remaining="49999", reset="1ms"),
         **family("tokens", limit="30000", remaining="0", reset="1.1s"),
     }
-    words = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
-    assert parse(headers, words).waits == (0.534, 0.534, 1.1)
+    assert parse(headers, TOKENS_MESSAGE).waits == (0.534, 0.534, 1.1)
 
 
 @given(st.integers(0, 10**8))
@@ -194,33 +188,13 @@ def test_a_limit_may_have_thousands_separators_but_not_another_unit(
 @pytest.mark.parametrize(
     ("words", "refused", "limit", "per", "requested"),
     [
-        (
-            "Rate limit exceeded for images per minute in organization org-x. Limit: 5/1min. Current: 6/1min. "
-            "Please visit https://platform.openai.com/docs/guides/rate-limits to learn more.",
-            "images",
-            5,
-            60,
-            None,
-        ),
-        (
-            "Rate limit reached for gpt-image-2-codex (for limit gpt-image) in organization org on input-images "
-            "per min: Limit 4000, Used 4000. Please try again in 467ms.",
-            "images",
-            4000,
-            60,
-            None,
-        ),
+        (LONG_MESSAGE, "images", 5, 60, None),
+        (CODEX_MESSAGE, "images", 4000, 60, None),
         ("on input-images per min: Limit 5, Requested 10. Try again in 12s.", "images", 5, 60, 10),
         ("images per day: Limit 100, Used 100", "images", 100, 86400, None),
         ("images per minute. Limit: 0/1min. Current: 1/1min.", "images", 0, 60, None),
         ("images per minute. Limit: 20/1h.", "images", 20, 3600, None),
-        (
-            "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms.",
-            "tokens",
-            30000,
-            60,
-            821,
-        ),
+        (TOKENS_MESSAGE, "tokens", 30000, 60, 821),
         ("on requests per min (RPM): Limit 3, Used 3, Requested 1.", "requests", 3, 60, 1),
         ("requests per day. Limit: 200/1day.", "requests", 200, 86400, None),
         ("Limit: 20/1h", "images", 20, 3600, None),
@@ -296,21 +270,22 @@ def test_a_limit_in_the_message_precedes_that_in_headers() -> None:
     assert limits.exceeded == "images"
 
 
-def test_a_limit_is_explicit_if_its_unit_is_images() -> None:
-    assert parse(family("images", limit="50")).explicit
-    assert parse(words="Rate limit exceeded for images per minute. Limit: 50/1min.").explicit
-    assert not parse(family("input-images", limit="50000")).explicit
-    assert not parse(family("requests", limit="50")).explicit
-    assert not parse(words="tokens per min: Limit 30000").explicit
-
-
-def test_a_header_does_not_make_the_limit_in_a_message_explicit() -> None:
-    headers = {**family("input-images", limit="50000"), **family("images", remaining="3")}
-    assert not parse(headers).explicit
-
-
-def test_a_limit_without_a_unit_is_not_explicit() -> None:
-    assert not parse(words="Rate limit reached. Limit: 500/1min.").explicit
+@pytest.mark.parametrize(
+    ("headers", "words", "explicit"),
+    [
+        (family("images", limit="50"), "", True),
+        ({}, "Rate limit exceeded for images per minute. Limit: 50/1min.", True),
+        (family("input-images", limit="50000"), "", False),
+        (family("input-images", limit="50000") | family("images", remaining="3"), "", False),
+        (family("requests", limit="50"), "", False),
+        ({}, "tokens per min: Limit 30000", False),
+        ({}, "Rate limit reached. Limit: 500/1min.", False),
+    ],
+)
+def test_a_limit_is_explicit_only_if_it_is_called_one_of_images(
+    headers: dict[str, str], words: str, explicit: bool
+) -> None:
+    assert parse(headers, words).explicit is explicit
 
 
 @pytest.mark.parametrize(
@@ -344,62 +319,42 @@ def test_only_the_exceeded_limit_can_never_fit() -> None:
 
 pieces = st.sampled_from(
     [
-        "limit",
-        "limit:",
-        "Limit:",
-        "/",
-        "min",
-        "1h",
-        "per",
-        "images",
-        "input-images",
-        "tokens",
-        "requests",
-        "requested",
-        "Requested:",
-        "try",
-        "again",
-        "in",
-        "retry",
-        "after",
-        "ms",
-        "s",
-        "m",
-        "h",
-        "d",
-        "seconds",
-        "0",
-        "5",
-        "12",
-        "51.84",
-        "-5",
-        "1e9",
-        "nan",
-        "inf",
-        ",",
-        ".",
-        ":",
-        "+",
-        "-",
-        "GMT",
-        "Nov",
-        "Mon,",
-        "2026",
-        "12:00:30",
-        "99999999999999999999",
+        *(
+            "limit",
+            "limit:",
+            "Limit:",
+            "/",
+            "min",
+            "1h",
+            "per",
+            "images",
+            "input-images",
+            "tokens",
+            "requests",
+        ),
+        *(
+            "requested",
+            "Requested:",
+            "try",
+            "again",
+            "in",
+            "retry",
+            "after",
+            "ms",
+            "s",
+            "m",
+            "h",
+            "d",
+            "seconds",
+        ),
+        *("0", "5", "12", "51.84", "-5", "1e9", "nan", "inf", ",", ".", ":", "+", "-", "GMT", "Nov", "Mon,"),
+        *("2026", "12:00:30", "99999999999999999999"),
     ]
 )
 texts = st.lists(pieces, max_size=12).map(" ".join) | st.lists(pieces, max_size=6).map("".join) | st.text()
+facts = product(("limit", "remaining", "reset"), ("images", "input-images", "requests", "tokens", "else"))
 names = st.sampled_from(
-    [
-        "retry-after",
-        "retry-after-ms",
-        *(
-            f"x-ratelimit-{fact}-{what}"
-            for fact in ("limit", "remaining", "reset")
-            for what in ("images", "input-images", "requests", "tokens", "else")
-        ),
-    ]
+    ["retry-after", "retry-after-ms", *(f"x-ratelimit-{fact}-{what}" for fact, what in facts)]
 )
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 
-from imagesdk import LimitWaitError
+from imagesdk import LimitWaitError, RateLimit
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import SharedLimiter
 
@@ -26,12 +26,34 @@ class Clock:
         return self.now
 
 
+class TimedLimiter(SharedLimiter):
+    """A limiter with a clock of its own."""
+
+    def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
+        self.clock = Clock()
+        super().__init__(limit, adaptive=adaptive, clock=self.clock)
+
+    async def fill(self) -> Permit:
+        """Grant four images a second ago, and return the permit."""
+        permit = self.enqueue(4)
+        await self.wait(permit, deadline=None)
+        self.clock.now += 1
+        return permit
+
+
+async def send(limiter: SharedLimiter, weight: int = 1) -> Permit:
+    """Send a request, and return its permit."""
+    permit = limiter.enqueue(weight)
+    await limiter.wait(permit, deadline=None)
+    limiter.sent(permit)
+    return permit
+
+
 class WaitingCalls:
     """Waiting calls, and the order in which they are granted."""
 
-    def __init__(self, limiter: SharedLimiter, clock: Clock) -> None:
+    def __init__(self, limiter: SharedLimiter) -> None:
         self._limiter = limiter
-        self._clock = clock
         self.granted: list[str] = []
         self.scopes: dict[str, anyio.CancelScope] = {}
 
@@ -48,27 +70,20 @@ class WaitingCalls:
 
     async def after(self, seconds: float) -> list[str]:
         """Let time pass, and return the calls that were granted by then."""
-        self._clock.now += seconds
+        assert isinstance(self._limiter, TimedLimiter)
+        self._limiter.clock.now += seconds
         self._limiter.release(Permit(1, -1))  # wakes waiting calls, as any other call would
         await anyio.wait_all_tasks_blocked()
         return self.granted
 
 
 @asynccontextmanager
-async def line(limiter: SharedLimiter, clock: Clock, **permits: Permit) -> AsyncGenerator[WaitingCalls, None]:
+async def line(limiter: SharedLimiter, **permits: Permit) -> AsyncGenerator[WaitingCalls, None]:
     """Let calls wait for permits while the block runs."""
-    waiting = WaitingCalls(limiter, clock)
+    waiting = WaitingCalls(limiter)
     async with anyio.create_task_group() as tasks:
         for name, permit in permits.items():
             tasks.start_soon(waiting.join, name, permit)
         await anyio.wait_all_tasks_blocked()
         yield waiting
         tasks.cancel_scope.cancel()
-
-
-async def full(limiter: SharedLimiter, clock: Clock) -> Permit:
-    """Take all capacity, and return the permit that has it."""
-    permit = limiter.enqueue(4)
-    await limiter.wait(permit, deadline=None)
-    clock.now += 1
-    return permit

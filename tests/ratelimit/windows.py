@@ -6,8 +6,12 @@ from typing import Any
 
 from imagesdk._protocol.server_limits import LimitUnit, ServerLimit, ServerLimits
 from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.sliding_log import window_seconds
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
+
+AGED = window_seconds(RateLimit(1, 60.0))
+"""Seconds after which a request takes no capacity of a minute's limit any more."""
 
 
 def window(images: int = 4, per: float = 60.0, *, adaptive: bool = False, **limits: Any) -> SlidingWindow:
@@ -28,12 +32,8 @@ def names(
     wait: float | None = None,
 ) -> ServerLimits:
     """A response that states a limit."""
-    return ServerLimits(
-        waits=() if wait is None else (wait,),
-        limits={what: ServerLimit(limit, per)},
-        explicit=explicit,
-        exceeded=what,
-    )
+    waits = () if wait is None else (wait,)
+    return ServerLimits(waits, {what: ServerLimit(limit, per)}, explicit=explicit, exceeded=what)
 
 
 def starts(rate_window: SlidingWindow, now: float, until: float) -> list[tuple[Permit, float]]:
@@ -60,7 +60,7 @@ def grants(rate_window: SlidingWindow, now: float) -> list[Permit]:
         for permit in granted:
             rate_window.sent(permit, now)
         found += granted
-        if next_at is None or next_at > now + 2 * rate_window.gap:
+        if next_at is None or next_at > now + 2 * rate_window.pacer.gap:
             return found
         now = next_at
 

@@ -73,22 +73,18 @@ class Report:
 
     @property
     def errors(self) -> list[APIError]:
-        """What the other calls ended with."""
         return [call.error for call in self.calls if call.error is not None]
 
     @property
     def failures(self) -> Counter[str]:
-        """The classes of these errors."""
         return Counter(type(error).__name__ for error in self.errors)
 
     @property
     def refusals(self) -> int:
-        """Answers of 429."""
         return self.books.refusals
 
     @property
     def last_admission(self) -> float:
-        """When the last request was let in."""
         return self.books.admissions[-1].time
 
     @property
@@ -120,15 +116,11 @@ def fan_out(
     seed: int = 0,
 ) -> Report:
     """Make a call for each of ``weights`` at time 0, in each of so many processes that know nothing of one another."""
-    optimum = None
-    if server.make_account is not None:
-        every = [weight for weight in weights for _ in range(processes)]
-        optimum = last_admission(server.make_account(), every)
-    report = Report(server.books, optimum)
+    every = [weight for weight in weights for _ in range(processes)]
+    report = Report(server.books, server.make_account and last_admission(server.make_account(), every))
+    clock = MockClock(autojump_threshold=0.0)
     with _determined(seed):
-        trio.run(
-            _run, report, server, weights, terms, processes, seed, clock=MockClock(autojump_threshold=0.0)
-        )
+        trio.run(_run, report, server, weights, terms, processes, seed, clock=clock)
     return report
 
 

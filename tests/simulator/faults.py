@@ -7,16 +7,7 @@ from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 Fault: TypeAlias = Literal[
-    "500",
-    "503",
-    "reset before",
-    "reset after",
-    "truncated",
-    "garbage",
-    "hang",
-    "slow",
-    "500 after",
-    "drip",
+    "500", "503", "reset before", "reset after", "truncated", "garbage", "hang", "slow", "500 after", "drip"
 ]
 """``500``, ``503`` and ``reset before`` come instead of the work, all others after it, so that it is billed: a
 connection that breaks, half an answer, an answer that is no JSON, none at all, a late one, a 500 all the same, and

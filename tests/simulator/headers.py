@@ -9,45 +9,20 @@ import json
 import math
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from attrs import frozen
 
 from tests.simulator.limits import Account, Refusal
 
 Wait: TypeAlias = Literal[
-    "seconds",
-    "fraction",
-    "date",
-    "milliseconds",
-    "try again in",
-    "try again after",
-    "retry after",
-    "nothing",
-    "0",
-    "1",
-    "3600",
-    "-5",
-    "soon",
-]
+    "seconds", "fraction", "date", "milliseconds", "try again in", "try again after", "retry after",
+    "nothing", "0", "1", "3600", "-5", "soon"
+]  # fmt: skip
 """How a 429 says when to come again: ``retry-after`` in whole seconds, with a fraction, or as a date,
 ``retry-after-ms``, in the words of the body, not at all, or always the same wrong thing."""
 
-WAITS: Final[tuple[Wait, ...]] = (
-    "seconds",
-    "fraction",
-    "date",
-    "milliseconds",
-    "try again in",
-    "try again after",
-    "retry after",
-    "nothing",
-    "0",
-    "1",
-    "3600",
-    "-5",
-    "soon",
-)
+WAITS: Final[tuple[Wait, ...]] = get_args(Wait)
 
 
 @frozen
@@ -79,12 +54,11 @@ class ServerStyle:
                 "Rate limit exceeded for images per minute in organization org-x. "
                 f"Limit: {refusal.limit}/{window}. Current: {refusal.used}/{window}."
             )
-        error = {
+        error: dict[str, str | None] = {
             "message": f"{message}{self._words(refusal.retry_after)}",
             "type": "requests",
-            "param": None,
-            "code": "rate_limit_exceeded",
         }
+        error |= {"param": None, "code": "rate_limit_exceeded"}
         return self._header(refusal.retry_after), json.dumps({"error": error}).encode()
 
     def _words(self, seconds: float) -> str:

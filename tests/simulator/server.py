@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -49,11 +49,8 @@ class Books:
     refusals: int = 0
     """Answers of 429."""
     admissions: list[Admission] = field(factory=list[Admission])
-    billed: dict[str, list[tuple[int, Fault | None]]] = field(
-        factory=lambda: defaultdict[str, list[tuple[int, Fault | None]]](list)
-    )
+    billed: dict[str, list[tuple[int, Fault | None]]] = field(factory=lambda: defaultdict(list))
     """By job: how many images were made for each of its requests, and how the answer to it went wrong."""
-    faults: Counter[Fault] = field(factory=Counter[Fault])
 
     @property
     def images(self) -> int:
@@ -67,14 +64,12 @@ class Books:
 
     def worst(self, per: float) -> int:
         """Return the most images that were let in within any window of so many seconds."""
-        worst = within = 0
-        window: deque[Admission] = deque()
+        window, worst = deque[Admission](), 0
         for admission in self.admissions:
             window.append(admission)
-            within += admission.weight
             while window[0].time + per <= admission.time:
-                within -= window.popleft().weight
-            worst = max(worst, within)
+                window.popleft()
+            worst = max(worst, sum(each.weight for each in window))
         return worst
 
 
@@ -128,8 +123,6 @@ class SimulatedServer:
                 return Reply(429, headers | more, body_429)
         self.books.admissions.append(Admission(now, job, weight))
         fault = self._faults.draw() if self._faults is not None else None
-        if fault is not None:
-            self.books.faults[fault] += 1
         if fault not in FREE:
             self.books.billed[job].append((weight, fault))
         return self._reply(fault, weight, headers)
@@ -145,10 +138,9 @@ class SimulatedServer:
                 return Reply(200, headers, b"<html>all is well</html>", seconds, fault)
             case "reset before":
                 return Reply(0, {}, b"", 0.0, fault)
-            case "slow":
-                return Reply(200, headers, _answer(weight), seconds * _SLOW, fault)
             case _:
-                return Reply(200, headers, _answer(weight), seconds, fault)
+                slowness = _SLOW if fault == "slow" else 1
+                return Reply(200, headers, _answer(weight), seconds * slowness, fault)
 
 
 _ERROR = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import anyio
 
@@ -25,24 +25,16 @@ class SimulatedTransport:
         self._server = server
         self._network = network
         self._random = random.Random(seed)
-        self.exchanges = 0
-        """Attempts that reached the wire."""
-
-    def exchange(self, request: WireRequest) -> AbstractAsyncContextManager[WireResponse]:
-        """Send ``request``."""
-        self.exchanges += 1
-        return self._exchange(request)
 
     async def aclose(self) -> None:
         """There is nothing to close."""
 
     @asynccontextmanager
-    async def _exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
+    async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
+        """Send ``request``."""
         await anyio.sleep(self._random.uniform(0.0, 2 * self._network))
         if self._server.refuses_connections:
-            raise TransportError(
-                "ConnectError: all connection attempts failed", connecting=True, timed_out=False
-            )
+            raise TransportError("ConnectError: all attempts failed", connecting=True, timed_out=False)
         assert request.body is not None
         body = b"".join([piece async for piece in request.body])
         await self._travel()
@@ -64,9 +56,7 @@ async def _body(reply: Reply) -> AsyncGenerator[bytes, None]:
     if reply.fault == "truncated":
         yield reply.body[: len(reply.body) // 2]
         raise TransportError(
-            "RemoteProtocolError: peer closed connection without sending complete message body",
-            connecting=False,
-            timed_out=False,
+            "RemoteProtocolError: incomplete message body", connecting=False, timed_out=False
         )
     if reply.fault == "drip":
         while True:

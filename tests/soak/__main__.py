@@ -89,24 +89,11 @@ def main() -> int:
 def _outside(name: str, trial: Trial, count: int, options: argparse.Namespace) -> bool:
     """Run a trial in a process of its own, and return whether all was well."""
     print(f"{name}: {trial.title}", flush=True)
-    words = [
-        name,
-        "--inside",
-        "--count",
-        str(count),
-        "--seed",
-        str(options.seed),
-        "--first",
-        str(options.first),
-    ]
-    words += ["--seconds", str(options.seconds)] if options.seconds else []
+    words = [name, "--inside", f"--count={count}", f"--seed={options.seed}", f"--first={options.first}"]
+    words += [f"--seconds={options.seconds}"] if options.seconds else []
     began = time.monotonic()
-    process = subprocess.run(
-        [sys.executable, *_WARNINGS, "-m", "tests.soak", *words],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[2],
-    )
+    command = [sys.executable, *_WARNINGS, "-m", "tests.soak", *words]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
     seconds = time.monotonic() - began
     well = process.returncode == 0 and not process.stderr
     if process.stdout.startswith("{"):

@@ -192,9 +192,8 @@ class Exchanges:
         if chance.random() < 0.4:
             first.insert(0, mutated(recorded(chance), chance))
         sources: list[tuple[io.BytesIO, int]] = []
-        options: dict[str, Any] = {
-            "timeout": _SHORT if limited or any(each.hangs for each in first) else _LONG,
-        }
+        is_short = limited or any(each.hangs for each in first)
+        options: dict[str, Any] = {"timeout": _SHORT if is_short else _LONG}
         if kind == "download":
             to = chance.choice([None, self.folder / "one.png", self.folder])
             url = chance.choice(["/pictures/1.png", f"{self.server.origin}/2.png?sig=1"])
@@ -206,15 +205,11 @@ class Exchanges:
         options["model"] = chance.choice([None, None, "dall-e-2", "gpt-image-2"])
         if kind != "edit":
             return partial(images.generate, "a cat", **options), sources, first
-        sources = [(io.BytesIO(b"before" + _SMALL), 6)]
-        for source, place in sources:
-            source.seek(place)
-        image: bytes | io.BytesIO = _SMALL if chance.random() < 0.5 else sources[0][0]
-        return (
-            partial(images.edit, image, "a cat", mask=chance.choice([None, _SMALL]), **options),
-            sources,
-            first,
-        )
+        source, place = io.BytesIO(b"before" + _SMALL), 6
+        source.seek(place)
+        image: bytes | io.BytesIO = _SMALL if chance.random() < 0.5 else source
+        options["mask"] = chance.choice([None, _SMALL])
+        return partial(images.edit, image, "a cat", **options), [(source, place)], first
 
     def _check_error(self, error: ImageSDKError) -> None:
         shown = f"{error} {error!r} {vars(error)!r}"
@@ -232,24 +227,18 @@ class Exchanges:
             assert error.maybe_billed or not self.script.whole
 
     def _check_response(self, response: ImagesResponse) -> None:
-        texts = (
-            response.size,
-            response.quality,
-            response.background,
-            response.output_format,
-            response.request_id,
-        )
-        assert all(text is None or isinstance(text, str) for text in texts)
-        assert response.created is None or isinstance(response.created, datetime)
-        assert response.usage is None or isinstance(response.usage, Usage)
-        assert response.cost is None or isinstance(response.cost, Decimal)
+        for name in ("size", "quality", "background", "output_format", "request_id"):
+            assert isinstance(getattr(response, name), str | None)
+        assert isinstance(response.created, datetime | None)
+        assert isinstance(response.usage, Usage | None)
+        assert isinstance(response.cost, Decimal | None)
         assert response.attempts > 0
         assert repr(response)
         assert pickle.loads(pickle.dumps(response)) == response
         for place, image in enumerate(response):
             assert image.index == place
-            assert image.url is None or isinstance(image.url, str)
-            assert image.revised_prompt is None or isinstance(image.revised_prompt, str)
+            assert isinstance(image.url, str | None)
+            assert isinstance(image.revised_prompt, str | None)
             assert image.expires_at is None or image.expires_at.tzinfo is not None
             assert not image.loaded or (image.bytes and image.b64_json and image.data_url())
 
@@ -322,9 +311,7 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
     half = count // 2
     ended: Counter[str] = Counter()
     with TemporaryDirectory() as folder:
-        for backend, begin, number in (
-            ("asyncio", first, count - half),
-            ("trio", first + count - half, half),
-        ):
+        later = first + count - half
+        for backend, begin, number in (("asyncio", first, count - half), ("trio", later, half)):
             ended += anyio.run(exchange, seed, begin, number, Path(folder), backend=backend)
     return ended

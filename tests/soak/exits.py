@@ -123,13 +123,10 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
 
 def _run(name: str, program: Program, base_url: str, delay: float) -> None:
     text = textwrap.dedent(_OPENING) + textwrap.dedent(program.text)
-    process = subprocess.Popen(
-        [sys.executable, "-W", "always::ResourceWarning", "-c", text, base_url, str(delay)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
+    command = [sys.executable, "-W", "always::ResourceWarning", "-c", text, base_url, str(delay)]
+    surroundings = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=surroundings)
     try:
         if program.interrupted:
             assert process.stdout is not None

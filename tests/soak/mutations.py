@@ -32,14 +32,8 @@ _STATUSES = (
 )
 _STATUS_LINES = (
     *(b"HTTP/1.0 200 OK", b"HTTP/2 200", b"HTTP/1.1 200", b"HTTP/1.1 20 OK", b"HTTP/1.1 0 OK", b"ICY 200 OK"),
-    *(
-        b"HTTP/1.1 2000 OK",
-        b"HTTP/1.1 \xff\xff\xff",
-        b"",
-        b"220 mail.test ESMTP",
-        b"HTTP/1.1  200  OK",
-        b"\x00",
-    ),
+    *(b"HTTP/1.1 2000 OK", b"HTTP/1.1 \xff\xff\xff", b"", b"220 mail.test ESMTP", b"HTTP/1.1  200  OK"),
+    b"\x00",
 )
 _WAITS = (
     *("0", "-1", "1e-9", "0.001", "1e400", "nan", "inf", "-inf", "0x10", "١", "99999999999999999999", "soon"),
@@ -52,13 +46,8 @@ _ENCODINGS = (
     *("utf-8", "\x7f", "gzip;q=0"),
 )
 _TYPES = (
-    "text/html",
-    "application/json",
-    "image/png",
-    "text/event-stream",
-    "a",
+    *("text/html", "application/json", "image/png", "text/event-stream", "a", ""),
     "image/svg+xml; charset=\\",
-    "",
 )
 _WORDS = (
     "Rate limit exceeded for images per minute in organization org-x. Limit: 1/1min. Current: 2/1min.",
@@ -70,34 +59,12 @@ _WORDS = (
 _NASTY: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 2**63, 10**400, -(10**400), 1.5, 1e308, "", "\x00", "\ud800", "a" * 70_000),
     *([], {}, [[]], [None], {"": ""}, "data:", "data:image/png;base64,", "\x00imagesdk image 0"),
-    *(
-        "https://\u2488/",
-        "https://a..b/",
-        "http://[",
-        "//",
-        "\\\\host\\c",
-        "https://a\x00b/",
-        "file:///etc/passwd",
-    ),
-    *(
-        "/pictures/\ud800.png",
-        "?se=9999-99-99",
-        "?se=0001-01-01T00:00:00%2B23:59",
-        "https://1.1.1.1:0/",
-        "/../..",
-    ),
+    *("https://\u2488/", "https://a..b/", "http://[", "//", "\\\\host\\c", "https://a\x00b/"),
+    *("file:///etc/passwd", "/pictures/\ud800.png", "?se=9999-99-99", "?se=0001-01-01T00:00:00%2B23:59"),
+    *("https://1.1.1.1:0/", "/../.."),
 )
 _KEYS = (
-    "data",
-    "error",
-    "created",
-    "usage",
-    "total_tokens",
-    "b64_json",
-    "url",
-    "size",
-    "message",
-    "code",
+    *("data", "error", "created", "usage", "total_tokens", "b64_json", "url", "size", "message", "code"),
     "detail",
 )
 
@@ -159,12 +126,9 @@ Mutation: TypeAlias = Callable[[Answer, Random], None]
 def pictures(chance: Random) -> Answer:
     """Return a good answer to a request for pictures."""
     made = [_SMALL, png(3, 2, alpha=False), png(padding=40_000), JPEG, WEBP, b"no picture"]
-    usage = {
-        "total_tokens": chance.choice([7, 0, -3]),
-        "input_tokens": 3,
-        "input_tokens_details": {"text_tokens": 2, "image_tokens": 1},
-        "output_tokens": 4,
-    }
+    details = {"text_tokens": 2, "image_tokens": 1}
+    usage = {"total_tokens": chance.choice([7, 0, -3]), "input_tokens": 3, "input_tokens_details": details}
+    usage["output_tokens"] = 4
     body = answer(*chance.choices(made, k=chance.choice([0, 1, 1, 2, 3])), usage=usage, size="1024x1024")
     if chance.random() < 0.2:
         body = body.replace(b'"b64_json": "', b'"url": "data:image/png;base64,')
@@ -185,13 +149,8 @@ def stream(chance: Random) -> Answer:
 
 def urls(chance: Random) -> Answer:
     """Return a good answer that names pictures of the same server."""
-    known = (
-        "/pictures/1.png",
-        "pictures/2.png?sig=a%2Fb",
-        "../up.png",
-        "//127.0.0.1:9/a.png",
-        "https://a.test/a.png",
-    )
+    known = ["/pictures/1.png", "pictures/2.png?sig=a%2Fb", "../up.png", "//127.0.0.1:9/a.png"]
+    known.append("https://a.test/a.png")
     return Answer.of(answer_of_urls(*chance.choices(known, [9, 9, 9, 1, 1], k=chance.choice([1, 2]))))
 
 
@@ -233,9 +192,8 @@ def _flip(made: Answer, chance: Random) -> None:
 
 def _insert(made: Answer, chance: Random) -> None:
     at = chance.randrange(len(made.body) + 1)
-    new = chance.choice(
-        [chance.randbytes(chance.randrange(1, 40)), b'"', b"\\", b"{", b"]", b"\xef\xbb\xbf", b"="]
-    )
+    noise = chance.randbytes(chance.randrange(1, 40))
+    new = chance.choice([noise, b'"', b"\\", b"{", b"]", b"\xef\xbb\xbf", b"="])
     made.body = made.body[:at] + new + made.body[at:]
 
 
@@ -255,9 +213,8 @@ def _truncate(made: Answer, chance: Random) -> None:
 
 def _nest(made: Answer, chance: Random) -> None:
     depth = chance.choice([5, 99, 101, 1000, 100_000])
-    opening, closing = chance.choice(
-        [(b"[", b"]"), (b'{"a":', b"}"), (b'{"data":[', b"]}"), (b'{"error":', b"}")]
-    )
+    kinds = [(b"[", b"]"), (b'{"a":', b"}"), (b'{"data":[', b"]}"), (b'{"error":', b"}")]
+    opening, closing = chance.choice(kinds)
     made.body = opening * depth + made.body + (closing * depth if chance.random() < 0.8 else b"")
 
 
@@ -277,9 +234,8 @@ def _retype(made: Answer, chance: Random) -> None:
 
 def _words(made: Answer, chance: Random) -> None:
     made.status_line = b"HTTP/1.1 429 Said"
-    made.body = json.dumps(
-        {"error": {"message": chance.choice(_WORDS), "code": "rate_limit_exceeded"}}
-    ).encode()
+    error = {"message": chance.choice(_WORDS), "code": "rate_limit_exceeded"}
+    made.body = json.dumps({"error": error}).encode()
 
 
 def _status(made: Answer, chance: Random) -> None:
@@ -287,10 +243,8 @@ def _status(made: Answer, chance: Random) -> None:
     made.status_line = f"HTTP/1.1 {status} Said".encode()
     made.framed = made.framed and 200 <= status < 600 and status not in {204, 304}
     if 300 <= status < 400:
-        made.add(
-            "location",
-            chance.choice(["/pictures/x.png", "https://\u2488/", "//", "http://[", "x" * 9000, "\x01"]),
-        )
+        targets = ["/pictures/x.png", "https://\u2488/", "//", "http://[", "x" * 9000, "\x01"]
+        made.add("location", chance.choice(targets))
 
 
 def _status_line(made: Answer, chance: Random) -> None:
@@ -300,7 +254,13 @@ def _status_line(made: Answer, chance: Random) -> None:
 
 def _encoding(made: Answer, chance: Random) -> None:
     made.add("content-encoding", chance.choice(_ENCODINGS))
-    packs: list[Callable[[bytes], bytes]] = [bytes, _packed, zlib.compress, _bomb, _doubly]
+    packs: list[Callable[[bytes], bytes]] = [
+        bytes,
+        _packed,
+        zlib.compress,
+        lambda body: _packed(body + bytes(4_000_000)),
+        lambda body: _packed(_packed(body)),
+    ]
     made.body = chance.choice(packs)(made.body)
 
 
@@ -317,16 +277,13 @@ def _no_length(made: Answer, chance: Random) -> None:
 
 def _chunks(made: Answer, chance: Random) -> None:
     made.length = chance.random() < 0.1
-    made.add(
-        "transfer-encoding",
-        chance.choice(["chunked", "chunked", "Chunked", "gzip, chunked", "chunked, chunked"]),
-    )
+    names = ["chunked", "chunked", "Chunked", "gzip, chunked", "chunked, chunked"]
+    made.add("transfer-encoding", chance.choice(names))
     size = f"{len(made.body):x}".encode()
     ending = b"\r\n0\r\n\r\n"
     size = chance.choice([size, size, size + b";a=b", b"-1", b"f" * 20, b"fffffff0", b"", b"0"])
-    made.body = (
-        size + b"\r\n" + made.body + chance.choice([ending, ending, b"", b"\r\n0\r\nx: y\r\n\r\n", b"0"])
-    )
+    endings = [ending, ending, b"", b"\r\n0\r\nx: y\r\n\r\n", b"0"]
+    made.body = size + b"\r\n" + made.body + chance.choice(endings)
     made.framed = False
 
 
@@ -361,9 +318,8 @@ def _bad_header(made: Answer, chance: Random) -> None:
 
 def _before(made: Answer, chance: Random) -> None:
     early = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n"
-    made.before = chance.choice(
-        [b"\r\n", b"\r\n" * 50, b"HTTP/1.1 100 Continue\r\n\r\n", early, early * 50, b"\x16\x03"]
-    )
+    carries_on = b"HTTP/1.1 100 Continue\r\n\r\n"
+    made.before = chance.choice([b"\r\n", b"\r\n" * 50, carries_on, early, early * 50, b"\x16\x03"])
     made.framed = False
 
 
@@ -378,22 +334,9 @@ def _cut(made: Answer, chance: Random) -> None:
 
 
 _MUTATIONS: tuple[Mutation, ...] = (
-    *(
-        _flip,
-        _insert,
-        _delete,
-        _double,
-        _truncate,
-        _nest,
-        _retype,
-        _retype,
-        _retype,
-        _words,
-        _status,
-        _status,
-    ),
-    *(_status_line, _encoding, _length, _no_length, _chunks, _header, _header, _header, _bad_header, _before),
-    *(_after, _cut),
+    *(_flip, _insert, _delete, _double, _truncate, _nest, _retype, _retype, _retype, _words, _status),
+    *(_status, _status_line, _encoding, _length, _no_length, _chunks, _header, _header, _header),
+    *(_bad_header, _before, _after, _cut),
 )
 _recordings = sorted(SAMPLES.glob("*.json"))
 
@@ -417,11 +360,3 @@ def _places(document: Any) -> Iterator[tuple[Any, Any]]:
 
 def _packed(body: bytes) -> bytes:
     return gzip.compress(body, mtime=0)
-
-
-def _bomb(body: bytes) -> bytes:
-    return _packed(body + bytes(4_000_000))
-
-
-def _doubly(body: bytes) -> bytes:
-    return _packed(_packed(body))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
@@ -18,6 +18,12 @@ from tests.support.billing_server import billing_server
 from tests.support.killed_runs import check, start
 from tests.support.small_images import answer, png
 
+
+class _Image(httpx.AsyncByteStream):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield _ANSWER
+
+
 _LONGEST = 0.6
 """Maximum seconds that a program runs after its first outcome."""
 _MOST_GROWTH = 8 * 1024 * 1024
@@ -25,11 +31,6 @@ _MOST_GROWTH = 8 * 1024 * 1024
 _ANSWER = answer(png())
 _WARM = 2000
 """Jobs before the first measurement, in which caches are filled."""
-
-
-class _Image(httpx.AsyncByteStream):
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield _ANSWER
 
 
 def kills(seed: int, first: int, count: int) -> Counter[str]:
@@ -75,13 +76,9 @@ async def _run(count: int, folder: str) -> int:
         retry=RetryPolicy(max_attempts=1),
         http_client=lambda: httpx.AsyncClient(transport=transport),
     )
-
-    def jobs() -> Iterator[Generate]:
-        for number in range(count):
-            yield Generate(f"image {number}")
-
+    jobs = (Generate(f"image {number}") for number in range(count))
     done, before = 0, 0
-    async with client, client.images.fan_out(jobs(), out=f"{folder}/{{job}}.{{ext}}", concurrency=32) as run:
+    async with client, client.images.fan_out(jobs, out=f"{folder}/{{job}}.{{ext}}", concurrency=32) as run:
         async for outcome in run:
             outcome.unwrap()
             done += 1
@@ -92,6 +89,5 @@ async def _run(count: int, folder: str) -> int:
 
 
 def _resident() -> int:
-    """Return the resident memory of this process, in bytes."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096
+    """Return the bytes of memory that this process takes."""
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

@@ -71,25 +71,23 @@ class BillingServer:
             await self._answer(talk, prompt)
 
     async def _answer(self, talk: Conversation, prompt: str) -> None:
-        word = prompt.partition(" ")[0]
-        if word == "refuse":
-            await talk.answer(REFUSED, 400, content_type="application/json")
-            return
-        self.billed[prompt] += 1
-        number = len(self.asked)
+        word, *rest = prompt.split() or [""]
+        if word != "refuse":
+            self.billed[prompt] += 1
+        address = f"/images/{len(self.asked)}"
         match word:
+            case "refuse":
+                await talk.answer(REFUSED, 400, content_type="application/json")
             case "break":
                 await talk.answer(BROKEN, 500)
-            case "spoil" if self.billed[prompt] <= int(prompt.split()[1]):
+            case "spoil" if self.billed[prompt] <= int(rest[0]):
                 await talk.answer(BROKEN, 500)
-            case "spoil":
-                await talk.answer(answer(png()))
             case "drop":
                 talk.hang_up()
             case "url":
-                await talk.answer(answer_of_urls(f"/images/{number}"))
+                await talk.answer(answer_of_urls(address))
             case "urls":
-                await talk.answer(answer_of_urls(f"/images/{number}a", f"/images/{number}b"))
+                await talk.answer(answer_of_urls(f"{address}a", f"{address}b"))
             case "hold":
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
@@ -99,7 +97,7 @@ class BillingServer:
                 self.held -= 1
                 await talk.answer(answer(png()))
             case _:
-                await talk.answer(answer(png(1, 1, padding=number)))
+                await talk.answer(answer(png(1, 1, padding=len(self.asked))))
 
     async def _download(self, talk: Conversation, path: str) -> None:
         self.downloads.append(path)
@@ -116,4 +114,7 @@ def billing_server() -> Generator[BillingServer, None, None]:
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(serving(state.converse)) as server:
             state.base_url = server.base_url
-            yield state
+            try:
+                yield state
+            finally:
+                state.released.set()

@@ -61,28 +61,23 @@ def end_at(point: str) -> None:
     function: Callable[..., Any] = getattr(owner, name)
     reached = 0
 
-    def count() -> None:
+    def count(here: bool) -> None:
         nonlocal reached
-        reached += 1
-        if reached == AT:
+        reached += here
+        if here and reached == AT:
             os._exit(CODE)
 
     async def awaited(*args: Any, **options: Any) -> Any:
-        if owner is TrackedBody and not args[0].complete:
-            return await function(*args, **options)
-        if not after:
-            count()
+        counts = owner is not TrackedBody or args[0].complete
+        count(counts and not after)
         result = await function(*args, **options)
-        if after:
-            count()
+        count(counts and after)
         return result
 
     def called(*args: Any, **options: Any) -> Any:
-        if not after:
-            count()
+        count(not after)
         result = function(*args, **options)
-        if after:
-            count()
+        count(after)
         return result
 
     setattr(owner, name, called if owner is output_files else awaited)
@@ -91,9 +86,8 @@ def end_at(point: str) -> None:
 async def run(base_url: str, out: str, delivery: Delivery) -> None:
     """Run all jobs."""
     async with AsyncClient(base_url=base_url, api_key="", rate_limit=None) as client:
-        async with client.images.fan_out(
-            JOBS, out=out, delivery=delivery, concurrency=CONCURRENCY
-        ) as running:
+        options: dict[str, Any] = {"out": out, "delivery": delivery, "concurrency": CONCURRENCY}
+        async with client.images.fan_out(JOBS, **options) as running:
             async for outcome in running:
                 print(outcome.place, flush=True)
 
@@ -129,14 +123,11 @@ def _python(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(
-    server: BillingServer, out: Path, delivery: Delivery, *, retry_unknown: bool = False
-) -> list[Outcome]:
+def finish(server: BillingServer, out: Path, delivery: Delivery, **options: Any) -> list[Outcome]:
     """Run the same list again, to its end."""
-    with Client(
-        base_url=server.base_url, api_key="", rate_limit=None, retry=RetryPolicy(backoff=0)
-    ) as client:
-        with client.images.fan_out(JOBS, out=out, delivery=delivery, retry_unknown=retry_unknown) as running:
+    retry = RetryPolicy(backoff=0)
+    with Client(base_url=server.base_url, api_key="", rate_limit=None, retry=retry) as client:
+        with client.images.fan_out(JOBS, out=out, delivery=delivery, **options) as running:
             return running.collect()
 
 

@@ -3,22 +3,51 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+from attrs import define, field
 
-from imagesdk import AsyncClient, JobLike, Outcome
-
-
-async def run_all(client: AsyncClient, jobs: list[JobLike], out: Any = None, **options: Any) -> list[Outcome]:
-    """Run jobs with a client, close it, and return the outcomes in the order of the jobs."""
-    async with client, client.images.fan_out(jobs, out=out, **options) as run:
-        return await run.collect()
+from imagesdk import AsyncClient, AsyncRun, JobLike, Outcome
+from imagesdk.fan_out.outcomes import Jobs
+from tests.support.billing_server import BillingServer
 
 
-def statuses(outcomes: list[Outcome]) -> list[str]:
+@define
+class Runs:
+    """Runs of one client, its server, and a folder for files."""
+
+    client: AsyncClient
+    server: BillingServer
+    out: Path
+    options: dict[str, Any] = field(factory=dict[str, Any])
+    """Options of every run."""
+
+    @asynccontextmanager
+    async def begin(self, jobs: Jobs, **options: Any) -> AsyncGenerator[AsyncRun, None]:
+        """Run jobs while the block runs."""
+        async with self.client, self.client.images.fan_out(jobs, **self.options, **options) as run:
+            yield run
+
+    async def all(self, jobs: Jobs, **options: Any) -> list[Outcome]:
+        """Run jobs, and return the outcomes in the order of the jobs."""
+        async with self.begin(jobs, **options) as run:
+            return await run.collect()
+
+    async def saved(self, *jobs: JobLike, **options: Any) -> list[Outcome]:
+        """Run jobs with files and a journal in the folder, and return the outcomes in the order of the jobs."""
+        return await self.all(jobs, **{"out": self.out, **options})
+
+    def pngs(self) -> set[str]:
+        """Return the names of the images in the folder."""
+        return {path.name for path in self.out.glob("*.png")}
+
+
+def statuses(outcomes: Iterable[Outcome]) -> list[str]:
     """Return the status of each outcome."""
     return [outcome.status for outcome in outcomes]
 

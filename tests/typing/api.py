@@ -1,6 +1,6 @@
-"""Code as users write it, for type checkers only: mypy and pyright, both strict, must accept it as it stands.
+"""Code of users, which mypy and pyright must accept in their strict modes. It is never run.
 
-Nothing here runs. The lines that are marked as errors must be errors: mypy complains of a mark that is not needed.
+Lines with a mark must be errors: mypy reports a mark that is not needed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, regist
 
 
 class AccessToken(NamedTuple):
-    """As azure-identity has it."""
+    """The token of azure-identity."""
 
     token: str
     expires_on: int
@@ -92,8 +92,8 @@ async def first_steps() -> None:
         assert_type(response[:2], tuple[Image, ...])
         assert_type(response.data[0].bytes, bytes)
         assert_type(len(response), int)
-        pictures: Sequence[Image] = response
-        print(pictures)
+        images: Sequence[Image] = response
+        print(images)
 
 
 async def every_parameter(client: AsyncClient, size: str) -> ImagesResponse:
@@ -118,7 +118,7 @@ async def every_parameter(client: AsyncClient, size: str) -> ImagesResponse:
     )
 
 
-async def pictures_from_anywhere(client: AsyncClient, data: bytes) -> None:
+async def sources_without_libraries(client: AsyncClient, data: bytes) -> None:
     await client.images.edit("lounge.png", "a pool with a flamingo", mask="mask.png")
     await client.images.edit(Path("lounge.png"), "a pool", mask=io.BytesIO(data))
     await client.images.edit([data, bytearray(data), memoryview(data), "b.png"], "all of them")
@@ -130,10 +130,10 @@ async def pictures_from_anywhere(client: AsyncClient, data: bytes) -> None:
     with Path("corgi.png").open("rb") as file:
         response = await client.images.create_variation(file, response_format="url", timeout=None)
     assert_type(await client.images.download(response[0], to="otter.png"), bytes)
-    assert_type(await client.images.download("https://pictures.test/a.png", timeout=5.0), bytes)
+    assert_type(await client.images.download("https://images.test/a.png", timeout=5.0), bytes)
 
 
-async def pictures_from_other_libraries(
+async def sources_of_libraries(
     client: AsyncClient,
     pixels: PIL.Image.Image,
     array: numpy.typing.NDArray[numpy.uint8],
@@ -142,7 +142,7 @@ async def pictures_from_other_libraries(
     made: ImagesResponse,
 ) -> None:
     await client.images.edit(pixels, "a hat", mask=array)
-    await client.images.edit([array, floats, pixels, "https://pictures.test/a.png"], "all of them")
+    await client.images.edit([array, floats, pixels, "https://images.test/a.png"], "all of them")
     await client.images.edit(form, "a hat", markup=FileId("file-1"))
     async with await anyio.open_file("a.png", "rb") as file:
         await client.images.edit(file, "a hat")
@@ -151,7 +151,7 @@ async def pictures_from_other_libraries(
     await client.images.create_variation(made[0])
 
 
-def pictures_made_ready(path: Path, made: ImagesResponse) -> None:
+def prepared_images(path: Path, made: ImagesResponse) -> None:
     image = imagesdk.prepare_image(path, size="1024x1024", square="crop", max_bytes=4 * 1024 * 1024)
     assert_type(image, bytes)
     imagesdk.prepare_image(made[0], size=(512, 512), alpha=True)
@@ -168,7 +168,7 @@ async def jobs_as_values(client: AsyncClient, prompts: list[str], source: Source
     return [await client.images.send(job, **options) for job in jobs]
 
 
-def what_a_picture_knows(image: Image) -> None:
+def attributes_of_an_image(image: Image) -> None:
     assert_type(image.index, int)
     assert_type(image.url, str | None)
     assert_type(image.path, Path | None)
@@ -183,7 +183,7 @@ def what_a_picture_knows(image: Image) -> None:
     assert_type(image.to_numpy().ndim, int)
 
 
-def what_a_response_knows(response: ImagesResponse) -> None:
+def attributes_of_a_response(response: ImagesResponse) -> None:
     assert_type(response.created, datetime | None)
     assert_type(response.usage, Usage | None)
     assert_type(response.cost, Decimal | None)
@@ -194,7 +194,7 @@ def what_a_response_knows(response: ImagesResponse) -> None:
         assert_type(response.usage.output_tokens, int | None)
 
 
-async def errors_tell_what_to_do(client: AsyncClient) -> Image | None:
+async def attributes_of_errors(client: AsyncClient) -> Image | None:
     try:
         return (await client.images.generate("a cat"))[0]
     except imagesdk.InvalidRequestError as error:
@@ -225,7 +225,7 @@ def watch(event: Event) -> None:
         assert_type(event.status_code, int)
 
 
-async def every_setting() -> None:
+async def options_of_a_client() -> None:
     client = AsyncClient(
         api_key="sk-1",
         base_url="http://127.0.0.1:8000/v1",
@@ -248,7 +248,7 @@ async def every_setting() -> None:
     AsyncClient(rate_limit=RateLimit.parse("50/min"))
 
 
-async def many_at_once(client: AsyncClient, names: dict[str, Job]) -> None:
+async def runs(client: AsyncClient, names: dict[str, Job]) -> None:
     labelled = (Labelled(name, job) for name, job in names.items())
     async with client.images.fan_out(labelled, out="x/", budget="20 USD", retry_unknown=True) as run:
         assert_type(run, AsyncRun)
@@ -265,7 +265,7 @@ async def many_at_once(client: AsyncClient, names: dict[str, Job]) -> None:
     assert_type(await client.images.dry_run(["a"], out="x"), DryRun)
 
 
-def many_at_once_in_blocking_code(client: Client) -> None:
+def runs_in_blocking_code(client: Client) -> None:
     with client.images.fan_out(["a cat"], out="x/", budget=Decimal(2), unknown_price="allow") as run:
         assert_type(run, Run)
         for outcome in run:
@@ -273,7 +273,7 @@ def many_at_once_in_blocking_code(client: Client) -> None:
         assert_type(run.collect(), list[Outcome])
 
 
-def money_beforehand(job: Job) -> None:
+def prices_before_a_call(job: Job) -> None:
     found = estimate(job, model="gpt-image-2", inputs=2, batch=True)
     assert_type(found, Estimate)
     assert_type(found.cost, Decimal | None)
@@ -283,7 +283,7 @@ def money_beforehand(job: Job) -> None:
     warnings.simplefilter("error", RetirementWarning)
 
 
-def models_of_ones_own() -> None:
+def registered_models() -> None:
     register(ModelProfile(name="gpt-image-9", max_n=4, sizes=("1024x1024",)))
     assert_type(lookup("gpt-image-9"), ModelProfile | None)
     assert_type(DALL_E_2.sizes, tuple[str, ...])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,7 @@ from imagesdk._protocol.server_limits import LimitUnit, ServerLimit, ServerLimit
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
-from tests.ratelimit.windows import starts, window
+from tests.ratelimit.windows import AGED, starts, window
 
 TINY = 1e-6
 anywhere = st.integers(0, 99)
@@ -33,6 +34,7 @@ limits = st.dictionaries(
     st.tuples(st.integers(0, 12), st.sampled_from([None, 0.5, 1, 60])),
     max_size=2,
 )
+Found: TypeAlias = dict[LimitUnit, tuple[int, float | None]]
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -63,14 +65,16 @@ class AnyOrder(RuleBasedStateMachine):
         self.history: list[tuple[Permit, float]] = []
         """All requests that were sent and not rejected."""
         self.heaviest = 1
-        self.longest = self.window.window_seconds
+        self.longest = self.window.log.window_seconds
         self.next_at: float | None = None
 
     def grant_ready(self) -> list[Permit]:
-        self.longest = max(self.longest, self.window.window_seconds)
+        self.longest = max(self.longest, self.window.log.window_seconds)
         before = copy.deepcopy((self.window, self.queue)) if len(self.queue) > 1 else None
         granted, self.next_at = self.window.grant_ready(self.now)
-        self.log = {t: sent for t, sent in self.log.items() if sent + self.window.window_seconds > self.now}
+        self.log = {
+            t: sent for t, sent in self.log.items() if sent + self.window.log.window_seconds > self.now
+        }
         assert len(granted) <= 1, "there is a gap between any two"
         for permit in granted:
             passed = permit is not self.queue[0]
@@ -104,7 +108,7 @@ class AnyOrder(RuleBasedStateMachine):
     def check_room(self, permit: Permit) -> None:
         """What was granted has room beside all that counts in the server's window."""
         limit = self.window.limit
-        beyond = self.heaviest - 1 if self.window.paced else 0
+        beyond = self.heaviest - 1 if self.window.pacer.pace else 0
         live = [*self.granted, *(t for t, sent in self.log.items() if sent > self.now - limit.per)]
         assert images_of(live) <= limit.images + beyond
         assert limit.requests is None or len(live) <= limit.requests
@@ -124,9 +128,7 @@ class AnyOrder(RuleBasedStateMachine):
             self.queue.remove(permit)
         self.grant_ready()
 
-    def stated_limits(
-        self, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> ServerLimits:
+    def stated_limits(self, waits: list[float], found: Found, explicit: bool) -> ServerLimits:
         per = self.stated.per
         return ServerLimits(
             waits=tuple(per * seconds for seconds in waits),
@@ -150,13 +152,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     def wake_up(self) -> None:
         """At the time to ask again a permit is granted, or there is a later time."""
-        assert self.next_at is not None
-        named = self.now = max(self.now, self.next_at)
-        went, later = self.grant_ready(), self.next_poll()
-        assert went or later is None or later > named
-
-    def next_poll(self) -> float | None:
-        return self.next_at
+        named = self.now = max(self.now, self.next_at or 0.0)
+        went = self.grant_ready()
+        assert went or self.next_at is None or self.next_at > named
 
     @precondition(lambda self: self.granted)
     @rule(at=anywhere)
@@ -192,9 +190,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_flight)
     @rule(at=anywhere, waits=waiting_times, found=limits, explicit=st.booleans())
-    def reject(
-        self, at: int, waits: list[float], found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> None:
+    def reject(self, at: int, waits: list[float], found: Found, explicit: bool) -> None:
         permit = self.in_flight.pop(at % len(self.in_flight))
         self.log.pop(permit, None)
         self.history = [(t, sent) for t, sent in self.history if t is not permit]
@@ -204,9 +200,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @precondition(lambda self: self.in_flight)
     @rule(at=anywhere, tokens=st.integers(0, 12), found=limits, explicit=st.booleans())
-    def accept(
-        self, at: int, tokens: int, found: dict[LimitUnit, tuple[int, float | None]], explicit: bool
-    ) -> None:
+    def accept(self, at: int, tokens: int, found: Found, explicit: bool) -> None:
         permit = self.in_flight.pop(at % len(self.in_flight))
         self.window.correct_tokens(permit, tokens)
         assert permit not in self.log or permit.tokens == tokens
@@ -251,13 +245,13 @@ class AnyOrder(RuleBasedStateMachine):
         windows = (
             2 + 2 * images_of(self.queue) / limit.images
         )  # a large one may leave half of a window unused
-        if self.window.paced:
+        if self.window.pacer.pace:
             windows *= 8
         if limit.requests is not None:
             windows += count / limit.requests
         if limit.tokens is not None:
             windows += count
-        latest = self.now + 9 * self.longest + windows * self.window.window_seconds
+        latest = self.now + 9 * self.longest + windows * self.window.log.window_seconds
         went = starts(self.window, self.now, latest)
         assert sorted(permit.number for permit, _ in went) == [permit.number for permit in self.queue]
         self.window.grant_ready(latest + self.longest)
@@ -269,9 +263,8 @@ def images_of(permits: Iterable[Permit]) -> int:
 
 
 def test_any_order_of_events_keeps_the_limit_and_forgets_nobody() -> None:
-    run_state_machine_as_test(
-        AnyOrder, settings=settings(max_examples=60, stateful_step_count=30, deadline=None)
-    )
+    terms = settings(max_examples=60, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(AnyOrder, settings=terms)
 
 
 @settings(max_examples=40, deadline=None)
@@ -281,7 +274,7 @@ def test_single_images_start_when_expected(images: int, before: int, count: int)
     for _ in range(before):
         w.enqueue(1)
     now = 17.0
-    starts(w, now, now + w.window_seconds - 1)
+    starts(w, now, now + AGED - 1)
     permits = [w.enqueue(1) for _ in range(count)]
     expected = [w.expected_start(permit, now + 20) for permit in permits]
 
@@ -289,14 +282,11 @@ def test_single_images_start_when_expected(images: int, before: int, count: int)
 
     assert expected == sorted(expected)
     for at, (estimate, started) in enumerate(zip(expected, actual, strict=True)):
-        assert estimate - TINY <= started <= estimate + (before + at + 1) * w.gap + TINY
+        assert estimate - TINY <= started <= estimate + (before + at + 1) * w.pacer.gap + TINY
 
 
 @settings(max_examples=40, deadline=None)
-@given(
-    images=st.integers(4, 12),
-    weights=st.lists(st.integers(1, 4), min_size=1, max_size=40),
-)
+@given(images=st.integers(4, 12), weights=st.lists(st.integers(1, 4), min_size=1, max_size=40))
 def test_all_requests_are_granted_within_the_windows_that_their_images_need(
     images: int, weights: list[int]
 ) -> None:
@@ -307,4 +297,4 @@ def test_all_requests_are_granted_within_the_windows_that_their_images_need(
 
     assert sorted(permit.number for permit, _ in went) == [permit.number for permit in permits]
     fewest = math.ceil(sum(weights) / (images - max(weights) + 1))
-    assert max(at for _, at in went) <= (fewest - 1) * w.window_seconds + len(weights) * w.gap
+    assert max(at for _, at in went) <= (fewest - 1) * AGED + len(weights) * w.pacer.gap

@@ -1,9 +1,7 @@
 """Promises of the sliding window, with a clock that the test moves."""
 
 import math
-import pickle
-from collections import Counter
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -11,7 +9,7 @@ from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
-from tests.ratelimit.windows import grants, sent_now, starts, waits, window
+from tests.ratelimit.windows import AGED, grants, sent_now, starts, waits, window
 
 
 def went(w: SlidingWindow, now: float, until: float) -> list[Permit]:
@@ -21,15 +19,15 @@ def went(w: SlidingWindow, now: float, until: float) -> list[Permit]:
 def test_a_burst_is_granted_with_a_small_gap() -> None:
     w = window(images=50)
     permits = [w.enqueue(1) for _ in range(60)]
-    assert w.grant_ready(0.0) == ([permits[0]], w.gap)
-    assert w.gap == 0.05
-    assert grants(w, w.gap) == permits[1:50]
+    assert w.grant_ready(0.0) == ([permits[0]], w.pacer.gap)
+    assert w.pacer.gap == 0.05
+    assert grants(w, w.pacer.gap) == permits[1:50]
 
 
 @pytest.mark.parametrize(("images", "gap"), [(1, 0.05), (50, 0.05), (1000, 0.015)])
 def test_the_gap_never_costs_more_than_a_quarter_of_the_window(images: int, gap: float) -> None:
-    assert window(images=images).gap == pytest.approx(gap)
-    assert images * window(images=images).gap <= 15.0
+    assert window(images=images).pacer.gap == pytest.approx(gap)
+    assert images * window(images=images).pacer.gap <= 15.0
 
 
 def test_capacity_is_free_one_window_after_sending_not_after_granting() -> None:
@@ -37,32 +35,47 @@ def test_capacity_is_free_one_window_after_sending_not_after_granting() -> None:
     first, second = w.enqueue(1), w.enqueue(1)
     assert w.grant_ready(0.0) == ([first], None)
     w.sent(first, 30.0)
-    assert w.grant_ready(70.0) == ([], 30.0 + w.window_seconds)
+    assert w.grant_ready(70.0) == ([], 30.0 + AGED)
     assert w.grant_ready(90.0)[0] == []
-    assert w.grant_ready(30.0 + w.window_seconds)[0] == [second]
+    assert w.grant_ready(30.0 + AGED)[0] == [second]
 
 
 @pytest.mark.parametrize("per", [0.3, 1.0, 60.0, 3600.0])
 def test_the_window_is_a_little_longer_than_the_one_of_the_server(per: float) -> None:
-    assert per < window(per=per).window_seconds <= per * 1.01 + 0.1
+    assert per < window(per=per).log.window_seconds <= per * 1.01 + 0.1
 
 
 def test_what_another_process_sent_takes_capacity_until_its_window_ends() -> None:
     w = window(images=4)
-    w.remember(2, 40.0, 100.0)
     w.remember(1, 90.0, 100.0)
+    w.remember(2, 40.0, 100.0)
     w.remember(4, 10.0, 100.0)  # its window has ended
     first, second = w.enqueue(2), w.enqueue(1)
-    assert w.expected_start(first, 100.0) == 40.0 + w.window_seconds
+    assert w.expected_start(first, 100.0) == 40.0 + AGED
     assert grants(w, 100.0) == [second]
-    assert grants(w, 40.0 + w.window_seconds) == [first]
+    assert grants(w, 40.0 + AGED) == [first]
 
 
-def test_weight_is_counted_in_images() -> None:
-    w = window(images=4)
-    first, second, third = w.enqueue(3), w.enqueue(2), w.enqueue(1)
-    assert grants(w, 0.0) == [first]
-    assert grants(w, 61.0) == [second, third]
+GRANTS: dict[str, Any] = {
+    "a limit of images counts the images of a request": ({}, [(3,), (2,), (1,)], [[0], [1, 2]]),
+    "a limit of requests applies beside it": ({"requests": 2}, [(1,), (1,), (1,), (4,)], [[0, 1], [2], [3]]),
+    "a limit of tokens applies beside it": ({"tokens": 1000}, [(1, 600), (1, 400), (1, 1)], [[0, 1], [2]]),
+    "more tokens than the limit are granted alone": (
+        {"tokens": 1000},
+        [(1, 1), (1, 5000), (1, 1)],
+        [[0], [1], [2]],
+    ),
+}
+
+
+@pytest.mark.parametrize(("limits", "waiting", "by_window"), GRANTS.values(), ids=GRANTS)
+def test_each_window_grants_what_its_limits_allow(
+    limits: Any, waiting: Any, by_window: list[list[int]]
+) -> None:
+    w = window(images=4, **limits)
+    permits = [w.enqueue(*request) for request in waiting]
+    for at, granted in enumerate(by_window):
+        assert grants(w, at * 61.0) == [permits[number] for number in granted]
 
 
 def test_a_request_larger_than_the_limit_never_fits() -> None:
@@ -70,13 +83,14 @@ def test_a_request_larger_than_the_limit_never_fits() -> None:
     assert not window(images=4).fits(5)
 
 
-def test_a_cancelled_grant_that_was_not_sent_frees_its_capacity_at_once() -> None:
-    w = window(images=1)
-    first, second = w.enqueue(1), w.enqueue(1)
+@pytest.mark.parametrize("limits", [{"images": 1}, {"images": 4, "requests": 1}, {"images": 4, "tokens": 1}])
+def test_a_cancelled_grant_that_was_not_sent_frees_its_capacity_at_once(limits: Any) -> None:
+    w = window(**limits)
+    first, second = w.enqueue(1, 1), w.enqueue(1, 1)
     assert w.grant_ready(0.0) == ([first], None)
     w.cancel(first)
     w.cancel(first)
-    assert w.grant_ready(w.gap)[0] == [second]
+    assert w.grant_ready(w.pacer.gap)[0] == [second]
 
 
 def test_a_cancelled_request_that_was_sent_keeps_its_capacity() -> None:
@@ -104,7 +118,7 @@ def test_a_forked_child_has_an_empty_queue_and_counts_unsent_requests_as_sent() 
     w.enqueue(1)
     w.inherit(2.0)
     child = w.enqueue(2)
-    assert starts(w, 2.0, 100.0) == [(child, 2.0 + w.window_seconds)]  # the parent sends what it was about to
+    assert starts(w, 2.0, 100.0) == [(child, 2.0 + AGED)]  # the parent sends what it was about to
     w.grant_ready(200.0)
     assert w.idle
 
@@ -114,7 +128,7 @@ def test_a_small_request_overtakes_a_large_one_that_it_does_not_delay() -> None:
     sent_now(w, 0.0, weight=2)
     large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
     assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
-    assert starts(w, 2.0, 61.0) == [(large, w.window_seconds)]
+    assert starts(w, 2.0, 61.0) == [(large, AGED)]
     assert went(w, 61.0, 130.0) == [after]
 
 
@@ -133,7 +147,7 @@ def test_a_small_request_waits_while_the_start_of_the_large_one_is_unknown() -> 
     assert w.grant_ready(1.0) == ([], None)
     w.sent(unsent, 2.0)
     assert w.grant_ready(2.0)[0] == [small]
-    assert starts(w, 2.0, 100.0) == [(large, 2.0 + w.window_seconds)]
+    assert starts(w, 2.0, 100.0) == [(large, 2.0 + AGED)]
 
 
 def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() -> None:
@@ -141,7 +155,7 @@ def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() ->
     sent_now(w, 0.0, weight=4)
     sent_now(w, 10.0, weight=4)
     large, small = w.enqueue(5), w.enqueue(3)
-    assert starts(w, 20.0, 100.0) == [(small, w.window_seconds), (large, 10.0 + w.window_seconds)]
+    assert starts(w, 20.0, 100.0) == [(small, AGED), (large, 10.0 + AGED)]
 
 
 def test_a_small_request_is_found_behind_others_that_do_not_fit() -> None:
@@ -167,29 +181,6 @@ def test_a_request_that_overtakes_fits_the_limits_of_requests_and_tokens_too() -
     assert wordy.waiting
 
 
-def test_a_limit_of_requests_applies_beside_the_one_of_images() -> None:
-    w = window(images=4, requests=2)
-    one, other, third, large = w.enqueue(1), w.enqueue(1), w.enqueue(1), w.enqueue(4)
-    assert grants(w, 0.0) == [one, other]
-    assert grants(w, 61.0) == [third]
-    assert grants(w, 122.0) == [large]
-
-
-def test_a_cancelled_grant_frees_its_part_of_the_limit_of_requests() -> None:
-    w = window(images=4, requests=1)
-    first, second = w.enqueue(1), w.enqueue(1)
-    assert w.grant_ready(0.0) == ([first], None)
-    w.cancel(first)
-    assert w.grant_ready(w.gap)[0] == [second]
-
-
-def test_a_limit_of_tokens_applies_beside_the_one_of_images() -> None:
-    w = window(images=50, tokens=1000)
-    first, second, third = w.enqueue(1, 600), w.enqueue(1, 400), w.enqueue(1, 1)
-    assert grants(w, 0.0) == [first, second]
-    assert grants(w, 61.0) == [third]
-
-
 def test_the_tokens_of_a_response_replace_the_estimate() -> None:
     w = window(images=50, tokens=1000)
     first, second = sent_now(w, 0.0, tokens=1000), w.enqueue(1, 300)
@@ -204,16 +195,8 @@ def test_a_request_that_took_more_tokens_than_estimated_delays_the_next_one() ->
     first, second = sent_now(w, 0.0, tokens=100), sent_now(w, 1.0, tokens=100)
     w.correct_tokens(first, 1500)
     third = w.enqueue(1, 900)
-    assert starts(w, 2.0, 61.0) == [(third, w.window_seconds)]
+    assert starts(w, 2.0, 61.0) == [(third, AGED)]
     w.correct_tokens(second, 50)
-
-
-def test_a_request_estimated_above_the_limit_of_tokens_is_granted_alone() -> None:
-    w = window(images=50, tokens=1000)
-    small, large, other = w.enqueue(1, 1), w.enqueue(1, 5000), w.enqueue(1, 1)
-    assert grants(w, 0.0) == [small]
-    assert grants(w, 61.0) == [large]
-    assert grants(w, 122.0) == [other]
 
 
 def test_tokens_of_a_response_after_its_window_change_nothing() -> None:
@@ -244,7 +227,7 @@ def test_a_permit_that_rejoins_is_granted_before_all_later_ones() -> None:
     w.cancel(first)
     w.cancel(second)
     again = w.enqueue(1, rejoin=second)
-    assert (w.position(again), w.position(third), w.position(fourth)) == (0, 1, 2)
+    assert [w.queue.position(permit)[0] for permit in (again, third, fourth)] == [0, 1, 2]
     assert went(w, 2.0, 100.0) == [again, third]
     assert grants(w, 130.0) == [fourth]
 
@@ -330,14 +313,10 @@ def repeated_pauses(w: SlidingWindow, retry_after: float | None, times: int) -> 
     return pauses
 
 
-def test_repeated_429s_pause_longer_and_at_most_a_window() -> None:
-    pauses = repeated_pauses(window(images=4), None, 9)
-    assert pauses == pytest.approx([1, 3, 9, 27, 60, 60, 60, 60, 60])
-
-
-def test_repeated_429s_with_a_small_retry_after_pause_longer() -> None:
-    pauses = repeated_pauses(window(images=4), 0.5, 9)
-    assert pauses == pytest.approx([0.5, 3, 9, 27, 60, 60, 60, 60, 60])
+@pytest.mark.parametrize(("retry_after", "first"), [(None, 1), (0.5, 0.5)])
+def test_repeated_429s_pause_longer_and_at_most_a_window(retry_after: float | None, first: float) -> None:
+    pauses = repeated_pauses(window(images=4), retry_after, 9)
+    assert pauses == pytest.approx([first, 3, 9, 27, 60, 60, 60, 60, 60])
 
 
 def test_thousands_of_429s_still_pause_for_a_window() -> None:
@@ -353,34 +332,57 @@ def test_pauses_start_small_again_after_a_success() -> None:
     assert w.grant_ready(500.0)[1] == 501.0
 
 
-def test_the_expected_start_is_now_if_there_is_capacity() -> None:
-    w = window()
-    assert w.expected_start(w.enqueue(4), 5.0) == 5.0
+EXPECTED_STARTS: dict[str, Any] = {
+    "now if there is capacity": ({"images": 4}, [], [(4,)], 5.0, [5.0]),
+    "earlier permits count, and later ones do not": (
+        {"images": 2},
+        [],
+        [(2,)] * 4,
+        0.0,
+        [0.0, AGED, 2 * AGED, 3 * AGED],
+    ),
+    "sent requests count": ({"images": 2}, [(0.0, 2)], [(1,)], 10.0, [AGED]),
+    "requests count if they are limited": (
+        {"images": 50, "requests": 2},
+        [(0.0, 1), (10.0, 1)],
+        [(1,)] * 5,
+        20.0,
+        [AGED, 10 + AGED, 2 * AGED, 10 + 2 * AGED, 3 * AGED],
+    ),
+    "tokens count as if earlier requests took as many": (
+        {"images": 50, "tokens": 1000},
+        [(0.0, 1, 900)],
+        [(1, 600)] * 3,
+        10.0,
+        [AGED, 2 * AGED, 2 * AGED],
+    ),
+    "now for a request that overtakes": ({"images": 4}, [(0.0, 2)], [(3,), (1,)], 1.0, [AGED, 1.0]),
+}
 
 
-def test_the_expected_start_counts_earlier_permits() -> None:
-    w = window(images=2)
-    permits = [w.enqueue(2) for _ in range(4)]
-    starts = [w.expected_start(permit, 0.0) for permit in permits]
-    assert starts == pytest.approx([0, w.window_seconds, 2 * w.window_seconds, 3 * w.window_seconds])
-
-
-def test_the_expected_start_counts_sent_requests() -> None:
-    w = window(images=2)
-    sent_now(w, 0.0, weight=2)
-    assert w.expected_start(w.enqueue(1), 10.0) == w.window_seconds
+@pytest.mark.parametrize(
+    ("limits", "sent", "waiting", "now", "expected"), EXPECTED_STARTS.values(), ids=EXPECTED_STARTS
+)
+def test_the_expected_start_counts_all_that_comes_before(
+    limits: Any, sent: Any, waiting: Any, now: float, expected: list[float]
+) -> None:
+    w = window(**limits)
+    for request in sent:
+        sent_now(w, *request)
+    permits = [w.enqueue(*request) for request in waiting]
+    assert [w.expected_start(permit, now) for permit in permits] == pytest.approx(expected)
 
 
 def test_the_expected_start_follows_changes_of_the_log() -> None:
     w = window(images=2)
     first = sent_now(w, 0.0)
     waiting = w.enqueue(2)
-    assert w.expected_start(waiting, 5.0) == w.window_seconds
+    assert w.expected_start(waiting, 5.0) == AGED
     w.remember(1, 8.0, 10.0)
-    assert w.expected_start(waiting, 10.0) == 8.0 + w.window_seconds
+    assert w.expected_start(waiting, 10.0) == 8.0 + AGED
     w.rejected(first, 20.0, waits(100.0))
     assert w.expected_start(first, 20.0) == 120.0
-    assert w.expected_start(waiting, 20.0) == 120.0 + w.window_seconds
+    assert w.expected_start(waiting, 20.0) == 120.0 + AGED
     w.cancel(first)
     assert w.expected_start(waiting, 20.0) == 120.0
 
@@ -392,40 +394,12 @@ def test_the_expected_start_counts_a_pause() -> None:
     assert w.expected_start(first, 2.0) == 31.0
 
 
-def test_a_position_is_the_number_of_earlier_permits() -> None:
-    w = window(images=4)
-    first, second, third = w.enqueue(3), w.enqueue(3), w.enqueue(1)
-    assert [w.position(permit) for permit in (first, second, third)] == [0, 1, 2]
-    w.cancel(second)
-    assert [w.position(permit) for permit in (first, third)] == [0, 1]
-
-
 def test_the_expected_start_counts_the_pace() -> None:
     w = window(images=60)
     w.rejected(sent_now(w, 0.0), 0.0, waits(1.0))
     permits = [w.enqueue(2) for _ in range(3)]
     starts = [w.expected_start(permit, 0.0) for permit in permits]
     assert starts == pytest.approx([1 + 1.03, 1 + 3 * 1.03, 1 + 5 * 1.03])
-
-
-def test_the_expected_start_counts_requests_if_they_are_limited() -> None:
-    w = window(images=50, requests=2)
-    sent_now(w, 0.0)
-    sent_now(w, 10.0)
-    permits = [w.enqueue(1) for _ in range(5)]
-    starts = [w.expected_start(permit, 20.0) for permit in permits]
-    once, again = w.window_seconds, 10 + w.window_seconds
-    assert starts == pytest.approx(
-        [once, again, once + w.window_seconds, again + w.window_seconds, once + 2 * w.window_seconds]
-    )
-
-
-def test_the_expected_start_counts_tokens_as_if_earlier_requests_took_as_many() -> None:
-    w = window(images=50, tokens=1000)
-    sent_now(w, 0.0, tokens=900)
-    permits = [w.enqueue(1, 600) for _ in range(3)]
-    starts = [w.expected_start(permit, 10.0) for permit in permits]
-    assert starts == pytest.approx([w.window_seconds, 2 * w.window_seconds, 2 * w.window_seconds])
 
 
 def test_the_expected_start_counts_every_limit_that_applies() -> None:
@@ -436,70 +410,6 @@ def test_the_expected_start_counts_every_limit_that_applies() -> None:
     assert w.expected_start(permits[3], 0.0) > 60.0
 
 
-def test_the_expected_start_of_a_request_that_overtakes_is_now() -> None:
-    w = window(images=4)
-    sent_now(w, 0.0, weight=2)
-    large, small = w.enqueue(3), w.enqueue(1)
-    assert w.expected_start(large, 1.0) == w.window_seconds
-    assert w.expected_start(small, 1.0) == 1.0
-
-
 def test_the_expected_start_of_a_granted_request_is_now() -> None:
     w = window()
     assert w.expected_start(sent_now(w, 0.0), 5.0) == 5.0
-
-
-def test_the_expected_start_does_not_count_later_permits() -> None:
-    w = window(images=2)
-    first = w.enqueue(2)
-    for _ in range(5):
-        w.enqueue(2)
-    assert w.expected_start(first, 0.0) == 0.0
-
-
-def fixed_window_admits(sent: list[float]) -> bool:
-    return max(Counter(int(at // 60) for at in sent).values()) <= 50
-
-
-def sliding_window_admits(sent: list[float]) -> bool:
-    return all(sum(1 for other in sent if at - 60 < other <= at) <= 50 for at in sent)
-
-
-def token_bucket_admits(sent: list[float]) -> bool:
-    level, last = 50.0, sent[0]
-    for at in sent:
-        level = min(50.0, level + (at - last) * 50 / 60) - 1
-        last = at
-        if level < 0:
-            return False
-    return True
-
-
-@pytest.mark.parametrize("admits", [fixed_window_admits, sliding_window_admits, token_bucket_admits])
-def test_no_known_kind_of_server_would_reject_a_request(admits: Callable[[list[float]], bool]) -> None:
-    """200 requests of one image at once, as fast as the window grants them."""
-    w = window(images=50)
-    for _ in range(200):
-        w.enqueue(1)
-    now, sent = 17.0, list[float]()
-    while len(sent) < 200:
-        granted, next_at = w.grant_ready(now)
-        for permit in granted:
-            w.sent(permit, now)
-            sent.append(now)
-        now = now if next_at is None else next_at
-    assert admits(sent)
-    assert sent[-1] - sent[0] < 3.2 * 60
-
-
-def test_a_window_can_be_stored_and_continues_where_it_was() -> None:
-    w = window(images=4, requests=3)
-    w.restrict(RateLimit(3, per=1.0))
-    w.rejected(sent_now(w, 0.0), 1.0, waits(5.0))
-    w.remember(2, 2.0, 2.0)
-    for weight in (2, 3, 1):
-        w.enqueue(weight)
-    stored: SlidingWindow = pickle.loads(pickle.dumps(w))
-    expected = [(permit.number, at) for permit, at in starts(w, 3.0, 300.0)]
-    assert len(expected) == 4
-    assert [(permit.number, at) for permit, at in starts(stored, 3.0, 300.0)] == expected

@@ -53,9 +53,8 @@ def test_a_lower_limit_counts_what_was_sent_before() -> None:
         sent_now(w, float(at))
     reject(w, 6.0, names(5, MINUTE))
     permit = w.enqueue(1)
-    assert [at for _, at in starts(w, 7.0, 100.0)] == [
-        1.0 + w.window_seconds
-    ]  # the 2nd makes room: 4 are left
+    second_ends = 1.0 + w.log.window_seconds  # it makes room: 4 are left
+    assert [at for _, at in starts(w, 7.0, 100.0)] == [second_ends]
     assert permit.granted
 
 
@@ -71,8 +70,8 @@ def test_a_lower_limit_may_have_a_shorter_window() -> None:
     assert limit_of(w) == (5, 10.0)
     first, *others = [w.enqueue(1) for _ in range(6)]
     times = dict(starts(w, 100.0, 130.0))
-    assert times[others[-1]] == times[first] + w.window_seconds
-    assert 10 < w.window_seconds < 10.2
+    assert times[others[-1]] == times[first] + w.log.window_seconds
+    assert 10 < w.log.window_seconds < 10.2
 
 
 def test_a_lower_limit_may_have_a_longer_window() -> None:
@@ -85,7 +84,7 @@ def test_a_lower_limit_may_have_a_longer_window() -> None:
     nth_of_those_sent = dict(went)[permits[19]]  # 39 count; 20 of them must have aged
     [(permit, at)] = starts(w, 2.0, nth_of_those_sent + 1.01 * HOUR)
     assert permit is permits[-1]
-    assert at == pytest.approx(nth_of_those_sent + w.window_seconds)
+    assert at == pytest.approx(nth_of_those_sent + w.log.window_seconds)
 
 
 def test_a_lower_limit_with_a_longer_window_applies_beside_the_shorter_one() -> None:
@@ -103,24 +102,21 @@ def test_a_lower_limit_with_a_longer_window_applies_beside_the_shorter_one() -> 
 
 
 @pytest.mark.parametrize("rejected", [False, True])
-def test_a_higher_limit_of_the_server_replaces_a_default(rejected: bool) -> None:
-    w = window(50, adaptive=True)
-    (reject if rejected else succeed)(w, 0.0, names(250))
-    assert limit_of(w) == (250, MINUTE)
-
-
-@pytest.mark.parametrize("rejected", [False, True])
-def test_a_higher_limit_of_the_server_never_replaces_one_that_the_caller_stated(rejected: bool) -> None:
-    w = window(50)
-    (reject if rejected else succeed)(w, 0.0, names(250))
-    assert limit_of(w) == (50, MINUTE)
-
-
-@pytest.mark.parametrize("rejected", [False, True])
-def test_a_higher_limit_that_may_not_be_one_of_images_is_ignored(rejected: bool) -> None:
-    w = window(50, adaptive=True)
-    (reject if rejected else succeed)(w, 0.0, names(50_000, explicit=False))
-    assert limit_of(w) == (50, MINUTE)
+@pytest.mark.parametrize(
+    ("adaptive", "explicit", "images"),
+    [(True, True, 250), (False, True, 50), (True, False, 50)],
+    ids=[
+        "a default is replaced",
+        "one that the caller stated is not",
+        "nor by one that may not be of images",
+    ],
+)
+def test_a_higher_limit_of_the_server_replaces_only_a_default(
+    adaptive: bool, explicit: bool, images: int, rejected: bool
+) -> None:
+    w = window(50, adaptive=adaptive)
+    (reject if rejected else succeed)(w, 0.0, names(250, explicit=explicit))
+    assert limit_of(w) == (images, MINUTE)
 
 
 def test_a_learned_limit_rises_at_most_to_the_stated_one() -> None:

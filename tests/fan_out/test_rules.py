@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import attrs
 import pytest
@@ -72,6 +72,7 @@ def test_a_digest_is_the_same_in_every_version() -> None:
 
 
 every_state = st.sampled_from(get_args(State))
+policies = st.builds(ResumePolicy, **dict.fromkeys(attrs.fields_dict(ResumePolicy), st.booleans()))
 every_file = st.none() | st.sampled_from(get_args(FileState))
 
 
@@ -83,11 +84,7 @@ def test_nothing_that_may_have_been_billed_is_sent_again_by_default(
     assert (found == "send") is (state in {"planned", "failed"})
 
 
-@given(
-    every_state,
-    every_file,
-    st.builds(ResumePolicy, **dict.fromkeys(attrs.fields_dict(ResumePolicy), st.booleans())),
-)
+@given(every_state, every_file, policies)
 def test_a_finished_job_is_never_sent_again(
     state: State, files: FileState | None, policy: ResumePolicy
 ) -> None:
@@ -110,15 +107,8 @@ def test_the_counts_of_progress_add_up(ends: list[tuple[Status, bool, int]], lef
     for number, (status, resumed, n) in enumerate(ends):
         counter.started()
         response = ImagesResponse(tuple(Image(i) for i in range(n))) if status == "done" else None
-        outcome = Outcome(
-            Generate("a"),
-            "x",
-            number,
-            status,
-            response,
-            cost=None if response is None else Decimal(n),
-            resumed=resumed,
-        )
+        cost = None if response is None else Decimal(n)
+        outcome = Outcome(Generate("a"), "x", number, status, response, cost=cost, resumed=resumed)
         made += n if response is not None and not resumed else 0
         counter.ended(outcome, number / 10)
     found = counter.snapshot(max(1.0, len(ends) / 10), None)
@@ -129,11 +119,14 @@ def test_the_counts_of_progress_add_up(ends: list[tuple[Status, bool, int]], lef
         assert found.seconds_left == 0
 
 
+DONE = Outcome(Generate("a"), "x", 0, "done", ImagesResponse((Image(),)))
+
+
 @given(st.integers(1, 200), st.integers(1, 100))
 def test_the_estimated_time_is_at_least_that_of_the_rate_limit(left: int, limit: int) -> None:
     counter = ProgressCounter(left + 1, 0)
     counter.started()
-    counter.ended(Outcome(Generate("a"), "x", 0, "done", ImagesResponse((Image(),))), 1)
+    counter.ended(DONE, 1)
     found = counter.snapshot(1, RateLimit(limit))
     assert found.seconds_left is not None
     assert found.seconds_left >= left * 60 / limit
@@ -143,7 +136,7 @@ def test_images_per_minute_counts_the_last_minute() -> None:
     counter = ProgressCounter(None, 0)
     for second in range(120):
         counter.started()
-        counter.ended(Outcome(Generate("a"), "x", 0, "done", ImagesResponse((Image(),))), second)
+        counter.ended(DONE, second)
     assert counter.snapshot(120, None).images_per_minute in {59, 60}
     assert counter.snapshot(120, None).waiting is None
     assert counter.snapshot(500, None).images_per_minute == 0
@@ -172,11 +165,6 @@ def test_a_job_is_unpriced_if_it_may_have_been_billed_at_an_unknown_cost(
         assert found.cost == (0 if resumed else cost or 0)
 
 
-def restored(record: dict[str, Any]) -> Any:
-    """Return a record as it is after it was on the disk."""
-    return json.loads(json.dumps(record))
-
-
 @pytest.mark.parametrize("inside", [True, False])
 def test_a_response_survives_the_journal_with_its_files(tmp_path: Path, inside: bool) -> None:
     folder = tmp_path if inside else tmp_path / "elsewhere"
@@ -187,7 +175,7 @@ def test_a_response_survives_the_journal_with_its_files(tmp_path: Path, inside: 
         cost=Decimal("0.02"),
         request_id="req-1",
     )
-    record = restored(response_record(response, files, folder))
+    record = json.loads(json.dumps(response_record(response, files, folder)))
     back = response_of(record, folder)
     assert (back.usage, back.cost, back.request_id) == (response.usage, response.cost, "req-1")
     assert [image.path for image in back] == [None, tmp_path / "b.png"]
@@ -205,7 +193,7 @@ def test_a_response_survives_the_journal_with_its_files(tmp_path: Path, inside: 
     ],
 )
 def test_an_error_survives_the_journal(error: ImageSDKError) -> None:
-    back = error_of(restored(error_record(error)))
+    back = error_of(json.loads(json.dumps(error_record(error))))
     assert type(back) is type(error)
     assert str(back) == str(error)
     for name in ("status_code", "code", "request_id", "maybe_billed", "attempts"):

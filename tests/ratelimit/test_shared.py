@@ -21,75 +21,50 @@ from imagesdk import LimitWaitError, RateLimit
 from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
-from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, WaitingCalls, full, line
+from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, TimedLimiter, line, send
+
+pytestmark = pytest.mark.anyio
+on_both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 
-@pytest.fixture(params=["trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The event loop of most tests here: what they show does not depend on it."""
-    backend: str = request.param
-    return backend
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def limiter(clock: Clock) -> SharedLimiter:
-    """Four images in a minute."""
-    return SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
-
-
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
-async def test_capacity_is_free_one_window_after_a_request_was_sent(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
+@on_both_loops
+async def test_capacity_is_free_one_window_after_a_request_was_sent(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
     limiter.sent(first)
 
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+    async with line(limiter, second=limiter.enqueue(1)) as waiting:
         assert await waiting.after(WINDOW) == []
         assert await waiting.after(LONGER - WINDOW) == ["second"]
 
 
-@pytest.mark.anyio
-async def test_a_request_that_is_slow_to_be_sent_keeps_its_capacity(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
+async def test_a_request_that_is_slow_to_be_sent_keeps_its_capacity(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
 
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+    async with line(limiter, second=limiter.enqueue(1)) as waiting:
         assert await waiting.after(10 * WINDOW) == []
         limiter.sent(first)
         limiter.sent(first)
         assert await waiting.after(LONGER) == ["second"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
-async def test_a_released_permit_that_was_not_sent_frees_its_capacity_at_once(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
+@on_both_loops
+async def test_a_released_permit_that_was_not_sent_frees_its_capacity_at_once(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
 
-    async with line(limiter, clock, second=limiter.enqueue(4)) as waiting:
+    async with line(limiter, second=limiter.enqueue(4)) as waiting:
         assert waiting.granted == []
         limiter.release(first)
         await anyio.wait_all_tasks_blocked()
         assert waiting.granted == ["second"]
 
 
-@pytest.mark.anyio
-async def test_a_cancelled_call_blocks_no_other(limiter: SharedLimiter, clock: Clock) -> None:
+async def test_a_cancelled_call_blocks_no_other(limiter: TimedLimiter) -> None:
     half = limiter.enqueue(2)
     await limiter.wait(half, deadline=None)
-    clock.now += 1
+    limiter.clock.now += 1
     big, tiny = limiter.enqueue(4), limiter.enqueue(1)
 
-    async with line(limiter, clock, big=big, tiny=tiny) as waiting:
+    async with line(limiter, big=big, tiny=tiny) as waiting:
         waiting.scopes["big"].cancel()
         await anyio.wait_all_tasks_blocked()
         limiter.release(big)
@@ -97,8 +72,7 @@ async def test_a_cancelled_call_blocks_no_other(limiter: SharedLimiter, clock: C
         assert waiting.granted == ["tiny"]
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
+@on_both_loops
 async def test_waiting_ends_by_itself_when_there_is_capacity() -> None:
     limiter = SharedLimiter(RateLimit(1, per=0.01))
     went: list[float] = []
@@ -117,14 +91,11 @@ async def test_waiting_ends_by_itself_when_there_is_capacity() -> None:
     assert all(later - earlier >= 0.01 for earlier, later in pairwise(went))
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
+@on_both_loops
 async def test_waiting_ends_though_the_call_before_is_slow_to_send() -> None:
     limiter = SharedLimiter(RateLimit(2, per=0.05))
     for _ in range(2):
-        permit = limiter.enqueue(1)
-        await limiter.wait(permit, deadline=None)
-        limiter.sent(permit)
+        await send(limiter)
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -132,92 +103,61 @@ async def test_waiting_ends_though_the_call_before_is_slow_to_send() -> None:
                 tasks.start_soon(functools.partial(limiter.wait, limiter.enqueue(1), deadline=None))
 
 
-@pytest.mark.anyio
-async def test_a_deadline_out_of_reach_fails_at_once(limiter: SharedLimiter, clock: Clock) -> None:
-    limiter.sent(await full(limiter, clock))
+async def test_a_deadline_out_of_reach_fails_at_once(limiter: TimedLimiter) -> None:
+    limiter.sent(await limiter.fill())
     permit = limiter.enqueue(1)
 
     with pytest.raises(LimitWaitError, match="Pass a longer timeout=") as caught:
-        await limiter.wait(permit, deadline=clock.now + WINDOW - 5)
+        await limiter.wait(permit, deadline=limiter.clock.now + WINDOW - 5)
 
     assert caught.value.retry_after is not None
     assert WINDOW - 5 < caught.value.retry_after < LONGER
 
 
-@pytest.mark.anyio
-async def test_a_pause_that_puts_a_deadline_out_of_reach_ends_the_wait(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
-    limiter.sent(first)
-    permit = limiter.enqueue(1)
-
-    waiting = WaitingCalls(limiter, clock)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(waiting.join, "second", permit, clock.now + 2 * WINDOW)
-        await anyio.wait_all_tasks_blocked()
-        assert waiting.granted == []
-        limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
-        await anyio.wait_all_tasks_blocked()
-        assert waiting.granted == ["second: too late"]
-
-
-@pytest.mark.anyio
-async def test_a_request_larger_than_the_limit_fails_at_once(limiter: SharedLimiter) -> None:
+async def test_a_request_larger_than_the_limit_fails_at_once(limiter: TimedLimiter) -> None:
     with pytest.raises(LimitWaitError, match="can never fit") as caught:
         limiter.enqueue(5)
 
     assert caught.value.retry_after is None
 
 
-@pytest.mark.anyio
-async def test_a_rejected_request_returns_to_its_place_and_all_calls_pause(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = limiter.enqueue(2)
-    await limiter.wait(first, deadline=None)
-    limiter.sent(first)
-    clock.now += 1
+async def test_a_rejected_request_returns_to_its_place_and_all_calls_pause(limiter: TimedLimiter) -> None:
+    first = await send(limiter, 2)
+    limiter.clock.now += 1
     second = limiter.enqueue(4)
 
     limiter.rejected(first, ServerLimits(waits=(10.0,)))
 
-    async with line(limiter, clock, second=second, first=first) as waiting:
+    async with line(limiter, second=second, first=first) as waiting:
         assert await waiting.after(9) == []
         assert await waiting.after(2) == ["first"]
         limiter.sent(first)
         assert await waiting.after(LONGER) == ["first", "second"]
 
 
-@pytest.mark.anyio
-async def test_a_lowered_limit_ends_the_wait_of_calls_that_can_never_fit_it(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
+async def test_a_lowered_limit_ends_the_wait_of_calls_that_can_never_fit_it(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
     names = [f"big{number}" for number in range(3)]
 
-    async with line(limiter, clock, **{name: limiter.enqueue(3) for name in names}) as waiting:
+    async with line(limiter, **{name: limiter.enqueue(3) for name in names}) as waiting:
         limiter.restrict(RateLimit(2, per=WINDOW))
         await anyio.wait_all_tasks_blocked()
         assert sorted(waiting.granted) == [f"{name}: too late" for name in names]
 
     limiter.release(first)
-    async with line(limiter, clock, small=limiter.enqueue(2)) as waiting:
+    async with line(limiter, small=limiter.enqueue(2)) as waiting:
         assert waiting.granted == ["small"]
 
 
-@pytest.mark.anyio
-async def test_a_long_wait_is_reported_once_with_position_length_and_reason(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    limiter.sent(await full(limiter, clock))
+async def test_a_long_wait_is_reported_once_with_position_length_and_reason(limiter: TimedLimiter) -> None:
+    limiter.sent(await limiter.fill())
     reported: list[tuple[int, float, str]] = []
     first, second = limiter.enqueue(1), limiter.enqueue(1)
 
     def on_wait(place: int, seconds: float, reason: str) -> None:
         reported.append((place, seconds, reason))
 
-    async with line(limiter, clock, first=first) as waiting, anyio.create_task_group() as tasks:
+    async with line(limiter, first=first) as waiting, anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(limiter.wait, second, deadline=None, on_wait=on_wait))
         for _ in range(3):
             await waiting.after(5)
@@ -228,11 +168,8 @@ async def test_a_long_wait_is_reported_once_with_position_length_and_reason(
     assert WINDOW - 5 < seconds < LONGER
 
 
-@pytest.mark.anyio
-async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: SharedLimiter, clock: Clock) -> None:
-    permit = limiter.enqueue(1)
-    await limiter.wait(permit, deadline=None)
-    limiter.sent(permit)
+async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: TimedLimiter) -> None:
+    permit = await send(limiter)
     limiter.rejected(permit, ServerLimits(waits=(30.0,)))
     reported: list[str] = []
 
@@ -240,7 +177,7 @@ async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: SharedL
         reported.append(reason)
 
     with pytest.raises(LimitWaitError):
-        await limiter.wait(permit, deadline=clock.now + 10, on_wait=on_wait)
+        await limiter.wait(permit, deadline=limiter.clock.now + 10, on_wait=on_wait)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(limiter.wait, permit, deadline=None, on_wait=on_wait))
         await anyio.wait_all_tasks_blocked()
@@ -251,12 +188,11 @@ async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: SharedL
 
 
 @pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
+@on_both_loops
 async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
-    limiter: SharedLimiter, clock: Clock, elsewhere: str
+    limiter: TimedLimiter, elsewhere: str
 ) -> None:
-    first = await full(limiter, clock)
+    first = await limiter.fill()
     second = limiter.enqueue(4)
     asked = threading.Event()
 
@@ -276,10 +212,9 @@ async def test_calls_of_other_threads_and_loops_are_woken_in_their_turn(
     assert second.granted
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
-async def test_a_call_whose_loop_has_ended_blocks_no_other(limiter: SharedLimiter, clock: Clock) -> None:
-    first = await full(limiter, clock)
+@on_both_loops
+async def test_a_call_whose_loop_has_ended_blocks_no_other(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
     lost, second = limiter.enqueue(1), limiter.enqueue(1)
 
     async def give_up() -> None:
@@ -289,25 +224,24 @@ async def test_a_call_whose_loop_has_ended_blocks_no_other(limiter: SharedLimite
 
     await anyio.to_thread.run_sync(anyio.run, give_up)
 
-    async with line(limiter, clock, second=second) as waiting:
+    async with line(limiter, second=second) as waiting:
         limiter.release(first)
         await anyio.wait_all_tasks_blocked()
         assert waiting.granted == ["second"]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("sent", [True, False])
 async def test_a_forked_child_keeps_the_log_of_its_parent_and_forgets_the_queue(
-    limiter: SharedLimiter, clock: Clock, sent: bool
+    limiter: TimedLimiter, sent: bool
 ) -> None:
-    first = await full(limiter, clock)
+    first = await limiter.fill()
     if sent:
         limiter.sent(first)
     limiter.enqueue(4)
 
     limiter.after_fork()
 
-    async with line(limiter, clock, child=limiter.enqueue(4)) as waiting:
+    async with line(limiter, child=limiter.enqueue(4)) as waiting:
         assert await waiting.after(1) == []
         assert await waiting.after(LONGER) == ["child"]
 
@@ -330,8 +264,8 @@ def test_a_fork_reaches_the_limiters_of_a_single_client(clock: Clock) -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
-def test_calls_of_a_closed_loop_hold_no_capacity(clock: Clock) -> None:
-    limiter = SharedLimiter(RateLimit(2, per=WINDOW), clock=clock)
+def test_calls_of_a_closed_loop_hold_no_capacity() -> None:
+    limiter = TimedLimiter(RateLimit(2, per=WINDOW))
     loop = asyncio.new_event_loop()
     first = limiter.enqueue(2)
     loop.run_until_complete(limiter.wait(first, deadline=None))
@@ -341,10 +275,10 @@ def test_calls_of_a_closed_loop_hold_no_capacity(clock: Clock) -> None:
     loop.run_until_complete(asyncio.sleep(0))
     loop.close()
     assert not any(task.done() for task in forsaken)
-    clock.now += 2 * LONGER
+    limiter.clock.now += 2 * LONGER
 
     async def go() -> list[str]:
-        async with line(limiter, clock, one=limiter.enqueue(1), other=limiter.enqueue(1)) as waiting:
+        async with line(limiter, one=limiter.enqueue(1), other=limiter.enqueue(1)) as waiting:
             await waiting.after(2 * LONGER)
             return await waiting.after(1)
 
@@ -354,13 +288,10 @@ def test_calls_of_a_closed_loop_hold_no_capacity(clock: Clock) -> None:
             task.get_coro().close()  # pyright: ignore
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-@pytest.mark.anyio
+@on_both_loops
 async def test_a_small_call_that_arrives_in_the_gap_of_a_burst_overtakes_a_waiting_large_one() -> None:
     limiter = SharedLimiter(RateLimit(10, per=600.0))
-    first = limiter.enqueue(5)
-    await limiter.wait(first, deadline=None)
-    limiter.sent(first)
+    await send(limiter, 5)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(functools.partial(limiter.wait, limiter.enqueue(8), deadline=None))
         await anyio.wait_all_tasks_blocked()
@@ -370,17 +301,14 @@ async def test_a_small_call_that_arrives_in_the_gap_of_a_burst_overtakes_a_waiti
         tasks.cancel_scope.cancel()
 
 
-@pytest.mark.anyio
-async def test_a_pause_ends_only_the_waits_whose_deadline_it_puts_out_of_reach(
-    limiter: SharedLimiter, clock: Clock
-) -> None:
-    first = await full(limiter, clock)
+async def test_a_pause_ends_only_the_waits_whose_deadline_it_puts_out_of_reach(limiter: TimedLimiter) -> None:
+    first = await limiter.fill()
     limiter.sent(first)
-    clock.now += 1
+    limiter.clock.now += 1
     patient, hurried = limiter.enqueue(1), limiter.enqueue(1)
-    async with line(limiter, clock, patient=patient) as waiting:
+    async with line(limiter, patient=patient) as waiting:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(waiting.join, "hurried", hurried, clock.now + LONGER + 1)
+            tasks.start_soon(waiting.join, "hurried", hurried, limiter.clock.now + LONGER + 1)
             await anyio.wait_all_tasks_blocked()
             assert waiting.granted == []
             limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
@@ -388,13 +316,10 @@ async def test_a_pause_ends_only_the_waits_whose_deadline_it_puts_out_of_reach(
             assert waiting.granted == ["hurried: too late"]
 
 
-@pytest.mark.anyio
 async def test_a_limit_that_was_stated_long_ago_is_forgotten(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limiter = registry.get(("key",), RateLimit(5, per=WINDOW))
-    permit = limiter.enqueue(1)
-    await limiter.wait(permit, deadline=None)
-    limiter.sent(permit)
+    await send(limiter)
     assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(5, per=WINDOW)
     clock.now += 3 * WINDOW
     assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(100, per=WINDOW)

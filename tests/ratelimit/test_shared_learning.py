@@ -9,43 +9,23 @@ import pytest
 
 from imagesdk import RateLimit
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
-from imagesdk._ratelimit.queue import Permit
-from imagesdk._ratelimit.shared import LimiterRegistry, SharedLimiter
+from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.policies import DEFAULT_RATE_LIMIT
-from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, line
+from tests.ratelimit.waiting_calls import LONGER, WINDOW, Clock, TimedLimiter, line, send
 from tests.ratelimit.windows import names
 
-
-@pytest.fixture(params=["trio"])
-def anyio_backend(request: pytest.FixtureRequest) -> str:
-    """The event loop of all tests here: what they show does not depend on it."""
-    backend: str = request.param
-    return backend
+pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-async def sent(limiter: SharedLimiter, weight: int = 1) -> Permit:
-    """Send a request."""
-    permit = limiter.enqueue(weight)
-    await limiter.wait(permit, deadline=None)
-    limiter.sent(permit)
-    return permit
-
-
-@pytest.mark.anyio
 async def test_a_higher_limit_of_the_server_grants_waiting_calls_at_once(
-    clock: Clock, caplog: pytest.LogCaptureFixture
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
-    limiter = SharedLimiter(RateLimit(4, per=WINDOW), adaptive=True, clock=clock)
-    first = await sent(limiter, 4)
-    clock.now += 1
+    limiter = TimedLimiter(RateLimit(4, per=WINDOW), adaptive=True)
+    first = await send(limiter, 4)
+    limiter.clock.now += 1
 
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+    async with line(limiter, second=limiter.enqueue(1)) as waiting:
         assert waiting.granted == []
         limiter.accepted(first, names(10), None)
         await anyio.wait_all_tasks_blocked()
@@ -57,16 +37,13 @@ async def test_a_higher_limit_of_the_server_grants_waiting_calls_at_once(
     ]
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("rejected", [False, True])
-async def test_a_lower_limit_of_the_server_fails_calls_that_can_never_fit_it(
-    clock: Clock, rejected: bool
-) -> None:
-    limiter = SharedLimiter(RateLimit(4, per=WINDOW), clock=clock)
-    first = await sent(limiter, 1)
-    clock.now += 1
+async def test_a_lower_limit_of_the_server_fails_calls_that_can_never_fit_it(rejected: bool) -> None:
+    limiter = TimedLimiter(RateLimit(4, per=WINDOW))
+    first = await send(limiter, 1)
+    limiter.clock.now += 1
 
-    async with line(limiter, clock, big=limiter.enqueue(4), small=limiter.enqueue(2)) as waiting:
+    async with line(limiter, big=limiter.enqueue(4), small=limiter.enqueue(2)) as waiting:
         if rejected:
             limiter.rejected(first, names(2, WINDOW, wait=5.0))
             limiter.release(first)
@@ -77,31 +54,27 @@ async def test_a_lower_limit_of_the_server_fails_calls_that_can_never_fit_it(
         assert await waiting.after(LONGER) == ["big: too late", "small"]
 
 
-@pytest.mark.anyio
-async def test_tokens_are_estimated_by_the_image_from_earlier_requests(clock: Clock) -> None:
-    limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
-    limiter.accepted(await sent(limiter, 2), NO_SERVER_LIMITS, 600)
-    clock.now += LONGER
+async def test_tokens_are_estimated_by_the_image_from_earlier_requests() -> None:
+    limiter = TimedLimiter(RateLimit(100, per=WINDOW, tokens=1000))
+    limiter.accepted(await send(limiter, 2), NO_SERVER_LIMITS, 600)
+    limiter.clock.now += LONGER
 
     for _ in range(3):
-        await sent(limiter)
-        clock.now += 1
+        await send(limiter)
+        limiter.clock.now += 1
 
-    async with line(limiter, clock, fourth=limiter.enqueue(1)) as waiting:
+    async with line(limiter, fourth=limiter.enqueue(1)) as waiting:
         assert await waiting.after(1) == []  # at 300 each, it takes more than there are left
 
 
-@pytest.mark.anyio
-async def test_a_request_that_took_fewer_tokens_than_estimated_grants_the_next_call_at_once(
-    clock: Clock,
-) -> None:
-    limiter = SharedLimiter(RateLimit(100, per=WINDOW, tokens=1000), clock=clock)
-    limiter.accepted(await sent(limiter), NO_SERVER_LIMITS, 600)
-    clock.now += LONGER
-    first = await sent(limiter)
-    clock.now += 1
+async def test_a_request_that_took_fewer_tokens_than_estimated_grants_the_next_call_at_once() -> None:
+    limiter = TimedLimiter(RateLimit(100, per=WINDOW, tokens=1000))
+    limiter.accepted(await send(limiter), NO_SERVER_LIMITS, 600)
+    limiter.clock.now += LONGER
+    first = await send(limiter)
+    limiter.clock.now += 1
 
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+    async with line(limiter, second=limiter.enqueue(1)) as waiting:
         assert waiting.granted == []
         limiter.accepted(first, NO_SERVER_LIMITS, 100)
         await anyio.wait_all_tasks_blocked()
@@ -139,28 +112,24 @@ def test_a_client_without_a_limit_keeps_to_the_one_of_another_client(
     assert caplog.records == []
 
 
-@pytest.mark.anyio
 async def test_a_stated_limit_that_replaces_a_default_grants_waiting_calls(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limiter = registry.get(("account",), DEFAULT_RATE_LIMIT)
-    await sent(limiter, 50)
+    await send(limiter, 50)
     clock.now += 1
 
-    async with line(limiter, clock, second=limiter.enqueue(1)) as waiting:
+    async with line(limiter, second=limiter.enqueue(1)) as waiting:
         assert waiting.granted == []
         registry.get(("account",), RateLimit(250))
         await anyio.wait_all_tasks_blocked()
         assert waiting.granted == ["second"]
 
 
-@pytest.mark.anyio
 async def test_a_window_outlives_its_clients_by_two_windows(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limit = RateLimit(4, per=WINDOW)
     limiter = registry.get(("account",), limit)
-    permit = limiter.enqueue(4)
-    await limiter.wait(permit, deadline=None)
-    limiter.sent(permit)
+    await send(limiter, 4)
 
     clock.now += WINDOW
     registry.get(("other",), limit)
@@ -171,7 +140,6 @@ async def test_a_window_outlives_its_clients_by_two_windows(clock: Clock) -> Non
     assert registry.get(("account",), limit) is not limiter
 
 
-@pytest.mark.anyio
 async def test_a_window_with_granted_calls_is_never_dropped(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limit = RateLimit(4, per=WINDOW)

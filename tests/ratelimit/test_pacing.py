@@ -8,7 +8,7 @@ import pytest
 
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk._ratelimit.window import SlidingWindow
-from tests.ratelimit.windows import names, sent_now, starts, waits, window
+from tests.ratelimit.windows import AGED, names, sent_now, starts, waits, window
 
 SHORT, LONG = waits(1.0), waits(30.0)
 EVEN = 1.03
@@ -29,7 +29,7 @@ def paced_window(images: int = 60) -> SlidingWindow:
     """A window that got a 429 at 0 with a wait of one second although it has capacity: one image a second, evenly."""
     w = window(images)
     reject(w, 0.0, SHORT)
-    assert w.paced
+    assert w.pacer.pace
     return w
 
 
@@ -52,7 +52,7 @@ def test_requests_are_paced_after_a_retry_after_that_is_short_for_an_even_server
     w = window(60)
     sent_now(w, 0.0, weight=heaviest)
     w.rejected(sent_now(w, 1.0), 1.0, waits(wait))
-    assert w.paced is paced
+    assert bool(w.pacer.pace) is paced
 
 
 @pytest.mark.parametrize("stated", [NO_SERVER_LIMITS, waits(3600.0), waits(0.0)])
@@ -62,16 +62,16 @@ def test_requests_are_paced_after_two_429s_in_a_window_without_a_usable_retry_af
 ) -> None:
     w = window(60)
     reject(w, 0.0, stated)
-    assert not w.paced
+    assert not w.pacer.pace
     reject(w, later, stated)
-    assert w.paced is paced
+    assert bool(w.pacer.pace) is paced
 
 
 def test_requests_are_not_paced_when_the_limit_is_lower_than_assumed() -> None:
     w = window(60)
     sent_now(w, 0.0)
     w.rejected(sent_now(w, 1.0), 1.0, names(1, 60.0, wait=1.0))
-    assert not w.paced
+    assert not w.pacer.pace
 
 
 def test_paced_requests_are_spaced_by_their_images() -> None:
@@ -89,7 +89,7 @@ def test_paced_requests_are_spaced_from_the_time_of_sending() -> None:
 
 def test_a_large_paced_request_is_granted_once_those_before_it_are_worked_off() -> None:
     w = window(10)
-    assert apart(w, 0.0, 1, 10) == [w.window_seconds]
+    assert apart(w, 0.0, 1, 10) == [AGED]
     w = window(10)
     w.cancel(w.enqueue(10))
     reject(w, 0.0, SHORT)
@@ -147,9 +147,9 @@ def test_bursts_are_tried_again_after_a_window_and_after_four_times_as_many_each
         refused_at = reject(w, now, SHORT)
         now = refused_at + 1.0 + windows * 60.0
         w.grant_ready(now - 0.01)
-        assert w.paced
+        assert w.pacer.pace
         w.grant_ready(now)
-        assert not w.paced
+        assert not w.pacer.pace
         w.accepted(sent_now(w, now), NO_SERVER_LIMITS)
 
 
@@ -158,9 +158,9 @@ def test_bursts_are_tried_again_a_window_after_the_last_of_several_429s() -> Non
     w.accepted(sent_now(w, 10.0), NO_SERVER_LIMITS)
     refused_at = reject(w, 50.0, SHORT)
     w.grant_ready(62.0)
-    assert w.paced
+    assert w.pacer.pace
     w.grant_ready(refused_at + 1.0 + 60.0)
-    assert not w.paced
+    assert not w.pacer.pace
 
 
 def test_a_burst_of_two_tries_bursts_again() -> None:
@@ -186,8 +186,8 @@ def test_no_request_overtakes_the_head_if_the_gap_after_it_would_delay_the_head(
     sent_now(w, 0.0, weight=2)
     reject(w, 58.5, NO_SERVER_LIMITS)  # from 59.5 one is granted, and the next a second later
     large, small = w.enqueue(3), w.enqueue(1)
-    assert starts(w, 59.5, 61.0) == [(large, w.window_seconds)]
-    assert starts(w, 61.0, 62.0) == [(small, w.window_seconds + 1.0)]
+    assert starts(w, 59.5, 61.0) == [(large, AGED)]
+    assert starts(w, 61.0, 62.0) == [(small, AGED + 1.0)]
 
 
 def test_a_success_that_was_sent_before_a_pause_does_not_reset_the_pauses() -> None:
@@ -201,12 +201,18 @@ def test_a_success_that_was_sent_before_a_pause_does_not_reset_the_pauses() -> N
     assert w.grant_ready(3.0) == ([], 6.0)
 
 
-def shared_account(images: int = 4) -> tuple[SlidingWindow, float]:
-    """A window whose server accepted a burst at 0 and then rejects all without Retry-After, and the time of the last 429."""
+def after_four(gap: float | None = None) -> tuple[SlidingWindow, float]:
+    """A window whose server accepted four requests from 0 on, by default in a burst, and when the next may be sent."""
     w = window(60)
-    for at in range(images):
-        sent_now(w, at * w.gap)
-    now = images * w.gap
+    gap = w.pacer.gap if gap is None else gap
+    for at in range(4):
+        sent_now(w, at * gap)
+    return w, 4 * gap
+
+
+def shared_account() -> tuple[SlidingWindow, float]:
+    """A window whose server rejects all after a burst, without Retry-After, and the time of the last 429."""
+    w, now = after_four()
     for _ in range(3):
         now = reject(w, now, NO_SERVER_LIMITS)
     return w, now
@@ -214,10 +220,10 @@ def shared_account(images: int = 4) -> tuple[SlidingWindow, float]:
 
 def test_a_shared_account_is_tried_again_when_what_it_accepted_has_aged() -> None:
     w, now = shared_account()
-    assert now == pytest.approx(4 * w.gap + 1.0 + 3.0)
-    assert (w.paced, w.observed_quota) == (False, 4)
+    assert now == pytest.approx(4 * w.pacer.gap + 1.0 + 3.0)
+    assert (bool(w.pacer.pace), w.pacer.observed_quota) == (False, 4)
     w.enqueue(1)
-    assert [at for _, at in starts(w, now, 100.0)] == [w.window_seconds]
+    assert [at for _, at in starts(w, now, 100.0)] == [AGED]
 
 
 def test_a_shared_account_gets_no_more_than_it_accepted_for_half_a_window() -> None:
@@ -225,9 +231,9 @@ def test_a_shared_account_gets_no_more_than_it_accepted_for_half_a_window() -> N
     for _ in range(6):
         w.enqueue(1)
     went = [at for _, at in starts(w, now, 200.0)]
-    assert went[3] < w.window_seconds + 5.0
-    assert went[4] == pytest.approx(w.window_seconds + 30.0)
-    assert w.observed_quota is None
+    assert went[3] < AGED + 5.0
+    assert went[4] == pytest.approx(AGED + 30.0)
+    assert w.pacer.observed_quota is None
 
 
 def test_a_shared_account_is_used_fully_and_probed_less_and_less_often() -> None:
@@ -254,10 +260,10 @@ def test_a_shared_account_is_used_fully_and_probed_less_and_less_often() -> None
 def test_the_observed_quota_shrinks_by_every_rejected_request_of_a_burst() -> None:
     w, now = shared_account()
     first, second, third, fourth = (w.enqueue(1) for _ in range(4))
-    starts(w, now, w.window_seconds + 5.0)
-    w.rejected(third, w.window_seconds + 5.0, NO_SERVER_LIMITS)
-    w.rejected(fourth, w.window_seconds + 5.0, NO_SERVER_LIMITS)
-    assert w.observed_quota == 2
+    starts(w, now, AGED + 5.0)
+    w.rejected(third, AGED + 5.0, NO_SERVER_LIMITS)
+    w.rejected(fourth, AGED + 5.0, NO_SERVER_LIMITS)
+    assert w.pacer.observed_quota == 2
     assert [first.granted, second.granted, third.granted, fourth.granted] == [True, True, False, False]
 
 
@@ -268,35 +274,25 @@ def test_a_request_larger_than_the_observed_quota_is_still_granted() -> None:
 
 
 def test_an_account_counts_as_shared_one_429_later_if_the_server_sends_retry_after() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, at * w.gap)
-    now = 4 * w.gap
+    w, now = after_four()
     for _ in range(3):
         now = reject(w, now, SHORT)
-        assert w.observed_quota is None
+        assert w.pacer.observed_quota is None
     reject(w, now, SHORT)
-    assert w.observed_quota == 4
+    assert w.pacer.observed_quota == 4
 
 
 def test_a_server_that_never_accepted_a_burst_is_paced_and_gets_no_quota() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, 2.0 * at)
-    now = 8.0
+    w, now = after_four(gap=2.0)
     for _ in range(4):
         now = reject(w, now, NO_SERVER_LIMITS)
-    assert (w.paced, w.observed_quota) == (True, None)
+    assert (bool(w.pacer.pace), w.pacer.observed_quota) == (True, None)
 
 
 def test_no_quota_is_observed_while_the_first_request_after_each_pause_is_accepted() -> None:
-    w = window(60)
-    for at in range(4):
-        sent_now(w, at * w.gap)
-    now = 4 * w.gap
+    w, now = after_four()
     for _ in range(4):
         now = reject(w, now, NO_SERVER_LIMITS)
-        taken = sent_now(w, max(now, w.pause_ends) + 0.5)
-        w.accepted(taken, NO_SERVER_LIMITS)
+        w.accepted(sent_now(w, max(now, w.pacer.pause_ends) + 0.5), NO_SERVER_LIMITS)
         now += 5.0
-    assert w.observed_quota is None
+    assert w.pacer.observed_quota is None

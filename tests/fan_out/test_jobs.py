@@ -1,0 +1,138 @@
+"""Jobs of a run: their kinds, their labels, and the iterables that they come from."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from imagesdk import Client, Edit, Generate, InvalidRequestError, JobLike, Labelled, Variation
+from tests.support.runs import Runs, statuses, until, wait_for
+from tests.support.small_images import png
+
+pytestmark = pytest.mark.anyio
+both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+
+async def test_jobs_can_be_of_every_kind_and_have_labels(runs: Runs) -> None:
+    edit = Labelled("other", Edit(png(), "an edit"))
+    jobs: list[JobLike] = ["plain", Labelled("mine", "a prompt"), edit, Variation(png())]
+    outcomes = await runs.all(jobs, defaults=Generate("", size="auto"))
+    assert statuses(outcomes) == ["done"] * 4
+    assert [outcome.id for outcome in outcomes[1:3]] == ["mine", "other"]
+    assert outcomes[0].job == Generate("plain", size="auto")
+    assert outcomes[2].job.size is None
+    assert [outcome.prompt for outcome in outcomes] == ["plain", "a prompt", "an edit", None]
+    assert len({outcome.id for outcome in outcomes}) == 4
+
+
+@both_loops
+async def test_jobs_can_come_from_an_async_generator(runs: Runs) -> None:
+    async def prompts() -> AsyncGenerator[str, None]:
+        for n in range(5):
+            await anyio.lowlevel.checkpoint()
+            yield f"image {n}"
+
+    async with runs.begin(prompts()) as run:
+        assert len(await run.collect()) == 5
+        assert run.progress.total == 5
+
+
+@both_loops
+async def test_an_async_generator_that_is_not_read_to_its_end_is_closed(runs: Runs) -> None:
+    ended = list[bool]()
+
+    async def prompts() -> AsyncGenerator[str, None]:
+        try:
+            while True:
+                yield "a"
+        finally:
+            await anyio.lowlevel.checkpoint()
+            ended.append(True)
+
+    async with runs.begin(prompts(), concurrency=1) as run:
+        await anext(run)
+    assert ended == [True]
+
+
+async def test_an_iterator_that_may_block_is_read_in_a_thread(runs: Runs) -> None:
+    threads = set[int]()
+
+    def prompts() -> Generator[str, None, None]:
+        for n in range(5):
+            threads.add(threading.get_ident())
+            yield f"image {n}"
+
+    assert len(await runs.all(prompts())) == 5
+    assert threading.get_ident() not in threads
+
+
+@both_loops
+async def test_jobs_are_not_read_before_they_can_start(runs: Runs) -> None:
+    read = 0
+
+    def prompts() -> Generator[str, None, None]:
+        nonlocal read
+        while True:
+            read += 1
+            yield "hold on"
+
+    async with runs.begin(prompts(), concurrency=3) as run:
+        await wait_for(runs.server.arrived)
+        await until(lambda: runs.server.held == 3)
+        assert read == 3
+        assert run.progress.in_flight == 3
+        assert run.progress.total is None
+    assert runs.server.most_held == 3
+
+
+@both_loops
+async def test_an_exception_of_the_iterator_is_raised_after_the_last_outcome(runs: Runs) -> None:
+    def prompts() -> Generator[str, None, None]:
+        yield "a"
+        raise LookupError("the table is gone")
+
+    taken = list[str]()
+    with pytest.raises(LookupError, match="the table is gone"):  # noqa: PT012
+        async with runs.begin(prompts()) as run:
+            async for outcome in run:
+                taken.append(outcome.status)
+    assert taken == ["done"]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "error", "message"),
+    [
+        ("a cat", TypeError, "several jobs"),
+        (Generate("a cat"), TypeError, "several jobs"),
+        (Labelled("x", "a cat"), TypeError, "several jobs"),
+        (["a", 5], TypeError, r"job 1 .* is a int"),
+        ([Labelled("", "a")], InvalidRequestError, "one line"),
+        ([Labelled("two\nlines", "a")], InvalidRequestError, "one line"),
+        ([Labelled("x" * 201, "a")], InvalidRequestError, "one line"),
+    ],
+)
+async def test_jobs_must_be_an_iterable_of_jobs_with_labels_of_one_line(
+    runs: Runs, jobs: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await runs.all(jobs)
+
+
+async def test_a_run_may_have_no_jobs(runs: Runs) -> None:
+    async with runs.begin([]) as run:
+        assert await run.collect() == []
+    assert run.progress.seconds_left == 0
+
+
+def test_jobs_may_come_from_calls_of_the_same_blocking_client(blocking_client: Client) -> None:
+    def edits() -> Iterator[Edit]:
+        for n in range(3):
+            yield Edit(blocking_client.images.generate(f"image {n}")[0], f"edit {n}")
+
+    with blocking_client.images.fan_out(edits()) as run:
+        assert statuses(run.collect()) == ["done"] * 3
