@@ -14,7 +14,6 @@ import pytest
 
 from imagesdk.__main__ import main
 
-
 ROOT = Path(__file__).parents[2]
 
 
