@@ -28,13 +28,9 @@
         ├── APIResponseError                        a success response cannot be read
         └── StreamError                             a stream ended without its image
 
-Three facts answer the usual questions:
-
-- What happened: the class.
-- May it have cost money: ``maybe_billed`` of an :class:`APIError`.
-- What to do: ``remedies``.
-
-A local file that cannot be read or written raises :class:`OSError`. Every error can be pickled. No error contains the API key.
+The class says what happened, ``remedies`` what to do, and ``maybe_billed`` of an :class:`APIError` whether it may have cost
+money. A local file that cannot be read or written raises :class:`OSError`. Every error can be pickled. No error contains the
+API key.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Each remedy of a server error can be followed, and the server then accepts the request."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 
 import PIL.Image
@@ -13,9 +13,9 @@ from tests.support.small_images import png
 
 MIB = 1024 * 1024
 OBLONG, SQUARE = encoded(halves(96, 64)), encoded(halves(64, 64))
-CLEAR = encoded(PIL.Image.new("RGBA", (64, 64)))
+JPEG, GIF = encoded(halves(64, 64), "JPEG"), encoded(halves(), "GIF")
+CLEAR, BLACK = (encoded(PIL.Image.new("RGBA", (64, 64), color)) for color in ("#0000", "black"))
 HUGE = png(64, 64, padding=4 * MIB)
-NEW = "gpt-image-2.5-flare"
 
 Do = Callable[[Client], object]
 
@@ -24,116 +24,73 @@ def vary(image: bytes) -> Do:
     return lambda client: client.images.create_variation(image)
 
 
-def edit(image: bytes, **options: bytes) -> Do:
-    mask = options.get("mask")
+def edit(image: bytes, mask: bytes | None = None) -> Do:
     return lambda client: client.images.edit(image, "a lounge", mask=mask)
 
 
-def edit_today(image: bytes, **options: bytes) -> Do:
-    markup = options.get("markup")
-    return lambda client: client.images.edit(image, "a lounge", model=NEW, markup=markup, check=False)
+def edit_today(image: bytes, markup: bytes | None = None) -> Do:
+    model = "gpt-image-2.5-flare"
+    return lambda client: client.images.edit(image, "a lounge", model=model, markup=markup, check=False)
 
 
-IN_2023 = [
-    pytest.param(
+def small_square(image: bytes) -> bytes:
+    return prepare_image(image, square="crop", max_bytes=4 * MIB)
+
+
+IN_2023 = date(2023, 6, 1)
+MASKED = edit(SQUARE, make_mask(SQUARE, boxes=[(0, 0, 9, 9)]))
+CASES: dict[str, tuple[date | None, Do, list[Remedy], list[Do]]] = {
+    "an image that is not square": (
+        IN_2023,
         vary(OBLONG),
         [Remedy.PREPARE_SQUARE],
         [vary(prepare_image(OBLONG, square="crop")), vary(prepare_image(OBLONG, square="pad"))],
-        id="a picture that is not square",
     ),
-    pytest.param(
+    "an image that is too large": (
+        IN_2023,
         vary(HUGE),
         [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)],
-        [vary(prepare_image(HUGE, square="crop", max_bytes=4 * 1024 * 1024))],
-        id="a picture that is too large",
+        [vary(small_square(HUGE))],
     ),
-    pytest.param(
-        vary(encoded(halves(96, 64), "JPEG")),
-        [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)],
-        [vary(prepare_image(encoded(halves(96, 64), "JPEG"), square="crop", max_bytes=4 * 1024 * 1024))],
-        id="a JPEG",
-    ),
-    pytest.param(
+    "a JPEG": (IN_2023, vary(JPEG), [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)], [vary(small_square(JPEG))]),
+    "neither transparency nor a mask": (
+        IN_2023,
         edit(SQUARE),
         [Remedy.PASS_MASK, Remedy.MAKE_MASK],
-        [edit(SQUARE, mask=make_mask(SQUARE, boxes=[(0, 0, 9, 9)])), edit(CLEAR)],
-        id="neither transparency nor a mask",
+        [MASKED, edit(CLEAR)],
     ),
-    pytest.param(
-        edit(SQUARE, mask=holed(32, 32)),
-        [Remedy.MAKE_MASK],
-        [edit(SQUARE, mask=make_mask(SQUARE, boxes=[(0, 0, 9, 9)]))],
-        id="a mask of another size",
-    ),
-    pytest.param(
-        edit(SQUARE, mask=SQUARE),
-        [Remedy.MAKE_MASK],
-        [edit(SQUARE, mask=make_mask(SQUARE, boxes=[(0, 0, 9, 9)]))],
-        id="a mask without transparency",
-    ),
-    pytest.param(
-        edit(SQUARE, mask=encoded(halves(64, 64), "JPEG")),
-        [Remedy.MAKE_MASK],
-        [edit(SQUARE, mask=make_mask(SQUARE, boxes=[(0, 0, 9, 9)]))],
-        id="a mask that is a JPEG",
-    ),
-]
-TODAY = [
-    pytest.param(
-        edit_today(inks()), [Remedy.CONVERT_IMAGE], [edit_today(prepare_image(inks()))], id="a JPEG in CMYK"
-    ),
-    pytest.param(
-        edit_today(encoded(halves(), "GIF")),
-        [Remedy.CONVERT_IMAGE],
-        [edit_today(prepare_image(encoded(halves(), "GIF")))],
-        id="a GIF",
-    ),
-    *(
-        pytest.param(
-            edit_today(SQUARE, markup=markup),
+    "a mask of another size": (IN_2023, edit(SQUARE, holed(32, 32)), [Remedy.MAKE_MASK], [MASKED]),
+    "a mask without transparency": (IN_2023, edit(SQUARE, SQUARE), [Remedy.MAKE_MASK], [MASKED]),
+    "a mask that is a JPEG": (IN_2023, edit(SQUARE, JPEG), [Remedy.MAKE_MASK], [MASKED]),
+    "a JPEG in CMYK": (None, edit_today(inks()), [Remedy.CONVERT_IMAGE], [edit_today(prepare_image(inks()))]),
+    "a GIF": (None, edit_today(GIF), [Remedy.CONVERT_IMAGE], [edit_today(prepare_image(GIF))]),
+    **{
+        f"a markup {fault}": (
+            None,
+            edit_today(SQUARE, markup),
             [Remedy.DRAW_MARKUP],
-            [edit_today(SQUARE, markup=holed(64, 64))],
-            id=f"a markup {what}",
+            [edit_today(SQUARE, holed(64, 64))],
         )
-        for what, markup in {
+        for fault, markup in {
             "of another size": holed(32, 32),
             "without an alpha channel": SQUARE,
-            "without a transparent pixel": encoded(PIL.Image.new("RGBA", (64, 64), "black")),
+            "without a transparent pixel": BLACK,
         }.items()
-    ),
-]
+    },
+}
 
 
-@pytest.fixture
-def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of a server of a day, which names no model and so checks nothing itself."""
-    day: date | None = request.param
+@pytest.mark.parametrize(("day", "refused", "remedies", "followed"), CASES.values(), ids=CASES)
+def test_the_server_of_a_day_accepts_a_request_that_follows_its_remedies(
+    day: date | None, refused: Do, remedies: list[Remedy], followed: list[Do]
+) -> None:
+    """The calls name no model of that day, or turn the checks off, so that only the server refuses."""
     with (
         Emulator(limit=None, as_of=day) as emulator,
         Client(base_url=emulator.base_url, api_key="", rate_limit=None) as client,
     ):
-        yield client
-
-
-def follow(client: Client, refused: Do, remedies: list[Remedy], followed: list[Do]) -> None:
-    with pytest.raises(BadRequestError) as caught:
-        refused(client)
-    assert caught.value.remedies == tuple(remedies)
-    for done in followed:
-        done(client)
-
-
-@pytest.mark.parametrize("client", [date(2023, 6, 1)], indirect=True, ids=str)
-@pytest.mark.parametrize(("refused", "remedies", "followed"), IN_2023)
-def test_advice_of_2023_is_followed_and_the_picture_taken(
-    client: Client, refused: Do, remedies: list[Remedy], followed: list[Do]
-) -> None:
-    follow(client, refused, remedies, followed)
-
-
-@pytest.mark.parametrize("client", [None], indirect=True, ids=["today"])
-@pytest.mark.parametrize(("refused", "remedies", "followed"), TODAY)
-def test_advice_of_today_is_followed_and_the_picture_taken(
-    client: Client, refused: Do, remedies: list[Remedy], followed: list[Do]
-) -> None:
-    follow(client, refused, remedies, followed)
+        with pytest.raises(BadRequestError) as caught:
+            refused(client)
+        assert caught.value.remedies == tuple(remedies)
+        for call in followed:
+            call(client)

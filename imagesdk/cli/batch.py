@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, try_print
 from imagesdk.cli.parameters import job_parameters
 from imagesdk.cli.remedies import error_text
-from imagesdk.cli.session import has_flag, note, open_client
+from imagesdk.cli.session import has_flag, note, open_client, print_json
 
 if TYPE_CHECKING:
     from imagesdk import DryRun, Labelled, Outcome, Run
@@ -31,24 +30,27 @@ _MAX_BAD_LINES = 20
 
 def run(options: Namespace) -> int:
     """Run the jobs, and print the paths of the images and how to resume."""
+    from imagesdk._calls.client_options import parse_rate_limit
     from imagesdk.cli.batch_display import plan, show_progress, summary
 
     jobs = JobList(options)
     jobs.check()
-    limits = _limit(options)
+    limits = {} if options.limit is None else {"rate_limit": parse_rate_limit("--limit", options.limit)}
     run_options: dict[str, Any] = {
         "out": options.out,
         "delivery": options.delivery.replace("-", "_"),
         "retry_unknown": options.retry_unknown,
+        **({} if options.journal is None else {"journal": options.journal}),
     }
-    if options.journal is not None:
-        run_options["journal"] = options.journal
     unread = False
     with open_client(options, sends=not options.dry_run, **limits) as client:
         dry_run = client.images.dry_run(jobs, **run_options)
         jobs.reject(dry_run)
         if options.dry_run:
-            print(_plan_facts(dry_run) if has_flag(options, "json") else plan(dry_run))
+            if has_flag(options, "json"):
+                print_json(_plan_facts(dry_run))
+            else:
+                print(plan(dry_run))
             return OK
         if options.budget is not None:
             run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
@@ -66,7 +68,7 @@ def run(options: Namespace) -> int:
                     message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
                     try_print(sys.stderr, partial(note, options, message))
     if options.gallery:
-        note(options, f"gallery: {_gallery(options)}")
+        note(options, f"gallery: {_write_gallery(options)}")
     progress = running.progress
     note(options, summary(progress))
     if stopped() or unread:
@@ -95,9 +97,12 @@ class JobList:
 
     def __iter__(self) -> Iterator[Job | Labelled]:
         from imagesdk import Labelled
+        from imagesdk.cli.batch_files import Row, rows
 
-        for row in islice(self._rows(), len(self)):  # only the checked lines, if the file has grown
-            yield row.job if row.id is None else Labelled(row.id, row.job)
+        with self._lines() as lines:
+            valid = (row for row in rows(lines, self._read_options) if isinstance(row, Row))
+            for row in islice(valid, len(self)):  # only the checked lines, if the file has grown
+                yield row.job if row.id is None else Labelled(row.id, row.job)
 
     def check(self) -> None:
         """Check all lines.
@@ -124,7 +129,7 @@ class JobList:
                     bad.append(f"line {row.line}: {error_text(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
                     bad.append(f"line {row.line}: the id {row.id!r} is also in line {names[row.id]}")
-        self._raise_bad_lines(bad)
+        self._raise_bad_lines(bad, len(bad))
         if not self._line_numbers:
             raise UsageError(f"{self._name} contains no jobs")
 
@@ -134,30 +139,20 @@ class JobList:
         Raises:
             UsageError: If a job breaks a rule.
         """
-        bad = [
-            f"line {self.line_of(place)}: {error_text(error, self._options)}"
-            for place, error in dry_run.problems
-        ]
-        self._raise_bad_lines(bad, dry_run.refused - len(bad))
+        problems = dry_run.problems
+        bad = [f"line {self.line_of(place)}: {error_text(error, self._options)}" for place, error in problems]
+        self._raise_bad_lines(bad, dry_run.refused)
 
     def line_of(self, place: int) -> int:
         """Return the line number of a job."""
         return self._line_numbers[place]
 
-    def _raise_bad_lines(self, bad: list[str], further: int = 0) -> None:
-        if not bad:
-            return
+    def _raise_bad_lines(self, bad: list[str], total: int) -> None:
         shown = bad[:_MAX_BAD_LINES]
-        further += len(bad) - len(shown)
-        if further:
-            shown.append(f"and {further} more")
-        raise UsageError("\n  ".join([f"{self._name} has errors, and nothing was sent:", *shown]))
-
-    def _rows(self) -> Generator[Any, None, None]:
-        from imagesdk.cli.batch_files import Row, rows
-
-        with self._lines() as lines:
-            yield from (row for row in rows(lines, self._read_options) if isinstance(row, Row))
+        if total > len(shown):
+            shown.append(f"and {total - len(shown)} more")
+        if shown:
+            raise UsageError("\n  ".join([f"{self._name} has errors, and nothing was sent:", *shown]))
 
     @contextmanager
     def _lines(self) -> Generator[Iterable[str], None, None]:
@@ -169,14 +164,6 @@ class JobList:
                 yield file
             except UnicodeDecodeError as problem:
                 raise UsageError(f"{self._name} is not text in UTF-8: {problem}") from None
-
-
-def _limit(options: Namespace) -> dict[str, Any]:
-    if options.limit is None:
-        return {}
-    from imagesdk._calls.client_options import parse_rate_limit
-
-    return {"rate_limit": parse_rate_limit("--limit", options.limit)}
 
 
 @contextmanager
@@ -206,22 +193,15 @@ def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], b
         signal.signal(signal.SIGINT, previous)
 
 
-def _gallery(options: Namespace) -> Path:
-    from imagesdk.fan_out.gallery import write_gallery
-
-    journal, folder = _places(options)
-    return write_gallery(journal, folder / "index.html")
-
-
-def _places(options: Namespace) -> tuple[Path, Path]:
-    """Return the path of the journal and the folder of the images."""
+def _write_gallery(options: Namespace) -> Path:
     from imagesdk._media.output import expand_output_path
+    from imagesdk.fan_out.gallery import write_gallery
     from imagesdk.fan_out.journal import FILE_NAME
     from imagesdk.fan_out.output_files import run_template
 
     folder = run_template(options.out).folder
-    journal = None if options.journal is None else Path(expand_output_path("journal", options.journal))
-    return journal or folder / FILE_NAME, folder
+    named = None if options.journal is None else Path(expand_output_path("journal", options.journal))
+    return write_gallery(named or folder / FILE_NAME, folder / "index.html")
 
 
 def _resume_hint() -> str:
@@ -234,31 +214,29 @@ def _print(options: Namespace, outcome: Outcome) -> None:
         for image in images:
             print(image.path, flush=True)
         return
-    facts = {
-        "id": outcome.id,
-        "place": outcome.place,
-        "status": outcome.status,
-        "paths": [str(image.path) for image in images],
-        "cost_usd": None if outcome.cost is None else str(outcome.cost),
-        "attempts": outcome.attempts,
-        "resumed": outcome.resumed,
-        "error": None
-        if outcome.error is None
-        else {"type": type(outcome.error).__name__, "message": error_text(outcome.error, options)},
-    }
-    print(json.dumps(facts), flush=True)
-
-
-def _plan_facts(dry_run: DryRun) -> str:
-    return json.dumps(
+    error = outcome.error
+    print_json(
         {
-            "jobs": dry_run.jobs,
-            "sent": dry_run.sent,
-            "images": dry_run.images,
-            "resumed": dry_run.resumed,
-            "cost_usd": None if dry_run.cost is None else str(dry_run.cost),
-            "at_most_usd": None if dry_run.at_most is None else str(dry_run.at_most),
-            "unpriced": dry_run.unpriced,
-            "seconds": dry_run.seconds,
+            "id": outcome.id,
+            "place": outcome.place,
+            "status": outcome.status,
+            "paths": [image.path for image in images],
+            "cost_usd": outcome.cost,
+            "attempts": outcome.attempts,
+            "resumed": outcome.resumed,
+            "error": error and {"type": type(error).__name__, "message": error_text(error, options)},
         }
     )
+
+
+def _plan_facts(dry_run: DryRun) -> dict[str, Any]:
+    return {
+        "jobs": dry_run.jobs,
+        "sent": dry_run.sent,
+        "images": dry_run.images,
+        "resumed": dry_run.resumed,
+        "cost_usd": dry_run.cost,
+        "at_most_usd": dry_run.at_most,
+        "unpriced": dry_run.unpriced,
+        "seconds": dry_run.seconds,
+    }

@@ -33,17 +33,6 @@ OutcomeReporter: TypeAlias = "Callable[[Outcome, Callable[[int], int]], None]"
 
 
 @contextmanager
-def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter, None, None]:
-    """Show the progress of a run until the block ends. Yield the function to call with each outcome."""
-    errors = Counter[str]()
-    with _live_display(options, running) as lines:
-        yield _outcome_reporter(options, running, errors, lines=lines)
-    for message, count in errors.items():
-        if count > _MAX_EQUAL_ERRORS:
-            note(options, f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}")
-
-
-@contextmanager
 def _live_display(options: Namespace, running: Run) -> Generator[bool, None, None]:
     """Show a live display until the block ends. Yield whether to print lines instead."""
     if has_flag(options, "quiet") or not sys.stderr.isatty():
@@ -65,9 +54,10 @@ def _live_display(options: Namespace, running: Run) -> Generator[bool, None, Non
         yield False
 
 
-def _outcome_reporter(
-    options: Namespace, running: Run, errors: Counter[str], *, lines: bool
-) -> OutcomeReporter:
+@contextmanager
+def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter, None, None]:
+    """Show the progress of a run until the block ends. Yield the function to call with each outcome."""
+    errors = Counter[str]()
     reported_at = time.monotonic()
 
     def report(outcome: Outcome, line_of: Callable[[int], int]) -> None:
@@ -82,16 +72,22 @@ def _outcome_reporter(
             reported_at = time.monotonic()
             note(options, line(running.progress))
 
-    return report
+    with _live_display(options, running) as lines:
+        yield report
+    for message, count in errors.items():
+        if count > _MAX_EQUAL_ERRORS:
+            note(options, f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}")
 
 
 def line(progress: Progress) -> str:
     """Format the progress of a run as one line."""
+    limit = progress.limit
+    against = "" if limit is None else f" of {limit.images * 60 / limit.per:.0f}"
     parts = [
         f"{progress.finished}/{'?' if progress.total is None else progress.total}",
         _count_outcomes(progress),
+        f"{progress.images_per_minute}{against} images/min",
     ]
-    parts.append(_pace(progress))
     if progress.cost or progress.unpriced:
         parts.append(format_cost(progress.cost, progress.unpriced))
     if progress.seconds_left:
@@ -116,6 +112,7 @@ def format_cost(cost: Decimal, unpriced: int) -> str:
 
 def plan(dry_run: DryRun) -> str:
     """Format a dry run, one fact per line."""
+    seconds = dry_run.seconds
     facts = [
         ("jobs", str(dry_run.jobs)),
         ("from an earlier run", str(dry_run.resumed)),
@@ -123,10 +120,7 @@ def plan(dry_run: DryRun) -> str:
         ("images", str(dry_run.images)),
         ("cost", "unknown" if dry_run.cost is None else f"${dry_run.cost:.4f}"),
         ("at most", "unknown" if dry_run.at_most is None else f"${dry_run.at_most:.4f}"),
-        (
-            "by the rate limit",
-            "no limit" if dry_run.seconds is None else f"{duration(dry_run.seconds)} to send",
-        ),
+        ("by the rate limit", "no limit" if seconds is None else f"{duration(seconds)} to send"),
     ]
     return "\n".join(f"{name:<21}{value}" for name, value in facts)
 
@@ -143,23 +137,8 @@ def duration(seconds: float) -> str:
 
 
 def _count_outcomes(progress: Progress) -> str:
-    counts = [(progress.done, "done")]
-    counts += [
-        (count, name)
-        for count, name in (
-            (progress.refused, "refused"),
-            (progress.failed, "failed"),
-            (progress.unknown, "unknown"),
-        )
-        if count
-    ]
-    return ", ".join(f"{count} {name}" for count, name in counts)
-
-
-def _pace(progress: Progress) -> str:
-    limit = progress.limit
-    against = "" if limit is None else f" of {limit.images * 60 / limit.per:.0f}"
-    return f"{progress.images_per_minute}{against} images/min"
+    counts = {name: getattr(progress, name) for name in ("done", "refused", "failed", "unknown")}
+    return ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
 
 
 def _render(progress: Progress) -> RenderableType:

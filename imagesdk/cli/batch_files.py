@@ -29,16 +29,15 @@ from imagesdk.jobs import Edit, Generate, Job, Variation
 FileFormat: TypeAlias = Literal["txt", "csv", "jsonl"]
 """The format of a file of jobs."""
 
-_SUFFIXES: Final[Mapping[str, FileFormat]] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-}
+_SUFFIXES: Final[Mapping[str, FileFormat]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
 _STREAM_ONLY: Final = frozenset({"partial_images"})
-_PARAMETERS: Final = frozenset(
-    name for kind in (Generate, Edit, Variation) for name in attrs.fields_dict(kind)
-)
+_OPERATIONS: Final[Mapping[type[Job], str]] = {
+    Generate: "a generation",
+    Edit: "an edit",
+    Variation: "a variation",
+}
+_PARAMETERS: Final = frozenset(name for kind in _OPERATIONS for name in attrs.fields_dict(kind))
 _IMAGE_SEPARATOR: Final = ";"
 """Separator of several images in a cell."""
 
@@ -74,10 +73,9 @@ class ReadOptions:
 
 def detect_format(name: str, beginning: str) -> FileFormat:
     """Return the format of a file by its name, or of stdin by its first character."""
-    suffix = name[name.rfind(".") :].lower() if "." in name else ""
     if name == "-":
         return "jsonl" if beginning.lstrip().startswith("{") else "txt"
-    return _SUFFIXES.get(suffix, "txt")
+    return _SUFFIXES.get(name[name.rfind(".") :].lower(), "txt")
 
 
 def rows(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineError]:
@@ -103,8 +101,7 @@ def _of_json(number: int, text: str) -> Mapping[str, Any]:
         return {"prompt": value}
     if not isinstance(value, dict):
         raise LineError(number, "this is neither a JSON object nor a prompt in quotes")
-    named = cast("dict[str, Any]", value)
-    return {name: value for name, value in named.items() if value is not None}
+    return {name: part for name, part in cast("dict[str, Any]", value).items() if part is not None}
 
 
 def _of_csv(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineError]:
@@ -120,7 +117,9 @@ def _of_csv(lines: Iterable[str], options: ReadOptions) -> Iterator[Row | LineEr
             elif any(cells):
                 try:
                     if len(cells) != len(head):
-                        raise LineError(number, _cell_count_problem(len(cells), len(head)))
+                        count = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
+                        problem = f"the line has {count}, but the header has {len(head)} columns"
+                        raise LineError(number, problem)
                     values = {name: cell for name, cell in zip(head, cells, strict=True) if cell.strip()}
                     yield _row(number, values, options, columns=head)
                 except LineError as error:
@@ -138,11 +137,9 @@ def _head(cells: Sequence[str], options: ReadOptions) -> list[str]:
     if options.prompt is not None:
         return names
     lowered = Counter(name.lower() for name in names)
+    parameters = {name for name, count in lowered.items() if count == 1 and name in _PARAMETERS}
     return [
-        name.lower()
-        if name.lower() in _PARAMETERS and lowered[name.lower()] == 1 and name != options.id_column
-        else name
-        for name in names
+        name.lower() if name.lower() in parameters and name != options.id_column else name for name in names
     ]
 
 
@@ -170,27 +167,19 @@ def _row(
 def _unknown_column(name: str, kind: type[Job], options: ReadOptions) -> str:
     column = f"{'column' if options.format == 'csv' else 'key'} {name!r}"
     if name in _PARAMETERS:
-        return f"{column} is not a parameter of {_operation_name(kind)}"
+        return f"{column} is not a parameter of {_OPERATIONS[kind]}"
     return (
         f"{column} is not an API parameter; to use it in prompts add --prompt 'photo of {{{name}}}', "
         f"to label files --id-column {name}, or remove it"
     )
 
 
-def _cell_count_problem(cells: int, columns: int) -> str:
-    count = "1 cell" if cells == 1 else f"{cells} cells"
-    return f"the line has {count}, but the header has {columns} columns"
-
-
 def _no_prompt(names: Sequence[str]) -> str:
     if "prompt" in names:
         return "there is no prompt in this line"
     problem = f"there is no prompt, only {', '.join(map(repr, names))}" if names else "there is no prompt"
-    return (
-        f"{problem}; separate the cells of a .csv with commas"
-        if len(names) == 1 and ";" in names[0]
-        else problem
-    )
+    only_semicolons = len(names) == 1 and ";" in names[0]
+    return f"{problem}; separate the cells of a .csv with commas" if only_semicolons else problem
 
 
 def _name(line: int, facts: dict[str, Any], options: ReadOptions) -> str | None:
@@ -234,13 +223,9 @@ def _value(line: int, name: str, value: Any) -> Any:
             raise LineError(line, f"{name} is a whole number, not {value!r}") from None
     if name == "image" and isinstance(value, str) and _IMAGE_SEPARATOR in value:
         return [part.strip() for part in value.split(_IMAGE_SEPARATOR) if part.strip()]
-    if name == "svg" and isinstance(value, str):
-        try:
-            return json.loads(value)
-        except ValueError:
-            raise LineError(line, f"svg is a JSON object, not {value!r}") from None
-    return value
-
-
-def _operation_name(kind: type[Job]) -> str:
-    return {Generate: "a generation", Edit: "an edit", Variation: "a variation"}[kind]
+    if name != "svg" or not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise LineError(line, f"svg is a JSON object, not {value!r}") from None

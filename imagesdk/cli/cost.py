@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.parameters import job_parameters
-from imagesdk.cli.session import has_flag, read_prompt
+from imagesdk.cli.session import has_flag, print_json, read_prompt
 
 if TYPE_CHECKING:
     from imagesdk import Edit, Estimate, Generate
@@ -29,28 +28,28 @@ def run(options: Namespace) -> int:
         check_parameters(job, profile, stream=bool(options.partial_images))
     qualities = _by_quality(job, estimated, batch=options.batch_api)
     if has_flag(options, "json"):
-        facts = {
-            "model": estimated.model,
-            "images": estimated.images,
-            "output_tokens": estimated.output_tokens,
-            "cost_usd": _exact(estimated.cost),
-            "at_most_usd": _exact(estimated.at_most),
-            "cost_usd_by_quality": {quality: _exact(cost) for quality, cost in qualities.items()},
-            "reason": estimated.reason,
-        }
-        print(json.dumps(facts))
+        print_json(
+            {
+                "model": estimated.model,
+                "images": estimated.images,
+                "output_tokens": estimated.output_tokens,
+                "cost_usd": estimated.cost,
+                "at_most_usd": estimated.at_most,
+                "cost_usd_by_quality": qualities,
+                "reason": estimated.reason,
+            }
+        )
         return OK
     lines = [
         ("model", estimated.model),
         ("images", str(estimated.images)),
-        ("output tokens", str(estimated.output_tokens or "unknown")),
+        *([("output tokens", str(estimated.output_tokens))] if estimated.output_tokens else []),
         ("cost", _dollars(estimated.cost)),
         *((f"  if {quality}", _dollars(cost)) for quality, cost in qualities.items()),
         ("at most", _dollars(estimated.at_most)),
     ]
     for name, value in lines:
-        if value != "unknown" or name != "output tokens":
-            print(f"{name:<15}{value}")
+        print(f"{name:<15}{value}")
     print(estimated.reason)
     return OK
 
@@ -78,16 +77,9 @@ def _by_quality(job: Generate | Edit, estimated: Estimate, *, batch: bool) -> di
     profile = models.lookup(estimated.model)
     if estimated.cost is not None or profile is None:
         return {}
-    costs = {
-        quality: estimate(attrs.evolve(job, quality=quality), batch=batch).cost
-        for quality in profile.qualities
-    }
-    return {quality: cost for quality, cost in costs.items() if cost is not None}
+    estimates = {name: estimate(attrs.evolve(job, quality=name), batch=batch) for name in profile.qualities}
+    return {name: found.cost for name, found in estimates.items() if found.cost is not None}
 
 
 def _dollars(cost: Decimal | None) -> str:
     return "unknown" if cost is None else f"${cost:.4f}"
-
-
-def _exact(cost: Decimal | None) -> str | None:
-    return None if cost is None else str(cost)

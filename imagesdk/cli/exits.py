@@ -62,14 +62,12 @@ def run_guarded(parse: Callable[[], Namespace], command: Callable[[Namespace], i
     except BrokenPipeError:
         _discard_output(sys.stdout)
         return BROKEN_PIPE
-    except (UsageError, ModuleNotFoundError) as error:
-        return _report_error(error, USAGE, options, as_json=as_json)
-    except OSError as error:
-        return _report_error(error, FAILED, options, as_json=as_json)
     except Exception as error:
-        if not type(error).__module__.startswith("imagesdk"):
+        if not (
+            isinstance(error, (OSError, ModuleNotFoundError)) or type(error).__module__.startswith("imagesdk")
+        ):
             raise
-        return _report_error(error, code_of(error), options, as_json=as_json)
+        return _report_error(error, options, as_json=as_json)
 
 
 def try_print(stream: TextIO, write: Callable[[], None]) -> bool:
@@ -87,23 +85,20 @@ def _discard_output(stream: TextIO) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def code_of(error: Exception) -> int:
-    """Return the exit code for an error of the package."""
+def _exit_code(error: Exception) -> int:
     from imagesdk import errors
 
-    if isinstance(error, (errors.InvalidRequestError, errors.ConfigurationError)):
-        return USAGE
-    if isinstance(error, (errors.AuthenticationError, errors.PermissionDeniedError)):
-        return AUTHENTICATION
-    if isinstance(error, errors.ModerationError):
-        return MODERATION
-    if isinstance(error, (errors.RateLimitError, errors.LimitWaitError)):
-        return LIMIT
-    return FAILED
+    codes = {
+        USAGE: (UsageError, ModuleNotFoundError, errors.InvalidRequestError, errors.ConfigurationError),
+        AUTHENTICATION: (errors.AuthenticationError, errors.PermissionDeniedError),
+        MODERATION: (errors.ModerationError,),
+        LIMIT: (errors.RateLimitError, errors.LimitWaitError),
+    }
+    return next((code for code, kinds in codes.items() if isinstance(error, kinds)), FAILED)
 
 
-def _report_error(error: Exception, code: int, options: Namespace, *, as_json: bool) -> int:
-    message = error_text(error, options)
+def _report_error(error: Exception, options: Namespace, *, as_json: bool) -> int:
+    code, message = _exit_code(error), error_text(error, options)
     facts = {"type": type(error).__name__, "message": message, "exit_code": code}
     for name in ("status_code", "code", "param", "request_id", "attempts", "maybe_billed", "idempotency_key"):
         if (value := getattr(error, name, None)) is not None:

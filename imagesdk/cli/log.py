@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections import Counter
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK
 from imagesdk.cli.remedies import error_text
-from imagesdk.cli.session import has_flag, note
+from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.store import JobRecord
@@ -35,11 +34,10 @@ def run(options: Namespace) -> int:
         cost += Decimal(record.cost or 0)
         unpriced += record.cost is None and record.state in _BILLED
         if options.state is None or record.state == options.state:
-            print(
-                json.dumps(_facts(record, path.parent, options))
-                if has_flag(options, "json")
-                else _line(record, path.parent, options)
-            )
+            if has_flag(options, "json"):
+                print_json(_facts(record, path.parent, options))
+            else:
+                print(_line(record, path.parent, options))
     counts = ", ".join(f"{count} {state}" for state, count in sorted(states.items())) or "no jobs"
     note(options, f"{counts}; {format_cost(cost, unpriced)}")
     return OK
@@ -48,9 +46,8 @@ def run(options: Namespace) -> int:
 def _line(record: JobRecord, folder: Path, options: Namespace) -> str:
     prompt = _printable(" ".join(str(record.params.get("prompt", record.kind)).split()))
     prompt = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
-    details = ", ".join(_paths(record, folder)) or _printable(
-        (_error(record, options) or {}).get("message", "")
-    )
+    message = (_error(record, options) or {}).get("message", "")
+    details = ", ".join(_paths(record, folder)) or _printable(message)
     return f"{record.state:<9}{record.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip()
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from imagesdk.cli.exits import OK, UsageError
-from imagesdk.cli.session import has_flag, note
+from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
-    from attrs import AttrsInstance
-
     from imagesdk import ModelProfile
 
 _SIZE = "1024x1024"
@@ -32,19 +28,14 @@ def run(options: Namespace) -> int:
         if profile is None:
             names = ", ".join(known.name for known in _newest_first(models.known()))
             raise UsageError(f"{options.name} is not a known model. Known models: {names}")
-        print(
-            json.dumps(_json_value(profile))
-            if has_flag(options, "json")
-            else "\n".join(_profile_lines(profile))
-        )
+        if has_flag(options, "json"):
+            print_json(_json_value(profile))
+        else:
+            print("\n".join(_profile_lines(profile)))
         return OK
     profiles = _newest_first(models.known())
     if has_flag(options, "json"):
-        print(
-            json.dumps(
-                {"as_of": str(catalog.AS_OF), "models": [_json_value(profile) for profile in profiles]}
-            )
-        )
+        print_json({"as_of": catalog.AS_OF, "models": _json_value(profiles)})
         return OK
     rows = [_HEAD, *(_table_row(profile) for profile in profiles)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
@@ -66,29 +57,21 @@ def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
 
 def _table_row(profile: ModelProfile) -> tuple[str, str, str, str, str]:
     rule = profile.size_rule
-    sizes = (
-        " ".join(profile.sizes) if rule is None else f"multiples of {rule.multiple} to {rule.max_edge}, auto"
-    )
-    return (
-        profile.name,
-        str(profile.released or "-"),
-        str(profile.shut_down or "-"),
-        _dollars(profile),
-        sizes or "-",
-    )
+    sizes = " ".join(profile.sizes) or "-"
+    if rule is not None:
+        sizes = f"multiples of {rule.multiple} to {rule.max_edge}, auto"
+    released, ends = str(profile.released or "-"), str(profile.shut_down or "-")
+    return profile.name, released, ends, _dollars(profile), sizes
 
 
 def _dollars(profile: ModelProfile) -> str:
     from imagesdk import Generate, estimate
 
-    each = [
-        found
-        for quality in profile.qualities
-        if (found := estimate(Generate("", size=_SIZE, quality=quality), model=profile).cost) is not None
-    ]
-    if not each:
+    jobs = [Generate("", size=_SIZE, quality=quality) for quality in profile.qualities]
+    costs = [cost for job in jobs if (cost := estimate(job, model=profile).cost) is not None]
+    if not costs:
         return "unknown"
-    lowest, highest = (f"{dollars:.3f}" for dollars in (min(each), max(each)))
+    lowest, highest = f"{min(costs):.3f}", f"{max(costs):.3f}"
     return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
@@ -109,29 +92,26 @@ def _profile_lines(profile: ModelProfile) -> list[str]:
 
 def _format_value(value: object, within: str = ", ") -> str:
     if _is_mapping(value):
-        return ", ".join(
-            f"{name} {_format_value(inner, ' and ')}"
-            for name, inner in value.items()
-            if inner not in _NOTHING
-        )
+        known = {name: inner for name, inner in value.items() if inner not in _NOTHING}
+        return ", ".join(f"{name} {_format_value(inner, ' and ')}" for name, inner in known.items())
     if _is_sequence(value):
         return within.join(str(item) for item in value if item is not None)
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _json_value(value: object) -> Any:
-    """Convert a fact to JSON values."""
+    """Convert classes and collections to those of JSON."""
     import attrs
 
-    if _has_fields(value):
-        return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(type(value))}
+    kind = type(value)
+    if attrs.has(kind):
+        return {field.name: _json_value(getattr(value, field.name)) for field in attrs.fields(kind)}
     if _is_mapping(value):
-        return {
-            " ".join(key) if _is_sequence(key) else str(key): _json_value(item) for key, item in value.items()
-        }
+        items = ((" ".join(key) if _is_sequence(key) else str(key), item) for key, item in value.items())
+        return {key: _json_value(item) for key, item in items}
     if _is_sequence(value):
         return [_json_value(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
-    return str(value) if isinstance(value, (Decimal, date)) else value
+    return value
 
 
 def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
@@ -140,9 +120,3 @@ def _is_mapping(value: object) -> TypeGuard[Mapping[object, object]]:
 
 def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, (tuple, list, frozenset))
-
-
-def _has_fields(value: object) -> TypeGuard[AttrsInstance]:
-    import attrs
-
-    return attrs.has(type(value))

@@ -101,13 +101,9 @@ def _shared() -> _Parser:
     """Return the options that may precede or follow the command."""
     shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("global options")
-    server = group.add_mutually_exclusive_group()
-    server.add_argument(
-        "--base-url", metavar="URL", help="base URL of the server (default: OPENAI_BASE_URL, or OpenAI)"
-    )
-    server.add_argument(
-        "--emulator", action="store_true", help="use an emulator inside this process: no key, no cost"
-    )
+    add = group.add_mutually_exclusive_group().add_argument
+    add("--base-url", metavar="URL", help="base URL of the server (default: OPENAI_BASE_URL, or OpenAI)")
+    add("--emulator", action="store_true", help="use an emulator inside this process: no key, no cost")
     group.add_argument("--json", action="store_true", help="print one JSON object instead of paths")
     group.add_argument("-q", "--quiet", action="store_true", help="print only errors to stderr")
     return shared
@@ -119,14 +115,11 @@ def _add_generate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_edit(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("image", metavar="IMAGE", nargs="+", help="one or several images; - reads stdin")
-    parser.add_argument("prompt", metavar="PROMPT", help="description of the whole new image")
-    parser.add_argument("--mask", metavar="FILE", help="PNG that is transparent where the image is to change")
-    parser.add_argument(
-        "--markup",
-        metavar="FILE",
-        help="transparent PNG with the changes drawn on it, instead of a mask",
-    )
+    add = parser.add_argument
+    add("image", metavar="IMAGE", nargs="+", help="one or several images; - reads stdin")
+    add("prompt", metavar="PROMPT", help="description of the whole new image")
+    add("--mask", metavar="FILE", help="PNG that is transparent where the image is to change")
+    add("--markup", metavar="FILE", help="transparent PNG with the changes drawn on it, instead of a mask")
     _add_preparation_options(parser, boxes=True)
     _add_image_options(parser, "edit")
 
@@ -138,13 +131,14 @@ def _add_vary(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_preparation_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "--square",
         choices=("crop", "pad"),
         help="convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins",
     )
     if boxes:
-        parser.add_argument(
+        add(
             "--mask-box",
             action="append",
             type=parse_box,
@@ -154,77 +148,64 @@ def _add_preparation_options(parser: argparse.ArgumentParser, *, boxes: bool = F
 
 
 def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
-    parser.add_argument("-o", "--out", default=".", metavar="OUT", help=_OUT.replace("%", "%%"))
-    parser.add_argument("--force", action="store_true", help="replace FILE if it exists")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
-    parser.add_argument(
-        "--no-check", action="store_true", help="send the request even if it breaks the rules of the model"
-    )
+    add = parser.add_argument
+    add("-o", "--out", default=".", metavar="OUT", help=_OUT)
+    add("--force", action="store_true", help="replace FILE if it exists")
+    add("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
+    add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
     add_options(parser, command)
 
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "file",
         metavar="FILE",
         help=".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin",
     )
-    parser.add_argument(
+    add(
         "-o",
         "--out",
         required=True,
         metavar="DIR",
         help="folder, or TEMPLATE with {job} {id} {slug} {index} {ext}",
     )
-    group = parser.add_argument_group("the file")
-    group.add_argument(
-        "--format", choices=("txt", "csv", "jsonl"), help="format of FILE (default: by its extension)"
-    )
-    group.add_argument(
-        "--prompt", metavar="TEMPLATE", help="prompt made of columns, such as 'photo of {name}'"
-    )
-    group.add_argument(
-        "--id-column", metavar="COLUMN", help="column with a unique name for each job, for {id}"
-    )
-    group = parser.add_argument_group("the run")
-    group.add_argument(
-        "--dry-run", action="store_true", help="print what would be sent and its cost; send nothing"
-    )
-    group.add_argument(
-        "--journal", metavar="FILE", help="file that records the jobs (default: DIR/journal.db)"
-    )
-    group.add_argument(
+    add = parser.add_argument_group("the file").add_argument
+    add("--format", choices=("txt", "csv", "jsonl"), help="format of FILE (default: by its extension)")
+    add("--prompt", metavar="TEMPLATE", help="prompt made of columns, such as 'photo of {name}'")
+    add("--id-column", metavar="COLUMN", help="column with a unique name for each job, for {id}")
+    add = parser.add_argument_group("the run").add_argument
+    add("--dry-run", action="store_true", help="print what would be sent and its cost; send nothing")
+    add("--journal", metavar="FILE", help="file that records the jobs (default: DIR/journal.db)")
+    add(
         "--delivery",
         choices=("at-most-once", "at-least-once"),
         default="at-most-once",
         help="whether to retry attempts that may have been billed (default: %(default)s)",
     )
-    group.add_argument(
-        "--retry-unknown", action="store_true", help="send jobs again that may have been billed"
-    )
-    group.add_argument(
-        "--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'"
-    )
-    group.add_argument(
+    add("--retry-unknown", action="store_true", help="send jobs again that may have been billed")
+    add("--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'")
+    add(
         "--unknown-price",
         choices=("stop", "allow"),
         default="stop",
         help="with a budget: whether to send jobs without a known price (default: stop)",
     )
-    group.add_argument(
+    add(
         "--concurrency",
         type=int,
         metavar="N",
         help="maximum number of concurrent jobs (default: by the rate limit)",
     )
-    group.add_argument("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
-    group.add_argument("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
+    add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="JOURNAL", help="the journal, or its folder")
-    parser.add_argument(
+    add = parser.add_argument
+    add("path", metavar="JOURNAL", help="the journal, or its folder")
+    add(
         "--state",
         choices=("planned", "sending", "received", "done", "refused", "failed", "unknown"),
         metavar="STATE",
@@ -233,12 +214,11 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("prompt", metavar="PROMPT", nargs="?", help="description of the image; - reads stdin")
-    parser.add_argument("--edit", metavar="IMAGE", nargs="+", help="images to edit; only their number counts")
-    parser.add_argument("--batch-api", action="store_true", help="with OpenAI's Batch API discount")
-    parser.add_argument(
-        "--no-check", action="store_true", help="estimate even if the model rejects the parameters"
-    )
+    add = parser.add_argument
+    add("prompt", metavar="PROMPT", nargs="?", help="description of the image; - reads stdin")
+    add("--edit", metavar="IMAGE", nargs="+", help="images to edit; only their number counts")
+    add("--batch-api", action="store_true", help="with OpenAI's Batch API discount")
+    add("--no-check", action="store_true", help="estimate even if the model rejects the parameters")
     add_options(parser, "cost")
 
 
@@ -249,18 +229,15 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    parser.add_argument("--allow-remote", action="store_true", help="accept other machines; not secure")
-    parser.add_argument(
-        "--port", type=_port, default=8000, help="port to listen on; 0 picks a free one (default: 8000)"
-    )
-    parser.add_argument("--limit", default="50/min", help="rate limit in images, or none (default: 50/min)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
-    parser.add_argument("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
-    parser.add_argument(
-        "--require-key", action="store_true", help="respond with 401 to requests without a key"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
+    add("--allow-remote", action="store_true", help="accept other machines; not secure")
+    add("--port", type=_port, default=8000, help="port to listen on; 0 picks a free one (default: 8000)")
+    add("--limit", default="50/min", help="rate limit in images, or none (default: 50/min)")
+    add("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
+    add("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
+    add("--require-key", action="store_true", help="respond with 401 to requests without a key")
+    add(
         "--quirks",
         metavar="SERVER",
         help="emulate another server, such as localai or azure (see docs/servers.md)",
@@ -278,11 +255,12 @@ def _port(text: str) -> int:
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         "-o",
         "--out",
         default="imagesdk-demo",
         metavar="DIR",
         help="folder (default: imagesdk-demo, where it replaces earlier files of the demo)",
     )
-    parser.add_argument("--force", action="store_true", help="replace files in another folder, too")
+    add("--force", action="store_true", help="replace files in another folder, too")

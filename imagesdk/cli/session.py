@@ -28,11 +28,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     to_stdout = options.out == "-"
     if to_stdout:
         _check_stdout(options)
-    elif (
-        not options.force
-        and "{" not in options.out
-        and Path(expand_output_path("out", options.out)).is_file()
-    ):
+    elif not (options.force or "{" in options.out) and Path(expand_output_path("out", options.out)).is_file():
         raise UsageError(f"{options.out} already exists; --force replaces it")
     if options.timeout is not None and not options.timeout > 0:
         raise UsageError(f"--timeout must be greater than 0 seconds (got {options.timeout:g})")
@@ -45,7 +41,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     if to_stdout:
         sys.stdout.buffer.write(data)
     elif has_flag(options, "json"):
-        print(json.dumps(_facts(response)))
+        print_json(_facts(response))
     else:
         for image in response:
             print(image.path)
@@ -90,9 +86,7 @@ def _note_warning(options: Namespace, message: Warning | str, *_: object, **__: 
 
 def read_prompt(text: str) -> str:
     """Return a prompt. ``-`` reads stdin."""
-    if text != "-":
-        return text
-    return sys.stdin.buffer.read().decode("utf-8").strip()
+    return sys.stdin.buffer.read().decode("utf-8").strip() if text == "-" else text
 
 
 def read_source(name: str) -> str | bytes:
@@ -108,6 +102,11 @@ def note(options: Namespace, text: str) -> None:
     """Print a text to stderr, unless ``--quiet`` is set."""
     if not has_flag(options, "quiet"):
         print(text, file=sys.stderr)
+
+
+def print_json(facts: object) -> None:
+    """Print a JSON object on one line. Amounts, dates and paths become strings."""
+    print(json.dumps(facts, default=str), flush=True)
 
 
 def has_flag(options: Namespace, name: str) -> bool:
@@ -142,26 +141,12 @@ def _status(options: Namespace, doing: str) -> Generator[None, None, None]:
 
 def _facts(response: ImagesResponse) -> dict[str, Any]:
     usage = response.usage
+    image_facts = ("path", "media_type", "width", "height", "url", "revised_prompt")
+    usage_facts = ("input_tokens", "output_tokens", "total_tokens")
     return {
-        "data": [
-            {
-                "path": None if image.path is None else str(image.path),
-                "media_type": image.media_type,
-                "width": image.width,
-                "height": image.height,
-                "url": image.url,
-                "revised_prompt": image.revised_prompt,
-            }
-            for image in response
-        ],
+        "data": [{name: getattr(image, name) for name in image_facts} for image in response],
         "created": None if response.created is None else int(response.created.timestamp()),
-        "usage": None
-        if usage is None
-        else {
-            "input_tokens": usage.input_tokens,
-            "output_tokens": usage.output_tokens,
-            "total_tokens": usage.total_tokens,
-        },
-        "cost_usd": None if response.cost is None else str(response.cost),
+        "usage": None if usage is None else {name: getattr(usage, name) for name in usage_facts},
+        "cost_usd": response.cost,
         "request_id": response.request_id,
     }

@@ -55,10 +55,8 @@ def prepare_images(
     prepared: list[ImageArgument] = list(images)
     if square is not None:
         max_bytes = None if rule is None else rule.max_bytes
-        squares = [
-            prepare_image(image, square=square, alpha=square == "pad", max_bytes=max_bytes)
-            for image in images
-        ]
+        alpha = square == "pad"
+        squares = [prepare_image(image, square=square, alpha=alpha, max_bytes=max_bytes) for image in images]
         if mask is not None:
             edge = sniff(squares[0][:HEAD_SIZE]).width
             mask = prepare_image(mask, square=square, alpha=True, size=edge)

@@ -16,8 +16,7 @@ import pytest
 
 from imagesdk import APIConnectionError, Generate, Outcome, Progress, RateLimit
 from imagesdk.cli.batch_display import duration, line, show_progress, summary
-
-ROOT = Path(__file__).parents[2]
+from tests.support.commands import environment_of
 
 
 @pytest.mark.parametrize(
@@ -58,22 +57,17 @@ def test_an_unknown_cost_is_not_shown_as_zero(cost: str, unpriced: int, words: s
     assert line(progress) == f"2/2, 2 done, 0 images/min, {words}"
 
 
-def test_an_equal_error_is_printed_five_times_and_then_counted(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_equal_error_is_printed_five_times_and_then_counted(capsys: pytest.CaptureFixture[str]) -> None:
     running: Any = SimpleNamespace(progress=Progress())
     with show_progress(Namespace(), running) as report:
-        for place in range(40):
-            error = APIConnectionError("It is down.")
-            report(
-                Outcome(Generate("a"), f"id{place}", place, "failed", error=error), lambda place: place + 1
-            )
-        rest = Outcome(Generate("a"), "z", 40, "failed", error=APIConnectionError("It is up."))
-        report(rest, lambda place: place + 1)
+        for place in range(41):
+            error = APIConnectionError("It is down." if place < 40 else "It is up.")
+            outcome = Outcome(Generate("a"), f"id{place}", place, "failed", error=error)
+            report(outcome, lambda place: place + 1)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         *(f"imagesdk: line {place + 1} (id{place}) failed: It is down." for place in range(5)),
-        "imagesdk: line 41 (z) failed: It is up.",
+        "imagesdk: line 41 (id40) failed: It is up.",
         "imagesdk: and 35 more: failed: It is down.",
     ]
 
@@ -81,27 +75,12 @@ def test_an_equal_error_is_printed_five_times_and_then_counted(
 def test_a_terminal_shows_a_live_display(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a\nb\n")
     ours, theirs = pty.openpty()
-    arguments = [
-        "--emulator",
-        "batch",
-        "prompts.txt",
-        "--out",
-        "out",
-        "--model",
-        "dall-e-2",
-        "--size",
-        "256x256",
-    ]
+    options = ("--emulator", "--out", "out", "--model", "dall-e-2", "--size", "256x256")
+    terminal = {"TERM": "xterm", "COLUMNS": "100", "IMAGESDK_RATE_LIMIT": "50/min"}
     done = subprocess.run(
-        [sys.executable, "-m", "imagesdk", *arguments],
+        [sys.executable, "-m", "imagesdk", "batch", "prompts.txt", *options],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TERM": "xterm",
-            "COLUMNS": "100",
-            "IMAGESDK_RATE_LIMIT": "50/min",
-        },
+        env=environment_of("") | terminal,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=theirs,

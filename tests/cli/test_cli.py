@@ -17,25 +17,17 @@ from PIL import Image
 
 from imagesdk.cli import demo
 from imagesdk.emulator import Emulator
-from tests.support.commands import run_command
+from tests.support.commands import environment_of, run_command
 from tests.support.odd_images import phone
+from tests.support.small_images import png
 
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[bytes]"]
+CHEAP = ("--model", "dall-e-2", "--size", "256x256")
 
 
 @pytest.fixture
 def environment(emulator: Emulator) -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
-    }
-    return {
-        **kept,
-        "PYTHONPATH": str(ROOT),
-        "OPENAI_BASE_URL": emulator.base_url,
-        "OPENAI_API_KEY": "",
-        "IMAGESDK_RATE_LIMIT": "none",
-    }
+    return environment_of(emulator.base_url)
 
 
 @pytest.fixture
@@ -46,10 +38,17 @@ def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     return call
 
 
-def _png(size: tuple[int, int] = (256, 256), mode: str = "RGBA") -> bytes:
-    file = BytesIO()
-    Image.new(mode, size).save(file, format="PNG")
-    return file.getvalue()
+IMAGE = png(256, 256)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "mask.png"):
+        (tmp_path / name).write_bytes(IMAGE)
+    (tmp_path / "opaque.png").write_bytes(png(256, 256, alpha=False))
+    (tmp_path / "wide.png").write_bytes(png(300, 200, alpha=False))
+    (tmp_path / "wide-mask.png").write_bytes(png(300, 200))
+    (tmp_path / "phone.jpg").write_bytes(phone())
 
 
 def test_it_is_a_program_that_ends_with_its_exit_code(environment: dict[str, str]) -> None:
@@ -59,18 +58,7 @@ def test_it_is_a_program_that_ends_with_its_exit_code(environment: dict[str, str
 
 
 def test_generate_prints_the_paths_of_real_images(run: Run, tmp_path: Path) -> None:
-    done = run(
-        "generate",
-        "a white siamese cat",
-        "-n",
-        "2",
-        "--model",
-        "dall-e-2",
-        "--size",
-        "256x256",
-        "-o",
-        "cats/",
-    )
+    done = run("generate", "a white siamese cat", "-n", "2", *CHEAP, "-o", "cats/")
     assert done.returncode == 0, done.stderr
     paths = done.stdout.decode().split()
     assert len(paths) == 2
@@ -83,7 +71,7 @@ def test_generate_prints_the_paths_of_real_images(run: Run, tmp_path: Path) -> N
 def test_the_default_folder_is_the_current_one_and_file_names_contain_the_prompt(
     run: Run, tmp_path: Path
 ) -> None:
-    done = run("generate", "A River!", "--model", "dall-e-2", "--size", "256x256")
+    done = run("generate", "A River!", *CHEAP)
     path = Path(done.stdout.decode().strip())
     assert path.parent == Path()
     assert path.name.startswith("a-river-")
@@ -91,86 +79,39 @@ def test_the_default_folder_is_the_current_one_and_file_names_contain_the_prompt
     assert (tmp_path / path).is_file()
 
 
-def test_edit_and_vary_print_the_paths_of_their_images(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "lounge.png").write_bytes(_png())
-    edited = run("edit", "lounge.png", "a pool", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png")
-    assert edited.returncode == 0, edited.stderr
-    varied = run("vary", "pool.png", "--size", "256x256", "-o", "{index}.{ext}")
-    assert varied.stdout.decode().split() == ["0.png"]
-
-
-def test_an_edit_takes_several_images_and_a_mask(run: Run, tmp_path: Path, emulator: Emulator) -> None:
-    for name in ("a.png", "b.png", "mask.png"):
-        (tmp_path / name).write_bytes(_png())
-    done = run(
-        "edit", "a.png", "b.png", "both", "--mask", "mask.png", "--model", "gpt-image-2", "-o", "both.png"
-    )
-    assert done.returncode == 0, done.stderr
-    assert emulator.state.requests[-1].path == "/v1/images/edits"
-
-
-def test_square_converts_any_image_to_a_square_png(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "phone.jpg").write_bytes(phone())
-    for square in ("crop", "pad"):
-        done = run("vary", "phone.jpg", "--square", square, "--size", "256x256", "-o", f"{square}.png")
-        assert done.stdout == f"{square}.png\n".encode(), done.stderr
-    done = run("vary", "phone.jpg", "--model", "dall-e-2", "--size", "256x256")
-    assert done.returncode == 2
-    assert b"--square crop" in done.stderr
-
-
-def test_square_converts_the_mask_like_its_image(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "wide.png").write_bytes(_png((300, 200), "RGB"))
-    (tmp_path / "mask.png").write_bytes(_png((300, 200)))
-    model = ["--model", "dall-e-2", "--size", "256x256"]
-    for square in ("crop", "pad"):
-        done = run(
-            "edit", "wide.png", "x", "--mask", "mask.png", "--square", square, *model, "-o", f"{square}.png"
-        )
-        assert done.stdout == f"{square}.png\n".encode(), done.stderr
-
-
-def test_mask_box_makes_a_mask_of_boxes(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "lounge.png").write_bytes(_png((256, 256), "RGB"))
-    command = ["edit", "lounge.png", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "pool.png"]
-    done = run(*command, "--mask-box", "0,0,64,64", "--mask-box", "128,128,256,256")
-    assert done.stdout == b"pool.png\n", done.stderr
-
-
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("command", "arguments"),
     [
-        (["--mask-box", "0,0,64"], "LEFT,TOP,RIGHT,BOTTOM"),
-        (["--mask-box", "0,0,64,257"], "within 256x256"),
-        (["--mask-box", "0,0,6,6", "--mask", "a.png"], "give one of them"),
-        (["--square", "stretch"], "crop"),
+        ("edit", "a.png lounge"),
+        ("edit", "a.png b.png both --mask mask.png --model gpt-image-2 --size auto --quality low"),
+        ("edit", "wide.png lounge --mask wide-mask.png --square crop"),
+        ("edit", "wide.png lounge --mask wide-mask.png --square pad"),
+        ("edit", "opaque.png lounge --mask-box 0,0,64,64 --mask-box 128,128,256,256"),
+        ("vary", "a.png"),
+        ("vary", "-"),
+        ("vary", "phone.jpg --square crop"),
+        ("vary", "phone.jpg --square pad"),
     ],
 )
-def test_invalid_boxes_and_shapes_are_wrong_usage(
-    run: Run, tmp_path: Path, options: list[str], said: str
+@pytest.mark.usefixtures("files")
+def test_an_edit_or_variation_prints_the_path_of_its_image(
+    run: Run, tmp_path: Path, emulator: Emulator, command: str, arguments: str
 ) -> None:
-    (tmp_path / "a.png").write_bytes(_png())
-    done = run("edit", "a.png", "x", *options)
-    assert done.returncode == 2
-    assert said in done.stderr.decode()
-    assert b"Traceback" not in done.stderr
+    done = run(command, *CHEAP, *arguments.split(), "-o", "{index}.{ext}", stdin=IMAGE)
+    assert (done.returncode, done.stdout) == (0, b"0.png\n"), done.stderr
+    Image.open(tmp_path / "0.png").verify()
+    [request] = emulator.state.requests
+    assert request.path == f"/v1/images/{'edits' if command == 'edit' else 'variations'}"
 
 
 def test_a_dash_reads_the_prompt_from_stdin_and_writes_the_image_to_stdout(run: Run) -> None:
-    done = run(
-        "generate", "-", "-o", "-", "--model", "dall-e-2", "--size", "256x256", stdin="a café\n".encode()
-    )
+    done = run("generate", "-", "-o", "-", *CHEAP, stdin="a café\n".encode())
     assert done.returncode == 0, done.stderr
     assert Image.open(BytesIO(done.stdout)).size == (256, 256)
 
 
-def test_a_dash_reads_the_image_from_stdin(run: Run) -> None:
-    done = run("vary", "-", "--size", "256x256", "-o", "v.png", stdin=_png())
-    assert done.stdout == b"v.png\n", done.stderr
-
-
 def test_json_prints_one_object_with_all_facts(run: Run) -> None:
-    done = run("generate", "a river", "--json", "--model", "dall-e-2", "--size", "256x256", "-o", "r.png")
+    done = run("generate", "a river", "--json", *CHEAP, "-o", "r.png")
     facts = json.loads(done.stdout)
     assert facts["data"][0]["path"] == "r.png"
     assert facts["data"][0]["width"] == 256
@@ -187,7 +128,7 @@ def test_global_options_may_precede_or_follow_the_command(run: Run, before: bool
 
 
 @pytest.mark.parametrize(
-    ("arguments", "env", "code", "said"),
+    ("arguments", "env", "code", "text"),
     [
         (["generate", "x", "--size", "7x7", "--model", "dall-e-2"], {}, 2, "256x256, 512x512 or 1024x1024"),
         (["generate", "x"], {"OPENAI_BASE_URL": ""}, 2, "OPENAI_API_KEY"),
@@ -199,18 +140,24 @@ def test_global_options_may_precede_or_follow_the_command(run: Run, before: bool
         (["generate", "x", "-n", "2", "-o", "-"], {}, 2, "one image"),
         (["generate", "x", "-n", "2", "-o", "one.png"], {}, 2, "same name"),
         (["edit", "-", "-"], {}, 2, "stdin"),
+        (["edit", "a.png", "x", "--mask-box", "0,0,64"], {}, 2, "LEFT,TOP,RIGHT,BOTTOM"),
+        (["edit", "a.png", "x", "--mask-box", "0,0,64,257"], {}, 2, "within 256x256"),
+        (["edit", "a.png", "x", "--mask-box", "0,0,6,6", "--mask", "a.png"], {}, 2, "give one of them"),
+        (["edit", "a.png", "x", "--square", "stretch"], {}, 2, "crop"),
+        (["vary", "phone.jpg", *CHEAP], {}, 2, "--square crop"),
         (["nonsense"], {}, 2, "invalid choice"),
         (["serve", "--as-of", "yesterday"], {}, 2, "2023-06-01"),
         (["serve", "--host", "0.0.0.0"], {}, 2, "--allow-remote"),
         (["serve", "--limit", "lots"], {}, 2, "lots"),
     ],
 )
+@pytest.mark.usefixtures("files")
 def test_each_kind_of_error_has_its_exit_code_and_a_remedy(
-    run: Run, arguments: Sequence[str], env: dict[str, str], code: int, said: str
+    run: Run, arguments: Sequence[str], env: dict[str, str], code: int, text: str
 ) -> None:
     done = run(*arguments, **env)
     assert done.returncode == code, done.stderr
-    assert any(piece in done.stderr.decode() for piece in said.split("|")), done.stderr
+    assert any(piece in done.stderr.decode() for piece in text.split("|")), done.stderr
     assert b"Traceback" not in done.stderr
     assert done.stdout == b""
 
@@ -231,7 +178,7 @@ def test_json_prints_an_error_as_json(run: Run) -> None:
 
 def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator: Emulator) -> None:
     (tmp_path / "cat.png").write_bytes(b"precious")
-    command = ["generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "cat.png"]
+    command = ["generate", "x", *CHEAP, "-o", "cat.png"]
     assert run(*command).returncode == 2
     assert emulator.state.requests == []
     assert (tmp_path / "cat.png").read_bytes() == b"precious"
@@ -242,16 +189,14 @@ def test_a_file_is_not_replaced_without_force(run: Run, tmp_path: Path, emulator
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["generate", "--help"], ["cost", "--help"], ["models", "--help"], ["--version"]]
 )
-def test_help_and_version_load_neither_the_client_nor_httpx(run: Run, arguments: list[str]) -> None:
+def test_help_and_version_load_neither_the_client_nor_httpx(arguments: list[str]) -> None:
     code = (
         "import sys, imagesdk.cli; code = imagesdk.cli.run(sys.argv[1:]); "
-        "print(*[m for m in ('httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client') if m in sys.modules], file=sys.stderr); "
+        "print(*{'httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client'} & {*sys.modules}, file=sys.stderr); "
         "sys.exit(code)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *arguments],
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment_of("")
     )
     assert done.returncode == 0
     assert b"imagesdk" in done.stdout
@@ -268,7 +213,7 @@ def test_the_extension_of_the_file_chooses_the_format(run: Run, tmp_path: Path, 
 
 
 def test_an_extension_of_another_format_gets_a_warning(run: Run, tmp_path: Path) -> None:
-    done = run("generate", "x", "--model", "dall-e-2", "--size", "256x256", "-o", "e.jpg")
+    done = run("generate", "x", *CHEAP, "-o", "e.jpg")
     assert (done.returncode, done.stdout) == (0, b"e.jpg\n")
     assert done.stderr == b"imagesdk: e.jpg is a PNG; a matching name is e.png\n"
 
@@ -282,15 +227,10 @@ def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_p
         assert Path(path).parent == Path("imagesdk-demo")
         with Image.open(tmp_path / path) as image:
             image.load()
-    said = done.stderr.decode()
-    for word in (
-        "images.generate(",
-        "images.edit(",
-        "images.create_variation(",
-        "OPENAI_API_KEY",
-        "not generated by a model",
-    ):
-        assert word in said
+    text = done.stderr.decode()
+    assert all(f"images.{name}(" in text for name in ("generate", "edit", "create_variation"))
+    assert "OPENAI_API_KEY" in text
+    assert "not generated by a model" in text
 
 
 def test_demo_replaces_no_other_files_without_force(run: Run, tmp_path: Path) -> None:
@@ -314,8 +254,8 @@ def test_demo_replaces_its_files_in_its_own_folder(run: Run, tmp_path: Path) -> 
 
 
 def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
-    said = run("demo").stderr.decode()
-    lines = [line[4:] for line in said.splitlines() if line.startswith("    ")]
+    text = run("demo").stderr.decode()
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
     script = "\n".join(lines[: next(i for i, line in enumerate(lines) if line.startswith("export "))])
     for image in (tmp_path / "imagesdk-demo").glob("[!m]*.png"):
         image.unlink()
@@ -354,26 +294,19 @@ def test_serve_prints_its_base_url_and_ends_without_a_traceback_at_ctrl_c(
         done = run("generate", "an otter", "--size", "256x256", "-o", "o.png", "--base-url", base_url)
         assert done.returncode == 0, done.stderr
         server.send_signal(signal.SIGINT)
-        _, said = server.communicate(timeout=30)
+        _, text = server.communicate(timeout=30)
         assert server.returncode == 0
-        assert "Traceback" not in said
+        assert "Traceback" not in text
 
 
 def test_the_official_client_works_with_serve(environment: dict[str, str]) -> None:
     with _serving(environment) as (base_url, _), openai.OpenAI(base_url=base_url, api_key="any") as client:
         made = client.images.generate(prompt="a lake", model="gpt-image-2", quality="low")
-        edited = client.images.edit(
-            image=("lake.png", _png(), "image/png"),
-            prompt="a lake and a boat",
-            model="dall-e-2",
-            size="256x256",
-        )
+        image = ("lake.png", IMAGE, "image/png")
+        edited = client.images.edit(image=image, prompt="a boat", model="dall-e-2", size="256x256")
         with pytest.warns(DeprecationWarning, match="deprecated|retired"):
             varied = client.images.create_variation(  # pyright: ignore[reportDeprecated] - retired there, not here
-                image=("lake.png", _png(), "image/png"),
-                model="dall-e-2",
-                response_format="b64_json",
-                size="256x256",
+                image=image, model="dall-e-2", response_format="b64_json", size="256x256"
             )
         assert made.data
         assert base64.b64decode(made.data[0].b64_json or "").startswith(b"\x89PNG")
@@ -390,7 +323,7 @@ def test_a_closed_pipe_ends_the_command_without_a_traceback(
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
-        [sys.executable, "-m", "imagesdk", "generate", "x", "--model", "dall-e-2", "--size", "256x256"],
+        [sys.executable, "-m", "imagesdk", "generate", "x", *CHEAP],
         cwd=tmp_path,
         env=environment,
         stdout=writing,
@@ -410,10 +343,8 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
         "with open_client(types.SimpleNamespace(base_url='http://127.0.0.1:9/v1', quiet=quiet)):\n"
         "    warnings.warn('it ends tomorrow', RetirementWarning)\n"
     )
-    for arguments, said in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
+    for arguments, text in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
         done = subprocess.run(
-            [sys.executable, "-c", program, *arguments],
-            capture_output=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            [sys.executable, "-c", program, *arguments], capture_output=True, env=environment_of("")
         )
-        assert (done.returncode, done.stderr) == (0, said)
+        assert (done.returncode, done.stderr) == (0, text)

@@ -14,6 +14,17 @@ import pytest
 
 from imagesdk.__main__ import main
 
+ROOT = Path(__file__).parents[2]
+
+
+def environment_of(base_url: str) -> dict[str, str]:
+    """Return the environment of a command that uses a server without a key or a limit."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
+    }
+    ours = {"PYTHONPATH": str(ROOT), "OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": ""}
+    return {**kept, **ours, "IMAGESDK_RATE_LIMIT": "none"}
+
 
 def run_command(
     arguments: tuple[str, ...], *, folder: Path, environment: Mapping[str, str], stdin: bytes = b""

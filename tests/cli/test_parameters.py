@@ -34,50 +34,26 @@ def test_a_parameter_without_its_option_is_not_in_the_job() -> None:
 
 
 def test_options_become_parameters_of_the_job() -> None:
-    facts = parsed(
-        *(
-            "generate",
-            "a cat",
-            "--model",
-            "gpt-image-2.6-flare",
-            "-n",
-            "2",
-            "--size",
-            "512x512",
-            "--quality",
-            "low",
-        ),
-        *("--background", "transparent", "--output-format", "gif", "--frame-count", "4"),
-        *(
-            "--frame-duration-ms",
-            "100",
-            "--output-compression",
-            "0",
-            "--moderation",
-            "low",
-            "--style",
-            "vivid",
-        ),
-        *("--complexity", "low", "--response-format", "url", "--safety-identifier", "s", "--user", "u"),
-    )
-    assert Generate("a cat", **facts) == Generate(
-        "a cat",
-        model="gpt-image-2.6-flare",
-        n=2,
-        size="512x512",
-        quality="low",
-        background="transparent",
-        output_format="gif",
-        frame_count=4,
-        frame_duration_ms=100,
-        output_compression=0,
-        moderation="low",
-        style="vivid",
-        complexity="low",
-        response_format="url",
-        safety_identifier="s",
-        user="u",
-    )
+    facts = {
+        "model": "gpt-image-2.6-flare",
+        "n": 2,
+        "size": "512x512",
+        "quality": "low",
+        "background": "transparent",
+        "output_format": "gif",
+        "frame_count": 4,
+        "frame_duration_ms": 100,
+        "output_compression": 0,
+        "moderation": "low",
+        "style": "vivid",
+        "complexity": "low",
+        "response_format": "url",
+        "safety_identifier": "s",
+        "user": "u",
+    }
+    flags = ["-n" if name == "n" else f"--{name.replace('_', '-')}" for name in facts]
+    arguments = [word for pair in zip(flags, map(str, facts.values()), strict=True) for word in pair]
+    assert parsed("generate", "a cat", *arguments) == facts
     assert parsed("edit", "a.png", "a cat", "--input-fidelity", "high") == {"input_fidelity": "high"}
 
 

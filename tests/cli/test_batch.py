@@ -15,10 +15,9 @@ import pytest
 
 from imagesdk import cli
 from tests.support.billing_server import BillingServer, billing_server
-from tests.support.commands import run_command
+from tests.support.commands import environment_of, run_command
 from tests.support.small_images import png
 
-ROOT = Path(__file__).parents[2]
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 CHEAP = ("--model", "dall-e-2", "--size", "256x256")
 
@@ -40,16 +39,7 @@ def server(running: BillingServer) -> BillingServer:
 
 @pytest.fixture
 def environment(server: BillingServer) -> dict[str, str]:
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
-    }
-    return {
-        **kept,
-        "PYTHONPATH": str(ROOT),
-        "OPENAI_BASE_URL": server.base_url,
-        "OPENAI_API_KEY": "",
-        "IMAGESDK_RATE_LIMIT": "none",
-    }
+    return environment_of(server.base_url)
 
 
 @pytest.fixture
@@ -77,7 +67,7 @@ def test_a_batch_makes_an_image_per_line_and_repeats_none(
     assert "2 done (2 from an earlier run); 0 images" in second.stderr
 
 
-def test_a_gallery_is_written_beside_the_images(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_a_gallery_is_written_beside_the_images(run: Run, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nrefuse me\n")
     done = run("batch", "prompts.txt", "--out", "images", "--gallery")
     assert "gallery: images/index.html" in done.stderr
@@ -167,7 +157,7 @@ def test_a_batch_stops_at_its_budget(run: Run, server: BillingServer, tmp_path: 
     assert len(server.asked) == 2
 
 
-def test_the_log_lists_jobs_states_and_cost(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_the_log_lists_jobs_states_and_cost(run: Run, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\nbreak me\n")
     run("batch", "prompts.txt", "--out", "images", *CHEAP)
     shown = run("log", "images")
@@ -183,14 +173,14 @@ def test_the_log_lists_jobs_states_and_cost(run: Run, server: BillingServer, tmp
     assert "nowhere.db" in missing.stderr
 
 
-def test_the_log_prints_no_control_characters(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_the_log_prints_no_control_characters(run: Run, tmp_path: Path) -> None:
     run("batch", "-", "--out", "images", "--format", "jsonl", stdin=json.dumps("a \x1b[2J\x07 cat"))
     shown = run("log", "images")
     assert "a �[2J� cat" in shown.stdout
     assert "\x1b" not in shown.stdout
 
 
-def test_an_unknown_cost_is_shown_as_unknown(run: Run, server: BillingServer, tmp_path: Path) -> None:
+def test_an_unknown_cost_is_shown_as_unknown(run: Run, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\n")
     done = run("batch", "prompts.txt", "--out", "images", "--model", "sd-cpp-local")
     assert "1 done; 1 image in 0 s, cost unknown" in done.stderr
