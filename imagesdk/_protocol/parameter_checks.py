@@ -264,12 +264,7 @@ def _one_of(values: Sequence[str]) -> str:
 
 
 def _invalid(
-    param: str,
-    value: object,
-    allowed: str,
-    profile: ModelProfile,
-    *remedies: Remedy,
-    described: bool = False,
+    param: str, value: object, allowed: str, profile: ModelProfile, *remedies: Remedy, described: bool = False
 ) -> InvalidRequestError:
     return InvalidRequestError.for_parameter(
         param,

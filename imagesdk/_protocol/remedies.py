@@ -77,25 +77,15 @@ _ROWS = (
         says=r"markup size does not match|markup image (missing alpha|must contain transparent)",
     ),
     _Row((Remedy.PREPARE_SQUARE,), BadRequestError, says=r"image must be square"),
-    _Row(
-        (Remedy.PASS_MASK, Remedy.MAKE_MASK),
-        BadRequestError,
-        says=r"input image - format must be in",
-    ),
+    _Row((Remedy.PASS_MASK, Remedy.MAKE_MASK), BadRequestError, says=r"input image - format must be in"),
     _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_format"})),
-    _Row(
-        (Remedy.PASS_OPAQUE_BACKGROUND,),
-        BadRequestError,
-        says=r"transparent background is not supported",
-    ),
+    _Row((Remedy.PASS_OPAQUE_BACKGROUND,), BadRequestError, says=r"transparent background is not supported"),
     _Row((Remedy.CHANGE_CONTENT,), ModerationError),
     _Row((Remedy.CHECK_BILLING,), QuotaExceededError),
     _Row((Remedy.ASK_FOR_FEWER, Remedy.ASK_FOR_HIGHER_LIMIT), RateLimitError, never_fits=True),
     _Row((Remedy.ASK_FOR_HIGHER_LIMIT, Remedy.SET_RATE_LIMIT), RateLimitError),
     _Row(
-        (Remedy.CHECK_AZURE_KEY,),
-        AuthenticationError,
-        says=r"invalid subscription key or wrong API endpoint",
+        (Remedy.CHECK_AZURE_KEY,), AuthenticationError, says=r"invalid subscription key or wrong API endpoint"
     ),
     _Row((Remedy.CHECK_KEY,), AuthenticationError),
     _Row((Remedy.CHECK_PERMISSIONS,), PermissionDeniedError),

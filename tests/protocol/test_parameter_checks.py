@@ -210,11 +210,7 @@ def test_a_model_with_edits_only_refuses_a_generation() -> None:
 
 
 def test_a_profile_without_endpoints_accepts_everything() -> None:
-    for job in (
-        generate(n=99, size="7x7", partial_images=9),
-        edit(mask="m", markup="m"),
-        Variation("a.png"),
-    ):
+    for job in (generate(n=99, size="7x7", partial_images=9), edit(mask="m", markup="m"), Variation("a.png")):
         checked(job, ModelProfile(name="mine"), stream=not isinstance(job, Variation))
 
 
@@ -397,8 +393,7 @@ def test_an_svg_has_a_model_and_an_effort(svg: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "svg",
-    ["low", ["model"], 5, {"model": 5}, {"model": None}, {"reasoning": "low"}, {"reasoning": []}],
+    "svg", ["low", ["model"], 5, {"model": 5}, {"model": None}, {"reasoning": "low"}, {"reasoning": []}]
 )
 def test_the_svg_parameter_is_an_object(svg: Any) -> None:
     error = refusal(generate(svg=svg, **SVG), NEWEST)

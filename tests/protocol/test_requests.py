@@ -181,12 +181,7 @@ def test_a_form_has_a_single_image_as_image() -> None:
 @pytest.mark.parametrize("image", [["1.png", "2.png"], ("1.png", "2.png")])
 def test_a_form_has_a_list_of_images_under_a_name_with_brackets(image: Any) -> None:
     request = request_for(Edit(image, "a cat"), InputImages((FIRST, SECOND), MASK))
-    assert parts(request) == [
-        ("image[]", FIRST),
-        ("image[]", SECOND),
-        ("mask", MASK),
-        ("prompt", "a cat"),
-    ]
+    assert parts(request) == [("image[]", FIRST), ("image[]", SECOND), ("mask", MASK), ("prompt", "a cat")]
 
 
 def test_a_form_has_a_list_of_one_image_as_a_list() -> None:
@@ -207,10 +202,7 @@ def test_a_form_has_numbers_and_booleans_as_text() -> None:
 
 
 def test_a_form_has_nested_fields_under_names_with_brackets() -> None:
-    extra = {
-        "svg": {"model": "m", "reasoning": {"effort": "low"}, "unset": None},
-        "tags": ["a", None, "b"],
-    }
+    extra = {"svg": {"model": "m", "reasoning": {"effort": "low"}, "unset": None}, "tags": ["a", None, "b"]}
     assert parts(request_for(Variation("1.png"), InputImages((FIRST,)), extra_body=extra))[1:] == [
         ("svg[model]", "m"),
         ("svg[reasoning][effort]", "low"),
@@ -223,12 +215,7 @@ def test_extra_body_removes_fields_from_a_form() -> None:
     job = Variation("1.png", model="dall-e-2", n=2, size="256x256", response_format="url", user="u")
     request = request_for(job, InputImages((FIRST,)), extra_body={"model": None, "n": 4})
     assert request.path == "/images/variations"
-    assert parts(request)[1:] == [
-        ("size", "256x256"),
-        ("response_format", "url"),
-        ("user", "u"),
-        ("n", "4"),
-    ]
+    assert parts(request)[1:] == [("size", "256x256"), ("response_format", "url"), ("user", "u"), ("n", "4")]
     assert request.weight == 4
     assert request.model is None
 

@@ -14,15 +14,7 @@ from hypothesis import strategies as st
 
 from imagesdk._protocol import scanner as scanner_module
 from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object
-from imagesdk._protocol.scanner import (
-    Event,
-    ImageEnd,
-    ImagePiece,
-    ImageRef,
-    ImageStart,
-    ScanError,
-    Scanner,
-)
+from imagesdk._protocol.scanner import Event, ImageEnd, ImagePiece, ImageRef, ImageStart, ScanError, Scanner
 
 LONG = "x" * 100
 
@@ -175,10 +167,7 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     nested = st.lists(texts, max_size=2) | st.dictionaries(keys, texts, max_size=1)
     here: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
         {},
-        optional={
-            "b64_json": images | st.none() | nested | st.integers(),
-            "url": urls | st.none() | nested,
-        },
+        optional={"b64_json": images | st.none() | nested | st.integers(), "url": urls | st.none() | nested},
     )
     return st.builds(merged, others, here)
 
@@ -348,11 +337,7 @@ def test_images_in_unexpected_places_are_extracted_too() -> None:
 
 
 def test_a_forged_placeholder_is_not_an_image() -> None:
-    text = {
-        "a": "\x00imagesdk image 5",
-        "b": "\x00imagesdk image x",
-        "c": "\x00imagesdk image " + "9" * 5000,
-    }
+    text = {"a": "\x00imagesdk image 5", "b": "\x00imagesdk image x", "c": "\x00imagesdk image " + "9" * 5000}
     with pytest.raises(ScanError):
         scan([json.dumps(text).encode()])
     del text["c"]

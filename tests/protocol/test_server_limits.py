@@ -144,11 +144,7 @@ def test_the_reset_of_an_unknown_limit_is_ignored() -> None:
 
 
 def test_the_most_exact_delay_is_first() -> None:
-    headers = {
-        "retry-after-ms": "534",
-        "retry-after": "30",
-        **family("images", remaining="0", reset="59s"),
-    }
+    headers = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
     assert parse(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
 
 
