@@ -106,13 +106,13 @@ def test_an_entry_may_have_no_image(entry: dict[str, Any]) -> None:
     assert parse_response({"data": [entry]}, DALL_E_2).images == (ParsedImage(),)
 
 
+ODD_TIMES: list[Any] = [None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), ImageRef(0)]
+
+
 @pytest.mark.parametrize(
     ("created", "moment"),
     [
-        *(
-            (odd, None)
-            for odd in (None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), ImageRef(0))
-        ),
+        *((odd, None) for odd in ODD_TIMES),
         ("1589478378", CREATED),
         (253402300799, datetime.max.replace(microsecond=0, tzinfo=UTC)),
     ],

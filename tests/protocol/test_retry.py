@@ -62,8 +62,14 @@ HOPELESS = set(FAILURES) - SAFE - AMBIGUOUS
 
 
 def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any) -> Decision:  # noqa: B008 - a frozen value
-    defaults: dict[str, Any] = {"attempt": 1, "maybe_billed_retries": 0, "limited": False, "remaining": None}
-    return decide(failure, policy=policy, **(defaults | {"chance": 0.5} | facts))
+    facts = {
+        "attempt": 1,
+        "maybe_billed_retries": 0,
+        "limited": False,
+        "remaining": None,
+        "chance": 0.5,
+    } | facts
+    return decide(failure, policy=policy, **facts)
 
 
 def asking(name: str, seconds: float | None) -> Failure:
@@ -162,8 +168,9 @@ def test_x_should_retry_true_overrides_neither_quota_nor_max_attempts() -> None:
 
 
 def test_a_429_is_requeued_without_using_an_attempt() -> None:
-    for facts in ({"attempt": 1}, {"attempt": 99, "policy": RetryPolicy(max_attempts=1)}):
-        assert decided(asking("429", 7.0), limited=True, **facts) == Requeue(ServerLimits(waits=(7.0,)))
+    requeue = Requeue(ServerLimits(waits=(7.0,)))
+    assert decided(asking("429", 7.0), limited=True) == requeue
+    assert decided(asking("429", 7.0), RetryPolicy(max_attempts=1), limited=True, attempt=99) == requeue
 
 
 def test_a_429_without_a_rate_limit_waits_and_uses_attempts() -> None:

@@ -274,8 +274,8 @@ def test_base64_is_strict_except_for_space_and_padding(data: st.DataObject | Non
             scan(parts)
 
 
-NOT_BASE64 = ["not base64!", "QUJD\\u0000", "QUJD\\u00e9", "QUJD\\b\\f", "QUJ\\x", "QUJD\\\\/QUJ"]
-NOT_BASE64 += ["QUJD\u00e9\u00e9", "QUJDQ", "QQ==QUJD", "===="]
+ODD_ESCAPES = ["not base64!", "QUJD\\u0000", "QUJD\\u00e9", "QUJD\\b\\f", "QUJ\\x", "QUJD\\\\/QUJ"]
+NOT_BASE64 = [*ODD_ESCAPES, "QUJD\u00e9\u00e9", "QUJDQ", "QQ==QUJD", "===="]
 
 
 @pytest.mark.parametrize(
