@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from imagesdk._protocol.decompression import PIECE, Decompressor
 from imagesdk._protocol.scanner import ScanError
 
-COMPRESS: dict[str, Callable[[bytes], bytes]]
-COMPRESS = {"gzip": gzip.compress, "x-gzip": gzip.compress, "deflate": zlib.compress}
+COMPRESS: dict[str, Callable[[bytes], bytes]] = dict.fromkeys(("gzip", "x-gzip"), gzip.compress)
+COMPRESS["deflate"] = zlib.compress
 TEXT = b'{"created":1,"data":[]}' * 50
 
 

@@ -349,15 +349,6 @@ def test_a_number_is_whole_and_within_its_bounds(
         assert (error.param, error.value, error.allowed) == (name, value, allowed)
 
 
-@both
-def test_a_stream_has_0_to_3_partial_images(make: Any) -> None:
-    for count in (0, 1, 3):
-        checked(make(partial_images=count), GPT_IMAGE_2, stream=True)
-    for bad in (-1, 4, True, "2"):
-        error = refusal(make(partial_images=bad), GPT_IMAGE_2, stream=True)
-        assert (error.param, error.allowed) == ("partial_images", "0 to 3")
-
-
 def test_a_refused_mask_is_not_quoted() -> None:
     assert "mask is an image;" in str(refusal(edit(mask=b"\x89PNG", **GIF), NEWEST))
 
@@ -388,30 +379,29 @@ def test_partial_images_need_a_stream(make: Any, method: str) -> None:
 
 
 @both
-def test_a_stream_has_one_image(make: Any) -> None:
-    checked(make(n=1), GPT_IMAGE_2, stream=True)
-    error = refusal(make(n=2), GPT_IMAGE_2, stream=True)
-    assert (error.param, error.value, error.allowed) == ("n", 2, "1 in a stream")
+def test_a_stream_has_one_image_and_up_to_3_partial_images_in_a_raster_format(make: Any) -> None:
+    for count in (0, 1, 3):
+        checked(make(n=1, partial_images=count), GPT_IMAGE_2, stream=True)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"n": 2}, "1 in a stream"),
+        *(({"partial_images": count}, "0 to 3") for count in (-1, 4, True, "2")),
+        *(({"output_format": name}, "png, jpeg or webp in a stream") for name in ("gif", "svg")),
+        *(
+            ({"partial_images": 1, "output_format": name}, f"not given with output format {name}")
+            for name in ("gif", "svg")
+        ),
+    ]
+    for facts, allowed in refused:
+        error = refusal(make(**facts), NEWEST, stream=True)
+        assert (error.param, error.value, error.allowed) == (*next(iter(facts.items())), allowed)
 
 
 @pytest.mark.parametrize("profile", [DALL_E_2, DALL_E_3])
 def test_a_model_without_streams_names_a_model_with_streams(profile: ModelProfile) -> None:
     error = refusal(generate(), profile, stream=True)
-    assert (error.param, error.value) == ("model", profile.name)
-    assert error.allowed == "a model that streams"
+    assert (error.param, error.value, error.allowed) == ("model", profile.name, "a model that streams")
     assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
 
 
 def test_a_model_that_may_stream_accepts_a_stream() -> None:
     checked(generate(), attrs.evolve(GPT_IMAGE_2, streams=None), stream=True)
-
-
-@pytest.mark.parametrize("output_format", ["gif", "svg"])
-@both
-def test_a_stream_has_no_gif_and_no_svg(make: Any, output_format: str) -> None:
-    error = refusal(make(output_format=output_format), NEWEST, stream=True)
-    assert (error.param, error.value) == ("output_format", output_format)
-    assert error.allowed == "png, jpeg or webp in a stream"
-    assert refusal(make(output_format=output_format, partial_images=1), NEWEST, stream=True).param == (
-        "partial_images"
-    )

@@ -39,13 +39,13 @@ IN_2023 = [
         vary(OBLONG),
         [Remedy.PREPARE_SQUARE],
         [vary(prepare_image(OBLONG, square="crop")), vary(prepare_image(OBLONG, square="pad"))],
-        id="a picture that is not square",
+        id="an image that is not square",
     ),
     pytest.param(
         vary(HUGE),
         [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)],
         [vary(prepare_image(HUGE, square="crop", max_bytes=4 * 1024 * 1024))],
-        id="a picture that is too large",
+        id="an image that is too large",
     ),
     pytest.param(
         vary(encoded(halves(96, 64), "JPEG")),
@@ -106,7 +106,7 @@ TODAY = [
 
 @pytest.fixture
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of a server of a day, which names no model and so checks nothing itself."""
+    """Yield a client of a server of a day. It names no model and so checks nothing itself."""
     day: date | None = request.param
     with (
         Emulator(limit=None, as_of=day) as emulator,
@@ -125,7 +125,7 @@ def follow(client: Client, refused: Do, remedies: list[Remedy], followed: list[D
 
 @pytest.mark.parametrize("client", [date(2023, 6, 1)], indirect=True, ids=str)
 @pytest.mark.parametrize(("refused", "remedies", "followed"), IN_2023)
-def test_advice_of_2023_is_followed_and_the_picture_taken(
+def test_a_server_of_2023_accepts_the_request_after_its_remedy(
     client: Client, refused: Do, remedies: list[Remedy], followed: list[Do]
 ) -> None:
     follow(client, refused, remedies, followed)
@@ -133,7 +133,7 @@ def test_advice_of_2023_is_followed_and_the_picture_taken(
 
 @pytest.mark.parametrize("client", [None], indirect=True, ids=["today"])
 @pytest.mark.parametrize(("refused", "remedies", "followed"), TODAY)
-def test_advice_of_today_is_followed_and_the_picture_taken(
+def test_a_server_of_today_accepts_the_request_after_its_remedy(
     client: Client, refused: Do, remedies: list[Remedy], followed: list[Do]
 ) -> None:
     follow(client, refused, remedies, followed)

@@ -1,6 +1,7 @@
 """A job becomes a request: its defaults, its JSON or form body, its images and its headers."""
 
 import json
+from functools import reduce
 from typing import Any
 
 import attrs
@@ -133,9 +134,7 @@ def test_extra_body_adds_replaces_and_removes_fields() -> None:
 
 LOOP: list[Any] = []
 LOOP.append(LOOP)
-DEEP: list[Any] = []
-for _ in range(100_000):
-    DEEP = [DEEP]
+DEEP = reduce(lambda inner, _: [inner], range(100_000), list[Any]())
 
 
 @pytest.mark.parametrize(
