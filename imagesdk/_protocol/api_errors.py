@@ -72,9 +72,7 @@ _WORDS: Mapping[int, tuple[str, ...]] = {
 _STATUS_BY_WORD = {word: status for status, words in _WORDS.items() for word in words}
 """Statuses by ``code`` or ``type``, for an error without a status."""
 
-_MODERATION_CODES = frozenset(
-    {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
-)
+_MODERATION_CODES = {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
 _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
 # In May 2023 a refusal by the safety system came with code null: https://community.openai.com/t/232241
 _SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
@@ -82,9 +80,7 @@ _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_INVALID_SIZE_TEXT = re.compile(
-    r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE
-)
+_INVALID_SIZE_TEXT = re.compile(r"^invalid (?:size|value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
 _RETIREMENT_ERRORS = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
@@ -120,7 +116,6 @@ def status_failure(
         body,
         opening=f"The server answered {status}",
         status=status,
-        effective_status=_effective_status(body) if status == 200 else status,
         server_limits=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
@@ -165,15 +160,16 @@ def stream_failure(
         return None
     body = error_of_document(document)
     server_limits = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
-    opening, effective_status = "The stream ended with an error", _effective_status(body)
-    if effective_status == 200 and _error_class(200, body) is BadRequestError:  # no field names its kind
+    opening = "The stream ended with an error"
+    if (
+        _effective_status(body) == 200 and _error_class(200, body) is BadRequestError
+    ):  # no field names its kind
         error = StreamError(_sentence(opening, body.message), request_id=request_id, maybe_billed=True)
         return Failure(error, "unknown", server_limits=server_limits)
     failure = _failure(
         body,
         opening=opening,
         status=200,
-        effective_status=effective_status,
         server_limits=server_limits,
         today=now.date(),
         requested=requested,
@@ -205,7 +201,6 @@ def _failure(
     *,
     opening: str,
     status: int,
-    effective_status: int,
     server_limits: ServerLimits,
     today: date,
     requested: int,
@@ -214,6 +209,7 @@ def _failure(
     request_id: str | None,
     remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
+    effective_status = _effective_status(body) if status == 200 else status
     cls = _error_class(effective_status, body)
     never_fits = cls is RateLimitError and server_limits.never_fits(requested)
     remedies = remedies or _size_remedies(cls, body, model)
@@ -271,14 +267,12 @@ def _retirement(
     cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
     """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
-    message_matches = (
-        body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
-    )
+    about_model = body.param in {None, "", "model"}
+    message_matches = about_model and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
     if body.code == "DeploymentNotFound":  # Azure: a name that the user chose
         return None
-    if not (
-        status in _GONE or body.code == "model_not_found" or (message_matches and cls in _RETIREMENT_ERRORS)
-    ):
+    is_gone = status in _GONE or body.code == "model_not_found"
+    if not is_gone and not (message_matches and cls in _RETIREMENT_ERRORS):
         return None
     if path.endswith("/images/variations") and (message_matches or status in _GONE):
         gone = "The variations have"
