@@ -47,11 +47,8 @@ def by_python_multipart(form: FormBody) -> list[tuple[str, str | None, bytes]]:
         name = (file.file_name or b"").decode()
         found.append(((file.field_name or b"").decode(), name, file.file_object.read()))
 
-    headers: dict[str, Any] = {
-        "Content-Type": form.content_type.encode(),
-        "Content-Length": str(len(body)).encode(),
-    }
-    python_multipart.parse_form(headers, io.BytesIO(body), on_field, on_file)
+    headers = {"Content-Type": form.content_type.encode(), "Content-Length": str(len(body)).encode()}
+    python_multipart.parse_form(dict[str, Any](headers), io.BytesIO(body), on_field, on_file)
     return found
 
 
