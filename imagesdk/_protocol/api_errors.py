@@ -74,7 +74,7 @@ _STATUS_BY_WORD = {word: status for status, words in _WORDS.items() for word in 
 
 _MODERATION_CODES = {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
 _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
-# In May 2023 a refusal by the safety system came with code null: https://community.openai.com/t/232241
+# In May 2023 a refusal by the safety system had the code null: https://community.openai.com/t/232241
 _SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
 _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",

@@ -80,9 +80,11 @@ class ErrorBody:
 
 def error_of_bytes(rest: bytes) -> ErrorBody:
     """Parse the body of an error response."""
+    document = None
     with suppress(ValueError, RecursionError):
-        if (document := parse_json(rest)) is not None:
-            return error_of_document(document)
+        document = parse_json(rest)
+    if document is not None:
+        return error_of_document(document)
     return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
 
 
