@@ -25,7 +25,7 @@ from attrs import evolve
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
 from imagesdk._protocol.remedies import UNVERIFIED, remedies_for
-from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.retry import Failure, FailureClass
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import (
@@ -61,37 +61,26 @@ _BY_STATUS: Mapping[int, type[APIStatusError]] = {
     422: UnprocessableEntityError,
     429: RateLimitError,
 }
-_BY_WORD: Mapping[str, type[APIStatusError]] = {
-    "authentication_error": AuthenticationError,
-    "image_generation_user_error": BadRequestError,
-    "invalid_api_key": AuthenticationError,
-    "invalid_request_error": BadRequestError,
-    "model_not_found": NotFoundError,
-    "permission_error": PermissionDeniedError,
-    "rate_limit_error": RateLimitError,
-    "rate_limit_exceeded": RateLimitError,
-    "internal_error": InternalServerError,
-    "internal_server_error": InternalServerError,
-    "overloaded_error": InternalServerError,
-    "server_error": InternalServerError,
-    "upstream_error": InternalServerError,
+_WORDS: Mapping[int, tuple[str, ...]] = {
+    400: ("image_generation_user_error", "invalid_request_error"),
+    401: ("authentication_error", "invalid_api_key"),
+    403: ("permission_error",),
+    404: ("model_not_found",),
+    429: ("rate_limit_error", "rate_limit_exceeded"),
+    500: ("internal_error", "internal_server_error", "overloaded_error", "server_error", "upstream_error"),
 }
-"""Classes by ``code`` or ``type``, for an error without a status."""
+_STATUS_BY_WORD = {word: status for status, words in _WORDS.items() for word in words}
+"""Statuses by ``code`` or ``type``, for an error without a status."""
 
-_MODERATION_CODES = frozenset(
-    {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
-)
+_MODERATION_CODES = {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
 _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
-# In May 2023 a refusal by the safety system came with code null: https://community.openai.com/t/232241
+# In May 2023 a refusal by the safety system had the code null: https://community.openai.com/t/232241
 _SAFETY_TEXT = re.compile(r"rejected (as a result of our|by the) safety system", re.IGNORECASE)
 _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
-_INVALID_SIZE_TEXT = re.compile(
-    r"^(?:invalid size|invalid value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE
-)
-_VARIATIONS = "/images/variations"
+_INVALID_SIZE_TEXT = re.compile(r"^invalid (?:size|value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
 _RETIREMENT_ERRORS = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
@@ -109,17 +98,10 @@ def status_failure(
     path: str = "",
     better_base_url: str | None = None,
 ) -> Failure:
-    """Convert an error response to a failure.
+    """Convert an error response with the body ``rest`` to a failure. Names of ``headers`` are in lower case.
 
-    Args:
-        status: The HTTP status.
-        headers: The headers, with names in lower case.
-        rest: The body.
-        now: The current time, for a ``Retry-After`` with a date and for shutdown dates of models.
-        requested: The number of requested images, to detect a limit that is always exceeded.
-        model: The model that the request names.
-        path: The path of the request.
-        better_base_url: The base URL with ``/v1``, if it seems to lack the version.
+    ``requested`` is the number of requested images, to detect a limit that is always exceeded. ``better_base_url`` is the
+    base URL with ``/v1``, if it seems to lack the version.
     """
     body = error_of_bytes(rest)
     remedies: tuple[Remedy, ...] = ()
@@ -127,15 +109,13 @@ def status_failure(
         to = location.split("?")[0]
         body = evolve(body, message=f"it redirects to {to}, and the client follows no redirects")
         remedies = (Remedy.CORRECT_BASE_URL,)
-    if (
-        better_base_url is not None and status in _NO_ROUTE and body.code is None
-    ):  # a missing model has a code
+    # A missing model has a code.
+    if better_base_url is not None and status in _NO_ROUTE and body.code is None:
         remedies = (Remedy.USE_BASE_URL.of(better_base_url),)
     failure = _failure(
         body,
         opening=f"The server answered {status}",
         status=status,
-        effective_status=_effective_status(body) if status == 200 else status,
         server_limits=parse_server_limits(headers, body.message, now, retry_delay=body.retry_delay),
         today=now.date(),
         requested=requested,
@@ -173,30 +153,23 @@ def stream_failure(
 ) -> Failure | None:
     """Convert a stream event to a failure. Return ``None`` if the event is not an error.
 
-    Args:
-        event_name: The name of the event in the stream.
-        document: The parsed data, or its text if it is not JSON.
-        now: The current time.
-        requested: The number of requested images.
-        model: The model that the request names.
-        path: The path of the request.
-        request_id: The ``x-request-id`` of the response.
-        seen_images: Whether a partial image preceded the event, so that work was done.
+    ``document`` is the parsed data, or its text if it is not JSON. ``seen_images`` states that a partial image preceded
+    the event, so that work was done.
     """
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
     server_limits = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
-    opening, effective_status = "The stream ended with an error", _effective_status(body)
-    if effective_status == 200 and _error_class(200, body) is BadRequestError:  # no field names its kind
-        sentence = _sentence(opening, body.message)
-        error = StreamError(sentence, request_id=request_id, maybe_billed=True)
+    opening = "The stream ended with an error"
+    if (
+        _effective_status(body) == 200 and _error_class(200, body) is BadRequestError
+    ):  # no field names its kind
+        error = StreamError(_sentence(opening, body.message), request_id=request_id, maybe_billed=True)
         return Failure(error, "unknown", server_limits=server_limits)
     failure = _failure(
         body,
         opening=opening,
         status=200,
-        effective_status=effective_status,
         server_limits=server_limits,
         today=now.date(),
         requested=requested,
@@ -228,7 +201,6 @@ def _failure(
     *,
     opening: str,
     status: int,
-    effective_status: int,
     server_limits: ServerLimits,
     today: date,
     requested: int,
@@ -237,10 +209,12 @@ def _failure(
     request_id: str | None,
     remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
+    effective_status = _effective_status(body) if status == 200 else status
     cls = _error_class(effective_status, body)
     never_fits = cls is RateLimitError and server_limits.never_fits(requested)
     remedies = remedies or _size_remedies(cls, body, model)
     remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
+    kind: FailureClass = "unknown" if effective_status >= 500 else "refused"
     facts: dict[str, Any] = {}
     consequence = ""
     if issubclass(cls, RateLimitError):
@@ -260,16 +234,11 @@ def _failure(
         param=body.param,
         body=body.body,
         request_id=request_id,
-        maybe_billed=effective_status >= 500,
+        maybe_billed=kind == "unknown",
         remedies=remedies,
         **facts,
     )
-    return Failure(
-        error,
-        "unknown" if effective_status >= 500 else "refused",
-        server_limits=server_limits,
-        never_fits=never_fits,
-    )
+    return Failure(error, kind, server_limits=server_limits, never_fits=never_fits)
 
 
 def _effective_status(body: ErrorBody) -> int:
@@ -278,13 +247,7 @@ def _effective_status(body: ErrorBody) -> int:
         value = text(body.fields.get(name)) or ""
         if value.isascii() and value.isdigit() and len(value) == 3 and 400 <= int(value) < 600:
             return int(value)
-    for word in (body.code, body.type):
-        cls = _BY_WORD.get(word or "")
-        if cls is InternalServerError:
-            return 500
-        if cls is not None:
-            return next(status for status, known in _BY_STATUS.items() if known is cls)
-    return 200
+    return next((_STATUS_BY_WORD[word] for word in (body.code, body.type) if word in _STATUS_BY_WORD), 200)
 
 
 def _error_class(status: int, body: ErrorBody) -> type[APIStatusError]:
@@ -304,16 +267,14 @@ def _retirement(
     cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
     """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
-    message_matches = (
-        body.param in {None, "", "model"} and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
-    )
+    about_model = body.param in {None, "", "model"}
+    message_matches = about_model and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
     if body.code == "DeploymentNotFound":  # Azure: a name that the user chose
         return None
-    if not (
-        status in _GONE or body.code == "model_not_found" or (message_matches and cls in _RETIREMENT_ERRORS)
-    ):
+    is_gone = status in _GONE or body.code == "model_not_found"
+    if not is_gone and not (message_matches and cls in _RETIREMENT_ERRORS):
         return None
-    if path.endswith(_VARIATIONS) and (message_matches or status in _GONE):
+    if path.endswith("/images/variations") and (message_matches or status in _GONE):
         gone = "The variations have"
         profile, remedy = lookup(OPENAI_VARIATION_MODEL), Remedy.USE_EDIT
     else:
@@ -325,11 +286,10 @@ def _retirement(
             return None
         replacement = profile.replacement if profile else None
         remedy = Remedy.USE_MODEL.of(replacement) if replacement else Remedy.USE_ANOTHER_MODEL
-    end = profile.shut_down if profile else None
-    end_text = f"{gone} been shut down{f' on {end}' if end else ''}"
+    end, replacement = (profile.shut_down, profile.replacement) if profile else (None, None)
     if end is not None and end > today:
-        end_text = f"{gone} its end on {end}"
-    return f"{end_text}.", remedy, profile.replacement if profile else None
+        return f"{gone} its end on {end}.", remedy, replacement
+    return f"{gone} been shut down{f' on {end}' if end else ''}.", remedy, replacement
 
 
 def _size_remedies(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:

@@ -67,9 +67,8 @@ class AzureHost(Host):
                 f'api_version is a date such as "2025-04-01-preview", or "preview", not {api_version!r}.'
             )
         if deployment is not None and not deployment.strip():
-            raise ConfigurationError(
-                "deployment is the name of a deployment; leave it out to name one with each call."
-            )
+            message = "deployment is the name of a deployment; leave it out to name one with each call."
+            raise ConfigurationError(message)
         classic = api_version is not None and _DATED_VERSION.fullmatch(api_version) is not None
         root = base_url.removesuffix(_V1)
         if classic and root != base_url:
@@ -87,24 +86,14 @@ class AzureHost(Host):
         )
 
     @property
-    def is_classic(self) -> bool:
-        """Whether the path contains the deployment."""
-        return not self.base_url.endswith(_V1)
-
-    @property
     def needs_key(self) -> bool:
-        """Whether the server requires a key: always on Azure."""
+        """Always: Azure requires a key."""
         return True
 
     @property
     def suggested_base_url(self) -> str | None:
         """No suggestion: the path of a resource cannot be guessed."""
         return None
-
-    @property
-    def uses_list_prices(self) -> bool:
-        """Whether OpenAI's list prices apply: Azure charges the same per token."""
-        return True
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return the URL of an endpoint, with ``api-version`` if it is set."""
@@ -116,11 +105,7 @@ class AzureHost(Host):
         return self.model if self.deployment else None
 
     def route(self, path: str, model: str | None) -> Route:
-        """Return the route of an image request.
-
-        Raises:
-            InvalidRequestError: If neither the client nor the call names a deployment.
-        """
+        """Return the route of an image request, and refuse one that names no deployment."""
         name = self.deployment or model
         if name is None:
             raise InvalidRequestError(
@@ -128,7 +113,7 @@ class AzureHost(Host):
                 param="model",
                 allowed="the name of a deployment",
             )
-        if self.is_classic:
+        if not self.base_url.endswith(_V1):
             return Route(f"/deployments/{quote(name, safe='')}{path}", name, in_body=False)
         return Route(path, name)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from attrs import frozen
 
@@ -44,7 +44,7 @@ class FormBody:
 
     @property
     def content_type(self) -> str:
-        """The value of the ``content-type`` header."""
+        """The media type with the boundary."""
         return f"multipart/form-data; boundary={self.boundary}"
 
     @property
@@ -62,21 +62,16 @@ class FormBody:
 
     def _head(self, part: FormField) -> bytes:
         disposition = f'form-data; name="{_quoted(part.name)}"'
-        lines = [f"--{self.boundary}"]
         if isinstance(part.value, Upload):
-            lines.append(f'Content-Disposition: {disposition}; filename="{_quoted(part.value.name)}"')
-            lines.append(f"Content-Type: {declared_media_type(part.value)}")
-        else:
-            lines.append(f"Content-Disposition: {disposition}")
-        return ("\r\n".join(lines) + "\r\n\r\n").encode(errors="replace")  # file names may contain surrogates
+            disposition += f'; filename="{_quoted(part.value.name)}"'
+            disposition += f"\r\nContent-Type: {declared_media_type(part.value)}"
+        head = f"--{self.boundary}\r\nContent-Disposition: {disposition}\r\n\r\n"
+        return head.encode(errors="replace")  # file names may contain surrogates
 
 
 def _quoted(text: str) -> str:
     # https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
     return text.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
-
-
-_FALLBACK = "image/png"
 
 
 @frozen
@@ -100,11 +95,7 @@ class JsonBody:
     """A JSON body with embedded images."""
 
     parts: tuple[bytes | Base64Segment, ...]
-
-    @property
-    def content_type(self) -> str:
-        """The value of the ``content-type`` header."""
-        return "application/json"
+    content_type: ClassVar[str] = "application/json"
 
     @property
     def length(self) -> int:
@@ -140,7 +131,7 @@ def declared_media_type(upload: Upload) -> str:
     """
     if upload.media_type != OCTET_STREAM:
         return upload.media_type
-    return upload.stated_type or named_media_type(upload.name) or _FALLBACK
+    return upload.stated_type or named_media_type(upload.name) or "image/png"
 
 
 def _entry(image: InputImage) -> tuple[bytes | Base64Segment, ...]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from attrs import field, frozen
@@ -30,6 +31,7 @@ _MAX_MESSAGE_BYTES = 4096
 """Bytes of a body that is not JSON to search for a message."""
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _FILTERED = ("content_filter_results", "content_filter_result")
 _INNER = ("inner_error", "innererror")
 
@@ -78,13 +80,12 @@ class ErrorBody:
 
 def error_of_bytes(rest: bytes) -> ErrorBody:
     """Parse the body of an error response."""
-    try:
+    document = None
+    with suppress(ValueError, RecursionError):
         document = parse_json(rest)
-    except (ValueError, RecursionError):
-        document = None
-    if document is None:
-        return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
-    return error_of_document(document)
+    if document is not None:
+        return error_of_document(document)
+    return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
 
 
 def error_of_document(document: Any) -> ErrorBody:
@@ -129,18 +130,13 @@ def _validation_text(item: Any) -> str:
 
 def _text_message(rest: bytes) -> str:
     words = rest[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace").strip()
-    if "<" in words[:200] and (
-        title := re.search(r"<title[^>]*>(.*?)</title>", words, re.IGNORECASE | re.DOTALL)
-    ):
+    if "<" in words[:200] and (title := _TITLE.search(words)):
         return " ".join(title[1].split())
     return " ".join(re.sub(r"<[^>]*>", " ", words).split()) if words.startswith("<") else words
 
 
 def _azure_filter_categories(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the names of Azure's content filters that refused.
-
-    https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
-    """
+    # https://learn.microsoft.com/azure/ai-foundry/openai/concepts/content-filter
     for holder in (fields, *(fields.get(name) for name in _INNER)):
         for name in _FILTERED:
             results = holder.get(name) if is_object(holder) else None

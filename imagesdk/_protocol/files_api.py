@@ -1,6 +1,6 @@
 """Requests and responses of the Files API.
 
-Pure functions. https://platform.openai.com/docs/api-reference/files
+Pure functions. Parsers raise a :class:`.ScanError` if a response is not the expected one. https://platform.openai.com/docs/api-reference/files
 """
 
 from __future__ import annotations
@@ -20,15 +20,11 @@ EXPIRY: Final = (3600, 2_592_000)
 """Minimum and maximum lifetime of a file in seconds: one hour and 30 days after its upload."""
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
-_FIELDS = ("id", "bytes", "created_at", "expires_at", "filename", "purpose", "status")
+_FIELDS = {"object", "id", "bytes", "created_at", "expires_at", "filename", "purpose", "status"}
 
 
 def upload_request(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
-    """Build the request that uploads a file.
-
-    Raises:
-        InvalidRequestError: If the purpose is empty, or ``expires_after`` is outside :data:`EXPIRY`.
-    """
+    """Build the request that uploads a file. Refuse an empty purpose, and a lifetime outside :data:`EXPIRY`."""
     if not purpose.strip():
         allowed = '"vision" for images, "batch" for the requests of a batch'
         raise InvalidRequestError.for_parameter("purpose", purpose, allowed=allowed)
@@ -44,11 +40,7 @@ def upload_request(file: Upload, purpose: str, *, expires_after: int | None, bou
 
 
 def file_request(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:
-    """Build a request about one file.
-
-    Raises:
-        InvalidRequestError: If ``file`` is not a valid id.
-    """
+    """Build a request about one file. Refuse an invalid id."""
     file_id = file if isinstance(file, str) else file.id
     if not _ID.fullmatch(file_id) or set(file_id) == {"."}:
         raise InvalidRequestError.for_parameter("file", file_id, allowed='an id such as "file-abc123"')
@@ -56,11 +48,7 @@ def file_request(file: str | FileId | FileObject, method: str, suffix: str = "")
 
 
 def parse_file(document: Any) -> FileObject:
-    """Parse a response that describes a file.
-
-    Raises:
-        ScanError: If the response does not describe a file.
-    """
+    """Parse a response that describes a file."""
     if not is_object(document) or not isinstance(document.get("id"), str):
         raise ScanError("the response describes no file")
     size = document.get("bytes")
@@ -72,29 +60,19 @@ def parse_file(document: Any) -> FileObject:
         filename=text(document.get("filename")),
         purpose=text(document.get("purpose")),
         status=text(document.get("status")),
-        extra=without_images(
-            {key: value for key, value in document.items() if key not in {*_FIELDS, "object"}}
-        ),
+        extra=without_images({key: value for key, value in document.items() if key not in _FIELDS}),
     )
 
 
 def parse_list(document: Any) -> tuple[FileObject, ...]:
-    """Parse a response that lists files.
-
-    Raises:
-        ScanError: If the response does not list files.
-    """
+    """Parse a response that lists files."""
     if not is_object(document) or not is_list(document.get("data")):
         raise ScanError("the response lists no files")
     return tuple(parse_file(item) for item in document["data"])
 
 
 def parse_deleted(document: Any) -> bool:
-    """Parse the response to a deletion, and return whether the file was deleted.
-
-    Raises:
-        ScanError: If the response does not state it.
-    """
+    """Parse the response to a deletion, and return whether the file was deleted."""
     if not is_object(document) or not isinstance(document.get("deleted"), bool):
         raise ScanError("the response does not say whether the file was deleted")
     return bool(document["deleted"])

@@ -29,22 +29,18 @@ from imagesdk.models import catalog
 from imagesdk.remedies import Remedy
 
 OPENAI_BASE_URL = "https://api.openai.com/v1"
-"""The base URL of OpenAI."""
 
 _OPENAI_HOSTS = frozenset({"api.openai.com", "eu.api.openai.com", "us.api.openai.com"})
-AZURE_SUFFIXES = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
-"""Suffixes of Azure's host names."""
+_AZURE_SUFFIXES = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveservices.azure.com")
 _PORTS = {"http": 80, "https": 443}
-_HEADER_NAME = re.compile(
-    r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-)  # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+# https://www.rfc-editor.org/rfc/rfc9110#name-tokens
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _OWN_HEADERS = frozenset(
     {"authorization", "content-length", "transfer-encoding", "host", "connection", "idempotency-key"}
 )
 CLIENT_REQUEST_ID = "x-client-request-id"
 """The header with the client's id of a request: https://platform.openai.com/docs/api-reference/debugging-requests"""
 _MAX_REQUEST_ID = 512
-"""Maximum length of its value in ASCII characters."""
 _VERSION = re.compile(r"/v\d+\w*(/|\Z)")
 
 
@@ -53,9 +49,7 @@ class Route:
     """The path of an image request and the place of its model."""
 
     path: str
-    """The path below the base URL."""
     model: str | None
-    """The server's name of the model."""
     in_body: bool = True
     """Whether the body names the model, rather than the path."""
 
@@ -71,27 +65,14 @@ class Host:
 
     @classmethod
     def parse(cls, base_url: str) -> Host:
-        """Parse a base URL.
-
-        Raises:
-            ConfigurationError: If it is not an http or https URL, or has a user, a query or a fragment.
-        """
+        """Parse an http or https URL. Refuse one with a user, a query or a fragment."""
         text = base_url.strip().rstrip("/")
         parts = _split(text)
-        if (
-            parts is None
-            or parts.scheme not in _PORTS
-            or not parts.hostname
-            or not text.isprintable()
-            or " " in text
-        ):
+        is_url = parts is not None and parts.scheme in _PORTS and bool(parts.hostname)
+        if parts is None or not is_url or not text.isprintable() or " " in text:
             shown = "one with a user" if "@" in text else repr(base_url)  # it may contain a password
-            raise ConfigurationError.for_parameter(
-                "base_url",
-                shown,
-                allowed=f"a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1",
-                shown=shown,
-            )
+            allowed = f"a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1"
+            raise ConfigurationError.for_parameter("base_url", shown, allowed=allowed, shown=shown)
         if parts.username is not None or "?" in text or "#" in text:
             raise ConfigurationError(
                 "base_url may not hold a user, a password, a query or a fragment.",
@@ -101,6 +82,10 @@ class Host:
         return cls(text)
 
     @property
+    def _hostname(self) -> str:
+        return urlsplit(self.base_url).hostname or ""
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port: the scope of rate limits and trust."""
         return _origin(urlsplit(self.base_url)) or ""
@@ -108,12 +93,12 @@ class Host:
     @property
     def is_openai(self) -> bool:
         """Whether the server is OpenAI, which always needs a key and a model."""
-        return urlsplit(self.base_url).hostname in _OPENAI_HOSTS
+        return self._hostname in _OPENAI_HOSTS
 
     @property
     def needs_key(self) -> bool:
         """Whether the server requires a key: OpenAI and Azure do."""
-        return self.is_openai or (urlsplit(self.base_url).hostname or "").endswith(AZURE_SUFFIXES)
+        return self.is_openai or self._hostname.endswith(_AZURE_SUFFIXES)
 
     @property
     def suggested_base_url(self) -> str | None:
@@ -122,18 +107,13 @@ class Host:
 
     @property
     def uses_list_prices(self) -> bool:
-        """Whether OpenAI's list prices apply: at OpenAI, on Azure and on loopback hosts.
-
-        A loopback host is assumed to be an emulator of OpenAI or a proxy to it.
-        """
-        hostname = urlsplit(self.base_url).hostname or ""
-        return self.is_openai or hostname.endswith(AZURE_SUFFIXES) or is_loopback(hostname)
+        """Whether OpenAI's list prices apply: where a key is needed, and on loopback (emulators and proxies)."""
+        return self.needs_key or is_loopback(self._hostname)
 
     @property
     def is_secure(self) -> bool:
         """Whether it is safe to send a key: over https, or to a loopback host."""
-        parts = urlsplit(self.base_url)
-        return parts.scheme == "https" or is_loopback(parts.hostname or "")
+        return urlsplit(self.base_url).scheme == "https" or is_loopback(self._hostname)
 
     def url(self, path: str, query: Mapping[str, str] | None = None) -> str:
         """Return the URL of an endpoint such as ``/images/generations``. An absolute URL is kept."""
@@ -141,11 +121,7 @@ class Host:
         return url + (f"?{urlencode(query)}" if query else "")
 
     def target(self, path: str) -> tuple[str, dict[str, str]]:
-        """Split a path or absolute URL into the argument of :meth:`url` and the query.
-
-        Raises:
-            InvalidRequestError: If it is not a valid path, or a URL on another origin.
-        """
+        """Split a path or absolute URL into the argument of :meth:`url` and the query. Refuse other origins."""
         bare, _, query = path.partition("?")
         absolute = "://" in bare
         if absolute and not self.is_same_origin(bare):
@@ -155,14 +131,10 @@ class Host:
                 value=bare,
             )
         if not bare or "#" in path or not path.isascii() or not path.isprintable() or " " in path:
-            raise InvalidRequestError(
-                "path must be one such as /models, percent-encoded and without a fragment.",
-                param="path",
-                value=path,
-            )
-        return bare if absolute or bare.startswith("/") else f"/{bare}", dict(
-            parse_qsl(query, keep_blank_values=True)
-        )
+            message = "path must be one such as /models, percent-encoded and without a fragment."
+            raise InvalidRequestError(message, param="path", value=path)
+        parameters = dict(parse_qsl(query, keep_blank_values=True))
+        return bare if absolute or bare.startswith("/") else f"/{bare}", parameters
 
     def result_url(self, url: str) -> str:
         """Return the absolute URL of a result."""
@@ -180,11 +152,7 @@ class Host:
         return catalog.OPENAI_VARIATION_MODEL if isinstance(job, Variation) else catalog.OPENAI_GENERATE_MODEL
 
     def route(self, path: str, model: str | None) -> Route:
-        """Return the route of an image request.
-
-        Raises:
-            InvalidRequestError: If the route needs a model and ``model`` is ``None``.
-        """
+        """Return the route of an image request. A subclass may refuse a missing model."""
         return Route(path, model)
 
     def resolve_model(self, name: str | None) -> str | None:
@@ -207,23 +175,16 @@ def auth_headers(
 
 
 def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Check headers of the caller, and return them with lower-case names.
-
-    Raises:
-        ConfigurationError: If a name or value is invalid, or the client itself sets the header.
-    """
+    """Check headers of the caller, and return them with lower-case names. Refuse headers that the client sets."""
     checked: list[tuple[str, str]] = []
     for name, value in headers:
         if not isinstance(cast("object", name), str) or not _HEADER_NAME.fullmatch(name):
             raise ConfigurationError(f"{name!r} is not a header name.")
+        start = f"The value of header {name!r}"
         if not isinstance(cast("object", value), str):
-            raise ConfigurationError(
-                f"The value of header {name!r} must be a text, not a value of type {type(value).__name__}."
-            )
+            raise ConfigurationError(f"{start} must be a text, not a value of type {type(value).__name__}.")
         if not (value.isascii() and value.isprintable()):
-            raise ConfigurationError(
-                f"The value of header {name!r} holds a line break or a character beyond ASCII."
-            )
+            raise ConfigurationError(f"{start} holds a line break or a character beyond ASCII.")
         if name.lower() in _OWN_HEADERS:
             raise ConfigurationError(
                 f"The header {name!r} is set by the client itself.", remedies=(Remedy.USE_CLIENT_OPTIONS,)

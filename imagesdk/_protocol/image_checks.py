@@ -17,23 +17,15 @@ from imagesdk.types import Upload
 
 
 def check_images(job: Job, images: InputImages, profile: ModelProfile) -> None:
-    """Check the images of a job.
-
-    Raises:
-        InvalidRequestError: If an image breaks a rule of the profile.
-    """
+    """Check the images of a job against its profile."""
     rule = profile.variation if isinstance(job, Variation) else profile.edit
     if rule is None or isinstance(job, Generate):
         return
     if len(images.images) > rule.max_images:
         allowed = "one image" if rule.max_images == 1 else f"1 to {rule.max_images} images"
         raise _invalid("image", f"{len(images.images)} images", allowed, profile)
-    named = [("image", image, rule) for image in images.images]
-    for param, image, image_rule in (
-        *named,
-        ("mask", images.mask, profile.mask),
-        ("markup", images.markup, profile.markup),
-    ):
+    overlays = (("mask", images.mask, profile.mask), ("markup", images.markup, profile.markup))
+    for param, image, image_rule in (*(("image", image, rule) for image in images.images), *overlays):
         if isinstance(image, RemoteImage):
             if isinstance(job, Edit):  # build_request() rejects a variation of a remote image
                 _check_remote(param, image, profile)
@@ -50,21 +42,12 @@ def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelPro
         allowed = " or ".join(_kind(media_type) for media_type in rule.media_types)
         raise _invalid(param, f"{upload.name} ({kind})", f"a {allowed} file", profile, *remedies)
     if upload.size >= rule.max_bytes:
-        raise _invalid(
-            param,
-            f"{upload.name} ({upload.size} bytes)",
-            f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)",
-            profile,
-            Remedy.SHRINK_IMAGE.of(rule.max_bytes),
-        )
+        shown = f"{upload.name} ({upload.size} bytes)"
+        allowed = f"a file of less than {rule.max_bytes} bytes ({rule.max_bytes // 1024**2} MiB)"
+        raise _invalid(param, shown, allowed, profile, Remedy.SHRINK_IMAGE.of(rule.max_bytes))
     if rule.square and upload.width != upload.height:
-        raise _invalid(
-            param,
-            f"{upload.name} ({upload.width}x{upload.height})",
-            "a square image",
-            profile,
-            Remedy.PREPARE_SQUARE,
-        )
+        shown = f"{upload.name} ({upload.width}x{upload.height})"
+        raise _invalid(param, shown, "a square image", profile, Remedy.PREPARE_SQUARE)
 
 
 def _format(upload: Upload) -> tuple[str, Remedy] | tuple[str]:
@@ -95,13 +78,9 @@ def _check_remote(param: str, image: RemoteImage, profile: ModelProfile) -> None
 def _check_url_length(param: str, image: InputImage, profile: ModelProfile) -> None:
     length = image_url_length(image)
     if length > MAX_IMAGE_URL:
-        raise _invalid(
-            param,
-            f"{image.name} ({length} characters as a URL)",
-            f"at most {MAX_IMAGE_URL} characters in an edit that is sent as JSON (for a URL, a file id or moderation)",
-            profile,
-            Remedy.UPLOAD_IMAGE,
-        )
+        shown = f"{image.name} ({length} characters as a URL)"
+        allowed = f"at most {MAX_IMAGE_URL} characters in an edit that is sent as JSON (for a URL, a file id or moderation)"
+        raise _invalid(param, shown, allowed, profile, Remedy.UPLOAD_IMAGE)
 
 
 def _check_overlays(images: InputImages, rule: ImageRule, profile: ModelProfile) -> None:
@@ -131,12 +110,13 @@ def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: 
     if isinstance(image, Upload):
         sizes.append((image.width, image.height))
     if all(None not in size for size in sizes) and len(set(sizes)) > 1:
+        value, allowed = (f"{width}x{height}" for width, height in sizes)
         raise InvalidRequestError(
-            f"{param} is {overlay.width}x{overlay.height} and image is {sizes[1][0]}x{sizes[1][1]}: they must have the "
-            "same width and height (as shown, if EXIF turns one).",
+            f"{param} is {value} and image is {allowed}: they must have the same width and height (as shown, if EXIF "
+            "turns one).",
             param=param,
-            value=f"{overlay.width}x{overlay.height}",
-            allowed=f"{sizes[1][0]}x{sizes[1][1]}",
+            value=value,
+            allowed=allowed,
             remedies=(remedy, Remedy.SKIP_CHECK),
         )
     if overlay.alpha is False or overlay.transparent is False:
@@ -153,11 +133,7 @@ def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: 
 def _invalid(
     param: str, value: str, allowed: str, profile: ModelProfile, *remedies: Remedy
 ) -> InvalidRequestError:
+    remedies = (*remedies, Remedy.SKIP_CHECK)
     return InvalidRequestError.for_parameter(
-        param,
-        value,
-        allowed=allowed,
-        model=profile.name,
-        remedies=(*remedies, Remedy.SKIP_CHECK),
-        shown=value,
+        param, value, allowed=allowed, model=profile.name, remedies=remedies, shown=value
     )

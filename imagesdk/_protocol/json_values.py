@@ -11,12 +11,7 @@ MAX_DEPTH = 100
 
 
 def parse_json(content: bytes) -> Any:
-    """Parse a JSON text.
-
-    Raises:
-        ValueError: If ``content`` is not JSON.
-        RecursionError: If it is nested deeper than :data:`MAX_DEPTH`.
-    """
+    """Parse a JSON text. Raise ``RecursionError`` if it is nested deeper than :data:`MAX_DEPTH`."""
     value = json.loads(content)
     if _is_deeper(value, MAX_DEPTH):
         raise RecursionError(f"nested deeper than {MAX_DEPTH}")
@@ -24,11 +19,7 @@ def parse_json(content: bytes) -> Any:
 
 
 def dump_json(value: object) -> bytes:
-    """Serialize a value as compact JSON.
-
-    Raises:
-        ValueError: If JSON cannot represent the value, or it is nested too deeply.
-    """
+    """Serialize a value as compact JSON. Raise ``ValueError`` if JSON cannot represent it, or it is too deep."""
     try:
         return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
     except (TypeError, RecursionError) as error:

@@ -18,7 +18,6 @@ from imagesdk.models.sizes import parse_size
 from imagesdk.remedies import Remedy
 
 IMAGE_PARAMETERS = frozenset({"image", "mask", "markup"})
-"""Parameters that are images."""
 
 _CHOICES = {
     "quality": "qualities",
@@ -52,19 +51,11 @@ _HINTS = {
 
 
 def check_shape(job: Job) -> None:
-    """Check what every server needs, whatever the model: a text as the prompt, a count as ``n``.
-
-    Raises:
-        InvalidRequestError: If the prompt is not a text, a text contains a lone surrogate, or ``n`` is not a count.
-    """
+    """Check what every server needs, whatever the model: a prompt and other texts without surrogates, a count as ``n``."""
     prompt = cast("object", "" if isinstance(job, Variation) else job.prompt)
     if not isinstance(prompt, str):
-        raise InvalidRequestError(
-            f"prompt must be str, got {type(prompt).__name__}.",
-            param="prompt",
-            value=prompt,
-            allowed="a text",
-        )
+        message = f"prompt must be str, got {type(prompt).__name__}."
+        raise InvalidRequestError(message, param="prompt", value=prompt, allowed="a text")
     for name, value in job.parameters().items():
         if isinstance(value, str) and name not in IMAGE_PARAMETERS:
             check_text(name, value)
@@ -73,16 +64,7 @@ def check_shape(job: Job) -> None:
 
 
 def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -> None:
-    """Check the parameters of a job against a profile.
-
-    Args:
-        job: The job.
-        profile: The profile of its model.
-        stream: Whether the caller requests a stream.
-
-    Raises:
-        InvalidRequestError: If a parameter breaks a rule of the profile.
-    """
+    """Check the parameters of a job against the profile of its model."""
     parameters = job.parameters()
     _check_endpoint(job, profile)
     if not isinstance(job, Variation):
@@ -109,11 +91,7 @@ def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -
 
 
 def check_text(name: str, text: str) -> str:
-    """Check that a text can be encoded, and return it.
-
-    Raises:
-        InvalidRequestError: If it contains a lone surrogate.
-    """
+    """Check that a text contains no lone surrogate, and return it."""
     lone = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
     if lone is not None:
         raise InvalidRequestError(
@@ -235,15 +213,14 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
     if not stream:
         if job.partial_images:
             method = Remedy.USE_STREAM.of("edit_stream" if isinstance(job, Edit) else "generate_stream")
-            raise _invalid(
-                "partial_images", job.partial_images, "not given without a stream", profile, method
-            )
+            allowed = "not given without a stream"
+            raise _invalid("partial_images", job.partial_images, allowed, profile, method)
         return
     if profile.streams is None:
         return
     if not profile.streams:
-        remedies = (Remedy.USE_MODEL.of(catalog.OPENAI_GENERATE_MODEL),)
-        raise _invalid("model", profile.name, "a model that streams", profile, *remedies)
+        other = Remedy.USE_MODEL.of(catalog.OPENAI_GENERATE_MODEL)
+        raise _invalid("model", profile.name, "a model that streams", profile, other)
     if job.n is not None and job.n > 1:
         raise _invalid("n", job.n, "1 in a stream", profile)
     if job.output_format in _NOT_WITH:
@@ -253,10 +230,8 @@ def _check_stream(job: Job, profile: ModelProfile, *, stream: bool) -> None:
 def _hint(name: str) -> str:
     if name in _HINTS:
         return _HINTS[name]
-    able = [
-        profile.name for profile in models.known() if name in profile.accepted and profile.shut_down is None
-    ]
-    return f" ({able[0]} does)" if able else ""
+    able = (other.name for other in models.known() if name in other.accepted and other.shut_down is None)
+    return f" ({first} does)" if (first := next(able, None)) else ""
 
 
 def _one_of(values: Sequence[str]) -> str:
@@ -264,18 +239,9 @@ def _one_of(values: Sequence[str]) -> str:
 
 
 def _invalid(
-    param: str,
-    value: object,
-    allowed: str,
-    profile: ModelProfile,
-    *remedies: Remedy,
-    described: bool = False,
+    param: str, value: object, allowed: str, profile: ModelProfile, *remedies: Remedy, described: bool = False
 ) -> InvalidRequestError:
+    remedies, shown = (*remedies, Remedy.SKIP_CHECK), str(value) if described else None
     return InvalidRequestError.for_parameter(
-        param,
-        value,
-        allowed=allowed,
-        model=profile.name,
-        remedies=(*remedies, Remedy.SKIP_CHECK),
-        shown=str(value) if described else None,
+        param, value, allowed=allowed, model=profile.name, remedies=remedies, shown=shown
     )

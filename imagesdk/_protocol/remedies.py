@@ -30,20 +30,18 @@ UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 class _Row:
     remedies: tuple[Remedy, ...]
     error: type[APIStatusError] = APIStatusError
-    codes: frozenset[str] = frozenset()
-    """Codes of the error; empty: any code."""
+    code: str | None = None
     says: str = ""
     """A pattern of the message."""
     status: int | None = None
     never_fits: bool = False
-    """Whether the row is for a request that exceeds the limit by itself."""
 
     def fits(self, error: type[APIStatusError], status: int, body: ErrorBody, never_fits: bool) -> bool:
         return (
             issubclass(error, self.error)
             and (never_fits or not self.never_fits)
-            and (not self.codes or body.code in self.codes)
-            and (self.status is None or status == self.status)
+            and self.code in {None, body.code}
+            and self.status in {None, status}
             and re.search(self.says, body.message, re.IGNORECASE) is not None
         )
 
@@ -53,54 +51,44 @@ _ROWS = (
     _Row(
         (Remedy.LEAVE_OUT.of("response_format"),),
         BadRequestError,
-        says=r"unknown parameter: 'response_format'",
+        says="unknown parameter: 'response_format'",
     ),
-    _Row((Remedy.LEAVE_OUT,), BadRequestError, frozenset({"unknown_parameter"})),
+    _Row((Remedy.LEAVE_OUT,), BadRequestError, "unknown_parameter"),
     _Row((Remedy.STREAM_ONE_IMAGE,), BadRequestError, says=r"streaming is only supported with n=1"),
     _Row((Remedy.SET_PARTIAL_IMAGES,), BadRequestError, says=r"non-zero partial images"),
     _Row((Remedy.PASS_IMAGE,), BadRequestError, says=r"error while downloading (the )?file"),
-    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"unsupported_file_mimetype"})),
-    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_file"})),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, "unsupported_file_mimetype"),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, "invalid_image_file"),
     _Row(
-        (Remedy.PREPARE_SMALL_SQUARE.of(4 * 1024 * 1024),),
+        (Remedy.PREPARE_SMALL_SQUARE.of(4 * 1024**2),),
         BadRequestError,
         says=r"image must be a png and less than",
     ),
     _Row(
         (Remedy.MAKE_MASK,),
         BadRequestError,
-        says=r"mask must be a png and less than|mask size does not match|mask image missing alpha",
+        says=r"mask (must be a png and less than|size does not match|image missing alpha)",
     ),
     _Row(
         (Remedy.DRAW_MARKUP,),
         BadRequestError,
-        says=r"markup size does not match|markup image (missing alpha|must contain transparent)",
+        says=r"markup (size does not match|image (missing alpha|must contain transparent))",
     ),
     _Row((Remedy.PREPARE_SQUARE,), BadRequestError, says=r"image must be square"),
-    _Row(
-        (Remedy.PASS_MASK, Remedy.MAKE_MASK),
-        BadRequestError,
-        says=r"input image - format must be in",
-    ),
-    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, frozenset({"invalid_image_format"})),
-    _Row(
-        (Remedy.PASS_OPAQUE_BACKGROUND,),
-        BadRequestError,
-        says=r"transparent background is not supported",
-    ),
+    _Row((Remedy.PASS_MASK, Remedy.MAKE_MASK), BadRequestError, says=r"input image - format must be in"),
+    _Row((Remedy.CONVERT_IMAGE,), BadRequestError, "invalid_image_format"),
+    _Row((Remedy.PASS_OPAQUE_BACKGROUND,), BadRequestError, says=r"transparent background is not supported"),
     _Row((Remedy.CHANGE_CONTENT,), ModerationError),
     _Row((Remedy.CHECK_BILLING,), QuotaExceededError),
     _Row((Remedy.ASK_FOR_FEWER, Remedy.ASK_FOR_HIGHER_LIMIT), RateLimitError, never_fits=True),
     _Row((Remedy.ASK_FOR_HIGHER_LIMIT, Remedy.SET_RATE_LIMIT), RateLimitError),
     _Row(
-        (Remedy.CHECK_AZURE_KEY,),
-        AuthenticationError,
-        says=r"invalid subscription key or wrong API endpoint",
+        (Remedy.CHECK_AZURE_KEY,), AuthenticationError, says=r"invalid subscription key or wrong API endpoint"
     ),
     _Row((Remedy.CHECK_KEY,), AuthenticationError),
     _Row((Remedy.CHECK_PERMISSIONS,), PermissionDeniedError),
-    _Row((Remedy.CHECK_MODEL,), NotFoundError, frozenset({"model_not_found"})),
-    _Row((Remedy.CHECK_DEPLOYMENT,), NotFoundError, frozenset({"DeploymentNotFound"})),
+    _Row((Remedy.CHECK_MODEL,), NotFoundError, "model_not_found"),
+    _Row((Remedy.CHECK_DEPLOYMENT,), NotFoundError, "DeploymentNotFound"),
     _Row((Remedy.CHECK_BASE_URL,), NotFoundError),
     _Row((Remedy.CHANGE_IDEMPOTENCY_KEY,), ConflictError),
     _Row((Remedy.CHANGE_PARAMETER,), UnprocessableEntityError),
@@ -114,14 +102,7 @@ _ROWS = (
 def remedies_for(
     error: type[APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
 ) -> tuple[Remedy, ...]:
-    """Return the remedies for an error response.
-
-    Args:
-        error: The class of the error.
-        status: The HTTP status.
-        body: The error body. Its ``param`` becomes the value of ``LEAVE_OUT``.
-        never_fits: Whether the request exceeds the rate limit by itself.
-    """
+    """Return the remedies for an error response. ``never_fits``: the request exceeds the rate limit by itself."""
     remedies = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
     if remedies == (Remedy.LEAVE_OUT,) and body.param:
         return (Remedy.LEAVE_OUT.of(body.param),)

@@ -15,6 +15,7 @@ any other edit, and every variation                    form
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import attrs
@@ -26,12 +27,7 @@ from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import (
-    IMAGE_PARAMETERS,
-    check_parameters,
-    check_shape,
-    check_text,
-)
+from imagesdk._protocol.parameter_checks import IMAGE_PARAMETERS, check_parameters, check_shape, check_text
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation, check_job
 from imagesdk.models import ModelProfile
@@ -49,7 +45,7 @@ class Request:
 
     path: str
     weight: int
-    """The number of images that it asks for. The rate limit counts them."""
+    """The number of images that it asks for, which the rate limit counts."""
     model: str | None
     content: bytes | FormBody | JsonBody
     method: str = "POST"
@@ -86,7 +82,6 @@ class RequestPlan:
     """The job, with its model filled in, and with ``response_format`` where files are written."""
     host: Host
     profile: ModelProfile | None
-    """The profile of the model; ``None`` for an unknown model."""
     rules: ModelProfile | None
     """The profile whose rules the job must keep; ``None`` where nothing is checked."""
 
@@ -94,17 +89,9 @@ class RequestPlan:
 def plan_request(
     job: Job, host: Host, *, check: bool, writes_files: bool = False, stream: bool = False
 ) -> RequestPlan:
-    """Fill in the model of a job, and check its parameters.
+    """Fill in the model of a job, and check its parameters, against the rules of the model if ``check``.
 
-    Args:
-        job: The job of the caller.
-        host: The server. OpenAI needs a model, so a default one is filled in.
-        check: Whether the job must keep the rules of its model.
-        writes_files: Whether the images go to files. Then the server is asked for base64 instead of URLs.
-        stream: Whether the response is a stream.
-
-    Raises:
-        InvalidRequestError: If ``job`` is no job, cannot be encoded, or breaks a rule of its model.
+    Where the images go to files, the server is asked for base64 instead of URLs.
     """
     check_job(job)
     if job.model is None and (model := host.default_model(job)):
@@ -128,23 +115,13 @@ def build_request(
     stream: bool = False,
     host: Host = _OPENAI,
 ) -> Request:
-    """Encode a job.
-
-    Args:
-        job: The job. Parameters that are ``None`` are not sent.
-        images: The images of the job.
-        boundary: The separator of the parts of a form.
-        extra_body: Fields that replace those of the job. ``None`` as a value removes a field.
-        stream: Whether to request a stream.
-        host: The server.
+    """Encode a job. ``extra_body`` replaces fields of the job, and ``None`` as a value removes a field.
 
     Raises:
         InvalidRequestError: If a form needs a file but gets a URL or a file id, if a field is not JSON, or if no
             deployment is named.
     """
-    fields: dict[str, Any] = {
-        name: value for name, value in job.parameters().items() if name not in IMAGE_PARAMETERS
-    }
+    fields: dict[str, Any] = {k: v for k, v in job.parameters().items() if k not in IMAGE_PARAMETERS}
     route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
         fields.pop("model", None)
@@ -163,18 +140,13 @@ def build_request(
     if needs_json(job, images):
         content = json_body(_json(fields, extra_body), images, without=frozenset(extra_body or ()))
         return Request(path, weight, model, content)
-    several = isinstance(job, Edit) and as_list(job.image) is not None
-    parts = [
-        FormField("image[]" if several else "image", _require_upload("image", image))
-        for image in images.images
-    ]
-    if images.mask is not None:
-        parts.append(FormField("mask", _require_upload("mask", images.mask)))
-    if images.markup is not None:
-        parts.append(FormField("markup", _require_upload("markup", images.markup)))
-    parts += [
-        FormField(name, text) for key, value in fields.items() for name, text in _form_fields(key, value)
-    ]
+    name = "image[]" if isinstance(job, Edit) and as_list(job.image) is not None else "image"
+    parts = [FormField(name, _require_upload("image", image)) for image in images.images]
+    for name, overlay in (("mask", images.mask), ("markup", images.markup)):
+        if overlay is not None:
+            parts.append(FormField(name, _require_upload(name, overlay)))
+    for key, value in fields.items():
+        parts += [FormField(name, text) for name, text in _form_fields(key, value)]
     return Request(path, weight, model, FormBody(tuple(parts), boundary))
 
 
@@ -188,19 +160,10 @@ def request_headers(
     call_headers: Iterable[tuple[str, str]],
     auth: Iterable[tuple[str, str]],
 ) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a request, without the host.
+    """Return the headers of a request, without the host. Names of given headers are in lower case.
 
     Later ones win: defaults, the client's headers, those of the body and the idempotency key, the call's headers,
-    authentication.
-
-    Args:
-        request: The request.
-        accept: The media types of the response.
-        user_agent: The name and version of the client.
-        idempotency: The name and value of the header that is the same for all attempts of a call.
-        client_headers: Headers of all requests of the client, names in lower case.
-        call_headers: Headers of this call, names in lower case.
-        auth: Headers that authenticate the client.
+    authentication. ``idempotency`` is the name and value of the header that all attempts of a call share.
     """
     name, key = idempotency
     headers = {
@@ -230,21 +193,15 @@ class Sources:
 
 
 def sources(job: Job) -> Sources:
-    """Return the images of a job as the caller passed them.
-
-    Raises:
-        InvalidRequestError: If an edit has an empty list of images.
-    """
+    """Return the images of a job as the caller passed them. Refuse an edit with an empty list of images."""
     if isinstance(job, Generate):
         return Sources()
     if isinstance(job, Variation):
         return Sources((job.image,))
     images = as_list(job.image)
-    if images is None:
-        return Sources((job.image,), job.mask, job.markup)
-    if not images:
+    if images is not None and not images:
         raise InvalidRequestError.for_parameter("image", [], allowed="at least one image")
-    return Sources(images, job.mask, job.markup)
+    return Sources((job.image,) if images is None else images, job.mask, job.markup)
 
 
 def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> bytes:
@@ -259,11 +216,9 @@ def _json(fields: Mapping[str, Any], extra_body: Mapping[str, Any] | None) -> by
 
 
 def _is_json_value(value: object) -> bool:
-    try:
-        dump_json(value)
-    except ValueError:
-        return False
-    return True
+    with suppress(ValueError):
+        return bool(dump_json(value))
+    return False
 
 
 def _require_upload(param: str, image: InputImage) -> Upload:
@@ -289,8 +244,6 @@ def _form_fields(name: str, value: Value) -> list[tuple[str, str]]:
         return [pair for key, item in value.items() for pair in _form_fields(f"{name}[{key}]", item)]
     if isinstance(value, (list, tuple)):
         return [pair for item in value for pair in _form_fields(f"{name}[]", item)]
-    if isinstance(value, bool):
-        return [(name, "true" if value else "false")]
     if value is None:
         return []
-    return [(name, check_text(name, str(value)))]
+    return [(name, str(value).lower() if isinstance(value, bool) else check_text(name, str(value)))]

@@ -21,8 +21,6 @@ from imagesdk.models import ModelProfile
 from imagesdk.models.catalog import URL_LIFETIME
 from imagesdk.types import SvgUsage, Usage
 
-_EXCERPT_LENGTH = 300
-"""Maximum length of a quotation from a body, in characters."""
 _MAX_TOKENS = 10**12
 """Upper bound of a plausible token count. A larger number is ignored."""
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
@@ -67,11 +65,7 @@ class ParsedEvent(ParsedResponse):
 
 
 def parse_response(document: Any, profile: ModelProfile | None) -> ParsedResponse:
-    """Parse the JSON of a success response.
-
-    Raises:
-        ScanError: If ``document`` is not the response to an image request.
-    """
+    """Parse the JSON of a success response. Raise :class:`.ScanError` if it does not answer an image request."""
     if not is_object(document):
         raise ScanError(f"the response is {_excerpt(document)} rather than an object with data")
     body = dict(document)
@@ -82,21 +76,13 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
             raise ScanError(f"the response has no list of images in it, only {_excerpt(sorted(body))}")
     created = timestamp(body.pop("created", None))
     items = [item for item in data if is_object(item)]
-    return ParsedResponse(
-        images=tuple(_image(item, created, profile) for item in items), **_settings(body, created)
-    )
+    return ParsedResponse(tuple(_image(item, created, profile) for item in items), **_settings(body, created))
 
 
 def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
-    """Parse the data of an event with a partial or completed image.
+    """Parse the data of an event with a partial or completed image. Raise :class:`.ScanError` if it is no object.
 
-    Args:
-        document: The parsed data.
-        name: The name of the event in the stream, for data without a ``type``.
-        profile: The profile of the model. It states the lifetime of URLs.
-
-    Raises:
-        ScanError: If the data is not an object.
+    ``name`` is that of the event in the stream, for data without a ``type``.
     """
     if not is_object(document):
         raise ScanError(f"an event of the stream is {_excerpt(document)} rather than an object")
@@ -127,9 +113,8 @@ def _images(event: dict[str, Any]) -> list[dict[str, Any]]:
     if is_list(data):
         del event["data"]
         return [item for item in data if is_object(item)]
-    image: dict[str, Any] = {
-        name: event.pop(name) for name in ("b64_json", "url", "revised_prompt") if name in event
-    }
+    names = ("b64_json", "url", "revised_prompt")
+    image: dict[str, Any] = {name: event.pop(name) for name in names if name in event}
     return [image] if image else list(_image_objects(event)) or [{}]
 
 
@@ -139,9 +124,8 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
     url = fields.pop("url", None)
     ref = b64_json if isinstance(b64_json, ImageRef) else url if isinstance(url, ImageRef) else None
     if ref is None and not isinstance(url, str):
-        ref = next(
-            (p for item in _image_objects(fields) for p in item.values() if isinstance(p, ImageRef)), None
-        )
+        values = (value for item in _image_objects(fields) for value in item.values())
+        ref = next((value for value in values if isinstance(value, ImageRef)), None)
     address = url if isinstance(url, str) and url else None
     return ParsedImage(
         image_ref=ref.number if ref else None,
@@ -155,15 +139,11 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
 def _expiry(url: str, created: datetime | None, profile: ModelProfile | None) -> datetime | None:
     """Return the expiry of a URL: its signed ``se=``, otherwise one hour after creation for the models of 2023."""
     try:
-        signed_expiry = parse_qs(urlsplit(url).query).get("se")
+        if signed_expiry := parse_qs(urlsplit(url).query).get("se"):
+            moment = datetime.fromisoformat(signed_expiry[0])
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     except ValueError:
         return None
-    if signed_expiry:
-        try:
-            moment = datetime.fromisoformat(signed_expiry[0])
-        except ValueError:
-            return None
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     if created is not None and profile is not None and "url" in profile.response_formats:
         return timestamp(created.timestamp() + URL_LIFETIME)
     return None
@@ -200,16 +180,12 @@ def _count(value: Any) -> int | None:
 
 
 def _excerpt(value: Any) -> str:
-    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), _EXCERPT_LENGTH)
+    return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), 300)
 
 
 def _image_objects(value: Any) -> Iterator[dict[str, Any]]:
     """Yield the objects within ``value`` that contain an image, in order."""
-    if is_object(value):
-        if any(isinstance(item, ImageRef) for item in value.values()):
-            yield value
-        for item in value.values():
-            yield from _image_objects(item)
-    elif is_list(value):
-        for item in value:
-            yield from _image_objects(item)
+    if is_object(value) and any(isinstance(item, ImageRef) for item in value.values()):
+        yield value
+    for item in value.values() if is_object(value) else value if is_list(value) else ():
+        yield from _image_objects(item)

@@ -62,7 +62,6 @@ class Failure:
     error: APIError
     kind: FailureClass
     server_limits: ServerLimits = NO_SERVER_LIMITS
-    """The limits and delays that the response states."""
     should_retry: bool | None = None
     """The server's advice (``x-should-retry``)."""
     never_fits: bool = False
@@ -145,11 +144,9 @@ def decide(
     maybe_billed = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
     if maybe_billed and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
         return GiveUp()
-    if failure.kind == "refused" and not (
-        isinstance(error, RateLimitError)
-        or (isinstance(error, APIStatusError) and error.status_code in _TRANSIENT_REJECTIONS)
-        or failure.should_retry
-    ):
+    status = error.status_code if isinstance(error, APIStatusError) else None
+    transient = isinstance(error, RateLimitError) or status in _TRANSIENT_REJECTIONS
+    if failure.kind == "refused" and not transient and not failure.should_retry:
         return GiveUp()
     delay = failure.retry_after
     if delay is not None and delay > policy.max_retry_after:
@@ -157,16 +154,14 @@ def decide(
     delay = (delay or 0.0) + backoff(policy, attempt, chance)
     if remaining is not None and delay >= remaining:
         return GiveUp()
-    return (
-        GiveUp(throttled=True) if throttle is not None and not throttle.allows(failure) else RetryAfter(delay)
-    )
+    if throttle is not None and not throttle.allows(failure):
+        return GiveUp(throttled=True)
+    return RetryAfter(delay)
 
 
 def backoff(policy: RetryPolicy, attempt: int, chance: float) -> float:
-    """Return the seconds to wait after attempt number ``attempt``: exponential backoff with full jitter.
-
-    See https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
+    """Return the seconds to wait after attempt number ``attempt``: exponential backoff with full jitter."""
+    # https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     return chance * min(policy.backoff * 2.0 ** min(attempt - 1, _MAX_DOUBLINGS), policy.max_backoff)
 
 
@@ -202,11 +197,8 @@ class RetryThrottle:
 
     def record_failure(self, failure: Failure) -> None:
         """Record a failed attempt."""
-        if failure.kind == "never_sent":
-            self._never_sent += 1
-        if failure.kind in {"unknown", "unreadable"} or (
-            failure.kind == "never_sent" and self._never_sent > _FREE_CONNECTION_FAILURES
-        ):
+        self._never_sent += failure.kind == "never_sent"
+        if not self._is_free(failure):
             self._left = max(0.0, self._left - 1)
 
     def record_success(self) -> None:
@@ -216,7 +208,8 @@ class RetryThrottle:
 
     def allows(self, failure: Failure) -> bool:
         """Whether a retry may follow this failure."""
-        free = failure.kind == "refused" or (
-            failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTION_FAILURES
-        )
-        return free or self._left > self._capacity / 2
+        return self._is_free(failure) or self._left > self._capacity / 2
+
+    def _is_free(self, failure: Failure) -> bool:
+        few = failure.kind == "never_sent" and self._never_sent <= _FREE_CONNECTION_FAILURES
+        return few or failure.kind == "refused"

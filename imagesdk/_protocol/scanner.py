@@ -89,11 +89,7 @@ def without_images(value: Any) -> Any:
     """Replace the :class:`ImageRef` placeholders within a value by ``None``."""
     if isinstance(value, ImageRef):
         return None
-    if is_object(value):
-        return {key: without_images(item) for key, item in value.items()}
-    if is_list(value):
-        return [without_images(item) for item in value]
-    return value
+    return _map_items(without_images, value)
 
 
 class Scanner:
@@ -150,7 +146,7 @@ class Scanner:
         if not whole:
             raise ScanError("the response is empty")
         try:
-            return _with_images(parse_json(whole), self.image_count)
+            return _with_images(self.image_count, parse_json(whole))
         except RecursionError:
             raise ScanError("the response is nested too deeply") from None
         except ValueError:
@@ -175,8 +171,7 @@ class Scanner:
             self._head = b""
             self._state = self._at_value
         else:
-            self._string.clear()
-            self._state = self._in_string
+            self._begin_string()
         return end + 1
 
     def _key(self) -> str | None:
@@ -209,6 +204,10 @@ class Scanner:
         if len(self._string) <= _MAX_KEY_LENGTH:
             self._string += piece[: _MAX_KEY_LENGTH + 1]
 
+    def _begin_string(self) -> None:
+        self._string.clear()
+        self._state = self._in_string
+
     def _end_string(self) -> None:
         self._rest += b'"'
         self._between = b""
@@ -227,8 +226,7 @@ class Scanner:
             self.image_count += 1
             self._state = self._in_image
         else:
-            self._string.clear()
-            self._state = self._in_string
+            self._begin_string()
         self._run(self._head, events)
         return at + 1
 
@@ -361,13 +359,15 @@ def _character(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], b"?")
 
 
-def _with_images(value: Any, count: int) -> Any:
-    if is_object(value):
-        return {key: _with_images(item, count) for key, item in value.items()}
-    if is_list(value):
-        return [_with_images(item, count) for item in value]
+def _with_images(count: int, value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_PLACEHOLDER):
         number = value[len(_PLACEHOLDER) :]
         if number.isdecimal() and int(number) < count:
             return ImageRef(int(number))
-    return value
+    return _map_items(partial(_with_images, count), value)
+
+
+def _map_items(function: Callable[[Any], Any], value: Any) -> Any:
+    if is_object(value):
+        return {key: function(item) for key, item in value.items()}
+    return [function(item) for item in value] if is_list(value) else value

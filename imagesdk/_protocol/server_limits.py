@@ -97,13 +97,9 @@ NO_SERVER_LIMITS = ServerLimits()
 def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
 ) -> ServerLimits:
-    """Parse the limits and delays of a response.
+    """Parse the limits and delays of a response: its headers (names in lower case), its error message if it has one.
 
-    Args:
-        headers: The headers, with names in lower case.
-        message: The error message; empty for a success.
-        now: The current time, for a ``Retry-After`` with a date.
-        retry_delay: A duration from a field of the body, such as ``26s``.
+    ``retry_delay`` is a duration from a field of the body, such as ``26s``.
     """
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
@@ -116,11 +112,10 @@ def parse_server_limits(
             limits[unit] = ServerLimit(limit)
     explicit = _parse_digits(families.get("images", {}).get("limit")) is not None
     in_message, requested = _parse_message(message)
-    if in_message:
-        limits.update(in_message)
-        if "images" in in_message:
-            named = _PER.search(message)
-            explicit = named is not None and named[1].lower() == "images"
+    limits.update(in_message)
+    if "images" in in_message:
+        named = _PER.search(message)
+        explicit = named is not None and named[1].lower() == "images"
     return ServerLimits(
         waits=_waits(headers, families, message, now, retry_delay),
         limits=limits,
@@ -140,9 +135,7 @@ def _parse_message(message: str) -> tuple[dict[LimitUnit, ServerLimit], int | No
         per = float(limit[2] or 1) * _SECONDS[limit[3][0].lower()]
     elif unit:
         per = _SECONDS[unit[2][0].lower()]
-    unit_name: LimitUnit = "images"
-    if unit:
-        unit_name = _LIMIT_UNITS[unit[1].lower()]
+    unit_name = _LIMIT_UNITS[unit[1].lower()] if unit else "images"
     return {unit_name: ServerLimit(_parse_integer(limit[1]), per or None)}, requested
 
 
@@ -158,22 +151,14 @@ def _waits(
     now: datetime,
     retry_delay: str | None,
 ) -> tuple[float, ...]:
-    waits: list[float | None] = []
-    milliseconds = _parse_float(headers.get("retry-after-ms"))
-    waits.append(None if milliseconds is None else milliseconds / 1000)
-    seconds = _parse_float(headers.get("retry-after"))
-    in_message = None
-    if match := _TRY_AGAIN.search(message):
-        in_message = _parse_duration(match[1])
+    milliseconds, stated = _parse_float(headers.get("retry-after-ms")), headers.get("retry-after")
+    seconds, match = _parse_float(stated), _TRY_AGAIN.search(message)
+    in_message = _parse_duration(match[1]) if match else None
     # The header is rounded to whole seconds, while the message often has the fraction.
     if seconds is not None and in_message is not None and abs(seconds - in_message) <= 1:
         seconds = None
-    waits += [
-        seconds,
-        _parse_delay(headers.get("retry-after"), now),
-        in_message,
-        _parse_delay(retry_delay, now),
-    ]
+    waits = [None if milliseconds is None else milliseconds / 1000, seconds]
+    waits += [_parse_delay(stated, now), in_message, _parse_delay(retry_delay, now)]
     waits += [
         _parse_reset(facts.get("reset"), now)
         for family, facts in families.items()
@@ -205,9 +190,7 @@ def _parse_reset(text: str | None, now: datetime) -> float | None:
     if _WHOLE_DURATION.fullmatch(text.strip()):
         return _parse_duration(text)
     number = _parse_float(text)
-    if number is not None and number > 1e8:
-        return max(0.0, number - now.timestamp())
-    return number
+    return max(0.0, number - now.timestamp()) if number is not None and number > 1e8 else number
 
 
 def _parse_duration(text: str) -> float:

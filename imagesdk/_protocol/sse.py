@@ -32,7 +32,6 @@ class Message:
     """A complete event. The images since the last message belong to it, with numbers from 0."""
 
     event: str
-    """The name of the event; ``message`` if it has none."""
     scanner: Scanner
     """The scanner with the data of the event, without the images."""
 
@@ -54,11 +53,7 @@ class EventStream:
         self._scanner: Scanner | None = None
 
     def feed(self, chunk: bytes) -> list[Item]:
-        """Parse the next chunk and return its events.
-
-        Raises:
-            ScanError: If base64 is invalid, a line is too long, or data exceeds a cap.
-        """
+        """Parse the next chunk and return its events. Raise :class:`.ScanError` for invalid base64 and exceeded caps."""
         items: list[Item] = []
         at = 0
         if self._after_return and chunk:
@@ -77,7 +72,6 @@ class EventStream:
         return items
 
     def _feed_line(self, piece: bytes, items: list[Item]) -> None:
-        """Parse a piece of a line."""
         if not self._in_data:
             self._line += piece
             if not self._bom_checked and len(self._line) >= len(_BOM):

@@ -33,8 +33,6 @@ from imagesdk.models import ModelProfile
 DONE = b"[DONE]"
 """The data that some servers send after the last event."""
 
-_PARTIAL, _COMPLETED = "partial_image", "completed"
-
 
 @frozen
 class StreamEvent:
@@ -46,7 +44,7 @@ class StreamEvent:
 
 def is_partial(name: str) -> bool:
     """Whether events of this name contain partial images."""
-    return name.rpartition(".")[2] == _PARTIAL
+    return name.rpartition(".")[2] == "partial_image"
 
 
 def read_stream_event(
@@ -58,15 +56,7 @@ def read_stream_event(
     seen_images: bool,
     request_id: str | None,
 ) -> StreamEvent | Failure | None:
-    """Interpret an event by the table of the module.
-
-    Args:
-        message: The event.
-        request: The request of the stream.
-        profile: The profile of the model. It states the lifetime of URLs.
-        now: The current time, for delays that the server states.
-        seen_images: Whether an image preceded the event, so that work was done.
-        request_id: The server's id of the request.
+    """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done.
 
     Raises:
         ScanError: If the event cannot be read, or the completed event has no image.
@@ -95,7 +85,7 @@ def read_stream_event(
     has_image = any(image.image_ref is not None or image.url is not None for image in parsed.images)
     if is_partial(parsed.type):
         return StreamEvent(parsed, is_last=False) if has_image else None
-    if parsed.type.rpartition(".")[2] == _COMPLETED or is_list(document.get("data")):
+    if parsed.type.rpartition(".")[2] == "completed" or is_list(document.get("data")):
         if not has_image:
             raise ScanError("the last event of the stream has no image")
         return StreamEvent(parsed, is_last=True)

@@ -148,7 +148,6 @@ def test_an_endpoint_may_have_any_of_its_forms(endpoint: str, api_version: str |
     host = AzureHost.of(endpoint, deployment="d", model=None, api_version=api_version)
 
     assert host.base_url == base_url
-    assert host.is_classic is (not base_url.endswith("/v1"))
     version = f"?api-version={api_version}" if api_version else ""
     assert host.url("/files") == f"{base_url}/files{version}"
     assert host.url("/files", {"api-version": "other"}) == f"{base_url}/files?api-version=other"

@@ -24,6 +24,7 @@ from imagesdk.errors import (
     APIStatusError,
     BadRequestError,
     ModerationError,
+    NotFoundError,
     QuotaExceededError,
     RateLimitError,
     RetiredError,
@@ -41,18 +42,6 @@ def failed(
 ) -> Failure:
     rest = content.encode() if isinstance(content, str) else json.dumps(content).encode()
     return status_failure(status, headers or {}, rest, now=NOW, requested=requested, **asked)
-
-
-def decided(failure: Failure) -> str:
-    """Decide about a first attempt by the default policy, with a rate limit."""
-    facts: dict[str, Any] = {
-        "attempt": 1,
-        "maybe_billed_retries": 0,
-        "limited": True,
-        "remaining": None,
-        "chance": 0.5,
-    }
-    return type(decide(failure, policy=RetryPolicy(), **facts)).__name__
 
 
 def status_error(failure: Failure) -> APIStatusError:
@@ -75,10 +64,11 @@ def test_a_recorded_response_becomes_its_error(path: Path) -> None:
     assert error.request_id == expected.get("request_id")
     assert error.message.startswith(f"The server answered {sample['status']}")
     assert expected.get("says", "") in error.message
-    assert [" ".join(filter(None, (each.kind, each.value))) for each in error.remedies] == expected[
-        "remedies"
-    ]
-    assert decided(failure) == expected["then"]
+    remedies = [" ".join(filter(None, (each.kind, each.value))) for each in error.remedies]
+    assert remedies == expected["remedies"]
+    facts: dict[str, Any] = {"attempt": 1, "maybe_billed_retries": 0, "remaining": None, "chance": 0.5}
+    decision = decide(failure, policy=RetryPolicy(), limited=True, **facts)
+    assert type(decision).__name__ == expected["then"]
     assert "SECRET" not in error.message
     assert error.body == sample["body"] or error.body == json.loads(sample["body"])
     assert error.maybe_billed is expected.get("maybe_billed", False)
@@ -101,15 +91,14 @@ def test_every_status_has_its_class() -> None:
         401: "AuthenticationError",
         403: "PermissionDeniedError",
         404: "NotFoundError",
+    }
+    classes |= {
         409: "ConflictError",
         418: "APIStatusError",
         422: "UnprocessableEntityError",
         429: "RateLimitError",
-        500: "InternalServerError",
-        501: "InternalServerError",
-        524: "InternalServerError",
-        599: "InternalServerError",
     }
+    classes |= dict.fromkeys((500, 501, 524, 599), "InternalServerError")
     assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
 
 
@@ -150,12 +139,8 @@ def test_a_message_is_shortened_and_a_body_is_kept() -> None:
 
 
 def test_a_message_has_no_control_characters() -> None:
-    expected = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
-    for failure in (
-        failed(400, {"error": expected}),
-        failed(500, expected),
-        streamed("error", {"error": expected}),
-    ):
+    text = "\x1b]0;owned\x07\x1b[2J\u202eevil\r\nnext\x9b31m"
+    for failure in (failed(400, {"error": text}), failed(500, text), streamed("error", {"error": text})):
         assert failure.error.message.isprintable()
         assert "evil" in failure.error.message
 
@@ -170,16 +155,13 @@ def test_remedies_follow_a_complete_sentence() -> None:
     "details", [None, "input", [], {"categories": "violence"}, {"moderation_stage": None, "categories": [1]}]
 )
 def test_moderation_details_of_another_shape_are_ignored(details: Any) -> None:
-    error = failed(400, {"error": {"code": "moderation_blocked", "moderation_details": details}}).error
+    content = {"error": {"code": "moderation_blocked", "moderation_details": details}}
+    error = failed(400, content).error
     assert isinstance(error, ModerationError)
     assert error.stage is None
     assert all(isinstance(category, str) for category in error.categories)
-
-
-@pytest.mark.parametrize("status", [401, 429, 500])
-def test_only_a_rejected_request_is_a_moderation_error(status: int) -> None:
-    error = failed(status, {"error": {"code": "moderation_blocked", "message": "x"}}).error
-    assert not isinstance(error, ModerationError)
+    for status in (401, 429, 500):  # only a rejected request is a moderation error
+        assert not isinstance(failed(status, content).error, ModerationError)
 
 
 def test_a_redirect_is_an_error_that_names_base_url() -> None:
@@ -208,38 +190,45 @@ def test_limits_and_delays_of_a_response_are_part_of_the_failure() -> None:
     assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
 
 
-@pytest.mark.parametrize(("requested", "never"), [(5, False), (6, True)])
-def test_a_request_that_exceeds_the_limit_by_itself_is_recognized(requested: int, never: bool) -> None:
-    content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min."}}
-    assert failed(429, content, requested=requested).never_fits is never
+@pytest.mark.parametrize(
+    ("status", "code", "requested", "never"),
+    [
+        (429, None, 5, False),
+        (429, None, 6, True),
+        (400, None, 6, False),
+        (429, "insufficient_quota", 6, False),
+    ],
+)
+def test_only_a_rate_limit_below_the_request_never_fits(
+    status: int, code: Any, requested: int, never: bool
+) -> None:
+    content = {"error": {"message": "images per minute. Limit: 5/1min. Current: 9/1min.", "code": code}}
+    assert failed(status, content, requested=requested).never_fits is never
 
 
-def test_only_a_rate_limit_error_never_fits() -> None:
-    assert not failed(400, {"error": {"message": "Limit: 0/1min"}}).never_fits
-    quota = failed(429, {"error": {"message": "Limit: 0", "code": "insufficient_quota"}})
-    assert isinstance(quota.error, QuotaExceededError)
-    assert not quota.never_fits
-
-
-def test_an_error_inside_a_success_response_is_recognized() -> None:
-    assert is_error_document({"error": {"message": "x"}})
-    assert is_error_document({"error": "x"})
-    assert is_error_document({"error": "x", "data": []})
-    assert is_error_document({"error": "x", "data": None})
-    assert not is_error_document({"error": None, "data": []})
-    assert not is_error_document({"data": [{"url": "x"}], "error": {"message": "a warning"}})
-    assert not is_error_document([])
-    assert not is_error_document(None)
+@pytest.mark.parametrize(
+    ("document", "is_error"),
+    [
+        ({"error": {"message": "x"}}, True),
+        ({"error": "x"}, True),
+        ({"error": "x", "data": []}, True),
+        ({"error": "x", "data": None}, True),
+        ({"error": None, "data": []}, False),
+        ({"data": [{"url": "x"}], "error": {"message": "a warning"}}, False),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_an_error_inside_a_success_response_is_recognized(document: Any, is_error: bool) -> None:
+    assert is_error_document(document) is is_error
 
 
 def test_a_success_response_that_cannot_be_read_may_be_billed() -> None:
     failure = unreadable_failure(ScanError("the response is not JSON"), request_id="req_1")
     assert isinstance(failure.error, APIResponseError)
-    assert (failure.kind, failure.error.maybe_billed, failure.error.request_id) == (
-        "unreadable",
-        True,
-        "req_1",
-    )
+    assert (failure.kind, failure.error.maybe_billed) == ("unreadable", True)
+    assert failure.error.request_id == "req_1"
+    assert failure.error.remedies == ()
     assert "the response is not JSON" in failure.error.message
     assert "billed" in failure.error.message
 
@@ -300,10 +289,8 @@ def test_an_unknown_parameter_is_named_in_the_remedy() -> None:
 
 
 def test_a_response_beyond_a_cap_has_the_remedy_to_raise_it() -> None:
-    assert unreadable_failure(TooLargeError("too large"), request_id=None).error.remedies == (
-        Remedy.RAISE_CAPS,
-    )
-    assert unreadable_failure(ScanError("not JSON"), request_id=None).error.remedies == ()
+    error = unreadable_failure(TooLargeError("too large"), request_id=None).error
+    assert error.remedies == (Remedy.RAISE_CAPS,)
 
 
 @pytest.mark.parametrize(
@@ -324,13 +311,11 @@ def test_another_rejection_is_not_a_retired_error(status: int, body: Any, model:
 
 
 def test_a_model_is_retired_by_the_day_of_the_request() -> None:
-    body = {"error": {"code": "model_not_found", "message": "does not exist"}}
-    rest = json.dumps(body).encode()
-    classes = [
-        type(status_failure(404, {}, rest, now=now, requested=1, model="gpt-image-1.5").error).__name__
-        for now in (datetime(2026, 1, 1, tzinfo=UTC), NOW)
-    ]
-    assert classes == ["NotFoundError", "RetiredError"]
+    for day, cls in ((datetime(2026, 1, 1, tzinfo=UTC), NotFoundError), (NOW, RetiredError)):
+        failure = status_failure(
+            404, {}, b'{"error":{"code":"model_not_found"}}', now=day, requested=1, model="gpt-image-1.5"
+        )
+        assert type(failure.error) is cls
 
 
 def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
@@ -381,26 +366,18 @@ def test_an_event_without_an_error_is_no_failure(name: str, document: Any) -> No
 
 
 def test_a_stream_error_may_be_billed_by_its_class_or_after_an_image() -> None:
-    moderation = {"error": {"code": "moderation_blocked"}}
-    limit = {"error": {"code": "rate_limit_exceeded", "message": "try again in 3s"}}
-    server = {"error": {"type": "server_error"}}
-    facts = {
-        (document["error"].get("code") or "server", seen): (
-            streamed("error", document, seen=seen).error.maybe_billed,
-            streamed("error", document, seen=seen).kind,
-        )
-        for document in (moderation, limit, server)
-        for seen in (False, True)
-    }
-    assert facts == {
+    rows = {
         ("moderation_blocked", False): (False, "refused"),
         ("moderation_blocked", True): (True, "refused"),
         ("rate_limit_exceeded", False): (False, "refused"),
         ("rate_limit_exceeded", True): (True, "unknown"),
-        ("server", False): (True, "unknown"),
-        ("server", True): (True, "unknown"),
+        ("server_error", False): (True, "unknown"),
+        ("server_error", True): (True, "unknown"),
     }
-    assert streamed("error", limit).retry_after == 3
+    for (code, seen), facts in rows.items():
+        failure = streamed("error", {"error": {"code": code, "message": "try again in 3s"}}, seen=seen)
+        assert (failure.error.maybe_billed, failure.kind) == facts
+        assert failure.retry_after == 3
 
 
 header_names = st.sampled_from(

