@@ -137,11 +137,7 @@ class Attempt(Generic[T]):
                 await self._receive(response)
         except (TimeoutError, TransportError) as error:
             failure = exchange_failure(
-                error,
-                self._body,
-                reader,
-                billed=self._call.request.billed,
-                origin=self._shared.host.origin,
+                error, self._body, reader, billed=self._call.request.billed, origin=self._shared.host.origin
             )
         except OSError as error:
             if reader.succeeded:

@@ -229,9 +229,7 @@ async def test_retries_end_with_the_last_status(make_client: Callable[..., Async
         assert len(server.requests) == 1
 
 
-async def test_an_image_beyond_the_cap_is_aborted(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_an_image_beyond_the_cap_is_aborted(make_client: Callable[..., AsyncClient]) -> None:
     caps = Caps(image=1000)
     for handler in (always(bytes(1001)), always(gzip.compress(bytes(100_000)), content_encoding="gzip")):
         async with serving(handler) as server, make_client(server.base_url, caps=caps) as client:
@@ -240,9 +238,7 @@ async def test_an_image_beyond_the_cap_is_aborted(
             assert len(server.requests) == 1
 
 
-async def test_a_compressed_image_is_decompressed(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_compressed_image_is_decompressed(make_client: Callable[..., AsyncClient]) -> None:
     packed = gzip.compress(SMALL)
     whole, cut = (says(body, content_encoding="gzip") for body in (packed, packed[:-9]))
     async with serving(in_turn(whole, cut)) as server, make_client(server.base_url) as client:

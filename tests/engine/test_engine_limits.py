@@ -164,10 +164,7 @@ async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
     policy = RetryPolicy(backoff=0, budget=6)
     attempts: list[int] = []
     said: list[str] = []
-    async with (
-        serving(always(ERROR, 500)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
+    async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
         for _ in range(4):
             with pytest.raises(InternalServerError) as caught:
                 await client.images.generate("a cat")
@@ -182,10 +179,7 @@ async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
 async def test_successes_refill_the_retry_throttle(make_client: Callable[..., AsyncClient]) -> None:
     policy = RetryPolicy(backoff=0, budget=4, budget_refill=1)
     steps = [*[says(ERROR, 500)] * 3, *[says(ANSWER)] * 3, says(ERROR, 500), says(ANSWER)]
-    async with (
-        serving(in_turn(*steps)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
+    async with serving(in_turn(*steps)) as server, make_client(server.base_url, retry=policy) as client:
         for expected in (2, 1):
             with pytest.raises(InternalServerError) as caught:
                 await client.images.generate("a cat")
@@ -210,10 +204,7 @@ async def test_each_client_has_a_retry_throttle_of_its_own(make_client: Callable
 
 async def test_the_retry_throttle_can_be_switched_off(make_client: Callable[..., AsyncClient]) -> None:
     policy = RetryPolicy(backoff=0, budget=None, max_attempts=60, max_ambiguous=60)
-    async with (
-        serving(always(ERROR, 500)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
+    async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
         with pytest.raises(InternalServerError) as caught:
             await client.images.generate("a cat")
     assert (caught.value.attempts, notes(caught.value)) == (60, "")

@@ -91,11 +91,7 @@ async def test_a_body_is_complete_after_its_last_byte_and_sent_when_more_is_aske
 
     states = [(piece, body.started, body.complete, list(moments)) async for piece in body]
 
-    assert states == [
-        (b"one", True, False, []),
-        (b"two", True, False, []),
-        (b"three", True, True, []),
-    ]
+    assert states == [(b"one", True, False, []), (b"two", True, False, []), (b"three", True, True, [])]
     assert moments == ["sent"]
 
 

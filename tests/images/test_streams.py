@@ -326,9 +326,7 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(
     ]
 
 
-async def test_there_is_no_retry_after_the_first_image(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_there_is_no_retry_after_the_first_image(make_client: Callable[..., AsyncClient]) -> None:
     handler = in_turn(streams(partial(ROUGH), ends=False), streams(completed(FINE)))
     async with serving(handler) as server, make_client(server.base_url) as client:
         with pytest.raises(StreamError):
@@ -337,9 +335,7 @@ async def test_there_is_no_retry_after_the_first_image(
     assert len(server.requests) == 1
 
 
-async def test_a_429_in_a_stream_waits_for_the_rate_limit(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_429_in_a_stream_waits_for_the_rate_limit(make_client: Callable[..., AsyncClient]) -> None:
     message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
     handler = in_turn(streams(event("error", error=message)), streams(completed(FINE)))
     limit = RateLimit(50, per=0.5, scope="client")

@@ -140,10 +140,7 @@ COUNTING = """
 async def test_authorities_are_loaded_once_in_a_process_and_at_the_first_https_connection(
     anyio_backend: str, authority: Authority
 ) -> None:
-    async with (
-        serving(always(ANSWER)) as plain,
-        serving(authority.secured(always(ANSWER))) as secure,
-    ):
+    async with serving(always(ANSWER)) as plain, serving(authority.secured(always(ANSWER))) as secure:
         printed = await run(
             COUNTING,
             anyio_backend,

@@ -149,10 +149,7 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
             await client.images.download("/cat.png")
 
     called, fetched = server.requests
-    assert (called.line, fetched.line) == (
-        "POST /v1/images/generations HTTP/1.1",
-        "GET /cat.png HTTP/1.1",
-    )
+    assert (called.line, fetched.line) == ("POST /v1/images/generations HTTP/1.1", "GET /cat.png HTTP/1.1")
     assert called.headers["authorization"] == f"Bearer {KEY}"
     assert "authorization" not in fetched.headers
     for sent in server.requests:

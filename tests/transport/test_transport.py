@@ -75,9 +75,7 @@ async def test_concurrent_calls_have_a_connection_each_and_later_calls_reuse_the
 
 
 @pytest.mark.anyio
-async def test_a_connection_that_the_server_closed_is_not_reused(
-    transport: DirectTransport,
-) -> None:
+async def test_a_connection_that_the_server_closed_is_not_reused(transport: DirectTransport) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.answer(b"once")
@@ -91,9 +89,7 @@ async def test_a_connection_that_the_server_closed_is_not_reused(
 
 
 @pytest.mark.anyio
-async def test_an_exchange_that_is_left_early_closes_its_connection(
-    transport: DirectTransport,
-) -> None:
+async def test_an_exchange_that_is_left_early_closes_its_connection(transport: DirectTransport) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
