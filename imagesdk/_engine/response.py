@@ -28,6 +28,7 @@ from imagesdk.errors import (
 )
 from imagesdk.remedies import Remedy
 
+_NO_KEY = Secret("")
 _TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
 TEXT_HEAD = 512
 """Bytes that are enough to tell text from an image."""
@@ -45,47 +46,32 @@ class ResponseReader:
     """The response of one attempt, as far as it has been read."""
 
     scanner: Scanner = field(factory=Scanner)
-    status: int | None = None
-    """``None`` until the head of the response has been received."""
-    headers: Mapping[str, str] = field(factory=dict[str, str])
-    """The headers without the key, which a server may have put into them."""
-    problem: ScanError | None = None
-    """Why the body cannot be read, if it cannot."""
     max_ok_status: int = 299
     """The highest status that is a success."""
+    key: Secret = _NO_KEY
+    status: int | None = None
+    """``None`` until the head of the response has been received."""
+    succeeded: bool = False
+    """Whether the status is a success."""
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+    """The headers without the key, which a server may have put into them."""
+    request_id: str | None = None
+    problem: ScanError | None = None
+    """Why the body cannot be read, if it cannot."""
     is_image: bool = False
     """Whether the body is an image itself, which went to the sink, rather than JSON."""
-    key: Secret | None = None
 
     def begin(self, response: WireResponse) -> None:
         """Record the status and the headers."""
-        key = self.key
         self.status = response.status
-        self.headers = response.headers
-        if key:
-            self.headers = {name: key.removed_from(value) for name, value in response.headers.items()}
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's id of the request."""
-        return self.headers.get("x-request-id")
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the status is a success."""
-        return self.status is not None and 200 <= self.status <= self.max_ok_status
+        self.succeeded = 200 <= response.status <= self.max_ok_status
+        self.headers = {name: self.key.removed_from(value) for name, value in response.headers.items()}
+        self.request_id = self.headers.get("x-request-id")
 
     async def read(self, response: WireResponse, sink: ImageSink, *, raw: bool = False) -> None:
         """Read the body to its end: JSON with images in it, or an image itself, which some servers send.
 
-        Args:
-            response: The response of the wire.
-            sink: Receives the images.
-            raw: Whether the body of a success is a file, which goes to the sink as it is.
-
-        Raises:
-            TransportError: If the exchange breaks.
-            OSError: If an image cannot be written.
+        The ``raw`` body of a success is a file, which goes to the sink as it is.
         """
         try:
             body = DecompressedBody(response)
@@ -121,10 +107,7 @@ class ResponseReader:
 async def copy_image(
     body: DecompressedBody, sink: ImageSink, count: Callable[[bytes], None], *, head: bytes = b""
 ) -> None:
-    """Write a body that is an image itself to ``sink``; ``head`` was read from the body before.
-
-    ``count`` is called with each piece before the piece is written, and may raise ``ScanError``.
-    """
+    """Write a body that is an image itself to ``sink``, after ``count`` of each piece; ``head`` was read before."""
     await sink.write(ImageStart(0))
     if head:
         count(head)
@@ -145,12 +128,7 @@ def _is_image(media_type: str, head: bytes) -> bool:
 
 
 class DecompressedBody:
-    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)
-
-    Raises:
-        ScanError: If the compression is unknown, corrupt or cut short (on iteration).
-        TransportError: If the exchange breaks (on iteration).
-    """
+    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)"""
 
     def __init__(self, response: WireResponse) -> None:
         encoding = response.headers.get("content-encoding")
@@ -190,6 +168,7 @@ def parse_response(
 ) -> Result[T] | Failure:
     """Parse a response that was read to its end."""
     assert reader.status is not None  # noqa: S101 - only called after the head of the response
+    request = call.request
     if reader.succeeded:
         try:
             if reader.problem is not None:
@@ -197,22 +176,17 @@ def parse_response(
             document = None if call.raw else _document(reader)
             if not is_error_document(document):
                 parsed = call.parse(document)
-                return Result(
-                    parsed, reader.headers, sink, attempts, maybe_billed_before, status=reader.status
-                )
+                return Result(parsed, reader.headers, sink, attempts, maybe_billed_before, reader.status)
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=reader.request_id, billed=call.request.billed)
-    rest = reader.scanner.rest()
-    if reader.key:
-        rest = reader.key.removed_from(rest.decode("latin-1")).encode("latin-1")
+            return unreadable_failure(problem, request_id=reader.request_id, billed=request.billed)
     return status_failure(
         reader.status,
         reader.headers,
-        rest,
+        reader.key.removed_from(reader.scanner.rest().decode("latin-1")).encode("latin-1"),
         now=datetime.now(UTC),
-        requested=call.request.weight,
-        model=call.request.model,
-        path=call.request.path,
+        requested=request.weight,
+        model=request.model,
+        path=request.path,
         better_base_url=host.suggested_base_url,
     )
 
@@ -244,7 +218,7 @@ def exchange_failure(
     reader: ResponseReader,
     *,
     billed: bool,
-    origin: str = "",
+    origin: str,
 ) -> Failure:
     """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
 
@@ -257,10 +231,7 @@ def exchange_failure(
         raise body.error from None
     if reader.succeeded:
         problem = ScanError(f"the answer was cut short ({error})")
-        failure = unreadable_failure(problem, request_id=reader.request_id, billed=billed)
-    else:
-        failure = connection_failure(
-            str(error), body, timed_out=error.timed_out, billed=billed, origin=origin
-        )
-        failure.error.__cause__ = error.__cause__
+        return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
+    failure = connection_failure(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
+    failure.error.__cause__ = error.__cause__
     return failure

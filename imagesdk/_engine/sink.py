@@ -25,15 +25,13 @@ _BATCHES_PER_LOOP = 16 * 1024 * 1024
 """Bytes of the batches of all open images of an event loop together."""
 
 
+@define
 class _OpenFiles:
     """The number of images that are being written to files on one event loop."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    count: int = 0
 
-    @property
     def batch_size(self) -> int:
-        """The bytes to gather for one write."""
         return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _BATCHES_PER_LOOP // max(1, self.count)))
 
 
@@ -50,10 +48,7 @@ class ReceivedImage:
 
 
 class ImageSink:
-    """The images of one response, in memory, or in temporary files in ``folder``.
-
-    With ``fsync`` each file is synced to disk when its image has ended.
-    """
+    """The images of one response, in memory or in temporary files in ``folder``, synced to disk with ``fsync``."""
 
     def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
         self._folder = folder
@@ -68,11 +63,7 @@ class ImageSink:
         """The images by their number in the response."""
 
     async def write(self, event: ImageStart | ImagePiece | ImageEnd) -> None:
-        """Write one event of the scanner.
-
-        Raises:
-            OSError: If a file cannot be written.
-        """
+        """Write one event of the scanner."""
         if isinstance(event, ImageStart):
             self.images[event.number] = ReceivedImage()
             self._pieces, self._gathered, self._head = [], 0, b""
@@ -89,7 +80,7 @@ class ImageSink:
                 return
             self._pieces.append(event.data)
             self._gathered += len(event.data)
-            if self._open is not None and self._gathered >= self._open.batch_size:
+            if self._open is not None and self._gathered >= self._open.batch_size():
                 await self._flush()
         else:
             received = self.images[event.number]

@@ -24,7 +24,7 @@ from imagesdk._transport.exchange import (
     finish,
     lower_case_names,
     request_of,
-    transport_errors,
+    transport_error,
 )
 from imagesdk._transport.httpx_compat import HTTPClient, HTTPResponse, httpx_module_of
 from imagesdk.errors import ConfigurationError
@@ -68,8 +68,9 @@ class UserClientTransport:
             )
         previous = _method.set(request.method)
         try:
-            with transport_errors(connecting=True):
-                response = await _send(client, request)
+            response = await _send(client, request)
+        except Exception as error:
+            raise transport_error(error, connecting=True) from error
         finally:
             _method.reset(previous)
         headers = lower_case_names(response.headers)

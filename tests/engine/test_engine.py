@@ -77,7 +77,7 @@ async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
     assert (caught.value.attempts, caught.value.maybe_billed) == (4, False)
     assert caught.value.idempotency_key == "k1"
     assert f"The server at {base_url.removesuffix('/v1')} could not be reached" in str(caught.value)
-    assert "OPENAI_BASE_URL" in str(caught.value)
+    assert "Check the connection, base_url" in str(caught.value)
 
 
 async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
