@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -34,6 +34,7 @@ from tests.support.streamed_answers import completed, streams
 from tests.support.streamed_answers import partial as partial_image
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL, LARGE = png(), png(padding=5000)
 GOOD = answer(SMALL, LARGE)
@@ -245,7 +246,7 @@ class CancelEverywhere:
 
     mode: CancelMode
     scenario: Scenario
-    make_client: Callable[..., AsyncClient]
+    make_client: MakeClient
     use_limits: Callable[[OneLimiter], None]
     threads: Threads
     spools: list[SpooledTemporaryFile[bytes]]
@@ -306,7 +307,7 @@ class CancelEverywhere:
 
 @pytest.fixture
 def cancelled(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
     threads: Threads,
     spools: list[SpooledTemporaryFile[bytes]],
     tmp_path: Path,
@@ -388,7 +389,7 @@ async def side_by_side(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[
 
 
 async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     alone = Alone()
 
@@ -400,9 +401,7 @@ async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_error_of_a_call_is_in_no_group_of_its_own(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_the_error_of_a_call_is_in_no_group_of_its_own(make_client: MakeClient, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
@@ -428,7 +427,7 @@ class Broken(io.BytesIO):
 
 @pytest.mark.parametrize("reads", [0, 1])
 async def test_the_exception_of_a_source_of_the_caller_is_in_no_group(
-    make_client: Callable[..., AsyncClient], reads: int
+    make_client: MakeClient, reads: int
 ) -> None:
     async with serving(always(GOOD)) as server, make_client(server.base_url) as client:
         with pytest.raises((MistakeError, APIConnectionError)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import httpx
@@ -29,6 +29,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, RawServer, always, in_turn, says, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 ANSWER = answer(png())
 ERROR = b'{"error": {"message": "oh no", "type": "server_error"}}'
@@ -58,7 +59,7 @@ async def waiting_call(
 
 
 async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
-    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
     events: list[Event] = []
@@ -84,9 +85,7 @@ async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
     assert "rate_limit= changes" in line
 
 
-async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(make_client: MakeClient) -> None:
     events: list[Event] = []
     told = anyio.Event()
 
@@ -104,9 +103,7 @@ async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(
         assert "the server refused more (429)" in event.reason
 
 
-async def test_a_response_with_a_lower_limit_restricts_the_next_call(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_response_with_a_lower_limit_restricts_the_next_call(make_client: MakeClient) -> None:
     async with (
         serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
         make_client(server.base_url, rate_limit=RateLimit(10)) as client,
@@ -117,9 +114,7 @@ async def test_a_response_with_a_lower_limit_restricts_the_next_call(
         assert len(server.requests) == 1
 
 
-async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_client: MakeClient) -> None:
     async with serving(always(ANSWER, x_ratelimit_limit_images="250")) as server:
         async with AsyncClient(base_url=server.base_url, api_key="") as client:
             await client.images.generate("a cat")
@@ -130,9 +125,7 @@ async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(
                 await client.images.generate("a cat", n=100, check=False)
 
 
-async def test_the_tokens_of_a_response_count_against_a_token_limit(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_tokens_of_a_response_count_against_a_token_limit(make_client: MakeClient) -> None:
     counted = answer(png(), usage={"total_tokens": 900})
     async with (
         serving(always(counted)) as server,
@@ -144,9 +137,7 @@ async def test_the_tokens_of_a_response_count_against_a_token_limit(
         assert len(server.requests) == 1
 
 
-async def test_a_response_with_a_limit_of_requests_slows_requests_down(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_response_with_a_limit_of_requests_slows_requests_down(make_client: MakeClient) -> None:
     refusal = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
     async with (
         serving(in_turn(says(refusal, 429, retry_after_ms="20"), says(ANSWER))) as server,
@@ -159,7 +150,7 @@ async def test_a_response_with_a_limit_of_requests_slows_requests_down(
 
 
 async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     policy = RetryPolicy(backoff=0, budget=6)
     attempts: list[int] = []
@@ -176,7 +167,7 @@ async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
     assert len(server.requests) == 5
 
 
-async def test_successes_refill_the_retry_throttle(make_client: Callable[..., AsyncClient]) -> None:
+async def test_successes_refill_the_retry_throttle(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=4, budget_refill=1)
     steps = [*[says(ERROR, 500)] * 3, *[says(ANSWER)] * 3, says(ERROR, 500), says(ANSWER)]
     async with serving(in_turn(*steps)) as server, make_client(server.base_url, retry=policy) as client:
@@ -188,7 +179,7 @@ async def test_successes_refill_the_retry_throttle(make_client: Callable[..., As
             assert (await client.images.generate("a cat")).attempts == expected
 
 
-async def test_each_client_has_a_retry_throttle_of_its_own(make_client: Callable[..., AsyncClient]) -> None:
+async def test_each_client_has_a_retry_throttle_of_its_own(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=2)
     async with serving(always(ERROR, 500)) as server:
         for _ in range(3):
@@ -202,7 +193,7 @@ async def test_each_client_has_a_retry_throttle_of_its_own(make_client: Callable
         assert caught.value.attempts == 1
 
 
-async def test_the_retry_throttle_can_be_switched_off(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_retry_throttle_can_be_switched_off(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=None, max_attempts=60, max_ambiguous=60)
     async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
         with pytest.raises(InternalServerError) as caught:
@@ -210,9 +201,7 @@ async def test_the_retry_throttle_can_be_switched_off(make_client: Callable[...,
     assert (caught.value.attempts, notes(caught.value)) == (60, "")
 
 
-async def test_rejections_do_not_count_against_the_retry_throttle(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_rejections_do_not_count_against_the_retry_throttle(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=2, max_attempts=30)
     async with (
         serving(in_turn(*[says(ERROR, 409)] * 20, says(ANSWER))) as server,
@@ -222,7 +211,7 @@ async def test_rejections_do_not_count_against_the_retry_throttle(
 
 
 async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     async with serving(always(ANSWER)) as server:
         base_url = server.base_url
@@ -243,7 +232,7 @@ async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
 @pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key"])
 @respx.mock
 async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
-    make_client: Callable[..., AsyncClient], header: str
+    make_client: MakeClient, header: str
 ) -> None:
     good = httpx.Response(200, content=ANSWER)
     steps = [httpx.Response(409), httpx.Response(500), good, good]
@@ -262,9 +251,7 @@ async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
         assert all("idempotency-key" not in request.headers for request in sent)
 
 
-async def test_the_idempotency_header_cannot_be_set_by_the_caller(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_idempotency_header_cannot_be_set_by_the_caller(make_client: MakeClient) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
         with pytest.raises(ConfigurationError, match="'x-request-key' carries the idempotency key"):
@@ -274,7 +261,7 @@ async def test_the_idempotency_header_cannot_be_set_by_the_caller(
 TRUSTING = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once", max_ambiguous=0)
 
 
-async def ask(make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
+async def ask(make_client: MakeClient, *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
     async with (
         serving(in_turn(*steps)) as server,
         make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client,
@@ -286,7 +273,7 @@ async def ask(make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any
 
 
 async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills_once(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     steps = [close, says(ERROR, 500), says(ANSWER[:-30]), says(ANSWER)]
 
@@ -305,7 +292,7 @@ async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills
     ],
 )
 async def test_an_idempotent_server_may_have_billed_the_last_failure(
-    make_client: Callable[..., AsyncClient], step: Any, kind: type[APIError]
+    make_client: MakeClient, step: Any, kind: type[APIError]
 ) -> None:
     error, _ = await ask(make_client, *[step] * 4)
     assert type(error) is kind
@@ -313,7 +300,7 @@ async def test_an_idempotent_server_may_have_billed_the_last_failure(
 
 
 async def test_a_final_rejection_reports_an_earlier_attempt_that_may_have_been_billed(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     error, _ = await ask(make_client, close, says(ERROR, 400))
     assert (error.attempts, error.maybe_billed) == (2, True)
@@ -321,9 +308,7 @@ async def test_a_final_rejection_reports_an_earlier_attempt_that_may_have_been_b
     assert (error.attempts, error.maybe_billed) == (2, False)
 
 
-async def test_a_server_that_is_not_idempotent_may_have_billed_twice(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_server_that_is_not_idempotent_may_have_billed_twice(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, max_ambiguous=2)
     response, _ = await ask(make_client, close, says(ERROR, 500), says(ANSWER), retry=policy)
     assert (response.attempts, response.maybe_billed_before) == (3, True)

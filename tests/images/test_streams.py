@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
@@ -35,6 +35,7 @@ from tests.support.socket_servers import Conversation, always, in_turn, says, se
 from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
 ONCE = RetryPolicy(max_attempts=1)
@@ -47,7 +48,7 @@ USAGE = {
 
 
 @pytest.fixture
-def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncClient]:
+def streaming(make_client: MakeClient) -> MakeClient:
     """Make a client that has no second try, unless the test names one."""
 
     def make(base_url: str, **options: Any) -> AsyncClient:
@@ -56,9 +57,7 @@ def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncCli
     return make
 
 
-async def test_partial_images_come_first_and_the_finished_one_last(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_partial_images_come_first_and_the_finished_one_last(streaming: MakeClient) -> None:
     good = streams(
         partial(ROUGH, 0, size="1024x1024", note="kept"),
         partial(BETTER, 1),
@@ -100,9 +99,7 @@ async def test_partial_images_come_first_and_the_finished_one_last(
         assert "text/event-stream" in sent.headers["accept"]
 
 
-async def test_final_returns_the_response_of_a_call_without_a_stream(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_final_returns_the_response_of_a_call_without_a_stream(streaming: MakeClient) -> None:
     good = streams(partial(ROUGH), completed(FINE, usage=USAGE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river", partial_images=1) as stream:
@@ -115,7 +112,7 @@ async def test_final_returns_the_response_of_a_call_without_a_stream(
 
 @pytest.mark.parametrize("ending", [b"data: [DONE]\n\n", b": bye\n\n", b""])
 async def test_a_finished_stream_leaves_its_connection_for_the_next_call(
-    streaming: Callable[..., AsyncClient], ending: bytes
+    streaming: MakeClient, ending: bytes
 ) -> None:
     handler = in_turn(streams(completed(FINE) + ending), says(answer(ROUGH)))
     async with serving(handler) as server, streaming(server.base_url) as client:
@@ -126,9 +123,7 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next_call(
         assert server.connections == 1
 
 
-async def test_leaving_early_closes_the_connection_and_the_next_call_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_leaving_early_closes_the_connection_and_the_next_call_works(streaming: MakeClient) -> None:
     dropped = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -150,7 +145,7 @@ async def test_leaving_early_closes_the_connection_and_the_next_call_works(
         assert (await client.images.generate("a dog"))[0].bytes == FINE
 
 
-async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: Callable[..., AsyncClient]) -> None:
+async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(partial(ROUGH), completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
 
@@ -164,7 +159,7 @@ async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: Callable
 
 
 async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
+    streaming: MakeClient, tmp_path: Path
 ) -> None:
     good = streams(partial(ROUGH), completed(FINE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
@@ -179,7 +174,7 @@ async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
 
 
 async def test_events_without_names_are_recognised_by_their_type_also_on_disk(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
+    streaming: MakeClient, tmp_path: Path
 ) -> None:
     good = streams(
         event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0),
@@ -192,9 +187,7 @@ async def test_events_without_names_are_recognised_by_their_type_also_on_disk(
     assert [path.name for path in tmp_path.iterdir()] == ["river.png"]
 
 
-async def test_images_that_are_not_read_leave_no_file(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_images_that_are_not_read_leave_no_file(streaming: MakeClient, tmp_path: Path) -> None:
     good = streams(partial(ROUGH) + completed(FINE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
@@ -202,7 +195,7 @@ async def test_images_that_are_not_read_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_events_of_unknown_types_are_skipped(streaming: Callable[..., AsyncClient]) -> None:
+async def test_events_of_unknown_types_are_skipped(streaming: MakeClient) -> None:
     good = streams(
         event("image_generation.in_progress"), b": ping\n\n", b"data: 5\n\n", partial(ROUGH), completed(FINE)
     )
@@ -211,9 +204,7 @@ async def test_events_of_unknown_types_are_skipped(streaming: Callable[..., Asyn
             assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
 
 
-async def test_a_stream_gives_the_same_events_however_it_is_cut(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_stream_gives_the_same_events_however_it_is_cut(streaming: MakeClient) -> None:
     whole = partial(ROUGH) + completed(FINE)
     pieces = [whole[at : at + 7] for at in range(0, len(whole), 7)]
     async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
@@ -223,7 +214,7 @@ async def test_a_stream_gives_the_same_events_however_it_is_cut(
 
 @pytest.mark.parametrize("path", ["memory", "disk"])
 async def test_a_server_that_does_not_stream_gives_its_image(
-    streaming: Callable[..., AsyncClient], tmp_path: Path, path: str
+    streaming: MakeClient, tmp_path: Path, path: str
 ) -> None:
     handler = in_turn(says(answer(FINE, size="3x3"), content_type="application/json"))
     options: dict[str, Any] = {"out": tmp_path / "a.png"} if path == "disk" else {}
@@ -238,7 +229,7 @@ async def test_a_server_that_does_not_stream_gives_its_image(
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "cut off"])
 async def test_a_stream_without_its_image_is_an_error_with_the_last_partial_one(
-    streaming: Callable[..., AsyncClient], ends: bool
+    streaming: MakeClient, ends: bool
 ) -> None:
     bad = streams(partial(ROUGH), partial(BETTER, 1), ends=ends)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
@@ -277,7 +268,7 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
 @pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
 @pytest.mark.parametrize(("message", "kind"), ERRORS)
 async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
-    streaming: Callable[..., AsyncClient], message: bytes, kind: type[APIError], seen: bool
+    streaming: MakeClient, message: bytes, kind: type[APIError], seen: bool
 ) -> None:
     bad = streams(*([partial(ROUGH)] if seen else []), message)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
@@ -289,9 +280,7 @@ async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
         assert caught.value.maybe_billed
 
 
-async def test_a_rejection_before_the_stream_is_the_error_of_any_call(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_rejection_before_the_stream_is_the_error_of_any_call(streaming: MakeClient) -> None:
     refusal = json.dumps({"error": {"message": "no", "type": "invalid_request_error", "code": None}}).encode()
     async with serving(always(refusal, 400)) as server, streaming(server.base_url) as client:
         with pytest.raises(BadRequestError, match="no"):
@@ -299,9 +288,7 @@ async def test_a_rejection_before_the_stream_is_the_error_of_any_call(
                 raise AssertionError("nothing was to be entered")
 
 
-async def test_an_attempt_that_fails_before_its_first_image_is_retried(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_client: MakeClient) -> None:
     seen: list[Event] = []
     handler = in_turn(
         says(b"busy", 429, retry_after_ms="1"),
@@ -326,7 +313,7 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(
     ]
 
 
-async def test_there_is_no_retry_after_the_first_image(make_client: Callable[..., AsyncClient]) -> None:
+async def test_there_is_no_retry_after_the_first_image(make_client: MakeClient) -> None:
     handler = in_turn(streams(partial(ROUGH), ends=False), streams(completed(FINE)))
     async with serving(handler) as server, make_client(server.base_url) as client:
         with pytest.raises(StreamError):
@@ -335,7 +322,7 @@ async def test_there_is_no_retry_after_the_first_image(make_client: Callable[...
     assert len(server.requests) == 1
 
 
-async def test_a_429_in_a_stream_waits_for_the_rate_limit(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_429_in_a_stream_waits_for_the_rate_limit(make_client: MakeClient) -> None:
     message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
     handler = in_turn(streams(event("error", error=message)), streams(completed(FINE)))
     limit = RateLimit(50, per=0.5, scope="client")
@@ -345,9 +332,7 @@ async def test_a_429_in_a_stream_waits_for_the_rate_limit(make_client: Callable[
     assert len(server.requests) == 2
 
 
-async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(streaming: MakeClient) -> None:
     message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
     async with serving(in_turn(streams(event("error", error=message)))) as server:
         async with streaming(server.base_url) as client:
@@ -356,7 +341,7 @@ async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(
                     raise AssertionError("nothing was to be entered")
 
 
-async def test_the_timeout_ends_a_stream_that_hangs(streaming: Callable[..., AsyncClient]) -> None:
+async def test_the_timeout_ends_a_stream_that_hangs(streaming: MakeClient) -> None:
     connections = OpenConnections()
 
     async def handler(talk: Conversation) -> None:
@@ -373,9 +358,7 @@ async def test_the_timeout_ends_a_stream_that_hangs(streaming: Callable[..., Asy
         await connections.number(0)
 
 
-async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(partial(ROUGH) + completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
             async with client.images.generate_stream("a river", timeout=0.8) as stream:
@@ -385,9 +368,7 @@ async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(
                 assert isinstance(await anext(stream), CompletedImage)
 
 
-async def test_a_server_that_hangs_before_its_first_event_may_have_billed(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_server_that_hangs_before_its_first_event_may_have_billed(streaming: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.dropped()
@@ -409,7 +390,7 @@ async def test_a_server_that_hangs_before_its_first_event_may_have_billed(
     ids=["bad base64", "no picture", "no JSON"],
 )
 async def test_an_unreadable_event_was_probably_billed(
-    streaming: Callable[..., AsyncClient], tmp_path: Path, bad: bytes
+    streaming: MakeClient, tmp_path: Path, bad: bytes
 ) -> None:
     async with serving(in_turn(streams(partial(ROUGH), bad))) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river", out=tmp_path / "a.png") as stream:
@@ -419,7 +400,7 @@ async def test_an_unreadable_event_was_probably_billed(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_edit_streams_as_well(streaming: Callable[..., AsyncClient]) -> None:
+async def test_an_edit_streams_as_well(streaming: MakeClient) -> None:
     good = streams(
         event("image_edit.partial_image", ROUGH, partial_image_index=0),
         event("image_edit.completed", FINE, usage=USAGE),
@@ -433,13 +414,13 @@ async def test_an_edit_streams_as_well(streaming: Callable[..., AsyncClient]) ->
     assert b'name="partial_images"\r\n\r\n1' in server.requests[0].body
 
 
-async def test_a_job_as_a_value_streams(streaming: Callable[..., AsyncClient]) -> None:
+async def test_a_job_as_a_value_streams(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(completed(FINE)))) as server, streaming(server.base_url) as client:
         async with client.images.stream(Generate("a river", partial_images=0)) as stream:
             assert (await stream.final())[0].bytes == FINE
 
 
-async def test_two_tasks_cannot_read_one_stream_at_once(streaming: Callable[..., AsyncClient]) -> None:
+async def test_two_tasks_cannot_read_one_stream_at_once(streaming: MakeClient) -> None:
     refused: list[str] = []
     go_on = anyio.Event()
 
@@ -467,9 +448,7 @@ async def test_two_tasks_cannot_read_one_stream_at_once(streaming: Callable[...,
     assert refused == ["second"]
 
 
-async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_cancelled_reader_can_leave_and_the_next_call_works(streaming: MakeClient) -> None:
     connections = OpenConnections()
 
     async def handler(talk: Conversation) -> None:
@@ -495,7 +474,7 @@ async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
 
 @pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
 async def test_a_stream_that_was_not_entered_raises_with_the_way_to_enter_it(
-    make_client: Callable[..., AsyncClient], method: str
+    make_client: MakeClient, method: str
 ) -> None:
     message = re.escape(
         f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"

@@ -31,6 +31,7 @@ from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
 
+pytestmark = pytest.mark.anyio
 MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL = png()
@@ -62,7 +63,6 @@ def test_an_object_that_is_no_async_client_raises_with_a_remedy(make: Callable[[
             kind(base_url=OWN, http_client=make())
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_session_of_aiohttp_raises_with_a_remedy() -> None:
     async with aiohttp.ClientSession() as session:
@@ -74,7 +74,6 @@ async def asynchronous() -> httpx.AsyncClient:
     raise AssertionError
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     ("factory", "said"),
     [
@@ -96,7 +95,6 @@ async def test_a_factory_of_something_else_raises_before_anything_is_sent(
         assert server.connections == 0
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
     make_client: MakeClient, library: Any
@@ -129,7 +127,6 @@ def test_the_blocking_client_takes_the_same_clients(emulator: Emulator) -> None:
     assert [record.status for record in emulator.state.requests] == [200]
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_headers_and_credentials_of_the_client_are_not_sent(
     stack: Stack, make_client: MakeClient
@@ -158,7 +155,6 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
         assert sent.headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_event_hooks_see_requests_and_responses_and_may_read_them(
     stack: Stack, make_client: MakeClient
@@ -180,7 +176,6 @@ async def test_event_hooks_see_requests_and_responses_and_may_read_them(
     assert seen == ["POST /v1/images/generations", f"200 {len(ANSWER)}"]
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_retry(
     stack: Stack, make_client: MakeClient
@@ -203,7 +198,6 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
                     await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_a_status_error_of_an_event_hook_for_another_request_is_no_response(
     make_client: MakeClient, library: Any
@@ -220,18 +214,20 @@ async def test_a_status_error_of_an_event_hook_for_another_request_is_no_respons
                 await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @LIBRARIES
-async def test_mounts_are_used_and_may_answer_themselves(make_client: MakeClient, library: Any) -> None:
+async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_open(
+    make_client: MakeClient, library: Any
+) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
 
     mounts = {"https://images.test": library.MockTransport(answer_at_once)}
     async with library.AsyncClient(mounts=mounts) as own, make_client(OWN, http_client=own) as client:
         assert (await client.images.generate("a cat"))[0].bytes == SMALL
+        await client.aclose()
+        assert not own.is_closed
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_an_exception_of_the_users_transport_is_a_connection_error(
     make_client: MakeClient, library: Any
@@ -248,7 +244,6 @@ async def test_an_exception_of_the_users_transport_is_a_connection_error(
             await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 @pytest.mark.parametrize("way", ["verify", "SSL_CERT_FILE", "unknown"])
 async def test_the_authorities_of_the_client_are_the_ones_that_count(
@@ -270,7 +265,6 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
                 assert (await client.images.generate("a cat"))[0].bytes == SMALL
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_certificate_of_the_client_is_shown_to_the_server(
     stack: Stack, make_client: MakeClient, authority: Authority
@@ -291,7 +285,6 @@ async def test_a_certificate_of_the_client_is_shown_to_the_server(
     assert ("DNS", "localhost") in shown[0]["subjectAltName"]
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", ["proxy=", "ALL_PROXY"])
@@ -326,7 +319,6 @@ async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
     assert ("authorization" in front.requests[0].headers) == (scheme == "http")
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_users_client_ignores_the_proxies_of_the_environment(
     stack: Stack, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
@@ -340,7 +332,6 @@ async def test_a_users_client_ignores_the_proxies_of_the_environment(
         assert (front.connections, server.connections) == (0, 1)
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_tunnel_that_is_refused_costs_nothing(stack: Stack, make_client: MakeClient) -> None:
     async with serving(Proxy("me:another").handler) as front:

@@ -66,13 +66,13 @@ async def reached(
 async def test_the_three_operations_a_stream_and_a_download(
     stack: Stack, emulator: Emulator, authority: Authority, make_client: MakeClient, tmp_path: Path
 ) -> None:
-    picture = holed(256, 256)
+    source = holed(256, 256)
     small: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
     async with reached(stack, emulator, authority, make_client, api_key=KEY) as (client, over_http2):
         made = await client.images.generate("a cat", n=2, **small, out=tmp_path / "cats")
-        edited = await client.images.edit(picture, "a hat", mask=picture, **small)
+        edited = await client.images.edit(source, "a hat", mask=source, **small)
         varied = await client.images.create_variation(
-            BytesIO(picture), n=2, **small, response_format="b64_json"
+            BytesIO(source), n=2, **small, response_format="b64_json"
         )
         async with client.images.generate_stream("a river", model="gpt-image-2", partial_images=2) as stream:
             kinds = [type(event).__name__ async for event in stream]
@@ -215,6 +215,7 @@ async def test_a_refused_connection_costs_nothing_and_is_no_timeout(
 
     assert not isinstance(caught.value, APITimeoutError)
     assert not caught.value.maybe_billed
+    assert caught.value.__cause__ is not None
     assert leaks(caught.value) == []
 
 
@@ -293,9 +294,8 @@ async def test_no_log_contains_the_key_the_prompt_or_a_signature(
     async with reached(stack, emulator, authority, make_client, api_key=KEY) as (client, _):
         caplog.set_level(0)
         linked = await client.images.generate("a purple llama", **small, extra_headers={"x-own": KEY})
-        said = [
-            record for record in caplog.records if "decode" not in record.funcName
-        ]  # a server in this process
+        # The emulator's server runs in this process, and decodes headers with a log record each.
+        records = [record for record in caplog.records if "decode" not in record.funcName]
         caplog.clear()
         caplog.set_level(logging.INFO)
         url = urlsplit(linked[0].url or "")
@@ -303,7 +303,7 @@ async def test_no_log_contains_the_key_the_prompt_or_a_signature(
         origin = client.base_url.removesuffix("/v1")
         logged = [message for message in caplog.messages if origin in message]
 
-    for record in said:
+    for record in records:
         assert [word for word in (KEY, "llama") if word in record.getMessage() + repr(record.args)] == []
     assert len(logged) == (stack is not OWN)
     assert [message for message in logged if "sig=" in message] == []
