@@ -132,18 +132,10 @@ async def test_a_rejected_request_is_not_retried(make_client: MakeClient) -> Non
 async def test_a_rejection_after_an_attempt_that_may_have_been_billed_reports_it(
     make_client: MakeClient,
 ) -> None:
-    error, _ = await failing(make_client, in_turn(close, says(ERROR, 400)))
-
-    assert isinstance(error, APIStatusError)
-    assert (error.attempts, error.maybe_billed) == (2, True)
-
-
-async def test_all_attempts_of_a_call_carry_the_same_idempotency_key(make_client: MakeClient) -> None:
-    response, server = await succeeding(make_client, in_turn(says(ERROR, 409), close, says(ANSWER)))
-
-    keys = [sent.headers["idempotency-key"] for sent in server.requests]
-    assert keys == [response.idempotency_key] * 3
-    assert len({sent.body for sent in server.requests}) == 1
+    for first, maybe_billed in ((close, True), (says(ERROR, 409), False)):
+        error, _ = await failing(make_client, in_turn(first, says(ERROR, 400)))
+        assert isinstance(error, APIStatusError)
+        assert (error.attempts, error.maybe_billed) == (2, maybe_billed)
 
 
 async def test_a_hanging_server_ends_at_the_time_out_of_the_call(make_client: MakeClient) -> None:
@@ -189,8 +181,9 @@ async def test_a_success_that_is_cut_halfway_was_probably_billed(
     make_client: MakeClient, length: int | None
 ) -> None:
     async def cut(talk: Conversation) -> None:
-        said = f"content-length: {length}\r\n" if length else "connection: close\r\n"
-        await talk.send(f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{said}\r\n".encode() + ANSWER[:-40])
+        end = f"content-length: {length}" if length else "connection: close"
+        head = f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{end}\r\n\r\n"
+        await talk.send(head.encode() + ANSWER[:-40])
         talk.hang_up()
 
     error, _ = await failing(make_client, in_turn(cut, cut), retry=FAST)
@@ -224,44 +217,34 @@ async def test_a_response_in_tiny_chunks_is_read(make_client: MakeClient) -> Non
 
 async def test_a_retry_waits_as_long_as_the_server_asks(make_client: MakeClient) -> None:
     events: list[Event] = []
+    handler = in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER))
 
-    response, _ = await succeeding(
-        make_client, in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER)), observers=[events.append]
-    )
+    response, _ = await succeeding(make_client, handler, observers=[events.append])
 
     assert response.attempts == 2
     assert [event.delay for event in events if isinstance(event, RetryScheduled)] == [0.02]
 
 
 async def test_a_retry_after_beyond_the_maximum_ends_the_call(make_client: MakeClient) -> None:
-    error, _ = await failing(make_client, always(ERROR, 503, retry_after="3600"))
-    assert isinstance(error, InternalServerError)
-    assert error.attempts == 1
-
-    error, _ = await failing(make_client, always(ERROR, 503, retry_after="2"), timeout=1)
-    assert error.attempts == 1
-
-    error, _ = await failing(make_client, always(ERROR, 503, x_should_retry="false"))
-    assert error.attempts == 1
+    terms: dict[str, Any] = {}
+    for headers, terms in (
+        ({"retry_after": "3600"}, {}),
+        ({"retry_after": "2"}, {"timeout": 1}),
+        ({"x_should_retry": "false"}, {}),
+    ):
+        error, _ = await failing(make_client, always(ERROR, 503, **headers), **terms)
+        assert isinstance(error, InternalServerError)
+        assert error.attempts == 1
 
 
 async def test_a_429_waits_for_the_limit_and_uses_up_no_attempt(make_client: MakeClient) -> None:
-    once = RetryPolicy(max_attempts=1)
-    refusals = [says(ERROR, 429, retry_after_ms="20")] * 3
-
-    response, _ = await succeeding(
-        make_client, in_turn(*refusals, says(ANSWER)), retry=once, rate_limit=RateLimit(100, per=0.1)
-    )
-
-    assert (response.attempts, response.maybe_billed_before) == (4, False)
-
-    response, _ = await succeeding(
-        make_client,
-        in_turn(*refusals, says(ERROR, 409), says(ANSWER)),
-        retry=RetryPolicy(max_attempts=2, backoff=0),
-        rate_limit=RateLimit(100, per=0.1),
-    )
-    assert response.attempts == 5
+    refusals, limit = [says(ERROR, 429, retry_after_ms="20")] * 3, RateLimit(100, per=0.1)
+    for max_attempts, steps in ((1, [says(ANSWER)]), (2, [says(ERROR, 409), says(ANSWER)])):
+        policy = RetryPolicy(max_attempts=max_attempts, backoff=0)
+        response, _ = await succeeding(
+            make_client, in_turn(*refusals, *steps), retry=policy, rate_limit=limit
+        )
+        assert (response.attempts, response.maybe_billed_before) == (3 + len(steps), False)
 
 
 async def test_without_a_limit_a_429_is_an_attempt_like_any_other(make_client: MakeClient) -> None:
