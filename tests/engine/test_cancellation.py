@@ -44,11 +44,11 @@ class Unfriendly:
     """A server that never answers a TLS handshake."""
 
     def __init__(self) -> None:
-        self.came: list[anyio.Event] = [anyio.Event() for _ in range(3)]
+        self.arrived: list[anyio.Event] = [anyio.Event() for _ in range(3)]
         self.left: list[anyio.Event] = [anyio.Event() for _ in range(3)]
 
     async def handler(self, talk: Conversation) -> None:
-        self.came[talk.number - 1].set()
+        self.arrived[talk.number - 1].set()
         await talk.dropped()
         self.left[talk.number - 1].set()
 
@@ -84,10 +84,10 @@ async def test_a_call_cancelled_in_its_tls_handshake_closes_the_socket_and_gives
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         base_url = server.base_url.replace("http:", "https:")
         async with make_client(base_url, rate_limit=RateLimit(3)) as client:
-            for came, left in zip(unfriendly.came, unfriendly.left, strict=True):
+            for arrived, left in zip(unfriendly.arrived, unfriendly.left, strict=True):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(partial(client.images.generate, "a cat", n=3))
-                    await came.wait()
+                    await arrived.wait()
                     tasks.cancel_scope.cancel()
                 await left.wait()
 
@@ -111,10 +111,10 @@ async def test_a_call_cancelled_in_the_queue_lets_the_next_one_go(make_client: M
             for name in ("first", "second", "third"):
                 tasks.start_soon(call, name, client)
                 await anyio.wait_all_tasks_blocked()
-            await unfriendly.came[0].wait()
+            await unfriendly.arrived[0].wait()
             scopes["second"].cancel()
             scopes["first"].cancel()
-            await unfriendly.came[1].wait()
+            await unfriendly.arrived[1].wait()
             assert sorted(done) == ["first", "second"]
             scopes["third"].cancel()
         assert server.connections == 2

@@ -116,27 +116,27 @@ async def test_an_invalid_url_is_a_download_error(own: AsyncClient, url: str) ->
 async def test_a_name_with_any_private_address_is_not_fetched(
     own: AsyncClient, name_service: dict[str, list[str]], address: str
 ) -> None:
-    name_service["pictures.test"] = [PUBLIC, address]
+    name_service["cats.test"] = [PUBLIC, address]
 
     with respx.mock, pytest.raises(DownloadError, match="private address"):
-        await own.images.download("https://pictures.test/cat.png")
+        await own.images.download("https://cats.test/cat.png")
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(
     own: AsyncClient, name_service: dict[str, list[str]]
 ) -> None:
-    name_service["pictures.test"] = [PUBLIC, "1.1.1.1"]
+    name_service["cats.test"] = [PUBLIC, "1.1.1.1"]
     name_service["six.test"] = ["2606:2800:220:1::1"]
 
     with respx.mock as wire:
         four = wire.get(f"https://{PUBLIC}/cat.png?sig=1").respond(content=SMALL)
         six = wire.get("https://[2606:2800:220:1::1]:8443/cat.png").respond(content=SMALL)
-        assert await own.images.download("https://pictures.test/cat.png?sig=1#top") == SMALL
+        assert await own.images.download("https://cats.test/cat.png?sig=1#top") == SMALL
         assert await own.images.download("https://six.test:8443/cat.png") == SMALL
 
     request: httpx.Request = four.calls.last.request
-    assert request.headers["host"] == "pictures.test"
-    assert request.extensions["sni_hostname"] == "pictures.test"
+    assert request.headers["host"] == "cats.test"
+    assert request.extensions["sni_hostname"] == "cats.test"
     assert "authorization" not in request.headers
     assert six.calls.last.request.headers["host"] == "six.test:8443"
 
@@ -146,8 +146,8 @@ async def test_an_unknown_host_is_an_error_after_the_retries(
 ) -> None:
     assert name_service == {}
 
-    with pytest.raises(DownloadError, match=r"pictures\.test has no address") as caught:
-        await own.images.download("https://pictures.test/cat.png")
+    with pytest.raises(DownloadError, match=r"cats\.test has no address") as caught:
+        await own.images.download("https://cats.test/cat.png")
 
     assert caught.value.status_code is None
 
@@ -166,7 +166,7 @@ async def test_redirects_are_followed_a_few_times(make_client: MakeClient) -> No
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "message"),
     [
         ("http://elsewhere.test/cat.png", "not https"),
         ("//127.0.0.1:1/cat.png", "not https"),
@@ -175,12 +175,12 @@ async def test_redirects_are_followed_a_few_times(make_client: MakeClient) -> No
     ],
 )
 async def test_every_step_of_a_redirect_is_checked(
-    make_client: MakeClient, name_service: dict[str, list[str]], location: str, said: str
+    make_client: MakeClient, name_service: dict[str, list[str]], location: str, message: str
 ) -> None:
     name_service.update({"inside.test": ["10.0.0.1"], "10.0.0.1": ["10.0.0.1"]})
 
     async with serving(always(b"", 307, location=location)) as server, make_client(server.base_url) as client:
-        with pytest.raises(DownloadError, match=said):
+        with pytest.raises(DownloadError, match=message):
             await client.images.download("/cat.png")
         assert len(server.requests) == 1
 
@@ -242,34 +242,20 @@ async def test_a_compressed_image_is_decompressed(make_client: MakeClient) -> No
             await client.images.download("/cat.png")
 
 
-async def test_a_server_that_hangs_or_drips_ends_at_the_time_out(make_client: MakeClient) -> None:
-    async def drip(talk: Conversation) -> None:
-        await talk.request()
-        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
-        while True:
-            await talk.send(b" ")
-            await anyio.sleep(0.01)
-
-    async with serving(drip) as server, make_client(server.base_url) as client:
-        with pytest.raises(DownloadError, match=r"within 0\.2 s"):
-            await client.images.download("/cat.png", timeout=0.2)
-        assert server.connections == 1
-
-
-async def test_the_server_sees_a_cancelled_download_end(make_client: MakeClient) -> None:
+async def test_a_server_that_hangs_is_left_at_the_time_out(make_client: MakeClient) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
-        scope.cancel()
         await talk.dropped()
         left.set()
 
     async with serving(handler) as server, make_client(server.base_url) as client:
-        with anyio.CancelScope() as scope:
-            await client.images.download("/cat.png")
+        with pytest.raises(DownloadError, match=r"within 0\.2 s"):
+            await client.images.download("/cat.png", timeout=0.2)
         await left.wait()
+        assert server.connections == 1
 
 
 async def test_a_loaded_image_is_written_without_a_server(own: AsyncClient, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import anyio
 import pytest
 
 from imagesdk import (
@@ -161,21 +160,6 @@ async def test_the_time_out_of_an_attempt_leaves_time_for_another(make_client: M
     assert (response.attempts, response.maybe_billed_before) == (2, True)
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"])
-async def test_a_server_that_drips_cannot_stretch_the_deadline(make_client: MakeClient, head: bytes) -> None:
-    async def handler(talk: Conversation) -> None:
-        await talk.request()
-        await talk.send(head or b"HTTP/1.1 200 OK\r\nx-drip: ")
-        while True:
-            await talk.send(b" ")
-            await anyio.sleep(0.01)
-
-    error, _ = await failing(make_client, handler, timeout=0.2)
-
-    assert type(error) is OutcomeUnknownTimeoutError
-    assert error.maybe_billed
-
-
 @pytest.mark.parametrize("length", [len(ANSWER), None])
 async def test_a_success_that_is_cut_halfway_was_probably_billed(
     make_client: MakeClient, length: int | None
@@ -226,13 +210,13 @@ async def test_a_retry_waits_as_long_as_the_server_asks(make_client: MakeClient)
 
 
 async def test_a_retry_after_beyond_the_maximum_ends_the_call(make_client: MakeClient) -> None:
-    terms: dict[str, Any] = {}
-    for headers, terms in (
-        ({"retry_after": "3600"}, {}),
-        ({"retry_after": "2"}, {"timeout": 1}),
-        ({"x_should_retry": "false"}, {}),
+    for header, value, timeout in (
+        ("retry_after", "3600", None),
+        ("retry_after", "2", 1),
+        ("x_should_retry", "false", 60),
     ):
-        error, _ = await failing(make_client, always(ERROR, 503, **headers), **terms)
+        handler = always(ERROR, 503, **{header: value})
+        error, _ = await failing(make_client, handler, timeout=timeout)
         assert isinstance(error, InternalServerError)
         assert error.attempts == 1
 

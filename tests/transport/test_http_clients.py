@@ -42,7 +42,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         pytest.param(
             httpx.Client,
@@ -57,9 +57,11 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         (object, r"not builtins\.object"),
     ],
 )
-def test_an_object_that_is_no_async_client_raises_with_a_remedy(make: Callable[[], Any], said: str) -> None:
+def test_an_object_that_is_no_async_client_raises_with_a_remedy(
+    make: Callable[[], Any], message: str
+) -> None:
     for kind in (AsyncClient, Client):
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=message):
             kind(base_url=OWN, http_client=make())
 
 
@@ -75,7 +77,7 @@ async def asynchronous() -> httpx.AsyncClient:
 
 
 @pytest.mark.parametrize(
-    ("factory", "said"),
+    ("factory", "message"),
     [
         (httpx.Client, "blocking"),
         (httpx2.Client, "blocking"),
@@ -85,10 +87,10 @@ async def asynchronous() -> httpx.AsyncClient:
     ],
 )
 async def test_a_factory_of_something_else_raises_before_anything_is_sent(
-    make_client: MakeClient, factory: Callable[[], Any], said: str
+    make_client: MakeClient, factory: Callable[[], Any], message: str
 ) -> None:
     async with serving(always(ANSWER)) as server:
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=message):
             async with make_client(server.base_url, http_client=factory) as client:
                 await client.images.generate("a cat")
 
@@ -189,12 +191,12 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
 
     refusal = says(b'{"error": {"message": "no such key", "code": "invalid_api_key"}}', 401)
     steps = (says(b"", 503), says(ANSWER), refusal)
-    for hook, said in ((unread, "401"), (read, "no such key")):
+    for hook, message in ((unread, "401"), (read, "no such key")):
         http_client = stack.factory(event_hooks={"response": [hook]})
         async with serving(in_turn(*steps)) as server:
             async with make_client(server.base_url, http_client=http_client) as client:
                 assert (await client.images.generate("a cat")).attempts == 2
-                with pytest.raises(AuthenticationError, match=said):
+                with pytest.raises(AuthenticationError, match=message):
                     await client.images.generate("a cat")
 
 
