@@ -242,50 +242,44 @@ def is_idle(limits: OneLimiter) -> bool:
 
 @define
 class CancelEverywhere:
-    """The call of a scenario, made again and again, and cancelled at one step after the other."""
+    """A call that is made again and again, and cancelled at one step after the other."""
 
-    mode: CancelMode
-    scenario: Scenario
     make_client: MakeClient
-    use_limits: Callable[[OneLimiter], None]
+    monkeypatch: pytest.MonkeyPatch
     threads: Threads
     spools: list[SpooledTemporaryFile[bytes]]
     folder: Path
 
-    async def at_every_step(self) -> int:
-        """Return the number of steps."""
+    async def count_steps(self, mode: CancelMode, scenario: Scenario) -> int:
+        """Cancel the call of a scenario at every step, and return the number of steps."""
         at = 1
-        while not await self._at(at):
-            at += 1
-        return at
-
-    async def _at(self, at: int) -> bool:
-        """Cancel the call at one step, and return whether it ended before."""
         try:
-            return await self._cancelled(at)
+            while await self._cancel(mode, scenario, at):
+                at += 1
         except BaseException as error:
             error.add_note(f"cancelled at step {at}")
             raise
+        return at
 
-    async def _cancelled(self, at: int) -> bool:
-        scenario, connections = self.scenario, OpenConnections()
-        server, limits, waiting = Server(deque(scenario.answers)), OneLimiter(), anyio.Event()
+    async def _cancel(self, mode: CancelMode, scenario: Scenario, at: int) -> bool:
+        """Cancel the call at one step, and return whether it got that far."""
+        connections, server = OpenConnections(), Server(deque(scenario.answers))
+        limits, waiting = OneLimiter(), anyio.Event()
+        self.monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
 
         def observe(event: Event) -> None:
             if isinstance(event, LimitWaiting):
                 waiting.set()
 
+        terms: dict[str, Any] = {"rate_limit": scenario.limit, "observers": [observe]}
         async with serving(connections.counted(server.handler)) as listener:
-            self.use_limits(limits)
-            async with self.make_client(
-                listener.base_url, rate_limit=scenario.limit, observers=[observe]
-            ) as client:
+            async with self.make_client(listener.base_url, **terms) as client:
                 fixture = Fixture(client, self.folder, limits, waiting)
-                outcome = await self.mode(scenario.call(fixture), self.threads, at)
+                outcome = await mode(scenario.call(fixture), self.threads, at)
                 self.threads.end()
                 connected = bool(listener.connections)
                 idle = is_idle(limits)
-                self._check_files(whole=outcome.result is not None)
+                self._check_files(scenario, whole=outcome.result is not None)
                 assert all(spool.closed for spool in self.spools)
                 for pipe in fixture.pipes:
                     pipe.close()
@@ -295,12 +289,12 @@ class CancelEverywhere:
         if scenario.limit is not None and scenario.counted:
             assert idle or connected
             assert not (idle and server.requests)
-        return outcome.steps < at
+        return outcome.steps >= at
 
-    def _check_files(self, *, whole: bool) -> None:
+    def _check_files(self, scenario: Scenario, *, whole: bool) -> None:
         found = {path.name: path.read_bytes() for path in self.folder.iterdir()}
-        assert found.items() <= self.scenario.files.items()
-        assert found or not (whole and self.scenario.files)
+        assert found.items() <= scenario.files.items()
+        assert found or not (whole and scenario.files)
         for name in found:
             (self.folder / name).unlink()
 
@@ -312,31 +306,25 @@ def cancelled(
     spools: list[SpooledTemporaryFile[bytes]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[CancelMode, Scenario], CancelEverywhere]:
+) -> CancelEverywhere:
     folder = tmp_path / "images"
     folder.mkdir()
-
-    def use_limits(limits: OneLimiter) -> None:
-        monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
-
-    return lambda mode, scenario: CancelEverywhere(
-        mode, scenario, make_client, use_limits, threads, spools, folder
-    )
+    return CancelEverywhere(make_client, monkeypatch, threads, spools, folder)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_call_may_be_cancelled_by_its_scope_at_any_step(
-    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
+    cancelled: CancelEverywhere, name: str
 ) -> None:
-    assert await cancelled(by_scope, SCENARIOS[name]).at_every_step() > 5
+    assert await cancelled.count_steps(by_scope, SCENARIOS[name]) > 5
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_call_may_be_cancelled_by_its_task_at_any_step(
-    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
+    cancelled: CancelEverywhere, name: str
 ) -> None:
-    assert await cancelled(by_task, SCENARIOS[name]).at_every_step() > 5
+    assert await cancelled.count_steps(by_task, SCENARIOS[name]) > 5
 
 
 class MistakeError(Exception):

@@ -14,7 +14,7 @@ import httpx
 import pytest
 import respx
 
-from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError, RetryPolicy
+from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError
 from tests.support.small_images import JPEG, answer_of_urls, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
 
@@ -282,16 +282,3 @@ async def test_a_downloaded_image_is_named_after_the_format_of_its_bytes(
         await client.images.download("/cat.png", to=str(tmp_path / "mine.png"))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image-0.jpg", "mine.png"]
-
-
-async def test_a_download_through_the_users_client_carries_none_of_its_headers(
-    make_client: MakeClient,
-) -> None:
-    terms: dict[str, Any] = {"auth": ("me", "secret"), "headers": {"x-own": "1"}, "follow_redirects": True}
-    async with (
-        serving(always(SMALL)) as server,
-        httpx.AsyncClient(**terms) as http_client,
-        make_client(server.base_url, http_client=http_client, retry=RetryPolicy(max_attempts=1)) as client,
-    ):
-        assert await client.images.download("/cat.png") == SMALL
-        assert not {"authorization", "x-own"} & set(server.requests[0].headers)

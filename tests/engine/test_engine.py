@@ -187,18 +187,6 @@ async def test_an_error_response_that_is_cut_halfway_is_still_that_error(make_cl
     assert (error.status_code, error.attempts, error.maybe_billed) == (401, 1, False)
 
 
-async def test_a_response_in_tiny_chunks_is_read(make_client: MakeClient) -> None:
-    async def drip(talk: Conversation) -> None:
-        await talk.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        for at in range(len(ANSWER)):
-            await talk.send(b"1\r\n" + ANSWER[at : at + 1] + b"\r\n")
-        await talk.send(b"0\r\n\r\n")
-
-    response, _ = await succeeding(make_client, in_turn(drip))
-
-    assert response.attempts == 1
-
-
 async def test_a_retry_waits_as_long_as_the_server_asks(make_client: MakeClient) -> None:
     events: list[Event] = []
     handler = in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER))

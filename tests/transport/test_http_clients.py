@@ -109,7 +109,7 @@ async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
             await client.images.generate("a cat")
 
 
-def test_httpx2_is_never_imported_by_us(emulator: Emulator) -> None:
+def test_the_blocking_client_takes_a_client_and_never_imports_httpx2(emulator: Emulator) -> None:
     program = (
         "import sys; sys.modules['httpx2'] = None; import httpx; from imagesdk import Client\n"
         f"with Client(base_url={emulator.base_url!r}, rate_limit=None, http_client=httpx.AsyncClient) as client:\n"
@@ -119,14 +119,6 @@ def test_httpx2_is_never_imported_by_us(emulator: Emulator) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
 
     assert (done.stdout, done.stderr) == ("1\n", "")
-
-
-def test_the_blocking_client_takes_the_same_clients(emulator: Emulator) -> None:
-    terms: dict[str, Any] = {"base_url": emulator.base_url, "rate_limit": None}
-    with Client(**terms, http_client=httpx2.AsyncClient) as client:
-        client.images.generate("a cat", model="dall-e-2", size="256x256")
-
-    assert [record.status for record in emulator.state.requests] == [200]
 
 
 @on(*THEIRS)
