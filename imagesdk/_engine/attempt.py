@@ -61,12 +61,7 @@ class Attempt(Generic[T]):
         self._was_accepted = False
 
     async def run(self) -> Failure | None:
-        """Send the request and read the response; return why the attempt failed, or ``None`` after a success.
-
-        Raises:
-            APIError: If no key can be had.
-            OSError: If a local file cannot be read or written.
-        """
+        """Send the request and read the response; return why the attempt failed, or ``None`` after a success."""
         await self._start()
         try:
             self.failure = await self._send()
@@ -140,14 +135,7 @@ class Attempt(Generic[T]):
     async def _conclude(self) -> Failure | None:
         """Parse what was received."""
         self._was_answered = True
-        outcome = parse_response(
-            self._call,
-            self._reader,
-            self._sink,
-            self._shared.host,
-            attempts=self._number,
-            maybe_billed_before=self._state.maybe_billed_before,
-        )
+        outcome = parse_response(self._state, self._reader, self._sink, self._shared.host)
         if isinstance(outcome, Failure):
             return outcome
         self.result = outcome

@@ -22,11 +22,7 @@ class CallPermit:
     _is_sent: bool = field(default=False, init=False)
 
     async def acquire(self, *, deadline: float | None, on_wait: OnWait) -> None:
-        """Wait until a request may be sent. A call that asks again keeps its place in the queue.
-
-        Raises:
-            LimitWaitError: If the limit has no capacity before ``deadline``, or can never have enough.
-        """
+        """Wait until a request may be sent. A call that asks again keeps its place in the queue."""
         if self._permit is None or not self._is_held:
             self._permit = self._limiter.enqueue(self._weight, rejoin=self._permit)
             self._is_held = True

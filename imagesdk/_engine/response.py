@@ -9,9 +9,10 @@ from typing import Any, Self
 import anyio.lowlevel
 from attrs import define, field
 
-from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.call import Result, T
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk._engine.sink import ImageSink
+from imagesdk._engine.state import CallState
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
 from imagesdk._protocol.decompression import Decompressor
@@ -158,25 +159,24 @@ class DecompressedBody:
 
 
 def parse_response(
-    call: Call[T],
-    reader: ResponseReader,
-    sink: ImageSink,
-    host: Host,
-    *,
-    attempts: int,
-    maybe_billed_before: bool,
+    state: CallState[T], reader: ResponseReader, sink: ImageSink, host: Host
 ) -> Result[T] | Failure:
     """Parse a response that was read to its end."""
     assert reader.status is not None  # noqa: S101 - only called after the head of the response
-    request = call.request
+    call, request = state.call, state.call.request
     if reader.succeeded:
         try:
             if reader.problem is not None:
                 raise reader.problem
-            document = None if call.raw else _document(reader)
+            document: Any = None
+            if reader.is_image:
+                document = {"data": [{"b64_json": ImageRef(0)}]}
+            elif not call.raw:
+                document = reader.scanner.document()
             if not is_error_document(document):
                 parsed = call.parse(document)
-                return Result(parsed, reader.headers, sink, attempts, maybe_billed_before, reader.status)
+                billed_before = state.maybe_billed_before
+                return Result(parsed, reader.headers, sink, state.started, billed_before, reader.status)
         except ScanError as problem:
             return unreadable_failure(problem, request_id=reader.request_id, billed=request.billed)
     return status_failure(
@@ -189,10 +189,6 @@ def parse_response(
         path=request.path,
         better_base_url=host.suggested_base_url,
     )
-
-
-def _document(reader: ResponseReader) -> Any:
-    return {"data": [{"b64_json": ImageRef(0)}]} if reader.is_image else reader.scanner.document()
 
 
 def connection_failure(
@@ -220,11 +216,7 @@ def exchange_failure(
     billed: bool,
     origin: str,
 ) -> Failure:
-    """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
-
-    Raises:
-        OSError: If a local file could not be read.
-    """
+    """Return the failure of an exchange that ended with ``error``; raise the error of a local file instead."""
     if isinstance(error, TimeoutError):
         return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
     if body.error is not None:

@@ -1,7 +1,4 @@
-"""The sink of the images of a response: memory, or temporary files beside their final paths.
-
-Pieces are gathered into batches, because each write to a file is a trip to another thread.
-"""
+"""The sink of the images of a response: memory, or temporary files, which are written in batches by another thread."""
 
 from __future__ import annotations
 
@@ -71,7 +68,7 @@ class ImageSink:
             if self._folder is not None:
                 self._open = _open_files.get()
                 self._open.count += 1
-                await run_blocking(self._create, event.number)
+                await run_blocking(self._create, self._folder, event.number)
         elif isinstance(event, ImagePiece):
             if len(self._head) < HEAD_SIZE:
                 self._head += event.data[:HEAD_SIZE]
@@ -81,7 +78,8 @@ class ImageSink:
             self._pieces.append(event.data)
             self._gathered += len(event.data)
             if self._open is not None and self._gathered >= self._open.batch_size():
-                await self._flush()
+                pieces, self._pieces, self._gathered = self._pieces, [], 0
+                await run_blocking(self._write_batch, pieces)
         else:
             received = self.images[event.number]
             received.facts = sniff(self._head)
@@ -101,13 +99,8 @@ class ImageSink:
                 received.temporary.unlink(missing_ok=True)
         self.images.clear()
 
-    def _create(self, number: int) -> None:
-        assert self._folder is not None  # noqa: S101 - only called for files
-        self._descriptor, self.images[number].temporary = create_temporary(self._folder)
-
-    async def _flush(self) -> None:
-        pieces, self._pieces, self._gathered = self._pieces, [], 0
-        await run_blocking(self._write_batch, pieces)
+    def _create(self, folder: Path, number: int) -> None:
+        self._descriptor, self.images[number].temporary = create_temporary(folder)
 
     def _write_batch(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened at the start of the image

@@ -7,7 +7,6 @@ event. The events are parsed in :mod:`imagesdk._protocol.stream_events`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -61,9 +60,9 @@ class StreamAttempt(Attempt[ParsedResponse]):
         self._at_end = False
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the response, without the key."""
-        return self._reader.headers
+    def request_id(self) -> str | None:
+        """The server's id of the request."""
+        return self._reader.request_id
 
     async def next(self) -> StreamItem | None:
         """Return the next event; ``None`` after the last one, which is also in ``result``."""
@@ -74,9 +73,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
             self.failure = item
             raise self._state.annotate(item.error)
         if item.event.is_last:
-            self.result = Result(
-                item.event.parsed, self.headers, item.sink, self._number, self._state.maybe_billed_before
-            )
+            headers, billed_before = self._reader.headers, self._state.maybe_billed_before
+            self.result = Result(item.event.parsed, headers, item.sink, self._number, billed_before)
         return item
 
     def ended_before(self) -> APIError:

@@ -86,10 +86,7 @@ class Connection:
 
 
 def _buffered_bytes(stream: Any) -> int | None:
-    """Return the number of bytes between a socket and its reader; ``None`` where it cannot be seen.
-
-    Neither httpcore nor anyio has a public view of them, and their next versions may hide them.
-    """
+    """Return the number of bytes between a socket and its reader; ``None`` where no attribute shows it."""
     layer: Any = getattr(stream, "_stream", None)
     buffered = 0
     try:
@@ -105,11 +102,7 @@ def _buffered_bytes(stream: Any) -> int | None:
 
 
 async def new_connection(url: str, server_name: str | None) -> Connection:
-    """Make a connection for ``url``, which connects at its first request.
-
-    Raises:
-        ConfigurationError: If the proxy of the environment cannot be used.
-    """
+    """Make a connection for ``url``, which connects at its first request."""
     if "httpcore" not in sys.modules:  # httpx imports it late, which would block the event loop
         await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = proxy_for(url)
