@@ -71,17 +71,14 @@ FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
 
 async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
     """Return the next piece of a segment of which ``done`` bytes have been read; empty at its end."""
-    if isinstance(segment, Base64Segment):
-        return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
-    return await _read_some(segment, done, PIECE) if done < segment.size else b""
-
-
-async def _read_whole_triples(upload: Upload, done: int) -> bytes:
-    """Read a multiple of three bytes, except at the end: such pieces can be encoded one by one."""
-    wanted, data = min(PIECE // 4 * 3, upload.size - done), b""
+    if isinstance(segment, Upload):
+        return await _read_some(segment, done, PIECE) if done < segment.size else b""
+    # Pieces of a multiple of three bytes, except at the end, can be encoded one by one.
+    upload, done, data = segment.upload, done // 4 * 3, b""
+    wanted = min(PIECE // 4 * 3, upload.size - done)
     while len(data) < wanted:
         data += await _read_some(upload, done + len(data), wanted - len(data))
-    return data
+    return binascii.b2a_base64(data, newline=False)
 
 
 async def _read_some(upload: Upload, done: int, most: int) -> bytes:

@@ -97,7 +97,6 @@ class ImageSink:
         for received in self.images.values():
             if received.temporary is not None:
                 received.temporary.unlink(missing_ok=True)
-        self.images.clear()
 
     def _create(self, folder: Path, number: int) -> None:
         self._descriptor, self.images[number].temporary = create_temporary(folder)

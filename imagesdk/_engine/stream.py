@@ -7,6 +7,7 @@ event. The events are parsed in :mod:`imagesdk._protocol.stream_events`.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -165,21 +166,15 @@ class StreamAttempt(Attempt[ParsedResponse]):
     async def _release(self) -> None:
         try:
             if self.result is not None and self._chunks is not None:
-                with anyio.move_on_after(_DRAIN_SECONDS, shield=True):
-                    await self._drain(self._chunks)
+                with anyio.move_on_after(_DRAIN_SECONDS, shield=True), suppress(TransportError, ScanError):
+                    async for _ in self._chunks:  # the last event was received
+                        pass
         finally:
             await super()._release()
 
     def _unclaimed_sinks(self) -> list[ImageSink]:
         sinks = [self._sink, *(item.sink for item in self._ready if isinstance(item, StreamItem))]
         return sinks if self._event_sink is None else [*sinks, self._event_sink]
-
-    async def _drain(self, chunks: DecompressedBody) -> None:
-        try:
-            async for _ in chunks:
-                pass
-        except (TransportError, ScanError):
-            pass  # the last event was received
 
     def _abandoned(self) -> Failure:
         if not self._was_accepted:

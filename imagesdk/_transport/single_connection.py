@@ -43,20 +43,14 @@ class DirectTransport:
         # Connections left open at the end of a program, or by the parent of a fork, are no mistake.
         if sys.is_finalizing() or self._process != os.getpid():
             return
-        open_to = {
-            str(urlsplit(key).hostname)
-            for idle in self._idle.living()
-            for key, connections in idle.items()
-            if connections
-        }
-        if open_to:
-            warnings.warn(
-                f"an AsyncClient was not closed and is connected to {', '.join(sorted(open_to))}: use "
-                "'async with AsyncClient(...) as client', or await client.aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
+        stacks = [stack for idle in self._idle.living() for stack in idle.items()]
+        hosts = ", ".join(sorted({str(urlsplit(key).hostname) for key, connections in stacks if connections}))
+        if hosts:
+            message = (
+                f"an AsyncClient was not closed and is connected to {hosts}: use "
+                "'async with AsyncClient(...) as client', or await client.aclose()"
             )
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
     @asynccontextmanager
     async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
