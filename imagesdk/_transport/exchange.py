@@ -155,18 +155,13 @@ def transport_error(error: Exception, *, connecting: bool = False, url: str | No
     redact_key(error)
     mislabelled = is_mislabelled_timeout(error)
     name = type(error.__cause__ if mislabelled else error).__name__
-    text = _message_of(error)
+    text = next((text for link in causes_of(error) if (text := str(link))), "")
     message = f"{name}: {text}" if text else name
     connecting = connecting and httpx_module_of(error, "ConnectError", "ConnectTimeout") is not None
     if connecting and url is not None and (proxy := proxy_for(url)):
         message += f"; the environment names the proxy {redacted_proxy(proxy)}"
     timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
     return TransportError(message, connecting=connecting, timed_out=timed_out)
-
-
-def _message_of(error: BaseException) -> str:
-    """Return the message of an error, or of its nearest cause that has one."""
-    return next((text for link in causes_of(error) if (text := str(link))), "")
 
 
 def lower_case_names(headers: Mapping[str, str]) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -29,6 +29,7 @@ from imagesdk import (
     StreamError,
 )
 from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
+from imagesdk.streams import StreamedImage
 from tests.support.open_connections import OpenConnections
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
@@ -36,6 +37,7 @@ from tests.support.streamed_answers import begin, completed, end, event, partial
 
 pytestmark = pytest.mark.anyio
 MakeClient: TypeAlias = Callable[..., AsyncClient]
+Read: TypeAlias = Callable[..., Awaitable[list[StreamedImage]]]
 
 ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
 ONCE = RetryPolicy(max_attempts=1)
@@ -55,6 +57,22 @@ def streaming(make_client: MakeClient) -> MakeClient:
         return make_client(base_url, **{"retry": ONCE, **options})
 
     return make
+
+
+@pytest.fixture
+def read(streaming: MakeClient) -> Read:
+    """Return the events of a stream of which a server sends the given pieces."""
+
+    async def read(*pieces: bytes, **options: Any) -> list[StreamedImage]:
+        async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
+            try:
+                async with client.images.generate_stream("a river", **options) as stream:
+                    return [each async for each in stream]
+            except APIError as error:
+                failure = error
+        raise failure  # outside of the server's task group, which would wrap it
+
+    return read
 
 
 async def test_partial_images_come_first_and_the_finished_one_last(streaming: MakeClient) -> None:
@@ -81,21 +99,14 @@ async def test_partial_images_come_first_and_the_finished_one_last(streaming: Ma
         assert last.usage is not None
         assert last.usage.total_tokens == 310
         assert last.response.request_id == "req_1"
-        assert (last.response.quality, last.response.background, last.response.size) == (
-            "low",
-            "opaque",
-            "1024x1024",
-        )
-        assert last.response.created is not None
+        facts = last.response
+        assert (facts.quality, facts.background, facts.size) == ("low", "opaque", "1024x1024")
+        assert facts.created is not None
         assert (last.image.width, last.image.media_type) == (3, "image/png")
 
         (sent,) = server.requests
-        assert json.loads(sent.body) == {
-            "prompt": "a river",
-            "model": "gpt-image-2",
-            "partial_images": 2,
-            "stream": True,
-        }
+        fields = {"prompt": "a river", "model": "gpt-image-2", "partial_images": 2, "stream": True}
+        assert json.loads(sent.body) == fields
         assert "text/event-stream" in sent.headers["accept"]
 
 
@@ -174,16 +185,11 @@ async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
 
 
 async def test_events_without_names_are_recognised_by_their_type_also_on_disk(
-    streaming: MakeClient, tmp_path: Path
+    read: Read, tmp_path: Path
 ) -> None:
-    good = streams(
-        event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0),
-        event("image_generation.completed", FINE, named=False),
-    )
-    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
-            events = [each async for each in stream]
-    assert [each.image.bytes for each in events] == [ROUGH, FINE]
+    rough = event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0)
+    fine = event("image_generation.completed", FINE, named=False)
+    assert [each.image.bytes for each in await read(rough, fine, out=tmp_path / "river.png")] == [ROUGH, FINE]
     assert [path.name for path in tmp_path.iterdir()] == ["river.png"]
 
 
@@ -205,11 +211,9 @@ UNKNOWN = event("image_generation.in_progress") + b": ping\n\ndata: 5\n\n"
     ids=["unknown events", "small pieces"],
 )
 async def test_events_are_the_same_however_the_stream_is_cut_and_those_of_unknown_types_are_skipped(
-    streaming: MakeClient, pieces: Sequence[bytes]
+    read: Read, pieces: Sequence[bytes]
 ) -> None:
-    async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river") as stream:
-            assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
+    assert [each.image.bytes for each in await read(*pieces)] == [ROUGH, FINE]
 
 
 @pytest.mark.parametrize("path", ["memory", "disk"])
@@ -269,13 +273,10 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
 @pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
 @pytest.mark.parametrize(("message", "kind"), ERRORS)
 async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
-    streaming: MakeClient, message: bytes, kind: type[APIError], seen: bool
+    read: Read, message: bytes, kind: type[APIError], seen: bool
 ) -> None:
-    bad = streams(*([partial(ROUGH)] if seen else []), message)
-    async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
-        with pytest.raises(kind) as caught:
-            async with client.images.generate_stream("a river") as stream:
-                await stream.final()
+    with pytest.raises(kind) as caught:
+        await read(*([partial(ROUGH)] if seen else []), message)
     assert caught.value.attempts == 1
     if seen:
         assert caught.value.maybe_billed
@@ -301,17 +302,8 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_clie
             response = await stream.final()
     assert response[0].bytes == FINE
     assert (response.attempts, response.maybe_billed_before) == (3, True)
-    kinds = [type(each) for each in seen]
-    assert kinds == [
-        AttemptStarted,
-        ResponseReceived,
-        RetryScheduled,
-        AttemptStarted,
-        ResponseReceived,
-        RetryScheduled,
-        AttemptStarted,
-        ResponseReceived,
-    ]
+    retried = [AttemptStarted, ResponseReceived, RetryScheduled]
+    assert [type(each) for each in seen] == [*retried, *retried, AttemptStarted, ResponseReceived]
 
 
 async def test_there_is_no_retry_after_the_first_image(make_client: MakeClient) -> None:
@@ -381,13 +373,9 @@ async def test_a_server_that_hangs_before_its_first_event_may_have_billed(stream
     ],
     ids=["bad base64", "no image", "no JSON"],
 )
-async def test_an_unreadable_event_was_probably_billed(
-    streaming: MakeClient, tmp_path: Path, bad: bytes
-) -> None:
-    async with serving(in_turn(streams(partial(ROUGH), bad))) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river", out=tmp_path / "a.png") as stream:
-            with pytest.raises(APIResponseError) as caught:
-                await stream.final()
+async def test_an_unreadable_event_was_probably_billed(read: Read, tmp_path: Path, bad: bytes) -> None:
+    with pytest.raises(APIResponseError) as caught:
+        await read(partial(ROUGH), bad, out=tmp_path / "a.png")
     assert caught.value.maybe_billed
     assert list(tmp_path.iterdir()) == []
 
