@@ -52,7 +52,7 @@ class AsyncImageStream:
     @property
     def request_id(self) -> str | None:
         """The server's id of the request, which OpenAI's support asks for."""
-        return self._attempt.headers.get("x-request-id")
+        return self._attempt.request_id
 
     def __aiter__(self) -> Self:
         return self

@@ -15,7 +15,7 @@ from imagesdk._calls.client_options import CallDefaults
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._calls.sources import open_inputs
-from imagesdk._engine.call import Call
+from imagesdk._engine.call import Call, total_tokens
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
 from imagesdk._media.output import OutputTemplate, open_output, slug
@@ -87,7 +87,7 @@ async def build_call(
             template = await run_blocking(partial(open_output, out, n=request.weight))
         call = Call(
             request,
-            parse=lambda document: parse_response(document, profile),
+            parse=partial(parse_response, profile=profile),
             timeouts=settings.timeouts,
             deadline=settings.deadline,
             idempotency_key=settings.idempotency_key,
@@ -95,7 +95,7 @@ async def build_call(
             query=settings.query,
             folder=template.folder if template else None,
             fsync=settings.fsync,
-            tokens=lambda parsed: parsed.usage.total_tokens if parsed.usage else None,
+            tokens=total_tokens,
             profile=profile,
         )
         names = None

@@ -13,20 +13,18 @@ from typing import ClassVar, Generic
 
 import anyio
 
-from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.call import Result, T
 from imagesdk._engine.config import EngineConfig, EngineShared
-from imagesdk._engine.logs import log_failure, log_success
-from imagesdk._engine.permit import CallPermit
+from imagesdk._engine.logs import log_end
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk._engine.response import ResponseReader, connection_failure, exchange_failure, parse_response
 from imagesdk._engine.sink import ImageSink, discard
-from imagesdk._engine.state import CallState, annotate_error
+from imagesdk._engine.state import CallState
 from imagesdk._engine.tokens import current_key
 from imagesdk._protocol.hosts import auth_headers
 from imagesdk._protocol.requests import request_headers
 from imagesdk._protocol.retry import Failure
 from imagesdk._protocol.scanner import Scanner
-from imagesdk._protocol.secret import Secret
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._transport.exchange import RELEASE_LIMIT, TransportError, WireRequest, WireResponse
 from imagesdk.errors import APIError
@@ -41,23 +39,21 @@ class Attempt(Generic[T]):
     stays_open: ClassVar[bool] = False
     """Whether a successful attempt is closed by the engine's caller rather than by :meth:`run`."""
 
-    def __init__(
-        self, shared: EngineShared, config: EngineConfig, call: Call[T], permit: CallPermit, state: CallState
-    ) -> None:
+    def __init__(self, shared: EngineShared, config: EngineConfig, state: CallState[T]) -> None:
         self.result: Result[T] | None = None
         """The response of a success."""
         self.failure: Failure | None = None
         """Why the attempt failed, if it did."""
         self._shared = shared
         self._config = config
-        self._call = call
-        self._permit = permit
         self._state = state
+        self._call = call = state.call
         self._number = 0
         self._started_at = 0.0
         self._deadline: float | None = None
-        self._body = TrackedBody(call.request.segments(), call.request.length, on_complete=permit.sent)
         scanner = Scanner(max_image=config.caps.image, max_response=config.caps.response)
+        request = call.request
+        self._body = TrackedBody(request.segments(), request.length, on_complete=state.permit.sent)
         self._reader = ResponseReader(scanner, max_ok_status=call.max_ok_status)
         self._sink = ImageSink(call.folder, fsync=call.fsync)
         self._exchange = AsyncExitStack()
@@ -65,12 +61,7 @@ class Attempt(Generic[T]):
         self._was_accepted = False
 
     async def run(self) -> Failure | None:
-        """Send the request and read the response; return why the attempt failed, or ``None`` after a success.
-
-        Raises:
-            APIError: If no key can be had.
-            OSError: If a local file cannot be read or written.
-        """
+        """Send the request and read the response; return why the attempt failed, or ``None`` after a success."""
         await self._start()
         try:
             self.failure = await self._send()
@@ -85,74 +76,45 @@ class Attempt(Generic[T]):
         try:
             await self._release()
         finally:
-            await self.settle()
-
-    async def settle(self) -> None:
-        """Report the end of the attempt to observers, limiter, log and ledger.
-
-        The engine logs the end of calls that have no successful attempt.
-        """
-        call, reader, now = self._call, self._reader, self._shared.clock()
-        failure = self.failure or (self._abandoned() if self.result is None else None)
-        if self._was_answered and reader.status is not None:
-            seconds = now - self._started_at
-            self._config.observe(
-                ResponseReceived(call.id, self._number, reader.status, reader.request_id, seconds)
-            )
-        if self._body.started:
-            self._permit.sent()
-        if self._was_accepted:
-            server_limits = parse_server_limits(reader.headers, "", datetime.now(UTC))
-            self._permit.accepted(server_limits, call.tokens(self.result.parsed) if self.result else None)
-            status, request_id = reader.status, reader.request_id
-            if failure is None:
-                log_success(call, self._state, now, status=status, request_id=request_id)
-            else:
-                log_failure(call, self._state, now, failure.error, status=status, request_id=request_id)
-        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
-            await call.ledger.settled(self._number, failure)
+            await self._settle()
 
     async def _start(self) -> None:
         call, state, clock = self._call, self._state, self._shared.clock
         try:
             self._reader.key = await current_key(self._shared.key, state.remaining(clock()))
         except APIError as error:
-            raise annotate_error(error, call, state) from error.__cause__
+            raise state.annotate(error) from error.__cause__
         state.started += 1
         state.counted += 1
         self._number = state.started
         await call.ledger.before_send(self._number, call.idempotency_key)
         self._config.observe(AttemptStarted(call.id, call.request.method, call.request.path, self._number))
         self._started_at = clock()
-        self._deadline = state.attempt_deadline(call, self._started_at)
+        self._deadline = state.attempt_deadline(self._started_at)
 
     async def _send(self) -> Failure | None:
-        reader, failure = self._reader, None
+        reader = self._reader
         try:
             with anyio.fail_after(self._seconds_left()):
                 exchange = self._shared.transport.exchange(self._wire_request())
                 response = await self._exchange.enter_async_context(exchange)
-                self._permit.sent()
+                self._state.permit.sent()
                 reader.begin(response)
                 await self._receive(response)
         except (TimeoutError, TransportError) as error:
-            failure = exchange_failure(
-                error,
-                self._body,
-                reader,
-                billed=self._call.request.billed,
-                origin=self._shared.host.origin,
-            )
+            billed, origin = self._call.request.billed, self._shared.host.origin
+            failure = exchange_failure(error, self._body, reader, billed=billed, origin=origin)
+            if reader.status is None or reader.succeeded:
+                return failure
         except OSError as error:
             if reader.succeeded:
                 error.add_note("The answer had come: its images were made, and are billed.")
             raise
-        if failure is not None and (reader.status is None or reader.succeeded):
-            return failure
         return await self._conclude()
 
     def _wire_request(self) -> WireRequest:
         call, shared, config = self._call, self._shared, self._config
+        host, key = shared.host, self._reader.key
         headers = request_headers(
             call.request,
             accept="*/*" if call.raw else self.accept,
@@ -160,20 +122,10 @@ class Attempt(Generic[T]):
             idempotency=(config.retry.idempotency_header, call.idempotency_key),
             client_headers=config.headers,
             call_headers=call.headers,
-            auth=auth_headers(
-                self._reader.key or Secret(""),
-                shared.organization,
-                shared.project,
-                header=shared.host.key_header,
-            ),
+            auth=auth_headers(key, shared.organization, shared.project, header=host.key_header),
         )
-        return WireRequest(
-            call.request.method,
-            shared.host.url(call.request.path, call.query),
-            headers,
-            body=self._body,
-            connect_timeout=call.timeouts.connect,
-        )
+        url = host.url(call.request.path, call.query)
+        return WireRequest(call.request.method, url, headers, self._body, call.timeouts.connect)
 
     async def _receive(self, response: WireResponse) -> None:
         """Read the response, and end the exchange."""
@@ -183,14 +135,7 @@ class Attempt(Generic[T]):
     async def _conclude(self) -> Failure | None:
         """Parse what was received."""
         self._was_answered = True
-        outcome = parse_response(
-            self._call,
-            self._reader,
-            self._sink,
-            self._shared.host,
-            attempts=self._number,
-            maybe_billed_before=self._state.maybe_billed_before,
-        )
+        outcome = parse_response(self._state, self._reader, self._sink, self._shared.host)
         if isinstance(outcome, Failure):
             return outcome
         self.result = outcome
@@ -199,11 +144,28 @@ class Attempt(Generic[T]):
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._shared.clock()
 
+    async def _settle(self) -> None:
+        """Report the end of the attempt. The engine logs the end of calls that have no successful attempt."""
+        call, reader, permit, now = self._call, self._reader, self._state.permit, self._shared.clock()
+        status, request_id = reader.status, reader.request_id
+        failure = self.failure or (self._abandoned() if self.result is None else None)
+        if self._was_answered and status is not None:
+            seconds = now - self._started_at
+            self._config.observe(ResponseReceived(call.id, self._number, status, request_id, seconds))
+        if self._body.started:
+            permit.sent()
+        if self._was_accepted:
+            server_limits = parse_server_limits(reader.headers, "", datetime.now(UTC))
+            permit.accepted(server_limits, call.tokens(self.result.parsed) if self.result else None)
+            error = failure.error if failure else None
+            log_end(self._state, now, error, status=status, request_id=request_id)
+        with anyio.move_on_after(RELEASE_LIMIT, shield=True):
+            await call.ledger.settled(self._number, failure)
+
     def _abandoned(self) -> Failure:
         """Return the failure of an attempt that was cancelled, or that a local file ended."""
-        return connection_failure(
-            "it was given up", self._body, timed_out=False, billed=self._call.request.billed
-        )
+        billed = self._call.request.billed
+        return connection_failure("it was given up", self._body, timed_out=False, billed=billed)
 
     async def _release(self) -> None:
         if self.result is not None and not self.stays_open:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from imagesdk._engine.sink import ImageSink
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID
 from imagesdk._protocol.requests import Request
+from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure
 from imagesdk.models import ModelProfile
 from imagesdk.policies import Delivery, Timeouts
@@ -24,11 +25,9 @@ class Ledger(Protocol):
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
         """Record an attempt that has its permit and is about to be sent."""
-        ...
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:
         """Record the end of an attempt: a success (``None``), or its failure."""
-        ...
 
 
 class NoLedger:
@@ -41,8 +40,9 @@ class NoLedger:
         """Do nothing."""
 
 
-def _no_tokens(_: object) -> None:
-    return None
+def total_tokens(parsed: ParsedResponse) -> int | None:
+    """Return the number of tokens that an image response reports."""
+    return None if parsed.usage is None else parsed.usage.total_tokens
 
 
 @frozen
@@ -62,7 +62,7 @@ class Call(Generic[T]):
     """The folder of the output files, for temporary files; ``None`` for memory."""
     fsync: bool = False
     """Whether to fsync output files before the call returns."""
-    tokens: Callable[[T], int | None] = field(default=_no_tokens)
+    tokens: Callable[[T], int | None] = lambda _: None
     """Returns the number of tokens that a response reports."""
     ledger: Ledger = field(factory=NoLedger)
     on_granted: Callable[[], None] | None = None

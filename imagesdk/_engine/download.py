@@ -16,7 +16,7 @@ from urllib.parse import urljoin, urlsplit, urlunsplit
 
 import anyio
 import httpx
-from attrs import define
+from attrs import define, evolve, frozen
 
 from imagesdk._engine.response import TEXT_HEAD, DecompressedBody, copy_image, media_type_of
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
@@ -39,23 +39,19 @@ _UNTYPED = frozenset({"", OCTET_STREAM, "binary/octet-stream"})
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
+@frozen(eq=False)
 class Downloader:
     """The downloads of one client."""
 
-    def __init__(
-        self, host: Host, transport: Transport, retry: RetryPolicy, caps: Caps, user_agent: str
-    ) -> None:
-        self._host = host
-        self._transport = transport
-        self._retry = retry
-        self._caps = caps
-        self._user_agent = user_agent
+    _host: Host
+    _transport: Transport
+    _retry: RetryPolicy
+    _caps: Caps
+    _user_agent: str
 
     def with_options(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
         """Return a downloader on the same connections with other options where given."""
-        return Downloader(
-            self._host, self._transport, retry or self._retry, caps or self._caps, self._user_agent
-        )
+        return evolve(self, retry=retry or self._retry, caps=caps or self._caps)
 
     async def fetch(
         self, url: str, sink: ImageSink, *, connect_timeout: float | None, timeout: float | None
@@ -89,10 +85,8 @@ class Downloader:
                 billed=False,
             )
             if not isinstance(decision, RetryAfter):
-                status = failure.error.status_code if isinstance(failure.error, APIStatusError) else None
-                raise DownloadError(
-                    f"{_redacted(url)} could not be fetched: {failure.error}.", status_code=status
-                )
+                message = f"{_redacted(url)} could not be fetched: {failure.error}."
+                raise DownloadError(message, status_code=getattr(failure.error, "status_code", None))
             await discard(sink)
             await anyio.sleep(decision.delay)
             attempt += 1
@@ -125,54 +119,36 @@ class Downloader:
                     raise ScanError("it is empty")
             except ScanError as error:
                 remedies = (Remedy.RAISE_CAPS,) if isinstance(error, TooLargeError) else ()
-                raise DownloadError(
-                    f"{_redacted(url)} could not be read: {error}.", remedies=remedies
-                ) from None
+                message = f"{_redacted(url)} could not be read: {error}."
+                raise DownloadError(message, remedies=remedies) from None
             _check_image(response, sink.images[0], count.head, url)
             return None
 
     async def _checked(self, url: str, connect_timeout: float | None) -> WireRequest:
-        """Return the request for a URL that is safe to fetch.
-
-        Raises:
-            DownloadError: If the URL is not safe to fetch.
-            TransportError: If its host has no address.
-        """
+        """Return the request for a URL that is safe to fetch."""
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
         if self._host.is_same_origin(url):
             return WireRequest("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
         parts = urlsplit(url)
         if parts.scheme != "https" or not parts.hostname:
-            raise DownloadError(
-                f"{_redacted(url)} is not https, and not on the server that was asked: not fetched."
-            )
+            message = f"{_redacted(url)} is not https, and not on the server that was asked: not fetched."
+            raise DownloadError(message)
         address = await self._public_address(parts.hostname, parts.port or 443, url)
         headers["host"] = parts.netloc.rpartition("@")[2]
         netloc = f"[{address}]" if ":" in address else address
         netloc += f":{parts.port}" if parts.port else ""
-        return WireRequest(
-            "GET",
-            urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")),
-            tuple(headers.items()),
-            connect_timeout=connect_timeout,
-            server_name=parts.hostname,
-        )
+        url = urlunsplit((parts.scheme, netloc, parts.path, parts.query, ""))
+        return WireRequest("GET", url, tuple(headers.items()), None, connect_timeout, parts.hostname)
 
     async def _public_address(self, hostname: str, port: int, url: str) -> str:
-        """Return an address of a host whose addresses are all public.
-
-        Raises:
-            DownloadError: If an address is private.
-            TransportError: If the host has no address.
-        """
+        """Return an address of a host whose addresses are all public."""
         try:
             found = await anyio.getaddrinfo(hostname, port, type=socket.SOCK_STREAM)
         except UnicodeError:
             raise DownloadError(f"{_redacted(url)!r} is not a URL that can be fetched.") from None
         except OSError as error:
-            raise TransportError(
-                f"{hostname} has no address ({error})", connecting=True, timed_out=False
-            ) from error
+            message = f"{hostname} has no address ({error})"
+            raise TransportError(message, connecting=True, timed_out=False) from error
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:
             if not _is_public(address):
@@ -203,11 +179,7 @@ def _is_public(address: str) -> bool:
 
 
 def _absolute(join: Callable[[str], str], url: str) -> str:
-    """Return ``url`` made absolute by ``join``.
-
-    Raises:
-        DownloadError: If ``url`` is no URL.
-    """
+    """Return ``url`` made absolute by ``join``."""
     try:
         joined = join(url)
         _ = urlsplit(joined).port
@@ -219,15 +191,12 @@ def _absolute(join: Callable[[str], str], url: str) -> str:
 
 def _status_failure(response: WireResponse) -> Failure:
     status = response.status
-    retryable = status >= 500 or status in _TRANSIENT
-    problem = f"status {status}"
-    if status in _EXPIRED:
-        problem += " (result URLs expire, in the API of 2023 after an hour)"
+    hint = " (result URLs expire, in the API of 2023 after an hour)" if status in _EXPIRED else ""
     return Failure(
-        APIStatusError(problem, status_code=status),
+        APIStatusError(f"status {status}{hint}", status_code=status),
         "unknown" if status >= 500 else "refused",
         parse_server_limits(response.headers, "", datetime.now(UTC)),
-        should_retry=retryable,
+        should_retry=status >= 500 or status in _TRANSIENT,
     )
 
 
@@ -247,11 +216,7 @@ class _SizeLimit:
 
 
 def _check_image(response: WireResponse, received: ReceivedImage, head: bytes, url: str) -> None:
-    """Reject a page that describes an image, or the lack of one.
-
-    Raises:
-        DownloadError: If the response is no image.
-    """
+    """Reject a page that describes an image, or the lack of one."""
     if received.facts.media_type is not None:
         return
     media_type = media_type_of(response.headers)
@@ -259,12 +224,9 @@ def _check_image(response: WireResponse, received: ReceivedImage, head: bytes, u
     possible = declared or media_type in _UNTYPED
     if possible and not (is_text(head) and (media_type in BINARY or not declared)):
         return
-    if not possible:
-        found = media_type
-    elif media_type:
-        found = f"text, which is called {media_type}"
-    else:
-        found = "text"
+    found = media_type
+    if possible:
+        found = f"text, which is called {media_type}" if media_type else "text"
     raise DownloadError(f"{_redacted(url)} is not an image but {found}.", status_code=response.status)
 
 

@@ -17,12 +17,11 @@ from attrs import evolve
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
 from imagesdk._engine.config import ANY_MODEL, EngineChanges, EngineConfig, EngineShared, Limits
-from imagesdk._engine.logs import log_failure, log_retry, log_wait
+from imagesdk._engine.logs import log_end, log_retry, log_wait
 from imagesdk._engine.permit import CallPermit
-from imagesdk._engine.state import CallState, annotate_error, limit_error
+from imagesdk._engine.state import CallState
 from imagesdk._engine.stream import StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource
-from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import (
     Decision,
@@ -36,16 +35,15 @@ from imagesdk._protocol.retry import (
 )
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
-from imagesdk._transport.exchange import Transport
 from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
 from imagesdk.events import LimitWaited, LimitWaiting, RetryScheduled
-from imagesdk.policies import RateLimit, RetryPolicy
+from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy
 
 __all__ = ["ANY_MODEL", "Engine", "EngineConfig", "EngineShared", "Limits"]
 
 _A = TypeVar("_A", bound=Attempt[Any])
-_MakeAttempt: TypeAlias = Callable[[EngineShared, EngineConfig, Call[T], CallPermit, CallState], _A]
+_MakeAttempt: TypeAlias = Callable[[EngineShared, EngineConfig, CallState[T]], _A]
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the rate limit are not reported to observers."""
 
@@ -56,9 +54,14 @@ class Engine:
     def __init__(
         self, shared: EngineShared, config: EngineConfig, *, throttle: RetryThrottle | None = None
     ) -> None:
+        self.host = shared.host
+        self.transport = shared.transport
+        self.server_idempotent = config.retry.server_idempotent
+        """Whether a request may be repeated under its key without being billed again."""
         self._shared = shared
         self._config = config
-        self._throttle = throttle or _throttle_of(config.retry)
+        budget, refill = config.retry.budget, config.retry.budget_refill
+        self._throttle = throttle or (None if budget is None else RetryThrottle(budget, refill))
 
     def with_options(self, **changes: Unpack[EngineChanges]) -> Engine:
         """Return an engine on the same connections, key and rate-limit windows; headers are added to the present ones."""
@@ -66,21 +69,6 @@ class Engine:
         config = evolve(self._config, **changes)
         same = config.retry == self._config.retry
         return Engine(self._shared, config, throttle=self._throttle if same else None)
-
-    @property
-    def host(self) -> Host:
-        """The server."""
-        return self._shared.host
-
-    @property
-    def transport(self) -> Transport:
-        """The connections."""
-        return self._shared.transport
-
-    @property
-    def server_idempotent(self) -> bool:
-        """Whether a request may be repeated under its key without being billed again."""
-        return self._config.retry.server_idempotent
 
     def limit_for(self, model: str | None) -> RateLimit | None:
         """Return the rate limit in force for a model; ``None`` for no limit."""
@@ -97,8 +85,8 @@ class Engine:
             APIError: If the last attempt fails.
             OSError: If a local file cannot be read or written.
         """
-        with self._permit(call) as permit:
-            attempt = await self._run_attempts(call, permit, Attempt[T])
+        with self._begin(call) as state:
+            attempt = await self._run_attempts(state, Attempt[T])
         assert attempt.result is not None  # noqa: S101 - the attempt succeeded
         return attempt.result
 
@@ -110,8 +98,8 @@ class Engine:
             APIError: If the last attempt fails.
             OSError: If a local file cannot be read or written.
         """
-        with self._permit(call) as permit:
-            attempt = await self._run_attempts(call, permit, StreamAttempt)
+        with self._begin(call) as state:
+            attempt = await self._run_attempts(state, StreamAttempt)
             try:
                 yield attempt
             finally:
@@ -121,93 +109,91 @@ class Engine:
                     await attempt.aclose()
 
     @contextmanager
-    def _permit(self, call: Call[Any]) -> Generator[CallPermit]:
+    def _begin(self, call: Call[T]) -> Generator[CallState[T]]:
         """Hold the call's place in the rate limit until the block ends."""
         request = call.request
         limit = self._config.limit_of(request.model) if request.weight else None
         permit = CallPermit(self._limiter(request.model, limit), request.weight, limited=limit is not None)
         try:
-            yield permit
+            yield CallState(call, permit, self._shared.clock())
         finally:
             permit.release()
 
-    async def _run_attempts(self, call: Call[T], permit: CallPermit, make: _MakeAttempt[T, _A]) -> _A:
+    async def _run_attempts(self, state: CallState[T], make: _MakeAttempt[T, _A]) -> _A:
         """Make attempts until one succeeds, and return it; raise the last error when the policy gives up."""
         header = self._config.retry.idempotency_header.lower()
-        if header in dict(call.headers):
+        if header in dict(state.call.headers):
             raise ConfigurationError(
                 f"The header {header!r} carries the idempotency key of the call.",
                 remedies=(Remedy.PASS_IDEMPOTENCY_KEY,),
             )
-        state = CallState(call.deadline, started_at=self._shared.clock())
         try:
             while True:
-                await self._acquire(permit, call, state)
-                attempt = make(self._shared, self._config, call, permit, state)
+                await self._acquire(state)
+                attempt = make(self._shared, self._config, state)
                 failure = await attempt.run()
                 if failure is None:
                     if self._throttle is not None:
                         self._throttle.record_success()
                     return attempt
                 del attempt  # frees its buffers while the call waits
-                decision = self._decide(failure, call, state, limited=permit.limited)
+                decision = self._decide(failure, state)
                 if isinstance(decision, GiveUp):
                     if decision.throttled:
                         failure.error.add_note(
                             "It was not tried again, because too many calls of this client are failing."
                         )
-                    raise annotate_error(failure.error, call, state)
-                self._record_retry(decision, failure, call, state)
+                    raise state.annotate(failure.error)
+                self._record_retry(decision, failure, state)
                 if isinstance(decision, Requeue):
-                    permit.rejected(decision.server_limits)
+                    state.permit.rejected(decision.server_limits)
                 else:
-                    await permit.release_for(decision.delay)
+                    state.permit.release()
+                    await anyio.sleep(decision.delay)
         except Exception as error:
-            log_failure(call, state, self._shared.clock(), error)
+            log_end(state, self._shared.clock(), error)
             raise
 
-    async def _acquire(self, permit: CallPermit, call: Call[Any], state: CallState) -> None:
+    async def _acquire(self, state: CallState[Any]) -> None:
         """Wait for the rate limit."""
-        since = self._shared.clock()
+        call, since = state.call, self._shared.clock()
 
         def on_wait(place: int, seconds: float, reason: str) -> None:
             self._config.observe(LimitWaiting(call.id, call.request.weight, place, seconds, reason))
             log_wait(seconds, reason, place)
 
         try:
-            await permit.acquire(deadline=state.deadline, on_wait=on_wait)
+            await state.permit.acquire(deadline=call.deadline, on_wait=on_wait)
         except LimitWaitError as error:
-            raise limit_error(error, call, state) from state.last_error
+            raise state.limit_error(error) from state.last_error
         waited = self._shared.clock() - since
         if waited > _NOTABLE_WAIT:
             self._config.observe(LimitWaited(call.id, call.request.weight, waited))
         if call.on_granted is not None:
             call.on_granted()
 
-    def _decide(self, failure: Failure, call: Call[Any], state: CallState, *, limited: bool) -> Decision:
+    def _decide(self, failure: Failure, state: CallState[Any]) -> Decision:
         if self._throttle is not None:
             self._throttle.record_failure(failure)
         key = self._shared.key
         if isinstance(key, BearerTokenSource) and isinstance(failure.error, AuthenticationError):
             key.forget()
-        policy = self._config.retry
+        call, policy = state.call, self._config.retry
         return decide(
             failure,
             policy=policy if call.delivery is None else policy_of_run(policy, call.delivery),
             attempt=state.counted,
             maybe_billed_retries=state.maybe_billed_retries,
-            limited=limited,
+            limited=state.permit.limited,
             remaining=state.remaining(self._shared.clock()),
             chance=random.random(),  # noqa: S311 - jitter
             throttle=self._throttle,
             billed=call.request.billed,
         )
 
-    def _record_retry(
-        self, decision: RetryAfter | Requeue, failure: Failure, call: Call[Any], state: CallState
-    ) -> None:
+    def _record_retry(self, decision: RetryAfter | Requeue, failure: Failure, state: CallState[Any]) -> None:
         """Count a failure that will be followed by another attempt, and report it to observers and log."""
-        billable = failure.kind in {"unknown", "unreadable"} and call.request.billed
+        billable = failure.kind in {"unknown", "unreadable"} and state.call.request.billed
         state.maybe_billed = state.maybe_billed or billable
         state.maybe_billed_before = state.maybe_billed_before or (billable and not self.server_idempotent)
         state.maybe_billed_retries += billable
@@ -218,8 +204,8 @@ class Engine:
         else:
             delay, then = decision.delay, f"in {decision.delay:.1f} s"
         name = type(failure.error).__name__
-        self._config.observe(RetryScheduled(call.id, state.started, delay, name, state.maybe_billed))
-        log_retry(call, state, failure.error, billable=billable, then=then)
+        self._config.observe(RetryScheduled(state.call.id, state.started, delay, name, state.maybe_billed))
+        log_retry(state, failure.error, billable=billable, then=then)
 
     def _limiter(self, model: str | None, limit: RateLimit | None) -> Limiter:
         shared = self._shared
@@ -227,7 +213,3 @@ class Engine:
             return shared.unlimited
         registry = shared.own_registry if limit.scope == "client" else shared.registry or PROCESS_LIMITERS
         return registry.get((*shared.account, model or ""), limit)
-
-
-def _throttle_of(retry: RetryPolicy) -> RetryThrottle | None:
-    return None if retry.budget is None else RetryThrottle(retry.budget, retry.budget_refill)

@@ -10,9 +10,7 @@ import logging
 from typing import Any
 from urllib.parse import urlsplit
 
-from imagesdk._engine.call import Call
 from imagesdk._engine.state import CallState
-from imagesdk._protocol.requests import Request
 from imagesdk.errors import APIError, APIStatusError
 
 _logger = logging.getLogger("imagesdk")
@@ -22,77 +20,52 @@ _MAX_ID = 200
 
 def log_wait(seconds: float, reason: str, place: int) -> None:
     """Log that a call waits in the queue of the rate limit."""
-    _logger.info(
-        "waiting about %.0f s for %s, behind %d others (rate_limit= changes the limit)",
-        seconds,
-        reason,
-        place,
-    )
+    message = "waiting about %.0f s for %s, behind %d others (rate_limit= changes the limit)"
+    _logger.info(message, seconds, reason, place)
 
 
-def log_retry(call: Call[Any], state: CallState, error: APIError, *, billable: bool, then: str) -> None:
+def log_retry(state: CallState[Any], error: APIError, *, billable: bool, then: str) -> None:
     """Log that an attempt failed and will be retried."""
     _logger.log(
         logging.WARNING if billable else logging.INFO,
         "attempt %d of %s failed (%s)%s; trying again %s",
         state.started,
-        urlsplit(call.request.path).path,
+        urlsplit(state.call.request.path).path,
         type(error).__name__,
         " and may have been billed" if billable else "",
         then,
     )
 
 
-def log_success(
-    call: Call[Any], state: CallState, now: float, *, status: int | None, request_id: str | None
-) -> None:
-    """Log that a call succeeded."""
-    if _logger.isEnabledFor(logging.DEBUG):
-        _logger.debug(
-            "%s succeeded after %.1f s (status %s, %s, request id %s)",
-            _endpoint(call.request),
-            now - state.started_at,
-            status,
-            _attempts(state),
-            _printable(request_id),
-        )
-
-
-def log_failure(
-    call: Call[Any],
-    state: CallState,
+def log_end(
+    state: CallState[Any],
     now: float,
-    error: Exception,
+    error: Exception | None,
     *,
     status: int | None = None,
     request_id: str | None = None,
 ) -> None:
-    """Log that a call failed; ``status`` and ``request_id`` are used where the error has none."""
+    """Log a success, or a failure; ``status`` and ``request_id`` are used where the error has none."""
+    level, outcome, reason = logging.DEBUG, "succeeded", ""
+    if error is not None:
+        level, outcome, reason = logging.INFO, "failed", f": {type(error).__name__}"
+    if not _logger.isEnabledFor(level):
+        return
     if isinstance(error, APIError):
         request_id = error.request_id or request_id
+        reason += ", may have been billed" if error.maybe_billed else ""
     if isinstance(error, APIStatusError):
         status = error.status_code
-    _logger.info(
-        "%s failed after %.1f s: %s%s (status %s, %s, request id %s)",
-        _endpoint(call.request),
+    request = state.call.request
+    _logger.log(
+        level,
+        "%s %s %s after %.1f s%s (status %s, %s, request id %s)",
+        request.method,
+        urlsplit(request.path).path,
+        outcome,
         now - state.started_at,
-        type(error).__name__,
-        ", may have been billed" if isinstance(error, APIError) and error.maybe_billed else "",
+        reason,
         status or "none",
-        _attempts(state),
-        _printable(request_id),
+        "1 attempt" if state.started == 1 else f"{state.started} attempts",
+        "".join(each if each.isprintable() else "?" for each in (request_id or "none")[:_MAX_ID]),
     )
-
-
-def _endpoint(request: Request) -> str:
-    return f"{request.method} {urlsplit(request.path).path}"
-
-
-def _attempts(state: CallState) -> str:
-    return "1 attempt" if state.started == 1 else f"{state.started} attempts"
-
-
-def _printable(request_id: str | None) -> str:
-    if not request_id:
-        return "none"
-    return "".join(each if each.isprintable() else "?" for each in request_id[:_MAX_ID])

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
-import anyio
+from attrs import define, field
 
 from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.limiter import Limiter, OnWait
 from imagesdk._ratelimit.queue import Permit
 
 
+@define
 class CallPermit:
     """A permit of the limiter that a call holds, loses between two attempts, and asks for again."""
 
-    def __init__(self, limiter: Limiter, weight: int, *, limited: bool) -> None:
-        self.limited = limited
-        """Whether a rate limit is in force, in which the call can wait after a 429."""
-        self._limiter = limiter
-        self._weight = weight
-        self._permit: Permit | None = None
-        self._held = False
+    _limiter: Limiter
+    _weight: int
+    limited: bool
+    """Whether a rate limit is in force, in which the call can wait after a 429."""
+    _permit: Permit | None = field(default=None, init=False)
+    _is_held: bool = field(default=False, init=False)
+    _is_sent: bool = field(default=False, init=False)
 
     async def acquire(self, *, deadline: float | None, on_wait: OnWait) -> None:
-        """Wait until a request may be sent. A call that asks again keeps its place in the queue.
-
-        Raises:
-            LimitWaitError: If the limit has no capacity before ``deadline``, or can never have enough.
-        """
-        if self._permit is None or not self._held:
+        """Wait until a request may be sent. A call that asks again keeps its place in the queue."""
+        if self._permit is None or not self._is_held:
             self._permit = self._limiter.enqueue(self._weight, rejoin=self._permit)
-            self._held = True
+            self._is_held = True
+        self._is_sent = False
         await self._limiter.wait(self._permit, deadline=deadline, on_wait=on_wait)
 
     def sent(self) -> None:
-        """Report that the request was written out."""
-        if self._permit is not None:
+        """Report that the request was written out, once an attempt."""
+        if self._permit is not None and not self._is_sent:
+            self._is_sent = True
             self._limiter.sent(self._permit)
 
     def accepted(self, server_limits: ServerLimits, tokens: int | None) -> None:
@@ -46,13 +45,8 @@ class CallPermit:
         if self._permit is not None:
             self._limiter.rejected(self._permit, server_limits)
 
-    async def release_for(self, seconds: float) -> None:
-        """Let other calls go for so many seconds."""
-        self.release()
-        await anyio.sleep(seconds)
-
     def release(self) -> None:
         """Leave the queue, or the window if the request was never sent."""
-        if self._permit is not None and self._held:
-            self._held = False
+        if self._permit is not None and self._is_held:
+            self._is_held = False
             self._limiter.release(self._permit)

@@ -14,10 +14,9 @@ from imagesdk.types import Upload
 
 
 class TrackedBody:
-    """A request body that tracks how much of it was sent. It is iterated once.
+    """A request body, iterated once. ``on_complete`` is called when more is asked for after its last byte.
 
-    ``on_complete`` is called when the transport asks for more after the last byte. (A class rather than a generator,
-    because an exchange may end halfway and leave it.)
+    It is a class rather than a generator, because an exchange may end halfway and leave it.
     """
 
     def __init__(self, segments: Iterable[BodySegment], length: int, on_complete: Callable[[], None]) -> None:
@@ -71,33 +70,22 @@ FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
 
 
 async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
-    """Return the next piece of a segment of which ``done`` bytes have been read; empty at its end.
-
-    Raises:
-        OSError: If the file cannot be read, or is shorter than before.
-    """
-    if isinstance(segment, Base64Segment):
-        return binascii.b2a_base64(await _read_whole_triples(segment.upload, done // 4 * 3), newline=False)
-    if isinstance(segment.source, bytes):
-        return segment.source[done : done + PIECE]
-    if done >= segment.size:
-        return b""
-    return await _read_some(segment, done, PIECE)
-
-
-async def _read_whole_triples(upload: Upload, done: int) -> bytes:
-    """Read a multiple of three bytes, except at the end: such pieces can be encoded one by one."""
+    """Return the next piece of a segment of which ``done`` bytes have been read; empty at its end."""
+    if isinstance(segment, Upload):
+        return await _read_some(segment, done, PIECE) if done < segment.size else b""
+    # Pieces of a multiple of three bytes, except at the end, can be encoded one by one.
+    upload, done, data = segment.upload, done // 4 * 3, b""
     wanted = min(PIECE // 4 * 3, upload.size - done)
-    if isinstance(upload.source, bytes):
-        return upload.source[done : done + wanted]
-    data = b""
     while len(data) < wanted:
         data += await _read_some(upload, done + len(data), wanted - len(data))
-    return data
+    return binascii.b2a_base64(data, newline=False)
 
 
 async def _read_some(upload: Upload, done: int, most: int) -> bytes:
-    piece = await run_blocking(read_piece_now, upload, done, most)
+    if isinstance(upload.source, bytes):
+        piece = read_piece_now(upload, done, most)
+    else:
+        piece = await run_blocking(read_piece_now, upload, done, most)
     if not piece:
         raise OSError(f"{upload.name} became shorter while it was being sent")
     return piece

@@ -9,9 +9,10 @@ from typing import Any, Self
 import anyio.lowlevel
 from attrs import define, field
 
-from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.call import Result, T
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk._engine.sink import ImageSink
+from imagesdk._engine.state import CallState
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
 from imagesdk._protocol.decompression import Decompressor
@@ -28,6 +29,7 @@ from imagesdk.errors import (
 )
 from imagesdk.remedies import Remedy
 
+_NO_KEY = Secret("")
 _TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
 TEXT_HEAD = 512
 """Bytes that are enough to tell text from an image."""
@@ -45,47 +47,32 @@ class ResponseReader:
     """The response of one attempt, as far as it has been read."""
 
     scanner: Scanner = field(factory=Scanner)
-    status: int | None = None
-    """``None`` until the head of the response has been received."""
-    headers: Mapping[str, str] = field(factory=dict[str, str])
-    """The headers without the key, which a server may have put into them."""
-    problem: ScanError | None = None
-    """Why the body cannot be read, if it cannot."""
     max_ok_status: int = 299
     """The highest status that is a success."""
+    key: Secret = _NO_KEY
+    status: int | None = None
+    """``None`` until the head of the response has been received."""
+    succeeded: bool = False
+    """Whether the status is a success."""
+    headers: Mapping[str, str] = field(factory=dict[str, str])
+    """The headers without the key, which a server may have put into them."""
+    request_id: str | None = None
+    problem: ScanError | None = None
+    """Why the body cannot be read, if it cannot."""
     is_image: bool = False
     """Whether the body is an image itself, which went to the sink, rather than JSON."""
-    key: Secret | None = None
 
     def begin(self, response: WireResponse) -> None:
         """Record the status and the headers."""
-        key = self.key
         self.status = response.status
-        self.headers = response.headers
-        if key:
-            self.headers = {name: key.removed_from(value) for name, value in response.headers.items()}
-
-    @property
-    def request_id(self) -> str | None:
-        """The server's id of the request."""
-        return self.headers.get("x-request-id")
-
-    @property
-    def succeeded(self) -> bool:
-        """Whether the status is a success."""
-        return self.status is not None and 200 <= self.status <= self.max_ok_status
+        self.succeeded = 200 <= response.status <= self.max_ok_status
+        self.headers = {name: self.key.removed_from(value) for name, value in response.headers.items()}
+        self.request_id = self.headers.get("x-request-id")
 
     async def read(self, response: WireResponse, sink: ImageSink, *, raw: bool = False) -> None:
         """Read the body to its end: JSON with images in it, or an image itself, which some servers send.
 
-        Args:
-            response: The response of the wire.
-            sink: Receives the images.
-            raw: Whether the body of a success is a file, which goes to the sink as it is.
-
-        Raises:
-            TransportError: If the exchange breaks.
-            OSError: If an image cannot be written.
+        The ``raw`` body of a success is a file, which goes to the sink as it is.
         """
         try:
             body = DecompressedBody(response)
@@ -121,10 +108,7 @@ class ResponseReader:
 async def copy_image(
     body: DecompressedBody, sink: ImageSink, count: Callable[[bytes], None], *, head: bytes = b""
 ) -> None:
-    """Write a body that is an image itself to ``sink``; ``head`` was read from the body before.
-
-    ``count`` is called with each piece before the piece is written, and may raise ``ScanError``.
-    """
+    """Write a body that is an image itself to ``sink``, after ``count`` of each piece; ``head`` was read before."""
     await sink.write(ImageStart(0))
     if head:
         count(head)
@@ -145,12 +129,7 @@ def _is_image(media_type: str, head: bytes) -> bool:
 
 
 class DecompressedBody:
-    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)
-
-    Raises:
-        ScanError: If the compression is unknown, corrupt or cut short (on iteration).
-        TransportError: If the exchange breaks (on iteration).
-    """
+    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)"""
 
     def __init__(self, response: WireResponse) -> None:
         encoding = response.headers.get("content-encoding")
@@ -180,45 +159,36 @@ class DecompressedBody:
 
 
 def parse_response(
-    call: Call[T],
-    reader: ResponseReader,
-    sink: ImageSink,
-    host: Host,
-    *,
-    attempts: int,
-    maybe_billed_before: bool,
+    state: CallState[T], reader: ResponseReader, sink: ImageSink, host: Host
 ) -> Result[T] | Failure:
     """Parse a response that was read to its end."""
     assert reader.status is not None  # noqa: S101 - only called after the head of the response
+    call, request = state.call, state.call.request
     if reader.succeeded:
         try:
             if reader.problem is not None:
                 raise reader.problem
-            document = None if call.raw else _document(reader)
+            document: Any = None
+            if reader.is_image:
+                document = {"data": [{"b64_json": ImageRef(0)}]}
+            elif not call.raw:
+                document = reader.scanner.document()
             if not is_error_document(document):
                 parsed = call.parse(document)
-                return Result(
-                    parsed, reader.headers, sink, attempts, maybe_billed_before, status=reader.status
-                )
+                billed_before = state.maybe_billed_before
+                return Result(parsed, reader.headers, sink, state.started, billed_before, reader.status)
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=reader.request_id, billed=call.request.billed)
-    rest = reader.scanner.rest()
-    if reader.key:
-        rest = reader.key.removed_from(rest.decode("latin-1")).encode("latin-1")
+            return unreadable_failure(problem, request_id=reader.request_id, billed=request.billed)
     return status_failure(
         reader.status,
         reader.headers,
-        rest,
+        reader.key.removed_from(reader.scanner.rest().decode("latin-1")).encode("latin-1"),
         now=datetime.now(UTC),
-        requested=call.request.weight,
-        model=call.request.model,
-        path=call.request.path,
+        requested=request.weight,
+        model=request.model,
+        path=request.path,
         better_base_url=host.suggested_base_url,
     )
-
-
-def _document(reader: ResponseReader) -> Any:
-    return {"data": [{"b64_json": ImageRef(0)}]} if reader.is_image else reader.scanner.document()
 
 
 def connection_failure(
@@ -244,23 +214,16 @@ def exchange_failure(
     reader: ResponseReader,
     *,
     billed: bool,
-    origin: str = "",
+    origin: str,
 ) -> Failure:
-    """Return the failure of an exchange with the server at ``origin`` that ended with ``error``.
-
-    Raises:
-        OSError: If a local file could not be read.
-    """
+    """Return the failure of an exchange that ended with ``error``; raise the error of a local file instead."""
     if isinstance(error, TimeoutError):
         return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
     if body.error is not None:
         raise body.error from None
     if reader.succeeded:
         problem = ScanError(f"the answer was cut short ({error})")
-        failure = unreadable_failure(problem, request_id=reader.request_id, billed=billed)
-    else:
-        failure = connection_failure(
-            str(error), body, timed_out=error.timed_out, billed=billed, origin=origin
-        )
-        failure.error.__cause__ = error.__cause__
+        return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
+    failure = connection_failure(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
+    failure.error.__cause__ = error.__cause__
     return failure

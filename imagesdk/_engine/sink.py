@@ -1,7 +1,4 @@
-"""The sink of the images of a response: memory, or temporary files beside their final paths.
-
-Pieces are gathered into batches, because each write to a file is a trip to another thread.
-"""
+"""The sink of the images of a response: memory, or temporary files, which are written in batches by another thread."""
 
 from __future__ import annotations
 
@@ -25,15 +22,13 @@ _BATCHES_PER_LOOP = 16 * 1024 * 1024
 """Bytes of the batches of all open images of an event loop together."""
 
 
+@define
 class _OpenFiles:
     """The number of images that are being written to files on one event loop."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    count: int = 0
 
-    @property
     def batch_size(self) -> int:
-        """The bytes to gather for one write."""
         return max(_SMALLEST_BATCH, min(_LARGEST_BATCH, _BATCHES_PER_LOOP // max(1, self.count)))
 
 
@@ -50,10 +45,7 @@ class ReceivedImage:
 
 
 class ImageSink:
-    """The images of one response, in memory, or in temporary files in ``folder``.
-
-    With ``fsync`` each file is synced to disk when its image has ended.
-    """
+    """The images of one response, in memory or in temporary files in ``folder``, synced to disk with ``fsync``."""
 
     def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
         self._folder = folder
@@ -68,11 +60,7 @@ class ImageSink:
         """The images by their number in the response."""
 
     async def write(self, event: ImageStart | ImagePiece | ImageEnd) -> None:
-        """Write one event of the scanner.
-
-        Raises:
-            OSError: If a file cannot be written.
-        """
+        """Write one event of the scanner."""
         if isinstance(event, ImageStart):
             self.images[event.number] = ReceivedImage()
             self._pieces, self._gathered, self._head = [], 0, b""
@@ -80,7 +68,7 @@ class ImageSink:
             if self._folder is not None:
                 self._open = _open_files.get()
                 self._open.count += 1
-                await run_blocking(self._create, event.number)
+                await run_blocking(self._create, self._folder, event.number)
         elif isinstance(event, ImagePiece):
             if len(self._head) < HEAD_SIZE:
                 self._head += event.data[:HEAD_SIZE]
@@ -89,8 +77,9 @@ class ImageSink:
                 return
             self._pieces.append(event.data)
             self._gathered += len(event.data)
-            if self._open is not None and self._gathered >= self._open.batch_size:
-                await self._flush()
+            if self._open is not None and self._gathered >= self._open.batch_size():
+                pieces, self._pieces, self._gathered = self._pieces, [], 0
+                await run_blocking(self._write_batch, pieces)
         else:
             received = self.images[event.number]
             received.facts = sniff(self._head)
@@ -108,15 +97,9 @@ class ImageSink:
         for received in self.images.values():
             if received.temporary is not None:
                 received.temporary.unlink(missing_ok=True)
-        self.images.clear()
 
-    def _create(self, number: int) -> None:
-        assert self._folder is not None  # noqa: S101 - only called for files
-        self._descriptor, self.images[number].temporary = create_temporary(self._folder)
-
-    async def _flush(self) -> None:
-        pieces, self._pieces, self._gathered = self._pieces, [], 0
-        await run_blocking(self._write_batch, pieces)
+    def _create(self, folder: Path, number: int) -> None:
+        self._descriptor, self.images[number].temporary = create_temporary(folder)
 
     def _write_batch(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened at the start of the image

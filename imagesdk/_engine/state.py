@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Generic
 
 from attrs import define
 
-from imagesdk._engine.call import Call
+from imagesdk._engine.call import Call, T
+from imagesdk._engine.permit import CallPermit
 from imagesdk.errors import APIError, LimitWaitError
 
 
 @define
-class CallState:
-    """Counts, deadline and last error of one call."""
+class CallState(Generic[T]):
+    """A call under way: its permit, its counts and its last error."""
 
-    deadline: float | None
+    call: Call[T]
+    permit: CallPermit
     started_at: float
     started: int = 0
     """Attempts started."""
@@ -24,41 +26,32 @@ class CallState:
     """Retries after an attempt that may have been billed."""
     maybe_billed: bool = False
     """Whether any failed attempt may have been billed."""
-    last_error: APIError | None = None
-    """The error of the latest attempt that was retried."""
     maybe_billed_before: bool = False
     """Whether an attempt before the current one may have been billed in addition to it."""
+    last_error: APIError | None = None
+    """The error of the latest attempt that was retried."""
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds until the deadline; ``None`` without one."""
-        return None if self.deadline is None else self.deadline - now
+        return None if self.call.deadline is None else self.call.deadline - now
 
-    def attempt_deadline(self, call: Call[Any], now: float) -> float | None:
+    def attempt_deadline(self, now: float) -> float | None:
         """Return the deadline of an attempt that starts now; ``None`` without one."""
-        if call.timeouts.attempt is None:
-            return self.deadline
-        end = now + call.timeouts.attempt
-        return end if self.deadline is None else min(end, self.deadline)
+        deadline, seconds = self.call.deadline, self.call.timeouts.attempt
+        if seconds is None:
+            return deadline
+        return now + seconds if deadline is None else min(now + seconds, deadline)
 
+    def limit_error(self, error: LimitWaitError) -> APIError:
+        """Return the error of a call that cannot wait for the rate limit."""
+        sent_before = "It had been sent before, and failed: see the cause."
+        summary = f"{error.summary} {sent_before if self.last_error else 'Nothing was sent.'}"
+        return self.annotate(LimitWaitError(summary, retry_after=error.retry_after, remedies=error.remedies))
 
-def limit_error(error: LimitWaitError, call: Call[Any], state: CallState) -> APIError:
-    """Return the error of a call that cannot wait for the rate limit; raise it from ``state.last_error``."""
-    history = (
-        "Nothing was sent."
-        if state.last_error is None
-        else "It had been sent before, and failed: see the cause."
-    )
-    return annotate_error(
-        LimitWaitError(f"{error.summary} {history}", retry_after=error.retry_after, remedies=error.remedies),
-        call,
-        state,
-    )
-
-
-def annotate_error(error: APIError, call: Call[Any], state: CallState) -> APIError:
-    """Add the facts of the call to an error that ends it, and return the error."""
-    error.attempts = state.started
-    error.idempotency_key = call.idempotency_key
-    error.client_request_id = call.client_request_id
-    error.maybe_billed = (error.maybe_billed or state.maybe_billed) and call.request.billed
-    return error
+    def annotate(self, error: APIError) -> APIError:
+        """Add the facts of the call to an error that ends it, and return the error."""
+        error.attempts = self.started
+        error.idempotency_key = self.call.idempotency_key
+        error.client_request_id = self.call.client_request_id
+        error.maybe_billed = (error.maybe_billed or self.maybe_billed) and self.call.request.billed
+        return error

@@ -7,7 +7,7 @@ event. The events are parsed in :mod:`imagesdk._protocol.stream_events`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import ClassVar
 
@@ -15,12 +15,11 @@ import anyio
 from attrs import frozen
 
 from imagesdk._engine.attempt import Attempt
-from imagesdk._engine.call import Call, Result
+from imagesdk._engine.call import Result
 from imagesdk._engine.config import EngineConfig, EngineShared
-from imagesdk._engine.permit import CallPermit
 from imagesdk._engine.response import DecompressedBody, media_type_of
 from imagesdk._engine.sink import ImageSink, discard
-from imagesdk._engine.state import CallState, annotate_error
+from imagesdk._engine.state import CallState
 from imagesdk._protocol.api_errors import unreadable_failure
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure, classify
@@ -51,15 +50,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
     accept: ClassVar[str] = "text/event-stream, application/json"
     stays_open: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        shared: EngineShared,
-        config: EngineConfig,
-        call: Call[ParsedResponse],
-        permit: CallPermit,
-        state: CallState,
-    ) -> None:
-        super().__init__(shared, config, call, permit, state)
+    def __init__(self, shared: EngineShared, config: EngineConfig, state: CallState[ParsedResponse]) -> None:
+        super().__init__(shared, config, state)
         self._chunks: DecompressedBody | None = None
         self._events = EventStream(max_image=config.caps.image)
         self._event_name = ""
@@ -69,37 +61,26 @@ class StreamAttempt(Attempt[ParsedResponse]):
         self._at_end = False
 
     @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers of the response, without the key."""
-        return self._reader.headers
+    def request_id(self) -> str | None:
+        """The server's id of the request."""
+        return self._reader.request_id
 
     async def next(self) -> StreamItem | None:
-        """Return the next event; ``None`` after the last one, which is also in ``result``.
-
-        Raises:
-            APIError: If the stream ends without its last event.
-            OSError: If an image cannot be written.
-        """
+        """Return the next event; ``None`` after the last one, which is also in ``result``."""
         if self.result is not None or self.failure is not None:
             return None
         item = await self._next()
         if isinstance(item, Failure):
             self.failure = item
-            raise annotate_error(item.error, self._call, self._state)
+            raise self._state.annotate(item.error)
         if item.event.is_last:
-            self.result = Result(
-                item.event.parsed, self.headers, item.sink, self._number, self._state.maybe_billed_before
-            )
+            headers, billed_before = self._reader.headers, self._state.maybe_billed_before
+            self.result = Result(item.event.parsed, headers, item.sink, self._number, billed_before)
         return item
 
     def ended_before(self) -> APIError:
         """Return the error of asking for the last event of a stream that failed before."""
-        error = StreamError(
-            "This stream has ended without its image before.",
-            request_id=self._reader.request_id,
-            maybe_billed=True,
-        )
-        return annotate_error(error, self._call, self._state)
+        return self._state.annotate(self._stream_error("This stream has ended without its image before."))
 
     async def _receive(self, response: WireResponse) -> None:
         if not self._reader.succeeded or media_type_of(response.headers) != "text/event-stream":
@@ -185,21 +166,15 @@ class StreamAttempt(Attempt[ParsedResponse]):
     async def _release(self) -> None:
         try:
             if self.result is not None and self._chunks is not None:
-                with anyio.move_on_after(_DRAIN_SECONDS, shield=True):
-                    await self._drain(self._chunks)
+                with anyio.move_on_after(_DRAIN_SECONDS, shield=True), suppress(TransportError, ScanError):
+                    async for _ in self._chunks:  # the last event was received
+                        pass
         finally:
             await super()._release()
 
     def _unclaimed_sinks(self) -> list[ImageSink]:
         sinks = [self._sink, *(item.sink for item in self._ready if isinstance(item, StreamItem))]
         return sinks if self._event_sink is None else [*sinks, self._event_sink]
-
-    async def _drain(self, chunks: DecompressedBody) -> None:
-        try:
-            async for _ in chunks:
-                pass
-        except (TransportError, ScanError):
-            pass  # the last event was received
 
     def _abandoned(self) -> Failure:
         if not self._was_accepted:
@@ -208,9 +183,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
         return Failure(error, classify(error))
 
     def _ended_early(self, reason: str) -> Failure:
-        error = StreamError(
-            f"The stream ended without its image ({reason}).",
-            request_id=self._reader.request_id,
-            maybe_billed=True,
-        )
+        error = self._stream_error(f"The stream ended without its image ({reason}).")
         return Failure(error, classify(error))
+
+    def _stream_error(self, message: str) -> StreamError:
+        return StreamError(message, request_id=self._reader.request_id, maybe_billed=True)

@@ -28,17 +28,12 @@ UNKNOWN_LIFE = 60.0
 
 
 class Token(Protocol):
-    """A token and its expiry, such as the ``AccessToken`` of azure-identity."""
+    """A token and its expiry in seconds since the epoch, such as the ``AccessToken`` of azure-identity."""
 
     @property
-    def token(self) -> str:
-        """The token."""
-        ...
-
+    def token(self) -> str: ...
     @property
-    def expires_on(self) -> float:
-        """The expiry in seconds since the epoch."""
-        ...
+    def expires_on(self) -> float: ...
 
 
 TokenProvider: TypeAlias = Callable[[], str | tuple[str, float] | Token]
@@ -47,13 +42,7 @@ TokenProvider: TypeAlias = Callable[[], str | tuple[str, float] | Token]
 
 
 async def current_key(key: Secret | BearerTokenSource, seconds: float | None) -> Secret:
-    """Return the key, or a token in its place, within so many seconds.
-
-    Raises:
-        APITimeoutError: If there is no token in time.
-        AuthenticationError: If the provider raises.
-        ConfigurationError: If the provider returns something else than a token.
-    """
+    """Return the key, or a token in its place, within so many seconds."""
     if isinstance(key, Secret):
         return key
     try:
@@ -98,20 +87,14 @@ class BearerTokenSource:
         return "token"
 
     async def get(self) -> Secret:
-        """Return a valid token.
-
-        Raises:
-            AuthenticationError: If the provider raises.
-            ConfigurationError: If the provider returns something else than a token.
-        """
+        """Return a valid token."""
         if (cached := self._valid()) is not None:
             return cached
         async with self._limiters.get():  # waiting calls occupy no thread
             if (cached := self._valid()) is not None:
                 return cached
-            return await anyio.to_thread.run_sync(
-                self._fetch, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1)
-            )
+            limiter = anyio.CapacityLimiter(1)
+            return await anyio.to_thread.run_sync(self._fetch, abandon_on_cancel=True, limiter=limiter)
 
     def forget(self) -> None:
         """Drop the cached token, which the server has rejected."""
@@ -165,9 +148,8 @@ def _parse_token(provided: Any) -> tuple[Secret, float | None]:
                 f"or an object with token and expires_on; not {kind}."
             )
         if isinstance(expiry, bool) or not isinstance(expiry, int | float | None):
-            raise ConfigurationError(
-                f"The end of a token is a number of seconds since the epoch, not {type(expiry).__name__}."
-            )
+            end = type(expiry).__name__
+            raise ConfigurationError(f"The end of a token is a number of seconds since the epoch, not {end}.")
         return Secret(value, "The token"), expiry
     finally:
         del provided, value  # tracebacks may show the values of variables

@@ -11,9 +11,8 @@ from anyio.lowlevel import EventLoopToken, current_token
 T = TypeVar("T")
 
 
-def running_loop() -> EventLoopToken:
-    """Return the event loop that runs in this thread. It equals only itself."""
-    return current_token()
+running_loop = current_token
+"""Returns the event loop that runs in this thread. It equals only itself."""
 
 
 def call_soon(loop: EventLoopToken, function: Callable[[], object]) -> bool:
@@ -32,14 +31,7 @@ def call_soon(loop: EventLoopToken, function: Callable[[], object]) -> bool:
 def has_ended(loop: EventLoopToken) -> bool:
     """Whether ``loop`` has ended."""
     native: Any = loop.native_token
-    if not _is_trio(native):
-        closed: bool = native.is_closed()
-        return closed
-    try:
-        native.run_sync_soon(int)
-    except RuntimeError:
-        return True
-    return False
+    return not call_soon(loop, int) if _is_trio(native) else bool(native.is_closed())
 
 
 def _is_trio(native: object) -> bool:

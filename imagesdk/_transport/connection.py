@@ -86,10 +86,7 @@ class Connection:
 
 
 def _buffered_bytes(stream: Any) -> int | None:
-    """Return the number of bytes between a socket and its reader; ``None`` where it cannot be seen.
-
-    Neither httpcore nor anyio has a public view of them, and their next versions may hide them.
-    """
+    """Return the number of bytes between a socket and its reader; ``None`` where no attribute shows it."""
     layer: Any = getattr(stream, "_stream", None)
     buffered = 0
     try:
@@ -105,30 +102,19 @@ def _buffered_bytes(stream: Any) -> int | None:
 
 
 async def new_connection(url: str, server_name: str | None) -> Connection:
-    """Make a connection for ``url``, which connects at its first request.
-
-    Args:
-        url: The URL of the request.
-        server_name: The name in the server's certificate, if the URL holds an IP address.
-
-    Raises:
-        ConfigurationError: If the proxy of the environment cannot be used.
-    """
+    """Make a connection for ``url``, which connects at its first request."""
     if "httpcore" not in sys.modules:  # httpx imports it late, which would block the event loop
         await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    verify = with_server_hostname(context, server_name) if proxy and server_name else context
+    limits = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE)
     try:
-        transport = httpx.AsyncHTTPTransport(
-            verify=with_server_hostname(context, server_name) if proxy and server_name else context,
-            proxy=httpx.Proxy(proxy, ssl_context=context if proxy.startswith("https:") else None)
-            if proxy
-            else None,
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=KEEPALIVE),
-        )
+        proxy_context = context if proxy and proxy.startswith("https:") else None
+        through = httpx.Proxy(proxy, ssl_context=proxy_context) if proxy else None
+        return Connection(httpx.AsyncHTTPTransport(verify=verify, proxy=through, limits=limits))
     except (ImportError, ValueError, httpx.InvalidURL) as error:
         raise ConfigurationError(
             f"The proxy {redacted_proxy(proxy or '')} that the environment names cannot be used: {error}"
         ) from None
-    return Connection(transport)

@@ -51,14 +51,8 @@ _tls_lock = threading.Lock()
 
 
 async def tls_context() -> ssl.SSLContext:
-    """Return the TLS context of the process, with the certificates of the environment; built at first use.
-
-    Raises:
-        ConfigurationError: If the certificates cannot be read.
-    """
-    if _tls is not None:
-        return _tls
-    return await anyio.to_thread.run_sync(_build_tls_context)
+    """Return the TLS context of the process, with the certificates of the environment; built at first use."""
+    return await anyio.to_thread.run_sync(_build_tls_context) if _tls is None else _tls
 
 
 def _build_tls_context() -> ssl.SSLContext:

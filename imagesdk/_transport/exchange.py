@@ -13,10 +13,16 @@ from functools import cache, lru_cache
 from typing import Any, Protocol, Self
 
 import anyio
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from imagesdk._transport.environment import proxy_for, redacted_proxy
-from imagesdk._transport.httpx_compat import HTTPResponse, httpx_module_of, is_mislabelled_timeout, redact_key
+from imagesdk._transport.httpx_compat import (
+    HTTPResponse,
+    causes_of,
+    httpx_module_of,
+    is_mislabelled_timeout,
+    redact_key,
+)
 
 RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""
@@ -68,17 +74,10 @@ class Transport(Protocol):
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop."""
-        ...
 
 
 def request_of(library: Any, request: WireRequest, trace: object = None) -> Any:
-    """Return ``request`` as a request of ``library``, without the headers of any client.
-
-    Args:
-        library: The module httpx or httpx2.
-        request: The request.
-        trace: Called by httpcore with each of its steps.
-    """
+    """Return ``request`` as a request of httpx or httpx2; ``trace`` is called by httpcore with each of its steps."""
     # The URL of an endpoint is parsed once. Those of images are not cached, for they may be signed.
     url = _endpoint(library, request.url) if request.method == "POST" else library.URL(request.url)
     headers = list(request.headers)
@@ -115,23 +114,25 @@ def _body_class(library: Any) -> Any:
     return type("Body", (_Body, library.AsyncByteStream), {})
 
 
+@define(eq=False)
 class BodyIterator:
     """The body of a response, and whether it was read to its end and its connection released.
 
     ``response.is_closed`` is true too early: a task may be cancelled while the connection is being released.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-        self.ended = False
+    _pieces: AsyncIterator[bytes]
+    ended: bool = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        with transport_errors(connecting=False):
+        try:
             async for piece in self._pieces:
                 return piece
+        except Exception as error:
+            raise transport_error(error) from error
         self.ended = True
         raise StopAsyncIteration
 
@@ -149,40 +150,18 @@ async def finish(response: HTTPResponse, body: BodyIterator) -> bool:
     return False
 
 
-class transport_errors:  # noqa: N801 - used like a keyword
-    """A context manager that turns errors of an HTTP library into :class:`TransportError`."""
-
-    def __init__(self, *, connecting: bool, url: str | None = None) -> None:
-        self._connecting = connecting
-        self._url = url
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, TransportError):
-            redact_key(error)
-            mislabelled = is_mislabelled_timeout(error)
-            name = type(error.__cause__ if mislabelled else error).__name__
-            text = _message_of(error)
-            message = f"{name}: {text}" if text else name
-            connecting = (
-                self._connecting and httpx_module_of(error, "ConnectError", "ConnectTimeout") is not None
-            )
-            if connecting and self._url is not None and (proxy := proxy_for(self._url)):
-                message += f"; the environment names the proxy {redacted_proxy(proxy)}"
-            timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
-            raise TransportError(message, connecting=connecting, timed_out=timed_out) from error
-
-
-def _message_of(error: BaseException) -> str:
-    """Return the message of an error, or of its nearest cause that has one."""
-    link: BaseException | None = error
-    while link is not None:
-        if text := str(link):
-            return text
-        link = link.__cause__ or link.__context__
-    return ""
+def transport_error(error: Exception, *, connecting: bool = False, url: str | None = None) -> TransportError:
+    """Return an error of an HTTP library, perhaps while it connected to ``url``, as one of ours."""
+    redact_key(error)
+    mislabelled = is_mislabelled_timeout(error)
+    name = type(error.__cause__ if mislabelled else error).__name__
+    text = next((text for link in causes_of(error) if (text := str(link))), "")
+    message = f"{name}: {text}" if text else name
+    connecting = connecting and httpx_module_of(error, "ConnectError", "ConnectTimeout") is not None
+    if connecting and url is not None and (proxy := proxy_for(url)):
+        message += f"; the environment names the proxy {redacted_proxy(proxy)}"
+    timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
+    return TransportError(message, connecting=connecting, timed_out=timed_out)
 
 
 def lower_case_names(headers: Mapping[str, str]) -> dict[str, str]:

@@ -26,47 +26,25 @@ class HTTPClient(Protocol):
         self, request: Any, *, stream: bool = ..., auth: Any = ..., follow_redirects: Any = ...
     ) -> Any:
         """Send a request of the same library and return the response, unread."""
-        ...
 
     async def aclose(self) -> None:
         """Close the connections of the client."""
-        ...
 
 
 class HTTPResponse(Protocol):
     """The part of ``httpx.Response`` and ``httpx2.Response`` that the package uses."""
 
     @property
-    def status_code(self) -> int:
-        """The HTTP status."""
-        ...
-
+    def status_code(self) -> int: ...
     @property
-    def headers(self) -> Mapping[str, str]:
-        """The headers, the values of repeated ones joined by a comma."""
-        ...
-
+    def headers(self) -> Mapping[str, str]: ...
     @property
-    def is_stream_consumed(self) -> bool:
-        """Whether the body was read, such as by an event hook."""
-        ...
-
+    def is_stream_consumed(self) -> bool: ...
     @property
-    def is_closed(self) -> bool:
-        """Whether the connection was released."""
-        ...
-
-    def aiter_bytes(self) -> AsyncIterator[bytes]:
-        """Return the decompressed body, also if it was read before."""
-        ...
-
-    def aiter_raw(self) -> AsyncIterator[bytes]:
-        """Return the body as received, still compressed."""
-        ...
-
-    async def aclose(self) -> None:
-        """Release the connection."""
-        ...
+    def is_closed(self) -> bool: ...
+    def aiter_bytes(self) -> AsyncIterator[bytes]: ...
+    def aiter_raw(self) -> AsyncIterator[bytes]: ...
+    async def aclose(self) -> None: ...
 
 
 def httpx_module_of(thing: object, *kinds: str) -> Any | None:
@@ -90,7 +68,7 @@ def is_mislabelled_timeout(error: BaseException) -> bool:
 
 def redact_key(error: BaseException) -> None:
     """Remove the key from the request of an error and of its causes."""
-    for link in _links(error):
+    for link in causes_of(error):
         if httpx_module_of(link, "RequestError") is not None:
             with suppress(RuntimeError):  # the error has no request
                 error_with_request: Any = link
@@ -106,7 +84,8 @@ def redact_key(error: BaseException) -> None:
 _KEY_HEADERS = ("authorization", "api-key")
 
 
-def _links(error: BaseException) -> Iterator[BaseException]:
+def causes_of(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that, and so on."""
     link: BaseException | None = error
     while link is not None:
         yield link

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from attrs import define
 
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._transport.connection import Connection, new_connection
@@ -27,7 +28,7 @@ from imagesdk._transport.exchange import (
     finish,
     lower_case_names,
     request_of,
-    transport_errors,
+    transport_error,
 )
 
 
@@ -42,35 +43,30 @@ class DirectTransport:
         # Connections left open at the end of a program, or by the parent of a fork, are no mistake.
         if sys.is_finalizing() or self._process != os.getpid():
             return
-        open_to = {
-            str(urlsplit(key).hostname)
-            for idle in self._idle.living()
-            for key, connections in idle.items()
-            if connections
-        }
-        if open_to:
-            warnings.warn(
-                f"an AsyncClient was not closed and is connected to {', '.join(sorted(open_to))}: use "
-                "'async with AsyncClient(...) as client', or await client.aclose()",
-                ResourceWarning,
-                source=self,
-                stacklevel=2,
+        stacks = [stack for idle in self._idle.living() for stack in idle.items()]
+        hosts = ", ".join(sorted({str(urlsplit(key).hostname) for key, connections in stacks if connections}))
+        if hosts:
+            message = (
+                f"an AsyncClient was not closed and is connected to {hosts}: use "
+                "'async with AsyncClient(...) as client', or await client.aclose()"
             )
+            warnings.warn(message, ResourceWarning, source=self, stacklevel=2)
 
     @asynccontextmanager
     async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
         """Send ``request`` over an idle connection, or over a new one."""
         parts = urlsplit(request.url)
         key = f"{parts.scheme}://{parts.netloc}/{request.server_name or ''}"
-        idle = self._idle.get().setdefault(key, [])
+        stacks = self._idle.get()
+        idle = stacks.setdefault(key, [])
         connection = await _pop_usable(idle) or await new_connection(request.url, request.server_name)
         clean = False
         socket = _NewSocket()
         try:
-            with transport_errors(connecting=True, url=request.url):
-                response: httpx.Response = await connection.transport.handle_async_request(
-                    request_of(httpx, request, socket)
-                )
+            try:
+                response = await connection.transport.handle_async_request(request_of(httpx, request, socket))
+            except Exception as error:
+                raise transport_error(error, connecting=True, url=request.url) from error
             connection.stream = response.extensions.get("network_stream")
             body = BodyIterator(response.aiter_raw())
             try:
@@ -78,7 +74,7 @@ class DirectTransport:
             finally:
                 clean = await finish(response, body) and not connection.has_trailing_data
         finally:
-            if clean and self._idle.get().get(key) is idle:  # else the transport was closed meanwhile
+            if clean and key in stacks:  # else the transport was closed meanwhile
                 idle.append(connection)
             else:
                 await _close(connection)
@@ -86,9 +82,11 @@ class DirectTransport:
 
     async def aclose(self) -> None:
         """Close the idle connections of the running event loop."""
-        for connections in (self._idle.pop() or {}).values():
-            for connection in connections:
-                await _close(connection)
+        stacks = self._idle.pop() or {}
+        closing = [connection for idle in stacks.values() for connection in idle]
+        stacks.clear()
+        for connection in closing:
+            await _close(connection)
 
 
 async def _pop_usable(idle: list[Connection]) -> Connection | None:
@@ -105,14 +103,14 @@ async def _pop_usable(idle: list[Connection]) -> Connection | None:
     return None
 
 
+@define(eq=False)
 class _NewSocket:
     """The socket that an exchange opened, if any: httpcore loses a socket whose TLS handshake is cancelled.
 
     Called by httpcore: https://www.encode.io/httpcore/extensions/#trace
     """
 
-    def __init__(self) -> None:
-        self._stream: Any = None
+    _stream: Any = None
 
     async def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
         if event.endswith("connect_tcp.complete"):

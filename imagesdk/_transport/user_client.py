@@ -24,7 +24,7 @@ from imagesdk._transport.exchange import (
     finish,
     lower_case_names,
     request_of,
-    transport_errors,
+    transport_error,
 )
 from imagesdk._transport.httpx_compat import HTTPClient, HTTPResponse, httpx_module_of
 from imagesdk.errors import ConfigurationError
@@ -36,11 +36,7 @@ _LOGGERS = ("httpx", "httpx2", "hpack.hpack")
 
 
 class UserClientTransport:
-    """An HTTP client of the user, or one that a factory makes for each event loop.
-
-    Raises:
-        ConfigurationError: If ``client`` is neither.
-    """
+    """An HTTP client of the user, or one that a factory makes for each event loop."""
 
     def __init__(self, client: object) -> None:
         self._clients: HTTPClient | PerLoop[HTTPClient]
@@ -55,11 +51,7 @@ class UserClientTransport:
 
     @asynccontextmanager
     async def exchange(self, request: WireRequest) -> AsyncGenerator[WireResponse, None]:
-        """Send ``request`` with the user's client.
-
-        Raises:
-            ConfigurationError: If the client is closed, or the factory makes something else.
-        """
+        """Send ``request`` with the user's client."""
         client = self._clients.get() if isinstance(self._clients, PerLoop) else self._clients
         if client.is_closed:
             raise ConfigurationError(
@@ -68,8 +60,9 @@ class UserClientTransport:
             )
         previous = _method.set(request.method)
         try:
-            with transport_errors(connecting=True):
-                response = await _send(client, request)
+            response = await _send(client, request)
+        except Exception as error:
+            raise transport_error(error, connecting=True) from error
         finally:
             _method.reset(previous)
         headers = lower_case_names(response.headers)
@@ -92,8 +85,8 @@ class UserClientTransport:
 
 async def _send(client: HTTPClient, request: WireRequest) -> HTTPResponse:
     """Send a request and return the response, also if an event hook raises for its status."""
-    response: HTTPResponse
     sent = request_of(httpx_module_of(client, "AsyncClient"), request)
+    response: HTTPResponse
     try:
         response = await client.send(sent, stream=True, follow_redirects=False, auth=_no_credentials)
     except Exception as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import pytest
@@ -16,6 +17,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL = png()
 HUGE = png(padding=32 * 1024**2)
@@ -42,17 +44,17 @@ class Unfriendly:
     """A server that never answers a TLS handshake."""
 
     def __init__(self) -> None:
-        self.came: list[anyio.Event] = [anyio.Event() for _ in range(3)]
+        self.arrived: list[anyio.Event] = [anyio.Event() for _ in range(3)]
         self.left: list[anyio.Event] = [anyio.Event() for _ in range(3)]
 
     async def handler(self, talk: Conversation) -> None:
-        self.came[talk.number - 1].set()
+        self.arrived[talk.number - 1].set()
         await talk.dropped()
         self.left[talk.number - 1].set()
 
 
 async def test_a_call_cancelled_while_it_sends_a_large_body_ends_on_the_wire_and_counts_against_the_limit(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     stop = Stop()
 
@@ -73,7 +75,7 @@ async def test_a_call_cancelled_while_it_sends_a_large_body_ends_on_the_wire_and
 
 @pytest.mark.parametrize("way", ["https", "tunnel"])
 async def test_a_call_cancelled_in_its_tls_handshake_closes_the_socket_and_gives_its_capacity_back(
-    make_client: Callable[..., AsyncClient], monkeypatch: pytest.MonkeyPatch, way: str
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     unfriendly = Unfriendly()
 
@@ -82,17 +84,15 @@ async def test_a_call_cancelled_in_its_tls_handshake_closes_the_socket_and_gives
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         base_url = server.base_url.replace("http:", "https:")
         async with make_client(base_url, rate_limit=RateLimit(3)) as client:
-            for came, left in zip(unfriendly.came, unfriendly.left, strict=True):
+            for arrived, left in zip(unfriendly.arrived, unfriendly.left, strict=True):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(partial(client.images.generate, "a cat", n=3))
-                    await came.wait()
+                    await arrived.wait()
                     tasks.cancel_scope.cancel()
                 await left.wait()
 
 
-async def test_a_call_cancelled_in_the_queue_lets_the_next_one_go(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_call_cancelled_in_the_queue_lets_the_next_one_go(make_client: MakeClient) -> None:
     unfriendly = Unfriendly()
     scopes: dict[str, anyio.CancelScope] = {}
     done: list[str] = []
@@ -111,18 +111,16 @@ async def test_a_call_cancelled_in_the_queue_lets_the_next_one_go(
             for name in ("first", "second", "third"):
                 tasks.start_soon(call, name, client)
                 await anyio.wait_all_tasks_blocked()
-            await unfriendly.came[0].wait()
+            await unfriendly.arrived[0].wait()
             scopes["second"].cancel()
             scopes["first"].cancel()
-            await unfriendly.came[1].wait()
+            await unfriendly.arrived[1].wait()
             assert sorted(done) == ["first", "second"]
             scopes["third"].cancel()
         assert server.connections == 2
 
 
-async def test_a_call_cancelled_between_two_attempts_makes_no_other(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_call_cancelled_between_two_attempts_makes_no_other(make_client: MakeClient) -> None:
     stopped = anyio.CancelScope()
 
     def observe(event: Event) -> None:
@@ -140,7 +138,7 @@ async def test_a_call_cancelled_between_two_attempts_makes_no_other(
 
 
 async def test_images_that_were_received_whole_are_kept_although_the_call_is_cancelled(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     stopped = anyio.CancelScope()
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -33,6 +33,7 @@ from tests.support.streamed_answers import completed, streams
 from tests.support.streamed_answers import partial as partial_image
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL, LARGE = png(), png(padding=5000)
 GOOD = answer(SMALL, LARGE)
@@ -240,50 +241,44 @@ def is_idle(limits: OneLimiter) -> bool:
 
 @define
 class CancelEverywhere:
-    """The call of a scenario, made again and again, and cancelled at one step after the other."""
+    """A call that is made again and again, and cancelled at one step after the other."""
 
-    mode: CancelMode
-    scenario: Scenario
-    make_client: Callable[..., AsyncClient]
-    use_limits: Callable[[OneLimiter], None]
+    make_client: MakeClient
+    monkeypatch: pytest.MonkeyPatch
     threads: Threads
     spools: list[SpooledTemporaryFile[bytes]]
     folder: Path
 
-    async def at_every_step(self) -> int:
-        """Return the number of steps."""
+    async def count_steps(self, mode: CancelMode, scenario: Scenario) -> int:
+        """Cancel the call of a scenario at every step, and return the number of steps."""
         at = 1
-        while not await self._at(at):
-            at += 1
-        return at
-
-    async def _at(self, at: int) -> bool:
-        """Cancel the call at one step, and return whether it ended before."""
         try:
-            return await self._cancelled(at)
+            while await self._cancel(mode, scenario, at):
+                at += 1
         except BaseException as error:
             error.add_note(f"cancelled at step {at}")
             raise
+        return at
 
-    async def _cancelled(self, at: int) -> bool:
-        scenario, connections = self.scenario, OpenConnections()
-        server, limits, waiting = Server(deque(scenario.answers)), OneLimiter(), anyio.Event()
+    async def _cancel(self, mode: CancelMode, scenario: Scenario, at: int) -> bool:
+        """Cancel the call at one step, and return whether it got that far."""
+        connections, server = OpenConnections(), Server(deque(scenario.answers))
+        limits, waiting = OneLimiter(), anyio.Event()
+        self.monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
 
         def observe(event: Event) -> None:
             if isinstance(event, LimitWaiting):
                 waiting.set()
 
+        terms: dict[str, Any] = {"rate_limit": scenario.limit, "observers": [observe]}
         async with serving(connections.counted(server.handler)) as listener:
-            self.use_limits(limits)
-            async with self.make_client(
-                listener.base_url, rate_limit=scenario.limit, observers=[observe]
-            ) as client:
+            async with self.make_client(listener.base_url, **terms) as client:
                 fixture = Fixture(client, self.folder, limits, waiting)
-                outcome = await self.mode(scenario.call(fixture), self.threads, at)
+                outcome = await mode(scenario.call(fixture), self.threads, at)
                 self.threads.end()
                 connected = bool(listener.connections)
                 idle = is_idle(limits)
-                self._check_files(whole=outcome.result is not None)
+                self._check_files(scenario, whole=outcome.result is not None)
                 assert all(spool.closed for spool in self.spools)
                 for pipe in fixture.pipes:
                     pipe.close()
@@ -293,48 +288,42 @@ class CancelEverywhere:
         if scenario.limit is not None and scenario.counted:
             assert idle or connected
             assert not (idle and server.requests)
-        return outcome.steps < at
+        return outcome.steps >= at
 
-    def _check_files(self, *, whole: bool) -> None:
+    def _check_files(self, scenario: Scenario, *, whole: bool) -> None:
         found = {path.name: path.read_bytes() for path in self.folder.iterdir()}
-        assert found.items() <= self.scenario.files.items()
-        assert found or not (whole and self.scenario.files)
+        assert found.items() <= scenario.files.items()
+        assert found or not (whole and scenario.files)
         for name in found:
             (self.folder / name).unlink()
 
 
 @pytest.fixture
 def cancelled(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
     threads: Threads,
     spools: list[SpooledTemporaryFile[bytes]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[CancelMode, Scenario], CancelEverywhere]:
+) -> CancelEverywhere:
     folder = tmp_path / "images"
     folder.mkdir()
-
-    def use_limits(limits: OneLimiter) -> None:
-        monkeypatch.setattr("imagesdk._engine.engine.PROCESS_LIMITERS", limits)
-
-    return lambda mode, scenario: CancelEverywhere(
-        mode, scenario, make_client, use_limits, threads, spools, folder
-    )
+    return CancelEverywhere(make_client, monkeypatch, threads, spools, folder)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_call_may_be_cancelled_by_its_scope_at_any_step(
-    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
+    cancelled: CancelEverywhere, name: str
 ) -> None:
-    assert await cancelled(by_scope, SCENARIOS[name]).at_every_step() > 5
+    assert await cancelled.count_steps(by_scope, SCENARIOS[name]) > 5
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_a_call_may_be_cancelled_by_its_task_at_any_step(
-    cancelled: Callable[[CancelMode, Scenario], CancelEverywhere], name: str
+    cancelled: CancelEverywhere, name: str
 ) -> None:
-    assert await cancelled(by_task, SCENARIOS[name]).at_every_step() > 5
+    assert await cancelled.count_steps(by_task, SCENARIOS[name]) > 5
 
 
 class MistakeError(Exception):
@@ -387,7 +376,7 @@ async def side_by_side(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[
 
 
 async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     alone = Alone()
 
@@ -399,9 +388,7 @@ async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_the_error_of_a_call_is_in_no_group_of_its_own(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_the_error_of_a_call_is_in_no_group_of_its_own(make_client: MakeClient, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
@@ -427,7 +414,7 @@ class Broken(io.BytesIO):
 
 @pytest.mark.parametrize("reads", [0, 1])
 async def test_the_exception_of_a_source_of_the_caller_is_in_no_group(
-    make_client: Callable[..., AsyncClient], reads: int
+    make_client: MakeClient, reads: int
 ) -> None:
     async with serving(always(GOOD)) as server, make_client(server.base_url) as client:
         with pytest.raises((MistakeError, APIConnectionError)):

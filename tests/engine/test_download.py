@@ -6,7 +6,7 @@ import gzip
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import anyio.lowlevel
@@ -14,11 +14,12 @@ import httpx
 import pytest
 import respx
 
-from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError, RetryPolicy
+from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError
 from tests.support.small_images import JPEG, answer_of_urls, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL = png()
 PUBLIC = "93.184.216.34"
@@ -41,14 +42,12 @@ def name_service(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
 
 
 @pytest.fixture
-async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
+async def own(make_client: MakeClient) -> AsyncIterator[AsyncClient]:
     async with make_client(OWN, api_key="sk-1", organization="org-1") as client:
         yield client
 
 
-async def test_the_key_is_not_sent_to_the_server_of_the_images(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_key_is_not_sent_to_the_server_of_the_images(make_client: MakeClient) -> None:
     async with serving(always(SMALL)) as server:
         async with make_client(server.base_url, api_key="sk-1", organization="org-1") as client:
             assert await client.images.download(f"{server.origin}/images/cat.png?sig=1") == SMALL
@@ -62,7 +61,7 @@ async def test_the_key_is_not_sent_to_the_server_of_the_images(
 
 @pytest.mark.parametrize("url", ["/images/cat.png", "../images/cat.png", "{origin}/images/cat.png"])
 async def test_a_url_on_the_server_s_own_origin_is_fetched_wherever_the_server_is(
-    make_client: Callable[..., AsyncClient], url: str
+    make_client: MakeClient, url: str
 ) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
@@ -117,27 +116,27 @@ async def test_an_invalid_url_is_a_download_error(own: AsyncClient, url: str) ->
 async def test_a_name_with_any_private_address_is_not_fetched(
     own: AsyncClient, name_service: dict[str, list[str]], address: str
 ) -> None:
-    name_service["pictures.test"] = [PUBLIC, address]
+    name_service["cats.test"] = [PUBLIC, address]
 
     with respx.mock, pytest.raises(DownloadError, match="private address"):
-        await own.images.download("https://pictures.test/cat.png")
+        await own.images.download("https://cats.test/cat.png")
 
 
 async def test_the_connection_goes_to_the_address_that_was_checked(
     own: AsyncClient, name_service: dict[str, list[str]]
 ) -> None:
-    name_service["pictures.test"] = [PUBLIC, "1.1.1.1"]
+    name_service["cats.test"] = [PUBLIC, "1.1.1.1"]
     name_service["six.test"] = ["2606:2800:220:1::1"]
 
     with respx.mock as wire:
         four = wire.get(f"https://{PUBLIC}/cat.png?sig=1").respond(content=SMALL)
         six = wire.get("https://[2606:2800:220:1::1]:8443/cat.png").respond(content=SMALL)
-        assert await own.images.download("https://pictures.test/cat.png?sig=1#top") == SMALL
+        assert await own.images.download("https://cats.test/cat.png?sig=1#top") == SMALL
         assert await own.images.download("https://six.test:8443/cat.png") == SMALL
 
     request: httpx.Request = four.calls.last.request
-    assert request.headers["host"] == "pictures.test"
-    assert request.extensions["sni_hostname"] == "pictures.test"
+    assert request.headers["host"] == "cats.test"
+    assert request.extensions["sni_hostname"] == "cats.test"
     assert "authorization" not in request.headers
     assert six.calls.last.request.headers["host"] == "six.test:8443"
 
@@ -147,13 +146,13 @@ async def test_an_unknown_host_is_an_error_after_the_retries(
 ) -> None:
     assert name_service == {}
 
-    with pytest.raises(DownloadError, match=r"pictures\.test has no address") as caught:
-        await own.images.download("https://pictures.test/cat.png")
+    with pytest.raises(DownloadError, match=r"cats\.test has no address") as caught:
+        await own.images.download("https://cats.test/cat.png")
 
     assert caught.value.status_code is None
 
 
-async def test_redirects_are_followed_a_few_times(make_client: Callable[..., AsyncClient]) -> None:
+async def test_redirects_are_followed_a_few_times(make_client: MakeClient) -> None:
     moves = [says(b"", 302, location=f"/step{number}.png") for number in range(3)]
     async with serving(in_turn(*moves, says(SMALL))) as server, make_client(server.base_url) as client:
         assert await client.images.download("/cat.png") == SMALL
@@ -167,7 +166,7 @@ async def test_redirects_are_followed_a_few_times(make_client: Callable[..., Asy
 
 
 @pytest.mark.parametrize(
-    ("location", "said"),
+    ("location", "message"),
     [
         ("http://elsewhere.test/cat.png", "not https"),
         ("//127.0.0.1:1/cat.png", "not https"),
@@ -176,19 +175,17 @@ async def test_redirects_are_followed_a_few_times(make_client: Callable[..., Asy
     ],
 )
 async def test_every_step_of_a_redirect_is_checked(
-    make_client: Callable[..., AsyncClient], name_service: dict[str, list[str]], location: str, said: str
+    make_client: MakeClient, name_service: dict[str, list[str]], location: str, message: str
 ) -> None:
     name_service.update({"inside.test": ["10.0.0.1"], "10.0.0.1": ["10.0.0.1"]})
 
     async with serving(always(b"", 307, location=location)) as server, make_client(server.base_url) as client:
-        with pytest.raises(DownloadError, match=said):
+        with pytest.raises(DownloadError, match=message):
             await client.images.download("/cat.png")
         assert len(server.requests) == 1
 
 
-async def test_transient_failures_are_retried_without_generating_again(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_transient_failures_are_retried_without_generating_again(make_client: MakeClient) -> None:
     async def cut(talk: Conversation) -> None:
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + SMALL)
         talk.hang_up()
@@ -200,9 +197,7 @@ async def test_transient_failures_are_retried_without_generating_again(
 
 
 @pytest.mark.parametrize("status", [403, 404, 410])
-async def test_an_expired_url_is_an_error_and_not_retried(
-    make_client: Callable[..., AsyncClient], status: int
-) -> None:
+async def test_an_expired_url_is_an_error_and_not_retried(make_client: MakeClient, status: int) -> None:
     async with serving(always(b"<Error/>", status)) as server, make_client(server.base_url) as client:
         with pytest.raises(DownloadError, match="result URLs expire") as caught:
             await client.images.download("/cat.png?sig=secret")
@@ -213,25 +208,17 @@ async def test_an_expired_url_is_an_error_and_not_retried(
     assert "secret" not in str(caught.value)
 
 
-async def test_retries_end_with_the_last_status(make_client: Callable[..., AsyncClient]) -> None:
-    async with serving(always(b"", 503)) as server, make_client(server.base_url) as client:
-        with pytest.raises(DownloadError, match="status 503") as caught:
-            await client.images.download("/cat.png")
-        assert len(server.requests) == 4
-    assert caught.value.status_code == 503
-
-    async with (
-        serving(always(b"", 503, retry_after="3600")) as server,
-        make_client(server.base_url) as client,
-    ):
-        with pytest.raises(DownloadError, match="status 503"):
-            await client.images.download("/cat.png")
-        assert len(server.requests) == 1
+async def test_retries_end_with_the_last_status(make_client: MakeClient) -> None:
+    for retry_after, attempts in (("0", 4), ("3600", 1)):
+        handler = always(b"", 503, retry_after=retry_after)
+        async with serving(handler) as server, make_client(server.base_url) as client:
+            with pytest.raises(DownloadError, match="status 503") as caught:
+                await client.images.download("/cat.png")
+            assert len(server.requests) == attempts
+        assert caught.value.status_code == 503
 
 
-async def test_an_image_beyond_the_cap_is_aborted(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_an_image_beyond_the_cap_is_aborted(make_client: MakeClient) -> None:
     caps = Caps(image=1000)
     for handler in (always(bytes(1001)), always(gzip.compress(bytes(100_000)), content_encoding="gzip")):
         async with serving(handler) as server, make_client(server.base_url, caps=caps) as client:
@@ -240,9 +227,7 @@ async def test_an_image_beyond_the_cap_is_aborted(
             assert len(server.requests) == 1
 
 
-async def test_a_compressed_image_is_decompressed(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_compressed_image_is_decompressed(make_client: MakeClient) -> None:
     packed = gzip.compress(SMALL)
     whole, cut = (says(body, content_encoding="gzip") for body in (packed, packed[:-9]))
     async with serving(in_turn(whole, cut)) as server, make_client(server.base_url) as client:
@@ -251,36 +236,20 @@ async def test_a_compressed_image_is_decompressed(
             await client.images.download("/cat.png")
 
 
-async def test_a_server_that_hangs_or_drips_ends_at_the_time_out(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    async def drip(talk: Conversation) -> None:
-        await talk.request()
-        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
-        while True:
-            await talk.send(b" ")
-            await anyio.sleep(0.01)
-
-    async with serving(drip) as server, make_client(server.base_url) as client:
-        with pytest.raises(DownloadError, match=r"within 0\.2 s"):
-            await client.images.download("/cat.png", timeout=0.2)
-        assert server.connections == 1
-
-
-async def test_the_server_sees_a_cancelled_download_end(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_server_that_hangs_is_left_at_the_time_out(make_client: MakeClient) -> None:
     left = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n")
-        scope.cancel()
         await talk.dropped()
         left.set()
 
     async with serving(handler) as server, make_client(server.base_url) as client:
-        with anyio.CancelScope() as scope:
-            await client.images.download("/cat.png")
+        with pytest.raises(DownloadError, match=r"within 0\.2 s"):
+            await client.images.download("/cat.png", timeout=0.2)
         await left.wait()
+        assert server.connections == 1
 
 
 async def test_a_loaded_image_is_written_without_a_server(own: AsyncClient, tmp_path: Path) -> None:
@@ -300,23 +269,10 @@ async def test_a_loaded_image_is_written_without_a_server(own: AsyncClient, tmp_
 
 
 async def test_a_downloaded_image_is_named_after_the_format_of_its_bytes(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     async with serving(always(JPEG)) as server, make_client(server.base_url) as client:
         await client.images.download("/cat.png", to=f"{tmp_path}/")
         await client.images.download("/cat.png", to=str(tmp_path / "mine.png"))
 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["image-0.jpg", "mine.png"]
-
-
-async def test_a_download_through_the_users_client_carries_none_of_its_headers(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    terms: dict[str, Any] = {"auth": ("me", "secret"), "headers": {"x-own": "1"}, "follow_redirects": True}
-    async with (
-        serving(always(SMALL)) as server,
-        httpx.AsyncClient(**terms) as http_client,
-        make_client(server.base_url, http_client=http_client, retry=RetryPolicy(max_attempts=1)) as client,
-    ):
-        assert await client.images.download("/cat.png") == SMALL
-        assert not {"authorization", "x-own"} & set(server.requests[0].headers)

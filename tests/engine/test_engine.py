@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
-import anyio
 import pytest
 
 from imagesdk import (
@@ -30,6 +29,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL = png()
 HUGE = png(padding=32 * 1024**2)
@@ -43,9 +43,7 @@ async def close(talk: Conversation) -> None:
     talk.hang_up()
 
 
-async def failing(
-    make_client: Callable[..., AsyncClient], handler: Handler, **terms: Any
-) -> tuple[APIError, RawServer]:
+async def failing(make_client: MakeClient, handler: Handler, **terms: Any) -> tuple[APIError, RawServer]:
     """Return the error that a call ends with, and the server that it was made to."""
     async with serving(handler) as server, make_client(server.base_url, **terms) as client:
         with pytest.raises(APIError) as caught:
@@ -54,7 +52,7 @@ async def failing(
 
 
 async def succeeding(
-    make_client: Callable[..., AsyncClient], handler: Handler, **terms: Any
+    make_client: MakeClient, handler: Handler, **terms: Any
 ) -> tuple[ImagesResponse, RawServer]:
     """Return the response to a call, and the server that gave it."""
     async with serving(handler) as server, make_client(server.base_url, **terms) as client:
@@ -64,7 +62,7 @@ async def succeeding(
 
 
 async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
@@ -77,11 +75,11 @@ async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
     assert (caught.value.attempts, caught.value.maybe_billed) == (4, False)
     assert caught.value.idempotency_key == "k1"
     assert f"The server at {base_url.removesuffix('/v1')} could not be reached" in str(caught.value)
-    assert "OPENAI_BASE_URL" in str(caught.value)
+    assert "Check the connection, base_url" in str(caught.value)
 
 
 async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.head()
@@ -95,9 +93,7 @@ async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
     assert not caught.value.maybe_billed
 
 
-async def test_a_complete_request_without_a_response_is_retried_at_most_once(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_complete_request_without_a_response_is_retried_at_most_once(make_client: MakeClient) -> None:
     error, server = await failing(make_client, in_turn(*[close] * 9))
 
     assert type(error) is OutcomeUnknownError
@@ -105,9 +101,7 @@ async def test_a_complete_request_without_a_response_is_retried_at_most_once(
     assert len(server.requests) == 2
 
 
-async def test_at_most_once_never_retries_a_request_that_was_sent(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_at_most_once_never_retries_a_request_that_was_sent(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, delivery="at_most_once")
 
     for step in (close, says(ERROR, 500), says(b"what?")):
@@ -116,7 +110,7 @@ async def test_at_most_once_never_retries_a_request_that_was_sent(
 
 
 async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_been_billed(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
         response, _ = await succeeding(make_client, in_turn(first, says(ANSWER)))
@@ -126,7 +120,7 @@ async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_
     assert (response.attempts, response.maybe_billed_before) == (2, False)
 
 
-async def test_a_rejected_request_is_not_retried(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_rejected_request_is_not_retried(make_client: MakeClient) -> None:
     for status in (302, 400, 401, 403, 404, 422):
         error, server = await failing(make_client, always(ERROR, status, location="/elsewhere"))
         assert isinstance(error, APIStatusError)
@@ -135,27 +129,15 @@ async def test_a_rejected_request_is_not_retried(make_client: Callable[..., Asyn
 
 
 async def test_a_rejection_after_an_attempt_that_may_have_been_billed_reports_it(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
-    error, _ = await failing(make_client, in_turn(close, says(ERROR, 400)))
-
-    assert isinstance(error, APIStatusError)
-    assert (error.attempts, error.maybe_billed) == (2, True)
-
-
-async def test_all_attempts_of_a_call_carry_the_same_idempotency_key(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    response, server = await succeeding(make_client, in_turn(says(ERROR, 409), close, says(ANSWER)))
-
-    keys = [sent.headers["idempotency-key"] for sent in server.requests]
-    assert keys == [response.idempotency_key] * 3
-    assert len({sent.body for sent in server.requests}) == 1
+    for first, maybe_billed in ((close, True), (says(ERROR, 409), False)):
+        error, _ = await failing(make_client, in_turn(first, says(ERROR, 400)))
+        assert isinstance(error, APIStatusError)
+        assert (error.attempts, error.maybe_billed) == (2, maybe_billed)
 
 
-async def test_a_hanging_server_ends_at_the_time_out_of_the_call(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_hanging_server_ends_at_the_time_out_of_the_call(make_client: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.dropped()
@@ -166,9 +148,7 @@ async def test_a_hanging_server_ends_at_the_time_out_of_the_call(
     assert (error.attempts, error.maybe_billed, server.connections) == (1, True, 1)
 
 
-async def test_the_time_out_of_an_attempt_leaves_time_for_another(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_time_out_of_an_attempt_leaves_time_for_another(make_client: MakeClient) -> None:
     async def hang(talk: Conversation) -> None:
         await talk.dropped()
         talk.hang_up()
@@ -180,30 +160,14 @@ async def test_the_time_out_of_an_attempt_leaves_time_for_another(
     assert (response.attempts, response.maybe_billed_before) == (2, True)
 
 
-@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"])
-async def test_a_server_that_drips_cannot_stretch_the_deadline(
-    make_client: Callable[..., AsyncClient], head: bytes
-) -> None:
-    async def handler(talk: Conversation) -> None:
-        await talk.request()
-        await talk.send(head or b"HTTP/1.1 200 OK\r\nx-drip: ")
-        while True:
-            await talk.send(b" ")
-            await anyio.sleep(0.01)
-
-    error, _ = await failing(make_client, handler, timeout=0.2)
-
-    assert type(error) is OutcomeUnknownTimeoutError
-    assert error.maybe_billed
-
-
 @pytest.mark.parametrize("length", [len(ANSWER), None])
 async def test_a_success_that_is_cut_halfway_was_probably_billed(
-    make_client: Callable[..., AsyncClient], length: int | None
+    make_client: MakeClient, length: int | None
 ) -> None:
     async def cut(talk: Conversation) -> None:
-        said = f"content-length: {length}\r\n" if length else "connection: close\r\n"
-        await talk.send(f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{said}\r\n".encode() + ANSWER[:-40])
+        end = f"content-length: {length}" if length else "connection: close"
+        head = f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{end}\r\n\r\n"
+        await talk.send(head.encode() + ANSWER[:-40])
         talk.hang_up()
 
     error, _ = await failing(make_client, in_turn(cut, cut), retry=FAST)
@@ -212,9 +176,7 @@ async def test_a_success_that_is_cut_halfway_was_probably_billed(
     assert (error.attempts, error.maybe_billed, error.request_id) == (2, True, "req_1")
 
 
-async def test_an_error_response_that_is_cut_halfway_is_still_that_error(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_an_error_response_that_is_cut_halfway_is_still_that_error(make_client: MakeClient) -> None:
     async def cut(talk: Conversation) -> None:
         await talk.send(b"HTTP/1.1 401 No\r\ncontent-length: 999\r\n\r\n" + ERROR[:-5])
         talk.hang_up()
@@ -225,67 +187,39 @@ async def test_an_error_response_that_is_cut_halfway_is_still_that_error(
     assert (error.status_code, error.attempts, error.maybe_billed) == (401, 1, False)
 
 
-async def test_a_response_in_tiny_chunks_is_read(make_client: Callable[..., AsyncClient]) -> None:
-    async def drip(talk: Conversation) -> None:
-        await talk.send(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
-        for at in range(len(ANSWER)):
-            await talk.send(b"1\r\n" + ANSWER[at : at + 1] + b"\r\n")
-        await talk.send(b"0\r\n\r\n")
-
-    response, _ = await succeeding(make_client, in_turn(drip))
-
-    assert response.attempts == 1
-
-
-async def test_a_retry_waits_as_long_as_the_server_asks(make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_retry_waits_as_long_as_the_server_asks(make_client: MakeClient) -> None:
     events: list[Event] = []
+    handler = in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER))
 
-    response, _ = await succeeding(
-        make_client, in_turn(says(ERROR, 503, retry_after="0.02"), says(ANSWER)), observers=[events.append]
-    )
+    response, _ = await succeeding(make_client, handler, observers=[events.append])
 
     assert response.attempts == 2
     assert [event.delay for event in events if isinstance(event, RetryScheduled)] == [0.02]
 
 
-async def test_a_retry_after_beyond_the_maximum_ends_the_call(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    error, _ = await failing(make_client, always(ERROR, 503, retry_after="3600"))
-    assert isinstance(error, InternalServerError)
-    assert error.attempts == 1
-
-    error, _ = await failing(make_client, always(ERROR, 503, retry_after="2"), timeout=1)
-    assert error.attempts == 1
-
-    error, _ = await failing(make_client, always(ERROR, 503, x_should_retry="false"))
-    assert error.attempts == 1
+async def test_a_retry_after_beyond_the_maximum_ends_the_call(make_client: MakeClient) -> None:
+    for header, value, timeout in (
+        ("retry_after", "3600", None),
+        ("retry_after", "2", 1),
+        ("x_should_retry", "false", 60),
+    ):
+        handler = always(ERROR, 503, **{header: value})
+        error, _ = await failing(make_client, handler, timeout=timeout)
+        assert isinstance(error, InternalServerError)
+        assert error.attempts == 1
 
 
-async def test_a_429_waits_for_the_limit_and_uses_up_no_attempt(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    once = RetryPolicy(max_attempts=1)
-    refusals = [says(ERROR, 429, retry_after_ms="20")] * 3
-
-    response, _ = await succeeding(
-        make_client, in_turn(*refusals, says(ANSWER)), retry=once, rate_limit=RateLimit(100, per=0.1)
-    )
-
-    assert (response.attempts, response.maybe_billed_before) == (4, False)
-
-    response, _ = await succeeding(
-        make_client,
-        in_turn(*refusals, says(ERROR, 409), says(ANSWER)),
-        retry=RetryPolicy(max_attempts=2, backoff=0),
-        rate_limit=RateLimit(100, per=0.1),
-    )
-    assert response.attempts == 5
+async def test_a_429_waits_for_the_limit_and_uses_up_no_attempt(make_client: MakeClient) -> None:
+    refusals, limit = [says(ERROR, 429, retry_after_ms="20")] * 3, RateLimit(100, per=0.1)
+    for max_attempts, steps in ((1, [says(ANSWER)]), (2, [says(ERROR, 409), says(ANSWER)])):
+        policy = RetryPolicy(max_attempts=max_attempts, backoff=0)
+        response, _ = await succeeding(
+            make_client, in_turn(*refusals, *steps), retry=policy, rate_limit=limit
+        )
+        assert (response.attempts, response.maybe_billed_before) == (3 + len(steps), False)
 
 
-async def test_without_a_limit_a_429_is_an_attempt_like_any_other(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_without_a_limit_a_429_is_an_attempt_like_any_other(make_client: MakeClient) -> None:
     response, _ = await succeeding(make_client, in_turn(says(ERROR, 429, retry_after_ms="1"), says(ANSWER)))
     assert response.attempts == 2
 
@@ -295,9 +229,7 @@ async def test_without_a_limit_a_429_is_an_attempt_like_any_other(
     assert not error.maybe_billed
 
 
-async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(make_client: MakeClient) -> None:
     error, _ = await failing(
         make_client, always(ERROR, 429, retry_after="30"), rate_limit=RateLimit(), timeout=5
     )
@@ -308,7 +240,7 @@ async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(
 
 
 async def test_a_request_that_never_fits_the_limit_is_an_error_with_the_facts_of_the_call(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     async with serving(always(ANSWER)) as server:
         async with make_client(server.base_url, rate_limit=RateLimit(2)) as client:
@@ -320,7 +252,7 @@ async def test_a_request_that_never_fits_the_limit_is_an_error_with_the_facts_of
 
 
 async def test_observers_receive_the_events_of_a_call_and_cannot_disturb_it(
-    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     events: list[Event] = []
 
@@ -336,14 +268,8 @@ async def test_observers_receive_the_events_of_a_call_and_cannot_disturb_it(
 
     if isinstance(events[0], LimitWaited):  # a busy machine may make any wait notable
         del events[0]
-    assert [type(event) for event in events] == [
-        AttemptStarted,
-        ResponseReceived,
-        RetryScheduled,
-        LimitWaited,
-        AttemptStarted,
-        ResponseReceived,
-    ]
+    attempt = [AttemptStarted, ResponseReceived]
+    assert [type(event) for event in events] == [*attempt, RetryScheduled, LimitWaited, *attempt]
     started, answered, scheduled, *_ = events
     assert isinstance(started, AttemptStarted)
     assert (started.method, started.path, started.attempt) == ("POST", "/images/generations", 1)

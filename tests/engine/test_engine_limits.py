@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import anyio
 import httpx
@@ -26,9 +25,10 @@ from imagesdk import (
 )
 from imagesdk.events import Event, LimitWaiting
 from tests.support.small_images import answer, png
-from tests.support.socket_servers import Conversation, RawServer, always, in_turn, says, serving
+from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 ANSWER = answer(png())
 ERROR = b'{"error": {"message": "oh no", "type": "server_error"}}'
@@ -43,70 +43,62 @@ async def close(talk: Conversation) -> None:
     talk.hang_up()
 
 
-@asynccontextmanager
-async def waiting_call(
-    client: AsyncClient, events: list[Event], told: anyio.Event
-) -> AsyncGenerator[LimitWaiting, None]:
-    """Make a call, and give it up when the block ends, which begins when it is told to wait."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(client.images.generate, "a cat")
-        with anyio.fail_after(10):
-            await told.wait()
-        [event] = [event for event in events if isinstance(event, LimitWaiting)]
-        yield event
-        tasks.cancel_scope.cancel()
+class Waiting:
+    """An observer that keeps the events of the wait for the limit."""
+
+    def __init__(self) -> None:
+        self.events: list[LimitWaiting] = []
+        self.reported = anyio.Event()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, LimitWaiting):
+            self.events.append(event)
+            self.reported.set()
+
+    async def of_call(self, client: AsyncClient) -> LimitWaiting:
+        """Make a call, and cancel it when it has reported its wait."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.images.generate, "a cat")
+            with anyio.fail_after(10):
+                await self.reported.wait()
+            tasks.cancel_scope.cancel()
+        [event] = self.events
+        return event
 
 
 async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
-    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
-    events: list[Event] = []
-    told = anyio.Event()
-
-    def observe(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, LimitWaiting):
-            told.set()
-
+    waiting = Waiting()
     async with (
         serving(always(ANSWER)) as server,
-        make_client(server.base_url, rate_limit=RateLimit(1), observers=[observe]) as client,
+        make_client(server.base_url, rate_limit=RateLimit(1), observers=[waiting]) as client,
     ):
         await client.images.generate("a cat")
-        async with waiting_call(client, events, told) as event:
-            assert (event.images, event.place) == (1, 0)
-            assert 50 < event.seconds < 62
-            assert event.reason == "room in the rate limit of 1 images / 60 s"
+        event = await waiting.of_call(client)
 
+    assert (event.images, event.place) == (1, 0)
+    assert 50 < event.seconds < 62
+    assert event.reason == "room in the rate limit of 1 images / 60 s"
     [line] = [record.getMessage() for record in caplog.records if "waiting about" in record.getMessage()]
     assert "s for room in the rate limit of 1 images / 60 s, behind 0 others" in line
     assert "rate_limit= changes" in line
 
 
-async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    events: list[Event] = []
-    told = anyio.Event()
-
-    def observe(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, LimitWaiting):
-            told.set()
-
+async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(make_client: MakeClient) -> None:
+    waiting = Waiting()
     async with (
         serving(always(ERROR, 429, retry_after="30")) as server,
-        make_client(server.base_url, rate_limit=RateLimit(), observers=[observe]) as client,
-        waiting_call(client, events, told) as event,
+        make_client(server.base_url, rate_limit=RateLimit(), observers=[waiting]) as client,
     ):
-        assert 25 < event.seconds <= 30
-        assert "the server refused more (429)" in event.reason
+        event = await waiting.of_call(client)
+
+    assert 25 < event.seconds <= 30
+    assert "the server refused more (429)" in event.reason
 
 
-async def test_a_response_with_a_lower_limit_restricts_the_next_call(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_response_with_a_lower_limit_restricts_the_next_call(make_client: MakeClient) -> None:
     async with (
         serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
         make_client(server.base_url, rate_limit=RateLimit(10)) as client,
@@ -117,9 +109,7 @@ async def test_a_response_with_a_lower_limit_restricts_the_next_call(
         assert len(server.requests) == 1
 
 
-async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_client: MakeClient) -> None:
     async with serving(always(ANSWER, x_ratelimit_limit_images="250")) as server:
         async with AsyncClient(base_url=server.base_url, api_key="") as client:
             await client.images.generate("a cat")
@@ -130,121 +120,103 @@ async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(
                 await client.images.generate("a cat", n=100, check=False)
 
 
-async def test_the_tokens_of_a_response_count_against_a_token_limit(
-    make_client: Callable[..., AsyncClient],
+@pytest.mark.parametrize(
+    ("steps", "limit"),
+    [
+        pytest.param(
+            [says(answer(png(), usage={"total_tokens": 900}))], RateLimit(10, tokens=1000), id="tokens"
+        ),
+        pytest.param(
+            [
+                says(
+                    b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}',
+                    429,
+                    retry_after_ms="20",
+                ),
+                says(ANSWER),
+            ],
+            RateLimit(10),
+            id="requests",
+        ),
+    ],
+)
+async def test_what_a_response_reports_of_tokens_and_requests_makes_the_next_call_wait(
+    make_client: MakeClient, steps: list[Handler], limit: RateLimit
 ) -> None:
-    counted = answer(png(), usage={"total_tokens": 900})
-    async with (
-        serving(always(counted)) as server,
-        make_client(server.base_url, rate_limit=RateLimit(10, tokens=1000)) as client,
-    ):
-        await client.images.generate("a cat")
-        with pytest.raises(LimitWaitError):
-            await client.images.generate("a cat", timeout=0.2)
-        assert len(server.requests) == 1
-
-
-async def test_a_response_with_a_limit_of_requests_slows_requests_down(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    refusal = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
-    async with (
-        serving(in_turn(says(refusal, 429, retry_after_ms="20"), says(ANSWER))) as server,
-        make_client(server.base_url, rate_limit=RateLimit(10)) as client,
-    ):
+    async with serving(in_turn(*steps)) as server, make_client(server.base_url, rate_limit=limit) as client:
         await client.images.generate("a cat")
         with pytest.raises(LimitWaitError):
             await client.images.generate("a cat", timeout=5)
-        assert len(server.requests) == 2
+        assert len(server.requests) == len(steps)
+
+
+async def failures(client: AsyncClient, count: int) -> list[APIError]:
+    """Return the errors of calls one after the other."""
+    errors: list[APIError] = []
+    for _ in range(count):
+        with pytest.raises(APIError) as caught:
+            await client.images.generate("a cat")
+        errors.append(caught.value)
+    return errors
+
+
+def attempts(errors: list[APIError]) -> list[int]:
+    return [error.attempts for error in errors]
 
 
 async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     policy = RetryPolicy(backoff=0, budget=6)
-    attempts: list[int] = []
-    said: list[str] = []
-    async with (
-        serving(always(ERROR, 500)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
-        for _ in range(4):
-            with pytest.raises(InternalServerError) as caught:
-                await client.images.generate("a cat")
-            attempts.append(caught.value.attempts)
-            said.append(notes(caught.value))
+    async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
+        errors = await failures(client, 4)
 
-    assert attempts == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
-    assert [OUT_OF_BUDGET in note for note in said] == [False, True, True, True]
+    assert attempts(errors) == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
+    assert [OUT_OF_BUDGET in notes(error) for error in errors] == [False, True, True, True]
     assert len(server.requests) == 5
 
 
-async def test_successes_refill_the_retry_throttle(make_client: Callable[..., AsyncClient]) -> None:
+async def test_successes_refill_the_retry_throttle(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=4, budget_refill=1)
     steps = [*[says(ERROR, 500)] * 3, *[says(ANSWER)] * 3, says(ERROR, 500), says(ANSWER)]
-    async with (
-        serving(in_turn(*steps)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
-        for expected in (2, 1):
-            with pytest.raises(InternalServerError) as caught:
-                await client.images.generate("a cat")
-            assert caught.value.attempts == expected
-        for expected in (1, 1, 1, 2):
-            assert (await client.images.generate("a cat")).attempts == expected
+    async with serving(in_turn(*steps)) as server, make_client(server.base_url, retry=policy) as client:
+        assert attempts(await failures(client, 2)) == [2, 1]
+        assert [(await client.images.generate("a cat")).attempts for _ in range(4)] == [1, 1, 1, 2]
 
 
-async def test_each_client_has_a_retry_throttle_of_its_own(make_client: Callable[..., AsyncClient]) -> None:
-    policy = RetryPolicy(backoff=0, budget=2)
+async def test_each_client_has_a_retry_throttle_of_its_own(make_client: MakeClient) -> None:
     async with serving(always(ERROR, 500)) as server:
-        for _ in range(3):
-            async with make_client(server.base_url, retry=RetryPolicy(backoff=0, budget=4)) as client:
-                with pytest.raises(InternalServerError) as caught:
-                    await client.images.generate("a cat")
-            assert caught.value.attempts == 2
-        async with make_client(server.base_url, retry=policy) as client:
-            with pytest.raises(InternalServerError) as caught:
-                await client.images.generate("a cat")
-        assert caught.value.attempts == 1
+        for budget, expected in ((4, 2), (4, 2), (2, 1)):
+            policy = RetryPolicy(backoff=0, budget=budget)
+            async with make_client(server.base_url, retry=policy) as client:
+                assert attempts(await failures(client, 1)) == [expected]
 
 
-async def test_the_retry_throttle_can_be_switched_off(make_client: Callable[..., AsyncClient]) -> None:
+async def test_the_retry_throttle_can_be_switched_off(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=None, max_attempts=60, max_ambiguous=60)
-    async with (
-        serving(always(ERROR, 500)) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
-        with pytest.raises(InternalServerError) as caught:
-            await client.images.generate("a cat")
-    assert (caught.value.attempts, notes(caught.value)) == (60, "")
+    async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
+        [error] = await failures(client, 1)
+    assert (error.attempts, notes(error)) == (60, "")
 
 
-async def test_rejections_do_not_count_against_the_retry_throttle(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_rejections_do_not_count_against_the_retry_throttle(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=2, max_attempts=30)
-    async with (
-        serving(in_turn(*[says(ERROR, 409)] * 20, says(ANSWER))) as server,
-        make_client(server.base_url, retry=policy) as client,
-    ):
+    handler = in_turn(*[says(ERROR, 409)] * 20, says(ANSWER))
+    async with serving(handler) as server, make_client(server.base_url, retry=policy) as client:
         assert (await client.images.generate("a cat")).attempts == 21
 
 
 async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     async with serving(always(ANSWER)) as server:
         base_url = server.base_url
     policy = RetryPolicy(backoff=0, budget=4, max_attempts=5)
-    errors: list[APIError] = []
     async with make_client(base_url, retry=policy) as client:
-        for _ in range(5):
-            with pytest.raises(APIConnectionError) as caught:
-                await client.images.generate("a cat")
-            errors.append(caught.value)
+        errors = await failures(client, 5)
 
-    # Ten are free; one more leaves 3 of 4, and another the half.
-    assert [error.attempts for error in errors] == [5, 5, 2, 1, 1]
+    assert {type(error) for error in errors} == {APIConnectionError}
+    assert attempts(errors) == [5, 5, 2, 1, 1]  # ten are free; one more leaves 3 of 4, and another the half
     assert OUT_OF_BUDGET in notes(errors[-1])
     assert not any(error.maybe_billed for error in errors)
 
@@ -252,7 +224,7 @@ async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
 @pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key"])
 @respx.mock
 async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
-    make_client: Callable[..., AsyncClient], header: str
+    make_client: MakeClient, header: str
 ) -> None:
     good = httpx.Response(200, content=ANSWER)
     steps = [httpx.Response(409), httpx.Response(500), good, good]
@@ -267,13 +239,12 @@ async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
     keys = [request.headers.get(header) for request in sent]
     assert keys == [response.idempotency_key] * 3 + ["my own"]
     assert other.idempotency_key == "my own" != response.idempotency_key
+    assert len({request.content for request in sent}) == 1
     if header != "idempotency-key":
         assert all("idempotency-key" not in request.headers for request in sent)
 
 
-async def test_the_idempotency_header_cannot_be_set_by_the_caller(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_idempotency_header_cannot_be_set_by_the_caller(make_client: MakeClient) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
         with pytest.raises(ConfigurationError, match="'x-request-key' carries the idempotency key"):
@@ -283,7 +254,7 @@ async def test_the_idempotency_header_cannot_be_set_by_the_caller(
 TRUSTING = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once", max_ambiguous=0)
 
 
-async def ask(make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
+async def ask(make_client: MakeClient, *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
     async with (
         serving(in_turn(*steps)) as server,
         make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client,
@@ -295,7 +266,7 @@ async def ask(make_client: Callable[..., AsyncClient], *steps: Any, **terms: Any
 
 
 async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills_once(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     steps = [close, says(ERROR, 500), says(ANSWER[:-30]), says(ANSWER)]
 
@@ -314,25 +285,14 @@ async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills
     ],
 )
 async def test_an_idempotent_server_may_have_billed_the_last_failure(
-    make_client: Callable[..., AsyncClient], step: Any, kind: type[APIError]
+    make_client: MakeClient, step: Any, kind: type[APIError]
 ) -> None:
     error, _ = await ask(make_client, *[step] * 4)
     assert type(error) is kind
     assert (error.attempts, error.maybe_billed) == (4, True)
 
 
-async def test_a_final_rejection_reports_an_earlier_attempt_that_may_have_been_billed(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    error, _ = await ask(make_client, close, says(ERROR, 400))
-    assert (error.attempts, error.maybe_billed) == (2, True)
-    error, _ = await ask(make_client, says(ERROR, 409), says(ERROR, 400))
-    assert (error.attempts, error.maybe_billed) == (2, False)
-
-
-async def test_a_server_that_is_not_idempotent_may_have_billed_twice(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_server_that_is_not_idempotent_may_have_billed_twice(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, max_ambiguous=2)
     response, _ = await ask(make_client, close, says(ERROR, 500), says(ANSWER), retry=policy)
     assert (response.attempts, response.maybe_billed_before) == (3, True)

@@ -127,7 +127,7 @@ def test_any_stream_of_events_is_read_or_refused_and_cuts_change_nothing(
 
 
 @given(chances, st.sampled_from([200, 400, 403, 404, 408, 409, 429, 500, 503, 599]), st.integers(1, 10))
-def test_any_refusal_is_an_error_that_travels_and_a_decision(
+def test_any_refusal_is_an_error_that_can_be_pickled_and_decided_on(
     chance: Random, status: int, requested: int
 ) -> None:
     made = mutated(recorded(chance), chance)
@@ -161,16 +161,16 @@ sentences = st.lists(
 
 
 @given(st.dictionaries(names, values, max_size=5), sentences, st.booleans())
-def test_whatever_a_server_says_of_its_limits_the_next_request_goes_in_the_end(
+def test_whatever_limits_a_server_reports_the_next_request_is_granted_in_the_end(
     headers: dict[str, str], message: str, adaptive: bool
 ) -> None:
-    said = parse_server_limits(headers, message, NOW)
+    stated = parse_server_limits(headers, message, NOW)
     window = SlidingWindow(RateLimit(50), adaptive=adaptive)
     permit, other = window.enqueue(1), window.enqueue(1)
     window.grant_ready(0.0)
     window.sent(permit, 0.0)
-    window.rejected(permit, 0.5, said)
-    window.accepted(other, said)
+    window.rejected(permit, 0.5, stated)
+    window.accepted(other, stated)
 
     now, granted = 0.5, list[Any]()
     for _ in range(100):
@@ -202,7 +202,7 @@ heads = [
     st.integers(0, 200),
     st.lists(st.tuples(st.integers(0, 10**4), st.integers(0, 255))),
 )
-def test_any_head_of_a_picture_gives_facts_and_a_name(
+def test_any_head_of_an_image_gives_facts_and_an_extension(
     head: bytes, length: int, changes: list[tuple[int, int]]
 ) -> None:
     changed = bytearray(head[:length])
@@ -225,7 +225,7 @@ fields = st.sampled_from(
     st.lists(fields | st.text("{}!:.[]/\\-%<>=^0cdxs\0a", max_size=4), min_size=1, max_size=8).map("".join)
 )
 @example("{index:c}.png")
-def test_a_template_keeps_pictures_apart_and_in_its_folder_or_is_refused(out: str) -> None:
+def test_a_template_keeps_images_apart_and_in_its_folder_or_is_refused(out: str) -> None:
     with suppress(InvalidRequestError):
         destination = OutputTemplate.parse(out, n=3)
         paths = {destination.path(index=i, job=0, id="i", slug="a-cat", ext="png") for i in range(3)}
@@ -280,7 +280,7 @@ async def test_a_url_whose_host_can_be_no_name_is_not_fetched(host: str) -> None
 
 
 @pytest.mark.anyio
-async def test_a_url_that_gives_nothing_gives_no_picture(
+async def test_an_empty_download_is_an_error_and_leaves_no_file(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
     async with (
@@ -294,7 +294,7 @@ async def test_a_url_that_gives_nothing_gives_no_picture(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("tokens", [10**400, -(10**400), 10**30], ids=["huge", "huge and negative", "large"])
-async def test_pictures_arrive_whatever_tokens_they_are_said_to_have_taken(
+async def test_images_arrive_however_many_tokens_the_server_reports(
     make_client: Callable[..., AsyncClient], tmp_path: Path, tokens: int
 ) -> None:
     handler = always(answer(png(), usage={"total_tokens": tokens}))

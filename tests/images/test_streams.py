@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import pytest
+from tests.support.open_connections import OpenConnections
 
 from imagesdk import (
     APIError,
@@ -29,11 +30,14 @@ from imagesdk import (
     StreamError,
 )
 from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
+from imagesdk.streams import StreamedImage
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, OpenConnections, always, in_turn, says, serving
 from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
 
 pytestmark = pytest.mark.anyio
+MakeClient: TypeAlias = Callable[..., AsyncClient]
+Read: TypeAlias = Callable[..., Awaitable[list[StreamedImage]]]
 
 ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
 ONCE = RetryPolicy(max_attempts=1)
@@ -46,7 +50,7 @@ USAGE = {
 
 
 @pytest.fixture
-def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncClient]:
+def streaming(make_client: MakeClient) -> MakeClient:
     """Make a client that has no second try, unless the test names one."""
 
     def make(base_url: str, **options: Any) -> AsyncClient:
@@ -55,9 +59,23 @@ def streaming(make_client: Callable[..., AsyncClient]) -> Callable[..., AsyncCli
     return make
 
 
-async def test_partial_images_come_first_and_the_finished_one_last(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+@pytest.fixture
+def read(streaming: MakeClient) -> Read:
+    """Return the events of a stream of which a server sends the given pieces."""
+
+    async def read(*pieces: bytes, **options: Any) -> list[StreamedImage]:
+        async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
+            try:
+                async with client.images.generate_stream("a river", **options) as stream:
+                    return [each async for each in stream]
+            except APIError as error:
+                failure = error
+        raise failure  # outside of the server's task group, which would wrap it
+
+    return read
+
+
+async def test_partial_images_come_first_and_the_finished_one_last(streaming: MakeClient) -> None:
     good = streams(
         partial(ROUGH, 0, size="1024x1024", note="kept"),
         partial(BETTER, 1),
@@ -81,27 +99,18 @@ async def test_partial_images_come_first_and_the_finished_one_last(
         assert last.usage is not None
         assert last.usage.total_tokens == 310
         assert last.response.request_id == "req_1"
-        assert (last.response.quality, last.response.background, last.response.size) == (
-            "low",
-            "opaque",
-            "1024x1024",
-        )
-        assert last.response.created is not None
+        facts = last.response
+        assert (facts.quality, facts.background, facts.size) == ("low", "opaque", "1024x1024")
+        assert facts.created is not None
         assert (last.image.width, last.image.media_type) == (3, "image/png")
 
         (sent,) = server.requests
-        assert json.loads(sent.body) == {
-            "prompt": "a river",
-            "model": "gpt-image-2",
-            "partial_images": 2,
-            "stream": True,
-        }
+        fields = {"prompt": "a river", "model": "gpt-image-2", "partial_images": 2, "stream": True}
+        assert json.loads(sent.body) == fields
         assert "text/event-stream" in sent.headers["accept"]
 
 
-async def test_final_returns_the_response_of_a_call_without_a_stream(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_final_returns_the_response_of_a_call_without_a_stream(streaming: MakeClient) -> None:
     good = streams(partial(ROUGH), completed(FINE, usage=USAGE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river", partial_images=1) as stream:
@@ -114,7 +123,7 @@ async def test_final_returns_the_response_of_a_call_without_a_stream(
 
 @pytest.mark.parametrize("ending", [b"data: [DONE]\n\n", b": bye\n\n", b""])
 async def test_a_finished_stream_leaves_its_connection_for_the_next_call(
-    streaming: Callable[..., AsyncClient], ending: bytes
+    streaming: MakeClient, ending: bytes
 ) -> None:
     handler = in_turn(streams(completed(FINE) + ending), says(answer(ROUGH)))
     async with serving(handler) as server, streaming(server.base_url) as client:
@@ -125,9 +134,7 @@ async def test_a_finished_stream_leaves_its_connection_for_the_next_call(
         assert server.connections == 1
 
 
-async def test_leaving_early_closes_the_connection_and_the_next_call_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_leaving_early_closes_the_connection_and_the_next_call_works(streaming: MakeClient) -> None:
     dropped = anyio.Event()
 
     async def handler(talk: Conversation) -> None:
@@ -149,7 +156,7 @@ async def test_leaving_early_closes_the_connection_and_the_next_call_works(
         assert (await client.images.generate("a dog"))[0].bytes == FINE
 
 
-async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: Callable[..., AsyncClient]) -> None:
+async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(partial(ROUGH), completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
 
@@ -163,7 +170,7 @@ async def test_an_exception_of_the_block_leaves_it_unchanged(streaming: Callable
 
 
 async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
+    streaming: MakeClient, tmp_path: Path
 ) -> None:
     good = streams(partial(ROUGH), completed(FINE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
@@ -178,22 +185,15 @@ async def test_the_finished_image_is_written_to_disk_and_partial_ones_are_not(
 
 
 async def test_events_without_names_are_recognised_by_their_type_also_on_disk(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
+    read: Read, tmp_path: Path
 ) -> None:
-    good = streams(
-        event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0),
-        event("image_generation.completed", FINE, named=False),
-    )
-    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
-            events = [each async for each in stream]
-    assert [each.image.bytes for each in events] == [ROUGH, FINE]
+    rough = event("image_generation.partial_image", ROUGH, named=False, partial_image_index=0)
+    fine = event("image_generation.completed", FINE, named=False)
+    assert [each.image.bytes for each in await read(rough, fine, out=tmp_path / "river.png")] == [ROUGH, FINE]
     assert [path.name for path in tmp_path.iterdir()] == ["river.png"]
 
 
-async def test_images_that_are_not_read_leave_no_file(
-    streaming: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_images_that_are_not_read_leave_no_file(streaming: MakeClient, tmp_path: Path) -> None:
     good = streams(partial(ROUGH) + completed(FINE))
     async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
         async with client.images.generate_stream("a river", out=tmp_path / "river.png") as stream:
@@ -201,28 +201,24 @@ async def test_images_that_are_not_read_leave_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_events_of_unknown_types_are_skipped(streaming: Callable[..., AsyncClient]) -> None:
-    good = streams(
-        event("image_generation.in_progress"), b": ping\n\n", b"data: 5\n\n", partial(ROUGH), completed(FINE)
-    )
-    async with serving(in_turn(good)) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river") as stream:
-            assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
+WHOLE = partial(ROUGH) + completed(FINE)
+UNKNOWN = event("image_generation.in_progress") + b": ping\n\ndata: 5\n\n"
 
 
-async def test_a_stream_gives_the_same_events_however_it_is_cut(
-    streaming: Callable[..., AsyncClient],
+@pytest.mark.parametrize(
+    "pieces",
+    [(UNKNOWN, partial(ROUGH), completed(FINE)), [WHOLE[at : at + 7] for at in range(0, len(WHOLE), 7)]],
+    ids=["unknown events", "small pieces"],
+)
+async def test_events_are_the_same_however_the_stream_is_cut_and_those_of_unknown_types_are_skipped(
+    read: Read, pieces: Sequence[bytes]
 ) -> None:
-    whole = partial(ROUGH) + completed(FINE)
-    pieces = [whole[at : at + 7] for at in range(0, len(whole), 7)]
-    async with serving(in_turn(streams(*pieces))) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river") as stream:
-            assert [each.image.bytes async for each in stream] == [ROUGH, FINE]
+    assert [each.image.bytes for each in await read(*pieces)] == [ROUGH, FINE]
 
 
 @pytest.mark.parametrize("path", ["memory", "disk"])
 async def test_a_server_that_does_not_stream_gives_its_image(
-    streaming: Callable[..., AsyncClient], tmp_path: Path, path: str
+    streaming: MakeClient, tmp_path: Path, path: str
 ) -> None:
     handler = in_turn(says(answer(FINE, size="3x3"), content_type="application/json"))
     options: dict[str, Any] = {"out": tmp_path / "a.png"} if path == "disk" else {}
@@ -237,7 +233,7 @@ async def test_a_server_that_does_not_stream_gives_its_image(
 
 @pytest.mark.parametrize("ends", [True, False], ids=["ended", "cut off"])
 async def test_a_stream_without_its_image_is_an_error_with_the_last_partial_one(
-    streaming: Callable[..., AsyncClient], ends: bool
+    streaming: MakeClient, ends: bool
 ) -> None:
     bad = streams(partial(ROUGH), partial(BETTER, 1), ends=ends)
     async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
@@ -268,6 +264,7 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
         event("error", named=False, code="server_error", message="The server had an error."),
         InternalServerError,
     ),
+    (event("error", error={"code": "rate_limit_exceeded", "message": "Slow down."}), RateLimitError),
     (b"event: error\ndata: upstream went away\n\n", StreamError),
     (b'data: {"error": "upstream went away"}\n\n', StreamError),
 ]
@@ -276,21 +273,16 @@ ERRORS: list[tuple[bytes, type[ImageSDKError]]] = [
 @pytest.mark.parametrize("seen", [True, False], ids=["later", "at once"])
 @pytest.mark.parametrize(("message", "kind"), ERRORS)
 async def test_an_error_in_a_stream_has_the_class_of_the_same_error_response(
-    streaming: Callable[..., AsyncClient], message: bytes, kind: type[APIError], seen: bool
+    read: Read, message: bytes, kind: type[APIError], seen: bool
 ) -> None:
-    bad = streams(*([partial(ROUGH)] if seen else []), message)
-    async with serving(in_turn(bad)) as server, streaming(server.base_url) as client:
-        with pytest.raises(kind) as caught:
-            async with client.images.generate_stream("a river") as stream:
-                await stream.final()
+    with pytest.raises(kind) as caught:
+        await read(*([partial(ROUGH)] if seen else []), message)
     assert caught.value.attempts == 1
     if seen:
         assert caught.value.maybe_billed
 
 
-async def test_a_rejection_before_the_stream_is_the_error_of_any_call(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_rejection_before_the_stream_is_the_error_of_any_call(streaming: MakeClient) -> None:
     refusal = json.dumps({"error": {"message": "no", "type": "invalid_request_error", "code": None}}).encode()
     async with serving(always(refusal, 400)) as server, streaming(server.base_url) as client:
         with pytest.raises(BadRequestError, match="no"):
@@ -298,9 +290,7 @@ async def test_a_rejection_before_the_stream_is_the_error_of_any_call(
                 raise AssertionError("nothing was to be entered")
 
 
-async def test_an_attempt_that_fails_before_its_first_image_is_retried(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_client: MakeClient) -> None:
     seen: list[Event] = []
     handler = in_turn(
         says(b"busy", 429, retry_after_ms="1"),
@@ -312,22 +302,11 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(
             response = await stream.final()
     assert response[0].bytes == FINE
     assert (response.attempts, response.maybe_billed_before) == (3, True)
-    kinds = [type(each) for each in seen]
-    assert kinds == [
-        AttemptStarted,
-        ResponseReceived,
-        RetryScheduled,
-        AttemptStarted,
-        ResponseReceived,
-        RetryScheduled,
-        AttemptStarted,
-        ResponseReceived,
-    ]
+    retried = [AttemptStarted, ResponseReceived, RetryScheduled]
+    assert [type(each) for each in seen] == [*retried, *retried, AttemptStarted, ResponseReceived]
 
 
-async def test_there_is_no_retry_after_the_first_image(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_there_is_no_retry_after_the_first_image(make_client: MakeClient) -> None:
     handler = in_turn(streams(partial(ROUGH), ends=False), streams(completed(FINE)))
     async with serving(handler) as server, make_client(server.base_url) as client:
         with pytest.raises(StreamError):
@@ -336,9 +315,7 @@ async def test_there_is_no_retry_after_the_first_image(
     assert len(server.requests) == 1
 
 
-async def test_a_429_in_a_stream_waits_for_the_rate_limit(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_429_in_a_stream_waits_for_the_rate_limit(make_client: MakeClient) -> None:
     message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Please try again in 10ms."}
     handler = in_turn(streams(event("error", error=message)), streams(completed(FINE)))
     limit = RateLimit(50, per=0.5, scope="client")
@@ -348,18 +325,7 @@ async def test_a_429_in_a_stream_waits_for_the_rate_limit(
     assert len(server.requests) == 2
 
 
-async def test_a_429_in_a_stream_without_retries_is_a_rate_limit_error(
-    streaming: Callable[..., AsyncClient],
-) -> None:
-    message = {"code": "rate_limit_exceeded", "type": "requests", "message": "Slow down."}
-    async with serving(in_turn(streams(event("error", error=message)))) as server:
-        async with streaming(server.base_url) as client:
-            with pytest.raises(RateLimitError):
-                async with client.images.generate_stream("a river"):
-                    raise AssertionError("nothing was to be entered")
-
-
-async def test_the_timeout_ends_a_stream_that_hangs(streaming: Callable[..., AsyncClient]) -> None:
+async def test_the_timeout_ends_a_stream_that_hangs(streaming: MakeClient) -> None:
     connections = OpenConnections()
 
     async def handler(talk: Conversation) -> None:
@@ -376,9 +342,7 @@ async def test_the_timeout_ends_a_stream_that_hangs(streaming: Callable[..., Asy
         await connections.number(0)
 
 
-async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(partial(ROUGH) + completed(FINE)))) as server:
         async with streaming(server.base_url) as client:
             async with client.images.generate_stream("a river", timeout=0.8) as stream:
@@ -388,9 +352,7 @@ async def test_the_timeout_of_an_attempt_does_not_run_while_the_block_works(
                 assert isinstance(await anext(stream), CompletedImage)
 
 
-async def test_a_server_that_hangs_before_its_first_event_may_have_billed(
-    streaming: Callable[..., AsyncClient],
-) -> None:
+async def test_a_server_that_hangs_before_its_first_event_may_have_billed(streaming: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.dropped()
@@ -409,20 +371,16 @@ async def test_a_server_that_hangs_before_its_first_event_may_have_billed(
         b'data: {"type": "image_generation.completed"}\n\n',
         b'data: {"type": "image_generation.comp\n\n',
     ],
-    ids=["bad base64", "no picture", "no JSON"],
+    ids=["bad base64", "no image", "no JSON"],
 )
-async def test_an_unreadable_event_was_probably_billed(
-    streaming: Callable[..., AsyncClient], tmp_path: Path, bad: bytes
-) -> None:
-    async with serving(in_turn(streams(partial(ROUGH), bad))) as server, streaming(server.base_url) as client:
-        async with client.images.generate_stream("a river", out=tmp_path / "a.png") as stream:
-            with pytest.raises(APIResponseError) as caught:
-                await stream.final()
+async def test_an_unreadable_event_was_probably_billed(read: Read, tmp_path: Path, bad: bytes) -> None:
+    with pytest.raises(APIResponseError) as caught:
+        await read(partial(ROUGH), bad, out=tmp_path / "a.png")
     assert caught.value.maybe_billed
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_an_edit_streams_as_well(streaming: Callable[..., AsyncClient]) -> None:
+async def test_an_edit_streams_as_well(streaming: MakeClient) -> None:
     good = streams(
         event("image_edit.partial_image", ROUGH, partial_image_index=0),
         event("image_edit.completed", FINE, usage=USAGE),
@@ -436,13 +394,13 @@ async def test_an_edit_streams_as_well(streaming: Callable[..., AsyncClient]) ->
     assert b'name="partial_images"\r\n\r\n1' in server.requests[0].body
 
 
-async def test_a_job_as_a_value_streams(streaming: Callable[..., AsyncClient]) -> None:
+async def test_a_job_as_a_value_streams(streaming: MakeClient) -> None:
     async with serving(in_turn(streams(completed(FINE)))) as server, streaming(server.base_url) as client:
         async with client.images.stream(Generate("a river", partial_images=0)) as stream:
             assert (await stream.final())[0].bytes == FINE
 
 
-async def test_two_tasks_cannot_read_one_stream_at_once(streaming: Callable[..., AsyncClient]) -> None:
+async def test_two_tasks_cannot_read_one_stream_at_once(streaming: MakeClient) -> None:
     refused: list[str] = []
     go_on = anyio.Event()
 
@@ -470,35 +428,9 @@ async def test_two_tasks_cannot_read_one_stream_at_once(streaming: Callable[...,
     assert refused == ["second"]
 
 
-async def test_a_cancelled_reader_can_leave_and_the_next_call_works(
-    streaming: Callable[..., AsyncClient],
-) -> None:
-    connections = OpenConnections()
-
-    async def handler(talk: Conversation) -> None:
-        await talk.request()
-        if talk.number == 1:
-            await begin(talk)
-            await say(talk, partial(ROUGH))
-            await talk.dropped()
-        else:
-            await talk.answer(answer(FINE))
-            await talk.dropped()
-
-    async with serving(connections.counted(handler)) as server, streaming(server.base_url) as client:
-        with anyio.CancelScope() as scope:
-            async with client.images.generate_stream("a river") as stream:
-                await anext(stream)
-                scope.cancel()
-                await anext(stream)
-        assert scope.cancelled_caught
-        await connections.number(0)
-        assert (await client.images.generate("a dog"))[0].bytes == FINE
-
-
 @pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])
 async def test_a_stream_that_was_not_entered_raises_with_the_way_to_enter_it(
-    make_client: Callable[..., AsyncClient], method: str
+    make_client: MakeClient, method: str
 ) -> None:
     message = re.escape(
         f"`async with client.images.{method}(...) as {'run' if method == 'fan_out' else 'stream'}:`"

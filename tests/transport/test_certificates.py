@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import textwrap
+from collections.abc import Callable
+from pathlib import Path
 
 import anyio
 import pytest
 
+from imagesdk import AsyncClient, ConfigurationError
 from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
@@ -59,11 +62,7 @@ GREETING = """
             try:
                 print((await client.images.generate("a cat"))[0].width)
             except APIConnectionError as error:
-                causes = [error]
-                while cause := causes[-1].__cause__ or causes[-1].__context__:
-                    causes.append(cause)
-                named = any("certificate verify failed" in str(cause) for cause in causes)
-                print(type(error).__name__, error.maybe_billed, named)
+                print(type(error).__name__, error.maybe_billed, "certificate verify failed" in str(error))
         async with httpx.AsyncClient() as reference:
             try:
                 print((await reference.post(secure)).status_code)
@@ -140,10 +139,7 @@ COUNTING = """
 async def test_authorities_are_loaded_once_in_a_process_and_at_the_first_https_connection(
     anyio_backend: str, authority: Authority
 ) -> None:
-    async with (
-        serving(always(ANSWER)) as plain,
-        serving(authority.secured(always(ANSWER))) as secure,
-    ):
+    async with serving(always(ANSWER)) as plain, serving(authority.secured(always(ANSWER))) as secure:
         printed = await run(
             COUNTING,
             anyio_backend,
@@ -154,3 +150,20 @@ async def test_authorities_are_loaded_once_in_a_process_and_at_the_first_https_c
 
         assert printed == "0 0 0 1"
         assert (len(plain.requests), len(secure.requests)) == (4, 16)
+
+
+@pytest.mark.parametrize("content", [None, ""])
+async def test_unreadable_certificates_are_a_configuration_error(
+    make_client: Callable[..., AsyncClient],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    content: str | None,
+) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    monkeypatch.setattr("imagesdk._transport.environment._tls", None)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    async with make_client("https://localhost:1/v1") as client:
+        with pytest.raises(ConfigurationError, match="SSL_CERT_FILE"):
+            await client.images.generate("a cat")

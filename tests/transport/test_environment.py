@@ -19,6 +19,7 @@ from imagesdk import (
     APIStatusError,
     APITimeoutError,
     AsyncClient,
+    ConfigurationError,
     InternalServerError,
     OutcomeUnknownError,
     RetryPolicy,
@@ -59,6 +60,17 @@ def known(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> Authority:
 
 def netloc(server: RawServer) -> str:
     return urlsplit(server.origin).netloc
+
+
+async def error_of(
+    client: AsyncClient, kind: Any, match: str | None = None, *, maybe_billed: bool = False
+) -> Any:
+    """Return the error of a call of a client, after a look at whether it may have been billed."""
+    async with client:
+        with pytest.raises(kind, match=match) as caught:
+            await client.images.generate("a cat")
+    assert getattr(caught.value, "maybe_billed", False) == maybe_billed
+    return caught.value
 
 
 def shown(error: BaseException) -> str:
@@ -223,14 +235,12 @@ async def test_a_certificate_for_another_name_is_refused_through_a_tunnel_and_wi
 ) -> None:
     async with serving(Proxy().handler) as front, serving(known.secured(always(ANSWER))) as server:
         monkeypatch.setenv(setting, front.origin)
-        async with make_client(f"https://another.test:{server.port}/v1", retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
-                await client.images.generate("a cat")
+        client = make_client(f"https://another.test:{server.port}/v1", retry=ONCE)
+        await error_of(client, APIConnectionError, "could not be reached")
 
         assert len(front.requests) == (setting == "HTTPS_PROXY")
         assert server.connections == 1
         assert server.requests == []
-        assert not caught.value.maybe_billed
 
 
 async def refuse_tunnels(talk: Conversation) -> None:
@@ -238,21 +248,33 @@ async def refuse_tunnels(talk: Conversation) -> None:
     await talk.answer(b"", 502)
 
 
+async def hang_up_at_once(talk: Conversation) -> None:
+    await talk.request()
+
+
+async def hang_up_in_the_tunnel(talk: Conversation) -> None:
+    await talk.request()
+    await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
+    await talk.stream.receive()
+
+
 @pytest.mark.parametrize(
-    ("handler", "status"), [(Proxy("me:another").handler, "407"), (refuse_tunnels, "502")]
+    ("handler", "match"),
+    [
+        pytest.param(Proxy("me:another").handler, "ProxyError: 407", id="refused to the user"),
+        pytest.param(refuse_tunnels, "ProxyError: 502", id="refused to all"),
+        pytest.param(hang_up_at_once, "could not be reached", id="not opened"),
+        pytest.param(hang_up_in_the_tunnel, "could not be reached", id="broken"),
+    ],
 )
-async def test_a_tunnel_that_is_refused_is_an_error_of_connecting_and_costs_nothing(
-    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, handler: Handler, status: str
+async def test_a_tunnel_that_fails_before_the_request_is_sent_is_an_error_of_connecting_and_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, handler: Handler, match: str
 ) -> None:
     async with serving(handler) as front:
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{netloc(front)}")
-        async with make_client("https://images.test/v1", retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match=f"ProxyError: {status}") as caught:
-                await client.images.generate("a cat")
+        error = await error_of(make_client("https://images.test/v1", retry=ONCE), APIConnectionError, match)
 
-    assert not caught.value.maybe_billed
-    assert "secret" not in shown(caught.value)
-    assert "bWU6c2VjcmV0" not in shown(caught.value)
+    assert [word for word in ("secret", "bWU6c2VjcmV0") if word in shown(error)] == []
 
 
 async def test_a_refused_tunnel_is_retried(
@@ -268,88 +290,68 @@ async def test_a_refused_tunnel_is_retried(
         async with make_client(f"https://images.test:{server.port}/v1") as client:
             response = await client.images.generate("a cat")
 
-        assert response.attempts == 2
-        assert not response.maybe_billed_before
+        assert (response.attempts, response.maybe_billed_before) == (2, False)
         assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize(
+    ("handler", "kind", "status", "maybe_billed"),
+    [
+        pytest.param(Proxy("me:another").handler, APIStatusError, 407, False, id="of the proxy itself"),
+        pytest.param(always(b"", 502), InternalServerError, 502, True, id="of a gateway before the work"),
+    ],
+)
 async def test_a_status_of_a_forwarding_proxy_is_an_error_like_one_of_the_server(
-    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
+    monkeypatch: pytest.MonkeyPatch,
+    make_client: MakeClient,
+    handler: Handler,
+    kind: type[APIStatusError],
+    status: int,
+    maybe_billed: bool,
 ) -> None:
-    async with serving(Proxy("me:another").handler) as front:
+    async with serving(handler) as front:
         monkeypatch.setenv("HTTP_PROXY", f"http://me:secret@{netloc(front)}")
-        async with make_client("http://images.test/v1", retry=ONCE) as client:
-            with pytest.raises(APIStatusError, match="407") as caught:
-                await client.images.generate("a cat")
+        client = make_client("http://images.test/v1", retry=ONCE)
+        error = await error_of(client, kind, str(status), maybe_billed=maybe_billed)
 
-    assert (caught.value.status_code, caught.value.maybe_billed) == (407, False)
-    assert "secret" not in shown(caught.value)
-
-
-async def test_a_bad_gateway_of_plain_http_may_have_been_behind_the_work(
-    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient
-) -> None:
-    async with serving(always(b"", 502)) as front:
-        monkeypatch.setenv("HTTP_PROXY", front.origin)
-        async with make_client("http://images.test/v1", retry=ONCE) as client:
-            with pytest.raises(InternalServerError) as caught:
-                await client.images.generate("a cat")
-
-    assert (caught.value.status_code, caught.value.maybe_billed) == (502, True)
+    assert error.status_code == status
+    assert "secret" not in shown(error)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_a_proxy_that_is_down_is_an_error_of_connecting_and_costs_nothing(
+async def test_a_proxy_that_is_down_is_named_without_its_password_and_costs_nothing(
     monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, scheme: str
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    monkeypatch.setenv("ALL_PROXY", f"http://me:secret@127.0.0.1:{port}")
+        proxy = f"127.0.0.1:{free.getsockname()[1]}"
+    monkeypatch.setenv("ALL_PROXY", f"http://me:secret@{proxy}")
 
-    async with make_client(f"{scheme}://images.test/v1", retry=ONCE) as client:
-        with pytest.raises(APIConnectionError, match="could not be reached") as caught:
-            await client.images.generate("a cat")
+    client = make_client(f"{scheme}://images.test/v1", retry=ONCE)
+    error = await error_of(client, APIConnectionError, f"could not be reached .* the proxy {proxy}")
 
-    assert not caught.value.maybe_billed
-    assert "secret" not in shown(caught.value)
+    assert "secret" not in shown(error)
 
 
-async def hang_up_at_once(talk: Conversation) -> None:
-    await talk.request()
-
-
-async def hang_up_in_the_tunnel(talk: Conversation) -> None:
-    await talk.request()
-    await talk.send(b"HTTP/1.1 200 OK\r\n\r\n")
-    await talk.stream.receive()
-
-
-@pytest.mark.parametrize("handler", [hang_up_at_once, hang_up_in_the_tunnel])
-async def test_a_tunnel_that_breaks_before_the_request_is_sent_costs_nothing(
-    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, handler: Handler
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "ftp://127.0.0.1:1", "http://[bad"])
+async def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, proxy: str
 ) -> None:
-    async with serving(handler) as front:
-        monkeypatch.setenv("HTTPS_PROXY", front.origin)
-        async with make_client("https://images.test/v1", retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
-                await client.images.generate("a cat")
+    scheme, _, rest = proxy.partition("//")
+    monkeypatch.setenv("ALL_PROXY", f"{scheme}//user:secret-word@{rest}")
 
-    assert not caught.value.maybe_billed
+    client = make_client("http://images.test/v1", retry=ONCE)
+    error = await error_of(client, (ConfigurationError, APIConnectionError), "proxy|URL")
+
+    assert "secret-word" not in str(error)
 
 
 async def test_a_tunnel_that_breaks_after_the_request_was_sent_leaves_the_outcome_unknown(
     monkeypatch: pytest.MonkeyPatch, make_client: MakeClient, known: Authority
 ) -> None:
-    async def handler(talk: Conversation) -> None:
-        await talk.request()
-
-    async with serving(Proxy().handler) as front, serving(known.secured(handler)) as server:
+    async with serving(Proxy().handler) as front, serving(known.secured(hang_up_at_once)) as server:
         monkeypatch.setenv("HTTPS_PROXY", front.origin)
-        async with make_client(f"https://images.test:{server.port}/v1", retry=ONCE) as client:
-            with pytest.raises(OutcomeUnknownError) as caught:
-                await client.images.generate("a cat")
-
-    assert caught.value.maybe_billed
+        client = make_client(f"https://images.test:{server.port}/v1", retry=ONCE)
+        await error_of(client, OutcomeUnknownError, maybe_billed=True)
 
 
 async def test_a_tls_handshake_in_a_tunnel_that_hangs_ends_at_the_connect_timeout(
@@ -365,10 +367,6 @@ async def test_a_tls_handshake_in_a_tunnel_that_hangs_ends_at_the_connect_timeou
 
     async with serving(handler) as front:
         monkeypatch.setenv("HTTPS_PROXY", front.origin)
-        terms = {"timeout": Timeouts(connect=0.1), "retry": ONCE}
-        async with make_client("https://images.test/v1", **terms) as client:
-            with pytest.raises(APITimeoutError) as caught:
-                await client.images.generate("a cat")
-            await left.wait()
-
-    assert not caught.value.maybe_billed
+        client = make_client("https://images.test/v1", timeout=Timeouts(connect=0.1), retry=ONCE)
+        await error_of(client, APITimeoutError)
+        await left.wait()

@@ -31,6 +31,7 @@ from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
 
+pytestmark = pytest.mark.anyio
 MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 SMALL = png()
@@ -41,7 +42,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         pytest.param(
             httpx.Client,
@@ -56,13 +57,14 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         (object, r"not builtins\.object"),
     ],
 )
-def test_an_object_that_is_no_async_client_raises_with_a_remedy(make: Callable[[], Any], said: str) -> None:
+def test_an_object_that_is_no_async_client_raises_with_a_remedy(
+    make: Callable[[], Any], message: str
+) -> None:
     for kind in (AsyncClient, Client):
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=message):
             kind(base_url=OWN, http_client=make())
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_session_of_aiohttp_raises_with_a_remedy() -> None:
     async with aiohttp.ClientSession() as session:
@@ -74,9 +76,8 @@ async def asynchronous() -> httpx.AsyncClient:
     raise AssertionError
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("factory", "said"),
+    ("factory", "message"),
     [
         (httpx.Client, "blocking"),
         (httpx2.Client, "blocking"),
@@ -86,17 +87,16 @@ async def asynchronous() -> httpx.AsyncClient:
     ],
 )
 async def test_a_factory_of_something_else_raises_before_anything_is_sent(
-    make_client: MakeClient, factory: Callable[[], Any], said: str
+    make_client: MakeClient, factory: Callable[[], Any], message: str
 ) -> None:
     async with serving(always(ANSWER)) as server:
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=message):
             async with make_client(server.base_url, http_client=factory) as client:
                 await client.images.generate("a cat")
 
         assert server.connections == 0
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
     make_client: MakeClient, library: Any
@@ -109,7 +109,7 @@ async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
             await client.images.generate("a cat")
 
 
-def test_httpx2_is_never_imported_by_us(emulator: Emulator) -> None:
+def test_the_blocking_client_takes_a_client_and_never_imports_httpx2(emulator: Emulator) -> None:
     program = (
         "import sys; sys.modules['httpx2'] = None; import httpx; from imagesdk import Client\n"
         f"with Client(base_url={emulator.base_url!r}, rate_limit=None, http_client=httpx.AsyncClient) as client:\n"
@@ -121,15 +121,6 @@ def test_httpx2_is_never_imported_by_us(emulator: Emulator) -> None:
     assert (done.stdout, done.stderr) == ("1\n", "")
 
 
-def test_the_blocking_client_takes_the_same_clients(emulator: Emulator) -> None:
-    terms: dict[str, Any] = {"base_url": emulator.base_url, "rate_limit": None}
-    with Client(**terms, http_client=httpx2.AsyncClient) as client:
-        client.images.generate("a cat", model="dall-e-2", size="256x256")
-
-    assert [record.status for record in emulator.state.requests] == [200]
-
-
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_headers_and_credentials_of_the_client_are_not_sent(
     stack: Stack, make_client: MakeClient
@@ -149,10 +140,7 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
             await client.images.download("/cat.png")
 
     called, fetched = server.requests
-    assert (called.line, fetched.line) == (
-        "POST /v1/images/generations HTTP/1.1",
-        "GET /cat.png HTTP/1.1",
-    )
+    assert (called.line, fetched.line) == ("POST /v1/images/generations HTTP/1.1", "GET /cat.png HTTP/1.1")
     assert called.headers["authorization"] == f"Bearer {KEY}"
     assert "authorization" not in fetched.headers
     for sent in server.requests:
@@ -161,7 +149,6 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
         assert sent.headers["accept-encoding"] == "identity"
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_event_hooks_see_requests_and_responses_and_may_read_them(
     stack: Stack, make_client: MakeClient
@@ -183,7 +170,6 @@ async def test_event_hooks_see_requests_and_responses_and_may_read_them(
     assert seen == ["POST /v1/images/generations", f"200 {len(ANSWER)}"]
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_retry(
     stack: Stack, make_client: MakeClient
@@ -197,16 +183,15 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
 
     refusal = says(b'{"error": {"message": "no such key", "code": "invalid_api_key"}}', 401)
     steps = (says(b"", 503), says(ANSWER), refusal)
-    for hook, said in ((unread, "401"), (read, "no such key")):
+    for hook, message in ((unread, "401"), (read, "no such key")):
         http_client = stack.factory(event_hooks={"response": [hook]})
         async with serving(in_turn(*steps)) as server:
             async with make_client(server.base_url, http_client=http_client) as client:
                 assert (await client.images.generate("a cat")).attempts == 2
-                with pytest.raises(AuthenticationError, match=said):
+                with pytest.raises(AuthenticationError, match=message):
                     await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_a_status_error_of_an_event_hook_for_another_request_is_no_response(
     make_client: MakeClient, library: Any
@@ -223,18 +208,20 @@ async def test_a_status_error_of_an_event_hook_for_another_request_is_no_respons
                 await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @LIBRARIES
-async def test_mounts_are_used_and_may_answer_themselves(make_client: MakeClient, library: Any) -> None:
+async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_open(
+    make_client: MakeClient, library: Any
+) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
 
     mounts = {"https://images.test": library.MockTransport(answer_at_once)}
     async with library.AsyncClient(mounts=mounts) as own, make_client(OWN, http_client=own) as client:
         assert (await client.images.generate("a cat"))[0].bytes == SMALL
+        await client.aclose()
+        assert not own.is_closed
 
 
-@pytest.mark.anyio
 @LIBRARIES
 async def test_an_exception_of_the_users_transport_is_a_connection_error(
     make_client: MakeClient, library: Any
@@ -251,7 +238,6 @@ async def test_an_exception_of_the_users_transport_is_a_connection_error(
             await client.images.generate("a cat")
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 @pytest.mark.parametrize("way", ["verify", "SSL_CERT_FILE", "unknown"])
 async def test_the_authorities_of_the_client_are_the_ones_that_count(
@@ -273,7 +259,6 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
                 assert (await client.images.generate("a cat"))[0].bytes == SMALL
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_certificate_of_the_client_is_shown_to_the_server(
     stack: Stack, make_client: MakeClient, authority: Authority
@@ -294,7 +279,6 @@ async def test_a_certificate_of_the_client_is_shown_to_the_server(
     assert ("DNS", "localhost") in shown[0]["subjectAltName"]
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", ["proxy=", "ALL_PROXY"])
@@ -329,7 +313,6 @@ async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
     assert ("authorization" in front.requests[0].headers) == (scheme == "http")
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_users_client_ignores_the_proxies_of_the_environment(
     stack: Stack, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
@@ -343,7 +326,6 @@ async def test_a_users_client_ignores_the_proxies_of_the_environment(
         assert (front.connections, server.connections) == (0, 1)
 
 
-@pytest.mark.anyio
 @on(*THEIRS)
 async def test_a_tunnel_that_is_refused_costs_nothing(stack: Stack, make_client: MakeClient) -> None:
     async with serving(Proxy("me:another").handler) as front:

@@ -6,7 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -37,42 +37,44 @@ from tests.support.socket_servers import Conversation, in_turn, says, serving
 pytestmark = pytest.mark.anyio
 
 MakeClient: TypeAlias = Callable[..., AsyncClient]
+Reach: TypeAlias = Callable[..., AbstractAsyncContextManager[tuple[AsyncClient, list[str]]]]
 
 SMALL = png()
 ANSWER = answer(SMALL)
 ONCE = RetryPolicy(max_attempts=1)
 
 
-@asynccontextmanager
-async def reached(
-    stack: Stack, emulator: Emulator, authority: Authority, make_client: MakeClient, **options: Any
-) -> AsyncGenerator[tuple[AsyncClient, list[str]], None]:
-    """A client of the emulator on a stack, and the requests that came over HTTP/2."""
-    if not stack.options:
-        async with make_client(emulator.base_url, http_client=stack.factory(), **options) as client:
-            yield client, []
-        return
-    authority = authority.speaking("h2")
-    front = Front(emulator.base_url.removesuffix("/v1"))
-    trusting = ssl.create_default_context(cafile=authority.file)
-    async with serving(authority.secured(front.handler)) as server:
-        base_url = f"https://localhost:{server.port}/v1"
-        http_client = stack.factory(verify=trusting)
-        async with make_client(base_url, http_client=http_client, **options) as client:
-            yield client, front.seen
+@pytest.fixture
+def reach(emulator: Emulator, authority: Authority, make_client: MakeClient) -> Reach:
+    """Open a client of the emulator on a stack, with the list of the requests that arrive over HTTP/2."""
+
+    @asynccontextmanager
+    async def reach(stack: Stack, **options: Any) -> AsyncGenerator[tuple[AsyncClient, list[str]], None]:
+        if not stack.options:
+            async with make_client(emulator.base_url, http_client=stack.factory(), **options) as client:
+                yield client, []
+            return
+        front = Front(emulator.base_url.removesuffix("/v1"))
+        trusting = ssl.create_default_context(cafile=authority.file)
+        async with serving(authority.speaking("h2").secured(front.handler)) as server:
+            http_client, base_url = stack.factory(verify=trusting), f"https://localhost:{server.port}/v1"
+            async with make_client(base_url, http_client=http_client, **options) as client:
+                yield client, front.seen
+
+    return reach
 
 
 @on(*STACKS)
 async def test_the_three_operations_a_stream_and_a_download(
-    stack: Stack, emulator: Emulator, authority: Authority, make_client: MakeClient, tmp_path: Path
+    stack: Stack, emulator: Emulator, reach: Reach, tmp_path: Path
 ) -> None:
-    picture = holed(256, 256)
+    source = holed(256, 256)
     small: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
-    async with reached(stack, emulator, authority, make_client, api_key=KEY) as (client, over_http2):
+    async with reach(stack, api_key=KEY) as (client, over_http2):
         made = await client.images.generate("a cat", n=2, **small, out=tmp_path / "cats")
-        edited = await client.images.edit(picture, "a hat", mask=picture, **small)
+        edited = await client.images.edit(source, "a hat", mask=source, **small)
         varied = await client.images.create_variation(
-            BytesIO(picture), n=2, **small, response_format="b64_json"
+            BytesIO(source), n=2, **small, response_format="b64_json"
         )
         async with client.images.generate_stream("a river", model="gpt-image-2", partial_images=2) as stream:
             kinds = [type(event).__name__ async for event in stream]
@@ -90,9 +92,7 @@ async def test_the_three_operations_a_stream_and_a_download(
 
 
 @on(*STACKS)
-async def test_many_calls_at_once(
-    stack: Stack, emulator: Emulator, authority: Authority, make_client: MakeClient
-) -> None:
+async def test_many_calls_at_once(stack: Stack, reach: Reach) -> None:
     sizes: list[int] = []
 
     async def call(client: AsyncClient) -> None:
@@ -101,7 +101,7 @@ async def test_many_calls_at_once(
         )
         sizes.append(len(response[0].bytes))
 
-    async with reached(stack, emulator, authority, make_client) as (client, _):
+    async with reach(stack) as (client, _):
         async with anyio.create_task_group() as tasks:
             for _ in range(20):
                 tasks.start_soon(call, client)
@@ -215,6 +215,7 @@ async def test_a_refused_connection_costs_nothing_and_is_no_timeout(
 
     assert not isinstance(caught.value, APITimeoutError)
     assert not caught.value.maybe_billed
+    assert caught.value.__cause__ is not None
     assert leaks(caught.value) == []
 
 
@@ -283,19 +284,14 @@ async def test_no_redirect_no_credentials_of_netrc_and_no_key_on_downloads(
 
 @on(*STACKS)
 async def test_no_log_contains_the_key_the_prompt_or_a_signature(
-    stack: Stack,
-    emulator: Emulator,
-    authority: Authority,
-    make_client: MakeClient,
-    caplog: pytest.LogCaptureFixture,
+    stack: Stack, reach: Reach, caplog: pytest.LogCaptureFixture
 ) -> None:
     small: dict[str, Any] = {"model": "dall-e-2", "size": "256x256", "response_format": "url"}
-    async with reached(stack, emulator, authority, make_client, api_key=KEY) as (client, _):
+    async with reach(stack, api_key=KEY) as (client, _):
         caplog.set_level(0)
         linked = await client.images.generate("a purple llama", **small, extra_headers={"x-own": KEY})
-        said = [
-            record for record in caplog.records if "decode" not in record.funcName
-        ]  # a server in this process
+        # The emulator's server runs in this process, and decodes headers with a log record each.
+        records = [record for record in caplog.records if "decode" not in record.funcName]
         caplog.clear()
         caplog.set_level(logging.INFO)
         url = urlsplit(linked[0].url or "")
@@ -303,7 +299,7 @@ async def test_no_log_contains_the_key_the_prompt_or_a_signature(
         origin = client.base_url.removesuffix("/v1")
         logged = [message for message in caplog.messages if origin in message]
 
-    for record in said:
+    for record in records:
         assert [word for word in (KEY, "llama") if word in record.getMessage() + repr(record.args)] == []
     assert len(logged) == (stack is not OWN)
     assert [message for message in logged if "sig=" in message] == []
