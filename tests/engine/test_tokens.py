@@ -109,7 +109,7 @@ async def test_each_form_of_a_token_is_accepted(given: Any) -> None:
         ((None, 5), "must return a token"),
         (("a-token", "tomorrow"), "seconds since the epoch"),
         (("a-token", True), "seconds since the epoch"),
-        (f"{KEY}\nwith a line", "The token holds characters"),
+        (f"{KEY}\nwith a line", "The token contains a space"),
     ],
 )
 @respx.mock

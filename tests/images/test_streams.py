@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 
 import anyio
 import pytest
-from tests.support.open_connections import OpenConnections
 
 from imagesdk import (
     APIError,
