@@ -37,7 +37,7 @@ _HOMES = {
 """Public names by the module that has them."""
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
-__all__ = [name for name in _HOME_OF if not name.startswith("_")]
+__all__ = [name for name in _HOME_OF if not name.startswith("_")]  # pyright: ignore[reportUnsupportedDunderAll] - its stub has the list
 
 
 def __getattr__(name: str) -> object:
