@@ -102,29 +102,17 @@ def test_every_status_has_its_class() -> None:
     assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
-        ({"error": {"msg": "the msg"}}, "the msg"),
-        ({"error": {"error_description": "described"}}, "described"),
-        ({"message": "at the top"}, "at the top"),
-        ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
-        ({"detail": ["first", {"msg": "second"}]}, "first; second"),
-        ({"error": ["one", "two"]}, "one; two"),
-        ({"error": {}}, '{"error": {}}'),
-        ({"error": None}, '{"error": null}'),
-        ({"error": 5}, "5"),
-        ({}, "{}"),
-        ([1, 2], "[1, 2]"),
-        (None, "null"),
-        ("plain words", "plain words"),
-        ("\u00fcber", "\u00fcber"),
-        ("<html></html>", "without a message"),
-        ("  \n ", "without a message"),
-        ({"error": {"message": "  "}}, "without a message"),
-    ],
-)
+@pytest.mark.parametrize(("content", "expected"), [
+    ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
+    ({"error": {"msg": "the msg"}}, "the msg"), ({"error": {"error_description": "described"}}, "described"),
+    ({"message": "at the top"}, "at the top"),
+    ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
+    ({"detail": ["first", {"msg": "second"}]}, "first; second"), ({"error": ["one", "two"]}, "one; two"),
+    ({"error": {}}, '{"error": {}}'), ({"error": None}, '{"error": null}'), ({"error": 5}, "5"), ({}, "{}"),
+    ([1, 2], "[1, 2]"), (None, "null"), ("plain words", "plain words"), ("\u00fcber", "\u00fcber"),
+    ("<html></html>", "without a message"), ("  \n ", "without a message"),
+    ({"error": {"message": "  "}}, "without a message"),
+])  # fmt: skip
 def test_a_message_is_found_in_any_shape(content: Any, expected: str) -> None:
     assert expected in failed(400, content).error.message
 
@@ -190,15 +178,9 @@ def test_limits_and_delays_of_a_response_are_part_of_the_failure() -> None:
     assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "requested", "never"),
-    [
-        (429, None, 5, False),
-        (429, None, 6, True),
-        (400, None, 6, False),
-        (429, "insufficient_quota", 6, False),
-    ],
-)
+@pytest.mark.parametrize(("status", "code", "requested", "never"), [
+    (429, None, 5, False), (429, None, 6, True), (400, None, 6, False), (429, "insufficient_quota", 6, False),
+])  # fmt: skip
 def test_only_a_rate_limit_below_the_request_never_fits(
     status: int, code: Any, requested: int, never: bool
 ) -> None:
@@ -206,19 +188,12 @@ def test_only_a_rate_limit_below_the_request_never_fits(
     assert failed(status, content, requested=requested).never_fits is never
 
 
-@pytest.mark.parametrize(
-    ("document", "is_error"),
-    [
-        ({"error": {"message": "x"}}, True),
-        ({"error": "x"}, True),
-        ({"error": "x", "data": []}, True),
-        ({"error": "x", "data": None}, True),
-        ({"error": None, "data": []}, False),
-        ({"data": [{"url": "x"}], "error": {"message": "a warning"}}, False),
-        ([], False),
-        (None, False),
-    ],
-)
+@pytest.mark.parametrize(("document", "is_error"), [
+    ({"error": {"message": "x"}}, True), ({"error": "x"}, True), ({"error": "x", "data": []}, True),
+    ({"error": "x", "data": None}, True), ({"error": None, "data": []}, False),
+    ({"data": [{"url": "x"}], "error": {"message": "a warning"}}, False),
+    ([], False), (None, False),
+])  # fmt: skip
 def test_an_error_inside_a_success_response_is_recognized(document: Any, is_error: bool) -> None:
     assert is_error_document(document) is is_error
 
@@ -238,19 +213,16 @@ ANOTHER = Remedy.USE_ANOTHER_MODEL
 use = Remedy.USE_MODEL.of
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "model", "path", "says", "remedy"),
-    [
-        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
-        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
-        (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
-        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
-        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
-        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
-        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
-        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "body", "model", "path", "says", "remedy"), [
+    (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
+    (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
+    (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
+    (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
+    (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
+    (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
+    (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
+    (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
+])  # fmt: skip
 def test_a_retired_model_or_endpoint_comes_with_its_replacement(
     status: int, body: Any, model: str | None, path: str, says: str, remedy: Remedy
 ) -> None:
@@ -262,17 +234,14 @@ def test_a_retired_model_or_endpoint_comes_with_its_replacement(
     assert (error.replacement is None) is (remedy == ANOTHER)
 
 
-@pytest.mark.parametrize(
-    ("model", "message", "param", "remedy"),
-    [
-        ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
-        ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
-        ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
-        ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
-        ("unheard-of", "Invalid size '1920x1080'.", "size", None),
-        (None, "Invalid size '1920x1080'.", "size", None),
-    ],
-)
+@pytest.mark.parametrize(("model", "message", "param", "remedy"), [
+    ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
+    ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
+    ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
+    ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
+    ("unheard-of", "Invalid size '1920x1080'.", "size", None),
+    (None, "Invalid size '1920x1080'.", "size", None),
+])  # fmt: skip
 def test_a_refused_size_of_a_known_model_comes_with_the_nearest_valid_one(
     model: str | None, message: str, param: str, remedy: str | None
 ) -> None:
@@ -293,19 +262,15 @@ def test_a_response_beyond_a_cap_has_the_remedy_to_raise_it() -> None:
     assert error.remedies == (Remedy.RAISE_CAPS,)
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "model", "path"),
-    [
-        (404, "", "gpt-image-2", ""),
-        (404, {"error": "The model `x` does not exist"}, "x", ""),
-        (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
-        (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
-        (401, "", "dall-e-2", ""),
-        (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
-        (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
-        (400, "", "dall-e-2", VARIATIONS),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "body", "model", "path"), [
+    (404, "", "gpt-image-2", ""), (404, {"error": "The model `x` does not exist"}, "x", ""),
+    (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
+    (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
+    (401, "", "dall-e-2", ""),
+    (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
+    (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
+    (400, "", "dall-e-2", VARIATIONS),
+])  # fmt: skip
 def test_another_rejection_is_not_a_retired_error(status: int, body: Any, model: str, path: str) -> None:
     assert not isinstance(failed(status, body, model=model, path=path).error, RetiredError)
 
@@ -325,23 +290,19 @@ def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
     return failure
 
 
-@pytest.mark.parametrize(
-    ("name", "document", "expected", "says"),
-    [
-        ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
-        ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
-        ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
-        ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
-        ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
-        ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),
-        ("message", {"error": {"code": "503", "message": "m"}}, "InternalServerError", "m."),
-        ("message", {"error": {"code": "model_not_found", "message": "m"}}, "NotFoundError", "name of the model"),
-        ("message", {"error": "out of memory"}, "StreamError", "out of memory."),
-        ("error", "Internal Server Error", "StreamError", "Internal Server Error."),
-        ("error", {"detail": "gone"}, "StreamError", "gone."),
-        ("error", None, "StreamError", "with an error"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "document", "expected", "says"), [
+    ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
+    ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
+    ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
+    ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
+    ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
+    ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),
+    ("message", {"error": {"code": "503", "message": "m"}}, "InternalServerError", "m."),
+    ("message", {"error": {"code": "model_not_found", "message": "m"}}, "NotFoundError", "name of the model"),
+    ("message", {"error": "out of memory"}, "StreamError", "out of memory."),
+    ("error", "Internal Server Error", "StreamError", "Internal Server Error."),
+    ("error", {"detail": "gone"}, "StreamError", "gone."), ("error", None, "StreamError", "with an error"),
+])  # fmt: skip
 def test_an_error_in_a_stream_has_the_class_of_its_status(
     name: str, document: Any, expected: str, says: str
 ) -> None:
@@ -351,16 +312,11 @@ def test_an_error_in_a_stream_has_the_class_of_its_status(
     assert says in error.message
 
 
-@pytest.mark.parametrize(
-    ("name", "document"),
-    [
-        ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
-        ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
-        ("message", {"created": 1}),
-        ("message", "[DONE]"),
-        ("message", None),
-    ],
-)
+@pytest.mark.parametrize(("name", "document"), [
+    ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
+    ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
+    ("message", {"created": 1}), ("message", "[DONE]"), ("message", None),
+])  # fmt: skip
 def test_an_event_without_an_error_is_no_failure(name: str, document: Any) -> None:
     assert stream_failure(name, document, now=NOW) is None
 

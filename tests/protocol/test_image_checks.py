@@ -44,21 +44,18 @@ def test_dall_e_2_accepts_a_square_png_below_4_mib(job: Job) -> None:
 
 
 @EDIT_OR_VARIATION
-@pytest.mark.parametrize(
-    ("facts", "value", "allowed", "remedy"),
-    [
-        (
-            {"size": 4 * MIB},
-            f"{4 * MIB} bytes",
-            f"a file of less than {4 * MIB} bytes (4 MiB)",
-            "max_bytes=4194304",
-        ),
-        ({"width": 65}, "65x64", "a square image", 'square="crop"'),
-        ({"height": 65}, "64x65", "a square image", 'square="crop"'),
-        ({"media_type": "image/jpeg"}, "JPEG", "a PNG file", "..."),
-        ({"media_type": "image/webp"}, "WEBP", "a PNG file", "..."),
-    ],
-)
+@pytest.mark.parametrize(("facts", "value", "allowed", "remedy"), [
+    (
+        {"size": 4 * MIB},
+        f"{4 * MIB} bytes",
+        f"a file of less than {4 * MIB} bytes (4 MiB)",
+        "max_bytes=4194304",
+    ),
+    ({"width": 65}, "65x64", "a square image", 'square="crop"'),
+    ({"height": 65}, "64x65", "a square image", 'square="crop"'),
+    ({"media_type": "image/jpeg"}, "JPEG", "a PNG file", "..."),
+    ({"media_type": "image/webp"}, "WEBP", "a PNG file", "..."),
+])  # fmt: skip
 def test_dall_e_2_refuses_an_image_with_the_preparation_that_makes_it_fit(
     job: Job, facts: dict[str, Any], value: str, allowed: str, remedy: str
 ) -> None:
@@ -95,18 +92,15 @@ def test_a_profile_without_rules_for_images_accepts_any() -> None:
     check_images(EDIT, InputImages((upload(size=10**9, media_type="x"),)), ModelProfile(name="mine"))
 
 
-@pytest.mark.parametrize(
-    ("facts", "kind"),
-    [
-        ({"name": "phone.jpg", "media_type": "image/jpeg", "several": True}, "several images in one JPEG"),
-        ({"name": "print.jpg", "media_type": "image/jpeg", "cmyk": True}, "JPEG in CMYK"),
-        ({"name": "phone.heic", "media_type": "image/heic"}, "HEIC"),
-        ({"name": "web.avif", "media_type": "image/avif"}, "AVIF"),
-        ({"name": "scan.tiff", "media_type": "image/tiff"}, "TIFF"),
-        ({"name": "paint.bmp", "media_type": "image/bmp"}, "BMP"),
-        ({"name": "cat.gif", "media_type": "image/gif"}, "GIF"),
-    ],
-)
+@pytest.mark.parametrize(("facts", "kind"), [
+    ({"name": "phone.jpg", "media_type": "image/jpeg", "several": True}, "several images in one JPEG"),
+    ({"name": "print.jpg", "media_type": "image/jpeg", "cmyk": True}, "JPEG in CMYK"),
+    ({"name": "phone.heic", "media_type": "image/heic"}, "HEIC"),
+    ({"name": "web.avif", "media_type": "image/avif"}, "AVIF"),
+    ({"name": "scan.tiff", "media_type": "image/tiff"}, "TIFF"),
+    ({"name": "paint.bmp", "media_type": "image/bmp"}, "BMP"),
+    ({"name": "cat.gif", "media_type": "image/gif"}, "GIF"),
+])  # fmt: skip
 def test_a_file_that_prepare_image_converts_is_refused_with_its_format(
     facts: dict[str, Any], kind: str
 ) -> None:

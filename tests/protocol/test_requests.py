@@ -102,17 +102,10 @@ def test_a_generation_is_json_to_its_path() -> None:
     assert body(Generate("a \u732b \U0001f408")) == {"prompt": "a \u732b \U0001f408"}
 
 
-@pytest.mark.parametrize(
-    ("n", "extra", "weight"),
-    [
-        (None, {}, 1),
-        (7, {}, 7),
-        (7, {"n": 3}, 3),
-        (7, {"n": "4"}, 4),
-        (7, {"n": None}, 1),
-        (7, {"n": "many"}, 1),
-    ],
-)
+@pytest.mark.parametrize(("n", "extra", "weight"), [
+    (None, {}, 1), (7, {}, 7), (7, {"n": 3}, 3), (7, {"n": "4"}, 4), (7, {"n": None}, 1),
+    (7, {"n": "many"}, 1),
+])  # fmt: skip
 def test_the_weight_of_a_request_is_its_number_of_images(
     n: int | None, extra: dict[str, Any], weight: int
 ) -> None:

@@ -189,18 +189,10 @@ def test_the_delay_is_retry_after_plus_jitter(name: str) -> None:
     assert decided(asking(name, 7.0), RetryPolicy(backoff=2.0), chance=0.5) == RetryAfter(8.0)
 
 
-@pytest.mark.parametrize(
-    ("asked", "maximum", "remaining", "retried"),
-    [
-        (30.0, 30.0, None, True),
-        (30.001, 30.0, None, False),
-        (math.inf, 30.0, None, False),
-        (7.0, 30.0, 7.1, True),
-        (7.0, 30.0, 7.0, False),
-        (None, 30.0, 0.0, False),
-        (None, 30.0, -1.0, False),
-    ],
-)
+@pytest.mark.parametrize(("asked", "maximum", "remaining", "retried"), [
+    (30.0, 30.0, None, True), (30.001, 30.0, None, False), (math.inf, 30.0, None, False),
+    (7.0, 30.0, 7.1, True), (7.0, 30.0, 7.0, False), (None, 30.0, 0.0, False), (None, 30.0, -1.0, False),
+])  # fmt: skip
 def test_a_delay_beyond_its_maximum_or_the_remaining_time_prevents_a_retry(
     asked: float | None, maximum: float, remaining: float | None, retried: bool
 ) -> None:

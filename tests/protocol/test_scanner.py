@@ -278,19 +278,12 @@ ODD_ESCAPES = ["not base64!", "QUJD\\u0000", "QUJD\\u00e9", "QUJD\\b\\f", "QUJ\\
 NOT_BASE64 = [*ODD_ESCAPES, "QUJD\u00e9\u00e9", "QUJDQ", "QQ==QUJD", "===="]
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        *((value, "not valid base64") for value in NOT_BASE64),
-        ("QUJD\\", "ends|invalid escape"),
-        (" ", "empty"),
-        ("\\n", "empty"),
-        ("data:image/png;base64,", "empty"),
-        ("data:image/png,QUJD", "not base64"),
-        ("data:image/png;base64", "within its header"),
-        ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
-    ],
-)
+@pytest.mark.parametrize(("value", "expected"), [
+    *((value, "not valid base64") for value in NOT_BASE64),
+    ("QUJD\\", "ends|invalid escape"), (" ", "empty"), ("\\n", "empty"), ("data:image/png;base64,", "empty"),
+    ("data:image/png,QUJD", "not base64"), ("data:image/png;base64", "within its header"),
+    ("data:" + "x" * 2000 + ";base64,QUJD", "too long"),
+])  # fmt: skip
 def test_an_image_that_cannot_be_read_is_named_but_not_quoted(value: str, expected: str) -> None:
     whole = f'{{"data":[{{"b64_json":"{value}"}}]}}'.encode()
     for step in (1, len(whole)):
@@ -305,13 +298,10 @@ def test_an_image_ends_at_its_padding_and_may_contain_raw_line_breaks() -> None:
         scan([b'{"b64_json":"QQ==', b'QUJD"}'])
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b'{"data":[{"b64_json":""},{"b64_json":null},{"b64_json":{"a":"b"}},{"b64_json":["QUJD"]},{}]}',
-        b'{"a":"b64_json","b":"QUJD","c":["b64_json","QUJD"],"d":"\\"b64_json\\":\\"QUJD\\""}',
-    ],
-)
+@pytest.mark.parametrize("body", [
+    b'{"data":[{"b64_json":""},{"b64_json":null},{"b64_json":{"a":"b"}},{"b64_json":["QUJD"]},{}]}',
+    b'{"a":"b64_json","b":"QUJD","c":["b64_json","QUJD"],"d":"\\"b64_json\\":\\"QUJD\\""}',
+])  # fmt: skip
 def test_empty_images_and_values_that_look_like_keys_stay_in_the_document(body: bytes) -> None:
     assert scan([body]) == (json.loads(body), [])
 
@@ -335,21 +325,15 @@ def test_a_forged_placeholder_is_not_an_image() -> None:
     assert scan([json.dumps(text).encode()])[0] == text
 
 
-@pytest.mark.parametrize(
-    ("body", "expected"),
-    [
-        (b"", "is empty"),
-        (b" \n", "is empty"),
-        (b"<html>", "is not JSON"),
-        (b"nonsense", "is not JSON"),
-        (b'{"a":1}}', "is not JSON"),
-        (b'{"a":\xff}', "is not JSON"),
-        (b'{"n":' + b"9" * 5000 + b"}", "is not JSON"),
-        (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), "nested too deeply"),
-        (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
-        (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
-    ],
-)
+@pytest.mark.parametrize(("body", "expected"), [
+    (b"", "is empty"), (b" \n", "is empty"), (b"<html>", "is not JSON"), (b"nonsense", "is not JSON"),
+    (b'{"a":1}}', "is not JSON"),
+    (b'{"a":\xff}', "is not JSON"),
+    (b'{"n":' + b"9" * 5000 + b"}", "is not JSON"),
+    (b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2), "nested too deeply"),
+    (b"[" * 100_000 + b"]" * 100_000, "nested too deeply"),
+    (b'{"a":' * 3000 + b"1" + b"}" * 3000, "nested too deeply"),
+])  # fmt: skip
 def test_a_response_that_cannot_be_read_has_a_reason(body: bytes, expected: str) -> None:
     with pytest.raises(ScanError, match=expected):
         scan([body])
