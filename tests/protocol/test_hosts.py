@@ -40,31 +40,17 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
 
 
 LOOPBACK = ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"]
-REMOTE = [
-    "a.test",
-    "localhost.evil.test",
-    "127.0.0.1.test",
-    "192.168.0.1",
-    "10.0.0.1",
-    "0.0.0.0",
-    "2130706433",
-]
+REMOTE = ["a.test", "localhost.evil.test", "127.0.0.1.test"]
+REMOTE += ["192.168.0.1", "10.0.0.1", "0.0.0.0", "2130706433"]
 
 
-@pytest.mark.parametrize(
-    "text", [OPENAI_BASE_URL, "https://API.OpenAI.com/v1", "https://eu.api.openai.com/v1"]
-)
-def test_openai_is_recognized_by_its_host(text: str) -> None:
-    assert Host.parse(text).is_openai
-    assert Host.parse(text).is_secure
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["https://api.openai.com.evil.test/v1", "https://evil.test/api.openai.com", "http://127.0.0.1:8000/v1"],
-)
-def test_another_host_is_not_openai(text: str) -> None:
-    assert not Host.parse(text).is_openai
+@pytest.mark.parametrize(("text", "is_openai"), [
+    (OPENAI_BASE_URL, True), ("https://API.OpenAI.com/v1", True), ("https://eu.api.openai.com/v1", True),
+    ("https://api.openai.com.evil.test/v1", False), ("https://evil.test/api.openai.com", False),
+    ("http://127.0.0.1:8000/v1", False),
+])  # fmt: skip
+def test_openai_is_recognized_by_its_host(text: str, is_openai: bool) -> None:
+    assert Host.parse(text).is_openai is is_openai
 
 
 @pytest.mark.parametrize("hostname", [*LOOPBACK, *REMOTE])
@@ -105,14 +91,10 @@ def test_only_a_url_on_the_origin_of_the_server_is_trusted(url: str) -> None:
     assert not host.is_same_origin(url) or url.strip().lower().startswith("https://")
 
 
-def test_authentication_headers_have_the_key_organization_and_project() -> None:
+def test_authentication_headers_have_the_key_organization_and_project_unless_missing() -> None:
     expected = {"authorization": "Bearer sk-1", "openai-organization": "org-1", "openai-project": "proj-1"}
     assert dict(auth_headers(Secret("sk-1"), "org-1", "proj-1")) == expected
-
-
-@pytest.mark.parametrize("nothing", [None, ""])
-def test_authentication_headers_omit_missing_values(nothing: str | None) -> None:
-    assert auth_headers(Secret(""), nothing, nothing) == []
+    assert auth_headers(Secret(""), None, None) == auth_headers(Secret(""), "", "") == []
 
 
 def test_extra_headers_get_names_in_lower_case() -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object, parse_json
+from imagesdk._protocol.json_values import MAX_DEPTH, parse_json
 
 
 @pytest.mark.parametrize(
@@ -29,11 +29,3 @@ def test_a_deeply_nested_text_does_not_exhaust_the_stack(begin: bytes, end: byte
 
 def test_the_maximum_depth_is_parsed() -> None:
     assert parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
-
-
-def test_objects_and_arrays_are_distinguished() -> None:
-    assert is_object({})
-    assert not is_object([])
-    assert is_list([])
-    assert not is_list({})
-    assert not is_list("text")

@@ -23,8 +23,10 @@ from imagesdk.models import (
 from imagesdk.remedies import Remedy
 
 NEWEST = GPT_IMAGE_2_6_FLARE
+EDITOR = ModelProfile(name="editor", endpoints=("edits",))
 GIF: dict[str, Any] = {"output_format": "gif"}
 SVG: dict[str, Any] = {"output_format": "svg"}
+WEBP: dict[str, Any] = {"output_format": "webp"}
 
 
 def generate(**facts: Any) -> Job:
@@ -54,15 +56,7 @@ both = pytest.mark.parametrize("make", [generate, edit])
 every = pytest.mark.parametrize("make", [generate, edit, variation])
 every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
 EFFORTS = "none, minimal, low, medium, high, xhigh or max"
-ODD_SVGS: list[Any] = [
-    "low",
-    ["model"],
-    5,
-    {"model": 5},
-    {"model": None},
-    {"reasoning": "low"},
-    {"reasoning": []},
-]
+ODD_SVGS: Any = ["low", ["model"], 5, {"model": 5}, {"model": None}, {"reasoning": "low"}, {"reasoning": []}]
 BAD_SIZES: list[Any] = ["255x255", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"]
 
 
@@ -217,26 +211,20 @@ def test_a_refused_parameter_comes_with_an_alternative(job: Job, hint: str) -> N
     assert hint in str(refusal(job, GPT_IMAGE_2))
 
 
-def test_a_model_without_edits_names_a_model_with_edits() -> None:
-    error = refusal(edit(), DALL_E_3)
-    assert (error.param, error.value) == ("model", "dall-e-3")
-    assert error.summary == "dall-e-3 has no edits endpoint."
-    assert error.remedies == (Remedy.USE_MODEL.of("gpt-image-2"), Remedy.SKIP_CHECK)
-
-
-def test_a_model_without_variations_names_a_model_with_variations_and_edits() -> None:
-    for profile in (GPT_IMAGE_2, DALL_E_3):
-        error = refusal(Variation("a.png"), profile)
-        assert error.summary == f"{profile.name} has no variations endpoint."
-        assert error.remedies == (Remedy.USE_EDIT, Remedy.USE_MODEL.of("dall-e-2"), Remedy.SKIP_CHECK)
-
-
-def test_a_model_with_edits_only_refuses_a_generation() -> None:
-    editor = ModelProfile(name="editor", endpoints=("edits",))
-    checked(edit(), editor)
-    error = refusal(generate(), editor)
-    assert error.allowed == "a model with the generations endpoint"
-    assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
+@pytest.mark.parametrize(("job", "profile", "remedies"), [
+    (edit(), DALL_E_3, [Remedy.USE_MODEL.of("gpt-image-2")]),
+    *((variation(), profile, [Remedy.USE_EDIT, Remedy.USE_MODEL.of("dall-e-2")]) for profile in (GPT_IMAGE_2, DALL_E_3)),
+    (generate(), EDITOR, [Remedy.USE_MODEL.of("gpt-image-2")]),
+])  # fmt: skip
+def test_a_model_without_an_endpoint_names_a_model_with_it(
+    job: Job, profile: ModelProfile, remedies: list[Remedy]
+) -> None:
+    error = refusal(job, profile)
+    assert (error.param, error.value) == ("model", profile.name)
+    assert error.summary == f"{profile.name} has no {job.endpoint} endpoint."
+    assert error.allowed == f"a model with the {job.endpoint} endpoint"
+    assert error.remedies == (*remedies, Remedy.SKIP_CHECK)
+    checked(edit(), EDITOR)
 
 
 def test_a_profile_without_endpoints_accepts_everything() -> None:
@@ -305,13 +293,7 @@ def test_a_parameter_accepts_the_values_that_its_model_lists(
 @pytest.mark.parametrize(("name", "good", "bad", "allowed", "beside"), [
     ("frame_count", [2, 9, 16], [1, 17, 2.0, True, "9"], "2 to 16", GIF),
     ("frame_duration_ms", [1, 200, 655_350], [0, -1, 655_351, 0.5], "1 to 655350", GIF),
-    (
-        "output_compression",
-        [0, 50, 100],
-        [-1, 101, 50.0, True, "50"],
-        "0 to 100",
-        {"output_format": "webp"},
-    ),
+    ("output_compression", [0, 50, 100], [-1, 101, 50.0, True, "50"], "0 to 100", WEBP),
 ])  # fmt: skip
 @both
 def test_a_number_is_whole_and_within_its_bounds(

@@ -167,9 +167,6 @@ def test_a_form_has_a_single_image_as_image() -> None:
 def test_a_form_has_a_list_of_images_under_a_name_with_brackets(image: Any) -> None:
     request = request_for(Edit(image, "a cat"), InputImages((FIRST, SECOND), MASK))
     assert parts(request) == [("image[]", FIRST), ("image[]", SECOND), ("mask", MASK), ("prompt", "a cat")]
-
-
-def test_a_form_has_a_list_of_one_image_as_a_list() -> None:
     assert parts(request_for(Edit(["1.png"], "x"), InputImages((FIRST,))))[0] == ("image[]", FIRST)
 
 
@@ -251,10 +248,8 @@ def test_a_request_has_the_default_headers_of_its_body() -> None:
 
 
 def test_a_get_request_without_a_body_has_no_headers_of_a_body() -> None:
-    assert (
-        headers_of(Request("/models", 0, None, b"", "GET")).keys() & {"content-type", "content-length"}
-        == set()
-    )
+    sent = headers_of(Request("/models", 0, None, b"", "GET"))
+    assert not sent.keys() & {"content-type", "content-length"}
 
 
 def test_headers_of_the_call_replace_those_of_the_client_and_both_replace_the_defaults() -> None:

@@ -81,16 +81,13 @@ def test_extra_contains_no_images() -> None:
 
 @pytest.mark.parametrize("body", [
     {"images": [{"b64_json": ImageRef(0)}, {"b64_json": ImageRef(1)}]},
+    {"data": [{"url": ImageRef(0)}, {"b64_json": None, "url": ImageRef(1)}]},
     {"data": {"items": [{"b64_json": ImageRef(0)}, {"url": ImageRef(1)}]}},
     {"data": [{"image": {"b64_json": ImageRef(0)}}, {"images": [{"b64_json": ImageRef(1)}]}]},
     {"output": {"first": {"b64_json": ImageRef(0), "next": {"b64_json": ImageRef(1)}}}},
 ])  # fmt: skip
 def test_images_are_found_in_unexpected_places(body: dict[str, Any]) -> None:
     assert [image.image_ref for image in parse_response(body, None).images] == [0, 1]
-
-
-def test_an_image_may_be_under_url() -> None:
-    assert parse_response({"data": [{"url": ImageRef(0)}]}, None).images == (ParsedImage(image_ref=0),)
 
 
 @pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}])

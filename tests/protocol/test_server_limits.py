@@ -115,27 +115,6 @@ def test_an_absurd_reset_is_skipped(reset: str) -> None:
     assert parse(family("images", remaining="0", reset=reset)).waits == ()
 
 
-def test_the_most_exact_delay_is_first() -> None:
-    headers = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
-    assert parse(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
-
-
-def test_a_rounded_delay_is_replaced_by_the_exact_one_of_the_message() -> None:
-    assert parse({"retry-after": "1"}, "Please try again in 467ms.").waits == (0.467,)
-    assert parse({"retry-after": "12"}, "Please try again in 11.2s.").waits == (11.2,)
-    assert parse({"retry-after": "3"}, "Please try again in 1.5s.").waits == (3, 1.5)
-
-
-def test_the_delay_of_a_recorded_response_is_in_milliseconds() -> None:
-    headers = {
-        "retry-after": "1",
-        "retry-after-ms": "534",
-        **family("input-images", limit="50000", remaining="49999", reset="1ms"),
-        **family("tokens", limit="30000", remaining="0", reset="1.1s"),
-    }
-    assert parse(headers, TOKENS).waits == (0.534, 0.534, 1.1)
-
-
 @given(st.integers(0, 10**8))
 def test_a_delay_as_a_date_is_the_time_until_then(seconds: int) -> None:
     date = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
@@ -151,6 +130,24 @@ LONG_INPUTS = (
     "per min: Limit 4000, Used 4000. Please try again in 467ms."
 )
 TOKENS = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
+RECORDED = {
+    "retry-after": "1", "retry-after-ms": "534",
+    **family("input-images", limit="50000", remaining="49999", reset="1ms"),
+    **family("tokens", limit="30000", remaining="0", reset="1.1s"),
+}  # fmt: skip
+EVERY = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
+
+
+@pytest.mark.parametrize(("headers", "words", "waits"), [
+    (EVERY, "Please try again in 12s.", (0.534, 30, 12, 59)), (RECORDED, TOKENS, (0.534, 0.534, 1.1)),
+    ({"retry-after": "1"}, "Please try again in 467ms.", (0.467,)),
+    ({"retry-after": "12"}, "Please try again in 11.2s.", (11.2,)),
+    ({"retry-after": "3"}, "Please try again in 1.5s.", (3, 1.5)),
+])  # fmt: skip
+def test_the_most_exact_delay_is_first_and_replaces_a_rounded_one(
+    headers: dict[str, str], words: str, waits: tuple[float, ...]
+) -> None:
+    assert parse(headers, words).waits == pytest.approx(waits)
 
 
 @pytest.mark.parametrize(("words", "refused", "limit", "per", "requested"), [
