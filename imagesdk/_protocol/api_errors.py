@@ -25,7 +25,7 @@ from attrs import evolve
 from imagesdk import errors
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
-from imagesdk._protocol.remedies import UNVERIFIED, remedies_for
+from imagesdk._protocol.remedies import UNVERIFIED, ErrorClass, remedies_for
 from imagesdk._protocol.retry import Failure, FailureClass
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
@@ -36,7 +36,7 @@ from imagesdk.remedies import Remedy
 
 _EXCERPT_LENGTH = 300  # of a quoted server message, in characters
 
-_BY_STATUS: Mapping[int, type[errors.APIStatusError]] = {
+_BY_STATUS: Mapping[int, ErrorClass] = {
     400: errors.BadRequestError, 401: errors.AuthenticationError, 403: errors.PermissionDeniedError,
     404: errors.NotFoundError, 409: errors.ConflictError, 422: errors.UnprocessableEntityError,
     429: errors.RateLimitError,
@@ -223,7 +223,7 @@ def _effective_status(body: ErrorBody) -> int:
     return next((_STATUS_BY_WORD[word] for word in (body.code, body.type) if word in _STATUS_BY_WORD), 200)
 
 
-def _error_class(status: int, body: ErrorBody) -> type[errors.APIStatusError]:
+def _error_class(status: int, body: ErrorBody) -> ErrorClass:
     if {body.code, body.type} & _QUOTA_CODES:
         return errors.QuotaExceededError
     if status in {200, 400, 403}:
@@ -237,7 +237,7 @@ def _error_class(status: int, body: ErrorBody) -> type[errors.APIStatusError]:
 
 
 def _retirement(
-    cls: type[errors.APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
+    cls: ErrorClass, status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
     """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
     about_model = body.param in {None, "", "model"}
@@ -265,9 +265,7 @@ def _retirement(
     return f"{gone} been shut down{f' on {end}' if end else ''}.", remedy, replacement
 
 
-def _size_remedies(
-    cls: type[errors.APIStatusError], body: ErrorBody, model: str | None
-) -> tuple[Remedy, ...]:
+def _size_remedies(cls: ErrorClass, body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
     """Return the nearest valid size as a remedy, if the server rejects the size and the model is known."""
     about_size = cls is errors.BadRequestError and body.param in {None, "", "size"}
     requested_size = _INVALID_SIZE_TEXT.search(body.message[:_EXCERPT_LENGTH]) if about_size else None

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import TypeAlias
 
 from attrs import frozen
 
 from imagesdk import errors
 from imagesdk._protocol.error_bodies import ErrorBody
 from imagesdk.remedies import Remedy
+
+ErrorClass: TypeAlias = type[errors.APIStatusError]
 
 UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 """Reported as 403 with code null, and once as 400."""
@@ -17,15 +20,13 @@ UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 @frozen
 class _Row:
     remedies: tuple[Remedy, ...]
-    error: type[errors.APIStatusError] = errors.APIStatusError
+    error: ErrorClass = errors.APIStatusError
     code: str | None = None
     says: str = ""  # a pattern of the message
     status: int | None = None
     never_fits: bool = False
 
-    def fits(
-        self, error: type[errors.APIStatusError], status: int, body: ErrorBody, never_fits: bool
-    ) -> bool:
+    def fits(self, error: ErrorClass, status: int, body: ErrorBody, never_fits: bool) -> bool:
         return (
             issubclass(error, self.error)
             and (never_fits or not self.never_fits)
@@ -70,9 +71,7 @@ _ROWS = (
 )  # fmt: skip
 
 
-def remedies_for(
-    error: type[errors.APIStatusError], status: int, body: ErrorBody, *, never_fits: bool = False
-) -> tuple[Remedy, ...]:
+def remedies_for(error: ErrorClass, status: int, body: ErrorBody, *, never_fits: bool) -> tuple[Remedy, ...]:
     """Return the remedies for an error response. ``never_fits``: the request exceeds the rate limit by itself."""
     remedies = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
     if remedies == (Remedy.LEAVE_OUT,) and body.param:

@@ -79,8 +79,7 @@ def test_a_recorded_response_becomes_its_error(path: Path) -> None:
 @pytest.mark.parametrize(("statuses", "cls"), [
     ((400,), errors.BadRequestError), ((401,), errors.AuthenticationError), ((403,), errors.PermissionDeniedError),
     ((404,), errors.NotFoundError), ((409,), errors.ConflictError), ((422,), errors.UnprocessableEntityError),
-    ((429,), errors.RateLimitError), ((418,), errors.APIStatusError),
-    ((500, 501, 524, 599), errors.InternalServerError),
+    ((429,), errors.RateLimitError), ((418,), errors.APIStatusError), ((500, 501, 524, 599), errors.InternalServerError),
 ])  # fmt: skip
 def test_every_status_has_its_class(statuses: tuple[int, ...], cls: type[errors.APIStatusError]) -> None:
     assert {type(failed(status, "").error) for status in statuses} == {cls}
@@ -258,9 +257,8 @@ def test_another_rejection_is_not_a_retired_error(status: int, body: Any, model:
 
 def test_a_model_is_retired_by_the_day_of_the_request() -> None:
     for day, cls in ((datetime(2026, 1, 1, tzinfo=UTC), errors.NotFoundError), (NOW, errors.RetiredError)):
-        failure = status_failure(
-            404, {}, b'{"error":{"code":"model_not_found"}}', now=day, requested=1, model="gpt-image-1.5"
-        )
+        body = b'{"error":{"code":"model_not_found"}}'
+        failure = status_failure(404, {}, body, now=day, requested=1, model="gpt-image-1.5")
         assert type(failure.error) is cls
 
 

@@ -8,9 +8,17 @@ from imagesdk._protocol.json_values import MAX_DEPTH, parse_json
 
 
 @pytest.mark.parametrize(
-    "text", [b"{}", b"[1, 2.5, null, true]", b'"caf\xc3\xa9"', b"\xef\xbb\xbf{}", b" 1 "]
+    "text",
+    [
+        b"{}",
+        b"[1, 2.5, null, true]",
+        b'"caf\xc3\xa9"',
+        b"\xef\xbb\xbf{}",
+        b" 1 ",
+        b"[" * MAX_DEPTH + b"]" * MAX_DEPTH,
+    ],
 )
-def test_json_is_parsed(text: bytes) -> None:
+def test_json_is_parsed_up_to_the_maximum_depth(text: bytes) -> None:
     assert parse_json(text) == json.loads(text)
 
 
@@ -25,7 +33,3 @@ def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
 def test_a_deeply_nested_text_does_not_exhaust_the_stack(begin: bytes, end: bytes, depth: int) -> None:
     with pytest.raises(RecursionError):
         parse_json(begin * depth + b"1" + end * depth)
-
-
-def test_the_maximum_depth_is_parsed() -> None:
-    assert parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)

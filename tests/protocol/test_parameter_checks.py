@@ -165,10 +165,7 @@ def test_a_refusal_names_the_parameter_its_value_and_the_rule(
 
 
 @pytest.mark.parametrize(("job", "profile"), [
-    *(
-        (make(n=10, safety_identifier="x" * 128, partial_images=0), GPT_IMAGE_2)
-        for make in (generate, edit)
-    ),
+    *((make(n=10, safety_identifier="x" * 128, partial_images=0), GPT_IMAGE_2) for make in (generate, edit)),
     *((edit(input_fidelity=value), GPT_IMAGE_1) for value in ("high", "low")),
     *((edit(**{name: "m.png"}), NEWEST) for name in ("mask", "markup")),
     (edit(input_fidelity="low"), GPT_IMAGE_1_MINI), (generate(n=1), DALL_E_3),

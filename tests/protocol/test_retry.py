@@ -100,14 +100,10 @@ def test_a_rate_limit_error_after_work_is_not_requeued() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(AMBIGUOUS))
-def test_a_maybe_billed_attempt_is_never_retried_at_most_once(name: str) -> None:
+def test_a_maybe_billed_attempt_is_retried_once_by_default_and_never_at_most_once(name: str) -> None:
     policy = RetryPolicy(delivery="at_most_once", max_ambiguous=10)
     for advice in (None, True):
         assert decided(evolve(FAILURES[name], should_retry=advice), policy) == GiveUp()
-
-
-@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
-def test_a_maybe_billed_attempt_is_retried_once_by_default(name: str) -> None:
     assert isinstance(decided(FAILURES[name], maybe_billed_retries=0), RetryAfter)
     assert decided(FAILURES[name], attempt=2, maybe_billed_retries=1) == GiveUp()
     assert decided(FAILURES[name], RetryPolicy(max_ambiguous=0)) == GiveUp()
@@ -227,8 +223,8 @@ def test_the_throttle_matches_a_simple_model(course: list[str], capacity: int, r
         else:
             throttle.record_failure(FAILURES[name])
             row += name == "no connection"
-            is_free = FAILURES[name].kind == "refused" or (name == "no connection" and row <= 10)
-            left = left if is_free else max(0.0, left - 1)
         free = {"refused"} | ({"never_sent"} if row <= 10 else set())
+        if name != "success" and FAILURES[name].kind not in free:
+            left = max(0.0, left - 1)
         for failure in FAILURES.values():
             assert throttle.allows(failure) is (failure.kind in free or left > capacity / 2)
