@@ -6,17 +6,11 @@ import pytest
 
 from imagesdk._protocol.json_values import MAX_DEPTH, parse_json
 
+DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
+
 
 @pytest.mark.parametrize(
-    "text",
-    [
-        b"{}",
-        b"[1, 2.5, null, true]",
-        b'"caf\xc3\xa9"',
-        b"\xef\xbb\xbf{}",
-        b" 1 ",
-        b"[" * MAX_DEPTH + b"]" * MAX_DEPTH,
-    ],
+    "text", [b"{}", b"[1, 2.5, null, true]", b'"caf\xc3\xa9"', b"\xef\xbb\xbf{}", b" 1 ", DEEPEST]
 )
 def test_json_is_parsed_up_to_the_maximum_depth(text: bytes) -> None:
     assert parse_json(text) == json.loads(text)
