@@ -22,45 +22,25 @@ from typing import Any
 
 from attrs import evolve
 
+from imagesdk import errors
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
-from imagesdk._protocol.remedies import UNVERIFIED, remedies_for
+from imagesdk._protocol.remedies import UNVERIFIED, ErrorClass, remedies_for
 from imagesdk._protocol.retry import Failure, FailureClass
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
-from imagesdk.errors import (
-    APIResponseError,
-    APIStatusError,
-    AuthenticationError,
-    BadRequestError,
-    ConflictError,
-    InternalServerError,
-    ModerationError,
-    NotFoundError,
-    PermissionDeniedError,
-    QuotaExceededError,
-    RateLimitError,
-    RetiredError,
-    StreamError,
-    UnprocessableEntityError,
-    excerpt,
-)
+from imagesdk.errors import excerpt
 from imagesdk.models import lookup, nearest_size
 from imagesdk.models.catalog import OPENAI_VARIATION_MODEL, WARNING_DAYS
 from imagesdk.remedies import Remedy
 
-_EXCERPT_LENGTH = 300
-"""Maximum length of a quoted server message, in characters."""
+_EXCERPT_LENGTH = 300  # of a quoted server message, in characters
 
-_BY_STATUS: Mapping[int, type[APIStatusError]] = {
-    400: BadRequestError,
-    401: AuthenticationError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: ConflictError,
-    422: UnprocessableEntityError,
-    429: RateLimitError,
-}
+_BY_STATUS: Mapping[int, ErrorClass] = {
+    400: errors.BadRequestError, 401: errors.AuthenticationError, 403: errors.PermissionDeniedError,
+    404: errors.NotFoundError, 409: errors.ConflictError, 422: errors.UnprocessableEntityError,
+    429: errors.RateLimitError,
+}  # fmt: skip
 _WORDS: Mapping[int, tuple[str, ...]] = {
     400: ("image_generation_user_error", "invalid_request_error"),
     401: ("authentication_error", "invalid_api_key"),
@@ -69,8 +49,8 @@ _WORDS: Mapping[int, tuple[str, ...]] = {
     429: ("rate_limit_error", "rate_limit_exceeded"),
     500: ("internal_error", "internal_server_error", "overloaded_error", "server_error", "upstream_error"),
 }
+# By ``code`` or ``type``, for an error without a status.
 _STATUS_BY_WORD = {word: status for status, words in _WORDS.items() for word in words}
-"""Statuses by ``code`` or ``type``, for an error without a status."""
 
 _MODERATION_CODES = {"moderation_blocked", "content_policy_violation", "contentFilter", "content_filter"}
 _QUOTA_CODES = frozenset({"insufficient_quota", "credit_balance_exhausted", "billing_hard_limit_reached"})
@@ -83,7 +63,9 @@ _RETIRED_TEXT = re.compile(
 _INVALID_SIZE_TEXT = re.compile(r"^invalid (?:size|value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
-_RETIREMENT_ERRORS = frozenset({APIStatusError, BadRequestError, NotFoundError, PermissionDeniedError})
+_RETIREMENT_ERRORS = frozenset(
+    {errors.APIStatusError, errors.BadRequestError, errors.NotFoundError, errors.PermissionDeniedError}
+)
 _RETIREMENT_NOTICE = timedelta(days=WARNING_DAYS)
 
 
@@ -98,11 +80,7 @@ def status_failure(
     path: str = "",
     better_base_url: str | None = None,
 ) -> Failure:
-    """Convert an error response with the body ``rest`` to a failure. Names of ``headers`` are in lower case.
-
-    ``requested`` is the number of requested images, to detect a limit that is always exceeded. ``better_base_url`` is the
-    base URL with ``/v1``, if it seems to lack the version.
-    """
+    """Convert an error response to a failure. ``better_base_url``: the base URL with ``/v1``, if it seems to lack it."""
     body = error_of_bytes(rest)
     remedies: tuple[Remedy, ...] = ()
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
@@ -151,20 +129,15 @@ def stream_failure(
     request_id: str | None = None,
     seen_images: bool = False,
 ) -> Failure | None:
-    """Convert a stream event to a failure. Return ``None`` if the event is not an error.
-
-    ``document`` is the parsed data, or its text if it is not JSON. ``seen_images`` states that a partial image preceded
-    the event, so that work was done.
-    """
+    """Convert a stream event, its data parsed or as text, to a failure; return ``None`` if it is not an error."""
     if not is_error_event(event_name, document):
         return None
     body = error_of_document(document)
     server_limits = parse_server_limits({}, body.message, now, retry_delay=body.retry_delay)
     opening = "The stream ended with an error"
-    if (
-        _effective_status(body) == 200 and _error_class(200, body) is BadRequestError
-    ):  # no field names its kind
-        error = StreamError(_sentence(opening, body.message), request_id=request_id, maybe_billed=True)
+    # No field names its kind.
+    if _effective_status(body) == 200 and _error_class(200, body) is errors.BadRequestError:
+        error = errors.StreamError(_sentence(opening, body.message), request_id=request_id, maybe_billed=True)
         return Failure(error, "unknown", server_limits=server_limits)
     failure = _failure(
         body,
@@ -181,13 +154,13 @@ def stream_failure(
         return failure
     failure.error.maybe_billed = True
     # A rate-limit error before any work is free to retry. After a partial image, a retry is a second bill.
-    return evolve(failure, kind="unknown") if isinstance(failure.error, RateLimitError) else failure
+    return evolve(failure, kind="unknown") if isinstance(failure.error, errors.RateLimitError) else failure
 
 
 def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
     """Return the failure for a success response that cannot be read. Its images were generated and billed."""
     too_large = isinstance(problem, TooLargeError)
-    error = APIResponseError(
+    error = errors.APIResponseError(
         f"The server answered with success, but {problem}.",
         request_id=request_id,
         maybe_billed=billed,
@@ -211,18 +184,18 @@ def _failure(
 ) -> Failure:
     effective_status = _effective_status(body) if status == 200 else status
     cls = _error_class(effective_status, body)
-    never_fits = cls is RateLimitError and server_limits.never_fits(requested)
+    never_fits = cls is errors.RateLimitError and server_limits.never_fits(requested)
     remedies = remedies or _size_remedies(cls, body, model)
     remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
     kind: FailureClass = "unknown" if effective_status >= 500 else "refused"
     facts: dict[str, Any] = {}
     consequence = ""
-    if issubclass(cls, RateLimitError):
+    if issubclass(cls, errors.RateLimitError):
         facts["retry_after"] = server_limits.wait
-    if issubclass(cls, ModerationError):
+    if issubclass(cls, errors.ModerationError):
         facts.update(stage=body.stage, categories=body.categories)
     if (retired := _retirement(cls, effective_status, body, model, path, today)) is not None:
-        cls, consequence, remedies = RetiredError, f" {retired[0]}", (retired[1],)
+        cls, consequence, remedies = errors.RetiredError, f" {retired[0]}", (retired[1],)
         facts["replacement"] = retired[2]
     elif never_fits:
         consequence = " The limit has no room for this request, however long it waits."
@@ -250,21 +223,21 @@ def _effective_status(body: ErrorBody) -> int:
     return next((_STATUS_BY_WORD[word] for word in (body.code, body.type) if word in _STATUS_BY_WORD), 200)
 
 
-def _error_class(status: int, body: ErrorBody) -> type[APIStatusError]:
+def _error_class(status: int, body: ErrorBody) -> ErrorClass:
     if {body.code, body.type} & _QUOTA_CODES:
-        return QuotaExceededError
+        return errors.QuotaExceededError
     if status in {200, 400, 403}:
         if body.code in _MODERATION_CODES or _SAFETY_TEXT.search(body.message):
-            return ModerationError
+            return errors.ModerationError
         if UNVERIFIED.search(body.message):
-            return PermissionDeniedError
+            return errors.PermissionDeniedError
     if status >= 500:
-        return InternalServerError
-    return _BY_STATUS.get(status, BadRequestError if status == 200 else APIStatusError)
+        return errors.InternalServerError
+    return _BY_STATUS.get(status, errors.BadRequestError if status == 200 else errors.APIStatusError)
 
 
 def _retirement(
-    cls: type[APIStatusError], status: int, body: ErrorBody, model: str | None, path: str, today: date
+    cls: ErrorClass, status: int, body: ErrorBody, model: str | None, path: str, today: date
 ) -> tuple[str, Remedy, str | None] | None:
     """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
     about_model = body.param in {None, "", "model"}
@@ -292,9 +265,9 @@ def _retirement(
     return f"{gone} been shut down{f' on {end}' if end else ''}.", remedy, replacement
 
 
-def _size_remedies(cls: type[APIStatusError], body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
+def _size_remedies(cls: ErrorClass, body: ErrorBody, model: str | None) -> tuple[Remedy, ...]:
     """Return the nearest valid size as a remedy, if the server rejects the size and the model is known."""
-    about_size = cls is BadRequestError and body.param in {None, "", "size"}
+    about_size = cls is errors.BadRequestError and body.param in {None, "", "size"}
     requested_size = _INVALID_SIZE_TEXT.search(body.message[:_EXCERPT_LENGTH]) if about_size else None
     profile = lookup(model)
     if requested_size is None or profile is None:

@@ -50,11 +50,7 @@ class AzureHost(Host):
         api_version: str | None,
         key_header: str = "api-key",
     ) -> AzureHost:
-        """Parse an endpoint, with or without ``/openai`` or ``/openai/v1`` at its end.
-
-        Raises:
-            ConfigurationError: If ``endpoint`` is not an endpoint or contradicts ``api_version``.
-        """
+        """Parse an endpoint, with or without ``/openai`` or ``/openai/v1`` at its end."""
         plain = endpoint.partition("?")[0].rstrip("/")
         if "/deployments/" in plain or plain.endswith("/images/generations"):
             raise ConfigurationError(
@@ -77,13 +73,7 @@ class AzureHost(Host):
                 "Leave one of them out."
             )
         root = root.removesuffix(_CLASSIC)
-        return cls(
-            root + (_CLASSIC if classic else _V1),
-            key_header=key_header,
-            deployment=deployment,
-            model=model,
-            api_version=api_version,
-        )
+        return cls(root + (_CLASSIC if classic else _V1), key_header, deployment, model, api_version)
 
     @property
     def needs_key(self) -> bool:

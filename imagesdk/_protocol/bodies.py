@@ -124,11 +124,8 @@ def json_body(fields: bytes, images: InputImages, *, without: frozenset[str]) ->
 
 
 def declared_media_type(upload: Upload) -> str:
-    """Return the media type to declare for an upload.
-
-    The API rejects ``application/octet-stream`` but inspects the bytes of any other type. An unrecognized file is
-    therefore declared as (1) the type that the caller states, (2) the type of its extension, or (3) PNG.
-    """
+    """Return the media type to declare: the recognized one, the stated one, that of the extension, otherwise PNG."""
+    # The API rejects application/octet-stream but inspects the bytes of any other type.
     if upload.media_type != OCTET_STREAM:
         return upload.media_type
     return upload.stated_type or named_media_type(upload.name) or "image/png"

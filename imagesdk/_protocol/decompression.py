@@ -16,11 +16,7 @@ PIECE = 64 * 1024
 
 
 class Decompressor:
-    """Decompressor for one response, by its ``content-encoding``.
-
-    Raises:
-        ScanError: (all methods) If the encoding is not supported, or the data is corrupt or truncated.
-    """
+    """Decompressor for one response. Refuse an unsupported ``content-encoding``, and corrupt or truncated data."""
 
     def __init__(self, encoding: str | None) -> None:
         name = (encoding or "identity").strip().lower()

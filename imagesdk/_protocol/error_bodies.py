@@ -25,10 +25,8 @@ from attrs import field, frozen
 from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
 from imagesdk._protocol.scanner import without_images
 
-_MAX_BODY_TEXT = 2000
-"""Maximum length of a body in an error if it is not JSON, in characters."""
-_MAX_MESSAGE_BYTES = 4096
-"""Bytes of a body that is not JSON to search for a message."""
+_MAX_BODY_TEXT = 2000  # of a body that is not JSON, in characters
+_MAX_MESSAGE_BYTES = 4096  # of a body that is not JSON, to search for a message
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
 _TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)

@@ -35,9 +35,14 @@ _AZURE_SUFFIXES = (".openai.azure.com", ".services.ai.azure.com", ".cognitiveser
 _PORTS = {"http": 80, "https": 443}
 # https://www.rfc-editor.org/rfc/rfc9110#name-tokens
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-_OWN_HEADERS = frozenset(
-    {"authorization", "content-length", "transfer-encoding", "host", "connection", "idempotency-key"}
-)
+_OWN_HEADERS = {
+    "authorization",
+    "content-length",
+    "transfer-encoding",
+    "host",
+    "connection",
+    "idempotency-key",
+}
 CLIENT_REQUEST_ID = "x-client-request-id"
 """The header with the client's id of a request: https://platform.openai.com/docs/api-reference/debugging-requests"""
 _MAX_REQUEST_ID = 512
@@ -74,11 +79,8 @@ class Host:
             allowed = f"a URL such as {OPENAI_BASE_URL} or http://127.0.0.1:8000/v1"
             raise ConfigurationError.for_parameter("base_url", shown, allowed=allowed, shown=shown)
         if parts.username is not None or "?" in text or "#" in text:
-            raise ConfigurationError(
-                "base_url may not hold a user, a password, a query or a fragment.",
-                param="base_url",
-                remedies=(Remedy.USE_KEY_OPTION,),
-            )
+            message = "base_url may not hold a user, a password, a query or a fragment."
+            raise ConfigurationError(message, param="base_url", remedies=(Remedy.USE_KEY_OPTION,))
         return cls(text)
 
     @property
@@ -164,14 +166,9 @@ def auth_headers(
     key: Secret, organization: str | None, project: str | None, *, header: str = "authorization"
 ) -> list[tuple[str, str]]:
     """Return the authentication headers. An empty key sends no key header."""
-    headers: list[tuple[str, str]] = []
-    if key:
-        headers.append((header, f"Bearer {key.reveal()}" if header == "authorization" else key.reveal()))
-    if organization:
-        headers.append(("openai-organization", organization))
-    if project:
-        headers.append(("openai-project", project))
-    return headers
+    shown = f"Bearer {key.reveal()}" if key and header == "authorization" else key.reveal()
+    named = ((header, shown), ("openai-organization", organization), ("openai-project", project))
+    return [(name, value) for name, value in named if value]
 
 
 def validate_headers(headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -121,13 +121,9 @@ def _check_overlay(param: str, overlay: Upload, image: InputImage, consequence: 
         )
     if overlay.alpha is False or overlay.transparent is False:
         lack = "no alpha channel" if overlay.alpha is False else "no transparent pixel"
-        raise InvalidRequestError(
-            f"{param} ({overlay.name}) has {lack}, {consequence}.",
-            param=param,
-            value=f"{overlay.name} ({lack})",
-            allowed="a PNG with transparent pixels",
-            remedies=(remedy, Remedy.SKIP_CHECK),
-        )
+        message, value = f"{param} ({overlay.name}) has {lack}, {consequence}.", f"{overlay.name} ({lack})"
+        allowed, remedies = "a PNG with transparent pixels", (remedy, Remedy.SKIP_CHECK)
+        raise InvalidRequestError(message, param=param, value=value, allowed=allowed, remedies=remedies)
 
 
 def _invalid(

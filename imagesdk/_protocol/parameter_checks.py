@@ -19,24 +19,16 @@ from imagesdk.remedies import Remedy
 
 IMAGE_PARAMETERS = frozenset({"image", "mask", "markup"})
 
+# Parameters with listed values, and the attribute of a profile that lists them.
 _CHOICES = {
-    "quality": "qualities",
-    "background": "backgrounds",
-    "output_format": "output_formats",
-    "moderation": "moderations",
-    "style": "styles",
-    "complexity": "complexities",
-    "input_fidelity": "input_fidelities",
-    "response_format": "response_formats",
-}
-"""Parameters with listed values, and the attribute of a profile that lists them."""
+    "quality": "qualities", "background": "backgrounds", "output_format": "output_formats",
+    "moderation": "moderations", "style": "styles", "complexity": "complexities",
+    "input_fidelity": "input_fidelities", "response_format": "response_formats",
+}  # fmt: skip
 _ONLY_WITH = {"frame_count": "gif", "frame_duration_ms": "gif", "svg": "svg"}
-"""Parameters of one output format."""
-_NOT_WITH = {
-    "gif": ("mask", "partial_images", "output_compression"),
-    "svg": ("partial_images", "output_compression"),
-}
-"""Parameters that an output format excludes, besides streams, by the parameter types of the openai package."""
+# Besides streams, by the parameter types of the openai package.
+_UNCOMPRESSED = ("partial_images", "output_compression")
+_NOT_WITH = {"gif": ("mask", *_UNCOMPRESSED), "svg": _UNCOMPRESSED}
 _COMPRESSED = ("jpeg", "webp")
 _NUMBERS = {
     "frame_count": catalog.GIF_FRAMES,
@@ -94,12 +86,9 @@ def check_text(name: str, text: str) -> str:
     """Check that a text contains no lone surrogate, and return it."""
     lone = next((character for character in text if "\ud800" <= character <= "\udfff"), None)
     if lone is not None:
-        raise InvalidRequestError(
-            f"{name} contains a lone surrogate (U+{ord(lone):04X}).",
-            param=name,
-            value="a text with a lone surrogate",
-            allowed="a text without lone surrogates",
-        )
+        message = f"{name} contains a lone surrogate (U+{ord(lone):04X})."
+        value, allowed = "a text with a lone surrogate", "a text without lone surrogates"
+        raise InvalidRequestError(message, param=name, value=value, allowed=allowed)
     return text
 
 

@@ -79,7 +79,6 @@ class RequestPlan:
     """A checked job, and the facts about its model."""
 
     job: Job
-    """The job, with its model filled in, and with ``response_format`` where files are written."""
     host: Host
     profile: ModelProfile | None
     rules: ModelProfile | None
@@ -89,10 +88,7 @@ class RequestPlan:
 def plan_request(
     job: Job, host: Host, *, check: bool, writes_files: bool = False, stream: bool = False
 ) -> RequestPlan:
-    """Fill in the model of a job, and check its parameters, against the rules of the model if ``check``.
-
-    Where the images go to files, the server is asked for base64 instead of URLs.
-    """
+    """Fill in the model of a job, and ``response_format`` if it writes files. Check its parameters."""
     check_job(job)
     if job.model is None and (model := host.default_model(job)):
         job = attrs.evolve(job, model=model)
@@ -115,12 +111,7 @@ def build_request(
     stream: bool = False,
     host: Host = _OPENAI,
 ) -> Request:
-    """Encode a job. ``extra_body`` replaces fields of the job, and ``None`` as a value removes a field.
-
-    Raises:
-        InvalidRequestError: If a form needs a file but gets a URL or a file id, if a field is not JSON, or if no
-            deployment is named.
-    """
+    """Encode a job. ``extra_body`` replaces fields of the job, and ``None`` as a value removes a field."""
     fields: dict[str, Any] = {k: v for k, v in job.parameters().items() if k not in IMAGE_PARAMETERS}
     route = host.route(f"/images/{job.endpoint}", job.model)
     if not route.in_body:
@@ -160,11 +151,7 @@ def request_headers(
     call_headers: Iterable[tuple[str, str]],
     auth: Iterable[tuple[str, str]],
 ) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a request, without the host. Names of given headers are in lower case.
-
-    Later ones win: defaults, the client's headers, those of the body and the idempotency key, the call's headers,
-    authentication. ``idempotency`` is the name and value of the header that all attempts of a call share.
-    """
+    """Return the headers of a request, without the host. Names of given headers are in lower case, and later ones win."""
     name, key = idempotency
     headers = {
         "accept": accept,

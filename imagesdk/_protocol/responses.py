@@ -21,8 +21,7 @@ from imagesdk.models import ModelProfile
 from imagesdk.models.catalog import URL_LIFETIME
 from imagesdk.types import SvgUsage, Usage
 
-_MAX_TOKENS = 10**12
-"""Upper bound of a plausible token count. A larger number is ignored."""
+_MAX_TOKENS = 10**12  # a larger count is not plausible and ignored
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
 
@@ -80,10 +79,7 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
 
 
 def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
-    """Parse the data of an event with a partial or completed image. Raise :class:`.ScanError` if it is no object.
-
-    ``name`` is that of the event in the stream, for data without a ``type``.
-    """
+    """Parse the data of an event with an image. ``name`` is that of the event, for data without a ``type``."""
     if not is_object(document):
         raise ScanError(f"an event of the stream is {_excerpt(document)} rather than an object")
     body = dict(document)

@@ -35,31 +35,22 @@ from typing import Literal, TypeAlias
 
 from attrs import evolve, frozen
 
+from imagesdk import errors
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
-from imagesdk.errors import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    OutcomeUnknownError,
-    QuotaExceededError,
-    RateLimitError,
-)
 from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "unreadable"]
 
 _TRANSIENT_REJECTIONS = frozenset({408, 409, 425})
 _FREE_CONNECTION_FAILURES = 10
-_MAX_DOUBLINGS = 60
-"""Upper bound of the exponent, beyond any delay and far below the range of a float."""
+_MAX_DOUBLINGS = 60  # beyond any delay, and far below the range of a float
 
 
 @frozen
 class Failure:
     """A failed attempt with the server's hints for a retry."""
 
-    error: APIError
+    error: errors.APIError
     kind: FailureClass
     server_limits: ServerLimits = NO_SERVER_LIMITS
     should_retry: bool | None = None
@@ -98,15 +89,15 @@ class GiveUp:
 Decision: TypeAlias = RetryAfter | Requeue | GiveUp
 
 
-def classify(error: APIError) -> FailureClass:
+def classify(error: errors.APIError) -> FailureClass:
     """Return the class of a failure from its error."""
-    if isinstance(error, APIStatusError):
+    if isinstance(error, errors.APIStatusError):
         return "unknown" if error.status_code >= 500 else "refused"
-    if isinstance(error, OutcomeUnknownError):
+    if isinstance(error, errors.OutcomeUnknownError):
         return "unknown"
-    if isinstance(error, APIConnectionError):
+    if isinstance(error, errors.APIConnectionError):
         return "never_sent"
-    return "unreadable" if isinstance(error, APIResponseError) else "unknown"
+    return "unreadable" if isinstance(error, errors.APIResponseError) else "unknown"
 
 
 def decide(
@@ -121,31 +112,19 @@ def decide(
     throttle: RetryThrottle | None = None,
     billed: bool = True,
 ) -> Decision:
-    """Decide what follows a failed attempt, by the table of the module.
-
-    Args:
-        failure: The failed attempt.
-        policy: The retry policy of the call.
-        attempt: The number of this attempt, from 1. Requeued attempts do not count.
-        maybe_billed_retries: The number of earlier retries after attempts that may have been billed.
-        limited: Whether the request holds a permit of a rate limit, so that a 429 can return to the queue.
-        remaining: Seconds left of the total time-out; ``None`` without one.
-        chance: A random number from 0 to 1, for jitter.
-        throttle: The retry throttle of the client. It has already recorded this failure.
-        billed: Whether the request costs money, so that repeating it may cost twice.
-    """
+    """Decide what follows a failed attempt, by the table of the module. ``chance``, from 0 to 1, is for jitter."""
     error = failure.error
-    if failure.never_fits or isinstance(error, QuotaExceededError) or failure.should_retry is False:
+    if failure.never_fits or isinstance(error, errors.QuotaExceededError) or failure.should_retry is False:
         return GiveUp()
-    if isinstance(error, RateLimitError) and limited and failure.kind == "refused":
+    if isinstance(error, errors.RateLimitError) and limited and failure.kind == "refused":
         return Requeue(failure.server_limits)
     if attempt >= policy.max_attempts:
         return GiveUp()
     maybe_billed = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
     if maybe_billed and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
         return GiveUp()
-    status = error.status_code if isinstance(error, APIStatusError) else None
-    transient = isinstance(error, RateLimitError) or status in _TRANSIENT_REJECTIONS
+    status = error.status_code if isinstance(error, errors.APIStatusError) else None
+    transient = isinstance(error, errors.RateLimitError) or status in _TRANSIENT_REJECTIONS
     if failure.kind == "refused" and not transient and not failure.should_retry:
         return GiveUp()
     delay = failure.retry_after

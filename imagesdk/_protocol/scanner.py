@@ -54,10 +54,9 @@ class TooLargeError(ScanError):
 
 @frozen
 class ImageStart:
-    """The start of an image."""
+    """The start of an image, with its number in the response, from 0."""
 
     number: int
-    """The number of the image in the response, from 0."""
 
 
 @frozen
@@ -93,11 +92,7 @@ def without_images(value: Any) -> Any:
 
 
 class Scanner:
-    """Scanner of one response: feed all chunks, then call :meth:`rest` or :meth:`document`.
-
-    Raises:
-        ScanError: (all methods) If base64 is invalid, or the response is truncated or exceeds a cap.
-    """
+    """Scanner of one response: feed all chunks, then call :meth:`rest` or :meth:`document`."""
 
     def __init__(self, *, max_image: int = MAX_IMAGE, max_response: int = MAX_RESPONSE) -> None:
         self._max_image = max_image
@@ -110,8 +105,7 @@ class Scanner:
         self._escaped = False  # a chunk ended between a backslash and its character
         self._head = b""  # of a value that may be an image
         self._image: _Base64 | None = None
-        self.image_count = 0
-        """The number of images that have started."""
+        self.image_count = 0  # the images that have started
 
     def count(self, chunk: bytes) -> None:
         """Count a chunk of a response that is not JSON and is not fed."""

@@ -7,8 +7,7 @@ from typing import NoReturn
 
 from imagesdk.errors import ConfigurationError
 
-_MIN_KEY_LENGTH = 16
-"""Minimum length of a real key. Shorter values are placeholders, such as ``none`` for a server without keys."""
+_MIN_KEY_LENGTH = 16  # shorter values are placeholders, such as ``none`` for a server without keys
 
 
 class Secret:

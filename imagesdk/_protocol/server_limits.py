@@ -33,11 +33,8 @@ LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
 _LIMIT_UNITS: Mapping[str, LimitUnit] = {
-    "images": "images",
-    "input-images": "images",
-    "requests": "requests",
-    "tokens": "tokens",
-}
+    "images": "images", "input-images": "images", "requests": "requests", "tokens": "tokens",
+}  # fmt: skip
 _TRY_AGAIN = re.compile(
     r"(?:try again|retry) (?:in|after) ((?:\d{1,9}(?:\.\d+)?\s*(?:ms|seconds?|minutes?|hours?|[smh])\s*)+)",
     re.IGNORECASE,
@@ -97,10 +94,7 @@ NO_SERVER_LIMITS = ServerLimits()
 def parse_server_limits(
     headers: Mapping[str, str], message: str, now: datetime, *, retry_delay: str | None = None
 ) -> ServerLimits:
-    """Parse the limits and delays of a response: its headers (names in lower case), its error message if it has one.
-
-    ``retry_delay`` is a duration from a field of the body, such as ``26s``.
-    """
+    """Parse the limits and delays of headers (names in lower case), a message and a field such as ``26s``."""
     families: dict[str, dict[str, str]] = {}
     for name, value in headers.items():
         if match := _FAMILY.fullmatch(name):

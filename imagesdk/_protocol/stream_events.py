@@ -1,7 +1,5 @@
 """Interpretation of the events of an image stream.
 
-Pure functions.
-
 ================================================================  ===============================
 event                                                             result
 ================================================================  ===============================
@@ -56,11 +54,7 @@ def read_stream_event(
     seen_images: bool,
     request_id: str | None,
 ) -> StreamEvent | Failure | None:
-    """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done.
-
-    Raises:
-        ScanError: If the event cannot be read, or the completed event has no image.
-    """
+    """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done."""
     try:
         document = message.scanner.document()
     except ScanError:

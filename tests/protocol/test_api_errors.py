@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import imagesdk
+from imagesdk import errors
 from imagesdk._protocol.api_errors import (
     is_error_document,
     status_failure,
@@ -19,16 +20,6 @@ from imagesdk._protocol.api_errors import (
 from imagesdk._protocol.retry import Failure, decide
 from imagesdk._protocol.scanner import ImageRef, ScanError, TooLargeError
 from imagesdk._protocol.server_limits import parse_server_limits
-from imagesdk.errors import (
-    APIResponseError,
-    APIStatusError,
-    BadRequestError,
-    ModerationError,
-    NotFoundError,
-    QuotaExceededError,
-    RateLimitError,
-    RetiredError,
-)
 from imagesdk.policies import RetryPolicy
 from imagesdk.remedies import Remedy
 from tests.support.odd_documents import documents
@@ -44,8 +35,8 @@ def failed(
     return status_failure(status, headers or {}, rest, now=NOW, requested=requested, **asked)
 
 
-def status_error(failure: Failure) -> APIStatusError:
-    assert isinstance(failure.error, APIStatusError)
+def status_error(failure: Failure) -> errors.APIStatusError:
+    assert isinstance(failure.error, errors.APIStatusError)
     return failure.error
 
 
@@ -76,55 +67,35 @@ def test_a_recorded_response_becomes_its_error(path: Path) -> None:
     assert failure.never_fits is expected.get("never_fits", False)
     wait = expected.get("retry_after")
     assert failure.retry_after == pytest.approx(expected.get("failure_retry_after", wait))
-    if isinstance(error, RateLimitError):
+    if isinstance(error, errors.RateLimitError):
         assert error.retry_after == pytest.approx(wait)
-    if isinstance(error, ModerationError):
+    if isinstance(error, errors.ModerationError):
         assert error.stage == expected.get("stage")
         assert list(error.categories) == expected.get("categories", [])
-    if isinstance(error, RetiredError):
+    if isinstance(error, errors.RetiredError):
         assert error.replacement == expected["replacement"]
 
 
-def test_every_status_has_its_class() -> None:
-    classes = {
-        400: "BadRequestError",
-        401: "AuthenticationError",
-        403: "PermissionDeniedError",
-        404: "NotFoundError",
-    }
-    classes |= {
-        409: "ConflictError",
-        418: "APIStatusError",
-        422: "UnprocessableEntityError",
-        429: "RateLimitError",
-    }
-    classes |= dict.fromkeys((500, 501, 524, 599), "InternalServerError")
-    assert {status: type(failed(status, "").error).__name__ for status in classes} == classes
+@pytest.mark.parametrize(("statuses", "cls"), [
+    ((400,), errors.BadRequestError), ((401,), errors.AuthenticationError), ((403,), errors.PermissionDeniedError),
+    ((404,), errors.NotFoundError), ((409,), errors.ConflictError), ((422,), errors.UnprocessableEntityError),
+    ((429,), errors.RateLimitError), ((418,), errors.APIStatusError), ((500, 501, 524, 599), errors.InternalServerError),
+])  # fmt: skip
+def test_every_status_has_its_class(statuses: tuple[int, ...], cls: type[errors.APIStatusError]) -> None:
+    assert {type(failed(status, "").error) for status in statuses} == {cls}
 
 
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
-        ({"error": {"msg": "the msg"}}, "the msg"),
-        ({"error": {"error_description": "described"}}, "described"),
-        ({"message": "at the top"}, "at the top"),
-        ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
-        ({"detail": ["first", {"msg": "second"}]}, "first; second"),
-        ({"error": ["one", "two"]}, "one; two"),
-        ({"error": {}}, '{"error": {}}'),
-        ({"error": None}, '{"error": null}'),
-        ({"error": 5}, "5"),
-        ({}, "{}"),
-        ([1, 2], "[1, 2]"),
-        (None, "null"),
-        ("plain words", "plain words"),
-        ("\u00fcber", "\u00fcber"),
-        ("<html></html>", "without a message"),
-        ("  \n ", "without a message"),
-        ({"error": {"message": "  "}}, "without a message"),
-    ],
-)
+@pytest.mark.parametrize(("content", "expected"), [
+    ({"error": {"message": "", "detail": "the detail"}}, "the detail"),
+    ({"error": {"msg": "the msg"}}, "the msg"), ({"error": {"error_description": "described"}}, "described"),
+    ({"message": "at the top"}, "at the top"),
+    ({"detail": {"reason": "an object"}}, '{"reason": "an object"}'),
+    ({"detail": ["first", {"msg": "second"}]}, "first; second"), ({"error": ["one", "two"]}, "one; two"),
+    ({"error": {}}, '{"error": {}}'), ({"error": None}, '{"error": null}'), ({"error": 5}, "5"), ({}, "{}"),
+    ([1, 2], "[1, 2]"), (None, "null"), ("plain words", "plain words"), ("\u00fcber", "\u00fcber"),
+    ("<html></html>", "without a message"), ("  \n ", "without a message"),
+    ({"error": {"message": "  "}}, "without a message"),
+])  # fmt: skip
 def test_a_message_is_found_in_any_shape(content: Any, expected: str) -> None:
     assert expected in failed(400, content).error.message
 
@@ -157,11 +128,11 @@ def test_remedies_follow_a_complete_sentence() -> None:
 def test_moderation_details_of_another_shape_are_ignored(details: Any) -> None:
     content = {"error": {"code": "moderation_blocked", "moderation_details": details}}
     error = failed(400, content).error
-    assert isinstance(error, ModerationError)
+    assert isinstance(error, errors.ModerationError)
     assert error.stage is None
     assert all(isinstance(category, str) for category in error.categories)
     for status in (401, 429, 500):  # only a rejected request is a moderation error
-        assert not isinstance(failed(status, content).error, ModerationError)
+        assert not isinstance(failed(status, content).error, errors.ModerationError)
 
 
 def test_a_redirect_is_an_error_that_names_base_url() -> None:
@@ -185,20 +156,14 @@ def test_limits_and_delays_of_a_response_are_part_of_the_failure() -> None:
     failure = failed(429, {"error": {"message": message}}, headers)
     assert failure.server_limits == parse_server_limits(headers, message, NOW)
     assert failure.retry_after == 0.534
-    assert isinstance(failure.error, RateLimitError)
+    assert isinstance(failure.error, errors.RateLimitError)
     assert failure.error.retry_after == 0.534
     assert failed(503, "", {"retry-after": "Mon, 23 Nov 2026 12:00:07 GMT"}).retry_after == 7
 
 
-@pytest.mark.parametrize(
-    ("status", "code", "requested", "never"),
-    [
-        (429, None, 5, False),
-        (429, None, 6, True),
-        (400, None, 6, False),
-        (429, "insufficient_quota", 6, False),
-    ],
-)
+@pytest.mark.parametrize(("status", "code", "requested", "never"), [
+    (429, None, 5, False), (429, None, 6, True), (400, None, 6, False), (429, "insufficient_quota", 6, False),
+])  # fmt: skip
 def test_only_a_rate_limit_below_the_request_never_fits(
     status: int, code: Any, requested: int, never: bool
 ) -> None:
@@ -206,31 +171,26 @@ def test_only_a_rate_limit_below_the_request_never_fits(
     assert failed(status, content, requested=requested).never_fits is never
 
 
-@pytest.mark.parametrize(
-    ("document", "is_error"),
-    [
-        ({"error": {"message": "x"}}, True),
-        ({"error": "x"}, True),
-        ({"error": "x", "data": []}, True),
-        ({"error": "x", "data": None}, True),
-        ({"error": None, "data": []}, False),
-        ({"data": [{"url": "x"}], "error": {"message": "a warning"}}, False),
-        ([], False),
-        (None, False),
-    ],
-)
+@pytest.mark.parametrize(("document", "is_error"), [
+    ({"error": {"message": "x"}}, True), ({"error": "x"}, True), ({"error": "x", "data": []}, True),
+    ({"error": "x", "data": None}, True), ({"error": None, "data": []}, False),
+    ({"data": [{"url": "x"}], "error": {"message": "a warning"}}, False),
+    ([], False), (None, False),
+])  # fmt: skip
 def test_an_error_inside_a_success_response_is_recognized(document: Any, is_error: bool) -> None:
     assert is_error_document(document) is is_error
 
 
 def test_a_success_response_that_cannot_be_read_may_be_billed() -> None:
     failure = unreadable_failure(ScanError("the response is not JSON"), request_id="req_1")
-    assert isinstance(failure.error, APIResponseError)
+    assert isinstance(failure.error, errors.APIResponseError)
     assert (failure.kind, failure.error.maybe_billed) == ("unreadable", True)
     assert failure.error.request_id == "req_1"
     assert failure.error.remedies == ()
     assert "the response is not JSON" in failure.error.message
     assert "billed" in failure.error.message
+    too_large = unreadable_failure(TooLargeError("too large"), request_id=None).error
+    assert too_large.remedies == (Remedy.RAISE_CAPS,)
 
 
 VARIATIONS = "/openai/v1/images/variations"
@@ -238,41 +198,35 @@ ANOTHER = Remedy.USE_ANOTHER_MODEL
 use = Remedy.USE_MODEL.of
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "model", "path", "says", "remedy"),
-    [
-        (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
-        (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
-        (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
-        (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
-        (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
-        (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
-        (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
-        (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "body", "model", "path", "says", "remedy"), [
+    (404, "", "dall-e-3", "", "'dall-e-3' has been shut down on 2026-05-12.", use("gpt-image-2.5-sunburst")),
+    (404, "", "gpt-image-1.5-2025-12-16", "", "has its end on 2026-12-01.", use("gpt-image-2.6-sunburst")),
+    (410, "", "dall-e-2", "", "has been shut down", use("gpt-image-2.5-flare")),
+    (400, {"error": {"code": "model_not_found"}}, "dall-e-2", "", "shut down", use("gpt-image-2.5-flare")),
+    (404, "", None, VARIATIONS, "The variations have been shut down on 2026-05-12.", Remedy.USE_EDIT),
+    (400, {"error": "This endpoint is no longer available"}, None, VARIATIONS, "shut down", Remedy.USE_EDIT),
+    (403, {"error": "This model is deprecated"}, "unheard-of", "", "'unheard-of' has been shut down.", ANOTHER),
+    (400, {"error": "The model `x` has been retired."}, None, "", "The model has been shut down.", ANOTHER),
+])  # fmt: skip
 def test_a_retired_model_or_endpoint_comes_with_its_replacement(
     status: int, body: Any, model: str | None, path: str, says: str, remedy: Remedy
 ) -> None:
     error = failed(status, body, model=model, path=path).error
-    assert isinstance(error, RetiredError)
+    assert isinstance(error, errors.RetiredError)
     assert says in error.summary
     assert error.remedies == (remedy,)
     assert error.status_code == status
     assert (error.replacement is None) is (remedy == ANOTHER)
 
 
-@pytest.mark.parametrize(
-    ("model", "message", "param", "remedy"),
-    [
-        ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
-        ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
-        ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
-        ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
-        ("unheard-of", "Invalid size '1920x1080'.", "size", None),
-        (None, "Invalid size '1920x1080'.", "size", None),
-    ],
-)
+@pytest.mark.parametrize(("model", "message", "param", "remedy"), [
+    ("gpt-image-2", "Invalid size '1920x1080'. Both edges must be multiples of 16.", "size", "1920x1088"),
+    ("dall-e-2", "Invalid value: '500x500'. Supported values are: '256x256'.", "size", "512x512"),
+    ("gpt-image-2", "Invalid size '1024x1024'.", "size", None),
+    ("gpt-image-2", "Invalid value: '1920x1080'.", "quality", None),
+    ("unheard-of", "Invalid size '1920x1080'.", "size", None),
+    (None, "Invalid size '1920x1080'.", "size", None),
+])  # fmt: skip
 def test_a_refused_size_of_a_known_model_comes_with_the_nearest_valid_one(
     model: str | None, message: str, param: str, remedy: str | None
 ) -> None:
@@ -288,33 +242,23 @@ def test_an_unknown_parameter_is_named_in_the_remedy() -> None:
     assert str(failed(400, {"error": {"code": "unknown_parameter"}}).error).endswith("Leave it out.")
 
 
-def test_a_response_beyond_a_cap_has_the_remedy_to_raise_it() -> None:
-    error = unreadable_failure(TooLargeError("too large"), request_id=None).error
-    assert error.remedies == (Remedy.RAISE_CAPS,)
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "model", "path"),
-    [
-        (404, "", "gpt-image-2", ""),
-        (404, {"error": "The model `x` does not exist"}, "x", ""),
-        (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
-        (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
-        (401, "", "dall-e-2", ""),
-        (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
-        (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
-        (400, "", "dall-e-2", VARIATIONS),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("status", "body", "model", "path"), [
+    (404, "", "gpt-image-2", ""), (404, {"error": "The model `x` does not exist"}, "x", ""),
+    (400, {"error": {"message": "wrong size", "param": "size"}}, "dall-e-2", ""),
+    (400, {"error": {"message": "The model says that user is deprecated", "param": "user"}}, "gpt-image-2", ""),
+    (401, "", "dall-e-2", ""),
+    (429, {"error": "the model is deprecated"}, "gpt-image-2", ""),
+    (500, {"error": "the model was shut down"}, "gpt-image-2", ""),
+    (400, "", "dall-e-2", VARIATIONS),
+])  # fmt: skip
 def test_another_rejection_is_not_a_retired_error(status: int, body: Any, model: str, path: str) -> None:
-    assert not isinstance(failed(status, body, model=model, path=path).error, RetiredError)
+    assert not isinstance(failed(status, body, model=model, path=path).error, errors.RetiredError)
 
 
 def test_a_model_is_retired_by_the_day_of_the_request() -> None:
-    for day, cls in ((datetime(2026, 1, 1, tzinfo=UTC), NotFoundError), (NOW, RetiredError)):
-        failure = status_failure(
-            404, {}, b'{"error":{"code":"model_not_found"}}', now=day, requested=1, model="gpt-image-1.5"
-        )
+    for day, cls in ((datetime(2026, 1, 1, tzinfo=UTC), errors.NotFoundError), (NOW, errors.RetiredError)):
+        body = b'{"error":{"code":"model_not_found"}}'
+        failure = status_failure(404, {}, body, now=day, requested=1, model="gpt-image-1.5")
         assert type(failure.error) is cls
 
 
@@ -325,23 +269,19 @@ def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
     return failure
 
 
-@pytest.mark.parametrize(
-    ("name", "document", "expected", "says"),
-    [
-        ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
-        ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
-        ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
-        ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
-        ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
-        ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),
-        ("message", {"error": {"code": "503", "message": "m"}}, "InternalServerError", "m."),
-        ("message", {"error": {"code": "model_not_found", "message": "m"}}, "NotFoundError", "name of the model"),
-        ("message", {"error": "out of memory"}, "StreamError", "out of memory."),
-        ("error", "Internal Server Error", "StreamError", "Internal Server Error."),
-        ("error", {"detail": "gone"}, "StreamError", "gone."),
-        ("error", None, "StreamError", "with an error"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "document", "expected", "says"), [
+    ("message", {"error": {"code": "moderation_blocked", "message": "no"}}, "ModerationError", "no."),
+    ("message", {"type": "error", "code": "rate_limit_exceeded", "message": "x"}, "RateLimitError", "x."),
+    ("error", {"code": "insufficient_quota", "message": "x"}, "QuotaExceededError", "waiting does not"),
+    ("error", {"type": "error", "error": {"type": "server_error", "message": "m"}}, "InternalServerError", "m."),
+    ("message", {"error": {"type": "image_generation_user_error", "message": "m"}}, "BadRequestError", "m."),
+    ("message", {"error": {"code": 429, "message": "m"}}, "RateLimitError", "m."),
+    ("message", {"error": {"code": "503", "message": "m"}}, "InternalServerError", "m."),
+    ("message", {"error": {"code": "model_not_found", "message": "m"}}, "NotFoundError", "name of the model"),
+    ("message", {"error": "out of memory"}, "StreamError", "out of memory."),
+    ("error", "Internal Server Error", "StreamError", "Internal Server Error."),
+    ("error", {"detail": "gone"}, "StreamError", "gone."), ("error", None, "StreamError", "with an error"),
+])  # fmt: skip
 def test_an_error_in_a_stream_has_the_class_of_its_status(
     name: str, document: Any, expected: str, says: str
 ) -> None:
@@ -351,16 +291,11 @@ def test_an_error_in_a_stream_has_the_class_of_its_status(
     assert says in error.message
 
 
-@pytest.mark.parametrize(
-    ("name", "document"),
-    [
-        ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
-        ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
-        ("message", {"created": 1}),
-        ("message", "[DONE]"),
-        ("message", None),
-    ],
-)
+@pytest.mark.parametrize(("name", "document"), [
+    ("image_generation.completed", {"type": "image_generation.completed", "b64_json": ImageRef(0)}),
+    ("image_generation.partial_image", {"type": "image_generation.partial_image", "error": None}),
+    ("message", {"created": 1}), ("message", "[DONE]"), ("message", None),
+])  # fmt: skip
 def test_an_event_without_an_error_is_no_failure(name: str, document: Any) -> None:
     assert stream_failure(name, document, now=NOW) is None
 
@@ -401,7 +336,7 @@ def test_any_response_of_any_status_becomes_a_typed_error_with_a_message(
     assert failure.kind == ("unknown" if status >= 500 else "refused")
     assert error.maybe_billed is (status >= 500)
     assert all(value is None or isinstance(value, str) for value in (error.code, error.type, error.param))
-    assert status != 200 or isinstance(error, (BadRequestError, QuotaExceededError))
+    assert status != 200 or isinstance(error, (errors.BadRequestError, errors.QuotaExceededError))
 
 
 @pytest.mark.parametrize("status", [400, 429, 500])

@@ -108,13 +108,10 @@ def test_an_empty_form_is_only_the_closing_boundary() -> None:
     assert written(FormBody((), BOUNDARY)) == f"--{BOUNDARY}--\r\n".encode()
 
 
-@pytest.mark.parametrize(
-    ("name", "quoted"),
-    [
-        *(('a"b', "a%22b"), ("\u732b", "\u732b"), ("a\udcffb", "a?b")),
-        ("a\r\nX-Evil: 1\r\n\r\nb", "a%0D%0AX-Evil: 1%0D%0A%0D%0Ab"),
-    ],
-)
+@pytest.mark.parametrize(("name", "quoted"), [
+    *(('a"b', "a%22b"), ("\u732b", "\u732b"), ("a\udcffb", "a?b")),
+    ("a\r\nX-Evil: 1\r\n\r\nb", "a%0D%0AX-Evil: 1%0D%0A%0D%0Ab"),
+])  # fmt: skip
 def test_a_name_cannot_end_its_quotes(name: str, quoted: str) -> None:
     form = FormBody((FormField(name, "text"), FormField("image", upload(f"{name}.png", PNG))), BOUNDARY)
     assert by_python_multipart(form) == [(quoted, None, b"text"), ("image", f"{quoted}.png", PNG)]

@@ -33,13 +33,10 @@ def test_a_compressed_response_is_decompressed(encoding: str, data: bytes, step:
     assert inflate(encoding, cut(COMPRESS[encoding](data), step)) == data
 
 
-@pytest.mark.parametrize(
-    ("encoding", "sent"),
-    [
-        *((name, gzip.compress(TEXT)) for name in ("GZIP", " gzip ", "Gzip")),
-        *((name, TEXT) for name in (None, "", "identity", "Identity")),
-    ],
-)
+@pytest.mark.parametrize(("encoding", "sent"), [
+    *((name, gzip.compress(TEXT)) for name in ("GZIP", " gzip ", "Gzip")),
+    *((name, TEXT) for name in (None, "", "identity", "Identity")),
+])  # fmt: skip
 def test_the_name_of_an_encoding_ignores_case_and_space_and_may_be_missing(
     encoding: str | None, sent: bytes
 ) -> None:

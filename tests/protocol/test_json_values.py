@@ -4,13 +4,15 @@ import json
 
 import pytest
 
-from imagesdk._protocol.json_values import MAX_DEPTH, is_list, is_object, parse_json
+from imagesdk._protocol.json_values import MAX_DEPTH, parse_json
+
+DEEPEST = b"[" * MAX_DEPTH + b"]" * MAX_DEPTH
 
 
 @pytest.mark.parametrize(
-    "text", [b"{}", b"[1, 2.5, null, true]", b'"caf\xc3\xa9"', b"\xef\xbb\xbf{}", b" 1 "]
+    "text", [b"{}", b"[1, 2.5, null, true]", b'"caf\xc3\xa9"', b"\xef\xbb\xbf{}", b" 1 ", DEEPEST]
 )
-def test_json_is_parsed(text: bytes) -> None:
+def test_json_is_parsed_up_to_the_maximum_depth(text: bytes) -> None:
     assert parse_json(text) == json.loads(text)
 
 
@@ -25,15 +27,3 @@ def test_what_is_not_json_is_a_value_error(text: bytes) -> None:
 def test_a_deeply_nested_text_does_not_exhaust_the_stack(begin: bytes, end: bytes, depth: int) -> None:
     with pytest.raises(RecursionError):
         parse_json(begin * depth + b"1" + end * depth)
-
-
-def test_the_maximum_depth_is_parsed() -> None:
-    assert parse_json(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
-
-
-def test_objects_and_arrays_are_distinguished() -> None:
-    assert is_object({})
-    assert not is_object([])
-    assert is_list([])
-    assert not is_list({})
-    assert not is_list("text")

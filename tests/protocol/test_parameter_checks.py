@@ -23,8 +23,10 @@ from imagesdk.models import (
 from imagesdk.remedies import Remedy
 
 NEWEST = GPT_IMAGE_2_6_FLARE
+EDITOR = ModelProfile(name="editor", endpoints=("edits",))
 GIF: dict[str, Any] = {"output_format": "gif"}
 SVG: dict[str, Any] = {"output_format": "svg"}
+WEBP: dict[str, Any] = {"output_format": "webp"}
 
 
 def generate(**facts: Any) -> Job:
@@ -54,15 +56,7 @@ both = pytest.mark.parametrize("make", [generate, edit])
 every = pytest.mark.parametrize("make", [generate, edit, variation])
 every_model = pytest.mark.parametrize("profile", known(), ids=lambda profile: profile.name)
 EFFORTS = "none, minimal, low, medium, high, xhigh or max"
-ODD_SVGS: list[Any] = [
-    "low",
-    ["model"],
-    5,
-    {"model": 5},
-    {"model": None},
-    {"reasoning": "low"},
-    {"reasoning": []},
-]
+ODD_SVGS: Any = ["low", ["model"], 5, {"model": 5}, {"model": None}, {"reasoning": "low"}, {"reasoning": []}]
 BAD_SIZES: list[Any] = ["255x255", "1536x1024", "auto", "1024X1024", "1024", "", (256, 256), "256x256\n"]
 
 
@@ -104,14 +98,11 @@ def test_an_n_that_is_not_a_count_is_refused_without_any_profile(make: Any, n: A
     assert "check=False" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "good", "bad", "allowed"),
-    [
-        ("n", [1, 10], [11], "1 to 10"),
-        ("response_format", ["url", "b64_json"], ["base64"], "url or b64_json"),
-        ("size", ["256x256", "512x512", "1024x1024"], BAD_SIZES, "256x256, 512x512 or 1024x1024"),
-    ],
-)
+@pytest.mark.parametrize(("name", "good", "bad", "allowed"), [
+    ("n", [1, 10], [11], "1 to 10"),
+    ("response_format", ["url", "b64_json"], ["base64"], "url or b64_json"),
+    ("size", ["256x256", "512x512", "1024x1024"], BAD_SIZES, "256x256, 512x512 or 1024x1024"),
+])  # fmt: skip
 def test_a_variation_has_the_parameters_of_dall_e_2(
     name: str, good: list[Any], bad: list[Any], allowed: str
 ) -> None:
@@ -137,35 +128,32 @@ def test_a_long_value_is_shortened_in_the_message_and_kept_in_the_error() -> Non
     assert error.value == "9" * 500
 
 
-@pytest.mark.parametrize(
-    ("job", "profile", "param", "value", "allowed"),
-    [
-        *((Generate(blank), GPT_IMAGE_2, "prompt", blank, "a description of the image") for blank in ("", " ", "\n\t")),
-        (generate(background="transparent", output_format="jpeg"), GPT_IMAGE_2, "background", "transparent",
-            "opaque or auto with output format jpeg"),
-        *((make(n=11), GPT_IMAGE_2, "n", 11, "1 to 10") for make in (generate, edit)),
-        (generate(n=2), DALL_E_3, "n", 2, "1"),
-        (generate(n=2, **SVG), NEWEST, "n", 2, "1 with output format svg"),
-        *((make(safety_identifier="x" * 129), GPT_IMAGE_2, "safety_identifier", "129 characters",
-            "at most 128 characters") for make in (generate, edit)),
-        *((generate(**{name: 7}), GPT_IMAGE_2, name, 7, "a text") for name in ("safety_identifier", "user")),
-        (edit(input_fidelity="high"), GPT_IMAGE_1_MINI, "input_fidelity", "high", "low"),
-        *((generate(svg=svg, **SVG), NEWEST, "svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}')
-            for svg in ODD_SVGS),
-        *((generate(svg=svg, **SVG), NEWEST, "svg", svg, f"a reasoning effort of {EFFORTS}")
-            for svg in ({"reasoning": {"effort": effort}} for effort in ("lots", 5, ["low"]))),
-        *((generate(output_compression=50, output_format=chosen), GPT_IMAGE_2, "output_compression", 50,
-            "not given with png, only with jpeg or webp") for chosen in (None, "png")),
-        *((generate(output_compression=50, output_format=chosen), NEWEST, "output_compression", 50,
-            f"not given with {chosen}, only with jpeg or webp") for chosen in ("gif", "svg")),
-        (edit(mask=b"png", **GIF), NEWEST, "mask", "an image", "not given with output format gif"),
-        (edit(mask="m.png", markup=b"png"), NEWEST, "markup", "an image", "not given with a mask: one of the two"),
-        *((generate(**{name: 9}, output_format=chosen), NEWEST, name, 9, "only given with output format gif")
-            for name in ("frame_count", "frame_duration_ms") for chosen in (None, "png", "svg")),
-        *((generate(svg={}, output_format=chosen), NEWEST, "svg", {}, "only given with output format svg")
-            for chosen in (None, "png", "gif")),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("job", "profile", "param", "value", "allowed"), [
+    *((Generate(blank), GPT_IMAGE_2, "prompt", blank, "a description of the image") for blank in ("", " ", "\n\t")),
+    (generate(background="transparent", output_format="jpeg"), GPT_IMAGE_2, "background", "transparent",
+        "opaque or auto with output format jpeg"),
+    *((make(n=11), GPT_IMAGE_2, "n", 11, "1 to 10") for make in (generate, edit)),
+    (generate(n=2), DALL_E_3, "n", 2, "1"),
+    (generate(n=2, **SVG), NEWEST, "n", 2, "1 with output format svg"),
+    *((make(safety_identifier="x" * 129), GPT_IMAGE_2, "safety_identifier", "129 characters",
+        "at most 128 characters") for make in (generate, edit)),
+    *((generate(**{name: 7}), GPT_IMAGE_2, name, 7, "a text") for name in ("safety_identifier", "user")),
+    (edit(input_fidelity="high"), GPT_IMAGE_1_MINI, "input_fidelity", "high", "low"),
+    *((generate(svg=svg, **SVG), NEWEST, "svg", svg, 'such as {"model": "...", "reasoning": {"effort": "low"}}')
+        for svg in ODD_SVGS),
+    *((generate(svg=svg, **SVG), NEWEST, "svg", svg, f"a reasoning effort of {EFFORTS}")
+        for svg in ({"reasoning": {"effort": effort}} for effort in ("lots", 5, ["low"]))),
+    *((generate(output_compression=50, output_format=chosen), GPT_IMAGE_2, "output_compression", 50,
+        "not given with png, only with jpeg or webp") for chosen in (None, "png")),
+    *((generate(output_compression=50, output_format=chosen), NEWEST, "output_compression", 50,
+        f"not given with {chosen}, only with jpeg or webp") for chosen in ("gif", "svg")),
+    (edit(mask=b"png", **GIF), NEWEST, "mask", "an image", "not given with output format gif"),
+    (edit(mask="m.png", markup=b"png"), NEWEST, "markup", "an image", "not given with a mask: one of the two"),
+    *((generate(**{name: 9}, output_format=chosen), NEWEST, name, 9, "only given with output format gif")
+        for name in ("frame_count", "frame_duration_ms") for chosen in (None, "png", "svg")),
+    *((generate(svg={}, output_format=chosen), NEWEST, "svg", {}, "only given with output format svg")
+        for chosen in (None, "png", "gif")),
+])  # fmt: skip
 def test_a_refusal_names_the_parameter_its_value_and_the_rule(
     job: Job, profile: ModelProfile, param: str, value: object, allowed: str
 ) -> None:
@@ -176,23 +164,15 @@ def test_a_refusal_names_the_parameter_its_value_and_the_rule(
         assert Remedy.CHOOSE_FORMAT.of(allowed.rpartition(" ")[2]) in error.remedies
 
 
-@pytest.mark.parametrize(
-    ("job", "profile"),
-    [
-        *(
-            (make(n=10, safety_identifier="x" * 128, partial_images=0), GPT_IMAGE_2)
-            for make in (generate, edit)
-        ),
-        *((edit(input_fidelity=value), GPT_IMAGE_1) for value in ("high", "low")),
-        *((edit(**{name: "m.png"}), NEWEST) for name in ("mask", "markup")),
-        (edit(input_fidelity="low"), GPT_IMAGE_1_MINI),
-        (generate(n=1), DALL_E_3),
-        (generate(user="x" * 500), GPT_IMAGE_2),
-        (generate(size="1920x1088"), GPT_IMAGE_2),
-        (generate(n=1, background="transparent", **SVG), NEWEST),
-        (generate(n=2, background="transparent", frame_count=4, frame_duration_ms=100, **GIF), NEWEST),
-    ],
-)
+@pytest.mark.parametrize(("job", "profile"), [
+    *((make(n=10, safety_identifier="x" * 128, partial_images=0), GPT_IMAGE_2) for make in (generate, edit)),
+    *((edit(input_fidelity=value), GPT_IMAGE_1) for value in ("high", "low")),
+    *((edit(**{name: "m.png"}), NEWEST) for name in ("mask", "markup")),
+    (edit(input_fidelity="low"), GPT_IMAGE_1_MINI), (generate(n=1), DALL_E_3),
+    (generate(user="x" * 500), GPT_IMAGE_2), (generate(size="1920x1088"), GPT_IMAGE_2),
+    (generate(n=1, background="transparent", **SVG), NEWEST),
+    (generate(n=2, background="transparent", frame_count=4, frame_duration_ms=100, **GIF), NEWEST),
+])  # fmt: skip
 def test_a_job_within_the_rules_of_its_model_is_valid(job: Job, profile: ModelProfile) -> None:
     checked(job, profile)
 
@@ -217,41 +197,31 @@ def test_a_parameter_that_a_model_does_not_have_is_refused_by_its_name(profile: 
             assert error.remedies == (Remedy.LEAVE_OUT.of(name), Remedy.SKIP_CHECK)
 
 
-@pytest.mark.parametrize(
-    ("job", "hint"),
-    [
-        (generate(response_format="url"), "it always returns the image itself"),
-        (generate(style="vivid"), "the prompt describes the style"),
-        (generate(frame_count=3), "gpt-image-2.6-sunburst does"),
-        (generate(svg={}), "gpt-image-2.6-sunburst does"),
-        (edit(markup="m.png"), "gpt-image-2.5-sunburst does"),
-        (edit(input_fidelity="low"), "it always keeps what the images show"),
-    ],
-)
+@pytest.mark.parametrize(("job", "hint"), [
+    (generate(response_format="url"), "it always returns the image itself"),
+    (generate(style="vivid"), "the prompt describes the style"),
+    (generate(frame_count=3), "gpt-image-2.6-sunburst does"),
+    (generate(svg={}), "gpt-image-2.6-sunburst does"), (edit(markup="m.png"), "gpt-image-2.5-sunburst does"),
+    (edit(input_fidelity="low"), "it always keeps what the images show"),
+])  # fmt: skip
 def test_a_refused_parameter_comes_with_an_alternative(job: Job, hint: str) -> None:
     assert hint in str(refusal(job, GPT_IMAGE_2))
 
 
-def test_a_model_without_edits_names_a_model_with_edits() -> None:
-    error = refusal(edit(), DALL_E_3)
-    assert (error.param, error.value) == ("model", "dall-e-3")
-    assert error.summary == "dall-e-3 has no edits endpoint."
-    assert error.remedies == (Remedy.USE_MODEL.of("gpt-image-2"), Remedy.SKIP_CHECK)
-
-
-def test_a_model_without_variations_names_a_model_with_variations_and_edits() -> None:
-    for profile in (GPT_IMAGE_2, DALL_E_3):
-        error = refusal(Variation("a.png"), profile)
-        assert error.summary == f"{profile.name} has no variations endpoint."
-        assert error.remedies == (Remedy.USE_EDIT, Remedy.USE_MODEL.of("dall-e-2"), Remedy.SKIP_CHECK)
-
-
-def test_a_model_with_edits_only_refuses_a_generation() -> None:
-    editor = ModelProfile(name="editor", endpoints=("edits",))
-    checked(edit(), editor)
-    error = refusal(generate(), editor)
-    assert error.allowed == "a model with the generations endpoint"
-    assert Remedy.USE_MODEL.of("gpt-image-2") in error.remedies
+@pytest.mark.parametrize(("job", "profile", "remedies"), [
+    (edit(), DALL_E_3, [Remedy.USE_MODEL.of("gpt-image-2")]),
+    *((variation(), profile, [Remedy.USE_EDIT, Remedy.USE_MODEL.of("dall-e-2")]) for profile in (GPT_IMAGE_2, DALL_E_3)),
+    (generate(), EDITOR, [Remedy.USE_MODEL.of("gpt-image-2")]),
+])  # fmt: skip
+def test_a_model_without_an_endpoint_names_a_model_with_it(
+    job: Job, profile: ModelProfile, remedies: list[Remedy]
+) -> None:
+    error = refusal(job, profile)
+    assert (error.param, error.value) == ("model", profile.name)
+    assert error.summary == f"{profile.name} has no {job.endpoint} endpoint."
+    assert error.allowed == f"a model with the {job.endpoint} endpoint"
+    assert error.remedies == (*remedies, Remedy.SKIP_CHECK)
+    checked(edit(), EDITOR)
 
 
 def test_a_profile_without_endpoints_accepts_everything() -> None:
@@ -268,17 +238,13 @@ def test_an_invalid_size_is_refused_with_its_rule_and_the_nearest_size(make: Any
     assert "1024x1024, 1536x1024, 1024x1536 or auto" in str(error)
 
 
-@pytest.mark.parametrize(
-    ("size", "expected", "nearest"),
-    [
-        ("4100x1001", "multiples of 16.", "3504x1168"),
-        ("4096x1024", "longer than 3840.", "3552x1184"),
-        ("3072x768", "3 times the short one.", "2640x880"),
-        ("512x512", "between 655360 and 8294400 pixels.", "816x816"),
-        (f"{10**90}x1", "multiples of 16.", "3840x1280"),
-        ("3840x3840", "between 655360 and 8294400 pixels.", "2880x2880"),
-    ],
-)
+@pytest.mark.parametrize(("size", "expected", "nearest"), [
+    ("4100x1001", "multiples of 16.", "3504x1168"), ("4096x1024", "longer than 3840.", "3552x1184"),
+    ("3072x768", "3 times the short one.", "2640x880"),
+    ("512x512", "between 655360 and 8294400 pixels.", "816x816"),
+    (f"{10**90}x1", "multiples of 16.", "3840x1280"),
+    ("3840x3840", "between 655360 and 8294400 pixels.", "2880x2880"),
+])  # fmt: skip
 def test_a_size_that_breaks_several_rules_names_the_first(size: str, expected: str, nearest: str) -> None:
     error = refusal(generate(size=size), GPT_IMAGE_2)
     assert error.summary.endswith(expected)
@@ -299,23 +265,20 @@ def test_a_frame_of_an_animation_has_the_rules_for_each_edge(size: str, rule: st
     assert rule in str(refusal(generate(size=size, **GIF), NEWEST))
 
 
-@pytest.mark.parametrize(
-    ("profile", "name", "good", "bad", "allowed"),
-    [
-        (GPT_IMAGE_2, "quality", "high", "xhigh", "low, medium, high or auto"),
-        (GPT_IMAGE_2_5_FLARE, "quality", "max", "ultra", "low, medium, high, xhigh, max or auto"),
-        (GPT_IMAGE_2, "background", "transparent", "white", "transparent, opaque or auto"),
-        (GPT_IMAGE_2, "moderation", "low", "none", "auto or low"),
-        (GPT_IMAGE_2, "output_format", "webp", "gif", "png, jpeg or webp"),
-        (NEWEST, "output_format", "svg", "tiff", "png, jpeg, webp, gif or svg"),
-        (NEWEST, "complexity", "high", "max", "low, medium or high"),
-        (GPT_IMAGE_2, "complexity", "high", "max", "low, medium or high"),
-        (DALL_E_3, "style", "natural", "baroque", "vivid or natural"),
-        (DALL_E_3, "quality", "hd", "high", "standard or hd"),
-        (DALL_E_2, "quality", "standard", "hd", "standard"),
-        (DALL_E_2, "response_format", "url", "base64", "url or b64_json"),
-    ],
-)
+@pytest.mark.parametrize(("profile", "name", "good", "bad", "allowed"), [
+    (GPT_IMAGE_2, "quality", "high", "xhigh", "low, medium, high or auto"),
+    (GPT_IMAGE_2_5_FLARE, "quality", "max", "ultra", "low, medium, high, xhigh, max or auto"),
+    (GPT_IMAGE_2, "background", "transparent", "white", "transparent, opaque or auto"),
+    (GPT_IMAGE_2, "moderation", "low", "none", "auto or low"),
+    (GPT_IMAGE_2, "output_format", "webp", "gif", "png, jpeg or webp"),
+    (NEWEST, "output_format", "svg", "tiff", "png, jpeg, webp, gif or svg"),
+    (NEWEST, "complexity", "high", "max", "low, medium or high"),
+    (GPT_IMAGE_2, "complexity", "high", "max", "low, medium or high"),
+    (DALL_E_3, "style", "natural", "baroque", "vivid or natural"),
+    (DALL_E_3, "quality", "hd", "high", "standard or hd"),
+    (DALL_E_2, "quality", "standard", "hd", "standard"),
+    (DALL_E_2, "response_format", "url", "base64", "url or b64_json"),
+])  # fmt: skip
 def test_a_parameter_accepts_the_values_that_its_model_lists(
     profile: ModelProfile, name: str, good: str, bad: str, allowed: str
 ) -> None:
@@ -324,20 +287,11 @@ def test_a_parameter_accepts_the_values_that_its_model_lists(
     assert (error.param, error.value, error.allowed) == (name, bad, allowed)
 
 
-@pytest.mark.parametrize(
-    ("name", "good", "bad", "allowed", "beside"),
-    [
-        ("frame_count", [2, 9, 16], [1, 17, 2.0, True, "9"], "2 to 16", GIF),
-        ("frame_duration_ms", [1, 200, 655_350], [0, -1, 655_351, 0.5], "1 to 655350", GIF),
-        (
-            "output_compression",
-            [0, 50, 100],
-            [-1, 101, 50.0, True, "50"],
-            "0 to 100",
-            {"output_format": "webp"},
-        ),
-    ],
-)
+@pytest.mark.parametrize(("name", "good", "bad", "allowed", "beside"), [
+    ("frame_count", [2, 9, 16], [1, 17, 2.0, True, "9"], "2 to 16", GIF),
+    ("frame_duration_ms", [1, 200, 655_350], [0, -1, 655_351, 0.5], "1 to 655350", GIF),
+    ("output_compression", [0, 50, 100], [-1, 101, 50.0, True, "50"], "0 to 100", WEBP),
+])  # fmt: skip
 @both
 def test_a_number_is_whole_and_within_its_bounds(
     make: Any, name: str, good: list[Any], bad: list[Any], allowed: str, beside: dict[str, Any]
@@ -353,18 +307,11 @@ def test_a_refused_mask_is_not_quoted() -> None:
     assert "mask is an image;" in str(refusal(edit(mask=b"\x89PNG", **GIF), NEWEST))
 
 
-@pytest.mark.parametrize(
-    "svg",
-    [
-        {},
-        {"model": "gpt-5.6"},
-        {"reasoning": {}},
-        {"reasoning": None},
-        {"model": "gpt-5.6", "reasoning": {"effort": "xhigh"}},
-        {"reasoning": {"effort": None}},
-        {"reasoning": {"effort": "low", "new": 1}, "new": 2},
-    ],
-)
+@pytest.mark.parametrize("svg", [
+    {}, {"model": "gpt-5.6"}, {"reasoning": {}}, {"reasoning": None},
+    {"model": "gpt-5.6", "reasoning": {"effort": "xhigh"}}, {"reasoning": {"effort": None}},
+    {"reasoning": {"effort": "low", "new": 1}, "new": 2},
+])  # fmt: skip
 def test_an_svg_has_a_model_and_an_effort(svg: Any) -> None:
     checked(generate(svg=svg, **SVG), NEWEST)
     checked(edit(svg=svg, mask="m.png", **SVG), GPT_IMAGE_2_6_SUNBURST)

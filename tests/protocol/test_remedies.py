@@ -38,39 +38,22 @@ def small_square(image: bytes) -> bytes:
 
 
 IN_2023 = date(2023, 6, 1)
+SMALL_SQUARE, NO_MASK = Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB), [Remedy.PASS_MASK, Remedy.MAKE_MASK]
+SQUARED: list[Do] = [vary(prepare_image(OBLONG, square=how)) for how in ("crop", "pad")]
+MARKED = edit_today(SQUARE, holed(64, 64))
 MASKED = edit(SQUARE, make_mask(SQUARE, boxes=[(0, 0, 9, 9)]))
 CASES: dict[str, tuple[date | None, Do, list[Remedy], list[Do]]] = {
-    "an image that is not square": (
-        IN_2023,
-        vary(OBLONG),
-        [Remedy.PREPARE_SQUARE],
-        [vary(prepare_image(OBLONG, square="crop")), vary(prepare_image(OBLONG, square="pad"))],
-    ),
-    "an image that is too large": (
-        IN_2023,
-        vary(HUGE),
-        [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)],
-        [vary(small_square(HUGE))],
-    ),
-    "a JPEG": (IN_2023, vary(JPEG), [Remedy.PREPARE_SMALL_SQUARE.of(4 * MIB)], [vary(small_square(JPEG))]),
-    "neither transparency nor a mask": (
-        IN_2023,
-        edit(SQUARE),
-        [Remedy.PASS_MASK, Remedy.MAKE_MASK],
-        [MASKED, edit(CLEAR)],
-    ),
+    "an image that is not square": (IN_2023, vary(OBLONG), [Remedy.PREPARE_SQUARE], SQUARED),
+    "an image that is too large": (IN_2023, vary(HUGE), [SMALL_SQUARE], [vary(small_square(HUGE))]),
+    "a JPEG": (IN_2023, vary(JPEG), [SMALL_SQUARE], [vary(small_square(JPEG))]),
+    "neither transparency nor a mask": (IN_2023, edit(SQUARE), NO_MASK, [MASKED, edit(CLEAR)]),
     "a mask of another size": (IN_2023, edit(SQUARE, holed(32, 32)), [Remedy.MAKE_MASK], [MASKED]),
     "a mask without transparency": (IN_2023, edit(SQUARE, SQUARE), [Remedy.MAKE_MASK], [MASKED]),
     "a mask that is a JPEG": (IN_2023, edit(SQUARE, JPEG), [Remedy.MAKE_MASK], [MASKED]),
     "a JPEG in CMYK": (None, edit_today(inks()), [Remedy.CONVERT_IMAGE], [edit_today(prepare_image(inks()))]),
     "a GIF": (None, edit_today(GIF), [Remedy.CONVERT_IMAGE], [edit_today(prepare_image(GIF))]),
     **{
-        f"a markup {fault}": (
-            None,
-            edit_today(SQUARE, markup),
-            [Remedy.DRAW_MARKUP],
-            [edit_today(SQUARE, holed(64, 64))],
-        )
+        f"a markup {fault}": (None, edit_today(SQUARE, markup), [Remedy.DRAW_MARKUP], [MARKED])
         for fault, markup in {
             "of another size": holed(32, 32),
             "without an alpha channel": SQUARE,

@@ -102,17 +102,10 @@ def test_a_generation_is_json_to_its_path() -> None:
     assert body(Generate("a \u732b \U0001f408")) == {"prompt": "a \u732b \U0001f408"}
 
 
-@pytest.mark.parametrize(
-    ("n", "extra", "weight"),
-    [
-        (None, {}, 1),
-        (7, {}, 7),
-        (7, {"n": 3}, 3),
-        (7, {"n": "4"}, 4),
-        (7, {"n": None}, 1),
-        (7, {"n": "many"}, 1),
-    ],
-)
+@pytest.mark.parametrize(("n", "extra", "weight"), [
+    (None, {}, 1), (7, {}, 7), (7, {"n": 3}, 3), (7, {"n": "4"}, 4), (7, {"n": None}, 1),
+    (7, {"n": "many"}, 1),
+])  # fmt: skip
 def test_the_weight_of_a_request_is_its_number_of_images(
     n: int | None, extra: dict[str, Any], weight: int
 ) -> None:
@@ -174,9 +167,6 @@ def test_a_form_has_a_single_image_as_image() -> None:
 def test_a_form_has_a_list_of_images_under_a_name_with_brackets(image: Any) -> None:
     request = request_for(Edit(image, "a cat"), InputImages((FIRST, SECOND), MASK))
     assert parts(request) == [("image[]", FIRST), ("image[]", SECOND), ("mask", MASK), ("prompt", "a cat")]
-
-
-def test_a_form_has_a_list_of_one_image_as_a_list() -> None:
     assert parts(request_for(Edit(["1.png"], "x"), InputImages((FIRST,))))[0] == ("image[]", FIRST)
 
 
@@ -258,10 +248,8 @@ def test_a_request_has_the_default_headers_of_its_body() -> None:
 
 
 def test_a_get_request_without_a_body_has_no_headers_of_a_body() -> None:
-    assert (
-        headers_of(Request("/models", 0, None, b"", "GET")).keys() & {"content-type", "content-length"}
-        == set()
-    )
+    sent = headers_of(Request("/models", 0, None, b"", "GET"))
+    assert not sent.keys() & {"content-type", "content-length"}
 
 
 def test_headers_of_the_call_replace_those_of_the_client_and_both_replace_the_defaults() -> None:

@@ -35,46 +35,31 @@ def test_a_response_without_limits_or_delays_has_none() -> None:
     assert not NO_SERVER_LIMITS.never_fits(10)
 
 
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"retry-after": "7"}, 7),
-        ({"retry-after": " 7 "}, 7),
-        ({"retry-after": "0"}, 0),
-        ({"retry-after": "1.5"}, 1.5),
-        ({"retry-after-ms": "534"}, 0.534),
-        ({"retry-after-ms": "534", "retry-after": "1"}, 0.534),
-        ({"retry-after-ms": "soon", "retry-after": "1"}, 1),
-        ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30),
-        ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30),
-        ({"retry-after": "Mon, 23 Nov 2026 13:00:30 +0100"}, 30),
-        ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0),
-        ({"retry-after": "26s"}, 26),
-        ({"retry-after": "1m30s"}, 90),
-    ],
-)
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"retry-after": "7"}, 7), ({"retry-after": " 7 "}, 7), ({"retry-after": "0"}, 0),
+    ({"retry-after": "1.5"}, 1.5), ({"retry-after-ms": "534"}, 0.534),
+    ({"retry-after-ms": "534", "retry-after": "1"}, 0.534),
+    ({"retry-after-ms": "soon", "retry-after": "1"}, 1),
+    ({"retry-after": "Mon, 23 Nov 2026 12:00:30 GMT"}, 30),
+    ({"retry-after": "Mon, 23 Nov 2026 12:00:30 -0000"}, 30),
+    ({"retry-after": "Mon, 23 Nov 2026 13:00:30 +0100"}, 30),
+    ({"retry-after": "Mon, 23 Nov 2026 11:59:00 GMT"}, 0), ({"retry-after": "26s"}, 26),
+    ({"retry-after": "1m30s"}, 90),
+])  # fmt: skip
 def test_a_delay_is_read_from_headers(headers: dict[str, str], seconds: float) -> None:
     assert parse(headers, "try again in 99s").wait == pytest.approx(seconds)
 
 
-@pytest.mark.parametrize(
-    ("words", "seconds"),
-    [
-        ("Please try again in 467ms.", 0.467),
-        ("Please retry after 26 seconds.", 26),
-        ("Please try again in 12s.", 12),
-        ("Please try again in 20s. Visit https://platform.openai.com/account/rate-limits", 20),
-        ("Please try again in 1m2s.", 62),
-        ("Please try again in 6m0s", 360),
-        ("Please try again in 1h2m3.5s.", 3723.5),
-        ("please slow down and try again after 51.84 seconds.", 51.84),
-        ("retry in 5s", 5),
-        ("Try again in 1 second", 1),
-        ("try again in 2 minutes 5 seconds", 125),
-        ("try again in 1 hour", 3600),
-        ("TRY AGAIN IN 3S", 3),
-    ],
-)
+@pytest.mark.parametrize(("words", "seconds"), [
+    ("Please try again in 467ms.", 0.467), ("Please retry after 26 seconds.", 26),
+    ("Please try again in 12s.", 12),
+    ("Please try again in 20s. Visit https://platform.openai.com/account/rate-limits", 20),
+    ("Please try again in 1m2s.", 62), ("Please try again in 6m0s", 360),
+    ("Please try again in 1h2m3.5s.", 3723.5),
+    ("please slow down and try again after 51.84 seconds.", 51.84),
+    ("retry in 5s", 5), ("Try again in 1 second", 1), ("try again in 2 minutes 5 seconds", 125),
+    ("try again in 1 hour", 3600), ("TRY AGAIN IN 3S", 3),
+])  # fmt: skip
 def test_a_delay_is_read_from_the_message(words: str, seconds: float) -> None:
     assert parse(words=words).wait == pytest.approx(seconds)
 
@@ -101,38 +86,21 @@ def test_a_response_without_a_delay_has_none(words: str) -> None:
     assert parse(words=words).wait is None
 
 
-@pytest.mark.parametrize(
-    ("headers", "message", "delay", "wait"),
-    [
-        ({}, "", "3.5s", 3.5),
-        ({}, "Please retry in 26.448s.", "26s", 26.448),
-        ({"retry-after": "7"}, "", "3.5s", 7),
-        ({}, "", "soon", None),
-        ({}, "", "", None),
-    ],
-)
+@pytest.mark.parametrize(("headers", "message", "delay", "wait"), [
+    ({}, "", "3.5s", 3.5), ({}, "Please retry in 26.448s.", "26s", 26.448),
+    ({"retry-after": "7"}, "", "3.5s", 7), ({}, "", "soon", None), ({}, "", "", None),
+])  # fmt: skip
 def test_a_delay_of_the_body_is_read_after_headers_and_message(
     headers: dict[str, str], message: str, delay: str, wait: float | None
 ) -> None:
     assert parse_server_limits(headers, message, NOW, retry_delay=delay).wait == wait
 
 
-@pytest.mark.parametrize(
-    ("reset", "seconds"),
-    [
-        ("1ms", 0.001),
-        ("120ms", 0.12),
-        ("58.891s", 58.891),
-        ("6m0s", 360),
-        (" 1h1m1s ", 3661),
-        ("1d", 86400),
-        ("12", 12),
-        ("0.5", 0.5),
-        (str(int(NOW.timestamp()) + 30), 30),
-        (f"{NOW.timestamp() + 1.5:.1f}", 1.5),
-        (str(int(NOW.timestamp()) - 30), 0),
-    ],
-)
+@pytest.mark.parametrize(("reset", "seconds"), [
+    ("1ms", 0.001), ("120ms", 0.12), ("58.891s", 58.891), ("6m0s", 360), (" 1h1m1s ", 3661), ("1d", 86400),
+    ("12", 12), ("0.5", 0.5), (str(int(NOW.timestamp()) + 30), 30), (f"{NOW.timestamp() + 1.5:.1f}", 1.5),
+    (str(int(NOW.timestamp()) - 30), 0),
+])  # fmt: skip
 @pytest.mark.parametrize("what", ["images", "input-images", "requests", "tokens"])
 def test_a_delay_is_the_reset_of_a_limit_without_remaining_capacity(
     what: str, reset: str, seconds: float
@@ -145,27 +113,6 @@ def test_a_delay_is_the_reset_of_a_limit_without_remaining_capacity(
 @pytest.mark.parametrize("reset", [*ABSURD, "-1s", "1s later", "1 fortnight"])
 def test_an_absurd_reset_is_skipped(reset: str) -> None:
     assert parse(family("images", remaining="0", reset=reset)).waits == ()
-
-
-def test_the_most_exact_delay_is_first() -> None:
-    headers = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
-    assert parse(headers, "Please try again in 12s.").waits == pytest.approx((0.534, 30, 12, 59))
-
-
-def test_a_rounded_delay_is_replaced_by_the_exact_one_of_the_message() -> None:
-    assert parse({"retry-after": "1"}, "Please try again in 467ms.").waits == (0.467,)
-    assert parse({"retry-after": "12"}, "Please try again in 11.2s.").waits == (11.2,)
-    assert parse({"retry-after": "3"}, "Please try again in 1.5s.").waits == (3, 1.5)
-
-
-def test_the_delay_of_a_recorded_response_is_in_milliseconds() -> None:
-    headers = {
-        "retry-after": "1",
-        "retry-after-ms": "534",
-        **family("input-images", limit="50000", remaining="49999", reset="1ms"),
-        **family("tokens", limit="30000", remaining="0", reset="1.1s"),
-    }
-    assert parse(headers, TOKENS).waits == (0.534, 0.534, 1.1)
 
 
 @given(st.integers(0, 10**8))
@@ -183,34 +130,43 @@ LONG_INPUTS = (
     "per min: Limit 4000, Used 4000. Please try again in 467ms."
 )
 TOKENS = "on tokens per min (TPM): Limit 30000, Used 29446, Requested 821. Please try again in 534ms."
+RECORDED = {
+    "retry-after": "1", "retry-after-ms": "534",
+    **family("input-images", limit="50000", remaining="49999", reset="1ms"),
+    **family("tokens", limit="30000", remaining="0", reset="1.1s"),
+}  # fmt: skip
+EVERY = {"retry-after-ms": "534", "retry-after": "30", **family("images", remaining="0", reset="59s")}
 
 
-@pytest.mark.parametrize(
-    ("words", "refused", "limit", "per", "requested"),
-    [
-        (LONG_IMAGES, "images", 5, 60, None),
-        (LONG_INPUTS, "images", 4000, 60, None),
-        ("on input-images per min: Limit 5, Requested 10. Try again in 12s.", "images", 5, 60, 10),
-        ("images per day: Limit 100, Used 100", "images", 100, 86400, None),
-        ("images per minute. Limit: 0/1min. Current: 1/1min.", "images", 0, 60, None),
-        ("images per minute. Limit: 20/1h.", "images", 20, 3600, None),
-        ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", "images", 1000, 60, None),
-        ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", "images", 30000, 60, 50000),
-        (TOKENS, "tokens", 30000, 60, 821),
-        ("on requests per min (RPM): Limit 3, Used 3, Requested 1.", "requests", 3, 60, 1),
-        ("requests per day. Limit: 200/1day.", "requests", 200, 86400, None),
-        ("Limit: 20/1h", "images", 20, 3600, None),
-        ("Limit: 50/10s", "images", 50, 10, None),
-        ("Limit:50/min", "images", 50, 60, None),
-        ("Limit: 5/2minutes", "images", 5, 120, None),
-        ("LIMIT: 3 / 2 HOURS", "images", 3, 7200, None),
-        ("Limit: 9/second", "images", 9, 1, None),
-        ("Limit: 9/1 day", "images", 9, 86400, None),
-        ("Limit: 9/0min", "images", 9, None, None),
-        ("Limit: 9/fortnight", "images", 9, None, None),
-        ("Limit 20, Used 20", "images", 20, None, None),
-    ],
-)
+@pytest.mark.parametrize(("headers", "words", "waits"), [
+    (EVERY, "Please try again in 12s.", (0.534, 30, 12, 59)), (RECORDED, TOKENS, (0.534, 0.534, 1.1)),
+    ({"retry-after": "1"}, "Please try again in 467ms.", (0.467,)),
+    ({"retry-after": "12"}, "Please try again in 11.2s.", (11.2,)),
+    ({"retry-after": "3"}, "Please try again in 1.5s.", (3, 1.5)),
+])  # fmt: skip
+def test_the_most_exact_delay_is_first_and_replaces_a_rounded_one(
+    headers: dict[str, str], words: str, waits: tuple[float, ...]
+) -> None:
+    assert parse(headers, words).waits == pytest.approx(waits)
+
+
+@pytest.mark.parametrize(("words", "refused", "limit", "per", "requested"), [
+    (LONG_IMAGES, "images", 5, 60, None), (LONG_INPUTS, "images", 4000, 60, None),
+    ("on input-images per min: Limit 5, Requested 10. Try again in 12s.", "images", 5, 60, 10),
+    ("images per day: Limit 100, Used 100", "images", 100, 86400, None),
+    ("images per minute. Limit: 0/1min. Current: 1/1min.", "images", 0, 60, None),
+    ("images per minute. Limit: 20/1h.", "images", 20, 3600, None),
+    ("images per minute. Limit: 1,000/1min. Current: 1,001/1min.", "images", 1000, 60, None),
+    ("images per min: Limit 30,000, Used 29,990, Requested 50,000.", "images", 30000, 60, 50000),
+    (TOKENS, "tokens", 30000, 60, 821),
+    ("on requests per min (RPM): Limit 3, Used 3, Requested 1.", "requests", 3, 60, 1),
+    ("requests per day. Limit: 200/1day.", "requests", 200, 86400, None),
+    ("Limit: 20/1h", "images", 20, 3600, None), ("Limit: 50/10s", "images", 50, 10, None),
+    ("Limit:50/min", "images", 50, 60, None), ("Limit: 5/2minutes", "images", 5, 120, None),
+    ("LIMIT: 3 / 2 HOURS", "images", 3, 7200, None), ("Limit: 9/second", "images", 9, 1, None),
+    ("Limit: 9/1 day", "images", 9, 86400, None), ("Limit: 9/0min", "images", 9, None, None),
+    ("Limit: 9/fortnight", "images", 9, None, None), ("Limit 20, Used 20", "images", 20, None, None),
+])  # fmt: skip
 def test_a_limit_is_read_from_the_message(
     words: str, refused: LimitUnit, limit: int, per: float | None, requested: int | None
 ) -> None:
@@ -219,20 +175,12 @@ def test_a_limit_is_read_from_the_message(
     assert (limits.exceeded, limits.requested) == (refused, requested)
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        "You've exceeded the rate limit, please slow down and try again after 51.84 seconds.",
-        "You exceeded your current quota, please check your plan and billing details.",
-        "Resource has been exhausted (e.g. check quota).",
-        "Limit: 2 concurrent requests",
-        "Limit: none",
-        "Limit: -5/1min",
-        "limit5",
-        "climate: limitless 5",
-        "images per minute",
-    ],
-)
+@pytest.mark.parametrize("words", [
+    "You've exceeded the rate limit, please slow down and try again after 51.84 seconds.",
+    "You exceeded your current quota, please check your plan and billing details.",
+    "Resource has been exhausted (e.g. check quota).", "Limit: 2 concurrent requests", "Limit: none",
+    "Limit: -5/1min", "limit5", "climate: limitless 5", "images per minute",
+])  # fmt: skip
 def test_a_message_without_a_limit_has_none(words: str) -> None:
     limits = parse(words=words)
     assert (limits.limits, limits.exceeded, limits.explicit) == ({}, None, False)
@@ -273,43 +221,32 @@ def test_a_limit_in_the_message_precedes_that_in_headers() -> None:
     assert limits.exceeded == "images"
 
 
-@pytest.mark.parametrize(
-    ("headers", "words", "explicit"),
-    [
-        (family("images", limit="50"), "", True),
-        ({}, "Rate limit exceeded for images per minute. Limit: 50/1min.", True),
-        (family("input-images", limit="50000"), "", False),
-        (family("requests", limit="50"), "", False),
-        ({**family("input-images", limit="50000"), **family("images", remaining="3")}, "", False),
-        ({}, "tokens per min: Limit 30000", False),
-        ({}, "Rate limit reached. Limit: 500/1min.", False),
-    ],
-)
+@pytest.mark.parametrize(("headers", "words", "explicit"), [
+    (family("images", limit="50"), "", True),
+    ({}, "Rate limit exceeded for images per minute. Limit: 50/1min.", True),
+    (family("input-images", limit="50000"), "", False), (family("requests", limit="50"), "", False),
+    ({**family("input-images", limit="50000"), **family("images", remaining="3")}, "", False),
+    ({}, "tokens per min: Limit 30000", False), ({}, "Rate limit reached. Limit: 500/1min.", False),
+])  # fmt: skip
 def test_a_limit_is_explicit_if_its_unit_is_images(
     headers: dict[str, str], words: str, explicit: bool
 ) -> None:
     assert parse(headers, words).explicit is explicit
 
 
-@pytest.mark.parametrize(
-    ("words", "images", "never"),
-    [
-        ("images per minute. Limit: 0/1min. Current: 1/1min.", 1, True),
-        ("images per minute. Limit: 5/1min. Current: 6/1min.", 1, False),
-        ("images per minute. Limit: 5/1min. Current: 9/1min.", 5, False),
-        ("images per minute. Limit: 5/1min. Current: 6/1min.", 6, True),
-        ("input-images per min: Limit 5, Requested 10.", 1, True),
-        ("input-images per min: Limit 5, Used 5, Requested 5.", 10, False),
-        ("requests per minute. Limit: 5/1min.", 10, False),
-        ("requests per minute. Limit: 0/1min.", 10, True),
-        ("tokens per min (TPM): Limit 30000, Used 29446, Requested 821.", 1, False),
-        ("tokens per min (TPM): Limit 30000, Used 0, Requested 30001.", 1, True),
-        ("Limit: none", 10, False),
-        ("Limit: " + "9" * 5000, 10, False),
-        ("Requested 10", 10, False),
-        ("", 10, False),
-    ],
-)
+@pytest.mark.parametrize(("words", "images", "never"), [
+    ("images per minute. Limit: 0/1min. Current: 1/1min.", 1, True),
+    ("images per minute. Limit: 5/1min. Current: 6/1min.", 1, False),
+    ("images per minute. Limit: 5/1min. Current: 9/1min.", 5, False),
+    ("images per minute. Limit: 5/1min. Current: 6/1min.", 6, True),
+    ("input-images per min: Limit 5, Requested 10.", 1, True),
+    ("input-images per min: Limit 5, Used 5, Requested 5.", 10, False),
+    ("requests per minute. Limit: 5/1min.", 10, False), ("requests per minute. Limit: 0/1min.", 10, True),
+    ("tokens per min (TPM): Limit 30000, Used 29446, Requested 821.", 1, False),
+    ("tokens per min (TPM): Limit 30000, Used 0, Requested 30001.", 1, True),
+    ("Limit: none", 10, False), ("Limit: " + "9" * 5000, 10, False), ("Requested 10", 10, False),
+    ("", 10, False),
+])  # fmt: skip
 def test_a_limit_below_the_request_never_fits(words: str, images: int, never: bool) -> None:
     assert parse(words=words).never_fits(images) is never
 
