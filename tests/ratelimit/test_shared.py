@@ -153,12 +153,12 @@ async def test_a_long_wait_is_reported_once_with_position_length_and_reason(limi
     limiter.sent(await limiter.fill())
     reported: list[tuple[int, float, str]] = []
     first, second = limiter.enqueue(1), limiter.enqueue(1)
-
-    def on_wait(place: int, seconds: float, reason: str) -> None:
-        reported.append((place, seconds, reason))
+    wait = functools.partial(
+        limiter.wait, second, deadline=None, on_wait=lambda *report: reported.append(report)
+    )
 
     async with line(limiter, first=first) as waiting, anyio.create_task_group() as tasks:
-        tasks.start_soon(functools.partial(limiter.wait, second, deadline=None, on_wait=on_wait))
+        tasks.start_soon(wait)
         for _ in range(3):
             await waiting.after(5)
         tasks.cancel_scope.cancel()
@@ -172,14 +172,12 @@ async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: TimedLi
     permit = await send(limiter)
     limiter.rejected(permit, ServerLimits(waits=(30.0,)))
     reported: list[str] = []
-
-    def on_wait(place: int, seconds: float, reason: str) -> None:
-        reported.append(reason)
+    wait = functools.partial(limiter.wait, permit, on_wait=lambda *report: reported.append(report[2]))
 
     with pytest.raises(LimitWaitError):
-        await limiter.wait(permit, deadline=limiter.clock.now + 10, on_wait=on_wait)
+        await wait(deadline=limiter.clock.now + 10)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(functools.partial(limiter.wait, permit, deadline=None, on_wait=on_wait))
+        tasks.start_soon(functools.partial(wait, deadline=None))
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import anyio
 import pytest
 
@@ -41,16 +43,13 @@ async def test_without_a_rate_limit_the_limits_of_the_server_do_not_apply() -> N
     permits = ConcurrencyLimiter()
     reported: list[str] = []
     permit = permits.enqueue(1000)
-
-    def on_wait(place: int, seconds: float, reason: str) -> None:
-        reported.append(reason)
-
-    await permits.wait(permit, deadline=None, on_wait=on_wait)
+    wait = functools.partial(permits.wait, on_wait=lambda *report: reported.append(report[2]))
+    await wait(permit, deadline=None)
     permits.sent(permit)
     permits.accepted(permit, names(1, wait=30.0), 10**9)
     permits.rejected(permit, names(1, wait=30.0))
     await permits.wait(permit, deadline=0)
     permits.release(permit)
-    await permits.wait(permits.enqueue(1000), deadline=None, on_wait=on_wait)
+    await wait(permits.enqueue(1000), deadline=None)
 
     assert reported == []
