@@ -180,10 +180,7 @@ class Pacer:
             self.observed_quota = max(1, self.observed_quota - permit.weight)
 
     def rejected(self, permit: Permit, now: float, waits: Iterable[float], usage: WindowUsage) -> None:
-        """Pause after a 429, and choose the mode that follows the pause.
-
-        The server asks for ``waits``: seconds, the most exact first, which may be absurd.
-        """
+        """Pause after a 429. The server asks for ``waits``: seconds, the most exact first, which may be absurd."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
         wait = self._usable(waits)

@@ -74,11 +74,7 @@ class JobWorker:
         return self.context.engine.limit_for(self._model)
 
     async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
-        """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit.
-
-        Raises:
-            JournalError: If the store cannot be written before the job is sent.
-        """
+        """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit."""
         try:
             async with build_call(item.job, {}, self.context, template=self.template) as prepared:
                 return await (await self._claim(item, prepared, on_granted)).run()
