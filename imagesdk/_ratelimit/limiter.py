@@ -33,6 +33,7 @@ class Limiter(Protocol):
         Raises:
             LimitWaitError: If so many images can never fit the limit.
         """
+        ...
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
         """Return when the request may be sent. Call ``on_wait`` once, if the wait takes seconds.

@@ -180,7 +180,7 @@ class Pacer:
             self.observed_quota = max(1, self.observed_quota - permit.weight)
 
     def rejected(self, permit: Permit, now: float, waits: Iterable[float], usage: WindowUsage) -> None:
-        """Pause after a 429. The server asks for ``waits``: seconds, the most exact first, which may be absurd."""
+        """Pause after a 429, in which the server asks for ``waits`` (the most exact first), and choose the next mode."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
         wait = self._usable(waits)
@@ -196,11 +196,8 @@ class Pacer:
         self.pause_ends = max(self.pause_ends, now + pause)
         self._rejected_at = now
         self._wary_until = now + WARY_WINDOWS * self._per
-        self._next_gaps = [
-            self._probe_gap,
-            self.gap,
-            self._probe_gap,
-        ]  # a single request, then a burst of two
+        # A single request, then a burst of two.
+        self._next_gaps = [self._probe_gap, self.gap, self._probe_gap]
 
     def accepted(self, permit: Permit) -> None:
         """Note that the server accepted a request."""

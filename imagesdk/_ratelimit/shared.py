@@ -205,10 +205,8 @@ class SharedLimiter:
         if waiter.on_wait is None or start - now <= NOTABLE_WAIT_SECONDS:
             return None
         on_wait, waiter.on_wait = waiter.on_wait, None
-        position, reason = (
-            self._window.queue.position(waiter.permit)[0],
-            f"room in the rate limit of {self.limit}",
-        )
+        position = self._window.queue.position(waiter.permit)[0]
+        reason = f"room in the rate limit of {self.limit}"
         if self._window.pacer.pause_ends > now:
             reason = f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
         return lambda: on_wait(position, start - now, reason)

@@ -37,16 +37,6 @@ async def test_capacity_is_free_one_window_after_a_request_was_sent(limiter: Tim
         assert await waiting.after(LONGER - WINDOW) == ["second"]
 
 
-async def test_a_request_that_is_slow_to_be_sent_keeps_its_capacity(limiter: TimedLimiter) -> None:
-    first = await limiter.fill()
-
-    async with line(limiter, second=limiter.enqueue(1)) as waiting:
-        assert await waiting.after(10 * WINDOW) == []
-        limiter.sent(first)
-        limiter.sent(first)
-        assert await waiting.after(LONGER) == ["second"]
-
-
 @on_both_loops
 async def test_a_released_permit_that_was_not_sent_frees_its_capacity_at_once(limiter: TimedLimiter) -> None:
     first = await limiter.fill()

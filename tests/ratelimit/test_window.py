@@ -96,43 +96,29 @@ def test_a_cancelled_request_that_was_sent_keeps_its_capacity() -> None:
     assert w.grant_ready(30.0)[0] == []
 
 
-def test_a_permit_that_leaves_the_queue_lets_the_next_one_be_granted() -> None:
-    w = window(images=4)
-    sent_now(w, 0.0, weight=2)
-    large, small = w.enqueue(4), w.enqueue(2)
-    assert grants(w, 1.0) == []
-    w.cancel(large)
-    assert grants(w, 1.0) == [small]
+OVERTAKING: dict[str, Any] = {
+    "if it does not delay it": ({}, [(0.0, 2)], [(3,), (1,), (1,)], [(1, 11.0), (0, AGED), (2, 11.0 + AGED)]),
+    "not if it would delay it": ({}, [(0.0, 2)], [(4,), (1,)], [(0, AGED), (1, 2 * AGED)]),
+    "on freed capacity": ({"images": 8}, [(0.0, 4), (10.0, 4)], [(5,), (3,)], [(1, AGED), (0, 10.0 + AGED)]),
+    "and others": ({"images": 8}, [(0.0, 4)], [(7,), (6,), (5,), (1,)], [(3, 11.0), (0, AGED)]),
+    "not if requests are limited": ({"requests": 1}, [(0.0, 2)], [(3,), (1,)], [(0, AGED), (1, 2 * AGED)]),
+    "within a limit of tokens": (
+        {"tokens": 10},
+        [(0.0, 1, 5)],
+        [(1, 8), (1, 5), (1, 2)],
+        [(2, 11.0), (0, AGED)],
+    ),
+}
 
 
-def test_a_forked_child_has_an_empty_queue_and_counts_unsent_requests_as_sent() -> None:
-    w = window(images=2)
-    sent_now(w, 0.0)
-    half_sent = w.enqueue(1)
-    assert w.grant_ready(1.0) == ([half_sent], None)
-    w.enqueue(1)
-    w.inherit(2.0)
-    child = w.enqueue(2)
-    assert starts(w, 2.0, 100.0) == [(child, 2.0 + AGED)]  # the parent sends what it was about to
-    w.grant_ready(200.0)
-    assert w.idle
-
-
-def test_a_small_request_overtakes_a_large_one_that_it_does_not_delay() -> None:
-    w = window(images=4)
-    sent_now(w, 0.0, weight=2)
-    large, beside, after = w.enqueue(3), w.enqueue(1), w.enqueue(1)
-    assert grants(w, 1.0) == [beside]  # 3 and 1 fit together when the 2 have aged; one more would not
-    assert starts(w, 2.0, 61.0) == [(large, AGED)]
-    assert went(w, 61.0, 130.0) == [after]
-
-
-def test_a_small_request_waits_if_it_would_delay_a_large_one() -> None:
-    w = window(images=4)
-    sent_now(w, 0.0, weight=2)
-    large, small = w.enqueue(4), w.enqueue(1)
-    assert went(w, 1.0, 119.0) == [large]
-    assert went(w, 119.0, 121.0) == [small]
+@pytest.mark.parametrize(("limits", "sent", "waiting", "expected"), OVERTAKING.values(), ids=OVERTAKING)
+def test_a_small_request_overtakes_a_large_one(limits: Any, sent: Any, waiting: Any, expected: Any) -> None:
+    w = window(**limits)
+    for request in sent:
+        sent_now(w, *request)
+    permits = [w.enqueue(*request) for request in waiting]
+    found = starts(w, 11.0, expected[-1][1] + 1.0)
+    assert [(permits.index(permit), at) for permit, at in found] == expected
 
 
 def test_a_small_request_waits_while_the_start_of_the_large_one_is_unknown() -> None:
@@ -143,37 +129,6 @@ def test_a_small_request_waits_while_the_start_of_the_large_one_is_unknown() -> 
     w.sent(unsent, 2.0)
     assert w.grant_ready(2.0)[0] == [small]
     assert starts(w, 2.0, 100.0) == [(large, 2.0 + AGED)]
-
-
-def test_a_small_request_takes_freed_capacity_that_the_large_one_cannot_use() -> None:
-    w = window(images=8)
-    sent_now(w, 0.0, weight=4)
-    sent_now(w, 10.0, weight=4)
-    large, small = w.enqueue(5), w.enqueue(3)
-    assert starts(w, 20.0, 100.0) == [(small, AGED), (large, 10.0 + AGED)]
-
-
-def test_a_small_request_is_found_behind_others_that_do_not_fit() -> None:
-    w = window(images=8)
-    sent_now(w, 0.0, weight=4)
-    large, *others, small = [w.enqueue(7), w.enqueue(6), w.enqueue(5), w.enqueue(1)]
-    assert grants(w, 1.0) == [small]
-    assert grants(w, 61.0) == [large]
-    assert [permit.waiting for permit in others] == [True, True]
-
-
-def test_a_request_that_overtakes_fits_the_limits_of_requests_and_tokens_too() -> None:
-    w = window(images=4, requests=1)
-    sent_now(w, 0.0, weight=2)
-    large, small = w.enqueue(3), w.enqueue(1)
-    assert went(w, 1.0, 61.0) == [large]
-    assert went(w, 61.0, 122.0) == [small]
-    w = window(images=10, tokens=10)
-    sent_now(w, 0.0, tokens=5)
-    large, wordy, small = w.enqueue(1, 8), w.enqueue(1, 5), w.enqueue(1, 2)
-    assert went(w, 1.0, 59.0) == [small]
-    assert went(w, 59.0, 61.0) == [large]
-    assert wordy.waiting
 
 
 def test_the_tokens_of_a_response_replace_the_estimate() -> None:

@@ -26,15 +26,18 @@ class Limit(Protocol):
 
     def wait(self, weight: int, now: float) -> float:
         """Return the seconds until a request of that weight is let in; 0 for at once."""
+        ...
 
     def charge(self, weight: int, now: float) -> None:
         """Count a request, whether or not it fits."""
 
     def used(self, now: float) -> int:
         """Return how many images are taken, rounded up."""
+        ...
 
     def reset(self, now: float) -> float:
         """Return the seconds until nothing is taken any more, if nobody comes."""
+        ...
 
 
 class FixedWindow:
