@@ -254,10 +254,8 @@ class _JobRun:
         cost: Decimal | None = None,
     ) -> Outcome:
         """Return the outcome of the job."""
-        attempts = 0 if self.ledger is None else self.ledger.count
-        return Outcome(
-            self.item.job, self.record.id, self.item.place, status, response, error, cost, attempts=attempts
-        )
+        count, item = 0 if self.ledger is None else self.ledger.count, self.item
+        return Outcome(item.job, self.record.id, item.place, status, response, error, cost, attempts=count)
 
 
 def _status(error: Exception) -> Status:

@@ -12,6 +12,7 @@ import threading
 import time
 from contextlib import suppress
 from itertools import pairwise
+from unittest.mock import Mock
 
 import anyio
 import anyio.to_thread
@@ -141,11 +142,8 @@ async def test_a_lowered_limit_ends_the_wait_of_calls_that_can_never_fit_it(limi
 
 async def test_a_long_wait_is_reported_once_with_position_length_and_reason(limiter: TimedLimiter) -> None:
     limiter.sent(await limiter.fill())
-    reported: list[tuple[int, float, str]] = []
-    first, second = limiter.enqueue(1), limiter.enqueue(1)
-    wait = functools.partial(
-        limiter.wait, second, deadline=None, on_wait=lambda *report: reported.append(report)
-    )
+    on_wait, first, second = Mock(), limiter.enqueue(1), limiter.enqueue(1)
+    wait = functools.partial(limiter.wait, second, deadline=None, on_wait=on_wait)
 
     async with line(limiter, first=first) as waiting, anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
@@ -153,7 +151,7 @@ async def test_a_long_wait_is_reported_once_with_position_length_and_reason(limi
             await waiting.after(5)
         tasks.cancel_scope.cancel()
 
-    [(place, seconds, reason)] = reported
+    [((place, seconds, reason), _)] = on_wait.call_args_list
     assert (place, reason) == (1, "room in the rate limit of 4 images / 60 s")
     assert WINDOW - 5 < seconds < LONGER
 
@@ -161,8 +159,8 @@ async def test_a_long_wait_is_reported_once_with_position_length_and_reason(limi
 async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: TimedLimiter) -> None:
     permit = await send(limiter)
     limiter.rejected(permit, ServerLimits(waits=(30.0,)))
-    reported: list[str] = []
-    wait = functools.partial(limiter.wait, permit, on_wait=lambda *report: reported.append(report[2]))
+    on_wait = Mock()
+    wait = functools.partial(limiter.wait, permit, on_wait=on_wait)
 
     with pytest.raises(LimitWaitError):
         await wait(deadline=limiter.clock.now + 10)
@@ -171,8 +169,8 @@ async def test_the_report_of_a_wait_names_a_pause_as_its_reason(limiter: TimedLi
         await anyio.wait_all_tasks_blocked()
         tasks.cancel_scope.cancel()
 
-    [reason] = reported
-    assert "the server refused more (429)" in reason
+    on_wait.assert_called_once()
+    assert "the server refused more (429)" in on_wait.call_args.args[2]
 
 
 @pytest.mark.parametrize("elsewhere", ["asyncio", "trio"])
