@@ -183,7 +183,8 @@ class Pacer:
         """Pause after a 429, in which the server asks for ``waits`` (the most exact first), and choose the next mode."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
-        wait = self._usable(waits)
+        longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
+        wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
         pause = self._pause(wait)
         is_fruitless = permit is self._first_permit and self._rejected_at > -math.inf
         self._fruitless_pauses = self._fruitless_pauses + 1 if is_fruitless else 0
@@ -208,10 +209,6 @@ class Pacer:
 
     def _paced_gap(self, permit: Permit) -> float:
         return self.pace * self.even_interval * permit.weight
-
-    def _usable(self, waits: Iterable[float]) -> float | None:
-        longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
-        return next((seconds for seconds in waits if 0 < seconds <= longest), None)
 
     def _pause(self, wait: float | None) -> float:
         growth = PAUSE_GROWTH_FACTOR ** min(self._pauses, MAX_PAUSE_GROWTHS)

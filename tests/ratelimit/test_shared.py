@@ -300,12 +300,3 @@ async def test_a_pause_ends_only_the_waits_whose_deadline_it_puts_out_of_reach(l
             limiter.rejected(first, ServerLimits(waits=(2 * WINDOW,)))
             await anyio.wait_all_tasks_blocked()
             assert waiting.granted == ["hurried: too late"]
-
-
-async def test_a_limit_that_was_stated_long_ago_is_forgotten(clock: Clock) -> None:
-    registry = LimiterRegistry(clock=clock)
-    limiter = registry.get(("key",), RateLimit(5, per=WINDOW))
-    await send(limiter)
-    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(5, per=WINDOW)
-    clock.now += 3 * WINDOW
-    assert registry.get(("key",), RateLimit(100, per=WINDOW)).limit == RateLimit(100, per=WINDOW)
