@@ -23,11 +23,9 @@ class Limiter(Protocol):
     @property
     def limit(self) -> RateLimit | None:
         """The limit in force; ``None`` for none."""
-        ...
 
     def remember(self, weight: int, sent_at: float) -> None:
         """Count images that another process requested at ``sent_at`` (of ``time.monotonic``)."""
-        ...
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         """Join the queue for ``weight`` images, at its end or at the place of a released permit.
@@ -38,30 +36,20 @@ class Limiter(Protocol):
         ...
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        """Return when the request may be sent.
-
-        Args:
-            permit: From ``enqueue``.
-            deadline: A time of ``time.monotonic``; ``None`` for no deadline.
-            on_wait: Called once, if the wait takes seconds.
+        """Return when the request may be sent. Call ``on_wait`` once, if the wait takes seconds.
 
         Raises:
-            LimitWaitError: If the permit will not be granted before the deadline.
+            LimitWaitError: If the permit will not be granted before the deadline (of ``time.monotonic``).
         """
-        ...
 
     def sent(self, permit: Permit) -> None:
         """Note that the request was written to the connection as a whole."""
-        ...
 
     def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
         """Note that the server accepted the request, with the limits it stated and the tokens it counted."""
-        ...
 
     def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server answered 429, and return the permit to its place in the queue."""
-        ...
 
     def release(self, permit: Permit) -> None:
         """Give up the place in the queue, or a granted permit whose request was not sent."""
-        ...

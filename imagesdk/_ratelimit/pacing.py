@@ -180,13 +180,11 @@ class Pacer:
             self.observed_quota = max(1, self.observed_quota - permit.weight)
 
     def rejected(self, permit: Permit, now: float, waits: Iterable[float], usage: WindowUsage) -> None:
-        """Pause after a 429, and choose the mode that follows the pause.
-
-        The server asks for ``waits``: seconds, the most exact first, which may be absurd.
-        """
+        """Pause after a 429, in which the server asks for ``waits`` (the most exact first), and choose the next mode."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
-        wait = self._usable(waits)
+        longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
+        wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
         pause = self._pause(wait)
         is_fruitless = permit is self._first_permit and self._rejected_at > -math.inf
         self._fruitless_pauses = self._fruitless_pauses + 1 if is_fruitless else 0
@@ -199,11 +197,8 @@ class Pacer:
         self.pause_ends = max(self.pause_ends, now + pause)
         self._rejected_at = now
         self._wary_until = now + WARY_WINDOWS * self._per
-        self._next_gaps = [
-            self._probe_gap,
-            self.gap,
-            self._probe_gap,
-        ]  # a single request, then a burst of two
+        # A single request, then a burst of two.
+        self._next_gaps = [self._probe_gap, self.gap, self._probe_gap]
 
     def accepted(self, permit: Permit) -> None:
         """Note that the server accepted a request."""
@@ -214,10 +209,6 @@ class Pacer:
 
     def _paced_gap(self, permit: Permit) -> float:
         return self.pace * self.even_interval * permit.weight
-
-    def _usable(self, waits: Iterable[float]) -> float | None:
-        longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
-        return next((seconds for seconds in waits if 0 < seconds <= longest), None)
 
     def _pause(self, wait: float | None) -> float:
         growth = PAUSE_GROWTH_FACTOR ** min(self._pauses, MAX_PAUSE_GROWTHS)

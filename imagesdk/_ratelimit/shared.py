@@ -191,11 +191,7 @@ class SharedLimiter:
         self._window.inherit(self._clock())
 
     def _due_report(self, waiter: _Waiter, now: float) -> Callable[[], None] | None:
-        """Return what reports a notable wait, if that is due.
-
-        Raises:
-            LimitWaitError: If the permit will not be granted before the deadline.
-        """
+        """Return what reports a notable wait, if that is due. Raise ``LimitWaitError`` if the deadline is too early."""
         if waiter.deadline is None and waiter.on_wait is None:
             return None
         start = self._window.expected_start(waiter.permit, now)
@@ -209,18 +205,16 @@ class SharedLimiter:
         if waiter.on_wait is None or start - now <= NOTABLE_WAIT_SECONDS:
             return None
         on_wait, waiter.on_wait = waiter.on_wait, None
-        position, reason = self._window.queue.position(waiter.permit)[0], self._reason(now)
+        position = self._window.queue.position(waiter.permit)[0]
+        reason = f"room in the rate limit of {self.limit}"
+        if self._window.pacer.pause_ends > now:
+            reason = f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
         return lambda: on_wait(position, start - now, reason)
 
     def _report_change(self, before: RateLimit) -> None:
         if self._window.limit != before:
             _logger.info("the server allows %s, not %s: calls keep to that", self._window.limit, before)
             self._wake_all()
-
-    def _reason(self, now: float) -> str:
-        if self._window.pacer.pause_ends > now:
-            return f"the end of a pause, because the server refused more (429), and then the limit of {self.limit}"
-        return f"room in the rate limit of {self.limit}"
 
     def _estimated_tokens(self, weight: int) -> int:
         if self.limit.tokens is None:

@@ -143,10 +143,7 @@ class SlidingLog:
                 self.discard(permit)
 
     def change_limit(self, limit: RateLimit, *, exact: bool) -> None:
-        """Count against another limit from now on.
-
-        A shorter window applies to later requests only, unless it is ``exact``: the server named it.
-        """
+        """Count against another limit. A shorter window applies to later requests only, unless ``exact``: the server named it."""
         self.limit, before = limit, self.window_seconds
         self.window_seconds = seconds = window_seconds(limit)
         if seconds == before and not exact:

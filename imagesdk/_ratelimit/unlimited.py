@@ -40,11 +40,7 @@ class ConcurrencyLimiter:
         return Permit(weight, next(self._numbers))
 
     async def wait(self, permit: Permit, *, deadline: float | None, on_wait: OnWait | None = None) -> None:
-        """Return when fewer than :data:`CONCURRENCY` other calls are running.
-
-        Raises:
-            LimitWaitError: If that is not the case before the deadline.
-        """
+        """Return when fewer than :data:`CONCURRENCY` other calls are running."""
         if permit.granted:
             return
         semaphore = self._semaphores.get()

@@ -81,10 +81,9 @@ class SlidingWindow:
         return self.queue.push(weight, tokens, number=None if rejoin is None else rejoin.number)
 
     def grant_ready(self, now: float) -> tuple[list[Permit], float | None]:
-        """Grant all permits that may be granted at ``now``.
+        """Grant all permits that may be granted at ``now``. Return them, and when to ask again.
 
-        Returns the permits granted, and when to ask again: ``None`` when only :meth:`sent`, :meth:`cancel` or a new
-        permit can change anything.
+        That is ``None`` when only :meth:`sent`, :meth:`cancel` or a new permit can change anything.
         """
         granted: list[Permit] = []
         for log in self._logs():

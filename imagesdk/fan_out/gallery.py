@@ -101,24 +101,19 @@ def page(jobs: Iterator[JobRecord], folder: Path, beside: Path) -> Iterator[str]
 def _cards(job: JobRecord, folder: Path, beside: Path) -> Iterator[str]:
     images: list[dict[str, Any]] = list((job.response or {}).get("images", [])) or [{}]
     for image in images:
-        state = job.state
-        thumbnail = ""
+        state, thumbnail = job.state, ""
         if "file" in image and state == "done":
             source = escape(_address(folder / image["file"]["path"], beside))
             thumbnail = f'<a href="{source}"><img src="{source}" loading="lazy" alt=""></a>'
         prompt = escape(str(job.params.get("prompt", job.kind)))
-        facts = escape(_facts(job))
+        facts = [f"{name} {value}" for name, value in job.params.items() if name != "prompt"]
+        facts += [f"${job.cost}"] if job.cost else []
         problem = escape(str((job.error or {}).get("message", "")))
         yield (
             f'<article data-state="{escape(state)}">{thumbnail}<div><p>{prompt}</p>'
-            f'<small class="{escape(state)}">{escape(state)} {escape(job.id)}</small><small>{facts}</small>'
+            f'<small class="{escape(state)}">{escape(state)} {escape(job.id)}</small><small>{escape(", ".join(facts))}</small>'
             f"<small>{problem}</small></div></article>\n"
         )
-
-
-def _facts(job: JobRecord) -> str:
-    facts = [f"{name} {value}" for name, value in job.params.items() if name != "prompt"]
-    return ", ".join([*facts, f"${job.cost}"] if job.cost else facts)
 
 
 def _address(path: Path, beside: Path) -> str:

@@ -39,9 +39,7 @@ class GroupCommit:
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction with all other work that waits, and return when it is on the disk.
 
-        Raises:
-            InvalidRequestError: If ``work`` raises it, which it may do only before its first write.
-            ImageSDKError: If the transaction fails.
+        ``work`` may raise ``InvalidRequestError``, but only before its first write.
         """
         write = _Write(work)
         self._waiting.append(write)

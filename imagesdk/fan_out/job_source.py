@@ -63,13 +63,7 @@ class JobReader:
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def next(self) -> Item | None:
-        """Return the next job, or ``None`` after the last one.
-
-        Raises:
-            TypeError: If the iterator returns something that is not a job.
-            InvalidRequestError: If a label is not valid.
-            Exception: If the iterator raises it.
-        """
+        """Return the next job, or ``None`` after the last one. Raise what the iterator raises."""
         given = await self._given()
         if given is _END:
             return None

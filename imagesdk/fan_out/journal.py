@@ -141,10 +141,9 @@ class Journal(JobStore):
         """Return the first record of this content that the run has not claimed yet. Create it if there is none."""
         row = db.execute("SELECT occurrence FROM temp.next WHERE content = ?", (content,)).fetchone()
         occurrence = 0 if row is None else row[0]
-        while _seen(db, _key(content, occurrence)):
+        while _seen(db, key := f"{content}-{occurrence}"):
             occurrence += 1
         db.execute("INSERT OR REPLACE INTO temp.next VALUES (?, ?)", (content, occurrence + 1))
-        key = _key(content, occurrence)
         record = _record(db, "key", key)
         if record is not None:
             return record
@@ -321,10 +320,6 @@ def _dollars(row: tuple[str | None, ...]) -> Decimal:
 
 def _seen(db: sqlite3.Connection, key: str) -> bool:
     return db.execute("SELECT 1 FROM temp.seen WHERE key = ?", (key,)).fetchone() is not None
-
-
-def _key(content: str, occurrence: int) -> str:
-    return f"{content}-{occurrence}"
 
 
 def _process() -> str:

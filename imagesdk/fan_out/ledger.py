@@ -42,12 +42,7 @@ class JobLedger:
     """Maximum cost of the attempts before the latest, in US dollars."""
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
-        """Reserve money for a repeated attempt, and record that an attempt begins.
-
-        Raises:
-            BudgetExceededError: If the budget does not allow another attempt.
-            JournalError: If the store cannot be written.
-        """
+        """Reserve money for a repeated attempt, and record that an attempt begins."""
         if self.maybe_billed:
             if self.spending.reserve(self.amount) is not Reservation.RESERVED:
                 raise self.spending.refusal(self.amount)

@@ -49,13 +49,8 @@ class ProgressCounter:
         latest = {second: count for second, count in self._counts[1].items() if second > now - _MINUTE}
         if images:
             latest[int(now)] = latest.get(int(now), 0) + images
-        amounts = {
-            outcome.status: 1,
-            "in_flight": -1,
-            "images": images,
-            "unpriced": int(_is_unpriced(outcome)),
-        }
-        self._add({**amounts, "cost": outcome.cost or 0}, latest)
+        amounts: dict[str, int | Decimal] = {outcome.status: 1, "in_flight": -1, "images": images}
+        self._add({**amounts, "unpriced": _is_unpriced(outcome), "cost": outcome.cost or 0}, latest)
 
     def snapshot(self, now: float, limit: RateLimit | None) -> Progress:
         """Return the progress of the run at ``now``."""

@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 
 from attrs import frozen
 
-from imagesdk.errors import APIError, ImageSDKError, JournalError, OutcomeUnknownError
+from imagesdk.errors import APIError, JournalError, OutcomeUnknownError
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.outcomes import Outcome, Status
 from imagesdk.fan_out.output_files import State as FileState
@@ -74,7 +74,9 @@ def next_action(record: JobRecord, files: FileState | None, policy: ResumePolicy
 def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Outcome:
     """Return the outcome of a job that the run reports without sending it."""
     status: Status = "unknown"
-    error = _stored_error(record)
+    error = None if record.error is None else error_of(record.error)
+    if isinstance(error, APIError) and error.idempotency_key is None:
+        error.idempotency_key = record.idempotency_key
     if record.state == "refused":
         status = "refused"
     elif record.state == "done":
@@ -89,12 +91,3 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
     return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
-
-
-def _stored_error(record: JobRecord) -> ImageSDKError | None:
-    if record.error is None:
-        return None
-    error = error_of(record.error)
-    if isinstance(error, APIError) and error.idempotency_key is None:
-        error.idempotency_key = record.idempotency_key
-    return error

@@ -40,12 +40,8 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
         facts = _known({name: getattr(image, name) for name in _IMAGE_FACTS})
         if file := written.get(image.index):
             facts.pop("url", None)
-            facts["file"] = {
-                "path": _from(file.path, folder),
-                "temporary": _from(file.temporary, folder),
-                "sha256": file.sha256,
-                "size": file.size,
-            }
+            paths = {"path": _from(file.path, folder), "temporary": _from(file.temporary, folder)}
+            facts["file"] = {**paths, "sha256": file.sha256, "size": file.size}
         images.append(facts)
     return _known(
         {
@@ -61,12 +57,10 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
 
 def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
     """Return the files of a response."""
+    found = [(image["index"], image["file"]) for image in record["images"] if "file" in image]
     return [
-        WrittenFile(
-            image["index"], folder / file["path"], folder / file["temporary"], file["sha256"], file["size"]
-        )
-        for image in record["images"]
-        if (file := image.get("file"))
+        WrittenFile(index, folder / file["path"], folder / file["temporary"], file["sha256"], file["size"])
+        for index, file in found
     ]
 
 

@@ -111,10 +111,8 @@ class SpendingLimit:
 
 def unknown_price(found: Estimate) -> BudgetExceededError:
     """Return the error of a job whose price is unknown."""
-    return BudgetExceededError(
-        f"The cost of this job is unknown, so it was not sent under a budget. {found.reason}",
-        remedies=(Remedy.ALLOW_UNKNOWN_PRICE,),
-    )
+    summary = f"The cost of this job is unknown, so it was not sent under a budget. {found.reason}"
+    return BudgetExceededError(summary, remedies=(Remedy.ALLOW_UNKNOWN_PRICE,))
 
 
 def _dollars(amount: Decimal, rounding: str) -> str:

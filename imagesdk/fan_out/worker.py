@@ -74,11 +74,7 @@ class JobWorker:
         return self.context.engine.limit_for(self._model)
 
     async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
-        """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit.
-
-        Raises:
-            JournalError: If the store cannot be written before the job is sent.
-        """
+        """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit."""
         try:
             async with build_call(item.job, {}, self.context, template=self.template) as prepared:
                 return await (await self._claim(item, prepared, on_granted)).run()
@@ -258,10 +254,8 @@ class _JobRun:
         cost: Decimal | None = None,
     ) -> Outcome:
         """Return the outcome of the job."""
-        attempts = 0 if self.ledger is None else self.ledger.count
-        return Outcome(
-            self.item.job, self.record.id, self.item.place, status, response, error, cost, attempts=attempts
-        )
+        count, item = 0 if self.ledger is None else self.ledger.count, self.item
+        return Outcome(item.job, self.record.id, item.place, status, response, error, cost, attempts=count)
 
 
 def _status(error: Exception) -> Status:

@@ -44,18 +44,11 @@ def browser(page: Path, tmp_path: Path) -> Iterator[webdriver.Chrome]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or "chromium"
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-        "--window-size=1180,880",
-        f"--user-data-dir={tmp_path}",
-    ):
-        options.add_argument(argument)
+    for switch in ("gpu", "background-networking", "component-update", "sync"):
+        options.add_argument(f"--disable-{switch}")
+    for argument in ("headless=new", "no-sandbox", "no-first-run", "window-size=1180,880"):
+        options.add_argument(f"--{argument}")
+    options.add_argument(f"--user-data-dir={tmp_path}")
     service = webdriver.ChromeService(executable_path=shutil.which("chromedriver") or "chromedriver")
     driver = webdriver.Chrome(options=options, service=service)
     try:

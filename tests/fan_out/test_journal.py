@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import DEFAULT, Mock
 
 import anyio
 import pytest
@@ -28,6 +29,7 @@ pytestmark = pytest.mark.anyio
 both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 KEY = "sk-the-sentinel-of-these-tests"
+FULL_DISK = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.fixture
@@ -135,12 +137,9 @@ async def test_a_journal_of_a_later_version_is_refused(runs: Runs) -> None:
 async def test_a_journal_is_written_before_the_first_byte_and_if_it_fails_nothing_is_sent(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(db: sqlite3.Connection, *_: object) -> None:
-        error = sqlite3.OperationalError("database or disk is full")
-        error.sqlite_errorcode = sqlite3.SQLITE_FULL
-        raise error
-
-    monkeypatch.setattr(journal, "_sending", full)
+    full = sqlite3.OperationalError("database or disk is full")
+    full.sqlite_errorcode = sqlite3.SQLITE_FULL
+    monkeypatch.setattr(journal, "_sending", Mock(side_effect=full))
     with pytest.raises(JournalError, match=r"disk is full.*Free disk space and run the same list again"):
         await runs.saved("a", "b")
     assert runs.server.asked == []
@@ -162,10 +161,7 @@ async def outcomes_until(runs: Runs, error: type[Exception], message: str, *jobs
 async def test_an_image_is_kept_though_the_journal_cannot_record_it(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(*_: object) -> None:
-        raise JournalError("The disk is full.")
-
-    monkeypatch.setattr(Journal, "received", full)
+    monkeypatch.setattr(Journal, "received", Mock(side_effect=JournalError("The disk is full.")))
     taken = await outcomes_until(runs, JournalError, "The disk is full", "a", "b", "c")
     assert statuses(taken) == ["done"]
     assert len(runs.pngs()) == 1
@@ -178,15 +174,7 @@ async def test_a_full_disk_ends_the_run_and_no_further_job_is_sent(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [f"image {n}" for n in range(10)]
-    write, written = os.write, 0
-
-    def some(descriptor: int, data: bytes) -> int:
-        nonlocal written
-        written += 1
-        if written > 3:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return write(descriptor, data)
-
+    some = Mock(wraps=os.write, side_effect=[DEFAULT] * 3 + [FULL_DISK] * 10)
     monkeypatch.setattr("imagesdk._engine.sink.os.write", some)
     message = r"No space left.*Free disk space and run the same list again"
     taken = statuses(await outcomes_until(runs, OSError, message, *jobs))
@@ -201,10 +189,7 @@ async def test_a_full_disk_ends_the_run_and_no_further_job_is_sent(
 async def test_a_full_disk_at_the_final_names_ends_the_run_and_nothing_is_billed_again(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object, **__: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr("imagesdk.fan_out.output_files.move_if_free", full)
+    monkeypatch.setattr("imagesdk.fan_out.output_files.move_if_free", Mock(side_effect=FULL_DISK))
     taken = await outcomes_until(runs, OSError, "No space left.*run the same list again", "a", "b")
     monkeypatch.undo()
     assert statuses(taken) == ["unknown"]
@@ -240,10 +225,7 @@ async def test_a_lock_is_released_if_asyncio_cancels_the_opening_of_a_journal(
 async def test_a_lock_is_released_if_its_file_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "truncate", full)
+    monkeypatch.setattr(os, "truncate", Mock(side_effect=FULL_DISK))
     with pytest.raises(OSError, match="No space left"):
         await open_and_close(tmp_path / "journal.db")
     monkeypatch.undo()
@@ -255,10 +237,7 @@ async def test_a_lock_is_released_if_its_file_cannot_be_written(
 async def test_a_file_system_without_locks_is_an_os_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unknown(*_: object) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", unknown)
+    monkeypatch.setattr(fcntl, "flock", Mock(side_effect=OSError(errno.ENOLCK, "No locks available")))
     with pytest.raises(OSError, match="No locks available"):
         await open_and_close(tmp_path / "journal.db")
 

@@ -11,25 +11,17 @@ from imagesdk.policies import Delivery
 from tests.support.billing_server import BillingServer
 from tests.support.killed_runs import CODE, JOBS, POINTS, check, exit_code
 
-both_deliveries = pytest.mark.parametrize("delivery", ["at_most_once", "at_least_once"])
+SEVERAL = ("after the commit of received", "after the commit of sending")
 
 
-@both_deliveries
-@pytest.mark.parametrize("point", POINTS)
-def test_a_run_is_resumed_after_its_process_ended(
-    server: BillingServer, tmp_path: Path, point: str, delivery: Delivery
+@pytest.mark.parametrize("delivery", ["at_most_once", "at_least_once"])
+@pytest.mark.parametrize("points", [*((point,) for point in POINTS), SEVERAL], ids=", ".join)
+def test_a_run_is_resumed_after_its_process_ended_once_or_several_times(
+    server: BillingServer, tmp_path: Path, points: tuple[str, ...], delivery: Delivery
 ) -> None:
-    assert exit_code(server, tmp_path, delivery, point) == CODE
-    check(server, tmp_path, delivery)
-
-
-@both_deliveries
-def test_a_run_is_resumed_after_its_process_ended_several_times(
-    server: BillingServer, tmp_path: Path, delivery: Delivery
-) -> None:
-    for point in ("after the commit of received", "after the commit of sending"):
+    for point in points:
         assert exit_code(server, tmp_path, delivery, point) == CODE
-    check(server, tmp_path, delivery, kills=2)
+    check(server, tmp_path, delivery, kills=len(points))
 
 
 def test_a_program_that_is_not_killed_finishes_its_run(server: BillingServer, tmp_path: Path) -> None:

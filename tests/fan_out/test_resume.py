@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,6 @@ from imagesdk import (
     OutcomeUnknownError,
     RateLimit,
 )
-from imagesdk._ratelimit.shared import LimiterRegistry
 from tests.support.runs import Runs, statuses
 from tests.support.small_images import png
 
@@ -236,11 +234,3 @@ async def test_the_rate_limit_counts_what_an_earlier_process_has_sent(
         await anyio.wait_all_tasks_blocked()
         assert run.progress.in_flight == 1
         assert "d" not in runs.server.asked
-
-
-def test_what_was_sent_long_ago_takes_no_room(fresh_limits: LimiterRegistry) -> None:
-    limiter = fresh_limits.get(("x",), RateLimit(1, per=1))
-    limiter.remember(1, time.monotonic() - 5)
-    assert limiter.idle(time.monotonic())
-    limiter.remember(1, time.monotonic())
-    assert not limiter.idle(time.monotonic())

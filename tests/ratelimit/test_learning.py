@@ -58,12 +58,6 @@ def test_a_lower_limit_counts_what_was_sent_before() -> None:
     assert permit.granted
 
 
-def test_a_limit_of_zero_is_ignored() -> None:
-    w = window(50)
-    reject(w, 0.0, names(0, MINUTE))
-    assert limit_of(w) == (50, MINUTE)
-
-
 def test_a_lower_limit_may_have_a_shorter_window() -> None:
     w = window(50)
     reject(w, 0.0, names(5, 10.0))
@@ -119,20 +113,13 @@ def test_a_higher_limit_of_the_server_replaces_only_a_default(
     assert limit_of(w) == (images, MINUTE)
 
 
-def test_a_learned_limit_rises_at_most_to_the_stated_one() -> None:
-    w = window(50)
+@pytest.mark.parametrize(("adaptive", "highest"), [(False, 50), (True, 250)])
+def test_a_learned_limit_rises_at_most_to_a_stated_one(adaptive: bool, highest: int) -> None:
+    w = window(50, adaptive=adaptive)
     reject(w, 0.0, names(5, MINUTE))
-    succeed(w, 100.0, names(20))
-    assert limit_of(w) == (20, MINUTE)
-    succeed(w, 200.0, names(250))
-    assert limit_of(w) == (50, MINUTE)
-
-
-def test_a_default_follows_every_limit_that_the_server_states() -> None:
-    w = window(50, adaptive=True)
-    for at, images in enumerate((250, 20, 100)):
+    for at, (images, holds) in enumerate([(20, 20), (250, highest), (20, 20), (40, 40)], 1):
         succeed(w, 100.0 * at, names(images))
-        assert limit_of(w) == (images, MINUTE)
+        assert limit_of(w) == (holds, MINUTE)
 
 
 def test_a_limit_in_a_header_applies_to_a_minute() -> None:
@@ -141,14 +128,6 @@ def test_a_limit_in_a_header_applies_to_a_minute() -> None:
     assert limit_of(w) == (500, HOUR)
     succeed(w, 1.0, names(5))
     assert limit_of(w) == (5, MINUTE)
-
-
-@pytest.mark.parametrize("what", ["requests", "tokens"])
-def test_limits_of_requests_and_tokens_are_learned_from_a_429(what: Any) -> None:
-    w = window(50)
-    reject(w, 0.0, names(3, MINUTE, what=what))
-    assert getattr(w.limit, what) == 3
-    assert limit_of(w) == (50, MINUTE)
 
 
 @pytest.mark.parametrize("what", ["requests", "tokens"])
@@ -191,6 +170,7 @@ def test_a_limit_that_a_caller_states_later_replaces_a_default() -> None:
 
 def test_the_lower_of_two_stated_limits_applies() -> None:
     w = window(50)
+    assert w.stated == RateLimit(50)
     for stated, holds in ((250, 50), (20, 20), (50, 20), (5, 5)):
         w.restrict(RateLimit(stated))
         assert (limit_of(w), w.stated) == ((holds, MINUTE), RateLimit(holds))
@@ -233,22 +213,17 @@ def test_the_lowest_stated_limits_of_requests_and_tokens_apply(adaptive: bool) -
 
 def test_a_limit_that_is_stated_later_counts_what_was_sent_before() -> None:
     w = window(50)
-    for at in range(5):
-        sent_now(w, float(at))
+    sent_now(w, 0.0, weight=5)
     w.restrict(RateLimit(5))
     w.enqueue(1)
     assert grants(w, 5.0) == []
 
 
-def test_a_default_is_not_a_stated_limit() -> None:
-    assert window(50, adaptive=True).stated is None
-    assert window(50).stated == RateLimit(50)
-
-
-def test_a_response_without_limits_changes_no_limit() -> None:
+def test_a_response_without_limits_or_with_a_limit_of_zero_changes_no_limit() -> None:
     w = window(50, requests=5, tokens=7, adaptive=True)
     succeed(w, 0.0, NO_SERVER_LIMITS)
-    reject(w, 1.0, NO_SERVER_LIMITS)
+    for at, stated in enumerate([NO_SERVER_LIMITS, names(0, MINUTE)], 1):
+        reject(w, 100.0 * at, stated)
     assert w.limit == RateLimit(50, requests=5, tokens=7)
 
 

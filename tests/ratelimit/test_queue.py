@@ -127,35 +127,6 @@ def queue_of(*weights: int) -> tuple[WaitQueue, list[Permit]]:
     return queue, [queue.push(weight) for weight in weights]
 
 
-def test_a_permit_that_overtook_others_returns_to_its_place_once() -> None:
-    queue, (first, second, third) = queue_of(4, 1, 2)
-    queue.remove(second)
-    assert list(queue.after(first, ALL)) == [third]
-
-    queue.push_back(second)
-
-    assert list(queue.after(first, ALL)) == [second, third]
-    assert queue.position(third) == (2, 5)
-    for permit in (first, second, third):
-        assert queue.head is permit
-        queue.remove(permit)
-    assert queue.head is None
-
-
-def test_a_permit_whose_place_has_passed_returns_before_all_later_ones() -> None:
-    queue, (first, second) = queue_of(4, 1)
-    queue.remove(first)
-    queue.remove(second)
-    third = queue.push(2)
-
-    queue.push_back(second)
-    queue.push_back(first)
-
-    assert queue.head is first
-    assert list(queue.after(first, ALL)) == [second, third]
-    assert [queue.position(permit) for permit in (first, second, third)] == [(0, 0), (1, 4), (2, 5)]
-
-
 def test_a_permit_that_returns_after_thousands_of_others_is_before_all_that_wait() -> None:
     queue, (old, waiting) = queue_of(4, 1)
     queue.remove(old)

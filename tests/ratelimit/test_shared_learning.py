@@ -125,7 +125,7 @@ async def test_a_stated_limit_that_replaces_a_default_grants_waiting_calls(clock
         assert waiting.granted == ["second"]
 
 
-async def test_a_window_outlives_its_clients_by_two_windows(clock: Clock) -> None:
+async def test_a_window_and_its_limit_outlive_their_clients_by_two_windows(clock: Clock) -> None:
     registry = LimiterRegistry(clock=clock)
     limit = RateLimit(4, per=WINDOW)
     limiter = registry.get(("account",), limit)
@@ -133,11 +133,14 @@ async def test_a_window_outlives_its_clients_by_two_windows(clock: Clock) -> Non
 
     clock.now += WINDOW
     registry.get(("other",), limit)
-    assert registry.get(("account",), limit) is limiter
+    later = RateLimit(100, per=WINDOW)
+    assert registry.get(("account",), later) is limiter
+    assert limiter.limit == limit
 
     clock.now += 3 * WINDOW
     registry.get(("other",), limit)
-    assert registry.get(("account",), limit) is not limiter
+    assert registry.get(("account",), later) is not limiter
+    assert registry.get(("account",), later).limit == later
 
 
 async def test_a_window_with_granted_calls_is_never_dropped(clock: Clock) -> None:

@@ -97,6 +97,12 @@ class Report:
         """Return by how many seconds the worst call exceeded its time-out."""
         return max(call.seconds for call in self.calls) - timeout
 
+    def check(self, *, refusals: int, lateness: float) -> None:
+        """Check that every call returned its images, with no more refusals and no later than this."""
+        assert self.success == 1, self
+        assert self.refusals <= refusals, self
+        assert self.lateness <= lateness, self
+
     def __repr__(self) -> str:
         optimum = f" of {self.optimum:.1f}" if self.optimum else ""
         last = f"{self.last_admission:.1f} s{optimum}" if self.books.admissions else "none"

@@ -54,11 +54,8 @@ class ServerStyle:
                 "Rate limit exceeded for images per minute in organization org-x. "
                 f"Limit: {refusal.limit}/{window}. Current: {refusal.used}/{window}."
             )
-        error: dict[str, str | None] = {
-            "message": f"{message}{self._words(refusal.retry_after)}",
-            "type": "requests",
-        }
-        error |= {"param": None, "code": "rate_limit_exceeded"}
+        message += self._words(refusal.retry_after)
+        error = {"message": message, "type": "requests", "param": None, "code": "rate_limit_exceeded"}
         return self._header(refusal.retry_after), json.dumps({"error": error}).encode()
 
     def _words(self, seconds: float) -> str:

@@ -30,7 +30,6 @@ class Limit(Protocol):
 
     def charge(self, weight: int, now: float) -> None:
         """Count a request, whether or not it fits."""
-        ...
 
     def used(self, now: float) -> int:
         """Return how many images are taken, rounded up."""
