@@ -5,13 +5,13 @@ from datetime import date
 
 import pytest
 
-from imagesdk.emulator import EmulatorState
 from tests.emulator.api import SMALL, Api, Connect, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 JSON = {"content-type": "application/json"}
+HEAD = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 OLD = ["dall-e-2", "dall-e-3"]
 FIRST = [
     "gpt-image-1",
@@ -21,12 +21,8 @@ FIRST = [
     "chatgpt-image-latest",
 ]
 TWO = ["gpt-image-2", "gpt-image-2-2026-04-21"]
-TWO_FIVE = [
-    "gpt-image-2.5-sunburst",
-    "gpt-image-2.5-sunburst-2026-09-08",
-    "gpt-image-2.5-flare",
-    "gpt-image-2.5-flare-2026-09-08",
-]
+TWO_FIVE = [f"gpt-image-2.5-{kind}{day}" for kind in ("sunburst", "flare") for day in ("", "-2026-09-08")]
+DEEP, LONG = b"[" * 100_000, b'{"n": 1' + b"0" * 5000 + b"}"
 TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 
 
@@ -191,18 +187,7 @@ async def test_the_health_check_responds(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'"x"',
-        b"null",
-        b"\xff\xfe",
-        b'{"prompt": "\\ud800"}',
-        b"[" * 100_000,
-        b'{"n": 1' + b"0" * 5000 + b"}",
-    ],
+    "content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"prompt": "\\ud800"}', DEEP, LONG]
 )
 async def test_malformed_json_is_a_bad_request(api: Api, content: bytes) -> None:
     answer = await api.post("/images/generations", content=content, headers=JSON)
@@ -213,9 +198,9 @@ async def test_malformed_json_is_a_bad_request(api: Api, content: bytes) -> None
 async def test_nan_and_infinity_in_json_are_invalid_types(api: Api) -> None:
     content = json.dumps({**SMALL, "n": float("nan"), "user": float("inf")})
 
-    answer = await api.post("/images/generations", content=content, headers=JSON)
+    error = error_of(await api.post("/images/generations", content=content, headers=JSON))
 
-    assert error_of(answer)["code"] == "invalid_type"
+    assert error["code"] == "invalid_type"
 
 
 @pytest.mark.parametrize(
@@ -246,12 +231,9 @@ async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
         ("; boundary=b", b"no boundary"),
         ("; boundary=b", b"--b\r\nbroken header\r\n\r\nx\r\n--b--"),
         ("; boundary=b", b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"),
-        ("; boundary=b", b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx'),
+        ("; boundary=b", HEAD % b"image" + b"x"),
         ("; boundary=b", b""),
-        (
-            "; boundary=b; charset=unicode_escape",
-            b'--b\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n\\ud800\r\n--b--\r\n',
-        ),
+        ("; boundary=b; charset=unicode_escape", HEAD % b"\\ud800" + b"\\ud800\r\n--b--\r\n"),
     ],
 )
 async def test_a_malformed_form_is_a_bad_request(api: Api, terms: str, content: bytes) -> None:
@@ -275,13 +257,11 @@ async def test_a_form_field_longer_than_a_mebibyte_is_checked(api: Api) -> None:
     assert error_of(answer)["code"] == "string_above_max_length"
 
 
-async def test_an_unverified_organization_cannot_use_gpt_image_models(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_an_unverified_organization_cannot_use_gpt_image_models(connect: Connect) -> None:
     api = connect(verified=False)
 
     error = error_of(await api.generate(model="gpt-image-2"), 403)
 
     assert error["message"].startswith("Your organization must be verified to use the model `gpt-image-2`.")
     assert (await api.generate()).status_code == 200
-    assert state.billed_images == 1
+    assert api.state.billed_images == 1

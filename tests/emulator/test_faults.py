@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from imagesdk.emulator import Emulator, EmulatorState, Faults
-from tests.emulator.api import Api
+from tests.emulator.api import SMALL, Api
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
@@ -21,10 +21,8 @@ async def test_an_http_fault_replaces_one_response(api: Api) -> None:
     assert broken.headers["x-request-id"].startswith("req_")
     assert whole.status_code == 200
     assert api.state.billed_images == 1
-    assert [(record.model, record.prompt, record.status) for record in api.state.requests] == [
-        ("dall-e-2", "x", 503),
-        ("dall-e-2", "x", 200),
-    ]
+    records = [(record.model, record.prompt, record.status) for record in api.state.requests]
+    assert records == [("dall-e-2", "x", 503), ("dall-e-2", "x", 200)]
 
 
 async def test_faults_apply_in_the_order_of_the_queue(api: Api) -> None:
@@ -99,8 +97,7 @@ async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emula
 
     async with socket_api.stream("GET", f"{emulator.base_url}/models") as unaffected:
         assert unaffected.status_code == 200
-    body = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
-    async with socket_api.stream("POST", "/images/generations", json=body) as answer:
+    async with socket_api.stream("POST", "/images/generations", json=SMALL) as answer:
         assert answer.status_code == 200
         assert int(answer.headers["content-length"]) > 30
         with pytest.raises(httpx.RemoteProtocolError):

@@ -14,10 +14,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
-async def upload(
-    api: Api, data: bytes = b"x", name: str = "a.png", /, purpose: str = "vision", **terms: str
-) -> httpx.Response:
-    form = {"purpose": purpose, **terms}
+async def upload(api: Api, data: bytes = b"x", name: str = "a.png", /, **terms: str) -> httpx.Response:
+    form = {"purpose": "vision", **terms}
     return await api.post("/files", data=form, files={"file": (name, data, "image/png")})
 
 

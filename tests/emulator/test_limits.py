@@ -3,25 +3,25 @@
 import httpx
 import pytest
 
-from imagesdk.emulator import EmulatorState, create_app
+from imagesdk.emulator import create_app
 from imagesdk.emulator.limits import duration
 from tests.emulator.api import Clock, Connect
+from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 
-async def test_images_beyond_the_limit_get_the_429_of_the_api(connect: Connect, state: EmulatorState) -> None:
+async def test_images_beyond_the_limit_get_the_429_of_the_api(connect: Connect) -> None:
     api = connect(limit="4/min")
     assert (await api.generate(n=4)).status_code == 200
 
     answer = await api.generate()
 
-    assert answer.status_code == 429
-    error = answer.json()["error"]
+    error = error_of(answer, 429)
     assert (error["type"], error["param"], error["code"]) == ("requests", None, "rate_limit_exceeded")
     assert "Limit: 4/1min. Current: 5/1min." in error["message"]
     assert answer.headers["retry-after"] == "60"
-    assert state.billed_images == 4
+    assert api.state.billed_images == 4
 
 
 async def test_granted_images_leave_the_window_one_window_later(connect: Connect, clock: Clock) -> None:
@@ -45,8 +45,7 @@ async def test_a_request_above_the_limit_itself_has_no_retry_after(
 ) -> None:
     answer = await connect(limit=limit).generate(n=n)
 
-    assert answer.status_code == 429
-    assert f"Limit: {text}. Current: {n}/1min." in answer.json()["error"]["message"]
+    assert f"Limit: {text}. Current: {n}/1min." in error_of(answer, 429)["message"]
     assert "retry-after" not in answer.headers
 
 

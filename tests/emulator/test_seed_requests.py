@@ -28,9 +28,8 @@ def curl_form(**parts: str | tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
         if isinstance(value, str):
             body += f"\r\n\r\n{value}\r\n".encode()
         else:
-            body += (
-                f'; filename="{value[0]}"\r\nContent-Type: image/png\r\n\r\n'.encode() + value[1] + b"\r\n"
-            )
+            head = f'; filename="{value[0]}"\r\nContent-Type: image/png\r\n\r\n'
+            body += head.encode() + value[1] + b"\r\n"
     body += f"--{BOUNDARY}--\r\n".encode()
     return body, {**CURL, "content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 

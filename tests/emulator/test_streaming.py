@@ -13,7 +13,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from imagesdk.emulator import Emulator, EmulatorState, Faults
+from imagesdk.emulator import Emulator, Faults
 from tests.emulator.api import Api, Connect, distance, file, png
 
 pytestmark = pytest.mark.anyio
@@ -51,19 +51,10 @@ async def test_a_stream_is_partial_images_and_one_completed_event(api: Api) -> N
     assert "content-length" not in answer.headers
     events = events_of(answer)
     assert all(data.pop("b64_json") for _, data in events)
-    settings = {
-        "created_at": 1_700_000_000,
-        "size": "1024x640",
-        "quality": "low",
-        "background": "opaque",
-        "output_format": "png",
-    }
-    usage = {
-        "input_tokens": 2,
-        "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
-        "output_tokens": 107 + 300,
-        "total_tokens": 2 + 107 + 300,
-    }
+    drawn = {"size": "1024x640", "quality": "low", "background": "opaque", "output_format": "png"}
+    settings = {"created_at": 1_700_000_000, **drawn}
+    tokens = {"input_tokens": 2, "output_tokens": 107 + 300, "total_tokens": 2 + 107 + 300}
+    usage = {**tokens, "input_tokens_details": {"image_tokens": 0, "text_tokens": 2}}
     assert events == [
         *((PARTIAL, {"type": PARTIAL, **settings, "partial_image_index": index}) for index in range(3)),
         (COMPLETED, {"type": COMPLETED, **settings, "usage": usage}),
@@ -141,20 +132,13 @@ async def test_an_error_in_a_stream_is_nested_or_flat(
     assert last == ("error" if line else None, expected)
 
 
-async def test_a_stream_fault_may_be_a_known_error(api: Api) -> None:
-    api.state.faults.stream(error="moderation_blocked")
+async def test_a_stream_fault_may_end_the_stream_early(connect: Connect) -> None:
+    api = connect(done_marker=True)
+    api.state.faults.stream(end_early=True, after_events=1)
 
-    ((_, data),) = events_of(await ask(api))
+    ((name, _),) = events_of(await ask(api, partial_images=2))
 
-    assert data["error"]["code"] == "moderation_blocked"
-
-
-async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: EmulatorState) -> None:
-    state.faults.stream(end_early=True, after_events=1)
-
-    ((name, _),) = events_of(await ask(connect(done_marker=True), partial_images=2))
-
-    assert (name, state.requests[0].events) == (PARTIAL, 1)
+    assert (name, api.state.requests[0].events) == (PARTIAL, 1)
 
 
 async def test_a_stream_fault_may_reduce_the_partial_images(api: Api) -> None:
