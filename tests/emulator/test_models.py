@@ -33,25 +33,20 @@ async def test_every_gpt_image_model_responds_with_base64_usage_and_the_settings
 
 
 async def test_gpt_image_2_responds_with_images_settings_and_usage(api: Api) -> None:
-    fields = {"prompt": "eight ch", "n": 2, "size": "1536x1024", "quality": "high", "stream": False}
+    fields = {"size": "1536x1024", "quality": "high"}
 
-    answer = (await api.generate(model=TWO, **fields)).json()
+    answer = (await api.generate(model=TWO, prompt="eight ch", n=2, stream=False, **fields)).json()
 
     assert [set(image) for image in answer.pop("data")] == [{"b64_json"}, {"b64_json"}]
-    assert answer == {
-        "created": 1_700_000_000,
-        "background": "opaque",
-        "output_format": "png",
-        "quality": "high",
-        "size": "1536x1024",
-        "usage": {
-            "input_tokens": 2,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
-            "output_tokens": 2 * 5488,
-            "output_tokens_details": {"image_tokens": 2 * 5488, "text_tokens": 0},
-            "total_tokens": 2 + 2 * 5488,
-        },
+    usage = {
+        "input_tokens": 2,
+        "output_tokens": 2 * 5488,
+        "total_tokens": 2 + 2 * 5488,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
+        "output_tokens_details": {"image_tokens": 2 * 5488, "text_tokens": 0},
     }
+    settings = {**fields, "background": "opaque", "output_format": "png"}
+    assert answer == {"created": 1_700_000_000, **settings, "usage": usage}
 
 
 @pytest.mark.parametrize(
@@ -127,12 +122,12 @@ async def test_the_safety_identifier_has_precedence_over_the_user_and_is_returne
 async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its_last(
     connect: Connect, day: date | None, model: str
 ) -> None:
-    assert error_of(await connect(as_of=day).generate(model=model), 404) == {
-        "message": f"The model '{model}' does not exist.",
-        "type": "invalid_request_error",
-        "param": "model",
-        "code": "model_not_found",
-    }
+    error, text = (
+        error_of(await connect(as_of=day).generate(model=model), 404),
+        f"The model '{model}' does not exist.",
+    )
+
+    assert [*error.values()] == [text, "invalid_request_error", "model", "model_not_found"]
 
 
 async def test_a_snapshot_is_the_same_model(api: Api) -> None:

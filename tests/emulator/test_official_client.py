@@ -36,24 +36,14 @@ def images_in(answer: ImagesResponse) -> list[Image.Image]:
 
 
 def test_the_official_client_generates_with_every_parameter(client: openai.OpenAI) -> None:
-    answer = client.images.generate(
-        prompt="an otter",
-        model="gpt-image-2.5-flare",
-        n=2,
-        size=SIZE,
-        quality="xhigh",
-        background="opaque",
-        output_format="webp",
-        output_compression=50,
-        moderation="low",
-        safety_identifier="hash-1",
-    )
+    drawn: Any = {"size": SIZE, "quality": "xhigh", "background": "opaque", "output_format": "webp"}
+    terms: Any = {**drawn, "output_compression": 50, "moderation": "low", "safety_identifier": "hash-1"}
+
+    answer: Any = client.images.generate(prompt="an otter", model="gpt-image-2.5-flare", n=2, **terms)
 
     assert [image.format for image in images_in(answer)] == ["WEBP", "WEBP"]
     assert (answer.size, answer.quality, answer.background) == (SIZE, "xhigh", "opaque")
     assert (answer.output_format, answer.safety_identifier) == ("webp", "hash-1")
-    assert answer.usage is not None
-    assert answer.usage.output_tokens_details is not None
     assert answer.usage.output_tokens == answer.usage.output_tokens_details.image_tokens > 0
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
@@ -70,8 +60,7 @@ def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(cli
     assert found.url
     assert found.revised_prompt
     assert (animation.format, getattr(animation, "n_frames", 1)) == ("GIF", 3)
-    assert b64decode((drawn.data or [])[0].b64_json or "").startswith(b"<?xml")
-    assert drawn.svg_usage is not None
+    assert b64decode(drawn.data[0].b64_json).startswith(b"<?xml")
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
@@ -90,11 +79,9 @@ def test_the_official_client_edits(client: openai.OpenAI) -> None:
 
     changed = ImageChops.difference(images_in(masked)[0].convert("RGB"), Image.new("RGB", (1024, 640), GREEN))
     assert changed.getbbox() == (200, 100, 700, 500)
-    assert several.usage is not None
     assert several.usage.input_tokens_details.image_tokens == 3 * 4
-    assert (old.data or [])[0].url
+    assert old.data[0].url
     assert marked.data
-    assert drawn.svg_usage is not None
     assert drawn.svg_usage.model == "gpt-5.4"
 
 
