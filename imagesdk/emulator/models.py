@@ -49,7 +49,6 @@ class UploadRule:
     max_images: int = 1
     mask: bool = False
     markup: bool = False
-    """Whether a drawing over the first image is allowed."""
     square: bool = False
     alpha_without_mask: bool = False
     references: bool = False
@@ -68,7 +67,6 @@ class Model:
     tokens: bool = False
     """Whether responses contain usage and settings (the GPT Image family)."""
     auto_quality: str = "medium"
-    """Quality that ``auto`` means."""
     revises: bool = False
     """Whether responses contain a revised prompt."""
 

@@ -77,7 +77,6 @@ class Quirk:
     openai: bool = False
     """Whether the checks and responses are OpenAI's."""
     deployments: bool = False
-    """Whether models are Azure's deployments."""
 
     def paths(self, endpoint: Endpoint) -> Sequence[str]:
         """Return the routes of an endpoint."""

@@ -1,6 +1,7 @@
 """Faults: error responses and broken or slow connections."""
 
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from imagesdk.emulator import Emulator, EmulatorState, Faults
 from tests.emulator.api import SMALL, Api
 
+VIDEOS: Any = "videos"
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 
@@ -122,9 +124,9 @@ async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emula
     ],
 )
 async def test_a_connection_may_be_dropped_before_or_in_a_response(
-    emulator: Emulator, socket_api: Api, terms: dict[str, float], status: int | None, billed: int
+    emulator: Emulator, socket_api: Api, terms: dict[str, Any], status: int | None, billed: int
 ) -> None:
-    emulator.state.faults.connection(**terms)  # type: ignore[arg-type] # terms in a table
+    emulator.state.faults.connection(**terms)
 
     with pytest.raises(httpx.RemoteProtocolError):
         await socket_api.generate()
@@ -151,10 +153,7 @@ async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_t
         (partial(Faults.http, after_work=True), r"faults\.http\(\) needs a status or error="),
         (partial(Faults.stream, after_events=1), r"faults\.stream\(\) needs error="),
         (partial(Faults.connection, after_work=True), r"faults\.connection\(\) needs drop=True"),
-        (
-            partial(Faults.http, status=500, on="videos"),  # type: ignore[arg-type] # not one of the type either
-            "on is one of images, downloads, files, not 'videos'",
-        ),
+        (partial(Faults.http, status=500, on=VIDEOS), "on is one of images, downloads, files, not 'videos'"),
     ],
 )
 def test_a_fault_with_unknown_words_or_without_an_effect_raises_value_error(

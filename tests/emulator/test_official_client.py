@@ -35,11 +35,11 @@ def images_in(answer: ImagesResponse) -> list[Image.Image]:
     return [opened(image.b64_json) for image in answer.data or []]
 
 
-def test_the_official_client_generates_with_every_parameter(client: openai.OpenAI) -> None:
+def test_the_official_client_generates_with_every_parameter(client: Any) -> None:
     drawn: Any = {"size": SIZE, "quality": "xhigh", "background": "opaque", "output_format": "webp"}
     terms: Any = {**drawn, "output_compression": 50, "moderation": "low", "safety_identifier": "hash-1"}
 
-    answer: Any = client.images.generate(prompt="an otter", model="gpt-image-2.5-flare", n=2, **terms)
+    answer = client.images.generate(prompt="an otter", model="gpt-image-2.5-flare", n=2, **terms)
 
     assert [image.format for image in images_in(answer)] == ["WEBP", "WEBP"]
     assert (answer.size, answer.quality, answer.background) == (SIZE, "xhigh", "opaque")
@@ -48,7 +48,7 @@ def test_the_official_client_generates_with_every_parameter(client: openai.OpenA
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(client: openai.OpenAI) -> None:
+def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(client: Any) -> None:
     def generate(**more: Any) -> Any:
         return client.images.generate(prompt="x", model="gpt-image-2.6-sunburst", **more)
 
@@ -56,7 +56,7 @@ def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(cli
     moving = generate(output_format="gif", frame_count=3, frame_duration_ms=100, size="512x512")
     drawn = generate(**SVG, complexity="low")
 
-    (found,), (animation,) = old.data or [], images_in(moving)
+    (found,), (animation,) = old.data, images_in(moving)
     assert found.url
     assert found.revised_prompt
     assert (animation.format, getattr(animation, "n_frames", 1)) == ("GIF", 3)
@@ -64,7 +64,7 @@ def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(cli
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
-def test_the_official_client_edits(client: openai.OpenAI) -> None:
+def test_the_official_client_edits(client: Any) -> None:
     def edit(image: Any = PNG, **more: Any) -> Any:
         return client.images.edit(image=image, prompt="x", **more)
 
@@ -92,11 +92,11 @@ def test_the_official_client_creates_variations(client: openai.OpenAI) -> None:
     assert len(vary(image=PNG, n=2, size="256x256").data or []) == 2
 
 
-def test_the_official_client_streams(client: openai.OpenAI) -> None:
+def test_the_official_client_streams(client: Any) -> None:
     terms: Any = {**TWO, "stream": True, "partial_images": 1}
 
-    generated = list(client.images.generate(prompt="a river", user="u", **terms))
-    edited = list(client.images.edit(prompt="x", image=[PNG] * 2, **terms))
+    generated = [*client.images.generate(prompt="a river", user="u", **terms)]
+    edited = [*client.images.edit(prompt="x", image=[PNG] * 2, **terms)]
 
     kinds = [
         f"image_{verb}.{kind}" for verb in ("generation", "edit") for kind in ("partial_image", "completed")
@@ -114,7 +114,7 @@ def test_the_official_client_raises_an_error_in_the_middle_of_a_stream(
     client: openai.OpenAI, emulator: Emulator, line: bool
 ) -> None:
     emulator.state.faults.stream(error="moderation_blocked", error_line=line, after_events=1)
-    stream = client.images.generate(prompt="x", **TWO, stream=True, partial_images=2)
+    stream = client.images.generate(prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=2)
 
     with pytest.raises(openai.APIError) as error:
         list(stream)

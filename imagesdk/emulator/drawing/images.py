@@ -1,8 +1,4 @@
-"""Image synthesis: generation, edit and variation.
-
-The pixels depend only on the arguments: seed, model, size, prompt and index. No model is involved. The
-functions take tens of milliseconds and belong in a thread.
-"""
+"""Slow image synthesis, for a thread. Pixels depend only on seed, model, size, inputs, prompt and index."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Scenes as SVG documents: a sky, a sun, ridges, and the prompt as title.
-
-A document depends only on the arguments. It has a width and a height and contains only shapes: no script,
-style sheet, link or embedded image.
-"""
+"""Scenes as SVG documents that contain only shapes: no script, style sheet, link or embedded image."""
 
 from __future__ import annotations
 
