@@ -65,9 +65,7 @@ class Refusal(Exception):  # noqa: N818 - a response of the server, not an error
 def quoted_list(values: Sequence[str]) -> str:
     """Return ``'a', 'b', and 'c'``."""
     quoted = [f"'{value}'" for value in values]
-    if len(quoted) < 3:
-        return " and ".join(quoted)
-    return f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
+    return " and ".join(quoted) if len(quoted) < 3 else f"{', '.join(quoted[:-1])}, and {quoted[-1]}"
 
 
 def missing_parameter(name: str) -> Refusal:
@@ -100,9 +98,8 @@ def invalid_type(name: str, expected: str, value: object) -> Refusal:
 
 def invalid_value(name: str, value: str, allowed: Sequence[str]) -> Refusal:
     """Return the error for a string outside the list of ``allowed`` values."""
-    rest = f"Supported values are: {quoted_list(allowed)}."
-    if len(allowed) == 1:
-        rest = f"Value must be '{allowed[0]}'."
+    several = f"Supported values are: {quoted_list(allowed)}."
+    rest = several if len(allowed) > 1 else f"Value must be '{allowed[0]}'."
     return Refusal(f"Invalid value: '{value}'. {rest}", param=name, code="invalid_value")
 
 
@@ -119,11 +116,8 @@ def model_not_found(name: str) -> Refusal:
 
 def mutually_exclusive(first: str, second: str) -> Refusal:
     """Return the error for two parameters that exclude each other."""
-    return Refusal(
-        f"Mutually exclusive parameters: '{first}' and '{second}'. Provide only one of them.",
-        param=first,
-        code="mutually_exclusive_parameters",
-    )
+    text = f"Mutually exclusive parameters: '{first}' and '{second}'. Provide only one of them."
+    return Refusal(text, param=first, code="mutually_exclusive_parameters")
 
 
 def unsupported(name: str, message: str, code: str = "unsupported_parameter") -> Refusal:

@@ -70,6 +70,7 @@ def create_app(
     state.files = FileStore(clock)
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of)
+    download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
     root = quirk.root
     routes = [
         *(
@@ -77,10 +78,10 @@ def create_app(
             for endpoint in quirk.accepts
             for path in quirk.paths(endpoint)
         ),
-        Route(quirk.urls.partition("?")[0], service.download, methods=["GET"]),
-        Route(f"{root}/files", service.files, methods=["GET", "POST"]),
-        Route(f"{root}/files/{{name}}", service.file, methods=["GET", "DELETE"]),
-        Route(f"{root}/files/{{name}}/content", service.content, methods=["GET"]),
+        Route(quirk.urls.partition("?")[0], download, methods=["GET"]),
+        Route(f"{root}/files", partial(files, service.files), methods=["GET", "POST"]),
+        Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
+        Route(f"{root}/files/{{name}}/content", partial(files, service.content), methods=["GET"]),
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
@@ -100,38 +101,21 @@ class _Service:
     clock: Callable[[], float]
     day: date | None
 
-    async def download(self, request: Request) -> Response:
-        """Return the image of a result URL, or an error in the form of OpenAI's storage."""
-        return await self._faulty("downloads", request, self._stored)
-
-    async def files(self, request: Request) -> Response:
-        """Store an uploaded file, or list the stored files."""
-        return await self._faulty("files", request, self._upload if request.method == "POST" else self._page)
-
-    async def file(self, request: Request) -> Response:
-        """Describe a file, or delete it."""
-        return await self._faulty("files", request, self._entry)
-
-    async def content(self, request: Request) -> Response:
-        """Return the content of a file."""
-        return await self._faulty("files", request, self._content)
-
     async def models(self, request: Request) -> Response:
-        """List the models of the day."""
         data = [_model_json(model, name) for model in models_on(self.day) for name in model.names]
         return JSONResponse({"object": "list", "data": data})
 
     async def model(self, request: Request) -> Response:
-        """Describe one model."""
         name = request.path_params["name"]
         for model in models_on(self.day):
             if name in model.names:
                 return JSONResponse(_model_json(model, name))
         raise model_not_found(name)
 
-    async def _faulty(
-        self, target: FaultTarget, request: Request, answer: Callable[[Request], Awaitable[Response]]
+    async def faulty(
+        self, target: FaultTarget, answer: Callable[[Request], Awaitable[Response]], request: Request
     ) -> Response:
+        """Return the response of ``answer``, or that of the queued fault."""
         fault = self.state.faults.take(target)
         if fault is not None and fault.replaces_work:
             await drain(request)
@@ -139,11 +123,10 @@ class _Service:
         response = await answer(request)
         return response if fault is None else fault.response(response)
 
-    async def _upload(self, request: Request) -> Response:
-        body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
-        return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
-
-    async def _page(self, request: Request) -> Response:
+    async def files(self, request: Request) -> Response:
+        if request.method == "POST":
+            body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
         query = request.query_params
         for name in query:
             if name not in {"purpose", "after", "limit", "order"}:
@@ -153,15 +136,15 @@ class _Service:
         files = self.state.files
         return JSONResponse(files.page(query.get("purpose"), query.get("after"), limit, order))
 
-    async def _entry(self, request: Request) -> Response:
+    async def file(self, request: Request) -> Response:
         files, name = self.state.files, request.path_params["name"]
         return JSONResponse(files.delete(name) if request.method == "DELETE" else files.get(name).to_json())
 
-    async def _content(self, request: Request) -> Response:
+    async def content(self, request: Request) -> Response:
         data = self.state.files.content(request.path_params["name"])
         return Response(data, media_type="application/octet-stream")
 
-    async def _stored(self, request: Request) -> Response:
+    async def stored(self, request: Request) -> Response:
         found = self.state.results.get(request.path_params["name"], request.query_params)
         if isinstance(found, bytes):
             return Response(found, media_type="image/png")

@@ -1,7 +1,4 @@
-"""Parser of request bodies: JSON or form, into plain fields and files.
-
-It knows no model. Malformed bytes raise :class:`~imagesdk.emulator.answers.Refusal`.
-"""
+"""Parser of request bodies: JSON or form, into plain fields and files. It knows no model."""
 
 from __future__ import annotations
 

@@ -63,8 +63,7 @@ def as_azure(refusal: Refusal) -> Response:
     """Return OpenAI's object, or one with ``inner_error`` for content filters: Azure."""
     if refusal.code not in _MODERATION:
         return as_object(refusal)
-    details = refusal.details.get("moderation_details")
-    named = str(details).replace("-", "_")
+    named = str(refusal.details.get("moderation_details")).replace("-", "_")
     error = {
         "code": "content_policy_violation",
         "inner_error": {

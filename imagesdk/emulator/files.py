@@ -21,8 +21,7 @@ __all__ = ["MAX_FILE", "FileStore", "StoredFile", "read_upload"]
 MAX_FILE = 512 * 1024 * 1024
 """Largest size of a file in bytes, as in the API."""
 
-_BATCH_LIFE = 30 * 24 * 3600
-"""Default lifetime in seconds of a file for a batch."""
+_BATCH_LIFE = 30 * 24 * 3600  # default lifetime in seconds of a file for a batch
 _PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 _NOT_DOWNLOADED = frozenset({"assistants", "user_data"})
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
@@ -74,10 +73,8 @@ class FileStore:
         with self._lock:
             sizes = [len(stored.data) for stored in self._unexpired()]
             if len(sizes) >= self._max_count or sum(sizes) + len(file.data) > self._max_bytes:
-                raise Refusal(
-                    "You have exceeded your file storage quota. Delete files to make room.",
-                    code="storage_quota_exceeded",
-                )
+                text = "You have exceeded your file storage quota. Delete files to make room."
+                raise Refusal(text, code="storage_quota_exceeded")
             now = int(self._clock())
             stored = StoredFile(
                 id=f"file-{secrets.token_hex(12)}",
@@ -157,9 +154,8 @@ def read_upload(body: Body) -> tuple[SentFile, str, int | None]:
         raise missing_parameter("purpose")
     purpose = Choice(_PURPOSES).read("purpose", given["purpose"], form=True)
     if files[0].size > MAX_FILE:
-        raise Refusal(
-            f"File is too large. Maximum file size is {MAX_FILE} bytes.", status=413, code="file_too_large"
-        )
+        text = f"File is too large. Maximum file size is {MAX_FILE} bytes."
+        raise Refusal(text, status=413, code="file_too_large")
     life = _BATCH_LIFE if purpose == "batch" else None
     if _ANCHOR in given or _SECONDS in given:
         for name in (_ANCHOR, _SECONDS):

@@ -97,9 +97,8 @@ class Images:
         if self.quirk.deployments:
             fields, name = resolve_deployment(fields, request.path_params, request.query_params)
             return check(endpoint, fields, self.day), name
-        checked = (
-            check(endpoint, fields, self.day) if self.quirk.openai else self.quirk.check(endpoint, fields)
-        )
+        openai = self.quirk.openai
+        checked = check(endpoint, fields, self.day) if openai else self.quirk.check(endpoint, fields)
         return checked, checked.model_name
 
     async def _read(self, endpoint: Endpoint, request: Request) -> Body:

@@ -22,9 +22,6 @@ class ImageWindow:
     """Limit of images in a sliding window.
 
     ``limit`` reads ``"50/min"``, ``"10/s"``, ``"500/h"`` or, with a number of units, ``"50/10s"``.
-
-    Raises:
-        ValueError: If ``limit`` has another form.
     """
 
     def __init__(self, limit: str, clock: Callable[[], float]) -> None:
@@ -90,8 +87,6 @@ def duration(seconds: float) -> str:
     if milliseconds < 1000:
         return f"{milliseconds}ms"
     whole, rest = divmod(milliseconds, 60_000)
-    text = f"{rest / 1000:g}s"
     hours, minutes = divmod(whole, 60)
-    if hours:
-        return f"{hours}h{minutes}m{text}"
-    return f"{minutes}m{text}" if minutes else text
+    text = f"{minutes}m{rest / 1000:g}s" if whole else f"{rest / 1000:g}s"
+    return f"{hours}h{text}" if hours else text

@@ -48,9 +48,7 @@ class UploadRule:
     """Exclusive upper bound of the size of a file."""
     max_images: int = 1
     mask: bool = False
-    """Whether a mask is allowed."""
     markup: bool = False
-    """Whether a drawing over the first image is allowed."""
     square: bool = False
     alpha_without_mask: bool = False
     references: bool = False
@@ -62,14 +60,13 @@ class Model:
     """Model: its dates, parameters and responses."""
 
     profile: ModelProfile
-    """Source of names and dates. Nothing else of it is used."""
+    """Source of names and dates alone."""
     parameters: Mapping[Endpoint, Parameters]
-    """Parameters by endpoint. A missing endpoint does not serve the model."""
+    """Those by endpoint. A missing endpoint does not serve the model."""
     uploads: Mapping[Endpoint, UploadRule] = field(factory=dict[Endpoint, UploadRule])
     tokens: bool = False
     """Whether responses contain usage and settings (the GPT Image family)."""
     auto_quality: str = "medium"
-    """Quality that ``auto`` means."""
     revises: bool = False
     """Whether responses contain a revised prompt."""
 
@@ -91,12 +88,10 @@ class Model:
 
 _STREAMS_SINCE = date(2025, 7, 16)
 """openai-python 1.97.0, as ``input_fidelity``: https://github.com/openai/openai-cookbook/pull/1951"""
-_IDENTIFIERS_SINCE = date(2026, 10, 16)
-"""openai-python 3.33.0."""
+_IDENTIFIERS_SINCE = date(2026, 10, 16)  # openai-python 3.33.0
 MARKUP_SINCE = date(2026, 10, 31)
 """openai-python 3.42.0."""
-_PLANNING_SINCE = date(2026, 11, 5)
-"""openai-python 3.46.0."""
+_PLANNING_SINCE = date(2026, 11, 5)  # openai-python 3.46.0
 
 _N = Parameter(Integer(1, 10), default=1)
 _USER = Parameter(Text(minimum=0))
@@ -146,6 +141,7 @@ _FINE_QUALITIES = ("low", "medium", "high", "xhigh", "max", "auto")
 _FORMATS = ("png", "jpeg", "webp")
 _MODERATION = Choice(("low", "auto"))
 _FIDELITY = Choice(("high", "low"))
+_FIDELITY_CODE = "invalid_input_fidelity_model"
 
 
 def _gpt(
@@ -182,9 +178,7 @@ def _gpt(
 
 
 def _no_fidelity(name: str) -> Check:
-    return Unsupported(
-        f"The model '{name}' does not support the 'input_fidelity' parameter.", "invalid_input_fidelity_model"
-    )
+    return Unsupported(f"The model '{name}' does not support the 'input_fidelity' parameter.", _FIDELITY_CODE)
 
 
 _GPT_UPLOADS = UploadRule(
@@ -192,14 +186,8 @@ _GPT_UPLOADS = UploadRule(
 )
 _MARKED_UPLOADS = evolve(_GPT_UPLOADS, markup=True)
 _ONE = _gpt(size=_FIXED_SIZES, fidelity=_FIDELITY)
-_MINI = _gpt(
-    size=_FIXED_SIZES,
-    fidelity=Unsupported(
-        "input_fidelity 'high' is only supported for model gpt-image-1.",
-        "invalid_input_fidelity_model",
-        but=("low",),
-    ),
-)
+_NO_HIGH = "input_fidelity 'high' is only supported for model gpt-image-1."
+_MINI = _gpt(size=_FIXED_SIZES, fidelity=Unsupported(_NO_HIGH, _FIDELITY_CODE, but=("low",)))
 
 
 def _gpt_image(profile: ModelProfile, parameters: Mapping[Endpoint, Parameters]) -> Model:

@@ -43,7 +43,6 @@ class Check(Protocol):
 
     def read(self, name: str, value: object, *, form: bool) -> object:
         """Return the value in its own type. In a ``form``, numbers are strings."""
-        ...
 
 
 @frozen
@@ -61,10 +60,8 @@ class Text:
             expected = "a string with minimum length 1"
             raise out_of_bounds(name, "empty string", expected, "an empty string", "empty_string")
         if self.max_length is not None and len(value) > self.max_length:
-            expected, given = (
-                f"a string with maximum length {self.max_length}",
-                f"a string with length {len(value)}",
-            )
+            expected = f"a string with maximum length {self.max_length}"
+            given = f"a string with length {len(value)}"
             raise out_of_bounds(name, "string too long", expected, given, "string_above_max_length")
         return value
 

@@ -15,17 +15,8 @@ from typing import TypeAlias, cast
 from attrs import evolve, field, frozen
 from starlette.responses import JSONResponse, Response
 
+from imagesdk.emulator import error_shapes
 from imagesdk.emulator.answers import Refusal, invalid_value, missing_parameter, unknown_parameter
-from imagesdk.emulator.error_shapes import (
-    Shape,
-    as_azure,
-    as_detail,
-    as_google,
-    as_number,
-    as_object,
-    as_success,
-    as_text,
-)
 from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule
 from imagesdk.emulator.parameters import Integer, Text
 from imagesdk.emulator.rules import CheckedRequest, Fields
@@ -39,14 +30,8 @@ StoreImage: TypeAlias = Callable[[bytes], str]
 _JSON, _FORM = "application/json", "multipart/form-data"
 _MIB = 1024 * 1024
 _MEDIA_TYPES = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
-_ZEROS: Mapping[str, object] = {
-    "prompt_tokens": 0,
-    "completion_tokens": 0,
-    "total_tokens": 0,
-    "input_tokens": 0,
-    "output_tokens": 0,
-    "input_tokens_details": {"text_tokens": 0, "image_tokens": 0},
-}
+_COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens", "input_tokens", "output_tokens")
+_ZEROS = {**dict.fromkeys(_COUNTS, 0), "input_tokens_details": {"text_tokens": 0, "image_tokens": 0}}
 _UPLOADS = UploadRule(tuple(_MEDIA_TYPES.values()), 50 * _MIB, max_images=16, mask=True, references=True)
 
 
@@ -55,7 +40,6 @@ class Quirk:
     """Differences of one server from OpenAI."""
 
     source: str
-    """Where the differences are documented."""
     root: str = "/v1"
     """Path of the base URL."""
     also_at: tuple[str, ...] = ()
@@ -68,7 +52,7 @@ class Quirk:
     unsupported: tuple[str, ...] = ()
     """Parameters that the server rejects. It ignores other unknown ones."""
     size: str = "1024x1024"
-    """Default size, also for ``auto``."""
+    """Size by default and for ``auto``."""
     wrong_size: str | None = None
     """Size of images if the requested size is invalid. ``None`` rejects an invalid size."""
     any_size: str | None = None
@@ -77,9 +61,7 @@ class Quirk:
     response_formats: tuple[str, ...] = ("b64_json", "url")
     """Accepted formats. The first one is the default, and ``file`` is the bare image."""
     urls: str = "/images/{name}"
-    """Path of result URLs."""
     relative: bool = False
-    """Whether result URLs are relative."""
     data_urls: bool = False
     """Whether base64 is wrapped in a ``data:`` URL."""
     created: bool = True
@@ -91,11 +73,10 @@ class Quirk:
     """Whether each entry contains its ``index``."""
     echoes: bool = False
     """Whether responses repeat the settings."""
-    refuse: Shape = as_object
+    refuse: error_shapes.Shape = error_shapes.as_object
     openai: bool = False
     """Whether the checks and responses are OpenAI's."""
     deployments: bool = False
-    """Whether models are Azure's deployments."""
 
     def paths(self, endpoint: Endpoint) -> Sequence[str]:
         """Return the routes of an endpoint."""
@@ -159,8 +140,8 @@ class Quirk:
         if "output_format" in self.fields:
             answer["output_format"] = checked.output_format
         if self.echoes:
-            size, output_format = checked.text("size"), checked.output_format
-            answer |= {"size": size, "quality": "high", "output_format": output_format}
+            size = checked.text("size")
+            answer |= {"size": size, "quality": "high", "output_format": checked.output_format}
         return JSONResponse(answer)
 
     def _entry(
@@ -190,10 +171,7 @@ class Quirk:
 def resolve_deployment(
     fields: Fields, path: Mapping[str, str], query: Mapping[str, str]
 ) -> tuple[Fields, str]:
-    """Return a request to Azure in OpenAI's form, and the name of its deployment.
-
-    A deployment that is not named after a model is one of gpt-image-2.
-    """
+    """Return a request to Azure in OpenAI's form, and the name of its deployment."""
     classic = path.get("deployment")
     named = fields.first("model")
     if classic is not None and "api-version" not in query:
@@ -208,6 +186,7 @@ def resolve_deployment(
             status=404,
             code="DeploymentNotFound",
         )
+    # A deployment that is not named after a model is one of gpt-image-2.
     known = any(name in model.names for model in MODELS)
     return evolve(fields, values={**fields.values, "model": [name if known else "gpt-image-2"]}), name
 
@@ -223,7 +202,7 @@ QUIRKS: Mapping[str, Quirk] = {
         root="/openai/v1",
         also_at=("/openai/deployments/{deployment}",),
         accepts={"generations": (_JSON,), "edits": (_FORM, _JSON)},
-        refuse=as_azure,
+        refuse=error_shapes.as_azure,
         openai=True,
         deployments=True,
     ),
@@ -241,7 +220,7 @@ QUIRKS: Mapping[str, Quirk] = {
         any_size="1024x768",
         output_format="webp",
         data_urls=True,
-        refuse=as_success,
+        refuse=error_shapes.as_success,
     ),
     "gemini": Quirk(
         source="https://ai.google.dev/gemini-api/docs/openai",
@@ -249,7 +228,7 @@ QUIRKS: Mapping[str, Quirk] = {
         needs_model=True,
         response_formats=("b64_json",),
         created=False,
-        refuse=as_google,
+        refuse=error_shapes.as_google,
     ),
     "litellm": Quirk(
         source="litellm 1.109.1, proxy/image_endpoints",
@@ -268,7 +247,7 @@ QUIRKS: Mapping[str, Quirk] = {
         fields={"id": "0f9a", "usage": _ZEROS},
         entry={"embedding": None},
         counted=True,
-        refuse=as_number,
+        refuse=error_shapes.as_number,
     ),
     "sglang": Quirk(
         source="https://github.com/sgl-project/sglang multimodal_gen, image_api.py, 0230ddc",
@@ -278,7 +257,7 @@ QUIRKS: Mapping[str, Quirk] = {
         relative=True,
         fields={"id": "img-1", "peak_memory_mb": 0.0, "inference_time_s": 0.5, "usage": {"image_count": 1}},
         entry={"revised_prompt": None, "file_path": None},
-        refuse=as_detail,
+        refuse=error_shapes.as_detail,
     ),
     "stable-diffusion.cpp": Quirk(
         source="https://github.com/leejet/stable-diffusion.cpp examples/server/api.md, 97d29908",
@@ -287,7 +266,7 @@ QUIRKS: Mapping[str, Quirk] = {
         size="512x512",
         response_formats=("b64_json",),
         fields={"output_format": "png"},
-        refuse=as_text,
+        refuse=error_shapes.as_text,
     ),
     "together": Quirk(
         source="together 3.1.1, types/images.py",
@@ -302,7 +281,7 @@ QUIRKS: Mapping[str, Quirk] = {
         source="https://github.com/vllm-project/vllm-omni docs/serving/image_generation_api.md",
         response_formats=("b64_json", "file"),
         entry={"url": None, "revised_prompt": None},
-        refuse=as_detail,
+        refuse=error_shapes.as_detail,
     ),
     "xai": Quirk(
         source="https://docs.x.ai/docs/guides/image-generations",
@@ -319,11 +298,7 @@ QUIRKS: Mapping[str, Quirk] = {
 
 
 def find(name: str | None) -> Quirk:
-    """Return the entry of a server. ``None`` is OpenAI.
-
-    Raises:
-        ValueError: If no server has this name.
-    """
+    """Return the entry of a server, or raise :class:`ValueError`. ``None`` is OpenAI."""
     if name is None:
         return _OPENAI
     if name not in QUIRKS:

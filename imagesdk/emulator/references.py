@@ -30,10 +30,8 @@ from imagesdk.emulator.rules import Fields
 
 __all__ = ["ReferencedImages"]
 
-_MAX_URL = 20_971_520
-"""Maximum length of an ``image_url``, from OpenAI's OpenAPI description."""
-_PROXY_STATUS = 407
-"""Status that the API reported when its own proxy did not let it fetch an image."""
+_MAX_URL = 20_971_520  # maximum length of an ``image_url``, from OpenAI's OpenAPI description
+_PROXY_STATUS = 407  # status that the API reported when its own proxy did not let it fetch an image
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"), (b"GIF8", "image/gif"))
 
 
@@ -42,7 +40,6 @@ class ReferencedImages:
     """Lookup of the images that a JSON request references."""
 
     origin: str
-    """Scheme, host and port of the emulator, as seen by the client."""
     files: FileStore
     results: ResultStore
 

@@ -1,7 +1,4 @@
-"""Check of a request against the table of models.
-
-``models`` has the table and ``parameters`` checks single values. This module checks combinations.
-"""
+"""Check of a request against the table in ``models``. ``parameters`` checks the single values."""
 
 from __future__ import annotations
 
@@ -27,7 +24,6 @@ from imagesdk.models import catalog as facts
 
 __all__ = ["CheckedRequest", "Fields", "check", "default_model", "variations_are_over"]
 
-_MODEL_PARAMETER = "model"
 _NEWER_EDITS_SINCE = date(2026, 10, 6)
 _GIF_EDGE = 720
 """Edge in pixels of a frame of size ``auto``: the largest square that every number of frames allows."""
@@ -147,8 +143,7 @@ def default_model(endpoint: Endpoint, fields: Fields, day: date | None) -> str:
         return facts.DALL_E_2.name
     if endpoint == "generations":
         return facts.GPT_IMAGE_2.name
-    newer = day >= _NEWER_EDITS_SINCE
-    return facts.GPT_IMAGE_2_5_SUNBURST.name if newer else facts.GPT_IMAGE_1_5.name
+    return (facts.GPT_IMAGE_2_5_SUNBURST if day >= _NEWER_EDITS_SINCE else facts.GPT_IMAGE_1_5).name
 
 
 def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedRequest:
@@ -158,16 +153,15 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedReques
         if count > 1 and not name.endswith("[]"):
             raise duplicate_parameter(name)
     fields = _nested_svg(fields)
-    given = fields.first(_MODEL_PARAMETER)
     name = default_model(endpoint, fields, day)
-    if given is not None:
-        name = Text().read(_MODEL_PARAMETER, given, form=fields.form)
+    if (given := fields.first("model")) is not None:
+        name = Text().read("model", given, form=fields.form)
     model = next((model for model in models_on(day) if name in model.names), None)
     if model is None:
         raise model_not_found(name)
     if endpoint not in model.parameters:
         others = [other.name for other in models_on(day) if endpoint in other.parameters]
-        raise invalid_value(_MODEL_PARAMETER, name, others)
+        raise invalid_value("model", name, others)
     parameters = _known(model, endpoint, day, form=fields.form)
     uploads = model.uploads.get(endpoint)
     _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
@@ -219,22 +213,20 @@ def _image_parts(uploads: UploadRule | None, day: date | None, *, form: bool) ->
 
 
 def _refuse_unknown(fields: Fields, parameters: Mapping[str, Parameter], parts: set[str]) -> None:
+    known = {*parameters, "model"}
     for name in fields.values:
-        if name not in parameters and name not in parts and name != _MODEL_PARAMETER:
+        if name not in known | parts:
             raise unknown_parameter(name)
     for name in fields.files:
         if name not in parts:
-            known = name in parameters or name == _MODEL_PARAMETER
-            raise invalid_type(name, "a string", None) if known else unknown_parameter(name)
+            raise invalid_type(name, "a string", None) if name in known else unknown_parameter(name)
 
 
 def _value(name: str, parameter: Parameter, fields: Fields) -> object:
     value = fields.first(name)
-    if value is None:
-        if parameter.required:
-            raise missing_parameter(name)
-        return parameter.default
-    return parameter.check.read(name, value, form=fields.form)
+    if value is None and parameter.required:
+        raise missing_parameter(name)
+    return parameter.default if value is None else parameter.check.read(name, value, form=fields.form)
 
 
 def _refuse_combinations(checked: CheckedRequest, fields: Fields) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable
 from datetime import date
 from ipaddress import ip_address
-from types import TracebackType
 from typing import Self, TypedDict, Unpack
 
 import uvicorn
@@ -28,14 +27,10 @@ from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["Emulator", "EmulatorOptions", "serve"]
 
-_TIMEOUT = 10.0
-"""Seconds to start, to stop or to reset."""
-_GRACE = 5.0
-"""Seconds that requests have to end after their connections were closed."""
-_TICK = 0.1
-"""Seconds between the ticks on which uvicorn renews its Date header and notices a signal."""
-_TURNS = 20
-"""Turns of the event loop, more than enough from a connection in the backlog to its request."""
+_TIMEOUT = 10.0  # seconds to start, to stop or to reset
+_GRACE = 5.0  # seconds that requests have to end after their connections were closed
+_TICK = 0.1  # seconds between the ticks on which uvicorn renews its Date header and notices a signal
+_TURNS = 20  # turns of the event loop, more than enough from a connection in the backlog to its request
 
 
 class EmulatorOptions(TypedDict, total=False):
@@ -120,7 +115,7 @@ class Emulator:
         listener = _bound("127.0.0.1", self._requested_port)
         server = _Server(self._respond)
         thread = threading.Thread(
-            target=server.run, args=([listener],), name="imagesdk-emulator", daemon=True
+            target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
         )
         thread.start()
         self.state.close_connection = server.close_connection
@@ -131,9 +126,7 @@ class Emulator:
         self._running = (server, thread, listener.getsockname()[1])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._running is None:
             return
         server, thread, _ = self._running
@@ -184,11 +177,7 @@ def serve(
 
 
 class _Server(uvicorn.Server):
-    """A quiet uvicorn that starts and stops in milliseconds and can close a single connection.
-
-    uvicorn polls every 0.1 seconds, both for the order to stop and for the end of its connections. This
-    server is woken instead, and closes the connections itself.
-    """
+    """A quiet uvicorn that is woken to stop instead of polling for it, and closes its connections itself."""
 
     def __init__(self, app: ASGIApp) -> None:
         # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
@@ -264,12 +253,11 @@ class _Server(uvicorn.Server):
 
     def close_connection(self, scope: Scope) -> bool:
         """Close the connection of a request after its pending writes. Return whether it is known."""
-        client = scope.get("client")
-        for connection in self._connections:
-            if client is not None and connection.client == tuple(client):
-                connection.transport.close()
-                return True
-        return False
+        client = tuple(scope.get("client") or ())
+        found = [connection for connection in self._connections if connection.client == client]
+        for connection in found:
+            connection.transport.close()
+        return bool(found)
 
 
 async def _turns() -> None:
@@ -298,9 +286,6 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
+    with contextlib.suppress(ValueError):
         return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host == "localhost"

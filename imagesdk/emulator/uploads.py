@@ -50,10 +50,8 @@ def decode(body: Body, rule: UploadRule, day: date | None) -> InputImages:
         raise missing_parameter("image")
     if len(files) > rule.max_images:
         name = "image" if body.fields.form else "images"
-        expected, given = (
-            f"an array with maximum length {rule.max_images}",
-            f"an array with length {len(files)}",
-        )
+        expected = f"an array with maximum length {rule.max_images}"
+        given = f"an array with length {len(files)}"
         raise out_of_bounds(name, "array too long", expected, given, "array_above_max_length")
     overlays = {file.name: file for file in body.files if file.name in {"mask", "markup"}}
     if day is None or day >= _MEDIA_TYPES_SINCE:
@@ -66,11 +64,8 @@ def decode(body: Body, rule: UploadRule, day: date | None) -> InputImages:
     for name, overlay in drawn.items():
         _check_overlay(name, overlay, images[0])
     if rule.alpha_without_mask and not drawn and not images[0].has_transparency_data:
-        raise Refusal(
-            f"Invalid input image - format must be in ['RGBA', 'LA', 'L'], got {images[0].mode}.",
-            param="image",
-            code="invalid_image_format",
-        )
+        text = f"Invalid input image - format must be in ['RGBA', 'LA', 'L'], got {images[0].mode}."
+        raise Refusal(text, param="image", code="invalid_image_format")
     return InputImages(images, drawn.get("mask"), drawn.get("markup"))
 
 
@@ -97,8 +92,7 @@ def _check_overlay(name: str, overlay: Image.Image, image: Image.Image) -> None:
 def _open(file: SentFile, number: int, rule: UploadRule, media_types: tuple[str, ...]) -> Image.Image:
     megabytes = rule.max_bytes // (1024 * 1024)
     too_large = file.size >= rule.max_bytes
-    image = None if too_large else _load(file.data, media_types)
-    if image is not None:
+    if not too_large and (image := _load(file.data, media_types)) is not None:
         return image
     if rule.media_types == ("image/png",):
         what = "image" if file.name == "image[]" else file.name
@@ -108,11 +102,8 @@ def _open(file: SentFile, number: int, rule: UploadRule, media_types: tuple[str,
         text = f"Invalid file '{file.name}': file too large. Files must be smaller than {megabytes} MB."
         raise Refusal(text, param=file.name, code="image_too_large")
     # https://github.com/lofcz/LLMTornado/issues/105
-    raise Refusal(
-        f"Invalid image file or mode for image {number}, please check your image file.",
-        type="image_generation_user_error",
-        code="invalid_image_file",
-    )
+    text = f"Invalid image file or mode for image {number}, please check your image file."
+    raise Refusal(text, type="image_generation_user_error", code="invalid_image_file")
 
 
 def _load(data: bytes, media_types: tuple[str, ...]) -> Image.Image | None:

@@ -29,16 +29,14 @@ _FACTORS: Mapping[str, Mapping[str, int]] = {
     "gpt-image-2.6": {"low": 33, "medium": 45, "high": 48, "xhigh": 64, "max": 96},
 }
 _MAX_IMAGE_TOKENS = 1536
-_PARTIAL = 100
-"""Tokens of a partial image, from the image guide."""
+_PARTIAL = 100  # tokens of a partial image, from the image guide
 _EFFORT = {"none": 0, "minimal": 64, "low": 256, "medium": 1024, "high": 2048, "xhigh": 4096, "max": 8192}
 """Reasoning tokens of the author of an SVG. The numbers are assumed."""
 
 
 def output_tokens(model: str, quality: str, width: int, height: int) -> int:
     """Return the tokens of one image."""
-    family = "-".join(model.split("-")[:3])
-    factors = _FACTORS.get(family)
+    factors = _FACTORS.get("-".join(model.split("-")[:3]))
     if factors is None:
         square, portrait, landscape = _TABLE[quality]
         return square if width == height else portrait if width < height else landscape
@@ -51,10 +49,7 @@ def output_tokens(model: str, quality: str, width: int, height: int) -> int:
 def usage_of(
     checked: CheckedRequest, inputs: Iterable[tuple[int, int]], partials: int = 0
 ) -> dict[str, object]:
-    """Return the ``usage`` of a response.
-
-    ``inputs`` are the sizes of the input images and ``partials`` is the number of partial images.
-    """
+    """Return the ``usage`` of a response with input images of the sizes ``inputs``."""
     text = _text_tokens(checked)
     image = sum(min(_MAX_IMAGE_TOKENS, math.ceil(w / 32) * math.ceil(h / 32)) for w, h in inputs)
     each = output_tokens(checked.model.name, checked.quality, *checked.size)

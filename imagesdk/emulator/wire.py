@@ -1,7 +1,4 @@
-"""Middleware around every request: record, host, key, OpenAI's headers and errors.
-
-No response is ever an HTML page.
-"""
+"""Middleware around every request: record, host, key, OpenAI's headers and errors."""
 
 from __future__ import annotations
 
@@ -9,6 +6,7 @@ import logging
 import re
 import time
 import uuid
+from typing import cast
 
 from attrs import define, field
 from starlette.datastructures import Headers, MutableHeaders
@@ -29,7 +27,6 @@ WRONG_KEY = "sk-invalid"
 """The only key that is rejected where a key is required."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
-_ORGANIZATION = "org-emulator"
 _REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
 """Pattern of OpenAI's keys, which are longer than any that a person types."""
 _logger = logging.getLogger("imagesdk")
@@ -77,7 +74,7 @@ class ApiMiddleware:
                 answer.setdefault("x-request-id", request_id)
                 answer.setdefault("openai-processing-ms", str(round((time.perf_counter() - began) * 1000)))
                 answer.setdefault("openai-version", "2020-10-01")
-                answer.setdefault("openai-organization", _ORGANIZATION)
+                answer.setdefault("openai-organization", "org-emulator")
             await send(message)
 
         refusal = self._refusal(scope["path"], headers)
@@ -122,15 +119,14 @@ def exception_handlers(shape: Shape) -> dict[int | type[Exception], ExceptionHan
     """Return the handlers that convert exceptions to responses in the error format of the server."""
 
     async def refused(request: Request, error: Exception) -> Response:
-        return shape(error) if isinstance(error, Refusal) else await crashed(request, error)
+        return shape(cast("Refusal", error))
 
     async def no_such_route(request: Request, error: Exception) -> Response:
         await drain(request)
-        status = error.status_code if isinstance(error, HTTPException) else 404
-        headers = dict(error.headers or {}) if isinstance(error, HTTPException) else {}
-        what = "method for URL" if status == 405 else "URL"
+        failed = cast("HTTPException", error)
+        what = "method for URL" if failed.status_code == 405 else "URL"
         text = f"Invalid {what} ({request.method} {request.url.path})"
-        return shape(Refusal(text, status=status, headers=headers))
+        return shape(Refusal(text, status=failed.status_code, headers=failed.headers))
 
     async def left(request: Request, error: Exception) -> Response:
         # The client disconnected while it was sending, so the response is never read.

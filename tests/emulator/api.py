@@ -41,11 +41,9 @@ class Api(httpx.AsyncClient):
         return await self.post("/images/generations", json=body)
 
     async def edit(self, *files: File, **fields: str) -> httpx.Response:
-        """Send an edit in a form."""
         return await self.post("/images/edits", data={"prompt": "x", **fields}, files=list(files))
 
     async def vary(self, *files: File, **fields: str) -> httpx.Response:
-        """Send a variation."""
         return await self.post("/images/variations", data=fields, files=list(files))
 
 
@@ -54,24 +52,20 @@ Connect: TypeAlias = Callable[..., Api]
 
 
 def file(name: str, data: bytes, media_type: str = "image/png") -> File:
-    """Return a part of a form."""
     return name, ("x.png", data, media_type)
 
 
 def encoded(image: Image.Image, image_format: str = "PNG", **options: object) -> bytes:
-    """Return the bytes of an image."""
     buffer = BytesIO()
     image.save(buffer, image_format, **options)
     return buffer.getvalue()
 
 
 def png(mode: str = "RGB", size: tuple[int, int] = (64, 64), colour: int | tuple[int, ...] = 0) -> bytes:
-    """Return a PNG of one colour."""
     return encoded(Image.new(mode, size, colour))
 
 
 def images_in(answer: httpx.Response) -> list[Image.Image]:
-    """Return the images of a successful response."""
     assert answer.status_code == 200, answer.text[:500]
     return [Image.open(BytesIO(b64decode(item["b64_json"]))) for item in answer.json()["data"]]
 

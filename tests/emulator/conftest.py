@@ -28,7 +28,6 @@ def clock() -> Clock:
 
 @pytest.fixture
 def state() -> EmulatorState:
-    """State of the emulator behind ``connect``."""
     return EmulatorState()
 
 
@@ -62,7 +61,6 @@ def emulator(shared_emulator: Emulator) -> Emulator:
 
 @pytest.fixture
 async def socket_api(emulator: Emulator) -> AsyncIterator[Api]:
-    """A client of the emulator on a socket."""
     async with Api(emulator.state, emulator.base_url, timeout=30) as api:
         yield api
 

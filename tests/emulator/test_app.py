@@ -1,17 +1,18 @@
 """Headers, keys, hosts, models, malformed requests, and the recorded state."""
 
 import json
+import re
 from datetime import date
 
 import pytest
 
-from imagesdk.emulator import EmulatorState
 from tests.emulator.api import SMALL, Api, Connect, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 JSON = {"content-type": "application/json"}
+HEAD = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n'
 OLD = ["dall-e-2", "dall-e-3"]
 FIRST = [
     "gpt-image-1",
@@ -21,12 +22,8 @@ FIRST = [
     "chatgpt-image-latest",
 ]
 TWO = ["gpt-image-2", "gpt-image-2-2026-04-21"]
-TWO_FIVE = [
-    "gpt-image-2.5-sunburst",
-    "gpt-image-2.5-sunburst-2026-09-08",
-    "gpt-image-2.5-flare",
-    "gpt-image-2.5-flare-2026-09-08",
-]
+TWO_FIVE = [f"gpt-image-2.5-{kind}{day}" for kind in ("sunburst", "flare") for day in ("", "-2026-09-08")]
+DEEP, LONG = b"[" * 100_000, b'{"n": 1' + b"0" * 5000 + b"}"
 TWO_SIX = ["gpt-image-2.6-sunburst", "gpt-image-2.6-flare"]
 
 
@@ -42,8 +39,7 @@ async def test_every_response_has_the_headers_of_openai(api: Api) -> None:
     assert [answer.status_code for answer in answers] == [200, 400, 404, 200, 421]
     assert len({answer.headers["x-request-id"] for answer in answers}) == 5
     for answer in answers:
-        prefix, _, digits = answer.headers["x-request-id"].partition("_")
-        assert (prefix, len(digits), set(digits) <= set("0123456789abcdef")) == ("req", 32, True)
+        assert re.fullmatch(r"req_[0-9a-f]{32}", answer.headers["x-request-id"])
         assert answer.headers["openai-processing-ms"].isdecimal()
         assert answer.headers["openai-version"] == "2020-10-01"
         assert answer.headers["openai-organization"]
@@ -64,12 +60,8 @@ async def test_an_unknown_url_or_method_gets_an_error_object(
 ) -> None:
     answer = await api.request(method, f"http://127.0.0.1{path}", content=b"x")
 
-    assert error_of(answer, status) == {
-        "message": f"Invalid {what} ({method} {path})",
-        "type": "invalid_request_error",
-        "param": None,
-        "code": None,
-    }
+    text = f"Invalid {what} ({method} {path})"
+    assert [*error_of(answer, status).values()] == [text, "invalid_request_error", None, None]
     assert answer.headers.get("allow") == ("POST" if status == 405 else None)
 
 
@@ -176,13 +168,8 @@ async def test_the_list_has_the_models_of_the_day(
 async def test_a_model_has_a_shutdown_date(api: Api) -> None:
     assert (await api.get("/models/dall-e-2")).json()["shutdown_date"] == "2026-05-12"
     assert (await api.get("/models/gpt-image-1.5-2025-12-16")).json()["shutdown_date"] == "2026-12-01"
-    assert (await api.get("/models/gpt-image-2-2026-04-21")).json() == {
-        "id": "gpt-image-2-2026-04-21",
-        "object": "model",
-        "created": 1_776_729_600,
-        "owned_by": "system",
-        "shutdown_date": None,
-    }
+    model = {"id": TWO[1], "object": "model", "created": 1_776_729_600, "owned_by": "system"}
+    assert (await api.get(f"/models/{TWO[1]}")).json() == {**model, "shutdown_date": None}
     assert error_of(await api.get("/models/dall-e-9"), 404)["code"] == "model_not_found"
 
 
@@ -191,31 +178,20 @@ async def test_the_health_check_responds(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b'"x"',
-        b"null",
-        b"\xff\xfe",
-        b'{"prompt": "\\ud800"}',
-        b"[" * 100_000,
-        b'{"n": 1' + b"0" * 5000 + b"}",
-    ],
+    "content", [b"", b"{", b"[]", b'"x"', b"null", b"\xff\xfe", b'{"prompt": "\\ud800"}', DEEP, LONG]
 )
 async def test_malformed_json_is_a_bad_request(api: Api, content: bytes) -> None:
-    answer = await api.post("/images/generations", content=content, headers=JSON)
+    error = error_of(await api.post("/images/generations", content=content, headers=JSON))
 
-    assert error_of(answer)["message"].startswith("We could not parse the JSON body of your request.")
+    assert error["message"].startswith("We could not parse the JSON body of your request.")
 
 
 async def test_nan_and_infinity_in_json_are_invalid_types(api: Api) -> None:
     content = json.dumps({**SMALL, "n": float("nan"), "user": float("inf")})
 
-    answer = await api.post("/images/generations", content=content, headers=JSON)
+    error = error_of(await api.post("/images/generations", content=content, headers=JSON))
 
-    assert error_of(answer)["code"] == "invalid_type"
+    assert error["code"] == "invalid_type"
 
 
 @pytest.mark.parametrize(
@@ -246,12 +222,9 @@ async def test_a_body_of_the_wrong_media_type_is_a_bad_request(
         ("; boundary=b", b"no boundary"),
         ("; boundary=b", b"--b\r\nbroken header\r\n\r\nx\r\n--b--"),
         ("; boundary=b", b"--b\r\nContent-Type: image/png\r\n\r\nx\r\n--b--"),
-        ("; boundary=b", b'--b\r\nContent-Disposition: form-data; name="image"\r\n\r\nx'),
+        ("; boundary=b", HEAD % b"image" + b"x"),
         ("; boundary=b", b""),
-        (
-            "; boundary=b; charset=unicode_escape",
-            b'--b\r\nContent-Disposition: form-data; name="\\ud800"\r\n\r\n\\ud800\r\n--b--\r\n',
-        ),
+        ("; boundary=b; charset=unicode_escape", HEAD % b"\\ud800" + b"\\ud800\r\n--b--\r\n"),
     ],
 )
 async def test_a_malformed_form_is_a_bad_request(api: Api, terms: str, content: bytes) -> None:
@@ -264,24 +237,20 @@ async def test_a_malformed_form_is_a_bad_request(api: Api, terms: str, content: 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_form_with_a_hundred_files_is_a_bad_request(api: Api) -> None:
-    answer = await api.edit(*[file("image[]", png())] * 100)
-
-    assert "Too many files" in error_of(answer)["message"]
+    assert "Too many files" in error_of(await api.edit(*[file("image[]", png())] * 100))["message"]
 
 
 async def test_a_form_field_longer_than_a_mebibyte_is_checked(api: Api) -> None:
-    answer = await api.edit(file("image", png()), prompt="x" * 2_000_000)
+    error = error_of(await api.edit(file("image", png()), prompt="x" * 2_000_000))
 
-    assert error_of(answer)["code"] == "string_above_max_length"
+    assert error["code"] == "string_above_max_length"
 
 
-async def test_an_unverified_organization_cannot_use_gpt_image_models(
-    connect: Connect, state: EmulatorState
-) -> None:
+async def test_an_unverified_organization_cannot_use_gpt_image_models(connect: Connect) -> None:
     api = connect(verified=False)
 
     error = error_of(await api.generate(model="gpt-image-2"), 403)
 
     assert error["message"].startswith("Your organization must be verified to use the model `gpt-image-2`.")
     assert (await api.generate()).status_code == 200
-    assert state.billed_images == 1
+    assert api.state.billed_images == 1

@@ -1,13 +1,15 @@
 """Faults: error responses and broken or slow connections."""
 
 from functools import partial
+from typing import Any
 
 import httpx
 import pytest
 
 from imagesdk.emulator import Emulator, EmulatorState, Faults
-from tests.emulator.api import Api
+from tests.emulator.api import SMALL, Api
 
+VIDEOS: Any = "videos"
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 
@@ -21,10 +23,8 @@ async def test_an_http_fault_replaces_one_response(api: Api) -> None:
     assert broken.headers["x-request-id"].startswith("req_")
     assert whole.status_code == 200
     assert api.state.billed_images == 1
-    assert [(record.model, record.prompt, record.status) for record in api.state.requests] == [
-        ("dall-e-2", "x", 503),
-        ("dall-e-2", "x", 200),
-    ]
+    records = [(record.model, record.prompt, record.status) for record in api.state.requests]
+    assert records == [("dall-e-2", "x", 503), ("dall-e-2", "x", 200)]
 
 
 async def test_faults_apply_in_the_order_of_the_queue(api: Api) -> None:
@@ -99,8 +99,7 @@ async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emula
 
     async with socket_api.stream("GET", f"{emulator.base_url}/models") as unaffected:
         assert unaffected.status_code == 200
-    body = {"model": "dall-e-2", "prompt": "x", "size": "256x256"}
-    async with socket_api.stream("POST", "/images/generations", json=body) as answer:
+    async with socket_api.stream("POST", "/images/generations", json=SMALL) as answer:
         assert answer.status_code == 200
         assert int(answer.headers["content-length"]) > 30
         with pytest.raises(httpx.RemoteProtocolError):
@@ -125,9 +124,9 @@ async def test_a_truncated_response_announces_more_than_it_sends(emulator: Emula
     ],
 )
 async def test_a_connection_may_be_dropped_before_or_in_a_response(
-    emulator: Emulator, socket_api: Api, terms: dict[str, float], status: int | None, billed: int
+    emulator: Emulator, socket_api: Api, terms: dict[str, Any], status: int | None, billed: int
 ) -> None:
-    emulator.state.faults.connection(**terms)  # type: ignore[arg-type] # terms in a table
+    emulator.state.faults.connection(**terms)
 
     with pytest.raises(httpx.RemoteProtocolError):
         await socket_api.generate()
@@ -154,10 +153,7 @@ async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_t
         (partial(Faults.http, after_work=True), r"faults\.http\(\) needs a status or error="),
         (partial(Faults.stream, after_events=1), r"faults\.stream\(\) needs error="),
         (partial(Faults.connection, after_work=True), r"faults\.connection\(\) needs drop=True"),
-        (
-            partial(Faults.http, status=500, on="videos"),  # type: ignore[arg-type] # not one of the type either
-            "on is one of images, downloads, files, not 'videos'",
-        ),
+        (partial(Faults.http, status=500, on=VIDEOS), "on is one of images, downloads, files, not 'videos'"),
     ],
 )
 def test_a_fault_with_unknown_words_or_without_an_effect_raises_value_error(

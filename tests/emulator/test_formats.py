@@ -1,7 +1,6 @@
 """Content of animations and SVG documents."""
 
 from base64 import b64decode
-from io import BytesIO
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -10,7 +9,7 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator.drawing.formats import rounded_duration
-from tests.emulator.api import Api, file, images_in, png
+from tests.emulator.api import Api, encoded, file, images_in, png
 
 pytestmark = pytest.mark.anyio
 
@@ -55,9 +54,7 @@ def test_frame_durations_are_rounded_and_capped(asked: int, shown: int) -> None:
 
 
 async def test_frames_of_a_plain_image_are_not_merged(api: Api) -> None:
-    image = file("image", png("RGB", (64, 64), (9, 9, 9)))
-
-    (drawn,) = images_in(await api.edit(image, model=FLARE, output_format="gif", size="512x512"))
+    (drawn,) = images_in(await api.edit(file("image", png()), model=FLARE, output_format="gif"))
 
     assert getattr(drawn, "n_frames", 1) == 9
 
@@ -113,9 +110,9 @@ async def test_an_svg_of_images_shows_their_colours(api: Api) -> None:
 
 
 async def test_an_image_is_rotated_as_its_exif_data_says(api: Api) -> None:
-    buffer, exif = BytesIO(), Image.Exif()
+    exif = Image.Exif()
     exif[0x0112] = 6
-    Image.new("RGB", (96, 64), (9, 9, 9)).save(buffer, "JPEG", exif=exif)
-    files = file("image", buffer.getvalue(), "image/jpeg"), file("markup", png("RGBA", (64, 96)))
+    image = encoded(Image.new("RGB", (96, 64)), "JPEG", exif=exif)
+    files = file("image", image, "image/jpeg"), file("markup", png("RGBA", (64, 96)))
 
     assert (await api.edit(*files, model=FLARE)).status_code == 200

@@ -4,7 +4,6 @@ from datetime import date, timedelta
 
 import pytest
 
-from imagesdk.emulator import EmulatorState
 from imagesdk.emulator.usage import output_tokens
 from tests.emulator.api import Api, Connect, file, png
 from tests.support.error_objects import error_of
@@ -15,21 +14,13 @@ TWO, FLARE = "gpt-image-2", "gpt-image-2.5-flare"
 
 
 @pytest.mark.parametrize(
-    ("model", "auto"),
-    [
-        ("gpt-image-1", "medium"),
-        ("gpt-image-1-mini", "medium"),
-        ("gpt-image-1.5", "medium"),
-        ("chatgpt-image-latest", "medium"),
-        ("gpt-image-2", "medium"),
-        ("gpt-image-2.5-sunburst", "medium"),
-        ("gpt-image-2.5-flare-2026-09-08", "medium"),
-        ("gpt-image-2.6-sunburst", "high"),
-        ("gpt-image-2.6-flare", "medium"),
-    ],
+    "model",
+    ["gpt-image-1", "gpt-image-1-mini", "gpt-image-1.5", "chatgpt-image-latest", TWO]
+    + [f"gpt-image-2.5-{kind}" for kind in ("sunburst", "flare-2026-09-08")]
+    + [f"gpt-image-2.6-{kind}" for kind in ("sunburst", "flare")],
 )
 async def test_every_gpt_image_model_responds_with_base64_usage_and_the_settings_that_auto_means(
-    api: Api, model: str, auto: str
+    api: Api, model: str
 ) -> None:
     low = (await api.generate(model=model, quality="low", size="1024x1024")).json()
     usual = (await api.generate(model=model, size="auto")).json()
@@ -37,39 +28,32 @@ async def test_every_gpt_image_model_responds_with_base64_usage_and_the_settings
     assert (low["quality"], low["size"], low["output_format"]) == ("low", "1024x1024", "png")
     assert set(low["data"][0]) == {"b64_json"}
     assert low["usage"]["output_tokens_details"]["image_tokens"] == low["usage"]["output_tokens"]
+    auto = "high" if model == "gpt-image-2.6-sunburst" else "medium"
     assert (usual["quality"], usual["size"]) == (auto, "1024x1024")
 
 
 async def test_gpt_image_2_responds_with_images_settings_and_usage(api: Api) -> None:
-    fields = {"prompt": "eight ch", "n": 2, "size": "1536x1024", "quality": "high", "stream": False}
+    fields = {"size": "1536x1024", "quality": "high"}
 
-    answer = (await api.generate(model=TWO, **fields)).json()
+    answer = (await api.generate(model=TWO, prompt="eight ch", n=2, stream=False, **fields)).json()
 
     assert [set(image) for image in answer.pop("data")] == [{"b64_json"}, {"b64_json"}]
-    assert answer == {
-        "created": 1_700_000_000,
-        "background": "opaque",
-        "output_format": "png",
-        "quality": "high",
-        "size": "1536x1024",
-        "usage": {
-            "input_tokens": 2,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
-            "output_tokens": 2 * 5488,
-            "output_tokens_details": {"image_tokens": 2 * 5488, "text_tokens": 0},
-            "total_tokens": 2 + 2 * 5488,
-        },
+    usage = {
+        "input_tokens": 2,
+        "output_tokens": 2 * 5488,
+        "total_tokens": 2 + 2 * 5488,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
+        "output_tokens_details": {"image_tokens": 2 * 5488, "text_tokens": 0},
     }
+    settings = {**fields, "background": "opaque", "output_format": "png"}
+    assert answer == {"created": 1_700_000_000, **settings, "usage": usage}
 
 
 @pytest.mark.parametrize(
     ("fields", "keys"),
     [
         ({"response_format": "b64_json"}, {"b64_json"}),
-        (
-            {"model": "dall-e-3", "size": "1792x1024", "quality": "hd", "style": "natural"},
-            {"revised_prompt", "url"},
-        ),
+        ({"model": "dall-e-3", "quality": "hd", "style": "natural"}, {"revised_prompt", "url"}),
     ],
 )
 async def test_dall_e_models_respond_with_base64_on_request_and_with_revised_prompts(
@@ -138,12 +122,12 @@ async def test_the_safety_identifier_has_precedence_over_the_user_and_is_returne
 async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its_last(
     connect: Connect, day: date | None, model: str
 ) -> None:
-    assert error_of(await connect(as_of=day).generate(model=model), 404) == {
-        "message": f"The model '{model}' does not exist.",
-        "type": "invalid_request_error",
-        "param": "model",
-        "code": "model_not_found",
-    }
+    error, text = (
+        error_of(await connect(as_of=day).generate(model=model), 404),
+        f"The model '{model}' does not exist.",
+    )
+
+    assert [*error.values()] == [text, "invalid_request_error", "model", "model_not_found"]
 
 
 async def test_a_snapshot_is_the_same_model(api: Api) -> None:
@@ -171,12 +155,7 @@ async def test_a_snapshot_is_the_same_model(api: Api) -> None:
     ],
 )
 async def test_a_request_without_a_model_gets_the_default_of_the_day(
-    connect: Connect,
-    state: EmulatorState,
-    day: date | None,
-    endpoint: str,
-    fields: dict[str, str],
-    model: str,
+    connect: Connect, day: date | None, endpoint: str, fields: dict[str, str], model: str
 ) -> None:
     api, image = connect(as_of=day), file("image", png("RGBA"))
 
@@ -186,7 +165,7 @@ async def test_a_request_without_a_model_gets_the_default_of_the_day(
         answer = await (api.edit(image) if endpoint == "edits" else api.vary(image))
 
     assert answer.status_code == 200
-    assert state.requests[0].model == model
+    assert api.state.requests[0].model == model
 
 
 async def test_variations_end_with_their_model_in_a_bare_404(connect: Connect) -> None:

@@ -15,6 +15,9 @@ from tests.emulator.api import encoded, png
 
 SIZE = "1024x640"
 GREEN = (10, 200, 30)
+TWO: Any = {"model": "gpt-image-2", "size": SIZE}
+SVG: Any = {"output_format": "svg", "svg": {"model": "gpt-5.4", "reasoning": {"effort": "low"}}}
+PNG, OVERLAY = ("x.png", png(), "image/png"), ("m.png", png("RGBA"), "image/png")
 
 
 @pytest.fixture
@@ -32,83 +35,53 @@ def images_in(answer: ImagesResponse) -> list[Image.Image]:
     return [opened(image.b64_json) for image in answer.data or []]
 
 
-def test_the_official_client_generates_with_every_parameter(client: openai.OpenAI) -> None:
-    answer = client.images.generate(
-        prompt="an otter",
-        model="gpt-image-2.5-flare",
-        n=2,
-        size=SIZE,
-        quality="xhigh",
-        background="opaque",
-        output_format="webp",
-        output_compression=50,
-        moderation="low",
-        safety_identifier="hash-1",
-    )
+def test_the_official_client_generates_with_every_parameter(client: Any) -> None:
+    drawn: Any = {"size": SIZE, "quality": "xhigh", "background": "opaque", "output_format": "webp"}
+    terms: Any = {**drawn, "output_compression": 50, "moderation": "low", "safety_identifier": "hash-1"}
+
+    answer = client.images.generate(prompt="an otter", model="gpt-image-2.5-flare", n=2, **terms)
 
     assert [image.format for image in images_in(answer)] == ["WEBP", "WEBP"]
     assert (answer.size, answer.quality, answer.background) == (SIZE, "xhigh", "opaque")
     assert (answer.output_format, answer.safety_identifier) == ("webp", "hash-1")
-    assert answer.usage is not None
-    assert answer.usage.output_tokens_details is not None
     assert answer.usage.output_tokens == answer.usage.output_tokens_details.image_tokens > 0
     assert answer.usage.total_tokens == answer.usage.input_tokens + answer.usage.output_tokens
 
 
-def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(client: openai.OpenAI) -> None:
-    generate, model = client.images.generate, "gpt-image-2.6-sunburst"
+def test_the_official_client_generates_with_dall_e_3_and_to_a_gif_and_an_svg(client: Any) -> None:
+    def generate(**more: Any) -> Any:
+        return client.images.generate(prompt="x", model="gpt-image-2.6-sunburst", **more)
 
-    old = generate(prompt="a cat", model="dall-e-3", style="natural", quality="hd")
-    moving = generate(
-        prompt="x", model=model, output_format="gif", frame_count=3, frame_duration_ms=100, size="512x512"
-    )
-    drawn = generate(
-        prompt="x",
-        model=model,
-        output_format="svg",
-        svg={"model": "gpt-5.4", "reasoning": {"effort": "low"}},
-        complexity="low",
-    )
+    old = client.images.generate(prompt="a cat", model="dall-e-3", style="natural", quality="hd")
+    moving = generate(output_format="gif", frame_count=3, frame_duration_ms=100, size="512x512")
+    drawn = generate(**SVG, complexity="low")
 
-    (found,), (animation,) = old.data or [], images_in(moving)
+    (found,), (animation,) = old.data, images_in(moving)
     assert found.url
     assert found.revised_prompt
     assert (animation.format, getattr(animation, "n_frames", 1)) == ("GIF", 3)
-    assert b64decode((drawn.data or [])[0].b64_json or "").startswith(b"<?xml")
-    assert drawn.svg_usage is not None
+    assert b64decode(drawn.data[0].b64_json).startswith(b"<?xml")
     assert (drawn.svg_usage.model, drawn.output_format) == ("gpt-5.4", "svg")
 
 
-def test_the_official_client_edits(client: openai.OpenAI) -> None:
-    edit, image, overlay = (
-        client.images.edit,
-        ("x.png", png(), "image/png"),
-        ("m.png", png("RGBA"), "image/png"),
-    )
+def test_the_official_client_edits(client: Any) -> None:
+    def edit(image: Any = PNG, **more: Any) -> Any:
+        return client.images.edit(image=image, prompt="x", **more)
+
     lounge, mask = png("RGB", (1024, 640), GREEN), Image.new("RGBA", (1024, 640), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (200, 100, 700, 500))
 
-    masked = edit(
-        image=("x.png", lounge), mask=("m.png", encoded(mask)), prompt="x", model="gpt-image-2", size=SIZE
-    )
-    several = edit(image=[image] * 3, prompt="x", model="gpt-image-1.5", input_fidelity="high")
-    old = edit(image=image, mask=overlay, prompt="x", model="dall-e-2", size="256x256")
-    marked = edit(image=image, markup=overlay, prompt="x", model="gpt-image-2.5-sunburst")
-    drawn = edit(
-        image=image,
-        prompt="x",
-        model="gpt-image-2.6-flare",
-        output_format="svg",
-        svg={"model": "gpt-5.4", "reasoning": {"effort": "low"}},
-    )
+    masked = edit(("x.png", lounge), mask=("m.png", encoded(mask)), **TWO)
+    several = edit([PNG] * 3, model="gpt-image-1.5", input_fidelity="high")
+    old = edit(mask=OVERLAY, model="dall-e-2", size="256x256")
+    marked = edit(markup=OVERLAY, model="gpt-image-2.5-sunburst")
+    drawn = edit(model="gpt-image-2.6-flare", **SVG)
 
     changed = ImageChops.difference(images_in(masked)[0].convert("RGB"), Image.new("RGB", (1024, 640), GREEN))
     assert changed.getbbox() == (200, 100, 700, 500)
-    assert several.usage is not None
     assert several.usage.input_tokens_details.image_tokens == 3 * 4
-    assert (old.data or [])[0].url
+    assert old.data[0].url
     assert marked.data
-    assert drawn.svg_usage is not None
     assert drawn.svg_usage.model == "gpt-5.4"
 
 
@@ -116,29 +89,19 @@ def test_the_official_client_edits(client: openai.OpenAI) -> None:
 def test_the_official_client_creates_variations(client: openai.OpenAI) -> None:
     vary = client.images.create_variation  # pyright: ignore[reportDeprecated] # it is what is tested
 
-    assert len(vary(image=("x.png", png(), "image/png"), n=2, size="256x256").data or []) == 2
+    assert len(vary(image=PNG, n=2, size="256x256").data or []) == 2
 
 
-def test_the_official_client_streams(client: openai.OpenAI) -> None:
-    images = [("x.png", png(), "image/png")] * 2
+def test_the_official_client_streams(client: Any) -> None:
+    terms: Any = {**TWO, "stream": True, "partial_images": 1}
 
-    generated = list(
-        client.images.generate(
-            prompt="a river", model="gpt-image-2", size=SIZE, stream=True, partial_images=1, user="u"
-        )
-    )
-    edited = list(
-        client.images.edit(
-            image=images, prompt="x", model="gpt-image-2", size=SIZE, stream=True, partial_images=1
-        )
-    )
+    generated = [*client.images.generate(prompt="a river", user="u", **terms)]
+    edited = [*client.images.edit(prompt="x", image=[PNG] * 2, **terms)]
 
-    assert [event.type for event in (*generated, *edited)] == [
-        "image_generation.partial_image",
-        "image_generation.completed",
-        "image_edit.partial_image",
-        "image_edit.completed",
+    kinds = [
+        f"image_{verb}.{kind}" for verb in ("generation", "edit") for kind in ("partial_image", "completed")
     ]
+    assert [event.type for event in (*generated, *edited)] == kinds
     assert {opened(event.b64_json).size for event in (*generated, *edited)} == {(1024, 640)}
     last = generated[-1]
     assert last.type == "image_generation.completed"
@@ -161,15 +124,11 @@ def test_the_official_client_raises_an_error_in_the_middle_of_a_stream(
 
 def test_the_official_client_uploads_lists_downloads_edits_and_deletes_files(client: openai.OpenAI) -> None:
     files = client.files
-    kept = files.create(
-        file=("otter.png", png(), "image/png"),
-        purpose="vision",
-        expires_after={"anchor": "created_at", "seconds": 3600},
-    )
+    kept = files.create(file=PNG, purpose="vision", expires_after={"anchor": "created_at", "seconds": 3600})
     body = {"model": "gpt-image-2", "prompt": "x", "images": [{"file_id": kept.id}]}
     edited = client.post("/images/edits", body=body, cast_to=ImagesResponse)
 
-    assert (kept.filename, kept.bytes, kept.purpose) == ("otter.png", len(png()), "vision")
+    assert (kept.filename, kept.bytes, kept.purpose) == ("x.png", len(png()), "vision")
     assert (kept.status, kept.expires_at) == ("processed", kept.created_at + 3600)
     assert files.retrieve(kept.id) == kept
     assert [file.id for file in files.list(purpose="vision", limit=1)] == [kept.id]
@@ -190,22 +149,17 @@ def test_the_official_client_lists_models_with_shutdown_dates(client: openai.Ope
 
 def test_the_official_client_maps_errors_to_its_classes(client: openai.OpenAI, emulator: Emulator) -> None:
     emulator.reset(limit="1/min", require_key=True)
+    wrong = {"authorization": "Bearer sk-invalid"}
     cases: list[tuple[type[openai.APIStatusError], dict[str, Any], str]] = [
         (openai.BadRequestError, {"size": "512x512"}, "invalid_value"),
         (openai.NotFoundError, {"model": "dall-e-9"}, "model_not_found"),
         (openai.RateLimitError, {"n": 2}, "rate_limit_exceeded"),
-        (
-            openai.AuthenticationError,
-            {"extra_headers": {"authorization": "Bearer sk-invalid"}},
-            "invalid_api_key",
-        ),
+        (openai.AuthenticationError, {"extra_headers": wrong}, "invalid_api_key"),
     ]
 
     for kind, fields, code in cases:
         with pytest.raises(kind) as caught:
             client.images.generate(prompt="x", **fields)
-        assert (caught.value.code, caught.value.type) == (
-            code,
-            "requests" if code == "rate_limit_exceeded" else "invalid_request_error",
-        )
+        kind_of_error = "requests" if code == "rate_limit_exceeded" else "invalid_request_error"
+        assert (caught.value.code, caught.value.type) == (code, kind_of_error)
         assert caught.value.request_id is not None

@@ -21,8 +21,7 @@ def data_url(data: bytes) -> str:
 
 
 async def uploaded(api: httpx.AsyncClient, data: bytes) -> str:
-    files = {"file": ("x.png", data, "application/octet-stream")}
-    name: str = (await api.post("/files", data={"purpose": "vision"}, files=files)).json()["id"]
+    name: str = (await api.post("/files", data={"purpose": "vision"}, files={"file": data})).json()["id"]
     return name
 
 

@@ -1,5 +1,6 @@
 """Result URLs: they work for an hour, and then fail like those of OpenAI's storage."""
 
+import re
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 from xml.etree.ElementTree import fromstring
 
@@ -33,8 +34,7 @@ async def test_a_result_url_has_the_origin_of_the_request_and_needs_no_key(conne
 
     answer = await api.get(url)
 
-    assert url.startswith("http://localhost:4321/images/")
-    assert urlsplit(url).path.endswith(".png")
+    assert re.match(r"http://localhost:4321/images/[^?]+\.png\?", url)
     assert (answer.status_code, answer.headers["content-type"]) == (200, "image/png")
     assert answer.content.startswith(b"\x89PNG")
 
@@ -50,8 +50,7 @@ async def test_a_result_url_works_for_an_hour_and_not_a_second_longer(api: Api, 
     status, code, detail = error_in(await api.get(url))
 
     assert (status, code) == (403, "AuthenticationFailed")
-    assert detail is not None
-    assert detail.startswith("Signature not valid in the specified time frame")
+    assert str(detail).startswith("Signature not valid in the specified time frame")
     # The image itself is dropped when the next one is stored, and the URL is still recognized as expired.
     await a_url(api)
     assert len(api.state.results) == 1

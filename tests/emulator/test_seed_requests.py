@@ -3,11 +3,10 @@
 from datetime import date
 from io import BytesIO
 
-import httpx
 import pytest
 from PIL import Image
 
-from tests.emulator.api import Connect, encoded, file, png
+from tests.emulator.api import Api, Connect, encoded, file, png
 
 pytestmark = pytest.mark.anyio
 
@@ -28,15 +27,15 @@ def curl_form(**parts: str | tuple[str, bytes]) -> tuple[bytes, dict[str, str]]:
         if isinstance(value, str):
             body += f"\r\n\r\n{value}\r\n".encode()
         else:
-            body += (
-                f'; filename="{value[0]}"\r\nContent-Type: image/png\r\n\r\n'.encode() + value[1] + b"\r\n"
-            )
+            head = f'; filename="{value[0]}"\r\nContent-Type: image/png\r\n\r\n'
+            body += head.encode() + value[1] + b"\r\n"
     body += f"--{BOUNDARY}--\r\n".encode()
     return body, {**CURL, "content-type": f"multipart/form-data; boundary={BOUNDARY}"}
 
 
-async def images_behind(api: httpx.AsyncClient, answer: httpx.Response) -> list[Image.Image]:
-    """Check the answer of the 2023 API and fetch what its URLs point to."""
+async def images_of(api: Api, endpoint: str, body: bytes, headers: dict[str, str]) -> list[Image.Image]:
+    """Send a request to the API of 2023, check the response and fetch what its URLs point to."""
+    answer = await api.post(f"/images/{endpoint}", content=body, headers=headers)
     assert answer.status_code == 200, answer.text
     assert set(answer.json()) == {"created", "data"}
     images: list[Image.Image] = []
@@ -51,11 +50,11 @@ async def images_behind(api: httpx.AsyncClient, answer: httpx.Response) -> list[
 
 @pytest.mark.parametrize(("body", "n"), [(CAT, 1), (OTTER, 2)])
 async def test_the_generation_requests_of_2023_give_images(connect: Connect, body: bytes, n: int) -> None:
-    api, headers = connect(as_of=DAY), {**CURL, "content-type": "application/json"}
+    headers = {**CURL, "content-type": "application/json"}
 
-    answer = await api.post("/images/generations", content=body, headers=headers)
+    images = await images_of(connect(as_of=DAY), "generations", body, headers)
 
-    assert [drawn.format for drawn in await images_behind(api, answer)] == ["PNG"] * n
+    assert [drawn.format for drawn in images] == ["PNG"] * n
 
 
 @pytest.mark.parametrize(
@@ -64,12 +63,12 @@ async def test_the_generation_requests_of_2023_give_images(connect: Connect, bod
 async def test_the_edit_requests_of_2023_repaint_the_transparent_part_of_the_mask(
     connect: Connect, image: str, prompt: str, n: int
 ) -> None:
-    api, mask = connect(as_of=DAY), Image.new("RGBA", (1024, 1024), (0, 0, 0, 255))
+    mask = Image.new("RGBA", (1024, 1024), (0, 0, 0, 255))
     mask.paste((0, 0, 0, 0), (200, 300, 800, 700))
     files = {"image": (image, png("RGB", (1024, 1024), (10, 200, 30))), "mask": ("mask.png", encoded(mask))}
-    body, headers = curl_form(**files, prompt=prompt, n=str(n), size="1024x1024")
+    form = curl_form(**files, prompt=prompt, n=str(n), size="1024x1024")
 
-    images = await images_behind(api, await api.post("/images/edits", content=body, headers=headers))
+    images = await images_of(connect(as_of=DAY), "edits", *form)
 
     assert len(images) == n
     for drawn in images:
@@ -79,12 +78,9 @@ async def test_the_edit_requests_of_2023_repaint_the_transparent_part_of_the_mas
 
 @pytest.mark.parametrize(("image", "n"), [("corgi_and_cat_paw.png", 1), ("otter.png", 2)])
 async def test_the_variation_requests_of_2023_give_images(connect: Connect, image: str, n: int) -> None:
-    api, data = connect(as_of=DAY), png("RGBA", (300, 300), (200, 120, 40, 255))
-    body, headers = curl_form(image=(image, data), n=str(n), size="1024x1024")
+    form = curl_form(image=(image, png("RGBA", (300, 300), (200, 120, 40, 255))), n=str(n), size="1024x1024")
 
-    answer = await api.post("/images/variations", content=body, headers=headers)
-
-    assert len(await images_behind(api, answer)) == n
+    assert len(await images_of(connect(as_of=DAY), "variations", *form)) == n
 
 
 async def test_images_sent_as_octets_are_accepted_in_2023(connect: Connect) -> None:

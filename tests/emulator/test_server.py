@@ -17,6 +17,8 @@ from PIL import Image
 from imagesdk.emulator import Emulator, EmulatorState, serve
 from tests.emulator.api import SMALL, Api
 
+POST = "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\n"
+
 
 def statuses(emulator: Emulator, count: int, **headers: str) -> list[int]:
     """Send generations and return the statuses of their responses."""
@@ -24,9 +26,11 @@ def statuses(emulator: Emulator, count: int, **headers: str) -> list[int]:
     return [httpx.post(url, json=SMALL, headers=headers).status_code for _ in range(count)]
 
 
-def new_threads(before: set[threading.Thread]) -> set[str]:
-    """Return the names of threads that were started since."""
-    return {thread.name for thread in set(threading.enumerate()) - before}
+def connected(emulator: Emulator, request: str = "") -> socket.socket:
+    """Return a socket on which a request was sent."""
+    client = socket.create_connection(("127.0.0.1", emulator.port))
+    client.sendall(request.encode())
+    return client
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -65,7 +69,7 @@ def test_an_emulator_stops_after_its_block_and_can_be_entered_again() -> None:
         _ = emulator.port
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.1:{port}/v1/models")
-    assert not new_threads(before)
+    assert not set(threading.enumerate()) - before
 
     with emulator:
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
@@ -76,23 +80,18 @@ def test_an_emulator_stops_silently_while_connections_are_open(caplog: pytest.Lo
     with httpx.Client() as kept_alive:
         with Emulator() as emulator:
             assert kept_alive.get(f"{emulator.base_url}/models").status_code == 200
-            half_sent = socket.create_connection(("127.0.0.1", emulator.port))
-            half_sent.sendall(
-                b"POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
-            )
-        assert not new_threads(before)
+            half_sent = connected(emulator, f"{POST}Content-Length: 9\r\n\r\n{{")
+        assert not set(threading.enumerate()) - before
         assert half_sent.recv(1) == b""
         half_sent.close()
     assert [record for record in caplog.records if not record.name.startswith("http")] == []
 
 
 def test_requests_sent_just_before_the_end_of_the_block_are_answered() -> None:
-    request = b"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = "GET /v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n"
     with Emulator() as emulator:
-        clients = [socket.create_connection(("127.0.0.1", emulator.port)) for _ in range(60)]
-        for client in clients:
-            client.sendall(request)
-        idle = socket.create_connection(("127.0.0.1", emulator.port))
+        clients = [connected(emulator, request) for _ in range(60)]
+        idle = connected(emulator)
 
     assert [record.status for record in emulator.state.requests] == [200] * 60
     for client in clients:
@@ -165,16 +164,8 @@ def test_reset_with_invalid_options_changes_nothing(emulator: Emulator) -> None:
 def test_reset_closes_connections_and_ends_their_requests(emulator: Emulator) -> None:
     emulator.state.faults.connection(delay=60)
     body = json.dumps(SMALL)
-    head = (
-        "POST /v1/images/generations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    with (
-        socket.create_connection(("127.0.0.1", emulator.port)) as slow,
-        socket.create_connection(("127.0.0.1", emulator.port)) as idle,
-    ):
-        slow.sendall(f"{head}{body}".encode())
-
+    request = f"{POST}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with connected(emulator, request) as slow, connected(emulator) as idle:
         emulator.reset()
 
         assert (emulator.state.billed_images, emulator.state.requests) == (0, [])
@@ -199,9 +190,8 @@ def test_a_client_that_disconnects_while_sending_causes_no_error(caplog: pytest.
             ("nowhere", "application/json"),
             ("images/edits", "multipart/form-data; boundary=b"),
         ):
-            with socket.create_connection(("127.0.0.1", emulator.port)) as left:
-                head = f"POST /v1/{path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\n"
-                left.sendall(f"{head}Content-Length: 99\r\n\r\n--".encode())
+            head = POST.replace("images/generations", path)
+            connected(emulator, f"{head}Content-Type: {kind}\r\nContent-Length: 99\r\n\r\n--").close()
         assert httpx.get(f"{emulator.base_url}/models").status_code == 200
 
     # Stopping waits until every request has ended.

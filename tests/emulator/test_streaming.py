@@ -13,8 +13,9 @@ import httpx
 import pytest
 from PIL import Image
 
-from imagesdk.emulator import Emulator, EmulatorState, Faults
+from imagesdk.emulator import Emulator, Faults
 from tests.emulator.api import Api, Connect, distance, file, png
+from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
 
@@ -51,19 +52,10 @@ async def test_a_stream_is_partial_images_and_one_completed_event(api: Api) -> N
     assert "content-length" not in answer.headers
     events = events_of(answer)
     assert all(data.pop("b64_json") for _, data in events)
-    settings = {
-        "created_at": 1_700_000_000,
-        "size": "1024x640",
-        "quality": "low",
-        "background": "opaque",
-        "output_format": "png",
-    }
-    usage = {
-        "input_tokens": 2,
-        "input_tokens_details": {"image_tokens": 0, "text_tokens": 2},
-        "output_tokens": 107 + 300,
-        "total_tokens": 2 + 107 + 300,
-    }
+    drawn = {"size": "1024x640", "quality": "low", "background": "opaque", "output_format": "png"}
+    settings = {"created_at": 1_700_000_000, **drawn}
+    tokens = {"input_tokens": 2, "output_tokens": 107 + 300, "total_tokens": 2 + 107 + 300}
+    usage = {**tokens, "input_tokens_details": {"image_tokens": 0, "text_tokens": 2}}
     assert events == [
         *((PARTIAL, {"type": PARTIAL, **settings, "partial_image_index": index}) for index in range(3)),
         (COMPLETED, {"type": COMPLETED, **settings, "usage": usage}),
@@ -73,23 +65,17 @@ async def test_a_stream_is_partial_images_and_one_completed_event(api: Api) -> N
     assert api.state.open_streams == 0
 
 
-async def test_partial_images_sharpen_until_the_completed_image(api: Api) -> None:
-    events = events_of(await ask(api, partial_images=3))
-    whole = (await ask(api, stream=False)).json()["data"][0]
+@pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
+async def test_partial_images_sharpen_until_the_completed_image(api: Api, output_format: str) -> None:
+    events = events_of(await ask(api, partial_images=3, output_format=output_format))
+    whole = (await ask(api, stream=False, output_format=output_format)).json()["data"][0]
 
     images = [image_in(data) for _, data in events]
-    assert {image.size for image in images} == {(1024, 640)}
+    assert {(image.size, image.format) for image in images} == {((1024, 640), output_format.upper())}
+    assert {data["output_format"] for _, data in events} == {output_format}
     off = [distance(image, images[-1]) for image in images[:-1]]
     assert off[0] > off[1] > off[2] > 0
     assert events[-1][1]["b64_json"] == whole["b64_json"]
-
-
-@pytest.mark.parametrize("output_format", ["jpeg", "webp"])
-async def test_partial_images_have_the_format_of_the_image(api: Api, output_format: str) -> None:
-    events = events_of(await ask(api, partial_images=1, output_format=output_format))
-
-    assert [image_in(data).format for _, data in events] == [output_format.upper()] * 2
-    assert [data["output_format"] for _, data in events] == [output_format] * 2
 
 
 @ON_EVERY_LOOP
@@ -109,9 +95,7 @@ async def test_without_partial_images_a_stream_is_one_event_with_the_safety_iden
 
 
 async def test_an_error_before_the_stream_is_plain_json(api: Api) -> None:
-    answer = await ask(api, prompt="forbidden")
-
-    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+    error_of(await ask(api, prompt="forbidden"))
 
 
 async def test_a_withheld_image_ends_the_stream_with_an_error(api: Api) -> None:
@@ -141,29 +125,21 @@ async def test_an_error_in_a_stream_is_nested_or_flat(
     assert last == ("error" if line else None, expected)
 
 
-async def test_a_stream_fault_may_be_a_known_error(api: Api) -> None:
-    api.state.faults.stream(error="moderation_blocked")
+async def test_a_stream_fault_may_end_the_stream_early(connect: Connect) -> None:
+    api = connect(done_marker=True)
+    api.state.faults.stream(end_early=True, after_events=1)
 
-    ((_, data),) = events_of(await ask(api))
+    ((name, _),) = events_of(await ask(api, partial_images=2))
 
-    assert data["error"]["code"] == "moderation_blocked"
-
-
-async def test_a_stream_fault_may_end_the_stream_early(connect: Connect, state: EmulatorState) -> None:
-    state.faults.stream(end_early=True, after_events=1)
-
-    ((name, _),) = events_of(await ask(connect(done_marker=True), partial_images=2))
-
-    assert (name, state.requests[0].events) == (PARTIAL, 1)
+    assert (name, api.state.requests[0].events) == (PARTIAL, 1)
 
 
 async def test_a_stream_fault_may_reduce_the_partial_images(api: Api) -> None:
     api.state.faults.stream(max_partials=1)
 
-    events = events_of(await ask(api, partial_images=3))
+    (_, first), (_, last) = events_of(await ask(api, partial_images=3))
 
-    assert [data.get("partial_image_index") for _, data in events] == [0, None]
-    assert events[1][1]["usage"]["output_tokens"] == 107 + 100
+    assert (first["partial_image_index"], last["usage"]["output_tokens"]) == (0, 107 + 100)
 
 
 async def test_a_stream_fault_may_respond_with_plain_json(api: Api) -> None:

@@ -27,6 +27,9 @@ SQUARE = "Uploaded image must be square."
 NOT_AN_IMAGE = "Invalid image file or mode for image 1, please check your image file."
 TOO_LARGE = "Uploaded {} must be a PNG and less than 4 MB."
 UNSUPPORTED, INVALID, BROKEN = "unsupported_file_mimetype", "invalid_image_format", "invalid_image_file"
+MISSING, TOO_MANY = "missing_required_parameter", "array_above_max_length"
+MPO = file("image", encoded(PNG, "MPO", save_all=True, append_images=[PNG]), "image/jpeg")
+SEVERAL, TEXT = file("image[]", a_png()), file("image[]", b"x", "text/plain")
 REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] = [
     (
         OLD,
@@ -36,16 +39,9 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
         "unsupported mimetype ('application/octet-stream'). Supported file f",
     ),
     (NEW, [OCTETS], "image", UNSUPPORTED, "formats are 'image/jpeg', 'image/png', and 'image/webp'."),
-    (
-        NEW,
-        [file("image[]", a_png()), file("image[]", b"x", "text/plain")],
-        "image[1]",
-        UNSUPPORTED,
-        "image[1]",
-    ),
+    (NEW, [SEVERAL, TEXT], "image[1]", UNSUPPORTED, "image[1]"),
     (NEW, [IMAGE, file("mask", a_png(), "image/webp")], "mask", UNSUPPORTED, "are 'image/png'."),
-    (OLD, [MASK], "image", "missing_required_parameter", "Missing required parameter: 'image'."),
-    (NEW, [MASK], "image", "missing_required_parameter", "Missing required parameter: 'image'."),
+    (NEW, [MASK], "image", MISSING, "Missing required parameter: 'image'."),
     (NEW, [IMAGE, file("user", b"x")], "user", "invalid_type", "expected a string, but got a file instead."),
     (
         {**NEW, "image": "x.png"},
@@ -62,35 +58,15 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
     (NEW, [file("image", b"not an image")], None, BROKEN, NOT_AN_IMAGE),
     (NEW, [file("image", b"\x89PNG\r\n\x1a\n")], None, BROKEN, NOT_AN_IMAGE),
     (NEW, [file("image", encoded(PNG.convert("CMYK"), "JPEG"), "image/jpeg")], None, BROKEN, NOT_AN_IMAGE),
-    (
-        NEW,
-        [file("image", encoded(PNG, "MPO", save_all=True, append_images=[PNG]), "image/jpeg")],
-        None,
-        BROKEN,
-        NOT_AN_IMAGE,
-    ),
+    (NEW, [MPO], None, BROKEN, NOT_AN_IMAGE),
     (OLD, [file("image", a_png(size=(64, 65)))], "image", INVALID, SQUARE),
     (OLD, [file("image", a_png("RGB"))], "image", INVALID, f"{NO_TRANSPARENCY} RGB."),
     (OLD, [file("image", a_png("L"))], "image", INVALID, f"{NO_TRANSPARENCY} L."),
-    (OLD, [IMAGE, file("mask", a_png(size=(65, 65)))], "mask", INVALID, OTHER_SIZE),
     (NEW, [IMAGE, file("mask", a_png(size=(65, 65)))], "mask", INVALID, OTHER_SIZE),
-    (OLD, [IMAGE, file("mask", a_png("RGB"))], "mask", INVALID, NO_ALPHA),
     (NEW, [IMAGE, file("mask", a_png("RGB"))], "mask", INVALID, NO_ALPHA),
     (NEW, [IMAGE, IMAGE], "image", "duplicate_parameter", "Duplicate parameter: 'image'."),
-    (
-        OLD,
-        [file("image[]", a_png())] * 2,
-        "image",
-        "array_above_max_length",
-        "maximum length 1, but got an array",
-    ),
-    (
-        NEW,
-        [file("image[]", a_png())] * 17,
-        "image",
-        "array_above_max_length",
-        "maximum length 16, but got an array",
-    ),
+    (OLD, [SEVERAL] * 2, "image", TOO_MANY, "maximum length 1, but got an array"),
+    (NEW, [SEVERAL] * 17, "image", TOO_MANY, "maximum length 16, but got an array"),
 ]
 
 
@@ -150,6 +126,6 @@ async def test_gpt_image_2_accepts_three_formats_of_any_shape(api: Api, image_fo
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_gpt_image_2_accepts_sixteen_images(api: Api) -> None:
-    answer = await api.edit(*[file("image[]", a_png())] * 16, **NEW)
+    answer = await api.edit(*[SEVERAL] * 16, **NEW)
 
     assert answer.json()["usage"]["input_tokens_details"]["image_tokens"] == 16 * 4

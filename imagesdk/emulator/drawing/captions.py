@@ -18,17 +18,12 @@ Box: TypeAlias = tuple[int, int, int, int]
 
 _INK = (255, 253, 246)
 _SHADE = (8, 10, 20)
-_MAX_LETTERS = 1500
-"""Maximum number of characters. More never fit."""
-_LINE = 1.25
-"""Height of a line, as a multiple of the size of the font."""
+_MAX_LETTERS = 1500  # more never fit
+_LINE = 1.25  # height of a line, as a multiple of the size of the font
 
 
 def write(image: Image.Image, text: str, box: Box | None = None, *, narrow: bool = False) -> None:
-    """Draw ``text`` at the bottom of ``box`` (left, top, right, bottom). The default is the whole image.
-
-    ``narrow`` keeps the text away from the corners, for a box of which only the middle is visible.
-    """
+    """Draw ``text`` at the bottom of ``box`` or of the whole image. ``narrow`` avoids the corners."""
     letters = unicodedata.normalize("NFKD", text[:_MAX_LETTERS])
     words = " ".join("".join(letter for letter in letters if not unicodedata.combining(letter)).split())
     whole = left, top, right, bottom = box or (0, 0, image.width, image.height)

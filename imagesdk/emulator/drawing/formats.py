@@ -10,8 +10,7 @@ from PIL import Image, ImageDraw, PngImagePlugin
 __all__ = ["animate", "encode", "rounded_duration"]
 
 _COMMENT = "imagesdk emulator (drawn by code, not by a model)"
-_SWAY = (0.06, 0.012)
-"""Range of the movement of an animation, as shares of its width and height."""
+_SWAY = (0.06, 0.012)  # range of the movement of an animation, as shares of its width and height
 
 
 def encode(image: Image.Image, output_format: str, quality: int = 100) -> bytes:

@@ -1,8 +1,4 @@
-"""Image synthesis: generation, edit and variation.
-
-The pixels depend only on the arguments: seed, model, size, prompt and index. No model is involved. The
-functions take tens of milliseconds and belong in a thread.
-"""
+"""Slow image synthesis, for a thread. Pixels depend only on seed, model, size, inputs, prompt and index."""
 
 from __future__ import annotations
 
@@ -28,11 +24,7 @@ class Painter:
     size: tuple[int, int]
 
     def paint(self, prompt: str, index: int, *, transparent: bool = False) -> Image.Image:
-        """Draw a new image with the prompt as its caption.
-
-        The prompt decides the colours, and the index the composition. ``transparent`` cuts the image out of
-        its background.
-        """
+        """Draw a new image with the prompt as its caption. ``transparent`` cuts it out of its background."""
         result = self._scene(prompt, index)
         write(result, prompt)
         return cut_out(result) if transparent else result
@@ -40,10 +32,9 @@ class Painter:
     def edit(self, inputs: InputImages, prompt: str, index: int, *, faithful: bool = False) -> Image.Image:
         """Repaint the first image where the mask (or, without one, the image itself) is fully transparent.
 
-        Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are
-        repainted. An image without transparent pixels, mask and markup is blended with a new scene, more
-        strongly at the bottom and more weakly if ``faithful``. Further images are pasted into the new part
-        with frames.
+        Other pixels stay those of the image, scaled to ``size``. With a markup, the drawn parts are repainted.
+        An image without transparent pixels, mask and markup is blended with a new scene, less if ``faithful``.
+        Further images are pasted into the new part with frames.
         """
         image, *further = inputs.images
         base = _fit(image.convert("RGB"), self.size, Image.Resampling.LANCZOS)
@@ -87,9 +78,8 @@ def cut_out(image: Image.Image) -> Image.Image:
     edge = min(width, height)
     shape = Image.new("L", (width * 2, height * 2))
     inset = edge * 0.08
-    ImageDraw.Draw(shape).rounded_rectangle(
-        (inset, inset, width * 2 - inset, height * 2 - inset), radius=edge * 0.3, fill=255
-    )
+    corners = (inset, inset, width * 2 - inset, height * 2 - inset)
+    ImageDraw.Draw(shape).rounded_rectangle(corners, radius=edge * 0.3, fill=255)
     image.putalpha(shape.reduce(2))
     return image
 
@@ -129,8 +119,6 @@ def _paste_framed(canvas: Image.Image, images: Sequence[Image.Image], box: Box) 
 
 def _alpha(image: Image.Image) -> Image.Image:
     """Return the opacity of each pixel as an ``L`` image, white without transparency."""
-    if not image.has_transparency_data:
-        return Image.new("L", image.size, 255)
     return image.convert("RGBA").getchannel("A")
 
 

@@ -1,7 +1,4 @@
-"""Work on one accepted request: its images, and the JSON of its response or events.
-
-Everything here is slow and belongs in a thread.
-"""
+"""Slow work on one accepted request, for a thread: its images, and the JSON of its response or events."""
 
 from __future__ import annotations
 
@@ -27,7 +24,6 @@ __all__ = ["Painting"]
 _GRAIN = 8
 """Pixels along the edge of a grain of the last partial image. Each earlier image is twice as coarse."""
 _AUTHOR = "gpt-5.5"
-"""Default author of an SVG."""
 
 
 @define(slots=False)
@@ -64,10 +60,8 @@ class Painting:
         count = self.checked.number("partial_images", 0)
         if max_partials is not None:
             count = min(count, max_partials)
-        return [
-            *(partial(self._partial, index, count) for index in range(count)),
-            partial(self._completed, count),
-        ]
+        partials = [partial(self._partial, index, count) for index in range(count)]
+        return [*partials, partial(self._completed, count)]
 
     def _partial(self, index: int, count: int) -> dict[str, object]:
         rough = pixelate(self._first, _GRAIN * 2 ** (count - 1 - index))
@@ -76,8 +70,7 @@ class Painting:
     def _completed(self, partials: int) -> dict[str, object]:
         moderate_output(self.checked, self.request_id)
         usage = self._usage(partials)
-        # The usage of an event has no output details.
-        del usage["output_tokens_details"]
+        del usage["output_tokens_details"]  # an event has none
         return {**self._event("completed", self._first), "usage": usage, **self._identifier}
 
     def _event(self, kind: str, data: Image.Image) -> dict[str, object]:

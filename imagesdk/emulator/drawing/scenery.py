@@ -1,7 +1,4 @@
-"""Landscapes: a sky, a sun, ridges behind each other, sometimes water.
-
-A scene depends only on its key: the same key gives the same pixels.
-"""
+"""Landscapes that depend only on their key: a sky, a sun, ridges behind each other, sometimes water."""
 
 from __future__ import annotations
 
@@ -19,12 +16,10 @@ Colour: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
 """Shares of width and height."""
 
-_OVER = 2
-"""Factor at which ridges are drawn before they are reduced, so that their edges are smooth."""
+_OVER = 2  # factor at which ridges are drawn before they are reduced, so that their edges are smooth
 _DRAWN_EDGE = 1536
 """Edge at which larger scenes are drawn before they are enlarged. Their shapes are soft anyway."""
-_STEPS = 96
-"""Number of lines that make up a ridge."""
+_STEPS = 96  # number of lines that make up a ridge
 _GLOW = [max(0.0, 1 - level / 180) ** 1.9 for level in range(256)]
 _DISC = [min(1.0, max(0.0, (180 - level) / 6)) for level in range(256)]
 """Strength by level of Pillow's radial gradient, which is 181 at the middle of an edge."""
@@ -42,26 +37,25 @@ class Palette:
     near: Colour
 
 
-def _palette(codes: str) -> Palette:
-    return Palette(*map(_colour, codes.split()))
-
-
 def _colour(code: str) -> Colour:
     red, green, blue = bytes.fromhex(code)
     return red, green, blue
 
 
-_PALETTES = (
-    _palette("2b4c7e e08e79 f8d49b fff1cf c98b8b 33294a"),  # dusk in rose
-    _palette("3f88b5 9ed0dc f4ead2 fffbe6 9cc0c0 1d4a4f"),  # clear morning
-    _palette("7fb7a8 c6dfc2 f6f2d8 fffdf0 8fb79b 1f4a3a"),  # spring green
-    _palette("5b3a73 d9607a fbb66b ffe9b8 b35d7c 2a1a3e"),  # violet sunset
-    _palette("f0a868 f7cf8e fdeccb fffaf0 dba06c 5a2f2a"),  # desert
-    _palette("10153a 2c3a78 7d6aa8 f6f1dc 5a5a9a 0d1029"),  # blue night
-    _palette("6f8fc4 bcaee0 f7cfd8 fff4ec a49bcb 2e2f5e"),  # lavender
-    _palette("d9573f f08a4b fbd07c fff3c4 b9503f 3a1526"),  # ember
-    _palette("4aa3d8 a6dcf0 eaf7f2 ffffff 86bfd0 123f5c"),  # northern sea
-)
+_PALETTES = [
+    Palette(*map(_colour, codes.split()))
+    for codes in (
+        "2b4c7e e08e79 f8d49b fff1cf c98b8b 33294a",  # dusk in rose
+        "3f88b5 9ed0dc f4ead2 fffbe6 9cc0c0 1d4a4f",  # clear morning
+        "7fb7a8 c6dfc2 f6f2d8 fffdf0 8fb79b 1f4a3a",  # spring green
+        "5b3a73 d9607a fbb66b ffe9b8 b35d7c 2a1a3e",  # violet sunset
+        "f0a868 f7cf8e fdeccb fffaf0 dba06c 5a2f2a",  # desert
+        "10153a 2c3a78 7d6aa8 f6f1dc 5a5a9a 0d1029",  # blue night
+        "6f8fc4 bcaee0 f7cfd8 fff4ec a49bcb 2e2f5e",  # lavender
+        "d9573f f08a4b fbd07c fff3c4 b9503f 3a1526",  # ember
+        "4aa3d8 a6dcf0 eaf7f2 ffffff 86bfd0 123f5c",  # northern sea
+    )
+]
 
 
 def palette_of(key: str) -> Palette:

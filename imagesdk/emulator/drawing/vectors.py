@@ -1,8 +1,4 @@
-"""Scenes as SVG documents: a sky, a sun, ridges, and the prompt as title.
-
-A document depends only on the arguments. It has a width and a height and contains only shapes: no script,
-style sheet, link or embedded image.
-"""
+"""Scenes as SVG documents that contain only shapes: no script, style sheet, link or embedded image."""
 
 from __future__ import annotations
 
@@ -26,9 +22,8 @@ def svg_document(
     dice = Random(key)  # noqa: S311 - a drawing, not a secret
     width, height = size
     unit = min(size)
-    sun = _circle(
-        dice.uniform(0.2, 0.8) * width, dice.uniform(0.15, 0.4) * height, unit * 0.08, palette.light
-    )
+    x, y = dice.uniform(0.2, 0.8) * width, dice.uniform(0.15, 0.4) * height
+    sun = _circle(x, y, unit * 0.08, palette.light)
     gaps = len(accents) + 1
     lanterns = [_circle(width * n / gaps, height * 0.12, unit * 0.04, c) for n, c in enumerate(accents, 1)]
     ridges: list[str] = []
