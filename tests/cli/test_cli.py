@@ -163,8 +163,7 @@ def test_each_kind_of_error_has_its_exit_code_and_a_remedy(
 
 
 def test_no_check_sends_an_invalid_request(run: Run, emulator: Emulator) -> None:
-    done = run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check")
-    assert done.returncode == 1
+    assert run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check").returncode == 1
     assert len(emulator.state.requests) == 1
 
 
@@ -218,8 +217,13 @@ def test_an_extension_of_another_format_gets_a_warning(run: Run, tmp_path: Path)
     assert done.stderr == b"imagesdk: e.jpg is a PNG; a matching name is e.png\n"
 
 
-def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
-    done = run("demo", OPENAI_BASE_URL="")
+def test_demo_makes_images_by_all_three_operations_without_a_key_and_replaces_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / demo.FOLDER).mkdir()
+    for name in demo.FILES:
+        (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
+    done = run("demo", "-o", f"{demo.FOLDER}/", OPENAI_BASE_URL="")
     assert done.returncode == 0, done.stderr
     paths = done.stdout.decode().split()
     assert len(paths) >= 4
@@ -227,6 +231,7 @@ def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_p
         assert Path(path).parent == Path("imagesdk-demo")
         with Image.open(tmp_path / path) as image:
             image.load()
+    assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
     text = done.stderr.decode()
     assert all(f"images.{name}(" in text for name in ("generate", "edit", "create_variation"))
     assert "OPENAI_API_KEY" in text
@@ -243,14 +248,6 @@ def test_demo_replaces_no_other_files_without_force(run: Run, tmp_path: Path) ->
     assert run("demo", "-o", ".", "--force").returncode == 0
     assert {path.name for path in tmp_path.iterdir()} == set(demo.FILES)
     assert b"mask.png, valley-0.png, " in run("demo", "-o", ".").stderr
-
-
-def test_demo_replaces_its_files_in_its_own_folder(run: Run, tmp_path: Path) -> None:
-    (tmp_path / demo.FOLDER).mkdir()
-    for name in demo.FILES:
-        (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
-    assert run("demo", "-o", f"{demo.FOLDER}/").returncode == 0
-    assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
