@@ -44,9 +44,8 @@ def environment(server: BillingServer) -> dict[str, str]:
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def call(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = run_command(arguments, folder=tmp_path, environment=environment, stdin=stdin.encode())
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     return call
 
@@ -215,9 +214,8 @@ def test_a_closed_pipe_ends_the_run_after_the_jobs_that_were_sent(
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 141
     assert "waiting for the jobs that were sent" not in (rest or "")
-    states = Counter(
-        json.loads(entry)["state"] for entry in run("log", "images", "--json").stdout.splitlines()
-    )
+    entries = run("log", "images", "--json").stdout.splitlines()
+    states = Counter(json.loads(entry)["state"] for entry in entries)
     assert states["done"] == len(server.asked)
     assert set(states) <= {"done", "planned"}
     if streams == "stdout":

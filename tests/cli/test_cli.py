@@ -194,19 +194,16 @@ def test_help_and_version_load_neither_the_client_nor_httpx(arguments: list[str]
         "print(*{'httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client'} & {*sys.modules}, file=sys.stderr); "
         "sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment_of("")
-    )
-    assert done.returncode == 0
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment_of(""))
+    assert (done.returncode, done.stderr.strip()) == (0, b"")
     assert b"imagesdk" in done.stdout
-    assert done.stderr.strip() == b""
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp"])
 def test_the_extension_of_the_file_chooses_the_format(run: Run, tmp_path: Path, ending: str) -> None:
     done = run("generate", "x", "--model", "gpt-image-2", "--quality", "low", "-o", f"e.{ending}")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (0, b"")
     with Image.open(tmp_path / f"e.{ending}") as image:
         assert image.format == ("JPEG" if ending == "jpg" else "WEBP")
 
@@ -258,9 +255,8 @@ def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: d
         image.unlink()
     with Emulator() as emulator:
         script = script.replace("http://127.0.0.1:8000/v1", emulator.base_url)
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True
-        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "imagesdk-demo").glob("*.png"))) == 6
 
@@ -319,16 +315,10 @@ def test_a_closed_pipe_ends_the_command_without_a_traceback(
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "imagesdk", "generate", "x", *CHEAP],
-        cwd=tmp_path,
-        env=environment,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-    )
+    command = [sys.executable, "-m", "imagesdk", "generate", "x", *CHEAP]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
-    assert done.returncode == 141
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_retirement_warning_is_one_line_on_stderr() -> None:
@@ -341,7 +331,6 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
         "    warnings.warn('it ends tomorrow', RetirementWarning)\n"
     )
     for arguments, text in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, env=environment_of("")
-        )
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, capture_output=True, env=environment_of(""))
         assert (done.returncode, done.stderr) == (0, text)
