@@ -29,6 +29,7 @@ COMMANDS = {
     "log": ("log", "out"),
     "cost": ("cost", "x"),
 }
+ANOTHER_JOURNAL = "Wait until it ends, or give this run another --journal and --out."
 
 
 def options(command: str) -> Namespace:
@@ -111,11 +112,7 @@ def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: in
         ("edit", Remedy.MAKE_MASK, "Make a mask that fits with --mask-box L,T,R,B."),
         ("batch", Remedy.MAKE_MASK, ""),
         ("batch", Remedy.RAISE_BUDGET, "Run again with a higher --budget to continue."),
-        (
-            "batch",
-            Remedy.USE_ANOTHER_JOURNAL,
-            "Wait until it ends, or give this run another --journal and --out.",
-        ),
+        ("batch", Remedy.USE_ANOTHER_JOURNAL, ANOTHER_JOURNAL),
         ("log", Remedy.NAME_ANOTHER_FILE, "Name another file."),
         ("batch", Remedy.RETRY_UNKNOWN, "Add --retry-unknown to send it again."),
         ("log", Remedy.RETRY_UNKNOWN, "Run the batch with --retry-unknown to send it again."),

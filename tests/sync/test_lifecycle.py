@@ -187,10 +187,7 @@ PROGRAMS = {
 ENDS = {
     "starts a thread with its first call only": (0, "1 1"),
     "calls sys.exit inside the with block": (7, ""),
-    "starts a second loop where the first cannot start": (
-        0,
-        "OSError('too many open files')\n1",
-    ),
+    "starts a second loop where the first cannot start": (0, "OSError('too many open files')\n1"),
 }
 
 
