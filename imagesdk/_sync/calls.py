@@ -50,10 +50,8 @@ class Call(Result[_T]):
     def __init__(self, client: ClientId | None, function: Callable[[], Awaitable[_T]]) -> None:
         super().__init__()
         self.client = client
-        self.latch = Latch()
-        """Opens for the waiting thread when there is a result."""
-        self.finished: anyio.Event | None = None
-        """Created when the coroutine starts, and set when it has ended."""
+        self.latch = Latch()  # opens for the waiting thread when there is a result
+        self.finished: anyio.Event | None = None  # created when the coroutine starts, set when it has ended
         self._function = function
         self._context = _context_for_asyncio()
         self._context.run(callsite.carry)

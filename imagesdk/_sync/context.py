@@ -2,11 +2,6 @@
 
 One task must enter, use and exit an asynchronous context manager, because the manager may hold cancel scopes. So each
 block has a host task on the loop. The host task is an actor: it receives commands and executes them one at a time.
-
-- ``enter`` sends the command that enters the context manager.
-- ``execute`` sends a command for each method call of the blocking caller.
-- ``exit`` sends the command that exits it, with the exception of the caller's block.
-
 Each command is sent by one call of the portal. A caller that is interrupted cancels its command.
 Rule: whatever happens to the caller, the host task exits the context manager once.
 """
@@ -35,17 +30,14 @@ _P = ParamSpec("_P")
 
 
 class _Command(Result[_T]):
-    """One operation for a host task, and its result.
-
-    A command has a cancel scope of its own. Only the commands that enter and exit have the scope of the host task,
-    because they may open or close scopes around all further commands.
-    """
+    """One operation for a host task, and its result."""
 
     def __init__(
         self, operation: Callable[[], Awaitable[_T]], host_scope: anyio.CancelScope | None = None
     ) -> None:
         super().__init__()
         self._operation = operation
+        # Commands that enter and exit have the scope of the host task: they may open or close scopes around the rest.
         self._scope = host_scope or anyio.CancelScope()
         self._own_scope = contextlib.nullcontext() if host_scope else self._scope
         self._finished = anyio.Event()

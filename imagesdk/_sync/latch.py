@@ -35,10 +35,7 @@ class Latch:
             self._lock.release()
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until the latch is open, for at most ``seconds``; return whether it is open.
-
-        If the main thread waits, signal handlers run meanwhile, and their exceptions end the wait.
-        """
+        """Wait until the latch is open, for at most ``seconds``; return whether it is open."""
         end = None if seconds is None else time.monotonic() + seconds
         while not self._open:
             left = _LONGEST_WAIT if end is None else min(end - time.monotonic(), _LONGEST_WAIT)

@@ -31,11 +31,7 @@ _ClosableT = TypeVar("_ClosableT", bound=Closable)
 
 
 class Lease(Generic[_A]):
-    """A handle on one asynchronous object, for threads without an event loop.
-
-    ``lease()`` creates the owner, which closes the object. ``view`` and ``derive`` create leases that share its
-    connections; closing one of these does nothing.
-    """
+    """A handle on one asynchronous object. Only the owner, which ``lease()`` creates, closes the connections."""
 
     def __init__(self, built: "_PerProcess[_A]", membership: Membership, *, owner: bool = False) -> None:
         self._built = built
@@ -53,11 +49,7 @@ class Lease(Generic[_A]):
     def call(
         self, method: Callable[Concatenate[_A, _P], Awaitable[_T]], /, *args: _P.args, **kwargs: _P.kwargs
     ) -> _T:
-        """Run ``method(async_object, *args, **kwargs)`` on the loop and wait for its result.
-
-        Raises:
-            RuntimeError: If the client is closed, or if this is the loop's own thread.
-        """
+        """Run ``method(async_object, *args, **kwargs)`` on the loop and wait for its result."""
         return self._membership.call(partial(method, self.async_object, *args, **kwargs))
 
     def view(self, pick: Callable[[_A], _B]) -> "Lease[_B]":

@@ -79,12 +79,7 @@ class Portal:
         self._clients[client] = aclose
 
     def call(self, client: ClientId | None, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run ``function()`` on the loop and wait for its result.
-
-        Raises:
-            PortalEndedError: If the portal has ended and did not start the coroutine.
-            RuntimeError: If this is the loop's own thread, or if the client is closed meanwhile.
-        """
+        """Run ``function()`` on the loop and wait for its result."""
         if threading.get_ident() == self._ident:
             raise RuntimeError(
                 "a blocking client was called on the event-loop thread of the blocking clients "
@@ -109,10 +104,7 @@ class Portal:
             self.call(None, partial(self._remove_client, client))
 
     def remove_client(self, client: ClientId) -> bool:
-        """Do the same as ``close_client`` without waiting; return whether the client was registered.
-
-        Safe in a finaliser, whatever code it interrupts.
-        """
+        """Start ``close_client`` and return whether the client was registered. Safe in a finaliser."""
         registered = self.usable and client in self._clients
         if registered:
             self._post(partial(self._start_removal, client))
@@ -126,8 +118,7 @@ class Portal:
 
     def _post(self, message: Callable[[], None]) -> None:
         self._inbox.append(message)
-        loop = self._loop
-        if loop is not None:  # otherwise the loop reads the inbox when it starts
+        if (loop := self._loop) is not None:  # otherwise the loop reads the inbox when it starts
             with contextlib.suppress(RuntimeError):  # closed meanwhile: ``_end_all`` fails the calls
                 loop.call_soon_threadsafe(self._wake)
 
@@ -176,12 +167,12 @@ class Portal:
 
     def _run_loop(self) -> None:
         self._ident = threading.get_ident()
-        cause: BaseException | None = None
         try:
             anyio.run(self._serve)
         except BaseException as error:  # noqa: BLE001 - the cause of the errors of the waiting threads
-            cause = error
-        self._end_all(cause)
+            self._end_all(error)
+        else:
+            self._end_all(None)
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -245,8 +236,7 @@ class Portal:
                 for call in calls:
                     if call.finished is not None:
                         await call.finished.wait()
-                aclose = self._clients.get(client)
-                if aclose is not None:
+                if aclose := self._clients.get(client):
                     await aclose()
         finally:
             self._clients.pop(client, None)
@@ -304,8 +294,7 @@ class _Process:
     def exit(self) -> None:
         """End the portal at exit, when only daemon threads and abandoned calls are left."""
         self._exited = True
-        portal = self._portal
-        if portal is not None:
+        if (portal := self._portal) is not None:
             portal.exit()
 
 
@@ -323,8 +312,5 @@ def closed_error() -> RuntimeError:
 
 
 def forks() -> int:
-    """Return the number of forks between the import of this module and this process.
-
-    An object that is bound to a loop or its sockets belongs to another process if it was made at another count.
-    """
+    """Return the number of forks since the import. An object made at another count belongs to another process."""
     return _process.forks

@@ -105,11 +105,7 @@ class JobList:
                 yield row.job if row.id is None else Labelled(row.id, row.job)
 
     def check(self) -> None:
-        """Check all lines.
-
-        Raises:
-            UsageError: If a line is not a valid job, an id occurs twice, or there are no jobs.
-        """
+        """Raise if a line is not a valid job, an id occurs twice, or there are no jobs."""
         from imagesdk.cli.batch_files import LineError, rows
         from imagesdk.errors import InvalidRequestError
         from imagesdk.fan_out.job_source import check_label
@@ -134,11 +130,7 @@ class JobList:
             raise UsageError(f"{self._name} contains no jobs")
 
     def reject(self, dry_run: DryRun) -> None:
-        """Check the result of a dry run.
-
-        Raises:
-            UsageError: If a job breaks a rule.
-        """
+        """Raise if a job breaks a rule, by the result of a dry run."""
         problems = dry_run.problems
         bad = [f"line {self.line_of(place)}: {error_text(error, self._options)}" for place, error in problems]
         self._raise_bad_lines(bad, dry_run.refused)

@@ -32,7 +32,7 @@ FileFormat: TypeAlias = Literal["txt", "csv", "jsonl"]
 _SUFFIXES: Final[Mapping[str, FileFormat]] = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _NUMBERS: Final = frozenset({"n", "output_compression", "frame_count", "frame_duration_ms"})
 _STREAM_ONLY: Final = frozenset({"partial_images"})
-_OPERATIONS: Final[Mapping[type[Job], str]] = {
+_OPERATIONS: Final[dict[type[Job], str]] = {
     Generate: "a generation",
     Edit: "an edit",
     Variation: "a variation",
@@ -137,10 +137,8 @@ def _head(cells: Sequence[str], options: ReadOptions) -> list[str]:
     if options.prompt is not None:
         return names
     lowered = Counter(name.lower() for name in names)
-    parameters = {name for name, count in lowered.items() if count == 1 and name in _PARAMETERS}
-    return [
-        name.lower() if name.lower() in parameters and name != options.id_column else name for name in names
-    ]
+    kept = {name for name, count in lowered.items() if count > 1 or name not in _PARAMETERS}
+    return [name if name.lower() in kept or name == options.id_column else name.lower() for name in names]
 
 
 def _row(

@@ -10,10 +10,7 @@ if TYPE_CHECKING:
 
 
 def with_named_format(job: Job, out: str, base_url: str) -> Job:
-    """Return the job with the format of the file name.
-
-    The job is unchanged if it has a format of its own, or its model does not make the format.
-    """
+    """Return the job with the format of the file name, unless it has its own or its model does not make it."""
     import attrs
 
     from imagesdk import Variation, models
@@ -24,9 +21,8 @@ def with_named_format(job: Job, out: str, base_url: str) -> Job:
     if named_format not in {"jpeg", "webp"} or isinstance(job, Variation) or job.output_format is not None:
         return job
     profile = models.lookup(job.model or Host.parse(base_url).default_model(job))
-    if profile is None or named_format not in profile.output_formats:
-        return job
-    if named_format == "jpeg" and job.background == "transparent":
+    makes = profile is not None and named_format in profile.output_formats
+    if not makes or (named_format == "jpeg" and job.background == "transparent"):
         return job
     return attrs.evolve(job, output_format=named_format)
 

@@ -57,9 +57,8 @@ def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:
 
 def _table_row(profile: ModelProfile) -> tuple[str, str, str, str, str]:
     rule = profile.size_rule
-    sizes = " ".join(profile.sizes) or "-"
-    if rule is not None:
-        sizes = f"multiples of {rule.multiple} to {rule.max_edge}, auto"
+    ruled = f"multiples of {rule.multiple} to {rule.max_edge}, auto" if rule else ""
+    sizes = ruled or " ".join(profile.sizes) or "-"
     released, ends = str(profile.released or "-"), str(profile.shut_down or "-")
     return profile.name, released, ends, _dollars(profile), sizes
 

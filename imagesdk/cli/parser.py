@@ -29,15 +29,19 @@ The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
 """Commands with a prompt as an argument."""
+_DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
+_DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
+_FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
+_MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
+_RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
+_STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
+_UNKNOWN_PRICE = "with a budget: whether to send jobs without a known price (default: stop)"
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line.
-
-    Raises:
-        UsageError: If the arguments are not valid.
-    """
+    """Parse the command line."""
     parser = build()
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
@@ -132,19 +136,9 @@ def _add_vary(parser: argparse.ArgumentParser) -> None:
 
 def _add_preparation_options(parser: argparse.ArgumentParser, *, boxes: bool = False) -> None:
     add = parser.add_argument
-    add(
-        "--square",
-        choices=("crop", "pad"),
-        help="convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins",
-    )
+    add("--square", choices=("crop", "pad"), help=_SQUARE)
     if boxes:
-        add(
-            "--mask-box",
-            action="append",
-            type=parse_box,
-            metavar="L,T,R,B",
-            help="area to repaint, in pixels of the (squared) image; repeatable",
-        )
+        add("--mask-box", action="append", type=parse_box, metavar="L,T,R,B", help=_MASK_BOX)
 
 
 def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
@@ -158,18 +152,8 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
 
 def _add_batch(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "file",
-        metavar="FILE",
-        help=".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin",
-    )
-    add(
-        "-o",
-        "--out",
-        required=True,
-        metavar="DIR",
-        help="folder, or TEMPLATE with {job} {id} {slug} {index} {ext}",
-    )
+    add("file", metavar="FILE", help=_FILE)
+    add("-o", "--out", required=True, metavar="DIR", help=_RUN_OUT)
     add = parser.add_argument_group("the file").add_argument
     add("--format", choices=("txt", "csv", "jsonl"), help="format of FILE (default: by its extension)")
     add("--prompt", metavar="TEMPLATE", help="prompt made of columns, such as 'photo of {name}'")
@@ -177,26 +161,12 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("the run").add_argument
     add("--dry-run", action="store_true", help="print what would be sent and its cost; send nothing")
     add("--journal", metavar="FILE", help="file that records the jobs (default: DIR/journal.db)")
-    add(
-        "--delivery",
-        choices=("at-most-once", "at-least-once"),
-        default="at-most-once",
-        help="whether to retry attempts that may have been billed (default: %(default)s)",
-    )
+    add("--delivery", choices=("at-most-once", "at-least-once"), default="at-most-once", help=_DELIVERY)
     add("--retry-unknown", action="store_true", help="send jobs again that may have been billed")
     add("--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'")
-    add(
-        "--unknown-price",
-        choices=("stop", "allow"),
-        default="stop",
-        help="with a budget: whether to send jobs without a known price (default: stop)",
-    )
-    add(
-        "--concurrency",
-        type=int,
-        metavar="N",
-        help="maximum number of concurrent jobs (default: by the rate limit)",
-    )
+    add("--unknown-price", choices=("stop", "allow"), default="stop", help=_UNKNOWN_PRICE)
+    jobs = "maximum number of concurrent jobs (default: by the rate limit)"
+    add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
@@ -205,12 +175,8 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
 def _add_log(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("path", metavar="JOURNAL", help="the journal, or its folder")
-    add(
-        "--state",
-        choices=("planned", "sending", "received", "done", "refused", "failed", "unknown"),
-        metavar="STATE",
-        help="show only jobs in this state: done, unknown, failed, refused, planned, sending or received",
-    )
+    shown = "show only jobs in this state: done, unknown, failed, refused, planned, sending or received"
+    add("--state", choices=_STATES, metavar="STATE", help=shown)
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
@@ -223,9 +189,8 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", nargs="?", help="show all facts about one model, with their sources"
-    )
+    add = parser.add_argument
+    add("name", metavar="NAME", nargs="?", help="show all facts about one model, with their sources")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -237,11 +202,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
     add("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
     add("--require-key", action="store_true", help="respond with 401 to requests without a key")
-    add(
-        "--quirks",
-        metavar="SERVER",
-        help="emulate another server, such as localai or azure (see docs/servers.md)",
-    )
+    quirks = "emulate another server, such as localai or azure (see docs/servers.md)"
+    add("--quirks", metavar="SERVER", help=quirks)
 
 
 def _port(text: str) -> int:
@@ -256,11 +218,5 @@ def _port(text: str) -> int:
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add(
-        "-o",
-        "--out",
-        default="imagesdk-demo",
-        metavar="DIR",
-        help="folder (default: imagesdk-demo, where it replaces earlier files of the demo)",
-    )
+    add("-o", "--out", default="imagesdk-demo", metavar="DIR", help=_DEMO_OUT)
     add("--force", action="store_true", help="replace files in another folder, too")

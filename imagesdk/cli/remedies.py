@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from imagesdk.remedies import Remedy
 
+_PYTHON_ONLY: Final = (
+    "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
+    "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels"
+)
 IN_OPTIONS: Final = {
+    **dict.fromkeys(_PYTHON_ONLY.split(), ""),
     "skip_check": "Add --no-check to send it anyway.",
     "choose_format": "Add --output-format {value}.",
     "use_size": "Use --size {value}, the nearest valid size.",
     "use_model": "Use --model {value}.",
     "use_edit": "Use imagesdk edit IMAGE PROMPT.",
-    "use_stream": "",
-    "stream_one_image": "",
-    "set_partial_images": "",
     "pass_opaque_background": "Leave --background out or give --background opaque; other models make transparent images.",
     "convert_image": "Convert it to a PNG with --square crop (or pad).",
     "prepare_square": "Make it square with --square crop; --square pad keeps all of it.",
@@ -35,43 +37,34 @@ IN_OPTIONS: Final = {
     "pass_path": "Give the path itself, {value}.",
     "pass_source": "Give a path or a URL.",
     "decode_base64": "Give a file, or a data: URL.",
-    "open_as_binary": "",
-    "rewind_file": "",
     "name_another_file": "Name another file with --journal.",
     "use_another_journal": "Wait until it ends, or give this run another --journal and --out.",
     "move_journal": "Put the journal into a folder that can be written to, such as with --journal.",
     "free_disk_space": "Free disk space and run the same command again to continue.",
     "use_later_version": "Use that version, or another --journal.",
-    "pass_out": "",
     "restore_file": "Put the file back, or add --retry-unknown to make it again.",
     "retry_unknown": "Add --retry-unknown to send it again.",
     "raise_budget": "Run again with a higher --budget to continue.",
     "allow_unknown_price": "Add --unknown-price allow to send such jobs uncounted.",
-    "raise_caps": "",
     "change_idempotency_key": "Wait for the other request under the same key.",
-    "pass_idempotency_key": "",
     "ask_for_fewer": "Ask for fewer images at once (-n).",
     "set_rate_limit": "Give the limit of your account as --limit.",
-    "parse_rate_limit": "",
     "raise_timeout": "Give a longer --timeout.",
     "set_key": "Set OPENAI_API_KEY.",
     "set_azure_key": "Set AZURE_OPENAI_API_KEY.",
     "set_azure_endpoint": "Set AZURE_OPENAI_ENDPOINT, such as https://NAME.openai.azure.com.",
     "check_key": "Check the key in OPENAI_API_KEY.",
     "check_azure_key": "Check the key in AZURE_OPENAI_API_KEY, and that the endpoint is that of its resource.",
-    "check_token_provider": "",
     "check_base_url": "Check --base-url (with its /v1) and the name of the model; some servers have no edits or variations.",
     "check_connection": "Check the connection, --base-url and the proxy that HTTPS_PROXY names.",
     "correct_base_url": "Correct --base-url.",
     "use_base_url": "Try --base-url {value}.",
     "send_no_key": "Unset OPENAI_API_KEY to send none.",
     "use_key_option": "Set the key as OPENAI_API_KEY.",
-    "use_client_options": "",
-    "raise_max_pixels": "",
     "load_image": "Download it, or give --out.",
     "install_heif": "Convert the image first.",
 }
-"""The wording for commands with the options that it names. The empty ones concern only Python."""
+"""The wording for commands with the options that it names."""
 WITHOUT_OPTIONS: Final = {
     "choose_format": "Set the output format to {value}.",
     "use_size": "Use the nearest valid size, {value}.",

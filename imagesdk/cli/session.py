@@ -55,13 +55,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
 def open_client(
     options: Namespace, *, sends: bool = True, **client_options: Any
 ) -> Generator[Client, None, None]:
-    """Open the client of the global options.
-
-    Args:
-        options: The parsed options.
-        sends: Whether the command sends requests. Otherwise no key is needed.
-        client_options: Further options of the client.
-    """
+    """Open the client of the global options. A command that sends no requests needs no key."""
     from imagesdk import Client
 
     with ExitStack() as stack:

@@ -16,11 +16,7 @@ ImageArgument: TypeAlias = "str | bytes"
 
 
 def parse_box(text: str) -> tuple[int, int, int, int]:
-    """Parse ``LEFT,TOP,RIGHT,BOTTOM``.
-
-    Raises:
-        ArgumentTypeError: If ``text`` is not four whole numbers.
-    """
+    """Parse ``LEFT,TOP,RIGHT,BOTTOM``."""
     try:
         left, top, right, bottom = map(int, text.split(","))
     except ValueError:
@@ -31,17 +27,7 @@ def parse_box(text: str) -> tuple[int, int, int, int]:
 def prepare_images(
     options: Namespace, images: Sequence[ImageArgument], mask: ImageArgument | None, rule: ImageRule | None
 ) -> tuple[list[ImageArgument], ImageArgument | None]:
-    """Return the images and the mask, prepared by the options.
-
-    Args:
-        options: The parsed options.
-        images: The images of the command.
-        mask: The mask of the command.
-        rule: The rule of the model for images. It limits their size in bytes.
-
-    Raises:
-        UsageError: If both ``--mask`` and ``--mask-box`` are set.
-    """
+    """Return the images and the mask, prepared by the options. The rule of the model limits their size in bytes."""
     square = options.square
     boxes = getattr(options, "mask_box", None)
     if boxes and mask is not None:

@@ -30,10 +30,8 @@ def running() -> Iterator[BillingServer]:
 
 @pytest.fixture
 def server(running: BillingServer) -> BillingServer:
-    running.asked.clear()
-    running.billed.clear()
-    running.arrived.clear()
-    running.released.clear()
+    for record in (running.asked, running.billed, running.arrived, running.released):
+        record.clear()
     return running
 
 
@@ -46,9 +44,8 @@ def environment(server: BillingServer) -> dict[str, str]:
 def run(tmp_path: Path, environment: dict[str, str]) -> Run:
     def call(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = run_command(arguments, folder=tmp_path, environment=environment, stdin=stdin.encode())
-        return subprocess.CompletedProcess(
-            done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-        )
+        out, err = done.stdout.decode(), done.stderr.decode()
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
     return call
 
@@ -92,20 +89,16 @@ def test_a_batch_has_generations_and_edits_with_ids_and_templates(
 def test_invalid_lines_are_reported_with_their_numbers_before_any_request(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
-    (tmp_path / "list.jsonl").write_text('{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n')
-    done = run("batch", "list.jsonl", "--out", "out")
-    assert done.returncode == 2
-    assert "line 2: " in done.stderr
-    (tmp_path / "list.csv").write_text("prompt,sku\na,1\nb,1\nc,\n")
-    done = run("batch", "list.csv", "--out", "out", "--id-column", "sku")
-    assert done.returncode == 2
-    assert "line 3: the id '1' is also in line 2" in done.stderr
-    assert "line 4: there is no 'sku'" in done.stderr
-    (tmp_path / "edits.csv").write_text("image,prompt\nnone.png,a pool\n")
-    done = run("batch", "edits.csv", "--out", "out")
-    assert done.returncode == 2
-    assert "line 2: " in done.stderr
-    assert "none.png" in done.stderr
+    ids = ("line 3: the id '1' is also in line 2", "line 4: there is no 'sku'")
+    for name, lines, options, texts in (
+        ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n', (), ("line 2: ",)),
+        ("a.csv", "prompt,sku\na,1\nb,1\nc,\n", ("--id-column", "sku"), ids),
+        ("edits.csv", "image,prompt\nnone.png,a pool\n", (), ("line 2: ", "none.png")),
+    ):
+        (tmp_path / name).write_text(lines)
+        done = run("batch", name, "--out", "out", *options)
+        assert done.returncode == 2
+        assert all(text in done.stderr for text in texts), done.stderr
     assert server.asked == []
 
 
@@ -221,9 +214,8 @@ def test_a_closed_pipe_ends_the_run_after_the_jobs_that_were_sent(
         _, rest = process.communicate(timeout=30)
     assert process.returncode == 141
     assert "waiting for the jobs that were sent" not in (rest or "")
-    states = Counter(
-        json.loads(entry)["state"] for entry in run("log", "images", "--json").stdout.splitlines()
-    )
+    entries = run("log", "images", "--json").stdout.splitlines()
+    states = Counter(json.loads(entry)["state"] for entry in entries)
     assert states["done"] == len(server.asked)
     assert set(states) <= {"done", "planned"}
     if streams == "stdout":

@@ -14,6 +14,10 @@ from hypothesis import strategies as st
 from imagesdk import Edit, Generate, Variation
 from imagesdk.cli.batch_files import FileFormat, LineError, ReadOptions, Row, detect_format, rows
 
+STREAM_ONLY = "column 'partial_images' is not a parameter of a generation"
+UNKNOWN_COLUMN = (
+    "line 2: column 'sise' is not an API parameter; to use it in prompts add --prompt 'photo of {sise}'"
+)
 printable = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=10)
 
 
@@ -91,12 +95,7 @@ def test_a_template_can_access_only_columns() -> None:
 @pytest.mark.parametrize(
     ("text", "form", "options", "expected"),
     [
-        (
-            "prompt,sise\na,b\n",
-            "csv",
-            {},
-            "line 2: column 'sise' is not an API parameter; to use it in prompts add --prompt 'photo of {sise}'",
-        ),
+        ("prompt,sise\na,b\n", "csv", {}, UNKNOWN_COLUMN),
         ("prompt,n\na,two\n", "csv", {}, "line 2: n is a whole number, not 'two'"),
         ("prompt,n\na\n", "csv", {}, "line 2: the line has 1 cell, but the header has 2 columns"),
         ("prompt,prompt\na,b\n", "csv", {}, "line 1: two columns have the same name"),
@@ -105,12 +104,7 @@ def test_a_template_can_access_only_columns() -> None:
         ("text;size\na;auto\n", "csv", {}, "only 'text;size'; separate the cells of a .csv with commas"),
         ("Prompt,PROMPT\na,b\n", "csv", {}, "there is no prompt, only 'Prompt', 'PROMPT'"),
         ('{"text": "a", "n": 1}', "jsonl", {}, "there is no prompt, only 'text', 'n'"),
-        (
-            "prompt,partial_images\na,2\n",
-            "csv",
-            {},
-            "column 'partial_images' is not a parameter of a generation",
-        ),
+        ("prompt,partial_images\na,2\n", "csv", {}, STREAM_ONLY),
         ('prompt\n"a', "csv", {}, "line 2: unexpected end of data"),
         ("prompt,svg\na,{\n", "csv", {}, "line 2: svg is a JSON object"),
         ("\n\n{", "jsonl", {}, "line 3: this is not JSON"),

@@ -163,8 +163,7 @@ def test_each_kind_of_error_has_its_exit_code_and_a_remedy(
 
 
 def test_no_check_sends_an_invalid_request(run: Run, emulator: Emulator) -> None:
-    done = run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check")
-    assert done.returncode == 1
+    assert run("generate", "x", "--size", "7x7", "--model", "dall-e-2", "--no-check").returncode == 1
     assert len(emulator.state.requests) == 1
 
 
@@ -195,19 +194,16 @@ def test_help_and_version_load_neither_the_client_nor_httpx(arguments: list[str]
         "print(*{'httpx', 'anyio', 'attrs', 'PIL', 'rich', 'imagesdk.client'} & {*sys.modules}, file=sys.stderr); "
         "sys.exit(code)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, env=environment_of("")
-    )
-    assert done.returncode == 0
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, env=environment_of(""))
+    assert (done.returncode, done.stderr.strip()) == (0, b"")
     assert b"imagesdk" in done.stdout
-    assert done.stderr.strip() == b""
 
 
 @pytest.mark.parametrize("ending", ["jpg", "webp"])
 def test_the_extension_of_the_file_chooses_the_format(run: Run, tmp_path: Path, ending: str) -> None:
     done = run("generate", "x", "--model", "gpt-image-2", "--quality", "low", "-o", f"e.{ending}")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (0, b"")
     with Image.open(tmp_path / f"e.{ending}") as image:
         assert image.format == ("JPEG" if ending == "jpg" else "WEBP")
 
@@ -218,8 +214,13 @@ def test_an_extension_of_another_format_gets_a_warning(run: Run, tmp_path: Path)
     assert done.stderr == b"imagesdk: e.jpg is a PNG; a matching name is e.png\n"
 
 
-def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_path: Path) -> None:
-    done = run("demo", OPENAI_BASE_URL="")
+def test_demo_makes_images_by_all_three_operations_without_a_key_and_replaces_its_own(
+    run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / demo.FOLDER).mkdir()
+    for name in demo.FILES:
+        (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
+    done = run("demo", "-o", f"{demo.FOLDER}/", OPENAI_BASE_URL="")
     assert done.returncode == 0, done.stderr
     paths = done.stdout.decode().split()
     assert len(paths) >= 4
@@ -227,6 +228,7 @@ def test_demo_makes_images_by_all_three_operations_without_a_key(run: Run, tmp_p
         assert Path(path).parent == Path("imagesdk-demo")
         with Image.open(tmp_path / path) as image:
             image.load()
+    assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
     text = done.stderr.decode()
     assert all(f"images.{name}(" in text for name in ("generate", "edit", "create_variation"))
     assert "OPENAI_API_KEY" in text
@@ -245,14 +247,6 @@ def test_demo_replaces_no_other_files_without_force(run: Run, tmp_path: Path) ->
     assert b"mask.png, valley-0.png, " in run("demo", "-o", ".").stderr
 
 
-def test_demo_replaces_its_files_in_its_own_folder(run: Run, tmp_path: Path) -> None:
-    (tmp_path / demo.FOLDER).mkdir()
-    for name in demo.FILES:
-        (tmp_path / demo.FOLDER / name).write_bytes(b"of the time before")
-    assert run("demo", "-o", f"{demo.FOLDER}/").returncode == 0
-    assert (tmp_path / demo.FOLDER / "mask.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: dict[str, str]) -> None:
     text = run("demo").stderr.decode()
     lines = [line[4:] for line in text.splitlines() if line.startswith("    ")]
@@ -261,9 +255,8 @@ def test_the_code_that_demo_prints_runs(run: Run, tmp_path: Path, environment: d
         image.unlink()
     with Emulator() as emulator:
         script = script.replace("http://127.0.0.1:8000/v1", emulator.base_url)
-        done = subprocess.run(
-            [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True
-        )
+        command = [sys.executable, "-c", script]
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "imagesdk-demo").glob("*.png"))) == 6
 
@@ -322,16 +315,10 @@ def test_a_closed_pipe_ends_the_command_without_a_traceback(
 ) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run(
-        [sys.executable, "-m", "imagesdk", "generate", "x", *CHEAP],
-        cwd=tmp_path,
-        env=environment,
-        stdout=writing,
-        stderr=subprocess.PIPE,
-    )
+    command = [sys.executable, "-m", "imagesdk", "generate", "x", *CHEAP]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
-    assert done.returncode == 141
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_a_retirement_warning_is_one_line_on_stderr() -> None:
@@ -344,7 +331,6 @@ def test_a_retirement_warning_is_one_line_on_stderr() -> None:
         "    warnings.warn('it ends tomorrow', RetirementWarning)\n"
     )
     for arguments, text in (([], b"imagesdk: it ends tomorrow\n"), (["quiet"], b"")):
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, env=environment_of("")
-        )
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, capture_output=True, env=environment_of(""))
         assert (done.returncode, done.stderr) == (0, text)

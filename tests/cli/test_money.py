@@ -17,8 +17,9 @@ def shown(capsys: Capture, *arguments: str, code: int = OK) -> str:
     return captured.out if code == OK else captured.err
 
 
-def test_models_without_an_end_are_listed_first(capsys: Capture) -> None:
+def test_models_without_an_end_are_listed_first_in_a_table_that_fits_a_terminal(capsys: Capture) -> None:
     head, *lines = shown(capsys, "models").splitlines()
+    assert max(map(len, [head, *lines])) <= 100
     assert head.split() == ["MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES"]
     rows = [line.split() for line in lines]
     assert {row[0] for row in rows} == {profile.name for profile in models.known()}
@@ -29,10 +30,6 @@ def test_models_without_an_end_are_listed_first(capsys: Capture) -> None:
     assert by_name["gpt-image-2"] == "2026-04-21 - 0.006 to 0.211 multiples of 16 to 3840, auto"
     assert by_name["dall-e-2"] == "2022-11-03 2026-05-12 0.020 256x256 512x512 1024x1024"
     assert "unknown" in by_name["gpt-image-2.6-flare"]
-
-
-def test_the_table_of_models_fits_a_terminal(capsys: Capture) -> None:
-    assert max(map(len, shown(capsys, "models").splitlines())) <= 100
 
 
 def test_models_explains_its_columns_except_with_quiet(capsys: Capture) -> None:
@@ -83,17 +80,30 @@ def test_cost_is_printed_with_its_explanation(capsys: Capture) -> None:
     assert "gpt-image-2 is assumed" in text
 
 
-def test_an_unknown_cost_is_not_an_error(capsys: Capture) -> None:
-    text = shown(capsys, "cost", "a cat", "--model", "gpt-image-2.6-flare", "--quality", "low")
-    assert "cost           unknown" in text
-    assert "at most        unknown" in text
-    assert "not published" in text
-    assert "cost           unknown" in shown(capsys, "cost", "a cat", "--model", "sd-cpp-local")
+UNKNOWN = "cost           unknown"
+BY_QUALITY = "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.2107\n"
 
 
-def test_cost_is_listed_by_quality_if_none_is_named(capsys: Capture) -> None:
-    text = shown(capsys, "cost", "a cat", "--size", "1024x1024")
-    assert "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.2107\n" in text
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        ("--model gpt-image-2.6-flare --quality low", [UNKNOWN, "at most        unknown", "not published"]),
+        ("--model sd-cpp-local", [UNKNOWN]),
+        ("--size 1024x1024", [BY_QUALITY]),
+        ("--size 1920x1080 --quality low --no-check", ["cost           $0.00"]),
+        ("--model dall-e-2 --batch-api", ["cost           $0.0100"]),
+    ],
+    ids=[
+        "unknown",
+        "of an unknown model",
+        "by quality if none is named",
+        "unchecked",
+        "halved by the Batch API",
+    ],
+)
+def test_the_options_decide_which_costs_are_shown(capsys: Capture, arguments: str, texts: list[str]) -> None:
+    found = shown(capsys, "cost", "a cat", *arguments.split())
+    assert [text for text in texts if text not in found] == []
 
 
 def test_the_cost_of_an_edit_includes_its_images(capsys: Capture) -> None:
@@ -141,15 +151,6 @@ def test_the_cost_of_an_invalid_request_is_refused(
     assert text in shown(capsys, "cost", "a cat", *arguments, code=USAGE)
 
 
-def test_no_check_prints_the_cost_of_an_invalid_request(capsys: Capture) -> None:
-    arguments = ("--size", "1920x1080", "--quality", "low", "--no-check")
-    assert "cost           $0.00" in shown(capsys, "cost", "a cat", *arguments)
-
-
 def test_the_cost_with_partial_images_is_that_of_a_stream(capsys: Capture) -> None:
     facts = json.loads(shown(capsys, "cost", "a cat", "--quality", "low", "--partial-images", "2", "--json"))
     assert facts["output_tokens"] == 196 + 200
-
-
-def test_batch_api_halves_the_cost(capsys: Capture) -> None:
-    assert "cost           $0.0100" in shown(capsys, "cost", "a cat", "--model", "dall-e-2", "--batch-api")

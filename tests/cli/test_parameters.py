@@ -19,11 +19,8 @@ def parsed(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("command", "job"), [("generate", Generate), ("edit", Edit), ("vary", Variation)])
 def test_every_parameter_of_a_job_is_an_option_of_its_command(command: str, job: type[Any]) -> None:
-    named = {
-        option.name.partition("_")[0] if "svg" in option.name else option.name
-        for option in OPTIONS
-        if command in option.commands
-    }
+    names = [option.name for option in OPTIONS if command in option.commands]
+    named = {"svg" if name.startswith("svg_") else name for name in names}
     assert named == {field.name for field in attrs.fields(job)} - NOT_OPTIONS - IN_A_STREAM
 
 

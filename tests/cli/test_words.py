@@ -13,15 +13,7 @@ from pathlib import Path
 import pytest
 
 import imagesdk
-from imagesdk import (
-    APIError,
-    BadRequestError,
-    ConfigurationError,
-    ImageSDKError,
-    InvalidRequestError,
-    Remedy,
-    cli,
-)
+from imagesdk import ImageSDKError, Remedy, cli
 from imagesdk.cli import exits, parser, remedies
 from imagesdk.cli.exits import FAILED, USAGE
 from imagesdk.cli.remedies import error_text
@@ -37,6 +29,7 @@ COMMANDS = {
     "log": ("log", "out"),
     "cost": ("cost", "x"),
 }
+ANOTHER_JOURNAL = "Wait until it ends, or give this run another --journal and --out."
 
 
 def options(command: str) -> Namespace:
@@ -98,7 +91,7 @@ def test_a_port_in_use_is_named_with_a_remedy(capsys: Capture) -> None:
 @pytest.mark.parametrize(("billed", "times"), [(True, 1), (False, 0)])
 def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: int) -> None:
     def fail(_: Namespace) -> int:
-        raise APIError("It broke.", maybe_billed=billed)
+        raise imagesdk.APIError("It broke.", maybe_billed=billed)
 
     assert exits.run_guarded(Namespace, fail, as_json=False) == FAILED
     assert capsys.readouterr().err.count("may have been made and billed") == times
@@ -119,11 +112,7 @@ def test_a_possible_bill_is_stated_once(capsys: Capture, billed: bool, times: in
         ("edit", Remedy.MAKE_MASK, "Make a mask that fits with --mask-box L,T,R,B."),
         ("batch", Remedy.MAKE_MASK, ""),
         ("batch", Remedy.RAISE_BUDGET, "Run again with a higher --budget to continue."),
-        (
-            "batch",
-            Remedy.USE_ANOTHER_JOURNAL,
-            "Wait until it ends, or give this run another --journal and --out.",
-        ),
+        ("batch", Remedy.USE_ANOTHER_JOURNAL, ANOTHER_JOURNAL),
         ("log", Remedy.NAME_ANOTHER_FILE, "Name another file."),
         ("batch", Remedy.RETRY_UNKNOWN, "Add --retry-unknown to send it again."),
         ("log", Remedy.RETRY_UNKNOWN, "Run the batch with --retry-unknown to send it again."),
@@ -145,7 +134,9 @@ def test_a_remedy_names_an_option_only_to_a_command_that_has_it(
     assert error_text(error, options(command)) == f"It broke. {words}".strip()
 
 
-_invalid, _wrong = InvalidRequestError.for_parameter, ConfigurationError.for_parameter
+_invalid = imagesdk.InvalidRequestError.for_parameter
+_wrong = imagesdk.ConfigurationError.for_parameter
+_ANSWER = "The server answers that n=2"
 
 
 @pytest.mark.parametrize(
@@ -156,11 +147,7 @@ _invalid, _wrong = InvalidRequestError.for_parameter, ConfigurationError.for_par
         ("vary", _invalid("style", "x", allowed="y"), "style is 'x'; allowed: y."),
         ("generate", _invalid("prompt", "", allowed="y"), "prompt is ''; allowed: y."),
         ("batch", _wrong("concurrency", 0, allowed="a number"), "--concurrency must be a number, not 0."),
-        (
-            "generate",
-            BadRequestError("The server answers that n=2", param="n"),
-            "The server answers that n=2",
-        ),
+        ("generate", imagesdk.BadRequestError(_ANSWER, param="n"), _ANSWER),
         ("generate", OSError("size is wrong"), "size is wrong"),
     ],
 )

@@ -20,12 +20,7 @@ def test_mypy_accepts_every_example_in_strict_mode(tmp_path: Path) -> None:
             file.write_text(code, encoding="utf-8")
             written.append(str(file))
     options = ["--strict", "--config-file=", f"--cache-dir={tmp_path / 'cache'}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, *written],
-        cwd=ROOT,
-        env={**os.environ, "MYPYPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    command = [sys.executable, "-m", "mypy", *options, *written]
+    environment = os.environ | {"MYPYPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr

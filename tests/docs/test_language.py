@@ -34,14 +34,13 @@ def _blank(text: str, *patterns: re.Pattern[str]) -> str:
 def _docstrings(text: str) -> Iterator[Prose]:
     """Yield the docstrings of modules, classes, functions and attributes: every string that is a statement."""
     for node in ast.walk(ast.parse(text)):
-        if (
-            isinstance(node, ast.Expr)
-            and isinstance(node.value, ast.Constant)
-            and isinstance(node.value.value, str)
-        ):
-            segment = ast.get_source_segment(text, node.value)
-            assert segment is not None
-            yield node.lineno, _blank(segment, FENCED, QUOTES)
+        match node:
+            case ast.Expr(value=ast.Constant(value=str()) as docstring):
+                segment = ast.get_source_segment(text, docstring)
+                assert segment is not None
+                yield docstring.lineno, _blank(segment, FENCED, QUOTES)
+            case _:
+                pass
 
 
 def _comments(text: str) -> Iterator[Prose]:
@@ -62,9 +61,9 @@ def _offenders(file: Path, prose: Iterator[Prose]) -> Iterator[str]:
 
 
 def test_docstrings_comments_and_pages_have_plain_words() -> None:
-    offenders = [
-        offender for page in PAGES for offender in _offenders(page, iter([_page(page.read_text("utf-8"))]))
-    ]
+    offenders: list[str] = []
+    for page in PAGES:
+        offenders += _offenders(page, iter([_page(page.read_text("utf-8"))]))
     for source in SOURCES:
         text = source.read_text("utf-8")
         offenders += _offenders(source, _docstrings(text))

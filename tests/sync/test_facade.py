@@ -13,21 +13,14 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import anyio.from_thread
 import pytest
 
 import imagesdk
-from imagesdk import (
-    Client,
-    CompletedImage,
-    Generate,
-    InvalidRequestError,
-    PartialImage,
-    RetryPolicy,
-    StreamError,
-)
+from imagesdk import Client, CompletedImage, Generate, PartialImage, RetryPolicy
 from imagesdk._sync.latch import Latch
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, says, serving
@@ -175,14 +168,16 @@ def test_clients_resources_and_streams_can_be_neither_pickled_nor_copied(
                     duplicate(thing)
 
 
-def test_a_stream_is_read_with_a_plain_loop(client: Client, script: Script) -> None:
-    script.steps.append(GOOD)
+def test_a_stream_is_read_with_a_plain_loop_by_any_thread(client: Client, script: Script) -> None:
+    script.steps += [GOOD, GOOD]
     with client.images.generate_stream("a river", partial_images=1) as stream:
         first, last = list(stream)
         assert list(stream) == []
     assert isinstance(first, PartialImage)
     assert isinstance(last, CompletedImage)
     assert (first.image.bytes, last.image.bytes) == (SMALL, LARGE)
+    with client.images.generate_stream("a river") as stream, ThreadPoolExecutor(1) as reader:
+        assert [event.image.bytes for event in reader.submit(list, stream).result()] == [SMALL, LARGE]
 
 
 def test_final_returns_the_response_before_or_after_some_events(client: Client, script: Script) -> None:
@@ -194,40 +189,31 @@ def test_final_returns_the_response_before_or_after_some_events(client: Client, 
         assert stream.final()[0].bytes == LARGE
 
 
-def test_leaving_the_block_early_drops_the_connection_and_the_client_stays_usable(
-    client: Client, script: Script
+@pytest.mark.parametrize("error", [None, ZeroDivisionError("mine")])
+def test_leaving_the_block_early_drops_the_connection_and_raises_the_error_of_the_block(
+    client: Client, script: Script, error: Exception | None
 ) -> None:
     script.steps.append(waits)
-    with client.images.generate_stream("a river") as stream:
-        assert next(stream).image.bytes == SMALL
+    with pytest.raises(ZeroDivisionError, match="mine") if error else nullcontext():
+        with client.images.generate_stream("a river") as stream:
+            assert next(stream).image.bytes == SMALL
+            if error:
+                raise error
     assert script.dropped.wait(5)
     assert client.images.generate("a dog")[0].bytes == SMALL
-
-
-def test_an_error_of_the_block_is_raised_unchanged(client: Client, script: Script) -> None:
-    script.steps.append(waits)
-
-    def leave() -> None:
-        with client.images.generate_stream("a river") as stream:
-            next(stream)
-            raise ZeroDivisionError("mine")
-
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        leave()
-    assert script.dropped.wait(5)
 
 
 def test_a_broken_stream_raises_an_error_with_the_last_image(client: Client, script: Script) -> None:
     script.steps.append(streams(partial(SMALL), ends=False))
     with client.images.generate_stream("a river") as stream:
-        with pytest.raises(StreamError) as caught:
+        with pytest.raises(imagesdk.StreamError) as caught:
             stream.final()
     assert caught.value.partial is not None
     assert caught.value.partial.image.bytes == SMALL
 
 
 def test_invalid_parameters_raise_on_entering_and_nothing_is_sent(client: Client) -> None:
-    with pytest.raises(InvalidRequestError, match="prompt"):
+    with pytest.raises(imagesdk.InvalidRequestError, match="prompt"):
         with client.images.generate_stream(" ", model="gpt-image-2"):
             raise AssertionError("this must not be entered")
 
@@ -280,12 +266,6 @@ def test_streams_and_calls_run_at_the_same_time(client: Client, script: Script) 
         with client.images.generate_stream("a lake") as second:
             assert second.final()[0].bytes == LARGE
         assert client.images.generate("a dog")[0].bytes == SMALL
-
-
-def test_a_stream_may_be_read_by_a_thread_that_did_not_enter_it(client: Client, script: Script) -> None:
-    script.steps.append(GOOD)
-    with client.images.generate_stream("a river") as stream, ThreadPoolExecutor(1) as reader:
-        assert [event.image.bytes for event in reader.submit(list, stream).result()] == [SMALL, LARGE]
 
 
 @pytest.mark.parametrize("method", ["generate_stream", "edit_stream", "stream", "fan_out"])

@@ -56,9 +56,8 @@ def test_the_facade_is_what_the_generator_writes() -> None:
 def test_a_blocking_class_has_the_members_and_signatures_of_the_asynchronous_one(blocking: type) -> None:
     asynchronous = getattr(imagesdk, f"Async{blocking.__name__}")
     made_by_users = asynchronous is AsyncClient
-    assert signatures(blocking, made_by_users=made_by_users) == signatures(
-        asynchronous, made_by_users=made_by_users
-    )
+    expected = signatures(asynchronous, made_by_users=made_by_users)
+    assert signatures(blocking, made_by_users=made_by_users) == expected
     assert f"{blocking.__module__}.{blocking.__qualname__}" == f"imagesdk.{blocking.__name__}"
 
 

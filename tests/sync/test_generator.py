@@ -262,16 +262,11 @@ def test_a_context_manager_gives_an_iterator_that_one_task_uses(sample: ModuleTy
 
 def test_docstrings_describe_the_blocking_class(sample: ModuleType) -> None:
     expected = """
-        A shop, for everybody. Use it so:
-
-            Example:
-                def main():
-                    with Shop("here") as shop:
-                        for x in shop: shop.buy("tea")
-
-            It may wrap an ``httpx.AsyncClient``; close it with `close`. See `Shelf`.
+        A shop, for everybody. Use it so: Example: def main():
+        with Shop("here") as shop: for x in shop: shop.buy("tea")
+        It may wrap an ``httpx.AsyncClient``; close it with `close`. See `Shelf`.
     """
-    assert textwrap.dedent(sample.Shop.__doc__ or "").split() == expected.split()
+    assert (sample.Shop.__doc__ or "").split() == expected.split()
     assert sample.Shop.stock.__doc__ == "``shop.stock()`` says what there is."
 
 
@@ -393,13 +388,11 @@ class AsyncX: ;    async def aclose(self) -> None:         | no translation for 
 class AsyncX: ;    a = 1; class AsyncX:                    | two classes named AsyncX
 async def call() -> None:                                  | in no class
 """
+IN_CONTEXT = f"{CLIENT}class AsyncS:\n"
+TABLES = ((CLIENT, UNSUPPORTED), (IN_CONTEXT, UNSUPPORTED_IN_CONTEXTS), ("", UNSUPPORTED_MODULES))
 CASES = [
     (before, source.rstrip(), reason)
-    for before, table in [
-        (CLIENT, UNSUPPORTED),
-        (f"{CLIENT}class AsyncS:\n", UNSUPPORTED_IN_CONTEXTS),
-        ("", UNSUPPORTED_MODULES),
-    ]
+    for before, table in TABLES
     for source, _, reason in (row.partition("| ") for row in table.strip().splitlines())
 ]
 

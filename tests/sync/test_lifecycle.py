@@ -9,11 +9,6 @@ from tests.support.forked_programs import Server, Start, is_dropped, server, sta
 __all__ = ["server", "start"]
 
 
-def test_neither_the_import_nor_a_client_without_calls_starts_a_thread(start: Start) -> None:
-    program = start("client.close(); print(threads_after_import, threading.active_count())")
-    assert program.end() == (0, "1 1", "")
-
-
 def test_the_thread_ends_with_the_last_client(server: Server, start: Start) -> None:
     program = start(
         """
@@ -33,47 +28,6 @@ def test_the_thread_ends_with_the_last_client(server: Server, start: Start) -> N
         server.answer(connection)
         connection.close()
     assert program.end() == (0, "True\n[]", "")
-
-
-def test_a_loop_that_cannot_start_fails_the_call_and_the_next_call_starts_another(
-    server: Server, start: Start
-) -> None:
-    program = start(
-        """
-        import anyio
-        run = anyio.run
-        def refuse(function):
-            raise OSError("too many open files")
-        anyio.run = refuse
-        try:
-            client.images.generate("a cat")
-        except RuntimeError as error:
-            print(repr(error.__cause__))
-        anyio.run = run
-        print(client.images.generate("a cat")[0].width)
-        """
-    )
-    server.serve_once()
-    assert program.end() == (0, "OSError('too many open files')\n1", "")
-
-
-def test_a_program_that_does_not_close_its_client_ends_cleanly(server: Server, start: Start) -> None:
-    program = start("print(client.images.generate('a cat')[0].width)")
-    server.serve_once()
-    assert program.end() == (0, "1", "")
-
-
-def test_an_async_program_that_does_not_close_its_client_ends_cleanly(server: Server, start: Start) -> None:
-    program = start(
-        """
-        import asyncio, warnings
-        warnings.simplefilter("ignore", ResourceWarning)  # as Python does unless it is asked to show them
-        async_client = AsyncClient(base_url=client.base_url, api_key="", rate_limit=None)
-        asyncio.run(async_client.images.generate("a cat"))
-        """
-    )
-    server.serve_once()
-    assert program.end() == (0, "", "")
 
 
 def test_a_program_may_exit_during_a_stream_and_a_run_without_closing_them(
@@ -110,18 +64,6 @@ def test_a_program_whose_last_call_is_made_at_exit_ends_cleanly(server: Server, 
     with server.request() as connection:
         server.answer(connection)
     assert program.end() == (0, "", "")
-
-
-def test_sys_exit_inside_the_with_block_ends_the_program_with_its_code(server: Server, start: Start) -> None:
-    program = start(
-        """
-        with client:
-            client.images.generate("a cat")
-            sys.exit(7)
-        """
-    )
-    server.serve_once()
-    assert program.end() == (7, "", "")
 
 
 def test_the_exit_does_not_wait_for_the_call_and_the_stream_of_daemon_threads(
@@ -192,10 +134,39 @@ def test_a_thread_that_is_no_daemon_finishes_its_call_at_exit(server: Server, st
         assert program.end() == (0, "1", "")
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        """
+# Each makes one call.
+PROGRAMS = {
+    "does not close its client": "client.images.generate('a cat')",
+    "starts a thread with its first call only": """
+        Client(base_url=client.base_url, api_key="").close()
+        print(threads_after_import, threading.active_count())
+        client.images.generate("a cat")
+        """,
+    "does not close its asynchronous client": """
+        import asyncio, warnings
+        warnings.simplefilter("ignore", ResourceWarning)  # as Python does unless it is asked to show them
+        async_client = AsyncClient(base_url=client.base_url, api_key="", rate_limit=None)
+        asyncio.run(async_client.images.generate("a cat"))
+        """,
+    "calls sys.exit inside the with block": """
+        with client:
+            client.images.generate("a cat")
+            sys.exit(7)
+        """,
+    "starts a second loop where the first cannot start": """
+        import anyio
+        run = anyio.run
+        def refuse(function):
+            raise OSError("too many open files")
+        anyio.run = refuse
+        try:
+            client.images.generate("a cat")
+        except RuntimeError as error:
+            print(repr(error.__cause__))
+        anyio.run = run
+        print(client.images.generate("a cat")[0].width)
+        """,
+    "garbage-collects clients that it has closed or never used": """
         Client(base_url=client.base_url, api_key="").images
         view = client.images
         client.images.generate("a cat")
@@ -203,7 +174,7 @@ def test_a_thread_that_is_no_daemon_finishes_its_call_at_exit(server: Server, st
         del client, view
         gc.collect()
         """,
-        """
+    "garbage-collects the client of its parent process in a forked child": """
         client.images.generate("a cat")
         if not (child := os.fork()):
             del client
@@ -212,15 +183,21 @@ def test_a_thread_that_is_no_daemon_finishes_its_call_at_exit(server: Server, st
         os.waitpid(child, 0)
         client.close()
         """,
-    ],
-    ids=["closed, or never used", "of the parent process, in a forked child"],
-)
-def test_garbage_collection_of_a_client_that_nobody_forgot_to_close_does_not_warn(
-    server: Server, start: Start, text: str
+}
+ENDS = {
+    "starts a thread with its first call only": (0, "1 1"),
+    "calls sys.exit inside the with block": (7, ""),
+    "starts a second loop where the first cannot start": (0, "OSError('too many open files')\n1"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_with_one_call_ends_with_its_code_and_without_a_warning(
+    server: Server, start: Start, name: str
 ) -> None:
-    program = start(text)
+    program = start(PROGRAMS[name])
     server.serve_once()
-    assert program.end() == (0, "", "")
+    assert program.end() == (*ENDS.get(name, (0, "")), "")
 
 
 def test_a_client_used_before_a_fork_works_in_parent_and_child_with_separate_connections(

@@ -91,6 +91,19 @@ def another_call(handle: Lease[Stub]) -> Generator[None, None, None]:
         assert call.result(PATIENCE) == "it came"
 
 
+def signal_when_waiting(handle: Lease[Stub], number: signal.Signals) -> threading.Thread:
+    """Send this thread a signal as soon as its call waits."""
+    main = threading.get_ident()
+
+    def send() -> None:
+        handle.async_object.waiting.wait(PATIENCE)
+        signal.pthread_kill(main, number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    return thread
+
+
 def raising(error: BaseException) -> Callable[[], None]:
     def function() -> None:
         raise error
@@ -149,14 +162,7 @@ def test_threads_that_race_for_the_first_call_share_one_loop() -> None:
 
 @pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_ends_the_call_and_cancels_the_coroutine(handle: Lease[Stub]) -> None:
-    main = threading.get_ident()
-
-    def interrupt() -> None:
-        handle.async_object.waiting.wait(PATIENCE)
-        signal.pthread_kill(main, signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt)
-    thread.start()
+    thread = signal_when_waiting(handle, signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
         handle.call(Stub.wait)
     assert handle.async_object.cancelled.is_set()
@@ -166,18 +172,13 @@ def test_ctrl_c_ends_the_call_and_cancels_the_coroutine(handle: Lease[Stub]) -> 
 
 def test_a_signal_handler_that_returns_does_not_end_the_call(handle: Lease[Stub]) -> None:
     event = handle.call(Stub.run, anyio.Event)
-    main = threading.get_ident()
-
-    def disturb() -> None:
-        handle.async_object.waiting.wait(PATIENCE)
-        signal.pthread_kill(main, signal.SIGUSR1)
 
     def on_signal(number: int, frame: object) -> None:
         threading.Thread(target=handle.call, args=(Stub.run, event.set)).start()
 
     before = signal.signal(signal.SIGUSR1, on_signal)
     try:
-        threading.Thread(target=disturb).start()
+        signal_when_waiting(handle, signal.SIGUSR1)
         assert handle.call(Stub.wait_for, event) == "it came"
     finally:
         signal.signal(signal.SIGUSR1, before)

@@ -24,33 +24,18 @@ import starlette.datastructures
 import imagesdk
 from imagesdk import (
     AsyncClient,
-    AsyncImages,
-    AsyncRun,
     CallOptions,
     Client,
-    DryRun,
     Edit,
-    Estimate,
-    FileId,
-    FileObject,
     Generate,
     Image,
     ImagesResponse,
     Job,
-    JobLike,
     Labelled,
     Outcome,
-    Progress,
-    RateLimit,
-    RawResponse,
-    RetirementWarning,
     RetryPolicy,
-    Run,
     Source,
-    Timeouts,
-    Usage,
     Variation,
-    estimate,
 )
 from imagesdk.events import Event, ResponseReceived, RetryScheduled
 from imagesdk.models import DALL_E_2, ModelProfile, lookup, nearest_size, register, retirement_notice
@@ -72,18 +57,18 @@ async def other_servers() -> None:
     assert_type(
         client.with_options(timeout=None, retry=RetryPolicy(), default_headers={"a": "b"}), AsyncClient
     )
-    assert_type(await client.request("GET", "/models", query={"limit": "5"}), RawResponse)
+    assert_type(await client.request("GET", "/models", query={"limit": "5"}), imagesdk.RawResponse)
     blocking = Client.azure("https://a.test", deployment="d", api_key="key")
     assert_type(blocking, Client)
     assert_type(blocking.with_options(check=False), Client)
-    assert_type(blocking.request("POST", "/x", json={"a": 1}, images=1), RawResponse)
+    assert_type(blocking.request("POST", "/x", json={"a": 1}, images=1), imagesdk.RawResponse)
 
 
 async def first_steps() -> None:
     async with AsyncClient() as client:
         response = await client.images.generate("a white siamese cat", n=2, out="cats/")
         assert_type(client, AsyncClient)
-        assert_type(client.images, AsyncImages)
+        assert_type(client.images, imagesdk.AsyncImages)
         assert_type(response, ImagesResponse)
         for image in response:
             assert_type(image, Image)
@@ -143,11 +128,11 @@ async def sources_of_libraries(
 ) -> None:
     await client.images.edit(pixels, "a hat", mask=array)
     await client.images.edit([array, floats, pixels, "https://images.test/a.png"], "all of them")
-    await client.images.edit(form, "a hat", markup=FileId("file-1"))
+    await client.images.edit(form, "a hat", markup=imagesdk.FileId("file-1"))
     async with await anyio.open_file("a.png", "rb") as file:
         await client.images.edit(file, "a hat")
     await client.images.edit(made, "all of them", moderation="low")
-    await client.images.edit(made[0], "a hat", mask=FileObject("file-2"))
+    await client.images.edit(made[0], "a hat", mask=imagesdk.FileObject("file-2"))
     await client.images.create_variation(made[0])
 
 
@@ -185,7 +170,7 @@ def attributes_of_an_image(image: Image) -> None:
 
 def attributes_of_a_response(response: ImagesResponse) -> None:
     assert_type(response.created, datetime | None)
-    assert_type(response.usage, Usage | None)
+    assert_type(response.usage, imagesdk.Usage | None)
     assert_type(response.cost, Decimal | None)
     assert_type(response.request_id, str | None)
     assert_type(response.attempts, int)
@@ -231,9 +216,9 @@ async def options_of_a_client() -> None:
         base_url="http://127.0.0.1:8000/v1",
         organization="org-1",
         project="proj-1",
-        timeout=Timeouts(connect=2, attempt=120, total=None),
+        timeout=imagesdk.Timeouts(connect=2, attempt=120, total=None),
         retry=RetryPolicy(max_attempts=2, delivery="at_most_once"),
-        rate_limit=RateLimit(5, per=60, scope="client"),
+        rate_limit=imagesdk.RateLimit(5, per=60, scope="client"),
         check=True,
         http_client=lambda: httpx.AsyncClient(trust_env=False),
         observers=[watch, print],
@@ -245,42 +230,42 @@ async def options_of_a_client() -> None:
     AsyncClient(http_client=httpx2.AsyncClient())
     AsyncClient(http_client=httpx2.AsyncClient)
     imagesdk.Client(http_client=lambda: httpx2.AsyncClient(http2=True)).close()
-    AsyncClient(rate_limit=RateLimit.parse("50/min"))
+    AsyncClient(rate_limit=imagesdk.RateLimit.parse("50/min"))
 
 
 async def runs(client: AsyncClient, names: dict[str, Job]) -> None:
     labelled = (Labelled(name, job) for name, job in names.items())
     async with client.images.fan_out(labelled, out="x/", budget="20 USD", retry_unknown=True) as run:
-        assert_type(run, AsyncRun)
+        assert_type(run, imagesdk.AsyncRun)
         async for outcome in run:
             assert_type(outcome, Outcome)
             assert_type(outcome.unwrap(), ImagesResponse)
             assert_type(outcome.prompt, str | None)
         assert_type(await run.collect(), list[Outcome])
-        assert_type(run.progress, Progress)
+        assert_type(run.progress, imagesdk.Progress)
         run.stop()
-    jobs: list[JobLike] = ["a cat", Generate("a dog"), Labelled("x", "a cow")]
+    jobs: list[imagesdk.JobLike] = ["a cat", Generate("a dog"), Labelled("x", "a cow")]
     client.images.fan_out(jobs, out=Path("x"), journal=None, defaults=Generate("", n=2), concurrency=4)
     client.images.fan_out([Variation("a.png"), Edit("a.png", "b")], delivery="at_least_once")
-    assert_type(await client.images.dry_run(["a"], out="x"), DryRun)
+    assert_type(await client.images.dry_run(["a"], out="x"), imagesdk.DryRun)
 
 
 def runs_in_blocking_code(client: Client) -> None:
     with client.images.fan_out(["a cat"], out="x/", budget=Decimal(2), unknown_price="allow") as run:
-        assert_type(run, Run)
+        assert_type(run, imagesdk.Run)
         for outcome in run:
             assert_type(outcome.cost, Decimal | None)
         assert_type(run.collect(), list[Outcome])
 
 
 def prices_before_a_call(job: Job) -> None:
-    found = estimate(job, model="gpt-image-2", inputs=2, batch=True)
-    assert_type(found, Estimate)
+    found = imagesdk.estimate(job, model="gpt-image-2", inputs=2, batch=True)
+    assert_type(found, imagesdk.Estimate)
     assert_type(found.cost, Decimal | None)
     assert_type(found.output_tokens, int | None)
     assert_type(nearest_size(1920, 1080, DALL_E_2), str)
     assert_type(retirement_notice(DALL_E_2, date(2026, 11, 27), endpoint="edits"), str | None)
-    warnings.simplefilter("error", RetirementWarning)
+    warnings.simplefilter("error", imagesdk.RetirementWarning)
 
 
 def registered_models() -> None:

@@ -40,9 +40,8 @@ from __future__ import annotations
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the facade, or compare it with ``--check``; return the exit code."""
-    parser = argparse.ArgumentParser(
-        "python -m imagesdk._sync.generator", description=f"Write {TARGET.name}."
-    )
+    program = "python -m imagesdk._sync.generator"
+    parser = argparse.ArgumentParser(program, description=f"Write {TARGET.name}.")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if it is stale")
     options = parser.parse_args(arguments)
     try:
@@ -55,16 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if TARGET.exists() and TARGET.read_text(encoding="utf-8") == text:
         return 0
-    print("facade.py is stale: run python -m imagesdk._sync.generator", file=sys.stderr)
+    print(f"facade.py is stale: run {program}", file=sys.stderr)
     return 1
 
 
 def facade(sources: dict[str, Path], phrases: Mapping[str, str]) -> str:
-    """Return the text of the facade of the modules (name -> file).
-
-    Raises:
-        UnsupportedSyntax: If a member has no translation, or if no docstring contains one of the phrases.
-    """
+    """Return the text of the facade of the modules (name -> file)."""
     parsed, needed = parse(sources)
     names = [cls.name for cls in parsed]
     translator = DocstringTranslator(names, phrases)

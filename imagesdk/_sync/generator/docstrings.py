@@ -48,7 +48,8 @@ class DocstringTranslator:
         # With the article before the name: an ``AsyncClient``, a ``Client``.
         names = "|".join(map(re.escape, classes))
         self._name = re.compile(rf"(?:\b([Aa])n (\W{{0,3}}))?(?<![\w.])({names})\b")
-        self._phrases = {phrase: (_with_any_wrapping(phrase), new) for phrase, new in phrases.items()}
+        spaced = {phrase: r"\s+".join(map(re.escape, phrase.split())) for phrase in phrases}
+        self._phrases = {phrase: (re.compile(spaced[phrase]), new) for phrase, new in phrases.items()}
         self.unused = set(phrases)
         """The phrases that no text has contained so far."""
 
@@ -66,10 +67,4 @@ class DocstringTranslator:
 def _blocking(found: re.Match[str]) -> str:
     article, quote, name = found.groups()
     name = blocking_name(name)
-    if article is None:
-        return name
-    return f"{article}{'n' if name[0] in 'AEIOU' else ''} {quote}{name}"
-
-
-def _with_any_wrapping(phrase: str) -> re.Pattern[str]:
-    return re.compile(r"\s+".join(re.escape(word) for word in phrase.split()))
+    return f"{article}{'n' if name[0] in 'AEIOU' else ''} {quote}{name}" if article else name

@@ -78,11 +78,7 @@ class AsyncClass:
 
 
 def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import]]:
-    """Parse the ``Async...`` classes of the modules (name -> file), and the imports that their signatures need.
-
-    Raises:
-        UnsupportedSyntax: If a member is of no known kind.
-    """
+    """Parse the ``Async...`` classes of the modules (name -> file), and the imports that their signatures need."""
     modules = [_Module(name, path) for name, path in sources.items()]
     known: dict[str, _Module] = {}
     for module in modules:
@@ -92,12 +88,8 @@ def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import]]:
             known[node.name] = module
     contexts = {_context_value(item) for module in modules for node in module.classes for item in node.body}
     imports: set[Import] = set()
-    parsers = [
-        _ClassParser(module, node, set(known), contexts, imports)
-        for module in modules
-        for node in module.classes
-    ]
-    return [parser.parse() for parser in parsers], imports
+    nodes = [(module, node) for module in modules for node in module.classes]
+    return [_ClassParser(*each, set(known), contexts, imports).parse() for each in nodes], imports
 
 
 class _Module:
@@ -182,13 +174,12 @@ class _ClassParser:
     def _kind(self, node: _Function, returns: str) -> Kind | None:
         body = "\n".join(map(ast.unparse, _body(node)))
         own = self.is_client and returns in {"Self", self.node.name}
+        signature = (ast.unparse(node.args), returns)
         decorators = [ast.unparse(item) for item in node.decorator_list]
         match decorators, isinstance(node, ast.AsyncFunctionDef), node.name:
             case [], False, "__init__":
                 return Kind.INIT
-            case [], True, "aclose" if (
-                self.is_client and ast.unparse(node.args) == "self" and returns == "None"
-            ):
+            case [], True, "aclose" if self.is_client and signature == ("self", "None"):
                 return Kind.CLOSE
             case [], True, "__aenter__" if self.is_client and body == "return self":
                 return Kind.ENTER
@@ -252,9 +243,8 @@ class _ClassParser:
                     pass
 
     def _docstring(self, node: _Function | ast.ClassDef) -> list[str]:
-        if not _has_docstring(node):
-            return []
-        return self.module.lines[node.body[0].lineno - 1 : node.body[0].end_lineno]
+        first = node.body[0]
+        return self.module.lines[first.lineno - 1 : first.end_lineno] if _has_docstring(node) else []
 
 
 def _context_value(node: ast.stmt) -> str:
