@@ -38,11 +38,7 @@ class AccessTokenInfo:
 
 def azure(provider: Callable[[], Any], **options: Any) -> AsyncClient:
     return AsyncClient.azure(
-        "https://cats.openai.azure.com",
-        deployment="d",
-        token_provider=provider,
-        rate_limit=None,
-        **options,
+        "https://cats.openai.azure.com", deployment="d", token_provider=provider, rate_limit=None, **options
     )
 
 
