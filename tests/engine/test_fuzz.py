@@ -34,6 +34,8 @@ from tests.soak.mutations import Answer, mutated, pictures, recorded, urls
 from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import always, serving
 
+pytestmark = pytest.mark.anyio
+
 NOW = datetime(2024, 2, 29, 12, tzinfo=UTC)
 CALLS = 100
 
@@ -256,7 +258,6 @@ def test_a_data_url_gives_its_bytes_or_is_refused(
         assert found == "a data URL is not base64"
 
 
-@pytest.mark.anyio
 async def test_any_exchange_ends_with_a_response_or_an_error_of_ours_and_leaves_nothing(
     tmp_path: Path,
 ) -> None:
@@ -267,7 +268,6 @@ async def test_any_exchange_ends_with_a_response_or_an_error_of_ours_and_leaves_
     assert len(ended) > 8
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "host",
     ["\u2488", "a\u3002\u3002b", "xn--\ud800", "\u00e4" * 64],
@@ -279,7 +279,6 @@ async def test_a_url_whose_host_can_be_no_name_is_not_fetched(host: str) -> None
             await client.images.download(f"https://{host}/cat.png", timeout=5)
 
 
-@pytest.mark.anyio
 async def test_an_empty_download_is_an_error_and_leaves_no_file(
     make_client: Callable[..., AsyncClient], tmp_path: Path
 ) -> None:
@@ -292,7 +291,6 @@ async def test_an_empty_download_is_an_error_and_leaves_no_file(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("tokens", [10**400, -(10**400), 10**30], ids=["huge", "huge and negative", "large"])
 async def test_images_arrive_however_many_tokens_the_server_reports(
     make_client: Callable[..., AsyncClient], tmp_path: Path, tokens: int

@@ -10,17 +10,7 @@ from typing import Any
 
 import pytest
 
-from imagesdk import (
-    APIResponseError,
-    AsyncClient,
-    BadRequestError,
-    InternalServerError,
-    LimitWaitError,
-    OutcomeUnknownError,
-    RateLimit,
-    RetryPolicy,
-    StreamError,
-)
+from imagesdk import AsyncClient, RateLimit, RetryPolicy, errors
 from imagesdk.events import ResponseReceived
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
@@ -79,25 +69,25 @@ async def test_a_successful_call_is_one_debug_record(
     [
         pytest.param(
             always(REFUSED, 400, x_request_id="req_2"),
-            BadRequestError,
+            errors.BadRequestError,
             "BadRequestError (status 400, 1 attempt, request id req_2)",
             id="refused",
         ),
         pytest.param(
             always(b"", 500),
-            InternalServerError,
+            errors.InternalServerError,
             "InternalServerError, may have been billed (status 500, 2 attempts, request id none)",
             id="failed",
         ),
         pytest.param(
             always(b"what?", x_request_id="req_3"),
-            APIResponseError,
+            errors.APIResponseError,
             "APIResponseError, may have been billed (status none, 2 attempts, request id req_3)",
             id="cannot be read",
         ),
         pytest.param(
             hang_up,
-            OutcomeUnknownError,
+            errors.OutcomeUnknownError,
             "OutcomeUnknownError, may have been billed (status none, 2 attempts, request id none)",
             id="no answer",
         ),
@@ -119,7 +109,7 @@ async def test_a_call_that_never_fits_the_limit_is_one_record(
     make_client: MakeClient, log: pytest.LogCaptureFixture
 ) -> None:
     async with make_client("https://images.test/v1", rate_limit=RateLimit(1)) as client:
-        await fail(client, LimitWaitError, n=2)
+        await fail(client, errors.LimitWaitError, n=2)
     assert lines(log) == [
         "INFO POST /images/generations failed after S: LimitWaitError (status none, 0 attempts, request id none)"
     ]
@@ -162,13 +152,13 @@ async def test_a_stream_is_logged_when_it_has_ended(
         async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
             assert lines(log) == []
             await stream.final()
-        with pytest.raises(StreamError):
+        with pytest.raises(errors.StreamError):
             async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
                 await stream.final()
         with pytest.raises(ZeroDivisionError):
             async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
                 raise ZeroDivisionError
-        with pytest.raises(BadRequestError):
+        with pytest.raises(errors.BadRequestError):
             async with client.images.generate_stream(PROMPT):
                 pass
     where = "POST /images/generations"
@@ -198,9 +188,9 @@ async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
     policy = RetryPolicy(max_attempts=1)
     terms: dict[str, Any] = {"api_key": KEY, "retry": policy, "observers": [seen.append]}
     async with serving(handler) as server, make_client(server.base_url, **terms) as client:
-        await fail(client, APIResponseError)
+        await fail(client, errors.APIResponseError)
         await client.images.generate(PROMPT)
-        await fail(client, BadRequestError)
+        await fail(client, errors.BadRequestError)
         await client.images.generate(PROMPT)
     logged = [line.partition("request id ")[2] for line in lines(log)]
     assert logged == [*["<the key>)"] * 3, f"?{'x' * 199})"]

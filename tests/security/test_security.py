@@ -26,6 +26,8 @@ from tests.support.leaks import KEY, exposed, leaks
 from tests.support.small_images import answer, answer_of_urls, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
 
+pytestmark = pytest.mark.anyio
+
 PROMPT = "a prompt for the server alone"
 SMALL = png(padding=90)
 HTTP_CLIENTS = pytest.mark.parametrize("http_client", [None, httpx.AsyncClient])
@@ -95,7 +97,6 @@ HOLDERS = f"""
 """
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
 async def test_in_a_whole_process_one_object_holds_the_key_between_calls(
     kind: str, anyio_backend: str
@@ -149,7 +150,6 @@ FAILURES = {
 }
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 @pytest.mark.parametrize("handler", FAILURES.values(), ids=FAILURES)
 async def test_no_failure_shows_the_key(
@@ -179,7 +179,6 @@ def files_within(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 async def test_logs_show_neither_key_nor_prompt_nor_image_nor_signature(
     http_client: type[httpx.AsyncClient] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -210,7 +209,6 @@ async def test_logs_show_neither_key_nor_prompt_nor_image_nor_signature(
     assert all(KEY.encode() not in path.read_bytes() for path in files_within(tmp_path))
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 async def test_the_signature_of_an_image_that_moved_is_in_no_line_that_programs_log_by_default(
     http_client: type[httpx.AsyncClient] | None, caplog: pytest.LogCaptureFixture
@@ -225,7 +223,6 @@ async def test_the_signature_of_an_image_that_moved_is_in_no_line_that_programs_
     assert ("/moved.png" in caplog.text) == (http_client is not None)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_command_line_takes_no_key_and_shows_none(tmp_path: Path) -> None:
     options = [option for action in actions() for option in action.option_strings if "key" in option]
@@ -257,7 +254,6 @@ def actions() -> Iterator[Any]:
             waiting += commands.values() if hasattr(commands, "values") else []
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_of_a_paid_request_is_not_followed(
@@ -276,7 +272,6 @@ async def test_a_redirect_of_a_paid_request_is_not_followed(
     assert "signature" not in str(caught.value)
 
 
-@pytest.mark.anyio
 async def test_the_emulator_keeps_no_key_whatever_is_logged_and_listens_to_this_machine_only(
     make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
 ) -> None:

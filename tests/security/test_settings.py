@@ -12,7 +12,7 @@ from tests.support.leaks import KEY, exposed, leaks
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always
 
-pytestmark = pytest.mark.one_loop
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 SMUGGLED = ["a\r\nx-evil: 1", "a\nx-evil: 1", "a\rb", "a\0b", "\u043a\u043b\u044e\u0447", "a\x7f", "a\x1b[2J"]
 IMAGE = always(answer(png()))
@@ -108,7 +108,6 @@ def test_the_idempotency_header_is_a_header_name_and_none_of_the_client_s_own(
             RetryPolicy(idempotency_header=name)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("text", SMUGGLED)
 @pytest.mark.parametrize("where", ["name", "value", "key"])
 async def test_no_option_of_a_call_smuggles_in_a_header(where: str, text: str) -> None:
@@ -124,7 +123,6 @@ async def test_no_option_of_a_call_smuggles_in_a_header(where: str, text: str) -
     assert leaks(caught.value) == []
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "options",
     [
@@ -144,7 +142,6 @@ async def test_an_option_that_cannot_be_sent_is_refused_before_the_key_is_taken_
     assert leaks(caught.value) == []
 
 
-@pytest.mark.anyio
 async def test_space_around_a_setting_is_not_sent() -> None:
     async with exposed(IMAGE, api_key=f" {KEY} ", organization=" org-1", project="proj-1 ") as (
         client,

@@ -27,21 +27,7 @@ import anyio.lowlevel
 from anyio.abc import SocketAttribute
 from attrs import define, field
 
-from imagesdk import (
-    APIError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncClient,
-    CompletedImage,
-    DownloadError,
-    ImageSDKError,
-    ImagesResponse,
-    LimitWaitError,
-    RateLimit,
-    RetryPolicy,
-    StreamError,
-    Usage,
-)
+from imagesdk import AsyncClient, CompletedImage, ImagesResponse, RateLimit, RetryPolicy, Usage, errors
 from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, stream, urls
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, OpenConnections, RawServer, serving
@@ -146,10 +132,10 @@ class Exchanges:
         self.script.answers = deque(answers)
         self.script.whole = 0
         result: Result | None = None
-        error: ImageSDKError | None = None
+        error: errors.ImageSDKError | None = None
         try:
             result = await call()
-        except ImageSDKError as caught:
+        except errors.ImageSDKError as caught:
             error = caught
         self.script.answers.clear()
         if error is not None:
@@ -163,7 +149,7 @@ class Exchanges:
         else:
             self.ended["picture"] += 1
             assert result
-        kept = error.response if isinstance(error, DownloadError) else result
+        kept = error.response if isinstance(error, errors.DownloadError) else result
         self._check_files(kept if isinstance(kept, ImagesResponse) else None)
         for source, place in sources:
             assert not source.closed
@@ -211,19 +197,23 @@ class Exchanges:
         options["mask"] = chance.choice([None, _SMALL])
         return partial(images.edit, image, "a cat", **options), [(source, place)], first
 
-    def _check_error(self, error: ImageSDKError) -> None:
+    def _check_error(self, error: errors.ImageSDKError) -> None:
         shown = f"{error} {error!r} {vars(error)!r}"
         assert error.message
         assert _KEY not in shown
         assert _KEY.encode() not in pickle.dumps(error)
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
-        if isinstance(error, APIError):
-            assert error.attempts > 0 or (isinstance(error, APITimeoutError) and not error.maybe_billed)
+        if isinstance(error, errors.APIError):
+            assert error.attempts > 0 or (
+                isinstance(error, errors.APITimeoutError) and not error.maybe_billed
+            )
             assert error.idempotency_key
-        if isinstance(error, StreamError) and error.partial is not None:
+        if isinstance(error, errors.StreamError) and error.partial is not None:
             assert error.partial.image.loaded or error.partial.image.url
-        if isinstance(error, APIError) and not isinstance(error, (APIStatusError, LimitWaitError)):
+        if isinstance(error, errors.APIError) and not isinstance(
+            error, (errors.APIStatusError, errors.LimitWaitError)
+        ):
             assert error.maybe_billed or not self.script.whole
 
     def _check_response(self, response: ImagesResponse) -> None:
@@ -256,11 +246,13 @@ class Exchanges:
         try:
             try:
                 response = await client.images.generate("a dog", timeout=_SHORT if limited else _LONG)
-            except APITimeoutError as error:  # on a busy machine, moments may be too short for any call
-                if not limited or isinstance(error, LimitWaitError):
+            except (
+                errors.APITimeoutError
+            ) as error:  # on a busy machine, moments may be too short for any call
+                if not limited or isinstance(error, errors.LimitWaitError):
                     raise
                 response = await client.images.generate("a dog", timeout=_LONG)
-        except LimitWaitError:  # the server may have said that nothing fits for a while
+        except errors.LimitWaitError:  # the server may have said that nothing fits for a while
             assert limited
         else:
             assert response[0].bytes == _SMALL

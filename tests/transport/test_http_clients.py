@@ -14,15 +14,7 @@ import httpx2
 import pytest
 from anyio.streams.tls import TLSAttribute
 
-from imagesdk import (
-    APIConnectionError,
-    AsyncClient,
-    AuthenticationError,
-    Client,
-    ConfigurationError,
-    OutcomeUnknownError,
-    RetryPolicy,
-)
+from imagesdk import AsyncClient, Client, RetryPolicy, errors
 from imagesdk.emulator import Emulator
 from tests.support.certificates import Authority
 from tests.support.http_stacks import THEIRS, Stack, on
@@ -61,14 +53,14 @@ def test_an_object_that_is_no_async_client_raises_with_a_remedy(
     make: Callable[[], Any], message: str
 ) -> None:
     for kind in (AsyncClient, Client):
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(errors.ConfigurationError, match=message):
             kind(base_url=OWN, http_client=make())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_session_of_aiohttp_raises_with_a_remedy() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(ConfigurationError, match="through httpx-aiohttp"):
+        with pytest.raises(errors.ConfigurationError, match="through httpx-aiohttp"):
             AsyncClient(base_url=OWN, http_client=session)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -90,7 +82,7 @@ async def test_a_factory_of_something_else_raises_before_anything_is_sent(
     make_client: MakeClient, factory: Callable[[], Any], message: str
 ) -> None:
     async with serving(always(ANSWER)) as server:
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(errors.ConfigurationError, match=message):
             async with make_client(server.base_url, http_client=factory) as client:
                 await client.images.generate("a cat")
 
@@ -105,7 +97,7 @@ async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
     await own.aclose()
 
     async with make_client(OWN, http_client=own) as client:
-        with pytest.raises(ConfigurationError, match="was closed"):
+        with pytest.raises(errors.ConfigurationError, match="was closed"):
             await client.images.generate("a cat")
 
 
@@ -188,7 +180,7 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
         async with serving(in_turn(*steps)) as server:
             async with make_client(server.base_url, http_client=http_client) as client:
                 assert (await client.images.generate("a cat")).attempts == 2
-                with pytest.raises(AuthenticationError, match=message):
+                with pytest.raises(errors.AuthenticationError, match=message):
                     await client.images.generate("a cat")
 
 
@@ -204,7 +196,7 @@ async def test_a_status_error_of_an_event_hook_for_another_request_is_no_respons
 
         own = library.AsyncClient(event_hooks={"response": [report]})
         async with own, make_client(server.base_url, http_client=own, retry=ONCE) as client:
-            with pytest.raises(OutcomeUnknownError, match=r"HTTPStatusError.*401"):
+            with pytest.raises(errors.OutcomeUnknownError, match=r"HTTPStatusError.*401"):
                 await client.images.generate("a cat")
 
 
@@ -234,7 +226,7 @@ async def test_an_exception_of_the_users_transport_is_a_connection_error(
 
     own = library.AsyncClient(transport=Failing())
     async with own, make_client(OWN, http_client=own, retry=ONCE) as client:
-        with pytest.raises(OutcomeUnknownError, match="LookupError: no such thing"):
+        with pytest.raises(errors.OutcomeUnknownError, match="LookupError: no such thing"):
             await client.images.generate("a cat")
 
 
@@ -252,7 +244,7 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
         base_url = f"https://localhost:{server.port}/v1"
         async with make_client(base_url, http_client=stack.factory(**options), retry=ONCE) as client:
             if way == "unknown":
-                with pytest.raises(APIConnectionError, match="certificate") as caught:
+                with pytest.raises(errors.APIConnectionError, match="certificate") as caught:
                     await client.images.generate("a cat")
                 assert not caught.value.maybe_billed
             else:
@@ -331,7 +323,7 @@ async def test_a_tunnel_that_is_refused_costs_nothing(stack: Stack, make_client:
     async with serving(Proxy("me:another").handler) as front:
         http_client = stack.factory(proxy=front.origin.replace("http://", "http://me:secret@"))
         async with make_client(OWN, http_client=http_client, retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+            with pytest.raises(errors.APIConnectionError, match="could not be reached") as caught:
                 await client.images.generate("a cat")
 
     assert not caught.value.maybe_billed
