@@ -137,9 +137,7 @@ async def test_a_call_cancelled_between_two_attempts_makes_no_other(make_client:
         assert len(server.requests) == 1
 
 
-async def test_images_that_were_received_whole_are_kept_although_the_call_is_cancelled(
-    make_client: MakeClient, tmp_path: Path
-) -> None:
+async def test_a_cancelled_call_keeps_images_received_whole(make_client: MakeClient, tmp_path: Path) -> None:
     stopped = anyio.CancelScope()
 
     def observe(event: Event) -> None:

@@ -48,9 +48,7 @@ async def succeeding(
     return response, server
 
 
-async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_without_a_connection_every_attempt_is_made_and_none_is_billed(make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
@@ -65,9 +63,7 @@ async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
     assert "Check the connection, base_url" in str(caught.value)
 
 
-async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_a_request_that_was_not_sent_whole_is_retried_and_not_billed(make_client: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.head()
 
@@ -96,9 +92,7 @@ async def test_at_most_once_never_retries_a_request_that_was_sent(make_client: M
         assert (error.attempts, error.maybe_billed, len(server.requests)) == (1, True, 1)
 
 
-async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_been_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_a_second_attempt_reports_that_the_first_may_have_been_billed(make_client: MakeClient) -> None:
     for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
         response, _ = await succeeding(make_client, in_turn(first, says(ANSWER)))
         assert (response.attempts, response.maybe_billed_before) == (2, True)
@@ -115,9 +109,7 @@ async def test_a_rejected_request_is_not_retried(make_client: MakeClient) -> Non
         assert len(server.requests) == 1
 
 
-async def test_a_rejection_after_an_attempt_that_may_have_been_billed_reports_it(
-    make_client: MakeClient,
-) -> None:
+async def test_a_rejection_reports_an_earlier_attempt_that_may_be_billed(make_client: MakeClient) -> None:
     for first, maybe_billed in ((close, True), (says(ERROR, 409), False)):
         error, _ = await failing(make_client, in_turn(first, says(ERROR, 400)))
         assert isinstance(error, errors.APIStatusError)
@@ -148,9 +140,7 @@ async def test_the_time_out_of_an_attempt_leaves_time_for_another(make_client: M
 
 
 @pytest.mark.parametrize("length", [len(ANSWER), None])
-async def test_a_success_that_is_cut_halfway_was_probably_billed(
-    make_client: MakeClient, length: int | None
-) -> None:
+async def test_a_success_cut_halfway_was_probably_billed(make_client: MakeClient, length: int | None) -> None:
     async def cut(talk: Conversation) -> None:
         end = f"content-length: {length}" if length else "connection: close"
         head = f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{end}\r\n\r\n"
@@ -226,9 +216,7 @@ async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(make_client
     assert error.retry_after is not None
 
 
-async def test_a_request_that_never_fits_the_limit_is_an_error_with_the_facts_of_the_call(
-    make_client: MakeClient,
-) -> None:
+async def test_a_request_that_never_fits_is_an_error_with_facts_of_the_call(make_client: MakeClient) -> None:
     async with serving(always(ANSWER)) as server:
         async with make_client(server.base_url, rate_limit=RateLimit(2)) as client:
             with pytest.raises(errors.LimitWaitError, match="can never fit") as caught:

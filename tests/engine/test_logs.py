@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -23,17 +23,18 @@ PROMPT = "a forbidden city"
 ANSWER = answer(png(), revised_prompt=PROMPT)
 REFUSED = b'{"error": {"message": "no a forbidden city", "code": "x"}}'
 SECONDS = re.compile(r"[0-9.]+ s\b")
-MakeClient = Callable[..., AsyncClient]
+MakeClient: TypeAlias = Callable[..., AsyncClient]
+Log: TypeAlias = pytest.LogCaptureFixture
 
 
 @pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: Log) -> pytest.LogCaptureFixture:
     """The log, from its lowest level."""
     caplog.set_level(logging.DEBUG, "imagesdk")
     return caplog
 
 
-def lines(log: pytest.LogCaptureFixture) -> list[str]:
+def lines(log: Log) -> list[str]:
     """The lines of the log, with every number of seconds as S, after a look for what must not be in them."""
     records = [record for record in log.records if record.name == "imagesdk"]
     for record in records:
@@ -53,9 +54,7 @@ async def hang_up(talk: Conversation) -> None:
     talk.hang_up()
 
 
-async def test_a_successful_call_is_one_debug_record(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_successful_call_is_one_debug_record(make_client: MakeClient, log: Log) -> None:
     steps = in_turn(says(REFUSED, 503), says(ANSWER, x_request_id="req_1"))
     async with serving(steps) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.images.generate(PROMPT)
@@ -94,20 +93,14 @@ async def test_a_successful_call_is_one_debug_record(
     ],
 )
 async def test_a_failed_call_is_one_info_record(
-    handler: Handler,
-    kind: type[Exception],
-    logged: str,
-    make_client: MakeClient,
-    log: pytest.LogCaptureFixture,
+    handler: Handler, kind: type[Exception], logged: str, make_client: MakeClient, log: Log
 ) -> None:
     async with serving(handler) as server, make_client(server.base_url, api_key=KEY) as client:
         await fail(client, kind)
     assert lines(log) == [f"INFO POST /images/generations failed after S: {logged}"]
 
 
-async def test_a_call_that_never_fits_the_limit_is_one_record(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_call_that_never_fits_the_limit_is_one_record(make_client: MakeClient, log: Log) -> None:
     async with make_client("https://images.test/v1", rate_limit=RateLimit(1)) as client:
         await fail(client, errors.LimitWaitError, n=2)
     assert lines(log) == [
@@ -116,7 +109,7 @@ async def test_a_call_that_never_fits_the_limit_is_one_record(
 
 
 async def test_an_os_error_is_logged_by_its_class_alone(
-    make_client: MakeClient, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_client: MakeClient, log: Log, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", f"/{PROMPT}")
@@ -129,9 +122,7 @@ async def test_an_os_error_is_logged_by_its_class_alone(
     ]
 
 
-async def test_a_raw_request_is_logged_without_its_host_and_query(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_raw_request_is_logged_without_its_host_and_query(make_client: MakeClient, log: Log) -> None:
     async with serving(always(b"{}")) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.request("GET", "/models?sig=signature", query={"more": "signature"})
         await client.request("GET", f"{server.base_url}/models?sig=signature")
@@ -139,9 +130,7 @@ async def test_a_raw_request_is_logged_without_its_host_and_query(
     assert lines(log) == [f"DEBUG GET /models {logged}", f"DEBUG GET /v1/models {logged}"]
 
 
-async def test_a_stream_is_logged_when_it_has_ended(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_stream_is_logged_when_it_has_ended(make_client: MakeClient, log: Log) -> None:
     handler = in_turn(
         streams(partial(png()), completed(png()), x_request_id="req_4"),
         streams(partial(png()), x_request_id="req_5"),
@@ -171,9 +160,7 @@ async def test_a_stream_is_logged_when_it_has_ended(
     ]
 
 
-async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_request_id_brings_no_key_or_line_break_to_the_log(make_client: MakeClient, log: Log) -> None:
     async def cut(talk: Conversation) -> None:
         await talk.send(f"HTTP/1.1 200 OK\r\nx-request-id: {KEY}\r\ncontent-length: 99\r\n\r\n{{".encode())
         talk.hang_up()

@@ -112,9 +112,7 @@ async def test_a_small_answer_that_inflates_to_a_large_one_is_abandoned(status: 
 
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"error": ', b"}"), (b'{"data": [', b"]}")])
-async def test_an_answer_that_is_nested_too_deeply_cannot_be_read(
-    status: int, opened: bytes, closed: bytes
-) -> None:
+async def test_an_answer_nested_too_deeply_cannot_be_read(status: int, opened: bytes, closed: bytes) -> None:
     async with exposed(always(opened * 100_000 + b"1" + closed * 100_000, status)) as (client, _):
         with pytest.raises((imagesdk.APIResponseError, imagesdk.BadRequestError)) as caught:
             await client.images.generate("a cat")
@@ -239,9 +237,7 @@ async def test_a_link_in_the_place_of_an_image_is_replaced_and_not_followed(tmp_
     assert not hanging.exists()
 
 
-def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_at_a_temporary_file_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def guessed(size: int) -> str:
         return "0" * 2 * size
 
@@ -260,7 +256,7 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(
     assert sorted(tmp_path.iterdir()) == [victim]
 
 
-async def test_a_temporary_file_is_no_more_open_to_others_than_the_image(
+async def test_a_temporary_file_is_private_as_its_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes: list[int] = []

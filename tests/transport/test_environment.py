@@ -68,7 +68,7 @@ def shown(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)) + repr(error) + repr(pickle.dumps(error))
 
 
-PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
+HERE, PLAIN, SECURE = "http://127.0.0.1:{plain}", "http://images.test:{plain}", "https://images.test:{secure}"
 
 
 @pytest.mark.parametrize(
@@ -89,18 +89,14 @@ PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
         ("HTTP_PROXY={one} REQUEST_METHOD=GET", PLAIN, "server"),  # a CGI script, whose caller could set it
         ("ALL_PROXY={one_without_scheme}", PLAIN, "one"),
         ("ALL_PROXY={one_without_scheme}", SECURE, "one"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "http://127.0.0.1:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", HERE, "server"),
         ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "https://127.0.0.1:{secure}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:{plain}", "http://127.0.0.1:{plain}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:1", "http://127.0.0.1:{plain}", "one"),
-        pytest.param(
-            "ALL_PROXY={one} NO_PROXY=127.0.0.0/8",
-            "http://127.0.0.1:{plain}",
-            "one",
-            marks=pytest.mark.of_httpx,  # httpx2 knows networks
-        ),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:{plain}", HERE, "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:1", HERE, "one"),
+        # httpx2 knows networks
+        pytest.param("ALL_PROXY={one} NO_PROXY=127.0.0.0/8", HERE, "one", marks=pytest.mark.of_httpx),
         ("ALL_PROXY={one} NO_PROXY=localhost", "http://localhost:{plain}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=localhost", "http://127.0.0.1:{plain}", "one"),
+        ("ALL_PROXY={one} NO_PROXY=localhost", HERE, "one"),
         ("ALL_PROXY={one} NO_PROXY=images.test", PLAIN, "server"),
         ("ALL_PROXY={one} NO_PROXY=images.test", SECURE, "server"),
         ("ALL_PROXY={one} NO_PROXY=images.test:{secure}", SECURE, "server"),

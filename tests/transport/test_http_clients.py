@@ -49,9 +49,7 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         (object, r"not builtins\.object"),
     ],
 )
-def test_an_object_that_is_no_async_client_raises_with_a_remedy(
-    make: Callable[[], Any], message: str
-) -> None:
+def test_an_object_that_is_no_async_client_raises_a_remedy(make: Callable[[], Any], message: str) -> None:
     for kind in (AsyncClient, Client):
         with pytest.raises(errors.ConfigurationError, match=message):
             kind(base_url=OWN, http_client=make())
@@ -90,9 +88,7 @@ async def test_a_factory_of_something_else_raises_before_anything_is_sent(
 
 
 @LIBRARIES
-async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_a_closed_client_is_not_taken_for_a_dead_server(make_client: MakeClient, library: Any) -> None:
     own = library.AsyncClient()
     await own.aclose()
 
@@ -114,9 +110,7 @@ def test_the_blocking_client_takes_a_client_and_never_imports_httpx2(emulator: E
 
 
 @on(*THEIRS)
-async def test_headers_and_credentials_of_the_client_are_not_sent(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_no_header_or_credential_of_the_client_is_sent(stack: Stack, make_client: MakeClient) -> None:
     adding = stack.factory(
         headers={"x-own": "1", "user-agent": "own"},
         cookies={"own": "1"},
@@ -142,9 +136,7 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
 
 
 @on(*THEIRS)
-async def test_event_hooks_see_requests_and_responses_and_may_read_them(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_event_hooks_see_and_read_requests_and_responses(stack: Stack, make_client: MakeClient) -> None:
     seen: list[str] = []
 
     async def request(request: Any) -> None:
@@ -163,7 +155,7 @@ async def test_event_hooks_see_requests_and_responses_and_may_read_them(
 
 
 @on(*THEIRS)
-async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_retry(
+async def test_a_hook_that_raises_changes_no_error_and_no_retry(
     stack: Stack, make_client: MakeClient
 ) -> None:
     async def unread(response: Any) -> None:
@@ -185,7 +177,7 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
 
 
 @LIBRARIES
-async def test_a_status_error_of_an_event_hook_for_another_request_is_no_response(
+async def test_a_hook_s_error_of_another_request_is_no_response(
     make_client: MakeClient, library: Any
 ) -> None:
     async with serving(always(b"", 401)) as other, serving(always(ANSWER)) as server:
@@ -201,9 +193,7 @@ async def test_a_status_error_of_an_event_hook_for_another_request_is_no_respons
 
 
 @LIBRARIES
-async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_open(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_mounts_may_answer_and_the_client_is_left_open(make_client: MakeClient, library: Any) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
 
@@ -215,9 +205,7 @@ async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_
 
 
 @LIBRARIES
-async def test_an_exception_of_the_users_transport_is_a_connection_error(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_a_transport_that_raises_is_a_lost_connection(make_client: MakeClient, library: Any) -> None:
     class Failing(library.AsyncBaseTransport):  # type: ignore[misc]
         async def handle_async_request(self, request: Any) -> Any:
             async for _ in request.stream:
@@ -252,7 +240,7 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
 
 
 @on(*THEIRS)
-async def test_a_certificate_of_the_client_is_shown_to_the_server(
+async def test_the_server_sees_the_client_s_certificate(
     stack: Stack, make_client: MakeClient, authority: Authority
 ) -> None:
     shown: list[Any] = []

@@ -116,7 +116,7 @@ def test_one_event_loop_after_the_other(stack: Stack, emulator: Emulator, make_c
 
 
 @on(*THEIRS)
-async def test_a_client_without_patience_and_with_one_connection_serves_many_calls(
+async def test_an_impatient_client_with_one_connection_serves_many_calls(
     stack: Stack, make_client: MakeClient
 ) -> None:
     started = 0
@@ -195,9 +195,7 @@ async def test_a_cancelled_call_over_http2_leaves_a_connection_that_works(
 
 
 @on(*STACKS)
-async def test_a_refused_connection_costs_nothing_and_is_no_timeout(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_a_refused_connection_is_free_and_no_timeout(stack: Stack, make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
@@ -241,9 +239,7 @@ async def test_a_request_without_a_response_may_have_been_billed_and_is_retried_
 
 
 @on(*STACKS)
-async def test_rejections_are_errors_and_busy_servers_are_retried(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_rejections_raise_and_busy_servers_are_retried(stack: Stack, make_client: MakeClient) -> None:
     refusal = b'{"error": {"message": "no such key", "code": "invalid_api_key"}}'
     steps = (says(b"", 503), says(b"", 429, retry_after="0"), says(ANSWER), says(refusal, 401))
     async with serving(in_turn(*steps)) as server:
@@ -298,9 +294,7 @@ async def test_no_log_contains_the_key_the_prompt_or_a_signature(
 
 
 @on(*STACKS)
-async def test_a_response_that_is_cut_short_is_an_error_on_every_stack(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_a_response_cut_short_is_an_error_on_every_stack(stack: Stack, make_client: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + ANSWER[:50])
