@@ -46,14 +46,12 @@ class Answer:
 
     @classmethod
     def parse(cls, path: str) -> Answer:
-        """Read it back from the path of a request."""
         pairs = (segment.split("=") for segment in path.split("/") if "=" in segment)
         return cls(**{name: int(value) for name, value in pairs})
 
 
 @lru_cache
 def encoded(answer: Answer) -> bytes:
-    """Return the whole answer as it goes over the wire, head and all."""
     body = _event_stream(answer) if answer.events else _document(answer)
     head = [b"HTTP/1.1 200 OK", b"x-request-id: req_bench"]
     head.append(b"content-type: " + (b"text/event-stream" if answer.events else b"application/json"))

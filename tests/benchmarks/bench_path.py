@@ -49,7 +49,6 @@ class _Path:
 
     @property
     def between_modules(self) -> int:
-        """The number of moves from one module to another."""
         return _changes([module for module, _ in self.codes])
 
     @property
@@ -59,7 +58,6 @@ class _Path:
 
     @contextmanager
     def recorded(self) -> Generator[None]:
-        """Record what the block calls."""
         sys.setprofile(self._profile)
         try:
             yield
@@ -105,7 +103,6 @@ async def _run(caller: Caller, trial: Trial) -> None:
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     return [
         Case(
             f"path-{name}",

@@ -60,7 +60,6 @@ class Caller:
         raise NotImplementedError
 
     async def edit(self, images: Sequence[Path]) -> None:
-        """Send images."""
         raise NotImplementedError
 
     async def stream(self) -> int:
@@ -102,14 +101,12 @@ async def _imagesdk(
 
 
 def open_imagesdk_fast(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk, sure of its fast decoder."""
     if find_spec("pybase64") is None:
         raise Unavailable("pybase64 is not installed")
     return _imagesdk(place)
 
 
 def open_imagesdk_limited(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk with the limit that the server has."""
     from imagesdk import RateLimit
     from tests.benchmarks.limits import IMAGES, MINUTE
 
@@ -118,7 +115,6 @@ def open_imagesdk_limited(place: Place) -> AbstractAsyncContextManager[Caller]:
 
 
 def open_imagesdk_roomy(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk with a rate limit that makes no call wait."""
     from imagesdk import RateLimit
 
     return _imagesdk(place, rate_limit=RateLimit(1_000_000, scope="client"))
@@ -285,7 +281,6 @@ class _Aiohttp(Caller):
 
 @asynccontextmanager
 async def _aiohttp(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open bare aiohttp with its default limits (100 connections)."""
     async with _library("aiohttp").ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
         yield _Aiohttp(session, f"{place.base_url}/images/generations", place.context())
 
@@ -312,7 +307,6 @@ _OPENERS: dict[str, Opener] = {
 
 
 def openers(*names: str) -> dict[str, Opener]:
-    """Return contenders by name, in the order of the table."""
     return {name: _OPENERS[name] for name in names}
 
 

@@ -108,17 +108,12 @@ _SCENARIOS = (
 
 
 def every(*, quick: bool) -> list[AnyCase]:
-    """Return all cases in the order of the tables."""
     modules = [import_module(f"tests.benchmarks.bench_{name}") for name in _SCENARIOS]
     return [case for module in modules for case in module.cases(quick=quick)]
 
 
 def select(names: Iterable[str], *, quick: bool) -> list[AnyCase]:
-    """Return the cases whose names begin with one of ``names``; all of them for no names.
-
-    Raises:
-        LookupError: If no case begins with a name.
-    """
+    """Return the cases whose names begin with one of ``names``; all of them for no names."""
     found = every(quick=quick)
     names = tuple(names)
     for name in names:

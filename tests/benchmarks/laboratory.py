@@ -40,7 +40,6 @@ class Laboratory:
     scratch: Path
 
     def sample(self, case: AnyCase, contender: str, *, quick: bool) -> Sample:
-        """Have one contender do one case once."""
         if isinstance(case, ProgramCase):
             return self._run_program(case.contenders[contender])
         self._counters()
@@ -75,7 +74,6 @@ class Laboratory:
 
 @contextmanager
 def open_laboratory() -> Generator[Laboratory, None, None]:
-    """Start the server, and stop it in the end."""
     memory = Path("/dev/shm")  # where there is one, files cost the same at every moment
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         scratch = Path(folder)

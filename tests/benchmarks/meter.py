@@ -60,7 +60,6 @@ async def measured(readings: Readings, *, ticker: bool) -> AsyncGenerator[None, 
 
 
 def _memory(name: str) -> float | None:
-    """Return a line of the kernel's account of this process, in megabytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name}:"):

@@ -28,7 +28,6 @@ Samples: TypeAlias = Mapping[str, Sequence[Sample]]
 def document(
     cases: Sequence[AnyCase], samples: Mapping[str, Samples], facts: Mapping[str, str], *, rounds: int
 ) -> str:
-    """Return everything as Markdown."""
     about = ", ".join(f"{name} {value}" for name, value in facts.items())
     head = (
         f"Measured {about}. Medians of {rounds} interleaved rounds; in bold the ratio to `{BASELINE}` in the "

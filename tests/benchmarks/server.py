@@ -34,7 +34,6 @@ class Counters:
         """Rate limits by number; each begins with its first request."""
 
     def take(self) -> bytes:
-        """Return the counts as JSON and begin again."""
         found: dict[str, float] = {"connections": self.connections}
         for gate in self.gates.values():
             found |= gate.counts

@@ -56,7 +56,6 @@ class Script:
     """Requests for pictures that it has read to their end."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Answer the requests of one connection."""
         while True:
             request = await talk.request()
             fetches = request.line.startswith("GET")
@@ -112,11 +111,6 @@ class Exchanges:
     ended: Counter[str] = field(factory=Counter[str])
 
     async def run(self, number: int) -> None:
-        """Make call ``number`` of the seed.
-
-        Raises:
-            AssertionError: a promise was broken; a note tells how to see it again.
-        """
         chance = Random(f"{self.seed}/{number}")
         try:
             if chance.random() < 0.2:
@@ -157,7 +151,6 @@ class Exchanges:
         await self._check_next(client, limited=limited)
 
     async def _limited(self, number: int, chance: Random) -> None:
-        """Make a call behind a limit, of a client that nothing else is asked of."""
         short = RateLimit(20, per=0.05, tokens=10**6, scope="client")
         limit: dict[str, Any] = {"rate_limit": short} if chance.random() < 0.5 else {}
         async with AsyncClient(
@@ -233,7 +226,6 @@ class Exchanges:
             assert not image.loaded or (image.bytes and image.b64_json and image.data_url())
 
     def _check_files(self, response: ImagesResponse | None) -> None:
-        """Nothing lies in the folder but whole pictures of the response."""
         named = {image.path for image in response or () if image.path is not None}
         found = {path for path in self.folder.rglob("*") if path.is_file()}
         if response is not None:
@@ -260,11 +252,7 @@ class Exchanges:
 
 @asynccontextmanager
 async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]:
-    """Run a server and a client of it for as many calls as can be made in ``PATIENCE``.
-
-    Raises:
-        TimeoutError: a call hangs.
-    """
+    """Run a server and a client of it for as many calls as can be made in ``PATIENCE``."""
     script, connections = Script(), OpenConnections()
     async with serving(connections.counted(script.handler)) as server:
         async with AsyncClient(
@@ -275,7 +263,6 @@ async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]
 
 
 async def _streamed(client: AsyncClient, leaves: bool, **options: Any) -> ImagesResponse | None:
-    """Read a stream to its end, or leave it after its first picture."""
     async with client.images.generate_stream("a cat", partial_images=3, **options) as stream:
         if not leaves:
             return await stream.final()
@@ -288,7 +275,6 @@ async def _streamed(client: AsyncClient, leaves: bool, **options: Any) -> Images
 
 
 async def exchange(seed: int, first: int, count: int, folder: Path) -> Counter[str]:
-    """Make so many calls of a seed and return how they ended."""
     ended: Counter[str] = Counter()
     for begin in range(first, first + count, _BLOCK):
         async with exchanging(seed, folder) as exchanges:
@@ -299,7 +285,6 @@ async def exchange(seed: int, first: int, count: int, folder: Path) -> Counter[s
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Make so many calls: a part of them on asyncio, the others on trio."""
     half = count // 2
     ended: Counter[str] = Counter()
     with TemporaryDirectory() as folder:

@@ -56,7 +56,6 @@ def windows(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def _every_fan_out() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the tests of fan-outs with more parameters than the test run has time for."""
     for (kind, lateness, refusals), weights, seed in product(tests.BOUNDS, _LISTS, (0, 1, 2)):
         alone = tests.test_a_fan_out_is_almost_as_fast_as_the_limit_allows
         yield kind, partial(alone, kind, lateness, refusals, weights, seed)

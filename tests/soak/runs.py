@@ -89,5 +89,4 @@ async def _run(count: int, folder: str) -> int:
 
 
 def _resident() -> int:
-    """Return the bytes of memory that this process takes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

@@ -68,7 +68,6 @@ class Storm:
         self._full = anyio.Event()
 
     async def blow(self, client: AsyncClient) -> None:
-        """Make all calls, by a crowd of workers."""
         left = iter(range(len(self.calls)))
 
         async def work() -> None:

@@ -58,7 +58,6 @@ class BillingServer:
     base_url: str = ""
 
     async def converse(self, talk: Conversation) -> None:
-        """Respond to the requests of one connection."""
         while True:
             sent = await talk.request()
             if sent.line.startswith("GET "):
@@ -109,7 +108,6 @@ class BillingServer:
 
 @contextmanager
 def billing_server() -> Generator[BillingServer, None, None]:
-    """Run a server in a thread of its own."""
     state = BillingServer()
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(serving(state.converse)) as server:

@@ -36,7 +36,6 @@ class Authority:
 
     @classmethod
     def found(cls, place: Path) -> Self:
-        """Make one whose files are in ``place``."""
         authority = trustme.CA()
         pem = authority.cert_pem.bytes()
         file, folder = place / "authority.pem", place / "authorities"

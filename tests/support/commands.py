@@ -29,7 +29,6 @@ def environment_of(base_url: str) -> dict[str, str]:
 def run_command(
     arguments: tuple[str, ...], *, folder: Path, environment: Mapping[str, str], stdin: bytes = b""
 ) -> CompletedProcess[bytes]:
-    """Run ``imagesdk`` with the arguments in a folder, and return its exit code and what it printed."""
     out, err = BytesIO(), BytesIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -103,15 +103,12 @@ class Program:
         self._ended = False
 
     def interrupt(self) -> None:
-        """Send the program a Ctrl-C."""
         os.kill(self._process, signal.SIGINT)
 
     def line(self) -> str:
-        """Return the next line that the program prints."""
         return self._stdout.readline().strip()
 
     def send_line(self) -> None:
-        """Send a line to a program that waits for one."""
         self._stdin.write("\n")
         self._stdin.flush()
 
@@ -124,7 +121,6 @@ class Program:
         return code, self._stdout.read().strip(), self._errors.read()
 
     def kill(self) -> None:
-        """End the program if it runs."""
         if not self._ended:
             os.kill(self._process, signal.SIGKILL)
             self._control.recv(64)
@@ -141,7 +137,6 @@ class Server:
         self.port = self._listener.getsockname()[1]
 
     def request(self) -> socket.socket:
-        """Accept a connection and read a whole request from it."""
         connection, _ = self._listener.accept()
         connection.settimeout(PATIENCE)
         self.read_request(connection)
@@ -149,7 +144,6 @@ class Server:
 
     @staticmethod
     def read_request(connection: socket.socket) -> None:
-        """Read a whole request."""
         received = b""
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
@@ -161,7 +155,6 @@ class Server:
 
     @staticmethod
     def answer(connection: socket.socket) -> None:
-        """Send a response with one image."""
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n"
         connection.sendall(head.encode() + ANSWER)
 
@@ -179,7 +172,6 @@ class Server:
         return connection
 
     def close(self) -> None:
-        """Stop accepting connections."""
         self._listener.close()
 
 
@@ -188,7 +180,6 @@ Start: TypeAlias = Callable[[str], Program]
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server for the client of the programs."""
     server = Server()
     yield server
     server.close()
@@ -196,7 +187,6 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def start(server: Server) -> Iterator[Start]:
-    """Starts programs with a client of the test's server."""
     with ExitStack() as stack:
 
         def start(text: str) -> Program:

@@ -24,7 +24,6 @@ class Front:
     """The method and path of every request that came whole."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Serve a client until it leaves."""
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(timeout=None) as behind:
             await _Connection(self, talk, behind, tasks).run()
             tasks.cancel_scope.cancel()

@@ -84,7 +84,6 @@ def end_at(point: str) -> None:
 
 
 async def run(base_url: str, out: str, delivery: Delivery) -> None:
-    """Run all jobs."""
     async with AsyncClient(base_url=base_url, api_key="", rate_limit=None) as client:
         options: dict[str, Any] = {"out": out, "delivery": delivery, "concurrency": CONCURRENCY}
         async with client.images.fan_out(JOBS, **options) as running:
@@ -93,7 +92,6 @@ async def run(base_url: str, out: str, delivery: Delivery) -> None:
 
 
 def start(server: BillingServer, out: Path, delivery: str) -> subprocess.Popen[str]:
-    """Start a program, to be killed."""
     return _python(server.base_url, str(out), delivery)
 
 
@@ -160,7 +158,6 @@ def check(server: BillingServer, out: Path, delivery: Delivery, kills: int = 1) 
 
 
 def main(base_url: str, out: str, delivery: str, *point: str) -> None:
-    """Run one program."""
     if point:
         end_at(point[0])
     anyio.run(run, base_url, out, "at_least_once" if delivery == "at_least_once" else "at_most_once")

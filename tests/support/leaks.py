@@ -30,7 +30,6 @@ async def exposed(handler: Handler, **options: Any) -> AsyncGenerator[tuple[Asyn
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that it was raised from or during."""
     link: BaseException | None = error
     while link is not None:
         yield link

@@ -24,7 +24,6 @@ class Proxy:
     """What clients said inside of tunnels."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Serve a client until it leaves or has had its tunnel."""
         while True:
             request = await talk.request()
             if not self._admits(request):

@@ -29,12 +29,10 @@ class Runs:
 
     @asynccontextmanager
     async def begin(self, jobs: Jobs, **options: Any) -> AsyncGenerator[AsyncRun, None]:
-        """Run jobs while the block runs."""
         async with self.client, self.client.images.fan_out(jobs, **self.options, **options) as run:
             yield run
 
     async def all(self, jobs: Jobs, **options: Any) -> list[Outcome]:
-        """Run jobs, and return the outcomes in the order of the jobs."""
         async with self.begin(jobs, **options) as run:
             return await run.collect()
 
@@ -43,12 +41,10 @@ class Runs:
         return await self.all(jobs, **{"out": self.out, **options})
 
     def pngs(self) -> set[str]:
-        """Return the names of the images in the folder."""
         return {path.name for path in self.out.glob("*.png")}
 
 
 def statuses(outcomes: Iterable[Outcome]) -> list[str]:
-    """Return the status of each outcome."""
     return [outcome.status for outcome in outcomes]
 
 

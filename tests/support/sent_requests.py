@@ -10,19 +10,16 @@ import respx
 
 
 def sent_to(route: respx.Route) -> list[httpx.Request]:
-    """Return the requests that a route got, in order."""
     calls: Any = route.calls
     return [call.request for call in calls]
 
 
 def last_sent(wire: respx.MockRouter) -> httpx.Request:
-    """Return the last request."""
     request: httpx.Request = wire.calls.last.request
     return request
 
 
 def sent_json(wire: respx.MockRouter) -> Any:
-    """Return the parsed body of the last request."""
     return json.loads(last_sent(wire).content)
 
 

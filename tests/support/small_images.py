@@ -34,11 +34,9 @@ WEBP = b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x1
 
 
 def answer(*pictures: bytes, **fields: Any) -> bytes:
-    """Return the body of a good answer with ``pictures`` in it."""
     data = [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures]
     return json.dumps({"created": 1_700_000_000, "data": data, **fields}).encode()
 
 
 def answer_of_urls(*urls: str) -> bytes:
-    """Return the body of a good answer with URLs in it."""
     return json.dumps({"created": 1_700_000_000, "data": [{"url": url} for url in urls]}).encode()

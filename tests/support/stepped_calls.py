@@ -113,7 +113,6 @@ class Threads:
         return take
 
     def end(self) -> None:
-        """Wait for the work that the call has left behind."""
         self._hold = False
         for work in self._left_behind:
             work.gate.set()
@@ -131,7 +130,6 @@ class CallOutcome:
 
 
 async def by_scope(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> CallOutcome:
-    """Cancel the scope around the call."""
     result: object = None
     scope = anyio.CancelScope()
     steps = Steps(work, threads.step(at, scope.cancel))

@@ -20,12 +20,10 @@ def event(kind: str, picture: bytes | None = None, *, named: bool = True, **fiel
 
 
 def partial(picture: bytes, index: int = 0, **fields: Any) -> bytes:
-    """Return the event of a picture on the way."""
     return event("image_generation.partial_image", picture, partial_image_index=index, **fields)
 
 
 def completed(picture: bytes, **fields: Any) -> bytes:
-    """Return the event of a finished picture."""
     return event("image_generation.completed", picture, created_at=1_700_000_000, **fields)
 
 
@@ -37,12 +35,10 @@ async def begin(talk: Conversation, **headers: str) -> None:
 
 
 async def say(talk: Conversation, data: bytes) -> None:
-    """Write a piece of a stream."""
     await talk.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
 async def end(talk: Conversation) -> None:
-    """Write the end of a stream."""
     await talk.send(b"0\r\n\r\n")
 
 
