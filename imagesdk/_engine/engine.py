@@ -24,7 +24,6 @@ from imagesdk._engine.stream import StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import (
-    Decision,
     Failure,
     GiveUp,
     Requeue,
@@ -46,6 +45,7 @@ _A = TypeVar("_A", bound=Attempt[Any])
 _MakeAttempt: TypeAlias = Callable[[EngineShared, EngineConfig, CallState[T]], _A]
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the rate limit are not reported to observers."""
+_THROTTLED = "It was not tried again, because too many calls of this client are failing."
 
 
 class Engine:
@@ -123,10 +123,8 @@ class Engine:
         """Make attempts until one succeeds, and return it; raise the last error when the policy gives up."""
         header = self._config.retry.idempotency_header.lower()
         if header in dict(state.call.headers):
-            raise ConfigurationError(
-                f"The header {header!r} carries the idempotency key of the call.",
-                remedies=(Remedy.PASS_IDEMPOTENCY_KEY,),
-            )
+            message = f"The header {header!r} carries the idempotency key of the call."
+            raise ConfigurationError(message, remedies=(Remedy.PASS_IDEMPOTENCY_KEY,))
         try:
             while True:
                 await self._acquire(state)
@@ -140,9 +138,7 @@ class Engine:
                 decision = self._decide(failure, state)
                 if isinstance(decision, GiveUp):
                     if decision.throttled:
-                        failure.error.add_note(
-                            "It was not tried again, because too many calls of this client are failing."
-                        )
+                        failure.error.add_note(_THROTTLED)
                     raise state.annotate(failure.error)
                 self._record_retry(decision, failure, state)
                 if isinstance(decision, Requeue):
@@ -172,7 +168,7 @@ class Engine:
         if call.on_granted is not None:
             call.on_granted()
 
-    def _decide(self, failure: Failure, state: CallState[Any]) -> Decision:
+    def _decide(self, failure: Failure, state: CallState[Any]) -> RetryAfter | Requeue | GiveUp:
         if self._throttle is not None:
             self._throttle.record_failure(failure)
         key = self._shared.key

@@ -48,12 +48,10 @@ class ResponseReader:
 
     scanner: Scanner = field(factory=Scanner)
     max_ok_status: int = 299
-    """The highest status that is a success."""
     key: Secret = _NO_KEY
     status: int | None = None
     """``None`` until the head of the response has been received."""
     succeeded: bool = False
-    """Whether the status is a success."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
     """The headers without the key, which a server may have put into them."""
     request_id: str | None = None
