@@ -29,8 +29,6 @@ RELEASE_LIMIT = 5.0
 
 
 class Closable(Protocol):
-    """What :func:`close` closes."""
-
     async def aclose(self) -> None: ...
 
 
@@ -122,10 +120,7 @@ def _body_class(library: Any) -> Any:
 
 @define(eq=False)
 class BodyIterator:
-    """The body of a response, and whether it was read to its end and its connection released.
-
-    ``response.is_closed`` is true too early: a task may be cancelled while the connection is being released.
-    """
+    """A body, and whether it was read and its connection released: ``response.is_closed`` is true too early."""
 
     _pieces: AsyncIterator[bytes]
     ended: bool = False

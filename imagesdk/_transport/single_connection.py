@@ -103,10 +103,7 @@ async def _pop_usable(idle: list[Connection]) -> Connection | None:
 
 @define(eq=False)
 class _NewSocket:
-    """The socket that an exchange opened, if any: httpcore loses a socket whose TLS handshake is cancelled.
-
-    Called by httpcore: https://www.encode.io/httpcore/extensions/#trace
-    """
+    """The socket that an exchange opened: httpcore, which calls this, loses one whose TLS handshake is cancelled."""
 
     _stream: Any = None
 

@@ -38,7 +38,6 @@ class _Path:
     """
 
     codes: list[tuple[str, CodeType]] = field(factory=list[tuple[str, CodeType]])
-    """The module and the function of each call."""
     _frames: dict[int, FrameType] = field(factory=dict[int, FrameType])
     """Every frame that was entered, kept so that none has the address of an earlier one."""
 

@@ -44,7 +44,6 @@ class Place:
 
     base_url: str
     authority: str
-    """A PEM file with the certificate to trust."""
 
     def context(self) -> ssl.SSLContext | None:
         """Return what a client needs for TLS; ``None`` for plain http."""
@@ -68,7 +67,6 @@ class Caller:
 
 
 Opener: TypeAlias = Callable[[Place], AbstractAsyncContextManager[Caller]]
-"""Imports a library, makes a client, and closes it in the end."""
 
 
 @frozen

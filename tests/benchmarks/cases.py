@@ -21,11 +21,9 @@ class Goal:
 
     contender: str
     measure: str
-    """``wall``, ``cpu``, ``rss``, ``lag``, or the name of a count."""
     limit: float
     """At most this: milliseconds, megabytes, a number, or a share of what the baseline took."""
     relative: bool
-    """Whether the limit is a share of the baseline's."""
 
 
 def goals(*contenders: str, **limits: float | str) -> tuple[Goal, ...]:
@@ -67,10 +65,8 @@ class Case:
     warm: bool = True
     """Whether another client of the process has called before."""
     ticker: bool = True
-    """Whether to measure the lag of the loop."""
     goals: tuple[Goal, ...] = ()
     note: str = ""
-    """A line under the table."""
 
 
 @frozen
@@ -83,7 +79,6 @@ class ProgramCase:
     name: str
     title: str
     contenders: Mapping[str, str]
-    """The text of each contender's program."""
     goals: tuple[Goal, ...] = ()
     note: str = ""
 
@@ -98,7 +93,6 @@ class Sample:
     readings: Readings = field(factory=Readings)
     counts: Mapping[str, float] = field(factory=dict[str, float])
     failure: str | None = None
-    """Why there are no readings."""
 
 
 _SCENARIOS = (

@@ -25,7 +25,6 @@ from tests.benchmarks.machine import environment
 from tests.benchmarks.meter import Readings
 
 _PATIENCE = 180.0
-"""Seconds after which a sample has failed."""
 _REPEATS = 5
 """How often a program runs for one sample; the median counts."""
 

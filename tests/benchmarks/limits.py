@@ -31,7 +31,6 @@ class Contest:
     kind: str
     jobs: str
     weights: tuple[int, ...]
-    """How many images each job asks for."""
 
 
 CONTESTS: Final = tuple(

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 SERVER_CORE, CLIENT_CORE = 1, 0
-"""Cores for the server and for the client."""
 
 _PACKAGES = (
     *("imagesdk", "openai", "httpx", "httpx2", "aiohttp", "httpx-aiohttp", "anyio", "attrs", "pybase64"),

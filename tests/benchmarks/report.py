@@ -17,7 +17,6 @@ MEASURES = {
     "rss": ("peak RSS", "MB"),
     "lag": ("worst lag", "ms"),
 }
-"""The measures: the name to print and the unit."""
 _NOTABLE = 1.0
 """Milliseconds or megabytes: ratios of less than that are noise."""
 

@@ -29,7 +29,6 @@ class Counters:
 
     def __init__(self) -> None:
         self.connections = 0
-        """Connections that carried at least one request."""
         self.gates: dict[int, Gate] = {}
         """Rate limits by number; each begins with its first request."""
 
@@ -55,7 +54,6 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         """Kept where a rate limit stands in front."""
         self._left = 0
-        """Bytes of the request's body that are still to come."""
         self._unsent = memoryview(b"")
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None

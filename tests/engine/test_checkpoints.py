@@ -46,7 +46,6 @@ class Server:
 
     answers: deque[Handler]
     requests: int = 0
-    """The number of complete requests of the call."""
 
     async def handler(self, talk: Conversation) -> None:
         while True:
@@ -332,7 +331,6 @@ class Alone:
 
     arrived: anyio.Event = field(factory=anyio.Event)
     ended_by: list[BaseException] = field(factory=list[BaseException])
-    """The exceptions that left calls."""
 
     async def handler(self, talk: Conversation) -> None:
         await talk.request()

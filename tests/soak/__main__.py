@@ -38,9 +38,7 @@ class Trial:
     run: Callable[[int, int, int], Counter[str]]
     """Takes the seed, the first number and how many; raises at a broken promise."""
     count: int
-    """How many, by default."""
     patience: float
-    """Seconds that one may take, on a machine that does other things, too."""
     whole: bool = False
     """Whether its work is one thing, and not done in parts."""
 

@@ -77,11 +77,8 @@ class Answer:
     headers: list[tuple[bytes, bytes]] = field(factory=list[tuple[bytes, bytes]])
     body: bytes = b""
     before: bytes = b""
-    """What comes ahead of the status line."""
     after: bytes = b""
-    """What comes behind the body."""
     length: bool = True
-    """Whether the length of the body is told."""
     cut: float = 1.0
     """The part of the answer that is sent."""
     piece: int = 1 << 30

@@ -25,9 +25,7 @@ class _Image(httpx.AsyncByteStream):
 
 
 _LONGEST = 0.6
-"""Maximum seconds that a program runs after its first outcome."""
 _MOST_GROWTH = 8 * 1024 * 1024
-"""Maximum growth of a run after its first jobs, in bytes."""
 _ANSWER = answer(png())
 _WARM = 2000
 """Jobs before the first measurement, in which caches are filled."""

@@ -42,10 +42,8 @@ class _Call:
 
     moment: str
     passes: int
-    """How many passes of the event loop later."""
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     arrivals: int = 0
-    """How many connections it has come over."""
     over: anyio.Event = field(factory=anyio.Event)
 
     async def cancel(self) -> None:
@@ -64,7 +62,6 @@ class Storm:
         self.reached: Counter[str] = Counter()
         """How many calls were how far when they ended, of those that their server saw."""
         self.most = 0
-        """How many calls had a connection at once."""
         self._full = anyio.Event()
 
     async def blow(self, client: AsyncClient) -> None:
@@ -137,7 +134,6 @@ class Storm:
 
 _WAYS = ("http", "https", "tunnel")
 _STORM = 500
-"""Calls of one storm."""
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:

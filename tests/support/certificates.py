@@ -18,7 +18,6 @@ from cryptography import x509
 from tests.support.socket_servers import Conversation, Handler
 
 NAMES = ("localhost", "127.0.0.1", "images.test", "proxy.test")
-"""Whom the certificates are for."""
 
 
 @frozen
@@ -26,11 +25,8 @@ class Authority:
     """One that no machine knows, until the environment names it."""
 
     file: Path
-    """For SSL_CERT_FILE."""
     folder: Path
-    """For SSL_CERT_DIR."""
     context: ssl.SSLContext
-    """For a server."""
     chain: Path
     """A certificate for every one of the names, with its key."""
 

@@ -31,13 +31,11 @@ from imagesdk.policies import Delivery
 from tests.support.billing_server import BillingServer
 
 CODE = 137
-"""Exit code of a program that ended at its point."""
 JOBS = [f"image {number}" for number in range(16)]
 CONCURRENCY = 4
 AT = 6
 """Number of times that a program reaches its point, the last of which ends it."""
 PATIENCE = 60
-"""Seconds after which a program that should have ended is killed."""
 
 Points = dict[str, tuple[object, str, bool]]
 POINTS: Points = {

@@ -21,7 +21,6 @@ class Proxy:
     credentials: str | None = None
     """``user:password``, of all who come."""
     tunnelled: bytearray = field(factory=bytearray)
-    """What clients said inside of tunnels."""
 
     async def handler(self, talk: Conversation) -> None:
         while True:

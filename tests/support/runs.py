@@ -25,7 +25,6 @@ class Runs:
     server: BillingServer
     out: Path
     options: dict[str, Any] = field(factory=dict[str, Any])
-    """Options of every run."""
 
     @asynccontextmanager
     async def begin(self, jobs: Jobs, **options: Any) -> AsyncGenerator[AsyncRun, None]:

@@ -29,7 +29,6 @@ class Conversation:
 
     stream: SocketStream
     number: int
-    """Counts the connections of the server from 1."""
     server: RawServer
     _read: bytearray = field(factory=bytearray)
 

@@ -57,7 +57,6 @@ class Work:
 
     begun: threading.Event = field(factory=threading.Event)
     gate: threading.Event = field(factory=threading.Event)
-    """Opened to let the function continue."""
     ended: threading.Event = field(factory=threading.Event)
 
 
