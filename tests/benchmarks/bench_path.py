@@ -43,7 +43,6 @@ class _Path:
 
     @property
     def functions(self) -> int:
-        """The number of distinct functions, without lambdas and comprehensions."""
         return len({code for _, code in self.codes if not code.co_name.startswith("<")})
 
     @property

@@ -1,8 +1,4 @@
-"""The contenders: each library behind the same few methods, used the way its own documentation shows.
-
-Nothing is imported before a contender is asked for, so that a sample holds one library only. A library that
-nothing but the benchmarks needs is imported by name, so that the types check where it is missing.
-"""
+"""The contenders: each library behind the same few methods, used the way its own documentation shows."""
 
 from __future__ import annotations
 
@@ -46,7 +42,6 @@ class Place:
     authority: str
 
     def context(self) -> ssl.SSLContext | None:
-        """Return what a client needs for TLS; ``None`` for plain http."""
         secure = self.base_url.startswith("https:")
         return ssl.create_default_context(cafile=self.authority) if secure else None
 
@@ -55,14 +50,12 @@ class Caller:
     """A library, ready to be called. Contenders of the small scenarios can only generate."""
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
-        """Get ``n`` images: into files in ``folder``, or returned."""
         raise NotImplementedError
 
     async def edit(self, images: Sequence[Path]) -> None:
         raise NotImplementedError
 
     async def stream(self) -> int:
-        """Get the images of a stream as bytes, keeping the newest; return how many came."""
         raise NotImplementedError
 
 
@@ -226,7 +219,6 @@ async def _tenacity(place: Place) -> AsyncGenerator[Caller, None]:
 
 @asynccontextmanager
 async def _aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client behind a limiter that is asked for as many images as the call."""
     from tests.benchmarks.limits import IMAGES, MINUTE
 
     limiter = _library("aiolimiter").AsyncLimiter(IMAGES, MINUTE)
@@ -251,7 +243,6 @@ class _Httpx(Caller):
 
 @asynccontextmanager
 async def _httpx(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open bare httpx with its default limits, but with the patience that images need."""
     import httpx
 
     async with httpx.AsyncClient(

@@ -48,7 +48,6 @@ class Trial:
     """Numbers beside the readings, by a name for the table: the fewer, the better."""
 
     def measured(self) -> AbstractAsyncContextManager[None]:
-        """Measure the block. What stands before it is preparation."""
         return measured(self.readings, ticker=self.ticker)
 
 

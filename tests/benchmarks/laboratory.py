@@ -1,7 +1,4 @@
-"""Takes samples: a server on one core, a fresh process for each sample on another, contenders in turn.
-
-In every round each contender does each case once, so that whatever else the machine does meets all of them.
-"""
+"""Takes samples: a server on one core, a fresh process for each sample on another, contenders in turn."""
 
 from __future__ import annotations
 
@@ -95,7 +92,6 @@ def open_laboratory() -> Generator[Laboratory, None, None]:
 def take(
     laboratory: Laboratory, cases: Sequence[AnyCase], *, rounds: int, quick: bool
 ) -> dict[str, dict[str, list[Sample]]]:
-    """Return the samples of every contender by case, one for each round."""
     samples: dict[str, dict[str, list[Sample]]]
     samples = {case.name: {contender: [] for contender in case.contenders} for case in cases}
     for turn in range(rounds):
@@ -109,7 +105,6 @@ def take(
 
 
 def _printed(*words: str, **settings: str) -> str | Sample:
-    """Return what Python prints for these arguments, or a sample that says why it failed."""
     command, terms = [sys.executable, *words], environment(**settings)
     try:
         process = subprocess.run(command, env=terms, capture_output=True, text=True, timeout=_PATIENCE)

@@ -31,7 +31,6 @@ class Readings:
 
 @asynccontextmanager
 async def measured(readings: Readings, *, ticker: bool) -> AsyncGenerator[None, None]:
-    """Measure the block; ``ticker`` is for loops that are not meant to block."""
     worst = 0.0
 
     async def tick() -> None:

@@ -36,7 +36,6 @@ def document(
 
 
 def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
-    """Return the ratios of a contender to the baseline, round by round, lowest first."""
     pairs = zip(samples[contender], samples.get(BASELINE, samples[contender][:0]), strict=False)
     values = [(_values([own], measure), _values([other], measure)) for own, other in pairs]
     return sorted(
@@ -45,7 +44,6 @@ def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
 
 
 def plot(cases: Sequence[AnyCase], samples: Mapping[str, Samples], path: Path) -> None:
-    """Write the figure; the ending of the path says in which format."""
     import_module("matplotlib").use("Agg")
     pyplot: Any = import_module("matplotlib.pyplot")
     panels = {
@@ -125,7 +123,6 @@ def _verdict(goal: Goal, samples: Samples) -> str:
 
 
 def _values(group: Sequence[Sample], name: str) -> list[float]:
-    """Return the readings or counts of that name, without those that are missing."""
     found = [
         cast("float | None", getattr(sample.readings, name) if name in MEASURES else sample.counts.get(name))
         for sample in group

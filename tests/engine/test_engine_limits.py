@@ -60,12 +60,10 @@ async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
     waiting = Waiting()
-    async with (
-        serving(always(ANSWER)) as server,
-        make_client(server.base_url, rate_limit=RateLimit(1), observers=[waiting]) as client,
-    ):
-        await client.images.generate("a cat")
-        event = await waiting.of_call(client)
+    async with serving(always(ANSWER)) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(1), observers=[waiting]) as client:
+            await client.images.generate("a cat")
+            event = await waiting.of_call(client)
 
     assert (event.images, event.place) == (1, 0)
     assert 50 < event.seconds < 62
@@ -77,25 +75,21 @@ async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
 
 async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(make_client: MakeClient) -> None:
     waiting = Waiting()
-    async with (
-        serving(always(ERROR, 429, retry_after="30")) as server,
-        make_client(server.base_url, rate_limit=RateLimit(), observers=[waiting]) as client,
-    ):
-        event = await waiting.of_call(client)
+    async with serving(always(ERROR, 429, retry_after="30")) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(), observers=[waiting]) as client:
+            event = await waiting.of_call(client)
 
     assert 25 < event.seconds <= 30
     assert "the server refused more (429)" in event.reason
 
 
 async def test_a_response_with_a_lower_limit_restricts_the_next_call(make_client: MakeClient) -> None:
-    async with (
-        serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
-        make_client(server.base_url, rate_limit=RateLimit(10)) as client,
-    ):
-        await client.images.generate("a cat", n=2)
-        with pytest.raises(errors.LimitWaitError, match="can never fit a rate limit of 1 images"):
+    async with serving(always(ANSWER, x_ratelimit_limit_images="1")) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(10)) as client:
             await client.images.generate("a cat", n=2)
-        assert len(server.requests) == 1
+            with pytest.raises(errors.LimitWaitError, match="can never fit a rate limit of 1 images"):
+                await client.images.generate("a cat", n=2)
+            assert len(server.requests) == 1
 
 
 async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_client: MakeClient) -> None:
@@ -109,25 +103,17 @@ async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_c
                 await client.images.generate("a cat", n=100, check=False)
 
 
+REQUESTS = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
+TOKENS = answer(png(), usage={"total_tokens": 900})
+
+
 @pytest.mark.parametrize(
     ("steps", "limit"),
     [
-        pytest.param(
-            [says(answer(png(), usage={"total_tokens": 900}))], RateLimit(10, tokens=1000), id="tokens"
-        ),
-        pytest.param(
-            [
-                says(
-                    b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}',
-                    429,
-                    retry_after_ms="20",
-                ),
-                says(ANSWER),
-            ],
-            RateLimit(10),
-            id="requests",
-        ),
+        ([says(TOKENS)], RateLimit(10, tokens=1000)),
+        ([says(REQUESTS, 429, retry_after_ms="20"), says(ANSWER)], RateLimit(10)),
     ],
+    ids=["tokens", "requests"],
 )
 async def test_what_a_response_reports_of_tokens_and_requests_makes_the_next_call_wait(
     make_client: MakeClient, steps: list[Handler], limit: RateLimit
@@ -238,14 +224,12 @@ TRUSTING = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once
 
 
 async def ask(make_client: MakeClient, *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
-    async with (
-        serving(in_turn(*steps)) as server,
-        make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client,
-    ):
-        try:
-            return await client.images.generate("a cat"), server
-        except errors.APIError as error:
-            return error, server
+    async with serving(in_turn(*steps)) as server:
+        async with make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client:
+            try:
+                return await client.images.generate("a cat"), server
+            except errors.APIError as error:
+                return error, server
 
 
 async def test_an_idempotent_server_is_asked_after_a_failure_and_bills_once(make_client: MakeClient) -> None:

@@ -1,8 +1,4 @@
-"""Calls through the whole client to a server whose answers are wrong in some way, and what may come of them.
-
-A call ends with a response of the promised shape, or with one of the package's own errors that says what may have
-been billed; in time; without a file that nobody named; and the next call of the same client works.
-"""
+"""Calls through the whole client to a server whose answers are wrong in some way, and what may come of them."""
 
 from __future__ import annotations
 
@@ -161,7 +157,6 @@ class Exchanges:
     def _choose(
         self, client: AsyncClient, chance: Random, *, limited: bool
     ) -> tuple[Call, list[tuple[io.BytesIO, int]], list[Answer]]:
-        """Return a call, the file objects it reads and where they stand, and what the server says."""
         images = client.images
         kind = chance.choice(["generate", "generate", "edit", "urls", "download", "stream", "stream"])
         good = {"download": picture, "urls": urls, "stream": stream}.get(kind, pictures)
@@ -252,7 +247,6 @@ class Exchanges:
 
 @asynccontextmanager
 async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]:
-    """Run a server and a client of it for as many calls as can be made in ``PATIENCE``."""
     script, connections = Script(), OpenConnections()
     async with serving(connections.counted(script.handler)) as server:
         async with AsyncClient(

@@ -1,7 +1,4 @@
-"""Answers of a server with something wrong in them: recorded ones, changed at random, as bytes for the wire.
-
-Nothing here talks to anybody. The rule: an answer is made of a ``Random`` alone, so that its seed brings it back.
-"""
+"""Answers of a server with something wrong in them: recorded ones, changed at random, as bytes for the wire."""
 
 from __future__ import annotations
 
@@ -90,7 +87,6 @@ class Answer:
 
     @classmethod
     def of(cls, body: bytes, status: int = 200, **headers: str) -> Answer:
-        """Return a sound answer; ``retry_after="1"`` gives a header ``retry-after``."""
         made = cls(f"HTTP/1.1 {status} Said".encode(), body=body)
         for name, value in headers.items():
             made.add(name.replace("_", "-"), value)
@@ -111,7 +107,6 @@ class Answer:
 
     @property
     def hangs(self) -> bool:
-        """Whether a client that reads on waits for ever."""
         return self.ending in {"stay", "drip"} or (self.ending == "keep" and not self.framed)
 
 
@@ -208,7 +203,6 @@ def _nest(made: Answer, chance: Random) -> None:
 
 
 def _retype(made: Answer, chance: Random) -> None:
-    """Put a wrong value somewhere into the JSON of a body."""
     value = chance.choice(_NASTY)
     with suppress(ValueError, RecursionError):  # something else was done to it before
         document = json.loads(made.body)

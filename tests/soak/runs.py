@@ -32,7 +32,6 @@ _WARM = 2000
 
 
 def kills(seed: int, first: int, count: int) -> Counter[str]:
-    """Kill ``count`` programs, some of them in the same folder, and check the promises of a run."""
     counts: Counter[str] = Counter()
     for number in range(first, first + count):
         chance = Random(f"{seed}/{number}")
@@ -55,7 +54,6 @@ def kills(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def memory(seed: int, first: int, count: int) -> Counter[str]:
-    """Run ``count`` jobs twice and measure the memory: the second time the journal knows all of them."""
     if count <= _WARM:
         return Counter()
     with tempfile.TemporaryDirectory() as folder:

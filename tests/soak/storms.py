@@ -29,11 +29,7 @@ LONG = answer(png(padding=200_000))
 WORKERS = CONCURRENCY * 3 // 2
 """More than may be under way at once, so that some wait in line."""
 PASSES = {"starting": 60, "sending": 12, "waiting": 12, "reading": 12}
-"""Moments from which the passes of the event loop are counted until a call is cancelled, and how many at most.
-
-``"starting"`` is its beginning, sixty passes from which it has come to its server; the others are when the server has
-seen the head of its request, all of it, or has answered with a half.
-"""
+"""The moments from which a call is cancelled, as its server sees them, and how many passes later at most."""
 
 
 @define(eq=False)
@@ -90,7 +86,6 @@ class Storm:
         assert call.scope.cancelled_caught
 
     async def handler(self, talk: Conversation) -> None:
-        """Let a call come as far as it is to come, and cancel it; answer one that is none of the storm's."""
         stream = BufferedByteReceiveStream(talk.stream)
         while True:
             try:
@@ -137,7 +132,6 @@ _STORM = 500
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Cancel so many calls, in storms that take turns: over http, https and a tunnel, on asyncio and on trio."""
     counts: Counter[str] = Counter()
     for begin in range(first, first + count, _STORM):
         turn = begin // _STORM
@@ -155,7 +149,6 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
 async def _survive(
     calls: int, chance: Random, way: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
-    """Make the calls of a storm, check that nothing stays behind, and count how far they got."""
     storm = Storm(calls, chance)
     connections, tunnels = OpenConnections(), OpenConnections()
     async with AsyncExitStack() as stack:

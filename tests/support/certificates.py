@@ -45,7 +45,6 @@ class Authority:
         return cls(file, folder, context, chain)
 
     def demanding(self) -> Self:
-        """Return this one with servers that ask clients for a certificate of it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain)
         context.load_verify_locations(self.file)
@@ -53,7 +52,6 @@ class Authority:
         return evolve(self, context=context)
 
     def speaking(self, protocol: str) -> Self:
-        """Return this one with servers that agree with clients on a protocol by ALPN."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain)
         context.set_alpn_protocols([protocol])

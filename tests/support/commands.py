@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment_of(base_url: str) -> dict[str, str]:
-    """Return the environment of a command that uses a server without a key or a limit."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
     }

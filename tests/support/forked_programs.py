@@ -1,8 +1,4 @@
-"""Whole programs with a blocking client, and a server whose every answer the test sends itself.
-
-To import the package takes longer than most programs run. So one process imports it, and forks for each program: the
-child runs the program as its main module, and the interpreter exits as it would after any script.
-"""
+"""Whole programs with a blocking client, and a server whose every answer the test sends itself."""
 
 from __future__ import annotations
 
@@ -66,7 +62,6 @@ def loop_threads():
 
 @functools.cache
 def _forking_process() -> socket.socket:
-    """Start the process that forks for each program, once; return the socket that controls it."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -113,7 +108,6 @@ class Program:
         self._stdin.flush()
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for the end; return the exit code, the rest of the output, and the text on standard error."""
         self._stdin.close()
         code = int(self._control.recv(64))
         self._ended = True
@@ -159,13 +153,11 @@ class Server:
         connection.sendall(head.encode() + ANSWER)
 
     def serve_once(self) -> None:
-        """Answer one request, and wait until the client drops the connection."""
         with self.request() as connection:
             self.answer(connection)
             assert is_dropped(connection)
 
     def begin_stream(self) -> socket.socket:
-        """Answer a request with a stream that sends one image and does not end."""
         connection = self.request()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         connection.sendall(head + b"%x\r\n%b\r\n" % (len(PARTIAL), PARTIAL))

@@ -1,8 +1,4 @@
-"""Programs with a run that end at once, at a chosen point or by ``kill -9``, and checks of what they leave behind.
-
-``python -m tests.support.killed_runs URL OUT DELIVERY [POINT]`` is such a program. Without arguments, it forks one for
-each line of its input: to import the package takes longer than most programs run.
-"""
+"""Programs with a run that end at once, at a chosen point or by ``kill -9``, and checks of what they leave behind."""
 
 from __future__ import annotations
 
@@ -54,7 +50,6 @@ POINTS: Points = {
 
 
 def end_at(point: str) -> None:
-    """Make this process end at once when it reaches ``point`` for the last time."""
     owner, name, after = POINTS[point]
     function: Callable[..., Any] = getattr(owner, name)
     reached = 0
@@ -94,7 +89,6 @@ def start(server: BillingServer, out: Path, delivery: str) -> subprocess.Popen[s
 
 
 def exit_code(server: BillingServer, out: Path, delivery: str, *point: str) -> int:
-    """Run a program to its end, in a fork of a process that has imported the package. Return its exit code."""
     process = _forking_process()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -120,7 +114,6 @@ def _python(*arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(server: BillingServer, out: Path, delivery: Delivery, **options: Any) -> list[Outcome]:
-    """Run the same list again, to its end."""
     retry = RetryPolicy(backoff=0)
     with Client(base_url=server.base_url, api_key="", rate_limit=None, retry=retry) as client:
         with client.images.fan_out(JOBS, out=out, delivery=delivery, **options) as running:
@@ -162,7 +155,6 @@ def main(base_url: str, out: str, delivery: str, *point: str) -> None:
 
 
 def fork_for_each_line() -> None:
-    """Run one program for each line of the input, and print its exit code."""
     for name in ("encodings.idna", "httpcore", "imagesdk._transport.single_connection"):
         import_module(name)  # what the first request imports
     for line in sys.stdin:

@@ -40,7 +40,6 @@ def phone(orientation: int = 6) -> bytes:
 
 
 def inks() -> bytes:
-    """Return a JPEG for print."""
     return encoded(halves(mode="CMYK"), "JPEG", quality=95)
 
 

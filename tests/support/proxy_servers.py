@@ -57,7 +57,6 @@ class Proxy:
 
 
 async def _forwarded(request: Sent, server: ByteStream) -> bytes:
-    """Send a request on as a server wants it, and return the whole answer."""
     method, target, version = request.line.split(" ")
     lines = [f"{method} {urlsplit(target).path} {version}"]
     lines += [f"{name}: {value}" for name, value in request.headers.items() if not name.startswith("proxy-")]

@@ -36,7 +36,6 @@ class Runs:
             return await run.collect()
 
     async def saved(self, *jobs: JobLike, **options: Any) -> list[Outcome]:
-        """Run jobs with files and a journal in the folder, and return the outcomes in the order of the jobs."""
         return await self.all(jobs, **{"out": self.out, **options})
 
     def pngs(self) -> set[str]:
@@ -48,12 +47,10 @@ def statuses(outcomes: Iterable[Outcome]) -> list[str]:
 
 
 async def wait_for(event: threading.Event) -> None:
-    """Wait for an event that the server's thread sets."""
     assert await anyio.to_thread.run_sync(event.wait, 10)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that another task or the server's thread makes true."""
     with anyio.fail_after(10):
         while not condition():  # noqa: ASYNC110 - the server has no event for it
             await anyio.sleep(0.001)

@@ -24,7 +24,6 @@ def sent_json(wire: respx.MockRouter) -> Any:
 
 
 def sent_parts(wire: respx.MockRouter) -> list[tuple[str, bytes]]:
-    """Return the head and the body of every part of the last form."""
     request = last_sent(wire)
     kind, _, boundary = request.headers["content-type"].partition("; boundary=")
     assert kind == "multipart/form-data"
@@ -35,12 +34,10 @@ def sent_parts(wire: respx.MockRouter) -> list[tuple[str, bytes]]:
 
 
 def form_text(name: str, value: str) -> tuple[str, bytes]:
-    """Return the head and the body of a text in a form."""
     return f'Content-Disposition: form-data; name="{name}"', value.encode()
 
 
 def form_file(name: str, filename: str, media_type: str, data: bytes) -> tuple[str, bytes]:
-    """Return the head and the body of a file in a form."""
     head = (
         f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: {media_type}'
     )

@@ -33,7 +33,6 @@ class Conversation:
     _read: bytearray = field(factory=bytearray)
 
     async def request(self) -> Sent:
-        """Read one request whole."""
         head = await self.head()
         length = int(head.headers.get("content-length", "0"))
         while len(self._read) < length:
@@ -112,8 +111,6 @@ async def serving(handler: Handler) -> AsyncGenerator[RawServer, None]:
 
 
 def always(body: bytes, status: int = 200, **headers: str) -> Handler:
-    """Return a handler that gives every request the same answer and keeps the connection."""
-
     async def handler(talk: Conversation) -> None:
         while True:
             await talk.request()
@@ -130,7 +127,6 @@ def says(body: bytes, status: int = 200, **headers: str) -> Handler:
 
 
 def in_turn(*steps: Handler) -> Handler:
-    """Return a handler that takes a step for each request, over as many connections as come."""
     left = list(steps)
 
     async def handler(talk: Conversation) -> None:

@@ -1,8 +1,4 @@
-"""Calls that are run step by step and cancelled at one of their steps, in each way that event loops have.
-
-A step ends where a call suspends. Work that the call has in a thread at the step of the cancellation continues only
-after the end of the call, or a moment later if the call waits for it.
-"""
+"""Calls that are run step by step and cancelled at one of their steps, in each way that event loops have."""
 
 from __future__ import annotations
 
@@ -70,7 +66,6 @@ class Threads:
     _hold: bool = False
 
     async def run_sync(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Run a function as anyio does; one that has not started when it is cancelled never will."""
         work = Work()
         abandoned = False
 

@@ -12,7 +12,6 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 def event(kind: str, picture: bytes | None = None, *, named: bool = True, **fields: Any) -> bytes:
-    """Return one event of a picture stream, with its name unless it has none."""
     data: dict[str, Any] = {"type": kind, **fields}
     if picture is not None:
         data["b64_json"] = base64.b64encode(picture).decode()
@@ -28,7 +27,6 @@ def completed(picture: bytes, **fields: Any) -> bytes:
 
 
 async def begin(talk: Conversation, **headers: str) -> None:
-    """Write the head of a stream that goes on until the connection is closed or a last piece comes."""
     lines = ["HTTP/1.1 200 OK", f"content-type: {EVENT_STREAM}", "transfer-encoding: chunked"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     await talk.send(("\r\n".join(lines) + "\r\n\r\n").encode())
@@ -43,8 +41,6 @@ async def end(talk: Conversation) -> None:
 
 
 def streams(*pieces: bytes, ends: bool = True, **headers: str) -> Handler:
-    """Return a step that says a whole stream, or one that hangs up in its middle."""
-
     async def step(talk: Conversation) -> None:
         await begin(talk, **headers)
         for piece in pieces:

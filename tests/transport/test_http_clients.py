@@ -262,9 +262,8 @@ async def test_the_server_sees_the_client_s_certificate(
 @on(*THEIRS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", ["proxy=", "ALL_PROXY"])
-@pytest.mark.filterwarnings(
-    "ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning"
-)  # of aiohttp to httpx-aiohttp 0.2
+# of aiohttp to httpx-aiohttp 0.2
+@pytest.mark.filterwarnings("ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning")
 async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
     stack: Stack,
     make_client: MakeClient,
