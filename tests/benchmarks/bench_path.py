@@ -14,7 +14,7 @@ from attrs import define, field
 
 import imagesdk
 from tests.benchmarks.callers import PROMPT, Caller, open_imagesdk_roomy
-from tests.benchmarks.cases import AnyCase, Case, Goal, Trial
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
 if TYPE_CHECKING:
     from imagesdk import AsyncClient
@@ -63,11 +63,8 @@ class _Path:
             sys.setprofile(None)
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if (
-            event == "call"
-            and frame.f_code.co_filename.startswith(_PACKAGE)
-            and id(frame) not in self._frames
-        ):
+        is_ours = frame.f_code.co_filename.startswith(_PACKAGE)
+        if event == "call" and is_ours and id(frame) not in self._frames:
             self._frames[id(frame)] = frame
             self.codes.append((frame.f_globals["__name__"], frame.f_code))
 
@@ -108,9 +105,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
             work,
             {_OURS: open_imagesdk_roomy},
             ticker=False,
-            goals=tuple(
-                Goal(_OURS, measure, times * limit, relative=False) for measure, limit in _GOALS.items()
-            ),
+            goals=goals(_OURS, **{measure: times * limit for measure, limit in _GOALS.items()}),
             note=_BEFORE,
         )
         for name, title, work, times in (

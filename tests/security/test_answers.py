@@ -205,14 +205,9 @@ async def test_no_prompt_and_no_answer_puts_a_file_outside_of_the_folder(prompt:
 async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "0.png").mkdir()
+    long = "x" * 300
     async with exposed(always(answer(SMALL))) as (client, server):
-        for out in (
-            "x" * 300 + ".png",
-            "x" * 300 + "/",
-            "{slug}/" + "x" * 300,
-            "file/cat.png",
-            "{index}.png",
-        ):
+        for out in (f"{long}.png", f"{long}/", "{slug}/" + long, "file/cat.png", "{index}.png"):
             with pytest.raises(OSError, match=r"too long|Is a directory|exists"):
                 await client.images.generate("a cat", out=f"{tmp_path}/{out}")
         with pytest.raises(imagesdk.InvalidRequestError, match="no file name can have"):

@@ -137,10 +137,8 @@ async def test_an_option_that_cannot_be_sent_is_refused_without_the_key(options:
 
 
 async def test_space_around_a_setting_is_not_sent() -> None:
-    async with exposed(IMAGE, api_key=f" {KEY} ", organization=" org-1", project="proj-1 ") as (
-        client,
-        server,
-    ):
+    settings = {"api_key": f" {KEY} ", "organization": " org-1", "project": "proj-1 "}
+    async with exposed(IMAGE, **settings) as (client, server):
         await client.images.generate("a cat", extra_headers={"x-own": " 1 "})
         headers = server.requests[0].headers
     names = ("authorization", "openai-organization", "openai-project", "x-own")

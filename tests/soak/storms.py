@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -163,15 +164,9 @@ async def _survive(
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
         base_url = f"{scheme}://127.0.0.1:{server.port}/v1"
-        client = await stack.enter_async_context(
-            AsyncClient(
-                base_url=base_url,
-                api_key="",
-                rate_limit=None,
-                retry=RetryPolicy(backoff=0),
-                timeout=Timeouts(connect=60),  # a crowd shakes hands for a while
-            )
-        )
+        patient = Timeouts(connect=60)  # a crowd shakes hands for a while
+        terms: dict[str, Any] = {"api_key": "", "retry": RetryPolicy(backoff=0), "timeout": patient}
+        client = await stack.enter_async_context(AsyncClient(base_url=base_url, rate_limit=None, **terms))
 
         await storm.blow(client)
 

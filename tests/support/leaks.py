@@ -19,13 +19,8 @@ _HERE = Path(__file__).parents[1]
 @asynccontextmanager
 async def exposed(handler: Handler, **options: Any) -> AsyncGenerator[tuple[AsyncClient, RawServer], None]:
     """Run a server, and a client of it that holds the key and does not retry."""
-    terms: dict[str, Any] = {
-        "api_key": KEY,
-        "rate_limit": None,
-        "retry": RetryPolicy(max_attempts=1),
-        **options,
-    }
-    async with serving(handler) as server, AsyncClient(base_url=server.base_url, **terms) as client:
+    terms: dict[str, Any] = {"api_key": KEY, "rate_limit": None, "retry": RetryPolicy(max_attempts=1)}
+    async with serving(handler) as server, AsyncClient(base_url=server.base_url, **terms | options) as client:
         yield client, server
 
 
