@@ -68,7 +68,7 @@ class DirectTransport:
             connection.stream = response.extensions.get("network_stream")
             body = BodyIterator(response.aiter_raw())
             try:
-                yield WireResponse(response.status_code, dict(response.headers), body)
+                yield WireResponse(response.status_code, dict(response.headers.items()), body)
             finally:
                 clean = await finish(response, body) and not connection.has_trailing_data
         finally:

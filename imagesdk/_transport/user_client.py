@@ -62,7 +62,7 @@ class UserClientTransport:
             raise transport_error(error, connecting=True) from error
         finally:
             _method.reset(previous)
-        headers = dict(response.headers)
+        headers = dict(response.headers.items())
         if response.is_stream_consumed:  # by an event hook
             headers.pop("content-encoding", None)
             body = BodyIterator(response.aiter_bytes())

@@ -193,15 +193,13 @@ class Exchanges:
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
         if isinstance(error, errors.APIError):
-            assert error.attempts > 0 or (
-                isinstance(error, errors.APITimeoutError) and not error.maybe_billed
-            )
+            timed_out = isinstance(error, errors.APITimeoutError)
+            assert error.attempts > 0 or (timed_out and not error.maybe_billed)
             assert error.idempotency_key
         if isinstance(error, errors.StreamError) and error.partial is not None:
             assert error.partial.image.loaded or error.partial.image.url
-        if isinstance(error, errors.APIError) and not isinstance(
-            error, (errors.APIStatusError, errors.LimitWaitError)
-        ):
+        was_answered = isinstance(error, (errors.APIStatusError, errors.LimitWaitError))
+        if isinstance(error, errors.APIError) and not was_answered:
             assert error.maybe_billed or not self.script.whole
 
     def _check_response(self, response: ImagesResponse) -> None:
@@ -233,9 +231,7 @@ class Exchanges:
         try:
             try:
                 response = await client.images.generate("a dog", timeout=_SHORT if limited else _LONG)
-            except (
-                errors.APITimeoutError
-            ) as error:  # on a busy machine, moments may be too short for any call
+            except errors.APITimeoutError as error:  # moments may be too short on a busy machine
                 if not limited or isinstance(error, errors.LimitWaitError):
                     raise
                 response = await client.images.generate("a dog", timeout=_LONG)
