@@ -35,15 +35,12 @@ class Attempt(Generic[T]):
     """One attempt whose response is read as a whole."""
 
     accept: ClassVar[str] = "application/json"
-    """The media types that the request asks for."""
     stays_open: ClassVar[bool] = False
     """Whether a successful attempt is closed by the engine's caller rather than by :meth:`run`."""
 
     def __init__(self, shared: EngineShared, config: EngineConfig, state: CallState[T]) -> None:
         self.result: Result[T] | None = None
-        """The response of a success."""
         self.failure: Failure | None = None
-        """Why the attempt failed, if it did."""
         self._shared = shared
         self._config = config
         self._state = state
@@ -128,18 +125,14 @@ class Attempt(Generic[T]):
         return WireRequest(call.request.method, url, headers, self._body, call.timeouts.connect)
 
     async def _receive(self, response: WireResponse) -> None:
-        """Read the response, and end the exchange."""
         await self._reader.read(response, self._sink, raw=self._call.raw)
         await self._exchange.aclose()
 
     async def _conclude(self) -> Failure | None:
-        """Parse what was received."""
         self._was_answered = True
         outcome = parse_response(self._state, self._reader, self._sink, self._shared.host)
-        if isinstance(outcome, Failure):
-            return outcome
-        self.result = outcome
-        return None
+        self.result = None if isinstance(outcome, Failure) else outcome
+        return outcome if isinstance(outcome, Failure) else None
 
     def _seconds_left(self) -> float | None:
         return None if self._deadline is None else self._deadline - self._shared.clock()

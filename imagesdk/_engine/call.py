@@ -61,20 +61,17 @@ class Call(Generic[T]):
     folder: Path | None = None
     """The folder of the output files, for temporary files; ``None`` for memory."""
     fsync: bool = False
-    """Whether to fsync output files before the call returns."""
     tokens: Callable[[T], int | None] = lambda _: None
     """Returns the number of tokens that a response reports."""
     ledger: Ledger = field(factory=NoLedger)
     on_granted: Callable[[], None] | None = None
     """Called each time that the rate limit grants a permit, before the ledger."""
     profile: ModelProfile | None = None
-    """The profile of the model, where the model is known."""
     delivery: Delivery | None = None
     """The delivery of a job of a run; ``None`` leaves it to the client's retry policy."""
     raw: bool = False
     """Whether the body of a success is a file, which goes to the sink as its only image."""
     max_ok_status: int = 299
-    """The highest status that is a success."""
 
     @property
     def client_request_id(self) -> str:

@@ -165,10 +165,7 @@ _SPECIAL = tuple(map(ipaddress.ip_network, ("2002::/16", "2001::/23", "3fff::/20
 
 
 def _is_public(address: str) -> bool:
-    """Whether an address is public, and no other spelling of one that is not.
-
-    https://www.iana.org/assignments/iana-ipv6-special-registry
-    """
+    """Whether an address is public: https://www.iana.org/assignments/iana-ipv6-special-registry."""
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address):
         embedded = ip.ipv4_mapped or (ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None)

@@ -22,17 +22,8 @@ from imagesdk._engine.permit import CallPermit
 from imagesdk._engine.state import CallState
 from imagesdk._engine.stream import StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource
+from imagesdk._protocol import retry
 from imagesdk._protocol.responses import ParsedResponse
-from imagesdk._protocol.retry import (
-    Decision,
-    Failure,
-    GiveUp,
-    Requeue,
-    RetryAfter,
-    RetryThrottle,
-    decide,
-    policy_of_run,
-)
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
 from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
@@ -46,13 +37,14 @@ _A = TypeVar("_A", bound=Attempt[Any])
 _MakeAttempt: TypeAlias = Callable[[EngineShared, EngineConfig, CallState[T]], _A]
 _NOTABLE_WAIT = 0.001
 """Seconds: shorter waits for the rate limit are not reported to observers."""
+_THROTTLED = "It was not tried again, because too many calls of this client are failing."
 
 
 class Engine:
     """The engine of one client, or of a view of it."""
 
     def __init__(
-        self, shared: EngineShared, config: EngineConfig, *, throttle: RetryThrottle | None = None
+        self, shared: EngineShared, config: EngineConfig, *, throttle: retry.RetryThrottle | None = None
     ) -> None:
         self.host = shared.host
         self.transport = shared.transport
@@ -61,7 +53,7 @@ class Engine:
         self._shared = shared
         self._config = config
         budget, refill = config.retry.budget, config.retry.budget_refill
-        self._throttle = throttle or (None if budget is None else RetryThrottle(budget, refill))
+        self._throttle = throttle or (None if budget is None else retry.RetryThrottle(budget, refill))
 
     def with_options(self, **changes: Unpack[EngineChanges]) -> Engine:
         """Return an engine on the same connections, key and rate-limit windows; headers are added to the present ones."""
@@ -123,10 +115,8 @@ class Engine:
         """Make attempts until one succeeds, and return it; raise the last error when the policy gives up."""
         header = self._config.retry.idempotency_header.lower()
         if header in dict(state.call.headers):
-            raise ConfigurationError(
-                f"The header {header!r} carries the idempotency key of the call.",
-                remedies=(Remedy.PASS_IDEMPOTENCY_KEY,),
-            )
+            message = f"The header {header!r} carries the idempotency key of the call."
+            raise ConfigurationError(message, remedies=(Remedy.PASS_IDEMPOTENCY_KEY,))
         try:
             while True:
                 await self._acquire(state)
@@ -138,14 +128,12 @@ class Engine:
                     return attempt
                 del attempt  # frees its buffers while the call waits
                 decision = self._decide(failure, state)
-                if isinstance(decision, GiveUp):
+                if isinstance(decision, retry.GiveUp):
                     if decision.throttled:
-                        failure.error.add_note(
-                            "It was not tried again, because too many calls of this client are failing."
-                        )
+                        failure.error.add_note(_THROTTLED)
                     raise state.annotate(failure.error)
                 self._record_retry(decision, failure, state)
-                if isinstance(decision, Requeue):
+                if isinstance(decision, retry.Requeue):
                     state.permit.rejected(decision.server_limits)
                 else:
                     state.permit.release()
@@ -172,16 +160,16 @@ class Engine:
         if call.on_granted is not None:
             call.on_granted()
 
-    def _decide(self, failure: Failure, state: CallState[Any]) -> Decision:
+    def _decide(self, failure: retry.Failure, state: CallState[Any]) -> retry.Decision:
         if self._throttle is not None:
             self._throttle.record_failure(failure)
         key = self._shared.key
         if isinstance(key, BearerTokenSource) and isinstance(failure.error, AuthenticationError):
             key.forget()
         call, policy = state.call, self._config.retry
-        return decide(
+        return retry.decide(
             failure,
-            policy=policy if call.delivery is None else policy_of_run(policy, call.delivery),
+            policy=policy if call.delivery is None else retry.policy_of_run(policy, call.delivery),
             attempt=state.counted,
             maybe_billed_retries=state.maybe_billed_retries,
             limited=state.permit.limited,
@@ -191,14 +179,16 @@ class Engine:
             billed=call.request.billed,
         )
 
-    def _record_retry(self, decision: RetryAfter | Requeue, failure: Failure, state: CallState[Any]) -> None:
+    def _record_retry(
+        self, decision: retry.RetryAfter | retry.Requeue, failure: retry.Failure, state: CallState[Any]
+    ) -> None:
         """Count a failure that will be followed by another attempt, and report it to observers and log."""
         billable = failure.kind in {"unknown", "unreadable"} and state.call.request.billed
         state.maybe_billed = state.maybe_billed or billable
         state.maybe_billed_before = state.maybe_billed_before or (billable and not self.server_idempotent)
         state.maybe_billed_retries += billable
         state.last_error = failure.error
-        if isinstance(decision, Requeue):
+        if isinstance(decision, retry.Requeue):
             state.counted -= 1
             delay, then = 0.0, "when the rate limit has room"
         else:

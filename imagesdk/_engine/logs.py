@@ -41,7 +41,6 @@ def log_end(
     state: CallState[Any],
     now: float,
     error: Exception | None,
-    *,
     status: int | None = None,
     request_id: str | None = None,
 ) -> None:

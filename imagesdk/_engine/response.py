@@ -9,6 +9,7 @@ from typing import Any, Self
 import anyio.lowlevel
 from attrs import define, field
 
+from imagesdk import errors
 from imagesdk._engine.call import Result, T
 from imagesdk._engine.request_body import TrackedBody
 from imagesdk._engine.sink import ImageSink
@@ -21,12 +22,6 @@ from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageRef, ImageStart, ScanError, Scanner
 from imagesdk._protocol.secret import Secret
 from imagesdk._transport.exchange import TransportError, WireResponse
-from imagesdk.errors import (
-    APIConnectionError,
-    APITimeoutError,
-    OutcomeUnknownError,
-    OutcomeUnknownTimeoutError,
-)
 from imagesdk.remedies import Remedy
 
 _NO_KEY = Secret("")
@@ -48,12 +43,10 @@ class ResponseReader:
 
     scanner: Scanner = field(factory=Scanner)
     max_ok_status: int = 299
-    """The highest status that is a success."""
     key: Secret = _NO_KEY
     status: int | None = None
     """``None`` until the head of the response has been received."""
     succeeded: bool = False
-    """Whether the status is a success."""
     headers: Mapping[str, str] = field(factory=dict[str, str])
     """The headers without the key, which a server may have put into them."""
     request_id: str | None = None
@@ -70,10 +63,7 @@ class ResponseReader:
         self.request_id = self.headers.get("x-request-id")
 
     async def read(self, response: WireResponse, sink: ImageSink, *, raw: bool = False) -> None:
-        """Read the body to its end: JSON with images in it, or an image itself, which some servers send.
-
-        The ``raw`` body of a success is a file, which goes to the sink as it is.
-        """
+        """Read the body to its end: JSON with images in it, an image itself, which some servers send, or a ``raw`` file."""
         try:
             body = DecompressedBody(response)
             if not self.succeeded:
@@ -195,16 +185,18 @@ def connection_failure(
     reason: str, body: TrackedBody, *, timed_out: bool, billed: bool, origin: str = ""
 ) -> Failure:
     """Return the failure of an exchange with the server at ``origin`` that ended without a response."""
-    error: APIConnectionError
+    error: errors.APIConnectionError
     if body.complete:
-        error_class = OutcomeUnknownTimeoutError if timed_out else OutcomeUnknownError
+        error_class = errors.OutcomeUnknownTimeoutError if timed_out else errors.OutcomeUnknownError
         error = error_class(f"The request was sent and no answer came ({reason}).", maybe_billed=billed)
     elif timed_out:
-        error = APITimeoutError(f"The request could not be sent in time ({reason}).")
+        error = errors.APITimeoutError(f"The request could not be sent in time ({reason}).")
     else:
         where = f" at {origin}" if origin else ""
         remedies = () if body.started else (Remedy.CHECK_CONNECTION,)
-        error = APIConnectionError(f"The server{where} could not be reached ({reason}).", remedies=remedies)
+        error = errors.APIConnectionError(
+            f"The server{where} could not be reached ({reason}).", remedies=remedies
+        )
     return Failure(error, classify(error))
 
 

@@ -19,7 +19,6 @@ class CallState(Generic[T]):
     permit: CallPermit
     started_at: float
     started: int = 0
-    """Attempts started."""
     counted: int = 0
     """Attempts that count against the policy: those that a rate limit rejected do not."""
     maybe_billed_retries: int = 0
@@ -29,7 +28,6 @@ class CallState(Generic[T]):
     maybe_billed_before: bool = False
     """Whether an attempt before the current one may have been billed in addition to it."""
     last_error: APIError | None = None
-    """The error of the latest attempt that was retried."""
 
     def remaining(self, now: float) -> float | None:
         """Return the seconds until the deadline; ``None`` without one."""

@@ -62,7 +62,6 @@ class StreamAttempt(Attempt[ParsedResponse]):
 
     @property
     def request_id(self) -> str | None:
-        """The server's id of the request."""
         return self._reader.request_id
 
     async def next(self) -> StreamItem | None:

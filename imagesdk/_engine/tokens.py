@@ -113,10 +113,8 @@ class BearerTokenSource:
             try:
                 provided = self._provider()
             except Exception as error:
-                raise AuthenticationError(
-                    f"token_provider failed with {type(error).__name__}, and nothing was sent.",
-                    remedies=(Remedy.CHECK_TOKEN_PROVIDER,),
-                ) from error
+                message = f"token_provider failed with {type(error).__name__}, and nothing was sent."
+                raise AuthenticationError(message, remedies=(Remedy.CHECK_TOKEN_PROVIDER,)) from error
             try:
                 token, expiry = _parse_token(provided)
             finally:

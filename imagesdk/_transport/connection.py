@@ -35,17 +35,11 @@ class Connection:
 
     transport: httpx.AsyncHTTPTransport
     stream: Any = None
-    """The network stream of the connection, from the first response on.
-
-    https://www.encode.io/httpcore/extensions/#network_stream
-    """
+    """From the first response on: https://www.encode.io/httpcore/extensions/#network_stream."""
 
     @property
     def has_trailing_data(self) -> bool:
-        """Whether bytes followed the end of the response, or that cannot be seen.
-
-        httpcore keeps such bytes for the next response, and has no public view of them.
-        """
+        """Whether httpcore holds bytes beyond the response, of which it has no public view, or that cannot be seen."""
         pool: Any = getattr(self.transport, "_pool", None)
         for connection in getattr(pool, "connections", [None]):
             inner = connection
@@ -56,10 +50,7 @@ class Connection:
         return False
 
     async def has_pending_data(self) -> bool:
-        """Whether bytes, or the end of the connection, wait to be read: such a connection cannot be used again.
-
-        httpcore looks for that at the socket, and not at what TLS and asyncio have read from it already.
-        """
+        """Whether bytes, or the end of the connection, wait in TLS and asyncio, where httpcore does not look."""
         buffered = _buffered_bytes(self.stream)
         return await self._try_to_read() if buffered is None else buffered > 0
 
@@ -81,7 +72,6 @@ class Connection:
         return has_data
 
     async def aclose(self) -> None:
-        """Close the connection."""
         await self.transport.aclose()
 
 

@@ -71,10 +71,7 @@ def _build_tls_context() -> ssl.SSLContext:
 
 
 class _NamedServerContext(ssl.SSLContext):
-    """The TLS context of the process, for a server of a given name.
-
-    httpcore takes that name from ``sni_hostname``, but in the tunnel of a proxy from the URL.
-    """
+    """A context for a server of a given name: in the tunnel of a proxy, httpcore takes the name from the URL."""
 
     context: ssl.SSLContext
     name: str

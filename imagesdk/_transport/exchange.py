@@ -28,6 +28,10 @@ RELEASE_LIMIT = 5.0
 """Seconds that closing a connection may take."""
 
 
+class Closable(Protocol):
+    async def aclose(self) -> None: ...
+
+
 class TransportError(Exception):
     """A broken exchange. The cause is chained."""
 
@@ -116,10 +120,7 @@ def _body_class(library: Any) -> Any:
 
 @define(eq=False)
 class BodyIterator:
-    """The body of a response, and whether it was read to its end and its connection released.
-
-    ``response.is_closed`` is true too early: a task may be cancelled while the connection is being released.
-    """
+    """A body, and whether it was read and its connection released: ``response.is_closed`` is true too early."""
 
     _pieces: AsyncIterator[bytes]
     ended: bool = False
@@ -145,9 +146,14 @@ async def finish(response: HTTPResponse, body: BodyIterator) -> bool:
         scope.cancel()
         async for _ in body:  # the cancellation ends the generators of the HTTP library one after the other
             pass
-    with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
-        await response.aclose()
+    await close(response)
     return False
+
+
+async def close(resource: Closable) -> None:
+    """Close a response, a connection or a client, within :data:`RELEASE_LIMIT`; its errors change nothing."""
+    with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
+        await resource.aclose()
 
 
 def transport_error(error: Exception, *, connecting: bool = False, url: str | None = None) -> TransportError:
@@ -162,8 +168,3 @@ def transport_error(error: Exception, *, connecting: bool = False, url: str | No
         message += f"; the environment names the proxy {redacted_proxy(proxy)}"
     timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
     return TransportError(message, connecting=connecting, timed_out=timed_out)
-
-
-def lower_case_names(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return headers with their names in lower case."""
-    return {name.lower(): value for name, value in headers.items()}

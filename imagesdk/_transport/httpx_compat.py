@@ -58,11 +58,7 @@ def httpx_module_of(thing: object, *kinds: str) -> Any | None:
 
 
 def is_mislabelled_timeout(error: BaseException) -> bool:
-    """Whether ``error`` is a time-out by its class, but not in fact.
-
-    httpx-aiohttp raises a connect time-out for every broken connection:
-    https://github.com/karpetrosyan/httpx-aiohttp
-    """
+    """Whether ``error`` is no time-out in fact: httpx-aiohttp raises a connect time-out for every broken connection."""
     return _is_of_aiohttp(error.__cause__) and not isinstance(error.__cause__, TimeoutError)
 
 

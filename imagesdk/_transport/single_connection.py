@@ -10,23 +10,21 @@ import os
 import sys
 import warnings
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import anyio
 import httpx
 from attrs import define
 
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._transport.connection import Connection, new_connection
 from imagesdk._transport.exchange import (
-    RELEASE_LIMIT,
     BodyIterator,
     WireRequest,
     WireResponse,
+    close,
     finish,
-    lower_case_names,
     request_of,
     transport_error,
 )
@@ -70,15 +68,15 @@ class DirectTransport:
             connection.stream = response.extensions.get("network_stream")
             body = BodyIterator(response.aiter_raw())
             try:
-                yield WireResponse(response.status_code, lower_case_names(response.headers), body)
+                yield WireResponse(response.status_code, dict(response.headers.items()), body)
             finally:
                 clean = await finish(response, body) and not connection.has_trailing_data
         finally:
             if clean and key in stacks:  # else the transport was closed meanwhile
                 idle.append(connection)
             else:
-                await _close(connection)
-                await _close(socket)
+                await close(connection)
+                await close(socket)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running event loop."""
@@ -86,7 +84,7 @@ class DirectTransport:
         closing = [connection for idle in stacks.values() for connection in idle]
         stacks.clear()
         for connection in closing:
-            await _close(connection)
+            await close(connection)
 
 
 async def _pop_usable(idle: list[Connection]) -> Connection | None:
@@ -97,7 +95,7 @@ async def _pop_usable(idle: list[Connection]) -> Connection | None:
             is_usable = not await connection.has_pending_data()
         finally:
             if not is_usable:
-                await _close(connection)
+                await close(connection)
         if is_usable:
             return connection
     return None
@@ -105,10 +103,7 @@ async def _pop_usable(idle: list[Connection]) -> Connection | None:
 
 @define(eq=False)
 class _NewSocket:
-    """The socket that an exchange opened, if any: httpcore loses a socket whose TLS handshake is cancelled.
-
-    Called by httpcore: https://www.encode.io/httpcore/extensions/#trace
-    """
+    """The socket that an exchange opened: httpcore, which calls this, loses one whose TLS handshake is cancelled."""
 
     _stream: Any = None
 
@@ -119,8 +114,3 @@ class _NewSocket:
     async def aclose(self) -> None:
         if self._stream is not None:
             await self._stream.aclose()
-
-
-async def _close(resource: Connection | _NewSocket) -> None:
-    with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
-        await resource.aclose()

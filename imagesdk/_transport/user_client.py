@@ -9,20 +9,17 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, TypeGuard, cast
 
-import anyio
-
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._transport.exchange import (
-    RELEASE_LIMIT,
     BodyIterator,
     WireRequest,
     WireResponse,
+    close,
     finish,
-    lower_case_names,
     request_of,
     transport_error,
 )
@@ -65,7 +62,7 @@ class UserClientTransport:
             raise transport_error(error, connecting=True) from error
         finally:
             _method.reset(previous)
-        headers = lower_case_names(response.headers)
+        headers = dict(response.headers.items())
         if response.is_stream_consumed:  # by an event hook
             headers.pop("content-encoding", None)
             body = BodyIterator(response.aiter_bytes())
@@ -79,8 +76,7 @@ class UserClientTransport:
     async def aclose(self) -> None:
         """Close the client that a factory made. A client of the user stays open."""
         if isinstance(self._clients, PerLoop) and (client := self._clients.pop()) is not None:
-            with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(Exception):
-                await client.aclose()
+            await close(client)
 
 
 async def _send(client: HTTPClient, request: WireRequest) -> HTTPResponse:

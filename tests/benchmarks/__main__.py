@@ -14,7 +14,6 @@ from tests.benchmarks.cases import select
 
 
 def main() -> int:
-    """Run what the command line names and return an exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description="Measure imagesdk against the official client."
     )

@@ -1,8 +1,4 @@
-"""What the server of the benchmarks is to answer, as a value that travels in the path of the base URL.
-
-So each call says what it wants, and the server keeps no state but its counters. The bodies are made once and
-whole, compressed and framed, so that answering costs the server next to nothing.
-"""
+"""What the server of the benchmarks is to answer, as a value that travels in the path of the base URL."""
 
 from __future__ import annotations
 
@@ -41,19 +37,16 @@ class Answer:
 
     @property
     def path(self) -> str:
-        """The beginning of the path of a base URL, such as ``/pictures=10/size=4000000/...``."""
         return "".join(f"/{name}={value}" for name, value in asdict(self).items())
 
     @classmethod
     def parse(cls, path: str) -> Answer:
-        """Read it back from the path of a request."""
         pairs = (segment.split("=") for segment in path.split("/") if "=" in segment)
         return cls(**{name: int(value) for name, value in pairs})
 
 
 @lru_cache
 def encoded(answer: Answer) -> bytes:
-    """Return the whole answer as it goes over the wire, head and all."""
     body = _event_stream(answer) if answer.events else _document(answer)
     head = [b"HTTP/1.1 200 OK", b"x-request-id: req_bench"]
     head.append(b"content-type: " + (b"text/event-stream" if answer.events else b"application/json"))
@@ -70,7 +63,6 @@ def encoded(answer: Answer) -> bytes:
 
 
 def picture(size: int) -> bytes:
-    """Return bytes that begin like a PNG and go on like compressed data."""
     return (_PNG_HEAD + random.Random(size).randbytes(size))[:size]
 
 

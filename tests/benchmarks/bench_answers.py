@@ -12,7 +12,6 @@ _PLAIN = f"{OURS} without pybase64"
 
 
 async def to_files(caller: Caller, trial: Trial) -> None:
-    """Have an answer brought to files."""
     async with trial.measured():
         await caller.generate(trial.answer.pictures, trial.folder)
     written = sorted(path.stat().st_size for path in trial.folder.iterdir())

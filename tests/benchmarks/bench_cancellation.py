@@ -11,10 +11,8 @@ from tests.benchmarks.callers import BASELINE, OURS, Caller, openers
 from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
 _WAVE = 100
-"""Calls that are under way together."""
 _PLAIN = 30
 _PATIENCE = 10.0
-"""Seconds after which a plain call has failed."""
 
 
 async def _storm(caller: Caller, trial: Trial, *, calls: int) -> None:

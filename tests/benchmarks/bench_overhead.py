@@ -9,7 +9,6 @@ from tests.benchmarks.cases import AnyCase, Case, Trial
 
 
 async def in_turn(caller: Caller, trial: Trial, *, calls: int) -> None:
-    """Call again and again, once before it is measured."""
     await caller.generate(1, None)
     async with trial.measured():
         for _ in range(calls):

@@ -14,7 +14,7 @@ from attrs import define, field
 
 import imagesdk
 from tests.benchmarks.callers import PROMPT, Caller, open_imagesdk_roomy
-from tests.benchmarks.cases import AnyCase, Case, Goal, Trial
+from tests.benchmarks.cases import AnyCase, Case, Trial, goals
 
 if TYPE_CHECKING:
     from imagesdk import AsyncClient
@@ -38,18 +38,15 @@ class _Path:
     """
 
     codes: list[tuple[str, CodeType]] = field(factory=list[tuple[str, CodeType]])
-    """The module and the function of each call."""
     _frames: dict[int, FrameType] = field(factory=dict[int, FrameType])
     """Every frame that was entered, kept so that none has the address of an earlier one."""
 
     @property
     def functions(self) -> int:
-        """The number of distinct functions, without lambdas and comprehensions."""
         return len({code for _, code in self.codes if not code.co_name.startswith("<")})
 
     @property
     def between_modules(self) -> int:
-        """The number of moves from one module to another."""
         return _changes([module for module, _ in self.codes])
 
     @property
@@ -59,7 +56,6 @@ class _Path:
 
     @contextmanager
     def recorded(self) -> Generator[None]:
-        """Record what the block calls."""
         sys.setprofile(self._profile)
         try:
             yield
@@ -67,11 +63,8 @@ class _Path:
             sys.setprofile(None)
 
     def _profile(self, frame: FrameType, event: str, _: Any) -> None:
-        if (
-            event == "call"
-            and frame.f_code.co_filename.startswith(_PACKAGE)
-            and id(frame) not in self._frames
-        ):
+        is_ours = frame.f_code.co_filename.startswith(_PACKAGE)
+        if event == "call" and is_ours and id(frame) not in self._frames:
             self._frames[id(frame)] = frame
             self.codes.append((frame.f_globals["__name__"], frame.f_code))
 
@@ -105,7 +98,6 @@ async def _run(caller: Caller, trial: Trial) -> None:
 
 
 def cases(*, quick: bool) -> list[AnyCase]:
-    """Return the cases."""
     return [
         Case(
             f"path-{name}",
@@ -113,9 +105,7 @@ def cases(*, quick: bool) -> list[AnyCase]:
             work,
             {_OURS: open_imagesdk_roomy},
             ticker=False,
-            goals=tuple(
-                Goal(_OURS, measure, times * limit, relative=False) for measure, limit in _GOALS.items()
-            ),
+            goals=goals(_OURS, **{measure: times * limit for measure, limit in _GOALS.items()}),
             note=_BEFORE,
         )
         for name, title, work, times in (

@@ -1,8 +1,4 @@
-"""The contenders: each library behind the same few methods, used the way its own documentation shows.
-
-Nothing is imported before a contender is asked for, so that a sample holds one library only. A library that
-nothing but the benchmarks needs is imported by name, so that the types check where it is missing.
-"""
+"""The contenders: each library behind the same few methods, used the way its own documentation shows."""
 
 from __future__ import annotations
 
@@ -44,10 +40,8 @@ class Place:
 
     base_url: str
     authority: str
-    """A PEM file with the certificate to trust."""
 
     def context(self) -> ssl.SSLContext | None:
-        """Return what a client needs for TLS; ``None`` for plain http."""
         secure = self.base_url.startswith("https:")
         return ssl.create_default_context(cafile=self.authority) if secure else None
 
@@ -56,20 +50,16 @@ class Caller:
     """A library, ready to be called. Contenders of the small scenarios can only generate."""
 
     async def generate(self, n: int, folder: Path | None) -> list[bytes]:
-        """Get ``n`` images: into files in ``folder``, or returned."""
         raise NotImplementedError
 
     async def edit(self, images: Sequence[Path]) -> None:
-        """Send images."""
         raise NotImplementedError
 
     async def stream(self) -> int:
-        """Get the images of a stream as bytes, keeping the newest; return how many came."""
         raise NotImplementedError
 
 
 Opener: TypeAlias = Callable[[Place], AbstractAsyncContextManager[Caller]]
-"""Imports a library, makes a client, and closes it in the end."""
 
 
 @frozen
@@ -102,14 +92,12 @@ async def _imagesdk(
 
 
 def open_imagesdk_fast(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk, sure of its fast decoder."""
     if find_spec("pybase64") is None:
         raise Unavailable("pybase64 is not installed")
     return _imagesdk(place)
 
 
 def open_imagesdk_limited(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk with the limit that the server has."""
     from imagesdk import RateLimit
     from tests.benchmarks.limits import IMAGES, MINUTE
 
@@ -118,7 +106,6 @@ def open_imagesdk_limited(place: Place) -> AbstractAsyncContextManager[Caller]:
 
 
 def open_imagesdk_roomy(place: Place) -> AbstractAsyncContextManager[Caller]:
-    """Open imagesdk with a rate limit that makes no call wait."""
     from imagesdk import RateLimit
 
     return _imagesdk(place, rate_limit=RateLimit(1_000_000, scope="client"))
@@ -232,7 +219,6 @@ async def _tenacity(place: Place) -> AsyncGenerator[Caller, None]:
 
 @asynccontextmanager
 async def _aiolimiter(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open the official client behind a limiter that is asked for as many images as the call."""
     from tests.benchmarks.limits import IMAGES, MINUTE
 
     limiter = _library("aiolimiter").AsyncLimiter(IMAGES, MINUTE)
@@ -257,7 +243,6 @@ class _Httpx(Caller):
 
 @asynccontextmanager
 async def _httpx(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open bare httpx with its default limits, but with the patience that images need."""
     import httpx
 
     async with httpx.AsyncClient(
@@ -285,7 +270,6 @@ class _Aiohttp(Caller):
 
 @asynccontextmanager
 async def _aiohttp(place: Place) -> AsyncGenerator[Caller, None]:
-    """Open bare aiohttp with its default limits (100 connections)."""
     async with _library("aiohttp").ClientSession(headers={"authorization": f"Bearer {KEY}"}) as session:
         yield _Aiohttp(session, f"{place.base_url}/images/generations", place.context())
 
@@ -312,7 +296,6 @@ _OPENERS: dict[str, Opener] = {
 
 
 def openers(*names: str) -> dict[str, Opener]:
-    """Return contenders by name, in the order of the table."""
     return {name: _OPENERS[name] for name in names}
 
 

@@ -21,11 +21,9 @@ class Goal:
 
     contender: str
     measure: str
-    """``wall``, ``cpu``, ``rss``, ``lag``, or the name of a count."""
     limit: float
     """At most this: milliseconds, megabytes, a number, or a share of what the baseline took."""
     relative: bool
-    """Whether the limit is a share of the baseline's."""
 
 
 def goals(*contenders: str, **limits: float | str) -> tuple[Goal, ...]:
@@ -50,7 +48,6 @@ class Trial:
     """Numbers beside the readings, by a name for the table: the fewer, the better."""
 
     def measured(self) -> AbstractAsyncContextManager[None]:
-        """Measure the block. What stands before it is preparation."""
         return measured(self.readings, ticker=self.ticker)
 
 
@@ -67,10 +64,8 @@ class Case:
     warm: bool = True
     """Whether another client of the process has called before."""
     ticker: bool = True
-    """Whether to measure the lag of the loop."""
     goals: tuple[Goal, ...] = ()
     note: str = ""
-    """A line under the table."""
 
 
 @frozen
@@ -83,7 +78,6 @@ class ProgramCase:
     name: str
     title: str
     contenders: Mapping[str, str]
-    """The text of each contender's program."""
     goals: tuple[Goal, ...] = ()
     note: str = ""
 
@@ -98,7 +92,6 @@ class Sample:
     readings: Readings = field(factory=Readings)
     counts: Mapping[str, float] = field(factory=dict[str, float])
     failure: str | None = None
-    """Why there are no readings."""
 
 
 _SCENARIOS = (
@@ -108,17 +101,12 @@ _SCENARIOS = (
 
 
 def every(*, quick: bool) -> list[AnyCase]:
-    """Return all cases in the order of the tables."""
     modules = [import_module(f"tests.benchmarks.bench_{name}") for name in _SCENARIOS]
     return [case for module in modules for case in module.cases(quick=quick)]
 
 
 def select(names: Iterable[str], *, quick: bool) -> list[AnyCase]:
-    """Return the cases whose names begin with one of ``names``; all of them for no names.
-
-    Raises:
-        LookupError: If no case begins with a name.
-    """
+    """Return the cases whose names begin with one of ``names``; all of them for no names."""
     found = every(quick=quick)
     names = tuple(names)
     for name in names:

@@ -1,7 +1,4 @@
-"""Takes samples: a server on one core, a fresh process for each sample on another, contenders in turn.
-
-In every round each contender does each case once, so that whatever else the machine does meets all of them.
-"""
+"""Takes samples: a server on one core, a fresh process for each sample on another, contenders in turn."""
 
 from __future__ import annotations
 
@@ -25,7 +22,6 @@ from tests.benchmarks.machine import environment
 from tests.benchmarks.meter import Readings
 
 _PATIENCE = 180.0
-"""Seconds after which a sample has failed."""
 _REPEATS = 5
 """How often a program runs for one sample; the median counts."""
 
@@ -40,7 +36,6 @@ class Laboratory:
     scratch: Path
 
     def sample(self, case: AnyCase, contender: str, *, quick: bool) -> Sample:
-        """Have one contender do one case once."""
         if isinstance(case, ProgramCase):
             return self._run_program(case.contenders[contender])
         self._counters()
@@ -75,7 +70,6 @@ class Laboratory:
 
 @contextmanager
 def open_laboratory() -> Generator[Laboratory, None, None]:
-    """Start the server, and stop it in the end."""
     memory = Path("/dev/shm")  # where there is one, files cost the same at every moment
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         scratch = Path(folder)
@@ -98,7 +92,6 @@ def open_laboratory() -> Generator[Laboratory, None, None]:
 def take(
     laboratory: Laboratory, cases: Sequence[AnyCase], *, rounds: int, quick: bool
 ) -> dict[str, dict[str, list[Sample]]]:
-    """Return the samples of every contender by case, one for each round."""
     samples: dict[str, dict[str, list[Sample]]]
     samples = {case.name: {contender: [] for contender in case.contenders} for case in cases}
     for turn in range(rounds):
@@ -112,7 +105,6 @@ def take(
 
 
 def _printed(*words: str, **settings: str) -> str | Sample:
-    """Return what Python prints for these arguments, or a sample that says why it failed."""
     command, terms = [sys.executable, *words], environment(**settings)
     try:
         process = subprocess.run(command, env=terms, capture_output=True, text=True, timeout=_PATIENCE)

@@ -1,8 +1,4 @@
-"""Rate limits for the server of the benchmarks: those of the simulator in real time, with a minute of four seconds.
-
-A contest is a kind of limit and the jobs that meet it. An :class:`~tests.benchmarks.answers.Answer` names one by its
-number, so that it can travel in a path.
-"""
+"""Rate limits for the server of the benchmarks: those of the simulator in real time, with a minute of four seconds."""
 
 from __future__ import annotations
 
@@ -31,7 +27,6 @@ class Contest:
     kind: str
     jobs: str
     weights: tuple[int, ...]
-    """How many images each job asks for."""
 
 
 CONTESTS: Final = tuple(
@@ -55,7 +50,6 @@ class Gate:
         self._refused = self._billed = 0
 
     def admit(self, request: bytes) -> int | bytes:
-        """Take in the body of a request; return how many images it gets, or the answer that refuses it."""
         weight = int(json.loads(request).get("n", 1))
         moment = time.monotonic()
         self._began = moment if self._began is None else self._began

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 SERVER_CORE, CLIENT_CORE = 1, 0
-"""Cores for the server and for the client."""
 
 _PACKAGES = (
     *("imagesdk", "openai", "httpx", "httpx2", "aiohttp", "httpx-aiohttp", "anyio", "attrs", "pybase64"),
@@ -24,13 +23,11 @@ _UNWANTED = ("OPENAI_", "IMAGESDK_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERE
 
 
 def pin(core: int) -> None:
-    """Keep this process on one core, where the system can and there are cores to choose from."""
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > max(SERVER_CORE, CLIENT_CORE):
         os.sched_setaffinity(0, {core})
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run the server's coroutine on the fastest event loop there is."""
     loops: Any = asyncio
     with suppress(ImportError):
         loops = import_module("uvloop")
@@ -44,7 +41,6 @@ def environment(**additions: str) -> dict[str, str]:
 
 
 def facts() -> dict[str, str]:
-    """Return the date, the machine and the versions of the packages that were measured."""
     processor = platform.processor() or platform.machine()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

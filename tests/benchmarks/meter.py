@@ -31,7 +31,6 @@ class Readings:
 
 @asynccontextmanager
 async def measured(readings: Readings, *, ticker: bool) -> AsyncGenerator[None, None]:
-    """Measure the block; ``ticker`` is for loops that are not meant to block."""
     worst = 0.0
 
     async def tick() -> None:
@@ -60,7 +59,6 @@ async def measured(readings: Readings, *, ticker: bool) -> AsyncGenerator[None, 
 
 
 def _memory(name: str) -> float | None:
-    """Return a line of the kernel's account of this process, in megabytes."""
     with suppress(OSError):
         for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
             if line.startswith(f"{name}:"):

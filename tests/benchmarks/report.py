@@ -17,7 +17,6 @@ MEASURES = {
     "rss": ("peak RSS", "MB"),
     "lag": ("worst lag", "ms"),
 }
-"""The measures: the name to print and the unit."""
 _NOTABLE = 1.0
 """Milliseconds or megabytes: ratios of less than that are noise."""
 
@@ -28,7 +27,6 @@ Samples: TypeAlias = Mapping[str, Sequence[Sample]]
 def document(
     cases: Sequence[AnyCase], samples: Mapping[str, Samples], facts: Mapping[str, str], *, rounds: int
 ) -> str:
-    """Return everything as Markdown."""
     about = ", ".join(f"{name} {value}" for name, value in facts.items())
     head = (
         f"Measured {about}. Medians of {rounds} interleaved rounds; in bold the ratio to `{BASELINE}` in the "
@@ -38,7 +36,6 @@ def document(
 
 
 def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
-    """Return the ratios of a contender to the baseline, round by round, lowest first."""
     pairs = zip(samples[contender], samples.get(BASELINE, samples[contender][:0]), strict=False)
     values = [(_values([own], measure), _values([other], measure)) for own, other in pairs]
     return sorted(
@@ -47,7 +44,6 @@ def ratios(samples: Samples, contender: str, measure: str) -> list[float]:
 
 
 def plot(cases: Sequence[AnyCase], samples: Mapping[str, Samples], path: Path) -> None:
-    """Write the figure; the ending of the path says in which format."""
     import_module("matplotlib").use("Agg")
     pyplot: Any = import_module("matplotlib.pyplot")
     panels = {
@@ -127,7 +123,6 @@ def _verdict(goal: Goal, samples: Samples) -> str:
 
 
 def _values(group: Sequence[Sample], name: str) -> list[float]:
-    """Return the readings or counts of that name, without those that are missing."""
     found = [
         cast("float | None", getattr(sample.readings, name) if name in MEASURES else sample.counts.get(name))
         for sample in group

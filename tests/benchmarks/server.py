@@ -29,12 +29,10 @@ class Counters:
 
     def __init__(self) -> None:
         self.connections = 0
-        """Connections that carried at least one request."""
         self.gates: dict[int, Gate] = {}
         """Rate limits by number; each begins with its first request."""
 
     def take(self) -> bytes:
-        """Return the counts as JSON and begin again."""
         found: dict[str, float] = {"connections": self.connections}
         for gate in self.gates.values():
             found |= gate.counts
@@ -56,7 +54,6 @@ class Connection(asyncio.Protocol):
         self._body = bytearray()
         """Kept where a rate limit stands in front."""
         self._left = 0
-        """Bytes of the request's body that are still to come."""
         self._unsent = memoryview(b"")
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None

@@ -58,19 +58,17 @@ async def test_a_call_cancelled_while_it_sends_a_large_body_ends_on_the_wire_and
 ) -> None:
     stop = Stop()
 
-    async with (
-        serving(stop.handler) as server,
-        make_client(server.base_url, rate_limit=RateLimit(3)) as client,
-    ):
-        with stop.scope:
-            await client.images.edit(HUGE, "a cat", n=2, out=tmp_path / "{index}.png")
-        await stop.dropped.wait()
-        assert stop.scope.cancelled_caught
-        assert list(tmp_path.iterdir()) == []
+    async with serving(stop.handler) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(3)) as client:
+            with stop.scope:
+                await client.images.edit(HUGE, "a cat", n=2, out=tmp_path / "{index}.png")
+            await stop.dropped.wait()
+            assert stop.scope.cancelled_caught
+            assert list(tmp_path.iterdir()) == []
 
-        await client.images.generate("a cat", timeout=5)
-        with pytest.raises(LimitWaitError):
             await client.images.generate("a cat", timeout=5)
+            with pytest.raises(LimitWaitError):
+                await client.images.generate("a cat", timeout=5)
 
 
 @pytest.mark.parametrize("way", ["https", "tunnel"])
@@ -104,19 +102,17 @@ async def test_a_call_cancelled_in_the_queue_lets_the_next_one_go(make_client: M
 
     async with serving(unfriendly.handler) as server:
         base_url = server.base_url.replace("http:", "https:")
-        async with (
-            make_client(base_url, rate_limit=RateLimit(3)) as client,
-            anyio.create_task_group() as tasks,
-        ):
-            for name in ("first", "second", "third"):
-                tasks.start_soon(call, name, client)
-                await anyio.wait_all_tasks_blocked()
-            await unfriendly.arrived[0].wait()
-            scopes["second"].cancel()
-            scopes["first"].cancel()
-            await unfriendly.arrived[1].wait()
-            assert sorted(done) == ["first", "second"]
-            scopes["third"].cancel()
+        async with make_client(base_url, rate_limit=RateLimit(3)) as client:
+            async with anyio.create_task_group() as tasks:
+                for name in ("first", "second", "third"):
+                    tasks.start_soon(call, name, client)
+                    await anyio.wait_all_tasks_blocked()
+                await unfriendly.arrived[0].wait()
+                scopes["second"].cancel()
+                scopes["first"].cancel()
+                await unfriendly.arrived[1].wait()
+                assert sorted(done) == ["first", "second"]
+                scopes["third"].cancel()
         assert server.connections == 2
 
 
@@ -127,30 +123,24 @@ async def test_a_call_cancelled_between_two_attempts_makes_no_other(make_client:
         if isinstance(event, RetryScheduled):
             stopped.cancel()
 
-    async with (
-        serving(always(b"", 503, retry_after="100")) as server,
-        make_client(server.base_url, observers=[observe]) as client,
-    ):
-        with stopped:
-            await client.images.generate("a cat")
-        assert stopped.cancelled_caught
-        assert len(server.requests) == 1
+    async with serving(always(b"", 503, retry_after="100")) as server:
+        async with make_client(server.base_url, observers=[observe]) as client:
+            with stopped:
+                await client.images.generate("a cat")
+            assert stopped.cancelled_caught
+            assert len(server.requests) == 1
 
 
-async def test_images_that_were_received_whole_are_kept_although_the_call_is_cancelled(
-    make_client: MakeClient, tmp_path: Path
-) -> None:
+async def test_a_cancelled_call_keeps_images_received_whole(make_client: MakeClient, tmp_path: Path) -> None:
     stopped = anyio.CancelScope()
 
     def observe(event: Event) -> None:
         if isinstance(event, ResponseReceived):
             stopped.cancel()
 
-    async with (
-        serving(always(answer(SMALL, SMALL))) as server,
-        make_client(server.base_url, observers=[observe]) as client,
-    ):
-        with stopped:
-            await client.images.generate("a cat", n=2, out=tmp_path / "{index}.png")
+    async with serving(always(answer(SMALL, SMALL))) as server:
+        async with make_client(server.base_url, observers=[observe]) as client:
+            with stopped:
+                await client.images.generate("a cat", n=2, out=tmp_path / "{index}.png")
 
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"0.png": SMALL, "1.png": SMALL}

@@ -46,7 +46,6 @@ class Server:
 
     answers: deque[Handler]
     requests: int = 0
-    """The number of complete requests of the call."""
 
     async def handler(self, talk: Conversation) -> None:
         while True:
@@ -312,17 +311,13 @@ def cancelled(
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_a_call_may_be_cancelled_by_its_scope_at_any_step(
-    cancelled: CancelEverywhere, name: str
-) -> None:
+async def test_its_scope_may_cancel_a_call_at_any_step(cancelled: CancelEverywhere, name: str) -> None:
     assert await cancelled.count_steps(by_scope, SCENARIOS[name]) > 5
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("name", SCENARIOS)
-async def test_a_call_may_be_cancelled_by_its_task_at_any_step(
-    cancelled: CancelEverywhere, name: str
-) -> None:
+async def test_its_task_may_cancel_a_call_at_any_step(cancelled: CancelEverywhere, name: str) -> None:
     assert await cancelled.count_steps(by_task, SCENARIOS[name]) > 5
 
 
@@ -336,7 +331,6 @@ class Alone:
 
     arrived: anyio.Event = field(factory=anyio.Event)
     ended_by: list[BaseException] = field(factory=list[BaseException])
-    """The exceptions that left calls."""
 
     async def handler(self, talk: Conversation) -> None:
         await talk.request()
@@ -375,9 +369,7 @@ async def side_by_side(*works: Callable[[], Coroutine[Any, Any, None]]) -> list[
     return []
 
 
-async def test_an_error_beside_a_call_is_the_only_exception_of_their_group(
-    make_client: MakeClient, tmp_path: Path
-) -> None:
+async def test_an_error_beside_a_call_is_alone_in_its_group(make_client: MakeClient, tmp_path: Path) -> None:
     alone = Alone()
 
     async with serving(alone.handler) as server, make_client(server.base_url) as client:
@@ -413,9 +405,7 @@ class Broken(io.BytesIO):
 
 
 @pytest.mark.parametrize("reads", [0, 1])
-async def test_the_exception_of_a_source_of_the_caller_is_in_no_group(
-    make_client: MakeClient, reads: int
-) -> None:
+async def test_the_exception_of_a_caller_s_source_is_in_no_group(make_client: MakeClient, reads: int) -> None:
     async with serving(always(GOOD)) as server, make_client(server.base_url) as client:
         with pytest.raises((MistakeError, APIConnectionError)):
             await client.images.edit(Broken(reads), "a cat")

@@ -8,22 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from imagesdk import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    APIStatusError,
-    AsyncClient,
-    ImagesResponse,
-    InternalServerError,
-    LimitWaitError,
-    OutcomeUnknownError,
-    OutcomeUnknownTimeoutError,
-    RateLimit,
-    RateLimitError,
-    RetryPolicy,
-    Timeouts,
-)
+from imagesdk import AsyncClient, ImagesResponse, RateLimit, RetryPolicy, Timeouts, errors
 from imagesdk.events import AttemptStarted, Event, LimitWaited, ResponseReceived, RetryScheduled
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
@@ -43,10 +28,12 @@ async def close(talk: Conversation) -> None:
     talk.hang_up()
 
 
-async def failing(make_client: MakeClient, handler: Handler, **terms: Any) -> tuple[APIError, RawServer]:
+async def failing(
+    make_client: MakeClient, handler: Handler, **terms: Any
+) -> tuple[errors.APIError, RawServer]:
     """Return the error that a call ends with, and the server that it was made to."""
     async with serving(handler) as server, make_client(server.base_url, **terms) as client:
-        with pytest.raises(APIError) as caught:
+        with pytest.raises(errors.APIError) as caught:
             await client.images.generate("a cat")
     return caught.value, server
 
@@ -61,42 +48,38 @@ async def succeeding(
     return response, server
 
 
-async def test_without_a_connection_every_attempt_is_made_and_nothing_is_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_without_a_connection_every_attempt_is_made_and_none_is_billed(make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         base_url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
     async with make_client(base_url) as client:
-        with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+        with pytest.raises(errors.APIConnectionError, match="could not be reached") as caught:
             await client.images.generate("a cat", idempotency_key="k1")
 
-    assert type(caught.value) is APIConnectionError
+    assert type(caught.value) is errors.APIConnectionError
     assert (caught.value.attempts, caught.value.maybe_billed) == (4, False)
     assert caught.value.idempotency_key == "k1"
     assert f"The server at {base_url.removesuffix('/v1')} could not be reached" in str(caught.value)
     assert "Check the connection, base_url" in str(caught.value)
 
 
-async def test_a_request_that_was_not_sent_completely_is_retried_and_not_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_a_request_that_was_not_sent_whole_is_retried_and_not_billed(make_client: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.head()
 
     async with serving(handler) as server, make_client(server.base_url) as client:
-        with pytest.raises(APIConnectionError) as caught:
+        with pytest.raises(errors.APIConnectionError) as caught:
             await client.images.edit(HUGE, "a cat")
         assert server.connections == 4
 
-    assert type(caught.value) is APIConnectionError
+    assert type(caught.value) is errors.APIConnectionError
     assert not caught.value.maybe_billed
 
 
 async def test_a_complete_request_without_a_response_is_retried_at_most_once(make_client: MakeClient) -> None:
     error, server = await failing(make_client, in_turn(*[close] * 9))
 
-    assert type(error) is OutcomeUnknownError
+    assert type(error) is errors.OutcomeUnknownError
     assert (error.attempts, error.maybe_billed) == (2, True)
     assert len(server.requests) == 2
 
@@ -109,9 +92,7 @@ async def test_at_most_once_never_retries_a_request_that_was_sent(make_client: M
         assert (error.attempts, error.maybe_billed, len(server.requests)) == (1, True, 1)
 
 
-async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_been_billed(
-    make_client: MakeClient,
-) -> None:
+async def test_a_second_attempt_reports_that_the_first_may_have_been_billed(make_client: MakeClient) -> None:
     for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
         response, _ = await succeeding(make_client, in_turn(first, says(ANSWER)))
         assert (response.attempts, response.maybe_billed_before) == (2, True)
@@ -123,17 +104,15 @@ async def test_the_response_of_a_second_attempt_reports_that_the_first_may_have_
 async def test_a_rejected_request_is_not_retried(make_client: MakeClient) -> None:
     for status in (302, 400, 401, 403, 404, 422):
         error, server = await failing(make_client, always(ERROR, status, location="/elsewhere"))
-        assert isinstance(error, APIStatusError)
+        assert isinstance(error, errors.APIStatusError)
         assert (error.status_code, error.attempts, error.maybe_billed) == (status, 1, False)
         assert len(server.requests) == 1
 
 
-async def test_a_rejection_after_an_attempt_that_may_have_been_billed_reports_it(
-    make_client: MakeClient,
-) -> None:
+async def test_a_rejection_reports_an_earlier_attempt_that_may_be_billed(make_client: MakeClient) -> None:
     for first, maybe_billed in ((close, True), (says(ERROR, 409), False)):
         error, _ = await failing(make_client, in_turn(first, says(ERROR, 400)))
-        assert isinstance(error, APIStatusError)
+        assert isinstance(error, errors.APIStatusError)
         assert (error.attempts, error.maybe_billed) == (2, maybe_billed)
 
 
@@ -144,7 +123,7 @@ async def test_a_hanging_server_ends_at_the_time_out_of_the_call(make_client: Ma
 
     error, server = await failing(make_client, handler, timeout=0.2)
 
-    assert type(error) is OutcomeUnknownTimeoutError
+    assert type(error) is errors.OutcomeUnknownTimeoutError
     assert (error.attempts, error.maybe_billed, server.connections) == (1, True, 1)
 
 
@@ -161,9 +140,7 @@ async def test_the_time_out_of_an_attempt_leaves_time_for_another(make_client: M
 
 
 @pytest.mark.parametrize("length", [len(ANSWER), None])
-async def test_a_success_that_is_cut_halfway_was_probably_billed(
-    make_client: MakeClient, length: int | None
-) -> None:
+async def test_a_success_cut_halfway_was_probably_billed(make_client: MakeClient, length: int | None) -> None:
     async def cut(talk: Conversation) -> None:
         end = f"content-length: {length}" if length else "connection: close"
         head = f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{end}\r\n\r\n"
@@ -172,7 +149,7 @@ async def test_a_success_that_is_cut_halfway_was_probably_billed(
 
     error, _ = await failing(make_client, in_turn(cut, cut), retry=FAST)
 
-    assert type(error) is APIResponseError
+    assert type(error) is errors.APIResponseError
     assert (error.attempts, error.maybe_billed, error.request_id) == (2, True, "req_1")
 
 
@@ -183,7 +160,7 @@ async def test_an_error_response_that_is_cut_halfway_is_still_that_error(make_cl
 
     error, _ = await failing(make_client, in_turn(cut))
 
-    assert isinstance(error, APIStatusError)
+    assert isinstance(error, errors.APIStatusError)
     assert (error.status_code, error.attempts, error.maybe_billed) == (401, 1, False)
 
 
@@ -205,7 +182,7 @@ async def test_a_retry_after_beyond_the_maximum_ends_the_call(make_client: MakeC
     ):
         handler = always(ERROR, 503, **{header: value})
         error, _ = await failing(make_client, handler, timeout=timeout)
-        assert isinstance(error, InternalServerError)
+        assert isinstance(error, errors.InternalServerError)
         assert error.attempts == 1
 
 
@@ -224,7 +201,7 @@ async def test_without_a_limit_a_429_is_an_attempt_like_any_other(make_client: M
     assert response.attempts == 2
 
     error, server = await failing(make_client, always(ERROR, 429, retry_after_ms="1"))
-    assert isinstance(error, RateLimitError)
+    assert isinstance(error, errors.RateLimitError)
     assert (error.attempts, error.retry_after, len(server.requests)) == (4, 0.001, 4)
     assert not error.maybe_billed
 
@@ -234,17 +211,15 @@ async def test_a_429_whose_wait_passes_the_deadline_is_a_limit_error(make_client
         make_client, always(ERROR, 429, retry_after="30"), rate_limit=RateLimit(), timeout=5
     )
 
-    assert isinstance(error, LimitWaitError)
+    assert isinstance(error, errors.LimitWaitError)
     assert error.attempts == 1
     assert error.retry_after is not None
 
 
-async def test_a_request_that_never_fits_the_limit_is_an_error_with_the_facts_of_the_call(
-    make_client: MakeClient,
-) -> None:
+async def test_a_request_that_never_fits_is_an_error_with_facts_of_the_call(make_client: MakeClient) -> None:
     async with serving(always(ANSWER)) as server:
         async with make_client(server.base_url, rate_limit=RateLimit(2)) as client:
-            with pytest.raises(LimitWaitError, match="can never fit") as caught:
+            with pytest.raises(errors.LimitWaitError, match="can never fit") as caught:
                 await client.images.generate("a cat", n=3, idempotency_key="k1")
         assert server.connections == 0
 

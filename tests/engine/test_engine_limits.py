@@ -11,18 +11,7 @@ import httpx
 import pytest
 import respx
 
-from imagesdk import (
-    APIConnectionError,
-    APIError,
-    APIResponseError,
-    AsyncClient,
-    ConfigurationError,
-    InternalServerError,
-    LimitWaitError,
-    OutcomeUnknownError,
-    RateLimit,
-    RetryPolicy,
-)
+from imagesdk import AsyncClient, RateLimit, RetryPolicy, errors
 from imagesdk.events import Event, LimitWaiting
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, RawServer, always, in_turn, says, serving
@@ -71,12 +60,10 @@ async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
 ) -> None:
     caplog.set_level(logging.INFO, "imagesdk")
     waiting = Waiting()
-    async with (
-        serving(always(ANSWER)) as server,
-        make_client(server.base_url, rate_limit=RateLimit(1), observers=[waiting]) as client,
-    ):
-        await client.images.generate("a cat")
-        event = await waiting.of_call(client)
+    async with serving(always(ANSWER)) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(1), observers=[waiting]) as client:
+            await client.images.generate("a cat")
+            event = await waiting.of_call(client)
 
     assert (event.images, event.place) == (1, 0)
     assert 50 < event.seconds < 62
@@ -88,25 +75,21 @@ async def test_a_waiting_call_reports_once_its_place_its_wait_and_the_reason(
 
 async def test_a_call_that_waits_for_the_end_of_a_pause_reports_it(make_client: MakeClient) -> None:
     waiting = Waiting()
-    async with (
-        serving(always(ERROR, 429, retry_after="30")) as server,
-        make_client(server.base_url, rate_limit=RateLimit(), observers=[waiting]) as client,
-    ):
-        event = await waiting.of_call(client)
+    async with serving(always(ERROR, 429, retry_after="30")) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(), observers=[waiting]) as client:
+            event = await waiting.of_call(client)
 
     assert 25 < event.seconds <= 30
     assert "the server refused more (429)" in event.reason
 
 
 async def test_a_response_with_a_lower_limit_restricts_the_next_call(make_client: MakeClient) -> None:
-    async with (
-        serving(always(ANSWER, x_ratelimit_limit_images="1")) as server,
-        make_client(server.base_url, rate_limit=RateLimit(10)) as client,
-    ):
-        await client.images.generate("a cat", n=2)
-        with pytest.raises(LimitWaitError, match="can never fit a rate limit of 1 images"):
+    async with serving(always(ANSWER, x_ratelimit_limit_images="1")) as server:
+        async with make_client(server.base_url, rate_limit=RateLimit(10)) as client:
             await client.images.generate("a cat", n=2)
-        assert len(server.requests) == 1
+            with pytest.raises(errors.LimitWaitError, match="can never fit a rate limit of 1 images"):
+                await client.images.generate("a cat", n=2)
+            assert len(server.requests) == 1
 
 
 async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_client: MakeClient) -> None:
@@ -116,63 +99,53 @@ async def test_a_response_with_a_higher_limit_raises_only_a_default_limit(make_c
             await client.images.generate("a cat", n=100, check=False)
         async with make_client(server.base_url, rate_limit=RateLimit(scope="client")) as client:
             await client.images.generate("a cat")
-            with pytest.raises(LimitWaitError, match="can never fit a rate limit of 50 images"):
+            with pytest.raises(errors.LimitWaitError, match="can never fit a rate limit of 50 images"):
                 await client.images.generate("a cat", n=100, check=False)
+
+
+REQUESTS = b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}'
+TOKENS = answer(png(), usage={"total_tokens": 900})
 
 
 @pytest.mark.parametrize(
     ("steps", "limit"),
     [
-        pytest.param(
-            [says(answer(png(), usage={"total_tokens": 900}))], RateLimit(10, tokens=1000), id="tokens"
-        ),
-        pytest.param(
-            [
-                says(
-                    b'{"error": {"message": "requests per min (RPM): Limit 1, Used 1, Requested 1."}}',
-                    429,
-                    retry_after_ms="20",
-                ),
-                says(ANSWER),
-            ],
-            RateLimit(10),
-            id="requests",
-        ),
+        ([says(TOKENS)], RateLimit(10, tokens=1000)),
+        ([says(REQUESTS, 429, retry_after_ms="20"), says(ANSWER)], RateLimit(10)),
     ],
+    ids=["tokens", "requests"],
 )
 async def test_what_a_response_reports_of_tokens_and_requests_makes_the_next_call_wait(
     make_client: MakeClient, steps: list[Handler], limit: RateLimit
 ) -> None:
     async with serving(in_turn(*steps)) as server, make_client(server.base_url, rate_limit=limit) as client:
         await client.images.generate("a cat")
-        with pytest.raises(LimitWaitError):
+        with pytest.raises(errors.LimitWaitError):
             await client.images.generate("a cat", timeout=5)
         assert len(server.requests) == len(steps)
 
 
-async def failures(client: AsyncClient, count: int) -> list[APIError]:
-    """Return the errors of calls one after the other."""
-    errors: list[APIError] = []
+async def failures(client: AsyncClient, count: int) -> list[errors.APIError]:
+    """Return the raised of calls one after the other."""
+    raised: list[errors.APIError] = []
     for _ in range(count):
-        with pytest.raises(APIError) as caught:
+        with pytest.raises(errors.APIError) as caught:
             await client.images.generate("a cat")
-        errors.append(caught.value)
-    return errors
+        raised.append(caught.value)
+    return raised
 
 
-def attempts(errors: list[APIError]) -> list[int]:
-    return [error.attempts for error in errors]
+def attempts(raised: list[errors.APIError]) -> list[int]:
+    return [error.attempts for error in raised]
 
 
-async def test_the_retry_throttle_stops_the_retries_of_all_calls_when_many_fail(
-    make_client: MakeClient,
-) -> None:
+async def test_the_retry_throttle_stops_retries_of_all_calls_when_many_fail(make_client: MakeClient) -> None:
     policy = RetryPolicy(backoff=0, budget=6)
     async with serving(always(ERROR, 500)) as server, make_client(server.base_url, retry=policy) as client:
-        errors = await failures(client, 4)
+        raised = await failures(client, 4)
 
-    assert attempts(errors) == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
-    assert [OUT_OF_BUDGET in notes(error) for error in errors] == [False, True, True, True]
+    assert attempts(raised) == [2, 1, 1, 1]  # 6 - 2 failures, then 3 are a half
+    assert [OUT_OF_BUDGET in notes(error) for error in raised] == [False, True, True, True]
     assert len(server.requests) == 5
 
 
@@ -206,26 +179,22 @@ async def test_rejections_do_not_count_against_the_retry_throttle(make_client: M
         assert (await client.images.generate("a cat")).attempts == 21
 
 
-async def test_the_retry_throttle_stops_attempts_to_reach_a_server_that_is_gone(
-    make_client: MakeClient,
-) -> None:
+async def test_the_retry_throttle_stops_attempts_to_reach_a_gone_server(make_client: MakeClient) -> None:
     async with serving(always(ANSWER)) as server:
         base_url = server.base_url
     policy = RetryPolicy(backoff=0, budget=4, max_attempts=5)
     async with make_client(base_url, retry=policy) as client:
-        errors = await failures(client, 5)
+        raised = await failures(client, 5)
 
-    assert {type(error) for error in errors} == {APIConnectionError}
-    assert attempts(errors) == [5, 5, 2, 1, 1]  # ten are free; one more leaves 3 of 4, and another the half
-    assert OUT_OF_BUDGET in notes(errors[-1])
-    assert not any(error.maybe_billed for error in errors)
+    assert {type(error) for error in raised} == {errors.APIConnectionError}
+    assert attempts(raised) == [5, 5, 2, 1, 1]  # ten are free; one more leaves 3 of 4, and another the half
+    assert OUT_OF_BUDGET in notes(raised[-1])
+    assert not any(error.maybe_billed for error in raised)
 
 
 @pytest.mark.parametrize("header", ["idempotency-key", "X-Request-Key"])
 @respx.mock
-async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
-    make_client: MakeClient, header: str
-) -> None:
+async def test_each_attempt_has_the_idempotency_key_in_a_header(make_client: MakeClient, header: str) -> None:
     good = httpx.Response(200, content=ANSWER)
     steps = [httpx.Response(409), httpx.Response(500), good, good]
     route = respx.post("https://images.test/v1/images/generations").mock(side_effect=steps)
@@ -247,7 +216,7 @@ async def test_the_idempotency_key_is_in_its_header_on_each_attempt(
 async def test_the_idempotency_header_cannot_be_set_by_the_caller(make_client: MakeClient) -> None:
     policy = RetryPolicy(idempotency_header="X-Request-Key")
     async with make_client("https://images.test/v1", retry=policy) as client:
-        with pytest.raises(ConfigurationError, match="'x-request-key' carries the idempotency key"):
+        with pytest.raises(errors.ConfigurationError, match="'x-request-key' carries the idempotency key"):
             await client.images.generate("a cat", extra_headers={"x-request-key": "mine"})
 
 
@@ -255,19 +224,15 @@ TRUSTING = RetryPolicy(backoff=0, server_idempotent=True, delivery="at_most_once
 
 
 async def ask(make_client: MakeClient, *steps: Any, **terms: Any) -> tuple[Any, RawServer]:
-    async with (
-        serving(in_turn(*steps)) as server,
-        make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client,
-    ):
-        try:
-            return await client.images.generate("a cat"), server
-        except APIError as error:
-            return error, server
+    async with serving(in_turn(*steps)) as server:
+        async with make_client(server.base_url, **{"retry": TRUSTING, **terms}) as client:
+            try:
+                return await client.images.generate("a cat"), server
+            except errors.APIError as error:
+                return error, server
 
 
-async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills_once(
-    make_client: MakeClient,
-) -> None:
+async def test_an_idempotent_server_is_asked_after_a_failure_and_bills_once(make_client: MakeClient) -> None:
     steps = [close, says(ERROR, 500), says(ANSWER[:-30]), says(ANSWER)]
 
     response, server = await ask(make_client, *steps)
@@ -279,13 +244,13 @@ async def test_an_idempotent_server_is_asked_again_after_every_failure_and_bills
 @pytest.mark.parametrize(
     ("step", "kind"),
     [
-        (close, OutcomeUnknownError),
-        (says(ERROR, 500), InternalServerError),
-        (says(b"what?"), APIResponseError),
+        (close, errors.OutcomeUnknownError),
+        (says(ERROR, 500), errors.InternalServerError),
+        (says(b"what?"), errors.APIResponseError),
     ],
 )
 async def test_an_idempotent_server_may_have_billed_the_last_failure(
-    make_client: MakeClient, step: Any, kind: type[APIError]
+    make_client: MakeClient, step: Any, kind: type[errors.APIError]
 ) -> None:
     error, _ = await ask(make_client, *[step] * 4)
     assert type(error) is kind

@@ -121,21 +121,10 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_the_promised_order() ->
 
     await recorder.make_call()
 
-    assert recorder.steps == [
-        "queued for 1",
-        "granted",
-        "ledger before 1 k1",
-        "AttemptStarted",
-        "connected",
-        "sent",
-        "bytes for a cat",
-        "body read",
-        "connection released",
-        "ResponseReceived",
-        "accepted",
-        "ledger settled 1: success",
-        "released",
-    ]
+    assert ", ".join(recorder.steps) == (
+        "queued for 1, granted, ledger before 1 k1, AttemptStarted, connected, sent, bytes for a cat, body read, "
+        "connection released, ResponseReceived, accepted, ledger settled 1: success, released"
+    )
 
 
 async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued() -> None:
@@ -144,14 +133,9 @@ async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_q
     await recorder.make_call()
 
     settled = recorder.steps.index("ledger settled 1: unknown")
-    assert recorder.steps[settled : settled + 6] == [
-        "ledger settled 1: unknown",
-        "RetryScheduled",
-        "released",
-        "queued for 1 again",
-        "granted",
-        "ledger before 2 k1",
-    ]
+    assert ", ".join(recorder.steps[settled : settled + 6]) == (
+        "ledger settled 1: unknown, RetryScheduled, released, queued for 1 again, granted, ledger before 2 k1"
+    )
     assert recorder.steps[-2:] == ["ledger settled 2: success", "released"]
 
 
@@ -161,13 +145,9 @@ async def test_a_429_rejoins_the_queue_with_the_same_permit() -> None:
     await recorder.make_call()
 
     settled = recorder.steps.index("ledger settled 1: refused")
-    assert recorder.steps[settled : settled + 5] == [
-        "ledger settled 1: refused",
-        "RetryScheduled",
-        "rejected",
-        "granted",
-        "ledger before 2 k1",
-    ]
+    assert ", ".join(recorder.steps[settled : settled + 5]) == (
+        "ledger settled 1: refused, RetryScheduled, rejected, granted, ledger before 2 k1"
+    )
     assert recorder.steps.count("queued for 1") == recorder.steps.count("released") == 1
 
 

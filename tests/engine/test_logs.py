@@ -6,21 +6,11 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 
-from imagesdk import (
-    APIResponseError,
-    AsyncClient,
-    BadRequestError,
-    InternalServerError,
-    LimitWaitError,
-    OutcomeUnknownError,
-    RateLimit,
-    RetryPolicy,
-    StreamError,
-)
+from imagesdk import AsyncClient, RateLimit, RetryPolicy, errors
 from imagesdk.events import ResponseReceived
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
@@ -33,17 +23,18 @@ PROMPT = "a forbidden city"
 ANSWER = answer(png(), revised_prompt=PROMPT)
 REFUSED = b'{"error": {"message": "no a forbidden city", "code": "x"}}'
 SECONDS = re.compile(r"[0-9.]+ s\b")
-MakeClient = Callable[..., AsyncClient]
+MakeClient: TypeAlias = Callable[..., AsyncClient]
+Log: TypeAlias = pytest.LogCaptureFixture
 
 
 @pytest.fixture(autouse=True)
-def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+def log(caplog: Log) -> pytest.LogCaptureFixture:
     """The log, from its lowest level."""
     caplog.set_level(logging.DEBUG, "imagesdk")
     return caplog
 
 
-def lines(log: pytest.LogCaptureFixture) -> list[str]:
+def lines(log: Log) -> list[str]:
     """The lines of the log, with every number of seconds as S, after a look for what must not be in them."""
     records = [record for record in log.records if record.name == "imagesdk"]
     for record in records:
@@ -63,9 +54,7 @@ async def hang_up(talk: Conversation) -> None:
     talk.hang_up()
 
 
-async def test_a_successful_call_is_one_debug_record(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_successful_call_is_one_debug_record(make_client: MakeClient, log: Log) -> None:
     steps = in_turn(says(REFUSED, 503), says(ANSWER, x_request_id="req_1"))
     async with serving(steps) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.images.generate(PROMPT)
@@ -74,59 +63,45 @@ async def test_a_successful_call_is_one_debug_record(
     ]
 
 
+BILLED = ", may have been billed"
+
+
 @pytest.mark.parametrize(
     ("handler", "kind", "logged"),
     [
-        pytest.param(
+        (
             always(REFUSED, 400, x_request_id="req_2"),
-            BadRequestError,
-            "BadRequestError (status 400, 1 attempt, request id req_2)",
-            id="refused",
+            errors.BadRequestError,
+            " (status 400, 1 attempt, request id req_2)",
         ),
-        pytest.param(
-            always(b"", 500),
-            InternalServerError,
-            "InternalServerError, may have been billed (status 500, 2 attempts, request id none)",
-            id="failed",
-        ),
-        pytest.param(
+        (always(b"", 500), errors.InternalServerError, f"{BILLED} (status 500, 2 attempts, request id none)"),
+        (
             always(b"what?", x_request_id="req_3"),
-            APIResponseError,
-            "APIResponseError, may have been billed (status none, 2 attempts, request id req_3)",
-            id="cannot be read",
+            errors.APIResponseError,
+            f"{BILLED} (status none, 2 attempts, request id req_3)",
         ),
-        pytest.param(
-            hang_up,
-            OutcomeUnknownError,
-            "OutcomeUnknownError, may have been billed (status none, 2 attempts, request id none)",
-            id="no answer",
-        ),
+        (hang_up, errors.OutcomeUnknownError, f"{BILLED} (status none, 2 attempts, request id none)"),
     ],
+    ids=["refused", "failed", "cannot be read", "no answer"],
 )
 async def test_a_failed_call_is_one_info_record(
-    handler: Handler,
-    kind: type[Exception],
-    logged: str,
-    make_client: MakeClient,
-    log: pytest.LogCaptureFixture,
+    handler: Handler, kind: type[Exception], logged: str, make_client: MakeClient, log: Log
 ) -> None:
     async with serving(handler) as server, make_client(server.base_url, api_key=KEY) as client:
         await fail(client, kind)
-    assert lines(log) == [f"INFO POST /images/generations failed after S: {logged}"]
+    assert lines(log) == [f"INFO POST /images/generations failed after S: {kind.__name__}{logged}"]
 
 
-async def test_a_call_that_never_fits_the_limit_is_one_record(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_call_that_never_fits_the_limit_is_one_record(make_client: MakeClient, log: Log) -> None:
     async with make_client("https://images.test/v1", rate_limit=RateLimit(1)) as client:
-        await fail(client, LimitWaitError, n=2)
+        await fail(client, errors.LimitWaitError, n=2)
     assert lines(log) == [
         "INFO POST /images/generations failed after S: LimitWaitError (status none, 0 attempts, request id none)"
     ]
 
 
 async def test_an_os_error_is_logged_by_its_class_alone(
-    make_client: MakeClient, log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    make_client: MakeClient, log: Log, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device", f"/{PROMPT}")
@@ -139,9 +114,7 @@ async def test_an_os_error_is_logged_by_its_class_alone(
     ]
 
 
-async def test_a_raw_request_is_logged_without_its_host_and_query(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_raw_request_is_logged_without_its_host_and_query(make_client: MakeClient, log: Log) -> None:
     async with serving(always(b"{}")) as server, make_client(server.base_url, api_key=KEY) as client:
         await client.request("GET", "/models?sig=signature", query={"more": "signature"})
         await client.request("GET", f"{server.base_url}/models?sig=signature")
@@ -149,9 +122,7 @@ async def test_a_raw_request_is_logged_without_its_host_and_query(
     assert lines(log) == [f"DEBUG GET /models {logged}", f"DEBUG GET /v1/models {logged}"]
 
 
-async def test_a_stream_is_logged_when_it_has_ended(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_stream_is_logged_when_it_has_ended(make_client: MakeClient, log: Log) -> None:
     handler = in_turn(
         streams(partial(png()), completed(png()), x_request_id="req_4"),
         streams(partial(png()), x_request_id="req_5"),
@@ -162,13 +133,13 @@ async def test_a_stream_is_logged_when_it_has_ended(
         async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
             assert lines(log) == []
             await stream.final()
-        with pytest.raises(StreamError):
+        with pytest.raises(errors.StreamError):
             async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
                 await stream.final()
         with pytest.raises(ZeroDivisionError):
             async with client.images.generate_stream(PROMPT, partial_images=1) as stream:
                 raise ZeroDivisionError
-        with pytest.raises(BadRequestError):
+        with pytest.raises(errors.BadRequestError):
             async with client.images.generate_stream(PROMPT):
                 pass
     where = "POST /images/generations"
@@ -181,9 +152,7 @@ async def test_a_stream_is_logged_when_it_has_ended(
     ]
 
 
-async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
-    make_client: MakeClient, log: pytest.LogCaptureFixture
-) -> None:
+async def test_a_request_id_brings_no_key_or_line_break_to_the_log(make_client: MakeClient, log: Log) -> None:
     async def cut(talk: Conversation) -> None:
         await talk.send(f"HTTP/1.1 200 OK\r\nx-request-id: {KEY}\r\ncontent-length: 99\r\n\r\n{{".encode())
         talk.hang_up()
@@ -198,9 +167,9 @@ async def test_a_request_id_cannot_bring_the_key_or_a_line_break_into_the_log(
     policy = RetryPolicy(max_attempts=1)
     terms: dict[str, Any] = {"api_key": KEY, "retry": policy, "observers": [seen.append]}
     async with serving(handler) as server, make_client(server.base_url, **terms) as client:
-        await fail(client, APIResponseError)
+        await fail(client, errors.APIResponseError)
         await client.images.generate(PROMPT)
-        await fail(client, BadRequestError)
+        await fail(client, errors.BadRequestError)
         await client.images.generate(PROMPT)
     logged = [line.partition("request id ")[2] for line in lines(log)]
     assert logged == [*["<the key>)"] * 3, f"?{'x' * 199})"]

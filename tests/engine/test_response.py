@@ -124,7 +124,7 @@ async def test_images_go_to_temporary_files_and_leave_nothing_in_memory(tmp_path
     assert {file.parent if file else None for file in files} == {folder}
 
 
-async def test_short_writes_are_continued_until_everything_is_written(
+async def test_short_writes_continue_until_all_is_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = os.write
@@ -181,9 +181,7 @@ async def test_a_failing_disk_is_an_os_error_and_ends_the_exchange(tmp_path: Pat
     ],
     ids=["base64", "cut", "corrupt", "brotli"],
 )
-async def test_an_unreadable_body_is_kept_as_the_problem_of_the_response(
-    transport: Canned, problem: str, tmp_path: Path
-) -> None:
+async def test_an_unreadable_body_is_a_kept_problem(transport: Canned, problem: str, tmp_path: Path) -> None:
     got, sink = await received(transport, tmp_path)
     await discard(sink)
 

@@ -22,6 +22,7 @@ from tests.support.small_images import answer, png
 pytestmark = pytest.mark.anyio
 URL = "https://cats.openai.azure.com/openai/v1/images/generations"
 NOW = 1_000_000.0
+TOKEN = "token-0123456789ab"
 
 
 class AccessToken(NamedTuple):
@@ -38,11 +39,7 @@ class AccessTokenInfo:
 
 def azure(provider: Callable[[], Any], **options: Any) -> AsyncClient:
     return AsyncClient.azure(
-        "https://cats.openai.azure.com",
-        deployment="d",
-        token_provider=provider,
-        rate_limit=None,
-        **options,
+        "https://cats.openai.azure.com", deployment="d", token_provider=provider, rate_limit=None, **options
     )
 
 
@@ -85,18 +82,13 @@ async def test_a_token_that_is_about_to_expire_is_used_once() -> None:
 
 @pytest.mark.parametrize(
     "given",
-    [
-        "token-0123456789ab",
-        ("token-0123456789ab", NOW),
-        AccessToken("token-0123456789ab", 5),
-        AccessTokenInfo("token-0123456789ab", 5),
-    ],
+    [TOKEN, (TOKEN, NOW), AccessToken(TOKEN, 5), AccessTokenInfo(TOKEN, 5)],
     ids=["text", "pair", "named tuple", "object"],
 )
 async def test_each_form_of_a_token_is_accepted(given: Any) -> None:
     source = BearerTokenSource(lambda: given)
 
-    assert (await source.get()).reveal() == "token-0123456789ab"
+    assert (await source.get()).reveal() == TOKEN
     assert "token-01" not in repr(source)
 
 

@@ -25,6 +25,8 @@ from tests.support.leaks import exposed
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, Handler, always
 
+pytestmark = pytest.mark.anyio
+
 SMALL = png()
 MILLION = 1_000_000
 
@@ -70,7 +72,6 @@ def early_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imagesdk._protocol.scanner.MAX_REST", MILLION)
 
 
-@pytest.mark.anyio
 @pytest.mark.usefixtures("early_limit")
 @pytest.mark.parametrize("kind", ENDLESS)
 async def test_an_endless_answer_is_abandoned(kind: str) -> None:
@@ -81,7 +82,6 @@ async def test_an_endless_answer_is_abandoned(kind: str) -> None:
     assert caught.value.maybe_billed
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("kind", sorted(set(ENDLESS) - {"error"}))
 async def test_an_endless_download_is_abandoned(kind: str, tmp_path: Path) -> None:
     async with exposed(ENDLESS[kind], caps=Caps(image=MILLION)) as (client, server):
@@ -91,7 +91,6 @@ async def test_an_endless_download_is_abandoned(kind: str, tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.anyio
 @pytest.mark.usefixtures("early_limit")
 @pytest.mark.parametrize("status", [200, 500])
 @pytest.mark.parametrize("opening", [b'{"data": [{"b64_json": "', b'{"x": "', b""])
@@ -111,12 +110,9 @@ async def test_a_small_answer_that_inflates_to_a_large_one_is_abandoned(status: 
         tracemalloc.stop()
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.parametrize(("opened", "closed"), [(b"[", b"]"), (b'{"error": ', b"}"), (b'{"data": [', b"]}")])
-async def test_an_answer_that_is_nested_too_deeply_cannot_be_read(
-    status: int, opened: bytes, closed: bytes
-) -> None:
+async def test_an_answer_nested_too_deeply_cannot_be_read(status: int, opened: bytes, closed: bytes) -> None:
     async with exposed(always(opened * 100_000 + b"1" + closed * 100_000, status)) as (client, _):
         with pytest.raises((imagesdk.APIResponseError, imagesdk.BadRequestError)) as caught:
             await client.images.generate("a cat")
@@ -124,7 +120,6 @@ async def test_an_answer_that_is_nested_too_deeply_cannot_be_read(
     assert pickle.loads(pickle.dumps(caught.value)).message == caught.value.message
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(("head", "drop"), SLOW.values(), ids=SLOW)
 async def test_an_answer_that_drips_does_not_outlast_the_timeout(head: bytes, drop: bytes) -> None:
     async with exposed(repeating(head, drop, pause=0.01)) as (client, server):
@@ -142,7 +137,6 @@ def claiming(width: int, height: int) -> bytes:
     return SMALL[:12] + header + struct.pack(">I", zlib.crc32(header)) + SMALL[33:]
 
 
-@pytest.mark.anyio
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("size", [(30_000, 30_000), (10_000, 10_000), (2**31 - 1, 1)])
 async def test_no_memory_is_allocated_for_an_image_that_claims_too_many_pixels(
@@ -176,7 +170,6 @@ def test_only_formats_of_images_are_decoded(monkeypatch: pytest.MonkeyPatch) -> 
     assert ran == []
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "prompt",
     [
@@ -209,18 +202,12 @@ async def test_no_prompt_and_no_answer_puts_a_file_outside_of_the_folder(prompt:
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 6
 
 
-@pytest.mark.anyio
 async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     (tmp_path / "0.png").mkdir()
+    long = "x" * 300
     async with exposed(always(answer(SMALL))) as (client, server):
-        for out in (
-            "x" * 300 + ".png",
-            "x" * 300 + "/",
-            "{slug}/" + "x" * 300,
-            "file/cat.png",
-            "{index}.png",
-        ):
+        for out in (f"{long}.png", f"{long}/", "{slug}/" + long, "file/cat.png", "{index}.png"):
             with pytest.raises(OSError, match=r"too long|Is a directory|exists"):
                 await client.images.generate("a cat", out=f"{tmp_path}/{out}")
         with pytest.raises(imagesdk.InvalidRequestError, match="no file name can have"):
@@ -228,7 +215,6 @@ async def test_a_path_that_cannot_be_written_is_refused_before_anything_is_sent(
         assert server.requests == []
 
 
-@pytest.mark.anyio
 async def test_a_link_in_the_place_of_an_image_is_replaced_and_not_followed(tmp_path: Path) -> None:
     victim, hanging, out = tmp_path / "victim.txt", tmp_path / "absent.txt", tmp_path / "out"
     victim.write_text("precious")
@@ -246,9 +232,7 @@ async def test_a_link_in_the_place_of_an_image_is_replaced_and_not_followed(tmp_
     assert not hanging.exists()
 
 
-def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_link_at_a_temporary_file_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def guessed(size: int) -> str:
         return "0" * 2 * size
 
@@ -267,8 +251,7 @@ def test_a_link_in_the_place_of_a_temporary_file_is_not_followed(
     assert sorted(tmp_path.iterdir()) == [victim]
 
 
-@pytest.mark.anyio
-async def test_a_temporary_file_is_no_more_open_to_others_than_the_image(
+async def test_a_temporary_file_is_private_as_its_image(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modes: list[int] = []

@@ -121,9 +121,7 @@ async def test_a_connection_without_surplus_bytes_is_used_again(
 
 
 @pytest.mark.parametrize("size", [65_536, 131_072, 200_000])
-async def test_a_second_answer_behind_a_large_one_is_not_taken_for_the_next(
-    transport: DirectTransport, size: int
-) -> None:
+async def test_a_second_answer_behind_a_large_one_is_not_used(transport: DirectTransport, size: int) -> None:
     """Bytes are handed on in blocks: a second answer may begin with one."""
     head = len(framed(b"x" * size)) - size
 

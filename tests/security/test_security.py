@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import anyio
 import httpx
@@ -25,6 +25,10 @@ from imagesdk.emulator import Emulator
 from tests.support.leaks import KEY, exposed, leaks
 from tests.support.small_images import answer, answer_of_urls, png
 from tests.support.socket_servers import Conversation, Handler, always, in_turn, says, serving
+
+MakeClient: TypeAlias = Callable[..., AsyncClient]
+
+pytestmark = pytest.mark.anyio
 
 PROMPT = "a prompt for the server alone"
 SMALL = png(padding=90)
@@ -95,11 +99,8 @@ HOLDERS = f"""
 """
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("kind", ["AsyncClient", "Client"])
-async def test_in_a_whole_process_one_object_holds_the_key_between_calls(
-    kind: str, anyio_backend: str
-) -> None:
+async def test_in_a_process_one_object_holds_the_key_between_calls(kind: str, anyio_backend: str) -> None:
     async with serving(always(answer(SMALL))) as server:
         done = await anyio.run_process(
             [sys.executable, "-c", textwrap.dedent(HOLDERS), kind, anyio_backend, server.base_url],
@@ -149,14 +150,10 @@ FAILURES = {
 }
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 @pytest.mark.parametrize("handler", FAILURES.values(), ids=FAILURES)
 async def test_no_failure_shows_the_key(
-    handler: Handler,
-    http_client: type[httpx.AsyncClient] | None,
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
+    handler: Handler, http_client: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
     seen: list[object] = []
@@ -179,10 +176,9 @@ def files_within(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 async def test_logs_show_neither_key_nor_prompt_nor_image_nor_signature(
-    http_client: type[httpx.AsyncClient] | None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    http_client: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
     steps = (
@@ -210,10 +206,9 @@ async def test_logs_show_neither_key_nor_prompt_nor_image_nor_signature(
     assert all(KEY.encode() not in path.read_bytes() for path in files_within(tmp_path))
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 async def test_the_signature_of_an_image_that_moved_is_in_no_line_that_programs_log_by_default(
-    http_client: type[httpx.AsyncClient] | None, caplog: pytest.LogCaptureFixture
+    http_client: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     steps = (says(b"", 302, location="/moved.png?sig=signature"), says(SMALL))
@@ -225,7 +220,6 @@ async def test_the_signature_of_an_image_that_moved_is_in_no_line_that_programs_
     assert ("/moved.png" in caplog.text) == (http_client is not None)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_the_command_line_takes_no_key_and_shows_none(tmp_path: Path) -> None:
     options = [option for action in actions() for option in action.option_strings if "key" in option]
@@ -257,12 +251,9 @@ def actions() -> Iterator[Any]:
             waiting += commands.values() if hasattr(commands, "values") else []
 
 
-@pytest.mark.anyio
 @HTTP_CLIENTS
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_of_a_paid_request_is_not_followed(
-    status: int, http_client: type[httpx.AsyncClient] | None
-) -> None:
+async def test_a_redirect_of_a_paid_request_is_not_followed(status: int, http_client: Any) -> None:
     async with serving(always(answer(SMALL))) as elsewhere:
         location = f"{elsewhere.base_url}/images/generations?signature=1"
         redirect, retry = always(b"", status, location=location), RetryPolicy(backoff=0)
@@ -276,9 +267,8 @@ async def test_a_redirect_of_a_paid_request_is_not_followed(
     assert "signature" not in str(caught.value)
 
 
-@pytest.mark.anyio
 async def test_the_emulator_keeps_no_key_whatever_is_logged_and_listens_to_this_machine_only(
-    make_client: Callable[..., AsyncClient], caplog: pytest.LogCaptureFixture
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(0)
     with Emulator(limit=None, require_key=True) as emulator:

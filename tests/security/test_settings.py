@@ -12,7 +12,7 @@ from tests.support.leaks import KEY, exposed, leaks
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always
 
-pytestmark = pytest.mark.one_loop
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 SMUGGLED = ["a\r\nx-evil: 1", "a\nx-evil: 1", "a\rb", "a\0b", "\u043a\u043b\u044e\u0447", "a\x7f", "a\x1b[2J"]
 IMAGE = always(answer(png()))
@@ -64,9 +64,7 @@ def test_a_key_for_this_machine_does_not_go_over_plain_http_to_a_proxy_elsewhere
     AsyncClient(base_url=here, api_key=KEY)
 
 
-def test_no_key_is_taken_from_a_file_of_the_home_or_the_current_folder(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_key_comes_from_a_file_of_home_or_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".env").write_text(f"OPENAI_API_KEY={KEY}\n")
     (tmp_path / ".netrc").write_text(f"machine api.openai.com login me password {KEY}\n")
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -100,15 +98,12 @@ def test_no_base_url_smuggles_in_a_header(base_url: str, text: str) -> None:
         ("is reserved", ["host", "Authorization", "Content-Length", "transfer-encoding"]),
     ],
 )
-def test_the_idempotency_header_is_a_header_name_and_none_of_the_client_s_own(
-    problem: str, names: list[str]
-) -> None:
+def test_the_idempotency_header_is_a_header_name_and_not_reserved(problem: str, names: list[str]) -> None:
     for name in names:
         with pytest.raises(ConfigurationError, match=f"^idempotency_header .* {problem}"):
             RetryPolicy(idempotency_header=name)
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize("text", SMUGGLED)
 @pytest.mark.parametrize("where", ["name", "value", "key"])
 async def test_no_option_of_a_call_smuggles_in_a_header(where: str, text: str) -> None:
@@ -124,7 +119,6 @@ async def test_no_option_of_a_call_smuggles_in_a_header(where: str, text: str) -
     assert leaks(caught.value) == []
 
 
-@pytest.mark.anyio
 @pytest.mark.parametrize(
     "options",
     [
@@ -134,9 +128,7 @@ async def test_no_option_of_a_call_smuggles_in_a_header(where: str, text: str) -
         {"extra_query": {"\ud800": "q"}},
     ],
 )
-async def test_an_option_that_cannot_be_sent_is_refused_before_the_key_is_taken_out(
-    options: dict[str, Any],
-) -> None:
+async def test_an_option_that_cannot_be_sent_is_refused_without_the_key(options: dict[str, Any]) -> None:
     async with exposed(IMAGE) as (client, server):
         with pytest.raises(InvalidRequestError, match=min(options)) as caught:
             await client.images.generate("a cat", **options)
@@ -144,12 +136,9 @@ async def test_an_option_that_cannot_be_sent_is_refused_before_the_key_is_taken_
     assert leaks(caught.value) == []
 
 
-@pytest.mark.anyio
 async def test_space_around_a_setting_is_not_sent() -> None:
-    async with exposed(IMAGE, api_key=f" {KEY} ", organization=" org-1", project="proj-1 ") as (
-        client,
-        server,
-    ):
+    settings = {"api_key": f" {KEY} ", "organization": " org-1", "project": "proj-1 "}
+    async with exposed(IMAGE, **settings) as (client, server):
         await client.images.generate("a cat", extra_headers={"x-own": " 1 "})
         headers = server.requests[0].headers
     names = ("authorization", "openai-organization", "openai-project", "x-own")

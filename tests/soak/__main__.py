@@ -38,9 +38,7 @@ class Trial:
     run: Callable[[int, int, int], Counter[str]]
     """Takes the seed, the first number and how many; raises at a broken promise."""
     count: int
-    """How many, by default."""
     patience: float
-    """Seconds that one may take, on a machine that does other things, too."""
     whole: bool = False
     """Whether its work is one thing, and not done in parts."""
 
@@ -63,7 +61,6 @@ TRIALS = {
 
 
 def main() -> int:
-    """Run what the command line names and return an exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.soak", description="Do harm by the thousand, and count what comes of it."
     )
@@ -87,7 +84,6 @@ def main() -> int:
 
 
 def _outside(name: str, trial: Trial, count: int, options: argparse.Namespace) -> bool:
-    """Run a trial in a process of its own, and return whether all was well."""
     print(f"{name}: {trial.title}", flush=True)
     words = [name, "--inside", f"--count={count}", f"--seed={options.seed}", f"--first={options.first}"]
     words += [f"--seconds={options.seconds}"] if options.seconds else []
@@ -106,7 +102,6 @@ def _outside(name: str, trial: Trial, count: int, options: argparse.Namespace) -
 
 
 def _inside(trial: Trial, count: int, options: argparse.Namespace) -> Counter[str]:
-    """Do the work of a trial, and see what it leaves behind in this process."""
     logging.disable()
     faulthandler.dump_traceback_later(60 + (options.seconds or 0) + trial.patience * count, exit=True)
     counts, number, end = Counter[str](), options.first, options.first + count
@@ -126,7 +121,6 @@ def _inside(trial: Trial, count: int, options: argparse.Namespace) -> Counter[st
 
 
 def _descriptors() -> int:
-    """How many files and sockets this process has open."""
     return len(list(Path("/dev/fd").iterdir()))
 
 

@@ -42,11 +42,7 @@ class _Server(http.server.ThreadingHTTPServer):
 
 @contextmanager
 def answering(longest: float = 0.0) -> Generator[str, None, None]:
-    """Run a server while the block runs; the value is its base URL.
-
-    Args:
-        longest: seconds that it takes at most for an answer.
-    """
+    """Run a server while the block runs; the value is its base URL."""
     handler = type("Handler", (_Handler,), {"longest": longest})
     with _Server(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)

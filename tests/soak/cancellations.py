@@ -34,7 +34,6 @@ _LATEST, _LAST = 60, 12
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Cancel so many calls: half of them on asyncio, half of them on trio."""
     counts: Counter[str] = Counter()
     for begin in range(first, first + count, _BLOCK):
         numbers = range(begin, min(begin + _BLOCK, first + count))
@@ -82,7 +81,6 @@ class _Server:
     """By the names of calls, for those that want to know."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Answer the requests of one connection."""
         while True:
             request = await talk.request()
             if request.line.startswith("GET"):
@@ -121,7 +119,6 @@ class _Strike:
     chance: Random
 
     async def by_scope(self) -> str:
-        """Cancel the scope around the call, and return how it ended."""
         ended, scope = "cancelled by scope", anyio.CancelScope()
         async with anyio.create_task_group() as tasks:
             call = self._call(tasks, scope.cancel)
@@ -131,7 +128,6 @@ class _Strike:
         return ended
 
     async def by_task(self) -> str:
-        """Cancel the task of the call, as asyncio's own time-outs do, and return how it ended."""
         ended = "cancelled by task"
         async with anyio.create_task_group() as tasks:
             call = self._call(tasks, lambda: task.cancel())  # noqa: PLW0108 - there is no task yet
@@ -151,7 +147,6 @@ class _Strike:
     def _call(
         self, tasks: anyio.abc.TaskGroup, cancel: Callable[[], object]
     ) -> Callable[[], Awaitable[object]]:
-        """Return the call, and start what will ``cancel`` it."""
         images, name = self.client.images, f"{self.chance.randrange(10**12)}"
         event = self.server.answered[name] = anyio.Event()
         late = self.chance.random() < 0.5

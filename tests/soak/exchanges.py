@@ -1,8 +1,4 @@
-"""Calls through the whole client to a server whose answers are wrong in some way, and what may come of them.
-
-A call ends with a response of the promised shape, or with one of the package's own errors that says what may have
-been billed; in time; without a file that nobody named; and the next call of the same client works.
-"""
+"""Calls through the whole client to a server whose answers are wrong in some way, and what may come of them."""
 
 from __future__ import annotations
 
@@ -27,21 +23,7 @@ import anyio.lowlevel
 from anyio.abc import SocketAttribute
 from attrs import define, field
 
-from imagesdk import (
-    APIError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncClient,
-    CompletedImage,
-    DownloadError,
-    ImageSDKError,
-    ImagesResponse,
-    LimitWaitError,
-    RateLimit,
-    RetryPolicy,
-    StreamError,
-    Usage,
-)
+from imagesdk import AsyncClient, CompletedImage, ImagesResponse, RateLimit, RetryPolicy, Usage, errors
 from tests.soak.mutations import Answer, mutated, picture, pictures, recorded, stream, urls
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import Conversation, OpenConnections, RawServer, serving
@@ -70,7 +52,6 @@ class Script:
     """Requests for pictures that it has read to their end."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Answer the requests of one connection."""
         while True:
             request = await talk.request()
             fetches = request.line.startswith("GET")
@@ -126,11 +107,6 @@ class Exchanges:
     ended: Counter[str] = field(factory=Counter[str])
 
     async def run(self, number: int) -> None:
-        """Make call ``number`` of the seed.
-
-        Raises:
-            AssertionError: a promise was broken; a note tells how to see it again.
-        """
         chance = Random(f"{self.seed}/{number}")
         try:
             if chance.random() < 0.2:
@@ -146,10 +122,10 @@ class Exchanges:
         self.script.answers = deque(answers)
         self.script.whole = 0
         result: Result | None = None
-        error: ImageSDKError | None = None
+        error: errors.ImageSDKError | None = None
         try:
             result = await call()
-        except ImageSDKError as caught:
+        except errors.ImageSDKError as caught:
             error = caught
         self.script.answers.clear()
         if error is not None:
@@ -163,7 +139,7 @@ class Exchanges:
         else:
             self.ended["picture"] += 1
             assert result
-        kept = error.response if isinstance(error, DownloadError) else result
+        kept = error.response if isinstance(error, errors.DownloadError) else result
         self._check_files(kept if isinstance(kept, ImagesResponse) else None)
         for source, place in sources:
             assert not source.closed
@@ -171,7 +147,6 @@ class Exchanges:
         await self._check_next(client, limited=limited)
 
     async def _limited(self, number: int, chance: Random) -> None:
-        """Make a call behind a limit, of a client that nothing else is asked of."""
         short = RateLimit(20, per=0.05, tokens=10**6, scope="client")
         limit: dict[str, Any] = {"rate_limit": short} if chance.random() < 0.5 else {}
         async with AsyncClient(
@@ -182,7 +157,6 @@ class Exchanges:
     def _choose(
         self, client: AsyncClient, chance: Random, *, limited: bool
     ) -> tuple[Call, list[tuple[io.BytesIO, int]], list[Answer]]:
-        """Return a call, the file objects it reads and where they stand, and what the server says."""
         images = client.images
         kind = chance.choice(["generate", "generate", "edit", "urls", "download", "stream", "stream"])
         good = {"download": picture, "urls": urls, "stream": stream}.get(kind, pictures)
@@ -211,19 +185,21 @@ class Exchanges:
         options["mask"] = chance.choice([None, _SMALL])
         return partial(images.edit, image, "a cat", **options), [(source, place)], first
 
-    def _check_error(self, error: ImageSDKError) -> None:
+    def _check_error(self, error: errors.ImageSDKError) -> None:
         shown = f"{error} {error!r} {vars(error)!r}"
         assert error.message
         assert _KEY not in shown
         assert _KEY.encode() not in pickle.dumps(error)
         again = pickle.loads(pickle.dumps(error))
         assert (type(again), str(again)) == (type(error), str(error))
-        if isinstance(error, APIError):
-            assert error.attempts > 0 or (isinstance(error, APITimeoutError) and not error.maybe_billed)
+        if isinstance(error, errors.APIError):
+            timed_out = isinstance(error, errors.APITimeoutError)
+            assert error.attempts > 0 or (timed_out and not error.maybe_billed)
             assert error.idempotency_key
-        if isinstance(error, StreamError) and error.partial is not None:
+        if isinstance(error, errors.StreamError) and error.partial is not None:
             assert error.partial.image.loaded or error.partial.image.url
-        if isinstance(error, APIError) and not isinstance(error, (APIStatusError, LimitWaitError)):
+        was_answered = isinstance(error, (errors.APIStatusError, errors.LimitWaitError))
+        if isinstance(error, errors.APIError) and not was_answered:
             assert error.maybe_billed or not self.script.whole
 
     def _check_response(self, response: ImagesResponse) -> None:
@@ -243,7 +219,6 @@ class Exchanges:
             assert not image.loaded or (image.bytes and image.b64_json and image.data_url())
 
     def _check_files(self, response: ImagesResponse | None) -> None:
-        """Nothing lies in the folder but whole pictures of the response."""
         named = {image.path for image in response or () if image.path is not None}
         found = {path for path in self.folder.rglob("*") if path.is_file()}
         if response is not None:
@@ -256,11 +231,11 @@ class Exchanges:
         try:
             try:
                 response = await client.images.generate("a dog", timeout=_SHORT if limited else _LONG)
-            except APITimeoutError as error:  # on a busy machine, moments may be too short for any call
-                if not limited or isinstance(error, LimitWaitError):
+            except errors.APITimeoutError as error:  # moments may be too short on a busy machine
+                if not limited or isinstance(error, errors.LimitWaitError):
                     raise
                 response = await client.images.generate("a dog", timeout=_LONG)
-        except LimitWaitError:  # the server may have said that nothing fits for a while
+        except errors.LimitWaitError:  # the server may have said that nothing fits for a while
             assert limited
         else:
             assert response[0].bytes == _SMALL
@@ -268,11 +243,6 @@ class Exchanges:
 
 @asynccontextmanager
 async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]:
-    """Run a server and a client of it for as many calls as can be made in ``PATIENCE``.
-
-    Raises:
-        TimeoutError: a call hangs.
-    """
     script, connections = Script(), OpenConnections()
     async with serving(connections.counted(script.handler)) as server:
         async with AsyncClient(
@@ -283,7 +253,6 @@ async def exchanging(seed: int, folder: Path) -> AsyncGenerator[Exchanges, None]
 
 
 async def _streamed(client: AsyncClient, leaves: bool, **options: Any) -> ImagesResponse | None:
-    """Read a stream to its end, or leave it after its first picture."""
     async with client.images.generate_stream("a cat", partial_images=3, **options) as stream:
         if not leaves:
             return await stream.final()
@@ -296,7 +265,6 @@ async def _streamed(client: AsyncClient, leaves: bool, **options: Any) -> Images
 
 
 async def exchange(seed: int, first: int, count: int, folder: Path) -> Counter[str]:
-    """Make so many calls of a seed and return how they ended."""
     ended: Counter[str] = Counter()
     for begin in range(first, first + count, _BLOCK):
         async with exchanging(seed, folder) as exchanges:
@@ -307,7 +275,6 @@ async def exchange(seed: int, first: int, count: int, folder: Path) -> Counter[s
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Make so many calls: a part of them on asyncio, the others on trio."""
     half = count // 2
     ended: Counter[str] = Counter()
     with TemporaryDirectory() as folder:

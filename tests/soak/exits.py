@@ -110,7 +110,6 @@ PROGRAMS = {
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Run ``count`` programs, each kind in turn."""
     counts: Counter[str] = Counter()
     names = list(PROGRAMS)
     with answering(longest=0.02) as base_url:

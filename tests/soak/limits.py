@@ -30,7 +30,6 @@ _PHASES = (0.1, 0.3, 0.5, 0.7, 0.9)
 
 
 def fan_outs(seed: int, first: int, count: int) -> Counter[str]:
-    """Run so many fan-outs of the list, in turn; the seed changes nothing."""
     every = list(_every_fan_out())
     counts: Counter[str] = Counter()
     for number in range(first, first + count):
@@ -41,7 +40,6 @@ def fan_outs(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def windows(seed: int, first: int, count: int) -> Counter[str]:
-    """Search for an order of events that breaks an invariant of the sliding window."""
     random.seed(f"{seed}/{first}")  # Hypothesis draws its own seed from there
     at_length = settings(
         max_examples=count,
@@ -56,7 +54,6 @@ def windows(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def _every_fan_out() -> Iterator[tuple[str, Callable[[], None]]]:
-    """Yield the tests of fan-outs with more parameters than the test run has time for."""
     for (kind, lateness, refusals), weights, seed in product(tests.BOUNDS, _LISTS, (0, 1, 2)):
         alone = tests.test_a_fan_out_is_almost_as_fast_as_the_limit_allows
         yield kind, partial(alone, kind, lateness, refusals, weights, seed)

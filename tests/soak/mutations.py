@@ -1,7 +1,4 @@
-"""Answers of a server with something wrong in them: recorded ones, changed at random, as bytes for the wire.
-
-Nothing here talks to anybody. The rule: an answer is made of a ``Random`` alone, so that its seed brings it back.
-"""
+"""Answers of a server with something wrong in them: recorded ones, changed at random, as bytes for the wire."""
 
 from __future__ import annotations
 
@@ -77,11 +74,8 @@ class Answer:
     headers: list[tuple[bytes, bytes]] = field(factory=list[tuple[bytes, bytes]])
     body: bytes = b""
     before: bytes = b""
-    """What comes ahead of the status line."""
     after: bytes = b""
-    """What comes behind the body."""
     length: bool = True
-    """Whether the length of the body is told."""
     cut: float = 1.0
     """The part of the answer that is sent."""
     piece: int = 1 << 30
@@ -93,18 +87,15 @@ class Answer:
 
     @classmethod
     def of(cls, body: bytes, status: int = 200, **headers: str) -> Answer:
-        """Return a sound answer; ``retry_after="1"`` gives a header ``retry-after``."""
         made = cls(f"HTTP/1.1 {status} Said".encode(), body=body)
         for name, value in headers.items():
             made.add(name.replace("_", "-"), value)
         return made
 
     def add(self, name: str, value: str) -> None:
-        """Give it another header."""
         self.headers.append((name.encode("utf-8", "replace"), value.encode("utf-8", "replace")))
 
     def wire(self) -> Iterator[bytes]:
-        """Yield what is sent, in the pieces it is sent in."""
         headers = self.headers
         if self.length:
             headers = [(b"content-length", str(len(self.body)).encode()), *headers]
@@ -116,7 +107,6 @@ class Answer:
 
     @property
     def hangs(self) -> bool:
-        """Whether a client that reads on waits for ever."""
         return self.ending in {"stay", "drip"} or (self.ending == "keep" and not self.framed)
 
 
@@ -124,7 +114,6 @@ Mutation: TypeAlias = Callable[[Answer, Random], None]
 
 
 def pictures(chance: Random) -> Answer:
-    """Return a good answer to a request for pictures."""
     made = [_SMALL, png(3, 2, alpha=False), png(padding=40_000), JPEG, WEBP, b"no picture"]
     details = {"text_tokens": 2, "image_tokens": 1}
     usage = {"total_tokens": chance.choice([7, 0, -3]), "input_tokens": 3, "input_tokens_details": details}
@@ -136,7 +125,6 @@ def pictures(chance: Random) -> Answer:
 
 
 def stream(chance: Random) -> Answer:
-    """Return a good stream of pictures, as events, or one that tells of an error."""
     made = [_SMALL, png(padding=40_000), JPEG]
     events = [partial(chance.choice(made), index) for index in range(chance.choice([0, 1, 1, 3]))]
     if chance.random() < 0.2:
@@ -148,19 +136,16 @@ def stream(chance: Random) -> Answer:
 
 
 def urls(chance: Random) -> Answer:
-    """Return a good answer that names pictures of the same server."""
     known = ["/pictures/1.png", "pictures/2.png?sig=a%2Fb", "../up.png", "//127.0.0.1:9/a.png"]
     known.append("https://a.test/a.png")
     return Answer.of(answer_of_urls(*chance.choices(known, [9, 9, 9, 1, 1], k=chance.choice([1, 2]))))
 
 
 def picture(chance: Random) -> Answer:
-    """Return a good answer to the fetching of one picture."""
     return Answer.of(chance.choice([_SMALL, JPEG, png(padding=40_000)]), content_type="image/png")
 
 
 def recorded(chance: Random) -> Answer:
-    """Return an answer that was seen of a server in trouble."""
     sample = json.loads(chance.choice(_recordings).read_text(encoding="utf-8"))
     body = sample["body"]
     text = body if isinstance(body, str) else json.dumps(body)
@@ -171,7 +156,6 @@ def recorded(chance: Random) -> Answer:
 
 
 def mutated(made: Answer, chance: Random) -> Answer:
-    """Return ``made`` with a few things wrong in it."""
     for mutation in chance.choices(_MUTATIONS, k=chance.choice([0, 1, 1, 2, 2, 3, 5])):
         mutation(made, chance)
     if chance.random() < 0.3:
@@ -219,7 +203,6 @@ def _nest(made: Answer, chance: Random) -> None:
 
 
 def _retype(made: Answer, chance: Random) -> None:
-    """Put a wrong value somewhere into the JSON of a body."""
     value = chance.choice(_NASTY)
     with suppress(ValueError, RecursionError):  # something else was done to it before
         document = json.loads(made.body)
@@ -347,7 +330,6 @@ def _range(body: bytes, chance: Random) -> tuple[int, int]:
 
 
 def _places(document: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield every object and list of a document, with each of its keys."""
     items: Iterable[tuple[Any, Any]] = ()
     if is_object(document):
         items = document.items()

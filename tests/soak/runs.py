@@ -25,16 +25,13 @@ class _Image(httpx.AsyncByteStream):
 
 
 _LONGEST = 0.6
-"""Maximum seconds that a program runs after its first outcome."""
 _MOST_GROWTH = 8 * 1024 * 1024
-"""Maximum growth of a run after its first jobs, in bytes."""
 _ANSWER = answer(png())
 _WARM = 2000
 """Jobs before the first measurement, in which caches are filled."""
 
 
 def kills(seed: int, first: int, count: int) -> Counter[str]:
-    """Kill ``count`` programs, some of them in the same folder, and check the promises of a run."""
     counts: Counter[str] = Counter()
     for number in range(first, first + count):
         chance = Random(f"{seed}/{number}")
@@ -57,7 +54,6 @@ def kills(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def memory(seed: int, first: int, count: int) -> Counter[str]:
-    """Run ``count`` jobs twice and measure the memory: the second time the journal knows all of them."""
     if count <= _WARM:
         return Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -89,5 +85,4 @@ async def _run(count: int, folder: str) -> int:
 
 
 def _resident() -> int:
-    """Return the bytes of memory that this process takes."""
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096

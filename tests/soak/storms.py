@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -29,11 +30,7 @@ LONG = answer(png(padding=200_000))
 WORKERS = CONCURRENCY * 3 // 2
 """More than may be under way at once, so that some wait in line."""
 PASSES = {"starting": 60, "sending": 12, "waiting": 12, "reading": 12}
-"""Moments from which the passes of the event loop are counted until a call is cancelled, and how many at most.
-
-``"starting"`` is its beginning, sixty passes from which it has come to its server; the others are when the server has
-seen the head of its request, all of it, or has answered with a half.
-"""
+"""The moments from which a call is cancelled, as its server sees them, and how many passes later at most."""
 
 
 @define(eq=False)
@@ -42,10 +39,8 @@ class _Call:
 
     moment: str
     passes: int
-    """How many passes of the event loop later."""
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     arrivals: int = 0
-    """How many connections it has come over."""
     over: anyio.Event = field(factory=anyio.Event)
 
     async def cancel(self) -> None:
@@ -64,11 +59,9 @@ class Storm:
         self.reached: Counter[str] = Counter()
         """How many calls were how far when they ended, of those that their server saw."""
         self.most = 0
-        """How many calls had a connection at once."""
         self._full = anyio.Event()
 
     async def blow(self, client: AsyncClient) -> None:
-        """Make all calls, by a crowd of workers."""
         left = iter(range(len(self.calls)))
 
         async def work() -> None:
@@ -94,7 +87,6 @@ class Storm:
         assert call.scope.cancelled_caught
 
     async def handler(self, talk: Conversation) -> None:
-        """Let a call come as far as it is to come, and cancel it; answer one that is none of the storm's."""
         stream = BufferedByteReceiveStream(talk.stream)
         while True:
             try:
@@ -138,11 +130,9 @@ class Storm:
 
 _WAYS = ("http", "https", "tunnel")
 _STORM = 500
-"""Calls of one storm."""
 
 
 def run(seed: int, first: int, count: int) -> Counter[str]:
-    """Cancel so many calls, in storms that take turns: over http, https and a tunnel, on asyncio and on trio."""
     counts: Counter[str] = Counter()
     for begin in range(first, first + count, _STORM):
         turn = begin // _STORM
@@ -160,7 +150,6 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
 async def _survive(
     calls: int, chance: Random, way: str, authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> Counter[str]:
-    """Make the calls of a storm, check that nothing stays behind, and count how far they got."""
     storm = Storm(calls, chance)
     connections, tunnels = OpenConnections(), OpenConnections()
     async with AsyncExitStack() as stack:
@@ -175,15 +164,9 @@ async def _survive(
             monkeypatch.setenv("HTTPS_PROXY", proxy.origin)
         scheme = "http" if way == "http" else "https"
         base_url = f"{scheme}://127.0.0.1:{server.port}/v1"
-        client = await stack.enter_async_context(
-            AsyncClient(
-                base_url=base_url,
-                api_key="",
-                rate_limit=None,
-                retry=RetryPolicy(backoff=0),
-                timeout=Timeouts(connect=60),  # a crowd shakes hands for a while
-            )
-        )
+        patient = Timeouts(connect=60)  # a crowd shakes hands for a while
+        terms: dict[str, Any] = {"api_key": "", "retry": RetryPolicy(backoff=0), "timeout": patient}
+        client = await stack.enter_async_context(AsyncClient(base_url=base_url, rate_limit=None, **terms))
 
         await storm.blow(client)
 

@@ -34,11 +34,9 @@ class Stub:
     begun = ended = 0
 
     async def aclose(self) -> None:
-        """Yield to the event loop once."""
         await anyio.lowlevel.checkpoint()
 
     async def work(self) -> None:
-        """Sleep briefly."""
         Stub.begun += 1
         try:
             await anyio.sleep(0.0002)
@@ -46,7 +44,6 @@ class Stub:
             Stub.ended += 1
 
     async def quiet(self) -> None:
-        """Wait until every started coroutine has ended."""
         for _ in range(_PASSES):
             if Stub.begun == Stub.ended:
                 return
@@ -67,7 +64,6 @@ class Alarm:
             raise KeyboardInterrupt
 
     def interrupts(self, work: Callable[[], object], latest: float, again: float) -> bool:
-        """Run ``work``, interrupt it within ``latest`` seconds and then every ``again`` seconds; return whether that hit."""
         interrupted, self._armed = False, True
         try:
             signal.setitimer(signal.ITIMER_REAL, self._chance.uniform(1e-6, latest), again)
@@ -80,7 +76,6 @@ class Alarm:
 
 
 def interrupts(seed: int, first: int, count: int) -> Counter[str]:
-    """Interrupt calls of a stub, and some of a whole client."""
     counts: Counter[str] = Counter()
     gc.disable()  # Python prints and ignores exceptions in finalisers
     try:
@@ -125,7 +120,6 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
 
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:
-    """Fork while threads make calls; each child makes calls of its own."""
     handle, stop = lease(Stub), threading.Event()
     handle.call(Stub.work)
 
@@ -157,7 +151,6 @@ def forks(seed: int, first: int, count: int) -> Counter[str]:
 
 
 def races(seed: int, first: int, count: int) -> Counter[str]:
-    """Let threads race for the first call of one client, and of all clients."""
     counts: Counter[str] = Counter()
     with answering() as base_url, ThreadPoolExecutor(_RACERS) as pool:
         for number in range(count):
@@ -189,7 +182,6 @@ def _loops() -> list[threading.Thread]:
 
 
 def _close(close: Callable[[], None]) -> None:
-    """Close the last client and wait for the end of the event-loop thread."""
     threads = _loops()
     close()
     for thread in threads:

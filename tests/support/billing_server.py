@@ -25,40 +25,21 @@ BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 @define(eq=False)
 class BillingServer:
-    """State of the server. The first word of a prompt selects the response.
-
-    ==========  ============================================================
-    first word  response
-    ==========  ============================================================
-    refuse      400
-    break       500, billed
-    spoil 3     500, billed, for the first three requests; then an image
-    drop        none: the server closes the connection, billed
-    hold        an image, after ``released`` is set
-    url, urls   one URL, two URLs
-    other       an image
-    ==========  ============================================================
-    """
+    """State of the server. The first word of a prompt selects the response; all but ``refuse`` are billed."""
 
     billed: Counter[str] = field(factory=Counter[str])
-    """Images generated, by prompt."""
     asked: list[str] = field(factory=list[str])
     keys: dict[str, list[str]] = field(factory=dict[str, list[str]])
-    """Idempotency keys, by prompt."""
     downloads: list[str] = field(factory=list[str])
     broken_downloads: bool = False
     broken_ending: str | None = None
-    """Suffix of the downloads that fail."""
     held: int = 0
-    """Requests that wait for ``released``."""
     most_held: int = 0
     arrived: threading.Event = field(factory=threading.Event)
-    """Set when a request waits for ``released``."""
     released: threading.Event = field(factory=threading.Event)
     base_url: str = ""
 
     async def converse(self, talk: Conversation) -> None:
-        """Respond to the requests of one connection."""
         while True:
             sent = await talk.request()
             if sent.line.startswith("GET "):
@@ -109,7 +90,6 @@ class BillingServer:
 
 @contextmanager
 def billing_server() -> Generator[BillingServer, None, None]:
-    """Run a server in a thread of its own."""
     state = BillingServer()
     with start_blocking_portal() as portal:
         with portal.wrap_async_context_manager(serving(state.converse)) as server:

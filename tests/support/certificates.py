@@ -18,7 +18,6 @@ from cryptography import x509
 from tests.support.socket_servers import Conversation, Handler
 
 NAMES = ("localhost", "127.0.0.1", "images.test", "proxy.test")
-"""Whom the certificates are for."""
 
 
 @frozen
@@ -26,17 +25,13 @@ class Authority:
     """One that no machine knows, until the environment names it."""
 
     file: Path
-    """For SSL_CERT_FILE."""
     folder: Path
-    """For SSL_CERT_DIR."""
     context: ssl.SSLContext
-    """For a server."""
     chain: Path
     """A certificate for every one of the names, with its key."""
 
     @classmethod
     def found(cls, place: Path) -> Self:
-        """Make one whose files are in ``place``."""
         authority = trustme.CA()
         pem = authority.cert_pem.bytes()
         file, folder = place / "authority.pem", place / "authorities"
@@ -50,7 +45,6 @@ class Authority:
         return cls(file, folder, context, chain)
 
     def demanding(self) -> Self:
-        """Return this one with servers that ask clients for a certificate of it."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain)
         context.load_verify_locations(self.file)
@@ -58,7 +52,6 @@ class Authority:
         return evolve(self, context=context)
 
     def speaking(self, protocol: str) -> Self:
-        """Return this one with servers that agree with clients on a protocol by ALPN."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.chain)
         context.set_alpn_protocols([protocol])

@@ -18,7 +18,6 @@ ROOT = Path(__file__).parents[2]
 
 
 def environment_of(base_url: str) -> dict[str, str]:
-    """Return the environment of a command that uses a server without a key or a limit."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("OPENAI_", "IMAGESDK_"))
     }
@@ -29,7 +28,6 @@ def environment_of(base_url: str) -> dict[str, str]:
 def run_command(
     arguments: tuple[str, ...], *, folder: Path, environment: Mapping[str, str], stdin: bytes = b""
 ) -> CompletedProcess[bytes]:
-    """Run ``imagesdk`` with the arguments in a folder, and return its exit code and what it printed."""
     out, err = BytesIO(), BytesIO()
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("default")

@@ -11,5 +11,4 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
-    """Return the blocks of a page that are in one of the languages."""
     return [code for language, code in BLOCK.findall(page.read_text("utf-8")) if language in languages]

@@ -1,8 +1,4 @@
-"""Whole programs with a blocking client, and a server whose every answer the test sends itself.
-
-To import the package takes longer than most programs run. So one process imports it, and forks for each program: the
-child runs the program as its main module, and the interpreter exits as it would after any script.
-"""
+"""Whole programs with a blocking client, and a server whose every answer the test sends itself."""
 
 from __future__ import annotations
 
@@ -66,7 +62,6 @@ def loop_threads():
 
 @functools.cache
 def _forking_process() -> socket.socket:
-    """Start the process that forks for each program, once; return the socket that controls it."""
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
@@ -103,20 +98,16 @@ class Program:
         self._ended = False
 
     def interrupt(self) -> None:
-        """Send the program a Ctrl-C."""
         os.kill(self._process, signal.SIGINT)
 
     def line(self) -> str:
-        """Return the next line that the program prints."""
         return self._stdout.readline().strip()
 
     def send_line(self) -> None:
-        """Send a line to a program that waits for one."""
         self._stdin.write("\n")
         self._stdin.flush()
 
     def end(self) -> tuple[int, str, str]:
-        """Wait for the end; return the exit code, the rest of the output, and the text on standard error."""
         self._stdin.close()
         code = int(self._control.recv(64))
         self._ended = True
@@ -124,7 +115,6 @@ class Program:
         return code, self._stdout.read().strip(), self._errors.read()
 
     def kill(self) -> None:
-        """End the program if it runs."""
         if not self._ended:
             os.kill(self._process, signal.SIGKILL)
             self._control.recv(64)
@@ -141,7 +131,6 @@ class Server:
         self.port = self._listener.getsockname()[1]
 
     def request(self) -> socket.socket:
-        """Accept a connection and read a whole request from it."""
         connection, _ = self._listener.accept()
         connection.settimeout(PATIENCE)
         self.read_request(connection)
@@ -149,7 +138,6 @@ class Server:
 
     @staticmethod
     def read_request(connection: socket.socket) -> None:
-        """Read a whole request."""
         received = b""
         while b"\r\n\r\n" not in received:
             received += connection.recv(65536)
@@ -161,25 +149,21 @@ class Server:
 
     @staticmethod
     def answer(connection: socket.socket) -> None:
-        """Send a response with one image."""
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(ANSWER)}\r\n\r\n"
         connection.sendall(head.encode() + ANSWER)
 
     def serve_once(self) -> None:
-        """Answer one request, and wait until the client drops the connection."""
         with self.request() as connection:
             self.answer(connection)
             assert is_dropped(connection)
 
     def begin_stream(self) -> socket.socket:
-        """Answer a request with a stream that sends one image and does not end."""
         connection = self.request()
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         connection.sendall(head + b"%x\r\n%b\r\n" % (len(PARTIAL), PARTIAL))
         return connection
 
     def close(self) -> None:
-        """Stop accepting connections."""
         self._listener.close()
 
 
@@ -188,7 +172,6 @@ Start: TypeAlias = Callable[[str], Program]
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server for the client of the programs."""
     server = Server()
     yield server
     server.close()
@@ -196,7 +179,6 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def start(server: Server) -> Iterator[Start]:
-    """Starts programs with a client of the test's server."""
     with ExitStack() as stack:
 
         def start(text: str) -> Program:

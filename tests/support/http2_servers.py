@@ -19,12 +19,9 @@ class Front:
     """``Front(origin).handler`` is for :func:`tests.support.socket_servers.serving`, with TLS around it."""
 
     origin: str
-    """Of the server behind it."""
     seen: list[str] = field(factory=list[str])
-    """The method and path of every request that came whole."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Serve a client until it leaves."""
         async with anyio.create_task_group() as tasks, httpx.AsyncClient(timeout=None) as behind:
             await _Connection(self, talk, behind, tasks).run()
             tasks.cancel_scope.cancel()

@@ -32,7 +32,6 @@ class Stack:
     library: Any = httpx
 
     def factory(self, **options: Any) -> Callable[[], HTTPClient] | None:
-        """Return what to pass as ``http_client=``."""
         make = self.make
         return None if make is None else lambda: make(**self.options, **options)
 

@@ -1,8 +1,4 @@
-"""Programs with a run that end at once, at a chosen point or by ``kill -9``, and checks of what they leave behind.
-
-``python -m tests.support.killed_runs URL OUT DELIVERY [POINT]`` is such a program. Without arguments, it forks one for
-each line of its input: to import the package takes longer than most programs run.
-"""
+"""Programs with a run that end at once, at a chosen point or by ``kill -9``, and checks of what they leave behind."""
 
 from __future__ import annotations
 
@@ -31,13 +27,11 @@ from imagesdk.policies import Delivery
 from tests.support.billing_server import BillingServer
 
 CODE = 137
-"""Exit code of a program that ended at its point."""
 JOBS = [f"image {number}" for number in range(16)]
 CONCURRENCY = 4
 AT = 6
 """Number of times that a program reaches its point, the last of which ends it."""
 PATIENCE = 60
-"""Seconds after which a program that should have ended is killed."""
 
 Points = dict[str, tuple[object, str, bool]]
 POINTS: Points = {
@@ -56,7 +50,6 @@ POINTS: Points = {
 
 
 def end_at(point: str) -> None:
-    """Make this process end at once when it reaches ``point`` for the last time."""
     owner, name, after = POINTS[point]
     function: Callable[..., Any] = getattr(owner, name)
     reached = 0
@@ -84,7 +77,6 @@ def end_at(point: str) -> None:
 
 
 async def run(base_url: str, out: str, delivery: Delivery) -> None:
-    """Run all jobs."""
     async with AsyncClient(base_url=base_url, api_key="", rate_limit=None) as client:
         options: dict[str, Any] = {"out": out, "delivery": delivery, "concurrency": CONCURRENCY}
         async with client.images.fan_out(JOBS, **options) as running:
@@ -93,12 +85,10 @@ async def run(base_url: str, out: str, delivery: Delivery) -> None:
 
 
 def start(server: BillingServer, out: Path, delivery: str) -> subprocess.Popen[str]:
-    """Start a program, to be killed."""
     return _python(server.base_url, str(out), delivery)
 
 
 def exit_code(server: BillingServer, out: Path, delivery: str, *point: str) -> int:
-    """Run a program to its end, in a fork of a process that has imported the package. Return its exit code."""
     process = _forking_process()
     assert process.stdin is not None
     assert process.stdout is not None
@@ -124,7 +114,6 @@ def _python(*arguments: str) -> subprocess.Popen[str]:
 
 
 def finish(server: BillingServer, out: Path, delivery: Delivery, **options: Any) -> list[Outcome]:
-    """Run the same list again, to its end."""
     retry = RetryPolicy(backoff=0)
     with Client(base_url=server.base_url, api_key="", rate_limit=None, retry=retry) as client:
         with client.images.fan_out(JOBS, out=out, delivery=delivery, **options) as running:
@@ -160,14 +149,12 @@ def check(server: BillingServer, out: Path, delivery: Delivery, kills: int = 1) 
 
 
 def main(base_url: str, out: str, delivery: str, *point: str) -> None:
-    """Run one program."""
     if point:
         end_at(point[0])
     anyio.run(run, base_url, out, "at_least_once" if delivery == "at_least_once" else "at_most_once")
 
 
 def fork_for_each_line() -> None:
-    """Run one program for each line of the input, and print its exit code."""
     for name in ("encodings.idna", "httpcore", "imagesdk._transport.single_connection"):
         import_module(name)  # what the first request imports
     for line in sys.stdin:

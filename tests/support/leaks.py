@@ -19,18 +19,12 @@ _HERE = Path(__file__).parents[1]
 @asynccontextmanager
 async def exposed(handler: Handler, **options: Any) -> AsyncGenerator[tuple[AsyncClient, RawServer], None]:
     """Run a server, and a client of it that holds the key and does not retry."""
-    terms: dict[str, Any] = {
-        "api_key": KEY,
-        "rate_limit": None,
-        "retry": RetryPolicy(max_attempts=1),
-        **options,
-    }
-    async with serving(handler) as server, AsyncClient(base_url=server.base_url, **terms) as client:
+    terms: dict[str, Any] = {"api_key": KEY, "rate_limit": None, "retry": RetryPolicy(max_attempts=1)}
+    async with serving(handler) as server, AsyncClient(base_url=server.base_url, **terms | options) as client:
         yield client, server
 
 
 def _links(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and all errors that it was raised from or during."""
     link: BaseException | None = error
     while link is not None:
         yield link

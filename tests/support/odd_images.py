@@ -13,14 +13,12 @@ AVIF = ["AVIF"] if "AVIF" in PIL.Image.SAVE else []
 
 
 def encoded(picture: PIL.Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """Return a picture as a file."""
     out = io.BytesIO()
     picture.save(out, kind, **options)
     return out.getvalue()
 
 
 def halves(width: int = 40, height: int = 20, mode: str = "RGB") -> PIL.Image.Image:
-    """Return a picture that is red on the left and blue on the right."""
     picture = PIL.Image.new("RGB", (width, height), "red")
     picture.paste("blue", (width // 2, 0, width, height))
     return picture.convert(mode)
@@ -42,7 +40,6 @@ def phone(orientation: int = 6) -> bytes:
 
 
 def inks() -> bytes:
-    """Return a JPEG for print."""
     return encoded(halves(mode="CMYK"), "JPEG", quality=95)
 
 

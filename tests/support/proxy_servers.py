@@ -21,10 +21,8 @@ class Proxy:
     credentials: str | None = None
     """``user:password``, of all who come."""
     tunnelled: bytearray = field(factory=bytearray)
-    """What clients said inside of tunnels."""
 
     async def handler(self, talk: Conversation) -> None:
-        """Serve a client until it leaves or has had its tunnel."""
         while True:
             request = await talk.request()
             if not self._admits(request):
@@ -59,7 +57,6 @@ class Proxy:
 
 
 async def _forwarded(request: Sent, server: ByteStream) -> bytes:
-    """Send a request on as a server wants it, and return the whole answer."""
     method, target, version = request.line.split(" ")
     lines = [f"{method} {urlsplit(target).path} {version}"]
     lines += [f"{name}: {value}" for name, value in request.headers.items() if not name.startswith("proxy-")]

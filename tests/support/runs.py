@@ -25,40 +25,32 @@ class Runs:
     server: BillingServer
     out: Path
     options: dict[str, Any] = field(factory=dict[str, Any])
-    """Options of every run."""
 
     @asynccontextmanager
     async def begin(self, jobs: Jobs, **options: Any) -> AsyncGenerator[AsyncRun, None]:
-        """Run jobs while the block runs."""
         async with self.client, self.client.images.fan_out(jobs, **self.options, **options) as run:
             yield run
 
     async def all(self, jobs: Jobs, **options: Any) -> list[Outcome]:
-        """Run jobs, and return the outcomes in the order of the jobs."""
         async with self.begin(jobs, **options) as run:
             return await run.collect()
 
     async def saved(self, *jobs: JobLike, **options: Any) -> list[Outcome]:
-        """Run jobs with files and a journal in the folder, and return the outcomes in the order of the jobs."""
         return await self.all(jobs, **{"out": self.out, **options})
 
     def pngs(self) -> set[str]:
-        """Return the names of the images in the folder."""
         return {path.name for path in self.out.glob("*.png")}
 
 
 def statuses(outcomes: Iterable[Outcome]) -> list[str]:
-    """Return the status of each outcome."""
     return [outcome.status for outcome in outcomes]
 
 
 async def wait_for(event: threading.Event) -> None:
-    """Wait for an event that the server's thread sets."""
     assert await anyio.to_thread.run_sync(event.wait, 10)
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for a condition that another task or the server's thread makes true."""
     with anyio.fail_after(10):
         while not condition():  # noqa: ASYNC110 - the server has no event for it
             await anyio.sleep(0.001)

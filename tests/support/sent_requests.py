@@ -10,24 +10,20 @@ import respx
 
 
 def sent_to(route: respx.Route) -> list[httpx.Request]:
-    """Return the requests that a route got, in order."""
     calls: Any = route.calls
     return [call.request for call in calls]
 
 
 def last_sent(wire: respx.MockRouter) -> httpx.Request:
-    """Return the last request."""
     request: httpx.Request = wire.calls.last.request
     return request
 
 
 def sent_json(wire: respx.MockRouter) -> Any:
-    """Return the parsed body of the last request."""
     return json.loads(last_sent(wire).content)
 
 
 def sent_parts(wire: respx.MockRouter) -> list[tuple[str, bytes]]:
-    """Return the head and the body of every part of the last form."""
     request = last_sent(wire)
     kind, _, boundary = request.headers["content-type"].partition("; boundary=")
     assert kind == "multipart/form-data"
@@ -38,12 +34,10 @@ def sent_parts(wire: respx.MockRouter) -> list[tuple[str, bytes]]:
 
 
 def form_text(name: str, value: str) -> tuple[str, bytes]:
-    """Return the head and the body of a text in a form."""
     return f'Content-Disposition: form-data; name="{name}"', value.encode()
 
 
 def form_file(name: str, filename: str, media_type: str, data: bytes) -> tuple[str, bytes]:
-    """Return the head and the body of a file in a form."""
     head = (
         f'Content-Disposition: form-data; name="{name}"; filename="{filename}"\r\nContent-Type: {media_type}'
     )

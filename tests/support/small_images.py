@@ -30,15 +30,12 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 JPEG = b"\xff\xd8\xff\xe0\x00\x04\x00\x00\xff\xc0\x00\x0b\x08\x00\x02\x00\x03\x01\x01\x11\x00\xff\xd9"
 """The head of a JPEG of 3 times 2 pixels."""
 WEBP = b"RIFF\x1a\x00\x00\x00WEBPVP8L\x0d\x00\x00\x00\x2f\x00\x00\x00\x10\x07\x10\x11\x11\x88\x88\xfe\x07\x00"
-"""A WebP of one pixel."""
 
 
 def answer(*pictures: bytes, **fields: Any) -> bytes:
-    """Return the body of a good answer with ``pictures`` in it."""
     data = [{"b64_json": base64.b64encode(picture).decode()} for picture in pictures]
     return json.dumps({"created": 1_700_000_000, "data": data, **fields}).encode()
 
 
 def answer_of_urls(*urls: str) -> bytes:
-    """Return the body of a good answer with URLs in it."""
     return json.dumps({"created": 1_700_000_000, "data": [{"url": url} for url in urls]}).encode()

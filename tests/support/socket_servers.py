@@ -29,16 +29,10 @@ class Conversation:
 
     stream: SocketStream
     number: int
-    """Counts the connections of the server from 1."""
     server: RawServer
     _read: bytearray = field(factory=bytearray)
 
     async def request(self) -> Sent:
-        """Read one request whole.
-
-        Raises:
-            anyio.EndOfStream: the client has closed the connection.
-        """
         head = await self.head()
         length = int(head.headers.get("content-length", "0"))
         while len(self._read) < length:
@@ -49,7 +43,6 @@ class Conversation:
         return sent
 
     async def head(self) -> Sent:
-        """Read the head of a request, and leave its body where it is."""
         while b"\r\n\r\n" not in self._read:
             self._read += await self.stream.receive()
         head, _, self._read = self._read.partition(b"\r\n\r\n")
@@ -58,7 +51,6 @@ class Conversation:
         return Sent(line, {name.lower(): value for name, value in pairs}, b"")
 
     async def send(self, data: bytes) -> None:
-        """Write bytes."""
         await self.stream.send(data)
 
     async def answer(self, body: bytes, status: int = 200, **headers: str) -> None:
@@ -68,11 +60,9 @@ class Conversation:
         await self.send(("\r\n".join(lines) + "\r\n\r\n").encode() + body)
 
     def hang_up(self) -> NoReturn:
-        """Close the connection, by ending the handler."""
         raise anyio.EndOfStream
 
     async def dropped(self) -> None:
-        """Return when the client has closed the connection."""
         with suppress(anyio.EndOfStream, anyio.BrokenResourceError):
             while True:
                 await self.stream.receive()
@@ -121,8 +111,6 @@ async def serving(handler: Handler) -> AsyncGenerator[RawServer, None]:
 
 
 def always(body: bytes, status: int = 200, **headers: str) -> Handler:
-    """Return a handler that gives every request the same answer and keeps the connection."""
-
     async def handler(talk: Conversation) -> None:
         while True:
             await talk.request()
@@ -132,8 +120,6 @@ def always(body: bytes, status: int = 200, **headers: str) -> Handler:
 
 
 def says(body: bytes, status: int = 200, **headers: str) -> Handler:
-    """Return a step that gives an answer."""
-
     async def step(talk: Conversation) -> None:
         await talk.answer(body, status, **headers)
 
@@ -141,7 +127,6 @@ def says(body: bytes, status: int = 200, **headers: str) -> Handler:
 
 
 def in_turn(*steps: Handler) -> Handler:
-    """Return a handler that takes a step for each request, over as many connections as come."""
     left = list(steps)
 
     async def handler(talk: Conversation) -> None:
@@ -162,8 +147,6 @@ class OpenConnections:
     _changed: anyio.Event = field(factory=anyio.Event)
 
     def counted(self, handler: Handler) -> Handler:
-        """Return ``handler`` with its connections counted."""
-
         async def count(talk: Conversation) -> None:
             self._change(self.numbers | {talk.number})
             try:
@@ -174,7 +157,6 @@ class OpenConnections:
         return count
 
     async def number(self, expected: int) -> None:
-        """Wait until this number of connections is open."""
         while len(self.numbers) != expected:
             await self._changed.wait()
 

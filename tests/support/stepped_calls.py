@@ -1,8 +1,4 @@
-"""Calls that are run step by step and cancelled at one of their steps, in each way that event loops have.
-
-A step ends where a call suspends. Work that the call has in a thread at the step of the cancellation continues only
-after the end of the call, or a moment later if the call waits for it.
-"""
+"""Calls that are run step by step and cancelled at one of their steps, in each way that event loops have."""
 
 from __future__ import annotations
 
@@ -57,7 +53,6 @@ class Work:
 
     begun: threading.Event = field(factory=threading.Event)
     gate: threading.Event = field(factory=threading.Event)
-    """Opened to let the function continue."""
     ended: threading.Event = field(factory=threading.Event)
 
 
@@ -71,7 +66,6 @@ class Threads:
     _hold: bool = False
 
     async def run_sync(self, function: Callable[..., T], *args: Any, **options: Any) -> T:
-        """Run a function as anyio does; one that has not started when it is cancelled never will."""
         work = Work()
         abandoned = False
 
@@ -113,7 +107,6 @@ class Threads:
         return take
 
     def end(self) -> None:
-        """Wait for the work that the call has left behind."""
         self._hold = False
         for work in self._left_behind:
             work.gate.set()
@@ -131,7 +124,6 @@ class CallOutcome:
 
 
 async def by_scope(work: Coroutine[Any, Any, object], threads: Threads, at: int) -> CallOutcome:
-    """Cancel the scope around the call."""
     result: object = None
     scope = anyio.CancelScope()
     steps = Steps(work, threads.step(at, scope.cancel))

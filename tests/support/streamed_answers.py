@@ -12,7 +12,6 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 
 
 def event(kind: str, picture: bytes | None = None, *, named: bool = True, **fields: Any) -> bytes:
-    """Return one event of a picture stream, with its name unless it has none."""
     data: dict[str, Any] = {"type": kind, **fields}
     if picture is not None:
         data["b64_json"] = base64.b64encode(picture).decode()
@@ -20,35 +19,28 @@ def event(kind: str, picture: bytes | None = None, *, named: bool = True, **fiel
 
 
 def partial(picture: bytes, index: int = 0, **fields: Any) -> bytes:
-    """Return the event of a picture on the way."""
     return event("image_generation.partial_image", picture, partial_image_index=index, **fields)
 
 
 def completed(picture: bytes, **fields: Any) -> bytes:
-    """Return the event of a finished picture."""
     return event("image_generation.completed", picture, created_at=1_700_000_000, **fields)
 
 
 async def begin(talk: Conversation, **headers: str) -> None:
-    """Write the head of a stream that goes on until the connection is closed or a last piece comes."""
     lines = ["HTTP/1.1 200 OK", f"content-type: {EVENT_STREAM}", "transfer-encoding: chunked"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     await talk.send(("\r\n".join(lines) + "\r\n\r\n").encode())
 
 
 async def say(talk: Conversation, data: bytes) -> None:
-    """Write a piece of a stream."""
     await talk.send(f"{len(data):x}\r\n".encode() + data + b"\r\n")
 
 
 async def end(talk: Conversation) -> None:
-    """Write the end of a stream."""
     await talk.send(b"0\r\n\r\n")
 
 
 def streams(*pieces: bytes, ends: bool = True, **headers: str) -> Handler:
-    """Return a step that says a whole stream, or one that hangs up in its middle."""
-
     async def step(talk: Conversation) -> None:
         await begin(talk, **headers)
         for piece in pieces:

@@ -7,6 +7,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import anyio
 import pytest
@@ -15,6 +16,8 @@ from imagesdk import AsyncClient, ConfigurationError
 from tests.support.certificates import Authority
 from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
+
+MakeClient: TypeAlias = Callable[..., AsyncClient]
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
@@ -154,10 +157,7 @@ async def test_authorities_are_loaded_once_in_a_process_and_at_the_first_https_c
 
 @pytest.mark.parametrize("content", [None, ""])
 async def test_unreadable_certificates_are_a_configuration_error(
-    make_client: Callable[..., AsyncClient],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    content: str | None,
+    make_client: MakeClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str | None
 ) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:

@@ -14,17 +14,7 @@ import anyio
 import httpx
 import pytest
 
-from imagesdk import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncClient,
-    ConfigurationError,
-    InternalServerError,
-    OutcomeUnknownError,
-    RetryPolicy,
-    Timeouts,
-)
+from imagesdk import AsyncClient, RetryPolicy, Timeouts, errors
 from tests.support.certificates import Authority
 from tests.support.proxy_servers import Proxy
 from tests.support.small_images import answer, png
@@ -78,7 +68,7 @@ def shown(error: BaseException) -> str:
     return "".join(traceback.format_exception(error)) + repr(error) + repr(pickle.dumps(error))
 
 
-PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
+HERE, PLAIN, SECURE = "http://127.0.0.1:{plain}", "http://images.test:{plain}", "https://images.test:{secure}"
 
 
 @pytest.mark.parametrize(
@@ -99,18 +89,14 @@ PLAIN, SECURE = "http://images.test:{plain}", "https://images.test:{secure}"
         ("HTTP_PROXY={one} REQUEST_METHOD=GET", PLAIN, "server"),  # a CGI script, whose caller could set it
         ("ALL_PROXY={one_without_scheme}", PLAIN, "one"),
         ("ALL_PROXY={one_without_scheme}", SECURE, "one"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "http://127.0.0.1:{plain}", "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1", HERE, "server"),
         ("ALL_PROXY={one} NO_PROXY=127.0.0.1", "https://127.0.0.1:{secure}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:{plain}", "http://127.0.0.1:{plain}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:1", "http://127.0.0.1:{plain}", "one"),
-        pytest.param(
-            "ALL_PROXY={one} NO_PROXY=127.0.0.0/8",
-            "http://127.0.0.1:{plain}",
-            "one",
-            marks=pytest.mark.of_httpx,  # httpx2 knows networks
-        ),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:{plain}", HERE, "server"),
+        ("ALL_PROXY={one} NO_PROXY=127.0.0.1:1", HERE, "one"),
+        # httpx2 knows networks
+        pytest.param("ALL_PROXY={one} NO_PROXY=127.0.0.0/8", HERE, "one", marks=pytest.mark.of_httpx),
         ("ALL_PROXY={one} NO_PROXY=localhost", "http://localhost:{plain}", "server"),
-        ("ALL_PROXY={one} NO_PROXY=localhost", "http://127.0.0.1:{plain}", "one"),
+        ("ALL_PROXY={one} NO_PROXY=localhost", HERE, "one"),
         ("ALL_PROXY={one} NO_PROXY=images.test", PLAIN, "server"),
         ("ALL_PROXY={one} NO_PROXY=images.test", SECURE, "server"),
         ("ALL_PROXY={one} NO_PROXY=images.test:{secure}", SECURE, "server"),
@@ -236,7 +222,7 @@ async def test_a_certificate_for_another_name_is_refused_through_a_tunnel_and_wi
     async with serving(Proxy().handler) as front, serving(known.secured(always(ANSWER))) as server:
         monkeypatch.setenv(setting, front.origin)
         client = make_client(f"https://another.test:{server.port}/v1", retry=ONCE)
-        await error_of(client, APIConnectionError, "could not be reached")
+        await error_of(client, errors.APIConnectionError, "could not be reached")
 
         assert len(front.requests) == (setting == "HTTPS_PROXY")
         assert server.connections == 1
@@ -272,7 +258,9 @@ async def test_a_tunnel_that_fails_before_the_request_is_sent_is_an_error_of_con
 ) -> None:
     async with serving(handler) as front:
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:secret@{netloc(front)}")
-        error = await error_of(make_client("https://images.test/v1", retry=ONCE), APIConnectionError, match)
+        error = await error_of(
+            make_client("https://images.test/v1", retry=ONCE), errors.APIConnectionError, match
+        )
 
     assert [word for word in ("secret", "bWU6c2VjcmV0") if word in shown(error)] == []
 
@@ -297,15 +285,19 @@ async def test_a_refused_tunnel_is_retried(
 @pytest.mark.parametrize(
     ("handler", "kind", "status", "maybe_billed"),
     [
-        pytest.param(Proxy("me:another").handler, APIStatusError, 407, False, id="of the proxy itself"),
-        pytest.param(always(b"", 502), InternalServerError, 502, True, id="of a gateway before the work"),
+        pytest.param(
+            Proxy("me:another").handler, errors.APIStatusError, 407, False, id="of the proxy itself"
+        ),
+        pytest.param(
+            always(b"", 502), errors.InternalServerError, 502, True, id="of a gateway before the work"
+        ),
     ],
 )
 async def test_a_status_of_a_forwarding_proxy_is_an_error_like_one_of_the_server(
     monkeypatch: pytest.MonkeyPatch,
     make_client: MakeClient,
     handler: Handler,
-    kind: type[APIStatusError],
+    kind: type[errors.APIStatusError],
     status: int,
     maybe_billed: bool,
 ) -> None:
@@ -327,7 +319,7 @@ async def test_a_proxy_that_is_down_is_named_without_its_password_and_costs_noth
     monkeypatch.setenv("ALL_PROXY", f"http://me:secret@{proxy}")
 
     client = make_client(f"{scheme}://images.test/v1", retry=ONCE)
-    error = await error_of(client, APIConnectionError, f"could not be reached .* the proxy {proxy}")
+    error = await error_of(client, errors.APIConnectionError, f"could not be reached .* the proxy {proxy}")
 
     assert "secret" not in shown(error)
 
@@ -340,7 +332,7 @@ async def test_a_proxy_that_cannot_be_used_is_named_without_its_password(
     monkeypatch.setenv("ALL_PROXY", f"{scheme}//user:secret-word@{rest}")
 
     client = make_client("http://images.test/v1", retry=ONCE)
-    error = await error_of(client, (ConfigurationError, APIConnectionError), "proxy|URL")
+    error = await error_of(client, (errors.ConfigurationError, errors.APIConnectionError), "proxy|URL")
 
     assert "secret-word" not in str(error)
 
@@ -351,7 +343,7 @@ async def test_a_tunnel_that_breaks_after_the_request_was_sent_leaves_the_outcom
     async with serving(Proxy().handler) as front, serving(known.secured(hang_up_at_once)) as server:
         monkeypatch.setenv("HTTPS_PROXY", front.origin)
         client = make_client(f"https://images.test:{server.port}/v1", retry=ONCE)
-        await error_of(client, OutcomeUnknownError, maybe_billed=True)
+        await error_of(client, errors.OutcomeUnknownError, maybe_billed=True)
 
 
 async def test_a_tls_handshake_in_a_tunnel_that_hangs_ends_at_the_connect_timeout(
@@ -368,5 +360,5 @@ async def test_a_tls_handshake_in_a_tunnel_that_hangs_ends_at_the_connect_timeou
     async with serving(handler) as front:
         monkeypatch.setenv("HTTPS_PROXY", front.origin)
         client = make_client("https://images.test/v1", timeout=Timeouts(connect=0.1), retry=ONCE)
-        await error_of(client, APITimeoutError)
+        await error_of(client, errors.APITimeoutError)
         await left.wait()

@@ -14,15 +14,7 @@ import httpx2
 import pytest
 from anyio.streams.tls import TLSAttribute
 
-from imagesdk import (
-    APIConnectionError,
-    AsyncClient,
-    AuthenticationError,
-    Client,
-    ConfigurationError,
-    OutcomeUnknownError,
-    RetryPolicy,
-)
+from imagesdk import AsyncClient, Client, RetryPolicy, errors
 from imagesdk.emulator import Emulator
 from tests.support.certificates import Authority
 from tests.support.http_stacks import THEIRS, Stack, on
@@ -57,18 +49,16 @@ LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=["httpx", "h
         (object, r"not builtins\.object"),
     ],
 )
-def test_an_object_that_is_no_async_client_raises_with_a_remedy(
-    make: Callable[[], Any], message: str
-) -> None:
+def test_an_object_that_is_no_async_client_raises_a_remedy(make: Callable[[], Any], message: str) -> None:
     for kind in (AsyncClient, Client):
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(errors.ConfigurationError, match=message):
             kind(base_url=OWN, http_client=make())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_session_of_aiohttp_raises_with_a_remedy() -> None:
     async with aiohttp.ClientSession() as session:
-        with pytest.raises(ConfigurationError, match="through httpx-aiohttp"):
+        with pytest.raises(errors.ConfigurationError, match="through httpx-aiohttp"):
             AsyncClient(base_url=OWN, http_client=session)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
@@ -90,7 +80,7 @@ async def test_a_factory_of_something_else_raises_before_anything_is_sent(
     make_client: MakeClient, factory: Callable[[], Any], message: str
 ) -> None:
     async with serving(always(ANSWER)) as server:
-        with pytest.raises(ConfigurationError, match=message):
+        with pytest.raises(errors.ConfigurationError, match=message):
             async with make_client(server.base_url, http_client=factory) as client:
                 await client.images.generate("a cat")
 
@@ -98,14 +88,12 @@ async def test_a_factory_of_something_else_raises_before_anything_is_sent(
 
 
 @LIBRARIES
-async def test_a_closed_client_is_distinguished_from_a_server_that_is_down(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_a_closed_client_is_not_taken_for_a_dead_server(make_client: MakeClient, library: Any) -> None:
     own = library.AsyncClient()
     await own.aclose()
 
     async with make_client(OWN, http_client=own) as client:
-        with pytest.raises(ConfigurationError, match="was closed"):
+        with pytest.raises(errors.ConfigurationError, match="was closed"):
             await client.images.generate("a cat")
 
 
@@ -122,9 +110,7 @@ def test_the_blocking_client_takes_a_client_and_never_imports_httpx2(emulator: E
 
 
 @on(*THEIRS)
-async def test_headers_and_credentials_of_the_client_are_not_sent(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_no_header_or_credential_of_the_client_is_sent(stack: Stack, make_client: MakeClient) -> None:
     adding = stack.factory(
         headers={"x-own": "1", "user-agent": "own"},
         cookies={"own": "1"},
@@ -150,9 +136,7 @@ async def test_headers_and_credentials_of_the_client_are_not_sent(
 
 
 @on(*THEIRS)
-async def test_event_hooks_see_requests_and_responses_and_may_read_them(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_event_hooks_see_and_read_requests_and_responses(stack: Stack, make_client: MakeClient) -> None:
     seen: list[str] = []
 
     async def request(request: Any) -> None:
@@ -171,7 +155,7 @@ async def test_event_hooks_see_requests_and_responses_and_may_read_them(
 
 
 @on(*THEIRS)
-async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_retry(
+async def test_a_hook_that_raises_changes_no_error_and_no_retry(
     stack: Stack, make_client: MakeClient
 ) -> None:
     async def unread(response: Any) -> None:
@@ -188,12 +172,12 @@ async def test_an_event_hook_that_raises_for_a_status_changes_no_error_and_no_re
         async with serving(in_turn(*steps)) as server:
             async with make_client(server.base_url, http_client=http_client) as client:
                 assert (await client.images.generate("a cat")).attempts == 2
-                with pytest.raises(AuthenticationError, match=message):
+                with pytest.raises(errors.AuthenticationError, match=message):
                     await client.images.generate("a cat")
 
 
 @LIBRARIES
-async def test_a_status_error_of_an_event_hook_for_another_request_is_no_response(
+async def test_a_hook_s_error_of_another_request_is_no_response(
     make_client: MakeClient, library: Any
 ) -> None:
     async with serving(always(b"", 401)) as other, serving(always(ANSWER)) as server:
@@ -204,14 +188,12 @@ async def test_a_status_error_of_an_event_hook_for_another_request_is_no_respons
 
         own = library.AsyncClient(event_hooks={"response": [report]})
         async with own, make_client(server.base_url, http_client=own, retry=ONCE) as client:
-            with pytest.raises(OutcomeUnknownError, match=r"HTTPStatusError.*401"):
+            with pytest.raises(errors.OutcomeUnknownError, match=r"HTTPStatusError.*401"):
                 await client.images.generate("a cat")
 
 
 @LIBRARIES
-async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_open(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_mounts_may_answer_and_the_client_is_left_open(make_client: MakeClient, library: Any) -> None:
     def answer_at_once(request: Any) -> Any:
         return library.Response(200, content=ANSWER)
 
@@ -223,9 +205,7 @@ async def test_mounts_are_used_and_may_answer_themselves_and_the_client_is_left_
 
 
 @LIBRARIES
-async def test_an_exception_of_the_users_transport_is_a_connection_error(
-    make_client: MakeClient, library: Any
-) -> None:
+async def test_a_transport_that_raises_is_a_lost_connection(make_client: MakeClient, library: Any) -> None:
     class Failing(library.AsyncBaseTransport):  # type: ignore[misc]
         async def handle_async_request(self, request: Any) -> Any:
             async for _ in request.stream:
@@ -234,7 +214,7 @@ async def test_an_exception_of_the_users_transport_is_a_connection_error(
 
     own = library.AsyncClient(transport=Failing())
     async with own, make_client(OWN, http_client=own, retry=ONCE) as client:
-        with pytest.raises(OutcomeUnknownError, match="LookupError: no such thing"):
+        with pytest.raises(errors.OutcomeUnknownError, match="LookupError: no such thing"):
             await client.images.generate("a cat")
 
 
@@ -252,7 +232,7 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
         base_url = f"https://localhost:{server.port}/v1"
         async with make_client(base_url, http_client=stack.factory(**options), retry=ONCE) as client:
             if way == "unknown":
-                with pytest.raises(APIConnectionError, match="certificate") as caught:
+                with pytest.raises(errors.APIConnectionError, match="certificate") as caught:
                     await client.images.generate("a cat")
                 assert not caught.value.maybe_billed
             else:
@@ -260,7 +240,7 @@ async def test_the_authorities_of_the_client_are_the_ones_that_count(
 
 
 @on(*THEIRS)
-async def test_a_certificate_of_the_client_is_shown_to_the_server(
+async def test_the_server_sees_the_client_s_certificate(
     stack: Stack, make_client: MakeClient, authority: Authority
 ) -> None:
     shown: list[Any] = []
@@ -282,9 +262,8 @@ async def test_a_certificate_of_the_client_is_shown_to_the_server(
 @on(*THEIRS)
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("way", ["proxy=", "ALL_PROXY"])
-@pytest.mark.filterwarnings(
-    "ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning"
-)  # of aiohttp to httpx-aiohttp 0.2
+# of aiohttp to httpx-aiohttp 0.2
+@pytest.mark.filterwarnings("ignore:.*BasicAuth|.*proxy_auth:DeprecationWarning")
 async def test_a_proxy_of_the_client_with_credentials_is_used_and_keeps_no_key(
     stack: Stack,
     make_client: MakeClient,
@@ -331,7 +310,7 @@ async def test_a_tunnel_that_is_refused_costs_nothing(stack: Stack, make_client:
     async with serving(Proxy("me:another").handler) as front:
         http_client = stack.factory(proxy=front.origin.replace("http://", "http://me:secret@"))
         async with make_client(OWN, http_client=http_client, retry=ONCE) as client:
-            with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+            with pytest.raises(errors.APIConnectionError, match="could not be reached") as caught:
                 await client.images.generate("a cat")
 
     assert not caught.value.maybe_billed

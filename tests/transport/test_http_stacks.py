@@ -15,15 +15,7 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 
-from imagesdk import (
-    APIConnectionError,
-    APIStatusError,
-    APITimeoutError,
-    AsyncClient,
-    AuthenticationError,
-    OutcomeUnknownError,
-    RetryPolicy,
-)
+from imagesdk import AsyncClient, RetryPolicy, errors
 from imagesdk.emulator import Emulator
 from imagesdk.events import AttemptStarted, Event, RetryScheduled
 from tests.support.certificates import Authority
@@ -124,7 +116,7 @@ def test_one_event_loop_after_the_other(stack: Stack, emulator: Emulator, make_c
 
 
 @on(*THEIRS)
-async def test_a_client_without_patience_and_with_one_connection_serves_many_calls(
+async def test_an_impatient_client_with_one_connection_serves_many_calls(
     stack: Stack, make_client: MakeClient
 ) -> None:
     started = 0
@@ -203,17 +195,15 @@ async def test_a_cancelled_call_over_http2_leaves_a_connection_that_works(
 
 
 @on(*STACKS)
-async def test_a_refused_connection_costs_nothing_and_is_no_timeout(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_a_refused_connection_is_free_and_no_timeout(stack: Stack, make_client: MakeClient) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}/v1"
 
     async with make_client(url, http_client=stack.factory(), api_key=KEY, retry=ONCE) as client:
-        with pytest.raises(APIConnectionError, match="could not be reached") as caught:
+        with pytest.raises(errors.APIConnectionError, match="could not be reached") as caught:
             await client.images.generate("a cat")
 
-    assert not isinstance(caught.value, APITimeoutError)
+    assert not isinstance(caught.value, errors.APITimeoutError)
     assert not caught.value.maybe_billed
     assert caught.value.__cause__ is not None
     assert leaks(caught.value) == []
@@ -237,27 +227,25 @@ async def test_a_request_without_a_response_may_have_been_billed_and_is_retried_
     async with serving(handler) as server:
         terms = {"http_client": stack.factory(), "observers": [events.append]}
         async with make_client(server.base_url, api_key=KEY, **terms) as client:
-            with pytest.raises(OutcomeUnknownError) as caught:
+            with pytest.raises(errors.OutcomeUnknownError) as caught:
                 await client.images.generate("a cat")
 
         assert len(server.requests) == 2
 
     assert caught.value.maybe_billed
-    assert not isinstance(caught.value, APITimeoutError)
+    assert not isinstance(caught.value, errors.APITimeoutError)
     assert [event.maybe_billed for event in events if isinstance(event, RetryScheduled)] == [True]
     assert leaks(caught.value) == []
 
 
 @on(*STACKS)
-async def test_rejections_are_errors_and_busy_servers_are_retried(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_rejections_raise_and_busy_servers_are_retried(stack: Stack, make_client: MakeClient) -> None:
     refusal = b'{"error": {"message": "no such key", "code": "invalid_api_key"}}'
     steps = (says(b"", 503), says(b"", 429, retry_after="0"), says(ANSWER), says(refusal, 401))
     async with serving(in_turn(*steps)) as server:
         async with make_client(server.base_url, http_client=stack.factory()) as client:
             response = await client.images.generate("a cat")
-            with pytest.raises(AuthenticationError, match="no such key"):
+            with pytest.raises(errors.AuthenticationError, match="no such key"):
                 await client.images.generate("a cat")
 
     assert response[0].bytes == SMALL
@@ -275,7 +263,7 @@ async def test_no_redirect_no_credentials_of_netrc_and_no_key_on_downloads(
             await client.images.generate("a cat")
         async with make_client(server.base_url, api_key=KEY, http_client=stack.factory()) as client:
             await client.images.download("/cat.png")
-            with pytest.raises(APIStatusError, match="redirects to /elsewhere"):
+            with pytest.raises(errors.APIStatusError, match="redirects to /elsewhere"):
                 await client.images.generate("a cat")
 
         assert ["authorization" in sent.headers for sent in server.requests] == [False, False, True]
@@ -306,9 +294,7 @@ async def test_no_log_contains_the_key_the_prompt_or_a_signature(
 
 
 @on(*STACKS)
-async def test_a_response_that_is_cut_short_is_an_error_on_every_stack(
-    stack: Stack, make_client: MakeClient
-) -> None:
+async def test_a_response_cut_short_is_an_error_on_every_stack(stack: Stack, make_client: MakeClient) -> None:
     async def handler(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n" + ANSWER[:50])

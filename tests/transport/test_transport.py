@@ -48,7 +48,7 @@ async def test_calls_one_after_the_other_share_a_connection(make_client: MakeCli
         assert (server.connections, len(server.requests)) == (1, 5)
 
 
-async def test_concurrent_calls_have_a_connection_each_and_later_calls_reuse_them(
+async def test_concurrent_calls_have_a_connection_each_which_later_ones_reuse(
     make_client: MakeClient,
 ) -> None:
     arrived = 0
@@ -134,9 +134,7 @@ async def test_a_tls_handshake_that_hangs_ends_at_the_connect_timeout(make_clien
     assert not caught.value.maybe_billed
 
 
-async def test_a_factory_makes_one_http_client_for_a_loop_and_it_is_closed_with_ours(
-    make_client: MakeClient,
-) -> None:
+async def test_a_factory_makes_one_http_client_a_loop_which_closes_with_ours(make_client: MakeClient) -> None:
     made: list[httpx.AsyncClient] = []
 
     def make() -> httpx.AsyncClient:
@@ -152,9 +150,7 @@ async def test_a_factory_makes_one_http_client_for_a_loop_and_it_is_closed_with_
 
 
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
-def test_a_connection_left_open_by_a_loop_that_has_ended_is_not_touched_again(
-    emulator: Emulator, make_client: MakeClient
-) -> None:
+def test_a_connection_of_a_loop_that_ended_is_left_alone(emulator: Emulator, make_client: MakeClient) -> None:
     client = make_client(emulator.base_url)
 
     for backend in ("asyncio", "trio", "asyncio"):
