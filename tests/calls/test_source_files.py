@@ -160,9 +160,7 @@ async def test_a_value_of_another_type_is_refused_with_the_allowed_ones(thing: o
     assert error.value == type(thing).__name__
 
 
-async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_restored(
-    tmp_path: Path,
-) -> None:
+async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_restored(tmp_path: Path) -> None:
     (tmp_path / "album.bin").write_bytes(b"an album: " + PNG)
     async with await anyio.open_file(tmp_path / "album.bin", "rb") as file:
         await file.seek(len(b"an album: "))
@@ -172,9 +170,7 @@ async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_rest
     assert upload.name == "album.png"
 
 
-async def test_an_uploaded_file_of_a_form_keeps_its_name_and_can_be_read_again(
-    tmp_path: Path,
-) -> None:
+async def test_an_uploaded_file_of_a_form_keeps_its_name_and_can_be_read_again(tmp_path: Path) -> None:
     form = UploadFile(io.BytesIO(PNG), filename="../../camera.png")
     upload, data = await probe_and_read(form)
     assert (upload.name, data) == ("camera.png", PNG)

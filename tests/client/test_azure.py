@@ -57,10 +57,7 @@ def token() -> str:
 
 @pytest.mark.parametrize(
     ("auth", "header", "value"),
-    [
-        ({"api_key": KEY}, "api-key", KEY),
-        ({"token_provider": token}, "authorization", f"Bearer {token()}"),
-    ],
+    [({"api_key": KEY}, "api-key", KEY), ({"token_provider": token}, "authorization", f"Bearer {token()}")],
     ids=["key", "token"],
 )
 @pytest.mark.parametrize("api_version", [None, DATED])
