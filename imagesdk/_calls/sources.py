@@ -50,10 +50,7 @@ _async_file_locks = PerLoop(WeakKeyDictionary[object, anyio.Lock])
 async def open_inputs(
     sources: Sources, *, check_transparency: bool = False
 ) -> AsyncGenerator[InputImages, None]:
-    """Open the input images of a job. Temporary files exist until the block ends.
-
-    ``check_transparency`` searches mask and markup for transparent pixels, if Pillow is installed.
-    """
+    """Open the input images of a job, and search mask and markup for transparent pixels if that is asked for."""
     with ExitStack() as spools:
         images = tuple([await _open_source("image", image, spools) for image in sources.images])
         mask = None if sources.mask is None else await _open_source("mask", sources.mask, spools)
