@@ -34,6 +34,7 @@ from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
+MakeClient = Callable[..., AsyncClient]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "samples" / "answers"
@@ -132,9 +133,7 @@ async def test_errors_are_read_in_the_shape_of_each_server(
     assert caught.value.code == code
 
 
-async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(make_client: MakeClient) -> None:
     with Emulator(limit="1/min", quirks="gemini") as emulator:
         async with make_client(emulator.base_url, retry=ONCE) as client:
             await client.images.generate("a cat", model="imagen")
@@ -205,7 +204,7 @@ async def test_a_response_without_a_stream_is_the_last_event(client: AsyncClient
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
 async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
-    content_type: str, make_client: Callable[..., AsyncClient]
+    content_type: str, make_client: MakeClient
 ) -> None:
     handler = always(png(padding=100_000), content_type=content_type)
     async with serving(handler) as server, make_client(server.base_url) as client:
@@ -216,9 +215,7 @@ async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
     assert response[0].bytes == png(padding=100_000)
 
 
-async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(make_client: MakeClient) -> None:
     async def drip(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/webp\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -242,7 +239,7 @@ async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
     ],
 )
 async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
-    body: bytes, content_type: str, make_client: Callable[..., AsyncClient]
+    body: bytes, content_type: str, make_client: MakeClient
 ) -> None:
     async with serving(always(body, content_type=content_type)) as server:
         async with make_client(server.base_url, retry=ONCE) as client:
@@ -250,7 +247,7 @@ async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
                 await client.images.generate("a cat")
 
 
-async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[..., AsyncClient]) -> None:
+async def test_json_that_is_labelled_as_an_image_is_json(make_client: MakeClient) -> None:
     async with serving(always(answer(JPEG), content_type="image/jpeg")) as server:
         async with make_client(server.base_url) as client:
             response = await client.images.generate("a cat")
@@ -268,7 +265,7 @@ async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[.
     ],
 )
 async def test_a_404_suggests_the_version_that_the_base_url_lacks(
-    base_url: str, hint: str | None, emulator: Emulator, make_client: Callable[..., AsyncClient]
+    base_url: str, hint: str | None, emulator: Emulator, make_client: MakeClient
 ) -> None:
     async with make_client(base_url.format(port=emulator.port)) as client:
         for call in (client.images.generate("a cat"), client.files.list(), client.request("GET", "/models")):
@@ -281,9 +278,7 @@ async def test_a_404_suggests_the_version_that_the_base_url_lacks(
                 assert caught.value.message.endswith(f"Try base_url='{hint.format(port=emulator.port)}'.")
 
 
-async def test_a_missing_model_is_not_an_error_of_the_base_url(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_missing_model_is_not_an_error_of_the_base_url(make_client: MakeClient) -> None:
     body = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
     async with serving(always(body, 404)) as server, make_client(server.origin) as client:
         with pytest.raises(NotFoundError, match="Check the name of the model"):
@@ -292,7 +287,7 @@ async def test_a_missing_model_is_not_an_error_of_the_base_url(
 
 @pytest.mark.parametrize("quirks", ["localai", "litellm"])
 async def test_servers_without_a_version_in_their_paths_work_without_one(
-    quirks: str, make_client: Callable[..., AsyncClient]
+    quirks: str, make_client: MakeClient
 ) -> None:
     with Emulator(limit=None, quirks=quirks) as emulator:
         async with make_client(emulator.origin) as client:
@@ -302,7 +297,7 @@ async def test_servers_without_a_version_in_their_paths_work_without_one(
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 @respx.mock
-async def test_a_recorded_response_is_parsed(path: Path, make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_recorded_response_is_parsed(path: Path, make_client: MakeClient) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     assert sample["source"]
     expected = sample["expected"]

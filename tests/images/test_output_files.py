@@ -34,6 +34,7 @@ from tests.support.small_images import JPEG, answer, answer_of_urls, png
 from tests.support.socket_servers import always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+MakeClient = Callable[..., AsyncClient]
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
@@ -94,10 +95,7 @@ async def test_a_list_of_images_under_another_name_is_kept(
 
 
 async def test_fsync_makes_files_durable_before_the_call_returns(
-    wire: respx.MockRouter,
-    make_client: Callable[..., AsyncClient],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    wire: respx.MockRouter, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL, WIDE))
     synced: list[int] = []
@@ -176,9 +174,7 @@ async def test_an_image_of_any_format_has_its_extension(
             assert opened.format == extension.upper().replace("JPG", "JPEG")
 
 
-async def test_surplus_images_get_names_of_their_own(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_surplus_images_get_names_of_their_own(make_client: MakeClient, tmp_path: Path) -> None:
     async with serving(always(answer(SMALL, JPEG))) as server, make_client(server.base_url) as client:
         response = await client.images.generate("a cat", out=tmp_path / "cat.png")
 
@@ -199,7 +195,7 @@ async def test_surplus_images_get_names_of_their_own(
 )
 async def test_a_failed_call_leaves_the_folder_as_it_was(
     emulator: Emulator,
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
     tmp_path: Path,
     fault: Callable[[Faults], None],
     kind: type[APIError],
@@ -227,7 +223,7 @@ async def test_a_retry_leaves_only_the_images_of_the_successful_attempt(
 
 
 async def test_urls_are_downloaded_into_files_without_the_key(
-    emulator: Emulator, make_client: Callable[..., AsyncClient], tmp_path: Path
+    emulator: Emulator, make_client: MakeClient, tmp_path: Path
 ) -> None:
     async with make_client(emulator.base_url, api_key="sk-1") as client:
         response = await client.images.generate(
@@ -262,7 +258,7 @@ async def test_an_image_that_cannot_be_downloaded_is_not_lost(
 
 
 async def test_the_time_out_of_a_call_covers_the_download_of_its_images(
-    make_client: Callable[..., AsyncClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []
 

@@ -35,19 +35,10 @@ SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low",
 FLARE: dict[str, Any] = {"model": "gpt-image-2.6-flare", "quality": "low", "size": "1024x1024"}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>hello</html>",
-        b"[]",
-        b"null",
-        b'{"created": 1}',
-        b'{"data": {}}',
-        b'{"data": [',
-        b"\xff\xfe",
-    ],
-)
+NO_JSON = [b"", b"<html>hello</html>", b'{"data": [', b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("body", [*NO_JSON, b"[]", b"null", b'{"created": 1}', b'{"data": {}}'])
 async def test_a_success_without_a_valid_body_is_an_api_response_error(
     wire: respx.MockRouter, make_client: Callable[..., AsyncClient], body: bytes
 ) -> None:
