@@ -3,7 +3,6 @@
 - Files are read in worker threads.
 - Only the header of a file is read here. The rest is read in pieces while it is sent, and again for a retry, so that no
   file is held in memory as a whole.
-- A file object is read from its current position, which is restored, and is never closed.
 - A file object that cannot seek, such as a pipe, or that has an async ``read``, is copied to a temporary file first.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from imagesdk._protocol.azure import AzureHost
 from imagesdk.emulator import Emulator
 from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
-from tests.support.small_images import answer, png
+from tests.support.small_images import answer, png, usage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
@@ -37,12 +38,15 @@ CLASSIC = f"{RESOURCE}/openai/deployments/my%20images"
 ANSWER = answer(png())
 
 
-def azure(**options: Any) -> AsyncClient:
-    """A client of the resource, without a limit."""
+def azure_at(endpoint: str, **options: Any) -> AsyncClient:
+    """A client of a resource, without a limit."""
     terms: dict[str, Any] = {"api_key": KEY, "deployment": "my images", "rate_limit": None, **options}
     if "token_provider" in options:
         del terms["api_key"]
-    return AsyncClient.azure(RESOURCE, **terms)
+    return AsyncClient.azure(endpoint, **terms)
+
+
+azure = partial(azure_at, RESOURCE)
 
 
 def sent(route: respx.Route) -> httpx.Request:
@@ -101,13 +105,7 @@ async def test_a_call_can_name_its_deployment() -> None:
 
 @respx.mock
 async def test_checks_and_costs_follow_the_model_of_the_deployment() -> None:
-    usage = {
-        "input_tokens": 10,
-        "output_tokens": 1000,
-        "total_tokens": 1010,
-        "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
-    }
-    route = respx.post(f"{V1}/images/generations").respond(content=answer(png(), usage=usage))
+    route = respx.post(f"{V1}/images/generations").respond(content=answer(png(), usage=usage(1000)))
 
     async with (
         azure(model="gpt-image-2") as named,
@@ -256,10 +254,7 @@ def test_the_blocking_client_has_the_same_constructor(resource: Emulator) -> Non
 
 
 async def test_errors_of_azure_have_their_own_classes(resource: Emulator) -> None:
-    def azure(**options: Any) -> AsyncClient:
-        terms: dict[str, Any] = {"deployment": "images", "api_key": KEY, "rate_limit": None, **options}
-        return AsyncClient.azure(resource.origin, **terms)
-
+    azure = partial(azure_at, resource.origin, deployment="images")
     async with azure(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ModerationError) as moderated:
             await client.images.generate("a forbidden sexual thing")

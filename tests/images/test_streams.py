@@ -30,7 +30,7 @@ from imagesdk import (
 )
 from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
 from imagesdk.streams import StreamedImage
-from tests.support.small_images import answer, png
+from tests.support.small_images import answer, png, usage
 from tests.support.socket_servers import Conversation, OpenConnections, always, in_turn, says, serving
 from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
 
@@ -40,12 +40,7 @@ Read: TypeAlias = Callable[..., Awaitable[list[StreamedImage]]]
 
 ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
 ONCE = RetryPolicy(max_attempts=1)
-USAGE = {
-    "input_tokens": 10,
-    "output_tokens": 300,
-    "total_tokens": 310,
-    "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
-}
+USAGE = usage(300)
 
 
 @pytest.fixture
