@@ -338,7 +338,6 @@ async def test_concurrent_calls_can_send_one_file_object(make_client: MakeClient
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(client.images.edit, file, "a cat")
-
         assert [LARGE in sent.body for sent in server.requests] == [True] * 4
 
 

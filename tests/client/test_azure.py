@@ -93,12 +93,10 @@ async def test_the_deployment_is_in_the_body_or_with_a_date_in_the_path(
 @respx.mock
 async def test_a_call_can_name_its_deployment() -> None:
     route = respx.post(f"{RESOURCE}/openai/deployments/flare/images/generations").respond(content=ANSWER)
-
     async with azure(deployment=None, api_version=DATED) as client:
         await client.images.generate("a cat", model="flare")
         with pytest.raises(InvalidRequestError, match="On Azure a deployment must be named") as caught:
             await client.images.generate("a cat")
-
     assert caught.value.param == "model"
     assert route.call_count == 1
 
@@ -141,7 +139,6 @@ async def test_checks_and_costs_follow_the_model_of_the_deployment() -> None:
 )
 def test_an_endpoint_may_have_any_of_its_forms(endpoint: str, api_version: str | None, base_url: str) -> None:
     host = AzureHost.of(endpoint, deployment="d", model=None, api_version=api_version)
-
     assert host.base_url == base_url
     version = f"?api-version={api_version}" if api_version else ""
     assert host.url("/files") == f"{base_url}/files{version}"
@@ -180,10 +177,8 @@ async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-openai")
     route = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
-
     async with AsyncClient.azure(deployment="d", rate_limit=None) as client:
         await client.images.generate("a cat")
-
     assert sent(route).headers["api-key"] == KEY
     assert "openai-organization" not in sent(route).headers
 

@@ -89,14 +89,12 @@ async def test_headers_are_added_and_those_of_a_call_override_them(make_client: 
             await client.images.generate("a cat")
             await view.images.generate("a cat")
             await view.images.generate("a cat", extra_headers={"X-Run": "3"})
-
     sent = [(request.headers["x-team"], request.headers["x-run"]) for request in server.requests]
     assert sent == [("a", "1"), ("a", "2"), ("a", "3")]
 
 
 def test_an_option_that_a_view_cannot_change_is_refused() -> None:
     client = AsyncClient(api_key="", base_url="http://127.0.0.1:9/v1")
-
     with pytest.raises(ConfigurationError, match="needs another client"):
         client.with_options(base_url="http://127.0.0.1:8/v1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with pytest.raises(ConfigurationError, match="set by the client itself"):

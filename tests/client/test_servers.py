@@ -63,7 +63,6 @@ async def test_images_in_every_form_are_written_to_files(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     response = await client.images.generate("a white cat", model="flux", n=2, out=tmp_path)
-
     assert len(response) == 2
     assert response[0].bytes != response[1].bytes
     for image in response:
@@ -78,7 +77,6 @@ async def test_images_in_every_form_are_written_to_files(
 @pytest.mark.parametrize("emulator", EDITORS, indirect=True, ids=EDITORS)
 async def test_images_are_edited_by_servers_with_edits(client: AsyncClient) -> None:
     response = await client.images.edit([png(64, 64), png(32, 32)], "a hat", mask=png(64, 64), model="flux")
-
     assert len(await client.images.download(response[0])) > 100
 
 
@@ -129,7 +127,6 @@ async def test_errors_are_read_in_the_shape_of_each_server(
 ) -> None:
     with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
-
     assert caught.value.code == code
 
 
@@ -139,7 +136,6 @@ async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(make_client:
             await client.images.generate("a cat", model="imagen")
             with pytest.raises(RateLimitError) as caught:
                 await client.images.generate("a cat", model="imagen")
-
     assert caught.value.code == "429"
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 60
@@ -158,7 +154,6 @@ async def test_localai_returns_urls_zeros_and_fields_of_its_own(
     client: AsyncClient, emulator: Emulator
 ) -> None:
     response = await client.images.generate("a cat", model="gpt-image-2", size="auto", extra_body={"step": 5})
-
     assert response[0].url is not None
     assert response[0].url.startswith(f"{emulator.origin}/generated-images/")
     assert response[0].extra == {"index": 0, "embedding": None}
@@ -173,7 +168,6 @@ async def test_localai_returns_urls_zeros_and_fields_of_its_own(
 @pytest.mark.parametrize("emulator", ["sglang"], indirect=True)
 async def test_relative_urls_belong_to_the_server(client: AsyncClient) -> None:
     response = await client.images.generate("a cat", extra_body={"seed": 7, "num_inference_steps": 4})
-
     assert (response[0].url or "").startswith("/v1/images/")
     assert (await client.images.download(response[0])).startswith(b"\x89PNG")
     assert response.usage is not None
@@ -186,7 +180,6 @@ async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_
     on_disk = await client.images.generate(
         "a cat", response_format="file", size="256x128", out=tmp_path / "cat.png"
     )
-
     assert [(image.width, image.height) for image in in_memory] == [(256, 128)]
     assert in_memory[0].bytes == (tmp_path / "cat.png").read_bytes() == on_disk[0].bytes
     assert in_memory.request_id is not None
@@ -198,7 +191,6 @@ async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_
 async def test_a_response_without_a_stream_is_the_last_event(client: AsyncClient) -> None:
     async with client.images.generate_stream("a cat", model="flux", partial_images=2) as stream:
         events = [event async for event in stream]
-
     assert [type(event) for event in events] == [CompletedImage]
 
 
@@ -211,7 +203,6 @@ async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
         response = await client.images.generate("a cat")
         with pytest.raises(APIResponseError, match="larger than 1000 bytes"):
             await client.with_options(caps=Caps(image=1000)).images.generate("a cat")
-
     assert response[0].bytes == png(padding=100_000)
 
 
@@ -251,7 +242,6 @@ async def test_json_that_is_labelled_as_an_image_is_json(make_client: MakeClient
     async with serving(always(answer(JPEG), content_type="image/jpeg")) as server:
         async with make_client(server.base_url) as client:
             response = await client.images.generate("a cat")
-
     assert (response[0].width, response[0].height) == (3, 2)
 
 

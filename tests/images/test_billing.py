@@ -43,7 +43,6 @@ async def test_every_image_is_billed_once(client: AsyncClient, emulator: Emulato
     made = await client.images.generate("a white siamese cat", n=2, **DALLE, response_format="b64_json")
     edited = await client.images.edit(made[0].bytes, "a black cat", mask=png(256, 256), **DALLE)
     varied = await client.images.create_variation(made[1].bytes, **DALLE, response_format="b64_json")
-
     assert [image.to_pil().size for image in made] == [(256, 256)] * 2
     assert made[0].bytes != made[1].bytes
     assert edited[0].url is not None
@@ -126,7 +125,6 @@ async def test_a_time_out_that_the_limit_cannot_meet_is_an_error_at_once(make_cl
             with pytest.raises(LimitWaitError, match="Nothing was sent") as caught:
                 await client.images.generate("a cat", timeout=5)
         assert len(server.requests) == 1
-
     assert caught.value.retry_after is not None
     assert 5 < caught.value.retry_after < 61
     assert (caught.value.attempts, caught.value.maybe_billed) == (0, False)
@@ -183,7 +181,6 @@ async def test_partial_images_are_billed(emulator: Emulator, client: AsyncClient
     async with client.images.generate_stream("a river", partial_images=3, out=path, **SUNBURST) as stream:
         partials = [event async for event in stream if isinstance(event, PartialImage)]
         response = await stream.final()
-
     assert len(partials) == 3
     assert response[0].path == path
     assert response.usage is not None

@@ -55,7 +55,6 @@ async def test_base64_is_requested_for_files_where_the_model_has_a_choice(
 ) -> None:
     await openai_client.images.generate("a cat", model="dall-e-2", out=tmp_path)
     assert sent_json(wire)["response_format"] == "b64_json"
-
     await openai_client.images.generate("a cat", model="gpt-image-2", out=tmp_path)
     assert "response_format" not in sent_json(wire)
 
@@ -66,7 +65,6 @@ async def test_a_template_that_loses_images_is_refused_before_anything_is_sent(
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         await own.images.generate("a cat", extra_body={"n": 2}, out=out)
-
     assert caught.value.param == "out"
     assert wire.calls.call_count == 0
 
@@ -76,10 +74,8 @@ async def test_a_folder_that_cannot_be_written_to_is_an_error_before_anything_is
 ) -> None:
     route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
     (tmp_path / "file").write_bytes(b"")
-
     with pytest.raises(NotADirectoryError):
         await own.images.generate("a cat", out=tmp_path / "file" / "cats")
-
     assert route.call_count == 0
 
 
@@ -88,9 +84,7 @@ async def test_a_list_of_images_under_another_name_is_kept(
 ) -> None:
     body = answer(SMALL, WIDE).replace(b'"data"', b'"images"')
     wire.post(f"{OWN}/images/generations").respond(content=body)
-
     response = await own.images.generate("a cat", n=2, out=tmp_path)
-
     assert [image.path.read_bytes() for image in response if image.path] == [SMALL, WIDE]
 
 
@@ -122,7 +116,6 @@ async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
     stored = await client.images.generate(
         "A white cat!", n=3, **DALLE, out=tmp_path / "new" / "cats", idempotency_key="k1"
     )
-
     assert [image.bytes for image in stored] == [image.bytes for image in memory]
     names = [image.path.name if image.path else "" for image in stored]
     call = names[0].split("-")[3]
@@ -132,9 +125,7 @@ async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
 
 async def test_a_single_file_is_replaced(client: AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"an older cat")
-
     response = await client.images.generate("a cat", **DALLE, out=str(tmp_path / "cat.png"))
-
     assert files_in(tmp_path) == {"cat.png": response[0].bytes}
     assert response[0].path == tmp_path / "cat.png"
 
@@ -145,7 +136,6 @@ async def test_a_template_sets_the_names_and_the_bytes_set_the_extension(
     await client.images.generate(
         "A cat", model="gpt-image-2", n=2, output_format="jpeg", out=tmp_path / "{slug}" / "{index}.{ext}"
     )
-
     assert list(files_in(tmp_path)) == ["a-cat/0.jpg", "a-cat/1.jpg"]
 
 
@@ -177,7 +167,6 @@ async def test_an_image_of_any_format_has_its_extension(
 async def test_surplus_images_get_names_of_their_own(make_client: MakeClient, tmp_path: Path) -> None:
     async with serving(always(answer(SMALL, JPEG))) as server, make_client(server.base_url) as client:
         response = await client.images.generate("a cat", out=tmp_path / "cat.png")
-
     assert files_in(tmp_path) == {"cat.png": SMALL, "cat-1.png": JPEG}
     assert len(response) == 2
 
@@ -202,11 +191,9 @@ async def test_a_failed_call_leaves_the_folder_as_it_was(
 ) -> None:
     fault(emulator.state.faults)
     (tmp_path / "0.png").write_bytes(b"an older cat")
-
     async with make_client(emulator.base_url, retry=ONCE) as client:
         with pytest.raises(kind):
             await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
-
     assert files_in(tmp_path) == {"0.png": b"an older cat"}
 
 
@@ -214,9 +201,7 @@ async def test_a_retry_leaves_only_the_images_of_the_successful_attempt(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     emulator.state.faults.connection(truncate=2000)
-
     response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
-
     assert (response.attempts, response.maybe_billed_before) == (2, True)
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
     assert emulator.state.billed_images == 4
@@ -229,7 +214,6 @@ async def test_urls_are_downloaded_into_files_without_the_key(
         response = await client.images.generate(
             "a cat", n=2, **DALLE, response_format="url", out=tmp_path / "{index}.{ext}"
         )
-
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
     assert [(image.width, image.media_type) for image in response] == [(256, "image/png")] * 2
     assert all(image.url for image in response)
