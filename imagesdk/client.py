@@ -96,9 +96,8 @@ class AsyncClient:
             require_str(name, text)
         host = Host.parse(base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_BASE_URL)
         if host.needs_key and not key:
-            raise ConfigurationError(
-                f"{host.base_url} needs a key.", remedies=(Remedy.SET_KEY, Remedy.TRY_EMULATOR)
-            )
+            remedies = Remedy.SET_KEY, Remedy.TRY_EMULATOR
+            raise ConfigurationError(f"{host.base_url} needs a key.", remedies=remedies)
         self._set_up(
             host,
             key,
@@ -177,9 +176,8 @@ class AsyncClient:
             require_str(name, text)
         address = endpoint or os.environ.get("AZURE_OPENAI_ENDPOINT", "")
         if not address:
-            raise ConfigurationError(
-                "Azure needs an endpoint.", param="endpoint", remedies=(Remedy.SET_AZURE_ENDPOINT,)
-            )
+            remedies = (Remedy.SET_AZURE_ENDPOINT,)
+            raise ConfigurationError("Azure needs an endpoint.", param="endpoint", remedies=remedies)
         host = AzureHost.of(
             address,
             deployment=deployment,
@@ -190,9 +188,7 @@ class AsyncClient:
         if not key:
             raise ConfigurationError(f"{host.base_url} needs a key.", remedies=(Remedy.SET_AZURE_KEY,))
         client = cls.__new__(cls)
-        client._set_up(  # noqa: SLF001 - our own
-            host, key, {}, http_client, options, allow_insecure=allow_insecure
-        )
+        client._set_up(host, key, {}, http_client, options, allow_insecure=allow_insecure)  # noqa: SLF001 - our own
         return client
 
     def _set_up(
@@ -272,8 +268,7 @@ class AsyncClient:
         Raises:
             ConfigurationError: If there is no such option, if its value is wrong, or if a header cannot be sent.
         """
-        unknown = set(changes) - set(ClientOptions.__annotations__)
-        if unknown:
+        if unknown := set(changes) - set(ClientOptions.__annotations__):
             raise ConfigurationError(
                 f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
                 "another server or key needs another client."
@@ -357,9 +352,8 @@ class AsyncClient:
         return f"<AsyncClient {self.base_url}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(
-            "A client holds a key and connections and cannot be pickled; build one where it is needed."
-        )
+        summary = "A client holds a key and connections and cannot be pickled"
+        raise TypeError(f"{summary}; build one where it is needed.")
 
 
 def _secret(given: Any, variable: str) -> Secret:

@@ -118,7 +118,7 @@ class AsyncFiles:
         given = {"purpose": purpose, "limit": limit, "after": after}
         query = {name: str(value) for name, value in given.items() if value is not None}
         request = Request(files_api.PATH, 0, None, b"", "GET")
-        return await self._ask(request, files_api.parse_list, timeout, query)
+        return await self._ask(request, files_api.parse_list, timeout, query=query)
 
     async def delete(
         self, file: str | FileId | FileObject, *, timeout: float | Timeouts | None = None
@@ -150,7 +150,9 @@ class AsyncFiles:
             NotFoundError: If there is no such file.
             APIError: If the request fails in another way.
         """
-        result = await self._fetch(file, None, timeout)
+        result = await self._send(
+            files_api.file_request(file, "GET", "/content"), ignore_body, timeout, raw=True
+        )
         return result.sink.images[0].data or b""
 
     async def download(
@@ -174,54 +176,40 @@ class AsyncFiles:
         """
         path = Path(expand_output_path("to", to))
         await run_blocking(check_writable, path.parent, literal_template(path.name))
-        result = await self._fetch(file, path.parent, timeout)
+        request = files_api.file_request(file, "GET", "/content")
+        result = await self._send(request, ignore_body, timeout, folder=path.parent, raw=True)
         received = result.sink.images[0]
         try:
             assert received.temporary is not None  # noqa: S101 - it went to a folder
             with anyio.CancelScope(shield=True):
-                await run_blocking(
-                    partial(move_into_place, fsync=self._defaults.fsync), received.temporary, path
-                )
+                move = partial(move_into_place, fsync=self._defaults.fsync)
+                await run_blocking(move, received.temporary, path)
             received.temporary = None
         finally:
             await discard(result.sink)
         return path
 
-    async def _fetch(
-        self, file: str | FileId | FileObject, folder: Path | None, timeout: float | Timeouts | None
-    ) -> Result[None]:
-        request = files_api.file_request(file, "GET", "/content")
-        call = attrs.evolve(self._call(request, ignore_body, timeout, None), folder=folder, raw=True)
-        return await self._engine.send(call)
-
     async def _ask(
-        self,
-        request: Request,
-        parse: Callable[[Any], _T],
-        timeout: float | Timeouts | None,
-        query: dict[str, str] | None = None,
+        self, request: Request, parse: Callable[[Any], _T], timeout: float | Timeouts | None, **more: Any
     ) -> _T:
-        result = await self._engine.send(self._call(request, parse, timeout, query))
+        result = await self._send(request, parse, timeout, **more)
         await discard(result.sink)
         return result.parsed
 
-    def _call(
-        self,
-        request: Request,
-        parse: Callable[[Any], _T],
-        timeout: float | Timeouts | None,
-        query: dict[str, str] | None,
-    ) -> Call[_T]:
+    async def _send(
+        self, request: Request, parse: Callable[[Any], _T], timeout: float | Timeouts | None, **more: Any
+    ) -> Result[_T]:
         timeouts = timeouts_of(self._defaults, timeout)
-        return Call(
+        call = Call(
             request,
             parse=parse,
             timeouts=timeouts,
             deadline=deadline_of(timeouts),
             idempotency_key=new_idempotency_key(),
-            query=query,
             fsync=self._defaults.fsync,
+            **more,
         )
+        return await self._engine.send(call)
 
 
 AsyncFiles.__module__ = "imagesdk"

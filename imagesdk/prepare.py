@@ -194,10 +194,8 @@ def _data(param: str, source: Any) -> bytes:
         return array_as_png(param, source)
     if callable(getattr(source, "read", None)) and not isinstance(source, (FileId, FileObject)):
         return _read(param, source)
-    kind, allowed = (
-        type(source).__name__,
-        "a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk",
-    )
+    kind = type(source).__name__
+    allowed = "a path, bytes, a binary file, or an image of Pillow, numpy or imagesdk"
     raise InvalidRequestError.for_parameter(param, kind, allowed=allowed, shown=f"of type {kind}")
 
 
@@ -213,10 +211,8 @@ def _read(param: str, file: Any) -> bytes:
     if isinstance(data, bytes):
         return data
     kind, allowed = type(file).__name__, "a file opened in binary mode and read without await"
-    remedies = Remedy.OPEN_AS_BINARY, Remedy.READ_FILE
-    raise InvalidRequestError.for_parameter(
-        param, kind, allowed=allowed, remedies=remedies, shown=f"of type {kind}"
-    )
+    shown, remedies = f"of type {kind}", (Remedy.OPEN_AS_BINARY, Remedy.READ_FILE)
+    raise InvalidRequestError.for_parameter(param, kind, allowed=allowed, remedies=remedies, shown=shown)
 
 
 def _plain(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -290,9 +286,7 @@ def _resized(image: PIL.Image.Image, wanted: _Wanted) -> PIL.Image.Image:
     if not isinstance(wanted, tuple):
         scale = wanted / max(image.size)
         wanted = max(1, round(image.width * scale)), max(1, round(image.height * scale))
-    if wanted == image.size:
-        return image
-    return image.resize(wanted, PIL.Image.Resampling.LANCZOS)
+    return image if wanted == image.size else image.resize(wanted, PIL.Image.Resampling.LANCZOS)
 
 
 def _within(image: PIL.Image.Image, max_bytes: int | None, file_format: str) -> bytes:

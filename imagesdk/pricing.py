@@ -77,9 +77,8 @@ def cost(
         return None
     price, share = profile.price, catalog.BATCH_SHARE if batch else 1
     if price.per_image:
-        each = price.per_image.get(
-            (quality or profile.default_quality or "", size or profile.default_size or "")
-        )
+        key = quality or profile.default_quality or "", size or profile.default_size or ""
+        each = price.per_image.get(key)
         return each * images * share if each is not None else None
     if usage is None or price.image_output is None or price.text_input is None or price.image_input is None:
         return None
@@ -173,9 +172,8 @@ def _by_tokens(
         reasons.append(_UNKNOWN_FORMATS[output_format])
         return _Total()
     if not tokens.table and not tokens.factors:
-        reasons.append(
-            f"How many tokens an image of {profile.name} takes is not published; the usage of a response says."
-        )
+        unpublished = f"How many tokens an image of {profile.name} takes is not published"
+        reasons.append(f"{unpublished}; the usage of a response says.")
         return _Total()
     quality = getattr(job, "quality", None) or profile.default_quality or "auto"
     size = job.size or profile.default_size or "auto"
@@ -236,9 +234,8 @@ def _expected_tokens(profile: ModelProfile, quality: str, size: str, reasons: li
         return None
     each = _tokens_of(profile.output_tokens, quality, _USUAL_SIZE if size == "auto" else size)
     if each is None:
-        reasons.append(
-            f"How many tokens {profile.name} takes for quality {quality} and size {size} is not known."
-        )
+        taken = f"{profile.name} takes for quality {quality} and size {size}"
+        reasons.append(f"How many tokens {taken} is not known.")
         return None
     source = profile.sources.get("output_tokens", "by its profile")
     reasons.append(f"{each} tokens for each image ({source}).")
@@ -279,11 +276,8 @@ def _by_formula(factor: int, long: int, short: int, pixels: int) -> int:
 
 def _guide_price(profile: ModelProfile, quality: str, size: str, reasons: list[str]) -> Decimal:
     """Return the highest price that the guide of OpenAI names for one such image; 0 if it names none."""
-    fitting = [
-        dollars
-        for (q, s), dollars in profile.price.guide.items()
-        if quality in ("auto", q) and size in ("auto", s)
-    ]
+    guide = profile.price.guide.items()
+    fitting = [price for (q, s), price in guide if quality in ("auto", q) and size in ("auto", s)]
     if fitting:
         reasons.append(f"A guide of OpenAI says up to ${max(fitting)} for each image.")
     return max(fitting, default=Decimal(0))

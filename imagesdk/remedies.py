@@ -52,6 +52,7 @@ class Remedy:
     value: str | None = None
     """The value that the remedy names, such as the nearest valid size."""
 
+    # fmt: off
     SKIP_CHECK = _Words("Pass check=False to send it anyway.")
     LEAVE_OUT = _Words("Leave {value} out.")
     CHOOSE_FORMAT = _Words("Pass output_format={value!r}.")
@@ -62,25 +63,15 @@ class Remedy:
     USE_STREAM = _Words("Use images.{value}(..., partial_images=2) to receive partial images.")
     STREAM_ONE_IMAGE = _Words("Ask for one image per stream (n=1).")
     SET_PARTIAL_IMAGES = _Words("Pass partial_images=1 to 3, or do not stream.")
-    PASS_OPAQUE_BACKGROUND = _Words(
-        'Leave background out or pass background="opaque"; other models make transparent images.'
-    )
+    PASS_OPAQUE_BACKGROUND = _Words('Leave background out or pass background="opaque"; other models make transparent images.')
     CONVERT_IMAGE = _Words("Convert the image with imagesdk.prepare_image(...).")
-    PREPARE_SQUARE = _Words(
-        'Make it square with imagesdk.prepare_image(..., square="crop"); square="pad" keeps all of it.'
-    )
-    PREPARE_SMALL_SQUARE = _Words(
-        'Make a small square PNG with imagesdk.prepare_image(..., square="crop", max_bytes={value}).'
-    )
+    PREPARE_SQUARE = _Words('Make it square with imagesdk.prepare_image(..., square="crop"); square="pad" keeps all of it.')
+    PREPARE_SMALL_SQUARE = _Words('Make a small square PNG with imagesdk.prepare_image(..., square="crop", max_bytes={value}).')
     SHRINK_IMAGE = _Words("Make the image smaller with imagesdk.prepare_image(..., max_bytes={value}).")
     RENDER_SVG = _Words("Render the drawing as a PNG first.")
     MAKE_MASK = _Words("Make a mask that fits with imagesdk.make_mask(image, boxes=[...]).")
-    PASS_MASK = _Words(
-        "Pass mask=, a PNG that is transparent where the image is to change, or make the image itself transparent there."
-    )
-    DRAW_MARKUP = _Words(
-        "Draw the markup on a transparent PNG of the same width and height as the (first) image."
-    )
+    PASS_MASK = _Words("Pass mask=, a PNG that is transparent where the image is to change, or make the image itself transparent there.")
+    DRAW_MARKUP = _Words("Draw the markup on a transparent PNG of the same width and height as the (first) image.")
     PASS_IMAGE = _Words("Pass the image itself, or a public URL.")
     DOWNLOAD_IMAGE = _Words("Fetch it with client.images.download(...), and pass the bytes.")
     UPLOAD_IMAGE = _Words("Upload it with client.files.upload(...), and pass what that returns.")
@@ -95,9 +86,7 @@ class Remedy:
     USE_ANOTHER_JOURNAL = _Words("Wait until it ends, or give this run another journal= and out=.")
     MOVE_JOURNAL = _Words("Put the journal into a folder that can be written to, such as with journal=.")
     FREE_DISK_SPACE = _Words("Free disk space and run the same list again to continue.")
-    RECOVER_JOURNAL = _Words(
-        "Move the journal away, or try `sqlite3 {value} .recover`. A run without it makes all its jobs again."
-    )
+    RECOVER_JOURNAL = _Words("Move the journal away, or try `sqlite3 {value} .recover`. A run without it makes all its jobs again.")
     USE_LATER_VERSION = _Words("Use that version, or another journal=.")
     PASS_OUT = _Words("Pass out=, a folder or a template, beside journal=.")
     RENAME_JOB = _Words("Give the changed job another id.")
@@ -106,14 +95,10 @@ class Remedy:
     RAISE_BUDGET = _Words("Run again with a higher budget= to continue.")
     ALLOW_UNKNOWN_PRICE = _Words('Pass unknown_price="allow" to send such jobs uncounted.')
     RAISE_CAPS = _Words("Pass larger caps=Caps(...) to the client.")
-    CHANGE_CONTENT = _Words(
-        "Change the prompt or the image. A wrong refusal can be reported at https://help.openai.com with the request id."
-    )
+    CHANGE_CONTENT = _Words("Change the prompt or the image. A wrong refusal can be reported at https://help.openai.com with the request id.")
     CHANGE_REQUEST = _Words("Change the request: the server would refuse it again.")
     CHANGE_PARAMETER = _Words("Change the parameter that it names, or leave it out.")
-    CHANGE_IDEMPOTENCY_KEY = _Words(
-        "Wait for the other request under the same key, or pass another idempotency_key=."
-    )
+    CHANGE_IDEMPOTENCY_KEY = _Words("Wait for the other request under the same key, or pass another idempotency_key=.")
     PASS_IDEMPOTENCY_KEY = _Words("Pass idempotency_key= instead.")
     RETRY = _Words("Try again.")
     RETRY_LATER = _Words("Try again later.")
@@ -123,48 +108,33 @@ class Remedy:
     PARSE_RATE_LIMIT = _Words("Pass rate_limit={value}, or RateLimit.parse({value}).")
     SET_RATE_LIMIT = _Words("Pass the limit of your account as rate_limit=.")
     RAISE_TIMEOUT = _Words("Pass a longer timeout=.")
-    VERIFY_ORGANIZATION = _Words(
-        "Verify the organization at https://platform.openai.com/settings/organization/general; it can take up to 15 minutes until the model works."
-    )
+    VERIFY_ORGANIZATION = _Words("Verify the organization at https://platform.openai.com/settings/organization/general; it can take up to 15 minutes until the model works.")
     SET_KEY = _Words("Set OPENAI_API_KEY or pass api_key=.")
-    TRY_EMULATOR = _Words(
-        "Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator."
-    )
+    TRY_EMULATOR = _Words("Without a key, `imagesdk demo` and `imagesdk serve` show everything against an emulator.")
     SET_AZURE_KEY = _Words("Set AZURE_OPENAI_API_KEY, or pass api_key= or token_provider=.")
     CHECK_KEY = _Words("Check the key in OPENAI_API_KEY or api_key=.")
-    CHECK_AZURE_KEY = _Words(
-        "Check the key in AZURE_OPENAI_API_KEY or api_key=, and that the endpoint is that of its resource."
-    )
+    CHECK_AZURE_KEY = _Words("Check the key in AZURE_OPENAI_API_KEY or api_key=, and that the endpoint is that of its resource.")
     CHECK_TOKEN_PROVIDER = _Words("Check the credentials that token_provider signs in with.")
     CHECK_PERMISSIONS = _Words("Check the permissions of the key, its project and its organization.")
     CHECK_MODEL = _Words("Check the name of the model, and whether the account may use it.")
-    CHECK_DEPLOYMENT = _Words(
-        "Check the name of the deployment, which is the model on Azure, and the api-version."
-    )
-    CHECK_BASE_URL = _Words(
-        "Check base_url (with its /v1) and the name of the model; some servers have no edits or variations."
-    )
+    CHECK_DEPLOYMENT = _Words("Check the name of the deployment, which is the model on Azure, and the api-version.")
+    CHECK_BASE_URL = _Words("Check base_url (with its /v1) and the name of the model; some servers have no edits or variations.")
     CHECK_CONNECTION = _Words("Check the connection, base_url and the proxy that HTTPS_PROXY names.")
     CORRECT_BASE_URL = _Words("Correct base_url.")
     USE_BASE_URL = _Words("Try base_url={value!r}.")
     USE_HTTPS = _Words("Use https.")
     SEND_NO_KEY = _Words("Pass api_key='' to send none, or allow_insecure=True if the network is your own.")
     SET_NO_PROXY = _Words("Set NO_PROXY to keep requests to this machine from a proxy.")
-    INSTALL_HEIF = _Words(
-        "Install pillow-heif and call pillow_heif.register_heif_opener(), or convert the image first."
-    )
+    INSTALL_HEIF = _Words("Install pillow-heif and call pillow_heif.register_heif_opener(), or convert the image first.")
     UPGRADE_PILLOW = _Words("Install Pillow 11.3 or later, or convert the image first.")
     REINSTALL_PILLOW = _Words("Install a Pillow that has the decoder, or convert the image first.")
     RAISE_MAX_PIXELS = _Words("Set PIL.Image.MAX_IMAGE_PIXELS higher if you trust the image.")
     CLOSE_OTHER_PROGRAM = _Words("Close the other program that uses it.")
-    LOAD_IMAGE = _Words(
-        'Fetch it with client.images.download(image), or ask for the image itself with out="folder/" or response_format="b64_json".'
-    )
-    SET_AZURE_ENDPOINT = _Words(
-        "Set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as https://NAME.openai.azure.com."
-    )
+    LOAD_IMAGE = _Words('Fetch it with client.images.download(image), or ask for the image itself with out="folder/" or response_format="b64_json".')
+    SET_AZURE_ENDPOINT = _Words("Set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as https://NAME.openai.azure.com.")
     USE_KEY_OPTION = _Words("Pass a key as api_key=, and a query as extra_query=.")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
+    # fmt: on
 
     def of(self, value: object) -> Remedy:
         """Return this remedy with a value."""

@@ -32,20 +32,12 @@ if TYPE_CHECKING:
     import numpy.typing
     import PIL.Image
 
+# fmt: off
 __all__ = [
-    "AsyncReadable",
-    "CompletedImage",
-    "FileId",
-    "FileObject",
-    "Image",
-    "ImagesResponse",
-    "PartialImage",
-    "RawResponse",
-    "Source",
-    "SvgUsage",
-    "Upload",
-    "Usage",
+    "AsyncReadable", "CompletedImage", "FileId", "FileObject", "Image", "ImagesResponse", "PartialImage",
+    "RawResponse", "Source", "SvgUsage", "Upload", "Usage",
 ]
+# fmt: on
 
 _DECODED = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 """Formats that Pillow may decode. Some of its other decoders run programs: EPS runs Ghostscript."""
@@ -109,9 +101,7 @@ class Image:
     @property
     def b64_json(self) -> str | None:
         """The image as base64 text, encoded on every access; ``None`` if it is only a URL."""
-        if not self.loaded:
-            return None
-        return base64.b64encode(self.bytes).decode("ascii")
+        return base64.b64encode(self.bytes).decode("ascii") if self.loaded else None
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the image to a file, and return its path. Blocks. The file is never half written.
@@ -396,18 +386,9 @@ class RawResponse:
             ) from None
 
 
-for _type in (
-    Image,
-    Usage,
-    SvgUsage,
-    ImagesResponse,
-    PartialImage,
-    CompletedImage,
-    FileId,
-    FileObject,
-    RawResponse,
-):
+for _type in (Image, Usage, SvgUsage, ImagesResponse, PartialImage, CompletedImage, FileId, FileObject):
     _type.__module__ = "imagesdk"
+RawResponse.__module__ = "imagesdk"
 
 
 Decoded: TypeAlias = (

@@ -8,11 +8,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import sha256
 from typing import Any
 
 import pytest
+import respx
 from hypothesis import settings
 from PIL import Image
 
@@ -20,6 +21,7 @@ from imagesdk import AsyncClient, RetryPolicy
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.emulator import Emulator
 from tests.support.certificates import Authority
+from tests.support.small_images import answer, png
 
 # The same examples each time: chance has its place in the session of the searches, where what it finds can be looked into.
 settings.register_profile("suite", derandomize=True, deadline=None)
@@ -124,3 +126,20 @@ def make_client() -> Callable[..., AsyncClient]:
 def client(emulator: Emulator, make_client: Callable[..., AsyncClient]) -> AsyncClient:
     """A client of the emulator without a limit or delays."""
     return make_client(emulator.base_url)
+
+
+@pytest.fixture
+def wire() -> Iterator[respx.MockRouter]:
+    """Servers that answer every request for images with one image, and keep the requests."""
+    with respx.mock(assert_all_called=False) as wire:
+        for base_url in ("https://api.openai.com/v1", "https://images.test/v1"):
+            for path in ("generations", "edits", "variations"):
+                wire.post(f"{base_url}/images/{path}").respond(content=answer(png(2, 2)))
+        yield wire
+
+
+@pytest.fixture
+async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
+    """A client of the second server of ``wire``."""
+    async with make_client("https://images.test/v1") as client:
+        yield client

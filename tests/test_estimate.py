@@ -40,11 +40,6 @@ def cost_of_image(found: Estimate) -> Decimal:
     return dollars(found)[0] - profile.price.text_input * 2 / MILLION
 
 
-def assert_unknown(found: Estimate, reason: str, *, output_tokens: int | None = None) -> None:
-    assert (found.output_tokens, found.cost, found.at_most) == (output_tokens, None, None)
-    assert reason in found.reason
-
-
 # https://developers.openai.com/api/docs/guides/image-generation, as of 2026
 TOKENS_OF_THE_FIRST = [("low", 272, 408, 400), ("medium", 1056, 1584, 1568), ("high", 4160, 6240, 6208)]
 # https://community.openai.com/t/1382699
@@ -206,54 +201,37 @@ def test_no_size_and_quality_costs_more_than_the_bound(w: int, h: int, quality: 
     assert expected <= at_most <= bound
 
 
-@pytest.mark.parametrize("profile", [GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
-def test_the_cost_is_unknown_if_tokens_are_not_published(profile: ModelProfile) -> None:
-    found = estimate(Generate("a cat", quality="low", size="1024x1024"), model=profile)
-    assert_unknown(found, "is not published")
-
-
-@pytest.mark.parametrize(("output_format", "reason"), [("gif", "animation"), ("svg", "billed apart")])
-def test_the_cost_of_animations_and_vector_graphics_is_unknown(output_format: str, reason: str) -> None:
-    assert_unknown(of("gpt-image-2.5-flare", "low", "1024x1024", output_format=output_format), reason)
-
-
 def test_the_cost_of_an_unknown_model_is_unknown() -> None:
     reason = "Nothing is known of sd-cpp-local: register a profile with its price."
     assert of("sd-cpp-local", "low", "1024x1024", n=3) == Estimate("sd-cpp-local", 3, reason=reason)
 
 
-def test_the_cost_of_a_model_without_a_price_is_unknown() -> None:
-    found = estimate(Generate("a cat"), model=ModelProfile(name="mine"))
-    assert_unknown(found, "No price of mine is known.")
+NO_INPUT_TOKENS = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
+NO_INPUT_PRICE = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
+PLAIN = Generate("a cat", quality="low", size="1024x1024")
+UNKNOWN: list[tuple[Job, str | ModelProfile, str, int | None]] = [
+    (PLAIN, GPT_IMAGE_2_6_FLARE, "is not published", None),
+    (PLAIN, GPT_IMAGE_2_6_SUNBURST, "is not published", None),
+    (attrs.evolve(PLAIN, output_format="gif"), "gpt-image-2.5-flare", "animation", None),
+    (attrs.evolve(PLAIN, output_format="svg"), "gpt-image-2.5-flare", "billed apart", None),
+    (PLAIN, ModelProfile(name="mine"), "No price of mine is known.", None),
+    (Generate("a cat", quality="high", size="2048x2048"), "gpt-image-1", "is not known.", None),
+    (Generate("a cat", quality="ultra", size="1024x1024"), "gpt-image-2", "is not known.", None),
+    (Generate("a cat", quality="low", size="big"), "gpt-image-2", "is not known.", None),
+    (Generate("a cat", quality="hd", size="1024x1024"), "dall-e-2", "is known for hd 1024x1024.", None),
+    (Generate("a cat", quality="hd", size="256x256"), "dall-e-3", "is known for hd 256x256.", None),
+    (Edit("a.png", "x", quality="low", size="1024x1024"), NO_INPUT_TOKENS, "input image is not known", 196),
+    (PLAIN, NO_INPUT_PRICE, "The price of what is sent is not known.", 196),
+]
 
 
-@pytest.mark.parametrize(
-    ("model", "quality", "size"),
-    [
-        ("gpt-image-1", "high", "2048x2048"),
-        ("gpt-image-2", "ultra", "1024x1024"),
-        ("gpt-image-2", "low", "big"),
-        ("dall-e-2", "hd", "1024x1024"),
-        ("dall-e-3", "hd", "256x256"),
-    ],
-)
-def test_the_cost_of_a_size_or_quality_that_the_model_lacks_is_unknown(
-    model: str, quality: str, size: str
+@pytest.mark.parametrize(("job", "model", "reason", "output_tokens"), UNKNOWN)
+def test_the_cost_is_unknown_if_a_price_or_a_number_of_tokens_is(
+    job: Job, model: str | ModelProfile, reason: str, output_tokens: int | None
 ) -> None:
-    reason = f"is known for {quality} {size}." if model.startswith("dall-e") else "is not known."
-    assert_unknown(of(model, quality, size), reason)
-
-
-def test_the_cost_of_an_edit_is_unknown_if_input_tokens_are_unknown() -> None:
-    profile = attrs.evolve(GPT_IMAGE_2, input_tokens=None)
-    found = estimate(Edit("a.png", "x", quality="low", size="1024x1024"), model=profile)
-    assert_unknown(found, "for an input image is not known", output_tokens=196)
-
-
-def test_the_cost_is_unknown_without_a_price_of_input() -> None:
-    profile = attrs.evolve(GPT_IMAGE_2, price=Price(image_output=Decimal(30)))
-    found = estimate(Generate("x", quality="low", size="1024x1024"), model=profile)
-    assert_unknown(found, "The price of what is sent is not known.", output_tokens=196)
+    found = estimate(job, model=model)
+    assert (found.output_tokens, found.cost, found.at_most) == (output_tokens, None, None)
+    assert reason in found.reason
 
 
 def test_a_prompt_is_estimated_at_four_bytes_per_token_and_bounded_at_one() -> None:

@@ -44,6 +44,7 @@ def test_the_idempotency_header_may_have_any_valid_name(header: str) -> None:
         ("500/h", 500, 3600),
         ("500/hour", 500, 3600),
         ("9/day", 9, 86400),
+        ("9/d", 9, 86400),
         ("50/10s", 50, 10),
         ("1/0.5s", 1, 0.5),
         ("3/2 hour", 3, 7200),
@@ -54,23 +55,10 @@ def test_a_limit_is_parsed_from_text(text: str, images: int, per: float) -> None
     assert RateLimit.parse(text) == RateLimit(images=images, per=per)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "50",
-        "50/",
-        "/min",
-        "50/fortnight",
-        "0/min",
-        "-5/min",
-        "5.5/min",
-        "50/0s",
-        "50/-1s",
-        "50 per min",
-        5,
-    ],
-)
+MALFORMED = ["50", "50/", "/min", "50/fortnight", "0/min", "-5/min", "5.5/min", "50/0s", "50/-1s"]
+
+
+@pytest.mark.parametrize("text", [*MALFORMED, "", "50 per min", 5])
 def test_a_limit_in_another_form_is_a_configuration_error(text: Any) -> None:
     with pytest.raises(ConfigurationError):
         RateLimit.parse(text)
@@ -82,11 +70,6 @@ def test_any_text_is_a_limit_or_a_configuration_error(text: str) -> None:
         limit = RateLimit.parse(text)
         assert limit.images >= 1
         assert 0 < limit.per < math.inf
-
-
-@given(st.integers(1, 10_000), st.sampled_from([("s", 1), ("m", 60), ("h", 3600), ("d", 86400)]))
-def test_a_limit_is_parsed_in_every_unit(images: int, unit: tuple[str, int]) -> None:
-    assert RateLimit.parse(f"{images}/{unit[0]}") == RateLimit(images, float(unit[1]))
 
 
 WHOLE = "must be a whole number of at least"
@@ -110,12 +93,7 @@ NOT_NEGATIVE = "must be a number of at least 0"
         (RetryPolicy, "max_retry_after", (-1,), NOT_NEGATIVE),
         (RetryPolicy, "budget", (0, math.nan, math.inf, "5"), f"{POSITIVE}, or None"),
         (RetryPolicy, "budget_refill", (-0.1,), NOT_NEGATIVE),
-        (
-            RetryPolicy,
-            "idempotency_header",
-            ("", "my key", "key:", "key\r\nx", "clé", 5),
-            "is not a header name",
-        ),
+        (RetryPolicy, "idempotency_header", ("", "my key", "key:", "a\r\nb", "clé", 5), "not a header name"),
         (RetryPolicy, "idempotency_header", ("Host", "content-length"), "is reserved"),
         *(
             (Timeouts, name, (0, -1, math.inf, math.nan, True, "3", [1]), f"{POSITIVE}, or None")

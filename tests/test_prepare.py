@@ -236,10 +236,11 @@ def test_more_pixels_than_pillow_allows_are_refused_before_they_are_decoded(
     assert "40x40" in str(refusal(prepare_image, halves(), square="pad"))
 
 
+SOURCES = [phone(), inks(), encoded(halves(), "GIF"), encoded(halves(), "TIFF"), holed(20, 10)]
+
+
 @given(
-    source=st.sampled_from(
-        [phone(), inks(), encoded(halves(), "GIF"), encoded(halves(), "TIFF"), holed(20, 10)]
-    ),
+    source=st.sampled_from(SOURCES),
     changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=10),
 )
 def test_broken_bytes_are_refused_or_make_an_image(source: bytes, changes: list[tuple[int, int]]) -> None:

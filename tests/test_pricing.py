@@ -30,41 +30,31 @@ def test_images_billed_by_size_cost_the_price_of_each(size: str | None, images: 
     assert cost(DALL_E_2, images=images, size=size, usage=None) == Decimal(dollars)
 
 
-def test_images_billed_by_tokens_cost_the_counted_tokens() -> None:
+@pytest.mark.parametrize(("images", "size"), [(1, "1024x1024"), (4, "auto"), (1, None)])
+def test_images_billed_by_tokens_cost_the_counted_tokens_once(images: int, size: str | None) -> None:
     expected = (Decimal(20 * 5) + Decimal(40 * 8) + Decimal(7024 * 30)) / 1_000_000
-    assert cost(GPT_IMAGE_2, images=1, size="1024x1024", usage=USAGE) == expected == Decimal("0.21114")
-
-
-def test_tokens_are_counted_once_for_any_number_of_images() -> None:
-    assert cost(GPT_IMAGE_2, images=4, size="auto", usage=USAGE) == cost(
-        GPT_IMAGE_2, images=1, size=None, usage=USAGE
-    )
+    assert cost(GPT_IMAGE_2, images=images, size=size, usage=USAGE) == expected == Decimal("0.21114")
 
 
 WITH_TEXT = attrs.evolve(USAGE, output_tokens=1100, output_text_tokens=100, output_image_tokens=1000)
 
 
-def test_text_in_the_output_has_its_own_price_if_the_model_has_one() -> None:
-    expected = (Decimal(20 * 5) + 40 * 8 + 1000 * 32 + 100 * 10) / 1_000_000
-    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT) == expected
-
-
-def test_text_in_the_output_is_the_rest_if_the_server_counts_only_images() -> None:
-    usage = attrs.evolve(WITH_TEXT, output_image_tokens=None)
-    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == cost(
-        GPT_IMAGE_1_5, images=1, size=None, usage=WITH_TEXT
-    )
-
-
-def test_text_in_the_output_costs_as_much_as_the_image_if_it_is_not_counted() -> None:
-    usage = attrs.evolve(WITH_TEXT, output_text_tokens=None, output_image_tokens=None)
-    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 32) / 1_000_000
-    assert cost(GPT_IMAGE_1_5, images=1, size=None, usage=usage) == expected
-
-
-def test_text_in_the_output_is_billed_as_the_image_if_the_model_has_no_price_for_it() -> None:
-    expected = (Decimal(20 * 5) + 40 * 8 + 1100 * 30) / 1_000_000
-    assert cost(GPT_IMAGE_2, images=1, size=None, usage=WITH_TEXT) == expected
+@pytest.mark.parametrize(
+    ("profile", "counts", "output"),
+    [
+        (GPT_IMAGE_1_5, {}, 1000 * 32 + 100 * 10),
+        (GPT_IMAGE_1_5, {"output_image_tokens": None}, 1000 * 32 + 100 * 10),
+        (GPT_IMAGE_1_5, {"output_image_tokens": None, "output_text_tokens": None}, 1100 * 32),
+        (GPT_IMAGE_2, {}, 1100 * 30),
+    ],
+    ids=["own price", "text counted alone", "text not counted", "no price of text"],
+)
+def test_text_in_the_output_costs_as_much_as_the_image_unless_it_is_counted_and_has_a_price(
+    profile: ModelProfile, counts: dict[str, Any], output: int
+) -> None:
+    usage = attrs.evolve(WITH_TEXT, **counts)
+    expected = (Decimal(20 * 5) + 40 * 8 + output) / 1_000_000
+    assert cost(profile, images=1, size=None, usage=usage) == expected
 
 
 ZEROS = Usage(input_tokens=0, output_tokens=0, total_tokens=0, input_text_tokens=0, input_image_tokens=0)

@@ -37,7 +37,6 @@ class ClientContext:
     downloader: Downloader
     defaults: CallDefaults
     host: Host = field(init=False, default=Factory(lambda self: self.engine.host, takes_self=True))
-    """The server."""
 
 
 @frozen
@@ -62,11 +61,7 @@ async def build_call(
     template: OutputTemplate | None = None,
     stream: bool = False,
 ) -> AsyncGenerator[PreparedCall, None]:
-    """Validate a job and turn it into a call. Input files stay open until the block ends.
-
-    ``template`` is the parsed and probed ``out=`` of a run, which names its files itself. ``out=`` of ``options`` is
-    then ignored.
-    """
+    """Validate a job and turn it into a call. The ``template`` of a run replaces ``out=`` of ``options``."""
     settings = CallSettings.from_options(options, context.defaults)
     out = None if template is not None else options.get("out")
     writes_files = template is not None or out is not None

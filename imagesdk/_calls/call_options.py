@@ -20,7 +20,6 @@ from imagesdk.policies import Timeouts, is_positive
 
 _OPTIONS: Final = frozenset(CallOptions.__annotations__)
 _KEY: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
-_MAPPINGS: Final = ("extra_headers", "extra_query", "extra_body")
 _ELSEWHERE: Final = {
     "max_retries": "retries are a policy of the client: AsyncClient(retry=RetryPolicy(max_attempts=...))",
     "partial_images": "use images.generate_stream(..., partial_images=2) to receive partial images",
@@ -112,7 +111,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if name not in _OPTIONS:
             remedy = f"Pass extra_body={{{name!r}: ...}} if the server has it."
             raise TypeError(f"there is no parameter {name}=. {remedy}")
-    for name in _MAPPINGS:
+    for name in ("extra_headers", "extra_query", "extra_body"):
         if not isinstance(given := options.get(name), (Mapping, type(None))):
             raise InvalidRequestError.for_parameter(name, given, allowed="a mapping, or None")
     if not isinstance(given := options.get("check"), (bool, type(None))):

@@ -82,7 +82,10 @@ class ClientSettings:
         if "observers" in changes:
             changes["observers"] = _observers(changes["observers"])
         if "default_headers" in changes:
-            headers = validate_headers(_headers(changes.pop("default_headers")).items())
+            given = {} if (given := changes.pop("default_headers")) is None else given
+            if not isinstance(given, Mapping):
+                raise _of_wrong_type("default_headers", given, "a mapping of names to texts")
+            headers = validate_headers(cast("Mapping[str, str]", given).items())
             changes["headers"] = tuple({**dict(self.headers), **dict(headers)}.items())
         return attrs.evolve(self, **changes)
 
@@ -144,14 +147,6 @@ def _observers(value: Any) -> tuple[Observer, ...]:
         allowed = "a list of functions, such as [print]"
         raise ConfigurationError.for_parameter("observers", value, allowed=allowed)
     return observers
-
-
-def _headers(value: object) -> Mapping[str, str]:
-    if value is None:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _of_wrong_type("default_headers", value, "a mapping of names to texts")
-    return cast("Mapping[str, str]", value)
 
 
 def _of_wrong_type(name: str, value: object, allowed: str) -> ConfigurationError:

@@ -91,10 +91,7 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
 async def place_images(
     response: ImagesResponse, result: Result[ParsedResponse], names: OutputNames | None
 ) -> ImagesResponse:
-    """Move the temporary files of a result to their final names, and return the response with their paths.
-
-    Temporary files that are left over are removed, also after an error.
-    """
+    """Move the files of a result to their final names, remove the others, and return the response with paths."""
     images: list[Image] = []
     try:
         with anyio.CancelScope(shield=True):
@@ -127,14 +124,8 @@ async def fetch_missing(
         finally:
             await discard(sink)
         facts = received.facts
-        images[position] = attrs.evolve(
-            image,
-            path=path,
-            data=received.data,
-            media_type=facts.media_type,
-            width=facts.width,
-            height=facts.height,
-        )
+        loaded = attrs.evolve(image, path=path, data=received.data, media_type=facts.media_type)
+        images[position] = attrs.evolve(loaded, width=facts.width, height=facts.height)
     return attrs.evolve(response, data=tuple(images))
 
 

@@ -3,7 +3,6 @@
 - Files are read in worker threads.
 - Only the header of a file is read here. The rest is read in pieces while it is sent, and again for a retry, so that no
   file is held in memory as a whole.
-- A file object is read from its current position, which is restored, and is never closed.
 - A file object that cannot seek, such as a pipe, or that has an async ``read``, is copied to a temporary file first.
 """
 
@@ -50,10 +49,7 @@ _async_file_locks = PerLoop(WeakKeyDictionary[object, anyio.Lock])
 async def open_inputs(
     sources: Sources, *, check_transparency: bool = False
 ) -> AsyncGenerator[InputImages, None]:
-    """Open the input images of a job. Temporary files exist until the block ends.
-
-    ``check_transparency`` searches mask and markup for transparent pixels, if Pillow is installed.
-    """
+    """Open the input images of a job, and search mask and markup for transparent pixels if that is asked for."""
     with ExitStack() as spools:
         images = tuple([await _open_source("image", image, spools) for image in sources.images])
         mask = None if sources.mask is None else await _open_source("mask", sources.mask, spools)

@@ -21,14 +21,11 @@ _swept: set[Path] = set()
 
 
 def create_temporary(folder: Path) -> tuple[int, Path]:
-    """Create an empty temporary file in ``folder``, and return its descriptor and path. Blocks.
-
-    The folder is created if it is missing. The first call for a folder removes files that killed processes left behind.
-    """
+    """Create an empty temporary file, and its folder if that is missing. Return descriptor and path. Blocks."""
     folder.mkdir(parents=True, exist_ok=True)
     if folder not in _swept:
         _swept.add(folder)
-        _remove_stale(folder)
+        _remove_stale(folder)  # left behind by killed processes
     path = folder / _TEMPORARY.format(secrets.token_hex(8))
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666), path

@@ -40,10 +40,7 @@ _DEVICES: Final = frozenset(
 
 
 def slug(text: str, limit: int = 40) -> str:
-    """Return a short form of ``text`` that is valid in a file name on every system.
-
-    Letters and digits of any script are kept. All other characters become ``-``. The result is ``image`` if none is left.
-    """
+    """Return the letters and digits of ``text``, joined by ``-``, as part of a file name; ``image`` if it has none."""
     folded = unicodedata.normalize("NFKC", text[: 8 * limit]).lower()
     kept = re.sub(r"[\W_]+", "-", folded).strip("-")[:limit]
     while len(kept.encode()) > 3 * limit:
@@ -63,11 +60,7 @@ class OutputTemplate:
 
     @classmethod
     def parse(cls, out: str | os.PathLike[str], *, n: int = 1, param: str = "out") -> OutputTemplate:
-        """Parse ``out=``, or the argument ``param``, of a call that asks for ``n`` images.
-
-        A path with ``{...}`` is a template. A path with an extension is one file, unless it is an existing folder. Any
-        other path is a folder.
-        """
+        """Parse ``out=``: a template has ``{...}``, a file an extension, and all other paths are folders."""
         text = expand_output_path(param, out)
         fields = _template_fields(text, param)
         if fields is None:
@@ -80,8 +73,7 @@ class OutputTemplate:
             fixed = next(i for i, part in enumerate(parts) if _template_fields(part, param))
             rest = parts[fixed:]
             if ".." in rest:
-                problem = f"is {text!r}, a template that leaves its folder with '..'"
-                raise refused(param, problem, text)
+                raise refused(param, f"is {text!r}, a template that leaves its folder with '..'", text)
             template = cls(Path(*parts[:fixed]), "/".join(rest))
         template.check_count(n)
         return template
@@ -104,17 +96,13 @@ class OutputTemplate:
 
 
 def expand_output_path(param: str, path: str | os.PathLike[str]) -> str:
-    """Return an output path as text, with ``~/`` expanded to the home folder.
-
-    If a folder named ``~`` exists, it is meant literally, so that files written to it before are still found.
-    """
+    """Return an output path as text, with ``~/`` expanded to the home folder unless a folder has that name."""
     if not isinstance(cast("object", path), (str, os.PathLike)):
         shown = f"of type {type(path).__name__}"
         raise InvalidRequestError.for_parameter(param, path, allowed="a path", shown=shown)
     text = os.fsdecode(path)
     if not text or "\0" in text or not _is_encodable(text):
-        problem = "is empty, or holds a NUL or another character that no file name can have"
-        raise refused(param, problem, text)
+        raise refused(param, "is empty, or holds a NUL or another character that no file name can have", text)
     if text.startswith(_HOMES) and not Path("~").is_dir():
         return os.path.expanduser(text)  # noqa: PTH111 - a path would lose the slash at its end
     return text

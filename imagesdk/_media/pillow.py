@@ -63,9 +63,8 @@ def require_pillow(what: str) -> None:
     try:
         import_module("PIL.Image")
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{what} needs Pillow: pip install pillow, or the extra `pillow` of imagesdk", name="PIL"
-        ) from error
+        text = f"{what} needs Pillow: pip install pillow, or the extra `pillow` of imagesdk"
+        raise ModuleNotFoundError(text, name="PIL") from error
 
 
 def open_image(param: str, data: bytes) -> PIL.Image.Image:
@@ -128,10 +127,7 @@ def upright(image: PIL.Image.Image) -> PIL.Image.Image:
 
 
 def eight_bit(image: PIL.Image.Image) -> PIL.Image.Image:
-    """Return a copy in mode RGB, or RGBA where pixels can be transparent, in sRGB and without metadata.
-
-    A colour profile is applied if Pillow can. Sixteen bits are scaled to eight.
-    """
+    """Return a copy in mode RGB, or RGBA where pixels can be transparent, in sRGB and without metadata."""
     alpha = None
     if image.mode == "La":
         image = image.convert("LA")
@@ -217,9 +213,8 @@ def _bytes_of(param: str, array: numpy.typing.NDArray[Any]) -> numpy.typing.NDAr
     import numpy
 
     found = f"an array of {array.dtype}, shape {array.shape}"
-    allowed = (
-        "uint8, or floats from 0 to 1, of shape (height, width), (height, width, 3) or (height, width, 4)"
-    )
+    shapes = "(height, width), (height, width, 3) or (height, width, 4)"
+    allowed = f"uint8, or floats from 0 to 1, of shape {shapes}"
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     fits = array.ndim == 2 or (array.ndim == 3 and array.shape[2] in {3, 4})

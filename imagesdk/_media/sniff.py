@@ -83,14 +83,11 @@ def named_media_type(name: str) -> str | None:
 
 def sniff(head: bytes) -> ImageFacts:
     """Return the facts of the image that begins with ``head``. :data:`HEAD_SIZE` bytes are enough."""
-    media_type = _by_magic(head)
+    facts = ImageFacts(_by_magic(head))
     readers = {"image/png": _png, "image/jpeg": _jpeg, "image/webp": _webp, "image/gif": _gif}
-    read = readers.get(media_type or "")
-    facts = ImageFacts(media_type)
-    if read is None:
-        return facts
+    read = readers.get(facts.media_type or "")
     try:
-        return read(head, facts)
+        return facts if read is None else read(head, facts)
     except (struct.error, IndexError):
         return facts
 

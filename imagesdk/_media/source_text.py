@@ -25,9 +25,8 @@ def refused(
     param: str, problem: str, value: object, allowed: str | None = None, *remedies: Remedy
 ) -> InvalidRequestError:
     """Return the error of a parameter that "is" or "has" a problem."""
-    return InvalidRequestError(
-        f"{param} {problem}.", param=param, value=value, allowed=allowed, remedies=remedies
-    )
+    summary = f"{param} {problem}."
+    return InvalidRequestError(summary, param=param, value=value, allowed=allowed, remedies=remedies)
 
 
 def is_url(text: str) -> bool:

@@ -22,7 +22,6 @@ class AsyncReadable(Protocol):
 
     def read(self, size: int = ..., /) -> Awaitable[bytes]:
         """Return up to ``size`` bytes; none at the end."""
-        ...
 
 
 Content: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | AsyncReadable"
@@ -76,10 +75,7 @@ class NamedParts:
 
 
 def named_parts(source: object) -> NamedParts | None:
-    """Return the parts of a :data:`Named`; ``None`` for anything else.
-
-    A tuple of a file name, bytes or a file, and optionally a media type is one. Any other tuple is a list of images.
-    """
+    """Return the parts of a :data:`Named`; ``None`` for anything else, such as a tuple of images."""
     if not isinstance(source, tuple):
         return None
     parts = cast("tuple[object, ...]", source)
@@ -92,9 +88,8 @@ def named_parts(source: object) -> NamedParts | None:
         return None
     if isinstance(headers, Mapping):
         allowed, shown = "(name, data) or (name, data, media type)", "a tuple with headers"
-        raise InvalidRequestError.for_parameter(
-            "image", f"a tuple of {len(parts)}", allowed=allowed, shown=shown
-        )
+        given = f"a tuple of {len(parts)}"
+        raise InvalidRequestError.for_parameter("image", given, allowed=allowed, shown=shown)
     return None if headers is not None else NamedParts(name or None, content, media_type)
 
 

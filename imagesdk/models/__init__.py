@@ -30,34 +30,16 @@ from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, Output
 from imagesdk.models.sizes import SizeRule, nearest_of, parse_size
 from imagesdk.remedies import Remedy, worded
 
+# fmt: off
 __all__ = [
-    # registry
-    "known",
-    "lookup",
-    "register",
-    # queries
-    "nearest_size",
-    "retirement_notice",
-    # types
-    "ImageRule",
-    "InputTokens",
-    "ModelProfile",
-    "OutputTokens",
-    "Price",
-    "SizeRule",
-    # models
-    "CHATGPT_IMAGE_LATEST",
-    "DALL_E_2",
-    "DALL_E_3",
-    "GPT_IMAGE_1",
-    "GPT_IMAGE_1_5",
-    "GPT_IMAGE_1_MINI",
-    "GPT_IMAGE_2",
-    "GPT_IMAGE_2_5_FLARE",
-    "GPT_IMAGE_2_5_SUNBURST",
-    "GPT_IMAGE_2_6_FLARE",
+    "known", "lookup", "register",
+    "nearest_size", "retirement_notice",
+    "ImageRule", "InputTokens", "ModelProfile", "OutputTokens", "Price", "SizeRule",
+    "CHATGPT_IMAGE_LATEST", "DALL_E_2", "DALL_E_3", "GPT_IMAGE_1", "GPT_IMAGE_1_5", "GPT_IMAGE_1_MINI",
+    "GPT_IMAGE_2", "GPT_IMAGE_2_5_FLARE", "GPT_IMAGE_2_5_SUNBURST", "GPT_IMAGE_2_6_FLARE",
     "GPT_IMAGE_2_6_SUNBURST",
 ]
+# fmt: on
 
 _profiles: dict[str, ModelProfile] = {}
 

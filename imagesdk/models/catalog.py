@@ -62,14 +62,8 @@ _MEASURED_INPUT = "the range of prices that ComfyUI shows for an input image, wi
 
 _MIB = 1024 * 1024
 _COMMON = frozenset({"n", "size", "quality", "user"})
-_GPT_ACCEPTED = _COMMON | {
-    "background",
-    "moderation",
-    "output_compression",
-    "output_format",
-    "partial_images",
-    "safety_identifier",
-}
+_OUTPUT = frozenset({"background", "output_compression", "output_format"})
+_GPT_ACCEPTED = _COMMON | _OUTPUT | {"moderation", "partial_images", "safety_identifier"}
 _ANIMATED = frozenset({"frame_count", "frame_duration_ms", "svg"})
 _GPT_ONLY = (_GPT_ACCEPTED - _COMMON) | _ANIMATED | {"complexity", "input_fidelity", "markup"}
 
@@ -363,17 +357,10 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
 
 GPT_IMAGE_2_6_FLARE: Final = evolve(GPT_IMAGE_2_6_SUNBURST, name="gpt-image-2.6-flare")
 
+# fmt: off
 PROFILES: Final = (
-    DALL_E_2,
-    DALL_E_3,
-    GPT_IMAGE_1,
-    GPT_IMAGE_1_MINI,
-    GPT_IMAGE_1_5,
-    CHATGPT_IMAGE_LATEST,
-    GPT_IMAGE_2,
-    GPT_IMAGE_2_5_SUNBURST,
-    GPT_IMAGE_2_5_FLARE,
-    GPT_IMAGE_2_6_SUNBURST,
-    GPT_IMAGE_2_6_FLARE,
+    DALL_E_2, DALL_E_3, GPT_IMAGE_1, GPT_IMAGE_1_MINI, GPT_IMAGE_1_5, CHATGPT_IMAGE_LATEST, GPT_IMAGE_2,
+    GPT_IMAGE_2_5_SUNBURST, GPT_IMAGE_2_5_FLARE, GPT_IMAGE_2_6_SUNBURST, GPT_IMAGE_2_6_FLARE,
 )
+# fmt: on
 """Every known model, oldest first."""

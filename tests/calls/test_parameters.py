@@ -84,28 +84,23 @@ def effort(name: str) -> dict[str, Any]:
 
 
 CASES: list[Case] = [
-    # nothing but a prompt
     *both({}, ALL),
     *both({}, GPT, stream=True),
-    # n
     *each("n", ALL, 1),
     *each("n", ALL - DALL_E_3, 2, 10),
     *each("n", NONE, 11),
     *both({"n": 2}, NONE, stream=True),
-    # size
     *each("size", ALL, "1024x1024"),
     *each("size", DALL_E_2, "256x256", "512x512"),
     *each("size", GPT, "auto", "1536x1024", "1024x1536"),
     *each("size", DALL_E_3 | FREE, "1792x1024"),
     *each("size", FREE, "2048x1152", "3840x2160", "1920x1088", "1024x640"),
     *each("size", NONE, "1920x1080", "3856x2160", "1040x320", "1008x640", "2880x2896", "large"),
-    # quality
     *each("quality", DALL_E, "standard"),
     *each("quality", DALL_E_3, "hd"),
     *each("quality", GPT, "auto", "low", "medium", "high"),
     *each("quality", HALF | NEWEST, "xhigh", "max"),
     *each("quality", NONE, "best"),
-    # background
     *each("background", GPT, "opaque", "auto", "transparent"),
     *each("background", GPT, "transparent", output_format="webp"),
     *each("background", NONE, "transparent", output_format="jpeg"),
@@ -113,11 +108,9 @@ CASES: list[Case] = [
     # moderation: an edit that has it is sent as JSON
     *each("moderation", GPT, "auto", "low"),
     *each("moderation", NONE, "none"),
-    # style
     Case({"style": "vivid"}, DALL_E_3),
     Case({"style": "natural"}, DALL_E_3),
     Case({"style": "baroque"}, NONE),
-    # output_format, output_compression
     *each("output_format", GPT, "png", "jpeg", "webp"),
     *each("output_format", NEWEST, "gif", "svg"),
     *each("output_format", NONE, "bmp"),
@@ -129,7 +122,6 @@ CASES: list[Case] = [
     # complexity: the guide of OpenAI names it for 2.6 only, the official client for all
     *each("complexity", NEWEST, "low", "medium", "high", undecided=GPT - NEWEST),
     *each("complexity", NONE, "huge"),
-    # animations
     *each("frame_count", NEWEST, 2, 16, output_format="gif"),
     *each("frame_count", NONE, 1, 17, output_format="gif"),
     *each("frame_count", NONE, 2),
@@ -138,31 +130,25 @@ CASES: list[Case] = [
     *each("frame_duration_ms", NONE, 200),
     *both({"output_format": "gif"}, NONE, stream=True),
     Case({"output_format": "gif", "mask": CLEAR}, NONE, edit=True),
-    # drawings
     *each("svg", NEWEST, {"model": "gpt-5.5"}, effort("none"), effort("max"), output_format="svg"),
     *each("svg", NONE, effort("most"), output_format="svg"),
     *each("svg", NONE, effort("low")),
     *both({"output_format": "svg", "n": 2}, NONE),
     *both({"output_format": "svg"}, NONE, stream=True),
-    # input_fidelity
     Case({"input_fidelity": "high"}, FIRST, edit=True),
     Case({"input_fidelity": "low"}, FIRST | MINI, edit=True),
     Case({"input_fidelity": "middling"}, NONE, edit=True),
-    # images besides the first
     Case({"mask": CLEAR}, EDITS, edit=True),
     Case({"mask": png(64, 48)}, NONE, edit=True),
     Case({"mask": png(64, 64, alpha=False)}, NONE, edit=True),
     Case({"markup": CLEAR}, HALF | NEWEST, edit=True),
     Case({"markup": png(48, 64)}, NONE, edit=True),
     Case({"markup": CLEAR, "mask": CLEAR}, NONE, edit=True),
-    # streams
     *both({"partial_images": 0}, GPT, stream=True),
     *both({"partial_images": 3}, GPT, stream=True),
     *both({"partial_images": 4}, NONE, stream=True),
-    # response_format
     *each("response_format", DALL_E, "url", "b64_json"),
     *each("response_format", NONE, "file"),
-    # identifiers of the end user
     *each("safety_identifier", GPT, "a-hash"),
     *each("safety_identifier", NONE, "x" * 129),
     *each("user", ALL, "a-hash"),

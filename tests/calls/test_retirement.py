@@ -16,7 +16,6 @@ from imagesdk._calls import retirement as _retirement
 from imagesdk._calls.retirement import warn_if_retired
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 from imagesdk._protocol.requests import plan_request
-from tests.support.small_images import answer, png
 
 pytestmark = pytest.mark.one_loop
 
@@ -32,13 +31,6 @@ def no_warnings_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     """Begin as a new process does, on a fixed day."""
     monkeypatch.setattr(_retirement, "_warned", set[tuple[str | None, str | None]]())
     monkeypatch.setattr(_retirement, "_today", lambda: TODAY)
-
-
-@pytest.fixture
-def wire() -> Iterator[respx.MockRouter]:
-    with respx.mock(assert_all_called=False) as wire:
-        wire.post(f"{OPENAI_BASE_URL}/images/generations").respond(content=answer(png(2, 2)))
-        yield wire
 
 
 @pytest.fixture

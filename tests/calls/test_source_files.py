@@ -25,6 +25,7 @@ from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient = Callable[..., AsyncClient]
 
 PNG = png(3, 2)
 LARGE = png(3, 2, padding=2 * PIECE)
@@ -160,9 +161,7 @@ async def test_a_value_of_another_type_is_refused_with_the_allowed_ones(thing: o
     assert error.value == type(thing).__name__
 
 
-async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_restored(
-    tmp_path: Path,
-) -> None:
+async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_restored(tmp_path: Path) -> None:
     (tmp_path / "album.bin").write_bytes(b"an album: " + PNG)
     async with await anyio.open_file(tmp_path / "album.bin", "rb") as file:
         await file.seek(len(b"an album: "))
@@ -172,9 +171,7 @@ async def test_a_file_with_an_async_read_is_read_from_its_position_which_is_rest
     assert upload.name == "album.png"
 
 
-async def test_an_uploaded_file_of_a_form_keeps_its_name_and_can_be_read_again(
-    tmp_path: Path,
-) -> None:
+async def test_an_uploaded_file_of_a_form_keeps_its_name_and_can_be_read_again(tmp_path: Path) -> None:
     form = UploadFile(io.BytesIO(PNG), filename="../../camera.png")
     upload, data = await probe_and_read(form)
     assert (upload.name, data) == ("camera.png", PNG)
@@ -306,7 +303,7 @@ async def test_reading_does_not_block_the_event_loop(tmp_path: Path) -> None:
 
 
 async def test_a_retry_sends_the_same_form_or_json_again_from_every_kind_of_source(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(LARGE)
@@ -335,18 +332,17 @@ async def test_a_retry_sends_the_same_form_or_json_again_from_every_kind_of_sour
             assert json.loads(first.body)["images"] == [{"image_url": data_url}, {"image_url": URL}]
 
 
-async def test_concurrent_calls_can_send_one_file_object(make_client: Callable[..., AsyncClient]) -> None:
+async def test_concurrent_calls_can_send_one_file_object(make_client: MakeClient) -> None:
     file = io.BytesIO(LARGE)
     async with serving(always(answer(PNG))) as server, make_client(server.base_url) as client:
         async with anyio.create_task_group() as tasks:
             for _ in range(4):
                 tasks.start_soon(client.images.edit, file, "a cat")
-
         assert [LARGE in sent.body for sent in server.requests] == [True] * 4
 
 
 async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_error(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
+    make_client: MakeClient, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.png"
     path.write_bytes(png(3, 2, padding=40 * PIECE))
@@ -363,9 +359,7 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_err
         assert server.connections == 1
 
 
-async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(make_client: MakeClient) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
         async with make_client("http://127.0.0.1:9/v1") as client:

@@ -8,7 +8,6 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +33,10 @@ from imagesdk._protocol.inputs import RemoteImage
 from imagesdk._protocol.requests import Sources
 from tests.support.odd_images import encoded, exif, halves, holed
 from tests.support.probed_sources import probe, refusal
-from tests.support.small_images import answer, png
+from tests.support.small_images import png
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
-OWN = "https://images.test/v1"
 PNG = png(3, 2)
 URL = "https://cdn.test/a.png?sig=SECRET"
 
@@ -254,20 +252,6 @@ async def test_without_pillow_transparency_is_unknown(monkeypatch: pytest.Monkey
     async with open_inputs(Sources((PNG,), mask=mask), check_transparency=True) as inputs:
         assert isinstance(inputs.mask, Upload)
         assert inputs.mask.transparent is None
-
-
-@pytest.fixture
-def wire() -> Iterator[respx.MockRouter]:
-    with respx.mock(assert_all_called=False) as wire:
-        for path in ("edits", "variations"):
-            wire.post(f"{OWN}/images/{path}").respond(content=answer(PNG))
-        yield wire
-
-
-@pytest.fixture
-async def own(make_client: Callable[..., AsyncClient]) -> AsyncIterator[AsyncClient]:
-    async with make_client(OWN) as client:
-        yield client
 
 
 def body(wire: respx.MockRouter) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -26,7 +27,7 @@ from imagesdk._protocol.azure import AzureHost
 from imagesdk.emulator import Emulator
 from tests.support.leaks import KEY, leaks
 from tests.support.sent_requests import sent_to
-from tests.support.small_images import answer, png
+from tests.support.small_images import answer, png, usage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
@@ -37,12 +38,15 @@ CLASSIC = f"{RESOURCE}/openai/deployments/my%20images"
 ANSWER = answer(png())
 
 
-def azure(**options: Any) -> AsyncClient:
-    """A client of the resource, without a limit."""
+def azure_at(endpoint: str, **options: Any) -> AsyncClient:
+    """A client of a resource, without a limit."""
     terms: dict[str, Any] = {"api_key": KEY, "deployment": "my images", "rate_limit": None, **options}
     if "token_provider" in options:
         del terms["api_key"]
-    return AsyncClient.azure(RESOURCE, **terms)
+    return AsyncClient.azure(endpoint, **terms)
+
+
+azure = partial(azure_at, RESOURCE)
 
 
 def sent(route: respx.Route) -> httpx.Request:
@@ -57,10 +61,7 @@ def token() -> str:
 
 @pytest.mark.parametrize(
     ("auth", "header", "value"),
-    [
-        ({"api_key": KEY}, "api-key", KEY),
-        ({"token_provider": token}, "authorization", f"Bearer {token()}"),
-    ],
+    [({"api_key": KEY}, "api-key", KEY), ({"token_provider": token}, "authorization", f"Bearer {token()}")],
     ids=["key", "token"],
 )
 @pytest.mark.parametrize("api_version", [None, DATED])
@@ -92,25 +93,17 @@ async def test_the_deployment_is_in_the_body_or_with_a_date_in_the_path(
 @respx.mock
 async def test_a_call_can_name_its_deployment() -> None:
     route = respx.post(f"{RESOURCE}/openai/deployments/flare/images/generations").respond(content=ANSWER)
-
     async with azure(deployment=None, api_version=DATED) as client:
         await client.images.generate("a cat", model="flare")
         with pytest.raises(InvalidRequestError, match="On Azure a deployment must be named") as caught:
             await client.images.generate("a cat")
-
     assert caught.value.param == "model"
     assert route.call_count == 1
 
 
 @respx.mock
 async def test_checks_and_costs_follow_the_model_of_the_deployment() -> None:
-    usage = {
-        "input_tokens": 10,
-        "output_tokens": 1000,
-        "total_tokens": 1010,
-        "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
-    }
-    route = respx.post(f"{V1}/images/generations").respond(content=answer(png(), usage=usage))
+    route = respx.post(f"{V1}/images/generations").respond(content=answer(png(), usage=usage(1000)))
 
     async with (
         azure(model="gpt-image-2") as named,
@@ -146,7 +139,6 @@ async def test_checks_and_costs_follow_the_model_of_the_deployment() -> None:
 )
 def test_an_endpoint_may_have_any_of_its_forms(endpoint: str, api_version: str | None, base_url: str) -> None:
     host = AzureHost.of(endpoint, deployment="d", model=None, api_version=api_version)
-
     assert host.base_url == base_url
     version = f"?api-version={api_version}" if api_version else ""
     assert host.url("/files") == f"{base_url}/files{version}"
@@ -185,10 +177,8 @@ async def test_endpoint_and_key_come_from_the_environment(monkeypatch: pytest.Mo
     monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
     monkeypatch.setenv("OPENAI_ORG_ID", "org-of-openai")
     route = respx.post(f"{V1}/images/generations").respond(content=ANSWER)
-
     async with AsyncClient.azure(deployment="d", rate_limit=None) as client:
         await client.images.generate("a cat")
-
     assert sent(route).headers["api-key"] == KEY
     assert "openai-organization" not in sent(route).headers
 
@@ -259,10 +249,7 @@ def test_the_blocking_client_has_the_same_constructor(resource: Emulator) -> Non
 
 
 async def test_errors_of_azure_have_their_own_classes(resource: Emulator) -> None:
-    def azure(**options: Any) -> AsyncClient:
-        terms: dict[str, Any] = {"deployment": "images", "api_key": KEY, "rate_limit": None, **options}
-        return AsyncClient.azure(resource.origin, **terms)
-
+    azure = partial(azure_at, resource.origin, deployment="images")
     async with azure(retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(ModerationError) as moderated:
             await client.images.generate("a forbidden sexual thing")

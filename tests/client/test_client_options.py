@@ -36,11 +36,7 @@ MakeClient = Callable[..., AsyncClient]
 
 WRONG: list[tuple[str, Any, str]] = [
     ("rate_limit", 5, 'rate_limit must be a RateLimit, a text such as "50/min", or None'),
-    (
-        "rate_limit",
-        "5 a minute",
-        "rate_limit must be written like 50/min, 5/s, 500/h or 50/10s, or be none, not '5 a minute'.",
-    ),
+    ("rate_limit", "often", "must be written like 50/min, 5/s, 500/h or 50/10s, or be none, not 'often'."),
     ("rate_limit", "", "or be none, not ''."),
     ("rate_limit", {"dall-e-2": 5}, "rate_limit['dall-e-2'] must be a RateLimit"),
     ("rate_limit", {"*": "many"}, "rate_limit['*'] must be written like 50/min"),
@@ -79,18 +75,11 @@ def test_a_wrong_option_is_named_with_what_is_allowed(name: str, value: Any, mes
         assert "SECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        ("api_key", 5),
-        ("api_key", KEY.encode()),
-        ("api_key", [KEY]),
-        ("base_url", 5),
-        ("organization", 5),
-        ("project", [KEY]),
-        ("allow_insecure", "yes"),
-    ],
-)
+KEYS = [("api_key", value) for value in (5, KEY.encode(), [KEY])]
+OTHERS = [("base_url", 5), ("organization", 5), ("project", [KEY]), ("allow_insecure", "yes")]
+
+
+@pytest.mark.parametrize(("name", "value"), [*KEYS, *OTHERS])
 def test_wrong_arguments_of_a_client_are_named_and_no_key_is_shown(name: str, value: Any) -> None:
     given: dict[str, Any] = {"api_key": "", "base_url": OWN, name: value}
     for make in (Client, AsyncClient):
@@ -190,9 +179,7 @@ async def test_a_wrong_time_out_is_refused_by_every_other_call(make_client: Make
             client.files.content("file-1", timeout=wrong),
             client.images.download("https://images.test/a.png", timeout=wrong),
         ):
-            with pytest.raises(
-                InvalidRequestError, match="timeout is '3'; allowed: a number of seconds greater than 0"
-            ):
+            with pytest.raises(InvalidRequestError, match="timeout is '3'; allowed: a number of seconds"):
                 await call
 
 

@@ -27,24 +27,22 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
+MakeClient = Callable[..., AsyncClient]
 SMALL: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
 
 
-async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(
-    make_client: Callable[..., AsyncClient],
-) -> None:
-    async with serving(always(answer(png()))) as server:
-        async with make_client(server.base_url) as client:
-            async with client.with_options(timeout=30) as view:
-                assert type(view) is AsyncClient
-                await view.images.generate("a cat")
-            await client.images.generate("a cat")
+async def test_a_view_shares_the_connection_and_closing_it_closes_nothing(make_client: MakeClient) -> None:
+    async with serving(always(answer(png()))) as server, make_client(server.base_url) as client:
+        async with client.with_options(timeout=30) as view:
+            assert type(view) is AsyncClient
             await view.images.generate("a cat")
-            assert server.connections == 1
+        await client.images.generate("a cat")
+        await view.images.generate("a cat")
+        assert server.connections == 1
 
 
 async def test_each_option_applies_to_the_view_and_not_to_its_client(
-    emulator: Emulator, make_client: Callable[..., AsyncClient]
+    emulator: Emulator, make_client: MakeClient
 ) -> None:
     seen: list[Event] = []
     async with make_client(emulator.base_url) as client:
@@ -74,7 +72,7 @@ async def test_each_option_applies_to_the_view_and_not_to_its_client(
 
 
 async def test_a_view_counts_in_the_windows_of_its_client(
-    emulator: Emulator, make_client: Callable[..., AsyncClient]
+    emulator: Emulator, make_client: MakeClient
 ) -> None:
     async with make_client(emulator.base_url, rate_limit=RateLimit(images=2)) as client:
         view = client.with_options(timeout=1)
@@ -84,23 +82,19 @@ async def test_a_view_counts_in_the_windows_of_its_client(
         await view.with_options(rate_limit=None).images.generate("a cat", **SMALL)
 
 
-async def test_headers_are_added_and_those_of_a_call_override_them(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_headers_are_added_and_those_of_a_call_override_them(make_client: MakeClient) -> None:
     async with serving(always(answer(png()))) as server:
         async with make_client(server.base_url, default_headers={"X-Team": "a", "X-Run": "1"}) as client:
             view = client.with_options(default_headers={"x-run": "2"})
             await client.images.generate("a cat")
             await view.images.generate("a cat")
             await view.images.generate("a cat", extra_headers={"X-Run": "3"})
-
     sent = [(request.headers["x-team"], request.headers["x-run"]) for request in server.requests]
     assert sent == [("a", "1"), ("a", "2"), ("a", "3")]
 
 
 def test_an_option_that_a_view_cannot_change_is_refused() -> None:
     client = AsyncClient(api_key="", base_url="http://127.0.0.1:9/v1")
-
     with pytest.raises(ConfigurationError, match="needs another client"):
         client.with_options(base_url="http://127.0.0.1:8/v1")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     with pytest.raises(ConfigurationError, match="set by the client itself"):

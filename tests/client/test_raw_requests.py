@@ -41,7 +41,6 @@ def client_of(base_url: str = BASE, **options: Any) -> AsyncClient:
 async def test_the_models_of_a_server_are_listed(emulator: Emulator) -> None:
     async with client_of(emulator.base_url) as client:
         response = await client.request("get", "/models")
-
     assert isinstance(response, RawResponse)
     assert response.status_code == 200
     assert "gpt-image-2" in {model["id"] for model in response.json()["data"]}
@@ -54,14 +53,8 @@ async def test_every_argument_is_sent_with_the_key() -> None:
     route = respx.post(f"{BASE}/things", params={"a": "1", "b": "2"}).respond(201, json={"made": True})
 
     async with client_of() as client:
-        response = await client.request(
-            "POST",
-            "things?a=1",
-            json={"x": "é"},
-            query={"b": "2"},
-            headers={"X-Y": "z"},
-            idempotency_key="k-1",
-        )
+        options: dict[str, Any] = {"query": {"b": "2"}, "headers": {"X-Y": "z"}, "idempotency_key": "k-1"}
+        response = await client.request("POST", "things?a=1", json={"x": "é"}, **options)
         await client.request("POST", f"{BASE}/things?a=1&b=2", content=b"\x00", headers={})
 
     assert (response.status_code, response.json()) == (201, {"made": True})
@@ -83,10 +76,8 @@ async def test_a_status_below_400_is_a_response_and_no_redirect_is_followed(
     status: int, content: bytes, text: str
 ) -> None:
     respx.get(f"{BASE}/x").respond(status, content=content, headers={"location": "https://other.test/"})
-
     async with client_of() as client:
         response = await client.request("GET", "/x")
-
     assert (response.status_code, response.content, response.text) == (status, content, text)
     with pytest.raises(APIResponseError, match="not JSON"):
         response.json()
@@ -96,7 +87,6 @@ async def test_a_status_of_400_or_above_raises_the_error_of_any_call(emulator: E
     async with client_of(emulator.base_url) as client:
         with pytest.raises(NotFoundError) as caught:
             await client.request("GET", "/models/nonsense")
-
     assert caught.value.code == "model_not_found"
     assert caught.value.request_id
 
@@ -104,13 +94,10 @@ async def test_a_status_of_400_or_above_raises_the_error_of_any_call(emulator: E
 @pytest.mark.parametrize(
     ("arguments", "param"),
     [
-        ({"path": "https://other.test/v1/models"}, "path"),
+        *(({"path": path}, "path") for path in ("", "/a b", "/a#b", "https://other.test/v1/models")),
         ({"path": "http://images.test/v1/models"}, "path"),
         ({"path": "https://images.test.evil/v1"}, "path"),
         ({"path": "https://images.test@evil/v1"}, "path"),
-        ({"path": ""}, "path"),
-        ({"path": "/a b"}, "path"),
-        ({"path": "/a#b"}, "path"),
         ({"method": "GET /"}, "method"),
         ({"json": {}, "content": b""}, "content"),
         ({"json": {"x": object()}}, "json"),
@@ -127,11 +114,9 @@ async def test_a_wrong_request_is_refused_and_the_key_goes_to_no_other_server(
 ) -> None:
     anything = respx.route().respond(200)
     given: dict[str, Any] = {"method": "POST", "path": "/x", **arguments}
-
     async with client_of() as client:
         with pytest.raises(InvalidRequestError) as caught:
             await client.request(**given)
-
     assert caught.value.param == param
     assert not anything.called
 
@@ -158,7 +143,6 @@ async def test_a_request_that_may_be_billed_twice_is_retried_like_one_for_images
         async with client_of(server.base_url, api_key="") as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await client.request(method, "/x", **options)
-
     assert len(server.requests) == attempts
     assert caught.value.maybe_billed is (attempts == 2)
 
@@ -166,7 +150,6 @@ async def test_a_request_that_may_be_billed_twice_is_retried_like_one_for_images
 @respx.mock
 async def test_images_count_against_the_limit_of_their_model() -> None:
     respx.post(f"{BASE}/x").respond(200)
-
     async with client_of(rate_limit={"flux": RateLimit(images=2), "*": None}) as client:
         await client.request("POST", "/x", json={"model": "flux"}, images=2)
         await client.request("POST", "/x", json={"model": "other"}, images=2)
@@ -205,6 +188,5 @@ async def test_an_error_without_a_response_has_that_id_too(make_client: Callable
         async with make_client(server.base_url, retry=RetryPolicy(max_attempts=1)) as client:
             with pytest.raises(OutcomeUnknownError) as caught:
                 await client.images.generate("a cat", idempotency_key="k-2")
-
     assert caught.value.client_request_id == "k-2"
     assert server.requests[0].headers["x-client-request-id"] == "k-2"

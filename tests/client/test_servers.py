@@ -34,6 +34,7 @@ from tests.support.small_images import JPEG, WEBP, answer, png
 from tests.support.socket_servers import Conversation, always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
+MakeClient = Callable[..., AsyncClient]
 
 ROOT = Path(__file__).parents[2]
 FOLDER = Path(__file__).parents[1] / "samples" / "answers"
@@ -62,7 +63,6 @@ async def test_images_in_every_form_are_written_to_files(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     response = await client.images.generate("a white cat", model="flux", n=2, out=tmp_path)
-
     assert len(response) == 2
     assert response[0].bytes != response[1].bytes
     for image in response:
@@ -77,7 +77,6 @@ async def test_images_in_every_form_are_written_to_files(
 @pytest.mark.parametrize("emulator", EDITORS, indirect=True, ids=EDITORS)
 async def test_images_are_edited_by_servers_with_edits(client: AsyncClient) -> None:
     response = await client.images.edit([png(64, 64), png(32, 32)], "a hat", mask=png(64, 64), model="flux")
-
     assert len(await client.images.download(response[0])) > 100
 
 
@@ -128,19 +127,15 @@ async def test_errors_are_read_in_the_shape_of_each_server(
 ) -> None:
     with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
-
     assert caught.value.code == code
 
 
-async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(make_client: MakeClient) -> None:
     with Emulator(limit="1/min", quirks="gemini") as emulator:
         async with make_client(emulator.base_url, retry=ONCE) as client:
             await client.images.generate("a cat", model="imagen")
             with pytest.raises(RateLimitError) as caught:
                 await client.images.generate("a cat", model="imagen")
-
     assert caught.value.code == "429"
     assert caught.value.retry_after is not None
     assert 0 < caught.value.retry_after <= 60
@@ -159,7 +154,6 @@ async def test_localai_returns_urls_zeros_and_fields_of_its_own(
     client: AsyncClient, emulator: Emulator
 ) -> None:
     response = await client.images.generate("a cat", model="gpt-image-2", size="auto", extra_body={"step": 5})
-
     assert response[0].url is not None
     assert response[0].url.startswith(f"{emulator.origin}/generated-images/")
     assert response[0].extra == {"index": 0, "embedding": None}
@@ -174,7 +168,6 @@ async def test_localai_returns_urls_zeros_and_fields_of_its_own(
 @pytest.mark.parametrize("emulator", ["sglang"], indirect=True)
 async def test_relative_urls_belong_to_the_server(client: AsyncClient) -> None:
     response = await client.images.generate("a cat", extra_body={"seed": 7, "num_inference_steps": 4})
-
     assert (response[0].url or "").startswith("/v1/images/")
     assert (await client.images.download(response[0])).startswith(b"\x89PNG")
     assert response.usage is not None
@@ -187,7 +180,6 @@ async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_
     on_disk = await client.images.generate(
         "a cat", response_format="file", size="256x128", out=tmp_path / "cat.png"
     )
-
     assert [(image.width, image.height) for image in in_memory] == [(256, 128)]
     assert in_memory[0].bytes == (tmp_path / "cat.png").read_bytes() == on_disk[0].bytes
     assert in_memory.request_id is not None
@@ -199,26 +191,22 @@ async def test_a_response_may_be_the_bytes_of_an_image(client: AsyncClient, tmp_
 async def test_a_response_without_a_stream_is_the_last_event(client: AsyncClient) -> None:
     async with client.images.generate_stream("a cat", model="flux", partial_images=2) as stream:
         events = [event async for event in stream]
-
     assert [type(event) for event in events] == [CompletedImage]
 
 
 @pytest.mark.parametrize("content_type", ["image/png", "application/octet-stream", ""])
 async def test_the_bytes_of_an_image_are_recognised_under_any_content_type(
-    content_type: str, make_client: Callable[..., AsyncClient]
+    content_type: str, make_client: MakeClient
 ) -> None:
     handler = always(png(padding=100_000), content_type=content_type)
     async with serving(handler) as server, make_client(server.base_url) as client:
         response = await client.images.generate("a cat")
         with pytest.raises(APIResponseError, match="larger than 1000 bytes"):
             await client.with_options(caps=Caps(image=1000)).images.generate("a cat")
-
     assert response[0].bytes == png(padding=100_000)
 
 
-async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(make_client: MakeClient) -> None:
     async def drip(talk: Conversation) -> None:
         await talk.request()
         await talk.send(b"HTTP/1.1 200 OK\r\ncontent-type: image/webp\r\ntransfer-encoding: chunked\r\n\r\n")
@@ -242,7 +230,7 @@ async def test_the_bytes_of_an_image_are_recognised_in_single_bytes(
     ],
 )
 async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
-    body: bytes, content_type: str, make_client: Callable[..., AsyncClient]
+    body: bytes, content_type: str, make_client: MakeClient
 ) -> None:
     async with serving(always(body, content_type=content_type)) as server:
         async with make_client(server.base_url, retry=ONCE) as client:
@@ -250,11 +238,10 @@ async def test_a_response_that_is_only_labelled_as_an_image_is_an_error(
                 await client.images.generate("a cat")
 
 
-async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[..., AsyncClient]) -> None:
+async def test_json_that_is_labelled_as_an_image_is_json(make_client: MakeClient) -> None:
     async with serving(always(answer(JPEG), content_type="image/jpeg")) as server:
         async with make_client(server.base_url) as client:
             response = await client.images.generate("a cat")
-
     assert (response[0].width, response[0].height) == (3, 2)
 
 
@@ -268,7 +255,7 @@ async def test_json_that_is_labelled_as_an_image_is_json(make_client: Callable[.
     ],
 )
 async def test_a_404_suggests_the_version_that_the_base_url_lacks(
-    base_url: str, hint: str | None, emulator: Emulator, make_client: Callable[..., AsyncClient]
+    base_url: str, hint: str | None, emulator: Emulator, make_client: MakeClient
 ) -> None:
     async with make_client(base_url.format(port=emulator.port)) as client:
         for call in (client.images.generate("a cat"), client.files.list(), client.request("GET", "/models")):
@@ -281,9 +268,7 @@ async def test_a_404_suggests_the_version_that_the_base_url_lacks(
                 assert caught.value.message.endswith(f"Try base_url='{hint.format(port=emulator.port)}'.")
 
 
-async def test_a_missing_model_is_not_an_error_of_the_base_url(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_missing_model_is_not_an_error_of_the_base_url(make_client: MakeClient) -> None:
     body = json.dumps({"error": {"message": "no such model", "code": "model_not_found"}}).encode()
     async with serving(always(body, 404)) as server, make_client(server.origin) as client:
         with pytest.raises(NotFoundError, match="Check the name of the model"):
@@ -292,7 +277,7 @@ async def test_a_missing_model_is_not_an_error_of_the_base_url(
 
 @pytest.mark.parametrize("quirks", ["localai", "litellm"])
 async def test_servers_without_a_version_in_their_paths_work_without_one(
-    quirks: str, make_client: Callable[..., AsyncClient]
+    quirks: str, make_client: MakeClient
 ) -> None:
     with Emulator(limit=None, quirks=quirks) as emulator:
         async with make_client(emulator.origin) as client:
@@ -302,7 +287,7 @@ async def test_servers_without_a_version_in_their_paths_work_without_one(
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.stem)
 @respx.mock
-async def test_a_recorded_response_is_parsed(path: Path, make_client: Callable[..., AsyncClient]) -> None:
+async def test_a_recorded_response_is_parsed(path: Path, make_client: MakeClient) -> None:
     sample = json.loads(path.read_text(encoding="utf-8"))
     assert sample["source"]
     expected = sample["expected"]

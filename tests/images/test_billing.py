@@ -28,6 +28,7 @@ from tests.support.small_images import answer, png
 from tests.support.socket_servers import always, in_turn, says, serving
 
 pytestmark = pytest.mark.anyio
+MakeClient = Callable[..., AsyncClient]
 SMALL = png()
 ONCE = RetryPolicy(max_attempts=1)
 DALLE: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
@@ -42,7 +43,6 @@ async def test_every_image_is_billed_once(client: AsyncClient, emulator: Emulato
     made = await client.images.generate("a white siamese cat", n=2, **DALLE, response_format="b64_json")
     edited = await client.images.edit(made[0].bytes, "a black cat", mask=png(256, 256), **DALLE)
     varied = await client.images.create_variation(made[1].bytes, **DALLE, response_format="b64_json")
-
     assert [image.to_pil().size for image in made] == [(256, 256)] * 2
     assert made[0].bytes != made[1].bytes
     assert edited[0].url is not None
@@ -63,7 +63,7 @@ async def test_the_estimate_is_the_cost(client: AsyncClient) -> None:
 
 
 async def test_a_refused_request_counts_against_the_limit_and_an_unsent_one_does_not(
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
 ) -> None:
     async with (
         serving(in_turn(says(b"", 400), says(answer(SMALL)))) as server,
@@ -78,9 +78,7 @@ async def test_a_refused_request_counts_against_the_limit_and_an_unsent_one_does
             await client.images.generate("a cat", timeout=5)
 
 
-async def test_calls_queue_for_the_limit_instead_of_failing_with_429(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_calls_queue_for_the_limit_instead_of_failing_with_429(make_client: MakeClient) -> None:
     with Emulator(limit="4/s") as emulator:
         async with (
             make_client(emulator.base_url, rate_limit=RateLimit(4, per=1.5)) as client,
@@ -92,7 +90,7 @@ async def test_calls_queue_for_the_limit_instead_of_failing_with_429(
         assert emulator.state.billed_images == 6
 
 
-async def test_calls_are_sent_in_the_order_of_their_start(make_client: Callable[..., AsyncClient]) -> None:
+async def test_calls_are_sent_in_the_order_of_their_start(make_client: MakeClient) -> None:
     limit = RateLimit(1, per=0.05)
     async with serving(always(answer(SMALL))) as server:
         async with (
@@ -108,7 +106,7 @@ async def test_calls_are_sent_in_the_order_of_their_start(make_client: Callable[
         assert prompts == [f"cat {number}" for number in range(6)]
 
 
-async def test_streams_and_calls_share_one_queue(make_client: Callable[..., AsyncClient]) -> None:
+async def test_streams_and_calls_share_one_queue(make_client: MakeClient) -> None:
     with Emulator(limit="2/1s") as emulator:
         limit = RateLimit(2, per=1, scope="client")
         async with make_client(emulator.base_url, rate_limit=limit) as client:
@@ -120,24 +118,19 @@ async def test_streams_and_calls_share_one_queue(make_client: Callable[..., Asyn
         assert statuses == [200] * 4
 
 
-async def test_a_time_out_that_the_limit_cannot_meet_is_an_error_at_once(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_a_time_out_that_the_limit_cannot_meet_is_an_error_at_once(make_client: MakeClient) -> None:
     async with serving(always(answer(SMALL))) as server:
         async with make_client(server.base_url, rate_limit=RateLimit(1)) as client:
             await client.images.generate("a cat")
             with pytest.raises(LimitWaitError, match="Nothing was sent") as caught:
                 await client.images.generate("a cat", timeout=5)
         assert len(server.requests) == 1
-
     assert caught.value.retry_after is not None
     assert 5 < caught.value.retry_after < 61
     assert (caught.value.attempts, caught.value.maybe_billed) == (0, False)
 
 
-async def test_clients_of_one_account_share_the_limit_and_others_do_not(
-    make_client: Callable[..., AsyncClient],
-) -> None:
+async def test_clients_of_one_account_share_the_limit_and_others_do_not(make_client: MakeClient) -> None:
     async with serving(always(answer(SMALL))) as server:
 
         async def fits(model: str | None = None, scope: str = "account", **terms: Any) -> bool:
@@ -158,9 +151,7 @@ async def test_clients_of_one_account_share_the_limit_and_others_do_not(
         assert await fits(api_key="sk-1", scope="client")
 
 
-def test_loops_and_threads_share_the_limit(
-    emulator: Emulator, make_client: Callable[..., AsyncClient]
-) -> None:
+def test_loops_and_threads_share_the_limit(emulator: Emulator, make_client: MakeClient) -> None:
     ends: list[str] = []
 
     async def call() -> None:
@@ -190,7 +181,6 @@ async def test_partial_images_are_billed(emulator: Emulator, client: AsyncClient
     async with client.images.generate_stream("a river", partial_images=3, out=path, **SUNBURST) as stream:
         partials = [event async for event in stream if isinstance(event, PartialImage)]
         response = await stream.final()
-
     assert len(partials) == 3
     assert response[0].path == path
     assert response.usage is not None

@@ -60,7 +60,6 @@ async def test_several_images_are_sent_as_an_array_in_their_order(
     wire: respx.MockRouter, openai_client: AsyncClient
 ) -> None:
     await openai_client.images.edit([SMALL, JPEG], "both")
-
     assert sent_parts(wire)[:2] == [
         form_file("image[]", "image.png", "image/png", SMALL),
         form_file("image[]", "image.jpg", "image/jpeg", JPEG),
@@ -71,7 +70,6 @@ async def test_a_variation_is_a_form_with_the_image(
     wire: respx.MockRouter, openai_client: AsyncClient
 ) -> None:
     await openai_client.images.create_variation(SMALL, n=2, size="512x512", response_format="url")
-
     assert str(last_sent(wire).url) == f"{OPENAI_BASE_URL}/images/variations"
     assert sent_parts(wire) == [
         form_file("image", "image.png", "image/png", SMALL),
@@ -84,7 +82,6 @@ async def test_a_variation_is_a_form_with_the_image(
 
 async def test_without_a_model_nothing_is_checked(wire: respx.MockRouter, own: AsyncClient) -> None:
     await own.images.edit([JPEG, OPAQUE], "a cat", mask=WIDE, size="7x7", response_format="url")
-
     assert [head for head, _ in sent_parts(wire)].count(form_text("size", "7x7")[0]) == 1
 
 
@@ -95,7 +92,6 @@ async def test_a_missing_file_is_an_error_before_anything_is_sent(
         await own.images.edit(tmp_path / "missing.png", "a cat")
     with pytest.raises(FileNotFoundError, match=r"missing\.png"):
         await own.images.edit(SMALL, "a cat", mask=str(tmp_path / "missing.png"))
-
     assert wire.calls.call_count == 0
 
 
@@ -104,13 +100,11 @@ async def test_one_edit_takes_ids_urls_data_urls_and_bytes(client: AsyncClient, 
     made = await client.images.generate("a cat", model="dall-e-2", size="256x256", response_format="url")
     assert made[0].url is not None
     data_url = f"data:image/png;base64,{base64.b64encode(coloured('blue')).decode()}"
-
     response = await client.images.edit(
         [uploaded, FileId(uploaded.id), made[0], made[0].url, data_url, coloured("red")],
         "all of them",
         **SUNBURST,
     )
-
     assert (response[0].width, response[0].height) == (1024, 1024)
 
 

@@ -34,6 +34,7 @@ from tests.support.small_images import JPEG, answer, answer_of_urls, png
 from tests.support.socket_servers import always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::imagesdk.RetirementWarning")]
+MakeClient = Callable[..., AsyncClient]
 OWN = "https://images.test/v1"
 SMALL = png(2, 2)
 WIDE = png(4, 2)
@@ -54,7 +55,6 @@ async def test_base64_is_requested_for_files_where_the_model_has_a_choice(
 ) -> None:
     await openai_client.images.generate("a cat", model="dall-e-2", out=tmp_path)
     assert sent_json(wire)["response_format"] == "b64_json"
-
     await openai_client.images.generate("a cat", model="gpt-image-2", out=tmp_path)
     assert "response_format" not in sent_json(wire)
 
@@ -65,7 +65,6 @@ async def test_a_template_that_loses_images_is_refused_before_anything_is_sent(
 ) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         await own.images.generate("a cat", extra_body={"n": 2}, out=out)
-
     assert caught.value.param == "out"
     assert wire.calls.call_count == 0
 
@@ -75,10 +74,8 @@ async def test_a_folder_that_cannot_be_written_to_is_an_error_before_anything_is
 ) -> None:
     route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
     (tmp_path / "file").write_bytes(b"")
-
     with pytest.raises(NotADirectoryError):
         await own.images.generate("a cat", out=tmp_path / "file" / "cats")
-
     assert route.call_count == 0
 
 
@@ -87,17 +84,12 @@ async def test_a_list_of_images_under_another_name_is_kept(
 ) -> None:
     body = answer(SMALL, WIDE).replace(b'"data"', b'"images"')
     wire.post(f"{OWN}/images/generations").respond(content=body)
-
     response = await own.images.generate("a cat", n=2, out=tmp_path)
-
     assert [image.path.read_bytes() for image in response if image.path] == [SMALL, WIDE]
 
 
 async def test_fsync_makes_files_durable_before_the_call_returns(
-    wire: respx.MockRouter,
-    make_client: Callable[..., AsyncClient],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    wire: respx.MockRouter, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL, WIDE))
     synced: list[int] = []
@@ -124,7 +116,6 @@ async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
     stored = await client.images.generate(
         "A white cat!", n=3, **DALLE, out=tmp_path / "new" / "cats", idempotency_key="k1"
     )
-
     assert [image.bytes for image in stored] == [image.bytes for image in memory]
     names = [image.path.name if image.path else "" for image in stored]
     call = names[0].split("-")[3]
@@ -134,9 +125,7 @@ async def test_a_folder_gets_every_image_under_the_slug_of_its_prompt(
 
 async def test_a_single_file_is_replaced(client: AsyncClient, tmp_path: Path) -> None:
     (tmp_path / "cat.png").write_bytes(b"an older cat")
-
     response = await client.images.generate("a cat", **DALLE, out=str(tmp_path / "cat.png"))
-
     assert files_in(tmp_path) == {"cat.png": response[0].bytes}
     assert response[0].path == tmp_path / "cat.png"
 
@@ -147,7 +136,6 @@ async def test_a_template_sets_the_names_and_the_bytes_set_the_extension(
     await client.images.generate(
         "A cat", model="gpt-image-2", n=2, output_format="jpeg", out=tmp_path / "{slug}" / "{index}.{ext}"
     )
-
     assert list(files_in(tmp_path)) == ["a-cat/0.jpg", "a-cat/1.jpg"]
 
 
@@ -176,12 +164,9 @@ async def test_an_image_of_any_format_has_its_extension(
             assert opened.format == extension.upper().replace("JPG", "JPEG")
 
 
-async def test_surplus_images_get_names_of_their_own(
-    make_client: Callable[..., AsyncClient], tmp_path: Path
-) -> None:
+async def test_surplus_images_get_names_of_their_own(make_client: MakeClient, tmp_path: Path) -> None:
     async with serving(always(answer(SMALL, JPEG))) as server, make_client(server.base_url) as client:
         response = await client.images.generate("a cat", out=tmp_path / "cat.png")
-
     assert files_in(tmp_path) == {"cat.png": SMALL, "cat-1.png": JPEG}
     assert len(response) == 2
 
@@ -199,18 +184,16 @@ async def test_surplus_images_get_names_of_their_own(
 )
 async def test_a_failed_call_leaves_the_folder_as_it_was(
     emulator: Emulator,
-    make_client: Callable[..., AsyncClient],
+    make_client: MakeClient,
     tmp_path: Path,
     fault: Callable[[Faults], None],
     kind: type[APIError],
 ) -> None:
     fault(emulator.state.faults)
     (tmp_path / "0.png").write_bytes(b"an older cat")
-
     async with make_client(emulator.base_url, retry=ONCE) as client:
         with pytest.raises(kind):
             await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
-
     assert files_in(tmp_path) == {"0.png": b"an older cat"}
 
 
@@ -218,22 +201,19 @@ async def test_a_retry_leaves_only_the_images_of_the_successful_attempt(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     emulator.state.faults.connection(truncate=2000)
-
     response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
-
     assert (response.attempts, response.maybe_billed_before) == (2, True)
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
     assert emulator.state.billed_images == 4
 
 
 async def test_urls_are_downloaded_into_files_without_the_key(
-    emulator: Emulator, make_client: Callable[..., AsyncClient], tmp_path: Path
+    emulator: Emulator, make_client: MakeClient, tmp_path: Path
 ) -> None:
     async with make_client(emulator.base_url, api_key="sk-1") as client:
         response = await client.images.generate(
             "a cat", n=2, **DALLE, response_format="url", out=tmp_path / "{index}.{ext}"
         )
-
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
     assert [(image.width, image.media_type) for image in response] == [(256, "image/png")] * 2
     assert all(image.url for image in response)
@@ -262,7 +242,7 @@ async def test_an_image_that_cannot_be_downloaded_is_not_lost(
 
 
 async def test_the_time_out_of_a_call_covers_the_download_of_its_images(
-    make_client: Callable[..., AsyncClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []
 

@@ -35,28 +35,17 @@ SUNBURST: dict[str, Any] = {"model": "gpt-image-2.5-sunburst", "quality": "low",
 FLARE: dict[str, Any] = {"model": "gpt-image-2.6-flare", "quality": "low", "size": "1024x1024"}
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b"<html>hello</html>",
-        b"[]",
-        b"null",
-        b'{"created": 1}',
-        b'{"data": {}}',
-        b'{"data": [',
-        b"\xff\xfe",
-    ],
-)
+NO_JSON = [b"", b"<html>hello</html>", b'{"data": [', b"\xff\xfe"]
+
+
+@pytest.mark.parametrize("body", [*NO_JSON, b"[]", b"null", b'{"created": 1}', b'{"data": {}}'])
 async def test_a_success_without_a_valid_body_is_an_api_response_error(
     wire: respx.MockRouter, make_client: Callable[..., AsyncClient], body: bytes
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(content=body, headers={"x-request-id": "req_1"})
-
     async with make_client(OWN, retry=RetryPolicy(max_attempts=1)) as client:
         with pytest.raises(APIResponseError) as caught:
             await client.images.generate("a cat")
-
     assert caught.value.maybe_billed
     assert caught.value.request_id == "req_1"
 
@@ -76,22 +65,18 @@ async def test_an_error_of_any_shape_is_a_status_error_with_its_message(
     wire: respx.MockRouter, own: AsyncClient, status: int, body: bytes, message: str
 ) -> None:
     wire.post(f"{OWN}/images/generations").respond(status, content=body)
-
     with pytest.raises(Exception, match=message) as caught:
         await own.images.generate("a cat")
-
     assert getattr(caught.value, "status_code", None) == status
 
 
 async def test_an_error_wrapped_in_a_success_is_an_error(wire: respx.MockRouter, own: AsyncClient) -> None:
     route = wire.post(f"{OWN}/images/generations")
-
     route.respond(200, json={"error": {"message": "no such size", "param": "size"}})
     with pytest.raises(BadRequestError, match="no such size") as caught:
         await own.images.generate("a cat")
     assert (caught.value.status_code, caught.value.param) == (200, "size")
     assert not caught.value.maybe_billed
-
     route.respond(200, json={"error": {"message": "no", "code": "moderation_blocked"}})
     with pytest.raises(ModerationError):
         await own.images.generate("a cat")
@@ -102,11 +87,9 @@ async def test_a_compressed_response_is_read_although_it_was_not_requested(
 ) -> None:
     packed = gzip.compress(answer(SMALL))
     route = wire.post(f"{OWN}/images/generations")
-
     route.respond(content=packed, headers={"content-encoding": "gzip"})
     response = await own.images.generate("a cat")
     assert response[0].bytes == SMALL
-
     route.respond(content=packed[:-4], headers={"content-encoding": "gzip"})
     with pytest.raises(APIResponseError, match="too early"):
         await own.images.generate("a cat")
@@ -117,9 +100,7 @@ async def test_a_response_has_its_images_and_the_facts_about_the_call(
 ) -> None:
     route = wire.post(f"{OWN}/images/generations")
     route.respond(content=answer(SMALL, WIDE), headers={"X-Request-Id": "req_1"})
-
     response = await own.images.generate("a cat", n=2, model="gpt-image-2")
-
     facts = [(image.index, image.width, image.media_type, image.bytes) for image in response]
     assert facts == [(0, 2, "image/png", SMALL), (1, 4, "image/png", WIDE)]
     assert (response.request_id, response.headers["x-request-id"]) == ("req_1", "req_1")
@@ -187,11 +168,9 @@ async def test_a_response_larger_than_a_cap_is_aborted_and_not_retried(
     wire: respx.MockRouter, make_client: Callable[..., AsyncClient], caps: Caps, most: int
 ) -> None:
     route = wire.post(f"{OWN}/images/generations").respond(content=answer(SMALL))
-
     async with make_client(OWN, caps=caps, retry=RetryPolicy(max_ambiguous=3)) as client:
         with pytest.raises(APIResponseError, match=f"larger than {most} bytes.* caps=Caps") as caught:
             await client.images.generate("a cat")
-
     assert (route.call_count, caught.value.maybe_billed) == (1, True)
 
 

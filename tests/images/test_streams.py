@@ -28,9 +28,9 @@ from imagesdk import (
     RetryPolicy,
     StreamError,
 )
-from imagesdk.events import AttemptStarted, Event, ResponseReceived, RetryScheduled
+from imagesdk.events import AttemptStarted, Event, LimitWaited, ResponseReceived, RetryScheduled
 from imagesdk.streams import StreamedImage
-from tests.support.small_images import answer, png
+from tests.support.small_images import answer, png, usage
 from tests.support.socket_servers import Conversation, OpenConnections, always, in_turn, says, serving
 from tests.support.streamed_answers import begin, completed, end, event, partial, say, streams
 
@@ -40,12 +40,7 @@ Read: TypeAlias = Callable[..., Awaitable[list[StreamedImage]]]
 
 ROUGH, BETTER, FINE = png(1, 1), png(2, 2), png(3, 3)
 ONCE = RetryPolicy(max_attempts=1)
-USAGE = {
-    "input_tokens": 10,
-    "output_tokens": 300,
-    "total_tokens": 310,
-    "input_tokens_details": {"text_tokens": 10, "image_tokens": 0},
-}
+USAGE = usage(300)
 
 
 @pytest.fixture
@@ -302,7 +297,8 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_clie
     assert response[0].bytes == FINE
     assert (response.attempts, response.maybe_billed_before) == (3, True)
     retried = [AttemptStarted, ResponseReceived, RetryScheduled]
-    assert [type(each) for each in seen] == [*retried, *retried, AttemptStarted, ResponseReceived]
+    kinds = [type(each) for each in seen if not isinstance(each, LimitWaited)]  # as on a busy machine
+    assert kinds == [*retried, *retried, AttemptStarted, ResponseReceived]
 
 
 async def test_there_is_no_retry_after_the_first_image(make_client: MakeClient) -> None:

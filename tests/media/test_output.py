@@ -105,22 +105,18 @@ def test_a_template_that_gives_all_images_one_name_is_refused_for_several(templa
     assert (caught.value.param, caught.value.value) == ("out", template)
 
 
-@pytest.mark.parametrize(
-    "template",
-    [
-        "{prompt}.png",
-        "{}.png",
-        "{0}.png",
-        "{index.real}.png",
-        "{slug[0]}.png",
-        "{slug.__class__}.png",
-        "{index",
-        "index}{",
-        "{index!z}.png",
-        "{slug:d}.png",
-        "{slug:{ext}}.png",
-    ],
-)
+UNKNOWN_FIELDS = ["{prompt}.png", "{}.png", "{0}.png", "{index.real}.png", "{slug[0]}.png"]
+BROKEN_FIELDS = [
+    "{slug.__class__}.png",
+    "{index",
+    "index}{",
+    "{index!z}.png",
+    "{slug:d}.png",
+    "{slug:{ext}}.png",
+]
+
+
+@pytest.mark.parametrize("template", UNKNOWN_FIELDS + BROKEN_FIELDS)
 def test_a_template_that_cannot_be_filled_is_refused_and_the_fields_are_named(template: str) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         OutputTemplate.parse(template)
@@ -241,10 +237,8 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
 
 
 def test_files_of_a_killed_process_are_removed_after_a_day(tmp_path: Path) -> None:
-    stale, fresh, foreign = (
-        tmp_path / name
-        for name in (f".imagesdk-{'a' * 16}.part", f".imagesdk-{'b' * 16}.part", ".imagesdk-notes.part")
-    )
+    names = "a" * 16, "b" * 16, "notes"
+    stale, fresh, foreign = (tmp_path / f".imagesdk-{name}.part" for name in names)
     for path in (stale, fresh, foreign):
         path.write_bytes(b"half an image")
     two_days_ago = time.time() - 2 * 24 * 3600
@@ -263,9 +257,10 @@ def test_a_link_with_the_name_of_a_temporary_file_is_not_removed(tmp_path: Path)
     assert link.is_symlink()
 
 
-@pytest.mark.parametrize(
-    "out", ["x" * 300 + ".png", "{index}" + "x" * 300, "a/" + "x" * 300 + "/{index}.png"]
-)
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize("out", [f"{LONG}.png", f"{{index}}{LONG}", f"a/{LONG}/{{index}}.png"])
 def test_a_name_that_is_too_long_is_found_beforehand(tmp_path: Path, out: str) -> None:
     with pytest.raises(OSError, match="name too long"):
         open_output(f"{tmp_path}/{out}")

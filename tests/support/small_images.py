@@ -39,3 +39,9 @@ def answer(*pictures: bytes, **fields: Any) -> bytes:
 
 def answer_of_urls(*urls: str) -> bytes:
     return json.dumps({"created": 1_700_000_000, "data": [{"url": url} for url in urls]}).encode()
+
+
+def usage(output_tokens: int) -> dict[str, Any]:
+    """Return the usage of a response to a prompt of 10 tokens."""
+    counts = {"input_tokens": 10, "output_tokens": output_tokens, "total_tokens": 10 + output_tokens}
+    return {**counts, "input_tokens_details": {"text_tokens": 10, "image_tokens": 0}}
