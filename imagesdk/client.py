@@ -220,20 +220,10 @@ class AsyncClient:
             project=headers.get("project"),
         )
         downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT)
-        self._use(Engine(shared, EngineConfig()), downloader, settings, owner=True)
+        self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
-        self._context = ClientContext(
-            engine.with_options(
-                retry=settings.retry,
-                limits=settings.limits,
-                caps=settings.caps,
-                observers=settings.observers,
-                headers=dict(settings.headers),
-            ),
-            downloader.with_options(retry=settings.retry, caps=settings.caps),
-            settings.call_defaults,
-        )
+        self._context = ClientContext(engine, downloader, settings.call_defaults)
         self._settings = settings
         self._owner = owner
         self._images = AsyncImages(self._context)
@@ -275,7 +265,9 @@ class AsyncClient:
             )
         view = type(self).__new__(type(self))
         settings = self._settings.with_options(changes)
-        view._use(self._context.engine, self._context.downloader, settings, owner=False)  # noqa: SLF001 - our own
+        engine = self._context.engine.with_config(_engine_config(settings))
+        downloader = self._context.downloader.with_options(retry=settings.retry, caps=settings.caps)
+        view._use(engine, downloader, settings, owner=False)  # noqa: SLF001 - our own
         return view
 
     async def request(
@@ -354,6 +346,11 @@ class AsyncClient:
     def __reduce__(self) -> NoReturn:
         summary = "A client holds a key and connections and cannot be pickled"
         raise TypeError(f"{summary}; build one where it is needed.")
+
+
+def _engine_config(settings: ClientSettings) -> EngineConfig:
+    headers = dict(settings.headers)
+    return EngineConfig(settings.retry, settings.limits, settings.caps, settings.observers, headers)
 
 
 def _secret(given: Any, variable: str) -> Secret:

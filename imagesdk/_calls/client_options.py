@@ -59,40 +59,45 @@ class ClientSettings:
     @classmethod
     def from_options(cls, options: ClientOptions) -> ClientSettings:
         """Return the settings of a new client. ``IMAGESDK_RATE_LIMIT`` replaces the default rate limit."""
-        settings = cls().with_options(options)
+        settings = cls(**_validated(options, ()))
         text = os.environ.get(_LIMIT_VARIABLE, "").strip()
-        if settings.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT) is not DEFAULT_RATE_LIMIT:
+        if not text or settings.limits.get(ANY_MODEL, DEFAULT_RATE_LIMIT) is not DEFAULT_RATE_LIMIT:
             return settings
-        others = parse_rate_limit(_LIMIT_VARIABLE, text) if text else DEFAULT_RATE_LIMIT
+        others = parse_rate_limit(_LIMIT_VARIABLE, text)
         return attrs.evolve(settings, limits={**settings.limits, ANY_MODEL: others})
 
     def with_options(self, options: ClientOptions) -> ClientSettings:
         """Return settings that differ in ``options``. Headers are added to those of the client."""
-        if unknown := set(options) - set(ClientOptions.__annotations__):
-            raise TypeError(f"a client has no option {min(unknown)}=.")
-        changes = dict[str, Any](options)
-        for name, (is_valid, expected) in _KINDS.items():
-            if name in changes and not is_valid(changes[name]):
-                raise ConfigurationError.for_parameter(name, changes[name], allowed=expected)
-        if "timeout" in changes:
-            timeout = changes.pop("timeout")
-            changes["timeouts"] = timeout if isinstance(timeout, Timeouts) else Timeouts(total=timeout)
-        if "rate_limit" in changes:
-            changes["limits"] = _limits(changes.pop("rate_limit"))
-        if "observers" in changes:
-            changes["observers"] = _observers(changes["observers"])
-        if "default_headers" in changes:
-            given = {} if (given := changes.pop("default_headers")) is None else given
-            if not isinstance(given, Mapping):
-                raise _of_wrong_type("default_headers", given, "a mapping of names to texts")
-            headers = validate_headers(cast("Mapping[str, str]", given).items())
-            changes["headers"] = tuple({**dict(self.headers), **dict(headers)}.items())
-        return attrs.evolve(self, **changes)
+        return attrs.evolve(self, **_validated(options, self.headers))
 
     @property
     def call_defaults(self) -> CallDefaults:
         """The settings that a call may override."""
         return CallDefaults(self.timeouts, self.check, self.fsync)
+
+
+def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """Return the fields of :class:`ClientSettings` that ``options`` set."""
+    if unknown := options.keys() - ClientOptions.__annotations__.keys():
+        raise TypeError(f"a client has no option {min(unknown)}=.")
+    changes = dict[str, Any](options)
+    for name, (is_valid, expected) in _KINDS.items():
+        if name in changes and not is_valid(changes[name]):
+            raise ConfigurationError.for_parameter(name, changes[name], allowed=expected)
+    if "timeout" in changes:
+        timeout = changes.pop("timeout")
+        changes["timeouts"] = timeout if isinstance(timeout, Timeouts) else Timeouts(total=timeout)
+    if "rate_limit" in changes:
+        changes["limits"] = _limits(changes.pop("rate_limit"))
+    if "observers" in changes:
+        changes["observers"] = _observers(changes["observers"])
+    if "default_headers" in changes:
+        given = {} if (given := changes.pop("default_headers")) is None else given
+        if not isinstance(given, Mapping):
+            raise _of_wrong_type("default_headers", given, "a mapping of names to texts")
+        headers = validate_headers(cast("Mapping[str, str]", given).items())
+        changes["headers"] = tuple({**dict(present_headers), **dict(headers)}.items())
+    return changes
 
 
 def require_str(name: str, value: object) -> None:

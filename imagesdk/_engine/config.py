@@ -1,11 +1,11 @@
-"""Settings of an engine: what all views of a client share, and what ``with_options`` may change."""
+"""Settings of an engine: shared by all views of a client, and changed by a view."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import TypeAlias, TypedDict
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 from attrs import field, frozen
 
@@ -31,7 +31,7 @@ def _by_model(limits: Limits) -> Mapping[str, RateLimit | None]:
 
 @frozen
 class EngineConfig:
-    """What a view (``client.with_options``) may change."""
+    """Settings that a view (``client.with_options``) may change."""
 
     retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - a frozen value
     limits: Mapping[str, RateLimit | None] = field(factory=dict[str, RateLimit | None], converter=_by_model)
@@ -54,18 +54,8 @@ class EngineConfig:
                 _logger.exception("an observer failed at %s", type(event).__name__)
 
 
-class EngineChanges(TypedDict, total=False):
-    """The fields of :class:`EngineConfig`, for ``Engine.with_options``."""
-
-    retry: RetryPolicy
-    limits: Limits
-    caps: Caps
-    observers: Iterable[Observer]
-    headers: Mapping[str, str]
-
-
 class EngineShared:
-    """What all views of one client share: the server, the key, the connections and the rate-limit windows."""
+    """Shared state of all views of one client: the server, the key, the connections and the rate-limit windows."""
 
     def __init__(
         self,

@@ -9,14 +9,13 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, TypeAlias, TypeVar, Unpack
+from typing import Any, TypeAlias, TypeVar
 
 import anyio
-from attrs import evolve
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
-from imagesdk._engine.config import ANY_MODEL, EngineChanges, EngineConfig, EngineShared, Limits
+from imagesdk._engine.config import ANY_MODEL, EngineConfig, EngineShared, Limits
 from imagesdk._engine.logs import log_end, log_retry, log_wait
 from imagesdk._engine.permit import CallPermit
 from imagesdk._engine.state import CallState
@@ -55,10 +54,8 @@ class Engine:
         budget, refill = config.retry.budget, config.retry.budget_refill
         self._throttle = throttle or (None if budget is None else retry.RetryThrottle(budget, refill))
 
-    def with_options(self, **changes: Unpack[EngineChanges]) -> Engine:
-        """Return an engine on the same connections, key and rate-limit windows; headers are added to the present ones."""
-        changes["headers"] = {**self._config.headers, **changes.get("headers", {})}
-        config = evolve(self._config, **changes)
+    def with_config(self, config: EngineConfig) -> Engine:
+        """Return an engine with another configuration on the same connections, key and rate-limit windows."""
         same = config.retry == self._config.retry
         return Engine(self._shared, config, throttle=self._throttle if same else None)
 
