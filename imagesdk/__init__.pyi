@@ -35,7 +35,7 @@ from imagesdk.errors import RateLimitError as RateLimitError
 from imagesdk.errors import RetiredError as RetiredError
 from imagesdk.errors import StreamError as StreamError
 from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
-from imagesdk.fan_out.dry_run import DryRun as DryRun
+from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled
 from imagesdk.fan_out.outcomes import Outcome as Outcome

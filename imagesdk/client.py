@@ -15,13 +15,12 @@ from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
 from imagesdk._engine.tokens import BearerTokenSource, TokenProvider
-from imagesdk._protocol.azure import AzureHost
 from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host, validate_headers
 from imagesdk._protocol.secret import Secret
 from imagesdk._transport.environment import remote_plain_proxy
+from imagesdk._transport.exchange import Transport
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk._transport.single_connection import DirectTransport
-from imagesdk._transport.user_client import UserClientTransport
 from imagesdk._version import __version__
 from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
@@ -178,6 +177,8 @@ class AsyncClient:
         if not address:
             remedies = (Remedy.SET_AZURE_ENDPOINT,)
             raise ConfigurationError("Azure needs an endpoint.", param="endpoint", remedies=remedies)
+        from imagesdk._protocol.azure import AzureHost
+
         host = AzureHost.of(
             address,
             deployment=deployment,
@@ -210,7 +211,11 @@ class AsyncClient:
                 remedies=(Remedy.USE_HTTPS, Remedy.SEND_NO_KEY, *([Remedy.SET_NO_PROXY] if proxy else [])),
             )
         headers = dict(validate_headers((name, value) for name, value in account.items() if value))
-        transport = DirectTransport() if http_client is None else UserClientTransport(http_client)
+        transport: Transport = DirectTransport()
+        if http_client is not None:
+            from imagesdk._transport.user_client import UserClientTransport
+
+            transport = UserClientTransport(http_client)
         shared = EngineShared(
             host=host,
             key=key,

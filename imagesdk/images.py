@@ -23,11 +23,9 @@ from imagesdk._media.atomic import write_file
 from imagesdk._media.output import image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
-from imagesdk.fan_out.dry_run import DryRun
 from imagesdk.fan_out.options import RunOptions
-from imagesdk.fan_out.outcomes import Jobs
+from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.run import AsyncRun
-from imagesdk.fan_out.runner import Runner
 from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.jobs import (
     Background,
@@ -56,7 +54,6 @@ class AsyncImages:
 
     def __init__(self, context: ClientContext) -> None:
         self._context = context
-        self._runner = Runner(context)
 
     async def generate(
         self,
@@ -355,7 +352,9 @@ class AsyncImages:
             budget=budget,
             unknown_price=unknown_price,
         )
-        return NotEntered(self._runner.run(jobs, defaults=defaults, options=run_options), "fan_out")
+        from imagesdk.fan_out.runner import Runner
+
+        return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 
     async def dry_run(
         self,
@@ -380,7 +379,9 @@ class AsyncImages:
             JournalError: If the journal cannot be read.
         """
         run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
-        return await self._runner.dry_run(jobs, defaults=defaults, options=run_options)
+        from imagesdk.fan_out.runner import Runner
+
+        return await Runner(self._context).dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(
         self,

@@ -20,8 +20,7 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
-from imagesdk.fan_out.dry_run import DryRun
-from imagesdk.fan_out.outcomes import Jobs, Outcome, Progress
+from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.files import AsyncFiles

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from decimal import Decimal
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._protocol.requests import Request
@@ -14,6 +14,7 @@ from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out.fingerprint import Hashes, digest
 from imagesdk.fan_out.job_source import Item, JobReader
 from imagesdk.fan_out.options import RunOptions
+from imagesdk.fan_out.outcomes import DryRun
 from imagesdk.fan_out.output_files import hashes_of, state_as_is
 from imagesdk.fan_out.resume import next_action
 from imagesdk.fan_out.serialization import files_of
@@ -22,35 +23,7 @@ from imagesdk.fan_out.store import JobStore
 from imagesdk.policies import RateLimit
 from imagesdk.pricing import Estimate
 
-__all__ = ["DryRun"]
-
 _PROBLEMS = 20
-
-
-@frozen(kw_only=True)
-class DryRun:
-    """Prediction of a run. Returned by ``client.images.dry_run``."""
-
-    jobs: int
-    """Number of jobs."""
-    sent: int
-    """Jobs that the run would send."""
-    images: int
-    """Images that these jobs ask for."""
-    resumed: int
-    """Jobs that the journal has as finished, or that the run can finish without sending them."""
-    refused: int
-    """Jobs that the run would not send: they break a rule, or an input image cannot be read."""
-    problems: tuple[tuple[int, Exception], ...] = ()
-    """The first 20 refused jobs: the place of each, counted from 0, and its error."""
-    cost: Decimal | None = None
-    """Expected cost in US dollars; ``None`` if the cost of a job is unknown."""
-    at_most: Decimal | None = None
-    """Maximum cost in US dollars if each job is sent once; ``None`` if that of a job is unknown."""
-    unpriced: int = 0
-    """Jobs whose maximum cost is unknown."""
-    seconds: float | None = None
-    """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
 
 
 async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, options: RunOptions) -> DryRun:
@@ -108,6 +81,3 @@ def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:
 def seconds_under(limit: RateLimit | None, images: int) -> float | None:
     """Return how long the last of ``images`` requests for one image each waits for the rate limit."""
     return None if limit is None else max(0, images - 1) // limit.images * limit.per
-
-
-DryRun.__module__ = "imagesdk"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from imagesdk._engine.engine import Engine
-from imagesdk.fan_out.resume import ResumePolicy
 from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.policies import Delivery
+
+if TYPE_CHECKING:
+    from imagesdk.fan_out.resume import ResumePolicy
 
 
 @frozen(kw_only=True)
@@ -28,6 +31,8 @@ class RunOptions:
 
     def resume_policy(self, engine: Engine) -> ResumePolicy:
         """Return which jobs the run may send a second time."""
+        from imagesdk.fan_out.resume import ResumePolicy
+
         return ResumePolicy(
             retry_unknown=self.retry_unknown,
             repeats=self.delivery == "at_least_once",

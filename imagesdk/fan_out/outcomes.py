@@ -12,7 +12,7 @@ from imagesdk.jobs import Job, Variation
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
-__all__ = ["JobLike", "Jobs", "Labelled", "Outcome", "Progress", "Status"]
+__all__ = ["DryRun", "JobLike", "Jobs", "Labelled", "Outcome", "Progress", "Status"]
 
 Status: TypeAlias = Literal["done", "refused", "failed", "unknown"]
 """Result of a job.
@@ -121,13 +121,39 @@ class Progress:
         return None if self.total is None else max(0, self.total - self.finished - self.in_flight)
 
 
-for _type in (Labelled, Outcome, Progress):
-    _type.__module__ = "imagesdk"
-
-
 @frozen
 class JobResult:
     """Outcome of a job, and the error that must stop the run, if any."""
 
     outcome: Outcome
     fatal: Exception | None = None
+
+
+@frozen(kw_only=True)
+class DryRun:
+    """Prediction of a run. Returned by ``client.images.dry_run``."""
+
+    jobs: int
+    """Number of jobs."""
+    sent: int
+    """Jobs that the run would send."""
+    images: int
+    """Images that these jobs ask for."""
+    resumed: int
+    """Jobs that the journal has as finished, or that the run can finish without sending them."""
+    refused: int
+    """Jobs that the run would not send: they break a rule, or an input image cannot be read."""
+    problems: tuple[tuple[int, Exception], ...] = ()
+    """The first 20 refused jobs: the place of each, counted from 0, and its error."""
+    cost: Decimal | None = None
+    """Expected cost in US dollars; ``None`` if the cost of a job is unknown."""
+    at_most: Decimal | None = None
+    """Maximum cost in US dollars if each job is sent once; ``None`` if that of a job is unknown."""
+    unpriced: int = 0
+    """Jobs whose maximum cost is unknown."""
+    seconds: float | None = None
+    """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
+
+
+for _type in (DryRun, Labelled, Outcome, Progress):
+    _type.__module__ = "imagesdk"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from imagesdk.fan_out.outcomes import Outcome, Progress
-from imagesdk.fan_out.scheduler import Scheduler
+
+if TYPE_CHECKING:  # loaded by the first run
+    from imagesdk.fan_out.scheduler import Scheduler
 
 __all__ = ["AsyncRun"]
 

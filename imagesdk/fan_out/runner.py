@@ -17,11 +17,11 @@ from imagesdk._media.output import OutputTemplate, check_writable, expand_output
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
-from imagesdk.fan_out.dry_run import DryRun, dry_run
+from imagesdk.fan_out.dry_run import dry_run
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
 from imagesdk.fan_out.options import RunOptions
-from imagesdk.fan_out.outcomes import Jobs
+from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.output_files import run_template
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
