@@ -92,7 +92,8 @@ def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], .
     if "observers" in changes:
         changes["observers"] = _observers(changes["observers"])
     if "default_headers" in changes:
-        given = {} if (given := changes.pop("default_headers")) is None else given
+        given: object = changes.pop("default_headers")
+        given = dict[str, str]() if given is None else given
         if not isinstance(given, Mapping):
             raise _of_wrong_type("default_headers", given, "a mapping of names to texts")
         headers = validate_headers(cast("Mapping[str, str]", given).items())

@@ -22,6 +22,7 @@ class AsyncReadable(Protocol):
 
     def read(self, size: int = ..., /) -> Awaitable[bytes]:
         """Return up to ``size`` bytes; none at the end."""
+        ...
 
 
 Content: TypeAlias = "bytes | bytearray | memoryview | IO[bytes] | AsyncReadable"

@@ -206,8 +206,10 @@ def test_a_png_whose_first_chunk_is_no_header_has_no_facts() -> None:
     assert sniff(b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(20))) == ImageFacts("image/png")
 
 
-BEGINNINGS = [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8X", b"GIF89a", b"BM", b"II*\0"]
-BEGINNINGS += [b"MM\0*\0\0\0\x08", b"\0\0\0\x10ftypheic", b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x40meta"]
+BEGINNINGS = [
+    *(b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBPVP8X", b"GIF89a", b"BM", b"II*\0"),
+    *(b"MM\0*\0\0\0\x08", b"\0\0\0\x10ftypheic", b"\0\0\0\x10ftypavif\0\0\0\0\0\0\0\x40meta"),
+]
 
 
 @given(start=st.sampled_from(BEGINNINGS), rest=st.binary(max_size=200))

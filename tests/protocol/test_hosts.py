@@ -40,8 +40,10 @@ def test_an_origin_is_scheme_host_and_port(text: str, origin: str) -> None:
 
 
 LOOPBACK = ["localhost", "a.localhost", "127.0.0.1", "127.9.9.9", "[::1]"]
-REMOTE = ["a.test", "localhost.evil.test", "127.0.0.1.test"]
-REMOTE += ["192.168.0.1", "10.0.0.1", "0.0.0.0", "2130706433"]
+REMOTE = [
+    *("a.test", "localhost.evil.test", "127.0.0.1.test"),
+    *("192.168.0.1", "10.0.0.1", "0.0.0.0", "2130706433"),
+]
 
 
 @pytest.mark.parametrize(("text", "is_openai"), [

@@ -51,8 +51,15 @@ HOPELESS = set(FAILURES) - SAFE - AMBIGUOUS
 
 
 def decided(failure: Failure, policy: RetryPolicy = RetryPolicy(), **facts: Any) -> Decision:  # noqa: B008 - a frozen value
-    usual = {"attempt": 1, "maybe_billed_retries": 0, "limited": False, "remaining": None, "chance": 0.5}
-    return decide(failure, policy=policy, **usual | facts)
+    usual: dict[str, Any] = {
+        "attempt": 1,
+        "maybe_billed_retries": 0,
+        "limited": False,
+        "remaining": None,
+        "chance": 0.5,
+        **facts,
+    }
+    return decide(failure, policy=policy, **usual)
 
 
 def asking(name: str, seconds: float | None) -> Failure:
@@ -223,7 +230,7 @@ def test_the_throttle_matches_a_simple_model(course: list[str], capacity: int, r
         else:
             throttle.record_failure(FAILURES[name])
             row += name == "no connection"
-        free = {"refused"} | ({"never_sent"} if row <= 10 else set())
+        free = {"refused", "never_sent"} if row <= 10 else {"refused"}
         if name != "success" and FAILURES[name].kind not in free:
             left = max(0.0, left - 1)
         for failure in FAILURES.values():

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import json
-import operator
 import random
 import re
 from collections.abc import Iterable
@@ -166,7 +165,7 @@ def objects(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         {},
         optional={"b64_json": images | st.none() | nested | st.integers(), "url": urls | st.none() | nested},
     )
-    return st.builds(operator.or_, others, here)
+    return st.tuples(others, here).map(lambda both: both[0] | both[1])
 
 
 documents = objects(
