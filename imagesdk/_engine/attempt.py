@@ -158,7 +158,7 @@ class Attempt(Generic[T]):
     def _abandoned(self) -> Failure:
         """Return the failure of an attempt that was cancelled, or that a local file ended."""
         billed = self._call.request.billed
-        return connection_failure("it was given up", self._body, timed_out=False, billed=billed)
+        return connection_failure("the call was cancelled", self._body, timed_out=False, billed=billed)
 
     async def _release(self) -> None:
         if self.result is not None and not self.stays_open:
