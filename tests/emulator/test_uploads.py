@@ -41,6 +41,7 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
     (NEW, [OCTETS], "image", UNSUPPORTED, "formats are 'image/jpeg', 'image/png', and 'image/webp'."),
     (NEW, [SEVERAL, TEXT], "image[1]", UNSUPPORTED, "image[1]"),
     (NEW, [IMAGE, file("mask", a_png(), "image/webp")], "mask", UNSUPPORTED, "are 'image/png'."),
+    (OLD, [MASK], "image", MISSING, "Missing required parameter: 'image'."),
     (NEW, [MASK], "image", MISSING, "Missing required parameter: 'image'."),
     (NEW, [IMAGE, file("user", b"x")], "user", "invalid_type", "expected a string, but got a file instead."),
     (
@@ -62,7 +63,9 @@ REJECTED: list[tuple[dict[str, str], list[File], str | None, str | None, str]] =
     (OLD, [file("image", a_png(size=(64, 65)))], "image", INVALID, SQUARE),
     (OLD, [file("image", a_png("RGB"))], "image", INVALID, f"{NO_TRANSPARENCY} RGB."),
     (OLD, [file("image", a_png("L"))], "image", INVALID, f"{NO_TRANSPARENCY} L."),
+    (OLD, [IMAGE, file("mask", a_png(size=(65, 65)))], "mask", INVALID, OTHER_SIZE),
     (NEW, [IMAGE, file("mask", a_png(size=(65, 65)))], "mask", INVALID, OTHER_SIZE),
+    (OLD, [IMAGE, file("mask", a_png("RGB"))], "mask", INVALID, NO_ALPHA),
     (NEW, [IMAGE, file("mask", a_png("RGB"))], "mask", INVALID, NO_ALPHA),
     (NEW, [IMAGE, IMAGE], "image", "duplicate_parameter", "Duplicate parameter: 'image'."),
     (OLD, [SEVERAL] * 2, "image", TOO_MANY, "maximum length 1, but got an array"),
