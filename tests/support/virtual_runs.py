@@ -101,7 +101,8 @@ async def _run(
         return refused
 
     async def handle(request: httpx.Request) -> httpx.Response:
-        prompt = json.loads(request.content)["prompt"]
+        is_json = request.headers["content-type"] == "application/json"
+        prompt = str(json.loads(request.content)["prompt"]) if is_json else "a form"
         found.asked.append((prompt, anyio.current_time() - began))
         await anyio.sleep(LATENCY)
         response = await handler(prompt, anyio.current_time() - began)
