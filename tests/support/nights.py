@@ -19,21 +19,22 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import anyio
-from attrs import define, field
+from attrs import define
 
 from imagesdk import AsyncClient, AuthenticationError, Generate, RateLimit, RetryPolicy
 from imagesdk.emulator import Emulator
 from imagesdk.fan_out import breaker
 from imagesdk.fan_out.journal import read_records
 
-Ending: TypeAlias = "int | str"
 _CONCURRENCY = 3
 _MONTH = 30 * 24 * 3600.0
 _REVOKED = 4
 _FULL = 5
+_ENDINGS = {"killed": -signal.SIGKILL, "revoked": _REVOKED, "full": _FULL}
+"""Exit codes; 0 for the other troubles, and for a run that ends before its trouble."""
 TROUBLES = ("killed", "stopped", "revoked", "away", "full", "month ahead", "month behind", "killed")
 """What befalls the runs of a night, one after the other. The last run is left in peace."""
 
@@ -54,10 +55,9 @@ class Night:
     emulator: Emulator
     process: subprocess.Popen[str]
     kills: int = 0
-    endings: list[tuple[str, Ending]] = field(factory=list[tuple[str, Ending]])
 
     def run(self, trouble: str, at: int, **options: Any) -> list[str]:
-        """Make one run, with its trouble after ``at`` new outcomes, and stop it after as many again."""
+        """Make one run, with its trouble after ``at`` new outcomes. Return the statuses."""
         facts = [self.emulator.base_url, str(self.folder), self.count, trouble, at, options]
         self._tell(json.dumps(facts))
         child, seen, made = int(self._hear()), list[str](), 0
@@ -68,10 +68,13 @@ class Night:
             status, resumed = line.split()
             seen.append(status)
             made += resumed == "False"
-            if resumed == "False" and made in {at, 2 * at}:
-                self._trouble(trouble if made == at else "stopped", child)
+            if resumed == "False" and made == at:
+                self._trouble(trouble, child)
+            elif resumed == "False" and made == 2 * at and trouble == "away":
+                self._trouble("stopped", child)
         self.emulator.state.faults.clear()
-        self.endings.append((trouble, int(line.split()[1])))
+        code = int(line.split()[1])
+        assert code == _ENDINGS.get(trouble, 0) or (code == 0 and len(seen) == self.count), (trouble, code)
         self.kills += trouble == "killed"
         return seen
 
@@ -93,8 +96,6 @@ class Night:
 
     def check(self, troubles: tuple[str, ...]) -> Counter[str]:
         """Make the last runs, and check that every job is accounted for: none lost, none paid twice."""
-        expected: dict[str, Ending] = {"killed": -signal.SIGKILL, "revoked": _REVOKED, "full": _FULL}
-        assert self.endings == [(trouble, expected.get(trouble, 0)) for trouble in troubles]
         statuses = Counter(self.run("none", 0))
         billed = self.billed()
         assert statuses.total() == self.count, statuses
