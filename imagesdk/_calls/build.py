@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import anyio
 from attrs import Factory, field, frozen
@@ -19,6 +20,7 @@ from imagesdk._engine.call import Call, total_tokens
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
 from imagesdk._media.output import OutputTemplate, open_output, slug
+from imagesdk._media.source_text import MissingFileError
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.image_checks import check_images
 from imagesdk._protocol.inputs import InputImages
@@ -26,7 +28,8 @@ from imagesdk._protocol.requests import RequestPlan, build_request, plan_request
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
+from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -110,6 +113,10 @@ async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenera
         try:
             with anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
+        except MissingFileError as error:
+            if isinstance(plan.job, Edit) and error.param == "image" and not Path(error.filename).suffix:
+                error.remedies = (Remedy.PASS_IMAGE_FIRST,)
+            raise
         except TimeoutError:
             summary = "The images could not be read in time. Nothing was sent."
             raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None

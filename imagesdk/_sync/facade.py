@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
@@ -89,6 +89,7 @@ class Client:
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
             be used, or if an option has a wrong value.
+        TypeError: If there is no such option. The error names what replaces an option of the official client.
     """
 
     __module__ = "imagesdk"
@@ -110,6 +111,7 @@ class Client:
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
+        **unknown: Never,
     ) -> None:
         handle = lease(
             AsyncClient,
@@ -127,6 +129,7 @@ class Client:
             observers=observers,
             default_headers=default_headers,
             allow_insecure=allow_insecure,
+            **unknown,
         )
         self._bind(handle)
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
-    "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels"
+    "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
+    "use_timeouts use_extra_query use_azure_client use_http_client"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),
@@ -34,6 +35,7 @@ IN_OPTIONS: Final = {
     "pass_image": "Give the file itself, or a public URL.",
     "download_image": "Download it, and give the file.",
     "upload_image": "Upload it, and give the id of the file.",
+    "pass_image_first": "Give the images first, and then the prompt: imagesdk edit IMAGE PROMPT.",
     "pass_path": "Give the path itself, {value}.",
     "pass_source": "Give a path or a URL.",
     "decode_base64": "Give a file, or a data: URL.",

@@ -172,7 +172,15 @@ OTHERS = re.compile(
     r"|_transport/user_client|fan_out/gallery|prepare|remedies|types)\.py"
 )
 """Modules whose texts do not reach the command line."""
-PATTERNS = ("streaming is only", "?mode=", "[A-Za-z0-9+/_=", "RetryPolicy(", "Caps(")
+PATTERNS = (
+    "streaming is only",
+    "?mode=",
+    "[A-Za-z0-9+/_=",
+    "RetryPolicy(",
+    "Caps(",
+    "Timeouts(",
+    "Client.azure(",
+)
 """In texts that are no messages, or of options that no command has."""
 _PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\bimagesdk\.\w+\(|\bclient\.\w+\.\w+\(")
 _OPTION = re.compile(r"(?<![\w-])--[a-z]")
