@@ -24,7 +24,7 @@ examples:
   imagesdk models                                    facts about the models
 
 The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 batch incomplete,
-4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
+4 key refused, 5 refused by the content filter, 6 rate limit or quota, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
@@ -32,6 +32,7 @@ _PROMPTED = frozenset({"generate", "edit", "cost"})
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
+_GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: 20)"
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
@@ -168,6 +169,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     jobs = "maximum number of concurrent jobs (default: by the rate limit)"
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--grace", type=float, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
 

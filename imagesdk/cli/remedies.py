@@ -98,12 +98,19 @@ _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
 
 def error_text(error: BaseException, options: Namespace) -> str:
     """Return the text of an error for a user of the command with these options."""
-    facts = getattr(error, "facts", None) or getattr(error, "summary", None) or str(error)
+    facts = getattr(error, "facts", None) or getattr(error, "summary", None) or _system_text(error)
     name = getattr(error, "param", None)
-    if name and _has(options, name) and facts.startswith(f"{name} "):
+    if name and _has(options, name) and facts.startswith((f"{name} ", f"{name}:")):
         facts = f"{_flag(name)}{facts.removeprefix(name)}"
     remedies: tuple[Remedy, ...] = getattr(error, "remedies", ())
     return " ".join(filter(None, (facts, *(_remedy_text(remedy, options) for remedy in remedies))))
+
+
+def _system_text(error: BaseException) -> str:
+    """Return the text of an error of the system without its number: ``cats.txt: No such file or directory``."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _remedy_text(remedy: Remedy, options: Namespace) -> str:
