@@ -19,10 +19,10 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 _SIGNALS: Final = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGALRM") if hasattr(signal, name)
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
 _WAITING: Final = "\nwaiting for the jobs that were sent{limit}; {again} to abort them\n"
 """It starts with a line break because a terminal shows ``^C`` first."""
@@ -48,6 +48,8 @@ class Interruption:
         """The number of the first signal; ``None`` if none arrived."""
         self._grace = grace
         self._run: Stoppable | None = None
+        self._timed = False
+        self._previous: dict[int, Any] = {}
 
     @property
     def exit_code(self) -> int:
@@ -71,7 +73,22 @@ class Interruption:
         _write(_WAITING.format(limit=f", for {self._grace:g} s at most", again="send a second signal"))
         if self._grace <= 0 or not hasattr(signal, "setitimer"):
             raise Interrupted
+        self._timed = True
+        self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self.handle)
         signal.setitimer(signal.ITIMER_REAL, self._grace)
+
+    def install(self) -> None:
+        """Handle the signals that are not ignored."""
+        for number in _SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self.handle)
+
+    def uninstall(self) -> None:
+        """Restore the handlers that were there before."""
+        if self._timed:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._previous.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 @contextmanager
@@ -81,18 +98,11 @@ def handle_signals(grace: float) -> Generator[Interruption, None, None]:
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
-    previous = {
-        number: signal.signal(number, interruption.handle)
-        for number in _SIGNALS
-        if signal.getsignal(number) != signal.SIG_IGN
-    }
     try:
+        interruption.install()
         yield interruption
     finally:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in previous.items():
-            signal.signal(number, handler or signal.SIG_DFL)
+        interruption.uninstall()
 
 
 def _write(text: str) -> None:
