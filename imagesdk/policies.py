@@ -131,9 +131,9 @@ DEFAULT_RATE_LIMIT: Final = RateLimit()
 """Default limit. Compared by identity: only this object may be overridden by ``IMAGESDK_RATE_LIMIT``."""
 
 
-PERSISTENT_ATTEMPTS: Final = 10
-"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If every sixth attempt fails, one job
-in ninety million is not delivered."""
+PERSISTENT_ATTEMPTS: Final = 30
+"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If six of ten attempts fail, one job in
+four million is not delivered. Attempts while the run is paused do not count."""
 
 
 @frozen

@@ -177,8 +177,10 @@ async def test_a_missing_or_changed_file_is_reported_and_generated_again_only_wi
     path.unlink()
     if harm == "was changed":
         path.write_bytes(b"retouched")
-    [again] = await runs.saved("a")
-    assert again.status == "failed"
+    async with runs.begin(["a"], out=runs.out) as run:
+        [again] = await run.collect()
+    assert again.status == "missing"
+    assert (run.progress.missing, run.progress.finished, run.progress.resumed) == (1, 1, 1)
     assert isinstance(again.error, JournalError)
     assert harm in str(again.error)
     assert runs.server.billed == {"a": 1}
