@@ -52,7 +52,12 @@ def run(options: Namespace) -> int:
             return OK
         if options.budget is not None:
             run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
-        run_options["concurrency"] = options.concurrency
+            for notice in dry_run.notices:
+                note(options, f"imagesdk: {error_text(notice, options)}")
+        run_options |= {
+            name: getattr(options, name)
+            for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
+        }
         return _run(options, client, jobs, run_options)
 
 

@@ -137,7 +137,7 @@ def duration(seconds: float) -> str:
 
 
 def _count_outcomes(progress: Progress) -> str:
-    counts = {name: getattr(progress, name) for name in ("done", "refused", "failed", "unknown")}
+    counts = {name: getattr(progress, name) for name in ("done", "refused", "failed", "unknown", "missing")}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
 
 

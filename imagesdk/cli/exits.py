@@ -96,6 +96,9 @@ def exit_code_of(error: Exception) -> int:
     """Return the exit code for the error of a command."""
     from imagesdk import errors
 
+    if isinstance(error, errors.RunStoppedError):
+        last = error.last_error
+        return PARTIAL if error.reason == "max_failures" or last is None else exit_code_of(last)
     codes = {
         USAGE: (UsageError, ModuleNotFoundError, errors.InvalidRequestError, errors.ConfigurationError),
         AUTHENTICATION: (errors.AuthenticationError, errors.PermissionDeniedError),

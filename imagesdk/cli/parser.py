@@ -32,10 +32,12 @@ _PROMPTED = frozenset({"generate", "edit", "cost"})
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
-_GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: 20)"
+_GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
+_GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
 _UNKNOWN_PRICE = "with a budget: whether to send jobs without a known price (default: stop)"
@@ -167,6 +169,9 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'")
     add("--unknown-price", choices=("stop", "allow"), default="stop", help=_UNKNOWN_PRICE)
     jobs = "maximum number of concurrent jobs (default: by the rate limit)"
+    add("--stop-on", choices=("fatal", "never"), default="fatal", help=_STOP_ON)
+    add("--max-failures", type=int, metavar="N", help="end the run after N failed or unknown jobs")
+    add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
     add("--grace", type=float, default=20.0, metavar="SECONDS", help=_GRACE)

@@ -11,6 +11,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from imagesdk.fan_out.outcomes import Notice
     from imagesdk.remedies import Remedy
 
 _PYTHON_ONLY: Final = (
@@ -100,8 +101,8 @@ _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
 """Parameters that are arguments of a command, not options."""
 
 
-def error_text(error: BaseException, options: Namespace) -> str:
-    """Return the text of an error for a user of the command with these options."""
+def error_text(error: BaseException | Notice, options: Namespace) -> str:
+    """Return the text of an error, or of a notice of a run, for a user of the command with these options."""
     facts = getattr(error, "facts", None) or getattr(error, "summary", None) or _system_text(error)
     name = getattr(error, "param", None)
     if name and _has(options, name) and facts.startswith((f"{name} ", f"{name}:")):
@@ -110,7 +111,7 @@ def error_text(error: BaseException, options: Namespace) -> str:
     return " ".join(filter(None, (facts, *(_remedy_text(remedy, options) for remedy in remedies))))
 
 
-def _system_text(error: BaseException) -> str:
+def _system_text(error: object) -> str:
     """Return the text of an error of the system without its number: ``cats.txt: No such file or directory``."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"

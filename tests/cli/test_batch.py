@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from imagesdk import cli
+from imagesdk.fan_out import breaker
 from tests.support.billing_server import BillingServer, billing_server
 from tests.support.commands import environment_of, run_command
 from tests.support.small_images import png
@@ -138,12 +139,67 @@ def test_jobs_that_share_a_reason_give_a_batch_the_exit_code_of_that_reason(
     assert done.returncode == code, done.stderr
 
 
+def test_a_key_that_is_refused_ends_a_batch_with_the_exit_code_of_that_error(
+    run: Run, server: BillingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+    (tmp_path / "prompts.txt").write_text("deny me\n" * 9)
+    ended = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1")
+    assert (ended.returncode, len(server.asked)) == (4, 2)
+    assert ended.stderr.splitlines()[-2].startswith("To resume: imagesdk batch prompts.txt")
+    assert "Incorrect API key" in ended.stderr.splitlines()[-1]
+    server.asked.clear()
+    never = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1", "--stop-on", "never")
+    assert (never.returncode, len(server.asked)) == (4, 9)
+
+
+def test_a_batch_ends_after_a_number_of_failures(run: Run, server: BillingServer, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("".join(f"break {n}\n" for n in range(9)))
+    done = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1", "--max-failures", "2")
+    assert (done.returncode, len(server.asked)) == (3, 2)
+    assert "Give a higher --max-failures" in done.stderr
+    assert "To resume: imagesdk batch" in done.stderr
+
+
+def test_a_batch_gives_up_if_the_server_is_away_for_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+    (tmp_path / "prompts.txt").write_text("".join(f"{n}\n" for n in range(9)))
+    command = ("batch", "prompts.txt", "--out", "images", "--give-up-after", "0.02")
+    done = run_command(command, folder=tmp_path, environment=environment_of("http://127.0.0.1:9/v1"))
+    assert done.returncode == 1
+    assert b"Give a longer --give-up-after" in done.stderr
+
+
+def test_a_budget_with_the_quality_auto_is_explained_before_and_after(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    options = ("--model", "gpt-image-2", "--budget", "0.5")
+    done = run("--emulator", "batch", "prompts.txt", "--out", "images", *options)
+    advice = "Give --quality low, medium or high to reserve less."
+    assert "Quality auto may cost up to $0.72 a job" in done.stderr
+    assert 'may cost up to $0.72 because quality is "auto", but only $0.50 of the $0.50 budget' in done.stderr
+    assert done.stderr.count(advice) == 2
+
+
+def test_a_file_that_is_gone_is_missing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    [path] = run("batch", "prompts.txt", "--out", "images").stdout.split()
+    (tmp_path / path).unlink()
+    done = run("batch", "prompts.txt", "--out", "images")
+    assert done.returncode == 3
+    assert "0 done, 1 missing" in done.stderr
+    assert "--retry-unknown" in done.stderr
+
+
 def test_a_quiet_batch_prints_its_errors_and_nothing_else(run: Run, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\n" + "refuse me\n" * 7)
     done = run("batch", "prompts.txt", "--out", "images", "-q")
     lines = done.stderr.splitlines()
     assert len(lines) == 6
-    assert all(re.match(r"imagesdk: (line \d \([\w-]+\) refused|and 2 more: refused): ", line) for line in lines)
+    assert all(
+        re.match(r"imagesdk: (line \d \([\w-]+\) refused|and 2 more: refused): ", line) for line in lines
+    )
     (tmp_path / "good.txt").write_text("a cat\n")
     assert run("batch", "good.txt", "--out", "images", "-q").stderr == ""
 
