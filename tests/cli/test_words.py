@@ -200,3 +200,24 @@ def test_no_summary_names_a_keyword_argument_of_python_or_an_option() -> None:
     texts = [text for path in paths for text in messages(path) if not any(part in text for part in PATTERNS)]
     assert [text for text in texts if _PYTHON.search(text) or _OPTION.search(text)] == []
     assert len(texts) > 1000
+
+
+def test_no_remedy_in_python_names_an_option_of_the_command_line() -> None:
+    words = [str(Remedy(kind, "VALUE")) for kind in sorted(KINDS)]
+    assert [text for text in words if _OPTION.search(text)] == []
+    assert len(words) > 80
+
+
+def test_no_text_of_the_library_names_an_option_of_the_command_line() -> None:
+    programs = tuple(str(PACKAGE / name) for name in ("cli", "emulator", "_sync/generator"))
+    paths = [path for path in PACKAGE.rglob("*.py") if not str(path).startswith(programs)]
+    texts = [text for path in paths for text in messages(path)]
+    assert [text for text in texts if _OPTION.search(text)] == []
+    assert len(texts) > 2000
+
+
+def test_no_text_of_the_command_line_names_a_keyword_argument_of_python() -> None:
+    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "demo.py"]
+    texts = [text for path in modules for text in messages(path)]
+    assert [text for text in texts if _PYTHON.search(text)] == []
+    assert len(texts) > 500
