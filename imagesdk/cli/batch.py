@@ -44,6 +44,8 @@ def run(options: Namespace) -> int:
     with open_client(options, sends=not options.dry_run, **limits) as client:
         dry_run = client.images.dry_run(jobs, **run_options)
         jobs.reject(dry_run)
+        for notice in () if options.budget is None else dry_run.notices:
+            note(options, f"imagesdk: {error_text(notice, options)}")
         if options.dry_run:
             if has_flag(options, "json"):
                 print_json(_plan_facts(dry_run))
@@ -52,8 +54,6 @@ def run(options: Namespace) -> int:
             return OK
         if options.budget is not None:
             run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
-            for notice in dry_run.notices:
-                note(options, f"imagesdk: {error_text(notice, options)}")
         run_options |= {
             name: getattr(options, name)
             for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
@@ -68,7 +68,7 @@ def _run(options: Namespace, client: Client, jobs: JobList, run_options: Mapping
 
     running: Run | None = None
     codes, unread, failure = set[int](), False, None
-    with handle_signals(options.grace) as interruption:
+    with handle_signals(options.grace, quiet=has_flag(options, "quiet")) as interruption:
         try:
             with (
                 client.images.fan_out(jobs, **run_options) as running,

@@ -43,10 +43,11 @@ class Stoppable(Protocol):
 class Interruption:
     """The signals that arrived so far. Created by :func:`handle_signals`."""
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, *, quiet: bool) -> None:
         self.signal: int | None = None
         """The number of the first signal; ``None`` if none arrived."""
         self._grace = grace
+        self._quiet = quiet
         self._run: Stoppable | None = None
         self._timed = False
         self._previous: dict[int, Any] = {}
@@ -68,14 +69,20 @@ class Interruption:
         self.signal = number
         self._run.stop()
         if number == signal.SIGINT:
-            _write(_WAITING.format(limit="", again="press Ctrl-C again"))
+            self._announce("", "press Ctrl-C again")
             return
-        _write(_WAITING.format(limit=f", for {self._grace:g} s at most", again="send a second signal"))
+        self._announce(f", for {self._grace:g} s at most", "send a second signal")
         if self._grace <= 0 or not hasattr(signal, "setitimer"):
             raise Interrupted
         self._timed = True
         self._previous[signal.SIGALRM] = signal.signal(signal.SIGALRM, self.handle)
         signal.setitimer(signal.ITIMER_REAL, self._grace)
+
+    def _announce(self, limit: str, again: str) -> None:
+        """Write to stderr. The signal may have interrupted ``print()``, and the terminal may be gone."""
+        if not self._quiet:
+            with suppress(OSError):
+                os.write(2, _WAITING.format(limit=limit, again=again).encode())
 
     def install(self) -> None:
         """Handle the signals that are not ignored."""
@@ -92,9 +99,9 @@ class Interruption:
 
 
 @contextmanager
-def handle_signals(grace: float) -> Generator[Interruption, None, None]:
+def handle_signals(grace: float, *, quiet: bool = False) -> Generator[Interruption, None, None]:
     """Handle signals until the block ends. Outside the main thread nothing is handled."""
-    interruption = Interruption(grace)
+    interruption = Interruption(grace, quiet=quiet)
     if threading.current_thread() is not threading.main_thread():
         yield interruption
         return
@@ -103,9 +110,3 @@ def handle_signals(grace: float) -> Generator[Interruption, None, None]:
         yield interruption
     finally:
         interruption.uninstall()
-
-
-def _write(text: str) -> None:
-    """Write to stderr. The signal may have interrupted ``print()``, and the terminal may be gone."""
-    with suppress(OSError):
-        os.write(2, text.encode())

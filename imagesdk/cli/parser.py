@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -174,7 +175,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
-    add("--grace", type=float, default=20.0, metavar="SECONDS", help=_GRACE)
+    add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
 
@@ -221,6 +222,16 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, not {text!r}")
     return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds of at least 0, not {text!r}")
+    return seconds
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

@@ -48,6 +48,18 @@ def test_a_termination_starts_a_timer_that_ctrl_c_does_not(monkeypatch: pytest.M
         assert timers == started
 
 
+@pytest.mark.parametrize(("quiet", "text"), [(False, "waiting for the jobs that were sent"), (True, "")])
+def test_the_first_signal_says_what_it_waits_for_unless_the_command_is_quiet(
+    capfd: pytest.CaptureFixture[str], quiet: bool, text: str
+) -> None:
+    with handle_signals(900, quiet=quiet) as interruption:
+        interruption.watch(RunOfJobs())
+        signal.raise_signal(signal.SIGINT)
+    shown = capfd.readouterr().err
+    assert text in shown
+    assert bool(shown) is not quiet
+
+
 def test_without_a_grace_a_termination_cancels_at_once() -> None:
     with handle_signals(0) as interruption:
         interruption.watch(RunOfJobs())

@@ -72,6 +72,8 @@ def test_wrong_usage_shows_the_usage_of_the_command(capsys: Capture) -> None:
         ("log a b", "arguments: b\n"),
         ("serve --port=99999", "from 0 to 65535, not '99999'"),
         ("serve --port=-1", "from 0 to 65535, not '-1'"),
+        ("batch a.txt -o b --grace inf", "argument --grace: a number of seconds of at least 0, not 'inf'"),
+        ("batch a.txt -o b --grace soon", "not 'soon'"),
         ("serve --port=http", "from 0 to 65535, not 'http'"),
         ("log out --state foo", "'done', 'refused', 'failed', 'unknown'"),
     ],
