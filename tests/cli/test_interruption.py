@@ -39,7 +39,11 @@ def test_the_first_signal_stops_the_run_and_the_second_cancels_its_jobs(first: s
 
 def test_a_termination_starts_a_timer_that_ctrl_c_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     timers: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(signal, "setitimer", lambda *timer: timers.append(timer))
+
+    def setitimer(*timer: Any) -> None:
+        timers.append(timer)
+
+    monkeypatch.setattr(signal, "setitimer", setitimer)
     for name, started in (("SIGINT", []), ("SIGTERM", [(signal.ITIMER_REAL, 7), (signal.ITIMER_REAL, 0)])):
         timers.clear()
         with handle_signals(7) as interruption:
@@ -91,5 +95,8 @@ def test_a_terminal_that_hung_up_is_a_reader_that_is_gone(
     def write() -> None:
         raise OSError(number, "gone")
 
-    monkeypatch.setattr("imagesdk.cli.exits._discard_output", lambda _: None)
+    def discard(_: object) -> None:
+        pass
+
+    monkeypatch.setattr("imagesdk.cli.exits._discard_output", discard)
     assert not try_print(sys.stderr, write)
