@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from argparse import Namespace
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -188,13 +188,13 @@ _PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\bimagesdk\.\w+\(|\bclient\.\w+\.\w+\(")
 _OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
-def messages(module: Path) -> Iterator[str]:
-    """Yield the texts of a module without its docstrings."""
-    tree = ast.parse(module.read_text("utf-8"))
-    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
-            yield node.value
+@cache
+def messages(module: Path) -> list[str]:
+    """Return the texts of a module without its docstrings."""
+    nodes = list(ast.walk(ast.parse(module.read_text("utf-8"))))
+    prose = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    constants = (node for node in nodes if isinstance(node, ast.Constant) and node not in prose)
+    return [node.value for node in constants if isinstance(node.value, str)]
 
 
 def test_no_summary_names_a_keyword_argument_of_python_or_an_option() -> None:
