@@ -220,7 +220,7 @@ class RunStoppedError(ImageSDKError):
         self,
         summary: str,
         *,
-        reason: Literal["max_failures", "server_away"],
+        reason: Literal["max_failures", "server_away"] = "server_away",
         last_error: Exception | None = None,
         remedies: Iterable[Remedy] = (),
     ) -> None:

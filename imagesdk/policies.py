@@ -145,7 +145,7 @@ class RetryPolicy:
     - A request that may have been executed and billed is retried at most ``max_ambiguous`` times, and never with
       ``delivery="at_most_once"``.
     - After a 429 the call waits for the rate limit. This uses up no attempt.
-    - While many calls of a client fail, retries are suspended.
+    - While many calls of a client fail, retries are suspended. A run (``images.fan_out``) pauses instead.
     """
 
     max_attempts: int = field(default=4, validator=_whole(1))

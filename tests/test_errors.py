@@ -47,6 +47,7 @@ OWN_FACTS: dict[str, dict[str, Any]] = {
     "RetiredError": {"replacement": "gpt-image-2"},
     "RateLimitError": {"retry_after": 2.0},
     "QuotaExceededError": {"retry_after": None},
+    "RunStoppedError": {"reason": "max_failures"},
 }
 
 

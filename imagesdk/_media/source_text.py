@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import errno
+import os
 import re
 from typing import Final
 from urllib.parse import unquote, unquote_to_bytes
@@ -62,6 +63,11 @@ def check_path(param: str, text: str) -> None:
     if not text or "\0" in text:
         problem = "holds a NUL" if text else "is an empty text"
         raise refused(param, problem, text, "a path", Remedy.PASS_SOURCE)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        problem = "holds a lone surrogate, which no path can have"
+        raise refused(param, problem, "a text with a lone surrogate", "a path", Remedy.PASS_SOURCE) from None
     if text[:6].lower() == "file:/":
         remedy = Remedy.PASS_PATH.of(f"{unquote(_FILE_URL.sub('', text, count=1))!r:.200}")
         raise refused(param, f"is the URL of a file, {text!r:.200}", text, "a path", remedy)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 
 import anyio
@@ -29,7 +28,7 @@ class Gate:
     breaker: Breaker
     changes: Notifier
     """Notified when jobs may start, and when the run ends."""
-    clock: Callable[[], float] = time.monotonic
+    clock: Callable[[], float] = anyio.current_time
     _closed: bool = False
 
     @property

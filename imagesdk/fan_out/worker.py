@@ -246,7 +246,7 @@ class _JobRun:
         """Give the caller a notice, once a run."""
         if notice is not None and not self.worker.notices:
             self.worker.notices = (notice,)
-            _logger.warning("%s", notice.summary)
+            _logger.info("%s", notice)
 
     async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
         """Record a job whose call failed."""

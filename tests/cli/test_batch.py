@@ -21,6 +21,16 @@ from tests.support.commands import environment_of, run_command
 from tests.support.small_images import png
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+ODD_LINES = """{"prompt": "a"}
+{"prompt": "a", "size": {}}
+{"prompt": "a", "n": 100000000000000000000000000000}
+{"prompt": "half \\ud800"}
+{"prompt": "a", "model": []}
+{"prompt": ["a"]}
+{"prompt": "a", "image": "half \\ud800"}
+{"prompt": "a", "quality": 1e999}
+{"prompt": "a", "user": {"\\ud800": NaN}}
+"""
 CHEAP = ("--model", "dall-e-2", "--size", "256x256")
 
 
@@ -96,11 +106,13 @@ def test_invalid_lines_are_reported_with_their_numbers_before_any_request(
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n', (), ("line 2: ",)),
         ("a.csv", "prompt,sku\na,1\nb,1\nc,\n", ("--id-column", "sku"), ids),
         ("edits.csv", "image,prompt\nnone.png,a pool\n", (), ("line 2: ", "none.png")),
+        ("odd.jsonl", ODD_LINES, (), tuple(f"line {number}: " for number in range(2, 10))),
     ):
         (tmp_path / name).write_text(lines)
         done = run("batch", name, "--out", "out", *options)
         assert done.returncode == 2
         assert all(text in done.stderr for text in texts), done.stderr
+        assert "Traceback" not in done.stderr
     assert server.asked == []
 
 
