@@ -151,18 +151,28 @@ def test_jobs_that_share_a_reason_give_a_batch_the_exit_code_of_that_reason(
     assert done.returncode == code, done.stderr
 
 
-def test_a_key_that_is_refused_ends_a_batch_with_the_exit_code_of_that_error(
-    run: Run, server: BillingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("prompt", "code", "text"),
+    [("deny me", 4, "Incorrect API key"), ("owe 1", 6, "exceeded your current quota")],
+)
+def test_an_answer_that_every_job_would_get_ends_a_batch_with_the_exit_code_of_that_error(
+    run: Run,
+    server: BillingServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prompt: str,
+    code: int,
+    text: str,
 ) -> None:
     monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
-    (tmp_path / "prompts.txt").write_text("deny me\n" * 9)
+    (tmp_path / "prompts.txt").write_text(f"{prompt}\n" * 9)
     ended = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1")
-    assert (ended.returncode, len(server.asked)) == (4, 2)
-    assert ended.stderr.splitlines()[-2].startswith("To resume: imagesdk batch prompts.txt")
-    assert "Incorrect API key" in ended.stderr.splitlines()[-1]
+    assert (ended.returncode, len(server.asked)) == (code, 2)
+    assert "To resume: imagesdk batch prompts.txt" in ended.stderr
+    assert text in ended.stderr.splitlines()[-1]
     server.asked.clear()
     never = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1", "--stop-on", "never")
-    assert (never.returncode, len(server.asked)) == (4, 9)
+    assert (never.returncode, len(server.asked)) == (code, 9)
 
 
 def test_a_batch_ends_after_a_number_of_failures(run: Run, server: BillingServer, tmp_path: Path) -> None:

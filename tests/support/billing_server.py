@@ -21,13 +21,14 @@ REFUSED = json.dumps(
     {"error": {"message": "Your request was rejected.", "code": "moderation_blocked", "type": "user_error"}}
 ).encode()
 DENIED = b'{"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}}'
+OWING = b'{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}'
 BUSY = b'{"error": {"message": "Rate limit reached.", "code": "rate_limit_exceeded"}}'
 BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 
 @define(eq=False)
 class BillingServer:
-    """State of the server. The first word of a prompt selects the response; all but ``refuse`` and ``deny`` are billed."""
+    """State of the server. The first word of a prompt selects the response; all but ``refuse``, ``deny`` and ``owe`` are billed."""
 
     billed: Counter[str] = field(factory=Counter[str])
     asked: list[str] = field(factory=list[str])
@@ -55,7 +56,7 @@ class BillingServer:
 
     async def _answer(self, talk: Conversation, prompt: str) -> None:
         word, *rest = prompt.split() or [""]
-        if word not in {"refuse", "deny"}:
+        if word not in {"refuse", "deny", "owe"}:
             self.billed[prompt] += 1
         address = f"/images/{len(self.asked)}"
         match word:
@@ -63,6 +64,8 @@ class BillingServer:
                 await talk.answer(REFUSED, 400, content_type="application/json")
             case "busy" if self.asked.count(prompt) <= int(rest[0]):
                 await talk.answer(BUSY, 429, content_type="application/json", retry_after="0.01")
+            case "owe":
+                await talk.answer(OWING, 429, content_type="application/json")
             case "deny":
                 await talk.answer(DENIED, 401, content_type="application/json")
             case "break":
