@@ -75,6 +75,7 @@ class Remedy:
     PASS_IMAGE = _Words("Pass the image itself, or a public URL.")
     DOWNLOAD_IMAGE = _Words("Fetch it with client.images.download(...), and pass the bytes.")
     UPLOAD_IMAGE = _Words("Upload it with client.files.upload(...), and pass what that returns.")
+    PASS_IMAGE_FIRST = _Words("Pass the image first, and then the prompt: edit(image, prompt).")
     PASS_PATH = _Words("Pass the path itself, {value}.")
     PASS_SOURCE = _Words("Pass a path, a URL, bytes or a file.")
     DECODE_BASE64 = _Words("Pass base64.b64decode(...), or a data: URL.")
@@ -137,6 +138,11 @@ class Remedy:
     LOAD_IMAGE = _Words('Fetch it with client.images.download(image), or ask for the image itself with out="folder/" or response_format="b64_json".')
     SET_AZURE_ENDPOINT = _Words("Set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as https://NAME.openai.azure.com.")
     USE_KEY_OPTION = _Words("Pass a key as api_key=, and a query as extra_query=.")
+    USE_RETRY_POLICY = _Words("Use retry=RetryPolicy(max_attempts=3) for the max_retries=2 of openai.")
+    USE_TIMEOUTS = _Words("Use {value} in place of httpx.Timeout.")
+    USE_EXTRA_QUERY = _Words("Pass extra_query= to a call.")
+    USE_AZURE_CLIENT = _Words("Use {value}.")
+    USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
     # fmt: on
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import binascii
+import errno
 import os
 import re
 from typing import Final
 from urllib.parse import unquote, unquote_to_bytes
 
 from imagesdk._media.sniff import sniff
-from imagesdk.errors import InvalidRequestError
-from imagesdk.remedies import Remedy
+from imagesdk.errors import InvalidRequestError, excerpt
+from imagesdk.remedies import Remedy, worded
 
 _URLS = ("http://", "https://", "data:")
 _FILE_URL: Final = re.compile(r"file:(?://[^/]*)?(?:/(?=[A-Za-z]:))?", re.IGNORECASE)
@@ -28,6 +29,28 @@ def refused(
     """Return the error of a parameter that "is" or "has" a problem."""
     summary = f"{param} {problem}."
     return InvalidRequestError(summary, param=param, value=value, allowed=allowed, remedies=remedies)
+
+
+class MissingFileError(FileNotFoundError):
+    """A path that names no file, worded for the caller of a method."""
+
+    param: str
+    remedies: tuple[Remedy, ...] = ()
+
+    @classmethod
+    def for_parameter(cls, param: str, path: str) -> MissingFileError:
+        """Return the error of a parameter."""
+        error = cls(errno.ENOENT, f"{param}: no file named {excerpt(repr(path), _MAX_PATH)}.", path)
+        error.param = param
+        return error
+
+    @property
+    def facts(self) -> str:
+        """What happened, without advice."""
+        return str(self.strerror)
+
+    def __str__(self) -> str:
+        return worded(self.facts, self.remedies)
 
 
 def is_url(text: str) -> bool:

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
@@ -90,6 +90,7 @@ class Client:
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
             be used, or if an option has a wrong value.
+        TypeError: If there is no such option. The error names what replaces an option of the official client.
     """
 
     __module__ = "imagesdk"
@@ -111,6 +112,7 @@ class Client:
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
+        **unknown: Never,
     ) -> None:
         handle = lease(
             AsyncClient,
@@ -128,6 +130,7 @@ class Client:
             observers=observers,
             default_headers=default_headers,
             allow_insecure=allow_insecure,
+            **unknown,
         )
         self._bind(handle)
 

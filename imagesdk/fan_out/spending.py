@@ -101,13 +101,14 @@ class SpendingLimit:
         self._reserved -= reserved
         self.spent += spent
 
-    def refusal(self, amount: Decimal) -> BudgetExceededError:
+    def refusal(self, amount: Decimal, *, auto_quality: bool = False) -> BudgetExceededError:
         """Return the error of a job that the budget does not cover."""
+        reason = ' because quality is "auto"' if auto_quality else ""
         limit, left = self.limit or Decimal(0), self.left or Decimal(0)
         return BudgetExceededError(
-            f"This job may cost up to {_dollars(amount, ROUND_CEILING)}, but only {_dollars(left, ROUND_FLOOR)} of the "
-            f"${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",
-            remedies=(Remedy.RAISE_BUDGET,),
+            f"This job may cost up to {_dollars(amount, ROUND_CEILING)}{reason}, but only {_dollars(left, ROUND_FLOOR)} of "
+            f"the ${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",
+            remedies=(Remedy.SET_QUALITY, Remedy.RAISE_BUDGET) if auto_quality else (Remedy.RAISE_BUDGET,),
         )
 
 

@@ -182,12 +182,14 @@ class _JobRun:
         amount = price.at_most or Decimal(0)
         if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
             return JobResult(self.outcome("failed", error=unknown_price(price)))
-        if spending.limit is not None:
-            self.note(notice_of(self.prepared.job, price))
+        notice = None if spending.limit is None else notice_of(self.prepared.job, price)
+        self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()
         if reservation is Reservation.REFUSED:
-            return JobResult(self.outcome("failed", error=spending.refusal(amount)))
+            return JobResult(
+                self.outcome("failed", error=spending.refusal(amount, auto_quality=notice is not None))
+            )
         check = partial(worker.gate.check, self.item.place)
         self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount, check)
         result: JobResult | None = None
