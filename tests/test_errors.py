@@ -142,7 +142,9 @@ def test_an_error_needs_only_a_message(cls: type[ImageSDKError]) -> None:
     assert isinstance(error, ImageSDKError)
     assert str(error) == error.summary == error.message == "What happened."
     assert error.remedies == ()
-    defaults = {"attempts": 0, "maybe_billed": False, "status_code": 0, "categories": ()}
+    defaults = {
+        "attempts": 0, "maybe_billed": False, "status_code": 0, "categories": (), "reason": "server_away",
+    }  # fmt: skip
     for name in facts_of(cls):
         assert getattr(error, name) == (None if cls is DownloadError else defaults.get(name)), name
 

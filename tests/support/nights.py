@@ -156,7 +156,11 @@ async def _run(base_url: str, out: str, count: int, options: dict[str, Any]) -> 
             job_list(count), out=f"{out}/{{id}}.{{ext}}", concurrency=_CONCURRENCY, **options
         ) as run,
     ):
-        signal.signal(signal.SIGTERM, lambda *_: run.stop())
+
+        def stop(*_: object) -> None:
+            run.stop()
+
+        signal.signal(signal.SIGTERM, stop)
         try:
             async for outcome in run:
                 print(outcome.status, outcome.resumed, flush=True)

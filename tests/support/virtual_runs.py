@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 import anyio
@@ -75,13 +76,13 @@ def night(
     handler: Handler = serve,
     *,
     refuses: Callable[[float], bool] = connect,
-    client: Any = None,
+    client: Mapping[str, Any] = MappingProxyType({}),
     **options: Any,
 ) -> Night:
     """Make a run at time 0."""
     found = Night()
     clock = MockClock(autojump_threshold=0)
-    trio.run(_run, found, jobs, handler, refuses, client or {}, options, clock=clock)
+    trio.run(_run, found, jobs, handler, refuses, client, options, clock=clock)
     return found
 
 
@@ -90,7 +91,7 @@ async def _run(
     jobs: Any,
     handler: Handler,
     refuses: Callable[[float], bool],
-    client: Any,
+    client: Mapping[str, Any],
     options: dict[str, Any],
 ) -> None:
     began = anyio.current_time()
@@ -111,10 +112,11 @@ async def _run(
             response = httpx.Response(200, stream=_Body())
         return response
 
+    terms: dict[str, Any] = {"rate_limit": None, **client}
     async with AsyncClient(
         base_url="http://127.0.0.1:9/v1",
         api_key="",
-        **{"rate_limit": None, **client},
+        **terms,
         http_client=lambda: httpx.AsyncClient(transport=_Wire(began, refuses_and_counts, handle)),
     ) as made:
         try:
