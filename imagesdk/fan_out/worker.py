@@ -181,15 +181,14 @@ class _JobRun:
         price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
         if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
-            return JobResult(self.outcome("failed", error=unknown_price(price)))
+            return JobResult(self.outcome(_unsent(self.record), error=unknown_price(price)))
         notice = None if spending.limit is None else notice_of(self.prepared.job, price)
         self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()
         if reservation is Reservation.REFUSED:
-            return JobResult(
-                self.outcome("failed", error=spending.refusal(amount, auto_quality=notice is not None))
-            )
+            refusal = spending.refusal(amount, auto_quality=notice is not None)
+            return JobResult(self.outcome(_unsent(self.record), error=refusal))
         check = partial(worker.gate.check, self.item.place)
         self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount, check)
         result: JobResult | None = None
@@ -211,7 +210,8 @@ class _JobRun:
             elif failed is None or not ledger.ever_maybe_billed:
                 return JobResult(None)
             else:
-                return await self.fail(failed, ledger)
+                self.annotate(failed, ledger)
+                return JobResult(self.outcome("unknown", error=failed))  # the record stays, for the next run
             try:
                 result = await worker.context.engine.send(call)
             except PausedError:
@@ -252,8 +252,7 @@ class _JobRun:
         """Record a job whose call failed."""
         status: _Ending = "unknown" if ledger.ever_maybe_billed else _status(error)
         if isinstance(error, APIError):
-            error.attempts = ledger.count
-            error.maybe_billed = error.maybe_billed or ledger.ever_maybe_billed
+            self.annotate(error, ledger)
         fatal: Exception | None = None
         if isinstance(error, OSError) and ledger.maybe_billed:  # an output file failed, not an input image
             fatal = _disk_failure(error)
@@ -262,6 +261,11 @@ class _JobRun:
         except JournalError as problem:
             fatal = fatal or problem
         return JobResult(self.outcome(status, error=error), fatal)
+
+    def annotate(self, error: APIError, ledger: JobLedger) -> None:
+        """Add the facts of all calls of the job to the error of its last one."""
+        error.attempts = ledger.count
+        error.maybe_billed = error.maybe_billed or ledger.ever_maybe_billed
 
     async def receive(self, result: Result[ParsedResponse]) -> JobResult:
         """Move the images of a response to their final names, and record each step."""
@@ -334,6 +338,13 @@ class _JobRun:
         """Return the outcome of the job."""
         count, item = 0 if self.ledger is None else self.ledger.count, self.item
         return Outcome(item.job, self.record.id, item.place, status, response, error, cost, attempts=count)
+
+
+def _unsent(record: JobRecord) -> Status:
+    """Return the status of a job that the budget does not cover: what it was before, if it may have been billed."""
+    if record.state in {"sending", "received", "unknown"}:
+        return "unknown"
+    return "missing" if record.state == "done" else "failed"
 
 
 def _not_prepared(item: Item, error: Exception) -> JobResult:

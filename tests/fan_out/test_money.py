@@ -126,6 +126,18 @@ async def test_a_dry_run_counts_prices_and_times_without_sending_or_writing(
     assert not runs.out.exists()
 
 
+async def test_a_job_that_may_have_been_billed_stays_unknown_and_a_lost_file_missing_without_money_to_repeat_it(
+    runs: Runs,
+) -> None:
+    first, _ = await runs.saved("a", "break me")
+    path = first.unwrap()[0].path
+    assert path is not None
+    path.unlink()
+    again = await runs.saved("a", "break me", "b", retry_unknown=True, budget="0.001 USD")
+    assert statuses(again) == ["missing", "unknown", "failed"]
+    assert all(isinstance(outcome.error, BudgetExceededError) for outcome in again)
+
+
 async def test_a_run_under_a_budget_says_once_what_quality_auto_reserves_and_what_to_set(
     runs: Runs, caplog: pytest.LogCaptureFixture
 ) -> None:

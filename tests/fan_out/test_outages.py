@@ -26,9 +26,9 @@ from imagesdk import (
 from imagesdk.fan_out import breaker
 from imagesdk.fan_out.journal import read_records
 from tests.support.runs import Runs, statuses, until
-from tests.support.virtual_runs import Handler, night
+from tests.support.virtual_runs import Handler, connect, night
 
-JOBS = [f"image {number}" for number in range(200)]
+JOBS = [f"image {number}" for number in range(100)]
 both_loops = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 every_delivery = pytest.mark.parametrize("delivery", ["at_most_once", "at_least_once"])
 
@@ -49,7 +49,7 @@ def error(status: int, code: str) -> httpx.Response:
 
 
 @every_delivery
-@pytest.mark.parametrize("concurrency", [1, 8, None])
+@pytest.mark.parametrize("concurrency", [1, None])
 @pytest.mark.parametrize("seconds", [5, 300])
 def test_a_server_that_cannot_be_reached_for_a_while_costs_no_job(
     delivery: str, concurrency: int | None, seconds: float
@@ -67,17 +67,17 @@ def test_a_run_whose_client_makes_one_attempt_a_call_outlasts_an_outage_too() ->
     assert (found.error, found.statuses) == (None, {"done": 40})
 
 
-@pytest.mark.parametrize("status", [502, 503, 504])
+@pytest.mark.parametrize("status", [502, 504])
 def test_a_gateway_that_is_away_costs_no_job_if_attempts_may_be_repeated(status: int) -> None:
     found = night(JOBS, away(1, 120, status), delivery="at_least_once", concurrency=8)
-    assert (found.error, found.statuses) == (None, {"done": 200})
+    assert (found.error, found.statuses) == (None, {"done": 100})
 
 
 def test_a_gateway_that_is_away_costs_a_run_that_repeats_nothing_only_its_probes() -> None:
     found = night(JOBS, away(1, 120, 503), concurrency=8)
     assert found.error is None
     assert found.statuses["unknown"] <= 8 + breaker.IN_A_ROW + 10
-    assert found.statuses["unknown"] + found.statuses["done"] == 200
+    assert found.statuses["unknown"] + found.statuses["done"] == 100
 
 
 def test_while_the_server_is_away_one_job_at_a_time_is_sent() -> None:
@@ -85,6 +85,17 @@ def test_while_the_server_is_away_one_job_at_a_time_is_sent() -> None:
     refused = [at for at in found.refused if at > 10]
     assert 5 <= len(refused) <= 15
     assert all(later - earlier >= 4 for earlier, later in pairwise(refused))
+
+
+@every_delivery
+@pytest.mark.parametrize("refuses", [connect, between(0, 1e9)], ids=["answers 500", "refuses connections"])
+def test_a_server_that_is_down_is_not_buried_under_the_attempts_of_a_run(
+    delivery: str, refuses: Callable[[float], bool]
+) -> None:
+    found = night(JOBS, away(0, 1e9, 500), refuses=refuses, delivery=delivery)
+    assert isinstance(found.error, RunStoppedError)
+    assert len(found.asked) + len(found.refused) <= 64 + 40  # those in flight at first, and the probes
+    assert found.seconds >= 900
 
 
 def test_a_run_ends_with_a_typed_error_if_the_server_stays_away() -> None:
@@ -111,7 +122,7 @@ def test_jobs_that_may_have_been_billed_are_unknown_when_the_run_gives_up() -> N
 
 
 @pytest.mark.parametrize("share", [0.35, 0.6])
-@pytest.mark.parametrize("status", [500, 503, None])
+@pytest.mark.parametrize("status", [503, None])
 def test_at_least_once_delivers_every_job_however_many_attempts_fail(
     share: float, status: int | None
 ) -> None:
@@ -124,8 +135,8 @@ def test_at_least_once_delivers_every_job_however_many_attempts_fail(
             raise httpx.ReadError("connection reset")
         return error(status, "server_error")
 
-    found = night(JOBS[:60], handler, delivery="at_least_once")
-    assert (found.error, found.statuses) == (None, {"done": 60})
+    found = night(JOBS[:50], handler, delivery="at_least_once")
+    assert (found.error, found.statuses) == (None, {"done": 50})
 
 
 @pytest.mark.parametrize("concurrency", [1, 5, None])
@@ -146,19 +157,18 @@ def test_one_bad_job_that_a_gateway_always_times_out_ends_no_run(concurrency: in
         (404, "model_not_found", NotFoundError),
     ],
 )
-@pytest.mark.parametrize("concurrency", [1, 8, None])
+@pytest.mark.parametrize("concurrency", [1, 8])
 def test_an_answer_that_every_job_would_get_ends_the_run_once_a_probe_confirms_it(
-    status: int, code: str, kind: type[Exception], concurrency: int | None
+    status: int, code: str, kind: type[Exception], concurrency: int
 ) -> None:
     async def handler(prompt: str, now: float) -> httpx.Response | None:
         return error(status, code) if now > 1 or code == "model_not_found" else None
 
     found = night(iter(JOBS), handler, concurrency=concurrency)
     assert isinstance(found.error, kind)
-    in_flight = concurrency or 64
-    assert found.statuses["failed"] <= in_flight + 1
+    assert found.statuses["failed"] <= concurrency + 1
     assert found.error is found.outcomes[-1].error
-    assert len(found.asked) == len(found.outcomes) <= 4 * in_flight + 2
+    assert len(found.asked) == len(found.outcomes) <= 4 * concurrency + 2
 
 
 def test_a_fatal_answer_that_no_probe_confirms_fails_its_job_only() -> None:
@@ -177,7 +187,7 @@ def test_stop_on_never_makes_every_job_fail() -> None:
     assert (found.error, found.statuses) == (None, {"failed": 50})
 
 
-def test_max_failures_ends_the_run_after_the_jobs_in_flight() -> None:
+def test_max_failures_ends_the_run_after_the_jobs_concurrency() -> None:
     async def handler(prompt: str, now: float) -> httpx.Response | None:
         return error(500, "server_error") if int(prompt.split()[1]) % 3 == 0 else None
 
@@ -225,6 +235,18 @@ async def test_jobs_that_a_run_did_not_begin_stay_planned_and_the_next_run_makes
     runs.client = make_client(base_url)
     assert statuses(await runs.saved("a", "b", "c")) == ["done"] * 3
     assert runs.server.billed == {"a": 1, "b": 1, "c": 1}
+
+
+@pytest.mark.anyio
+async def test_the_next_run_sends_again_what_at_least_once_could_not_deliver(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+    jobs = [f"spoil 999 {number}" for number in range(8)]
+    with pytest.raises(RunStoppedError):
+        await runs.saved(*jobs, delivery="at_least_once", concurrency=8, give_up_after=0.001)
+    runs.server.billed.update(dict.fromkeys(jobs, 999))
+    assert statuses(await runs.saved(*jobs, delivery="at_least_once")) == ["done"] * 8
 
 
 @pytest.mark.anyio
