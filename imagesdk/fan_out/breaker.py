@@ -13,7 +13,8 @@ fatal      401, 403, quota used up; a model that does not exist, if no job      
 answered   any other                                                               never
 =========  ======================================================================  ==================================
 
-A job whose attempts are all used up without a connection also pauses the run. Two jobs, because one bad job must not pause
+A job whose attempts are all used up without a connection also pauses the run. A rate limit that never has room, so that a
+call stops waiting for it (``max_limit_wait``), ends the run at once. Two jobs, because one bad job must not pause
 all others.
 
 While the run is paused, no attempt starts except one probe at a time:
@@ -50,6 +51,8 @@ LONGEST_PAUSE = 30.0
 
 _GATEWAY = frozenset({502, 503, 504, *range(520, 531)})
 _FATAL = (errors.AuthenticationError, errors.PermissionDeniedError, errors.QuotaExceededError)
+_ENDLESS_LIMIT = "raise_limit_wait"
+"""Kind of the remedy of a call that has waited for ``max_limit_wait``."""
 _JOBS_NEEDED = {"away": 1, "lost": 2, "broken": IN_A_ROW}
 
 
@@ -120,7 +123,11 @@ class Breaker:
             return float("inf")
         end = self._end()
         if end is not None and now >= end:
-            self.error = _server_away(self.reason, now - self._paused_at)
+            seconds = f"{now - self._paused_at:.0f} s"
+            summary = (
+                f"No job succeeded in {seconds}, so the run ended. The last failure: {self.reason.summary}"
+            )
+            self.error = _stopped(summary, self.reason)
         elif self.probe is None and now >= self._probe_at and job == self._next():
             self.probe = job
             self._probed.add(job)
@@ -166,8 +173,11 @@ class Breaker:
         return not self.paused
 
     def gave_up(self, error: errors.APIError, now: float) -> None:
-        """Record that a job has used up its attempts."""
-        if not self.paused and meaning(error) == "away" and not isinstance(error, errors.LimitWaitError):
+        """Record that a job has used up its attempts, or its patience with a rate limit."""
+        if isinstance(error, errors.LimitWaitError):
+            if any(remedy.kind == _ENDLESS_LIMIT for remedy in error.remedies):
+                self.error = self.error or _stopped(f"{error.summary} So the run ended.", error)
+        elif not self.paused and meaning(error) == "away":
             self._pause_run(error, now, FIRST_PAUSE)
 
     def _record_fatal(self, job: int, error: errors.APIError, now: float) -> None:
@@ -205,7 +215,6 @@ class Breaker:
         return None if self.give_up_after is None else self._paused_at + self.give_up_after
 
 
-def _server_away(error: errors.APIError, seconds: float) -> errors.RunStoppedError:
-    summary = f"No job succeeded in {seconds:.0f} s, so the run ended. The last failure: {error.summary}"
+def _stopped(summary: str, error: errors.APIError) -> errors.RunStoppedError:
     remedies = (Remedy.RESUME_RUN, Remedy.RAISE_GIVE_UP_AFTER)
     return errors.RunStoppedError(summary, reason="server_away", last_error=error, remedies=remedies)

@@ -234,13 +234,14 @@ class _JobRun:
     def may_repeat(self, error: APIError) -> bool:
         """Return whether the job waits for the end of a pause, and is then sent again."""
         worker, kind = self.worker, classify(error)
-        if kind == "refused" or isinstance(error, LimitWaitError):
+        if isinstance(error, LimitWaitError):
+            worker.gate.gave_up(error)
             return False
         if not self.held and kind == "never_sent" and self.pauses < _MOST_PAUSES:
             self.pauses += 1
             self.held = worker.gate.gave_up(error)
         repeats = worker.options.delivery == "at_least_once" or worker.context.engine.server_idempotent
-        return self.held and (kind == "never_sent" or repeats)
+        return self.held and (kind == "never_sent" or (kind != "refused" and repeats))
 
     def note(self, notice: Notice | None) -> None:
         """Give the caller a notice, once a run."""

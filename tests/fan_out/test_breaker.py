@@ -15,12 +15,14 @@ from imagesdk import (
     AuthenticationError,
     BadRequestError,
     InternalServerError,
+    LimitWaitError,
     ModerationError,
     NotFoundError,
     OutcomeUnknownError,
     PermissionDeniedError,
     QuotaExceededError,
     RateLimitError,
+    Remedy,
     RetiredError,
     RunStoppedError,
 )
@@ -111,6 +113,17 @@ def test_a_job_that_has_used_up_its_attempts_without_a_connection_pauses_the_run
     assert not breaker.paused
     breaker.gave_up(AWAY, 0.0)
     assert breaker.paused
+
+
+def test_a_rate_limit_that_never_has_room_ends_the_run_and_one_without_room_in_time_does_not() -> None:
+    breaker = Breaker()
+    breaker.gave_up(LimitWaitError("no room in 5 s", remedies=(Remedy.RAISE_TIMEOUT,)), 0.0)
+    assert breaker.error is None
+    assert not breaker.paused
+    endless = LimitWaitError("nothing but 429 for 900 s", remedies=(Remedy("raise_limit_wait"),))
+    breaker.gave_up(endless, 0.0)
+    assert isinstance(breaker.error, RunStoppedError)
+    assert breaker.error.last_error is endless
 
 
 def test_a_run_without_a_success_for_long_enough_ends_with_the_last_failure() -> None:

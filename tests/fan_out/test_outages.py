@@ -171,11 +171,12 @@ def test_an_answer_that_every_job_would_get_ends_the_run_once_a_probe_confirms_i
     assert len(found.asked) == len(found.outcomes) <= 4 * concurrency + 2
 
 
-def test_a_fatal_answer_that_no_probe_confirms_fails_its_job_only() -> None:
+@every_delivery
+def test_a_fatal_answer_that_no_probe_confirms_fails_its_job_only(delivery: str) -> None:
     async def handler(prompt: str, now: float) -> httpx.Response | None:
         return error(401, "invalid_api_key") if prompt in {"image 3", "image 30"} else None
 
-    found = night(JOBS[:60], handler, concurrency=4)
+    found = night(JOBS[:60], handler, concurrency=4, delivery=delivery)
     assert (found.error, found.statuses) == (None, {"done": 58, "failed": 2})
 
 
