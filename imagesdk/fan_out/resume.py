@@ -75,6 +75,8 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
     """Return the outcome of a job that the run reports without sending it."""
     status: Status = "unknown"
     error = None if record.error is None else error_of(record.error)
+    if error is not None:  # an earlier run may have recorded the remedy
+        error.remedies = tuple(remedy for remedy in error.remedies if remedy != Remedy.RETRY_UNKNOWN)
     if isinstance(error, APIError) and error.idempotency_key is None:
         error.idempotency_key = record.idempotency_key
     if record.state == "refused":

@@ -24,7 +24,7 @@ from typing import Any, cast
 import anyio
 from attrs import define
 
-from imagesdk import AsyncClient, AuthenticationError, Generate, RateLimit, RetryPolicy
+from imagesdk import AsyncClient, AuthenticationError, Generate, RateLimit, RetryPolicy, cli
 from imagesdk.emulator import Emulator
 from imagesdk.fan_out import breaker
 from imagesdk.fan_out.journal import read_records
@@ -33,9 +33,11 @@ _CONCURRENCY = 3
 _MONTH = 30 * 24 * 3600.0
 _REVOKED = 4
 _FULL = 5
-_ENDINGS = {"killed": -signal.SIGKILL, "revoked": _REVOKED, "full": _FULL}
+_PARTIAL = 3
+_TERMINATED = 128 + signal.SIGTERM
+_ENDINGS = {"killed": -signal.SIGKILL, "terminated": _TERMINATED, "revoked": _REVOKED, "full": _FULL}
 """Exit codes; 0 for the other troubles, and for a run that ends before its trouble."""
-TROUBLES = ("killed", "stopped", "revoked", "away", "full", "month ahead", "month behind", "killed")
+TROUBLES = ("killed", "terminated", "revoked", "away", "full", "month ahead", "month behind", "killed")
 """What befalls the runs of a night, one after the other. The last run is left in peace."""
 
 
@@ -65,23 +67,24 @@ class Night:
             if line == "paused":
                 self.emulator.__enter__()
                 continue
-            status, resumed = line.split()
-            seen.append(status)
-            made += resumed == "False"
-            if resumed == "False" and made == at:
+            outcome = json.loads(line)
+            seen.append(outcome["status"])
+            made += not outcome["resumed"]
+            if not outcome["resumed"] and made == at:
                 self._trouble(trouble, child)
-            elif resumed == "False" and made == 2 * at and trouble == "away":
-                self._trouble("stopped", child)
+            elif not outcome["resumed"] and made == 2 * at and trouble == "away":
+                self._trouble("terminated", child)
         self.emulator.state.faults.clear()
         code = int(line.split()[1])
-        assert code == _ENDINGS.get(trouble, 0) or (code == 0 and len(seen) == self.count), (trouble, code)
+        finished = len(seen) == self.count and code in {0, _PARTIAL}
+        assert finished or code == _ENDINGS.get(trouble, 0), (trouble, code)
         self.kills += trouble == "killed"
         return seen
 
     def _trouble(self, trouble: str, child: int) -> None:
         if trouble == "killed":
             os.kill(child, signal.SIGKILL)
-        elif trouble in {"stopped", "month ahead", "month behind"}:
+        elif trouble in {"terminated", "month ahead", "month behind"}:
             os.kill(child, signal.SIGTERM)
         elif trouble == "revoked":
             body = {"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}}
@@ -163,12 +166,23 @@ async def _run(base_url: str, out: str, count: int, options: dict[str, Any]) -> 
         signal.signal(signal.SIGTERM, stop)
         try:
             async for outcome in run:
-                print(outcome.status, outcome.resumed, flush=True)
+                print(json.dumps({"status": outcome.status, "resumed": outcome.resumed}), flush=True)
         except AuthenticationError:
             return _REVOKED
         except OSError as error:
             return _FULL if error.errno == errno.ENOSPC else 1
     return 0
+
+
+def _command(base_url: str, out: str, count: int) -> int:
+    """Make the run of a night with the command line."""
+    settings = {"OPENAI_BASE_URL": base_url, "OPENAI_API_KEY": "", "IMAGESDK_RATE_LIMIT": "none"}
+    os.environ.update(settings)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    jobs = Path(out) / "jobs.jsonl"
+    jobs.write_text("".join(f"{json.dumps(dict(job.parameters()))}\n" for job in job_list(count)))
+    words = ["batch", str(jobs), "--out", f"{out}/{{id}}.{{ext}}", "--json", "-q"]
+    return cli.run([*words, "--concurrency", str(_CONCURRENCY)])
 
 
 def _prepare(trouble: str, at: int) -> None:
@@ -203,7 +217,10 @@ def fork_for_each_line() -> None:
             try:
                 print(os.getpid(), flush=True)
                 _prepare(trouble, at)
-                code = anyio.run(_run, base_url, out, count, options)
+                if trouble == "terminated":
+                    code = _command(base_url, out, count)
+                else:
+                    code = anyio.run(_run, base_url, out, count, options)
             except BaseException:  # noqa: BLE001 - the child must end here, whatever was raised
                 traceback.print_exc()
                 code = 1
