@@ -57,6 +57,7 @@ class Night:
     emulator: Emulator
     process: subprocess.Popen[str]
     kills: int = 0
+    is_away: bool = False
 
     def run(self, trouble: str, at: int, **options: Any) -> list[str]:
         """Make one run, with its trouble after ``at`` new outcomes. Return the statuses."""
@@ -65,7 +66,7 @@ class Night:
         child, seen, made = int(self._hear()), list[str](), 0
         while not (line := self._hear()).startswith("ended "):
             if line == "paused":
-                self.emulator.__enter__()
+                self._come_back()
                 continue
             outcome = json.loads(line)
             seen.append(outcome["status"])
@@ -75,6 +76,7 @@ class Night:
             elif not outcome["resumed"] and made == 2 * at and trouble == "away":
                 self._trouble("terminated", child)
         self.emulator.state.faults.clear()
+        self._come_back()
         code = int(line.split()[1])
         finished = len(seen) == self.count and code in {0, _PARTIAL}
         assert finished or code == _ENDINGS.get(trouble, 0), (trouble, code)
@@ -91,6 +93,12 @@ class Night:
             self.emulator.state.faults.http(401, body=body, times=self.count + 100)
         elif trouble == "away":
             self.emulator.__exit__()
+            self.is_away = True
+
+    def _come_back(self) -> None:
+        if self.is_away:
+            self.emulator.__enter__()
+            self.is_away = False
 
     def billed(self) -> Counter[str]:
         """Return how often the server has worked on each job."""
@@ -145,7 +153,7 @@ def night(count: int, folder: Path) -> Generator[Night, None, None]:
 
 class _Pauses(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if record.getMessage().startswith("the run pauses") and "Connection" in record.getMessage():
+        if record.getMessage().startswith("the run pauses"):
             print("paused", flush=True)
 
 
