@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import BROKEN_PIPE, OK, UsageError, batch_exit_code, exit_code_of, try_print
-from imagesdk.cli.interruption import Interrupted, handle_signals
+from imagesdk.cli.interruption import Interrupted, Interruption, handle_signals
 from imagesdk.cli.parameters import job_parameters
 from imagesdk.cli.remedies import error_text
 from imagesdk.cli.session import has_flag, note, open_client, print_json
@@ -29,6 +29,16 @@ _MAX_BAD_LINES = 20
 
 def run(options: Namespace) -> int:
     """Run the jobs, and print the paths of the images and how to resume."""
+    with handle_signals(options.grace, quiet=has_flag(options, "quiet")) as interruption:
+        try:
+            return _check_and_run(options, interruption)
+        except Interrupted:  # before the run began, or after it
+            print(_resume_hint(), file=sys.stderr)
+            return interruption.exit_code
+
+
+def _check_and_run(options: Namespace, interruption: Interruption) -> int:
+    """Check all jobs before the first one is sent, and run them."""
     from imagesdk._calls.client_options import parse_rate_limit
     from imagesdk.cli.batch_display import plan
 
@@ -58,37 +68,42 @@ def run(options: Namespace) -> int:
             name: getattr(options, name)
             for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
         }
-        return _run(options, client, jobs, run_options)
+        return _run(options, interruption, client, jobs, run_options)
 
 
-def _run(options: Namespace, client: Client, jobs: JobList, run_options: Mapping[str, Any]) -> int:
+def _run(
+    options: Namespace,
+    interruption: Interruption,
+    client: Client,
+    jobs: JobList,
+    run_options: Mapping[str, Any],
+) -> int:
     """Run the jobs and return the exit code. A run that ends early prints the command that resumes it."""
     from imagesdk import ImageSDKError
     from imagesdk.cli.batch_display import show_progress, summary
 
     running: Run | None = None
     codes, unread, failure = set[int](), False, None
-    with handle_signals(options.grace, quiet=has_flag(options, "quiet")) as interruption:
-        try:
-            with (
-                client.images.fan_out(jobs, **run_options) as running,
-                show_progress(options, running) as report,
-            ):
-                interruption.watch(running)
-                for outcome in running:
-                    if outcome.error is not None:
-                        codes.add(exit_code_of(outcome.error))
-                    try_print(sys.stderr, partial(report, outcome, jobs.line_of))
-                    if not try_print(sys.stdout, partial(_print, options, outcome)):
-                        # The jobs that were sent are billed, even if their paths are not read.
-                        unread = True
-                        running.stop()
-                        message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
-                        try_print(sys.stderr, partial(note, options, message))
-        except Interrupted:
-            pass
-        except (ImageSDKError, OSError) as error:
-            failure = error
+    try:
+        with (
+            client.images.fan_out(jobs, **run_options) as running,
+            show_progress(options, running) as report,
+        ):
+            interruption.watch(running)
+            for outcome in running:
+                if outcome.error is not None:
+                    codes.add(exit_code_of(outcome.error))
+                try_print(sys.stderr, partial(report, outcome, jobs.line_of))
+                if not try_print(sys.stdout, partial(_print, options, outcome)):
+                    # The jobs that were sent are billed, even if their paths are not read.
+                    unread = True
+                    running.stop()
+                    message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
+                    try_print(sys.stderr, partial(note, options, message))
+    except Interrupted:
+        pass
+    except (ImageSDKError, OSError) as error:
+        failure = error
     if running is not None:
         progress = running.progress
         if options.gallery:

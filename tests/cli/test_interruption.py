@@ -5,13 +5,16 @@ from __future__ import annotations
 import errno
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from attrs import define
 
+from imagesdk.cli.batch import JobList
 from imagesdk.cli.exits import try_print
 from imagesdk.cli.interruption import Interrupted, handle_signals
+from tests.support.commands import environment_of, run_command
 
 
 @define
@@ -100,3 +103,17 @@ def test_a_terminal_that_hung_up_is_a_reader_that_is_gone(
 
     monkeypatch.setattr("imagesdk.cli.exits._discard_output", discard)
     assert not try_print(sys.stderr, write)
+
+
+def test_a_signal_while_the_jobs_are_checked_has_the_same_exit_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+
+    def check(_: JobList) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(JobList, "check", check)
+    command = ("batch", "prompts.txt", "--out", "images")
+    done = run_command(command, folder=tmp_path, environment=environment_of("http://127.0.0.1:9/v1"))
+    assert (done.returncode, done.stderr) == (143, b"To resume: imagesdk batch prompts.txt --out images\n")

@@ -20,6 +20,8 @@ MESSAGES = [
     ),
     ("edit a.png cat --mask hole.png", 1, "--mask: no file named 'hole.png'.\n"),
     ("edit nofile.png cat --square crop", 1, "imagesdk: nofile.png: No such file or directory\n"),
+    ("log x/", 1, "imagesdk: no journal.db in 'x/': pass the --out folder of a batch\n"),
+    ("log nowhere", 1, "imagesdk: no journal 'nowhere': pass the --out folder of a batch\n"),
     ("batch nofile.txt -o out", 1, "imagesdk: nofile.txt: No such file or directory\n"),
     (
         "vary a.png --model gpt-image-2",
@@ -43,6 +45,7 @@ def test_a_mistake_is_explained_in_options(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OPENAI_API_KEY", "")
+    Path("x").mkdir()
     Path("p.txt").write_text("a poem")
     Path("n.csv").write_text("name,prompt\nx,a cat\n")
     Path("a.png").write_bytes(b"GIF89a")
