@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from argparse import Namespace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,13 @@ COMMANDS = {
     "cost": ("cost", "x"),
 }
 ANOTHER_JOURNAL = "Wait until it ends, or give this run another --journal and --out."
+
+
+_stopped = partial(imagesdk.RunStoppedError, "It ended.")
+
+
+def _status(kind: type[imagesdk.APIStatusError], status: int) -> imagesdk.APIStatusError:
+    return kind("No.", status_code=status)
 
 
 def options(command: str) -> Namespace:
@@ -88,6 +95,28 @@ def test_a_port_in_use_is_named_with_a_remedy(capsys: Capture) -> None:
         text = complaint(capsys, "serve", "--port", str(port), code=FAILED)
     problem = "Address already in use; try --port 0, which picks a free port"
     assert text == f"imagesdk: 127.0.0.1:{port}: {problem}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_stopped(reason="max_failures", last_error=imagesdk.APIConnectionError("away")), exits.PARTIAL),
+        (_stopped(reason="server_away", last_error=imagesdk.APIConnectionError("away")), FAILED),
+        (
+            _stopped(reason="server_away", last_error=imagesdk.LimitWaitError("no room", retry_after=None)),
+            exits.LIMIT,
+        ),
+        (_stopped(reason="server_away"), exits.PARTIAL),
+        (_status(imagesdk.QuotaExceededError, 429), exits.LIMIT),
+        (_status(imagesdk.PermissionDeniedError, 403), exits.AUTHENTICATION),
+        (_status(imagesdk.ModerationError, 400), exits.MODERATION),
+    ],
+)
+def test_an_error_that_ends_a_run_has_the_exit_code_of_its_reason(error: Exception, code: int) -> None:
+    def fail(_: Namespace) -> int:
+        raise error
+
+    assert exits.run_guarded(Namespace, fail, as_json=False) == code
 
 
 @pytest.mark.parametrize(("billed", "times"), [(True, 1), (False, 0)])
