@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import anyio
 from attrs import Factory, field, frozen
@@ -27,7 +28,8 @@ from imagesdk._protocol.requests import RequestPlan, build_request, plan_request
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
+from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -114,12 +116,17 @@ async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenera
         return
     await load_sources()
     from imagesdk._calls.sources import open_inputs
+    from imagesdk._media.source_text import MissingFileError
 
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:
             with anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
+        except MissingFileError as error:
+            if isinstance(plan.job, Edit) and error.param == "image" and not Path(error.filename).suffix:
+                error.remedies = (Remedy.PASS_IMAGE_FIRST,)
+            raise
         except TimeoutError:
             summary = "The images could not be read in time. Nothing was sent."
             raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None

@@ -35,6 +35,9 @@ _NUMBERS = {
     "frame_duration_ms": (1, catalog.MAX_FRAME_DURATION),
     "partial_images": (0, catalog.MAX_PARTIAL_IMAGES),
 }
+_WHOLE_NUMBERS = frozenset({*_NUMBERS, "output_compression"})
+_ANY_KIND = frozenset({*IMAGE_PARAMETERS, "n", "svg"})
+_MOST_IMAGES = 10_000  # far above every limit, and countable everywhere
 _HINTS = {
     "response_format": ": it always returns the image itself",
     "style": ": the prompt describes the style",
@@ -53,6 +56,18 @@ def check_shape(job: Job) -> None:
             check_text(name, value)
     if job.n is not None and (type(job.n) is not int or job.n < 1):
         raise InvalidRequestError.for_parameter("n", job.n, allowed="a whole number of at least 1")
+
+
+def check_kinds(job: Job) -> None:
+    """Check that each parameter is a text or a number as the API has it. Rules of a model say more, and come first."""
+    for name, value in job.parameters().items():
+        if name in _WHOLE_NUMBERS:
+            if type(value) is not int:
+                raise InvalidRequestError.for_parameter(name, value, allowed="a whole number")
+        elif name not in _ANY_KIND and not isinstance(value, str):
+            raise InvalidRequestError.for_parameter(name, value, allowed="a text")
+    if job.n is not None and job.n > _MOST_IMAGES:
+        raise InvalidRequestError.for_parameter("n", job.n, allowed=f"1 to {_MOST_IMAGES}")
 
 
 def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -> None:
