@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 
 from imagesdk._protocol.scanner import ScanError
+from imagesdk.errors import preview
 
 PIECE = 64 * 1024
 """Maximum size of a decompressed piece in bytes."""
@@ -21,7 +22,7 @@ class Decompressor:
     def __init__(self, encoding: str | None) -> None:
         name = (encoding or "identity").strip().lower()
         if name not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise ScanError(f"the response is compressed with {name!r}, which was not asked for")
+            raise ScanError(f"the response is compressed with {preview(name)}, which was not asked for")
         self._compressed = name not in {"identity", ""}
         self._inflate = zlib.decompressobj(wbits=47)
         self._empty = True
