@@ -182,7 +182,9 @@ class Scanner:
                 events: list[Event] = []
                 at = self._run(piece, events, at)
                 if len(self._rest) > self.max_rest:
-                    raise FixedCapError(f"the response has more than {self.max_rest} bytes besides its images")
+                    raise FixedCapError(
+                        f"the response has more than {self.max_rest} bytes besides its images"
+                    )
                 yield events
 
     @property

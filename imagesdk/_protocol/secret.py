@@ -20,7 +20,19 @@ _SHORTEST = 4
 _LONG = 16
 """Length from which a key in the URL of an image is no coincidence, wherever it is."""
 _PLACEHOLDERS = frozenset(
-    {"dummy", "empty", "lm-studio", "no-key", "none", "not-needed", "null", "ollama", "placeholder", "test", "unused"}
+    {
+        "dummy",
+        "empty",
+        "lm-studio",
+        "no-key",
+        "none",
+        "not-needed",
+        "null",
+        "ollama",
+        "placeholder",
+        "test",
+        "unused",
+    }
 )
 _API_WORDS = (
     "background b64_json bytes code content_filter_results created_at data deleted detail error error_description "
@@ -31,7 +43,8 @@ _API_WORDS = (
     "svg_usage text_tokens image_tokens total_tokens try again in type url usage images per minute requests"
 )
 _ESCAPE = re.compile(
-    r"\\+(?:u00|x)([0-9a-f]{2})|\\+([^\\ux])|%([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});", re.IGNORECASE
+    r"\\+(?:u00|x)([0-9a-f]{2})|\\+([^\\ux])|%([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});",
+    re.IGNORECASE,
 )
 """A character as JSON, Python, URLs and HTML spell it."""
 
@@ -73,8 +86,17 @@ class Secret:
             return text
         import html  # only needed here, and its table of entities is large
 
-        value, whole_words = self._value, len(self._value) < _LONG and text.startswith(("http:", "https:", "/"))
-        spellings = {value, json.dumps(value)[1:-1], repr(value)[1:-1], html.escape(value), quote(value, safe="")}
+        value, whole_words = (
+            self._value,
+            len(self._value) < _LONG and text.startswith(("http:", "https:", "/")),
+        )
+        spellings = {
+            value,
+            json.dumps(value)[1:-1],
+            repr(value)[1:-1],
+            html.escape(value),
+            quote(value, safe=""),
+        }
         for spelling in sorted(spellings, key=len, reverse=True):
             text = _replaced(text, spelling, whole_words)
         plain = _ESCAPE.sub(_character, text)
@@ -86,7 +108,9 @@ class Secret:
             return self.removed_from(value)
         if isinstance(value, dict):
             items: dict[Any, Any] = value
-            return {self.removed_from_value(name): self.removed_from_value(item) for name, item in items.items()}
+            return {
+                self.removed_from_value(name): self.removed_from_value(item) for name, item in items.items()
+            }
         if isinstance(value, list | tuple):
             entries: list[Any] | tuple[Any, ...] = value
             return type(entries)(map(self.removed_from_value, entries))

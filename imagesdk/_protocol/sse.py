@@ -22,7 +22,7 @@ MAX_EVENTS = 10_000
 """Maximum number of events in a stream."""
 MAX_LINES = 100_000
 """Maximum number of lines in a stream besides blank lines and comments."""
-STEP_LINES = 100
+STEP_LINES = 40
 """Maximum number of lines that are parsed in one step."""
 
 _BOM = b"\xef\xbb\xbf"
