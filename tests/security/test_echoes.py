@@ -102,6 +102,14 @@ def client_of(base_url: str, key: str, **options: Any) -> AsyncClient:
     return AsyncClient(base_url=base_url, **terms | options)
 
 
+async def generate(client: AsyncClient, folder: Path, *, streams: bool) -> None:
+    if not streams:
+        await client.images.generate("a cat", out=folder)
+        return
+    async with client.images.generate_stream("a cat") as stream:
+        await stream.final()
+
+
 def parts_of(key: str) -> list[str]:
     """The key, and what is left of a long one that was cut."""
     return [key, key[:12]] if len(key) > 12 else [key]
@@ -118,11 +126,7 @@ async def test_no_error_of_a_call_shows_a_key_that_the_server_echoes(length: int
             client_of(server.base_url, key) as client,
         ):
             with pytest.raises(imagesdk.ImageSDKError) as caught:
-                if name.startswith("event"):
-                    async with client.images.generate_stream("a cat") as stream:
-                        await stream.final()
-                else:
-                    await client.images.generate("a cat", out=tmp_path)
+                await generate(client, tmp_path, streams=name.startswith("event"))
             for part in parts_of(key):
                 shown += [f"{name}, {spelling}: {place}" for place in leaks(caught.value, part)]
     assert shown == []
