@@ -25,6 +25,7 @@ from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import Failure, RetryAfter, decide
 from imagesdk._protocol.scanner import ScanError, TooLargeError
 from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk._runtime.threads import lacking
 from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import APIConnectionError, APIStatusError, DownloadError
 from imagesdk.policies import Caps, RetryPolicy
@@ -101,6 +102,10 @@ class Downloader:
                 url = _absolute(partial(urljoin, url), outcome)
         except TransportError as error:
             return Failure(APIConnectionError(str(error)), "never_sent")
+        except (MemoryError, RuntimeError) as error:
+            if (lack := lacking(error)) is None:
+                raise
+            raise DownloadError(f"This machine has {lack} to fetch {_redacted(url)}.") from error
         raise DownloadError(f"{_redacted(url)} was reached after too many redirects.")
 
     async def _get(self, url: str, sink: ImageSink, connect_timeout: float | None) -> Failure | str | None:

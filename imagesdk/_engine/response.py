@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import anyio.lowlevel
-from attrs import define, field
+from attrs import define, evolve, field
 
 from imagesdk import errors
 from imagesdk._engine.call import Result, T
@@ -266,4 +266,4 @@ def lack_failure(lack: str, body: TrackedBody, reader: ResponseReader, *, billed
         return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
     failure = connection_failure(f"this machine has {lack}", body, timed_out=False, billed=billed)
     failure.error.remedies = ()
-    return failure
+    return evolve(failure, should_retry=False if body.complete else None)

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import anyio
 import anyio.lowlevel
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Result
@@ -126,7 +126,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         except (MemoryError, RuntimeError) as error:
             if (lack := lacking(error)) is None:
                 raise
-            return self._ended_early(f"this machine has {lack}")
+            return evolve(self._ended_early(f"this machine has {lack}"), should_retry=False)
         return self._ready.popleft() if self._ready else self._ended_early("it ended too early")
 
     async def _read_step(self) -> None:

@@ -18,6 +18,7 @@ import anyio.to_thread
 
 from imagesdk._protocol.secret import Secret
 from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import nothing_sent
 from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationError
 from imagesdk.remedies import Remedy
 
@@ -46,7 +47,7 @@ async def current_key(key: Secret | BearerTokenSource, seconds: float | None) ->
     if isinstance(key, Secret):
         return key
     try:
-        with anyio.fail_after(seconds):
+        with nothing_sent("to fetch a token"), anyio.fail_after(seconds):
             return await key.get()
     except TimeoutError:
         raise APITimeoutError("No token came from token_provider in time. Nothing was sent.") from None

@@ -1,19 +1,21 @@
 """Worker threads for blocking calls, under a capacity limiter of the package's own.
 
 A machine may have no thread or no memory left. Work with files then runs on the event loop, because a paid image that is
-written late is better than a lost one. Other callers turn what :func:`lacking` recognises into typed errors.
+written late is better than a lost one. Everything else ends in a typed error that says whether images may have been billed.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Generic, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
 
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
+from imagesdk.errors import APIConnectionError
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -64,6 +66,21 @@ def lacking(error: BaseException) -> str | None:
     if isinstance(error, MemoryError):
         return "no memory"
     return "no thread" if isinstance(error, RuntimeError) and "start new thread" in str(error) else None
+
+
+@contextmanager
+def nothing_sent(purpose: str) -> Generator[None, None, None]:
+    """Turn a lack of memory or of a thread into an error that says that nothing was sent.
+
+    Raises:
+        APIConnectionError: If this machine lacks memory, or a thread.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if (lack := lacking(error)) is None:
+            raise
+        raise APIConnectionError(f"This machine has {lack} {purpose}. Nothing was sent.") from error
 
 
 async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
