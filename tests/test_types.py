@@ -3,6 +3,7 @@
 import base64
 import io
 import pickle
+import random
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -137,6 +138,25 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
     for use in (image.to_pil, image.to_numpy):
         with pytest.raises(APIResponseError, match="an SVG has no pixels"):
             use()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_bytes_that_cannot_be_decoded_are_an_error_of_this_package_whatever_pillow_raises(kind: str) -> None:
+    out, source = io.BytesIO(), random.Random(kind)
+    PIL.Image.new("RGB", (9, 7), "red").save(out, kind)
+    whole, failed = out.getvalue(), 0
+    for _ in range(60):
+        data = bytearray(whole[: 1 + source.randrange(len(whole))] + source.randbytes(source.randrange(20)))
+        for _ in range(source.randrange(1, 9)):
+            data[source.randrange(len(data)) : source.randrange(len(data))] = source.randbytes(2)
+        try:
+            Image(index=3, data=bytes(data)).to_pil()
+        except APIResponseError as error:
+            failed += 1
+            assert str(error).startswith("Image 3 cannot be decoded: ")
+            assert str(error).endswith(".")
+            assert error.__cause__ is not None
+    assert failed > 10
 
 
 USES: list[Callable[[Image], object]] = [

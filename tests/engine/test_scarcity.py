@@ -161,9 +161,7 @@ async def test_without_a_thread_for_a_token_nothing_is_sent() -> None:
     async with AsyncClient.azure(
         "https://name.openai.azure.com", api_version="2025-04-01-preview", **options
     ) as client:
-        with pytest.raises(
-            imagesdk.APIConnectionError, match="no thread to fetch a token. Nothing was sent"
-        ) as caught:
+        with pytest.raises(imagesdk.APIConnectionError, match="no thread to fetch a token") as caught:
             await client.images.generate("a cat", model="gpt-image-2")
     assert not caught.value.maybe_billed
     assert server.requests == 0
@@ -178,9 +176,7 @@ def test_without_a_thread_a_blocking_client_sends_nothing(
     client = Client(http_client=server, **OPTIONS)
     with monkeypatch.context() as patch:
         patch.setattr(place, no_thread)
-        with pytest.raises(
-            imagesdk.APIConnectionError, match="no thread for the blocking clients. Nothing was sent"
-        ):
+        with pytest.raises(imagesdk.APIConnectionError, match="no thread for the blocking clients"):
             client.images.generate("a cat")
     assert server.requests == 0
     assert client.images.generate("a cat")[0].bytes == SMALL
