@@ -17,7 +17,7 @@ from tests.support.leaks import KEY, exposed
 from tests.support.small_images import answer, answer_of_urls, png
 from tests.support.socket_servers import Conversation, Handler, serving
 
-pytestmark = [pytest.mark.anyio, pytest.mark.parametrize("anyio_backend", ["asyncio"])]
+pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
 EVIL = "\x1b[2J\x9b31m\x85\u202egnp.tac\u2066\u2028next\u2029\x7f\x00\u200b"
 IN_HEADER = b"\x9b31m\x85\xe2\x80\xaegnp"
@@ -140,7 +140,7 @@ async def test_the_command_line_shows_printable_lines(
             assert all(line.isprintable() for line in (out + err).split("\n"))
 
 
-def test_a_text_is_printable_as_one_line_and_otherwise_unchanged(anyio_backend: str) -> None:
+def test_a_text_is_printable_as_one_line_and_otherwise_unchanged() -> None:
     assert printable(EVIL).isprintable()
     assert printable("plain \u732b \U0001f408 text") == "plain \u732b \U0001f408 text"
     assert printable("a\r\nb\u2028c\x85d\x1b[2J\x9b\ud800") == "a  b c d\ufffd[2J\ufffd\ufffd"
