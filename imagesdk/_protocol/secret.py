@@ -42,11 +42,12 @@ _API_WORDS = (
     "quality rate_limit_exceeded reasoning_tokens requested retryDelay revised_prompt safety_identifier size status_code "
     "svg_usage text_tokens image_tokens total_tokens try again in type url usage images per minute requests"
 )
+_ODD = frozenset("\\\"'&<>%")
 _ESCAPE = re.compile(
-    r"\\+(?:u00|x)([0-9a-f]{2})|\\+([^\\ux])|%([0-9a-f]{2})|&#x0*([0-9a-f]{2});|&#0*([0-9]{2,3});",
+    r"\\+(?:(?:u00|x)([0-9a-f]{2})|([^\\ux]))?|%([0-9a-f]{2})|&#x0{0,6}([0-9a-f]{2});|&#0{0,6}([0-9]{2,3});",
     re.IGNORECASE,
 )
-"""A character as JSON, Python, URLs and HTML spell it."""
+"""A character as JSON, Python, URLs and HTML spell it. A run of backslashes is matched once, whatever follows."""
 
 
 class Secret:
@@ -84,20 +85,11 @@ class Secret:
         """Return ``text`` without the value, in whatever spelling a server quotes it."""
         if not self._searched or not (self._value in text or "\\" in text or "%" in text or "&" in text):
             return text
-        import html  # only needed here, and its table of entities is large
-
         value, whole_words = (
             self._value,
             len(self._value) < _LONG and text.startswith(("http:", "https:", "/")),
         )
-        spellings = {
-            value,
-            json.dumps(value)[1:-1],
-            repr(value)[1:-1],
-            html.escape(value),
-            quote(value, safe=""),
-        }
-        for spelling in sorted(spellings, key=len, reverse=True):
+        for spelling in _spellings(value) if _ODD.intersection(value) else (value,):
             text = _replaced(text, spelling, whole_words)
         plain = _ESCAPE.sub(_character, text)
         return _replaced(plain, value, whole_words) if value in plain else text
@@ -127,9 +119,18 @@ class Secret:
 NO_KEY = Secret("")
 
 
+def _spellings(value: str) -> list[str]:
+    """Return a key with odd characters as JSON, Python, HTML and URLs spell it, the longest spelling first."""
+    import html  # rarely needed, and its table of entities is large
+
+    spellings = {value, json.dumps(value)[1:-1], repr(value)[1:-1], html.escape(value), quote(value, safe="")}
+    return sorted(spellings, key=len, reverse=True)
+
+
 def _character(match: re.Match[str]) -> str:
-    code, plain = match[1] or match[3] or match[4], match[2]
-    return plain or chr(int(code, 16) if code else int(match[5]))
+    if code := match[1] or match[3] or match[4]:
+        return chr(int(code, 16))
+    return match[2] or (chr(int(match[5])) if match[5] else match[0])
 
 
 def _replaced(text: str, spelling: str, whole_words: bool) -> str:
