@@ -41,6 +41,9 @@ _MAX_REASON = 300
 """Characters of the reason of a broken exchange."""
 TEXT_HEAD = 512
 """Bytes that are enough to tell text from an image."""
+SMALL_PIECES = 16
+"""Small pieces of a body after which other tasks have their turn."""
+_SMALL = 4096
 _IMAGE_HEAD = 64
 """Bytes that are enough to recognise the format of an image."""
 
@@ -140,7 +143,11 @@ def _is_image(media_type: str, head: bytes) -> bool:
 
 
 class DecompressedBody:
-    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)"""
+    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)
+
+    The HTTP library returns the pieces of what it has read without a pause, even thousands of a few bytes. Other tasks run
+    after every :data:`SMALL_PIECES` of them.
+    """
 
     def __init__(self, response: WireResponse) -> None:
         encoding = response.headers.get("content-encoding")
@@ -148,25 +155,34 @@ class DecompressedBody:
         self._decompressor = None if encoding is None else Decompressor(encoding)
         self._pieces: Iterator[bytes] = iter(())
         self._is_first = True
+        self._small = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         if self._decompressor is None:
-            return await anext(self._body)
+            return await self._next_piece()
         while True:
             for piece in self._pieces:
                 if not self._is_first:  # a few bytes can inflate to many: let other tasks run in between
                     await anyio.lowlevel.checkpoint()
                 self._is_first = False
                 return piece
-            async for compressed in self._body:
-                self._pieces, self._is_first = self._decompressor.feed(compressed), True
-                break
-            else:
+            try:
+                compressed = await self._next_piece()
+            except StopAsyncIteration:
                 self._decompressor.finish()
-                raise StopAsyncIteration
+                raise
+            self._pieces, self._is_first = self._decompressor.feed(compressed), True
+
+    async def _next_piece(self) -> bytes:
+        if self._small == SMALL_PIECES:
+            await anyio.lowlevel.checkpoint()
+            self._small = 0
+        piece = await anext(self._body)
+        self._small += len(piece) < _SMALL
+        return piece
 
 
 async def parse_response(

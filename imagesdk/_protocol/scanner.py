@@ -55,7 +55,7 @@ MAX_LISTED = 100_000
 
 STEP_BYTES = 64 * 1024
 """Maximum number of bytes that are scanned in one step."""
-STEP_TOKENS = 1000
+STEP_TOKENS = 400
 """Maximum number of strings and gaps that are scanned in one step."""
 _SMALL_BYTES, _SMALL_VALUES = 64 * 1024, 2000  # of a response that is parsed at once
 

@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.scanner import MAX_IMAGE, Event, FixedCapError, ScanError, Scanner
+from imagesdk._protocol.scanner import MAX_IMAGE, STEP_BYTES, Event, FixedCapError, ScanError, Scanner
 
 MAX_LINE = 64 * 1024
 """Maximum length of a line that is not data, in bytes."""
@@ -72,6 +72,12 @@ class EventStream:
 
     def steps(self, chunk: bytes) -> Iterator[list[Item]]:
         """Parse the next chunk in short steps and yield the events of each."""
+        if len(chunk) <= STEP_BYTES:
+            return self._steps(chunk)
+        pieces = (chunk[at : at + STEP_BYTES] for at in range(0, len(chunk), STEP_BYTES))
+        return (items for piece in pieces for items in self._steps(piece))
+
+    def _steps(self, chunk: bytes) -> Iterator[list[Item]]:
         items: list[Item] = []
         at = lines = 0
         if self._after_return and chunk:

@@ -265,7 +265,7 @@ def test_blank_lines_and_comments_are_skipped_many_at_once(newline: str, ignored
     found = [item for steps in parts for items in steps for item in items]
     seen = [(item.event, item.scanner.rest()) for item in found if isinstance(item, Message)]
     assert seen == [("a", b"1"), ("a", b"1")]
-    assert [len(steps) for steps in parts] == [1, 1 + len(pause) // 4096 // STEP_LINES] * 2
+    assert all(len(steps) < 50_000 // STEP_LINES // 20 for steps in parts)
 
 
 def test_a_step_of_a_stream_has_a_bounded_number_of_lines() -> None:
