@@ -41,7 +41,7 @@ _MAX_REASON = 300
 """Characters of the reason of a broken exchange."""
 TEXT_HEAD = 512
 """Bytes that are enough to tell text from an image."""
-SMALL_PIECES = 16
+SMALL_PIECES = 4
 """Small pieces of a body after which other tasks have their turn."""
 _SMALL = 4096
 _IMAGE_HEAD = 64

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 import imagesdk
 from imagesdk import AsyncClient, Client, RetryPolicy
-from imagesdk._engine.response import ResponseReader
+from imagesdk._engine.response import SMALL_PIECES, ResponseReader
 from imagesdk._engine.sink import ImageSink
 from imagesdk._protocol import scanner as scanner_module
 from imagesdk._protocol.api_errors import status_failure
@@ -187,7 +188,7 @@ async def test_other_tasks_run_while_an_answer_of_many_small_parts_is_scanned(bo
     least = body.count(b'"') // (2 * STEP_TOKENS)
     scanner = Scanner()
     assert least <= len(list(scanner.steps(body)))
-    assert least <= await _turns_while(body)
+    assert least <= await _turns_while(WireResponse(200, {}, Whole(body)))
 
 
 async def test_an_answer_of_one_image_is_scanned_in_few_steps() -> None:
@@ -209,8 +210,8 @@ async def test_a_call_that_is_cancelled_reads_no_further_although_all_of_the_ans
     assert 0 < len(reader.scanner.rest()) < len(body) // 10
 
 
-async def _turns_while(body: bytes) -> int:
-    """Read a response whose body is one chunk, and return how often another task had its turn."""
+async def _turns_while(response: WireResponse) -> int:
+    """Read a response, and return how often another task had its turn."""
     turns = 0
     done = anyio.Event()
 
@@ -222,7 +223,6 @@ async def _turns_while(body: bytes) -> int:
 
     reader = ResponseReader()
     reader.scanner.max_rest = 10 * MIB
-    response = WireResponse(200, {}, Whole(body))
     reader.begin(response)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(other)
@@ -336,3 +336,11 @@ def test_a_line_of_an_event_is_scanned_in_steps() -> None:
     (message,) = [item for items in steps for item in items if isinstance(item, Message)]
     with pytest.raises(ScanError, match="values"):
         message.scanner.document()
+
+
+@pytest.mark.parametrize("encoding", [{}, {"content-encoding": "gzip"}])
+async def test_other_tasks_run_between_pieces_of_a_few_bytes(encoding: dict[str, str]) -> None:
+    body = b'{"data":[' + b" " * 4000 + b"]}"
+    body = gzip.compress(body, 0) if encoding else body
+    response = WireResponse(200, encoding, Whole(*(body[at : at + 1] for at in range(len(body)))))
+    assert await _turns_while(response) >= len(body) // SMALL_PIECES
