@@ -131,6 +131,26 @@ async def test_no_error_of_a_call_shows_a_key_that_the_server_echoes(length: int
     assert shown == []
 
 
+DOWNLOADS: dict[str, Callable[[str], bytes]] = {
+    "redirect": lambda key: http("", 302, header=f"location: http://elsewhere.test/{key}/a.png\r\n"),
+    "type": lambda key: http("text", kind=f"text/{key}"),
+    "refused header": RAW_FAILURES["refused header"],
+    "encoding": RAW_FAILURES["encoding"],
+}
+
+
+@pytest.mark.parametrize("length", KEYS)
+async def test_no_error_of_a_download_shows_a_key_that_the_server_echoes(length: int) -> None:
+    key, shown = KEYS[length], list[str]()
+    for name, make in DOWNLOADS.items():
+        async with serving(sending(make(key))) as server, client_of(server.base_url, key) as client:
+            with pytest.raises(imagesdk.DownloadError) as caught:
+                await client.images.download("/a.png")
+        for part in parts_of(key):
+            shown += [f"{name}: {place}" for place in leaks(caught.value, part)]
+    assert shown == []
+
+
 RESULT = '{{"created":1,"data":[{{"b64_json":"{image}","revised_prompt":"As {key} said","{key}":"{key}"}}],"{key}":["{key}"]}}'
 
 
