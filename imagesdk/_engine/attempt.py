@@ -71,7 +71,7 @@ class Attempt(Generic[T]):
         await self._start()
         try:
             self.failure = await self._send_within_means()
-            if self.failure is not None:
+            if self.failure is not None and (self._body.started or self._reader.status is not None):
                 redact_error(self.failure.error, self._reader.key)
             self._was_accepted = self.failure is None
         finally:

@@ -16,29 +16,39 @@ from imagesdk.errors import ImageSDKError
 
 def redact_error(error: ImageSDKError, key: Secret) -> None:
     """Remove the key from an error that has not been raised yet, and from its causes."""
-    for link in causes_of(error):
-        facts = vars(link)
-        if isinstance(link, ImageSDKError):
-            facts.update({name: key.removed_from_value(value) for name, value in facts.items()})
-        elif _shows(link, key):
+    facts = vars(error)
+    facts.update({name: key.removed_from_value(value) for name, value in facts.items()})
+    error.args = key.removed_from_value(error.args)
+    last: BaseException = error
+    for link in [*causes_of(error)][1:]:
+        if _shows(link, key):
             link.__traceback__ = None
-        args = tuple(_redacted(argument, key) for argument in link.args)
-        if args != link.args:
-            link.args = args
+        if _is_in(key, _text(link)):
+            with suppress(Exception):  # an error of a library may take no other arguments
+                link.args = tuple(_redacted(argument, key) for argument in link.args)
+        if _is_in(key, _text(link)):
+            last.__cause__ = last.__context__ = None
+            return
+        last = link
 
 
 def _redacted(argument: object, key: Secret) -> object:
-    if isinstance(argument, bytes | bytearray):
-        return key.removed_from(repr(argument))
-    return key.removed_from_value(argument)
+    shown = argument if isinstance(argument, str) else repr(argument)
+    return key.removed_from(shown) if _is_in(key, shown) else argument
+
+
+def _is_in(key: Secret, text: str) -> bool:
+    return key.removed_from(text) != text
+
+
+def _text(value: object) -> str:
+    try:
+        return f"{value!r} {value}" if isinstance(value, BaseException) else repr(value)
+    except Exception:  # noqa: BLE001 - an object that is half made may have no repr
+        return ""
 
 
 def _shows(link: BaseException, key: Secret) -> bool:
     """Return whether a variable in the traceback of an error shows the key."""
-    for frame, _ in traceback.walk_tb(link.__traceback__):
-        for value in frame.f_locals.values():
-            with suppress(Exception):  # an object that is half made may have no repr
-                shown = repr(value)
-                if key.removed_from(shown) != shown:
-                    return True
-    return False
+    frames = (frame for frame, _ in traceback.walk_tb(link.__traceback__))
+    return any(_is_in(key, _text(value)) for frame in frames for value in frame.f_locals.values())

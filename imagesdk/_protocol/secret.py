@@ -98,12 +98,11 @@ class Secret:
         """Return a text, or the texts of a list, a tuple or a dict, without the value of this object."""
         if isinstance(value, str):
             return self.removed_from(value)
-        if isinstance(value, dict):
+        if type(value) is dict:
             items: dict[Any, Any] = value
-            return {
-                self.removed_from_value(name): self.removed_from_value(item) for name, item in items.items()
-            }
-        if isinstance(value, list | tuple):
+            clean = self.removed_from_value
+            return {clean(name): clean(item) for name, item in items.items()}
+        if type(value) is list or type(value) is tuple:
             entries: list[Any] | tuple[Any, ...] = value
             return type(entries)(map(self.removed_from_value, entries))
         return value
