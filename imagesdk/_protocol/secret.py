@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 from urllib.parse import quote
 
+from imagesdk._protocol.json_values import is_list, is_object
 from imagesdk.errors import ConfigurationError
 
 _REPLACEMENT = "<the key>"
@@ -98,13 +99,13 @@ class Secret:
         """Return a text, or the texts of a list, a tuple or a dict, without the value of this object."""
         if isinstance(value, str):
             return self.removed_from(value)
-        if type(value) is dict:
-            items: dict[Any, Any] = value
-            clean = self.removed_from_value
-            return {clean(name): clean(item) for name, item in items.items()}
-        if type(value) is list or type(value) is tuple:
-            entries: list[Any] | tuple[Any, ...] = value
-            return type(entries)(map(self.removed_from_value, entries))
+        clean = self.removed_from_value
+        if is_object(value):
+            return {clean(name): clean(item) for name, item in value.items()}
+        if is_list(value):
+            return [clean(item) for item in value]
+        if type(value) is tuple:
+            return tuple(clean(item) for item in cast("tuple[Any, ...]", value))
         return value
 
     def fingerprint(self) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from collections.abc import AsyncGenerator
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -60,7 +62,7 @@ class Flood:
     def reply(self, _: httpx.Request) -> httpx.Response:
         return httpx.Response(self.status, content=self._chunks(), headers={"content-type": self.kind})
 
-    async def _chunks(self) -> Any:
+    async def _chunks(self) -> AsyncGenerator[bytes, None]:
         for at in range(0, len(self.body), self.chunk):
             yield self.body[at : at + self.chunk]
 
@@ -80,7 +82,7 @@ class Steps:
 
 async def _ask(flood: Flood) -> tuple[float, str]:
     steps, outcome = Steps(), "good answers"
-    async with AsyncClient(http_client=lambda: _transport(flood), **_OPTIONS) as client:
+    async with AsyncClient(http_client=partial(_transport, flood), **_OPTIONS) as client:
         ticker = asyncio.create_task(steps.measure())
         await asyncio.sleep(0)
         try:
@@ -119,7 +121,7 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
         worst = sorted([*worst, (longest, flood.name)], reverse=True)[:5]
         if number % 10 == 0:
             with (
-                Client(http_client=lambda flood=flood: _transport(flood), **_OPTIONS) as client,
+                Client(http_client=partial(_transport, flood), **_OPTIONS) as client,
                 suppress(ImageSDKError),
             ):
                 client.images.generate("a cat")
