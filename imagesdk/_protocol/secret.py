@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard
 from urllib.parse import quote
 
 from imagesdk._protocol.json_values import is_list, is_object
@@ -104,8 +104,8 @@ class Secret:
             return {clean(name): clean(item) for name, item in value.items()}
         if is_list(value):
             return [clean(item) for item in value]
-        if type(value) is tuple:
-            return tuple(clean(item) for item in cast("tuple[Any, ...]", value))
+        if _is_tuple(value):
+            return tuple(clean(item) for item in value)
         return value
 
     def fingerprint(self) -> str:
@@ -117,6 +117,11 @@ class Secret:
 
 
 NO_KEY = Secret("")
+
+
+def _is_tuple(value: object) -> TypeGuard[tuple[Any, ...]]:
+    """Return whether a value is a tuple without names, which can be made of other values."""
+    return type(value) is tuple
 
 
 def _spellings(value: str) -> list[str]:
