@@ -41,7 +41,8 @@ _API_WORDS = (
     "image_generation.partial_image inner_error innererror insufficient_quota limit message model moderation_details "
     "moderation_blocked moderation_stage object output_format output_tokens_details param partial_image_index purpose "
     "quality rate_limit_exceeded reasoning_tokens requested retryDelay revised_prompt safety_identifier size status_code "
-    "svg_usage text_tokens image_tokens total_tokens try again in type url usage images per minute requests"
+    "svg_usage text_tokens image_tokens total_tokens try again in type url usage images per minute requests "
+    "application/json text/event-stream text/html image/png image/jpeg image/webp"
 )
 _ODD = frozenset("\\\"'&<>%")
 _ESCAPE = re.compile(
