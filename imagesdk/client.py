@@ -233,7 +233,7 @@ class AsyncClient:
             organization=headers.get("organization"),
             project=headers.get("project"),
         )
-        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT)
+        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT, key)
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:

@@ -31,7 +31,7 @@
 
 The class says what happened, ``remedies`` what to do, and ``maybe_billed`` of an :class:`APIError` whether it may have cost
 money. A local file that cannot be read or written raises :class:`OSError`. Every error can be pickled. No error contains the
-API key.
+API key. Summaries, log lines and the command line show foreign text through :func:`printable` only.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class ImageSDKError(Exception):
     """What the caller can do, the best remedy first."""
 
     def __init__(self, summary: str, *, remedies: Iterable[Remedy] = ()) -> None:
-        super().__init__(summary)
+        super().__init__(printable(summary))
         self.remedies = tuple(remedies)
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class ImageSDKError(Exception):
 
     @property
     def summary(self) -> str:
-        """What happened, with the values at fault but without advice."""
+        """What happened, with the values at fault but without advice. One printable line."""
         return str(self.args[0]) if self.args else ""
 
     @property
@@ -409,9 +409,19 @@ def preview(value: object, shown: str | None = None) -> str:
 
 
 def excerpt(text: str, length: int = 80) -> str:
-    """Return the beginning of a text, without the control characters that a terminal would interpret."""
-    cut = text if len(text) <= length else f"{text[: length - 3]}..."
-    return "".join(character if character.isprintable() else " " for character in cut)
+    """Return the beginning of a text, printable."""
+    return printable(text if len(text) <= length else f"{text[: length - 3]}...")
+
+
+def printable(text: str) -> str:
+    """Return a text as it may be shown: one line without characters that a terminal would interpret.
+
+    Control characters (C0 and C1), bidirectional controls and lone surrogates become U+FFFD. Line breaks of any kind become
+    spaces.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
 
 
 for _name in __all__:

@@ -68,6 +68,7 @@ class Remedy:
     PREPARE_SQUARE = _Words('Make it square with imagesdk.prepare_image(..., square="crop"); square="pad" keeps all of it.')
     PREPARE_SMALL_SQUARE = _Words('Make a small square PNG with imagesdk.prepare_image(..., square="crop", max_bytes={value}).')
     SHRINK_IMAGE = _Words("Make the image smaller with imagesdk.prepare_image(..., max_bytes={value}).")
+    SHOW_SVG = _Words("Save it with save(), or show its data_url().")
     RENDER_SVG = _Words("Render the drawing as a PNG first.")
     MAKE_MASK = _Words("Make a mask that fits with imagesdk.make_mask(image, boxes=[...]).")
     PASS_MASK = _Words("Pass mask=, a PNG that is transparent where the image is to change, or make the image itself transparent there.")
@@ -161,7 +162,14 @@ KINDS: Final = frozenset(_IN_PYTHON)
 
 def worded(summary: str, remedies: Iterable[Remedy]) -> str:
     """Return a summary and its remedies as one text."""
-    return " ".join(filter(None, (summary, *map(str, remedies))))
+    return joined(summary, map(str, remedies))
+
+
+def joined(summary: str, instructions: Iterable[str]) -> str:
+    """Return a summary and instructions as one text. A summary of the system has no full stop of its own."""
+    advice = " ".join(filter(None, instructions))
+    stop = "" if not advice or summary.endswith((".", "!", "?")) else "."
+    return f"{summary}{stop} {advice}".strip()
 
 
 Remedy.__module__ = "imagesdk"

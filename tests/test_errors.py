@@ -187,7 +187,7 @@ def test_an_error_of_a_parameter_names_it_and_its_value_and_the_accepted_ones() 
 
 def test_a_value_in_a_message_is_short_and_without_control_characters() -> None:
     assert errors.preview("x" * 100) == f"'{'x' * 76}..."
-    assert errors.excerpt("a\x1b[2J\nb") == "a [2J b"
+    assert errors.excerpt("a\x1b[2J\nb") == "a\ufffd[2J b"
 
 
 KEY = "sk-sentinel-0123456789"

@@ -10,7 +10,9 @@ import logging
 import os
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
+from itertools import islice
 from weakref import WeakSet
 
 import anyio
@@ -277,18 +279,25 @@ _registries: WeakSet[LimiterRegistry] = WeakSet()
 """All registries of the process, for a fork."""
 
 
+_INSPECTED = 4
+"""Limiters that each call looks at: more than the one that it may add."""
+
+
 class LimiterRegistry:
     """Limiters of a process, or of one client, by server, account and model."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._limiters: dict[tuple[str, ...], SharedLimiter] = {}
+        self._limiters = OrderedDict[tuple[str, ...], SharedLimiter]()
         self._warned: set[tuple[tuple[str, ...], RateLimit]] = set()
         _registries.add(self)
 
     def get(self, key: tuple[str, ...], limit: RateLimit) -> SharedLimiter:
-        """Return the limiter for ``key``; an existing one keeps to the lower of the two limits."""
+        """Return the limiter for ``key``; an existing one keeps to the lower of the two limits.
+
+        Each call looks at a few other limiters and drops the idle ones, so that its time does not depend on their number.
+        """
         with self._lock:
             now = self._clock()
             self._drop_idle(now)
@@ -315,9 +324,12 @@ class LimiterRegistry:
             limiter.after_fork()
 
     def _drop_idle(self, now: float) -> None:
-        for key, limiter in list(self._limiters.items()):
+        for key in [*islice(self._limiters, _INSPECTED)]:
+            limiter = self._limiters[key]
             if limiter.used_at + 2 * limiter.limit.per < now and limiter.idle(now):
                 del self._limiters[key]
+            else:
+                self._limiters.move_to_end(key)  # the others are next
 
 
 PROCESS_LIMITERS = LimiterRegistry()

@@ -25,9 +25,11 @@ from typing import Any, TypeVar
 
 import anyio
 
+from imagesdk._runtime.threads import lacking, nothing_sent
 from imagesdk._sync.calls import Call, ClientId
 from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
+from imagesdk.errors import APIConnectionError
 
 # Otherwise anyio imports it on the loop's thread, at the first call. A fork at that moment would leave the child with
 # a module lock that no thread releases.
@@ -65,7 +67,8 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ident: int | None = None
         # ``Thread.start`` waits on a condition, so it runs in a thread that receives no signals.
-        _thread.start_new_thread(self._launch, ())
+        with nothing_sent("for the blocking clients"):
+            _thread.start_new_thread(self._launch, ())
 
     # Called in any thread:
 
@@ -145,7 +148,11 @@ class Portal:
             self._end_all(error)
 
     def _end_all(self, cause: BaseException | None) -> None:
-        def broken() -> RuntimeError:
+        def broken() -> Exception:
+            if self._loop is None and cause is not None and (lack := lacking(cause)):
+                return APIConnectionError(
+                    f"This machine has {lack} for the blocking clients. Nothing was sent."
+                )
             error = RuntimeError("the event loop of the blocking clients broke down during the call")
             error.__cause__ = cause
             return error

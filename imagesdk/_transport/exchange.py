@@ -60,8 +60,8 @@ class WireResponse:
     """The status and headers of a response, and its body, still compressed."""
 
     status: int
-    headers: Mapping[str, str]
-    """Names in lower case; the values of repeated headers joined by a comma."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case; the values of repeated headers joined by a comma. A server may quote the key in them."""
     body: AsyncIterator[bytes]
 
 

@@ -125,5 +125,7 @@ def _report_error(error: Exception, options: Namespace, *, as_json: bool) -> int
         return code
     print(f"{getattr(error, 'usage', '')}imagesdk: {message}", file=sys.stderr)
     if request_id := facts.get("request_id"):
-        print(f"imagesdk: the server's request id is {request_id}", file=sys.stderr)
+        from imagesdk.errors import printable
+
+        print(printable(f"imagesdk: the server's request id is {request_id}"), file=sys.stderr)
     return code

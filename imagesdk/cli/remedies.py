@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
     "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
-    "use_timeouts use_extra_query use_azure_client use_http_client"
+    "use_timeouts use_extra_query use_azure_client use_http_client show_svg"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),
@@ -102,13 +102,16 @@ _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
 
 
 def error_text(error: BaseException | Notice, options: Namespace) -> str:
-    """Return the text of an error, or of a notice of a run, for a user of the command with these options."""
+    """Return the text of an error, or of a notice of a run, for a user of the command with these options: one printable line."""
+    from imagesdk.errors import printable
+    from imagesdk.remedies import joined
+
     facts = getattr(error, "facts", None) or getattr(error, "summary", None) or _system_text(error)
     name = getattr(error, "param", None)
     if name and _has(options, name) and facts.startswith((f"{name} ", f"{name}:")):
         facts = f"{_flag(name)}{facts.removeprefix(name)}"
     remedies: tuple[Remedy, ...] = getattr(error, "remedies", ())
-    return " ".join(filter(None, (facts, *(_remedy_text(remedy, options) for remedy in remedies))))
+    return printable(joined(facts, (_remedy_text(remedy, options) for remedy in remedies)))
 
 
 def _system_text(error: object) -> str:

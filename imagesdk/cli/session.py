@@ -111,7 +111,9 @@ def read_source(name: str) -> str | bytes:
 def note(options: Namespace, text: str) -> None:
     """Print a text to stderr, unless ``--quiet`` is set."""
     if not has_flag(options, "quiet"):
-        print(text, file=sys.stderr)
+        from imagesdk.errors import printable
+
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 def print_json(facts: object) -> None:

@@ -90,6 +90,6 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         summary = "This job was being sent when the run before this one ended."
         key = record.idempotency_key
         error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
-        error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
+        vars(error)["remedies"] = (*getattr(error, "remedies", ()), Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
     return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)

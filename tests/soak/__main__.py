@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, nights, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, floods, nights, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -45,6 +45,7 @@ class Trial:
 
 TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
+    "floods": Trial("answers of many small parts, and their longest steps", floods.run, 1000, 3, whole=True),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
     "storms": Trial(
         "crowds of calls that are cancelled, also over TLS and a tunnel", storms.run, 3000, 0.3, whole=True
