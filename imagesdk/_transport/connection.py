@@ -1,12 +1,15 @@
-"""One connection that is kept alive between requests, and checks for unread bytes on it.
+"""One connection that is kept alive between requests, and checks for unread bytes on it and for its end.
 
 If a server or a proxy answered one request twice, the second response could be taken for that of the next request: an
 image of another call. So a connection with unread bytes is closed, whether the bytes are in the parser of the HTTP
 library or in a buffer before it.
+
+Rule: a server that has closed its side before it has the whole request cannot work on it.
 """
 
 from __future__ import annotations
 
+import select
 import ssl
 import sys
 from contextlib import suppress
@@ -89,6 +92,23 @@ def _buffered_bytes(stream: Any) -> int | None:
         return buffered + sum(map(len, layer._protocol.read_queue))  # noqa: SLF001
     except AttributeError:
         return None
+
+
+_END = getattr(select, "POLLRDHUP", 0)
+"""The end of what the other side sends, where the system shows it (Linux); elsewhere only a broken connection shows."""
+
+
+def is_closed_by_server(stream: Any) -> bool:
+    """Whether the server has closed its side of a connection, behind any bytes that it sent before."""
+    socket = None if stream is None else stream.get_extra_info("socket")
+    if socket is None or not hasattr(select, "poll"):
+        return False
+    number = socket.fileno()
+    if number < 0:  # the event loop has noticed it
+        return True
+    poll = select.poll()
+    poll.register(number, _END)
+    return bool(poll.poll(0))  # breaks are always reported
 
 
 async def new_connection(url: str, server_name: str | None) -> Connection:
