@@ -133,12 +133,14 @@ def blocks(seed: int, first: int, count: int) -> Counter[str]:
     with TemporaryDirectory() as folder, answering() as base_url, _own(base_url) as client:
         for number in range(first, first + count):
             kind, work = "stream", partial(_stream, client)
-            if number % 2:
-                kind, work = "run", partial(_run, client, f"{folder}/{number}")
             began = time.monotonic()
-            work()
+            if number % 2:
+                _run(client, f"{folder}/{number} before")
+                kind, work = "run", partial(_run, client, f"{folder}/{number}")
+            else:
+                _stream(client)
             longest = time.monotonic() - began
-            interrupted = alarm.interrupts(work, chance.choice([1e-3, 1.1 * longest]), 0)
+            interrupted = alarm.interrupts(work, chance.choice([1e-3, longest]), 0)
             counts[f"{kind}, {'interrupted' if interrupted else 'ended before'}"] += 1
             if not _ends():
                 counts[f"{kind}, left running"] += 1
