@@ -1,10 +1,25 @@
-"""Worker threads for blocking calls, under a capacity limiter of the package's own."""
+"""Worker threads for blocking calls, under capacity limiters of the package's own.
+
+=====================  ==========================================================================================
+function               when its caller is cancelled
+=====================  ==========================================================================================
+``run_blocking``       the function ends first, or never starts: it writes files, or moves in a file of the caller
+``run_abandonable``    the function is left behind in its thread: it only reads, and the disk may hang
+``run_in_thread``      as anyio does it
+=====================  ==========================================================================================
+
+Rules: a thread that cannot be started is an ``OSError``; a hanging disk takes no threads from other folders, nor more
+than those of its own.
+"""
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
+from math import inf
 from typing import Generic, TypeVar, TypeVarTuple, Unpack
+from weakref import WeakValueDictionary
 
 import anyio
 import anyio.to_thread
@@ -15,18 +30,20 @@ _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
 
 _THREADS = 16
-"""Threads per event loop."""
+"""Threads per event loop, and per event loop and folder."""
 _threads = PerLoop(lambda: anyio.CapacityLimiter(_THREADS))
+_folders = PerLoop(WeakValueDictionary[str, anyio.CapacityLimiter])
+_unlimited = PerLoop(lambda: anyio.CapacityLimiter(inf))
 
 
-class _UninterruptibleWork(Generic[_T]):
-    """A function that runs to its end in a thread once it has started, although its caller is cancelled."""
+class _Work(Generic[_T]):
+    """A function that runs in a thread, and whose caller may be cancelled."""
 
-    def __init__(self, function: Callable[[], _T]) -> None:
+    def __init__(self, function: Callable[[], _T], on_late_end: Callable[[], object]) -> None:
         self._function = function
+        self._on_late_end = on_late_end
         self._lock = threading.Lock()
         self._loop = running_loop()
-        self._ended = anyio.Event()
         self._is_running = False
         self._is_abandoned = False
 
@@ -42,16 +59,39 @@ class _UninterruptibleWork(Generic[_T]):
             with self._lock:
                 self._is_running = False
                 if self._is_abandoned:
-                    call_soon(self._loop, self._ended.set)
+                    call_soon(self._loop, self._on_late_end)
 
-    async def abandon(self) -> None:
-        """Keep the function from starting, or wait for its end."""
+    def abandon(self) -> bool:
+        """Keep the function from starting; return whether it runs, and ``on_late_end`` is called after it."""
         with self._lock:
             self._is_abandoned = True
-            is_running = self._is_running
-        if is_running:
-            with anyio.CancelScope(shield=True):
-                await self._ended.wait()
+            return self._is_running
+
+
+async def run_in_thread(
+    function: Callable[[Unpack[_Args]], _T],
+    *args: *_Args,
+    limiter: anyio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
+) -> _T:
+    """Run a function in a thread.
+
+    Raises:
+        OSError: If no thread can be started.
+    """
+    has_begun = False
+
+    def run() -> _T:
+        nonlocal has_begun
+        has_begun = True
+        return function(*args)
+
+    try:
+        return await anyio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+    except RuntimeError as error:
+        if has_begun:
+            raise
+        raise OSError(errno.EAGAIN, f"No thread can be had for work with files ({error})") from error
 
 
 async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
@@ -60,9 +100,31 @@ async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -
     The function has ended, or will never start, when this returns or raises. (asyncio's own cancellation, as by its
     time-outs, passes shields. It would leave the thread behind, to write a file after all files were removed.)
     """
-    work = _UninterruptibleWork(lambda: function(*args))
+    ended = anyio.Event()
+    work = _Work(lambda: function(*args), ended.set)
     try:
-        return await anyio.to_thread.run_sync(work.run, limiter=_threads.get())
+        return await run_in_thread(work.run, limiter=_threads.get())
     except BaseException:
-        await work.abandon()
+        if work.abandon():
+            with anyio.CancelScope(shield=True):
+                await ended.wait()
         raise
+
+
+async def run_abandonable(folder: str, function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
+    """Run a function that only reads a file of ``folder`` in one of the threads for it.
+
+    A thread that was left behind counts as one of those until its function ends.
+    """
+    limiter = _folders.get().setdefault(folder, anyio.CapacityLimiter(_THREADS))
+    work = _Work(lambda: function(*args), lambda: limiter.release_on_behalf_of(work))
+    await limiter.acquire_on_behalf_of(work)
+    is_left = False
+    try:
+        return await run_in_thread(work.run, limiter=_unlimited.get(), abandon_on_cancel=True)
+    except BaseException:
+        is_left = work.abandon()
+        raise
+    finally:
+        if not is_left:
+            limiter.release_on_behalf_of(work)

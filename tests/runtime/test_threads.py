@@ -1,0 +1,72 @@
+"""Worker threads: what is left behind by a cancelled call, and what happens when no thread can be had."""
+
+from __future__ import annotations
+
+import errno
+import threading
+
+import anyio
+import pytest
+
+from imagesdk._runtime.threads import run_abandonable, run_blocking
+
+_THREADS = 16
+"""Threads of one folder."""
+
+
+class HangingDisk:
+    """A disk that answers only after it was mended."""
+
+    def __init__(self) -> None:
+        self.reads = 0
+        self.is_mended = threading.Event()
+
+    def read(self) -> str:
+        self.reads += 1
+        self.is_mended.wait(30)
+        return "read"
+
+
+@pytest.mark.anyio
+async def test_a_disk_that_hangs_stops_no_other_folder_and_is_read_again_when_it_answers() -> None:
+    disk = HangingDisk()
+    try:
+        for _ in range(2):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(2 * _THREADS):
+                    tasks.start_soon(run_abandonable, "/hanging", disk.read)
+                await anyio.wait_all_tasks_blocked()
+                assert await run_abandonable("/healthy", str, 1) == "1"
+                assert await run_blocking(str, 2) == "2"
+                tasks.cancel_scope.cancel()
+        assert disk.reads == _THREADS
+    finally:
+        disk.is_mended.set()
+    assert await run_abandonable("/hanging", disk.read) == "read"
+
+
+@pytest.mark.anyio
+async def test_an_error_of_the_function_is_raised_as_itself_and_frees_its_place() -> None:
+    def fail() -> None:
+        raise RuntimeError("mine")
+
+    for _ in range(2 * _THREADS):
+        with pytest.raises(RuntimeError, match="mine"):
+            await run_abandonable("/healthy", fail)
+
+
+@pytest.mark.parametrize("how", ["run_blocking", "run_abandonable"])
+def test_a_thread_that_cannot_be_started_is_an_os_error(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def call() -> None:
+        monkeypatch.setattr(threading.Thread, "start", start)
+        for _ in range(2 * _THREADS):
+            with pytest.raises(OSError, match="No thread can be had") as caught:
+                await (run_blocking(str, 1) if how == "run_blocking" else run_abandonable("/healthy", str, 1))
+            assert caught.value.errno == errno.EAGAIN
+        monkeypatch.undo()
+        assert await run_blocking(str, 1) == "1"
+
+    anyio.run(call)
