@@ -131,7 +131,7 @@ class _Watcher:
         assert self._pieces is not None  # noqa: S101 - there is a body
         piece = await anext(self._pieces)
         if is_closed_by_server(self._socket or self._connection.stream):
-            # httpcore goes on to read, because the server may have answered before.
+            # httpcore then reads, because the server may have answered before.
             raise import_module("httpcore").WriteError("the server closed the connection")
         return piece
 
