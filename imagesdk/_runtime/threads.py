@@ -116,9 +116,13 @@ async def run_abandonable(folder: str, function: Callable[[Unpack[_Args]], _T], 
 
     A thread that was left behind counts as one of those until its function ends.
     """
-    limiter = _folders.get().setdefault(folder, anyio.CapacityLimiter(_THREADS))
+    limiters = _folders.get()
+    limiter = limiters.get(folder) or limiters.setdefault(folder, anyio.CapacityLimiter(_THREADS))
     work = _Work(lambda: function(*args), lambda: limiter.release_on_behalf_of(work))
-    await limiter.acquire_on_behalf_of(work)
+    try:
+        limiter.acquire_on_behalf_of_nowait(work)  # spares a pass of the event loop
+    except anyio.WouldBlock:
+        await limiter.acquire_on_behalf_of(work)
     is_left = False
     try:
         return await run_in_thread(work.run, limiter=_unlimited.get(), abandon_on_cancel=True)

@@ -39,6 +39,8 @@ class Connection:
     transport: httpx.AsyncHTTPTransport
     stream: Any = None
     """From the first response on: https://www.encode.io/httpcore/extensions/#network_stream."""
+    _polled: Any = None
+    _poll: Any = None
 
     @property
     def has_trailing_data(self) -> bool:
@@ -51,6 +53,12 @@ class Connection:
             if inner is None or inner._h11_state.trailing_data[0]:  # noqa: SLF001
                 return True
         return False
+
+    def is_closed_by_server(self, stream: Any) -> bool:
+        """Whether the server has closed its side of ``stream``, behind any bytes that it sent before."""
+        if stream is not self._polled:
+            self._polled, self._poll = stream, _poll_for_end(stream)
+        return self._poll is not None and bool(self._poll(0))  # breaks are always reported
 
     async def has_pending_data(self) -> bool:
         """Whether bytes, or the end of the connection, wait in TLS and asyncio, where httpcore does not look."""
@@ -98,17 +106,14 @@ _END = getattr(select, "POLLRDHUP", 0)
 """The end of what the other side sends, where the system shows it (Linux); elsewhere only a broken connection shows."""
 
 
-def is_closed_by_server(stream: Any) -> bool:
-    """Whether the server has closed its side of a connection, behind any bytes that it sent before."""
+def _poll_for_end(stream: Any) -> Any:
+    """Return a function that polls the socket of a stream for its end; ``None`` where that cannot be done."""
     socket = None if stream is None else stream.get_extra_info("socket")
-    if socket is None or not hasattr(select, "poll"):
-        return False
-    number = socket.fileno()
-    if number < 0:  # the event loop has noticed it
-        return True
+    if socket is None or socket.fileno() < 0 or not hasattr(select, "poll"):
+        return None
     poll = select.poll()
-    poll.register(number, _END)
-    return bool(poll.poll(0))  # breaks are always reported
+    poll.register(socket, _END)
+    return poll.poll
 
 
 async def new_connection(url: str, server_name: str | None) -> Connection:

@@ -22,7 +22,7 @@ import httpx
 from attrs import define
 
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._transport.connection import Connection, is_closed_by_server, new_connection
+from imagesdk._transport.connection import Connection, new_connection
 from imagesdk._transport.exchange import (
     BodyIterator,
     WireRequest,
@@ -130,7 +130,7 @@ class _Watcher:
     async def __anext__(self) -> bytes:
         assert self._pieces is not None  # noqa: S101 - there is a body
         piece = await anext(self._pieces)
-        if is_closed_by_server(self._socket or self._connection.stream):
+        if self._connection.is_closed_by_server(self._socket or self._connection.stream):
             # httpcore then reads, because the server may have answered before.
             raise import_module("httpcore").WriteError("the server closed the connection")
         return piece

@@ -14,6 +14,7 @@ from functools import partial
 from random import Random
 from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import anyio
 import anyio.lowlevel
@@ -165,8 +166,9 @@ def _run(client: Client, folder: str) -> None:
 
 def _ends() -> bool:
     """Whether no task of a client runs soon after its block was left."""
+    process: Any = portal.join
     until = time.monotonic() + PATIENCE / 10
-    while (running := portal._process._portal) is not None and running._running:
+    while (loop := process.__self__._portal) is not None and loop._running:
         if time.monotonic() > until:
             return False
         time.sleep(0.0005)
