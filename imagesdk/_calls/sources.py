@@ -32,7 +32,7 @@ from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._runtime.threads import run_abandonable, run_blocking, run_in_thread
-from imagesdk.errors import InvalidRequestError
+from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
@@ -60,10 +60,14 @@ async def open_inputs(
 
 
 @asynccontextmanager
-async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
-    """Open a file of any kind. Temporary files exist until the block ends."""
+async def open_file(source: Source, seconds: float | None) -> AsyncGenerator[Upload, None]:
+    """Open a file of any kind within that time. Temporary files exist until the block ends."""
     with ExitStack() as spools:
-        found = await _open_source("source", source, spools)
+        try:
+            with anyio.fail_after(seconds):
+                found = await _open_source("source", source, spools)
+        except TimeoutError:
+            raise APITimeoutError("The file could not be read in time. Nothing was sent.") from None
         if isinstance(found, RemoteImage):
             problem, allowed = f"is {found.name}, and only files can be uploaded", "a path, bytes or a file"
             raise refused("source", problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)

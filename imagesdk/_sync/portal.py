@@ -328,7 +328,8 @@ def finalise(work: Callable[[], object]) -> None:
         work()
     except KeyboardInterrupt:
         work()
-        _thread.start_new_thread(_interrupt_soon, ())
+        with contextlib.suppress(RuntimeError):  # the interpreter is exiting
+            _thread.start_new_thread(_interrupt_soon, ())
 
 
 def _interrupt_soon() -> None:

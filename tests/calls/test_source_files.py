@@ -359,12 +359,16 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_err
         assert server.connections == 1
 
 
-async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("method", ["edit", "upload"])
+async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(method: str, make_client: MakeClient) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
         async with make_client("http://127.0.0.1:9/v1") as client:
-            with pytest.raises(APITimeoutError, match="could not be read in time") as caught:
-                await client.images.edit(pipe, "a cat", timeout=0.05)
+            with pytest.raises(APITimeoutError, match="could not be read in time") as caught:  # noqa: PT012
+                if method == "edit":
+                    await client.images.edit(pipe, "a cat", timeout=0.05)
+                else:
+                    await client.files.upload(pipe, timeout=0.05)
     assert not caught.value.maybe_billed
 
 
