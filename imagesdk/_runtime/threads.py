@@ -68,6 +68,12 @@ class _Work(Generic[_T]):
             return self._is_running
 
 
+def no_thread(error: RuntimeError) -> OSError:
+    """Return the error of a thread that cannot be started."""
+    remedy = "Allow this process more threads, or make fewer calls at once"
+    return OSError(errno.EAGAIN, f"No thread could be started ({error}). {remedy}")
+
+
 async def run_in_thread(
     function: Callable[[Unpack[_Args]], _T],
     *args: *_Args,
@@ -91,7 +97,7 @@ async def run_in_thread(
     except RuntimeError as error:
         if has_begun:
             raise
-        raise OSError(errno.EAGAIN, f"No thread can be had for work with files ({error})") from error
+        raise no_thread(error) from error
 
 
 async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:

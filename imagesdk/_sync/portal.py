@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 
 import anyio
 
+from imagesdk._runtime.threads import no_thread
 from imagesdk._sync.calls import Call, ClientId
 from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
@@ -148,7 +149,9 @@ class Portal:
             self._end_all(error)
 
     def _end_all(self, cause: BaseException | None) -> None:
-        def broken() -> RuntimeError:
+        def broken() -> Exception:
+            if self._loop is None and isinstance(cause, RuntimeError):
+                return no_thread(cause)
             error = RuntimeError("the event loop of the blocking clients broke down during the call")
             error.__cause__ = cause
             return error
@@ -269,7 +272,10 @@ class _Process:
                 self._registered = True
             if self._portal is None or not self._portal.usable:
                 # If a Ctrl-C strikes before the client is added, the new portal has no client and ends by itself.
-                self._portal = Portal(self)
+                try:
+                    self._portal = Portal(self)
+                except RuntimeError as error:
+                    raise (exiting_error() if self._exited else no_thread(error)) from error
             self._portal.add_client(client, aclose)
             return self._portal
 

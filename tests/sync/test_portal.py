@@ -214,6 +214,19 @@ def test_a_loop_that_broke_down_is_replaced(handle: Lease[Stub]) -> None:
     assert handle.call(Stub.echo, "again") == "again"
 
 
+@pytest.mark.parametrize("which", ["_thread.start_new_thread", "threading.Thread.start"])
+def test_a_loop_whose_thread_cannot_be_started_is_an_os_error_and_the_next_call_tries_again(
+    which: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = lease(Stub)
+    monkeypatch.setattr(which, lambda *_: raising(RuntimeError("can't start new thread"))())
+    with pytest.raises(OSError, match="No thread could be started"):
+        handle.call(Stub.echo, "hello")
+    monkeypatch.undo()
+    assert handle.call(Stub.echo, "again") == "again"
+    handle.close()
+
+
 def test_an_error_while_closing_is_raised_by_close() -> None:
     class Stubborn(Stub):
         async def aclose(self) -> None:
