@@ -31,7 +31,8 @@ from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._runtime.threads import run_abandonable, run_blocking, run_in_thread
+from imagesdk._runtime.reading import run_abandonable
+from imagesdk._runtime.threads import run_blocking, run_in_thread
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Self
 
 from imagesdk._protocol.bodies import Base64Segment, BodySegment
-from imagesdk._runtime.threads import run_abandonable, run_blocking
+from imagesdk._runtime.threads import run_blocking
 from imagesdk.types import Upload
 
 
@@ -88,6 +88,8 @@ async def read_some(upload: Upload, done: int, most: int) -> bytes:
     if isinstance(source, bytes):
         piece = read_piece_now(upload, done, most)
     elif isinstance(source, Path):
+        from imagesdk._runtime.reading import run_abandonable  # loaded with the sources
+
         piece = await run_abandonable(str(source.parent), read_piece_now, upload, done, most)
     else:
         piece = await run_blocking(read_piece_now, upload, done, most)

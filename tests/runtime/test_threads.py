@@ -8,7 +8,11 @@ import threading
 import anyio
 import pytest
 
-from imagesdk._runtime.threads import run_abandonable, run_blocking
+from imagesdk._runtime.reading import run_abandonable
+from imagesdk._runtime.threads import run_blocking
+from tests.support.forked_programs import Start, server, start
+
+__all__ = ["server", "start"]
 
 _THREADS = 16
 """Threads of one folder."""
@@ -57,11 +61,13 @@ async def test_an_error_of_the_function_is_raised_as_itself_and_frees_its_place(
 
 @pytest.mark.parametrize("how", ["run_blocking", "run_abandonable"])
 def test_a_thread_that_cannot_be_started_is_an_os_error(how: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def start(thread: threading.Thread) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
     async def call() -> None:
-        monkeypatch.setattr(threading.Thread, "start", start)
+        monkeypatch.setattr("threading.Thread.start", fail)
+        monkeypatch.setattr("_thread.start_new_thread", fail)
+        monkeypatch.setattr("imagesdk._runtime.reading._readers._idle", [])
         for _ in range(2 * _THREADS):
             with pytest.raises(
                 OSError, match=r"No thread could be started .*new thread.*Allow this process more threads"
@@ -72,3 +78,37 @@ def test_a_thread_that_cannot_be_started_is_an_os_error(how: str, monkeypatch: p
         assert await run_blocking(str, 1) == "1"
 
     anyio.run(call)
+
+
+def test_a_disk_that_hangs_does_not_delay_the_exit(start: Start) -> None:
+    program = start(
+        """
+        import anyio
+        from imagesdk._runtime.reading import run_abandonable
+
+        async def main():
+            with anyio.move_on_after(0.01):
+                await run_abandonable("/hanging", threading.Event().wait)
+
+        anyio.run(main)
+        print("ended")
+        """
+    )
+    assert program.end() == (0, "ended", "")
+
+
+def test_a_forked_child_has_threads_of_its_own(start: Start) -> None:
+    program = start(
+        """
+        import anyio
+        from imagesdk._runtime.reading import run_abandonable
+
+        anyio.run(run_abandonable, "/healthy", str, 1)
+        child = os.fork()
+        print(anyio.run(run_abandonable, "/healthy", str, 2), flush=True)
+        if not child:
+            os._exit(0)
+        os.waitpid(child, 0)
+        """
+    )
+    assert program.end() == (0, "2\n2", "")
