@@ -219,7 +219,11 @@ def test_a_loop_whose_thread_cannot_be_started_is_an_os_error_and_the_next_call_
     which: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handle = lease(Stub)
-    monkeypatch.setattr(which, lambda *_: raising(RuntimeError("can't start new thread"))())
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(which, fail)
     with pytest.raises(OSError, match="No thread could be started"):
         handle.call(Stub.echo, "hello")
     monkeypatch.undo()
