@@ -22,11 +22,11 @@ class HangingDisk:
     """A disk that answers only after it was mended."""
 
     def __init__(self) -> None:
-        self.reads = 0
+        self.reads = threading.Semaphore(0)
         self.is_mended = threading.Event()
 
     def read(self) -> str:
-        self.reads += 1
+        self.reads.release()
         self.is_mended.wait(30)
         return "read"
 
@@ -35,15 +35,17 @@ class HangingDisk:
 async def test_a_disk_that_hangs_stops_no_other_folder_and_is_read_again_when_it_answers() -> None:
     disk = HangingDisk()
     try:
-        for _ in range(2):
+        for number in (_THREADS, 0):
             async with anyio.create_task_group() as tasks:
                 for _ in range(2 * _THREADS):
                     tasks.start_soon(run_abandonable, "/hanging", disk.read)
                 await anyio.wait_all_tasks_blocked()
+                for _ in range(number):
+                    assert disk.reads.acquire(timeout=30)
                 assert await run_abandonable("/healthy", str, 1) == "1"
                 assert await run_blocking(str, 2) == "2"
                 tasks.cancel_scope.cancel()
-        assert disk.reads == _THREADS
+        assert not disk.reads.acquire(blocking=False)
     finally:
         disk.is_mended.set()
     assert await run_abandonable("/hanging", disk.read) == "read"
@@ -104,11 +106,11 @@ def test_a_forked_child_has_threads_of_its_own(start: Start) -> None:
         from imagesdk._runtime.reading import run_abandonable
 
         anyio.run(run_abandonable, "/healthy", str, 1)
-        child = os.fork()
+        if child := os.fork():
+            os.waitpid(child, 0)
         print(anyio.run(run_abandonable, "/healthy", str, 2), flush=True)
         if not child:
             os._exit(0)
-        os.waitpid(child, 0)
         """
     )
     assert program.end() == (0, "2\n2", "")

@@ -216,19 +216,19 @@ def test_a_loop_that_broke_down_is_replaced(handle: Lease[Stub]) -> None:
 
 @pytest.mark.parametrize("which", ["_thread.start_new_thread", "threading.Thread.start"])
 def test_a_loop_whose_thread_cannot_be_started_is_an_os_error_and_the_next_call_tries_again(
-    which: str, monkeypatch: pytest.MonkeyPatch
+    which: str, handle: Lease[Stub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = lease(Stub)
-
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
+    for thread in threading.enumerate():
+        if thread.name == "imagesdk":  # the loop of the test before
+            thread.join(PATIENCE)
     monkeypatch.setattr(which, fail)
     with pytest.raises(OSError, match="No thread could be started"):
         handle.call(Stub.echo, "hello")
     monkeypatch.undo()
     assert handle.call(Stub.echo, "again") == "again"
-    handle.close()
 
 
 def test_an_error_while_closing_is_raised_by_close() -> None:
