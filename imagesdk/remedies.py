@@ -81,6 +81,7 @@ class Remedy:
     PASS_SOURCE = _Words("Pass a path, a URL, bytes or a file.")
     DECODE_BASE64 = _Words("Pass base64.b64decode(...), or a data: URL.")
     OPEN_AS_BINARY = _Words('Open it with "rb".')
+    OPEN_PIPE = _Words('Open it with open(path, "rb"), and pass the file.')
     READ_FILE = _Words("Read a file that must be awaited, and pass the bytes.")
     REWIND_FILE = _Words("Call seek(0) first.")
     PUT_IN_TEMPLATE = _Words("Name a folder, or put {value} into it.")

@@ -118,6 +118,8 @@ class Attempt(Generic[T]):
                 reader.begin(response)
                 await self._receive(response)
         except (TimeoutError, TransportError) as error:
+            if isinstance(error, TransportError) and error.unsent:
+                self._body.complete = False  # its last piece was not written
             billed, origin = self._call.request.billed, self._shared.host.origin
             failure = exchange_failure(error, self._body, reader, billed=billed, origin=origin)
             if reader.status is None or reader.succeeded:

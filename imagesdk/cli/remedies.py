@@ -39,6 +39,7 @@ IN_OPTIONS: Final = {
     "pass_image_first": "Give the images first, and then the prompt: imagesdk edit IMAGE PROMPT.",
     "pass_path": "Give the path itself, {value}.",
     "pass_source": "Give a path or a URL.",
+    "open_pipe": "Redirect it to stdin, and give - for the image.",
     "decode_base64": "Give a file, or a data: URL.",
     "name_another_file": "Name another file with --journal.",
     "use_another_journal": "Wait until it ends, or give this run another --journal and --out.",

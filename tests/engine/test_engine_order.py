@@ -127,14 +127,17 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_the_promised_order() ->
     )
 
 
-async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued() -> None:
-    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
+@pytest.mark.parametrize(("unsent", "kind"), [(False, "unknown"), (True, "never_sent")])
+async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued(
+    unsent: bool, kind: str
+) -> None:
+    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False, unsent=unsent), ANSWER)
 
     await recorder.make_call()
 
-    settled = recorder.steps.index("ledger settled 1: unknown")
+    settled = recorder.steps.index(f"ledger settled 1: {kind}")
     assert ", ".join(recorder.steps[settled : settled + 6]) == (
-        "ledger settled 1: unknown, RetryScheduled, released, queued for 1 again, granted, ledger before 2 k1"
+        f"ledger settled 1: {kind}, RetryScheduled, released, queued for 1 again, granted, ledger before 2 k1"
     )
     assert recorder.steps[-2:] == ["ledger settled 2: success", "released"]
 

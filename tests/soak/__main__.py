@@ -53,6 +53,12 @@ TRIALS = {
     "interrupts": Trial(
         "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
     ),
+    "blocks": Trial(
+        "blocks of runs and streams that one interrupt strikes while they are entered, used or left",
+        threads.blocks,
+        2000,
+        0.5,
+    ),
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
