@@ -25,6 +25,8 @@ from imagesdk.policies import RateLimit
 
 MAX_GAP_WINDOWS = 1 / 1200
 """Longest gap between two requests of a burst."""
+MIN_GAP_SECONDS = 0.005
+"""Shortest such gap, if the burst takes no longer than below: an answer takes milliseconds in short windows, too."""
 MAX_BURST_WINDOWS = 1 / 4
 """Longest time that the gaps of a whole burst may take."""
 WARY_GAP_FACTOR = 4
@@ -49,27 +51,38 @@ MIN_PACE_INTERVALS = 1.03
 """Shortest distance of paced requests, in even intervals between images."""
 MAX_PACE_INTERVALS = 8.0
 """Longest distance of paced requests, in even intervals between images."""
-PACE_INCREASE_FACTOR = 1.08
+PACE_INCREASE_FACTOR = 1.15
 """Change of the paced distance at a 429."""
 PACE_INCREASE_FACTOR_SOON = 1.3
 """Change of the paced distance at a 429 soon after another: somebody else may use the limit, too."""
 SOON_WINDOWS = 1 / 4
 """Time between two 429s that are soon after each other."""
-PACE_DECREASE_FACTOR = 0.99
+PACE_ABOVE_REFUSED = 1.05
+"""Shortest paced distance after a 429, in the distance that was refused."""
+MAX_REFUSED_PACES = 1.3
+"""Longest distance that counts as refused, in the pace: what was sent even later was rejected for another reason."""
+PACE_DECREASE_FACTOR = 0.992
 """Change of the paced distance for each accepted image."""
 SHORT_WAIT_REQUESTS = 1.5
 """Longest Retry-After of an evenly counting server, in even intervals of the largest request."""
 ROUNDING_WINDOWS = 1 / 30
-"""Added to a short Retry-After, because servers round whole seconds up."""
+"""Added to a short Retry-After, because servers round it up."""
+ROUNDING_SECONDS = 2.0
+"""The same for short windows: whole seconds are rounded up, and dates twice."""
 PACE_GROWTH_FACTOR = 4.0
 """Windows until bursts are tried again, in those that the pace before it lasted."""
 MAX_PACE_GROWTHS = 10
 """Growth steps of the time until bursts are tried again."""
 
+MAX_PACED_PAUSES = 2
+"""Growth steps of a pause after paced requests: the pace is wrong, not the pause."""
+
 FRUITLESS_PAUSES = 2
 """Pauses in a row, without a Retry-After, whose first request was rejected: waiting a little does not help."""
 FRUITLESS_PAUSES_WITH_HINT = 3
 """The same where the server sends a Retry-After."""
+UNEXPLAINED_PAUSES = 2
+"""Further pauses where requests were accepted after 429s although nothing had aged."""
 QUOTA_WINDOWS = 1 / 2
 """Time until a probe for more than the observed quota."""
 MAX_QUOTA_DOUBLINGS = 4
@@ -77,29 +90,133 @@ MAX_QUOTA_DOUBLINGS = 4
 FORGIVENESS_WINDOWS = 10
 """Time without a 429 after which the server's Retry-After is trusted again."""
 
+NOISE_JITTER_SECONDS = 0.1
+"""By how much the distance of arrivals may differ from that of sending."""
+NOISE_JITTER_FACTOR = 1.1
+"""The same for long distances."""
+NOISE_JITTER_WINDOWS = 1 / 150
+"""Most of it in short windows."""
+WEAK_CREDIT = 1.5
+NOISE_CREDIT = 5.0
+"""What 429s of chance use up until they are taken seriously again; each accepted image between them adds one."""
+MAX_NOISE_CREDIT = 8.0
+"""Most of it."""
+NOISE_COST = 1.4
+"""What a 429 takes from it."""
+
+
+@frozen
+class SentRequest:
+    """A request that takes capacity."""
+
+    sent_at: float
+    free_at: float
+    images: int
+
 
 @frozen
 class WindowUsage:
     """State of a window at the moment of a 429, without the rejected request."""
 
+    sent_at: float
+    """When the rejected request was sent."""
     has_capacity: bool
     """Whether the rejected request should have fitted."""
     images: int
     """Images that take capacity."""
+    limit_is_stated: bool
+    """Whether the 429 states the limit in force."""
     largest_request: int
     """Most images that a request has asked for."""
-    sent: tuple[tuple[float, float], ...]
-    """When each request that takes capacity was sent, and when its capacity is free, soonest first."""
+    sent: tuple[SentRequest, ...]
+    """The other requests, in the order in which they free their capacity."""
 
     @property
     def next_free_at(self) -> float:
         """When capacity is freed next."""
-        return self.sent[0][1]
+        return self.sent[0].free_at
+
+    @property
+    def latest(self) -> SentRequest | None:
+        """The last request before the rejected one."""
+        return max(self.since(-math.inf), key=lambda each: each.sent_at, default=None)
+
+    def since(self, moment: float) -> list[SentRequest]:
+        """Return the requests that were sent after ``moment`` and before the rejected one, in this order."""
+        found = (each for each in self.sent if moment < each.sent_at < self.sent_at)
+        return sorted(found, key=lambda each: each.sent_at)
 
     def has_burst(self, seconds: float) -> bool:
         """Return whether two requests were accepted within ``seconds``."""
-        times = sorted(sent_at for sent_at, _ in self.sent)
+        times = sorted(each.sent_at for each in self.sent)
         return any(later - sooner < seconds for sooner, later in pairwise(times))
+
+
+class Noise:
+    """Evidence of what no limit explains: a server that rejects requests by chance, and accepts others soon after.
+
+    Two kinds of limit can be excluded. A bucket that refills evenly was empty at a 429, so that the requests accepted
+    after it bound its interval from above, and the distance of the next rejected one bounds it from below. A window
+    has no capacity after a 429 until requests have aged, or until it begins anew, once.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self._credit = 0.0
+        self._spent = False
+        self._last: tuple[int, WindowUsage] | None = None
+        self._recoveries: list[float] = []
+        self._most, self._least = math.inf, 0.0  # seconds between the images of a bucket
+
+    @property
+    def is_no_window(self) -> bool:
+        """Whether requests were accepted after the last two 429s, although nothing had aged."""
+        return not self._spent and len(self._recoveries) > 1
+
+    def is_no_bucket(self, limit: RateLimit) -> bool:
+        """Whether no bucket that refills at most so fast would have accepted so many soon after a 429."""
+        return not self._spent and self._most + _jitter(limit) < limit.per / limit.images
+
+    def contradicts_itself(self, limit: RateLimit) -> bool:
+        """Whether a distance was rejected that was accepted before."""
+        return self._least > self._most * NOISE_JITTER_FACTOR + _jitter(limit)
+
+    def explains(self, weight: int, usage: WindowUsage, limit: RateLimit) -> bool:
+        """Take a 429 into account, and return whether it says nothing about the limit."""
+        last, self._last = self._last, (weight, usage)
+        self._recoveries = [at for at in self._recoveries if at > usage.sent_at - limit.per]
+        if last is None or not (usage.has_capacity and last[1].has_capacity):
+            return False
+        run = usage.since(last[1].sent_at)
+        images = sum(each.images for each in run)
+        if run and all(each.free_at > usage.sent_at for each in last[1].sent[:1]):
+            self._recoveries.append(usage.sent_at)
+            self._bound(run, *last)
+            gap = usage.sent_at - run[-1].sent_at
+            self._least = max(self._least, gap / max(weight, run[-1].images))
+        if self._credit:
+            self._credit = min(MAX_NOISE_CREDIT, self._credit + images) - NOISE_COST
+            self._spent = self._credit <= 0
+            self._credit = max(0.0, self._credit)
+        elif self.is_no_window and self.is_no_bucket(limit):
+            self._credit = NOISE_CREDIT
+        elif self.is_no_window and self.contradicts_itself(limit):
+            self._credit = WEAK_CREDIT
+        return self._credit > 0
+
+    def _bound(self, run: list[SentRequest], weight: int, last: WindowUsage) -> None:
+        images = 0
+        for each in run:
+            images += each.images
+            if beyond := images - max(weight, each.images):
+                self._most = min(self._most, (each.sent_at - last.sent_at) / beyond)
+
+
+def _jitter(limit: RateLimit) -> float:
+    return min(NOISE_JITTER_SECONDS, NOISE_JITTER_WINDOWS * limit.per)
 
 
 class Pacer:
@@ -126,14 +243,17 @@ class Pacer:
         self._fruitless_pauses = 0
         self._no_retry_hint = False
         self._quota_doublings = 0
+        self._refused_pace = 0.0  # the longest distance that was refused, in even intervals
+        self._noise = Noise()
         self.change_limit(limit)
 
     def change_limit(self, limit: RateLimit) -> None:
         """Pace requests by another limit."""
-        self._per = limit.per
+        self._limit, self._per = limit, limit.per
         self.even_interval = limit.per / limit.images
         """Seconds between images that are sent evenly."""
-        self.gap = min(limit.per * MAX_GAP_WINDOWS, self.even_interval * MAX_BURST_WINDOWS)
+        longest = max(limit.per * MAX_GAP_WINDOWS, MIN_GAP_SECONDS)
+        self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
 
@@ -183,17 +303,24 @@ class Pacer:
         """Pause after a 429, in which the server asks for ``waits`` (the most exact first), and choose the next mode."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
+            self._refused_pace = 0.0
+            self._noise.forget()
         longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
         wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
-        pause = self._pause(wait)
         is_fruitless = permit is self._first_permit and self._rejected_at > -math.inf
         self._fruitless_pauses = self._fruitless_pauses + 1 if is_fruitless else 0
         self._first_permit = None
+        if self._noise.explains(permit.weight, usage, self._limit):
+            self._ignore(now)
+            return
+        if self.pace and not is_fruitless:
+            self._pauses = min(self._pauses, MAX_PACED_PAUSES)
+        pause = self._pause(wait)
         if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
             pause = max(pause, usage.next_free_at - now)
             self._keep_to_quota(usage.images, now, now + pause)
         else:
-            self._pace_requests(wait, now, now + pause, usage)
+            pause = max(pause, self._pace_requests(wait, now, now + pause, usage) - now)
         self.pause_ends = max(self.pause_ends, now + pause)
         self._rejected_at = now
         self._wary_until = now + WARY_WINDOWS * self._per
@@ -205,7 +332,9 @@ class Pacer:
         if permit.sent_at is not None and permit.sent_at >= self.pause_ends:
             self._pauses = 0
         if self.pace:
-            self.pace = max(MIN_PACE_INTERVALS, self.pace * PACE_DECREASE_FACTOR**permit.weight)
+            decrease = PACE_DECREASE_FACTOR**permit.weight
+            self.pace = max(MIN_PACE_INTERVALS, self._refused_pace, self.pace * decrease)
+            self._refused_pace *= 0.997**permit.weight
 
     def _paced_gap(self, permit: Permit) -> float:
         return self.pace * self.even_interval * permit.weight
@@ -222,6 +351,7 @@ class Pacer:
         if self._no_retry_hint:
             return True
         patience = FRUITLESS_PAUSES if wait is None else FRUITLESS_PAUSES_WITH_HINT
+        patience += UNEXPLAINED_PAUSES * self._noise.is_no_window
         # A server that accepted a burst does not count evenly.
         return self._fruitless_pauses >= patience and usage.has_burst(self.even_interval / 2)
 
@@ -234,24 +364,51 @@ class Pacer:
         self.observed_quota = images
         self.quota_ends = pause_ends + self._per * QUOTA_WINDOWS * 2**self._quota_doublings
 
-    def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> None:
-        since_last = now - self._rejected_at
+    def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> float:
+        """Choose the pace, and return when the next request is due by it."""
+        latest, was_paced = usage.latest, bool(self.pace) or self._retries_bursts(now)
+        if self.pace and latest is not None:
+            refused = (usage.sent_at - latest.sent_at) / (latest.images * self.even_interval)
+            if refused <= MAX_REFUSED_PACES * self.pace:
+                self._refused_pace = max(self._refused_pace, refused)
         if self.pace and self._fruitless_pauses and wait is None:  # the pause was too short, not the pace
             self._paced_until = max(self._paced_until, pause_ends + self._per)
-            return
-        if self.pace:
-            is_soon = since_last < SOON_WINDOWS * self._per
+        elif self.pace:
+            is_soon = now - max(self._rejected_at, self.pause_ends) < SOON_WINDOWS * self._per
             factor = PACE_INCREASE_FACTOR_SOON if is_soon else PACE_INCREASE_FACTOR
             self.pace = min(MAX_PACE_INTERVALS, self.pace * factor)
-        elif usage.has_capacity and self._counts_evenly(wait, since_last, usage):
+            self._stay_paced(pause_ends)
+        elif usage.has_capacity and self._counts_evenly(wait, now, usage):
             self.pace = MIN_PACE_INTERVALS
             self._pace_failures += 1
-        if self.pace:
-            growth = PACE_GROWTH_FACTOR ** min(self._pace_failures - 1, MAX_PACE_GROWTHS)
-            self._paced_until = pause_ends + self._per * growth
+            self._stay_paced(pause_ends)
+        if not self.pace:
+            return now
+        self.pace = max(self.pace, min(MAX_PACE_INTERVALS, self._refused_pace * PACE_ABOVE_REFUSED))
+        if latest is None or self._fruitless_pauses or not (was_paced or usage.limit_is_stated):
+            return now
+        return latest.sent_at + self.pace * self.even_interval * latest.images
 
-    def _counts_evenly(self, wait: float | None, since_last: float, usage: WindowUsage) -> bool:
+    def _stay_paced(self, pause_ends: float) -> None:
+        growth = PACE_GROWTH_FACTOR ** min(self._pace_failures - 1, MAX_PACE_GROWTHS)
+        self._paced_until = pause_ends + self._per * growth
+
+    def _ignore(self, now: float) -> None:
+        """Continue soon after a 429 that says nothing about the limit."""
+        self.pace, self.observed_quota = 0.0, None
+        growth = PAUSE_GROWTH_FACTOR ** min(self._fruitless_pauses, MAX_PAUSE_GROWTHS)
+        self.pause_ends = max(self.pause_ends, now + min(self._per, self.gap * WARY_GAP_FACTOR * growth))
+        self._rejected_at = now
+        self._next_gaps = []
+
+    def _retries_bursts(self, now: float) -> bool:
+        return 0 <= now - self._paced_until < SOON_WINDOWS * self._per
+
+    def _counts_evenly(self, wait: float | None, now: float, usage: WindowUsage) -> bool:
+        if self._noise.is_no_bucket(self._limit):
+            return False
         if wait is None:
-            return since_last < self._per
+            is_second = now - self._rejected_at < self._per
+            return is_second or usage.limit_is_stated or self._retries_bursts(now)
         short = SHORT_WAIT_REQUESTS * usage.largest_request * self.even_interval
-        return wait <= short + ROUNDING_WINDOWS * self._per
+        return wait <= short + max(ROUNDING_WINDOWS * self._per, ROUNDING_SECONDS)

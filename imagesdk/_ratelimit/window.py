@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 from attrs import evolve, frozen
 
 from imagesdk._protocol.server_limits import ServerLimit, ServerLimits
-from imagesdk._ratelimit.pacing import Pacer, WindowUsage
+from imagesdk._ratelimit.pacing import Pacer, SentRequest, WindowUsage
 from imagesdk._ratelimit.queue import Permit, WaitQueue
 from imagesdk._ratelimit.sliding_log import NO_CAPACITY, Capacity, SlidingLog
 from imagesdk.policies import RateLimit
@@ -150,15 +150,27 @@ class SlidingWindow:
 
         Requests that were sent before the pause began count as part of the same 429 and change nothing.
         """
-        starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self.pacer.pause_ends
+        sent_at = now if permit.sent_at is None else permit.sent_at
+        starts_pause = sent_at >= self.pacer.pause_ends
         self._discard(permit)
         permit.granted, permit.sent_at = False, None
         self.queue.push_back(permit)
         self.pacer.returned(permit)
         self._adopt(stated, rejected=True)
         if starts_pause:
-            sent = tuple((each.sent_at, end) for each, end in self.log.sent() if each.sent_at is not None)
-            usage = WindowUsage(self._has_capacity(permit), self.log.images, self._largest_request, sent)
+            sent = tuple(
+                SentRequest(each.sent_at, end, each.weight)
+                for each, end in self.log.sent()
+                if each.sent_at is not None
+            )
+            usage = WindowUsage(
+                sent_at,
+                has_capacity=self._has_capacity(permit),
+                images=self.log.images,
+                limit_is_stated="images" in stated.limits and self._in_force.source.startswith("server"),
+                largest_request=self._largest_request,
+                sent=sent,
+            )
             self.pacer.rejected(permit, now, stated.waits, usage)
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
