@@ -74,6 +74,8 @@ class ServerLimits:
     """The unit of the limit in the message."""
     requested: int | None = None
     """The amount that this request asked for, according to the server."""
+    remaining_images: int | None = None
+    """Images that the server still allows now, by its header."""
 
     @property
     def wait(self) -> float | None:
@@ -116,6 +118,7 @@ def parse_server_limits(
         explicit=explicit,
         exceeded=next(iter(in_message), None),
         requested=requested,
+        remaining_images=_parse_digits(families.get("images", {}).get("remaining")),
     )
 
 

@@ -11,6 +11,8 @@ in by the caller.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, frozen
@@ -25,6 +27,9 @@ HEADER_WINDOW_SECONDS = 60.0
 """Window of a limit in a header, which names none; a shorter window of the client is kept."""
 BACKFILL_DEPTH = 64
 """Permits after the head that are tried when the head does not fit."""
+
+MOMENTS = 1000
+"""Parts of a window whose requests of other processes count together: a run may resume with very many."""
 
 LimitSource: TypeAlias = Literal["default", "caller", "server_header", "server_429"]
 
@@ -123,10 +128,22 @@ class SlidingWindow:
                 log.send(permit, now)
             self.pacer.sent(permit, now)
 
-    def remember(self, weight: int, sent_at: float, now: float) -> None:
-        """Count a request that another process sent, unless its window has ended."""
+    def remember_all(self, sendings: Iterable[tuple[int, float]], now: float) -> None:
+        """Count requests that other processes sent: their images, and when. Those of one moment count together."""
+        longest = max(log.window_seconds for log in self._logs())
+        moments: dict[int, tuple[int, float, int]] = {}
+        for weight, sent_at in sendings:
+            if now < sent_at + longest:
+                moment = int((sent_at - now) / longest * MOMENTS)
+                images, latest, requests = moments.get(moment, (0, sent_at, 0))
+                moments[moment] = images + weight, max(latest, sent_at), requests + 1
+        for images, sent_at, requests in sorted(moments.values(), key=itemgetter(1)):
+            self.remember(images, sent_at, now, requests=requests)
+
+    def remember(self, weight: int, sent_at: float, now: float, *, requests: int = 1) -> None:
+        """Count requests that another process sent at one moment, unless their window has ended."""
         permit = Permit(weight, -1)
-        permit.granted, permit.sent_at = True, sent_at
+        permit.granted, permit.sent_at, permit.requests = True, sent_at, requests
         for log in self._logs():
             if now < sent_at + log.window_seconds:
                 log.grant(permit)
@@ -172,6 +189,20 @@ class SlidingWindow:
                 sent=sent,
             )
             self.pacer.rejected(permit, now, stated.waits, usage)
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        """Note that the server refused a request, though not for its limit. Free its capacity if it did not count.
+
+        That is known where ``uncounted`` says so, or where the server counts fewer images than were sent before it.
+        """
+        remaining, limit = stated.remaining_images, stated.limits.get("images")
+        if remaining is not None and limit is not None and permit.sent_at is not None:
+            earlier = sum(
+                each.weight for each, _ in self.log.sent() if (each.sent_at or 0.0) < permit.sent_at
+            )
+            uncounted = uncounted or limit.limit - remaining <= earlier
+        if uncounted:
+            self._discard(permit)
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server accepted a request, and adopt the limits that it states."""
