@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
+from attrs import evolve
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
@@ -134,7 +135,7 @@ class Engine:
                     raise state.annotate(failure.error)
                 self._record_retry(decision, failure, state)
                 if isinstance(decision, retry.Requeue):
-                    state.permit.rejected(decision.server_limits, failure.error.summary)
+                    state.permit.rejected(evolve(decision.server_limits, message=failure.error.summary))
                 else:
                     state.permit.release()
                     await anyio.sleep(decision.delay)

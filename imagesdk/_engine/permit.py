@@ -47,10 +47,10 @@ class CallPermit:
         if self._permit is not None:
             self._limiter.answered(self._permit, server_limits, uncounted=uncounted)
 
-    def rejected(self, server_limits: ServerLimits, message: str) -> None:
+    def rejected(self, server_limits: ServerLimits) -> None:
         """Report a 429. The call is in the queue again, at its old place."""
         if self._permit is not None:
-            self._limiter.rejected(self._permit, server_limits, message)
+            self._limiter.rejected(self._permit, server_limits)
 
     def release(self) -> None:
         """Leave the queue, or the window if the request was never sent."""

@@ -76,6 +76,8 @@ class ServerLimits:
     """The amount that this request asked for, according to the server."""
     remaining_images: int | None = None
     """Images that the server still allows now, by its header."""
+    message: str = ""
+    """The text of the error, to quote it."""
 
     @property
     def wait(self) -> float | None:

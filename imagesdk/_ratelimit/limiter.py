@@ -52,8 +52,8 @@ class Limiter(Protocol):
     def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
         """Note that the server refused the request, though not for its limit, and whether it is known not to count it."""
 
-    def rejected(self, permit: Permit, stated: ServerLimits, message: str = "") -> None:
-        """Note that the server answered 429 with a message, and return the permit to its place in the queue."""
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
+        """Note that the server answered 429, and return the permit to its place in the queue."""
 
     def release(self, permit: Permit) -> None:
         """Give up the place in the queue, or a granted permit whose request was not sent."""

@@ -177,13 +177,13 @@ class SharedLimiter:
             self._window.answered(permit, stated, uncounted=uncounted)
             self._wake_leaders()
 
-    def rejected(self, permit: Permit, stated: ServerLimits, message: str = "") -> None:
-        """Note that the server answered 429 with a message, and return the permit to its place in the queue."""
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
+        """Note that the server answered 429, and return the permit to its place in the queue."""
         with self._lock:
             before, pause_ends, now = self._window.limit, self._window.pacer.pause_ends, self._clock()
             sent_at = now if permit.sent_at is None else permit.sent_at
             self._window.rejected(permit, now, stated)
-            if self._refusals.add(sent_at, now, asked_until=pause_ends, per=before.per, message=message):
+            if self._refusals.add(sent_at, now, asked_until=pause_ends, per=before.per, message=stated.message):
                 seconds, count = self._refusals.lasted(now), self._refusals.count
                 _logger.warning(
                     "the server has answered nothing but 429 for %.0f s (%d times)", seconds, count

@@ -60,7 +60,7 @@ class ConcurrencyLimiter:
     def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
         """Do nothing: requests are not counted."""
 
-    def rejected(self, permit: Permit, stated: ServerLimits, message: str = "") -> None:
+    def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Do nothing: the retry policy waits after a 429."""
 
     def release(self, permit: Permit) -> None:
