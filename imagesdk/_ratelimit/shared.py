@@ -183,7 +183,9 @@ class SharedLimiter:
             before, pause_ends, now = self._window.limit, self._window.pacer.pause_ends, self._clock()
             sent_at = now if permit.sent_at is None else permit.sent_at
             self._window.rejected(permit, now, stated)
-            if self._refusals.add(sent_at, now, asked_until=pause_ends, per=before.per, message=stated.message):
+            if self._refusals.add(
+                sent_at, now, asked_until=pause_ends, per=before.per, message=stated.message
+            ):
                 seconds, count = self._refusals.lasted(now), self._refusals.count
                 _logger.warning(
                     "the server has answered nothing but 429 for %.0f s (%d times)", seconds, count

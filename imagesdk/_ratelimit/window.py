@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeAlias
 from attrs import evolve, frozen
 
 from imagesdk._protocol.server_limits import ServerLimit, ServerLimits
-from imagesdk._ratelimit.pacing import Pacer, SentRequest, WindowUsage
+from imagesdk._ratelimit.noise import SentRequest, WindowUsage
+from imagesdk._ratelimit.pacing import Pacer
 from imagesdk._ratelimit.queue import Permit, WaitQueue
 from imagesdk._ratelimit.sliding_log import NO_CAPACITY, Capacity, SlidingLog
 from imagesdk.policies import RateLimit
