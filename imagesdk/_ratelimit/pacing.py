@@ -115,6 +115,7 @@ class Pacer:
         self._no_retry_hint = False
         self._quota_doublings = 0
         self._refused_pace = 0.0  # the longest distance that was refused, in even intervals
+        self._refused_sent_at = math.inf
         self._noise = Noise()
         self.change_limit(limit)
 
@@ -184,7 +185,7 @@ class Pacer:
         if self._noise.explains(permit.weight, usage, self._limit):
             self._ignore(now)
             return
-        if self.pace and not is_fruitless:
+        if not is_fruitless and (self.pace or wait is not None):
             self._pauses = min(self._pauses, MAX_PACED_PAUSES)
         pause = self._pause(wait)
         if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
@@ -194,6 +195,7 @@ class Pacer:
             pause = max(pause, self._pace_requests(wait, now, now + pause, usage) - now)
         self.pause_ends = max(self.pause_ends, now + pause)
         self._rejected_at = now
+        self._refused_sent_at = usage.sent_at
         self._wary_until = now + WARY_WINDOWS * self._per
         # A single request, then a burst of two.
         self._next_gaps = [self._probe_gap, self.gap, self._probe_gap]
@@ -238,6 +240,8 @@ class Pacer:
     def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> float:
         """Choose the pace, and return when the next request is due by it."""
         latest, was_paced = usage.latest, bool(self.pace) or self._retries_bursts(now)
+        counts_evenly = self._counts_evenly(wait, now, usage)
+        stated = 0.0 if counts_evenly else self._stated_interval(wait, usage) / self.even_interval
         if self.pace and latest is not None:
             refused = (usage.sent_at - latest.sent_at) / (latest.images * self.even_interval)
             if refused <= MAX_REFUSED_PACES * self.pace:
@@ -249,8 +253,8 @@ class Pacer:
             factor = PACE_INCREASE_FACTOR_SOON if is_soon else PACE_INCREASE_FACTOR
             self.pace = min(MAX_PACE_INTERVALS, self.pace * factor)
             self._stay_paced(pause_ends)
-        elif usage.has_capacity and self._counts_evenly(wait, now, usage):
-            self.pace = MIN_PACE_INTERVALS
+        elif usage.has_capacity and (counts_evenly or stated):
+            self.pace = min(MAX_PACE_INTERVALS, max(MIN_PACE_INTERVALS, stated))
             self._pace_failures += 1
             self._stay_paced(pause_ends)
         if not self.pace:
@@ -274,6 +278,16 @@ class Pacer:
 
     def _retries_bursts(self, now: float) -> bool:
         return 0 <= now - self._paced_until < SOON_WINDOWS * self._per
+
+    def _stated_interval(self, wait: float | None, usage: WindowUsage) -> float:
+        """Return the seconds between images that a long Retry-After implies, if what was accepted agrees; 0 otherwise."""
+        run = [] if wait is None or self._fruitless_pauses else usage.since(self._refused_sent_at)
+        if wait is None or not run or self._noise.is_no_bucket(self._limit):
+            return 0.0
+        latest = run[-1]
+        interval = (wait + usage.sent_at - latest.sent_at) / latest.images
+        accepted = sum(each.images for each in run[:-1])
+        return interval if accepted * interval <= usage.sent_at - self._refused_sent_at else 0.0
 
     def _counts_evenly(self, wait: float | None, now: float, usage: WindowUsage) -> bool:
         if self._noise.is_no_bucket(self._limit):
