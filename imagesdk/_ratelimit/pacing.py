@@ -74,7 +74,7 @@ MAX_PACE_GROWTHS = 10
 """Growth steps of the time until bursts are tried again."""
 
 MAX_PACED_PAUSES = 2
-"""Growth steps of a pause after paced requests: the pace is wrong, not the pause."""
+"""Growth steps of a pause longer than Retry-After, where something was accepted after the pause before it."""
 
 FRUITLESS_PAUSES = 2
 """Pauses in a row, without a Retry-After, whose first request was rejected: waiting a little does not help."""
@@ -186,7 +186,7 @@ class Pacer:
             self._ignore(now)
             return
         if not is_fruitless and (self.pace or wait is not None):
-            self._pauses = min(self._pauses, MAX_PACED_PAUSES)
+            self._pauses = 0 if wait is None else min(self._pauses, MAX_PACED_PAUSES)
         pause = self._pause(wait)
         if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
             pause = max(pause, usage.next_free_at - now)

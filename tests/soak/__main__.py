@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, limits, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -56,6 +56,9 @@ TRIALS = {
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
+    "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
+    "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
+    "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 
