@@ -296,4 +296,6 @@ class Pacer:
             is_second = now - self._rejected_at < self._per
             return is_second or usage.limit_is_stated or self._retries_bursts(now)
         short = SHORT_WAIT_REQUESTS * usage.largest_request * self.even_interval
+        if usage.limit_is_stated:  # it may ask to wait until its bucket is full
+            short = max(short, usage.images * self.even_interval)
         return wait <= short + max(ROUNDING_WINDOWS * self._per, ROUNDING_SECONDS)
