@@ -148,7 +148,7 @@ async def test_429s_without_end_end_the_call_with_what_the_server_wrote(
 ) -> None:
     policy = RetryPolicy(max_limit_wait=0.05)
     async with serving(always(body, 429, retry_after="0.01")) as server:
-        async with make_client(server.base_url, retry=policy) as client:
+        async with make_client(server.base_url, retry=policy, rate_limit=RateLimit()) as client:
             with pytest.raises(
                 errors.LimitWaitError, match=r"nothing but 429 for .*: The server answered 429"
             ) as caught:
