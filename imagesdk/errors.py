@@ -279,7 +279,9 @@ class APITimeoutError(APIConnectionError):
 
 
 class LimitWaitError(APITimeoutError):
-    """The rate limit has no capacity before the total time-out ends. This attempt was not sent.
+    """The rate limit has no capacity before the total time-out ends, or the server answers nothing but 429 for too long.
+
+    This attempt was not sent.
 
     If an earlier attempt failed, its error is the ``__cause__`` and counts towards ``maybe_billed``.
     """
@@ -287,7 +289,7 @@ class LimitWaitError(APITimeoutError):
     def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
         self.retry_after = retry_after
-        """Seconds until the rate limit has capacity; ``None`` if the request exceeds the limit itself."""
+        """Seconds until the rate limit has capacity; ``None`` if that is unknown, or the request exceeds the limit itself."""
 
 
 class OutcomeUnknownError(APIConnectionError):

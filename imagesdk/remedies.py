@@ -114,6 +114,8 @@ class Remedy:
     ASK_FOR_HIGHER_LIMIT = _Words("Ask for a higher limit in the limits page of the account's settings.")
     PARSE_RATE_LIMIT = _Words("Pass rate_limit={value}, or RateLimit.parse({value}).")
     SET_RATE_LIMIT = _Words("Pass the limit of your account as rate_limit=.")
+    CHECK_QUOTA = _Words("Check the quota and the billing of the account, and the proxies on the way to the server.")
+    RAISE_LIMIT_WAIT = _Words("Pass retry=RetryPolicy(max_limit_wait=...) to wait longer, or None to wait without end.")
     RAISE_TIMEOUT = _Words("Pass a longer timeout=.")
     VERIFY_ORGANIZATION = _Words("Verify the organization at https://platform.openai.com/settings/organization/general; it can take up to 15 minutes until the model works.")
     SET_KEY = _Words("Set OPENAI_API_KEY or pass api_key=.")

@@ -30,13 +30,15 @@ from imagesdk._engine.state import CallState
 from imagesdk._engine.tokens import current_key
 from imagesdk._protocol.hosts import auth_headers
 from imagesdk._protocol.requests import request_headers
-from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.retry import UNCOUNTED_STATUSES, Failure
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._protocol.server_limits import parse_server_limits
 from imagesdk._runtime.threads import lacking
 from imagesdk._transport.exchange import RELEASE_LIMIT, TransportError, WireRequest, WireResponse
 from imagesdk.errors import APIError
 from imagesdk.events import AttemptStarted, ResponseReceived
+
+_TOO_MANY_REQUESTS = 429
 
 
 class Attempt(Generic[T]):
@@ -173,6 +175,8 @@ class Attempt(Generic[T]):
             permit.accepted(server_limits, call.tokens(self.result.parsed) if self.result else None)
             error = failure.error if failure else None
             log_end(self._state, now, error, status=status, request_id=request_id)
+        elif self._was_answered and failure is not None and status != _TOO_MANY_REQUESTS:
+            permit.answered(failure.server_limits, uncounted=status in UNCOUNTED_STATUSES)
         with anyio.move_on_after(RELEASE_LIMIT, shield=True):
             await call.ledger.settled(self._number, failure)
 

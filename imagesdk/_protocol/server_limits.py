@@ -76,6 +76,10 @@ class ServerLimits:
     """The unit of the limit in the message."""
     requested: int | None = None
     """The amount that this request asked for, according to the server."""
+    remaining_images: int | None = None
+    """Images that the server still allows now, by its header."""
+    message: str = ""
+    """The text of the error, to quote it."""
 
     @property
     def wait(self) -> float | None:
@@ -120,6 +124,7 @@ def parse_server_limits(
         explicit=explicit,
         exceeded=next(iter(in_message), None),
         requested=requested,
+        remaining_images=_parse_digits(families.get("images", {}).get("remaining")),
     )
 
 

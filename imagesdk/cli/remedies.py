@@ -57,6 +57,7 @@ IN_OPTIONS: Final = {
     "change_idempotency_key": "Wait for the other request under the same key.",
     "ask_for_fewer": "Ask for fewer images at once (-n).",
     "set_rate_limit": "Give the limit of your account as --limit.",
+    "raise_limit_wait": "Run the same command again later.",
     "raise_timeout": "Give a longer --timeout.",
     "set_key": "Set OPENAI_API_KEY.",
     "set_azure_key": "Set AZURE_OPENAI_API_KEY.",

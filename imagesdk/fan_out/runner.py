@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -88,8 +89,11 @@ class Runner:
     async def _count_sent(self, journal: Journal) -> None:
         """Count images that an earlier process has sent against the rate limit."""
         now = time.time()
+        by_model = defaultdict[str | None, list[tuple[int, float]]](list)
         for model, images, at in await journal.sent_since(now - _LONGEST_WINDOW):
-            self.context.engine.remember(model, images, max(0.0, now - at))
+            by_model[model].append((images, max(0.0, now - at)))
+        for model, sendings in by_model.items():
+            self.context.engine.remember(model, sendings)
 
 
 def _prepare(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -42,8 +42,8 @@ class Recorder:
     def limit(self) -> RateLimit:
         return RateLimit()
 
-    def remember(self, weight: int, sent_at: float) -> None:
-        self.steps.append(f"{weight} remembered")
+    def remember(self, sendings: Iterable[tuple[int, float]]) -> None:
+        self.steps += [f"{weight} remembered" for weight, _ in sendings]
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         again = "" if rejoin is None else " again"
@@ -58,6 +58,9 @@ class Recorder:
 
     def accepted(self, permit: Permit, server_limits: ServerLimits, tokens: int | None) -> None:
         self.steps.append("accepted")
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        self.steps.append("answered")
 
     def rejected(self, permit: Permit, server_limits: ServerLimits) -> None:
         self.steps.append("rejected")

@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, floods, nights, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, floods, limits, nights, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -66,6 +66,9 @@ TRIALS = {
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
+    "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
+    "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
+    "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 
