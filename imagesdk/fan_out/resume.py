@@ -75,8 +75,10 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
     """Return the outcome of a job that the run reports without sending it."""
     status: Status = "unknown"
     error = None if record.error is None else error_of(record.error)
-    if error is not None:  # an earlier run may have recorded the remedy
-        error.remedies = tuple(remedy for remedy in error.remedies if remedy != Remedy.RETRY_UNKNOWN)
+    # An earlier run may have recorded the remedy. An OSError has no attribute for them.
+    remedies = tuple(each for each in getattr(error, "remedies", ()) if each != Remedy.RETRY_UNKNOWN)
+    if error is not None and hasattr(error, "remedies"):
+        vars(error)["remedies"] = remedies
     if isinstance(error, APIError) and error.idempotency_key is None:
         error.idempotency_key = record.idempotency_key
     if record.state == "refused":
@@ -90,6 +92,6 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         summary = "This job was being sent when the run before this one ended."
         key = record.idempotency_key
         error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
-        vars(error)["remedies"] = (*getattr(error, "remedies", ()), Remedy.RETRY_UNKNOWN)
+        vars(error)["remedies"] = (*remedies, Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
     return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)

@@ -34,6 +34,7 @@ from imagesdk import (
     Variation,
 )
 from imagesdk.cli.remedies import error_text
+from imagesdk.errors import printable
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.outcomes import Status
@@ -232,7 +233,8 @@ def test_an_error_of_a_file_survives_the_journal_with_its_class_and_its_remedy_b
     assert type(outcome.error) is type(error)
     assert outcome.error is not None
     text = error_text(outcome.error, Namespace(retry_unknown=False))
-    assert text == f"{back}. Add --retry-unknown to send it again."
+    facts = f"{back.filename}: {back.strerror}" if back.filename and back.strerror else str(back)
+    assert text == f"{printable(facts)}. Add --retry-unknown to send it again."
 
 
 def test_progress_is_a_value() -> None:
