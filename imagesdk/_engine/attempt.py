@@ -50,7 +50,9 @@ class Attempt(Generic[T]):
         self._deadline: float | None = None
         scanner = Scanner(max_image=config.caps.image, max_response=config.caps.response)
         request = call.request
-        self._body = TrackedBody(request.segments(), request.length, on_complete=state.permit.sent)
+        self._body = TrackedBody(
+            request.segments(), request.length, on_complete=state.permit.sent, boundary=request.boundary
+        )
         self._reader = ResponseReader(scanner, max_ok_status=call.max_ok_status)
         self._sink = ImageSink(call.folder, fsync=call.fsync)
         self._exchange = AsyncExitStack()

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 import anyio.lowlevel
-from attrs import define, field
+from attrs import define, evolve, field
 
 from imagesdk import errors
 from imagesdk._engine.call import Result, T
 from imagesdk._engine.request_body import TrackedBody
-from imagesdk._engine.sink import ImageSink
+from imagesdk._engine.sink import TEXT_HEAD, ImageSink
 from imagesdk._engine.state import CallState
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
@@ -26,8 +26,6 @@ from imagesdk.remedies import Remedy
 
 _NO_KEY = Secret("")
 _TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
-TEXT_HEAD = 512
-"""Bytes that are enough to tell text from an image."""
 _IMAGE_HEAD = 64
 """Bytes that are enough to recognise the format of an image."""
 
@@ -162,13 +160,14 @@ def parse_response(
             if reader.is_image:
                 document = {"data": [{"b64_json": ImageRef(0)}]}
             elif not call.raw:
-                document = reader.scanner.document()
+                document = reader.scanner.document(sink.texts)
             if not is_error_document(document):
                 parsed = call.parse(document)
                 billed_before = state.maybe_billed_before
                 return Result(parsed, reader.headers, sink, state.started, billed_before, reader.status)
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=reader.request_id, billed=request.billed)
+            billed, request_id = request.billed, reader.request_id
+            return unreadable_failure(problem, status=reader.status, request_id=request_id, billed=billed)
     return status_failure(
         reader.status,
         reader.headers,
@@ -178,6 +177,7 @@ def parse_response(
         model=request.model,
         path=request.path,
         better_base_url=host.suggested_base_url,
+        is_openai=host.is_openai,
     )
 
 
@@ -210,12 +210,13 @@ def exchange_failure(
 ) -> Failure:
     """Return the failure of an exchange that ended with ``error``; raise the error of a local file instead."""
     if isinstance(error, TimeoutError):
-        return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
+        failure = connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
+        return evolve(failure, kind="unreadable") if reader.succeeded and body.complete else failure
     if body.error is not None:
         raise body.error from None
     if reader.succeeded:
         problem = ScanError(f"the answer was cut short ({error})")
-        return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
+        return unreadable_failure(problem, status=None, request_id=reader.request_id, billed=billed)
     failure = connection_failure(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
     failure.error.__cause__ = error.__cause__
     return failure

@@ -113,7 +113,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
             failure.error.__cause__ = error.__cause__
             return failure
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=self._reader.request_id)
+            return unreadable_failure(problem, status=self._reader.status, request_id=self._reader.request_id)
         return self._ready.popleft() if self._ready else self._ended_early("it ended too early")
 
     async def _read_chunk(self) -> None:
@@ -152,6 +152,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
                 now=datetime.now(UTC),
                 seen_images=self._seen_images,
                 request_id=self._reader.request_id,
+                texts=sink.texts,
             )
         finally:
             if not isinstance(event, StreamEvent):
@@ -182,8 +183,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         return Failure(error, classify(error))
 
     def _ended_early(self, reason: str) -> Failure:
-        error = self._stream_error(f"The stream ended without its image ({reason}).")
-        return Failure(error, classify(error))
+        return Failure(self._stream_error(f"The stream ended without its image ({reason})."), "unreadable")
 
     def _stream_error(self, message: str) -> StreamError:
         return StreamError(message, request_id=self._reader.request_id, maybe_billed=True)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -82,6 +82,8 @@ class ImageRef:
     """Placeholder for an image in the parsed response."""
 
     number: int
+    text: str | None = None
+    """The beginning of the decoded bytes, if they are a text rather than an image."""
 
 
 def without_images(value: Any) -> Any:
@@ -132,15 +134,15 @@ class Scanner:
         """Return the response without its images."""
         return bytes(self._rest)
 
-    def document(self) -> Any:
-        """Parse the response, with an :class:`ImageRef` in the place of each image."""
+    def document(self, texts: Mapping[int, str] | None = None) -> Any:
+        """Parse the response, with an :class:`ImageRef` in the place of each image. ``texts``: those that are no images."""
         if self._image is not None:
             raise ScanError("the response ends in the middle of an image")
         whole = bytes(self._rest).strip()
         if not whole:
             raise ScanError("the response is empty")
         try:
-            return _with_images(self.image_count, parse_json(whole))
+            return _with_images(self.image_count, texts or {}, parse_json(whole))
         except RecursionError:
             raise ScanError("the response is nested too deeply") from None
         except ValueError:
@@ -353,12 +355,12 @@ def _character(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], b"?")
 
 
-def _with_images(count: int, value: Any) -> Any:
+def _with_images(count: int, texts: Mapping[int, str], value: Any) -> Any:
     if isinstance(value, str) and value.startswith(_PLACEHOLDER):
         number = value[len(_PLACEHOLDER) :]
         if number.isdecimal() and int(number) < count:
-            return ImageRef(int(number))
-    return _map_items(partial(_with_images, count), value)
+            return ImageRef(int(number), texts.get(int(number)))
+    return _map_items(partial(_with_images, count, texts), value)
 
 
 def _map_items(function: Callable[[Any], Any], value: Any) -> Any:

@@ -68,6 +68,11 @@ class Outcome:
         """Prompt of the job; ``None`` for a variation."""
         return None if isinstance(self.job, Variation) else self.job.prompt
 
+    @property
+    def missing(self) -> int:
+        """Number of requested images that a done job has not received."""
+        return 0 if self.response is None else self.response.missing
+
     def unwrap(self) -> ImagesResponse:
         """Return the response, or raise the error.
 
