@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import ClientContext, load_sources
-from imagesdk._calls.call_options import deadline_of, new_boundary, new_idempotency_key, timeouts_of
+from imagesdk._calls.call_options import deadline_of, new_idempotency_key, timeouts_of
 from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import discard
@@ -71,9 +71,7 @@ class AsyncFiles:
 
         async with open_file(source, timeouts_of(self._defaults, timeout).total) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
-            request = files_api.upload_request(
-                named, purpose, expires_after=expires_after, boundary=new_boundary()
-            )
+            request = files_api.upload_request(named, purpose, expires_after=expires_after)
             return await self._ask(request, files_api.parse_file, timeout)
 
     async def retrieve(

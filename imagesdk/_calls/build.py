@@ -13,7 +13,7 @@ import anyio
 from attrs import Factory, field, frozen
 
 from imagesdk import models
-from imagesdk._calls.call_options import CallSettings, new_boundary
+from imagesdk._calls.call_options import CallSettings
 from imagesdk._calls.client_options import CallDefaults
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
@@ -73,11 +73,9 @@ async def build_call(
     async with _open_inputs(plan, settings) as inputs:
         if plan.rules is not None:
             check_images(plan.job, inputs, plan.rules)
-        body, boundary = settings.extra_body, new_boundary()
+        body = settings.extra_body
         with nothing_sent("to build the request"):
-            request = build_request(
-                plan.job, inputs, boundary=boundary, extra_body=body, stream=stream, host=plan.host
-            )
+            request = build_request(plan.job, inputs, extra_body=body, stream=stream, host=plan.host)
         # extra_body may name another model than the job does.
         profile = models.lookup(request.model) if "model" in (body or {}) else plan.profile
         if template is not None:

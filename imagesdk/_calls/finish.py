@@ -18,7 +18,7 @@ from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
-from imagesdk.errors import DownloadError
+from imagesdk.errors import DownloadError, excerpt
 from imagesdk.policies import Timeouts
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
@@ -58,9 +58,12 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
         for received in [_received(result, index)]
     )
     if len(images) != call.request.weight:
-        _logger.warning("%d images were requested and %d arrived", call.request.weight, len(images))
+        reasons = "; ".join(filter(None, dict.fromkeys(parsed.missing)))
+        shown = f" ({excerpt(reasons, 300)})" if reasons else ""
+        _logger.warning("%d images were requested and %d arrived%s", call.request.weight, len(images), shown)
     return ImagesResponse(
         data=images,
+        missing=max(0, call.request.weight - len(images)),
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,

@@ -85,6 +85,7 @@ class Client:
             arguments that returns one for each event loop.
         observers: Functions that are called with every event of :mod:`imagesdk.events`.
         default_headers: Headers of every request to the server, but not of downloads.
+        trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
 
     Raises:
@@ -111,6 +112,7 @@ class Client:
         http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
+        trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
         **unknown: Never,
     ) -> None:
@@ -129,6 +131,7 @@ class Client:
             http_client=http_client,
             observers=observers,
             default_headers=default_headers,
+            trusted_result_hosts=trusted_result_hosts,
             allow_insecure=allow_insecure,
             **unknown,
         )

@@ -72,6 +72,11 @@ class Outcome:
         """Prompt of the job; ``None`` for a variation."""
         return self.job.prompt if isinstance(self.job, (Generate, Edit)) else None
 
+    @property
+    def missing(self) -> int:
+        """Number of requested images that a done job has not received."""
+        return 0 if self.response is None else self.response.missing
+
     def unwrap(self) -> ImagesResponse:
         """Return the response, or raise the error.
 

@@ -54,6 +54,7 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
             "usage": _usage(response.usage),
             "svg_usage": _usage(response.svg_usage),
             "cost": None if response.cost is None else str(response.cost),
+            "missing": response.missing or None,
             **{name: getattr(response, name) for name in _RESPONSE_FACTS},
         }
     )
@@ -83,7 +84,7 @@ def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
         usage=Usage(**record["usage"]) if "usage" in record else None,
         svg_usage=SvgUsage(**record["svg_usage"]) if "svg_usage" in record else None,
         cost=Decimal(record["cost"]) if "cost" in record else None,
-        **_chosen(record, _RESPONSE_FACTS),
+        **_chosen(record, (*_RESPONSE_FACTS, "missing")),
     )
 
 

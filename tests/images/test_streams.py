@@ -288,7 +288,7 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_clie
     seen: list[Event] = []
     handler = in_turn(
         says(b"busy", 429, retry_after_ms="1"),
-        streams(b": nothing\n\n"),
+        says(b"", 503),
         streams(partial(ROUGH), completed(FINE)),
     )
     async with serving(handler) as server, make_client(server.base_url, observers=[seen.append]) as client:

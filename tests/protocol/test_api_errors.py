@@ -305,9 +305,9 @@ def test_a_stream_error_may_be_billed_by_its_class_or_after_an_image() -> None:
         ("moderation_blocked", False): (False, "refused"),
         ("moderation_blocked", True): (True, "refused"),
         ("rate_limit_exceeded", False): (False, "refused"),
-        ("rate_limit_exceeded", True): (True, "unknown"),
-        ("server_error", False): (True, "unknown"),
-        ("server_error", True): (True, "unknown"),
+        ("rate_limit_exceeded", True): (True, "unreadable"),
+        ("server_error", False): (True, "unreadable"),
+        ("server_error", True): (True, "unreadable"),
     }
     for (code, seen), facts in rows.items():
         failure = streamed("error", {"error": {"code": code, "message": "try again in 3s"}}, seen=seen)
