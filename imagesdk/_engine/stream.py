@@ -152,6 +152,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
                 now=datetime.now(UTC),
                 seen_images=self._seen_images,
                 request_id=self._reader.request_id,
+                is_openai=self._shared.host.is_openai,
                 texts=sink.texts,
             )
         finally:

@@ -55,7 +55,8 @@ def read_stream_event(
     now: datetime,
     seen_images: bool,
     request_id: str | None,
-    texts: Mapping[int, str] | None = None,
+    is_openai: bool,
+    texts: Mapping[int, str],
 ) -> StreamEvent | Failure | None:
     """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done.
 
@@ -76,6 +77,7 @@ def read_stream_event(
         path=request.path,
         request_id=request_id,
         seen_images=seen_images,
+        is_openai=is_openai,
     )
     if failure is not None:
         return failure
