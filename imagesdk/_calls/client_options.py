@@ -202,7 +202,8 @@ def _host_names(value: Any) -> frozenset[str]:
         names = [None] if isinstance(value, (str, bytes)) else list(value)
     if not all(isinstance(name, str) and _HOST_NAME.fullmatch(name) for name in names):
         allowed = 'a list of host names without scheme or port, such as ["images.lan"]'
-        raise ConfigurationError.for_parameter("trusted_result_hosts", value, allowed=allowed)
+        shown = "one with a user" if "@" in repr(value) else None  # it may contain a password
+        raise ConfigurationError.for_parameter("trusted_result_hosts", value, allowed=allowed, shown=shown)
     return frozenset(name.lower().strip("[]") for name in names)
 
 

@@ -186,6 +186,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
             seen_images=self._seen_images,
             request_id=self._reader.request_id,
             key=self._reader.key,
+            is_openai=self._shared.host.is_openai,
             texts=texts,
         )
 

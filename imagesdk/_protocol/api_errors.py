@@ -67,7 +67,7 @@ _RETIRED_TEXT = re.compile(
 _NO_MODEL_TEXT = re.compile(
     r"\bthe (requested )?model\b.{0,200}\bdoes not exist\b", re.IGNORECASE | re.DOTALL
 )
-_MODEL_TEXT = re.compile(r"\b(model|deployment)\b", re.IGNORECASE)
+_MODEL_TEXT = re.compile(r"(?<![a-z/])(model|deployment)(?!s)", re.IGNORECASE)
 _INVALID_SIZE_TEXT = re.compile(r"^invalid (?:size|value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
 _NO_MODEL_CODES = frozenset({None, "invalid_value", "model_not_found"})
 _ACCEPTED = 202

@@ -57,7 +57,8 @@ def read_stream_event(
     seen_images: bool,
     request_id: str | None,
     key: Secret = NO_KEY,
-    texts: Mapping[int, str] | None = None,
+    is_openai: bool,
+    texts: Mapping[int, str],
 ) -> StreamEvent | Failure | None:
     """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done.
 
@@ -80,6 +81,7 @@ def read_stream_event(
         path=request.path,
         request_id=request_id,
         seen_images=seen_images,
+        is_openai=is_openai,
     )
     if failure is not None:
         return failure

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
     "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
-    "use_timeouts use_extra_query use_azure_client use_http_client show_svg"
+    "use_timeouts use_extra_query use_azure_client use_http_client show_svg trust_result_host"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),
@@ -71,6 +71,8 @@ IN_OPTIONS: Final = {
     "send_no_key": "Unset OPENAI_API_KEY to send none.",
     "use_key_option": "Set the key as OPENAI_API_KEY.",
     "load_image": "Download it, or give --out.",
+    "ask_for_base64": "Add --response-format b64_json to receive the image itself.",
+    "fetch_task": "Use a model that answers with images.",
     "install_heif": "Convert the image first.",
 }
 """The wording for commands with the options that it names."""

@@ -32,7 +32,7 @@ _OUTPUT_FACTS = ("size", "quality", "background", "output_format")
 _RESPONSE_FACTS = (*_OUTPUT_FACTS, "request_id", "safety_identifier", "idempotency_key")
 _IMAGE_FACTS = ("index", "url", "media_type", "width", "height", "revised_prompt")
 _STATUS_FACTS = ("status_code", "code", "type", "param")
-_CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key")
+_CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key", "task_id")
 _FILE_FACTS = ("errno", "strerror", "filename")
 
 

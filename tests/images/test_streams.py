@@ -375,6 +375,29 @@ async def test_an_unreadable_event_was_probably_billed(read: Read, tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_a_last_event_without_an_image_is_an_error_with_its_reason(read: Read) -> None:
+    with pytest.raises(APIResponseError, match="no image"):
+        await read(partial(ROUGH), event("image_generation.completed"))
+    with pytest.raises(ModerationError, match="content_filter"):
+        await read(event("image_generation.completed", finish_reason="content_filter"))
+    with pytest.raises(APIResponseError, match="<html>"):
+        await read(completed(b"<html>502</html>"))
+
+
+@pytest.mark.parametrize(
+    "lost", [[b": nothing\n\n"], [b"data: {\n\n"], [event("error", error={"code": "server_error"})]]
+)
+async def test_a_stream_that_began_and_failed_is_not_asked_for_again(
+    make_client: MakeClient, lost: list[bytes]
+) -> None:
+    async with serving(in_turn(streams(*lost), streams(completed(FINE)))) as server:
+        async with make_client(server.base_url) as client:
+            with pytest.raises(APIError) as caught:
+                async with client.images.generate_stream("a river") as stream:
+                    await stream.final()
+    assert (caught.value.attempts, caught.value.maybe_billed, len(server.requests)) == (1, True, 1)
+
+
 async def test_an_edit_streams_as_well(streaming: MakeClient) -> None:
     good = streams(
         event("image_edit.partial_image", ROUGH, partial_image_index=0),

@@ -72,6 +72,10 @@ class BillingServer:
                 await talk.answer(BROKEN, 500)
             case "spoil" if self.billed[prompt] <= int(rest[0]):
                 await talk.answer(BROKEN, 500)
+            case "empty":
+                await talk.answer(json.dumps({"data": [{"finish_reason": "_".join(rest) or None}]}).encode())
+            case "spare":
+                await talk.answer(json.dumps({"data": [json.loads(answer(png()))["data"][0], None]}).encode())
             case "drop":
                 talk.hang_up()
             case "url":
