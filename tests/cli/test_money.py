@@ -34,7 +34,7 @@ def test_models_without_an_end_are_listed_first_in_a_table_that_fits_a_terminal(
 
 def test_models_explains_its_columns_except_with_quiet(capsys: Capture) -> None:
     cli.run(["models"])
-    assert "As of 2026-11-23." in capsys.readouterr().err
+    assert "As of 2026-11-27." in capsys.readouterr().err
     cli.run(["models", "-q"])
     assert capsys.readouterr().err == ""
 
@@ -58,7 +58,7 @@ def test_an_unknown_model_is_wrong_usage(capsys: Capture) -> None:
 
 def test_models_prints_json(capsys: Capture) -> None:
     table = json.loads(shown(capsys, "models", "--json"))
-    assert table["as_of"] == "2026-11-23"
+    assert table["as_of"] == "2026-11-27"
     assert len(table["models"]) == len(models.known())
     one = json.loads(shown(capsys, "models", "dall-e-2", "--json"))
     assert one in table["models"]
@@ -91,7 +91,9 @@ BY_QUALITY = "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.
         ("--model sd-cpp-local", [UNKNOWN]),
         ("--size 1024x1024", [BY_QUALITY]),
         ("--size 1920x1080 --quality low --no-check", ["cost           $0.00"]),
-        ("--model dall-e-2 --batch-api", ["cost           $0.0100"]),
+        ("--model gpt-image-2 --size 1024x1024 --quality high --batch-api", ["cost           $0.1054"]),
+        ("--model dall-e-2 --batch-api", [UNKNOWN, "dall-e-2 in the Batch API is not known"]),
+        ("--model gpt-image-2.6-flare --batch-api", [UNKNOWN, "2.6-flare in the Batch API is not known"]),
     ],
     ids=[
         "unknown",
@@ -99,6 +101,8 @@ BY_QUALITY = "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.
         "by quality if none is named",
         "unchecked",
         "halved by the Batch API",
+        "not taken by the Batch API",
+        "of an unknown price in the Batch API",
     ],
 )
 def test_the_options_decide_which_costs_are_shown(capsys: Capture, arguments: str, texts: list[str]) -> None:
