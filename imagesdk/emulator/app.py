@@ -19,7 +19,7 @@ from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
-from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.limits import CoolingWindow, ImageWindow
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
@@ -65,7 +65,10 @@ def create_app(
     """
     quirk = find(quirks)
     state = state if state is not None else EmulatorState()
-    state.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
+    state.window = None
+    if limit is not None and limit != "none":
+        cooldown = quirk.cooldown
+        state.window = CoolingWindow(limit, clock, cooldown) if cooldown else ImageWindow(limit, clock)
     state.results = ResultStore(clock)
     state.files = FileStore(clock)
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)

@@ -75,7 +75,7 @@ class Images:
         inputs = await anyio.to_thread.run_sync(self._decode, checked, body, origin_of(request))
         moderate_input(checked, request.state.request_id)
         if self.state.window is not None:
-            self.state.window.take(checked.n)
+            self.state.window.take(checked.n, name)
         self.state.billed_images += checked.n
         painting = Painting(checked, inputs, self.seed, request.state.request_id, int(self.clock()))
         if checked.streams and not fault.forbids_stream:
