@@ -60,13 +60,13 @@ async def open_inputs(
 
 
 @asynccontextmanager
-async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
+async def open_file(source: Source, param: str = "source") -> AsyncGenerator[Upload, None]:
     """Open a file of any kind. Temporary files exist until the block ends."""
     with ExitStack() as spools:
-        found = await _open_source("source", source, spools)
+        found = await _open_source(param, source, spools)
         if isinstance(found, RemoteImage):
             problem, allowed = f"is {found.name}, and only files can be uploaded", "a path, bytes or a file"
-            raise refused("source", problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
+            raise refused(param, problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
         yield found
 
 

@@ -168,7 +168,9 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedReques
     parameters = _known(model, endpoint, day, form=fields.form)
     if "stream" not in parameters and fields.first("stream") in _NO_STREAM:
         # A model that never streams accepts a request for no stream.
-        fields = evolve(fields, values={key: value for key, value in fields.values.items() if key != "stream"})
+        fields = evolve(
+            fields, values={key: value for key, value in fields.values.items() if key != "stream"}
+        )
     uploads = model.uploads.get(endpoint)
     _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
     values = {name: _value(name, parameter, fields) for name, parameter in parameters.items()}

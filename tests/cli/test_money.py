@@ -48,6 +48,20 @@ def test_a_model_is_shown_with_all_facts_and_sources(capsys: Capture, profile: m
     assert "None" not in text
 
 
+def test_live_models_are_those_of_the_server_with_its_dates(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, *lines = shown(capsys, "--emulator", "models", "--live").splitlines()
+    assert head.split() == ["MODEL", "CREATED", "ENDS"]
+    assert ["gpt-image-1.5", "2025-12-16", "2026-12-01"] in [line.split() for line in lines]
+    one = json.loads(shown(capsys, "--emulator", "models", "gpt-image-2", "--live", "--json"))
+    assert [model["shut_down"] for model in one["models"]] == [None]
+    monkeypatch.setitem(vars(models)["_profiles"], "dall-e-2", models.GPT_IMAGE_2)
+    cli.run(["--emulator", "models", "dall-e-2", "--live"])
+    expected = "dall-e-2 ends on 2026-05-12; in the table of imagesdk: without a date."
+    assert expected in capsys.readouterr().err
+
+
 def test_a_model_is_found_by_its_dated_name(capsys: Capture) -> None:
     assert "factors low 16, medium 48, high 96" in shown(capsys, "models", "gpt-image-2-2026-04-21")
 

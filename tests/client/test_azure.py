@@ -14,7 +14,6 @@ import respx
 from imagesdk import (
     AsyncClient,
     AuthenticationError,
-    BadRequestError,
     Client,
     CompletedImage,
     ConfigurationError,
