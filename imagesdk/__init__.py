@@ -6,7 +6,7 @@ so that ``import imagesdk`` is fast. ``__init__.pyi`` has them for type checkers
 
 _HOMES = {
     "_version": "__version__",
-    "_sync.facade": "Client Files ImageStream Images Run",
+    "_sync.facade": "Client Files ImageStream Images Models Provenance Run",
     "client": "AsyncClient",
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
@@ -14,6 +14,9 @@ _HOMES = {
     "fan_out.outcomes": "DryRun JobLike Labelled Notice Outcome Progress",
     "fan_out.run": "AsyncRun",
     "files": "AsyncFiles",
+    "provenance": "AsyncProvenance",
+    "served": "AsyncModels",
+    "reports": "ProvenanceCheck ProvenanceSignal ServedModel",
     "streams": "AsyncImageStream",
     "pricing": "Estimate estimate",
     "_calls.retirement": "RetirementWarning",

@@ -5,6 +5,8 @@ from imagesdk._sync.facade import Client as Client
 from imagesdk._sync.facade import Files as Files
 from imagesdk._sync.facade import Images as Images
 from imagesdk._sync.facade import ImageStream as ImageStream
+from imagesdk._sync.facade import Models as Models
+from imagesdk._sync.facade import Provenance as Provenance
 from imagesdk._sync.facade import Run as Run
 from imagesdk._version import __version__ as __version__
 from imagesdk.client import AsyncClient as AsyncClient
@@ -63,7 +65,12 @@ from imagesdk.prepare import make_mask as make_mask
 from imagesdk.prepare import prepare_image as prepare_image
 from imagesdk.pricing import Estimate as Estimate
 from imagesdk.pricing import estimate as estimate
+from imagesdk.provenance import AsyncProvenance as AsyncProvenance
 from imagesdk.remedies import Remedy as Remedy
+from imagesdk.reports import ProvenanceCheck as ProvenanceCheck
+from imagesdk.reports import ProvenanceSignal as ProvenanceSignal
+from imagesdk.reports import ServedModel as ServedModel
+from imagesdk.served import AsyncModels as AsyncModels
 from imagesdk.streams import AsyncImageStream as AsyncImageStream
 from imagesdk.types import CompletedImage as CompletedImage
 from imagesdk.types import FileId as FileId

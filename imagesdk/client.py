@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Never, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._calls.build import ClientContext
 from imagesdk._calls.client_options import (
@@ -35,6 +35,10 @@ from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
+
+if TYPE_CHECKING:
+    from imagesdk.provenance import AsyncProvenance
+    from imagesdk.served import AsyncModels
 
 _USER_AGENT = f"imagesdk/{__version__} python/{'.'.join(map(str, sys.version_info[:3]))}"
 
@@ -257,6 +261,20 @@ class AsyncClient:
     def files(self) -> AsyncFiles:
         """Upload, look up and delete files, such as images that edits refer to by id."""
         return self._files
+
+    @property
+    def provenance(self) -> AsyncProvenance:
+        """Check images for proof that a model of OpenAI made them."""
+        from imagesdk.provenance import AsyncProvenance
+
+        return AsyncProvenance(self._context)
+
+    @property
+    def models(self) -> AsyncModels:
+        """Look up the models of the server, and when it ends them."""
+        from imagesdk.served import AsyncModels
+
+        return AsyncModels(self._context)
 
     @property
     def base_url(self) -> str:

@@ -61,17 +61,19 @@ async def open_inputs(
 
 
 @asynccontextmanager
-async def open_file(source: Source, seconds: float | None) -> AsyncGenerator[Upload, None]:
+async def open_file(
+    source: Source, seconds: float | None, param: str = "source"
+) -> AsyncGenerator[Upload, None]:
     """Open a file of any kind within that time. Temporary files exist until the block ends."""
     with ExitStack() as spools:
         try:
             with anyio.fail_after(seconds):
-                found = await _open_source("source", source, spools)
+                found = await _open_source(param, source, spools)
         except TimeoutError:
             raise APITimeoutError("The file could not be read in time. Nothing was sent.") from None
         if isinstance(found, RemoteImage):
             problem, allowed = f"is {found.name}, and only files can be uploaded", "a path, bytes or a file"
-            raise refused("source", problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
+            raise refused(param, problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
         yield found
 
 

@@ -199,6 +199,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
 def _add_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="show all facts about one model, with their sources")
+    add("--live", action="store_true", help="ask the server for its models, and when it ends them")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -210,6 +211,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
     add("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
     add("--require-key", action="store_true", help="respond with 401 to requests without a key")
+    tls = "serve https; write the certificate that clients have to trust to FILE (default: %(const)s)"
+    add("--tls", nargs="?", const="imagesdk-ca.pem", metavar="FILE", help=tls)
     quirks = "emulate another server, such as localai or azure (see docs/servers.md)"
     add("--quirks", metavar="SERVER", help=quirks)
 

@@ -35,8 +35,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
-    if has_flag(options, "emulator") and job.model is None:
-        job = _with_default_model(job)
+    job = _with_known_model(options, job)
     with open_client(options) as client, _status(options, doing):
         response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
@@ -53,13 +52,15 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     return OK
 
 
-def _with_default_model(job: Job) -> Job:
-    """Return the job with the model that the emulator uses, so that its rules are checked before anything is sent."""
+def _with_known_model(options: Namespace, job: Job) -> Job:
+    """Return the job with the model that the emulator of this process would choose, so that its rules are checked."""
+    if job.model is not None or not has_flag(options, "emulator"):
+        return job
     import attrs
 
-    from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+    from imagesdk.emulator.rules import Fields, default_model
 
-    return attrs.evolve(job, model=Host(OPENAI_BASE_URL).default_model(job))
+    return attrs.evolve(job, model=default_model(job.endpoint, Fields({}), None))
 
 
 @contextmanager
