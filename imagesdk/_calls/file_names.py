@@ -1,7 +1,12 @@
-"""Final names of the files that one call writes."""
+"""Final names of the files that one call writes.
+
+An image that has arrived is paid for. If it cannot be moved to its final name, its temporary file is kept, and the error
+names that file.
+"""
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -34,10 +39,24 @@ class OutputNames:
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Rename a temporary file to its final path, and return that path."""
+        """Rename a temporary file to its final path, and return that path.
+
+        Raises:
+            OSError: If the file cannot be moved. The error names the temporary file, which is kept.
+        """
         path = self.path(index, extension(received.facts.media_type))
         assert received.temporary is not None  # noqa: S101 - only called for files
-        with anyio.CancelScope(shield=True):
-            await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+        try:
+            with anyio.CancelScope(shield=True):
+                await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+        except OSError as error:
+            raise keep(received, error) from error
         received.temporary = None
         return path
+
+
+def keep(received: ReceivedImage, error: OSError) -> OSError:
+    """Keep the temporary file of an image that cannot be moved, and return an error that names the file."""
+    temporary, received.temporary = received.temporary, None
+    place = f" The image is kept in {temporary}." if temporary and os.path.lexists(temporary) else ""
+    return type(error)(error.errno, f"{error.strerror or error}.{place}", error.filename)

@@ -91,18 +91,30 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
 async def place_images(
     response: ImagesResponse, result: Result[ParsedResponse], names: OutputNames | None
 ) -> ImagesResponse:
-    """Move the files of a result to their final names, remove the others, and return the response with paths."""
+    """Move the files of a result to their final names, remove the others, and return the response with paths.
+
+    Raises:
+        OSError: If a file cannot be moved. The others are moved all the same.
+    """
     images: list[Image] = []
+    problem: OSError | None = None
     try:
         with anyio.CancelScope(shield=True):
             for image in response.data:
                 received = _received(result, image.index)
                 path = image.path
                 if received is not None and received.temporary is not None and names is not None:
-                    path = await names.move_into_place(image.index, received)
+                    try:
+                        path = await names.move_into_place(image.index, received)
+                    except OSError as error:
+                        if problem is not None:
+                            problem.add_note(str(error))
+                        problem = problem or error
                 images.append(attrs.evolve(image, path=path))
     finally:
         await discard(result.sink)
+    if problem is not None:
+        raise problem
     return attrs.evolve(response, data=tuple(images))
 
 
@@ -114,7 +126,7 @@ async def fetch_missing(
     for position, image in enumerate(images):
         if image.loaded or image.url is None:
             continue
-        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync)
+        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync, owner=call.owner)
         try:
             received = await fetch(downloader, image.url, sink, call.timeouts, call.deadline)
             path = await names.move_into_place(image.index, received) if names else None
