@@ -7,6 +7,7 @@
     ├── ImageNotLoadedError                         the image is only a URL so far
     ├── DownloadError                               the URL of an image cannot be fetched
     ├── JournalError                                the journal of a run cannot be used
+    ├── RunStoppedError                             a run ended before its last job
     └── APIError
         ├── APIConnectionError                      not sent: no connection
         │   ├── APITimeoutError
@@ -36,7 +37,7 @@ API key.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imagesdk.remedies import Remedy, worded
 
@@ -50,7 +51,7 @@ __all__ = [
     "ConflictError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
     "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
     "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PermissionDeniedError", "QuotaExceededError",
-    "RateLimitError", "RetiredError", "StreamError", "UnprocessableEntityError",
+    "RateLimitError", "RetiredError", "RunStoppedError", "StreamError", "UnprocessableEntityError",
 ]
 # fmt: on
 
@@ -207,6 +208,28 @@ class DownloadError(ImageSDKError):
 
 class JournalError(ImageSDKError):
     """The journal of a run cannot be read or written, or belongs to another run."""
+
+
+class RunStoppedError(ImageSDKError):
+    """A run ended before its last job. Jobs that had not begun stay planned, and the same run again makes them.
+
+    It is raised after the last outcome. ``last_error`` is also its ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        reason: Literal["max_failures", "server_away"] = "server_away",
+        last_error: Exception | None = None,
+        remedies: Iterable[Remedy] = (),
+    ) -> None:
+        super().__init__(summary, remedies=remedies)
+        self.reason: Literal["max_failures", "server_away"] = reason
+        """``"max_failures"``: so many jobs failed. ``"server_away"``: no job succeeded for ``give_up_after`` seconds."""
+        self.last_error = last_error
+        """The error of the job or the attempt that failed last."""
+        self.__cause__ = last_error
 
 
 class APIError(ImageSDKError):

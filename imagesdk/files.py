@@ -14,10 +14,9 @@ from typing import Any, TypeVar
 import anyio
 import attrs
 
-from imagesdk._calls.build import ClientContext
+from imagesdk._calls.build import ClientContext, load_sources
 from imagesdk._calls.call_options import deadline_of, new_boundary, new_idempotency_key, timeouts_of
 from imagesdk._calls.raw import ignore_body
-from imagesdk._calls.sources import open_file
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.sink import discard
 from imagesdk._media.atomic import move_into_place
@@ -67,6 +66,9 @@ class AsyncFiles:
             APIError: If the request fails.
             OSError: If the file cannot be read.
         """
+        await load_sources()
+        from imagesdk._calls.sources import open_file
+
         async with open_file(source) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
             request = files_api.upload_request(

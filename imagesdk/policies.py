@@ -131,9 +131,9 @@ DEFAULT_RATE_LIMIT: Final = RateLimit()
 """Default limit. Compared by identity: only this object may be overridden by ``IMAGESDK_RATE_LIMIT``."""
 
 
-PERSISTENT_ATTEMPTS: Final = 10
-"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If every sixth attempt fails, one job
-in ninety million is not delivered."""
+PERSISTENT_ATTEMPTS: Final = 30
+"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If six of ten attempts fail, one job in
+four million is not delivered. Attempts while the run is paused do not count."""
 
 
 @frozen
@@ -145,7 +145,7 @@ class RetryPolicy:
     - A request that may have been executed and billed is retried at most ``max_ambiguous`` times, and never with
       ``delivery="at_most_once"``.
     - After a 429 the call waits for the rate limit. This uses up no attempt.
-    - While many calls of a client fail, retries are suspended.
+    - While many calls of a client fail, retries are suspended. A run (``images.fan_out``) pauses instead.
     """
 
     max_attempts: int = field(default=4, validator=_whole(1))

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from attrs import field, frozen
 
 from imagesdk._media.atomic import write_file
-from imagesdk._media.notebook import MimeBundle, grid_bundle, image_bundle
 from imagesdk._media.output import image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, sniff
@@ -31,6 +30,8 @@ if TYPE_CHECKING:
     import numpy
     import numpy.typing
     import PIL.Image
+
+    from imagesdk._media.notebook import MimeBundle
 
 # fmt: off
 __all__ = [
@@ -170,6 +171,8 @@ class Image:
         return f"data:{self.media_type or OCTET_STREAM};base64,{text}"
 
     def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
+        from imagesdk._media.notebook import image_bundle
+
         return image_bundle(self, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -262,6 +265,8 @@ class ImagesResponse(Sequence[Image]):
         return self.data[index]
 
     def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
+        from imagesdk._media.notebook import grid_bundle
+
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
@@ -293,6 +298,8 @@ class PartialImage:
 
     def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
         text = f"<PartialImage {self.partial_image_index} of {self.image!r}>"
+        from imagesdk._media.notebook import image_bundle
+
         return image_bundle(self.image, text, include=include, exclude=exclude)
 
 
@@ -321,6 +328,8 @@ class CompletedImage:
         return self.image.b64_json
 
     def _repr_mimebundle_(self, include: _MediaTypes = None, exclude: _MediaTypes = None) -> MimeBundle:
+        from imagesdk._media.notebook import grid_bundle
+
         return grid_bundle(self.response.data, repr(self), include=include, exclude=exclude)
 
 

@@ -47,6 +47,7 @@ OWN_FACTS: dict[str, dict[str, Any]] = {
     "RetiredError": {"replacement": "gpt-image-2"},
     "RateLimitError": {"retry_after": 2.0},
     "QuotaExceededError": {"retry_after": None},
+    "RunStoppedError": {"reason": "max_failures"},
 }
 
 
@@ -141,7 +142,9 @@ def test_an_error_needs_only_a_message(cls: type[ImageSDKError]) -> None:
     assert isinstance(error, ImageSDKError)
     assert str(error) == error.summary == error.message == "What happened."
     assert error.remedies == ()
-    defaults = {"attempts": 0, "maybe_billed": False, "status_code": 0, "categories": ()}
+    defaults = {
+        "attempts": 0, "maybe_billed": False, "status_code": 0, "categories": (), "reason": "server_away",
+    }  # fmt: skip
     for name in facts_of(cls):
         assert getattr(error, name) == (None if cls is DownloadError else defaults.get(name)), name
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from importlib import import_module
+from pathlib import Path
 
 import anyio
 from attrs import Factory, evolve, field, frozen
@@ -14,7 +17,6 @@ from imagesdk._calls.call_options import CallSettings, new_boundary
 from imagesdk._calls.client_options import CallDefaults
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
-from imagesdk._calls.sources import open_inputs
 from imagesdk._engine.call import Call, total_tokens
 from imagesdk._engine.download import Downloader
 from imagesdk._engine.engine import Engine
@@ -26,7 +28,8 @@ from imagesdk._protocol.requests import RequestPlan, build_request, plan_request
 from imagesdk._protocol.responses import ParsedResponse, parse_response
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
+from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -104,16 +107,30 @@ def _slug(job: Job) -> str:
     return slug("variation" if isinstance(job, Variation) else job.prompt)
 
 
+async def load_sources() -> None:
+    """Import ``_calls.sources`` in a thread: it takes 3 ms, which neither the first client nor the loop should spend."""
+    if (name := "imagesdk._calls.sources") not in sys.modules:
+        await run_blocking(import_module, name)
+
+
 @asynccontextmanager
 async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenerator[InputImages, None]:
     if isinstance(plan.job, Generate):
         yield InputImages()
         return
+    await load_sources()
+    from imagesdk._calls.sources import open_inputs
+    from imagesdk._media.source_text import MissingFileError
+
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:
             with anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
+        except MissingFileError as error:
+            if isinstance(plan.job, Edit) and error.param == "image" and not Path(error.filename).suffix:
+                error.remedies = (Remedy.PASS_IMAGE_FIRST,)
+            raise
         except TimeoutError:
             summary = "The images could not be read in time. Nothing was sent."
             raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None

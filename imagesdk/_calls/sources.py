@@ -25,8 +25,8 @@ import attrs
 from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, read_piece_now
 from imagesdk._media.pillow import MAX_LOOK, array_as_png, image_as_png, is_array, is_pillow, some_transparent
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, named_media_type, sniff
-from imagesdk._media.source_text import check_path, decode_data_url, is_url, refused
-from imagesdk._media.upload import named_parts
+from imagesdk._media.source_text import MissingFileError, check_path, decode_data_url, is_url, refused
+from imagesdk._media.upload import UNKNOWN_START, named_parts
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
@@ -102,7 +102,10 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
         check_path(param, path)
-        return await run_blocking(_probe_path, Path(path))
+        try:
+            return await run_blocking(_probe_path, Path(path))
+        except FileNotFoundError:
+            raise MissingFileError.for_parameter(param, path) from None
     if isinstance(source, (FileId, FileObject)):
         if not isinstance(cast("object", source.id), str) or not source.id:
             raise refused(param, "is a file without an id", source.id, "an id")
@@ -273,6 +276,7 @@ def _upload(
         start=start,
         cmyk=facts.cmyk,
         several=facts.several,
+        unknown_start=b"" if facts.media_type else head[:UNKNOWN_START],
     )
 
 

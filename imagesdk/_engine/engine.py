@@ -164,6 +164,8 @@ class Engine:
         if isinstance(key, BearerTokenSource) and isinstance(failure.error, AuthenticationError):
             key.forget()
         call, policy = state.call, self._config.retry
+        if call.may_retry is not None and not call.may_retry(failure):
+            return retry.GiveUp()
         return retry.decide(
             failure,
             policy=policy if call.delivery is None else retry.policy_of_run(policy, call.delivery),
@@ -172,7 +174,7 @@ class Engine:
             limited=state.permit.limited,
             remaining=state.remaining(self._shared.clock()),
             chance=random.random(),  # noqa: S311 - jitter
-            throttle=self._throttle,
+            throttle=self._throttle if call.delivery is None else None,  # a run has a circuit breaker
             billed=call.request.billed,
         )
 

@@ -27,7 +27,11 @@ def run(options: Namespace) -> int:
     from imagesdk.fan_out.journal import FILE_NAME, read_records
 
     path = Path(options.path)
-    path = path / FILE_NAME if path.is_dir() else path
+    is_folder = path.is_dir()
+    path = path / FILE_NAME if is_folder else path
+    if not path.exists():
+        what = f"no {FILE_NAME} in" if is_folder else "no journal"
+        raise FileNotFoundError(f"{what} {options.path!r}: pass the --out folder of a batch")
     states, cost, unpriced = Counter[str](), Decimal(0), 0
     for record in read_records(path):
         states[record.state] += 1

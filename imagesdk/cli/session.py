@@ -35,6 +35,8 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
+    if has_flag(options, "emulator") and job.model is None:
+        job = _with_default_model(job)
     with open_client(options) as client, _status(options, doing):
         response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
@@ -51,14 +53,28 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     return OK
 
 
+def _with_default_model(job: Job) -> Job:
+    """Return the job with the model that the emulator uses, so that its rules are checked before anything is sent."""
+    import attrs
+
+    from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
+
+    return attrs.evolve(job, model=Host(OPENAI_BASE_URL).default_model(job))
+
+
 @contextmanager
 def open_client(
     options: Namespace, *, sends: bool = True, **client_options: Any
 ) -> Generator[Client, None, None]:
     """Open the client of the global options. A command that sends no requests needs no key."""
     from imagesdk import Client
+    from imagesdk.cli.waiting import WaitNotices
 
     with ExitStack() as stack:
+        if not has_flag(options, "quiet"):
+            notices = WaitNotices(lambda text: note(options, f"imagesdk: {text}"))
+            stack.callback(notices.close)
+            client_options["observers"] = [notices]
         stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = partial(_note_warning, options)
         if has_flag(options, "emulator"):

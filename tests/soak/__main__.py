@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, nights, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -55,6 +55,9 @@ TRIALS = {
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "nights": Trial(
+        "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
+    ),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
