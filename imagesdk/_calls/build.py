@@ -96,7 +96,7 @@ async def build_call(
         )
         names = None
         if out is not None:
-            open_out = partial(open_output, out, n=request.weight, id=call.id, slug=_slug(job))
+            open_out = partial(open_output, out, n=request.weight, job_id=call.id, slug=_slug(job))
             opened = await run_blocking(open_out)
             call = evolve(call, folder=opened.folder)
             names = OutputNames(opened, call.id, _slug(job), call.fsync)

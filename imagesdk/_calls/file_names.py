@@ -7,6 +7,7 @@ names that file.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -55,8 +56,15 @@ class OutputNames:
         return path
 
 
-def keep(received: ReceivedImage, error: OSError) -> OSError:
-    """Keep the temporary file of an image that cannot be moved, and return an error that names the file."""
+def keep(received: ReceivedImage, error: OSError, *, owner: str = "") -> OSError:
+    """Keep the temporary file of an image that cannot be moved, and return an error that names the file.
+
+    With ``owner`` no journal names the file, so it loses the name of the run, which would remove it.
+    """
     temporary, received.temporary = received.temporary, None
-    place = f" The image is kept in {temporary}." if temporary and os.path.lexists(temporary) else ""
-    return type(error)(error.errno, f"{error.strerror or error}.{place}", error.filename)
+    place = ""
+    if temporary is not None and os.path.lexists(temporary):
+        with suppress(OSError):
+            temporary = temporary.replace(temporary.with_name(temporary.name.replace(f"-{owner}-", "-")))
+        place = f" The image is kept in {temporary}."
+    return type(error)(error.errno, f"{(error.strerror or str(error)).rstrip('.')}.{place}", error.filename)

@@ -135,10 +135,14 @@ async def fetch_missing(
             raise
         finally:
             await discard(sink)
-        facts = received.facts
-        loaded = attrs.evolve(image, path=path, data=received.data, media_type=facts.media_type)
-        images[position] = attrs.evolve(loaded, width=facts.width, height=facts.height)
+        images[position] = attrs.evolve(with_facts(image, received), path=path, data=received.data)
     return attrs.evolve(response, data=tuple(images))
+
+
+def with_facts(image: Image, received: ReceivedImage) -> Image:
+    """Return an image with the facts of its download."""
+    facts = received.facts
+    return attrs.evolve(image, media_type=facts.media_type, width=facts.width, height=facts.height)
 
 
 async def fetch(

@@ -18,8 +18,7 @@ from pathlib import Path
 def create_temporary(folder: Path, owner: str = "") -> tuple[int, Path]:
     """Create an empty temporary file, and its folder if that is missing. Return descriptor and path. Blocks.
 
-    Args:
-        owner: Name of the run that writes the file, in hexadecimal digits; empty for a single call.
+    ``owner`` is the name of the run that writes the file, in hexadecimal digits; empty for a single call.
     """
     make_folder(folder)
     path = folder / f".imagesdk-{owner and f'{owner}-'}{secrets.token_hex(8)}.part"

@@ -157,14 +157,14 @@ def _template_fields(text: str, param: str) -> set[str] | None:
 
 
 def open_output(
-    out: str | os.PathLike[str], *, n: int = 1, id: str = "0", slug: str = "x"  # noqa: A002 - as in path()
+    out: str | os.PathLike[str], *, n: int = 1, job_id: str = "0", slug: str = "x"
 ) -> OutputTemplate:
     """Parse ``out=`` of a call, create the folder of its images and check that they can be moved there. Blocks."""
     template = OutputTemplate.parse(out, n=n)
     check_writable(template.folder, template.template)
     if "/" in template.template:
-        names = (template.path(index=0, id=id, slug=slug, ext=ext) for ext in ("png", "webp"))
-        check_place(template.folder, *names)
+        final, other = (template.path(index=0, id=job_id, slug=slug, ext=ext) for ext in ("png", "webp"))
+        check_place(template.folder, final, other)
     return template
 
 
@@ -184,8 +184,7 @@ def check_writable(folder: Path, template: str = FOLDER_TEMPLATE, owner: str = "
 def check_place(folder: Path, final: Path, other: Path, owner: str = "") -> None:
     """Create the folder of an image, and check that a temporary file in ``folder`` can be moved to it. Blocks.
 
-    Args:
-        other: The final path with another extension. A folder with ``{ext}`` in its name is not created.
+    ``other`` is the final path with another extension: a folder with ``{ext}`` in its name is not created.
     """
     descriptor, temporary = create_temporary(folder, owner)
     os.close(descriptor)

@@ -79,7 +79,15 @@ class GroupCommit:
         except Exception as problem:  # noqa: BLE001 - raised by each write that waits for the commit
             if db.in_transaction:
                 db.rollback()
+            explained = self._explained(problem)
             for write in batch:
-                write.error = problem if isinstance(problem, ImageSDKError) else self.explain(problem)
+                write.error = explained
         for write in batch:
             write.finished = True
+
+    def _explained(self, problem: Exception) -> ImageSDKError:
+        try:
+            self.verify()  # a file that was removed explains any error
+        except ImageSDKError as error:
+            return error
+        return problem if isinstance(problem, ImageSDKError) else self.explain(problem)
