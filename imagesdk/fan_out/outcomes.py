@@ -66,6 +66,8 @@ class Outcome:
     """Number of attempts in this run; 0 if the job was not sent."""
     resumed: bool = False
     """Whether the outcome is that of an earlier run, from the journal."""
+    acknowledged: bool = False
+    """Whether ``imagesdk log --ack`` lets the job rest: it was refused or has failed, and is not sent again."""
 
     @property
     def prompt(self) -> str | None:

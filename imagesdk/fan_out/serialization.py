@@ -69,6 +69,16 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
     ]
 
 
+def with_files(record: Mapping[str, Any], files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
+    """Return a response with other names for its files."""
+    paths = {file.index: _from(file.path, folder) for file in files}
+    images = [
+        {**image, "file": {**image["file"], "path": paths[image["index"]]}} if "file" in image else image
+        for image in record["images"]
+    ]
+    return {**record, "images": images}
+
+
 def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
     """Return the response of a record. Its images have the final paths of their files."""
     images = [
