@@ -177,6 +177,7 @@ POLICIES = [
         (b"what?", 200, errors.APIResponseError),
         (b'{"error": {"code": "server_error", "message": "oh no"}}', 200, errors.InternalServerError),
         (HTML, 200, errors.APIResponseError),
+        (answer("<html>é".encode("latin-1")), 200, errors.APIResponseError),
         (b'{"task_id": "t-1"}', 202, errors.PendingTaskError),
         (b"", 202, errors.PendingTaskError),
     ],
