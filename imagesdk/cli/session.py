@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.formats import extension_warning, with_named_format
@@ -19,6 +19,7 @@ from imagesdk.cli.remedies import error_text
 
 if TYPE_CHECKING:
     from imagesdk import CallOptions, Client, ImagesResponse, Job
+    from imagesdk.emulator.models import Endpoint
 
 
 def make_images(options: Namespace, job: Job, doing: str) -> int:
@@ -60,7 +61,7 @@ def _with_known_model(options: Namespace, job: Job) -> Job:
 
     from imagesdk.emulator.rules import Fields, default_model
 
-    return attrs.evolve(job, model=default_model(job.endpoint, Fields({}), None))
+    return attrs.evolve(job, model=default_model(cast("Endpoint", job.endpoint), Fields({}), None))
 
 
 @contextmanager
