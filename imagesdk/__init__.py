@@ -11,7 +11,7 @@ _HOMES = {
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
     "models": "ModelProfile",
-    "fan_out.outcomes": "DryRun JobLike Labelled Outcome Progress",
+    "fan_out.outcomes": "DryRun JobLike Labelled Notice Outcome Progress",
     "fan_out.run": "AsyncRun",
     "files": "AsyncFiles",
     "provenance": "AsyncProvenance",
@@ -33,7 +33,7 @@ _HOMES = {
         "DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
         "OutcomeUnknownTimeoutError PermissionDeniedError QuotaExceededError RateLimitError "
-        "RetiredError StreamError UnprocessableEntityError"
+        "RetiredError RunStoppedError StreamError UnprocessableEntityError"
     ),
 }
 """Public names by the module that has them."""

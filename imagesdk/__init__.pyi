@@ -35,11 +35,13 @@ from imagesdk.errors import PermissionDeniedError as PermissionDeniedError
 from imagesdk.errors import QuotaExceededError as QuotaExceededError
 from imagesdk.errors import RateLimitError as RateLimitError
 from imagesdk.errors import RetiredError as RetiredError
+from imagesdk.errors import RunStoppedError as RunStoppedError
 from imagesdk.errors import StreamError as StreamError
 from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
 from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled
+from imagesdk.fan_out.outcomes import Notice as Notice
 from imagesdk.fan_out.outcomes import Outcome as Outcome
 from imagesdk.fan_out.outcomes import Progress as Progress
 from imagesdk.fan_out.run import AsyncRun as AsyncRun

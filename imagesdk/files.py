@@ -70,7 +70,7 @@ class AsyncFiles:
         await load_sources()
         from imagesdk._calls.sources import open_file
 
-        async with open_file(source) as file:
+        async with open_file(source, timeouts_of(self._defaults, timeout).total) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
             request = files_api.upload_request(
                 named, purpose, expires_after=expires_after, boundary=new_boundary()

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import anyio
 from attrs import Factory, field, frozen
@@ -25,9 +26,10 @@ from imagesdk._protocol.image_checks import check_images
 from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.requests import RequestPlan, build_request, plan_request, sources
 from imagesdk._protocol.responses import ParsedResponse, parse_response
-from imagesdk._runtime.threads import run_blocking
+from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
+from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -72,9 +74,10 @@ async def build_call(
         if plan.rules is not None:
             check_images(plan.job, inputs, plan.rules)
         body, boundary = settings.extra_body, new_boundary()
-        request = build_request(
-            plan.job, inputs, boundary=boundary, extra_body=body, stream=stream, host=plan.host
-        )
+        with nothing_sent("to build the request"):
+            request = build_request(
+                plan.job, inputs, boundary=boundary, extra_body=body, stream=stream, host=plan.host
+            )
         # extra_body may name another model than the job does.
         profile = models.lookup(request.model) if "model" in (body or {}) else plan.profile
         if template is not None:
@@ -114,12 +117,17 @@ async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenera
         return
     await load_sources()
     from imagesdk._calls.sources import open_inputs
+    from imagesdk._media.source_text import MissingFileError
 
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:
-            with anyio.fail_after(settings.timeouts.total):
+            with nothing_sent("to read the images"), anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
+        except MissingFileError as error:
+            if isinstance(plan.job, Edit) and error.param == "image" and not Path(error.filename).suffix:
+                error.remedies = (Remedy.PASS_IMAGE_FIRST,)
+            raise
         except TimeoutError:
             summary = "The images could not be read in time. Nothing was sent."
             raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None

@@ -66,6 +66,8 @@ class Call(Generic[T]):
     ledger: Ledger = field(factory=NoLedger)
     on_granted: Callable[[], None] | None = None
     """Called each time that the rate limit grants a permit, before the ledger."""
+    may_retry: Callable[[Failure], bool] | None = None
+    """Called with each failed attempt of a run. It returns whether the engine may retry."""
     profile: ModelProfile | None = None
     delivery: Delivery | None = None
     """The delivery of a job of a run; ``None`` leaves it to the client's retry policy."""

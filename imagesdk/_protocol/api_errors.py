@@ -27,7 +27,8 @@ from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_
 from imagesdk._protocol.json_values import is_object, text
 from imagesdk._protocol.remedies import UNVERIFIED, ErrorClass, remedies_for
 from imagesdk._protocol.retry import Failure, FailureClass
-from imagesdk._protocol.scanner import ScanError, TooLargeError
+from imagesdk._protocol.scanner import FixedCapError, ScanError, TooLargeError
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import excerpt
 from imagesdk.models import lookup, nearest_size
@@ -79,9 +80,10 @@ def status_failure(
     model: str | None = None,
     path: str = "",
     better_base_url: str | None = None,
+    key: Secret = NO_KEY,
 ) -> Failure:
     """Convert an error response to a failure. ``better_base_url``: the base URL with ``/v1``, if it seems to lack it."""
-    body = error_of_bytes(rest)
+    body = error_of_bytes(rest, key)
     remedies: tuple[Remedy, ...] = ()
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
         to = location.split("?")[0]
@@ -164,7 +166,7 @@ def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bo
         f"The server answered with success, but {problem}.",
         request_id=request_id,
         maybe_billed=billed,
-        remedies=(Remedy.RAISE_CAPS,) if too_large else (),
+        remedies=(Remedy.RAISE_CAPS,) if too_large and not isinstance(problem, FixedCapError) else (),
     )
     return Failure(error, "unreadable", should_retry=False if too_large else None)
 

@@ -24,7 +24,8 @@ from imagesdk._protocol.json_values import is_list, is_object
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedEvent, parse_event
 from imagesdk._protocol.retry import Failure
-from imagesdk._protocol.scanner import ScanError
+from imagesdk._protocol.scanner import MAX_ERROR, ScanError, check_entries
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.sse import Message
 from imagesdk.models import ModelProfile
 
@@ -53,16 +54,19 @@ def read_stream_event(
     now: datetime,
     seen_images: bool,
     request_id: str | None,
+    key: Secret = NO_KEY,
 ) -> StreamEvent | Failure | None:
     """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done."""
+    name = key.removed_from(message.event)
     try:
-        document = message.scanner.document()
+        document = message.scanner.document(key)
+        check_entries(document, request.weight)
     except ScanError:
-        document = message.scanner.rest().decode("utf-8", "replace")
-        if not is_error_event(message.event, document):
+        document = key.removed_from(message.scanner.rest()[:MAX_ERROR].decode("utf-8", "replace"))
+        if not is_error_event(name, document):
             raise
     failure = stream_failure(
-        message.event,
+        name,
         document,
         now=now,
         requested=request.weight,
@@ -75,7 +79,7 @@ def read_stream_event(
         return failure
     if not is_object(document):
         return None
-    parsed = parse_event(document, name=message.event, profile=profile)
+    parsed = parse_event(document, name=name, profile=profile)
     has_image = any(image.image_ref is not None or image.url is not None for image in parsed.images)
     if is_partial(parsed.type):
         return StreamEvent(parsed, is_last=False) if has_image else None

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
@@ -20,7 +20,8 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
-from imagesdk.fan_out.outcomes import DryRun, Jobs, Outcome, Progress
+from imagesdk.fan_out.options import StopOn
+from imagesdk.fan_out.outcomes import DryRun, Jobs, Notice, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.files import AsyncFiles
@@ -92,6 +93,7 @@ class Client:
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
             be used, or if an option has a wrong value.
+        TypeError: If there is no such option. The error names what replaces an option of the official client.
     """
 
     __module__ = "imagesdk"
@@ -113,6 +115,7 @@ class Client:
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
         allow_insecure: bool = False,
+        **unknown: Never,
     ) -> None:
         handle = lease(
             AsyncClient,
@@ -130,6 +133,7 @@ class Client:
             observers=observers,
             default_headers=default_headers,
             allow_insecure=allow_insecure,
+            **unknown,
         )
         self._bind(handle)
 
@@ -652,10 +656,13 @@ class Images:
         retry_unknown: bool = False,
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
+        stop_on: StopOn = "fatal",
+        max_failures: int | None = None,
+        give_up_after: float | None = 900.0,
     ) -> AbstractContextManager[Run]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        A failed job does not stop the others, and a server that is away pauses the run. At most one job waits for the rate limit, so other calls get their turn.
         Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
         again, and finished jobs are skipped, also after a crash.
 
@@ -669,12 +676,17 @@ class Images:
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
-                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least ten attempts
-                while most jobs succeed.
+                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least 30 attempts.
             retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
             budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.
             unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
+            stop_on: ``"fatal"``: an answer that every job would get (401, 403, quota used up, no such model) pauses the
+                run, and a second one ends it with that error. ``"never"``: such jobs fail, and the run continues.
+            max_failures: Number of jobs, ``failed`` or ``unknown``, after which the run ends with ``RunStoppedError``.
+                ``None``: no end.
+            give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
+                none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
 
         Example:
             ```python
@@ -701,6 +713,9 @@ class Images:
             retry_unknown=retry_unknown,
             budget=budget,
             unknown_price=unknown_price,
+            stop_on=stop_on,
+            max_failures=max_failures,
+            give_up_after=give_up_after,
         )
 
     def dry_run(
@@ -836,6 +851,8 @@ class Run:
         These errors are raised after the last outcome.
 
         Raises:
+            APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
+            RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
@@ -845,10 +862,13 @@ class Run:
     def collect(self) -> list[Outcome]:
         """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
 
-        A run can be collected once, because it does not keep the outcomes.
+        A run can be collected once, because it does not keep the outcomes. If ``collect`` raises an error that ended the
+        run, call it again: it returns the outcomes so far.
 
         Raises:
             RuntimeError: If the run was collected before.
+            APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
+            RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
@@ -859,6 +879,11 @@ class Run:
     def progress(self) -> Progress:
         """Snapshot of the run. It returns at once, from any thread."""
         return self._handle.async_object.progress
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Advice about the run, such as how to reserve less of its budget. It may come with the first job."""
+        return self._handle.async_object.notices
 
     def stop(self) -> None:
         """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""

@@ -27,7 +27,11 @@ def run(options: Namespace) -> int:
     from imagesdk.fan_out.journal import FILE_NAME, read_records
 
     path = Path(options.path)
-    path = path / FILE_NAME if path.is_dir() else path
+    is_folder = path.is_dir()
+    path = path / FILE_NAME if is_folder else path
+    if not path.exists():
+        what = f"no {FILE_NAME} in" if is_folder else "no journal"
+        raise FileNotFoundError(f"{what} {options.path!r}: pass the --out folder of a batch")
     states, cost, unpriced = Counter[str](), Decimal(0), 0
     for record in read_records(path):
         states[record.state] += 1
@@ -44,11 +48,13 @@ def run(options: Namespace) -> int:
 
 
 def _line(record: JobRecord, folder: Path, options: Namespace) -> str:
-    prompt = _printable(" ".join(str(record.params.get("prompt", record.kind)).split()))
+    from imagesdk.errors import printable
+
+    prompt = " ".join(str(record.params.get("prompt", record.kind)).split())
     prompt = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
     message = (_error(record, options) or {}).get("message", "")
-    details = ", ".join(_paths(record, folder)) or _printable(message)
-    return f"{record.state:<9}{record.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip()
+    details = ", ".join(_paths(record, folder)) or message
+    return printable(f"{record.state:<9}{record.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip())
 
 
 def _error(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
@@ -58,11 +64,6 @@ def _error(record: JobRecord, options: Namespace) -> dict[str, Any] | None:
     from imagesdk.fan_out.serialization import error_of
 
     return {**record.error, "message": error_text(error_of(record.error), options)}
-
-
-def _printable(text: str) -> str:
-    """Replace the control characters of a terminal."""
-    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _paths(record: JobRecord, folder: Path) -> list[str]:
