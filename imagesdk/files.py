@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import ClientContext, load_sources
-from imagesdk._calls.call_options import new_boundary
+from imagesdk._calls.call_options import new_boundary, timeouts_of
 from imagesdk._calls.queries import ask, send_query
 from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.call import Result
