@@ -196,8 +196,9 @@ class AsyncFiles:
         self, file: str | FileId | FileObject, timeout: float | Timeouts | None, folder: Path | None = None
     ) -> Result[None]:
         request = files_api.file_request(file, "GET", "/content")
-        more = {"folder": folder, "raw": True}
-        return await send_query(self._engine, self._defaults, request, ignore_body, timeout, **more)
+        return await send_query(
+            self._engine, self._defaults, request, ignore_body, timeout, folder=folder, raw=True
+        )
 
 
 AsyncFiles.__module__ = "imagesdk"

@@ -6,6 +6,8 @@ only: what an edit would refer to by URL or id is fetched first.
 
 from __future__ import annotations
 
+import time
+
 from imagesdk._calls.build import ClientContext, load_sources
 from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.finish import fetch
@@ -52,7 +54,8 @@ class AsyncProvenance:
         await load_sources()
         from imagesdk._calls.sources import open_file
 
-        async with open_file(source, timeouts.total, "image") as file:
+        seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
+        async with open_file(source, seconds, "image") as file:
             request = report_api.check_request(file)
             engine, defaults = self._context.engine, self._context.defaults
             return await ask(engine, defaults, request, report_api.parse_check, timeouts, deadline=deadline)

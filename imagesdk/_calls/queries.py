@@ -22,17 +22,20 @@ async def send_query(
     request: Request,
     parse: Callable[[Any], _T],
     timeout: float | Timeouts | None,
+    *,
+    deadline: float | None = None,
     **more: Any,
 ) -> Result[_T]:
-    """Send a request of weight 0. ``more`` are further fields of its :class:`.Call`."""
+    """Send a request of weight 0. The ``deadline`` is that of a larger call; ``more`` are fields of :class:`.Call`."""
     timeouts = timeouts_of(defaults, timeout)
     call = Call(
         request,
         parse=parse,
         timeouts=timeouts,
+        deadline=deadline_of(timeouts) if deadline is None else deadline,
         idempotency_key=new_idempotency_key(),
         fsync=defaults.fsync,
-        **{"deadline": deadline_of(timeouts), **more},
+        **more,
     )
     return await engine.send(call)
 

@@ -82,8 +82,8 @@ def parse_models(document: Any) -> tuple[ServedModel, ...]:
 
 
 def _others(item: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    others: dict[str, Any] = without_images({key: value for key, value in item.items() if key not in known})
-    return others
+    found: dict[str, Any] = without_images({key: value for key, value in item.items() if key not in known})
+    return found
 
 
 def _moment(value: object) -> datetime | None:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.formats import extension_warning, with_named_format
@@ -35,7 +35,8 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
-    job = _with_known_model(options, job)
+    if has_flag(options, "emulator") and job.model is None:
+        job = _with_default_model(job)
     with open_client(options) as client, _status(options, doing):
         response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
@@ -52,15 +53,13 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     return OK
 
 
-def _with_known_model(options: Namespace, job: Job) -> Job:
-    """Return the job with the model that the emulator of this process would choose, so that its rules are checked."""
-    if job.model is not None or not has_flag(options, "emulator"):
-        return job
+def _with_default_model(job: Job) -> Job:
+    """Return the job with the model that the emulator uses, so that its rules are checked before anything is sent."""
     import attrs
 
-    from imagesdk.emulator.rules import Endpoint, Fields, default_model
+    from imagesdk._protocol.hosts import OPENAI_BASE_URL, Host
 
-    return attrs.evolve(job, model=default_model(cast("Endpoint", job.endpoint), Fields({}), None))
+    return attrs.evolve(job, model=Host(OPENAI_BASE_URL).default_model(job))
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from typing import Self, TypedDict, Unpack
 import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from imagesdk.emulator.app import create_app
 from imagesdk.emulator.quirks import find
@@ -297,8 +297,8 @@ class _Connection(H11Protocol):
 
     def _watch(self) -> None:
         """Begin or continue to wait, unless the application has a request to answer."""
-        cycle: object = self.cycle  # None before the first request
-        answered = cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        answered = not cycle or cycle.response_complete
         state = self.conn.their_state
         if not (state is h11.IDLE or (answered and state is h11.SEND_BODY)):
             self._unwatch()

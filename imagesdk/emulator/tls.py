@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 from pathlib import Path
+from typing import Any
 
 from imagesdk._media.atomic import write_file
 
@@ -40,6 +41,7 @@ def server_context(ca_file: str | os.PathLike[str], host: str = "127.0.0.1") -> 
     own = socket.gethostname() if host in _ANY_ADDRESS else host
     authority = trustme.CA(organization_name="imagesdk emulator")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(*dict.fromkeys((*_LOOPBACK, own))).configure_cert(context)
+    certificate: Any = authority.issue_cert(*dict.fromkeys((*_LOOPBACK, own)))
+    certificate.configure_cert(context)
     write_file(Path(ca_file), authority.cert_pem.bytes())
     return context

@@ -29,12 +29,13 @@ from imagesdk import (
     RetryPolicy,
 )
 from imagesdk.emulator import Emulator
+from tests.support.sent_requests import sent_to
 from tests.support.small_images import png
 from tests.support.socket_servers import always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 MakeClient = Callable[..., AsyncClient]
-SMALL = {"model": "dall-e-2", "size": "256x256"}
+SMALL: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
 ONCE = RetryPolicy(max_attempts=1)
 
 
@@ -114,10 +115,10 @@ async def test_the_request_is_a_form_with_the_file_and_every_field_of_the_answer
     async with make_client("https://api.openai.com/v1", api_key="k") as client:
         check = await client.provenance.check(("cat.png", png()))
 
-    [call] = route.calls
-    assert call.request.headers["content-type"].startswith("multipart/form-data; boundary=")
-    assert b'name="file"; filename="cat.png"' in call.request.content
-    assert b"content-type: image/png" in call.request.content.lower()
+    [request] = sent_to(route)
+    assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert b'name="file"; filename="cat.png"' in request.content
+    assert b"content-type: image/png" in request.content.lower()
     signed, other = check.results
     assert (signed.issuer, signed.model, signed.validation_state) == ("OpenAI", "gpt-image-2", "trusted")
     assert signed.generated_at == datetime(2026, 11, 24, 12, tzinfo=UTC)

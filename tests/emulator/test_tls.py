@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -40,7 +41,7 @@ def test_a_client_that_trusts_the_file_uses_https_and_any_other_refuses(
     monkeypatch.setattr("imagesdk._transport.environment._tls", None)
 
 
-CHEAP = {"model": "dall-e-2", "size": "256x256"}
+CHEAP: dict[str, Any] = {"model": "dall-e-2", "size": "256x256"}
 
 
 def test_the_certificate_is_valid_for_every_name_of_this_machine_and_new_at_each_start(
