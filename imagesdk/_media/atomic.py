@@ -20,7 +20,7 @@ def create_temporary(folder: Path, owner: str = "") -> tuple[int, Path]:
 
     ``owner`` is the name of the run that writes the file, in hexadecimal digits; empty for a single call.
     """
-    make_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".imagesdk-{owner and f'{owner}-'}{secrets.token_hex(8)}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     return os.open(path, flags, 0o666), path

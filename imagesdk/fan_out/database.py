@@ -20,7 +20,6 @@ from typing import Final
 
 from attrs import frozen
 
-from imagesdk._media.atomic import make_folder
 from imagesdk.errors import JournalError
 from imagesdk.fan_out.lock import RunnerLock, is_same_file
 from imagesdk.fan_out.rows import COLUMNS
@@ -63,7 +62,7 @@ def take(handle: ExitStack, path: Path, writes: bool) -> Opened:
     """Open a journal. ``handle`` releases it even if the call that opened it was cancelled."""
     if not writes:
         return Opened(handle.enter_context(closing(connected(path))))
-    make_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
     lock = RunnerLock(path)
     handle.callback(lock.release)
     file = _created(path)

@@ -7,6 +7,7 @@ here, so that the code behind it needs no checks.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from decimal import Decimal
 from pathlib import Path
@@ -26,6 +27,7 @@ COLUMNS: Final = (
 DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What reading a damaged value raises."""
 _STATES: Final = frozenset(get_args(State))
+_IS_KEY: Final = re.compile(r"[0-9a-f]+-\d+")
 _IMAGE_TEXTS: Final = ("url", "media_type", "revised_prompt")
 
 
@@ -44,9 +46,10 @@ def record_of(row: tuple[Any, ...], path: Path) -> JobRecord:
 def damaged(path: Path, key: object, problem: Exception) -> JournalError:
     """Return the error of a damaged row."""
     summary = f"The row {key!r} of the journal {path} is damaged: {_text(problem)}."
-    shown = key if isinstance(key, str) and key.isprintable() else ""
-    delete = f"DELETE FROM jobs WHERE key = '{shown.replace(chr(39), chr(39) * 2)}'"  # noqa: S608 - text of an error
-    return JournalError(summary, remedies=(Remedy.MEND_ROW.of(shlex.join(["sqlite3", str(path), delete])),))
+    if not (isinstance(key, str) and _IS_KEY.fullmatch(key)):
+        return JournalError(summary, remedies=(Remedy.RECOVER_JOURNAL.of(path),))
+    delete = f"\"DELETE FROM jobs WHERE key = '{key}'\""  # noqa: S608 - text of an error
+    return JournalError(summary, remedies=(Remedy.MEND_ROW.of(f"sqlite3 {shlex.quote(str(path))} {delete}"),))
 
 
 def dollars(path: Path, key: object, amounts: tuple[object, ...]) -> Decimal:
@@ -120,7 +123,10 @@ def _object(name: str, text: object) -> dict[str, Any]:
 
 
 def _amount(text: object) -> Decimal:
-    amount = Decimal(text) if isinstance(text, str) else Decimal("NaN")
+    try:
+        amount = Decimal(text) if isinstance(text, str) else Decimal("NaN")
+    except ArithmeticError:
+        amount = Decimal("NaN")
     if not amount.is_finite() or amount < 0:
         raise ValueError(f"{preview(text)} is no amount of dollars")
     return amount

@@ -78,6 +78,8 @@ class BillingServer:
                 await talk.answer(json.dumps({"data": [json.loads(answer(png()))["data"][0], None]}).encode())
             case "drop":
                 talk.hang_up()
+            case "pair":
+                await talk.answer(answer(png(1, 1), png(2, 2)))
             case "url":
                 await talk.answer(answer_of_urls(address))
             case "urls":
