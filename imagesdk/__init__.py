@@ -6,14 +6,17 @@ so that ``import imagesdk`` is fast. ``__init__.pyi`` has them for type checkers
 
 _HOMES = {
     "_version": "__version__",
-    "_sync.facade": "Client Files ImageStream Images Run",
+    "_sync.facade": "Client Files ImageStream Images Models Provenance Run",
     "client": "AsyncClient",
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
     "models": "ModelProfile",
-    "fan_out.outcomes": "DryRun JobLike Labelled Outcome Progress",
+    "fan_out.outcomes": "DryRun JobLike Labelled Notice Outcome Progress",
     "fan_out.run": "AsyncRun",
     "files": "AsyncFiles",
+    "provenance": "AsyncProvenance",
+    "served": "AsyncModels",
+    "reports": "ProvenanceCheck ProvenanceSignal ServedModel",
     "streams": "AsyncImageStream",
     "pricing": "Estimate estimate",
     "_calls.retirement": "RetirementWarning",
@@ -30,7 +33,7 @@ _HOMES = {
         "DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
         "OutcomeUnknownTimeoutError PendingTaskError PermissionDeniedError QuotaExceededError RateLimitError "
-        "RetiredError StreamError UnprocessableEntityError"
+        "RetiredError RunStoppedError StreamError UnprocessableEntityError"
     ),
 }
 """Public names by the module that has them."""

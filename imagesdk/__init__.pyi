@@ -5,6 +5,8 @@ from imagesdk._sync.facade import Client as Client
 from imagesdk._sync.facade import Files as Files
 from imagesdk._sync.facade import Images as Images
 from imagesdk._sync.facade import ImageStream as ImageStream
+from imagesdk._sync.facade import Models as Models
+from imagesdk._sync.facade import Provenance as Provenance
 from imagesdk._sync.facade import Run as Run
 from imagesdk._version import __version__ as __version__
 from imagesdk.client import AsyncClient as AsyncClient
@@ -34,11 +36,13 @@ from imagesdk.errors import PermissionDeniedError as PermissionDeniedError
 from imagesdk.errors import QuotaExceededError as QuotaExceededError
 from imagesdk.errors import RateLimitError as RateLimitError
 from imagesdk.errors import RetiredError as RetiredError
+from imagesdk.errors import RunStoppedError as RunStoppedError
 from imagesdk.errors import StreamError as StreamError
 from imagesdk.errors import UnprocessableEntityError as UnprocessableEntityError
 from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled
+from imagesdk.fan_out.outcomes import Notice as Notice
 from imagesdk.fan_out.outcomes import Outcome as Outcome
 from imagesdk.fan_out.outcomes import Progress as Progress
 from imagesdk.fan_out.run import AsyncRun as AsyncRun
@@ -61,7 +65,12 @@ from imagesdk.prepare import make_mask as make_mask
 from imagesdk.prepare import prepare_image as prepare_image
 from imagesdk.pricing import Estimate as Estimate
 from imagesdk.pricing import estimate as estimate
+from imagesdk.provenance import AsyncProvenance as AsyncProvenance
 from imagesdk.remedies import Remedy as Remedy
+from imagesdk.reports import ProvenanceCheck as ProvenanceCheck
+from imagesdk.reports import ProvenanceSignal as ProvenanceSignal
+from imagesdk.reports import ServedModel as ServedModel
+from imagesdk.served import AsyncModels as AsyncModels
 from imagesdk.streams import AsyncImageStream as AsyncImageStream
 from imagesdk.types import CompletedImage as CompletedImage
 from imagesdk.types import FileId as FileId

@@ -6,10 +6,16 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._calls.build import ClientContext
-from imagesdk._calls.client_options import ClientSettings, require_bool, require_str
+from imagesdk._calls.client_options import (
+    ClientSettings,
+    reject_unknown,
+    replacements_of,
+    require_bool,
+    require_str,
+)
 from imagesdk._calls.raw import raw_call, send_raw
 from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.download import Downloader
@@ -29,6 +35,10 @@ from imagesdk.images import AsyncImages
 from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
 from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
+
+if TYPE_CHECKING:
+    from imagesdk.provenance import AsyncProvenance
+    from imagesdk.served import AsyncModels
 
 _USER_AGENT = f"imagesdk/{__version__} python/{'.'.join(map(str, sys.version_info[:3]))}"
 
@@ -68,6 +78,7 @@ class AsyncClient:
     Raises:
         ConfigurationError: If a key is needed and missing, if it would be sent over plain http, if the base URL cannot
             be used, or if an option has a wrong value.
+        TypeError: If there is no such option. The error names what replaces an option of the official client.
     """
 
     def __init__(
@@ -88,8 +99,10 @@ class AsyncClient:
         default_headers: Mapping[str, str] | None = None,
         trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
+        **unknown: Never,
     ) -> None:
         try:
+            reject_unknown(unknown)
             key = _secret(api_key, "OPENAI_API_KEY")
         finally:
             del api_key  # tracebacks may show the values of variables
@@ -227,8 +240,9 @@ class AsyncClient:
             organization=headers.get("organization"),
             project=headers.get("project"),
         )
-        trusted = settings.trusted_result_hosts
-        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT, trusted)
+        downloader = Downloader(
+            host, transport, settings.retry, settings.caps, _USER_AGENT, key, settings.trusted_result_hosts
+        )
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
@@ -247,6 +261,20 @@ class AsyncClient:
     def files(self) -> AsyncFiles:
         """Upload, look up and delete files, such as images that edits refer to by id."""
         return self._files
+
+    @property
+    def provenance(self) -> AsyncProvenance:
+        """Check images for proof that a model of OpenAI made them."""
+        from imagesdk.provenance import AsyncProvenance
+
+        return AsyncProvenance(self._context)
+
+    @property
+    def models(self) -> AsyncModels:
+        """Look up the models of the server, and when it ends them."""
+        from imagesdk.served import AsyncModels
+
+        return AsyncModels(self._context)
 
     @property
     def base_url(self) -> str:
@@ -268,9 +296,11 @@ class AsyncClient:
             ConfigurationError: If there is no such option, if its value is wrong, or if a header cannot be sent.
         """
         if unknown := set(changes) - set(ClientOptions.__annotations__):
+            remedies = replacements_of(sorted(unknown))
+            reason = "" if remedies else ": another server or key needs another client"
             raise ConfigurationError(
-                f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}: "
-                "another server or key needs another client."
+                f"with_options takes {', '.join(ClientOptions.__annotations__)}, not {', '.join(sorted(unknown))}{reason}.",
+                remedies=remedies,
             )
         view = type(self).__new__(type(self))
         settings = self._settings.with_options(changes)

@@ -7,6 +7,7 @@
     ├── ImageNotLoadedError                         the image is only a URL so far
     ├── DownloadError                               the URL of an image cannot be fetched
     ├── JournalError                                the journal of a run cannot be used
+    ├── RunStoppedError                             a run ended before its last job
     └── APIError
         ├── APIConnectionError                      not sent: no connection
         │   ├── APITimeoutError
@@ -31,13 +32,13 @@
 
 The class says what happened, ``remedies`` what to do, and ``maybe_billed`` of an :class:`APIError` whether it may have cost
 money. A local file that cannot be read or written raises :class:`OSError`. Every error can be pickled. No error contains the
-API key.
+API key. Summaries, log lines and the command line show foreign text through :func:`printable` only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from imagesdk.remedies import Remedy, worded
 
@@ -51,7 +52,8 @@ __all__ = [
     "ConflictError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
     "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
     "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PendingTaskError", "PermissionDeniedError",
-    "QuotaExceededError", "RateLimitError", "RetiredError", "StreamError", "UnprocessableEntityError",
+    "QuotaExceededError", "RateLimitError", "RetiredError", "RunStoppedError", "StreamError",
+    "UnprocessableEntityError",
 ]
 # fmt: on
 
@@ -75,7 +77,7 @@ class ImageSDKError(Exception):
     """What the caller can do, the best remedy first."""
 
     def __init__(self, summary: str, *, remedies: Iterable[Remedy] = ()) -> None:
-        super().__init__(summary)
+        super().__init__(printable(summary))
         self.remedies = tuple(remedies)
 
     def __str__(self) -> str:
@@ -83,7 +85,7 @@ class ImageSDKError(Exception):
 
     @property
     def summary(self) -> str:
-        """What happened, with the values at fault but without advice."""
+        """What happened, with the values at fault but without advice. One printable line."""
         return str(self.args[0]) if self.args else ""
 
     @property
@@ -210,6 +212,28 @@ class JournalError(ImageSDKError):
     """The journal of a run cannot be read or written, or belongs to another run."""
 
 
+class RunStoppedError(ImageSDKError):
+    """A run ended before its last job. Jobs that had not begun stay planned, and the same run again makes them.
+
+    It is raised after the last outcome. ``last_error`` is also its ``__cause__``.
+    """
+
+    def __init__(
+        self,
+        summary: str,
+        *,
+        reason: Literal["max_failures", "server_away"] = "server_away",
+        last_error: Exception | None = None,
+        remedies: Iterable[Remedy] = (),
+    ) -> None:
+        super().__init__(summary, remedies=remedies)
+        self.reason: Literal["max_failures", "server_away"] = reason
+        """``"max_failures"``: so many jobs failed. ``"server_away"``: no job succeeded for ``give_up_after`` seconds."""
+        self.last_error = last_error
+        """The error of the job or the attempt that failed last."""
+        self.__cause__ = last_error
+
+
 class APIError(ImageSDKError):
     """A call did not produce a usable response. The subclass says how far the request went."""
 
@@ -257,7 +281,9 @@ class APITimeoutError(APIConnectionError):
 
 
 class LimitWaitError(APITimeoutError):
-    """The rate limit has no capacity before the total time-out ends. This attempt was not sent.
+    """The rate limit has no capacity before the total time-out ends, or the server answers nothing but 429 for too long.
+
+    This attempt was not sent.
 
     If an earlier attempt failed, its error is the ``__cause__`` and counts towards ``maybe_billed``.
     """
@@ -265,7 +291,7 @@ class LimitWaitError(APITimeoutError):
     def __init__(self, summary: str, *, retry_after: float | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
         self.retry_after = retry_after
-        """Seconds until the rate limit has capacity; ``None`` if the request exceeds the limit itself."""
+        """Seconds until the rate limit has capacity; ``None`` if that is unknown, or the request exceeds the limit itself."""
 
 
 class OutcomeUnknownError(APIConnectionError):
@@ -399,9 +425,19 @@ def preview(value: object, shown: str | None = None) -> str:
 
 
 def excerpt(text: str, length: int = 80) -> str:
-    """Return the beginning of a text, without the control characters that a terminal would interpret."""
-    cut = text if len(text) <= length else f"{text[: length - 3]}..."
-    return "".join(character if character.isprintable() else " " for character in cut)
+    """Return the beginning of a text, printable."""
+    return printable(text if len(text) <= length else f"{text[: length - 3]}...")
+
+
+def printable(text: str) -> str:
+    """Return a text as it may be shown: one line without characters that a terminal would interpret.
+
+    Control characters (C0 and C1), bidirectional controls and lone surrogates become U+FFFD. Line breaks of any kind become
+    spaces.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text)
 
 
 for _name in __all__:

@@ -15,9 +15,10 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import ClientContext, load_sources
-from imagesdk._calls.call_options import deadline_of, new_idempotency_key, timeouts_of
+from imagesdk._calls.call_options import timeouts_of
+from imagesdk._calls.queries import ask, send_query
 from imagesdk._calls.raw import ignore_body
-from imagesdk._engine.call import Call, Result
+from imagesdk._engine.call import Result
 from imagesdk._engine.sink import discard
 from imagesdk._media.atomic import move_into_place
 from imagesdk._media.output import check_writable, expand_output_path, literal_template
@@ -69,7 +70,7 @@ class AsyncFiles:
         await load_sources()
         from imagesdk._calls.sources import open_file
 
-        async with open_file(source) as file:
+        async with open_file(source, timeouts_of(self._defaults, timeout).total) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
             request = files_api.upload_request(named, purpose, expires_after=expires_after)
             return await self._ask(request, files_api.parse_file, timeout)
@@ -150,9 +151,7 @@ class AsyncFiles:
             NotFoundError: If there is no such file.
             APIError: If the request fails in another way.
         """
-        result = await self._send(
-            files_api.file_request(file, "GET", "/content"), ignore_body, timeout, raw=True
-        )
+        result = await self._content(file, timeout)
         return result.sink.images[0].data or b""
 
     async def download(
@@ -176,8 +175,7 @@ class AsyncFiles:
         """
         path = Path(expand_output_path("to", to))
         await run_blocking(check_writable, path.parent, literal_template(path.name))
-        request = files_api.file_request(file, "GET", "/content")
-        result = await self._send(request, ignore_body, timeout, folder=path.parent, raw=True)
+        result = await self._content(file, timeout, path.parent)
         received = result.sink.images[0]
         try:
             assert received.temporary is not None  # noqa: S101 - it went to a folder
@@ -192,24 +190,14 @@ class AsyncFiles:
     async def _ask(
         self, request: Request, parse: Callable[[Any], _T], timeout: float | Timeouts | None, **more: Any
     ) -> _T:
-        result = await self._send(request, parse, timeout, **more)
-        await discard(result.sink)
-        return result.parsed
+        return await ask(self._engine, self._defaults, request, parse, timeout, **more)
 
-    async def _send(
-        self, request: Request, parse: Callable[[Any], _T], timeout: float | Timeouts | None, **more: Any
-    ) -> Result[_T]:
-        timeouts = timeouts_of(self._defaults, timeout)
-        call = Call(
-            request,
-            parse=parse,
-            timeouts=timeouts,
-            deadline=deadline_of(timeouts),
-            idempotency_key=new_idempotency_key(),
-            fsync=self._defaults.fsync,
-            **more,
-        )
-        return await self._engine.send(call)
+    async def _content(
+        self, file: str | FileId | FileObject, timeout: float | Timeouts | None, folder: Path | None = None
+    ) -> Result[None]:
+        request = files_api.file_request(file, "GET", "/content")
+        more = {"folder": folder, "raw": True}
+        return await send_query(self._engine, self._defaults, request, ignore_body, timeout, **more)
 
 
 AsyncFiles.__module__ = "imagesdk"

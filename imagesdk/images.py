@@ -23,7 +23,7 @@ from imagesdk._media.atomic import write_file
 from imagesdk._media.output import image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
-from imagesdk.fan_out.options import RunOptions
+from imagesdk.fan_out.options import RunOptions, StopOn
 from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.spending import UnknownPrice
@@ -306,10 +306,13 @@ class AsyncImages:
         retry_unknown: bool = False,
         budget: str | Decimal | int | None = None,
         unknown_price: UnknownPrice = "stop",
+        stop_on: StopOn = "fatal",
+        max_failures: int | None = None,
+        give_up_after: float | None = 900.0,
     ) -> AbstractAsyncContextManager[AsyncRun]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
-        A failed job does not stop the others. At most one job waits for the rate limit, so other calls get their turn.
+        A failed job does not stop the others, and a server that is away pauses the run. At most one job waits for the rate limit, so other calls get their turn.
         Leaving the block early cancels the jobs in flight. With ``out``, a journal records each job: run the same jobs
         again, and finished jobs are skipped, also after a crash.
 
@@ -323,12 +326,17 @@ class AsyncImages:
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
-                ``"at_least_once"``: it repeats such attempts until a response has arrived, in at least ten attempts
-                while most jobs succeed.
+                ``"at_least_once"``: it repeats such attempts until a response has arrived, in at least 30 attempts.
             retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
             budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.
             unknown_price: Whether to send jobs with an unknown price when there is a budget: ``"stop"`` or ``"allow"``.
+            stop_on: ``"fatal"``: an answer that every job would get (401, 403, quota used up, no such model) pauses the
+                run, and a second one ends it with that error. ``"never"``: such jobs fail, and the run continues.
+            max_failures: Number of jobs, ``failed`` or ``unknown``, after which the run ends with ``RunStoppedError``.
+                ``None``: no end.
+            give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
+                none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
 
         Example:
             ```python
@@ -351,6 +359,9 @@ class AsyncImages:
             retry_unknown=retry_unknown,
             budget=budget,
             unknown_price=unknown_price,
+            stop_on=stop_on,
+            max_failures=max_failures,
+            give_up_after=give_up_after,
         )
         from imagesdk.fan_out.runner import Runner
 

@@ -131,9 +131,12 @@ DEFAULT_RATE_LIMIT: Final = RateLimit()
 """Default limit. Compared by identity: only this object may be overridden by ``IMAGESDK_RATE_LIMIT``."""
 
 
-PERSISTENT_ATTEMPTS: Final = 10
-"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If every sixth attempt fails, one job
-in ninety million is not delivered."""
+DEFAULT_MAX_LIMIT_WAIT: Final = 900.0
+"""Default of :attr:`RetryPolicy.max_limit_wait`."""
+
+PERSISTENT_ATTEMPTS: Final = 30
+"""Minimum number of attempts for a job of a run with ``delivery="at_least_once"``. If six of ten attempts fail, one job in
+four million is not delivered. Attempts while the run is paused do not count."""
 
 
 @frozen
@@ -146,7 +149,7 @@ class RetryPolicy:
       ``delivery="at_most_once"``.
     - A request that was answered with success is never repeated, even if its response has no readable image.
     - After a 429 the call waits for the rate limit. This uses up no attempt.
-    - While many calls of a client fail, retries are suspended.
+    - While many calls of a client fail, retries are suspended. A run (``images.fan_out``) pauses instead.
     """
 
     max_attempts: int = field(default=4, validator=_whole(1))
@@ -171,6 +174,10 @@ class RetryPolicy:
     max_retry_after: float = 300.0
     """Maximum ``Retry-After`` in seconds. A longer one ends the call, except for a 429 under a rate limit, where the call
     queues instead."""
+    max_limit_wait: float | None = field(default=DEFAULT_MAX_LIMIT_WAIT, validator=_positive_or_none)
+    """Maximum seconds in which the server answers nothing but 429; ``None`` for no end. A call then stops waiting for the
+    rate limit. The time in a queue whose calls succeed does not count. The default is two windows of the rate limit where
+    that is longer."""
 
     def __attrs_post_init__(self) -> None:
         """Validate fields that depend on more than their type."""

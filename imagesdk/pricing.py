@@ -71,11 +71,13 @@ def cost(
         svg: Whether a text model wrote an SVG. It is billed at its own price, so the cost is unknown.
         list_price: Whether the server has the prices that OpenAI publishes (:attr:`Price.list_price`). Otherwise only a
             price that you registered is used.
-        batch: Whether the request was part of a batch.
+        batch: Whether the request was part of a batch. The cost is unknown if :attr:`ModelProfile.batch_share` is.
     """
     if profile is None or svg or (profile.price.list_price and not list_price):
         return None
-    price, share = profile.price, catalog.BATCH_SHARE if batch else 1
+    price, share = profile.price, profile.batch_share if batch else 1
+    if share is None:
+        return None
     if price.per_image:
         key = quality or profile.default_quality or "", size or profile.default_size or ""
         each = price.per_image.get(key)
@@ -113,7 +115,7 @@ def estimate(
         job: The job to price.
         model: A model, or a profile, in place of that of the job.
         inputs: The number of input images of an edit. Default: those of the job.
-        batch: Whether the job is part of a batch.
+        batch: Whether the job is part of a batch. The cost is unknown if :attr:`ModelProfile.batch_share` is.
 
     Raises:
         InvalidRequestError: If ``job`` is not a job, or if its ``n`` is not a positive whole number.
@@ -138,9 +140,11 @@ def estimate(
         reasons.append(f"No price of {profile.name} is known.")
     else:
         found = _by_tokens(job, profile, images, inputs, reasons)
-    share = catalog.BATCH_SHARE if batch else 1
-    expected = None if found.cost is None else found.cost * share
-    at_most = None if found.at_most is None else found.at_most * share
+    share = (profile.batch_share if profile is not None else None) if batch else 1
+    if share is None and profile is not None:
+        reasons.append(f"The price of {profile.name} in the Batch API is not known.")
+    expected = None if found.cost is None or share is None else found.cost * share
+    at_most = None if found.at_most is None or share is None else found.at_most * share
     return Estimate(name, images, found.output_tokens, expected, at_most, " ".join(reasons))
 
 

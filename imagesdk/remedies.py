@@ -68,6 +68,7 @@ class Remedy:
     PREPARE_SQUARE = _Words('Make it square with imagesdk.prepare_image(..., square="crop"); square="pad" keeps all of it.')
     PREPARE_SMALL_SQUARE = _Words('Make a small square PNG with imagesdk.prepare_image(..., square="crop", max_bytes={value}).')
     SHRINK_IMAGE = _Words("Make the image smaller with imagesdk.prepare_image(..., max_bytes={value}).")
+    SHOW_SVG = _Words("Save it with save(), or show its data_url().")
     RENDER_SVG = _Words("Render the drawing as a PNG first.")
     MAKE_MASK = _Words("Make a mask that fits with imagesdk.make_mask(image, boxes=[...]).")
     PASS_MASK = _Words("Pass mask=, a PNG that is transparent where the image is to change, or make the image itself transparent there.")
@@ -75,10 +76,12 @@ class Remedy:
     PASS_IMAGE = _Words("Pass the image itself, or a public URL.")
     DOWNLOAD_IMAGE = _Words("Fetch it with client.images.download(...), and pass the bytes.")
     UPLOAD_IMAGE = _Words("Upload it with client.files.upload(...), and pass what that returns.")
+    PASS_IMAGE_FIRST = _Words("Pass the image first, and then the prompt: edit(image, prompt).")
     PASS_PATH = _Words("Pass the path itself, {value}.")
     PASS_SOURCE = _Words("Pass a path, a URL, bytes or a file.")
     DECODE_BASE64 = _Words("Pass base64.b64decode(...), or a data: URL.")
     OPEN_AS_BINARY = _Words('Open it with "rb".')
+    OPEN_PIPE = _Words('Open it with open(path, "rb"), and pass the file.')
     READ_FILE = _Words("Read a file that must be awaited, and pass the bytes.")
     REWIND_FILE = _Words("Call seek(0) first.")
     PUT_IN_TEMPLATE = _Words("Name a folder, or put {value} into it.")
@@ -87,11 +90,19 @@ class Remedy:
     MOVE_JOURNAL = _Words("Put the journal into a folder that can be written to, such as with journal=.")
     FREE_DISK_SPACE = _Words("Free disk space and run the same list again to continue.")
     RECOVER_JOURNAL = _Words("Move the journal away, or try `sqlite3 {value} .recover`. A run without it makes all its jobs again.")
+    REMOVE_FILE = _Words("Remove {value}, or move it away.")
+    PUT_JOURNAL_BACK = _Words("Put the journal back before the next run, which makes all jobs again without it.")
+    MEND_ROW = _Words("Restore the journal from a copy, or delete the row with `{value}`; its job is then made again.")
+    CHECK_JOURNAL = _Words("Restore the journal from a copy, or delete the damaged rows, which the command `imagesdk log` finds.")
     USE_LATER_VERSION = _Words("Use that version, or another journal=.")
     PASS_OUT = _Words("Pass out=, a folder or a template, beside journal=.")
     RENAME_JOB = _Words("Give the changed job another id.")
     RESTORE_FILE = _Words("Put the file back, or pass retry_unknown=True to make it again.")
     RETRY_UNKNOWN = _Words("Pass retry_unknown=True to send it again.")
+    RESUME_RUN = _Words("Run the same jobs again to continue.")
+    RAISE_GIVE_UP_AFTER = _Words("Pass a longer give_up_after= to wait longer for the server.")
+    RAISE_MAX_FAILURES = _Words("Pass a higher max_failures= to go on after more failures.")
+    SET_QUALITY = _Words('Pass quality="low", "medium" or "high" to reserve less.')
     RAISE_BUDGET = _Words("Run again with a higher budget= to continue.")
     ALLOW_UNKNOWN_PRICE = _Words('Pass unknown_price="allow" to send such jobs uncounted.')
     RAISE_CAPS = _Words("Pass larger caps=Caps(...) to the client.")
@@ -108,6 +119,8 @@ class Remedy:
     ASK_FOR_HIGHER_LIMIT = _Words("Ask for a higher limit in the limits page of the account's settings.")
     PARSE_RATE_LIMIT = _Words("Pass rate_limit={value}, or RateLimit.parse({value}).")
     SET_RATE_LIMIT = _Words("Pass the limit of your account as rate_limit=.")
+    CHECK_QUOTA = _Words("Check the quota and the billing of the account, and the proxies on the way to the server.")
+    RAISE_LIMIT_WAIT = _Words("Pass retry=RetryPolicy(max_limit_wait=...) to wait longer, or None to wait without end.")
     RAISE_TIMEOUT = _Words("Pass a longer timeout=.")
     VERIFY_ORGANIZATION = _Words("Verify the organization at https://platform.openai.com/settings/organization/general; it can take up to 15 minutes until the model works.")
     SET_KEY = _Words("Set OPENAI_API_KEY or pass api_key=.")
@@ -136,6 +149,11 @@ class Remedy:
     LOAD_IMAGE = _Words('Fetch it with client.images.download(image), or ask for the image itself with out="folder/" or response_format="b64_json".')
     SET_AZURE_ENDPOINT = _Words("Set AZURE_OPENAI_ENDPOINT or pass endpoint=, such as https://NAME.openai.azure.com.")
     USE_KEY_OPTION = _Words("Pass a key as api_key=, and a query as extra_query=.")
+    USE_RETRY_POLICY = _Words("Use retry=RetryPolicy(max_attempts=3) for the max_retries=2 of openai.")
+    USE_TIMEOUTS = _Words("Use {value} in place of httpx.Timeout.")
+    USE_EXTRA_QUERY = _Words("Pass extra_query= to a call.")
+    USE_AZURE_CLIENT = _Words("Use {value}.")
+    USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
     # fmt: on
 
@@ -154,7 +172,14 @@ KINDS: Final = frozenset(_IN_PYTHON)
 
 def worded(summary: str, remedies: Iterable[Remedy]) -> str:
     """Return a summary and its remedies as one text."""
-    return " ".join(filter(None, (summary, *map(str, remedies))))
+    return joined(summary, map(str, remedies))
+
+
+def joined(summary: str, instructions: Iterable[str]) -> str:
+    """Return a summary and instructions as one text. A summary of the system has no full stop of its own."""
+    advice = " ".join(filter(None, instructions))
+    stop = "" if not advice or summary.endswith((".", "!", "?")) else "."
+    return f"{summary}{stop} {advice}".strip()
 
 
 Remedy.__module__ = "imagesdk"

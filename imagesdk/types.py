@@ -23,7 +23,7 @@ from imagesdk._media.output import image_path
 from imagesdk._media.pillow import eight_bit, require_pillow
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, sniff
 from imagesdk._media.upload import AsyncReadable, Encoded, Upload
-from imagesdk.errors import APIResponseError, ImageNotLoadedError
+from imagesdk.errors import APIResponseError, ImageNotLoadedError, printable
 from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
@@ -126,25 +126,35 @@ class Image:
 
         Raises:
             ImageNotLoadedError: If the image is only a URL so far.
-            PIL.UnidentifiedImageError: If the bytes are an SVG, which has no pixels, or not an image.
-            PIL.Image.DecompressionBombError: If the image has more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``.
+            APIResponseError: If the bytes cannot be decoded: an SVG, which has no pixels, not an image, a broken one, or one
+                with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS``. The error of Pillow is its ``__cause__``.
             ModuleNotFoundError: If Pillow is missing.
+            OSError: If the file cannot be read.
         """
         require_pillow("to_pil")
-        import PIL
         import PIL.Image
 
         data = self.bytes
         if sniff(data[:HEAD_SIZE]).media_type == "image/svg+xml":
-            raise PIL.UnidentifiedImageError("an SVG has no pixels: save() it, or show its data_url()")
-        image = PIL.Image.open(io.BytesIO(data), formats=_DECODED)
-        limit = PIL.Image.MAX_IMAGE_PIXELS
-        if limit is not None and image.width * image.height > limit:  # Pillow itself only warns
-            raise PIL.Image.DecompressionBombError(
+            raise self._undecodable("an SVG has no pixels", Remedy.SHOW_SVG)
+        try:
+            image = PIL.Image.open(io.BytesIO(data), formats=_DECODED)
+            limit = PIL.Image.MAX_IMAGE_PIXELS
+            if limit is None or image.width * image.height <= limit:  # else Pillow itself only warns
+                image.load()
+                return image
+            problem = (
                 f"{image.width}x{image.height} pixels are more than PIL.Image.MAX_IMAGE_PIXELS ({limit})"
             )
-        image.load()
-        return image
+        except PIL.Image.DecompressionBombError as error:
+            raise self._undecodable(str(error), Remedy.RAISE_MAX_PIXELS) from error
+        except Exception as error:
+            raise self._undecodable(str(error) or type(error).__name__) from error
+        raise self._undecodable(problem, Remedy.RAISE_MAX_PIXELS)
+
+    def _undecodable(self, problem: str, *remedies: Remedy) -> APIResponseError:
+        summary = f"Image {self.index} cannot be decoded: {problem.rstrip('.')}."
+        return APIResponseError(summary, remedies=remedies)
 
     def to_numpy(self) -> numpy.typing.NDArray[numpy.uint8]:
         """Return the image as an array of shape (height, width, 3), or 4 with transparency. Blocks.
@@ -153,6 +163,7 @@ class Image:
 
         Raises:
             ImageNotLoadedError: If the image is only a URL so far.
+            APIResponseError: If the bytes cannot be decoded.
             ModuleNotFoundError: If Pillow or numpy is missing.
         """
         try:
@@ -272,7 +283,7 @@ class ImagesResponse(Sequence[Image]):
         return grid_bundle(self.data, repr(self), include=include, exclude=exclude)
 
     def __repr__(self) -> str:
-        return f"<ImagesResponse {list(self.data)!r}{f' {self.request_id}' if self.request_id else ''}>"
+        return f"<ImagesResponse {list(self.data)!r}{f' {printable(self.request_id)}' if self.request_id else ''}>"
 
 
 @frozen

@@ -48,6 +48,7 @@ OWN_FACTS: dict[str, dict[str, Any]] = {
     "PendingTaskError": {"task_id": "t-1"},
     "RateLimitError": {"retry_after": 2.0},
     "QuotaExceededError": {"retry_after": None},
+    "RunStoppedError": {"reason": "max_failures"},
 }
 
 
@@ -142,7 +143,9 @@ def test_an_error_needs_only_a_message(cls: type[ImageSDKError]) -> None:
     assert isinstance(error, ImageSDKError)
     assert str(error) == error.summary == error.message == "What happened."
     assert error.remedies == ()
-    defaults = {"attempts": 0, "maybe_billed": False, "status_code": 0, "categories": ()}
+    defaults = {
+        "attempts": 0, "maybe_billed": False, "status_code": 0, "categories": (), "reason": "server_away",
+    }  # fmt: skip
     for name in facts_of(cls):
         assert getattr(error, name) == (None if cls is DownloadError else defaults.get(name)), name
 
@@ -185,7 +188,7 @@ def test_an_error_of_a_parameter_names_it_and_its_value_and_the_accepted_ones() 
 
 def test_a_value_in_a_message_is_short_and_without_control_characters() -> None:
     assert errors.preview("x" * 100) == f"'{'x' * 76}..."
-    assert errors.excerpt("a\x1b[2J\nb") == "a [2J b"
+    assert errors.excerpt("a\x1b[2J\nb") == "a\ufffd[2J b"
 
 
 KEY = "sk-sentinel-0123456789"

@@ -172,6 +172,17 @@ def test_a_batch_costs_half() -> None:
     assert half.output_tokens == whole.output_tokens
 
 
+def test_a_batch_of_a_model_without_a_known_share_has_no_estimate_and_says_so() -> None:
+    profile = attrs.evolve(models.GPT_IMAGE_2, name="covers", batch_share=None)
+    job = Generate("a cat", quality="high", size="1024x1024")
+    assert estimate(job, model=profile).cost is not None
+    found = estimate(job, model=profile, batch=True)
+    assert (found.cost, found.at_most, found.output_tokens) == (None, None, 7024)
+    assert found.reason.endswith("The price of covers in the Batch API is not known.")
+    newest = estimate(Generate("a cat", model="gpt-image-2.6-flare", quality="low"), batch=True)
+    assert "gpt-image-2.6-flare in the Batch API is not known." in newest.reason
+
+
 def test_an_automatic_size_is_estimated_as_the_usual_one_and_at_most_the_most_expensive() -> None:
     found = of("gpt-image-2", "high")
     assert found.cost == of("gpt-image-2", "high", "1024x1024").cost

@@ -6,7 +6,15 @@ from typing import Any
 import attrs
 import pytest
 
-from imagesdk.models import DALL_E_2, GPT_IMAGE_1_5, GPT_IMAGE_2, ModelProfile, known
+from imagesdk.models import (
+    DALL_E_2,
+    GPT_IMAGE_1_5,
+    GPT_IMAGE_2,
+    GPT_IMAGE_2_6_FLARE,
+    GPT_IMAGE_2_6_SUNBURST,
+    ModelProfile,
+    known,
+)
 from imagesdk.pricing import cost
 from imagesdk.types import Usage
 
@@ -93,4 +101,12 @@ def test_a_batch_costs_half() -> None:
     whole = cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE)
     assert whole is not None
     assert cost(GPT_IMAGE_2, images=1, size=None, usage=USAGE, batch=True) == whole / 2
-    assert cost(DALL_E_2, images=3, size=None, usage=None, batch=True) == Decimal("0.03")
+    by_image = attrs.evolve(DALL_E_2, batch_share=Decimal("0.5"))
+    assert cost(by_image, images=3, size=None, usage=None, batch=True) == Decimal("0.03")
+
+
+@pytest.mark.parametrize("profile", [DALL_E_2, GPT_IMAGE_2_6_FLARE, GPT_IMAGE_2_6_SUNBURST])
+def test_a_batch_costs_an_unknown_sum_if_the_share_of_the_model_is_unknown(profile: ModelProfile) -> None:
+    facts: dict[str, Any] = {"images": 1, "size": "1024x1024", "usage": USAGE}
+    assert cost(profile, **facts) is not None
+    assert cost(profile, **facts, batch=True) is None

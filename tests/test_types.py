@@ -3,6 +3,8 @@
 import base64
 import io
 import pickle
+import random
+import re
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -14,7 +16,7 @@ import numpy
 import PIL.Image
 import pytest
 
-from imagesdk.errors import ImageNotLoadedError
+from imagesdk.errors import APIResponseError, ImageNotLoadedError
 from imagesdk.types import Image, ImagesResponse, Upload, Usage
 
 
@@ -135,8 +137,27 @@ def test_an_svg_has_a_data_url_and_no_pixels() -> None:
     image = Image(data=b"<svg/>", media_type="image/svg+xml")
     assert image.data_url() == "data:image/svg+xml;base64,PHN2Zy8+"
     for use in (image.to_pil, image.to_numpy):
-        with pytest.raises(PIL.UnidentifiedImageError, match="an SVG has no pixels"):
+        with pytest.raises(APIResponseError, match="an SVG has no pixels"):
             use()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_bytes_that_cannot_be_decoded_are_an_error_of_this_package_whatever_pillow_raises(kind: str) -> None:
+    out, source = io.BytesIO(), random.Random(kind)
+    PIL.Image.new("RGB", (9, 7), "red").save(out, kind)
+    whole, failures = out.getvalue(), list[APIResponseError]()
+    for _ in range(60):
+        data = bytearray(whole[: 1 + source.randrange(len(whole))] + source.randbytes(source.randrange(20)))
+        for _ in range(source.randrange(1, 9)):
+            data[source.randrange(len(data)) : source.randrange(len(data))] = source.randbytes(2)
+        try:
+            Image(index=3, data=bytes(data)).to_pil()
+        except APIResponseError as error:
+            failures.append(error)
+    assert len(failures) > 10
+    for failure in failures:
+        assert re.fullmatch(r"Image 3 cannot be decoded: .+[^.]\.", str(failure))
+        assert failure.__cause__ is not None
 
 
 USES: list[Callable[[Image], object]] = [

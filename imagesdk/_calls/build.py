@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib import import_module
+from pathlib import Path
 
 import anyio
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from imagesdk import models
 from imagesdk._calls.call_options import CallSettings
@@ -25,9 +26,10 @@ from imagesdk._protocol.image_checks import check_images
 from imagesdk._protocol.inputs import InputImages
 from imagesdk._protocol.requests import RequestPlan, build_request, plan_request, sources
 from imagesdk._protocol.responses import ParsedResponse, parse_response
-from imagesdk._runtime.threads import run_blocking
+from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError
-from imagesdk.jobs import CallOptions, Generate, Job, Variation
+from imagesdk.jobs import CallOptions, Edit, Generate, Job, Variation
+from imagesdk.remedies import Remedy
 
 
 @frozen
@@ -72,13 +74,12 @@ async def build_call(
         if plan.rules is not None:
             check_images(plan.job, inputs, plan.rules)
         body = settings.extra_body
-        request = build_request(plan.job, inputs, extra_body=body, stream=stream, host=plan.host)
+        with nothing_sent("to build the request"):
+            request = build_request(plan.job, inputs, extra_body=body, stream=stream, host=plan.host)
         # extra_body may name another model than the job does.
         profile = models.lookup(request.model) if "model" in (body or {}) else plan.profile
         if template is not None:
             template.check_count(request.weight)
-        elif out is not None:
-            template = await run_blocking(partial(open_output, out, n=request.weight))
         call = Call(
             request,
             parse=partial(parse_response, profile=profile),
@@ -93,10 +94,16 @@ async def build_call(
             profile=profile,
         )
         names = None
-        if out is not None and template is not None:
-            text = "variation" if isinstance(job, Variation) else job.prompt
-            names = OutputNames(template, call.id, slug(text), call.fsync)
+        if out is not None:
+            open_out = partial(open_output, out, n=request.weight, job_id=call.id, slug=_slug(job))
+            opened = await run_blocking(open_out)
+            call = evolve(call, folder=opened.folder)
+            names = OutputNames(opened, call.id, _slug(job), call.fsync)
         yield PreparedCall(plan.job, call, inputs, names)
+
+
+def _slug(job: Job) -> str:
+    return slug("variation" if isinstance(job, Variation) else job.prompt)
 
 
 async def load_sources() -> None:
@@ -112,12 +119,17 @@ async def _open_inputs(plan: RequestPlan, settings: CallSettings) -> AsyncGenera
         return
     await load_sources()
     from imagesdk._calls.sources import open_inputs
+    from imagesdk._media.source_text import MissingFileError
 
     async with AsyncExitStack() as stack:
         opening = open_inputs(sources(plan.job), check_transparency=plan.rules is not None)
         try:
-            with anyio.fail_after(settings.timeouts.total):
+            with nothing_sent("to read the images"), anyio.fail_after(settings.timeouts.total):
                 inputs = await stack.enter_async_context(opening)
+        except MissingFileError as error:
+            if isinstance(plan.job, Edit) and error.param == "image" and not Path(error.filename).suffix:
+                error.remedies = (Remedy.PASS_IMAGE_FIRST,)
+            raise
         except TimeoutError:
             summary = "The images could not be read in time. Nothing was sent."
             raise APITimeoutError(summary, idempotency_key=settings.idempotency_key) from None

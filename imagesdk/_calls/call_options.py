@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import attrs
 from attrs import frozen
 
-from imagesdk._calls.client_options import TIMEOUT, CallDefaults
+from imagesdk._calls.client_options import TIMEOUT, CallDefaults, replacement_of_timeout
 from imagesdk._protocol.hosts import validate_headers
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import CallOptions
@@ -67,7 +67,8 @@ def timeouts_of(defaults: CallDefaults, timeout: float | Timeouts | None) -> Tim
     if timeout is None or isinstance(timeout, Timeouts):
         return timeout or defaults.timeouts
     if not is_positive(timeout):
-        raise InvalidRequestError.for_parameter("timeout", timeout, allowed=TIMEOUT)
+        remedies = replacement_of_timeout(timeout)
+        raise InvalidRequestError.for_parameter("timeout", timeout, allowed=TIMEOUT, remedies=remedies)
     return attrs.evolve(defaults.timeouts, total=timeout)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, Final, cast
 
@@ -28,11 +28,27 @@ from imagesdk.policies import (
     Timeouts,
     is_positive,
 )
+from imagesdk.remedies import Remedy, worded
 
 TIMEOUT: Final = "a number of seconds greater than 0, Timeouts(...) or None"
 """Allowed values of ``timeout=``, of a client and of a call."""
+_TIMEOUTS: Final = "timeout=Timeouts(connect={0.connect}, attempt={0.read})"
 _LIMIT: Final = 'a RateLimit, a text such as "50/min", or None'
 _LIMIT_VARIABLE: Final = "IMAGESDK_RATE_LIMIT"
+_ELSEWHERE: Final[Mapping[str, Remedy]] = {
+    "max_retries": Remedy.USE_RETRY_POLICY,
+    "default_query": Remedy.USE_EXTRA_QUERY,
+    "azure_endpoint": Remedy.USE_AZURE_CLIENT.of("Client.azure(endpoint)"),
+    "azure_deployment": Remedy.USE_AZURE_CLIENT.of("Client.azure(endpoint, deployment=...)"),
+    "azure_ad_token": Remedy.USE_AZURE_CLIENT.of("Client.azure(endpoint, token_provider=lambda: token)"),
+    "azure_ad_token_provider": Remedy.USE_AZURE_CLIENT.of("Client.azure(endpoint, token_provider=...)"),
+    "api_version": Remedy.USE_AZURE_CLIENT.of("Client.azure(endpoint, api_version=...)"),
+    "proxy": Remedy.USE_HTTP_CLIENT.of("proxy"),
+    "proxies": Remedy.USE_HTTP_CLIENT.of("proxy"),
+    "transport": Remedy.USE_HTTP_CLIENT.of("transport"),
+    "verify": Remedy.USE_HTTP_CLIENT.of("verify"),
+}
+"""Options of clients of other packages, and what replaces them here."""
 _HOST_NAME: Final = re.compile(r"[\w.-]+|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?")
 """A name, an IPv4 address, or an IPv6 address."""
 
@@ -83,12 +99,12 @@ class ClientSettings:
 
 def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Return the fields of :class:`ClientSettings` that ``options`` set."""
-    if unknown := options.keys() - ClientOptions.__annotations__.keys():
-        raise TypeError(f"a client has no option {min(unknown)}=.")
+    reject_unknown(options.keys() - ClientOptions.__annotations__.keys())
     changes = dict[str, Any](options)
     for name, (is_valid, expected) in _KINDS.items():
         if name in changes and not is_valid(changes[name]):
-            raise ConfigurationError.for_parameter(name, changes[name], allowed=expected)
+            remedies = replacement_of_timeout(changes[name])
+            raise ConfigurationError.for_parameter(name, changes[name], allowed=expected, remedies=remedies)
     if "timeout" in changes:
         timeout = changes.pop("timeout")
         changes["timeouts"] = timeout if isinstance(timeout, Timeouts) else Timeouts(total=timeout)
@@ -106,6 +122,24 @@ def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], .
         headers = validate_headers(cast("Mapping[str, str]", given).items())
         changes["headers"] = tuple({**dict(present_headers), **dict(headers)}.items())
     return changes
+
+
+def reject_unknown(names: Iterable[str]) -> None:
+    """Raise an error for options that no client has. It names what replaces an option of another package."""
+    if name := min(names, default=""):
+        raise TypeError(worded(f"A client has no option {name}=.", replacements_of([name])))
+
+
+def replacements_of(names: Iterable[str]) -> tuple[Remedy, ...]:
+    """Return what replaces options of other packages."""
+    return tuple(_ELSEWHERE[name] for name in names if name in _ELSEWHERE)
+
+
+def replacement_of_timeout(value: object) -> tuple[Remedy, ...]:
+    """Return what replaces a ``Timeout`` of httpx or httpx2; nothing for any other value."""
+    if type(value).__name__ != "Timeout" or not (hasattr(value, "connect") and hasattr(value, "read")):
+        return ()
+    return (Remedy.USE_TIMEOUTS.of(_TIMEOUTS.format(value)),)
 
 
 def require_str(name: str, value: object) -> None:

@@ -1,6 +1,6 @@
 """Input files: each :data:`~imagesdk.types.Source` becomes an :class:`~imagesdk.types.Upload` or a ``RemoteImage``.
 
-- Files are read in worker threads.
+- Files are read in worker threads. Behind a path is a regular file: a pipe or a device may never give a byte.
 - Only the header of a file is read here. The rest is read in pieces while it is sent, and again for a retry, so that no
   file is held in memory as a whole.
 - A file object that cannot seek, such as a pipe, or that has an async ``read``, is copied to a temporary file first.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 import io
 import os
+import stat
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
@@ -19,20 +20,20 @@ from typing import IO, Any, cast
 from weakref import WeakKeyDictionary
 
 import anyio
-import anyio.to_thread
 import attrs
 
-from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, read_piece_now
+from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, open_without_waiting, read_some
 from imagesdk._media.pillow import MAX_LOOK, array_as_png, image_as_png, is_array, is_pillow, some_transparent
 from imagesdk._media.sniff import HEAD_SIZE, OCTET_STREAM, extension, named_media_type, sniff
-from imagesdk._media.source_text import check_path, decode_data_url, is_url, refused
-from imagesdk._media.upload import named_parts
+from imagesdk._media.source_text import MissingFileError, check_path, decode_data_url, is_url, refused
+from imagesdk._media.upload import UNKNOWN_START, named_parts
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
-from imagesdk._runtime.threads import run_blocking
-from imagesdk.errors import InvalidRequestError
+from imagesdk._runtime.reading import run_abandonable
+from imagesdk._runtime.threads import run_blocking, run_in_thread
+from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
 
@@ -60,13 +61,19 @@ async def open_inputs(
 
 
 @asynccontextmanager
-async def open_file(source: Source) -> AsyncGenerator[Upload, None]:
-    """Open a file of any kind. Temporary files exist until the block ends."""
+async def open_file(
+    source: Source, seconds: float | None, param: str = "source"
+) -> AsyncGenerator[Upload, None]:
+    """Open a file of any kind within that time. Temporary files exist until the block ends."""
     with ExitStack() as spools:
-        found = await _open_source("source", source, spools)
+        try:
+            with anyio.fail_after(seconds):
+                found = await _open_source(param, source, spools)
+        except TimeoutError:
+            raise APITimeoutError("The file could not be read in time. Nothing was sent.") from None
         if isinstance(found, RemoteImage):
             problem, allowed = f"is {found.name}, and only files can be uploaded", "a path, bytes or a file"
-            raise refused("source", problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
+            raise refused(param, problem, found.name, allowed, Remedy.DOWNLOAD_IMAGE)
         yield found
 
 
@@ -75,7 +82,7 @@ async def _with_transparency(image: InputImage | None) -> InputImage | None:
         return image
     if image.size > MAX_LOOK:
         return image
-    data = await run_blocking(read_piece_now, image, 0, image.size)
+    data = await read_some(image, 0, image.size)
     return attrs.evolve(image, transparent=await run_blocking(some_transparent, data))
 
 
@@ -102,7 +109,10 @@ async def _dispatch(param: str, source: Any, spools: ExitStack) -> InputImage:
     if isinstance(source, (str, os.PathLike)):
         path = os.fsdecode(cast("str", source))
         check_path(param, path)
-        return await run_blocking(_probe_path, Path(path))
+        try:
+            return await _probe_path(param, Path(path))
+        except FileNotFoundError:
+            raise MissingFileError.for_parameter(param, path) from None
     if isinstance(source, (FileId, FileObject)):
         if not isinstance(cast("object", source.id), str) or not source.id:
             raise refused(param, "is a file without an id", source.id, "an id")
@@ -148,7 +158,7 @@ async def _probe_url(param: str, url: str) -> InputImage:
 
 async def _probe_image(param: str, image: Image) -> InputImage:
     if image.path is not None:
-        return await run_blocking(_probe_path, image.path)
+        return await _probe_path(param, image.path)
     if image.loaded:
         return _from_bytes(image.bytes)
     if image.url is not None and is_url(image.url):
@@ -162,11 +172,19 @@ def _from_bytes(data: bytes) -> Upload:
     return _upload(data[:HEAD_SIZE], source=data, size=len(data), name=None)
 
 
-def _probe_path(path: Path) -> Upload:
-    with path.open("rb") as file:
+def _probe_path(param: str, path: Path) -> Awaitable[Upload]:
+    path = path.absolute()
+    return run_abandonable(str(path.parent), _probe_path_now, param, path)
+
+
+def _probe_path_now(param: str, path: Path) -> Upload:
+    with open_without_waiting(path) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            problem, allowed = f"is a pipe or a device, {str(path)!r:.200}", "a regular file"
+            raise refused(param, problem, str(path), allowed, Remedy.OPEN_PIPE)
         head = file.read(HEAD_SIZE)
         size = file.seek(0, io.SEEK_END)
-    return _upload(head, source=path.absolute(), size=size, name=path.name)
+    return _upload(head, source=path, size=size, name=path.name)
 
 
 def _probe_file(param: str, source: Any) -> Upload | None:
@@ -190,7 +208,7 @@ def _probe_file(param: str, source: Any) -> Upload | None:
 def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
     # A read of a pipe may never return. A cancelled call then abandons its thread, which has a limiter of its own.
     limiter = anyio.CapacityLimiter(1)
-    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
+    return lambda: run_in_thread(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
 
 
 async def _probe_async(param: str, source: Any, spools: ExitStack) -> Upload:
@@ -273,6 +291,7 @@ def _upload(
         start=start,
         cmyk=facts.cmyk,
         several=facts.several,
+        unknown_start=b"" if facts.media_type else head[:UNKNOWN_START],
     )
 
 

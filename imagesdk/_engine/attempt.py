@@ -16,19 +16,29 @@ import anyio
 from imagesdk._engine.call import Result, T
 from imagesdk._engine.config import EngineConfig, EngineShared
 from imagesdk._engine.logs import log_end
+from imagesdk._engine.redaction import redact_error
 from imagesdk._engine.request_body import TrackedBody
-from imagesdk._engine.response import ResponseReader, connection_failure, exchange_failure, parse_response
+from imagesdk._engine.response import (
+    ResponseReader,
+    connection_failure,
+    exchange_failure,
+    lack_failure,
+    parse_response,
+)
 from imagesdk._engine.sink import ImageSink, discard
 from imagesdk._engine.state import CallState
 from imagesdk._engine.tokens import current_key
 from imagesdk._protocol.hosts import auth_headers
 from imagesdk._protocol.requests import request_headers
-from imagesdk._protocol.retry import Failure
+from imagesdk._protocol.retry import UNCOUNTED_STATUSES, Failure
 from imagesdk._protocol.scanner import Scanner
 from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk._runtime.threads import lacking
 from imagesdk._transport.exchange import RELEASE_LIMIT, TransportError, WireRequest, WireResponse
 from imagesdk.errors import APIError
 from imagesdk.events import AttemptStarted, ResponseReceived
+
+_TOO_MANY_REQUESTS = 429
 
 
 class Attempt(Generic[T]):
@@ -48,13 +58,14 @@ class Attempt(Generic[T]):
         self._number = 0
         self._started_at = 0.0
         self._deadline: float | None = None
-        scanner = Scanner(max_image=config.caps.image, max_response=config.caps.response)
         request = call.request
+        caps, images = config.caps, request.weight
+        scanner = Scanner(max_image=caps.image, max_response=caps.response, images=images)
         self._body = TrackedBody(
             request.segments(), request.length, on_complete=state.permit.sent, boundary=request.boundary
         )
         self._reader = ResponseReader(scanner, max_ok_status=call.max_ok_status)
-        self._sink = ImageSink(call.folder, fsync=call.fsync)
+        self._sink = ImageSink(call.folder, fsync=call.fsync, owner=call.owner)
         self._exchange = AsyncExitStack()
         self._was_answered = False
         self._was_accepted = False
@@ -63,7 +74,9 @@ class Attempt(Generic[T]):
         """Send the request and read the response; return why the attempt failed, or ``None`` after a success."""
         await self._start()
         try:
-            self.failure = await self._send()
+            self.failure = await self._send_within_means()
+            if self.failure is not None and (self._body.started or self._reader.status is not None):
+                redact_error(self.failure.error, self._reader.key)
             self._was_accepted = self.failure is None
         finally:
             if not (self._was_accepted and self.stays_open):
@@ -91,6 +104,14 @@ class Attempt(Generic[T]):
         self._started_at = clock()
         self._deadline = state.attempt_deadline(self._started_at)
 
+    async def _send_within_means(self) -> Failure | None:
+        try:
+            return await self._send()
+        except (MemoryError, RuntimeError) as error:
+            if (lack := lacking(error)) is None:
+                raise
+            return lack_failure(lack, self._body, self._reader, billed=self._call.request.billed)
+
     async def _send(self) -> Failure | None:
         reader = self._reader
         try:
@@ -101,6 +122,8 @@ class Attempt(Generic[T]):
                 reader.begin(response)
                 await self._receive(response)
         except (TimeoutError, TransportError) as error:
+            if isinstance(error, TransportError) and error.unsent:
+                self._body.complete = False  # its last piece was not written
             billed, origin = self._call.request.billed, self._shared.host.origin
             failure = exchange_failure(error, self._body, reader, billed=billed, origin=origin)
             if reader.status is None or reader.succeeded:
@@ -132,7 +155,7 @@ class Attempt(Generic[T]):
 
     async def _conclude(self) -> Failure | None:
         self._was_answered = True
-        outcome = parse_response(self._state, self._reader, self._sink, self._shared.host)
+        outcome = await parse_response(self._state, self._reader, self._sink, self._shared.host)
         self.result = None if isinstance(outcome, Failure) else outcome
         return outcome if isinstance(outcome, Failure) else None
 
@@ -154,6 +177,8 @@ class Attempt(Generic[T]):
             permit.accepted(server_limits, call.tokens(self.result.parsed) if self.result else None)
             error = failure.error if failure else None
             log_end(self._state, now, error, status=status, request_id=request_id)
+        elif self._was_answered and failure is not None and status != _TOO_MANY_REQUESTS:
+            permit.answered(failure.server_limits, uncounted=status in UNCOUNTED_STATUSES)
         with anyio.move_on_after(RELEASE_LIMIT, shield=True):
             await call.ledger.settled(self._number, failure)
 

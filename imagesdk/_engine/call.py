@@ -60,12 +60,16 @@ class Call(Generic[T]):
     query: Mapping[str, str] | None = None
     folder: Path | None = None
     """The folder of the output files, for temporary files; ``None`` for memory."""
+    owner: str = ""
+    """The run that owns the temporary files; empty for a single call."""
     fsync: bool = False
     tokens: Callable[[T], int | None] = lambda _: None
     """Returns the number of tokens that a response reports."""
     ledger: Ledger = field(factory=NoLedger)
     on_granted: Callable[[], None] | None = None
     """Called each time that the rate limit grants a permit, before the ledger."""
+    may_retry: Callable[[Failure], bool] | None = None
+    """Called with each failed attempt of a run. It returns whether the engine may retry."""
     profile: ModelProfile | None = None
     delivery: Delivery | None = None
     """The delivery of a job of a run; ``None`` leaves it to the client's retry policy."""

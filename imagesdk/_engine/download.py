@@ -28,13 +28,16 @@ import anyio
 import httpx
 from attrs import define, evolve, frozen
 
-from imagesdk._engine.response import DecompressedBody, copy_image, media_type_of
+from imagesdk._engine.response import DecompressedBody, copy_image, media_type_of, reason_of
 from imagesdk._engine.sink import TEXT_HEAD, ImageSink, ReceivedImage, discard
+from imagesdk._engine.tokens import BearerTokenSource, known_key
 from imagesdk._media.sniff import BINARY, OCTET_STREAM, is_text
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import Failure, RetryAfter, decide
 from imagesdk._protocol.scanner import ScanError, TooLargeError
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.server_limits import parse_server_limits
+from imagesdk._runtime.threads import lacking
 from imagesdk._transport.exchange import Transport, TransportError, WireRequest, WireResponse
 from imagesdk.errors import APIConnectionError, APIStatusError, DownloadError
 from imagesdk.policies import Caps, RetryPolicy
@@ -58,6 +61,8 @@ class Downloader:
     _retry: RetryPolicy
     _caps: Caps
     _user_agent: str
+    _key: Secret | BearerTokenSource = NO_KEY
+    """The key, which no request carries. A server that knows it may put it into a response."""
     _trusted_hosts: frozenset[str] = frozenset()
     """Hosts whose URLs are fetched unchecked, in lower case."""
 
@@ -112,13 +117,20 @@ class Downloader:
                     return outcome
                 url = _absolute(partial(urljoin, url), outcome)
         except TransportError as error:
-            return Failure(APIConnectionError(str(error)), "never_sent")
+            return Failure(APIConnectionError(reason_of(error, known_key(self._key))), "never_sent")
+        except (MemoryError, RuntimeError) as error:
+            if (lack := lacking(error)) is None:
+                raise
+            raise DownloadError(f"This machine has {lack} to fetch {_redacted(url)}.") from error
         raise DownloadError(f"{_redacted(url)} was reached after too many redirects.")
 
     async def _get(self, url: str, sink: ImageSink, connect_timeout: float | None) -> Failure | str | None:
         """Fetch the image; return the failure of a status, or the URL of a redirect."""
         request = await self._checked(url, connect_timeout)
-        async with self._transport.exchange(request) as response:
+        async with self._transport.exchange(request) as received:
+            clean = known_key(self._key).removed_from
+            headers = {name: clean(value) for name, value in received.headers.items()}
+            response = evolve(received, headers=headers)
             location = response.headers.get("location")
             if response.status in _MOVED and location:
                 return location

@@ -7,11 +7,12 @@ What one attempt does is in :mod:`imagesdk._engine.attempt`. Whether another fol
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
+from attrs import evolve
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
@@ -63,9 +64,11 @@ class Engine:
         """Return the rate limit in force for a model; ``None`` for no limit."""
         return self._limiter(model, self._config.limit_of(model)).limit
 
-    def remember(self, model: str | None, images: int, age: float) -> None:
-        """Count images that another process requested so many seconds ago against the rate limit."""
-        self._limiter(model, self._config.limit_of(model)).remember(images, self._shared.clock() - age)
+    def remember(self, model: str | None, sendings: Iterable[tuple[int, float]]) -> None:
+        """Count requests of another process against the rate limit: their images, and their ages in seconds."""
+        now = self._shared.clock()
+        limiter = self._limiter(model, self._config.limit_of(model))
+        limiter.remember((images, now - age) for images, age in sendings)
 
     async def send(self, call: Call[T]) -> Result[T]:
         """Make a call, retrying as the policy allows.
@@ -102,7 +105,8 @@ class Engine:
         """Hold the call's place in the rate limit until the block ends."""
         request = call.request
         limit = self._config.limit_of(request.model) if request.weight else None
-        permit = CallPermit(self._limiter(request.model, limit), request.weight, limited=limit is not None)
+        limiter, patience = self._limiter(request.model, limit), self._config.retry.max_limit_wait
+        permit = CallPermit(limiter, request.weight, limited=limit is not None, patience=patience)
         try:
             yield CallState(call, permit, self._shared.clock())
         finally:
@@ -131,7 +135,7 @@ class Engine:
                     raise state.annotate(failure.error)
                 self._record_retry(decision, failure, state)
                 if isinstance(decision, retry.Requeue):
-                    state.permit.rejected(decision.server_limits)
+                    state.permit.rejected(evolve(decision.server_limits, message=failure.error.summary))
                 else:
                     state.permit.release()
                     await anyio.sleep(decision.delay)
@@ -164,6 +168,8 @@ class Engine:
         if isinstance(key, BearerTokenSource) and isinstance(failure.error, AuthenticationError):
             key.forget()
         call, policy = state.call, self._config.retry
+        if call.may_retry is not None and not call.may_retry(failure):
+            return retry.GiveUp()
         return retry.decide(
             failure,
             policy=policy if call.delivery is None else retry.policy_of_run(policy, call.delivery),
@@ -172,7 +178,7 @@ class Engine:
             limited=state.permit.limited,
             remaining=state.remaining(self._shared.clock()),
             chance=random.random(),  # noqa: S311 - jitter
-            throttle=self._throttle,
+            throttle=self._throttle if call.delivery is None else None,  # a run has a circuit breaker
             billed=call.request.billed,
         )
 

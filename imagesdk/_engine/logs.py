@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from imagesdk._engine.state import CallState
-from imagesdk.errors import APIError, APIStatusError
+from imagesdk.errors import APIError, APIStatusError, excerpt
 
 _logger = logging.getLogger("imagesdk")
 _MAX_ID = 200
@@ -66,5 +66,5 @@ def log_end(
         reason,
         status or "none",
         "1 attempt" if state.started == 1 else f"{state.started} attempts",
-        "".join(each if each.isprintable() else "?" for each in (request_id or "none")[:_MAX_ID]),
+        excerpt(request_id or "none", _MAX_ID),
     )

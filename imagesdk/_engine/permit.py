@@ -17,6 +17,8 @@ class CallPermit:
     _weight: int
     limited: bool
     """Whether a rate limit is in force, in which the call can wait after a 429."""
+    patience: float | None
+    """Seconds of nothing but 429s after which it stops waiting; ``None`` for no end."""
     _permit: Permit | None = field(default=None, init=False)
     _is_held: bool = field(default=False, init=False)
     _is_sent: bool = field(default=False, init=False)
@@ -25,6 +27,7 @@ class CallPermit:
         """Wait until a request may be sent. A call that asks again keeps its place in the queue."""
         if self._permit is None or not self._is_held:
             self._permit = self._limiter.enqueue(self._weight, rejoin=self._permit)
+            self._permit.patience = self.patience
             self._is_held = True
         self._is_sent = False
         await self._limiter.wait(self._permit, deadline=deadline, on_wait=on_wait)
@@ -39,6 +42,11 @@ class CallPermit:
         """Report that the server accepted the request, its limits, and the tokens that it counted."""
         if self._permit is not None:
             self._limiter.accepted(self._permit, server_limits, tokens)
+
+    def answered(self, server_limits: ServerLimits, *, uncounted: bool) -> None:
+        """Report an error that is no 429, and whether the server is known not to count the request."""
+        if self._permit is not None:
+            self._limiter.answered(self._permit, server_limits, uncounted=uncounted)
 
     def rejected(self, server_limits: ServerLimits) -> None:
         """Report a 429. The call is in the queue again, at its old place."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import binascii
+import os
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Self
+from typing import IO, Self
 
 from imagesdk._protocol.bodies import Base64Segment, BodySegment
 from imagesdk._runtime.threads import run_blocking
@@ -91,23 +92,38 @@ FILE_OBJECT_LOCK = threading.Lock()  # two calls may send the same file object
 async def read_piece(segment: Upload | Base64Segment, done: int) -> bytes:
     """Return the next piece of a segment of which ``done`` bytes have been read; empty at its end."""
     if isinstance(segment, Upload):
-        return await _read_some(segment, done, PIECE) if done < segment.size else b""
+        return await read_some(segment, done, PIECE) if done < segment.size else b""
     # Pieces of a multiple of three bytes, except at the end, can be encoded one by one.
     upload, done, data = segment.upload, done // 4 * 3, b""
     wanted = min(PIECE // 4 * 3, upload.size - done)
     while len(data) < wanted:
-        data += await _read_some(upload, done + len(data), wanted - len(data))
+        data += await read_some(upload, done + len(data), wanted - len(data))
     return binascii.b2a_base64(data, newline=False)
 
 
-async def _read_some(upload: Upload, done: int, most: int) -> bytes:
-    if isinstance(upload.source, bytes):
+async def read_some(upload: Upload, done: int, most: int) -> bytes:
+    """Return up to ``most`` bytes from position ``done`` on, which is not the end."""
+    source = upload.source
+    if isinstance(source, bytes):
         piece = read_piece_now(upload, done, most)
+    elif isinstance(source, Path):
+        from imagesdk._runtime.reading import run_abandonable  # loaded with the sources
+
+        piece = await run_abandonable(str(source.parent), read_piece_now, upload, done, most)
     else:
         piece = await run_blocking(read_piece_now, upload, done, most)
     if not piece:
         raise OSError(f"{upload.name} became shorter while it was being sent")
     return piece
+
+
+def open_without_waiting(path: Path) -> IO[bytes]:
+    """Open a file to read it. A pipe opens at once, also if there is nobody at its other end."""
+    return open(path, "rb", opener=_without_waiting)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
@@ -116,7 +132,7 @@ def read_piece_now(upload: Upload, done: int, most: int) -> bytes:
     if isinstance(upload.source, bytes):
         return upload.source[done : done + wanted]
     if isinstance(upload.source, Path):
-        with upload.source.open("rb") as file:
+        with open_without_waiting(upload.source) as file:
             file.seek(done)
             return file.read(wanted)
     with FILE_OBJECT_LOCK:

@@ -19,13 +19,29 @@ from imagesdk._protocol.api_errors import is_error_document, status_failure, unr
 from imagesdk._protocol.decompression import Decompressor
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.retry import Failure, classify
-from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageRef, ImageStart, ScanError, Scanner
-from imagesdk._protocol.secret import Secret
+from imagesdk._protocol.scanner import (
+    MAX_ERROR,
+    FixedCapError,
+    ImageEnd,
+    ImagePiece,
+    ImageRef,
+    ImageStart,
+    ScanError,
+    Scanner,
+    check_entries,
+)
+from imagesdk._protocol.secret import NO_KEY, Secret
+from imagesdk._runtime.threads import run_blocking
 from imagesdk._transport.exchange import TransportError, WireResponse
+from imagesdk.errors import excerpt
 from imagesdk.remedies import Remedy
 
-_NO_KEY = Secret("")
 _TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
+_MAX_REASON = 300
+"""Characters of the reason of a broken exchange."""
+SMALL_PIECES = 4
+"""Small pieces of a body after which other tasks have their turn."""
+_SMALL = 4096
 _IMAGE_HEAD = 64
 """Bytes that are enough to recognise the format of an image."""
 
@@ -41,7 +57,7 @@ class ResponseReader:
 
     scanner: Scanner = field(factory=Scanner)
     max_ok_status: int = 299
-    key: Secret = _NO_KEY
+    key: Secret = NO_KEY
     status: int | None = None
     """``None`` until the head of the response has been received."""
     succeeded: bool = False
@@ -57,7 +73,10 @@ class ResponseReader:
         """Record the status and the headers."""
         self.status = response.status
         self.succeeded = 200 <= response.status <= self.max_ok_status
-        self.headers = {name: self.key.removed_from(value) for name, value in response.headers.items()}
+        clean = self.key.removed_from
+        self.headers = {clean(name): clean(value) for name, value in response.headers.items()}
+        if not self.succeeded:
+            self.scanner.max_rest = MAX_ERROR
         self.request_id = self.headers.get("x-request-id")
 
     async def read(self, response: WireResponse, sink: ImageSink, *, raw: bool = False) -> None:
@@ -86,10 +105,15 @@ class ResponseReader:
             await self._scan(body, sink, head=head)
 
     async def _scan(self, body: DecompressedBody, sink: ImageSink, *, head: bytes = b"") -> None:
-        for event in self.scanner.feed(head):
-            await sink.write(event)
+        await self._feed(head, sink)
         async for chunk in body:
-            for event in self.scanner.feed(chunk):
+            await self._feed(chunk, sink)
+
+    async def _feed(self, chunk: bytes, sink: ImageSink) -> None:
+        for step, events in enumerate(self.scanner.steps(chunk)):
+            if step:
+                await anyio.lowlevel.checkpoint()
+            for event in events:
                 await sink.write(event)
 
 
@@ -117,7 +141,11 @@ def _is_image(media_type: str, head: bytes) -> bool:
 
 
 class DecompressedBody:
-    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)"""
+    """The plain body of a response in small pieces. (A class, as :class:`TrackedBody` is: it may be left halfway.)
+
+    The HTTP library returns the pieces of what it has read without a pause, even thousands of a few bytes. Other tasks run
+    after every :data:`SMALL_PIECES` of them.
+    """
 
     def __init__(self, response: WireResponse) -> None:
         encoding = response.headers.get("content-encoding")
@@ -125,31 +153,48 @@ class DecompressedBody:
         self._decompressor = None if encoding is None else Decompressor(encoding)
         self._pieces: Iterator[bytes] = iter(())
         self._is_first = True
+        self._small = 0
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
         if self._decompressor is None:
-            return await anext(self._body)
+            return await self._next_piece()
         while True:
             for piece in self._pieces:
                 if not self._is_first:  # a few bytes can inflate to many: let other tasks run in between
                     await anyio.lowlevel.checkpoint()
                 self._is_first = False
                 return piece
-            async for compressed in self._body:
-                self._pieces, self._is_first = self._decompressor.feed(compressed), True
-                break
-            else:
+            try:
+                compressed = await self._next_piece()
+            except StopAsyncIteration:
                 self._decompressor.finish()
-                raise StopAsyncIteration
+                raise
+            self._pieces, self._is_first = self._decompressor.feed(compressed), True
+
+    async def _next_piece(self) -> bytes:
+        if self._small == SMALL_PIECES:
+            await anyio.lowlevel.checkpoint()
+            self._small = 0
+        piece = await anext(self._body)
+        self._small += len(piece) < _SMALL
+        return piece
 
 
-def parse_response(
+async def parse_response(
     state: CallState[T], reader: ResponseReader, sink: ImageSink, host: Host
 ) -> Result[T] | Failure:
-    """Parse a response that was read to its end."""
+    """Parse a response that was read to its end, in a thread if it is large."""
+    if reader.scanner.is_large:
+        return await run_blocking(_parse_response, state, reader, sink, host)
+    return _parse_response(state, reader, sink, host)
+
+
+def _parse_response(
+    state: CallState[T], reader: ResponseReader, sink: ImageSink, host: Host
+) -> Result[T] | Failure:
     assert reader.status is not None  # noqa: S101 - only called after the head of the response
     call, request = state.call, state.call.request
     if reader.succeeded:
@@ -160,7 +205,9 @@ def parse_response(
             if reader.is_image:
                 document = {"data": [{"b64_json": ImageRef(0)}]}
             elif not call.raw:
-                document = reader.scanner.document(sink.texts)
+                document = reader.scanner.document(reader.key, sink.texts)
+                if request.weight:
+                    check_entries(document, request.weight)
             if not is_error_document(document):
                 parsed = call.parse(document)
                 billed_before = state.maybe_billed_before
@@ -171,14 +218,20 @@ def parse_response(
     return status_failure(
         reader.status,
         reader.headers,
-        reader.key.removed_from(reader.scanner.rest().decode("latin-1")).encode("latin-1"),
+        reader.scanner.rest(),
         now=datetime.now(UTC),
         requested=request.weight,
         model=request.model,
         path=request.path,
         better_base_url=host.suggested_base_url,
+        key=reader.key,
         is_openai=host.is_openai,
     )
+
+
+def reason_of(error: TransportError, key: Secret) -> str:
+    """Return the reason of a broken exchange without the key: a library may quote the bytes that it refuses."""
+    return excerpt(key.removed_from(str(error)), _MAX_REASON)
 
 
 def connection_failure(
@@ -214,9 +267,20 @@ def exchange_failure(
         return evolve(failure, kind="unreadable") if reader.succeeded and body.complete else failure
     if body.error is not None:
         raise body.error from None
+    reason = reason_of(error, reader.key)
     if reader.succeeded:
-        problem = ScanError(f"the answer was cut short ({error})")
+        problem = ScanError(f"the answer was cut short ({reason})")
         return unreadable_failure(problem, status=None, request_id=reader.request_id, billed=billed)
-    failure = connection_failure(str(error), body, timed_out=error.timed_out, billed=billed, origin=origin)
+    failure = connection_failure(reason, body, timed_out=error.timed_out, billed=billed, origin=origin)
     failure.error.__cause__ = error.__cause__
     return failure
+
+
+def lack_failure(lack: str, body: TrackedBody, reader: ResponseReader, *, billed: bool) -> Failure:
+    """Return the failure of an attempt for which this machine lacks memory or a thread. It is not retried if billed."""
+    if reader.succeeded:
+        problem = FixedCapError(f"there is {lack} to read the response")
+        return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
+    failure = connection_failure(f"this machine has {lack}", body, timed_out=False, billed=billed)
+    failure.error.remedies = ()
+    return evolve(failure, should_retry=False if body.complete else None)

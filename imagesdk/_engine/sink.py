@@ -51,8 +51,9 @@ class ReceivedImage:
 class ImageSink:
     """The images of one response, in memory or in temporary files in ``folder``, synced to disk with ``fsync``."""
 
-    def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
+    def __init__(self, folder: Path | None, *, fsync: bool = False, owner: str = "") -> None:
         self._folder = folder
+        self._owner = owner
         self._fsync = fsync
         self._memory = io.BytesIO()  # grows in place, and gives its value away without a copy
         self._pieces: list[bytes] = []
@@ -110,7 +111,7 @@ class ImageSink:
                 received.temporary.unlink(missing_ok=True)
 
     def _create(self, folder: Path, number: int) -> None:
-        self._descriptor, self.images[number].temporary = create_temporary(folder)
+        self._descriptor, self.images[number].temporary = create_temporary(folder, self._owner)
 
     def _write_batch(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened at the start of the image

@@ -7,25 +7,30 @@ event. The events are parsed in :mod:`imagesdk._protocol.stream_events`.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import ClassVar
 
 import anyio
-from attrs import frozen
+import anyio.lowlevel
+from attrs import evolve, frozen
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Result
 from imagesdk._engine.config import EngineConfig, EngineShared
-from imagesdk._engine.response import DecompressedBody, media_type_of
+from imagesdk._engine.redaction import redact_error
+from imagesdk._engine.response import DecompressedBody, media_type_of, reason_of
 from imagesdk._engine.sink import ImageSink, discard
 from imagesdk._engine.state import CallState
 from imagesdk._protocol.api_errors import unreadable_failure
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure, classify
 from imagesdk._protocol.scanner import ImageStart, ScanError
-from imagesdk._protocol.sse import DataStart, EventStream, Message
+from imagesdk._protocol.sse import DataStart, EventStream, Item, Message
 from imagesdk._protocol.stream_events import DONE, StreamEvent, is_partial, read_stream_event
+from imagesdk._runtime.threads import lacking, run_blocking
 from imagesdk._transport.exchange import TransportError, WireResponse
 from imagesdk.errors import APIError, StreamError
 
@@ -53,7 +58,10 @@ class StreamAttempt(Attempt[ParsedResponse]):
     def __init__(self, shared: EngineShared, config: EngineConfig, state: CallState[ParsedResponse]) -> None:
         super().__init__(shared, config, state)
         self._chunks: DecompressedBody | None = None
-        self._events = EventStream(max_image=config.caps.image)
+        self._events = EventStream(max_image=config.caps.image, images=self._call.request.weight)
+        self._steps: Iterator[list[Item]] = iter(())
+        self._step: list[Item] | None = None
+        """The next step of the current chunk."""
         self._event_name = ""
         self._event_sink: ImageSink | None = None
         self._ready: deque[StreamItem | Failure] = deque()
@@ -71,6 +79,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         item = await self._next()
         if isinstance(item, Failure):
             self.failure = item
+            redact_error(item.error, self._reader.key)
             raise self._state.annotate(item.error)
         if item.event.is_last:
             headers, billed_before = self._reader.headers, self._state.maybe_billed_before
@@ -105,37 +114,49 @@ class StreamAttempt(Attempt[ParsedResponse]):
         try:
             with anyio.fail_after(self._seconds_left()):
                 while not self._ready and not self._at_end:
-                    await self._read_chunk()
+                    await self._read_step()
         except TimeoutError:
             return self._ended_early("its time was over")
         except TransportError as error:
-            failure = self._ended_early(str(error))
+            failure = self._ended_early(reason_of(error, self._reader.key))
             failure.error.__cause__ = error.__cause__
             return failure
         except ScanError as problem:
             return unreadable_failure(problem, status=self._reader.status, request_id=self._reader.request_id)
+        except (MemoryError, RuntimeError) as error:
+            if (lack := lacking(error)) is None:
+                raise
+            return evolve(self._ended_early(f"this machine has {lack}"), should_retry=False)
         return self._ready.popleft() if self._ready else self._ended_early("it ended too early")
 
-    async def _read_chunk(self) -> None:
+    async def _read_step(self) -> None:
+        """Handle the next step of a chunk, or of the next chunk. A cancelled step is not lost."""
         assert self._chunks is not None  # noqa: S101 - only called for a stream
-        async for chunk in self._chunks:
-            await self._feed(chunk)
-            return
-        self._at_end = True
-
-    async def _feed(self, chunk: bytes) -> None:
-        self._reader.scanner.count(chunk)
-        for item in self._events.feed(chunk):
-            if isinstance(item, DataStart):
-                self._event_name = item.event
-            elif isinstance(item, Message):
-                await self._take(item)
+        if self._step is not None:
+            await anyio.lowlevel.checkpoint()  # a chunk may hold many events: let other tasks run in between
+        else:
+            async for chunk in self._chunks:
+                self._reader.scanner.count(chunk)
+                self._steps = self._events.steps(chunk)
+                self._step = next(self._steps, None)
+                break
             else:
-                if isinstance(item, ImageStart) and self._event_sink is None:
-                    folder = None if is_partial(self._event_name) else self._call.folder
-                    self._event_sink = ImageSink(folder, fsync=self._call.fsync)
-                if self._event_sink is not None:
-                    await self._event_sink.write(item)
+                self._at_end = True
+        for item in self._step or ():
+            await self._handle(item)
+        self._step = next(self._steps, None)
+
+    async def _handle(self, item: Item) -> None:
+        if isinstance(item, DataStart):
+            self._event_name = item.event
+        elif isinstance(item, Message):
+            await self._take(item)
+        else:
+            if isinstance(item, ImageStart) and self._event_sink is None:
+                folder = None if is_partial(self._event_name) else self._call.folder
+                self._event_sink = ImageSink(folder, fsync=self._call.fsync)
+            if self._event_sink is not None:
+                await self._event_sink.write(item)
 
     async def _take(self, message: Message) -> None:
         """Parse a complete event and queue it. Events of unknown types are skipped."""
@@ -145,16 +166,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
             return
         event: StreamEvent | Failure | None = None
         try:
-            event = read_stream_event(
-                message,
-                self._call.request,
-                profile=self._call.profile,
-                now=datetime.now(UTC),
-                seen_images=self._seen_images,
-                request_id=self._reader.request_id,
-                is_openai=self._shared.host.is_openai,
-                texts=sink.texts,
-            )
+            parse = partial(self._parse, message, sink.texts)
+            event = await run_blocking(parse) if message.scanner.is_large else parse()
         finally:
             if not isinstance(event, StreamEvent):
                 await discard(sink)
@@ -163,6 +176,19 @@ class StreamAttempt(Attempt[ParsedResponse]):
             self._ready.append(StreamItem(event, sink))
         elif event is not None:
             self._ready.append(event)
+
+    def _parse(self, message: Message, texts: Mapping[int, str]) -> StreamEvent | Failure | None:
+        return read_stream_event(
+            message,
+            self._call.request,
+            profile=self._call.profile,
+            now=datetime.now(UTC),
+            seen_images=self._seen_images,
+            request_id=self._reader.request_id,
+            key=self._reader.key,
+            is_openai=self._shared.host.is_openai,
+            texts=texts,
+        )
 
     async def _release(self) -> None:
         try:

@@ -16,8 +16,9 @@ from typing import Any, Protocol, TypeAlias
 import anyio
 import anyio.to_thread
 
-from imagesdk._protocol.secret import Secret
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._runtime.loops import PerLoop
+from imagesdk._runtime.threads import nothing_sent
 from imagesdk.errors import APITimeoutError, AuthenticationError, ConfigurationError
 from imagesdk.remedies import Remedy
 
@@ -46,10 +47,15 @@ async def current_key(key: Secret | BearerTokenSource, seconds: float | None) ->
     if isinstance(key, Secret):
         return key
     try:
-        with anyio.fail_after(seconds):
+        with nothing_sent("to fetch a token"), anyio.fail_after(seconds):
             return await key.get()
     except TimeoutError:
         raise APITimeoutError("No token came from token_provider in time. Nothing was sent.") from None
+
+
+def known_key(key: Secret | BearerTokenSource) -> Secret:
+    """Return the key, or the latest token, to remove it from texts of a server."""
+    return key if isinstance(key, Secret) else key.latest
 
 
 class BearerTokenSource:
@@ -78,6 +84,8 @@ class BearerTokenSource:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._cached: tuple[Secret, float] | None = None
+        self.latest = NO_KEY
+        """The latest token, valid or not."""
 
     def __repr__(self) -> str:
         return "<BearerTokenSource>"
@@ -120,7 +128,7 @@ class BearerTokenSource:
             finally:
                 del provided  # tracebacks may show the values of variables
             seconds = UNKNOWN_LIFE if expiry is None else expiry - self._wall_clock() - MARGIN
-            self._cached = (token, self._clock() + seconds)
+            self._cached, self.latest = (token, self._clock() + seconds), token
             return token
 
 

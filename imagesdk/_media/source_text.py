@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import binascii
+import errno
+import os
 import re
 from typing import Final
 from urllib.parse import unquote, unquote_to_bytes
 
 from imagesdk._media.sniff import sniff
-from imagesdk.errors import InvalidRequestError
-from imagesdk.remedies import Remedy
+from imagesdk.errors import InvalidRequestError, excerpt
+from imagesdk.remedies import Remedy, worded
 
 _URLS = ("http://", "https://", "data:")
 _FILE_URL: Final = re.compile(r"file:(?://[^/]*)?(?:/(?=[A-Za-z]:))?", re.IGNORECASE)
@@ -29,6 +31,28 @@ def refused(
     return InvalidRequestError(summary, param=param, value=value, allowed=allowed, remedies=remedies)
 
 
+class MissingFileError(FileNotFoundError):
+    """A path that names no file, worded for the caller of a method."""
+
+    param: str
+    remedies: tuple[Remedy, ...] = ()
+
+    @classmethod
+    def for_parameter(cls, param: str, path: str) -> MissingFileError:
+        """Return the error of a parameter."""
+        error = cls(errno.ENOENT, f"{param}: no file named {excerpt(repr(path), _MAX_PATH)}.", path)
+        error.param = param
+        return error
+
+    @property
+    def facts(self) -> str:
+        """What happened, without advice."""
+        return str(self.strerror)
+
+    def __str__(self) -> str:
+        return worded(self.facts, self.remedies)
+
+
 def is_url(text: str) -> bool:
     """Return whether a text is a URL instead of a path."""
     return text[:8].lower().startswith(_URLS)
@@ -39,6 +63,11 @@ def check_path(param: str, text: str) -> None:
     if not text or "\0" in text:
         problem = "holds a NUL" if text else "is an empty text"
         raise refused(param, problem, text, "a path", Remedy.PASS_SOURCE)
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        problem = "holds a lone surrogate, which no path can have"
+        raise refused(param, problem, "a text with a lone surrogate", "a path", Remedy.PASS_SOURCE) from None
     if text[:6].lower() == "file:/":
         remedy = Remedy.PASS_PATH.of(f"{unquote(_FILE_URL.sub('', text, count=1))!r:.200}")
         raise refused(param, f"is the URL of a file, {text!r:.200}", text, "a path", remedy)

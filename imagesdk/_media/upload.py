@@ -17,6 +17,10 @@ _MEDIA_TYPE: Final = re.compile(
 )
 
 
+UNKNOWN_START: Final = 12
+"""Number of bytes that a message shows of a file in an unknown format."""
+
+
 class AsyncReadable(Protocol):
     """A file with an async ``read``, such as Starlette's ``UploadFile`` or anyio's ``AsyncFile``."""
 
@@ -61,6 +65,8 @@ class Upload:
     """Whether the file is an MPO with further images, as many phones write it."""
     stated_type: str | None = None
     """The media type that the caller named. It is sent if the format is unknown."""
+    unknown_start: bytes = b""
+    """The first bytes of a file in an unknown format."""
 
     def __repr__(self) -> str:
         return f"<Upload {self.name!r} {self.media_type} {self.size} bytes>"

@@ -29,7 +29,8 @@ from imagesdk._protocol.json_values import is_object, text
 from imagesdk._protocol.missing_images import NoImageError, reasons_of, task_of, text_of
 from imagesdk._protocol.remedies import UNVERIFIED, ErrorClass, remedies_for
 from imagesdk._protocol.retry import Failure, FailureClass
-from imagesdk._protocol.scanner import ScanError, TooLargeError, without_images
+from imagesdk._protocol.scanner import FixedCapError, ScanError, TooLargeError, without_images
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import excerpt
 from imagesdk.models import lookup, nearest_size
@@ -88,6 +89,7 @@ def status_failure(
     model: str | None = None,
     path: str = "",
     better_base_url: str | None = None,
+    key: Secret = NO_KEY,
     is_openai: bool = True,
 ) -> Failure:
     """Convert an error response to a failure.
@@ -101,9 +103,10 @@ def status_failure(
         model: The model of the request.
         path: The path of the request.
         better_base_url: The base URL with ``/v1``, if it seems to lack it.
+        key: The key, which is removed from the texts.
         is_openai: Whether the server is OpenAI, where the dates of the catalogue apply.
     """
-    body = error_of_bytes(rest)
+    body = error_of_bytes(rest, key)
     remedies: tuple[Remedy, ...] = ()
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
         to = location.split("?")[0]
@@ -190,7 +193,7 @@ def unreadable_failure(
     too_large = isinstance(problem, TooLargeError)
     if isinstance(problem, NoImageError) or (status == _ACCEPTED and not too_large):
         return Failure(_no_image_error(problem, status, facts), "unreadable", should_retry=False)
-    remedies = (Remedy.RAISE_CAPS,) if too_large else ()
+    remedies = (Remedy.RAISE_CAPS,) if too_large and not isinstance(problem, FixedCapError) else ()
     error = errors.APIResponseError(
         f"The server answered with success, but {problem}.", remedies=remedies, **facts
     )

@@ -13,6 +13,7 @@ from imagesdk._protocol.scanner import ScanError
 
 PIECE = 64 * 1024
 """Maximum size of a decompressed piece in bytes."""
+_LONGEST_NAME = 16  # of an encoding that is quoted
 
 
 class Decompressor:
@@ -21,7 +22,8 @@ class Decompressor:
     def __init__(self, encoding: str | None) -> None:
         name = (encoding or "identity").strip().lower()
         if name not in {"identity", "", "gzip", "x-gzip", "deflate"}:
-            raise ScanError(f"the response is compressed with {name!r}, which was not asked for")
+            shown = repr(name) if len(name) <= _LONGEST_NAME else "an encoding"
+            raise ScanError(f"the response is compressed with {shown}, which was not asked for")
         self._compressed = name not in {"identity", ""}
         self._inflate = zlib.decompressobj(wbits=47)
         self._empty = True

@@ -9,7 +9,8 @@ body                                                         sent by
 HTML, other text or nothing                                  proxies and gateways
 ===========================================================  ==================================
 
-:mod:`.api_errors` chooses the class of the error.
+:mod:`.api_errors` chooses the class of the error. The message of an error ends after :data:`MAX_MESSAGE` characters, which
+is all that regular expressions see. The key is removed before a text is cut, so that no part of it remains.
 """
 
 from __future__ import annotations
@@ -18,18 +19,24 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 from attrs import field, frozen
 
 from imagesdk._protocol.json_values import is_list, is_object, parse_json, text
-from imagesdk._protocol.scanner import without_images
+from imagesdk._protocol.scanner import MAX_ERROR, without_images
+from imagesdk._protocol.secret import NO_KEY, Secret
 
+MAX_MESSAGE = 4096
+"""Maximum length of a message in characters."""
+_MAX_VALUES = 5000  # of a body
+_MAX_VALIDATION_ERRORS = 20  # in a message
 _MAX_BODY_TEXT = 2000  # of a body that is not JSON, in characters
-_MAX_MESSAGE_BYTES = 4096  # of a body that is not JSON, to search for a message
 _MESSAGES = ("message", "detail", "msg", "error_description")
 _VIOLATIONS = re.compile(r"safety_violations=\[([^\]]{0,200})\]")
-_TITLE = re.compile(r"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^<>]*>([^<]*)</title>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 _FILTERED = ("content_filter_results", "content_filter_result")
 _INNER = ("inner_error", "innererror")
 
@@ -76,21 +83,23 @@ class ErrorBody:
         return None
 
 
-def error_of_bytes(rest: bytes) -> ErrorBody:
-    """Parse the body of an error response."""
+def error_of_bytes(rest: bytes, key: Secret = NO_KEY) -> ErrorBody:
+    """Parse the body of an error response, without the key."""
     document = None
-    with suppress(ValueError, RecursionError):
-        document = parse_json(rest)
+    if len(rest) <= MAX_ERROR:
+        with suppress(ValueError, RecursionError):
+            document = key.removed_from_value(parse_json(rest, max_values=_MAX_VALUES))
     if document is not None:
         return error_of_document(document)
-    return ErrorBody(_text_message(rest), body=rest.decode("utf-8", "replace")[:_MAX_BODY_TEXT])
+    words = key.removed_from(rest[:MAX_ERROR].decode("utf-8", "replace"))
+    return ErrorBody(_text_message(words[:MAX_MESSAGE].strip()), body=words[:_MAX_BODY_TEXT])
 
 
 def error_of_document(document: Any) -> ErrorBody:
     """Parse an error from its JSON."""
     fields, message = _fields(document)
     code, kind, param = (text(fields.get(name)) for name in ("code", "type", "param"))
-    return ErrorBody(message, code, kind, param, fields, without_images(document))
+    return ErrorBody(message[:MAX_MESSAGE], code, kind, param, fields, without_images(document))
 
 
 def _fields(document: Any) -> tuple[dict[str, Any], str]:
@@ -114,7 +123,7 @@ def _message_text(value: Any) -> str:
     if isinstance(value, str):
         return value.strip()
     if is_list(value):  # FastAPI: a list of {"loc": [...], "msg": "..."}
-        return "; ".join(_validation_text(item) for item in value)
+        return "; ".join(_validation_text(item) for item in islice(value, _MAX_VALIDATION_ERRORS))
     return json.dumps(without_images(value), ensure_ascii=False)
 
 
@@ -126,11 +135,10 @@ def _validation_text(item: Any) -> str:
     return _message_text(item)
 
 
-def _text_message(rest: bytes) -> str:
-    words = rest[:_MAX_MESSAGE_BYTES].decode("utf-8", "replace").strip()
+def _text_message(words: str) -> str:
     if "<" in words[:200] and (title := _TITLE.search(words)):
         return " ".join(title[1].split())
-    return " ".join(re.sub(r"<[^>]*>", " ", words).split()) if words.startswith("<") else words
+    return " ".join(_TAG.sub(" ", words).split()) if words.startswith("<") else words
 
 
 def _azure_filter_categories(fields: Mapping[str, Any]) -> Iterator[str]:

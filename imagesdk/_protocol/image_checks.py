@@ -6,9 +6,11 @@ parameter, the image, the rule and the remedies. The rules are data in :mod:`ima
 
 from __future__ import annotations
 
+from typing import NoReturn
+
 from imagesdk._protocol.bodies import image_url_length, needs_json
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
-from imagesdk.errors import InvalidRequestError
+from imagesdk.errors import InvalidRequestError, preview
 from imagesdk.jobs import Edit, Generate, Job, Variation
 from imagesdk.models import ImageRule, ModelProfile
 from imagesdk.models.catalog import MAX_IMAGE_URL
@@ -37,6 +39,8 @@ def check_images(job: Job, images: InputImages, profile: ModelProfile) -> None:
 
 
 def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelProfile) -> None:
+    if not upload.media_type.startswith("image/"):
+        _reject_unknown_format(param, upload, rule)
     kind, *remedies = _format(upload)
     if upload.media_type not in rule.media_types or upload.several or upload.cmyk:
         allowed = " or ".join(_kind(media_type) for media_type in rule.media_types)
@@ -50,14 +54,25 @@ def _check_upload(param: str, upload: Upload, rule: ImageRule, profile: ModelPro
         raise _invalid(param, shown, "a square image", profile, Remedy.PREPARE_SQUARE)
 
 
+def _reject_unknown_format(param: str, upload: Upload, rule: ImageRule) -> NoReturn:
+    start = upload.unknown_start.decode("utf-8", "replace")
+    shown = f" (starts with {preview(start)})" if start else ""
+    supported = ", ".join(map(_kind, rule.media_types)).replace("WEBP", "WebP")
+    raise InvalidRequestError(
+        f"{param} {upload.name} is not an image{shown}. Supported: {supported}.",
+        param=param,
+        value=upload.name,
+        allowed=supported,
+        remedies=(Remedy.SKIP_CHECK,),
+    )
+
+
 def _format(upload: Upload) -> tuple[str, Remedy] | tuple[str]:
     """Return the name of a file's format, and the remedy if there is one."""
     if upload.several:
         return "several images in one JPEG, an MPO, as phones write them", Remedy.CONVERT_IMAGE
     if upload.cmyk:
         return f"{_kind(upload.media_type)} in CMYK, the inks of print", Remedy.CONVERT_IMAGE
-    if not upload.media_type.startswith("image/"):
-        return ("not an image",)
     if upload.media_type == "image/svg+xml":
         return "SVG", Remedy.RENDER_SVG
     return _kind(upload.media_type), Remedy.CONVERT_IMAGE

@@ -7,7 +7,10 @@ remedies. The rules are data in :mod:`imagesdk.models`. :mod:`.image_checks` che
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, cast
+
+import attrs
 
 from imagesdk import models
 from imagesdk._protocol.json_values import is_object
@@ -35,6 +38,9 @@ _NUMBERS = {
     "frame_duration_ms": (1, catalog.MAX_FRAME_DURATION),
     "partial_images": (0, catalog.MAX_PARTIAL_IMAGES),
 }
+_WHOLE_NUMBERS = frozenset({*_NUMBERS, "output_compression"})
+_ANY_KIND = frozenset({*IMAGE_PARAMETERS, "n", "svg"})
+_MOST_IMAGES = 10_000  # far above every limit, and countable everywhere
 _HINTS = {
     "response_format": ": it always returns the image itself",
     "style": ": the prompt describes the style",
@@ -53,6 +59,24 @@ def check_shape(job: Job) -> None:
             check_text(name, value)
     if job.n is not None and (type(job.n) is not int or job.n < 1):
         raise InvalidRequestError.for_parameter("n", job.n, allowed="a whole number of at least 1")
+
+
+def check_kinds(job: Job) -> None:
+    """Check that each parameter is a text or a number as the API has it. Rules of a model say more, and come first."""
+    for name, kind in _kinds(cast("Any", type(job))):
+        value = getattr(job, name)
+        if value is not None and (not isinstance(value, kind) or value is True or value is False):
+            allowed = "a text" if kind is str else "a whole number"
+            raise InvalidRequestError.for_parameter(name, value, allowed=allowed)
+    if job.n is not None and job.n > _MOST_IMAGES:
+        raise InvalidRequestError.for_parameter("n", job.n, allowed=f"1 to {_MOST_IMAGES}")
+
+
+@cache
+def _kinds(job: type[Job]) -> tuple[tuple[str, type], ...]:
+    """Return the parameters of a job that are texts or whole numbers."""
+    names = attrs.fields_dict(job).keys() - _ANY_KIND
+    return tuple((name, int if name in _WHOLE_NUMBERS else str) for name in sorted(names))
 
 
 def check_parameters(job: Job, profile: ModelProfile, *, stream: bool = False) -> None:

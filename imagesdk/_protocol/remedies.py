@@ -9,12 +9,16 @@ from attrs import frozen
 
 from imagesdk import errors
 from imagesdk._protocol.error_bodies import ErrorBody
+from imagesdk.models import nearest_size
 from imagesdk.remedies import Remedy
 
 ErrorClass: TypeAlias = type[errors.APIStatusError]
 
 UNVERIFIED = re.compile(r"organi[sz]ation must be verified", re.IGNORECASE)
 """Reported as 403 with code null, and once as 400."""
+
+_FREE_SIZE = re.compile(r"Invalid size '([1-9]\d{0,4})x([1-9]\d{0,4})'\. (?:Width and|The longest|Requested)")
+"""Reported only for models that accept other sizes than the listed ones."""
 
 
 @frozen
@@ -76,6 +80,9 @@ _ROWS = (
 def remedies_for(error: ErrorClass, status: int, body: ErrorBody, *, never_fits: bool) -> tuple[Remedy, ...]:
     """Return the remedies for an error response. ``never_fits``: the request exceeds the rate limit by itself."""
     remedies = next((row.remedies for row in _ROWS if row.fits(error, status, body, never_fits)), ())
+    if remedies == (Remedy.CHANGE_REQUEST,) and (size := _FREE_SIZE.search(body.message)):
+        nearest = nearest_size(int(size[1]), int(size[2]))
+        return remedies if nearest == f"{size[1]}x{size[2]}" else (Remedy.USE_SIZE.of(nearest),)
     if remedies == (Remedy.LEAVE_OUT,) and body.param:
         return (Remedy.LEAVE_OUT.of(body.param),)
     return remedies

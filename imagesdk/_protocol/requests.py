@@ -27,7 +27,13 @@ from imagesdk._protocol.bodies import BodySegment, FormBody, FormField, JsonBody
 from imagesdk._protocol.hosts import CLIENT_REQUEST_ID, OPENAI_BASE_URL, Host
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._protocol.json_values import dump_json
-from imagesdk._protocol.parameter_checks import IMAGE_PARAMETERS, check_parameters, check_shape, check_text
+from imagesdk._protocol.parameter_checks import (
+    IMAGE_PARAMETERS,
+    check_kinds,
+    check_parameters,
+    check_shape,
+    check_text,
+)
 from imagesdk.errors import InvalidRequestError
 from imagesdk.jobs import Edit, Generate, Job, Variation, check_job
 from imagesdk.models import ModelProfile
@@ -104,6 +110,7 @@ def plan_request(
     rules = profile if check else None
     if rules is not None:
         check_parameters(job, rules, stream=stream)
+    check_kinds(job)
     return RequestPlan(job, host, profile, rules)
 
 

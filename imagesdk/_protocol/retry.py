@@ -42,6 +42,8 @@ from imagesdk.policies import PERSISTENT_ATTEMPTS, Delivery, RetryPolicy
 
 FailureClass: TypeAlias = Literal["never_sent", "refused", "unknown", "unreadable"]
 
+UNCOUNTED_STATUSES = frozenset({401, 404, 405})
+"""Responses to requests that no rate limit counts: the key, the model or the path does not exist, and has none."""
 _TRANSIENT_REJECTIONS = frozenset({408, 409, 425})
 _FREE_CONNECTION_FAILURES = 10
 _MAX_DOUBLINGS = 60  # beyond any delay, and far below the range of a float

@@ -12,6 +12,11 @@ any other                          part of the remaining JSON
 =================================  ============================
 
 At no time does memory contain more of an image than the last chunk.
+
+Whatever a server sends, a response has caps: the bytes of an image and of the response, :data:`MAX_REST` bytes of other
+JSON, ``MAX_VALUES`` values, and :func:`max_entries` images. The time that a response takes is proportional to its bytes,
+and :meth:`Scanner.steps` divides it into short steps. A caller lets other tasks run between them, and parses a
+response that :attr:`Scanner.is_large` in a thread.
 """
 
 from __future__ import annotations
@@ -19,20 +24,40 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
 from attrs import frozen
 
-from imagesdk._protocol.json_values import is_list, is_object, parse_json
+from imagesdk._protocol.json_values import (
+    MAX_VALUES,
+    TooManyValuesError,
+    count_values,
+    is_list,
+    is_object,
+    parse_json,
+)
+from imagesdk._protocol.secret import NO_KEY, Secret
 
 MAX_IMAGE = 64 * 1024 * 1024
 """Maximum size of one decoded image in bytes."""
 MAX_RESPONSE = 1024 * 1024 * 1024
 """Maximum size of a response in bytes, before decoding."""
-MAX_REST = 16 * 1024 * 1024
+MAX_REST = 1024 * 1024
 """Maximum size of a response without its images, in bytes."""
+MAX_ERROR = 64 * 1024
+"""Maximum size of an error body in bytes. Reading ends there."""
+MAX_LISTING = 4 * 1024 * 1024
+"""Maximum size of a response to a request for no images, such as a list of 10,000 files, in bytes."""
+MAX_LISTED = 100_000
+"""Maximum number of values in such a response."""
+
+STEP_BYTES = 64 * 1024
+"""Maximum number of bytes that are scanned in one step."""
+STEP_TOKENS = 400
+"""Maximum number of strings and gaps that are scanned in one step."""
+_SMALL_BYTES, _SMALL_VALUES = 64 * 1024, 2000  # of a response that is parsed at once
 
 _IMAGE_KEYS = frozenset({"b64_json", "url"})
 _MAX_KEY_LENGTH = 64
@@ -40,6 +65,7 @@ _MAX_DATA_HEADER = 1024
 _DATA = b"data:"
 _PLACEHOLDER = "\x00imagesdk image "
 _SPACE = b" \t\r\n"
+_ESCAPED_TEXT = re.compile(rb'(?:\\.[^"\\]*)*', re.DOTALL)
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 _ESCAPED = {b"/": b"/", b"n": b"\n", b"r": b"\r", b"t": b"\t"}  # any other character cannot be base64
 
@@ -50,6 +76,10 @@ class ScanError(ValueError):
 
 class TooLargeError(ScanError):
     """A response that exceeds a cap. A retry would exceed it again."""
+
+
+class FixedCapError(TooLargeError):
+    """A response that exceeds a cap that no option raises."""
 
 
 @frozen
@@ -93,12 +123,32 @@ def without_images(value: Any) -> Any:
     return _map_items(without_images, value)
 
 
-class Scanner:
-    """Scanner of one response: feed all chunks, then call :meth:`rest` or :meth:`document`."""
+def max_entries(images: int) -> int:
+    """Return the maximum number of images, or of entries of ``data``, in the response to a request for so many."""
+    return 4 * images + 16
 
-    def __init__(self, *, max_image: int = MAX_IMAGE, max_response: int = MAX_RESPONSE) -> None:
+
+def check_entries(document: Any, images: int) -> None:
+    """Raise :class:`TooLargeError` for a response with more than :func:`max_entries` entries of ``data``."""
+    data = document.get("data") if is_object(document) else None
+    if is_list(data) and len(data) > max_entries(images):
+        raise FixedCapError(f"the response has {len(data)} entries, more than {max_entries(images)}")
+
+
+class Scanner:
+    """Scanner of one response to a request for ``images`` images (0: any other request).
+
+    Feed all chunks, then call :meth:`rest` or :meth:`document`.
+    """
+
+    def __init__(
+        self, *, max_image: int = MAX_IMAGE, max_response: int = MAX_RESPONSE, images: int | None = None
+    ) -> None:
         self._max_image = max_image
         self._max_response = max_response
+        self.max_rest = MAX_LISTING if images == 0 else MAX_REST
+        self._max_values = MAX_LISTED if images == 0 else MAX_VALUES
+        self._max_count = None if images is None else max_entries(images)
         self._fed = 0
         self._rest = bytearray()
         self._state: Callable[[bytes, int, list[Event]], int] = self._outside
@@ -123,36 +173,62 @@ class Scanner:
 
     def feed(self, chunk: bytes) -> list[Event]:
         """Scan the next chunk and return its image events."""
+        return [event for events in self.steps(chunk) for event in events]
+
+    def steps(self, chunk: bytes) -> Iterator[list[Event]]:
+        """Scan the next chunk in short steps and yield the image events of each."""
         self.count(chunk)
-        events: list[Event] = []
-        self._run(chunk, events)
-        if len(self._rest) > MAX_REST:
-            raise TooLargeError(f"the response has more than {MAX_REST} bytes besides its images")
-        return events
+        for start in range(0, len(chunk), STEP_BYTES):
+            piece, at = chunk if len(chunk) <= STEP_BYTES else chunk[start : start + STEP_BYTES], 0
+            while at < len(piece):
+                events: list[Event] = []
+                at = self._run(piece, events, at)
+                if len(self._rest) > self.max_rest:
+                    raise FixedCapError(
+                        f"the response has more than {self.max_rest} bytes besides its images"
+                    )
+                yield events
+
+    @property
+    def is_large(self) -> bool:
+        """Whether parsing the response takes so long that it belongs in a thread."""
+        return len(self._rest) > _SMALL_BYTES or count_values(self._rest) > _SMALL_VALUES
 
     def rest(self) -> bytes:
         """Return the response without its images."""
         return bytes(self._rest)
 
-    def document(self, texts: Mapping[int, str] | None = None) -> Any:
-        """Parse the response, with an :class:`ImageRef` in the place of each image. ``texts``: those that are no images."""
+    def document(self, key: Secret = NO_KEY, texts: Mapping[int, str] | None = None) -> Any:
+        """Parse the response, with an :class:`ImageRef` in the place of each image, and without the key.
+
+        ``texts`` are the images that are texts, by their number.
+        """
         if self._image is not None:
             raise ScanError("the response ends in the middle of an image")
         whole = bytes(self._rest).strip()
         if not whole:
             raise ScanError("the response is empty")
+        quotes_key = key.may_be_in(whole, escapes=self.image_count)
+        clean = key.removed_from if quotes_key else str
         try:
-            return _with_images(self.image_count, texts or {}, parse_json(whole))
+            return _with_images(
+                self.image_count, clean, texts or {}, parse_json(whole, max_values=self._max_values)
+            )
+        except TooManyValuesError as error:
+            raise FixedCapError(f"the response has {error}") from None
         except RecursionError:
             raise ScanError("the response is nested too deeply") from None
         except ValueError:
             cut = whole[:1] in {b"{", b"["} and whole[-1:] not in {b"}", b"]"}
             raise ScanError("the response ends too early" if cut else "the response is not JSON") from None
 
-    def _run(self, chunk: bytes, events: list[Event]) -> None:
-        at = 0
-        while at < len(chunk):
+    def _run(self, chunk: bytes, events: list[Event], at: int = 0) -> int:
+        """Scan a chunk from ``at``, at most one step of it, and return the end of the step."""
+        for _ in range(STEP_TOKENS):
             at = self._state(chunk, at, events)
+            if at == len(chunk):
+                break
+        return at
 
     def _outside(self, chunk: bytes, at: int, events: list[Event]) -> int:
         quote = chunk.find(b'"', at)
@@ -187,13 +263,15 @@ class Scanner:
         end = len(chunk) if quote < 0 else quote
         backslash = chunk.find(b"\\", at, end)
         if backslash >= 0:
-            self._store(chunk[at : backslash + 1])
-            self._escaped = True
-            return backslash + 1
-        self._store(chunk[at:end])
+            text = _ESCAPED_TEXT.match(chunk, backslash)
+            end = backslash if text is None else text.end()
+            self._escaped = chunk[end : end + 1] == b"\\"  # the last one of the chunk
+            quote = -1 if end + self._escaped == len(chunk) else end
+        self._store(chunk[at : end + self._escaped])
         if quote >= 0:
             self._end_string()
-        return end + (quote >= 0)
+            return end + 1
+        return len(chunk)
 
     def _store(self, piece: bytes) -> None:
         self._rest += piece
@@ -217,6 +295,8 @@ class Scanner:
         if is_url and len(prefix) < len(_DATA) and _DATA.startswith(prefix):
             return at + 1
         if prefix == _DATA if is_url else self._head != b'"':
+            if self.image_count == self._max_count:
+                raise FixedCapError(f"the response has more than {self._max_count} images")
             self._image = _Base64(self.image_count, self._max_image)
             events.append(ImageStart(self.image_count))
             self.image_count += 1
@@ -355,12 +435,17 @@ def _character(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], b"?")
 
 
-def _with_images(count: int, texts: Mapping[int, str], value: Any) -> Any:
-    if isinstance(value, str) and value.startswith(_PLACEHOLDER):
-        number = value[len(_PLACEHOLDER) :]
-        if number.isdecimal() and int(number) < count:
-            return ImageRef(int(number), texts.get(int(number)))
-    return _map_items(partial(_with_images, count, texts), value)
+def _with_images(count: int, clean: Callable[[str], str], texts: Mapping[int, str], value: Any) -> Any:
+    if isinstance(value, str):
+        if value.startswith(_PLACEHOLDER):
+            number = value[len(_PLACEHOLDER) :]
+            if number.isdecimal() and int(number) < count:
+                found = texts.get(int(number))
+                return ImageRef(int(number), None if found is None else clean(found))
+        return clean(value)
+    if is_object(value):
+        return {clean(name): _with_images(count, clean, texts, item) for name, item in value.items()}
+    return [_with_images(count, clean, texts, item) for item in value] if is_list(value) else value
 
 
 def _map_items(function: Callable[[Any], Any], value: Any) -> Any:

@@ -31,6 +31,8 @@ from attrs import field, frozen
 
 LimitUnit: TypeAlias = Literal["images", "requests", "tokens"]
 
+_MAX_MESSAGE = 4096  # characters that expressions see
+_MAX_VALUE = 200  # of a header with a limit or a delay, in characters
 _FAMILY = re.compile(r"x-ratelimit-(limit|remaining|reset)-(.+)")
 _LIMIT_UNITS: Mapping[str, LimitUnit] = {
     "images": "images", "input-images": "images", "requests": "requests", "tokens": "tokens",
@@ -74,6 +76,10 @@ class ServerLimits:
     """The unit of the limit in the message."""
     requested: int | None = None
     """The amount that this request asked for, according to the server."""
+    remaining_images: int | None = None
+    """Images that the server still allows now, by its header."""
+    message: str = ""
+    """The text of the error, to quote it."""
 
     @property
     def wait(self) -> float | None:
@@ -96,6 +102,8 @@ def parse_server_limits(
 ) -> ServerLimits:
     """Parse the limits and delays of headers (names in lower case), a message and a field such as ``26s``."""
     families: dict[str, dict[str, str]] = {}
+    message = message[:_MAX_MESSAGE]
+    headers = {name: value for name, value in headers.items() if len(value) <= _MAX_VALUE}
     for name, value in headers.items():
         if match := _FAMILY.fullmatch(name):
             families.setdefault(match[2], {})[match[1]] = value
@@ -116,6 +124,7 @@ def parse_server_limits(
         explicit=explicit,
         exceeded=next(iter(in_message), None),
         requested=requested,
+        remaining_images=_parse_digits(families.get("images", {}).get("remaining")),
     )
 
 

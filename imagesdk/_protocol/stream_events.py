@@ -26,7 +26,8 @@ from imagesdk._protocol.missing_images import NoImageError
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedEvent, parse_event
 from imagesdk._protocol.retry import Failure
-from imagesdk._protocol.scanner import ScanError
+from imagesdk._protocol.scanner import MAX_ERROR, ScanError, check_entries
+from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.sse import Message
 from imagesdk.models import ModelProfile
 
@@ -55,6 +56,7 @@ def read_stream_event(
     now: datetime,
     seen_images: bool,
     request_id: str | None,
+    key: Secret = NO_KEY,
     is_openai: bool,
     texts: Mapping[int, str],
 ) -> StreamEvent | Failure | None:
@@ -62,14 +64,16 @@ def read_stream_event(
 
     ``texts`` are the images of the event that are texts, by their number.
     """
+    name = key.removed_from(message.event)
     try:
-        document = message.scanner.document(texts)
+        document = message.scanner.document(key, texts)
+        check_entries(document, request.weight)
     except ScanError:
-        document = message.scanner.rest().decode("utf-8", "replace")
-        if not is_error_event(message.event, document):
+        document = key.removed_from(message.scanner.rest()[:MAX_ERROR].decode("utf-8", "replace"))
+        if not is_error_event(name, document):
             raise
     failure = stream_failure(
-        message.event,
+        name,
         document,
         now=now,
         requested=request.weight,
@@ -83,7 +87,7 @@ def read_stream_event(
         return failure
     if not is_object(document):
         return None
-    parsed = parse_event(document, name=message.event, profile=profile)
+    parsed = parse_event(document, name=name, profile=profile)
     has_image = any(image.has_image for image in parsed.images)
     if is_partial(parsed.type):
         return StreamEvent(parsed, is_last=False) if has_image else None

@@ -6,7 +6,7 @@ queue. ``release`` ends it at any point, and frees what was not used.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, TypeAlias
 
 from imagesdk._protocol.server_limits import ServerLimits
@@ -24,8 +24,8 @@ class Limiter(Protocol):
     def limit(self) -> RateLimit | None:
         """The limit in force; ``None`` for none."""
 
-    def remember(self, weight: int, sent_at: float) -> None:
-        """Count images that another process requested at ``sent_at`` (of ``time.monotonic``)."""
+    def remember(self, sendings: Iterable[tuple[int, float]]) -> None:
+        """Count requests that another process sent: their images, and when (of ``time.monotonic``)."""
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         """Join the queue for ``weight`` images, at its end or at the place of a released permit.
@@ -39,7 +39,8 @@ class Limiter(Protocol):
         """Return when the request may be sent. Call ``on_wait`` once, if the wait takes seconds.
 
         Raises:
-            LimitWaitError: If the permit will not be granted before the deadline (of ``time.monotonic``).
+            LimitWaitError: If the permit will not be granted before the deadline (of ``time.monotonic``), or the
+                server answered nothing but 429 for longer than the permit has patience.
         """
 
     def sent(self, permit: Permit) -> None:
@@ -47,6 +48,9 @@ class Limiter(Protocol):
 
     def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
         """Note that the server accepted the request, with the limits it stated and the tokens it counted."""
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        """Note that the server refused the request, though not for its limit, and whether it is known not to count it."""
 
     def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server answered 429, and return the permit to its place in the queue."""

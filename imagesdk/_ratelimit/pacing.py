@@ -8,6 +8,7 @@ Three modes:
 - ``observed quota``: after several 429s without a usable Retry-After, the account is assumed to be shared. At most as
   many images as were accepted in the last window are sent, with occasional single probes for more.
 
+A 429 that no limit explains (:mod:`imagesdk._ratelimit.noise`) changes no mode.
 A 429 pauses everyone, once for all requests that were sent before it. Times are seconds of a monotonic clock, passed
 in by the caller.
 """
@@ -16,15 +17,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import pairwise
 
-from attrs import frozen
-
+from imagesdk._ratelimit.noise import Noise, WindowUsage
 from imagesdk._ratelimit.queue import Permit
 from imagesdk.policies import RateLimit
 
 MAX_GAP_WINDOWS = 1 / 1200
 """Longest gap between two requests of a burst."""
+MIN_GAP_SECONDS = 0.005
+"""Shortest such gap, if the burst takes no longer than below: an answer takes milliseconds in short windows, too."""
 MAX_BURST_WINDOWS = 1 / 4
 """Longest time that the gaps of a whole burst may take."""
 WARY_GAP_FACTOR = 4
@@ -49,57 +50,44 @@ MIN_PACE_INTERVALS = 1.03
 """Shortest distance of paced requests, in even intervals between images."""
 MAX_PACE_INTERVALS = 8.0
 """Longest distance of paced requests, in even intervals between images."""
-PACE_INCREASE_FACTOR = 1.08
+PACE_INCREASE_FACTOR = 1.15
 """Change of the paced distance at a 429."""
 PACE_INCREASE_FACTOR_SOON = 1.3
 """Change of the paced distance at a 429 soon after another: somebody else may use the limit, too."""
 SOON_WINDOWS = 1 / 4
 """Time between two 429s that are soon after each other."""
-PACE_DECREASE_FACTOR = 0.99
+PACE_ABOVE_REFUSED = 1.05
+"""Shortest paced distance after a 429, in the distance that was refused."""
+MAX_REFUSED_PACES = 1.3
+"""Longest distance that counts as refused, in the pace: what was sent even later was rejected for another reason."""
+PACE_DECREASE_FACTOR = 0.992
 """Change of the paced distance for each accepted image."""
 SHORT_WAIT_REQUESTS = 1.5
 """Longest Retry-After of an evenly counting server, in even intervals of the largest request."""
 ROUNDING_WINDOWS = 1 / 30
-"""Added to a short Retry-After, because servers round whole seconds up."""
+"""Added to a short Retry-After, because servers round it up."""
+ROUNDING_SECONDS = 2.0
+"""The same for short windows: whole seconds are rounded up, and dates twice."""
 PACE_GROWTH_FACTOR = 4.0
 """Windows until bursts are tried again, in those that the pace before it lasted."""
 MAX_PACE_GROWTHS = 10
 """Growth steps of the time until bursts are tried again."""
 
+MAX_PACED_PAUSES = 2
+"""Growth steps of a pause longer than Retry-After, where something was accepted after the pause before it."""
+
 FRUITLESS_PAUSES = 2
 """Pauses in a row, without a Retry-After, whose first request was rejected: waiting a little does not help."""
 FRUITLESS_PAUSES_WITH_HINT = 3
 """The same where the server sends a Retry-After."""
+UNEXPLAINED_PAUSES = 2
+"""Further pauses where requests were accepted after 429s although nothing had aged."""
 QUOTA_WINDOWS = 1 / 2
 """Time until a probe for more than the observed quota."""
 MAX_QUOTA_DOUBLINGS = 4
 """Doublings of that time after probes that were rejected."""
 FORGIVENESS_WINDOWS = 10
 """Time without a 429 after which the server's Retry-After is trusted again."""
-
-
-@frozen
-class WindowUsage:
-    """State of a window at the moment of a 429, without the rejected request."""
-
-    has_capacity: bool
-    """Whether the rejected request should have fitted."""
-    images: int
-    """Images that take capacity."""
-    largest_request: int
-    """Most images that a request has asked for."""
-    sent: tuple[tuple[float, float], ...]
-    """When each request that takes capacity was sent, and when its capacity is free, soonest first."""
-
-    @property
-    def next_free_at(self) -> float:
-        """When capacity is freed next."""
-        return self.sent[0][1]
-
-    def has_burst(self, seconds: float) -> bool:
-        """Return whether two requests were accepted within ``seconds``."""
-        times = sorted(sent_at for sent_at, _ in self.sent)
-        return any(later - sooner < seconds for sooner, later in pairwise(times))
 
 
 class Pacer:
@@ -126,14 +114,18 @@ class Pacer:
         self._fruitless_pauses = 0
         self._no_retry_hint = False
         self._quota_doublings = 0
+        self._refused_pace = 0.0  # the longest distance that was refused, in even intervals
+        self._refused_sent_at = math.inf
+        self._noise = Noise()
         self.change_limit(limit)
 
     def change_limit(self, limit: RateLimit) -> None:
         """Pace requests by another limit."""
-        self._per = limit.per
+        self._limit, self._per = limit, limit.per
         self.even_interval = limit.per / limit.images
         """Seconds between images that are sent evenly."""
-        self.gap = min(limit.per * MAX_GAP_WINDOWS, self.even_interval * MAX_BURST_WINDOWS)
+        longest = max(limit.per * MAX_GAP_WINDOWS, MIN_GAP_SECONDS)
+        self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
 
@@ -183,19 +175,27 @@ class Pacer:
         """Pause after a 429, in which the server asks for ``waits`` (the most exact first), and choose the next mode."""
         if now - self._rejected_at > FORGIVENESS_WINDOWS * self._per:
             self._no_retry_hint = False
+            self._refused_pace = 0.0
+            self._noise.forget()
         longest = max(MAX_RETRY_AFTER_WINDOWS * self._per, MAX_RETRY_AFTER_SECONDS)
         wait = next((seconds for seconds in waits if 0 < seconds <= longest), None)
-        pause = self._pause(wait)
         is_fruitless = permit is self._first_permit and self._rejected_at > -math.inf
         self._fruitless_pauses = self._fruitless_pauses + 1 if is_fruitless else 0
         self._first_permit = None
+        if self._noise.explains(permit.weight, usage, self._limit):
+            self._ignore(now)
+            return
+        if not is_fruitless and (self.pace or wait is not None):
+            self._pauses = 0 if wait is None else min(self._pauses, MAX_PACED_PAUSES)
+        pause = self._pause(wait)
         if usage.has_capacity and usage.sent and self._account_is_shared(wait, usage):
             pause = max(pause, usage.next_free_at - now)
             self._keep_to_quota(usage.images, now, now + pause)
         else:
-            self._pace_requests(wait, now, now + pause, usage)
+            pause = max(pause, self._pace_requests(wait, now, now + pause, usage) - now)
         self.pause_ends = max(self.pause_ends, now + pause)
         self._rejected_at = now
+        self._refused_sent_at = usage.sent_at
         self._wary_until = now + WARY_WINDOWS * self._per
         # A single request, then a burst of two.
         self._next_gaps = [self._probe_gap, self.gap, self._probe_gap]
@@ -205,7 +205,9 @@ class Pacer:
         if permit.sent_at is not None and permit.sent_at >= self.pause_ends:
             self._pauses = 0
         if self.pace:
-            self.pace = max(MIN_PACE_INTERVALS, self.pace * PACE_DECREASE_FACTOR**permit.weight)
+            decrease = PACE_DECREASE_FACTOR**permit.weight
+            self.pace = max(MIN_PACE_INTERVALS, self._refused_pace, self.pace * decrease)
+            self._refused_pace *= 0.997**permit.weight
 
     def _paced_gap(self, permit: Permit) -> float:
         return self.pace * self.even_interval * permit.weight
@@ -222,6 +224,7 @@ class Pacer:
         if self._no_retry_hint:
             return True
         patience = FRUITLESS_PAUSES if wait is None else FRUITLESS_PAUSES_WITH_HINT
+        patience += UNEXPLAINED_PAUSES * self._noise.is_no_window
         # A server that accepted a burst does not count evenly.
         return self._fruitless_pauses >= patience and usage.has_burst(self.even_interval / 2)
 
@@ -234,24 +237,65 @@ class Pacer:
         self.observed_quota = images
         self.quota_ends = pause_ends + self._per * QUOTA_WINDOWS * 2**self._quota_doublings
 
-    def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> None:
-        since_last = now - self._rejected_at
+    def _pace_requests(self, wait: float | None, now: float, pause_ends: float, usage: WindowUsage) -> float:
+        """Choose the pace, and return when the next request is due by it."""
+        latest, was_paced = usage.latest, bool(self.pace) or self._retries_bursts(now)
+        counts_evenly = self._counts_evenly(wait, now, usage)
+        stated = 0.0 if counts_evenly else self._stated_interval(wait, usage) / self.even_interval
+        if self.pace and latest is not None:
+            refused = (usage.sent_at - latest.sent_at) / (latest.images * self.even_interval)
+            if refused <= MAX_REFUSED_PACES * self.pace:
+                self._refused_pace = max(self._refused_pace, refused)
         if self.pace and self._fruitless_pauses and wait is None:  # the pause was too short, not the pace
             self._paced_until = max(self._paced_until, pause_ends + self._per)
-            return
-        if self.pace:
-            is_soon = since_last < SOON_WINDOWS * self._per
+        elif self.pace:
+            is_soon = now - max(self._rejected_at, self.pause_ends) < SOON_WINDOWS * self._per
             factor = PACE_INCREASE_FACTOR_SOON if is_soon else PACE_INCREASE_FACTOR
             self.pace = min(MAX_PACE_INTERVALS, self.pace * factor)
-        elif usage.has_capacity and self._counts_evenly(wait, since_last, usage):
-            self.pace = MIN_PACE_INTERVALS
+            self._stay_paced(pause_ends)
+        elif usage.has_capacity and (counts_evenly or stated):
+            self.pace = min(MAX_PACE_INTERVALS, max(MIN_PACE_INTERVALS, stated))
             self._pace_failures += 1
-        if self.pace:
-            growth = PACE_GROWTH_FACTOR ** min(self._pace_failures - 1, MAX_PACE_GROWTHS)
-            self._paced_until = pause_ends + self._per * growth
+            self._stay_paced(pause_ends)
+        if not self.pace:
+            return now
+        self.pace = max(self.pace, min(MAX_PACE_INTERVALS, self._refused_pace * PACE_ABOVE_REFUSED))
+        if latest is None or self._fruitless_pauses or not (was_paced or usage.limit_is_stated):
+            return now
+        return latest.sent_at + self.pace * self.even_interval * latest.images
 
-    def _counts_evenly(self, wait: float | None, since_last: float, usage: WindowUsage) -> bool:
+    def _stay_paced(self, pause_ends: float) -> None:
+        growth = PACE_GROWTH_FACTOR ** min(self._pace_failures - 1, MAX_PACE_GROWTHS)
+        self._paced_until = pause_ends + self._per * growth
+
+    def _ignore(self, now: float) -> None:
+        """Continue soon after a 429 that says nothing about the limit."""
+        self.pace, self.observed_quota = 0.0, None
+        growth = PAUSE_GROWTH_FACTOR ** min(self._fruitless_pauses, MAX_PAUSE_GROWTHS)
+        self.pause_ends = max(self.pause_ends, now + min(self._per, self.gap * WARY_GAP_FACTOR * growth))
+        self._rejected_at = now
+        self._next_gaps = []
+
+    def _retries_bursts(self, now: float) -> bool:
+        return 0 <= now - self._paced_until < SOON_WINDOWS * self._per
+
+    def _stated_interval(self, wait: float | None, usage: WindowUsage) -> float:
+        """Return the seconds between images that a long Retry-After implies, if what was accepted agrees; 0 otherwise."""
+        run = [] if wait is None or self._fruitless_pauses else usage.since(self._refused_sent_at)
+        if wait is None or not run or self._noise.is_no_bucket(self._limit):
+            return 0.0
+        latest = run[-1]
+        interval = (wait + usage.sent_at - latest.sent_at) / latest.images
+        accepted = sum(each.images for each in run[:-1])
+        return interval if accepted * interval <= usage.sent_at - self._refused_sent_at else 0.0
+
+    def _counts_evenly(self, wait: float | None, now: float, usage: WindowUsage) -> bool:
+        if self._noise.is_no_bucket(self._limit):
+            return False
         if wait is None:
-            return since_last < self._per
+            is_second = now - self._rejected_at < self._per
+            return is_second or usage.limit_is_stated or self._retries_bursts(now)
         short = SHORT_WAIT_REQUESTS * usage.largest_request * self.even_interval
-        return wait <= short + ROUNDING_WINDOWS * self._per
+        if usage.limit_is_stated:  # it may ask to wait until its bucket is full
+            short = max(short, usage.images * self.even_interval)
+        return wait <= short + max(ROUNDING_WINDOWS * self._per, ROUNDING_SECONDS)

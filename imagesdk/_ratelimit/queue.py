@@ -20,7 +20,7 @@ _SPARE_NUMBERS = 1024
 class Permit:
     """One request's place in the queue, and then its entry in the log of sent requests."""
 
-    __slots__ = ("granted", "number", "sent_at", "tokens", "waiting", "weight")
+    __slots__ = ("granted", "number", "patience", "requests", "sent_at", "tokens", "waiting", "weight")
 
     def __init__(self, weight: int, number: int, tokens: int = 0) -> None:
         self.weight = weight
@@ -31,6 +31,9 @@ class Permit:
         self.waiting = False
         """Whether the permit is in the queue."""
         self.granted = False
+        self.requests = 1
+        self.patience: float | None = None
+        """Seconds of nothing but 429s after which it is not waited for any longer."""
         self.sent_at: float | None = None
 
 

@@ -7,10 +7,13 @@ server's memory does, too.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from itertools import islice
 from weakref import WeakSet
 
 import anyio
@@ -20,6 +23,7 @@ from anyio.lowlevel import EventLoopToken
 from imagesdk._protocol.server_limits import ServerLimits
 from imagesdk._ratelimit.limiter import OnWait
 from imagesdk._ratelimit.queue import Permit
+from imagesdk._ratelimit.refusals import Refusals
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk.errors import LimitWaitError
@@ -71,6 +75,7 @@ class SharedLimiter:
         self, limit: RateLimit, *, adaptive: bool = False, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._window = SlidingWindow(limit, adaptive=adaptive)
+        self._refusals = Refusals()
         self._tokens_per_image: float | None = None
         self._clock = clock
         self._lock = threading.Lock()
@@ -97,10 +102,10 @@ class SharedLimiter:
                 self._window.restrict(limit)
                 self._wake_all()
 
-    def remember(self, weight: int, sent_at: float) -> None:
-        """Count images that another process requested, while they take capacity."""
+    def remember(self, sendings: Iterable[tuple[int, float]]) -> None:
+        """Count requests that another process sent, while they take capacity."""
         with self._lock:
-            self._window.remember(weight, sent_at, self._clock())
+            self._window.remember_all(sendings, self._clock())
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         """Join the queue for ``weight`` images, at its end or at the place of a released permit."""
@@ -129,11 +134,15 @@ class SharedLimiter:
                     if permit.granted:
                         return
                     self._check_fit(permit.weight)
+                    gives_up_at = self._gives_up_at(permit)
+                    if now >= gives_up_at:
+                        raise self._refusals.error(now)
                     leads = self._leads(waiter, next_at)
                     report = self._due_report(waiter, now)
                 if report is not None:
                     report()
-                await waiter.sleep(next_at if leads else None, now)
+                wake_at = min(gives_up_at, math.inf if next_at is None or not leads else next_at)
+                await waiter.sleep(None if wake_at == math.inf else wake_at, now)
         finally:
             with self._lock:
                 self._waiters.get(waiter.loop, {}).pop(permit, None)
@@ -151,6 +160,7 @@ class SharedLimiter:
     def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
         """Note that the server accepted the request, with the limits it stated and the tokens it counted."""
         with self._lock:
+            self._refusals.clear()
             before = self._window.limit
             if tokens is not None:
                 self._window.correct_tokens(permit, tokens)
@@ -162,14 +172,31 @@ class SharedLimiter:
             if before.tokens is not None:
                 self._wake_leaders()  # the request may have taken fewer tokens than estimated
 
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        """Note that the server refused the request, though not for its limit, and whether it is known not to count it."""
+        with self._lock:
+            self._refusals.clear()
+            self._window.answered(permit, stated, uncounted=uncounted)
+            self._wake_leaders()
+
     def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server answered 429, and return the permit to its place in the queue."""
         with self._lock:
-            before, pause_ends = self._window.limit, self._window.pacer.pause_ends
-            self._window.rejected(permit, self._clock(), stated)
+            before, pause_ends, now = self._window.limit, self._window.pacer.pause_ends, self._clock()
+            sent_at = now if permit.sent_at is None else permit.sent_at
+            self._window.rejected(permit, now, stated)
+            if self._refusals.add(
+                sent_at, now, asked_until=pause_ends, per=before.per, message=stated.message
+            ):
+                seconds, count = self._refusals.lasted(now), self._refusals.count
+                _logger.warning(
+                    "the server has answered nothing but 429 for %.0f s (%d times)", seconds, count
+                )
             self._report_change(before)
             if self._window.pacer.pause_ends > pause_ends:  # some deadlines may be out of reach now
-                self._wake_all(lambda waiter: waiter.deadline is not None)
+                self._wake_all(
+                    lambda each: each.deadline is not None or now >= self._gives_up_at(each.permit)
+                )
             self._wake_leaders()
 
     def release(self, permit: Permit) -> None:
@@ -189,6 +216,9 @@ class SharedLimiter:
         self._lock = threading.Lock()
         self._waiters.clear()
         self._window.inherit(self._clock())
+
+    def _gives_up_at(self, permit: Permit) -> float:
+        return self._refusals.ends_at(permit.patience, self.limit.per)
 
     def _due_report(self, waiter: _Waiter, now: float) -> Callable[[], None] | None:
         """Return what reports a notable wait, if that is due. Raise ``LimitWaitError`` if the deadline is too early."""
@@ -277,18 +307,25 @@ _registries: WeakSet[LimiterRegistry] = WeakSet()
 """All registries of the process, for a fork."""
 
 
+_INSPECTED = 4
+"""Limiters that each call looks at: more than the one that it may add."""
+
+
 class LimiterRegistry:
     """Limiters of a process, or of one client, by server, account and model."""
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._limiters: dict[tuple[str, ...], SharedLimiter] = {}
+        self._limiters = OrderedDict[tuple[str, ...], SharedLimiter]()
         self._warned: set[tuple[tuple[str, ...], RateLimit]] = set()
         _registries.add(self)
 
     def get(self, key: tuple[str, ...], limit: RateLimit) -> SharedLimiter:
-        """Return the limiter for ``key``; an existing one keeps to the lower of the two limits."""
+        """Return the limiter for ``key``; an existing one keeps to the lower of the two limits.
+
+        Each call looks at a few other limiters and drops the idle ones, so that its time does not depend on their number.
+        """
         with self._lock:
             now = self._clock()
             self._drop_idle(now)
@@ -315,9 +352,12 @@ class LimiterRegistry:
             limiter.after_fork()
 
     def _drop_idle(self, now: float) -> None:
-        for key, limiter in list(self._limiters.items()):
+        for key in [*islice(self._limiters, _INSPECTED)]:
+            limiter = self._limiters[key]
             if limiter.used_at + 2 * limiter.limit.per < now and limiter.idle(now):
                 del self._limiters[key]
+            else:
+                self._limiters.move_to_end(key)  # the others are next
 
 
 PROCESS_LIMITERS = LimiterRegistry()

@@ -92,7 +92,11 @@ class SlidingLog:
         """Yield the times at which capacity is freed, and the capacity that is free by then."""
         images = requests = tokens = 0
         for permit, free_at in self.sent():
-            images, requests, tokens = images + permit.weight, requests + 1, tokens + permit.tokens
+            images, requests, tokens = (
+                images + permit.weight,
+                requests + permit.requests,
+                tokens + permit.tokens,
+            )
             yield free_at, Capacity(images, requests, tokens)
 
     def expected_start(
@@ -113,7 +117,7 @@ class SlidingLog:
         """Take capacity for a request that will be sent."""
         self._free_at[permit] = UNSENT
         self.images += permit.weight
-        self.requests += 1
+        self.requests += permit.requests
         self.tokens += permit.tokens
 
     def send(self, permit: Permit, sent_at: float) -> None:
@@ -126,7 +130,7 @@ class SlidingLog:
         if self._free_at.pop(permit, None) is not None:
             self._freed = None
             self.images -= permit.weight
-            self.requests -= 1
+            self.requests -= permit.requests
             self.tokens -= permit.tokens
 
     def correct_tokens(self, permit: Permit, tokens: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 
 import anyio
@@ -32,7 +32,7 @@ class ConcurrencyLimiter:
         """No rate limit."""
         return None
 
-    def remember(self, weight: int, sent_at: float) -> None:
+    def remember(self, sendings: Iterable[tuple[int, float]]) -> None:
         """Do nothing: requests are not counted."""
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
@@ -56,6 +56,9 @@ class ConcurrencyLimiter:
 
     def accepted(self, permit: Permit, stated: ServerLimits, tokens: int | None) -> None:
         """Do nothing: the limits of the server do not apply."""
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        """Do nothing: requests are not counted."""
 
     def rejected(self, permit: Permit, stated: ServerLimits) -> None:
         """Do nothing: the retry policy waits after a 429."""

@@ -11,12 +11,15 @@ in by the caller.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any, Literal, TypeAlias
 
 from attrs import evolve, frozen
 
 from imagesdk._protocol.server_limits import ServerLimit, ServerLimits
-from imagesdk._ratelimit.pacing import Pacer, WindowUsage
+from imagesdk._ratelimit.noise import SentRequest, WindowUsage
+from imagesdk._ratelimit.pacing import Pacer
 from imagesdk._ratelimit.queue import Permit, WaitQueue
 from imagesdk._ratelimit.sliding_log import NO_CAPACITY, Capacity, SlidingLog
 from imagesdk.policies import RateLimit
@@ -25,6 +28,9 @@ HEADER_WINDOW_SECONDS = 60.0
 """Window of a limit in a header, which names none; a shorter window of the client is kept."""
 BACKFILL_DEPTH = 64
 """Permits after the head that are tried when the head does not fit."""
+
+MOMENTS = 1000
+"""Parts of a window whose requests of other processes count together: a run may resume with very many."""
 
 LimitSource: TypeAlias = Literal["default", "caller", "server_header", "server_429"]
 
@@ -123,10 +129,22 @@ class SlidingWindow:
                 log.send(permit, now)
             self.pacer.sent(permit, now)
 
-    def remember(self, weight: int, sent_at: float, now: float) -> None:
-        """Count a request that another process sent, unless its window has ended."""
+    def remember_all(self, sendings: Iterable[tuple[int, float]], now: float) -> None:
+        """Count requests that other processes sent: their images, and when. Those of one moment count together."""
+        longest = max(log.window_seconds for log in self._logs())
+        moments: dict[int, tuple[int, float, int]] = {}
+        for weight, sent_at in sendings:
+            if now < sent_at + longest:
+                moment = int((sent_at - now) / longest * MOMENTS)
+                images, latest, requests = moments.get(moment, (0, sent_at, 0))
+                moments[moment] = images + weight, max(latest, sent_at), requests + 1
+        for images, sent_at, requests in sorted(moments.values(), key=itemgetter(1)):
+            self.remember(images, sent_at, now, requests=requests)
+
+    def remember(self, weight: int, sent_at: float, now: float, *, requests: int = 1) -> None:
+        """Count requests that another process sent at one moment, unless their window has ended."""
         permit = Permit(weight, -1)
-        permit.granted, permit.sent_at = True, sent_at
+        permit.granted, permit.sent_at, permit.requests = True, sent_at, requests
         for log in self._logs():
             if now < sent_at + log.window_seconds:
                 log.grant(permit)
@@ -150,16 +168,42 @@ class SlidingWindow:
 
         Requests that were sent before the pause began count as part of the same 429 and change nothing.
         """
-        starts_pause = (now if permit.sent_at is None else permit.sent_at) >= self.pacer.pause_ends
+        sent_at = now if permit.sent_at is None else permit.sent_at
+        starts_pause = sent_at >= self.pacer.pause_ends
         self._discard(permit)
         permit.granted, permit.sent_at = False, None
         self.queue.push_back(permit)
         self.pacer.returned(permit)
         self._adopt(stated, rejected=True)
         if starts_pause:
-            sent = tuple((each.sent_at, end) for each, end in self.log.sent() if each.sent_at is not None)
-            usage = WindowUsage(self._has_capacity(permit), self.log.images, self._largest_request, sent)
+            sent = tuple(
+                SentRequest(each.sent_at, end, each.weight)
+                for each, end in self.log.sent()
+                if each.sent_at is not None
+            )
+            usage = WindowUsage(
+                sent_at,
+                has_capacity=self._has_capacity(permit),
+                images=self.log.images,
+                limit_is_stated="images" in stated.limits and self._in_force.source.startswith("server"),
+                largest_request=self._largest_request,
+                sent=sent,
+            )
             self.pacer.rejected(permit, now, stated.waits, usage)
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        """Note that the server refused a request, though not for its limit. Free its capacity if it did not count.
+
+        That is known where ``uncounted`` says so, or where the server counts fewer images than were sent before it.
+        """
+        remaining, limit = stated.remaining_images, stated.limits.get("images")
+        if remaining is not None and limit is not None and permit.sent_at is not None:
+            earlier = sum(
+                each.weight for each, _ in self.log.sent() if (each.sent_at or 0.0) < permit.sent_at
+            )
+            uncounted = uncounted or limit.limit - remaining <= earlier
+        if uncounted:
+            self._discard(permit)
 
     def accepted(self, permit: Permit, stated: ServerLimits) -> None:
         """Note that the server accepted a request, and adopt the limits that it states."""

@@ -1,15 +1,23 @@
-"""Worker threads for blocking calls, under a capacity limiter of the package's own."""
+"""Worker threads for blocking calls, under a capacity limiter of the package's own.
+
+A machine may have no thread or no memory left. Work with files then runs on the event loop, because a paid image that is
+written late is better than a lost one. Everything else ends in a typed error that says whether images may have been billed.
+Rule: any other thread that cannot be started is an ``OSError``.
+"""
 
 from __future__ import annotations
 
+import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import Generic, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
 
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
+from imagesdk.errors import APIConnectionError
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -29,13 +37,14 @@ class _UninterruptibleWork(Generic[_T]):
         self._ended = anyio.Event()
         self._is_running = False
         self._is_abandoned = False
+        self.has_started = False
 
     def run(self) -> _T:
         """Run the function, unless it was abandoned before."""
         with self._lock:
             if self._is_abandoned:
                 raise RuntimeError("abandoned before it started")  # its caller is gone
-            self._is_running = True
+            self._is_running = self.has_started = True
         try:
             return self._function()
         finally:
@@ -54,6 +63,60 @@ class _UninterruptibleWork(Generic[_T]):
                 await self._ended.wait()
 
 
+def lacking(error: BaseException) -> str | None:
+    """Return what this machine lacks, if an error says so: memory, or a thread."""
+    if isinstance(error, MemoryError):
+        return "no memory"
+    return "no thread" if isinstance(error, RuntimeError) and "start new thread" in str(error) else None
+
+
+@contextmanager
+def nothing_sent(purpose: str) -> Generator[None, None, None]:
+    """Turn a lack of memory or of a thread into an error that says that nothing was sent.
+
+    Raises:
+        APIConnectionError: If this machine lacks memory, or a thread.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if (lack := lacking(error)) is None:
+            raise
+        raise APIConnectionError(f"This machine has {lack} {purpose}. Nothing was sent.") from error
+
+
+def no_thread(error: RuntimeError) -> OSError:
+    """Return the error of a thread that cannot be started."""
+    remedy = "Allow this process more threads, or make fewer calls at once"
+    return OSError(errno.EAGAIN, f"No thread could be started ({error}). {remedy}")
+
+
+async def run_in_thread(
+    function: Callable[[Unpack[_Args]], _T],
+    *args: *_Args,
+    limiter: anyio.CapacityLimiter | None = None,
+    abandon_on_cancel: bool = False,
+) -> _T:
+    """Run a function in a thread.
+
+    Raises:
+        OSError: If no thread can be started.
+    """
+    has_begun = False
+
+    def run() -> _T:
+        nonlocal has_begun
+        has_begun = True
+        return function(*args)
+
+    try:
+        return await anyio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
+    except RuntimeError as error:
+        if has_begun:
+            raise
+        raise no_thread(error) from error
+
+
 async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:
     """Run a function that works with files in one of our threads, so that a slow disk starves no other threads.
 
@@ -63,6 +126,8 @@ async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -
     work = _UninterruptibleWork(lambda: function(*args))
     try:
         return await anyio.to_thread.run_sync(work.run, limiter=_threads.get())
-    except BaseException:
+    except BaseException as error:
+        if lacking(error) and not work.has_started:
+            return work.run()
         await work.abandon()
         raise

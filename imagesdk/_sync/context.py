@@ -3,7 +3,9 @@
 One task must enter, use and exit an asynchronous context manager, because the manager may hold cancel scopes. So each
 block has a host task on the loop. The host task is an actor: it receives commands and executes them one at a time.
 Each command is sent by one call of the portal. A caller that is interrupted cancels its command.
-Rule: whatever happens to the caller, the host task exits the context manager once.
+Rules: whatever happens to the caller, the host task exits the context manager once; an exception that strikes while a
+block is entered or left, at any instant (Ctrl-C), cancels the host task without waiting. The finaliser of the block is
+there for the few instants in which no ``try`` is open.
 """
 
 from __future__ import annotations
@@ -103,6 +105,10 @@ class _HostTask(Generic[_A]):
                 while True:
                     self._receiver.receive_nowait().reject()
 
+    def cancel(self) -> None:
+        """Cancel what the task does, and exit the context manager."""
+        self._scope.cancel()
+
     # Called in the task of a portal's call:
 
     async def enter(self) -> _A:
@@ -143,6 +149,8 @@ def _ended_error() -> RuntimeError:
 class BlockingContext(Generic[_A, _W]):
     """A blocking context manager over an asynchronous one. Created by :meth:`Lease.context`."""
 
+    _handle: ContextHandle[_A] | None = None  # for the finaliser, if a Ctrl-C interrupts ``__init__``
+
     def __init__(
         self,
         membership: Membership,
@@ -154,17 +162,16 @@ class BlockingContext(Generic[_A, _W]):
         self._open = open_
         self._wrap = wrap
         self._name = name
-        self._handle: ContextHandle[_A] | None = None
 
     def __enter__(self) -> _W:
         if self._handle is not None:
             raise RuntimeError("this was entered before: make a new one")
         handle = self._handle = ContextHandle(self._membership)
-        handle.enter(self._open)
         try:
+            handle.enter(self._open)
             return self._wrap(handle)
-        except BaseException as error:
-            handle.exit(error)
+        except BaseException:
+            handle.abandon()
             raise
 
     def __exit__(
@@ -173,7 +180,17 @@ class BlockingContext(Generic[_A, _W]):
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return None if self._handle is None else self._handle.exit(exc_value)
+        try:
+            return None if self._handle is None else self._handle.exit(exc_value)
+        finally:
+            self._abandon()
+
+    def __del__(self, _finalise: Callable[[Callable[[], object]], None] = portal.finalise) -> None:
+        _finalise(self._abandon)
+
+    def _abandon(self) -> None:
+        if self._handle is not None:
+            self._handle.abandon()
 
     if not TYPE_CHECKING:  # type checkers report both as errors
 
@@ -192,6 +209,7 @@ class ContextHandle(Generic[_A]):
     def __init__(self, membership: Membership) -> None:
         self._membership = membership
         self._forks = portal.forks()
+        self._abandoned = False
         self._host: _HostTask[_A] | None = None
         self._async_object: _A | None = None
 
@@ -225,6 +243,8 @@ class ContextHandle(Generic[_A]):
         """Start a host task for the context manager ``open_()``, and enter it."""
 
         async def enter() -> _A:
+            if self._abandoned:
+                raise _ended_error()
             host = self._host = _HostTask(open_())
             self._membership.start_task(host.run)
             return await host.enter()
@@ -242,3 +262,13 @@ class ContextHandle(Generic[_A]):
             if host.ended:  # the client was closed meanwhile
                 return None
             raise
+
+    def abandon(self) -> None:
+        """Cancel the host task, also one that starts later, and do not wait. Safe in a finaliser."""
+        if self._host is None or not self._host.ended:
+            self._membership.post(self._cancel)
+
+    def _cancel(self) -> None:
+        self._abandoned = True
+        if self._host is not None:
+            self._host.cancel()

@@ -5,6 +5,7 @@ first call in the child joins a portal of the child.
 Rules: a membership holds no lock, so a fork cannot copy a taken one; a closed membership stays closed.
 """
 
+import sys
 import warnings
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -30,13 +31,18 @@ class Membership:
         self._portal: Portal | None = None
         self._closed = False
 
-    def __del__(self, _remove: Callable[[ClientId], bool] = portals.remove_client) -> None:
+    def __del__(self, _finalise: Callable[[Callable[[], object]], None] = portals.finalise) -> None:
+        _finalise(self._finalise)
+
+    def _finalise(self, _remove: Callable[[ClientId], bool] = portals.remove_client) -> None:
         # At exit no portal takes calls, so a script that ends without closing its client ends silently.
         if _remove(self._client) and not self._closed:
-            warnings.warn(_NOT_CLOSED, ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(_NOT_CLOSED, ResourceWarning, source=self, stacklevel=4)
 
     def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
         """Run ``function()`` on the loop and wait for its result."""
+        if sys.is_finalizing():  # no thread but this one runs any more
+            raise portals.exiting_error()
         while True:
             portal = self._join()
             try:
@@ -48,6 +54,11 @@ class Membership:
         """Run ``function()`` as a task until it ends or the client is closed. Called on the loop, within a call."""
         assert self._portal is not None  # noqa: S101 - it runs the call
         self._portal.start_task(self._client, function)
+
+    def post(self, message: Callable[[], None]) -> None:
+        """Run ``message()`` on the loop soon, if that still takes calls. Safe in a finaliser."""
+        if (portal := self._portal) is not None and portal.usable:
+            portal.post(message)
 
     def close(self) -> None:
         """Leave the portal: cancel the client's calls and close its connections."""

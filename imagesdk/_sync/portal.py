@@ -16,7 +16,9 @@ import atexit
 import contextlib
 import logging
 import os
+import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -25,9 +27,11 @@ from typing import Any, TypeVar
 
 import anyio
 
+from imagesdk._runtime.threads import lacking, nothing_sent
 from imagesdk._sync.calls import Call, ClientId
 from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
+from imagesdk.errors import APIConnectionError
 
 # Otherwise anyio imports it on the loop's thread, at the first call. A fork at that moment would leave the child with
 # a module lock that no thread releases.
@@ -65,7 +69,8 @@ class Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ident: int | None = None
         # ``Thread.start`` waits on a condition, so it runs in a thread that receives no signals.
-        _thread.start_new_thread(self._launch, ())
+        with nothing_sent("for the blocking clients"):
+            _thread.start_new_thread(self._launch, ())
 
     # Called in any thread:
 
@@ -88,7 +93,7 @@ class Portal:
         call = Call(client, function)
         try:
             self._posted.add(call)
-            self._post(partial(self._start, call))
+            self.post(partial(self._start, call))
             if self.usable or not self._withdraw(call):
                 call.latch.wait()
             else:
@@ -107,16 +112,17 @@ class Portal:
         """Start ``close_client`` and return whether the client was registered. Safe in a finaliser."""
         registered = self.usable and client in self._clients
         if registered:
-            self._post(partial(self._start_removal, client))
+            self.post(partial(self._start_removal, client))
         return registered
 
     def exit(self) -> None:
         """Cancel all calls because the interpreter exits, and wait a moment for their cleanup."""
         self._exiting = True
-        self._post(self._start_removals)
+        self.post(self._start_removals)
         self.ended.wait(EXIT_GRACE)
 
-    def _post(self, message: Callable[[], None]) -> None:
+    def post(self, message: Callable[[], None]) -> None:
+        """Run ``message()`` on the loop soon. Safe in a finaliser."""
         self._inbox.append(message)
         if (loop := self._loop) is not None:  # otherwise the loop reads the inbox when it starts
             with contextlib.suppress(RuntimeError):  # closed meanwhile: ``_end_all`` fails the calls
@@ -131,9 +137,9 @@ class Portal:
     def _abandon(self, call: Call[Any]) -> None:
         cancel = partial(self._cancel, call)
         try:
-            self._post(cancel)
+            self.post(cancel)
         except BaseException:  # the next Ctrl-C: cancel the coroutine all the same, and do not wait
-            self._post(cancel)
+            self.post(cancel)
             raise
         if not self.ended.is_open:
             call.latch.wait(GRACE)
@@ -145,7 +151,11 @@ class Portal:
             self._end_all(error)
 
     def _end_all(self, cause: BaseException | None) -> None:
-        def broken() -> RuntimeError:
+        def broken() -> Exception:
+            if self._loop is None and cause is not None and (lack := lacking(cause)):
+                return APIConnectionError(
+                    f"This machine has {lack} for the blocking clients. Nothing was sent."
+                )
             error = RuntimeError("the event loop of the blocking clients broke down during the call")
             error.__cause__ = cause
             return error
@@ -256,15 +266,20 @@ class _Process:
 
     def join(self, client: ClientId, aclose: Callable[[], Awaitable[None]]) -> Portal:
         """Add a client to the portal, and start a portal if there is none."""
-        if self._exited and threading.current_thread() is not threading.main_thread():
-            Latch().wait()  # a daemon thread: a call could only end in a traceback at exit
+        if self._exited and (thread := threading.current_thread()) is not threading.main_thread():
+            if thread.daemon:
+                Latch().wait()  # a call could only end in a traceback at exit
+            raise exiting_error()
         with self._lock:
             if not self._registered:
                 atexit.register(self.exit)
                 self._registered = True
             if self._portal is None or not self._portal.usable:
                 # If a Ctrl-C strikes before the client is added, the new portal has no client and ends by itself.
-                self._portal = Portal(self)
+                try:
+                    self._portal = Portal(self)
+                except RuntimeError as error:
+                    raise (exiting_error() if self._exited else error) from error.__cause__
             self._portal.add_client(client, aclose)
             return self._portal
 
@@ -292,10 +307,11 @@ class _Process:
             self._portal = None
 
     def exit(self) -> None:
-        """End the portal at exit, when only daemon threads and abandoned calls are left."""
-        self._exited = True
-        if (portal := self._portal) is not None:
-            portal.exit()
+        """End the portal at exit, when only daemon threads and abandoned calls are left. Ctrl-C ends the wait."""
+        with contextlib.suppress(KeyboardInterrupt):
+            self._exited = True
+            if (portal := self._portal) is not None:
+                portal.exit()
 
 
 _process = _Process()
@@ -309,6 +325,29 @@ if hasattr(os, "register_at_fork"):
 def closed_error() -> RuntimeError:
     """Return the error of a call on a closed client."""
     return RuntimeError("this client is closed: make a new one")
+
+
+def exiting_error() -> RuntimeError:
+    """Return the error of a call for which no event loop can be had any more."""
+    return RuntimeError("the interpreter is exiting, and no call can be made any more: make it before")
+
+
+def finalise(work: Callable[[], object]) -> None:
+    """Run ``work()`` in a finaliser. A Ctrl-C that strikes there is raised after it: Python would print and drop it."""
+    try:
+        work()
+    except KeyboardInterrupt:
+        work()
+        with contextlib.suppress(RuntimeError):  # the interpreter is exiting
+            _thread.start_new_thread(_interrupt_soon, ())
+
+
+def _interrupt_soon() -> None:
+    time.sleep(0.001)  # a signal wakes a thread that waits, but not one that is about to
+    if hasattr(signal, "pthread_kill"):
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        _thread.interrupt_main()
 
 
 def forks() -> int:

@@ -1,12 +1,15 @@
-"""One connection that is kept alive between requests, and checks for unread bytes on it.
+"""One connection that is kept alive between requests, and checks for unread bytes on it and for its end.
 
 If a server or a proxy answered one request twice, the second response could be taken for that of the next request: an
 image of another call. So a connection with unread bytes is closed, whether the bytes are in the parser of the HTTP
 library or in a buffer before it.
+
+Rule: a server that has closed its side before it has the whole request cannot work on it.
 """
 
 from __future__ import annotations
 
+import select
 import ssl
 import sys
 from contextlib import suppress
@@ -15,10 +18,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
-import anyio.to_thread
 import httpx
 from attrs import define
 
+from imagesdk._runtime.threads import run_in_thread
 from imagesdk._transport.environment import proxy_for, redacted_proxy, tls_context, with_server_hostname
 from imagesdk.errors import ConfigurationError
 
@@ -36,6 +39,8 @@ class Connection:
     transport: httpx.AsyncHTTPTransport
     stream: Any = None
     """From the first response on: https://www.encode.io/httpcore/extensions/#network_stream."""
+    _polled: Any = None
+    _poll: Any = None
 
     @property
     def has_trailing_data(self) -> bool:
@@ -48,6 +53,12 @@ class Connection:
             if inner is None or inner._h11_state.trailing_data[0]:  # noqa: SLF001
                 return True
         return False
+
+    def is_closed_by_server(self, stream: Any) -> bool:
+        """Whether the server has closed its side of ``stream``, behind any bytes that it sent before."""
+        if stream is not self._polled:
+            self._polled, self._poll = stream, _poll_for_end(stream)
+        return self._poll is not None and bool(self._poll(0))  # breaks are always reported
 
     async def has_pending_data(self) -> bool:
         """Whether bytes, or the end of the connection, wait in TLS and asyncio, where httpcore does not look."""
@@ -91,10 +102,24 @@ def _buffered_bytes(stream: Any) -> int | None:
         return None
 
 
+_END = getattr(select, "POLLRDHUP", 0)
+"""The end of what the other side sends, where the system shows it (Linux); elsewhere only a broken connection shows."""
+
+
+def _poll_for_end(stream: Any) -> Any:
+    """Return a function that polls the socket of a stream for its end; ``None`` where that cannot be done."""
+    socket = None if stream is None else stream.get_extra_info("socket")
+    if socket is None or socket.fileno() < 0 or not hasattr(select, "poll"):
+        return None
+    poll = select.poll()
+    poll.register(socket, _END)
+    return poll.poll
+
+
 async def new_connection(url: str, server_name: str | None) -> Connection:
     """Make a connection for ``url``, which connects at its first request."""
     if "httpcore" not in sys.modules:  # httpx imports it late, which would block the event loop
-        await anyio.to_thread.run_sync(import_module, "httpcore")
+        await run_in_thread(import_module, "httpcore")
     proxy = proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -35,10 +35,12 @@ class Closable(Protocol):
 class TransportError(Exception):
     """A broken exchange. The cause is chained."""
 
-    def __init__(self, message: str, *, connecting: bool, timed_out: bool) -> None:
+    def __init__(self, message: str, *, connecting: bool, timed_out: bool, unsent: bool = False) -> None:
         super().__init__(message)
         self.connecting = connecting
         self.timed_out = timed_out
+        self.unsent = unsent
+        """Whether a piece of the body was not written, so that no server can have the whole request."""
 
 
 @frozen
@@ -60,8 +62,8 @@ class WireResponse:
     """The status and headers of a response, and its body, still compressed."""
 
     status: int
-    headers: Mapping[str, str]
-    """Names in lower case; the values of repeated headers joined by a comma."""
+    headers: Mapping[str, str] = field(repr=False)
+    """Names in lower case; the values of repeated headers joined by a comma. A server may quote the key in them."""
     body: AsyncIterator[bytes]
 
 
@@ -80,8 +82,19 @@ class Transport(Protocol):
         """Close the connections of the running event loop."""
 
 
-def request_of(library: Any, request: WireRequest, trace: object = None) -> Any:
-    """Return ``request`` as a request of httpx or httpx2; ``trace`` is called by httpcore with each of its steps."""
+class Watcher(Protocol):
+    """An observer of one exchange of the package's own connections."""
+
+    async def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
+        """Look at a step of httpcore."""
+
+    def watched(self, body: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
+        """Return a body that is looked at while it is written."""
+        ...
+
+
+def request_of(library: Any, request: WireRequest, watcher: Watcher | None = None) -> Any:
+    """Return ``request`` as a request of httpx or httpx2."""
     # The URL of an endpoint is parsed once. Those of images are not cached, for they may be signed.
     url = _endpoint(library, request.url) if request.method == "POST" else library.URL(request.url)
     headers = list(request.headers)
@@ -90,12 +103,14 @@ def request_of(library: Any, request: WireRequest, trace: object = None) -> Any:
     extensions: dict[str, object] = {
         "timeout": {"connect": request.connect_timeout, "read": None, "write": None, "pool": None}
     }
-    if trace is not None:
-        extensions["trace"] = trace
+    body = request.body
+    if watcher is not None:
+        extensions["trace"] = watcher
+        body = body and watcher.watched(body)
     if request.server_name is not None:
         extensions["sni_hostname"] = request.server_name
-    body = {} if request.body is None else {"stream": _body_class(library)(request.body)}
-    return library.Request(request.method, url, headers=headers, extensions=extensions, **body)
+    stream = {} if body is None else {"stream": _body_class(library)(body)}
+    return library.Request(request.method, url, headers=headers, extensions=extensions, **stream)
 
 
 @lru_cache(maxsize=32)
@@ -156,7 +171,9 @@ async def close(resource: Closable) -> None:
         await resource.aclose()
 
 
-def transport_error(error: Exception, *, connecting: bool = False, url: str | None = None) -> TransportError:
+def transport_error(
+    error: Exception, *, connecting: bool = False, url: str | None = None, unsent: bool = False
+) -> TransportError:
     """Return an error of an HTTP library, perhaps while it connected to ``url``, as one of ours."""
     redact_key(error)
     mislabelled = is_mislabelled_timeout(error)
@@ -167,4 +184,4 @@ def transport_error(error: Exception, *, connecting: bool = False, url: str | No
     if connecting and url is not None and (proxy := proxy_for(url)):
         message += f"; the environment names the proxy {redacted_proxy(proxy)}"
     timed_out = not mislabelled and httpx_module_of(error, "TimeoutException") is not None
-    return TransportError(message, connecting=connecting, timed_out=timed_out)
+    return TransportError(message, connecting=connecting, timed_out=timed_out, unsent=unsent)

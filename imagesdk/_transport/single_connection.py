@@ -2,6 +2,9 @@
 
 Each connection is an httpx transport of its own, reused last in, first out, and closed after any unclean end. A pool that
 is shared between requests could time out, or be corrupted by a cancelled request.
+
+Rules: a 5xx ends its connection, because common servers close it after an unhandled error without announcing it; a body
+that the connection does not take whole is unsent.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from importlib import import_module
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -59,24 +63,28 @@ class DirectTransport:
         idle = stacks.setdefault(key, [])
         connection = await _pop_usable(idle) or await new_connection(request.url, request.server_name)
         clean = False
-        socket = _NewSocket()
+        watcher = _Watcher(connection)
         try:
             try:
-                response = await connection.transport.handle_async_request(request_of(httpx, request, socket))
+                response = await connection.transport.handle_async_request(
+                    request_of(httpx, request, watcher)
+                )
             except Exception as error:
-                raise transport_error(error, connecting=True, url=request.url) from error
+                unsent = watcher.unsent
+                raise transport_error(error, connecting=True, url=request.url, unsent=unsent) from error
             connection.stream = response.extensions.get("network_stream")
             body = BodyIterator(response.aiter_raw())
             try:
                 yield WireResponse(response.status_code, dict(response.headers.items()), body)
             finally:
                 clean = await finish(response, body) and not connection.has_trailing_data
+                clean = clean and response.status_code < 500
         finally:
             if clean and key in stacks:  # else the transport was closed meanwhile
                 idle.append(connection)
             else:
                 await close(connection)
-                await close(socket)
+                await close(watcher)
 
     async def aclose(self) -> None:
         """Close the idle connections of the running event loop."""
@@ -102,15 +110,37 @@ async def _pop_usable(idle: list[Connection]) -> Connection | None:
 
 
 @define(eq=False)
-class _NewSocket:
-    """The socket that an exchange opened: httpcore, which calls this, loses one whose TLS handshake is cancelled."""
+class _Watcher:
+    """One exchange on its connection: the body that it writes, and what httpcore reports of its steps."""
 
-    _stream: Any = None
+    _connection: Connection
+    unsent: bool = False
+    """Whether the connection did not take a piece of the body."""
+    _socket: Any = None
+    """The socket that the exchange opened: httpcore loses one whose TLS handshake is cancelled."""
+    _pieces: AsyncIterator[bytes] | None = None
+
+    def watched(self, body: AsyncIterable[bytes]) -> AsyncIterable[bytes]:
+        self._pieces = aiter(body)
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        assert self._pieces is not None  # noqa: S101 - there is a body
+        piece = await anext(self._pieces)
+        if self._connection.is_closed_by_server(self._socket or self._connection.stream):
+            # httpcore then reads, because the server may have answered before.
+            raise import_module("httpcore").WriteError("the server closed the connection")
+        return piece
 
     async def __call__(self, event: str, facts: Mapping[str, Any]) -> None:
-        if event.endswith("connect_tcp.complete"):
-            self._stream = facts["return_value"]
+        if event == "http11.send_request_body.failed":
+            self.unsent = isinstance(facts["exception"], import_module("httpcore").WriteError)
+        elif event.endswith("connect_tcp.complete"):
+            self._socket = facts["return_value"]
 
     async def aclose(self) -> None:
-        if self._stream is not None:
-            await self._stream.aclose()
+        if self._socket is not None:
+            await self._socket.aclose()

@@ -1,14 +1,12 @@
-"""``imagesdk batch FILE``: run the jobs of a file, with progress, Ctrl-C and resumption."""
+"""``imagesdk batch FILE``: run the jobs of a file, with progress, signals and resumption."""
 
 from __future__ import annotations
 
-import os
 import shlex
-import signal
 import sys
 from argparse import Namespace
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from io import StringIO
@@ -16,13 +14,14 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import BROKEN_PIPE, INTERRUPTED, OK, PARTIAL, UsageError, try_print
+from imagesdk.cli.exits import BROKEN_PIPE, OK, UsageError, batch_exit_code, exit_code_of, try_print
+from imagesdk.cli.interruption import Interrupted, Interruption, handle_signals
 from imagesdk.cli.parameters import job_parameters
 from imagesdk.cli.remedies import error_text
 from imagesdk.cli.session import has_flag, note, open_client, print_json
 
 if TYPE_CHECKING:
-    from imagesdk import DryRun, Labelled, Outcome, Run
+    from imagesdk import Client, DryRun, Labelled, Outcome, Run
     from imagesdk.jobs import Job
 
 _MAX_BAD_LINES = 20
@@ -30,8 +29,18 @@ _MAX_BAD_LINES = 20
 
 def run(options: Namespace) -> int:
     """Run the jobs, and print the paths of the images and how to resume."""
+    with handle_signals(options.grace, quiet=has_flag(options, "quiet")) as interruption:
+        try:
+            return _check_and_run(options, interruption)
+        except Interrupted:  # before the run began, or after it
+            print(_resume_hint(), file=sys.stderr)
+            return interruption.exit_code
+
+
+def _check_and_run(options: Namespace, interruption: Interruption) -> int:
+    """Check all jobs before the first one is sent, and run them."""
     from imagesdk._calls.client_options import parse_rate_limit
-    from imagesdk.cli.batch_display import plan, show_progress, summary
+    from imagesdk.cli.batch_display import plan
 
     jobs = JobList(options)
     jobs.check()
@@ -42,10 +51,11 @@ def run(options: Namespace) -> int:
         "retry_unknown": options.retry_unknown,
         **({} if options.journal is None else {"journal": options.journal}),
     }
-    unread = False
     with open_client(options, sends=not options.dry_run, **limits) as client:
         dry_run = client.images.dry_run(jobs, **run_options)
         jobs.reject(dry_run)
+        for notice in () if options.budget is None else dry_run.notices:
+            note(options, f"imagesdk: {error_text(notice, options)}")
         if options.dry_run:
             if has_flag(options, "json"):
                 print_json(_plan_facts(dry_run))
@@ -54,12 +64,35 @@ def run(options: Namespace) -> int:
             return OK
         if options.budget is not None:
             run_options |= {"budget": options.budget, "unknown_price": options.unknown_price}
+        run_options |= {
+            name: getattr(options, name)
+            for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
+        }
+        return _run(options, interruption, client, jobs, run_options)
+
+
+def _run(
+    options: Namespace,
+    interruption: Interruption,
+    client: Client,
+    jobs: JobList,
+    run_options: Mapping[str, Any],
+) -> int:
+    """Run the jobs and return the exit code. A run that ends early prints the command that resumes it."""
+    from imagesdk import ImageSDKError
+    from imagesdk.cli.batch_display import show_progress, summary
+
+    running: Run | None = None
+    codes, unread, failure = set[int](), False, None
+    try:
         with (
-            client.images.fan_out(jobs, concurrency=options.concurrency, **run_options) as running,
-            _interruptible(options, running) as stopped,
+            client.images.fan_out(jobs, **run_options) as running,
             show_progress(options, running) as report,
         ):
+            interruption.watch(running)
             for outcome in running:
+                if outcome.error is not None and not outcome.acknowledged:
+                    codes.add(exit_code_of(outcome.error))
                 try_print(sys.stderr, partial(report, outcome, jobs.line_of))
                 if not try_print(sys.stdout, partial(_print, options, outcome)):
                     # The jobs that were sent are billed, even if their paths are not read.
@@ -67,14 +100,22 @@ def run(options: Namespace) -> int:
                     running.stop()
                     message = "the reader of stdout closed the pipe: waiting for the jobs that were sent"
                     try_print(sys.stderr, partial(note, options, message))
-    if options.gallery:
-        note(options, f"gallery: {_write_gallery(options)}")
-    progress = running.progress
-    note(options, summary(progress))
-    if stopped() or unread:
-        note(options, _resume_hint())
-        return INTERRUPTED if stopped() else BROKEN_PIPE
-    return OK if progress.done == progress.finished else PARTIAL
+    except Interrupted:
+        pass
+    except (ImageSDKError, OSError) as error:
+        failure = error
+    if running is not None:
+        progress = running.progress
+        if options.gallery:
+            note(options, f"gallery: {_write_gallery(options)}")
+        try_print(sys.stderr, lambda: note(options, summary(progress)))
+    if (running is not None and failure is not None) or interruption.signal is not None or unread:
+        try_print(sys.stderr, lambda: print(_resume_hint(), file=sys.stderr))
+    if failure is not None:
+        raise failure
+    if interruption.signal is not None:
+        return interruption.exit_code
+    return BROKEN_PIPE if unread else batch_exit_code(codes)
 
 
 class JobList:
@@ -156,33 +197,6 @@ class JobList:
                 yield file
             except UnicodeDecodeError as problem:
                 raise UsageError(f"{self._name} is not text in UTF-8: {problem}") from None
-
-
-@contextmanager
-def _interruptible(options: Namespace, running: Run) -> Generator[Callable[[], bool], None, None]:
-    """Stop the run gracefully at the first Ctrl-C, and immediately at the second."""
-    stopped = False
-
-    def interrupt(*_: object) -> None:
-        nonlocal stopped
-        if stopped:
-            os.write(2, f"{_resume_hint()}\n".encode())
-            raise KeyboardInterrupt
-        stopped = True
-        running.stop()
-        if not has_flag(options, "quiet"):
-            # the signal may have interrupted print()
-            os.write(2, b"\nwaiting for the jobs that were sent; press Ctrl-C again to abort them\n")
-
-    try:
-        previous = signal.signal(signal.SIGINT, interrupt)
-    except ValueError:  # not the main thread, which has no Ctrl-C
-        yield lambda: stopped
-        return
-    try:
-        yield lambda: stopped
-    finally:
-        signal.signal(signal.SIGINT, previous)
 
 
 def _write_gallery(options: Namespace) -> Path:

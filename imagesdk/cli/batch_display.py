@@ -67,7 +67,7 @@ def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter
             if message in errors or len(errors) < _MAX_MESSAGES:
                 errors[message] += 1
             if errors[message] <= _MAX_EQUAL_ERRORS:
-                note(options, f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}")
+                print(f"imagesdk: line {line_of(outcome.place)} ({outcome.id}) {message}", file=sys.stderr)
         if lines and time.monotonic() - reported_at >= _REPORT_SECONDS:
             reported_at = time.monotonic()
             note(options, line(running.progress))
@@ -76,7 +76,7 @@ def show_progress(options: Namespace, running: Run) -> Generator[OutcomeReporter
         yield report
     for message, count in errors.items():
         if count > _MAX_EQUAL_ERRORS:
-            note(options, f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}")
+            print(f"imagesdk: and {count - _MAX_EQUAL_ERRORS} more: {message}", file=sys.stderr)
 
 
 def line(progress: Progress) -> str:
@@ -137,7 +137,7 @@ def duration(seconds: float) -> str:
 
 
 def _count_outcomes(progress: Progress) -> str:
-    counts = {name: getattr(progress, name) for name in ("done", "refused", "failed", "unknown")}
+    counts = {name: getattr(progress, name) for name in ("done", "refused", "failed", "unknown", "missing")}
     return ", ".join(f"{count} {name}" for name, count in counts.items() if count or name == "done")
 
 

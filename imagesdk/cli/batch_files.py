@@ -225,5 +225,5 @@ def _value(line: int, name: str, value: Any) -> Any:
         return value
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise LineError(line, f"svg is a JSON object, not {value!r}") from None

@@ -1,4 +1,4 @@
-"""``imagesdk models [NAME]``: show facts about the models, with their sources."""
+"""``imagesdk models [NAME]``: show facts about the models, with their sources; with ``--live``, those of the server."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ if TYPE_CHECKING:
 _SIZE = "1024x1024"
 _NOTHING: tuple[object, ...] = (None, [], {})
 _HEAD = ("MODEL", "RELEASED", "ENDS", "DOLLARS", "SIZES")
+_LIVE_HEAD = ("MODEL", "CREATED", "ENDS")
 
 
 def run(options: Namespace) -> int:
     """Print a table of all models, or all facts about one."""
+    if options.live:
+        return _run_live(options)
+
     from imagesdk import models
     from imagesdk.models import catalog
 
@@ -37,16 +41,42 @@ def run(options: Namespace) -> int:
     if has_flag(options, "json"):
         print_json({"as_of": catalog.AS_OF, "models": _json_value(profiles)})
         return OK
-    rows = [_HEAD, *(_table_row(profile) for profile in profiles)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    _print_table([_HEAD, *(_table_row(profile) for profile in profiles)])
     note(
         options,
         f"As of {catalog.AS_OF}. Dollars are for one image of {_SIZE}, from the lowest quality to the highest, "
         "at OpenAI's prices. imagesdk models NAME shows all facts about a model.",
     )
     return OK
+
+
+def _run_live(options: Namespace) -> int:
+    """Print the models of the server, and where its dates differ from the table."""
+    from imagesdk import models
+    from imagesdk.cli.session import open_client
+
+    with open_client(options) as client:
+        served = client.models.list() if options.name is None else (client.models.retrieve(options.name),)
+    if has_flag(options, "json"):
+        print_json({"models": _json_value(served)})
+    else:
+        rows = [
+            (one.id, str(one.created.date()) if one.created else "-", str(one.shut_down or "-"))
+            for one in served
+        ]
+        _print_table([_LIVE_HEAD, *rows])
+    for one in served:
+        profile = models.lookup(one.id)
+        if profile is not None and one.shut_down is not None and one.shut_down != profile.shut_down:
+            ours = profile.shut_down or "without a date"
+            note(options, f"imagesdk: {one.id} ends on {one.shut_down}; in the table of imagesdk: {ours}.")
+    return OK
+
+
+def _print_table(rows: Sequence[Sequence[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _newest_first(profiles: tuple[ModelProfile, ...]) -> list[ModelProfile]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -24,17 +25,21 @@ examples:
   imagesdk models                                    facts about the models
 
 The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 batch incomplete,
-4 key refused, 5 refused by the content filter, 6 rate limit or quota, 130 Ctrl-C.
+4 key refused, 5 refused by the content filter, 6 rate limit or quota, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
 """Commands with a prompt as an argument."""
+_ACK = "let refused and failed jobs rest: the batch no longer sends them, and can exit with 0"
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
+_GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
+_GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
 _UNKNOWN_PRICE = "with a budget: whether to send jobs without a known price (default: stop)"
@@ -166,8 +171,12 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--budget", metavar="DOLLARS", help="maximum cost of all jobs of the journal, such as '20 USD'")
     add("--unknown-price", choices=("stop", "allow"), default="stop", help=_UNKNOWN_PRICE)
     jobs = "maximum number of concurrent jobs (default: by the rate limit)"
+    add("--stop-on", choices=("fatal", "never"), default="fatal", help=_STOP_ON)
+    add("--max-failures", type=int, metavar="N", help="end the run after N failed or unknown jobs")
+    add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add_options(parser, "batch")
 
@@ -177,6 +186,9 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
     add("path", metavar="JOURNAL", help="the journal, or its folder")
     shown = "show only jobs in this state: done, unknown, failed, refused, planned, sending or received"
     add("--state", choices=_STATES, metavar="STATE", help=shown)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--check", action="store_true", help="list damaged rows of the journal")
+    add("--ack", action="store_true", help=_ACK)
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:
@@ -191,6 +203,7 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
 def _add_models(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("name", metavar="NAME", nargs="?", help="show all facts about one model, with their sources")
+    add("--live", action="store_true", help="ask the server for its models, and when it ends them")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -202,6 +215,8 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=int, default=0, help="seed of the drawings (default: 0)")
     add("--as-of", metavar="DATE", help="emulate the API of that day, such as 2023-06-01")
     add("--require-key", action="store_true", help="respond with 401 to requests without a key")
+    tls = "serve https; write the certificate that clients have to trust to FILE (default: %(const)s)"
+    add("--tls", nargs="?", const="imagesdk-ca.pem", metavar="FILE", help=tls)
     quirks = "emulate another server, such as localai or azure (see docs/servers.md)"
     add("--quirks", metavar="SERVER", help=quirks)
 
@@ -214,6 +229,16 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError(f"a port is a whole number from 0 to 65535, not {text!r}")
     return port
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError(f"a number of seconds of at least 0, not {text!r}")
+    return seconds
 
 
 def _add_demo(parser: argparse.ArgumentParser) -> None:

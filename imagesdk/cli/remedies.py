@@ -11,12 +11,13 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from imagesdk.fan_out.outcomes import Notice
     from imagesdk.remedies import Remedy
 
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
-    "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels "
-    "trust_result_host"
+    "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
+    "use_timeouts use_extra_query use_azure_client use_http_client show_svg trust_result_host"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),
@@ -35,21 +36,30 @@ IN_OPTIONS: Final = {
     "pass_image": "Give the file itself, or a public URL.",
     "download_image": "Download it, and give the file.",
     "upload_image": "Upload it, and give the id of the file.",
+    "pass_image_first": "Give the images first, and then the prompt: imagesdk edit IMAGE PROMPT.",
     "pass_path": "Give the path itself, {value}.",
     "pass_source": "Give a path or a URL.",
+    "open_pipe": "Redirect it to stdin, and give - for the image.",
     "decode_base64": "Give a file, or a data: URL.",
     "name_another_file": "Name another file with --journal.",
     "use_another_journal": "Wait until it ends, or give this run another --journal and --out.",
     "move_journal": "Put the journal into a folder that can be written to, such as with --journal.",
     "free_disk_space": "Free disk space and run the same command again to continue.",
     "use_later_version": "Use that version, or another --journal.",
+    "check_journal": "Restore the journal from a copy, or delete the damaged rows, which --check lists.",
+    "put_journal_back": "Put the journal back before the next batch, which makes all jobs again without it.",
     "restore_file": "Put the file back, or add --retry-unknown to make it again.",
     "retry_unknown": "Add --retry-unknown to send it again.",
+    "resume_run": "Run the same command again to continue.",
+    "raise_give_up_after": "Give a longer --give-up-after to wait longer for the server.",
+    "raise_max_failures": "Give a higher --max-failures to go on after more failures.",
+    "set_quality": "Give --quality low, medium or high to reserve less.",
     "raise_budget": "Run again with a higher --budget to continue.",
     "allow_unknown_price": "Add --unknown-price allow to send such jobs uncounted.",
     "change_idempotency_key": "Wait for the other request under the same key.",
     "ask_for_fewer": "Ask for fewer images at once (-n).",
     "set_rate_limit": "Give the limit of your account as --limit.",
+    "raise_limit_wait": "Run the same command again later.",
     "raise_timeout": "Give a longer --timeout.",
     "set_key": "Set OPENAI_API_KEY.",
     "set_azure_key": "Set AZURE_OPENAI_API_KEY.",
@@ -82,6 +92,7 @@ WITHOUT_OPTIONS: Final = {
     "use_another_journal": "Wait until it ends.",
     "move_journal": "Put the journal into a folder that can be written to.",
     "use_later_version": "Use that version.",
+    "check_journal": "Restore the journal from a copy, or delete the damaged rows, which `imagesdk log --check` lists.",
     "restore_file": "Put the file back, or run the batch with --retry-unknown to make it again.",
     "retry_unknown": "Run the batch with --retry-unknown to send it again.",
     "raise_budget": "Run the batch with a higher --budget to continue.",
@@ -97,14 +108,24 @@ _ARGUMENTS: Final = frozenset({"prompt", "image", "path"})
 """Parameters that are arguments of a command, not options."""
 
 
-def error_text(error: BaseException, options: Namespace) -> str:
-    """Return the text of an error for a user of the command with these options."""
-    facts = getattr(error, "facts", None) or getattr(error, "summary", None) or str(error)
+def error_text(error: BaseException | Notice, options: Namespace) -> str:
+    """Return the text of an error, or of a notice of a run, for a user of the command with these options: one printable line."""
+    from imagesdk.errors import printable
+    from imagesdk.remedies import joined
+
+    facts = getattr(error, "facts", None) or getattr(error, "summary", None) or _system_text(error)
     name = getattr(error, "param", None)
-    if name and _has(options, name) and facts.startswith(f"{name} "):
+    if name and _has(options, name) and facts.startswith((f"{name} ", f"{name}:")):
         facts = f"{_flag(name)}{facts.removeprefix(name)}"
     remedies: tuple[Remedy, ...] = getattr(error, "remedies", ())
-    return " ".join(filter(None, (facts, *(_remedy_text(remedy, options) for remedy in remedies))))
+    return printable(joined(facts, (_remedy_text(remedy, options) for remedy in remedies)))
+
+
+def _system_text(error: object) -> str:
+    """Return the text of an error of the system without its number: ``cats.txt: No such file or directory``."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)
 
 
 def _remedy_text(remedy: Remedy, options: Namespace) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from imagesdk.cli.exits import OK, UsageError
 from imagesdk.cli.formats import extension_warning, with_named_format
@@ -35,6 +35,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     call: CallOptions = {"timeout": options.timeout, "check": False if options.no_check else None}
     if not to_stdout:
         call["out"] = options.out
+    job = _with_known_model(options, job)
     with open_client(options) as client, _status(options, doing):
         response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
@@ -51,14 +52,30 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     return OK
 
 
+def _with_known_model(options: Namespace, job: Job) -> Job:
+    """Return the job with the model that the emulator of this process would choose, so that its rules are checked."""
+    if job.model is not None or not has_flag(options, "emulator"):
+        return job
+    import attrs
+
+    from imagesdk.emulator.rules import Endpoint, Fields, default_model
+
+    return attrs.evolve(job, model=default_model(cast("Endpoint", job.endpoint), Fields({}), None))
+
+
 @contextmanager
 def open_client(
     options: Namespace, *, sends: bool = True, **client_options: Any
 ) -> Generator[Client, None, None]:
     """Open the client of the global options. A command that sends no requests needs no key."""
     from imagesdk import Client
+    from imagesdk.cli.waiting import WaitNotices
 
     with ExitStack() as stack:
+        if not has_flag(options, "quiet"):
+            notices = WaitNotices(lambda text: note(options, f"imagesdk: {text}"))
+            stack.callback(notices.close)
+            client_options["observers"] = [notices]
         stack.enter_context(warnings.catch_warnings())
         warnings.showwarning = partial(_note_warning, options)
         if has_flag(options, "emulator"):
@@ -95,7 +112,9 @@ def read_source(name: str) -> str | bytes:
 def note(options: Namespace, text: str) -> None:
     """Print a text to stderr, unless ``--quiet`` is set."""
     if not has_flag(options, "quiet"):
-        print(text, file=sys.stderr)
+        from imagesdk.errors import printable
+
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 def print_json(facts: object) -> None:

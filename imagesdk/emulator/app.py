@@ -19,10 +19,11 @@ from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
-from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.limits import CoolingWindow, ImageWindow
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
+from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
@@ -65,12 +66,16 @@ def create_app(
     """
     quirk = find(quirks)
     state = state if state is not None else EmulatorState()
-    state.window = None if limit is None or limit == "none" else ImageWindow(limit, clock)
+    state.window = None
+    if limit is not None and limit != "none":
+        cooldown = quirk.cooldown
+        state.window = CoolingWindow(limit, clock, cooldown) if cooldown else ImageWindow(limit, clock)
     state.results = ResultStore(clock)
     state.files = FileStore(clock)
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of)
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
+    checks = partial(service.faulty, "checks", service.provenance)
     root = quirk.root
     routes = [
         *(
@@ -82,6 +87,11 @@ def create_app(
         Route(f"{root}/files", partial(files, service.files), methods=["GET", "POST"]),
         Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
         Route(f"{root}/files/{{name}}/content", partial(files, service.content), methods=["GET"]),
+        *(
+            [Route(f"{root}/content_provenance_checks", checks, methods=["POST"])]
+            if quirk.openai and not quirk.deployments
+            else []
+        ),
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
@@ -143,6 +153,10 @@ class _Service:
     async def content(self, request: Request) -> Response:
         data = self.state.files.content(request.path_params["name"])
         return Response(data, media_type="application/octet-stream")
+
+    async def provenance(self, request: Request) -> Response:
+        data = read_checked_file(await read_body(request, "multipart/form-data", max_file=MAX_FILE))
+        return JSONResponse(self.state.drawn.report(data, self.clock()))
 
     async def stored(self, request: Request) -> Response:
         found = self.state.results.get(request.path_params["name"], request.query_params)

@@ -1,10 +1,14 @@
-"""Parser of request bodies: JSON or form, into plain fields and files. It knows no model."""
+"""Parser of request bodies: JSON or form, into plain fields and files. It knows no model.
+
+A body may be as large as a cap and no larger: the announced length is checked before anything is read, and what is
+read is counted. A JSON body is held in memory about three times while it is parsed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from typing import cast
 
@@ -19,7 +23,10 @@ from imagesdk.emulator.rules import Fields
 
 __all__ = ["Body", "SentFile", "read_body"]
 
+_MAX_JSON = 128 * 1024 * 1024
+_MAX_FORM = 1024 * 1024 * 1024
 _MAX_FIELD = 4 * 1024 * 1024
+_MAX_FIELDS = 64
 _MAX_FILES = 64
 _MAX_FILE = 64 * 1024 * 1024
 """Bytes of a file that are read. Every model rejects larger files."""
@@ -64,17 +71,39 @@ async def read_body(request: Request, *expected: str, max_file: int = _MAX_FILE)
 
 async def drain(request: Request) -> None:
     """Read and discard the rest of a body. A client may still be sending when its request is rejected."""
-    # Starlette raises RuntimeError for a body that was already read to its end.
-    with contextlib.suppress(ClientDisconnect, RuntimeError):
+    # Starlette raises RuntimeError for a body that was already read to its end, and a body that stalls is refused.
+    with contextlib.suppress(ClientDisconnect, RuntimeError, Refusal):
         async for _ in request.stream():
             pass
 
 
+async def _pieces(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+    """Yield a body of at most ``limit`` bytes."""
+    too_large = Refusal(
+        f"Request body is too large. Maximum size is {limit} bytes.", status=413, code="request_too_large"
+    )
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limit:
+        raise too_large
+    size = 0
+    async with aclosing(request.stream()) as stream:
+        async for piece in stream:
+            size += len(piece)
+            if size > limit:
+                raise too_large
+            yield piece
+
+
 async def _read_json(request: Request) -> Body:
+    data = bytearray()
+    async with aclosing(_pieces(request, _MAX_JSON)) as pieces:
+        async for piece in pieces:
+            data += piece
     try:
-        parsed: object = json.loads(await request.body())
-        # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
-        json.dumps(parsed, ensure_ascii=False).encode()
+        parsed: object = json.loads(data)
+        if b"\\u" in data:
+            # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
+            json.dumps(parsed, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         parsed = None
     if not isinstance(parsed, dict):
@@ -92,8 +121,14 @@ async def _read_form(request: Request, max_file: int) -> Body:
     files: list[SentFile] = []
     try:
         # Not request.form(): older versions of Starlette leave the stream open after a malformed form.
-        async with aclosing(request.stream()) as stream:
-            parser = MultiPartParser(request.headers, stream, max_files=_MAX_FILES, max_part_size=_MAX_FIELD)
+        async with aclosing(_pieces(request, _MAX_FORM)) as stream:
+            parser = MultiPartParser(
+                request.headers,
+                stream,
+                max_files=_MAX_FILES,
+                max_fields=_MAX_FIELDS,
+                max_part_size=_MAX_FIELD,
+            )
             form = await parser.parse()
     except (MultiPartException, FormParserError) as error:
         await drain(request)

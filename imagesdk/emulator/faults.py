@@ -1,7 +1,7 @@
 """Queued faults: error responses, broken streams and broken connections.
 
 A fault applies to one request, in the order of the queue. There is a queue for image requests, one for
-downloads of result URLs and one for the Files API. A request uses up its fault even if the request itself is
+downloads of result URLs, one for the Files API and one for provenance checks. A request uses up its fault even if the request itself is
 invalid.
 """
 
@@ -26,8 +26,8 @@ CloseConnection: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
 ErrorShape: TypeAlias = Literal["nested", "flat"]
 """Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
-FaultTarget: TypeAlias = Literal["images", "downloads", "files"]
-"""Kind of request: an image request, the download of a result URL, or a request to the Files API."""
+FaultTarget: TypeAlias = Literal["images", "downloads", "files", "checks"]
+"""Kind of request: an image request, the download of a result URL, a request to the Files API, or a provenance check."""
 
 
 @frozen

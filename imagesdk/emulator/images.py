@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Callable
 from datetime import date
+from functools import partial
 
 import anyio.to_thread
 from attrs import evolve, frozen
@@ -75,9 +76,11 @@ class Images:
         inputs = await anyio.to_thread.run_sync(self._decode, checked, body, origin_of(request))
         moderate_input(checked, request.state.request_id)
         if self.state.window is not None:
-            self.state.window.take(checked.n)
+            self.state.window.take(checked.n, name)
         self.state.billed_images += checked.n
-        painting = Painting(checked, inputs, self.seed, request.state.request_id, int(self.clock()))
+        created = int(self.clock())
+        remember = partial(self.state.drawn.remember, model=checked.model_name, created=created)
+        painting = Painting(checked, inputs, self.seed, request.state.request_id, created, remember)
         if checked.streams and not fault.forbids_stream:
             events = painting.events(fault.max_partials)
             return EventStream(events, self.state, record, fault=fault, done_marker=self.done_marker)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from imagesdk.emulator.answers import Refusal
 
-__all__ = ["ImageWindow", "duration"]
+__all__ = ["CoolingWindow", "ImageWindow", "duration"]
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -34,8 +34,8 @@ class ImageWindow:
         self._clock = clock
         self._granted: deque[tuple[float, int]] = deque()
 
-    def take(self, images: int) -> None:
-        """Count ``images`` images against the limit, or raise the 429 of the API."""
+    def take(self, images: int, model: str = "") -> None:
+        """Count ``images`` images against the limit, or raise the 429 of the API. All models have one limit."""
         used = self._used()
         if used + images <= self.limit:
             self._granted.append((self._clock(), images))
@@ -79,6 +79,42 @@ class ImageWindow:
             if missing <= 0:
                 return when + self.seconds - self._clock()
         return None
+
+
+class CoolingWindow(ImageWindow):
+    """Limit behind LiteLLM's router, which takes a deployment out of service for a while after its 429.
+
+    Until then every request is rejected, without a header that says when to come back. The text names the whole
+    cooldown, not the rest of it. https://github.com/BerriAI/litellm/issues/5177
+    """
+
+    def __init__(self, limit: str, clock: Callable[[], float], cooldown: float) -> None:
+        super().__init__(limit, clock)
+        self._cooldown = cooldown
+        self._cool_until = -math.inf
+
+    def take(self, images: int, model: str = "") -> None:
+        """Count ``images`` images against the limit, or raise the 429 of the deployment or of the router."""
+        now = self._clock()
+        if now < self._cool_until:
+            raise Refusal(
+                f"No deployments available for selected model, Try again in {self._cooldown:g} seconds. "
+                f"Passed model={model}. pre-call-checks=False, cooldown_list=['emulator']",
+                status=429,
+                type="None",
+                param="None",
+                code="429",
+            )
+        try:
+            super().take(images, model)
+        except Refusal:
+            self._cool_until = now + self._cooldown
+            raise
+
+    def clear(self) -> None:
+        """Forget the images that were granted, and the cooldown."""
+        super().clear()
+        self._cool_until = -math.inf
 
 
 def duration(seconds: float) -> str:

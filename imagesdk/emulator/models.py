@@ -4,7 +4,7 @@ The table shares nothing with the client's checks, so that a test of one against
 Only the names of snapshots and the release and shutdown dates come from the catalog, which cites their
 sources.
 
-Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.54.0,
+Sources: the Images API reference of 2023 (dall-e-2); the types and the change log of openai-python 3.57.0,
 and OpenAI's image guide (all others).
 """
 
@@ -85,6 +85,11 @@ class Model:
         released, shut_down = self.profile.released or date.min, self.profile.shut_down
         return day is None or (released <= day and (shut_down is None or day < shut_down))
 
+    def is_gone_on(self, day: date | None) -> bool:
+        """Return whether the model has been shut down by a day."""
+        shut_down = self.profile.shut_down
+        return day is not None and shut_down is not None and shut_down <= day
+
 
 _STREAMS_SINCE = date(2025, 7, 16)
 """openai-python 1.97.0, as ``input_fidelity``: https://github.com/openai/openai-cookbook/pull/1951"""
@@ -104,7 +109,11 @@ _DALL_E_2_OUTPUT: Parameters = {
     "user": _USER,
 }
 _DALL_E_2_PROMPT = Parameter(Text(1000), required=True)
-_STANDARD = Parameter(Choice(("standard",)), default="standard", since=date(2023, 11, 6))
+# Since GPT Image models came, users report "Unknown parameter: 'quality'.":
+# https://github.com/JPhilipp/powerdalle/pull/9, https://github.com/langchain-ai/langchain-community/issues/106
+_STANDARD = Parameter(
+    Choice(("standard",)), default="standard", since=date(2023, 11, 6), until=facts.GPT_IMAGE_1.released
+)
 
 _DALL_E_2 = Model(
     profile=facts.DALL_E_2,

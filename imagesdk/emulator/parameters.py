@@ -228,8 +228,16 @@ class Parameter:
     required: bool = False
     since: date | None = None
     """First day on which the API knew the parameter."""
+    until: date | None = None
+    """First day on which the API did not know the parameter any more."""
     in_forms: bool = True
     """Whether forms may contain the parameter."""
+
+    def known_on(self, day: date | None) -> bool:
+        """Return whether the API knows the parameter on a day. ``None`` is today."""
+        if day is None:
+            return self.until is None
+        return (self.since is None or self.since <= day) and (self.until is None or day < self.until)
 
 
 def object_members(name: str, value: object, known: set[str]) -> Mapping[str, object]:

@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 from starlette.responses import JSONResponse, Response
 
 from imagesdk.emulator import error_shapes
-from imagesdk.emulator.answers import Refusal, invalid_value, missing_parameter, unknown_parameter
+from imagesdk.emulator.answers import Refusal, invalid_value, missing_parameter
 from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule
 from imagesdk.emulator.parameters import Integer, Text
 from imagesdk.emulator.rules import CheckedRequest, Fields
@@ -51,6 +51,11 @@ class Quirk:
     needs_model: bool = False
     unsupported: tuple[str, ...] = ()
     """Parameters that the server rejects. It ignores other unknown ones."""
+    max_n: int = 10
+    max_edge: int = 2048
+    """Maximum edge of an image in pixels."""
+    cooldown: float | None = None
+    """Seconds without service after a 429 (:class:`~imagesdk.emulator.limits.CoolingWindow`)."""
     size: str = "1024x1024"
     """Size by default and for ``auto``."""
     wrong_size: str | None = None
@@ -83,13 +88,20 @@ class Quirk:
         return [f"{root}/images/{endpoint}" for root in (self.root, *self.also_at)]
 
     def to_openai(self, endpoint: Endpoint, fields: Fields) -> Fields:
-        """Return the fields under OpenAI's names. xAI has another name for the image of an edit."""
+        """Return the fields under OpenAI's names.
+
+        Clients of gateways send the only image of a JSON edit as ``"image": URL``, those of xAI as
+        ``"image": {"url": URL}``.
+        """
         image = fields.first("image")
-        if self.openai or endpoint != "edits" or fields.form or not isinstance(image, Mapping):
+        if endpoint != "edits" or fields.form or "images" in fields.values:
             return fields
-        sent = cast("Mapping[str, object]", image)
+        if isinstance(image, Mapping) and not self.openai:
+            image = cast("Mapping[str, object]", image).get("url")
+        elif not isinstance(image, str):
+            return fields
         values = {name: value for name, value in fields.values.items() if name != "image"}
-        return evolve(fields, values={**values, "images": [[{"image_url": sent.get("url")}]]})
+        return evolve(fields, values={**values, "images": [[{"image_url": image}]]})
 
     def check(self, endpoint: Endpoint, fields: Fields) -> CheckedRequest:
         """Return the checked request with its defaults."""
@@ -117,7 +129,7 @@ class Quirk:
             model_name=name,
             values={
                 "prompt": prompt,
-                "n": 1 if n is None else Integer(1, 10).read("n", n, form=form),
+                "n": 1 if n is None else Integer(1, self.max_n).read("n", n, form=form),
                 "size": self._size(fields.first("size")),
                 "output_format": output_format,
                 "response_format": given or self.response_formats[0],
@@ -161,7 +173,7 @@ class Quirk:
             return self.size
         size = str(given or self.size)
         found = re.fullmatch(r"(\d{2,4})x(\d{2,4})", size, re.ASCII)
-        if found is not None and all(64 <= int(edge) <= 2048 for edge in found.groups()):
+        if found is not None and all(64 <= int(edge) <= self.max_edge for edge in found.groups()):
             return size
         if self.wrong_size is None:
             raise Refusal(f"Invalid size '{size}'.", param="size", code="invalid_value")
@@ -176,9 +188,7 @@ def resolve_deployment(
     named = fields.first("model")
     if classic is not None and "api-version" not in query:
         raise Refusal("Resource not found", status=404, code="404")
-    if classic is not None and named is not None:
-        raise unknown_parameter("model")  # https://github.com/BerriAI/litellm/issues/26316
-    name = classic or named
+    name = classic or named  # a model beside a deployment in the path is ignored
     if not isinstance(name, str) or name == "missing":
         raise Refusal(
             "The API deployment for this resource does not exist. If you created the deployment within the last 5 "
@@ -214,9 +224,16 @@ QUIRKS: Mapping[str, Quirk] = {
         response_formats=("b64_json",),
         entry={"revised_prompt": None, "url": None},
     ),
+    "fastapi": Quirk(
+        source="servers of one model on FastAPI, which answer 422 beyond limits of their own",
+        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        max_n=4,
+        max_edge=1024,
+        refuse=error_shapes.as_detail,
+    ),
     "gateway": Quirk(
         source="users of relays report HTTP 200 around errors, data URLs, and other sizes and formats",
-        accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        accepts={"generations": (_JSON,), "edits": (_FORM, _JSON)},
         any_size="1024x768",
         output_format="webp",
         data_urls=True,
@@ -234,6 +251,7 @@ QUIRKS: Mapping[str, Quirk] = {
         source="litellm 1.109.1, proxy/image_endpoints",
         also_at=("", "/openai/deployments/{deployment}"),
         accepts={"generations": (_JSON,), "edits": (_FORM,)},
+        cooldown=5,
         echoes=True,
     ),
     "localai": Quirk(

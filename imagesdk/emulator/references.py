@@ -28,7 +28,7 @@ from imagesdk.emulator.parameters import Text, object_members
 from imagesdk.emulator.results import ResultStore
 from imagesdk.emulator.rules import Fields
 
-__all__ = ["ReferencedImages"]
+__all__ = ["ReferencedImages", "sniffed_media_type"]
 
 _MAX_URL = 20_971_520  # maximum length of an ``image_url``, from OpenAI's OpenAPI description
 _PROXY_STATUS = 407  # status that the API reported when its own proxy did not let it fetch an image
@@ -66,7 +66,7 @@ class ReferencedImages:
             text = Text(_MAX_URL).read(name, url, form=False)
             is_data = text.startswith("data:")
             media_type, data = _decode_data_url(name, text) if is_data else (None, self._load_url(name, text))
-        return SentFile(part, media_type or _media_type(data), len(data), data)
+        return SentFile(part, media_type or sniffed_media_type(data), len(data), data)
 
     def _file(self, name: str, file_id: object) -> bytes:
         wanted = Text().read(name, file_id, form=False)
@@ -134,7 +134,8 @@ def _decode_data_url(name: str, url: str) -> tuple[str, bytes]:
         raise Refusal(f"Invalid '{name}'. Invalid base64 data.", param=name, code="invalid_value") from None
 
 
-def _media_type(data: bytes) -> str:
+def sniffed_media_type(data: bytes) -> str:
+    """Return the media type of an image by its first bytes."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "image/webp"
     kinds = (kind for start, kind in _SIGNATURES if data.startswith(start))

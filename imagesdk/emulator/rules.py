@@ -18,7 +18,7 @@ from imagesdk.emulator.answers import (
     unknown_parameter,
     unsupported,
 )
-from imagesdk.emulator.models import MARKUP_SINCE, Endpoint, Model, UploadRule, models_on
+from imagesdk.emulator.models import MARKUP_SINCE, MODELS, Endpoint, Model, UploadRule, models_on
 from imagesdk.emulator.parameters import Parameter, Text, check_area
 from imagesdk.models import catalog as facts
 
@@ -28,6 +28,7 @@ _NEWER_EDITS_SINCE = date(2026, 10, 6)
 _GIF_EDGE = 720
 """Edge in pixels of a frame of size ``auto``: the largest square that every number of frames allows."""
 _ANIMATION = ("frame_count", "frame_duration_ms")
+_NO_STREAM = (False, "false")
 
 
 @frozen
@@ -157,12 +158,19 @@ def check(endpoint: Endpoint, fields: Fields, day: date | None) -> CheckedReques
     if (given := fields.first("model")) is not None:
         name = Text().read("model", given, form=fields.form)
     model = next((model for model in models_on(day) if name in model.names), None)
+    if model is None and any(name in gone.names for gone in MODELS if gone.is_gone_on(day)):
+        raise unsupported("model", f"The model '{name}' does not exist.", "invalid_value")
     if model is None:
         raise model_not_found(name)
     if endpoint not in model.parameters:
         others = [other.name for other in models_on(day) if endpoint in other.parameters]
         raise invalid_value("model", name, others)
     parameters = _known(model, endpoint, day, form=fields.form)
+    if "stream" not in parameters and fields.first("stream") in _NO_STREAM:
+        # A model that never streams accepts a request for no stream.
+        fields = evolve(
+            fields, values={key: value for key, value in fields.values.items() if key != "stream"}
+        )
     uploads = model.uploads.get(endpoint)
     _refuse_unknown(fields, parameters, _image_parts(uploads, day, form=fields.form))
     values = {name: _value(name, parameter, fields) for name, parameter in parameters.items()}
@@ -195,8 +203,7 @@ def _known(model: Model, endpoint: Endpoint, day: date | None, *, form: bool) ->
     return {
         name: parameter
         for name, parameter in model.parameters.get(endpoint, {}).items()
-        if (day is None or parameter.since is None or day >= parameter.since)
-        and (parameter.in_forms or not form)
+        if parameter.known_on(day) and (parameter.in_forms or not form)
     }
 
 

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from datetime import date
 from ipaddress import ip_address
 from typing import Self, TypedDict, Unpack
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -30,6 +32,7 @@ __all__ = ["Emulator", "EmulatorOptions", "serve"]
 _TIMEOUT = 10.0  # seconds to start, to stop or to reset
 _GRACE = 5.0  # seconds that requests have to end after their connections were closed
 _TICK = 0.1  # seconds between the ticks on which uvicorn renews its Date header and notices a signal
+_HEADERS_TIMEOUT = 60.0  # seconds for the headers of a request, or for the rest of one that was answered
 _TURNS = 20  # turns of the event loop, more than enough from a connection in the backlog to its request
 
 
@@ -54,16 +57,22 @@ class Emulator:
         client = openai.OpenAI(base_url=emulator.base_url, api_key="none")
     ```
 
-    ``port=0`` takes a free one. The other arguments are those of :func:`~imagesdk.emulator.create_app`.
-    An emulator may be entered again after the block. It keeps its state until :meth:`reset`.
+    ``port=0`` takes a free one. With ``ca_file`` the emulator speaks https, and writes the certificate that clients
+    have to trust to this file. The other arguments are those of :func:`~imagesdk.emulator.create_app`. An emulator may be entered again after the block. It keeps its state until :meth:`reset`.
     """
 
     def __init__(
-        self, port: int = 0, *, state: EmulatorState | None = None, **options: Unpack[EmulatorOptions]
+        self,
+        port: int = 0,
+        *,
+        state: EmulatorState | None = None,
+        ca_file: str | os.PathLike[str] | None = None,
+        **options: Unpack[EmulatorOptions],
     ) -> None:
         self.state = state if state is not None else EmulatorState()
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
+        self._ca_file = ca_file
         self._options = options
         self._app = create_app(**options, state=self.state)
         self._root = find(options.get("quirks")).root
@@ -78,8 +87,8 @@ class Emulator:
 
     @property
     def origin(self) -> str:
-        """``http://127.0.0.1:PORT``."""
-        return f"http://127.0.0.1:{self.port}"
+        """``http://127.0.0.1:PORT``, or the same with ``https``."""
+        return f"{_scheme(self._ca_file)}://127.0.0.1:{self.port}"
 
     @property
     def base_url(self) -> str:
@@ -112,8 +121,9 @@ class Emulator:
     def __enter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("the emulator runs already")
+        tls = _tls(self._ca_file, "127.0.0.1")
         listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._respond)
+        server = _Server(self._respond, tls)
         thread = threading.Thread(
             target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
         )
@@ -145,6 +155,7 @@ def serve(
     port: int = 8000,
     *,
     allow_remote: bool = False,
+    ca_file: str | os.PathLike[str] | None = None,
     ready: Callable[[str], None] | None = None,
     **options: Unpack[EmulatorOptions],
 ) -> None:
@@ -154,24 +165,26 @@ def serve(
         host: Address to listen on. One that other machines can reach needs ``allow_remote=True``.
         port: Port to listen on. 0 takes a free one.
         allow_remote: Whether other machines may connect. The emulator is not hardened for a network.
+        ca_file: Serve https, and write the certificate that clients have to trust to this file.
         ready: Called with the base URL once the emulator listens.
         options: As for :func:`~imagesdk.emulator.create_app`: ``limit``, ``seed``, ``as_of`` and others.
 
     Raises:
         ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is
             not a known server.
-        OSError: If the port is taken.
+        OSError: If the port is taken, or ``ca_file`` cannot be written.
     """
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
     app = create_app(**options, state=state, allow_remote=allow_remote)
+    tls = _tls(ca_file, host)
     listener = _bound(host, port)
-    server = _Server(app)
+    server = _Server(app, tls)
     state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
-        ready(f"http://{shown}:{listener.getsockname()[1]}{find(options.get('quirks')).root}")
+        ready(f"{_scheme(ca_file)}://{shown}:{listener.getsockname()[1]}{find(options.get('quirks')).root}")
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listener])
 
@@ -179,20 +192,22 @@ def serve(
 class _Server(uvicorn.Server):
     """A quiet uvicorn that is woken to stop instead of polling for it, and closes its connections itself."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None) -> None:
         # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
         # only a few connections a turn. No logging set-up: the loggers belong to the program around us.
         config = uvicorn.Config(
             app,
             loop="asyncio",
             interface="asgi3",
-            http="h11",
+            http=_Connection,
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             proxy_headers=False,
         )
+        config.load()
+        config.ssl = tls
         super().__init__(config)
         self.ready = threading.Event()
         self._woken = asyncio.Event()
@@ -260,6 +275,42 @@ class _Server(uvicorn.Server):
         return bool(found)
 
 
+class _Connection(H11Protocol):
+    """A connection with a time limit while no application reads it: uvicorn's own limit begins after a response.
+
+    The application limits the time between the parts of a body.
+    """
+
+    _limit: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Begin or continue to wait, unless the application has a request to answer."""
+        cycle: object = self.cycle  # None before the first request
+        answered = cycle is None or self.cycle.response_complete
+        state = self.conn.their_state
+        if not (state is h11.IDLE or (answered and state is h11.SEND_BODY)):
+            self._unwatch()
+        elif self._limit is None:
+            self._limit = self.loop.call_later(_HEADERS_TIMEOUT, self.transport.close)
+
+    def _unwatch(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
 async def _turns() -> None:
     """Let the event loop accept connections and start requests that have arrived before."""
     await asyncio.sleep(0.001)
@@ -283,6 +334,18 @@ def _bound(host: str, port: int) -> socket.socket:
             error.filename = f"{host}:{port}"
         raise
     return listener
+
+
+def _scheme(ca_file: object) -> str:
+    return "http" if ca_file is None else "https"
+
+
+def _tls(ca_file: str | os.PathLike[str] | None, host: str) -> ssl.SSLContext | None:
+    if ca_file is None:
+        return None
+    from imagesdk.emulator.tls import server_context
+
+    return server_context(ca_file, host)
 
 
 def _is_loopback(host: str) -> bool:

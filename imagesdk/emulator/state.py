@@ -13,6 +13,7 @@ from attrs import define, field
 from imagesdk.emulator.faults import CloseConnection, Faults
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.provenance import DrawnImages
 from imagesdk.emulator.results import ResultStore
 
 __all__ = ["EmulatorState", "RequestRecord"]
@@ -55,6 +56,8 @@ class EmulatorState:
     results: ResultStore = field(factory=lambda: ResultStore(time.time))
     files: FileStore = field(factory=lambda: FileStore(time.time))
     """Uploads of the Files API."""
+    drawn: DrawnImages = field(factory=DrawnImages)
+    """Images that a provenance check recognizes."""
     open_streams: int = 0
     """Number of streams that are being sent."""
     close_connection: CloseConnection | None = None
@@ -72,5 +75,6 @@ class EmulatorState:
         self.faults.clear()
         self.results.clear()
         self.files.clear()
+        self.drawn.clear()
         if self.window is not None:
             self.window.clear()

@@ -1,4 +1,8 @@
-"""Middleware around every request: record, host, key, OpenAI's headers and errors."""
+"""Middleware around every request: record, host, site, key, time-out, OpenAI's headers and errors.
+
+A web page of any site may send a form to this machine. So a request that changes something is refused if it names
+another site as its origin: https://developer.mozilla.org/docs/Web/HTTP/Reference/Headers/Origin.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ import time
 import uuid
 from typing import cast
 
+import anyio
 from attrs import define, field
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -27,6 +32,10 @@ WRONG_KEY = "sk-invalid"
 """The only key that is rejected where a key is required."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "testserver"})
+_BODY_TIMEOUT = 60.0
+"""Seconds without a byte of a body that is not complete."""
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+_PORT = re.compile(r":\d+\Z")
 _REAL_KEY = re.compile(r"bearer +sk-[\w-]{40,}", re.IGNORECASE | re.ASCII)
 """Pattern of OpenAI's keys, which are longer than any that a person types."""
 _logger = logging.getLogger("imagesdk")
@@ -77,17 +86,34 @@ class ApiMiddleware:
                 answer.setdefault("openai-organization", "org-emulator")
             await send(message)
 
-        refusal = self._refusal(scope["path"], headers)
+        complete = False
+
+        async def receive_in_time() -> Message:
+            nonlocal complete
+            if complete:  # what remains is the news that the client has left
+                return await receive()
+            try:
+                with anyio.fail_after(_BODY_TIMEOUT):
+                    message = await receive()
+            except TimeoutError:
+                text = f"The request body was not complete, and nothing came for {_BODY_TIMEOUT:g} seconds."
+                raise Refusal(text, status=408, headers={"connection": "close"}) from None
+            complete = not message.get("more_body", False)
+            return message
+
+        refusal = self._refusal(scope["method"], scope["path"], headers)
         if refusal is None:
-            await self._app(scope, receive, send_with_headers)
+            await self._app(scope, receive_in_time, send_with_headers)
             return
-        await drain(Request(scope, receive))
+        await drain(Request(scope, receive_in_time))
         await self._shape(refusal)(scope, receive, send_with_headers)
 
-    def _refusal(self, path: str, headers: Headers) -> Refusal | None:
-        host = re.sub(r":\d+\Z", "", headers.get("host", "")).lower()
+    def _refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
+        host = _PORT.sub("", headers.get("host", "")).lower()
         if not self._allow_remote and host not in _LOOPBACK:
             return Refusal("The emulator only serves loopback host names.", status=421)
+        if method not in _READING and _from_another_site(headers, host):
+            return Refusal("The emulator takes no requests from pages of other sites.", status=403)
         root = self._root.rpartition("/")[0] if self._root.startswith("/openai") else self._root
         if not self._require_key or not path.startswith(f"{root}/"):
             return None
@@ -108,6 +134,15 @@ class ApiMiddleware:
                 code="invalid_api_key",
             )
         return None
+
+
+def _from_another_site(headers: Headers, host: str) -> bool:
+    """Return whether a browser sends the request for a page of another site. All loopback names are one site."""
+    origin = headers.get("origin")
+    if origin is None:
+        return headers.get("sec-fetch-site") == "cross-site"
+    site = _PORT.sub("", origin.lower().partition("://")[2])
+    return site != host and not {site, host} <= _LOOPBACK
 
 
 def origin_of(request: Request) -> str:

@@ -12,14 +12,15 @@ from imagesdk._protocol.requests import Request
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ImageSDKError, JournalError
 from imagesdk.fan_out.fingerprint import Hashes, digest
-from imagesdk.fan_out.job_source import Item, JobReader
+from imagesdk.fan_out.job_source import ODD_VALUES, Item, JobReader, odd_value
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import DryRun
 from imagesdk.fan_out.output_files import hashes_of, state_as_is
 from imagesdk.fan_out.resume import next_action
 from imagesdk.fan_out.serialization import files_of
-from imagesdk.fan_out.spending import priced
+from imagesdk.fan_out.spending import notice_of, priced
 from imagesdk.fan_out.store import JobStore
+from imagesdk.jobs import Job
 from imagesdk.policies import RateLimit
 from imagesdk.pricing import Estimate
 
@@ -36,21 +37,24 @@ async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, op
             call = await _call_to_send(item, context, store, options)
         except JournalError:
             raise
-        except (ImageSDKError, OSError) as error:
+        except (ImageSDKError, OSError, *ODD_VALUES) as problem:
+            error = problem if isinstance(problem, (ImageSDKError, OSError)) else odd_value(problem)
             problems = (*found.problems, (item.place, error))[:_PROBLEMS]
             found = evolve(found, refused=found.refused + 1, problems=problems)
             continue
         if call is None:
             found = evolve(found, resumed=found.resumed + 1)
             continue
-        request, price = call
+        request, job, price = call
         images[request.model] += request.weight
+        notice = None if found.notices else notice_of(job, price)
         found = evolve(
             found,
             sent=found.sent + 1,
             unpriced=found.unpriced + (price.at_most is None),
             cost=_sum(found.cost, price.cost),
             at_most=_sum(found.at_most, price.at_most),
+            notices=found.notices if notice is None else (notice,),
         )
     limit_for = context.engine.limit_for
     waits = (seconds_under(limit_for(model), count) for model, count in images.items())
@@ -60,8 +64,10 @@ async def dry_run(reader: JobReader, context: ClientContext, store: JobStore, op
 
 async def _call_to_send(
     item: Item, context: ClientContext, store: JobStore, options: RunOptions
-) -> tuple[Request, Estimate] | None:
-    """Return the request that a job would send and its price, or ``None`` if the job would not be sent."""
+) -> tuple[Request, Job, Estimate] | None:
+    """Return the request that a job would send, the job and its price; ``None`` if the job would not be sent."""
+    if item.problem is not None:
+        raise item.problem
     async with build_call(item.job, {}, context) as prepared:
         request = prepared.call.request
         hashes = await hashes_of(prepared.inputs) if store.persistent else Hashes()
@@ -71,7 +77,7 @@ async def _call_to_send(
         files = await run_blocking(state_as_is, files_of(record.response, store.folder))
     if next_action(record, files, options.resume_policy(context.engine)) != "send":
         return None
-    return request, priced(prepared.job, list_prices=context.host.uses_list_prices)
+    return request, prepared.job, priced(prepared.job, list_prices=context.host.uses_list_prices)
 
 
 def _sum(total: Decimal | None, amount: Decimal | None) -> Decimal | None:

@@ -13,20 +13,22 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sized
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import anyio
 import anyio.to_thread
 import attrs
 from attrs import frozen
 
-from imagesdk.errors import InvalidRequestError
+from imagesdk.errors import InvalidRequestError, excerpt
 from imagesdk.fan_out.outcomes import JobLike, Jobs, Labelled
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
 _IN_MEMORY = (list, tuple, set, frozenset, dict, deque)
 _LONGEST_ID = 200
 _END: Final = object()
+ODD_VALUES = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""Errors of a job whose values are of kinds that no check expects."""
 
 
 @frozen
@@ -35,7 +37,10 @@ class Item:
 
     place: int
     job: Job
+    """The job, or what was given in the place of one if there is a ``problem``."""
     label: str | None
+    problem: InvalidRequestError | None = None
+    """Why it is not a valid job."""
 
 
 class JobReader:
@@ -91,17 +96,29 @@ class JobReader:
 
 def as_item(given: object, place: int, defaults: Generate | None) -> Item:
     """Convert what the caller gave to an :class:`Item`."""
-    label, job = (given.id, given.job) if isinstance(given, Labelled) else (None, given)
-    if label is not None:
-        check_label(label)
-    if isinstance(job, str):
-        return Item(place, Generate(job) if defaults is None else attrs.evolve(defaults, prompt=job), label)
-    if isinstance(job, (Generate, Edit, Variation)):
-        return Item(place, job, label)
-    raise TypeError(
-        f"job {place} (counted from 0) is a {type(job).__name__}; pass Generate, Edit or Variation, a prompt, or "
-        "Labelled(id, job)."
-    )
+    label, job = (given.id, given.job) if isinstance(given, Labelled) else (None, cast("Job | str", given))
+    try:
+        if label is not None:
+            check_label(label)
+        if isinstance(job, str):
+            return Item(
+                place, Generate(job) if defaults is None else attrs.evolve(defaults, prompt=job), label
+            )
+        if not isinstance(cast("object", job), Job):
+            kind, allowed = (
+                f"a {type(job).__name__}",
+                "Generate, Edit or Variation, a prompt, or Labelled(id, job)",
+            )
+            raise InvalidRequestError.for_parameter("job", kind, allowed=allowed, shown=kind)
+    except InvalidRequestError as problem:
+        return Item(place, cast("Job", job), None, problem)
+    return Item(place, job, label)
+
+
+def odd_value(error: Exception) -> InvalidRequestError:
+    """Return the error of a job that no check expects."""
+    summary = f"This job cannot be turned into a request ({type(error).__name__}: {excerpt(str(error))})."
+    return InvalidRequestError(summary)
 
 
 def check_label(label: Any) -> None:

@@ -13,6 +13,7 @@ job ends                         by the worker               settled
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 
@@ -35,15 +36,32 @@ class JobLedger:
     spending: SpendingLimit
     amount: Decimal
     """Maximum cost of one attempt, in US dollars."""
+    check: Callable[[], None] = lambda: None
+    """Raises if no attempt may start now."""
     count: int = 0
+    """Number of attempts."""
     maybe_billed: bool = False
     """Whether the server may have worked on the latest attempt."""
+    maybe_billed_before: bool = False
+    """Whether the server may have worked on an attempt before the latest, in this run."""
     _written_off: Decimal = Decimal(0)
     """Maximum cost of the attempts before the latest, in US dollars."""
 
+    @property
+    def run_maybe_billed(self) -> bool:
+        """Whether the server may have worked on an attempt of this run."""
+        return self.maybe_billed or self.maybe_billed_before
+
+    @property
+    def ever_maybe_billed(self) -> bool:
+        """Whether the server may have worked on any attempt, also of an earlier run."""
+        return self.run_maybe_billed or self.record.maybe_billed
+
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
         """Reserve money for a repeated attempt, and record that an attempt begins."""
+        self.check()
         if self.maybe_billed:
+            self.maybe_billed_before = True
             if self.spending.reserve(self.amount) is not Reservation.RESERVED:
                 raise self.spending.refusal(self.amount)
             self._written_off += self.amount
@@ -53,7 +71,7 @@ class JobLedger:
             with anyio.move_on_after(RELEASE_LIMIT, shield=True), suppress(JournalError):
                 await self.store.not_sent(self.record)  # a cancelled write may have been committed
             raise
-        self.count = attempt
+        self.count += 1
         self.maybe_billed = True
 
     async def settled(self, attempt: int, failure: Failure | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from attrs import frozen
 
@@ -14,6 +14,9 @@ from imagesdk.policies import Delivery
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.resume import ResumePolicy
+
+StopOn: TypeAlias = Literal["fatal", "never"]
+"""Answers that end a run: ``"fatal"`` for those that every further job would get."""
 
 
 @frozen(kw_only=True)
@@ -28,6 +31,9 @@ class RunOptions:
     retry_unknown: bool = False
     budget: str | Decimal | int | None = None
     unknown_price: UnknownPrice = "stop"
+    stop_on: StopOn = "fatal"
+    max_failures: int | None = None
+    give_up_after: float | None = 900.0
 
     def resume_policy(self, engine: Engine) -> ResumePolicy:
         """Return which jobs the run may send a second time."""

@@ -8,20 +8,23 @@ from typing import Literal, TypeAlias
 
 from attrs import field, frozen
 
-from imagesdk.jobs import Job, Variation
+from imagesdk.jobs import Edit, Generate, Job
 from imagesdk.policies import RateLimit
+from imagesdk.remedies import Remedy, worded
 from imagesdk.types import ImagesResponse
 
-__all__ = ["DryRun", "JobLike", "Jobs", "Labelled", "Outcome", "Progress", "Status"]
+__all__ = ["DryRun", "JobLike", "Jobs", "Labelled", "Notice", "Outcome", "Progress", "Status"]
 
-Status: TypeAlias = Literal["done", "refused", "failed", "unknown"]
+Status: TypeAlias = Literal["done", "refused", "failed", "unknown", "missing"]
 """Result of a job.
 
 - ``"done"``: the images have arrived.
-- ``"refused"``: a rule of the model or the content filter refused the job. It was not billed.
+- ``"refused"``: a rule of the model or the content filter refused the job, or it is not a valid job. It was not billed.
 - ``"failed"``: the job was not done, and another run sends it again. It was not billed, except with a ``DownloadError``:
   then the server has generated the images, and another run fetches them.
 - ``"unknown"``: the job was sent and may have been billed, but no image has arrived.
+- ``"missing"``: an earlier run has done the job, but a file of it is gone or was changed. ``retry_unknown=True`` makes it
+  again.
 """
 
 
@@ -46,7 +49,8 @@ class Outcome:
     """Result of one job of a run."""
 
     job: Job
-    """The job as given. A prompt has become a ``Generate`` with the defaults of the run."""
+    """The job as given. A prompt has become a ``Generate`` with the defaults of the run. A refused job may be any object
+    that was given in the place of a job."""
     id: str
     """The id from ``Labelled``, or a generated one that is the same in every run of the same jobs."""
     place: int
@@ -62,11 +66,13 @@ class Outcome:
     """Number of attempts in this run; 0 if the job was not sent."""
     resumed: bool = False
     """Whether the outcome is that of an earlier run, from the journal."""
+    acknowledged: bool = False
+    """Whether ``imagesdk log --ack`` lets the job rest: it was refused or has failed, and is not sent again."""
 
     @property
     def prompt(self) -> str | None:
         """Prompt of the job; ``None`` for a variation."""
-        return None if isinstance(self.job, Variation) else self.job.prompt
+        return self.job.prompt if isinstance(self.job, (Generate, Edit)) else None
 
     @property
     def missing(self) -> int:
@@ -98,8 +104,9 @@ class Progress:
     refused: int = 0
     failed: int = 0
     unknown: int = 0
+    missing: int = 0
     resumed: int = 0
-    """Jobs among these four whose outcome is from the journal."""
+    """Jobs among these five whose outcome is from the journal."""
     images: int = 0
     """Images that this run has received."""
     cost: Decimal = field(default=Decimal(0))
@@ -118,7 +125,7 @@ class Progress:
     @property
     def finished(self) -> int:
         """Jobs that have an outcome."""
-        return self.done + self.refused + self.failed + self.unknown
+        return self.done + self.refused + self.failed + self.unknown + self.missing
 
     @property
     def waiting(self) -> int | None:
@@ -127,10 +134,24 @@ class Progress:
 
 
 @frozen
+class Notice:
+    """Advice about a run. ``str(notice)`` is its text."""
+
+    summary: str
+    """What the run does, with the values."""
+    remedies: tuple[Remedy, ...] = ()
+    """What the caller can set instead."""
+
+    def __str__(self) -> str:
+        return worded(self.summary, self.remedies)
+
+
+@frozen
 class JobResult:
     """Outcome of a job, and the error that must stop the run, if any."""
 
-    outcome: Outcome
+    outcome: Outcome | None
+    """``None`` for a job that the run did not begin."""
     fatal: Exception | None = None
 
 
@@ -158,7 +179,9 @@ class DryRun:
     """Jobs whose maximum cost is unknown."""
     seconds: float | None = None
     """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
+    notices: tuple[Notice, ...] = ()
+    """Advice for a run of these jobs under a budget."""
 
 
-for _type in (DryRun, Labelled, Outcome, Progress):
+for _type in (DryRun, Labelled, Notice, Outcome, Progress):
     _type.__module__ = "imagesdk"

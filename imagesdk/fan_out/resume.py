@@ -1,18 +1,19 @@
 """Decision for a job that the journal knows: send, restore or report it. Pure.
 
-==========  =====================================  ==========================================================
+==========  =====================================  ================================================================
 state       files                                  action
-==========  =====================================  ==========================================================
+==========  =====================================  ================================================================
 planned                                            send
 failed                                             send: nothing was billed
+failed, acknowledged                               report; send again only with ``retry_unknown``
 sending                                            report as unknown, or send again (see below)
 received    complete, perhaps not yet renamed      restore: finish the job
 received    missing or changed                     as ``sending``
 done        complete                               restore: the outcome is known
-done        missing or changed                     report; send again only with ``retry_unknown``
+done        missing or changed                     report as missing; send again only with ``retry_unknown``
 refused                                            report: the server would refuse it again
 unknown                                            report, or send again (see below)
-==========  =====================================  ==========================================================
+==========  =====================================  ================================================================
 
 =================================================  ==================  ==========
 sent again with                                    sending, received   unknown
@@ -28,7 +29,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk.errors import APIError, JournalError, OutcomeUnknownError
 from imagesdk.fan_out.job_source import Item
@@ -57,6 +58,8 @@ def next_action(record: JobRecord, files: FileState | None, policy: ResumePolicy
     """Decide what to do with a job. ``files`` is the state of its files, if the record has any."""
     again = policy.retry_unknown or policy.server_idempotent
     match record.state:
+        case "failed" if record.acknowledged and not policy.retry_unknown:
+            return "report"
         case "planned" | "failed":
             return "send"
         case "sending":
@@ -75,12 +78,16 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
     """Return the outcome of a job that the run reports without sending it."""
     status: Status = "unknown"
     error = None if record.error is None else error_of(record.error)
+    # An earlier run may have recorded the remedy. An OSError has no attribute for them.
+    remedies = tuple(each for each in getattr(error, "remedies", ()) if each != Remedy.RETRY_UNKNOWN)
+    if error is not None and hasattr(error, "remedies"):
+        vars(error)["remedies"] = remedies
     if isinstance(error, APIError) and error.idempotency_key is None:
         error.idempotency_key = record.idempotency_key
-    if record.state == "refused":
-        status = "refused"
+    if error is not None and record.state in {"refused", "failed"}:
+        status = "refused" if record.state == "refused" else "failed"
     elif record.state == "done":
-        status = "failed"
+        status = "missing"
         what = "is missing" if files == "absent" else "was changed"
         summary = f"A file of this job {what}. The job was done, and is not billed a second time for that."
         error = JournalError(summary, remedies=(Remedy.RESTORE_FILE,))
@@ -88,6 +95,7 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         summary = "This job was being sent when the run before this one ended."
         key = record.idempotency_key
         error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
-        error.remedies = (*error.remedies, Remedy.RETRY_UNKNOWN)
+        vars(error)["remedies"] = (*remedies, Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
-    return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
+    found = Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
+    return evolve(found, acknowledged=record.acknowledged)

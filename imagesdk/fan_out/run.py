@@ -5,7 +5,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import TYPE_CHECKING, Self
 
-from imagesdk.fan_out.outcomes import Outcome, Progress
+from imagesdk.fan_out.outcomes import Notice, Outcome, Progress
 
 if TYPE_CHECKING:  # loaded by the first run
     from imagesdk.fan_out.scheduler import Scheduler
@@ -27,6 +27,8 @@ class AsyncRun:
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
         self._collected = False
+        self._outcomes: list[Outcome] = []
+        """Outcomes of a collection that an error has ended."""
 
     def __aiter__(self) -> Self:
         return self
@@ -37,6 +39,8 @@ class AsyncRun:
         These errors are raised after the last outcome.
 
         Raises:
+            APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
+            RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
@@ -49,10 +53,13 @@ class AsyncRun:
     async def collect(self) -> list[Outcome]:
         """Wait for all outcomes that were not taken yet. Return them in the order of the jobs.
 
-        A run can be collected once, because it does not keep the outcomes.
+        A run can be collected once, because it does not keep the outcomes. If ``collect`` raises an error that ended the
+        run, call it again: it returns the outcomes so far.
 
         Raises:
             RuntimeError: If the run was collected before.
+            APIStatusError: If two answers in a row would hit every job (``stop_on="fatal"``); the run started no further job.
+            RunStoppedError: If ``max_failures`` jobs failed, or no job succeeded for ``give_up_after`` seconds.
             JournalError: If the journal cannot be written; the run started no further job.
             OSError: If images cannot be written; the run started no further job.
             Exception: If the iterator of the jobs raised it.
@@ -61,8 +68,10 @@ class AsyncRun:
             raise RuntimeError(
                 "The outcomes of this run were collected before, and are not kept: keep the list that collect() returned."
             )
-        outcomes = [outcome async for outcome in self]
+        async for outcome in self:
+            self._outcomes.append(outcome)
         self._collected = True
+        outcomes, self._outcomes = self._outcomes, []
         outcomes.sort(key=attrgetter("place"))
         return outcomes
 
@@ -70,6 +79,11 @@ class AsyncRun:
     def progress(self) -> Progress:
         """Snapshot of the run. It returns at once, from any thread."""
         return self._scheduler.progress()
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Advice about the run, such as how to reserve less of its budget. It may come with the first job."""
+        return self._scheduler.notices
 
     def stop(self) -> None:
         """Start no further job. Jobs in flight finish, and iteration ends with them. Callable from any thread."""

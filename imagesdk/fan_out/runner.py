@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import defaultdict
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
@@ -17,19 +18,23 @@ from imagesdk._media.output import OutputTemplate, check_writable, expand_output
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
+from imagesdk.fan_out.breaker import Breaker
+from imagesdk.fan_out.database import real_path
 from imagesdk.fan_out.dry_run import dry_run
+from imagesdk.fan_out.gate import Gate
 from imagesdk.fan_out.job_source import JobReader
 from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.output_files import run_template
+from imagesdk.fan_out.recovery import owner_of
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
 from imagesdk.fan_out.spending import SpendingLimit, parse_budget
 from imagesdk.fan_out.store import JobStore
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.jobs import Generate
-from imagesdk.policies import RetryPolicy
+from imagesdk.policies import RetryPolicy, is_positive
 from imagesdk.remedies import Remedy
 
 _LONGEST_WINDOW = 24 * 3600.0
@@ -50,20 +55,32 @@ class Runner:
         reader, template, path = _prepare(jobs, defaults, options)
         budget = None if options.budget is None else parse_budget(options.budget)
         async with AsyncExitStack() as stack:
+            owner = ""
             if template is not None:
-                await run_blocking(check_writable, template.folder, template.template)
+                if path is not None:
+                    path = await run_blocking(real_path, path)
+                    owner = owner_of(path, template.folder)
+                await run_blocking(check_writable, template.folder, template.template, owner)
             store = JobStore()
             spent = Decimal(0)
-            if path is not None:
+            if path is not None and template is not None:
                 store = journal = await stack.enter_async_context(open_journal(path))
+                await journal.recover(template.folder)
                 await self._count_sent(journal)
                 if budget is not None:
                     spent = await journal.spent()
             changes = Notifier()
             spending = SpendingLimit(budget, spent)
-            worker = JobWorker(self.context, options, template, store, spending, changes)
+            breaker = Breaker(options.give_up_after, options.stop_on == "fatal")
+            gate = Gate(breaker, changes)
+            worker = JobWorker(self.context, options, template, store, spending, gate, changes, owner)
             scheduler = Scheduler(
-                reader, worker, changes, concurrency=options.concurrency, bounded_memory=template is None
+                reader,
+                worker,
+                changes,
+                concurrency=options.concurrency,
+                bounded_memory=template is None,
+                max_failures=options.max_failures,
             )
             yield await stack.enter_async_context(_running(scheduler))
 
@@ -79,18 +96,26 @@ class Runner:
     async def _count_sent(self, journal: Journal) -> None:
         """Count images that an earlier process has sent against the rate limit."""
         now = time.time()
+        by_model = defaultdict[str | None, list[tuple[int, float]]](list)
         for model, images, at in await journal.sent_since(now - _LONGEST_WINDOW):
-            self.context.engine.remember(model, images, max(0.0, now - at))
+            by_model[model].append((images, max(0.0, now - at)))
+        for model, sendings in by_model.items():
+            self.context.engine.remember(model, sendings)
 
 
 def _prepare(
     jobs: Jobs, defaults: Generate | None, options: RunOptions
 ) -> tuple[JobReader, OutputTemplate | None, Path | None]:
     """Check the options of a run, and return its jobs, its parsed ``out=`` and the path of its journal."""
-    concurrency = options.concurrency
-    if concurrency is not None and (type(concurrency) is not int or concurrency < 1):
-        allowed = "a whole number of at least 1"
-        raise ConfigurationError.for_parameter("concurrency", concurrency, allowed=allowed)
+    for name in ("concurrency", "max_failures"):
+        count = getattr(options, name)
+        if count is not None and (type(count) is not int or count < 1):
+            raise ConfigurationError.for_parameter(name, count, allowed="a whole number of at least 1")
+    if options.give_up_after is not None and not is_positive(options.give_up_after):
+        allowed = "a number of seconds greater than 0, or None"
+        raise ConfigurationError.for_parameter("give_up_after", options.give_up_after, allowed=allowed)
+    if options.stop_on not in {"fatal", "never"}:
+        raise ConfigurationError.for_parameter("stop_on", options.stop_on, allowed='"fatal" or "never"')
     RetryPolicy(delivery=options.delivery)  # raises if delivery is not valid
     if options.unknown_price not in {"stop", "allow"}:
         allowed = '"stop" or "allow"'

@@ -8,9 +8,11 @@ a permit is granted to a job, or the job ends         the next job is read: one 
 ``concurrency`` jobs are in flight                    reading pauses
 :data:`AHEAD` outcomes are unread, images in memory   reading pauses
 a job fails                                           the others continue
+the server is away (:mod:`.breaker`)                  all wait, one job at a time probes
 ``stop()``                                            reading ends, a job that waits for its permit is
                                                       cancelled, the others finish
 an error that would hit every job                     as ``stop()``; raised after the last outcome
+``max_failures`` jobs failed                          the same, with ``RunStoppedError``
 ====================================================  ==================================================
 """
 
@@ -28,10 +30,12 @@ import anyio.lowlevel
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._runtime.notify import Notifier
 from imagesdk._transport.exchange import RELEASE_LIMIT
+from imagesdk.errors import RunStoppedError
 from imagesdk.fan_out.job_source import Item, JobReader
-from imagesdk.fan_out.outcomes import JobResult, Outcome, Progress
+from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Progress
 from imagesdk.fan_out.progress import ProgressCounter
 from imagesdk.fan_out.worker import JobWorker
+from imagesdk.remedies import Remedy
 
 AHEAD = 16
 """Unread outcomes with images in memory at which reading pauses."""
@@ -53,12 +57,15 @@ class Scheduler:
         *,
         concurrency: int | None,
         bounded_memory: bool,
+        max_failures: int | None,
     ) -> None:
         self._reader = reader
         self._worker = worker
         self._changes = changes
         self._concurrency = concurrency
         self._bounded_memory = bounded_memory
+        self._max_failures = max_failures
+        self._failures = 0
         self._loop = running_loop()
         self._counter = ProgressCounter(reader.total, time.monotonic())
         self._ready_outcomes: deque[Outcome] = deque()
@@ -73,6 +80,11 @@ class Scheduler:
     def progress(self) -> Progress:
         """Return a snapshot of the run. Thread-safe."""
         return self._counter.snapshot(time.monotonic(), self._worker.limit())
+
+    @property
+    def notices(self) -> tuple[Notice, ...]:
+        """Advice about the run so far. Thread-safe."""
+        return self._worker.notices
 
     def stop(self) -> None:
         """Start no further job. Thread-safe."""
@@ -158,14 +170,29 @@ class Scheduler:
         finally:
             next_may_start.set()
             self._in_flight -= 1
-            if result is None:
+            if result is None or result.outcome is None:
                 self._counter.cancelled()
             else:
                 self._counter.ended(result.outcome, time.monotonic())
                 self._ready_outcomes.append(result.outcome)
-                if result.fatal is not None:
-                    self._fail(result.fatal)
+                self._count_failure(result.outcome)
+            fatal = self._worker.gate.error if result is None else result.fatal or self._worker.gate.error
+            if fatal is not None:
+                self._fail(fatal)
             self._changes.notify()
+
+    def _count_failure(self, outcome: Outcome) -> None:
+        """End the run after as many failures as the caller allows."""
+        if outcome.resumed or outcome.status not in {"failed", "unknown"}:
+            return
+        self._failures += 1
+        if self._failures == self._max_failures:
+            last = getattr(outcome.error, "summary", outcome.error)
+            summary = f"{self._failures} jobs failed, so the run ended. The last failure: {last}"
+            remedies = (Remedy.RESUME_RUN, Remedy.RAISE_MAX_FAILURES)
+            self._fail(
+                RunStoppedError(summary, reason="max_failures", last_error=outcome.error, remedies=remedies)
+            )
 
     def _fail(self, error: Exception) -> None:
         self.failure = self.failure or error
@@ -173,6 +200,7 @@ class Scheduler:
         self._cancel_waiting()
 
     def _cancel_waiting(self) -> None:
+        self._worker.gate.close()
         if self._stop_scope is not None:
             self._stop_scope.cancel()
         self._changes.notify()

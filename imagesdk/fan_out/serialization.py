@@ -5,12 +5,15 @@ value                JSON
 ===================  ====================================================================
 file                 path relative to the folder of the journal, so that it can be moved
 URL of an image      only until the image is in a file
+error of a file      class, ``errno``, ``strerror`` and path, so that it is restored as it was
 API key              never
 ===================  ====================================================================
 """
 
 from __future__ import annotations
 
+import builtins
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -30,6 +33,7 @@ _RESPONSE_FACTS = (*_OUTPUT_FACTS, "request_id", "safety_identifier", "idempoten
 _IMAGE_FACTS = ("index", "url", "media_type", "width", "height", "revised_prompt")
 _STATUS_FACTS = ("status_code", "code", "type", "param")
 _CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key", "task_id")
+_FILE_FACTS = ("errno", "strerror", "filename")
 
 
 def response_record(response: ImagesResponse, files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
@@ -65,6 +69,16 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
     ]
 
 
+def with_files(record: Mapping[str, Any], files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
+    """Return a response with other names for its files."""
+    paths = {file.index: _from(file.path, folder) for file in files}
+    images = [
+        {**image, "file": {**image["file"], "path": paths[image["index"]]}} if "file" in image else image
+        for image in record["images"]
+    ]
+    return {**record, "images": images}
+
+
 def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
     """Return the response of a record. Its images have the final paths of their files."""
     images = [
@@ -88,15 +102,23 @@ def error_record(error: Exception) -> dict[str, Any]:
     """Return an error as JSON."""
     facts = _known({name: getattr(error, name, None) for name in _STATUS_FACTS + _CALL_FACTS})
     if not isinstance(error, ImageSDKError):
+        if isinstance(error, OSError):
+            facts = _known(
+                {"errno": error.errno, "strerror": error.strerror, "filename": _name(error.filename)}
+            )
         return {"error": type(error).__name__, "message": str(error), **facts}
     remedies = [[remedy.kind, remedy.value] for remedy in error.remedies]
     return {"error": type(error).__name__, "message": error.summary, "remedies": remedies, **facts}
 
 
-def error_of(record: Mapping[str, Any]) -> ImageSDKError:
+def error_of(record: Mapping[str, Any]) -> ImageSDKError | OSError:
     """Return the error of a record."""
-    kind: object = getattr(errors, str(record.get("error")), ImageSDKError)
-    message = str(record.get("message", ""))
+    name, message = str(record.get("error")), str(record.get("message", ""))
+    builtin: object = getattr(builtins, name, None)
+    if isinstance(builtin, type) and issubclass(builtin, OSError):
+        facts = [record.get(fact) for fact in _FILE_FACTS]
+        return builtin(*facts) if facts[0] is not None else builtin(message)  # old records have no facts
+    kind: object = getattr(errors, name, ImageSDKError)
     remedies = tuple(Remedy(kind, value) for kind, value in record.get("remedies", ()))  # none in old records
     if not (isinstance(kind, type) and issubclass(kind, ImageSDKError)):
         return ImageSDKError(message, remedies=remedies)
@@ -105,6 +127,12 @@ def error_of(record: Mapping[str, Any]) -> ImageSDKError:
     if issubclass(kind, APIError):
         return kind(message, remedies=remedies, **_chosen(record, _CALL_FACTS))
     return kind(message, remedies=remedies)
+
+
+def _name(filename: object) -> str | None:
+    return (
+        None if filename is None else os.fsdecode(filename) if isinstance(filename, bytes) else str(filename)
+    )
 
 
 def _usage(usage: Usage | SvgUsage | None) -> dict[str, Any] | None:

@@ -19,17 +19,19 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from enum import Enum, auto
 from typing import Literal, TypeAlias
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from imagesdk import models
 from imagesdk.errors import BudgetExceededError, ConfigurationError
-from imagesdk.jobs import Job
+from imagesdk.fan_out.outcomes import Notice
+from imagesdk.jobs import Job, Variation
 from imagesdk.pricing import Estimate, estimate
 from imagesdk.remedies import Remedy
 
 UnknownPrice: TypeAlias = Literal["stop", "allow"]
 """Treatment of a job with an unknown price: ``"stop"`` does not send it, ``"allow"`` sends it uncounted."""
 
+_MODERATE = "medium"
 _CENT = Decimal("0.01")
 _SPELLED = re.compile(r"\s*(?:(?:USD|\$)\s*)?(\d+(?:\.\d+)?)\s*(?:USD)?\s*", re.IGNORECASE)
 
@@ -99,13 +101,14 @@ class SpendingLimit:
         self._reserved -= reserved
         self.spent += spent
 
-    def refusal(self, amount: Decimal) -> BudgetExceededError:
+    def refusal(self, amount: Decimal, *, auto_quality: bool = False) -> BudgetExceededError:
         """Return the error of a job that the budget does not cover."""
+        reason = ' because quality is "auto"' if auto_quality else ""
         limit, left = self.limit or Decimal(0), self.left or Decimal(0)
         return BudgetExceededError(
-            f"This job may cost up to {_dollars(amount, ROUND_CEILING)}, but only {_dollars(left, ROUND_FLOOR)} of the "
-            f"${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",
-            remedies=(Remedy.RAISE_BUDGET,),
+            f"This job may cost up to {_dollars(amount, ROUND_CEILING)}{reason}, but only {_dollars(left, ROUND_FLOOR)} of "
+            f"the ${limit if limit % _CENT else limit.quantize(_CENT)} budget is left, so it was not sent.",
+            remedies=(Remedy.SET_QUALITY, Remedy.RAISE_BUDGET) if auto_quality else (Remedy.RAISE_BUDGET,),
         )
 
 
@@ -113,6 +116,23 @@ def unknown_price(found: Estimate) -> BudgetExceededError:
     """Return the error of a job whose price is unknown."""
     summary = f"The cost of this job is unknown, so it was not sent under a budget. {found.reason}"
     return BudgetExceededError(summary, remedies=(Remedy.ALLOW_UNKNOWN_PRICE,))
+
+
+def notice_of(job: Job, price: Estimate) -> Notice | None:
+    """Return advice for a job that reserves much money because the server chooses its quality."""
+    if isinstance(job, Variation) or job.quality not in {None, "auto"} or price.at_most is None:
+        return None
+    profile = models.lookup(price.model)
+    if profile is None or _MODERATE not in profile.qualities:
+        return None
+    moderate = estimate(evolve(job, quality=_MODERATE), model=profile).at_most
+    if moderate is None or moderate >= price.at_most:
+        return None
+    summary = (
+        f"Quality auto may cost up to {_dollars(price.at_most, ROUND_CEILING)} a job, so the run reserves that much of "
+        f"its budget for each job in flight (quality {_MODERATE}: {_dollars(moderate, ROUND_CEILING)})."
+    )
+    return Notice(summary, (Remedy.SET_QUALITY,))
 
 
 def _dollars(amount: Decimal, rounding: str) -> str:

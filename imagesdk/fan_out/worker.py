@@ -6,26 +6,36 @@ For each job, the worker
 2. claims the record of the job in the store,
 3. decides whether to send, restore or report the job (:mod:`.resume`),
 4. reserves the maximum cost of the job (:mod:`.spending`),
-5. sends the call; the ledger writes to the store before the first byte of each attempt,
-6. moves the images to their final names and records the result.
+5. waits while the run is paused (:mod:`.gate`),
+6. sends the call; the ledger writes to the store before the first byte of each attempt,
+7. moves the images to their final names and records the result.
 
-A job's failure becomes its outcome. Only errors that would hit every job (disk full, journal unwritable) stop the run.
+A job's failure becomes its outcome, whatever the job holds. A failure of a paused run is none: the job is sent again when
+the run continues, if that cannot be billed twice or the caller allows it. Only errors that would hit every job (disk full, journal unwritable) stop the run.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from decimal import Decimal
+from functools import partial
+from typing import Literal, TypeAlias
 
 import anyio
 from attrs import define, evolve, field
 
 from imagesdk._calls.build import ClientContext, PreparedCall, build_call
-from imagesdk._calls.finish import describe, fetch_missing, place_images
+from imagesdk._calls.call_options import deadline_of
+from imagesdk._calls.file_names import keep
+from imagesdk._calls.finish import describe, fetch_missing, place_images, with_facts
 from imagesdk._engine.call import Result
-from imagesdk._engine.sink import discard
+from imagesdk._engine.sink import ReceivedImage, discard
 from imagesdk._media.output import OutputTemplate
 from imagesdk._protocol.responses import ParsedResponse
+from imagesdk._protocol.retry import Failure, classify
 from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import (
@@ -36,22 +46,35 @@ from imagesdk.errors import (
     ImageSDKError,
     InvalidRequestError,
     JournalError,
+    LimitWaitError,
     UnprocessableEntityError,
 )
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
-from imagesdk.fan_out.job_source import Item
+from imagesdk.fan_out.gate import Gate, PausedError
+from imagesdk.fan_out.job_source import ODD_VALUES, Item, odd_value
 from imagesdk.fan_out.ledger import JobLedger
 from imagesdk.fan_out.options import RunOptions
-from imagesdk.fan_out.outcomes import JobResult, Outcome, Status
+from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Status
 from imagesdk.fan_out.output_files import RunNames, TakenNames, WrittenFile, hashes_of, names_for, state_of
 from imagesdk.fan_out.resume import next_action, stored_outcome
 from imagesdk.fan_out.serialization import files_of, response_of
-from imagesdk.fan_out.spending import Reservation, SpendingLimit, priced, unknown_price
+from imagesdk.fan_out.spending import Reservation, SpendingLimit, notice_of, priced, unknown_price
 from imagesdk.fan_out.store import JobRecord, JobStore
 from imagesdk.policies import RateLimit
 from imagesdk.types import ImagesResponse
 
 _REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
+_Ending: TypeAlias = Literal["refused", "failed", "unknown"]
+_MOST_PAUSES = 5
+"""Pauses of a run that one job without a connection may cause."""
+_FATAL = {
+    errno.ENOSPC: "Free disk space",
+    errno.EDQUOT: "Free disk space",
+    errno.EROFS: "Make the disk writable",
+    errno.EMFILE: "Raise the limit of open files",
+}
+"""Errors of files that would hit every job, and what to do."""
+_logger = logging.getLogger("imagesdk")
 
 
 @define(eq=False)
@@ -64,10 +87,18 @@ class JobWorker:
     """Parsed ``out=``, in a folder that can be written to; ``None`` for images in memory."""
     store: JobStore
     spending: SpendingLimit
+    gate: Gate
     changes: Notifier
     """Notified when a job has ended."""
-    taken: TakenNames = field(factory=TakenNames)
+    owner: str = ""
+    """Name of the journal in temporary files; empty without a journal."""
+    taken: TakenNames = field(init=False)
+    notices: tuple[Notice, ...] = ()
     _model: str | None = None
+
+    @taken.default
+    def _untaken(self) -> TakenNames:
+        return TakenNames() if self.template is None else TakenNames(self.template.folder)
 
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""
@@ -75,14 +106,23 @@ class JobWorker:
 
     async def run(self, item: Item, on_granted: Callable[[], None]) -> JobResult:
         """Turn a job into its outcome. Call ``on_granted`` each time the rate limit grants a permit."""
+        if item.problem is not None:
+            return _not_prepared(item, item.problem)
         try:
-            async with build_call(item.job, {}, self.context, template=self.template) as prepared:
-                return await (await self._claim(item, prepared, on_granted)).run()
+            async with AsyncExitStack() as stack:
+                try:
+                    building = build_call(item.job, {}, self.context, template=self.template)
+                    prepared = await stack.enter_async_context(building)
+                    run = await self._claim(item, prepared, on_granted)
+                except (ImageSDKError, OSError):
+                    raise
+                except ODD_VALUES as error:
+                    raise odd_value(error) from error
+                return await run.run()
         except JournalError:
             raise
         except (ImageSDKError, OSError) as error:  # before the job had a record
-            name = item.label or name_of(digest(item.job, Hashes()), 0)
-            return JobResult(Outcome(item.job, name, item.place, _status(error), error=error))
+            return _not_prepared(item, error)
 
     async def _claim(self, item: Item, prepared: PreparedCall, on_granted: Callable[[], None]) -> _JobRun:
         request, store = prepared.call.request, self.store
@@ -94,6 +134,7 @@ class JobWorker:
             idempotency_key=record.idempotency_key,
             on_granted=on_granted,
             delivery=self.options.delivery,
+            owner=self.owner,
             fsync=prepared.call.fsync or store.persistent,
         )
         names = None
@@ -112,13 +153,20 @@ class _JobRun:
     record: JobRecord
     names: RunNames | None
     ledger: JobLedger | None = None
+    held: bool = False
+    """Whether the latest attempt failed while the run was paused."""
+    pauses: int = 0
+    """Pauses of the run that this job has caused."""
 
     async def run(self) -> JobResult:
         """Send, restore or report the job."""
         store, record = self.worker.store, self.record
         files = None
         if record.state in {"received", "done"} and record.response is not None:
-            files = await run_blocking(state_of, files_of(record.response, store.folder))
+            try:
+                files = await run_blocking(state_of, files_of(record.response, store.folder))
+            except OSError as error:  # the images are there, and cannot be read or moved
+                return JobResult(self.outcome("unknown", error=error), _disk_failure(error))
         match next_action(record, files, self.worker.options.resume_policy(self.worker.context.engine)):
             case "send":
                 return await self.send()
@@ -142,6 +190,10 @@ class _JobRun:
                 if self.worker.options.retry_unknown:
                     return await self.send()
                 return JobResult(self.outcome("failed", error=error, cost=response.cost))
+            except OSError as error:
+                return JobResult(
+                    self.outcome("unknown", error=error, cost=response.cost), _disk_failure(error)
+                )
             await self.finish(response, files)
         outcome = self.outcome("done", response=response, cost=response.cost)
         return JobResult(evolve(outcome, resumed=True))
@@ -152,38 +204,102 @@ class _JobRun:
         price = priced(self.prepared.job, list_prices=worker.context.host.uses_list_prices)
         amount = price.at_most or Decimal(0)
         if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
-            return JobResult(self.outcome("failed", error=unknown_price(price)))
+            return JobResult(self.outcome(_unsent(self.record), error=unknown_price(price)))
+        if self.names is not None:
+            try:
+                await self.names.check(worker.owner)
+            except OSError as error:
+                return JobResult(self.outcome(_unsent(self.record), error=error), _disk_failure(error))
+        notice = None if spending.limit is None else notice_of(self.prepared.job, price)
+        self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
             await worker.changes.wait()
         if reservation is Reservation.REFUSED:
-            return JobResult(self.outcome("failed", error=spending.refusal(amount)))
-        self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount)
+            refusal = spending.refusal(amount, auto_quality=notice is not None)
+            return JobResult(self.outcome(_unsent(self.record), error=refusal))
+        check = partial(worker.gate.check, self.item.place)
+        self.ledger = ledger = JobLedger(worker.store, self.record, spending, amount, check)
         result: JobResult | None = None
         try:
             result = await self.make_call(ledger)
             return result
         finally:
-            ledger.close(None if result is None else result.outcome.cost)
+            worker.gate.leave(self.item.place)
+            ledger.close(None if result is None or result.outcome is None else result.outcome.cost)
 
     async def make_call(self, ledger: JobLedger) -> JobResult:
-        """Make the call, and handle its response or error."""
-        try:
-            result = await self.worker.context.engine.send(evolve(self.prepared.call, ledger=ledger))
-        except (APIError, BudgetExceededError, OSError) as error:
-            return await self.fail(error, ledger)
-        return await self.receive(result)
+        """Make the call, again after each pause of the run, and handle its response or error."""
+        worker, place = self.worker, self.item.place
+        call = evolve(self.prepared.call, ledger=ledger, may_retry=self.may_retry)
+        failed: APIError | None = None
+        while True:
+            if await worker.gate.enter(place):
+                call = evolve(call, deadline=deadline_of(call.timeouts))
+            elif failed is None or not ledger.ever_maybe_billed:
+                return JobResult(None)
+            else:
+                self.annotate(failed, ledger)
+                return JobResult(self.outcome("unknown", error=failed))  # the record stays, for the next run
+            try:
+                result = await worker.context.engine.send(call)
+            except PausedError:
+                continue
+            except (BudgetExceededError, OSError) as error:
+                return await self.fail(error, ledger)
+            except APIError as error:
+                if not self.may_repeat(error):
+                    return await self.fail(error, ledger)
+                failed = error
+            else:
+                worker.gate.succeeded(place)
+                return await self.receive(result)
+
+    def may_retry(self, failure: Failure) -> bool:
+        """Record a failed attempt, and return whether the engine may retry it."""
+        self.held = not self.worker.gate.failed(self.item.place, failure)
+        return not self.held
+
+    def may_repeat(self, error: APIError) -> bool:
+        """Return whether the job waits for the end of a pause, and is then sent again."""
+        worker, kind = self.worker, classify(error)
+        if isinstance(error, LimitWaitError):
+            worker.gate.gave_up(error)
+            return False
+        if not self.held and kind == "never_sent" and self.pauses < _MOST_PAUSES:
+            self.pauses += 1
+            self.held = worker.gate.gave_up(error)
+        repeats = worker.options.delivery == "at_least_once" or worker.context.engine.server_idempotent
+        return self.held and (kind == "never_sent" or (kind != "refused" and repeats))
+
+    def note(self, notice: Notice | None) -> None:
+        """Give the caller a notice, once a run."""
+        if notice is not None and not self.worker.notices:
+            self.worker.notices = (notice,)
+            _logger.info("%s", notice)
 
     async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
         """Record a job whose call failed."""
-        status = "unknown" if ledger.maybe_billed else _status(error)
+        status: _Ending = "unknown" if ledger.run_maybe_billed else _status(error)
+        if isinstance(error, APIError):
+            self.annotate(error, ledger)
         fatal: Exception | None = None
         if isinstance(error, OSError) and ledger.maybe_billed:  # an output file failed, not an input image
             fatal = _disk_failure(error)
+            self.worker.taken.checked.clear()
+        if self.record.maybe_billed and not ledger.run_maybe_billed:
+            return JobResult(
+                self.outcome(_unsent(self.record), error=error), fatal
+            )  # the record stays as it was
         try:
             await self.worker.store.ended(self.record, status, error)
         except JournalError as problem:
             fatal = fatal or problem
         return JobResult(self.outcome(status, error=error), fatal)
+
+    def annotate(self, error: APIError, ledger: JobLedger) -> None:
+        """Add the facts of all calls of the job to the error of its last one."""
+        error.attempts = ledger.count
+        error.maybe_billed = error.maybe_billed or ledger.ever_maybe_billed
 
     async def receive(self, result: Result[ParsedResponse]) -> JobResult:
         """Move the images of a response to their final names, and record each step."""
@@ -194,10 +310,7 @@ class _JobRun:
         try:
             with anyio.CancelScope(shield=True):
                 files = await self.reserve_names(result)
-                try:
-                    await worker.store.received(self.record, response, files)
-                except JournalError as problem:
-                    fatal = problem  # the images are kept all the same
+                fatal = await self.record_received(response, files)
                 response = await place_images(response, result, self.names)
             cost = response.cost
             response, files = await self.fetch(response, [])
@@ -211,15 +324,33 @@ class _JobRun:
             return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or _disk_failure(error))
         return JobResult(self.outcome("done", response=response, cost=cost), fatal)
 
+    async def record_received(
+        self, response: ImagesResponse, files: list[WrittenFile]
+    ) -> JournalError | None:
+        """Record a response. If the journal cannot, the images are kept all the same: return its error."""
+        store = self.worker.store
+        try:
+            await store.received(self.record, response, files)
+        except JournalError as problem:
+            if self.worker.template is not None:
+                await store.set_aside(self.record, response, files, self.worker.template.folder)
+            return problem
+        return None
+
     async def reserve_names(self, result: Result[ParsedResponse]) -> list[WrittenFile]:
-        """Reserve the final names of the images in a response. Discard the images if that fails."""
+        """Reserve the final names of the images in a response. Keep their temporary files if that fails."""
         if self.names is None:
             return []
+        images = result.sink.images
         try:
             for index, image in enumerate(result.parsed.images):
-                received = None if image.image_ref is None else result.sink.images.get(image.image_ref)
+                received = None if image.image_ref is None else images.get(image.image_ref)
                 if received is not None and received.temporary is not None:
                     await self.names.reserve(index, received)
+        except OSError as error:
+            kept = [keep(received, error, owner=self.worker.owner) for received in images.values()]
+            await self.worker.store.ended(self.record, "unknown", kept[0])
+            raise kept[0] from error
         except BaseException:
             await discard(result.sink)
             raise
@@ -229,16 +360,20 @@ class _JobRun:
         self, response: ImagesResponse, files: list[WrittenFile]
     ) -> tuple[ImagesResponse, list[WrittenFile]]:
         """Fetch images that are only URLs. Return the response and all its files, which begin with ``files``."""
-        written = {} if self.names is None else self.names.written
-        if not all(image.loaded for image in response):
-            call, downloader = self.prepared.call, self.worker.context.downloader
-            try:
-                response = await fetch_missing(response, self.names, call, downloader)
-            except DownloadError as error:
-                if error.response is not None and written:  # the next run need not fetch these again
-                    await self.worker.store.received(self.record, error.response, [*files, *written.values()])
-                raise
-        return response, [*files, *written.values()]
+        names, call, downloader = self.names, self.prepared.call, self.worker.context.downloader
+        if all(image.loaded for image in response):
+            return response, [*files, *({} if names is None else names.written).values()]
+        if names is None:
+            return await fetch_missing(response, None, call, downloader), files
+        images = list(response.data)
+
+        async def record(index: int, received: ReceivedImage) -> None:  # before the file has its final name
+            known = [with_facts(image, received) if image.index == index else image for image in images]
+            images[:] = known
+            await self.record_received(evolve(response, data=tuple(known)), [*files, *names.written.values()])
+
+        response = await fetch_missing(response, evolve(names, before_move=record), call, downloader)
+        return response, [*files, *names.written.values()]
 
     async def finish(self, response: ImagesResponse, files: list[WrittenFile]) -> None:
         """Record that all files have their final names."""
@@ -258,13 +393,32 @@ class _JobRun:
         return Outcome(item.job, self.record.id, item.place, status, response, error, cost, attempts=count)
 
 
-def _status(error: Exception) -> Status:
+def _unsent(record: JobRecord) -> Status:
+    """Return the status of a job that the budget does not cover: what it was before, if it may have been billed."""
+    if record.state in {"sending", "received", "unknown"}:
+        return "unknown"
+    return "missing" if record.state == "done" else "failed"
+
+
+def _not_prepared(item: Item, error: Exception) -> JobResult:
+    """Return the result of a job that has no record."""
+    try:
+        name = item.label or name_of(digest(item.job, Hashes()), 0)
+    except ODD_VALUES:  # its values cannot be written as JSON
+        name = f"job-{item.place}"
+    return JobResult(Outcome(item.job, name, item.place, _status(error), error=error))
+
+
+def _status(error: Exception) -> _Ending:
     if isinstance(error, APIError) and error.maybe_billed:
         return "unknown"
     return "refused" if isinstance(error, _REFUSALS) else "failed"
 
 
-def _disk_failure(error: OSError) -> OSError:
-    """Return the error that ends a run whose images cannot be written."""
-    what = f"{error.strerror or error}. No further job starts. Free disk space and run the same list again to continue."
+def _disk_failure(error: OSError) -> OSError | None:
+    """Return the error that ends a run if no job could write its images; ``None`` for an error at one place."""
+    remedy = _FATAL.get(error.errno or 0)
+    if remedy is None:
+        return None
+    what = f"{(error.strerror or str(error)).rstrip('.')}. No further job starts. {remedy} and run the same list again to continue."
     return type(error)(error.errno, what, error.filename)

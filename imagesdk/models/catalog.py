@@ -17,7 +17,7 @@ from imagesdk.models.profile import ImageRule, InputTokens, ModelProfile, Output
 from imagesdk.models.sizes import SizeRule
 from imagesdk.remedies import Remedy
 
-AS_OF: Final = date(2026, 11, 23)
+AS_OF: Final = date(2026, 11, 27)
 """The date of these facts."""
 
 OPENAI_EDIT_MODEL: Final = "gpt-image-2"
@@ -43,17 +43,17 @@ MAX_SAFETY_IDENTIFIER: Final = 128
 """Characters, according to the guide of OpenAI."""
 MAX_IMAGE_URL: Final = 20_971_520
 """Characters of an ``image_url`` in the JSON form of an edit, data URLs included."""
-BATCH_SHARE: Final = Decimal("0.5")
-"""Price of a request in a batch, as a share of its usual price. https://developers.openai.com/api/docs/pricing"""
 RETIRED_ENDPOINTS: Final = {"variations": (date(2026, 5, 12), Remedy.USE_EDIT)}
 """Date of the retirement of an endpoint by OpenAI, and the remedy. According to the openai package, variations were
 retired on the day on which their only model was shut down."""
 
-_PACKAGE = "parameter types of the openai package 3.54.0 (2026-11-17)"
+_PACKAGE = "parameter types of the openai package 3.57.0 (2026-11-19)"
 _OPENAPI = "OpenAI's OpenAPI description (2026-08-21)"
 _GUIDE = "OpenAI's image guide (2026)"
 _DEPRECATIONS = "https://developers.openai.com/api/docs/deprecations"
-_PRICES = "the price table of litellm 1.109.1 (2026-11), which cites OpenAI's price page"
+_PRICES = "the price table of litellm 1.110.2 (2026-11), which cites OpenAI's price page"
+_BATCH_PRICES = f"{_PRICES}: half of each price"
+_NO_BATCH = "the model's page: the Batch API does not take it"
 _MODEL_PAGE = "the model's page, as it was in April and May 2026"
 _ANNOUNCED = "OpenAI's announcement"
 _TIERS_OF_USERS = "https://community.openai.com/t/1104758, where users of each tier named theirs"
@@ -104,7 +104,10 @@ DALL_E_2: Final = ModelProfile(
     tiers={1: (5, None), 2: (50, None), 3: (100, None), 4: (100, None), 5: (500, None)},
     sources={
         "": "the Images API reference of 2023",
+        "qualities": f"{_OPENAPI}: standard; since the spring of 2025 users report that OpenAI refuses the parameter: "
+        "https://github.com/langchain-ai/langchain-community/issues/106",
         "released": _ANNOUNCED,
+        "batch_share": _NO_BATCH,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
         "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the nearest to it in price",
@@ -143,6 +146,7 @@ DALL_E_3: Final = ModelProfile(
     sources={
         "": f"{_OPENAPI}; {_PACKAGE}",
         "released": _ANNOUNCED,
+        "batch_share": _NO_BATCH,
         "deprecated": _DEPRECATIONS,
         "shut_down": f"{_DEPRECATIONS}; {_PACKAGE}",
         "replacement": f"{_DEPRECATIONS}: GPT Image; this one is the choice of OpenAI for quality",
@@ -157,6 +161,7 @@ _GPT_IMAGE = ImageRule(
 _GPT_OVERLAY = ImageRule(media_types=("image/png",), max_bytes=50 * _MIB)
 
 _GPT_SOURCES = {
+    "batch_share": _BATCH_PRICES,
     "complexities": "the parameter types name no model, the guide 2.6 only: neither accepted nor rejected here",
     "mask": f"{_GUIDE}: the reference says less than 4 MB, the guide less than 50 MB",
     "moderations": f"{_OPENAPI}, where only the JSON form of an edit takes it",
@@ -188,6 +193,7 @@ GPT_IMAGE_1: Final = ModelProfile(
     shut_down=date(2026, 10, 23),
     replacement="gpt-image-2.5-sunburst",
     price=Price(text_input=Decimal(5), image_input=Decimal(10), image_output=Decimal(40), list_price=True),
+    batch_share=Decimal("0.5"),
     output_tokens=OutputTokens(
         table=_table(
             int,
@@ -334,9 +340,11 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
     accepted=_GPT_ACCEPTED | _ANIMATED | {"complexity", "markup"},
     rejected=frozenset({"input_fidelity", "response_format", "style"}),
     released=date(2026, 11, 4),
+    batch_share=None,
     output_tokens=OutputTokens(per_partial_image=100),
     sources={
         **_GPT_SOURCES,
+        "batch_share": f"{_PRICES} and has no Batch prices for 2.6; users report that the Batch API does not take it",
         "": _PACKAGE,
         "size_rule": "that of gpt-image-2, as relays find it; frames of a GIF may be smaller: "
         "https://docs.apiyi.com/en/live/2026-11/gpt-image-2-6-gif-size-table",
@@ -349,7 +357,6 @@ GPT_IMAGE_2_6_SUNBURST: Final = evolve(
         "output_formats": f"{_GUIDE}; {_PACKAGE}: gif and svg are a preview that a project must have",
         "released": _ANNOUNCED,
         "markup": f"{_PACKAGE}, which name 2.5; the guide names 2.6, too",
-        "price": "https://apidog.com/blog/gpt-image-2-6-api, from OpenAI's price page",
         "output_tokens": "not published; relays measure three to four times those of 2.5 for low and medium",
         "input_tokens": _MEASURED_INPUT,
     },

@@ -112,6 +112,9 @@ class ModelProfile:
     replacement: str | None = None
     """The replacement that OpenAI recommends, or else the most similar model."""
     price: Price = field(factory=Price)
+    batch_share: Decimal | None = None
+    """Price in OpenAI's Batch API, as a share of ``price``; ``None``: the Batch API does not take the model, or its price
+    there is unknown."""
     output_tokens: OutputTokens = field(factory=OutputTokens)
     input_tokens: InputTokens | None = None
     tiers: Mapping[int, tuple[int, int | None]] = field(factory=dict[int, tuple[int, int | None]])

@@ -96,7 +96,8 @@ CASES: list[Case] = [
     *each("size", DALL_E_3 | FREE, "1792x1024"),
     *each("size", FREE, "2048x1152", "3840x2160", "1920x1088", "1024x640"),
     *each("size", NONE, "1920x1080", "3856x2160", "1040x320", "1008x640", "2880x2896", "large"),
-    *each("quality", DALL_E, "standard"),
+    # quality: the references name standard for dall-e-2, users report that OpenAI refuses the parameter
+    *each("quality", DALL_E_3, "standard", undecided=DALL_E_2),
     *each("quality", DALL_E_3, "hd"),
     *each("quality", GPT, "auto", "low", "medium", "high"),
     *each("quality", HALF | NEWEST, "xhigh", "max"),

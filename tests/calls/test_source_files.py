@@ -10,14 +10,14 @@ import random
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 from starlette.datastructures import UploadFile
 
-from imagesdk import APITimeoutError, AsyncClient, Upload
+from imagesdk import APITimeoutError, AsyncClient, RetryPolicy, Upload
 from imagesdk._engine.request_body import PIECE, read_piece
 from imagesdk._protocol.bodies import Base64Segment
 from tests.support.probed_sources import probe, probe_and_read, probed, read, refusal
@@ -310,9 +310,9 @@ async def test_a_retry_sends_the_same_form_or_json_again_from_every_kind_of_sour
     data_url = f"data:image/png;base64,{base64.b64encode(LARGE).decode()}"
 
     async def handler(talk: Conversation) -> None:
-        for status in (500, 200):
+        while True:
             await talk.request()
-            await talk.answer(answer(PNG), status)
+            await talk.answer(answer(PNG), 200 if len(talk.server.requests) == 2 else 500)
 
     with path.open("rb") as file:
         for source in (path, file, LARGE, Stream(LARGE)):
@@ -359,10 +359,53 @@ async def test_a_file_that_shrinks_while_it_is_sent_ends_the_call_with_an_os_err
         assert server.connections == 1
 
 
-async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(make_client: MakeClient) -> None:
+@pytest.mark.parametrize("method", ["edit", "upload"])
+async def test_a_silent_pipe_ends_with_the_time_out_of_its_call(method: str, make_client: MakeClient) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
         async with make_client("http://127.0.0.1:9/v1") as client:
-            with pytest.raises(APITimeoutError, match="could not be read in time") as caught:
-                await client.images.edit(pipe, "a cat", timeout=0.05)
+            with pytest.raises(APITimeoutError, match="could not be read in time") as caught:  # noqa: PT012
+                if method == "edit":
+                    await client.images.edit(pipe, "a cat", timeout=0.05)
+                else:
+                    await client.files.upload(pipe, timeout=0.05)
     assert not caught.value.maybe_billed
+
+
+@pytest.mark.parametrize("kind", ["named pipe", "device"])
+async def test_a_path_of_a_pipe_or_a_device_is_refused_at_once(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "pipe.png"
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        os.mkfifo(path)
+    error = await refusal(path)
+    assert "image is a pipe or a device" in str(error)
+    assert str(path) in str(error)
+    assert 'Open it with open(path, "rb"), and pass the file.' in str(error)
+
+
+@pytest.mark.parametrize("where", ["imagesdk._calls.sources", "imagesdk._engine.request_body"])
+async def test_a_disk_that_hangs_ends_with_the_time_out_of_its_call_and_stops_no_other(
+    where: str, make_client: MakeClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hanging").mkdir()
+    for path in (tmp_path / "hanging" / "a.png", tmp_path / "a.png"):
+        path.write_bytes(PNG)
+    is_mended = threading.Event()
+
+    def open_slowly(path: Path) -> IO[bytes]:
+        if path.parent.name == "hanging":
+            is_mended.wait(30)
+        return path.open("rb")
+
+    monkeypatch.setattr(f"{where}.open_without_waiting", open_slowly)
+    async with serving(always(answer(PNG))) as server:
+        async with make_client(server.base_url, retry=RetryPolicy(max_attempts=1)) as client:
+            try:
+                with pytest.raises(APITimeoutError) as caught:
+                    await client.images.edit(tmp_path / "hanging" / "a.png", "a cat", timeout=0.05)
+                assert not caught.value.maybe_billed
+                assert (await client.images.edit(tmp_path / "a.png", "a cat"))[0].bytes == PNG
+            finally:
+                is_mended.set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,11 +15,22 @@ from pathlib import Path
 import pytest
 
 from imagesdk import cli
+from imagesdk.fan_out import breaker
 from tests.support.billing_server import BillingServer, billing_server
 from tests.support.commands import environment_of, run_command
 from tests.support.small_images import png
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+ODD_LINES = """{"prompt": "a"}
+{"prompt": "a", "size": {}}
+{"prompt": "a", "n": 100000000000000000000000000000}
+{"prompt": "half \\ud800"}
+{"prompt": "a", "model": []}
+{"prompt": ["a"]}
+{"prompt": "a", "image": "half \\ud800"}
+{"prompt": "a", "quality": 1e999}
+{"prompt": "a", "user": {"\\ud800": NaN}}
+"""
 CHEAP = ("--model", "dall-e-2", "--size", "256x256")
 
 
@@ -94,11 +106,13 @@ def test_invalid_lines_are_reported_with_their_numbers_before_any_request(
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n', (), ("line 2: ",)),
         ("a.csv", "prompt,sku\na,1\nb,1\nc,\n", ("--id-column", "sku"), ids),
         ("edits.csv", "image,prompt\nnone.png,a pool\n", (), ("line 2: ", "none.png")),
+        ("odd.jsonl", ODD_LINES, (), tuple(f"line {number}: " for number in range(2, 10))),
     ):
         (tmp_path / name).write_text(lines)
         done = run("batch", name, "--out", "out", *options)
         assert done.returncode == 2
         assert all(text in done.stderr for text in texts), done.stderr
+        assert "Traceback" not in done.stderr
     assert server.asked == []
 
 
@@ -117,6 +131,99 @@ def test_failed_jobs_have_an_exit_code_and_a_line_each(
     assert again.returncode == 3
     assert server.billed["break me"] == 2
     assert server.billed["a cat"] == 1
+
+
+@pytest.mark.parametrize(
+    ("prompts", "code"),
+    [
+        ("a cat\nrefuse me\nrefuse it\n", 5),
+        ("deny me\n", 4),
+        ("refuse me\ndeny me\n", 3),
+        ("refuse me\nbreak me\n", 3),
+        ("a cat\n", 0),
+    ],
+)
+def test_jobs_that_share_a_reason_give_a_batch_the_exit_code_of_that_reason(
+    run: Run, tmp_path: Path, prompts: str, code: int
+) -> None:
+    (tmp_path / "prompts.txt").write_text(prompts)
+    done = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1")
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code", "text"),
+    [("deny me", 4, "Incorrect API key"), ("owe 1", 6, "exceeded your current quota")],
+)
+def test_an_answer_that_every_job_would_get_ends_a_batch_with_the_exit_code_of_that_error(
+    run: Run,
+    server: BillingServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prompt: str,
+    code: int,
+    text: str,
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+    (tmp_path / "prompts.txt").write_text(f"{prompt}\n" * 9)
+    ended = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1")
+    assert (ended.returncode, len(server.asked)) == (code, 2)
+    assert "To resume: imagesdk batch prompts.txt" in ended.stderr
+    assert text in ended.stderr.splitlines()[-1]
+    server.asked.clear()
+    never = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1", "--stop-on", "never")
+    assert (never.returncode, len(server.asked)) == (code, 9)
+
+
+def test_a_batch_ends_after_a_number_of_failures(run: Run, server: BillingServer, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("".join(f"break {n}\n" for n in range(9)))
+    done = run("batch", "prompts.txt", "--out", "images", "--concurrency", "1", "--max-failures", "2")
+    assert (done.returncode, len(server.asked)) == (3, 2)
+    assert "Give a higher --max-failures" in done.stderr
+    assert "To resume: imagesdk batch" in done.stderr
+
+
+def test_a_batch_gives_up_if_the_server_is_away_for_too_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(breaker, "FIRST_PAUSE", 0.01)
+    (tmp_path / "prompts.txt").write_text("".join(f"{n}\n" for n in range(9)))
+    command = ("batch", "prompts.txt", "--out", "images", "--give-up-after", "0.02")
+    done = run_command(command, folder=tmp_path, environment=environment_of("http://127.0.0.1:9/v1"))
+    assert done.returncode == 1
+    assert b"Give a longer --give-up-after" in done.stderr
+
+
+def test_a_budget_with_the_quality_auto_is_explained_before_and_after(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    options = ("--model", "gpt-image-2", "--budget", "0.5")
+    done = run("--emulator", "batch", "prompts.txt", "--out", "images", *options)
+    advice = "Give --quality low, medium or high to reserve less."
+    assert "Quality auto may cost up to $0.72 a job" in done.stderr
+    assert 'may cost up to $0.72 because quality is "auto", but only $0.50 of the $0.50 budget' in done.stderr
+    assert done.stderr.count(advice) == 2
+
+
+def test_a_file_that_is_gone_is_missing(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n")
+    [path] = run("batch", "prompts.txt", "--out", "images").stdout.split()
+    (tmp_path / path).unlink()
+    done = run("batch", "prompts.txt", "--out", "images")
+    assert done.returncode == 3
+    assert "0 done, 1 missing" in done.stderr
+    assert "--retry-unknown" in done.stderr
+
+
+def test_a_quiet_batch_prints_its_errors_and_nothing_else(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("a cat\n" + "refuse me\n" * 7)
+    done = run("batch", "prompts.txt", "--out", "images", "-q")
+    lines = done.stderr.splitlines()
+    assert len(lines) == 6
+    assert all(
+        re.match(r"imagesdk: (line \d \([\w-]+\) refused|and 2 more: refused): ", line) for line in lines
+    )
+    (tmp_path / "good.txt").write_text("a cat\n")
+    assert run("batch", "good.txt", "--out", "images", "-q").stderr == ""
 
 
 def test_a_maybe_billed_job_is_repeated_with_delivery_at_least_once(
@@ -225,11 +332,13 @@ def test_a_closed_pipe_ends_the_run_after_the_jobs_that_were_sent(
 class Interrupted:
     """A running batch to interrupt."""
 
-    def __init__(self, tmp_path: Path, environment: dict[str, str], server: BillingServer) -> None:
+    def __init__(
+        self, tmp_path: Path, environment: dict[str, str], server: BillingServer, *options: str
+    ) -> None:
         (tmp_path / "prompts.txt").write_text("hold 1\nhold 2\n" + "a\n" * 10)
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         program += "import sys; from imagesdk.__main__ import main; sys.exit(main())"
-        arguments = ["batch", "prompts.txt", "--out", "my images", "--concurrency", "2"]
+        arguments = ["batch", "prompts.txt", "--out", "my images", "--concurrency", "2", *options]
         self._process = subprocess.Popen(
             [sys.executable, "-c", program, *arguments],
             cwd=tmp_path,
@@ -240,9 +349,9 @@ class Interrupted:
         )
         assert server.arrived.wait(30)
 
-    def interrupt(self) -> str:
-        """Send a Ctrl-C, and return the lines that the program prints."""
-        self._process.send_signal(signal.SIGINT)
+    def interrupt(self, number: int = signal.SIGINT) -> str:
+        """Send a signal, and return the lines that the program prints."""
+        self._process.send_signal(number)
         assert self._process.stderr is not None
         return self._process.stderr.readline() + self._process.stderr.readline()
 
@@ -279,3 +388,34 @@ def test_a_second_ctrl_c_aborts_immediately(
     assert done.returncode == 3
     assert "unknown" in done.stderr
     assert max(server.billed[f"hold {n}"] for n in (1, 2)) == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_termination_waits_for_the_sent_jobs_and_prints_how_to_resume(
+    run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str], number: int, code: int
+) -> None:
+    program = Interrupted(tmp_path, environment, server)
+    assert "waiting for the jobs that were sent, for 20 s at most; send a second signal" in program.interrupt(
+        number
+    )
+    server.released.set()
+    ended, out, err = program.end()
+    assert ended == code
+    assert err.splitlines()[-1] == "To resume: imagesdk batch prompts.txt --out 'my images' --concurrency 2"
+    assert len(out.splitlines()) == len(server.asked) <= 3
+    assert run("batch", "prompts.txt", "--out", "my images").returncode == 0
+    assert server.billed.total() == 12
+
+
+def test_the_end_of_the_grace_cancels_the_jobs_and_keeps_them_in_the_journal(
+    run: Run, server: BillingServer, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    program = Interrupted(tmp_path, environment, server, "--grace", "0.1")
+    assert "for 0.1 s at most" in program.interrupt(signal.SIGTERM)
+    code, out, err = program.end()
+    assert (code, out) == (143, "")
+    assert "To resume: imagesdk batch" in err.splitlines()[-1]
+    server.released.set()
+    again = run("batch", "prompts.txt", "--out", "my images")
+    assert "10 done, 2 unknown" in again.stderr
+    assert server.billed.total() == 12

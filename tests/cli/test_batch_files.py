@@ -8,11 +8,12 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagesdk import Edit, Generate, Variation
 from imagesdk.cli.batch_files import FileFormat, LineError, ReadOptions, Row, detect_format, rows
+from tests.support.odd_values import json_values
 
 STREAM_ONLY = "column 'partial_images' is not a parameter of a generation"
 UNKNOWN_COLUMN = (
@@ -148,3 +149,19 @@ def test_any_text_gives_jobs_or_errors_with_line_numbers(
     lines = text.count("\n") + text.count("\r") + 1
     for row in read(text, form, prompt=prompt):
         assert 1 <= row.line <= lines
+
+
+@settings(max_examples=60)
+@given(
+    json_values | st.dictionaries(st.sampled_from(["prompt", "image", "n", "svg", "id", "x"]), json_values)
+)
+def test_whatever_json_a_line_holds_it_is_a_job_or_an_error_with_its_number(value: Any) -> None:
+    text = json.dumps({"prompt": "a"}) + "\n" + json.dumps(value) + "\n"
+    options: list[dict[str, Any]] = [{}, {"prompt": "photo of {x} {n}"}, {"id_column": "id"}]
+    for each in options:
+        assert [row.line for row in read(text, "jsonl", **each)] == [1, 2]
+
+
+def test_an_svg_that_is_nested_too_deeply_is_an_error_with_its_number() -> None:
+    [found] = jobs("prompt,svg\na," + "[" * 100_000 + "\n", "csv")
+    assert found.startswith("line 2: svg is a JSON object")

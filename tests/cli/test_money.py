@@ -34,7 +34,7 @@ def test_models_without_an_end_are_listed_first_in_a_table_that_fits_a_terminal(
 
 def test_models_explains_its_columns_except_with_quiet(capsys: Capture) -> None:
     cli.run(["models"])
-    assert "As of 2026-11-23." in capsys.readouterr().err
+    assert "As of 2026-11-27." in capsys.readouterr().err
     cli.run(["models", "-q"])
     assert capsys.readouterr().err == ""
 
@@ -48,6 +48,20 @@ def test_a_model_is_shown_with_all_facts_and_sources(capsys: Capture, profile: m
     assert "None" not in text
 
 
+def test_live_models_are_those_of_the_server_with_its_dates(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, *lines = shown(capsys, "--emulator", "models", "--live").splitlines()
+    assert head.split() == ["MODEL", "CREATED", "ENDS"]
+    assert ["gpt-image-1.5", "2025-12-16", "2026-12-01"] in [line.split() for line in lines]
+    one = json.loads(shown(capsys, "--emulator", "models", "gpt-image-2", "--live", "--json"))
+    assert [model["shut_down"] for model in one["models"]] == [None]
+    monkeypatch.setitem(vars(models)["_profiles"], "dall-e-2", models.GPT_IMAGE_2)
+    cli.run(["--emulator", "models", "dall-e-2", "--live"])
+    expected = "dall-e-2 ends on 2026-05-12; in the table of imagesdk: without a date."
+    assert expected in capsys.readouterr().err
+
+
 def test_a_model_is_found_by_its_dated_name(capsys: Capture) -> None:
     assert "factors low 16, medium 48, high 96" in shown(capsys, "models", "gpt-image-2-2026-04-21")
 
@@ -58,7 +72,7 @@ def test_an_unknown_model_is_wrong_usage(capsys: Capture) -> None:
 
 def test_models_prints_json(capsys: Capture) -> None:
     table = json.loads(shown(capsys, "models", "--json"))
-    assert table["as_of"] == "2026-11-23"
+    assert table["as_of"] == "2026-11-27"
     assert len(table["models"]) == len(models.known())
     one = json.loads(shown(capsys, "models", "dall-e-2", "--json"))
     assert one in table["models"]
@@ -91,7 +105,9 @@ BY_QUALITY = "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.
         ("--model sd-cpp-local", [UNKNOWN]),
         ("--size 1024x1024", [BY_QUALITY]),
         ("--size 1920x1080 --quality low --no-check", ["cost           $0.00"]),
-        ("--model dall-e-2 --batch-api", ["cost           $0.0100"]),
+        ("--model gpt-image-2 --size 1024x1024 --quality high --batch-api", ["cost           $0.1054"]),
+        ("--model dall-e-2 --batch-api", [UNKNOWN, "dall-e-2 in the Batch API is not known"]),
+        ("--model gpt-image-2.6-flare --batch-api", [UNKNOWN, "2.6-flare in the Batch API is not known"]),
     ],
     ids=[
         "unknown",
@@ -99,6 +115,8 @@ BY_QUALITY = "  if low       $0.0059\n  if medium    $0.0527\n  if high      $0.
         "by quality if none is named",
         "unchecked",
         "halved by the Batch API",
+        "not taken by the Batch API",
+        "of an unknown price in the Batch API",
     ],
 )
 def test_the_options_decide_which_costs_are_shown(capsys: Capture, arguments: str, texts: list[str]) -> None:

@@ -7,7 +7,7 @@ import json
 import re
 import socket
 from argparse import Namespace
-from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,13 @@ COMMANDS = {
     "cost": ("cost", "x"),
 }
 ANOTHER_JOURNAL = "Wait until it ends, or give this run another --journal and --out."
+
+
+_stopped = partial(imagesdk.RunStoppedError, "It ended.")
+
+
+def _status(kind: type[imagesdk.APIStatusError], status: int) -> imagesdk.APIStatusError:
+    return kind("No.", status_code=status)
 
 
 def options(command: str) -> Namespace:
@@ -72,6 +79,8 @@ def test_wrong_usage_shows_the_usage_of_the_command(capsys: Capture) -> None:
         ("log a b", "arguments: b\n"),
         ("serve --port=99999", "from 0 to 65535, not '99999'"),
         ("serve --port=-1", "from 0 to 65535, not '-1'"),
+        ("batch a.txt -o b --grace inf", "argument --grace: a number of seconds of at least 0, not 'inf'"),
+        ("batch a.txt -o b --grace soon", "not 'soon'"),
         ("serve --port=http", "from 0 to 65535, not 'http'"),
         ("log out --state foo", "'done', 'refused', 'failed', 'unknown'"),
     ],
@@ -86,6 +95,28 @@ def test_a_port_in_use_is_named_with_a_remedy(capsys: Capture) -> None:
         text = complaint(capsys, "serve", "--port", str(port), code=FAILED)
     problem = "Address already in use; try --port 0, which picks a free port"
     assert text == f"imagesdk: 127.0.0.1:{port}: {problem}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (_stopped(reason="max_failures", last_error=imagesdk.APIConnectionError("away")), exits.PARTIAL),
+        (_stopped(reason="server_away", last_error=imagesdk.APIConnectionError("away")), FAILED),
+        (
+            _stopped(reason="server_away", last_error=imagesdk.LimitWaitError("no room", retry_after=None)),
+            exits.LIMIT,
+        ),
+        (_stopped(reason="server_away"), exits.PARTIAL),
+        (_status(imagesdk.QuotaExceededError, 429), exits.LIMIT),
+        (_status(imagesdk.PermissionDeniedError, 403), exits.AUTHENTICATION),
+        (_status(imagesdk.ModerationError, 400), exits.MODERATION),
+    ],
+)
+def test_an_error_that_ends_a_run_has_the_exit_code_of_its_reason(error: Exception, code: int) -> None:
+    def fail(_: Namespace) -> int:
+        raise error
+
+    assert exits.run_guarded(Namespace, fail, as_json=False) == code
 
 
 @pytest.mark.parametrize(("billed", "times"), [(True, 1), (False, 0)])
@@ -172,19 +203,27 @@ OTHERS = re.compile(
     r"|_transport/user_client|fan_out/gallery|prepare|remedies|types)\.py"
 )
 """Modules whose texts do not reach the command line."""
-PATTERNS = ("streaming is only", "?mode=", "[A-Za-z0-9+/_=", "RetryPolicy(", "Caps(")
+PATTERNS = (
+    "streaming is only",
+    "?mode=",
+    "[A-Za-z0-9+/_=",
+    "RetryPolicy(",
+    "Caps(",
+    "Timeouts(",
+    "Client.azure(",
+)
 """In texts that are no messages, or of options that no command has."""
 _PYTHON = re.compile(r"\b[a-z_]+=(?!=)|\bimagesdk\.\w+\(|\bclient\.\w+\.\w+\(")
 _OPTION = re.compile(r"(?<![\w-])--[a-z]")
 
 
-def messages(module: Path) -> Iterator[str]:
-    """Yield the texts of a module without its docstrings."""
-    tree = ast.parse(module.read_text("utf-8"))
-    prose = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in prose:
-            yield node.value
+@cache
+def messages(module: Path) -> list[str]:
+    """Return the texts of a module without its docstrings."""
+    nodes = list(ast.walk(ast.parse(module.read_text("utf-8"))))
+    prose = {node.value for node in nodes if isinstance(node, ast.Expr)}
+    constants = (node for node in nodes if isinstance(node, ast.Constant) and node not in prose)
+    return [node.value for node in constants if isinstance(node.value, str)]
 
 
 def test_no_summary_names_a_keyword_argument_of_python_or_an_option() -> None:
@@ -192,3 +231,24 @@ def test_no_summary_names_a_keyword_argument_of_python_or_an_option() -> None:
     texts = [text for path in paths for text in messages(path) if not any(part in text for part in PATTERNS)]
     assert [text for text in texts if _PYTHON.search(text) or _OPTION.search(text)] == []
     assert len(texts) > 1000
+
+
+def test_no_remedy_in_python_names_an_option_of_the_command_line() -> None:
+    words = [str(Remedy(kind, "VALUE")) for kind in sorted(KINDS)]
+    assert [text for text in words if _OPTION.search(text)] == []
+    assert len(words) > 80
+
+
+def test_no_text_of_the_library_names_an_option_of_the_command_line() -> None:
+    programs = tuple(str(PACKAGE / name) for name in ("cli", "emulator", "_sync/generator"))
+    paths = [path for path in PACKAGE.rglob("*.py") if not str(path).startswith(programs)]
+    texts = [text for path in paths for text in messages(path)]
+    assert [text for text in texts if _OPTION.search(text)] == []
+    assert len(texts) > 2000
+
+
+def test_no_text_of_the_command_line_names_a_keyword_argument_of_python() -> None:
+    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "demo.py"]
+    texts = [text for path in modules for text in messages(path)]
+    assert [text for text in texts if _PYTHON.search(text)] == []
+    assert len(texts) > 500

@@ -14,7 +14,6 @@ import respx
 from imagesdk import (
     AsyncClient,
     AuthenticationError,
-    BadRequestError,
     Client,
     CompletedImage,
     ConfigurationError,
@@ -259,12 +258,15 @@ async def test_errors_of_azure_have_their_own_classes(resource: Emulator) -> Non
     async with azure(api_key="sk-invalid") as client:
         with pytest.raises(AuthenticationError):
             await client.images.generate("a cat")
-    async with azure(api_version=DATED) as client:
-        with pytest.raises(BadRequestError, match="Unknown parameter: 'model'"):
-            await client.images.generate("a cat", extra_body={"model": "gpt-image-2"})
-
     assert moderated.value.categories == ("sexual",)
     assert missing.value.code == "DeploymentNotFound"
+
+
+async def test_a_model_beside_the_deployment_in_the_path_is_taken_and_ignored(resource: Emulator) -> None:
+    async with azure_at(resource.origin, deployment="images", api_version=DATED) as client:
+        made = await client.images.generate("a cat", quality="low", extra_body={"model": "dall-e-9"})
+    assert made[0].width == 1024
+    assert resource.state.requests[-1].model == "images"
 
 
 @pytest.mark.parametrize("name", ["retries", "limits"])

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -115,6 +116,7 @@ async def test_xai_takes_edits_as_json_through_extra_body(client: AsyncClient) -
         ("stable-diffusion.cpp", BadRequestError, "Invalid size 'huge'", None),
         ("vllm-omni", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
         ("sglang", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
+        ("fastapi", UnprocessableEntityError, "body.size: Invalid size 'huge'", None),
         ("gemini", BadRequestError, "Invalid size 'huge'", "400"),
         ("litellm", BadRequestError, "Invalid size 'huge'", "invalid_value"),
         ("together", BadRequestError, "Invalid size 'huge'", "invalid_value"),
@@ -128,6 +130,31 @@ async def test_errors_are_read_in_the_shape_of_each_server(
     with pytest.raises(error, match=message) as caught:
         await client.images.generate("a cat", model="flux", size="huge")
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("emulator", ["fastapi"], indirect=True)
+@pytest.mark.parametrize(
+    ("name", "value", "text"), [("n", 5, "value <= 4"), ("size", "2048x1024", "size '2048")]
+)
+async def test_a_server_with_limits_of_its_own_names_the_parameter_with_a_422(
+    client: AsyncClient, emulator: Emulator, name: str, value: int | str, text: str
+) -> None:
+    limits: dict[str, Any] = {name: value}
+    with pytest.raises(UnprocessableEntityError, match=f"body.{name}: .*{text}"):
+        await client.images.generate("a cat", **limits)
+    assert emulator.state.billed_images == 0
+
+
+async def test_the_cooldown_of_litellm_is_read_as_a_time_to_wait(make_client: MakeClient) -> None:
+    with Emulator(limit="1/h", quirks="litellm") as emulator:
+        async with make_client(emulator.base_url, retry=ONCE, rate_limit=None) as client:
+            await client.images.generate("a cat", size="64x64")
+            with pytest.raises(RateLimitError, match="Rate limit exceeded"):
+                await client.images.generate("a cat", size="64x64")
+            with pytest.raises(RateLimitError, match="No deployments available") as caught:
+                await client.images.generate("a cat", size="64x64")
+    assert caught.value.retry_after == 5
+    assert caught.value.code == "429"
 
 
 async def test_a_rate_limit_error_has_the_wait_that_google_asks_for(make_client: MakeClient) -> None:

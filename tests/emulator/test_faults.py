@@ -153,7 +153,10 @@ async def test_in_process_a_response_may_be_late_and_a_drop_is_an_error_of_the_t
         (partial(Faults.http, after_work=True), r"faults\.http\(\) needs a status or error="),
         (partial(Faults.stream, after_events=1), r"faults\.stream\(\) needs error="),
         (partial(Faults.connection, after_work=True), r"faults\.connection\(\) needs drop=True"),
-        (partial(Faults.http, status=500, on=VIDEOS), "on is one of images, downloads, files, not 'videos'"),
+        (
+            partial(Faults.http, status=500, on=VIDEOS),
+            "on is one of images, downloads, files, checks, not 'videos'",
+        ),
     ],
 )
 def test_a_fault_with_unknown_words_or_without_an_effect_raises_value_error(

@@ -24,6 +24,28 @@ async def test_images_beyond_the_limit_get_the_429_of_the_api(connect: Connect) 
     assert api.state.billed_images == 4
 
 
+async def test_litellm_rejects_everything_for_five_seconds_after_a_429(
+    connect: Connect, clock: Clock
+) -> None:
+    api = connect(limit="1/10s", quirks="litellm")
+    statuses = [(await api.generate()).status_code, (await api.generate()).status_code]
+    assert statuses == [200, 429]
+
+    clock.now += 4
+    answer = await api.generate(model="cat")
+    error = error_of(answer, 429)
+    assert "retry-after" not in answer.headers
+    assert error["message"].startswith(
+        "No deployments available for selected model, Try again in 5 seconds. Passed model=cat. "
+    )
+    assert (error["type"], error["param"], error["code"]) == ("None", "None", "429")
+
+    clock.now += 1  # the cooldown is over, the limit of the deployment is not
+    assert error_of(await api.generate(), 429)["code"] == "rate_limit_exceeded"
+    clock.now += 5
+    assert (await api.generate()).status_code == 200
+
+
 async def test_granted_images_leave_the_window_one_window_later(connect: Connect, clock: Clock) -> None:
     api = connect(limit="4/min")
     await api.generate(n=3)

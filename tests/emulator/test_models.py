@@ -115,11 +115,10 @@ async def test_the_safety_identifier_has_precedence_over_the_user_and_is_returne
         (None, "dall-e-9"),
         (None, "gpt-image-2-2020-01-01"),
         (date(2022, 11, 2), "dall-e-2"),
-        (date(2026, 5, 12), "dall-e-2"),
         (date(2026, 4, 20), "gpt-image-2"),
     ],
 )
-async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its_last(
+async def test_a_model_is_not_found_if_it_is_unknown_or_before_its_first_day(
     connect: Connect, day: date | None, model: str
 ) -> None:
     error, text = (
@@ -128,6 +127,45 @@ async def test_a_model_is_not_found_if_unknown_before_its_first_day_or_after_its
     )
 
     assert [*error.values()] == [text, "invalid_request_error", "model", "model_not_found"]
+
+
+@pytest.mark.parametrize(
+    ("day", "model"),
+    [
+        (date(2026, 5, 12), "dall-e-2"),
+        (date(2026, 12, 1), "gpt-image-1.5"),
+        (date(2026, 12, 1), "gpt-image-1.5-2025-12-16"),
+    ],
+)
+async def test_a_model_that_is_gone_is_the_users_error_with_status_400(
+    connect: Connect, day: date, model: str
+) -> None:
+    last = connect(as_of=day - timedelta(days=1))
+    assert (await last.generate(model=model)).status_code == 200
+
+    api = connect(as_of=day)
+    error = error_of(await api.generate(model=model), 400)
+
+    text = f"The model '{model}' does not exist."
+    assert [*error.values()] == [text, "image_generation_user_error", "model", "invalid_value"]
+    assert error_of(await api.get(f"/models/{model}"), 404)["code"] == "model_not_found"
+
+
+@pytest.mark.parametrize("model", ["dall-e-2", "dall-e-3", TWO])
+async def test_a_request_for_no_stream_is_accepted_by_every_model(api: Api, model: str) -> None:
+    assert (await api.generate(model=model, stream=False)).status_code == 200
+    if model == "dall-e-2":
+        image = file("image", png("RGBA"))
+        assert (await api.edit(image, model=model, stream="false")).status_code == 200
+        assert (await api.vary(image, stream="false")).status_code == 200
+        assert error_of(await api.vary(image, stream="true"))["code"] == "unknown_parameter"
+
+
+async def test_dall_e_2_knew_a_quality_until_gpt_image_models_came(connect: Connect) -> None:
+    last, over = [connect(as_of=date(2025, 4, day)) for day in (22, 23)]
+    assert (await last.generate(quality="standard")).status_code == 200
+    assert error_of(await last.generate(quality="high"))["message"].endswith("Value must be 'standard'.")
+    assert error_of(await over.generate(quality="standard"))["code"] == "unknown_parameter"
 
 
 async def test_a_snapshot_is_the_same_model(api: Api) -> None:

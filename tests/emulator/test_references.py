@@ -6,7 +6,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.emulator.api import Api, encoded, file, png
+from tests.emulator.api import Api, Connect, encoded, file, png
 from tests.support.error_objects import error_of
 
 pytestmark = pytest.mark.anyio
@@ -39,6 +39,26 @@ async def test_an_image_in_json_gives_the_same_result_as_in_a_form(api: Api) -> 
 
     assert by_form.status_code == 200
     assert by_form.json() == by_data.json() == by_file.json()
+
+
+@pytest.mark.parametrize("quirks", [None, "azure", "gateway", "xai"])
+async def test_the_only_image_may_be_a_single_string(connect: Connect, quirks: str | None) -> None:
+    api, root = connect(quirks=quirks), "/openai" if quirks == "azure" else ""
+    url = data_url(png())
+
+    answers = [
+        await api.post(f"http://127.0.0.1:8000{root}/v1/images/edits", json={"model": TWO["model"], **body})
+        for body in ({"prompt": "x", "image": url}, {"prompt": "x", "images": [{"image_url": url}]})
+    ]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert answers[0].json()["data"][0] == answers[1].json()["data"][0] or quirks == "xai"
+
+
+async def test_an_image_beside_a_list_of_images_is_unknown(api: Api) -> None:
+    url = data_url(png())
+    error = error_of(await edit(api, [{"image_url": url}], image=url))
+    assert (error["param"], error["code"]) == ("image", "unknown_parameter")
 
 
 async def test_urls_of_the_emulator_itself_are_looked_up(api: Api) -> None:

@@ -125,6 +125,39 @@ async def test_what_a_response_reports_of_tokens_and_requests_makes_the_next_cal
         assert len(server.requests) == len(steps)
 
 
+@pytest.mark.parametrize(("status", "waits"), [(401, False), (404, False), (400, True)])
+async def test_a_request_that_no_limit_counts_takes_no_room(
+    make_client: MakeClient, status: int, waits: bool
+) -> None:
+    steps = in_turn(says(ERROR, status), says(ANSWER))
+    async with serving(steps) as server, make_client(server.base_url, rate_limit=RateLimit(1)) as client:
+        with pytest.raises(errors.APIStatusError):
+            await client.images.generate("a cat")
+        if waits:
+            with pytest.raises(errors.LimitWaitError):
+                await client.images.generate("a cat", timeout=10)
+        else:
+            await client.images.generate("a cat", timeout=10)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>Request blocked</html>", b'{"error": {"message": "You are out of images."}}']
+)
+async def test_429s_without_end_end_the_call_with_what_the_server_wrote(
+    make_client: MakeClient, body: bytes
+) -> None:
+    policy = RetryPolicy(max_limit_wait=0.05)
+    async with serving(always(body, 429, retry_after="0.01")) as server:
+        async with make_client(server.base_url, retry=policy, rate_limit=RateLimit()) as client:
+            with pytest.raises(
+                errors.LimitWaitError, match=r"nothing but 429 for .*: The server answered 429"
+            ) as caught:
+                await client.images.generate("a cat")
+    assert isinstance(caught.value.__cause__, errors.RateLimitError)
+    assert caught.value.attempts == len(server.requests)
+    assert not caught.value.maybe_billed
+
+
 async def failures(client: AsyncClient, count: int) -> list[errors.APIError]:
     """Return the raised of calls one after the other."""
     raised: list[errors.APIError] = []

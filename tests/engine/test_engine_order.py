@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -42,8 +42,8 @@ class Recorder:
     def limit(self) -> RateLimit:
         return RateLimit()
 
-    def remember(self, weight: int, sent_at: float) -> None:
-        self.steps.append(f"{weight} remembered")
+    def remember(self, sendings: Iterable[tuple[int, float]]) -> None:
+        self.steps += [f"{weight} remembered" for weight, _ in sendings]
 
     def enqueue(self, weight: int, *, rejoin: Permit | None = None) -> Permit:
         again = "" if rejoin is None else " again"
@@ -58,6 +58,9 @@ class Recorder:
 
     def accepted(self, permit: Permit, server_limits: ServerLimits, tokens: int | None) -> None:
         self.steps.append("accepted")
+
+    def answered(self, permit: Permit, stated: ServerLimits, *, uncounted: bool) -> None:
+        self.steps.append("answered")
 
     def rejected(self, permit: Permit, server_limits: ServerLimits) -> None:
         self.steps.append("rejected")
@@ -127,14 +130,17 @@ async def test_one_attempt_goes_from_permit_to_ledger_in_the_promised_order() ->
     )
 
 
-async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued() -> None:
-    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False), ANSWER)
+@pytest.mark.parametrize(("unsent", "kind"), [(False, "unknown"), (True, "never_sent")])
+async def test_a_failed_attempt_is_settled_and_released_before_the_next_one_is_queued(
+    unsent: bool, kind: str
+) -> None:
+    recorder = Recorder(TransportError("cut", connecting=False, timed_out=False, unsent=unsent), ANSWER)
 
     await recorder.make_call()
 
-    settled = recorder.steps.index("ledger settled 1: unknown")
+    settled = recorder.steps.index(f"ledger settled 1: {kind}")
     assert ", ".join(recorder.steps[settled : settled + 6]) == (
-        "ledger settled 1: unknown, RetryScheduled, released, queued for 1 again, granted, ledger before 2 k1"
+        f"ledger settled 1: {kind}, RetryScheduled, released, queued for 1 again, granted, ledger before 2 k1"
     )
     assert recorder.steps[-2:] == ["ledger settled 2: success", "released"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -104,23 +104,34 @@ async def test_an_exception_of_the_iterator_is_raised_after_the_last_outcome(run
     assert taken == ["done"]
 
 
+@pytest.mark.parametrize("jobs", ["a cat", Generate("a cat"), Labelled("x", "a cat"), 5])
+async def test_jobs_must_be_an_iterable(runs: Runs, jobs: Any) -> None:
+    with pytest.raises(TypeError):
+        await runs.all(jobs)
+
+
 @pytest.mark.parametrize(
-    ("jobs", "error", "message"),
+    ("bad", "message"),
     [
-        ("a cat", TypeError, "several jobs"),
-        (Generate("a cat"), TypeError, "several jobs"),
-        (Labelled("x", "a cat"), TypeError, "several jobs"),
-        (["a", 5], TypeError, r"job 1 .* is a int"),
-        ([Labelled("", "a")], InvalidRequestError, "one line"),
-        ([Labelled("two\nlines", "a")], InvalidRequestError, "one line"),
-        ([Labelled("x" * 201, "a")], InvalidRequestError, "one line"),
+        (5, "job is a int; allowed: Generate, Edit or Variation"),
+        (None, "job is a NoneType"),
+        (Labelled("x", cast("Any", 5)), "job is a int"),
+        (Labelled("", "a"), "one line"),
+        (Labelled("two\nlines", "a"), "one line"),
+        (Labelled("x" * 201, "a"), "one line"),
+        (Labelled(cast("Any", {}), "a"), "one line"),
     ],
 )
-async def test_jobs_must_be_an_iterable_of_jobs_with_labels_of_one_line(
-    runs: Runs, jobs: Any, error: type[Exception], message: str
+async def test_a_thing_that_is_no_job_is_the_refusal_of_its_place_and_ends_no_other(
+    runs: Runs, bad: Any, message: str
 ) -> None:
-    with pytest.raises(error, match=message):
-        await runs.all(jobs)
+    outcomes = await runs.saved("a", bad, "b")
+    assert statuses(outcomes) == ["done", "refused", "done"]
+    assert outcomes[1].place == 1
+    assert isinstance(outcomes[1].error, InvalidRequestError)
+    assert message in str(outcomes[1].error)
+    dry_run = await runs.client.images.dry_run(["a", bad, "b"])
+    assert (dry_run.sent, [place for place, _ in dry_run.problems]) == (2, [1])
 
 
 async def test_a_run_may_have_no_jobs(runs: Runs) -> None:

@@ -18,7 +18,7 @@ import anyio
 import pytest
 
 from imagesdk import AsyncClient, ConfigurationError, Generate, JournalError, Outcome
-from imagesdk.fan_out import journal
+from imagesdk.fan_out import database, journal
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.journal import Journal, open_journal, read_records
@@ -207,14 +207,14 @@ async def test_a_lock_is_released_if_asyncio_cancels_the_opening_of_a_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    connected: Callable[[Path, bool], sqlite3.Connection] = vars(journal)["_connected"]
+    connected: Callable[[Path, bool], sqlite3.Connection] = vars(database)["connected"]
     task = asyncio.ensure_future(open_and_close(tmp_path / "journal.db"))
 
     def cancelled(path: Path, writes: bool) -> sqlite3.Connection:
         loop.call_soon_threadsafe(task.cancel)
         return connected(path, writes)
 
-    monkeypatch.setattr(journal, "_connected", cancelled)
+    monkeypatch.setattr(database, "connected", cancelled)
     await asyncio.wait([task])
     assert task.cancelled()
     monkeypatch.undo()
@@ -225,7 +225,7 @@ async def test_a_lock_is_released_if_asyncio_cancels_the_opening_of_a_journal(
 async def test_a_lock_is_released_if_its_file_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "truncate", Mock(side_effect=FULL_DISK))
+    monkeypatch.setattr(os, "write", Mock(side_effect=FULL_DISK))
     with pytest.raises(OSError, match="No space left"):
         await open_and_close(tmp_path / "journal.db")
     monkeypatch.undo()

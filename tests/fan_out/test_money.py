@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -123,6 +124,48 @@ async def test_a_dry_run_counts_prices_and_times_without_sending_or_writing(
     assert "dall-e-3" in str(found.problems[0][1])
     assert runs.server.asked == []
     assert not runs.out.exists()
+
+
+async def test_a_job_that_may_have_been_billed_stays_unknown_and_a_lost_file_missing_without_money_to_repeat_it(
+    runs: Runs,
+) -> None:
+    first, _ = await runs.saved("a", "break me")
+    path = first.unwrap()[0].path
+    assert path is not None
+    path.unlink()
+    again = await runs.saved("a", "break me", "b", retry_unknown=True, budget="0.001 USD")
+    assert statuses(again) == ["missing", "unknown", "failed"]
+    assert all(isinstance(outcome.error, BudgetExceededError) for outcome in again)
+
+
+async def test_a_run_under_a_budget_says_once_what_quality_auto_reserves_and_what_to_set(
+    runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    jobs = [Generate(prompt, model="gpt-image-2") for prompt in "abc"]
+    async with runs.begin(jobs, budget="100 USD") as run:
+        await run.collect()
+        [notice] = run.notices
+        [foreseen] = (await runs.client.images.dry_run(jobs)).notices
+    assert notice == foreseen
+    assert re.search(r"may cost up to \$0\.\d\d a job.*quality medium: \$0\.\d\d.*quality=", str(notice))
+    assert [record.message for record in caplog.records].count(str(notice)) == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "budget"),
+    [
+        (Generate("a", model="gpt-image-2"), None),
+        (Generate("a", model="gpt-image-2", quality="low"), "100 USD"),
+        (Generate("a", model="dall-e-2"), "100 USD"),
+    ],
+)
+async def test_a_run_that_reserves_no_more_than_it_must_says_nothing(
+    runs: Runs, job: Generate, budget: str | None
+) -> None:
+    async with runs.begin([job], budget=budget, unknown_price="allow") as run:
+        assert statuses(await run.collect()) == ["done"]
+        assert run.notices == ()
 
 
 async def test_a_dry_run_reads_the_journal_of_earlier_runs(runs: Runs) -> None:

@@ -25,7 +25,7 @@ from imagesdk import (
     OutcomeUnknownError,
     RateLimit,
 )
-from tests.support.runs import Runs, statuses
+from tests.support.runs import Runs, statuses, wait_for
 from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
@@ -97,6 +97,15 @@ async def test_an_unknown_job_is_reported_until_retry_unknown_sends_it_again(run
     await runs.saved("break me", retry_unknown=True)
     assert runs.server.billed == {"break me": 2}
     assert len(set(runs.server.keys["break me"])) == 1
+
+
+async def test_a_remedy_of_an_unknown_job_is_named_once_however_often_it_is_reported(runs: Runs) -> None:
+    async with runs.begin(["hold on"], out=runs.out):
+        await wait_for(runs.server.arrived)
+    for _ in range(3):
+        [again] = await runs.saved("hold on")
+        assert again.status == "unknown"
+        assert str(again.error).count("retry_unknown=True") == 1
 
 
 async def test_a_failed_download_fails_the_job_and_the_next_run_fetches_the_image(runs: Runs) -> None:
@@ -177,8 +186,10 @@ async def test_a_missing_or_changed_file_is_reported_and_generated_again_only_wi
     path.unlink()
     if harm == "was changed":
         path.write_bytes(b"retouched")
-    [again] = await runs.saved("a")
-    assert again.status == "failed"
+    async with runs.begin(["a"], out=runs.out) as run:
+        [again] = await run.collect()
+    assert again.status == "missing"
+    assert (run.progress.missing, run.progress.finished, run.progress.resumed) == (1, 1, 1)
     assert isinstance(again.error, JournalError)
     assert harm in str(again.error)
     assert runs.server.billed == {"a": 1}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+from argparse import Namespace
 from decimal import Decimal
 from pathlib import Path
 from typing import get_args
@@ -31,12 +34,15 @@ from imagesdk import (
     Usage,
     Variation,
 )
+from imagesdk.cli.remedies import error_text
+from imagesdk.errors import printable
 from imagesdk.fan_out.fingerprint import Hashes, digest, name_of
+from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.outcomes import Status
 from imagesdk.fan_out.output_files import State as FileState
 from imagesdk.fan_out.output_files import WrittenFile
 from imagesdk.fan_out.progress import ProgressCounter
-from imagesdk.fan_out.resume import ResumePolicy, next_action
+from imagesdk.fan_out.resume import ResumePolicy, next_action, stored_outcome
 from imagesdk.fan_out.serialization import error_of, error_record, files_of, response_of, response_record
 from imagesdk.fan_out.store import JobRecord, State
 
@@ -202,8 +208,35 @@ def test_an_error_survives_the_journal(error: ImageSDKError) -> None:
         assert getattr(back, name, None) == getattr(error, name, None)
 
 
-def test_an_error_of_another_package_survives_the_journal_as_its_message() -> None:
-    assert str(error_of(error_record(OSError("disk")))) == "disk"
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file or directory", "/in/cat.png"),
+        OSError(errno.ENOSPC, "No space left on device", Path("/out/cat.png")),
+        PermissionError(errno.EACCES, "Permission denied", b"/out/\xff"),
+        IsADirectoryError(errno.EISDIR, "Is a directory"),
+        OSError("disk"),
+    ],
+)
+def test_an_error_of_a_file_survives_the_journal_with_its_class_and_its_remedy_begins_a_sentence(
+    error: OSError,
+) -> None:
+    record = json.loads(json.dumps(error_record(error)))
+    back = error_of(record)
+    assert isinstance(back, OSError)
+    assert (type(back), back.errno, back.strerror) == (type(error), error.errno, error.strerror)
+    assert back.filename == (None if error.filename is None else os.fsdecode(error.filename))
+
+    old = {"error": type(error).__name__, "message": str(error)}  # without errno and strerror
+    assert (type(error_of(old)), str(error_of(old))) == (type(error), str(error))
+
+    job = JobRecord("k-0", "id", "key", state="unknown", error=record)
+    outcome = stored_outcome(Item(0, Generate("a cat"), None), job, None)
+    assert type(outcome.error) is type(error)
+    assert outcome.error is not None
+    text = error_text(outcome.error, Namespace(retry_unknown=False))
+    facts = f"{back.filename}: {back.strerror}" if back.filename and back.strerror else str(back)
+    assert text == f"{printable(facts)}. Add --retry-unknown to send it again."
 
 
 def test_progress_is_a_value() -> None:

@@ -84,7 +84,7 @@ async def test_a_stated_media_type_is_sent_only_if_the_format_is_unknown() -> No
 
 async def test_a_name_does_not_make_other_bytes_an_image(make_client: MakeClient) -> None:
     async with make_client("http://127.0.0.1:9/v1") as client:
-        with pytest.raises(InvalidRequestError, match=r"cat\.png \(not an image\)"):
+        with pytest.raises(InvalidRequestError, match=r"cat\.png is not an image \(starts with '<html>'\)"):
             await client.images.edit(("cat.png", b"<html>", "image/png"), "a cat", model="gpt-image-2")
 
 

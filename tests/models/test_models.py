@@ -129,6 +129,21 @@ def test_a_profile_lists_the_values_of_the_parameters_that_it_accepts(profile: M
     assert ("partial_images" in profile.accepted) == profile.streams
 
 
+def test_the_batch_share_is_half_where_it_is_known_and_each_profile_says_why(profile: ModelProfile) -> None:
+    unknown = profile.name.startswith(("dall-e", "gpt-image-2.6"))
+    assert profile.batch_share == (None if unknown else Decimal("0.5"))
+    assert profile.sources["batch_share"]
+
+
+def test_the_models_that_end_on_the_first_of_december_2026_are_these() -> None:
+    ending = {profile.name for profile in known() if profile.shut_down == date(2026, 12, 1)}
+    assert ending == {"gpt-image-1.5", "chatgpt-image-latest", "gpt-image-1-mini"}
+    for profile in map(lookup, ending):
+        notice = retirement_notice(profile, catalog.AS_OF)
+        assert notice is not None
+        assert "2026-12-01, in 4 days" in notice
+
+
 def test_a_profile_has_rules_for_the_images_of_its_endpoints(profile: ModelProfile) -> None:
     assert (profile.edit is not None) == ("edits" in profile.endpoints)
     assert (profile.variation is not None) == ("variations" in profile.endpoints)

@@ -57,7 +57,9 @@ def test_a_gzip_response_may_have_several_members(step: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("encoding", "first"), [("gzip", b""), ("deflate", b""), ("gzip", gzip.compress(TEXT))], ids=str
+    ("encoding", "first"),
+    [("gzip", b""), ("deflate", b""), ("gzip", gzip.compress(TEXT))],
+    ids=["gzip", "deflate", "second member"],
 )
 def test_a_response_or_its_last_member_truncated_at_any_length_is_an_error(
     encoding: str, first: bytes

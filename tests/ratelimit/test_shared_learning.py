@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+from weakref import WeakSet
 
 import anyio
 import pytest
@@ -141,6 +143,22 @@ async def test_a_window_and_its_limit_outlive_their_clients_by_two_windows(clock
     registry.get(("other",), limit)
     assert registry.get(("account",), later) is not limiter
     assert registry.get(("account",), later).limit == later
+
+
+async def test_a_call_looks_at_few_other_limiters_and_all_idle_ones_are_dropped_in_time(clock: Clock) -> None:
+    registry, limit = LimiterRegistry(clock=clock), RateLimit(4, per=WINDOW)
+    limiters = WeakSet(registry.get((str(number),), limit) for number in range(1000))
+    clock.now += 100 * WINDOW
+
+    registry.get(("999",), limit)
+    gc.collect()
+    assert 990 <= len(limiters) < 1000
+
+    for _ in range(999):
+        registry.get(("999",), limit)
+        clock.now += WINDOW / 1000
+    gc.collect()
+    assert len(limiters) == 1
 
 
 async def test_a_window_with_granted_calls_is_never_dropped(clock: Clock) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from imagesdk._protocol.server_limits import NO_SERVER_LIMITS
+from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimit, ServerLimits
 from imagesdk._ratelimit.queue import Permit
 from imagesdk._ratelimit.window import SlidingWindow
 from imagesdk.policies import RateLimit
@@ -334,3 +334,24 @@ def test_the_expected_start_counts_every_limit_that_applies() -> None:
 def test_the_expected_start_of_a_granted_request_is_now() -> None:
     w = window()
     assert w.expected_start(sent_now(w, 0.0), 5.0) == 5.0
+
+
+def test_very_many_requests_of_an_earlier_run_count_in_few_entries() -> None:
+    w = window(200_000, 3600.0, requests=150_000)
+
+    w.remember_all([(1, at / 50) for at in range(100_000)], now=2000.0)
+
+    assert (w.log.images, w.log.requests) == (100_000, 100_000)
+    assert len(list(w.log.sent())) <= 1001
+    w.grant_ready(3600.0 + 1000.0)
+    assert w.log.requests == pytest.approx(50_000, rel=0.03)
+
+
+def test_only_what_the_server_does_not_count_gives_its_capacity_back() -> None:
+    w = window(2)
+    for at, (uncounted, remaining, images) in enumerate(
+        ((False, None, 1), (True, None, 1), (False, 1, 1), (False, 0, 2)), 1
+    ):
+        stated = ServerLimits(limits={"images": ServerLimit(2)}, remaining_images=remaining)
+        w.answered(sent_now(w, float(at)), stated, uncounted=uncounted)
+        assert w.log.images == images

@@ -27,6 +27,7 @@ from imagesdk._protocol.secret import Secret
 from imagesdk._ratelimit.shared import LimiterRegistry
 from imagesdk.events import AttemptStarted, Event
 from imagesdk.policies import Delivery
+from tests.simulator.limits import Chance
 from tests.simulator.optimum import last_admission
 from tests.simulator.server import Books, SimulatedServer
 from tests.simulator.transport import SimulatedTransport
@@ -120,21 +121,32 @@ def fan_out(
     terms: Terms = Terms(),
     processes: int = 1,
     seed: int = 0,
+    network: float = 0.05,
 ) -> Report:
     """Make a call for each of ``weights`` at time 0, in each of so many processes that know nothing of one another."""
     every = [weight for weight in weights for _ in range(processes)]
-    report = Report(server.books, server.make_account and last_admission(server.make_account(), every))
+    make, unlimited = server.make_account, isinstance(server.limit, Chance | None)
+    report = Report(server.books, None if make is None or unlimited else last_admission(make(), every))
     clock = MockClock(autojump_threshold=0.0)
     with _determined(seed):
-        trio.run(_run, report, server, weights, terms, processes, seed, clock=clock)
+        trio.run(_run, report, server, weights, terms, processes, seed, network, clock=clock)
     return report
 
 
 async def _run(
-    report: Report, server: SimulatedServer, weights: Sequence[int], terms: Terms, processes: int, seed: int
+    report: Report,
+    server: SimulatedServer,
+    weights: Sequence[int],
+    terms: Terms,
+    processes: int,
+    seed: int,
+    network: float,
 ) -> None:
     async with anyio.create_task_group() as group:
-        engines = [_engine(report, server, terms, seed=seed * processes + at) for at in range(processes)]
+        seeds = (seed * processes + at for at in range(processes))
+        engines = [
+            _engine(report, terms, SimulatedTransport(server, seed=each, network=network)) for each in seeds
+        ]
         for job, weight in enumerate(weights):
             for process, engine in enumerate(engines):
                 group.start_soon(_call, report, engine, f"job {job} of {process}", weight, terms)
@@ -160,14 +172,14 @@ async def _call(report: Report, engine: Engine, job: str, n: int, terms: Terms) 
     report.calls.append(Ended(job, trio.current_time() - began, error))
 
 
-def _engine(report: Report, server: SimulatedServer, terms: Terms, *, seed: int) -> Engine:
+def _engine(report: Report, terms: Terms, transport: SimulatedTransport) -> Engine:
     def count(event: Event) -> None:
         report.attempts += isinstance(event, AttemptStarted)
 
     shared = EngineShared(
         Host.parse("https://images.test/v1"),
         Secret(""),
-        SimulatedTransport(server, seed=seed),
+        transport,
         "simulation",
         registry=LimiterRegistry(clock=trio.current_time),
         clock=trio.current_time,

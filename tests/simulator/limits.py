@@ -6,6 +6,7 @@ what was let in. An :class:`Account` puts its other users and its strictness aro
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
@@ -132,6 +133,29 @@ class Gcra:
 
     def reset(self, now: float) -> float:
         return max(0.0, self._full_at - now)
+
+
+class Chance:
+    """No limit at all: requests are refused by chance, and may be sent again after a second."""
+
+    images = capacity = 1_000_000
+    per = 60.0
+
+    def __init__(self, chance: float, *, seed: int) -> None:
+        self._chance = chance
+        self._random = random.Random(seed)
+
+    def wait(self, weight: int, now: float) -> float:
+        return float(self._random.random() < self._chance)
+
+    def charge(self, weight: int, now: float) -> None:
+        pass
+
+    def used(self, now: float) -> int:
+        return 0
+
+    def reset(self, now: float) -> float:
+        return 0.0
 
 
 @frozen

@@ -13,7 +13,7 @@ from attrs import define, field, frozen
 
 from tests.simulator.faults import FREE, Fault, Faults
 from tests.simulator.headers import ServerStyle
-from tests.simulator.limits import Account
+from tests.simulator.limits import Account, Limit
 from tests.support.small_images import answer, png
 
 _SLOW = 8
@@ -105,6 +105,11 @@ class SimulatedServer:
         self._work = work
         self._random = random.Random(seed)
         self._down = down
+
+    @property
+    def limit(self) -> Limit | None:
+        """What the account is limited by; ``None`` for nothing."""
+        return None if self._account is None else self._account.limit
 
     def arrive(self, body: bytes, now: float) -> Reply:
         """Take in a whole request and decide what becomes of it."""

@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, floods, limits, nights, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -45,6 +45,7 @@ class Trial:
 
 TRIALS = {
     "exchanges": Trial("calls to a server whose answers are wrong in some way", exchanges.run, 10_000, 0.3),
+    "floods": Trial("answers of many small parts, and their longest steps", floods.run, 1000, 3, whole=True),
     "cancellations": Trial("calls that are cancelled at random instants", cancellations.run, 10_000, 0.2),
     "storms": Trial(
         "crowds of calls that are cancelled, also over TLS and a tunnel", storms.run, 3000, 0.3, whole=True
@@ -52,10 +53,22 @@ TRIALS = {
     "interrupts": Trial(
         "blocking calls that are interrupted at random instants", threads.interrupts, 10_000, 0.1
     ),
+    "blocks": Trial(
+        "blocks of runs and streams that one interrupt strikes while they are entered, used or left",
+        threads.blocks,
+        2000,
+        0.5,
+    ),
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "nights": Trial(
+        "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
+    ),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
+    "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
+    "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
+    "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 

@@ -13,6 +13,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.ratelimit.test_window_machine import AnyOrder
 from tests.simulator import test_simulation_fan_outs as tests
+from tests.simulator import test_simulation_wrong_limits as wrong
 from tests.simulator.accounts import KINDS, mixed
 from tests.simulator.fan_out import FIFTY
 from tests.simulator.headers import WAITS, ServerStyle, Wait
@@ -35,6 +36,16 @@ def fan_outs(seed: int, first: int, count: int) -> Counter[str]:
     for number in range(first, first + count):
         kind, run = every[number % len(every)]
         run()
+        counts[kind] += 1
+    return counts
+
+
+def wrong_limits(seed: int, first: int, count: int) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    for number in range(first, first + count):
+        scale, kind, wait, named, headers = wrong.EVERY[number % len(wrong.EVERY)]
+        report = wrong.wrong_limit(scale, kind, wait, named, headers, seed=seed + number // len(wrong.EVERY))
+        wrong.check_wrong_limit(report, stated=named or headers)
         counts[kind] += 1
     return counts
 

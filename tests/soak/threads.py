@@ -1,4 +1,4 @@
-"""Blocking clients that are interrupted at random instants, forked with busy threads, and first called in races."""
+"""Blocking clients and their blocks, interrupted at random instants, forked with busy threads, and first called in races."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ import gc
 import os
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from random import Random
+from tempfile import TemporaryDirectory
 from types import FrameType
+from typing import Any
 
 import anyio
 import anyio.lowlevel
 
 from imagesdk import Client
+from imagesdk._sync import portal
 from imagesdk._sync.lease import Lease, lease
 from tests.soak.answering import PICTURE, answering
 
@@ -61,6 +65,10 @@ class Alarm:
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._armed and frame is not None and frame.f_code is not Alarm.interrupts.__code__:
+            while frame is not None:
+                if frame.f_code.co_name == "__del__":  # Python prints and ignores exceptions there
+                    return
+                frame = frame.f_back
             raise KeyboardInterrupt
 
     def interrupts(self, work: Callable[[], object], latest: float, again: float) -> bool:
@@ -117,6 +125,54 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
                 gc.collect()
                 assert call()[0].bytes == PICTURE
     _close(client.close)
+
+
+def blocks(seed: int, first: int, count: int) -> Counter[str]:
+    counts: Counter[str] = Counter()
+    chance = Random(f"{seed}/{first}")
+    alarm = Alarm(chance)
+    with TemporaryDirectory() as folder, answering() as base_url, _own(base_url) as client:
+        for number in range(first, first + count):
+            kind, work = "stream", partial(_stream, client)
+            began = time.monotonic()
+            if number % 2:
+                _run(client, f"{folder}/{number} before")
+                kind, work = "run", partial(_run, client, f"{folder}/{number}")
+            else:
+                _stream(client)
+            longest = time.monotonic() - began
+            interrupted = alarm.interrupts(work, chance.choice([1e-3, longest]), 0)
+            counts[f"{kind}, {'interrupted' if interrupted else 'ended before'}"] += 1
+            if not _ends():
+                counts[f"{kind}, left running"] += 1
+            if number % 2 and interrupted:
+                _run(client, f"{folder}/{number}")  # nobody holds its journal
+    _close(client.close)
+    assert not [what for what in counts if "left" in what], counts
+    return counts
+
+
+def _stream(client: Client) -> None:
+    with client.images.generate_stream("a cat", partial_images=1) as stream:
+        for _ in stream:
+            pass
+
+
+def _run(client: Client, folder: str) -> None:
+    with client.images.fan_out(["a cat", "a dog", "a fox"], out=folder, concurrency=2) as run:
+        for _ in run:
+            break
+
+
+def _ends() -> bool:
+    """Whether no task of a client runs soon after its block was left."""
+    process: Any = portal.join
+    until = time.monotonic() + PATIENCE / 10
+    while (loop := process.__self__._portal) is not None and loop._running:
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.0005)
+    return True
 
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:

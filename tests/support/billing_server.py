@@ -20,12 +20,15 @@ _PROMPT = re.compile(rb'"prompt":"((?:[^"\\]|\\.)*)"')
 REFUSED = json.dumps(
     {"error": {"message": "Your request was rejected.", "code": "moderation_blocked", "type": "user_error"}}
 ).encode()
+DENIED = b'{"error": {"message": "Incorrect API key provided.", "code": "invalid_api_key"}}'
+OWING = b'{"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}'
+BUSY = b'{"error": {"message": "Rate limit reached.", "code": "rate_limit_exceeded"}}'
 BROKEN = b'{"error": {"message": "oh no", "type": "server_error"}}'
 
 
 @define(eq=False)
 class BillingServer:
-    """State of the server. The first word of a prompt selects the response; all but ``refuse`` are billed."""
+    """State of the server. The first word of a prompt selects the response; all but ``refuse``, ``deny`` and ``owe`` are billed."""
 
     billed: Counter[str] = field(factory=Counter[str])
     asked: list[str] = field(factory=list[str])
@@ -53,12 +56,18 @@ class BillingServer:
 
     async def _answer(self, talk: Conversation, prompt: str) -> None:
         word, *rest = prompt.split() or [""]
-        if word != "refuse":
+        if word not in {"refuse", "deny", "owe"}:
             self.billed[prompt] += 1
         address = f"/images/{len(self.asked)}"
         match word:
             case "refuse":
                 await talk.answer(REFUSED, 400, content_type="application/json")
+            case "busy" if self.asked.count(prompt) <= int(rest[0]):
+                await talk.answer(BUSY, 429, content_type="application/json", retry_after="0.01")
+            case "owe":
+                await talk.answer(OWING, 429, content_type="application/json")
+            case "deny":
+                await talk.answer(DENIED, 401, content_type="application/json")
             case "break":
                 await talk.answer(BROKEN, 500)
             case "spoil" if self.billed[prompt] <= int(rest[0]):

@@ -31,7 +31,7 @@ def _links(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def leaks(error: BaseException) -> list[str]:
+def leaks(error: BaseException, key: str = KEY) -> list[str]:
     """Return where an error shows the key to code that prints, logs or stores it with the variables of its frames."""
     shown = {"its text": str(error), "its pickle": repr(pickle.dumps(error)), "its facts": repr(vars(error))}
     for link in _links(error):
@@ -43,7 +43,7 @@ def leaks(error: BaseException) -> list[str]:
             for variable, value in frame.f_locals.items():
                 place = f"{variable} in {frame.f_code.co_qualname} ({frame.f_code.co_filename})"
                 shown[place] = _printed(value)
-    return [place for place, text in shown.items() if KEY in text]
+    return [place for place, text in shown.items() if key in text]
 
 
 def _printed(value: object) -> str:

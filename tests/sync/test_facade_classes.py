@@ -13,7 +13,8 @@ from imagesdk import AsyncClient
 from imagesdk._sync.generator import __main__ as generator
 from imagesdk._sync.generator.docstrings import METHODS, PHRASES
 
-BLOCKING = [getattr(imagesdk, name) for name in ("Client", "Images", "ImageStream", "Run", "Files")]
+NAMES = ("Client", "Images", "ImageStream", "Run", "Files", "Provenance", "Models")
+BLOCKING = [getattr(imagesdk, name) for name in NAMES]
 EXAMPLE = re.compile(
     r"^ *```python\n(.*?)^ *```$|^Example:\n((?:    (?!```)[^\n]*\n?)+)", re.MULTILINE | re.DOTALL
 )
@@ -28,7 +29,9 @@ def signatures(cls: type, *, made_by_users: bool) -> dict[str, object]:
     """Return the parameters and results of methods and properties, with the names of the blocking classes."""
 
     def blocking(annotation: Any) -> Any:
-        asynchronous = r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|ContextManager)"
+        asynchronous = (
+            r"(?<![\w.])(Abstract)?Async(?=Client|Files|Image|Run|Provenance|Models|ContextManager)"
+        )
         return re.sub(asynchronous, r"\1", annotation) if isinstance(annotation, str) else annotation
 
     found: dict[str, object] = {}

@@ -288,3 +288,58 @@ def test_forked_children_of_a_process_with_busy_threads_do_not_hang(start: Start
         """
     )
     assert program.end() == (0, "4 []", "")
+
+
+@pytest.mark.parametrize("first_call", ["", "client.images.generate('a dog')"], ids=["first", "later"])
+def test_a_call_in_a_finaliser_at_the_end_of_the_interpreter_raises_instead_of_hanging(
+    server: Server, start: Start, first_call: str
+) -> None:
+    program = start(
+        f"""
+        gc.unfreeze()  # as in a program that was not forked
+
+        class Last:
+            def __del__(self, client=client, write=os.write):
+                try:
+                    client.images.generate("a cat")
+                except RuntimeError as error:
+                    write(1, str(error).encode())
+
+        last = Last()
+        {first_call}
+        """
+    )
+    if first_call:
+        server.serve_once()
+    message = "the interpreter is exiting, and no call can be made any more: make it before"
+    assert program.end() == (0, message, "")
+
+
+def test_a_call_in_a_thread_of_an_exit_handler_raises_after_the_end_of_the_loop(
+    server: Server, start: Start
+) -> None:
+    program = start(
+        """
+        import atexit
+
+        def call():
+            try:
+                client.images.generate("a cat")
+            except RuntimeError:
+                print("RuntimeError")
+
+        def at_exit():
+            thread = threading.Thread(target=call)
+            try:
+                thread.start()
+            except RuntimeError:  # some versions of Python start no thread at exit
+                print("RuntimeError")
+            else:
+                thread.join()
+
+        atexit.register(at_exit)
+        client.images.generate("a dog")
+        """
+    )
+    server.serve_once()
+    assert program.end() == (0, "RuntimeError", "")

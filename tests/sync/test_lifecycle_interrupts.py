@@ -128,6 +128,7 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
 
         portal.GRACE = {grace}
         portal.EXIT_GRACE = 0.01
+        clearing_up = threading.Event()
 
         class Stubborn:
             async def aclose(self):
@@ -140,12 +141,14 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
                 finally:
                     with anyio.CancelScope(shield=True):
                         print("clearing up", flush=True)
+                        clearing_up.set()
                         await anyio.sleep_forever()
 
         try:
             handle = lease(Stubborn)
             handle.call(Stubborn.work)
         except KeyboardInterrupt:
+            clearing_up.wait()  # however slow the other thread is
             print("interrupted")
         """
     )
@@ -155,6 +158,39 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
     if again:
         program.interrupt()
     assert program.end() == (0, "interrupted", "")
+
+
+def test_ctrl_c_ends_the_wait_of_the_exit_for_its_coroutines_without_a_traceback(start: Start) -> None:
+    program = start(
+        """
+        import anyio
+        from imagesdk._sync import portal
+        from imagesdk._sync.lease import lease
+
+        portal.EXIT_GRACE = 1000
+        working = threading.Event()
+
+        class Stubborn:
+            async def aclose(self):
+                pass
+
+            async def work(self):
+                try:
+                    working.set()
+                    await anyio.sleep_forever()
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        print("clearing up", flush=True)
+                        await anyio.sleep_forever()
+
+        handle = lease(Stubborn)
+        threading.Thread(target=handle.call, args=(Stubborn.work,), daemon=True).start()
+        working.wait()
+        """
+    )
+    assert program.line() == "clearing up"
+    program.interrupt()
+    assert program.end() == (0, "", "")
 
 
 def test_a_hanging_resolver_delays_neither_ctrl_c_nor_the_exit(start: Start) -> None:

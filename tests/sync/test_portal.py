@@ -19,6 +19,7 @@ import pytest
 from imagesdk._sync.dns_threads import LookupThreads
 from imagesdk._sync.latch import Latch
 from imagesdk._sync.lease import Lease, lease
+from imagesdk.errors import APIConnectionError
 
 PATIENCE = 30
 """Seconds after which a test that should not wait at all fails."""
@@ -211,6 +212,23 @@ def test_a_loop_that_broke_down_is_replaced(handle: Lease[Stub]) -> None:
         handle.async_object.waiting.wait(PATIENCE)
         handle.call(Stub.run, break_down)
         assert re.search("broke down|cancelled on its event loop", str(call.exception(PATIENCE)))
+    assert handle.call(Stub.echo, "again") == "again"
+
+
+@pytest.mark.parametrize("which", ["_thread.start_new_thread", "threading.Thread.start"])
+def test_a_loop_whose_thread_cannot_be_started_is_a_typed_error_and_the_next_call_tries_again(
+    which: str, handle: Lease[Stub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    for thread in threading.enumerate():
+        if thread.name == "imagesdk":  # the loop of the test before
+            thread.join(PATIENCE)
+    monkeypatch.setattr(which, fail)
+    with pytest.raises(APIConnectionError, match=r"no thread for the blocking clients\. Nothing was sent"):
+        handle.call(Stub.echo, "hello")
+    monkeypatch.undo()
     assert handle.call(Stub.echo, "again") == "again"
 
 

@@ -296,4 +296,4 @@ async def mistakes(client: AsyncClient, response: ImagesResponse) -> None:
     AsyncClient(http_client=httpx.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncClient(http_client=httpx2.Client())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     AsyncClient(http_client=httpx2.Client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    AsyncClient(max_retries=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    AsyncClient(max_retries=2)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

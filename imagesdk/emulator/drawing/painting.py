@@ -26,6 +26,10 @@ _GRAIN = 8
 _AUTHOR = "gpt-5.5"
 
 
+def _forget(data: bytes) -> None:
+    """Remember nothing."""
+
+
 @define(slots=False)
 class Painting:
     """Accepted request."""
@@ -35,10 +39,15 @@ class Painting:
     seed: int
     request_id: str
     created: int
+    remember: Callable[[bytes], None] = _forget
+    """Called with each image that is sent."""
 
     def encoded(self, index: int) -> bytes:
         """Draw and encode one image of the response."""
-        return self._document() if self.checked.output_format == "svg" else self._encoded(self._draw(index))
+        svg = self.checked.output_format == "svg"
+        data = self._document() if svg else self._encoded(self._draw(index))
+        self.remember(data)
+        return data
 
     def answer(self, painted: Sequence[bytes], keep: Callable[[bytes], str]) -> dict[str, object]:
         """Return the response with the images ``painted``. ``keep`` stores an image and returns its URL."""
@@ -75,9 +84,11 @@ class Painting:
 
     def _event(self, kind: str, data: Image.Image) -> dict[str, object]:
         verb = "generation" if self.checked.endpoint == "generations" else "edit"
+        encoded = self._encoded(data)
+        self.remember(encoded)
         return {
             "type": f"image_{verb}.{kind}",
-            "b64_json": _base64(self._encoded(data)),
+            "b64_json": _base64(encoded),
             "created_at": self.created,
             **self._terms,
         }
