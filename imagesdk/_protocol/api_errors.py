@@ -294,7 +294,7 @@ def _error_class(status: int, body: ErrorBody) -> ErrorClass:
             return errors.ModerationError
         if UNVERIFIED.search(body.message):
             return errors.PermissionDeniedError
-        if body.code in _NO_MODEL_CODES and _NO_MODEL_TEXT.search(body.message):
+        if body.code in _NO_MODEL_CODES and _NO_MODEL_TEXT.search(body.message[:_EXCERPT_LENGTH]):
             return errors.NotFoundError
     if status >= 500:
         return errors.InternalServerError

@@ -23,6 +23,7 @@ from imagesdk.errors import excerpt
 
 _MAX_REASON = 300  # in characters
 _MAX_REASONS = 3
+_MAX_TEXT = 2000  # of a field, in characters
 _BLOCKED = frozenset({"blockreason", "blockedreason", "filterreason", "moderationreason", "raifilteredreason",
                       "raimediafilteredreasons", "refusal"})  # fmt: skip
 _TEXTS = frozenset({"content", "detail", "error", "errormessage", "errors", "failurereason", "finishreason", "message",
@@ -127,6 +128,7 @@ def _reasons(value: object, name: str, parent: str) -> Iterator[Reason]:
         category = parent if key == "filtered" and parent else None
         yield Reason(f"{category or name} was filtered" if category else name, True, category)
     elif isinstance(value, str) and value.strip() and value.strip().lower() not in _FINE:
-        moderated = key in _BLOCKED or _MODERATED.search(value) is not None
+        words = value.strip()[:_MAX_TEXT]
+        moderated = key in _BLOCKED or _MODERATED.search(words) is not None
         if key in _BLOCKED or key in _TEXTS or (key in _CODES and moderated):
-            yield Reason(value.strip(), moderated)
+            yield Reason(words, moderated)

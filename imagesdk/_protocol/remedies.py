@@ -64,7 +64,7 @@ _ROWS = (
     _Row((Remedy.CHECK_KEY,), errors.AuthenticationError),
     _Row((Remedy.CHECK_PERMISSIONS,), errors.PermissionDeniedError),
     _Row((Remedy.CHECK_MODEL,), errors.NotFoundError, "model_not_found"),
-    _Row((Remedy.CHECK_MODEL,), errors.NotFoundError, says=r"\bmodel\b.*\bdoes not exist\b"),
+    _Row((Remedy.CHECK_MODEL,), errors.NotFoundError, says=r"\bmodel\b.{0,200}\bdoes not exist\b"),
     _Row((Remedy.CHECK_DEPLOYMENT,), errors.NotFoundError, "DeploymentNotFound"),
     _Row((Remedy.CHECK_BASE_URL,), errors.NotFoundError),
     _Row((Remedy.CHECK_BASE_URL,), status=405),

@@ -170,7 +170,7 @@ def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile
     ref = b64_json if _is_image(b64_json) else url if _is_image(url) else None
     address = url if isinstance(url, str) and url else None
     if ref is None and address is None:
-        inner = next(_image_objects(fields, urls=True), {})
+        inner = next(_image_objects(fields, urls=True), dict[str, Any]())
         ref = next(filter(_is_image, inner.values()), None)
         address = (
             next((inner[key] for key in _URL_KEYS if _is_url(inner.get(key))), None) if ref is None else None

@@ -113,7 +113,7 @@ async def test_a_job_whose_answer_has_no_image_is_not_done_and_is_asked_for_once
 
 
 async def test_an_outcome_counts_the_images_that_are_missing_also_when_it_is_resumed(runs: Runs) -> None:
-    jobs = [Generate("spare one", n=2), "a"]
+    jobs: list[JobLike] = [Generate("spare one", n=2), "a"]
     for resumed in (False, True):
         outcomes = await runs.saved(*jobs)
         assert statuses(outcomes) == ["done", "done"]
