@@ -296,7 +296,7 @@ async def test_other_tasks_run_while_a_chunk_of_many_events_is_read() -> None:
 
 
 async def test_a_reader_of_a_stream_that_is_cancelled_between_steps_loses_no_event() -> None:
-    one = b'data: {"type":"image_generation.partial_image","partial_image_index":%d,"b64_json":"QUJD"}\n\n'
+    one = b'data: {"type":"image_generation.partial_image","partial_image_index":%d,"b64_json":"iVBORw0KGgo="}\n\n'
     body = b"".join(one % number + b"data:{}\n\n" * STEP_LINES for number in range(10))
     seen = list[Any]()
     async with AsyncClient(http_client=serving(body, kind="text/event-stream"), **OPTIONS) as client:
