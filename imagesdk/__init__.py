@@ -32,7 +32,7 @@ _HOMES = {
         "AuthenticationError BadRequestError BudgetExceededError ConfigurationError ConflictError "
         "DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
-        "OutcomeUnknownTimeoutError PermissionDeniedError QuotaExceededError RateLimitError "
+        "OutcomeUnknownTimeoutError PendingTaskError PermissionDeniedError QuotaExceededError RateLimitError "
         "RetiredError RunStoppedError StreamError UnprocessableEntityError"
     ),
 }

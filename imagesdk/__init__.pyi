@@ -31,6 +31,7 @@ from imagesdk.errors import ModerationError as ModerationError
 from imagesdk.errors import NotFoundError as NotFoundError
 from imagesdk.errors import OutcomeUnknownError as OutcomeUnknownError
 from imagesdk.errors import OutcomeUnknownTimeoutError as OutcomeUnknownTimeoutError
+from imagesdk.errors import PendingTaskError as PendingTaskError
 from imagesdk.errors import PermissionDeniedError as PermissionDeniedError
 from imagesdk.errors import QuotaExceededError as QuotaExceededError
 from imagesdk.errors import RateLimitError as RateLimitError

@@ -72,6 +72,7 @@ class AsyncClient:
             arguments that returns one for each event loop.
         observers: Functions that are called with every event of :mod:`imagesdk.events`.
         default_headers: Headers of every request to the server, but not of downloads.
+        trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
 
     Raises:
@@ -96,6 +97,7 @@ class AsyncClient:
         http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
+        trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
         **unknown: Never,
     ) -> None:
@@ -127,6 +129,7 @@ class AsyncClient:
                 "fsync": fsync,
                 "observers": observers,
                 "default_headers": default_headers or {},
+                "trusted_result_hosts": trusted_result_hosts,
             },
             allow_insecure=allow_insecure,
         )
@@ -237,7 +240,9 @@ class AsyncClient:
             organization=headers.get("organization"),
             project=headers.get("project"),
         )
-        downloader = Downloader(host, transport, settings.retry, settings.caps, _USER_AGENT, key)
+        downloader = Downloader(
+            host, transport, settings.retry, settings.caps, _USER_AGENT, key, settings.trusted_result_hosts
+        )
         self._use(Engine(shared, _engine_config(settings)), downloader, settings, owner=True)
 
     def _use(self, engine: Engine, downloader: Downloader, settings: ClientSettings, *, owner: bool) -> None:
@@ -300,7 +305,9 @@ class AsyncClient:
         view = type(self).__new__(type(self))
         settings = self._settings.with_options(changes)
         engine = self._context.engine.with_config(_engine_config(settings))
-        downloader = self._context.downloader.with_options(retry=settings.retry, caps=settings.caps)
+        downloader = self._context.downloader.with_options(
+            retry=settings.retry, caps=settings.caps, trusted_hosts=settings.trusted_result_hosts
+        )
         view._use(engine, downloader, settings, owner=False)  # noqa: SLF001 - our own
         return view
 

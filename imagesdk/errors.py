@@ -24,9 +24,10 @@
         │   ├── ConflictError                       409
         │   ├── UnprocessableEntityError            422
         │   ├── RateLimitError                      429
-        │   │   └── QuotaExceededError              the credit is used up
+        │   │   └── QuotaExceededError              the credit is used up (also 402)
         │   └── InternalServerError                 5xx
-        ├── APIResponseError                        a success response cannot be read
+        ├── APIResponseError                        a success response without a readable image
+        │   └── PendingTaskError                    the server accepted a task and returned no image
         └── StreamError                             a stream ended without its image
 
 The class says what happened, ``remedies`` what to do, and ``maybe_billed`` of an :class:`APIError` whether it may have cost
@@ -50,8 +51,9 @@ __all__ = [
     "AuthenticationError", "BadRequestError", "BudgetExceededError", "ConfigurationError",
     "ConflictError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
     "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
-    "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PermissionDeniedError", "QuotaExceededError",
-    "RateLimitError", "RetiredError", "RunStoppedError", "StreamError", "UnprocessableEntityError",
+    "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PendingTaskError", "PermissionDeniedError",
+    "QuotaExceededError", "RateLimitError", "RetiredError", "RunStoppedError", "StreamError",
+    "UnprocessableEntityError",
 ]
 # fmt: on
 
@@ -332,7 +334,7 @@ class BadRequestError(APIStatusError):
 
 
 class ModerationError(BadRequestError):
-    """The content filter refused the prompt or an image.
+    """The content filter refused the prompt or an image. Some servers return status 200, and may bill the request.
 
     Change the request instead of repeating it. Report a wrong refusal to OpenAI at https://help.openai.com with the
     ``request_id``.
@@ -357,11 +359,11 @@ class PermissionDeniedError(APIStatusError):
 
 
 class NotFoundError(APIStatusError):
-    """404: the server has no such model or endpoint."""
+    """404, or 400 for a model that does not exist: the server has no such model or endpoint."""
 
 
 class RetiredError(NotFoundError):
-    """404, 410, or 400 with such a message: the model or endpoint was shut down."""
+    """404, 410 or 400: the model or endpoint was shut down, by the dates of OpenAI or in the words of the server."""
 
     def __init__(self, summary: str, *, replacement: str | None = None, **facts: Any) -> None:
         super().__init__(summary, **facts)
@@ -387,7 +389,7 @@ class RateLimitError(APIStatusError):
 
 
 class QuotaExceededError(RateLimitError):
-    """429: the credit or the monthly budget of the account is used up. Waiting does not help."""
+    """429 or 402: the credit or the monthly budget of the account is used up. Waiting does not help."""
 
 
 class InternalServerError(APIStatusError):
@@ -395,7 +397,19 @@ class InternalServerError(APIStatusError):
 
 
 class APIResponseError(APIError):
-    """A success response cannot be read: it is truncated, too large, not JSON or not base64."""
+    """A success response without a readable image: it is truncated, too large, not JSON, or has no image in it.
+
+    The summary has the reason that the server gives. The client never repeats the request by itself.
+    """
+
+
+class PendingTaskError(APIResponseError):
+    """The server accepted the request as a task (202) and returned no image. The task may finish, and be billed, later."""
+
+    def __init__(self, summary: str, *, task_id: str | None = None, **facts: Any) -> None:
+        super().__init__(summary, **facts)
+        self.task_id = task_id
+        """The server's id of the task; ``None`` if the response has none."""
 
 
 class StreamError(APIError):

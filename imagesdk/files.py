@@ -15,7 +15,7 @@ import anyio
 import attrs
 
 from imagesdk._calls.build import ClientContext, load_sources
-from imagesdk._calls.call_options import new_boundary, timeouts_of
+from imagesdk._calls.call_options import timeouts_of
 from imagesdk._calls.queries import ask, send_query
 from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.call import Result
@@ -72,9 +72,7 @@ class AsyncFiles:
 
         async with open_file(source, timeouts_of(self._defaults, timeout).total) as file:
             named = file if filename is None else attrs.evolve(file, name=filename)
-            request = files_api.upload_request(
-                named, purpose, expires_after=expires_after, boundary=new_boundary()
-            )
+            request = files_api.upload_request(named, purpose, expires_after=expires_after)
             return await self._ask(request, files_api.parse_file, timeout)
 
     async def retrieve(

@@ -326,7 +326,7 @@ class AsyncImages:
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
-                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least 30 attempts.
+                ``"at_least_once"``: it repeats such attempts until a response has arrived, in at least 30 attempts.
             retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
             budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.

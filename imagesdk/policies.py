@@ -147,6 +147,7 @@ class RetryPolicy:
       ``max_attempts``.
     - A request that may have been executed and billed is retried at most ``max_ambiguous`` times, and never with
       ``delivery="at_most_once"``.
+    - A request that was answered with success is never repeated, even if its response has no readable image.
     - After a 429 the call waits for the rate limit. This uses up no attempt.
     - While many calls of a client fail, retries are suspended. A run (``images.fan_out``) pauses instead.
     """
@@ -247,6 +248,9 @@ class ClientOptions(TypedDict, total=False):
     default_headers: Mapping[str, str]
     """Headers of every request to the server, but not of downloads. ``extra_headers=`` of a call override them. A view
     adds its headers to those of its client."""
+    trusted_result_hosts: Sequence[str]
+    """Host names, such as ``"images.lan"``. Result URLs on these hosts are fetched even over plain http and from private
+    addresses."""
 
 
 for _policy in (Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts):

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from imagesdk._calls.build import ClientContext, load_sources
-from imagesdk._calls.call_options import deadline_of, new_boundary, timeouts_of
+from imagesdk._calls.call_options import deadline_of, timeouts_of
 from imagesdk._calls.finish import fetch
 from imagesdk._calls.queries import ask, send_query
 from imagesdk._calls.raw import ignore_body
@@ -59,7 +59,7 @@ class AsyncProvenance:
 
         seconds = None if deadline is None else max(0.0, deadline - time.monotonic())
         async with open_file(source, seconds, "image") as file:
-            request = report_api.check_request(file, new_boundary())
+            request = report_api.check_request(file)
             engine, defaults = self._context.engine, self._context.defaults
             return await ask(engine, defaults, request, report_api.parse_check, timeouts, deadline=deadline)
 

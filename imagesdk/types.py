@@ -255,6 +255,8 @@ class ImagesResponse(Sequence[Image]):
     """Number of attempts, including the first."""
     maybe_billed_before: bool = False
     """Whether an earlier attempt of the call may have been billed, too."""
+    missing: int = field(default=0, kw_only=True)
+    """The number of requested images that did not arrive."""
     idempotency_key: str | None = None
     """The idempotency key of the request."""
     headers: Mapping[str, str] = field(factory=dict[str, str], converter=_texts)

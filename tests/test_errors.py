@@ -45,6 +45,7 @@ OWN_FACTS: dict[str, dict[str, Any]] = {
     "LimitWaitError": {"retry_after": 12.5},
     "ModerationError": {"stage": "input", "categories": ("violence", "sexual")},
     "RetiredError": {"replacement": "gpt-image-2"},
+    "PendingTaskError": {"task_id": "t-1"},
     "RateLimitError": {"retry_after": 2.0},
     "QuotaExceededError": {"retry_after": None},
     "RunStoppedError": {"reason": "max_failures"},

@@ -10,10 +10,10 @@ from importlib import import_module
 from pathlib import Path
 
 import anyio
-from attrs import Factory, field, frozen
+from attrs import Factory, evolve, field, frozen
 
 from imagesdk import models
-from imagesdk._calls.call_options import CallSettings, new_boundary
+from imagesdk._calls.call_options import CallSettings
 from imagesdk._calls.client_options import CallDefaults
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.retirement import warn_if_retired
@@ -73,17 +73,13 @@ async def build_call(
     async with _open_inputs(plan, settings) as inputs:
         if plan.rules is not None:
             check_images(plan.job, inputs, plan.rules)
-        body, boundary = settings.extra_body, new_boundary()
+        body = settings.extra_body
         with nothing_sent("to build the request"):
-            request = build_request(
-                plan.job, inputs, boundary=boundary, extra_body=body, stream=stream, host=plan.host
-            )
+            request = build_request(plan.job, inputs, extra_body=body, stream=stream, host=plan.host)
         # extra_body may name another model than the job does.
         profile = models.lookup(request.model) if "model" in (body or {}) else plan.profile
         if template is not None:
             template.check_count(request.weight)
-        elif out is not None:
-            template = await run_blocking(partial(open_output, out, n=request.weight))
         call = Call(
             request,
             parse=partial(parse_response, profile=profile),
@@ -98,10 +94,16 @@ async def build_call(
             profile=profile,
         )
         names = None
-        if out is not None and template is not None:
-            text = "variation" if isinstance(job, Variation) else job.prompt
-            names = OutputNames(template, call.id, slug(text), call.fsync)
+        if out is not None:
+            open_out = partial(open_output, out, n=request.weight, job_id=call.id, slug=_slug(job))
+            opened = await run_blocking(open_out)
+            call = evolve(call, folder=opened.folder)
+            names = OutputNames(opened, call.id, _slug(job), call.fsync)
         yield PreparedCall(plan.job, call, inputs, names)
+
+
+def _slug(job: Job) -> str:
+    return slug("variation" if isinstance(job, Variation) else job.prompt)
 
 
 async def load_sources() -> None:

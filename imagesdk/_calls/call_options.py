@@ -92,11 +92,6 @@ def new_idempotency_key() -> str:
     return f"imagesdk-{uuid.uuid4()}"
 
 
-def new_boundary() -> str:
-    """Return a random boundary for a multipart form."""
-    return f"imagesdk-{uuid.uuid4().hex}"
-
-
 def check_query(query: Mapping[str, str] | None, param: str) -> None:
     """Raise an error if a query cannot be encoded in a URL."""
     try:

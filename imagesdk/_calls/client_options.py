@@ -7,7 +7,9 @@ only the type. Policies validate their own values, in :mod:`imagesdk.policies`.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import attrs
@@ -47,6 +49,8 @@ _ELSEWHERE: Final[Mapping[str, Remedy]] = {
     "verify": Remedy.USE_HTTP_CLIENT.of("verify"),
 }
 """Options of clients of other packages, and what replaces them here."""
+_HOST_NAME: Final = re.compile(r"[\w.-]+|\[?[0-9a-fA-F:.]*:[0-9a-fA-F:.]*:[0-9a-fA-F:.]*\]?")
+"""A name, an IPv4 address, or an IPv6 address."""
 
 
 @frozen
@@ -71,6 +75,7 @@ class ClientSettings:
     fsync: bool = False
     observers: tuple[Observer, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    trusted_result_hosts: frozenset[str] = frozenset()
 
     @classmethod
     def from_options(cls, options: ClientOptions) -> ClientSettings:
@@ -107,6 +112,8 @@ def _validated(options: ClientOptions, present_headers: tuple[tuple[str, str], .
         changes["limits"] = _limits(changes.pop("rate_limit"))
     if "observers" in changes:
         changes["observers"] = _observers(changes["observers"])
+    if "trusted_result_hosts" in changes:
+        changes["trusted_result_hosts"] = _host_names(changes["trusted_result_hosts"])
     if "default_headers" in changes:
         given: object = changes.pop("default_headers")
         given = dict[str, str]() if given is None else given
@@ -187,6 +194,17 @@ def _observers(value: Any) -> tuple[Observer, ...]:
         allowed = "a list of functions, such as [print]"
         raise ConfigurationError.for_parameter("observers", value, allowed=allowed)
     return observers
+
+
+def _host_names(value: Any) -> frozenset[str]:
+    names: list[Any] = [None]
+    with suppress(TypeError):
+        names = [None] if isinstance(value, (str, bytes)) else list(value)
+    if not all(isinstance(name, str) and _HOST_NAME.fullmatch(name) for name in names):
+        allowed = 'a list of host names without scheme or port, such as ["images.lan"]'
+        shown = "one with a user" if "@" in repr(value) else None  # it may contain a password
+        raise ConfigurationError.for_parameter("trusted_result_hosts", value, allowed=allowed, shown=shown)
+    return frozenset(name.lower().strip("[]") for name in names)
 
 
 def _of_wrong_type(name: str, value: object, allowed: str) -> ConfigurationError:

@@ -1,7 +1,13 @@
-"""Final names of the files that one call writes."""
+"""Final names of the files that one call writes.
+
+An image that has arrived is paid for. If it cannot be moved to its final name, its temporary file is kept, and the error
+names that file.
+"""
 
 from __future__ import annotations
 
+import os
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -34,10 +40,31 @@ class OutputNames:
         return path.with_stem(f"{path.stem}-{index}") if surplus else path
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Rename a temporary file to its final path, and return that path."""
+        """Rename a temporary file to its final path, and return that path.
+
+        Raises:
+            OSError: If the file cannot be moved. The error names the temporary file, which is kept.
+        """
         path = self.path(index, extension(received.facts.media_type))
         assert received.temporary is not None  # noqa: S101 - only called for files
-        with anyio.CancelScope(shield=True):
-            await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+        try:
+            with anyio.CancelScope(shield=True):
+                await run_blocking(partial(move_into_place, fsync=self.fsync), received.temporary, path)
+        except OSError as error:
+            raise keep(received, error) from error
         received.temporary = None
         return path
+
+
+def keep(received: ReceivedImage, error: OSError, *, owner: str = "") -> OSError:
+    """Keep the temporary file of an image that cannot be moved, and return an error that names the file.
+
+    With ``owner`` no journal names the file, so it loses the name of the run, which would remove it.
+    """
+    temporary, received.temporary = received.temporary, None
+    place = ""
+    if temporary is not None and os.path.lexists(temporary):
+        with suppress(OSError):
+            temporary = temporary.replace(temporary.with_name(temporary.name.replace(f"-{owner}-", "-")))
+        place = f" The image is kept in {temporary}."
+    return type(error)(error.errno, f"{(error.strerror or str(error)).rstrip('.')}.{place}", error.filename)

@@ -18,7 +18,7 @@ from imagesdk._engine.download import Downloader
 from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
 from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
-from imagesdk.errors import DownloadError
+from imagesdk.errors import DownloadError, excerpt
 from imagesdk.policies import Timeouts
 from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
@@ -58,9 +58,12 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
         for received in [_received(result, index)]
     )
     if len(images) != call.request.weight:
-        _logger.warning("%d images were requested and %d arrived", call.request.weight, len(images))
+        reasons = "; ".join(filter(None, dict.fromkeys(parsed.missing)))
+        shown = f" ({excerpt(reasons, 300)})" if reasons else ""
+        _logger.warning("%d images were requested and %d arrived%s", call.request.weight, len(images), shown)
     return ImagesResponse(
         data=images,
+        missing=max(0, call.request.weight - len(images)),
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
@@ -91,18 +94,30 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
 async def place_images(
     response: ImagesResponse, result: Result[ParsedResponse], names: OutputNames | None
 ) -> ImagesResponse:
-    """Move the files of a result to their final names, remove the others, and return the response with paths."""
+    """Move the files of a result to their final names, remove the others, and return the response with paths.
+
+    Raises:
+        OSError: If a file cannot be moved. The others are moved all the same.
+    """
     images: list[Image] = []
+    problem: OSError | None = None
     try:
         with anyio.CancelScope(shield=True):
             for image in response.data:
                 received = _received(result, image.index)
                 path = image.path
                 if received is not None and received.temporary is not None and names is not None:
-                    path = await names.move_into_place(image.index, received)
+                    try:
+                        path = await names.move_into_place(image.index, received)
+                    except OSError as error:
+                        if problem is not None:
+                            problem.add_note(str(error))
+                        problem = problem or error
                 images.append(attrs.evolve(image, path=path))
     finally:
         await discard(result.sink)
+    if problem is not None:
+        raise problem
     return attrs.evolve(response, data=tuple(images))
 
 
@@ -114,7 +129,7 @@ async def fetch_missing(
     for position, image in enumerate(images):
         if image.loaded or image.url is None:
             continue
-        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync)
+        sink = ImageSink(names.template.folder if names else None, fsync=call.fsync, owner=call.owner)
         try:
             received = await fetch(downloader, image.url, sink, call.timeouts, call.deadline)
             path = await names.move_into_place(image.index, received) if names else None
@@ -123,10 +138,14 @@ async def fetch_missing(
             raise
         finally:
             await discard(sink)
-        facts = received.facts
-        loaded = attrs.evolve(image, path=path, data=received.data, media_type=facts.media_type)
-        images[position] = attrs.evolve(loaded, width=facts.width, height=facts.height)
+        images[position] = attrs.evolve(with_facts(image, received), path=path, data=received.data)
     return attrs.evolve(response, data=tuple(images))
+
+
+def with_facts(image: Image, received: ReceivedImage) -> Image:
+    """Return an image with the facts of its download."""
+    facts = received.facts
+    return attrs.evolve(image, media_type=facts.media_type, width=facts.width, height=facts.height)
 
 
 async def fetch(

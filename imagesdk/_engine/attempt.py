@@ -61,9 +61,11 @@ class Attempt(Generic[T]):
         request = call.request
         caps, images = config.caps, request.weight
         scanner = Scanner(max_image=caps.image, max_response=caps.response, images=images)
-        self._body = TrackedBody(request.segments(), request.length, on_complete=state.permit.sent)
+        self._body = TrackedBody(
+            request.segments(), request.length, on_complete=state.permit.sent, boundary=request.boundary
+        )
         self._reader = ResponseReader(scanner, max_ok_status=call.max_ok_status)
-        self._sink = ImageSink(call.folder, fsync=call.fsync)
+        self._sink = ImageSink(call.folder, fsync=call.fsync, owner=call.owner)
         self._exchange = AsyncExitStack()
         self._was_answered = False
         self._was_accepted = False

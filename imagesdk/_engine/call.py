@@ -60,6 +60,8 @@ class Call(Generic[T]):
     query: Mapping[str, str] | None = None
     folder: Path | None = None
     """The folder of the output files, for temporary files; ``None`` for memory."""
+    owner: str = ""
+    """The run that owns the temporary files; empty for a single call."""
     fsync: bool = False
     tokens: Callable[[T], int | None] = lambda _: None
     """Returns the number of tokens that a response reports."""

@@ -1,7 +1,17 @@
 """Downloads of result URLs: without the key, checked, with a size cap, and retried.
 
-A URL on the base URL's own origin is always fetched. Any other URL must be https, and its host must have public
-addresses only. The connection goes to the address that was checked. Each redirect, three at most, is checked again.
+======================================================  =====================================================
+URL                                                     fetched
+======================================================  =====================================================
+on the origin of the base URL                           always
+on another name of this machine, with the base URL and  from the base URL's origin: servers often name the
+its port on this machine                                address that they are bound to
+on a host of ``trusted_result_hosts=``                  always
+any other                                               if it is https and has public addresses only, from
+                                                        the address that was checked
+======================================================  =====================================================
+
+Each redirect, three at most, is checked again.
 """
 
 from __future__ import annotations
@@ -18,8 +28,8 @@ import anyio
 import httpx
 from attrs import define, evolve, frozen
 
-from imagesdk._engine.response import TEXT_HEAD, DecompressedBody, copy_image, media_type_of, reason_of
-from imagesdk._engine.sink import ImageSink, ReceivedImage, discard
+from imagesdk._engine.response import DecompressedBody, copy_image, media_type_of, reason_of
+from imagesdk._engine.sink import TEXT_HEAD, ImageSink, ReceivedImage, discard
 from imagesdk._engine.tokens import BearerTokenSource, known_key
 from imagesdk._media.sniff import BINARY, OCTET_STREAM, is_text
 from imagesdk._protocol.hosts import Host
@@ -53,10 +63,12 @@ class Downloader:
     _user_agent: str
     _key: Secret | BearerTokenSource = NO_KEY
     """The key, which no request carries. A server that knows it may put it into a response."""
+    _trusted_hosts: frozenset[str] = frozenset()
+    """Hosts whose URLs are fetched unchecked, in lower case."""
 
-    def with_options(self, *, retry: RetryPolicy | None, caps: Caps | None) -> Downloader:
-        """Return a downloader on the same connections with other options where given."""
-        return evolve(self, retry=retry or self._retry, caps=caps or self._caps)
+    def with_options(self, *, retry: RetryPolicy, caps: Caps, trusted_hosts: frozenset[str]) -> Downloader:
+        """Return a downloader on the same connections with other options."""
+        return evolve(self, retry=retry, caps=caps, trusted_hosts=trusted_hosts)
 
     async def fetch(
         self, url: str, sink: ImageSink, *, connect_timeout: float | None, timeout: float | None
@@ -139,12 +151,15 @@ class Downloader:
     async def _checked(self, url: str, connect_timeout: float | None) -> WireRequest:
         """Return the request for a URL that is safe to fetch."""
         headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": self._user_agent}
-        if self._host.is_same_origin(url):
-            return WireRequest("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
+        url = self._host.own_url(url) or url
         parts = urlsplit(url)
+        if self._host.is_same_origin(url) or (
+            parts.hostname in self._trusted_hosts and parts.scheme in {"http", "https"}
+        ):
+            return WireRequest("GET", url, tuple(headers.items()), connect_timeout=connect_timeout)
         if parts.scheme != "https" or not parts.hostname:
             message = f"{_redacted(url)} is not https, and not on the server that was asked: not fetched."
-            raise DownloadError(message)
+            raise DownloadError(message, remedies=_untrusted(parts.hostname))
         address = await self._public_address(parts.hostname, parts.port or 443, url)
         headers["host"] = parts.netloc.rpartition("@")[2]
         netloc = f"[{address}]" if ":" in address else address
@@ -164,10 +179,16 @@ class Downloader:
         addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
         for address in addresses:
             if not _is_public(address):
-                raise DownloadError(f"{_redacted(url)} is on a private address ({address}): not fetched.")
+                message = f"{_redacted(url)} is on a private address ({address}): not fetched."
+                raise DownloadError(message, remedies=_untrusted(hostname))
         if not addresses:
             raise TransportError(f"{hostname} has no address", connecting=True, timed_out=False)
         return addresses[0]
+
+
+def _untrusted(hostname: str | None) -> tuple[Remedy, ...]:
+    """Return the remedies for a URL that is not safe to fetch."""
+    return (Remedy.ASK_FOR_BASE64, *([Remedy.TRUST_RESULT_HOST.of(hostname)] if hostname else []))
 
 
 _UNICAST = ipaddress.ip_network("2000::/3")

@@ -17,11 +17,21 @@ from imagesdk.types import Upload
 class TrackedBody:
     """A request body, iterated once. ``on_complete`` is called when more is asked for after its last byte.
 
+    A file that contains the ``boundary`` of its form raises ``OSError``: a server would read its rest as other fields.
     It is a class rather than a generator, because an exchange may end halfway and leave it.
     """
 
-    def __init__(self, segments: Iterable[BodySegment], length: int, on_complete: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        segments: Iterable[BodySegment],
+        length: int,
+        on_complete: Callable[[], None],
+        *,
+        boundary: bytes | None = None,
+    ) -> None:
         self._segments = iter(segments)
+        self._boundary = boundary
+        self._tail = b""  # of the last piece of a file: the boundary may begin in it
         self._upload: Upload | Base64Segment | None = None
         self._done = 0
         self._left = length
@@ -52,9 +62,11 @@ class TrackedBody:
                 segment = next(self._segments, None)
                 if segment is None or isinstance(segment, bytes):
                     return segment
-                self._upload, self._done = segment, 0
+                self._upload, self._done, self._tail = segment, 0, b""
             try:
                 piece = await read_piece(self._upload, self._done)
+                if self._boundary is not None and isinstance(self._upload, Upload):
+                    self._check(self._upload, piece, self._boundary)
             except OSError as error:
                 self.error = error
                 raise
@@ -62,6 +74,13 @@ class TrackedBody:
                 self._done += len(piece)
                 return piece
             self._upload = None
+
+    def _check(self, upload: Upload, piece: bytes, boundary: bytes) -> None:
+        if isinstance(upload.source, bytes):  # checked when the form was built
+            return
+        if boundary in piece or boundary in self._tail + piece[: len(boundary)]:
+            raise OSError(f"{upload.name} contains {boundary.decode()}, the boundary of its form")
+        self._tail = (self._tail + piece if len(piece) < len(boundary) else piece)[1 - len(boundary) :]
 
 
 PIECE = 1024 * 1024

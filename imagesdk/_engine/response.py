@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from imagesdk import errors
 from imagesdk._engine.call import Result, T
 from imagesdk._engine.request_body import TrackedBody
-from imagesdk._engine.sink import ImageSink
+from imagesdk._engine.sink import TEXT_HEAD, ImageSink
 from imagesdk._engine.state import CallState
 from imagesdk._media.sniff import is_text, sniff
 from imagesdk._protocol.api_errors import is_error_document, status_failure, unreadable_failure
@@ -39,8 +39,6 @@ from imagesdk.remedies import Remedy
 _TEXT_TYPES = frozenset({"application/json", "text/html", "text/plain"})
 _MAX_REASON = 300
 """Characters of the reason of a broken exchange."""
-TEXT_HEAD = 512
-"""Bytes that are enough to tell text from an image."""
 SMALL_PIECES = 4
 """Small pieces of a body after which other tasks have their turn."""
 _SMALL = 4096
@@ -207,7 +205,7 @@ def _parse_response(
             if reader.is_image:
                 document = {"data": [{"b64_json": ImageRef(0)}]}
             elif not call.raw:
-                document = reader.scanner.document(reader.key)
+                document = reader.scanner.document(reader.key, sink.texts)
                 if request.weight:
                     check_entries(document, request.weight)
             if not is_error_document(document):
@@ -215,7 +213,8 @@ def _parse_response(
                 billed_before = state.maybe_billed_before
                 return Result(parsed, reader.headers, sink, state.started, billed_before, reader.status)
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=reader.request_id, billed=request.billed)
+            billed, request_id = request.billed, reader.request_id
+            return unreadable_failure(problem, status=reader.status, request_id=request_id, billed=billed)
     return status_failure(
         reader.status,
         reader.headers,
@@ -226,6 +225,7 @@ def _parse_response(
         path=request.path,
         better_base_url=host.suggested_base_url,
         key=reader.key,
+        is_openai=host.is_openai,
     )
 
 
@@ -263,13 +263,14 @@ def exchange_failure(
 ) -> Failure:
     """Return the failure of an exchange that ended with ``error``; raise the error of a local file instead."""
     if isinstance(error, TimeoutError):
-        return connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
+        failure = connection_failure("no whole answer came in time", body, timed_out=True, billed=billed)
+        return evolve(failure, kind="unreadable") if reader.succeeded and body.complete else failure
     if body.error is not None:
         raise body.error from None
     reason = reason_of(error, reader.key)
     if reader.succeeded:
         problem = ScanError(f"the answer was cut short ({reason})")
-        return unreadable_failure(problem, request_id=reader.request_id, billed=billed)
+        return unreadable_failure(problem, status=None, request_id=reader.request_id, billed=billed)
     failure = connection_failure(reason, body, timed_out=error.timed_out, billed=billed, origin=origin)
     failure.error.__cause__ = error.__cause__
     return failure

@@ -10,7 +10,7 @@ import anyio
 from attrs import define, field
 
 from imagesdk._media.atomic import create_temporary
-from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, sniff
+from imagesdk._media.sniff import HEAD_SIZE, ImageFacts, is_text, sniff
 from imagesdk._protocol.scanner import ImageEnd, ImagePiece, ImageStart
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._runtime.threads import run_blocking
@@ -20,6 +20,8 @@ _LARGEST_BATCH = 1024 * 1024
 _SMALLEST_BATCH = 128 * 1024
 _BATCHES_PER_LOOP = 16 * 1024 * 1024
 """Bytes of the batches of all open images of an event loop together."""
+TEXT_HEAD = 512
+"""Bytes that are enough to tell text from an image."""
 
 
 @define
@@ -42,13 +44,16 @@ class ReceivedImage:
     facts: ImageFacts = field(factory=ImageFacts)
     data: bytes | None = None
     temporary: Path | None = None
+    text: str | None = None
+    """The beginning of the bytes, if they are a text rather than an image."""
 
 
 class ImageSink:
     """The images of one response, in memory or in temporary files in ``folder``, synced to disk with ``fsync``."""
 
-    def __init__(self, folder: Path | None, *, fsync: bool = False) -> None:
+    def __init__(self, folder: Path | None, *, fsync: bool = False, owner: str = "") -> None:
         self._folder = folder
+        self._owner = owner
         self._fsync = fsync
         self._memory = io.BytesIO()  # grows in place, and gives its value away without a copy
         self._pieces: list[bytes] = []
@@ -83,6 +88,8 @@ class ImageSink:
         else:
             received = self.images[event.number]
             received.facts = sniff(self._head)
+            if received.facts.media_type is None and is_text(self._head[:TEXT_HEAD]):
+                received.text = self._head[:TEXT_HEAD].decode("utf-8", "replace")
             if self._folder is None:
                 received.data = self._memory.getvalue()
                 self._memory = io.BytesIO()
@@ -90,6 +97,11 @@ class ImageSink:
                 await run_blocking(self._finish, self._pieces)
                 self.leave()
             self._pieces = []
+
+    @property
+    def texts(self) -> dict[int, str]:
+        """The beginnings of the images that are texts, by their number in the response."""
+        return {number: image.text for number, image in self.images.items() if image.text is not None}
 
     def discard(self) -> None:
         """Remove what was written. Blocks on the disk; may be called at any point."""
@@ -99,7 +111,7 @@ class ImageSink:
                 received.temporary.unlink(missing_ok=True)
 
     def _create(self, folder: Path, number: int) -> None:
-        self._descriptor, self.images[number].temporary = create_temporary(folder)
+        self._descriptor, self.images[number].temporary = create_temporary(folder, self._owner)
 
     def _write_batch(self, pieces: list[bytes]) -> None:
         assert self._descriptor is not None  # noqa: S101 - opened at the start of the image

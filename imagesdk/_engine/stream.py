@@ -7,7 +7,7 @@ event. The events are parsed in :mod:`imagesdk._protocol.stream_events`.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -122,7 +122,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
             failure.error.__cause__ = error.__cause__
             return failure
         except ScanError as problem:
-            return unreadable_failure(problem, request_id=self._reader.request_id)
+            return unreadable_failure(problem, status=self._reader.status, request_id=self._reader.request_id)
         except (MemoryError, RuntimeError) as error:
             if (lack := lacking(error)) is None:
                 raise
@@ -166,7 +166,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
             return
         event: StreamEvent | Failure | None = None
         try:
-            parse = partial(self._parse, message)
+            parse = partial(self._parse, message, sink.texts)
             event = await run_blocking(parse) if message.scanner.is_large else parse()
         finally:
             if not isinstance(event, StreamEvent):
@@ -177,7 +177,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         elif event is not None:
             self._ready.append(event)
 
-    def _parse(self, message: Message) -> StreamEvent | Failure | None:
+    def _parse(self, message: Message, texts: Mapping[int, str]) -> StreamEvent | Failure | None:
         return read_stream_event(
             message,
             self._call.request,
@@ -186,6 +186,8 @@ class StreamAttempt(Attempt[ParsedResponse]):
             seen_images=self._seen_images,
             request_id=self._reader.request_id,
             key=self._reader.key,
+            is_openai=self._shared.host.is_openai,
+            texts=texts,
         )
 
     async def _release(self) -> None:
@@ -208,8 +210,7 @@ class StreamAttempt(Attempt[ParsedResponse]):
         return Failure(error, classify(error))
 
     def _ended_early(self, reason: str) -> Failure:
-        error = self._stream_error(f"The stream ended without its image ({reason}).")
-        return Failure(error, classify(error))
+        return Failure(self._stream_error(f"The stream ended without its image ({reason})."), "unreadable")
 
     def _stream_error(self, message: str) -> StreamError:
         return StreamError(message, request_id=self._reader.request_id, maybe_billed=True)

@@ -18,7 +18,7 @@ from typing import Final, cast
 
 from attrs import frozen
 
-from imagesdk._media.atomic import create_temporary
+from imagesdk._media.atomic import create_temporary, make_folder
 from imagesdk._media.source_text import refused
 from imagesdk.errors import InvalidRequestError
 from imagesdk.remedies import Remedy
@@ -156,24 +156,49 @@ def _template_fields(text: str, param: str) -> set[str] | None:
     return fields or None
 
 
-def open_output(out: str | os.PathLike[str], *, n: int = 1) -> OutputTemplate:
-    """Parse ``out=`` and check that its folder can be written to. Blocks."""
+def open_output(
+    out: str | os.PathLike[str], *, n: int = 1, job_id: str = "0", slug: str = "x"
+) -> OutputTemplate:
+    """Parse ``out=`` of a call, create the folder of its images and check that they can be moved there. Blocks."""
     template = OutputTemplate.parse(out, n=n)
     check_writable(template.folder, template.template)
+    if "/" in template.template:
+        final, other = (template.path(index=0, id=job_id, slug=slug, ext=ext) for ext in ("png", "webp"))
+        check_place(template.folder, final, other)
     return template
 
 
-def check_writable(folder: Path, template: str = FOLDER_TEMPLATE) -> None:
+def check_writable(folder: Path, template: str = FOLDER_TEMPLATE, owner: str = "") -> None:
     """Create ``folder`` if it is missing, and check that files named by ``template`` can be created in it. Blocks."""
-    descriptor, temporary = create_temporary(folder)
+    descriptor, temporary = create_temporary(folder, owner)
     os.close(descriptor)
-    temporary.unlink()
+    temporary.unlink(missing_ok=True)
     final = OutputTemplate(folder, template).path(index=0, id="0" * 8, ext="webp")
-    for part in final.relative_to(folder).parts:
-        # A name that is too long raises here, also below a folder that does not exist yet.
-        with suppress(FileNotFoundError):
-            os.lstat(folder / part)
+    _check_names(folder, final)
     with suppress(FileNotFoundError):
         # A name below a file raises NotADirectoryError.
         if stat.S_ISDIR(final.lstat().st_mode):
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(final))
+
+
+def check_place(folder: Path, final: Path, other: Path, owner: str = "") -> None:
+    """Create the folder of an image, and check that a temporary file in ``folder`` can be moved to it. Blocks.
+
+    ``other`` is the final path with another extension: a folder with ``{ext}`` in its name is not created.
+    """
+    descriptor, temporary = create_temporary(folder, owner)
+    os.close(descriptor)
+    try:
+        _check_names(folder, final)
+        if final.parent == other.parent:
+            make_folder(final.parent)
+            temporary = temporary.replace(final.parent / temporary.name)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _check_names(folder: Path, final: Path) -> None:
+    for part in final.relative_to(folder).parts:
+        # A name that is too long raises here, also below a folder that does not exist yet.
+        with suppress(FileNotFoundError):
+            os.lstat(folder / part)

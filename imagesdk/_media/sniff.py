@@ -93,7 +93,9 @@ def sniff(head: bytes) -> ImageFacts:
 
 
 def is_text(head: bytes) -> bool:
-    """Return whether ``head`` is the beginning of a text, such as an HTML page or an SVG."""
+    """Return whether ``head`` is the beginning of a text, such as an HTML page, in any encoding, or an SVG."""
+    if head[:64].lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        return True
     try:
         words = head.decode("utf-8")
     except UnicodeDecodeError as error:

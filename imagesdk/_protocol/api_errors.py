@@ -6,11 +6,12 @@ input                                         function                   effecti
 a response with an error status               :func:`status_failure`     the status
 a response of status 200 with an ``error``    :func:`status_failure`     from the fields of the error
 an ``error`` event of a stream                :func:`stream_failure`     from the fields of the error
-a success response that cannot be read        :func:`unreadable_failure`  none
+a success response without a readable image   :func:`unreadable_failure`  none
 ============================================  =========================  ========================
 
 The class of the error is chosen by, in this order: a quota code, a moderation code or text, the effective status.
-A 404, a 410 or a matching message becomes :class:`~imagesdk.errors.RetiredError` if the model was shut down.
+On OpenAI's host, a 404, a 410 or a model that "does not exist" becomes :class:`~imagesdk.errors.RetiredError` if OpenAI
+has shut the model down. On every host, a message does so that calls the model or the endpoint retired.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ from attrs import evolve
 from imagesdk import errors
 from imagesdk._protocol.error_bodies import ErrorBody, error_of_bytes, error_of_document
 from imagesdk._protocol.json_values import is_object, text
+from imagesdk._protocol.missing_images import NoImageError, reasons_of, task_of, text_of
 from imagesdk._protocol.remedies import UNVERIFIED, ErrorClass, remedies_for
 from imagesdk._protocol.retry import Failure, FailureClass
-from imagesdk._protocol.scanner import FixedCapError, ScanError, TooLargeError
+from imagesdk._protocol.scanner import FixedCapError, ScanError, TooLargeError, without_images
 from imagesdk._protocol.secret import NO_KEY, Secret
 from imagesdk._protocol.server_limits import ServerLimits, parse_server_limits
 from imagesdk.errors import excerpt
@@ -38,7 +40,8 @@ from imagesdk.remedies import Remedy
 _EXCERPT_LENGTH = 300  # of a quoted server message, in characters
 
 _BY_STATUS: Mapping[int, ErrorClass] = {
-    400: errors.BadRequestError, 401: errors.AuthenticationError, 403: errors.PermissionDeniedError,
+    400: errors.BadRequestError, 401: errors.AuthenticationError, 402: errors.QuotaExceededError,
+    403: errors.PermissionDeniedError,
     404: errors.NotFoundError, 409: errors.ConflictError, 422: errors.UnprocessableEntityError,
     429: errors.RateLimitError,
 }  # fmt: skip
@@ -61,7 +64,13 @@ _RETIRED_TEXT = re.compile(
     r"\b(model|endpoint)\b.*\b(deprecated|retired|shut ?down|discontinued|no longer (available|supported|accepts?))\b",
     re.IGNORECASE | re.DOTALL,
 )
+_NO_MODEL_TEXT = re.compile(
+    r"\bthe (requested )?model\b.{0,200}\bdoes not exist\b", re.IGNORECASE | re.DOTALL
+)
+_MODEL_TEXT = re.compile(r"(?<![a-z/])(model|deployment)(?!s)", re.IGNORECASE)
 _INVALID_SIZE_TEXT = re.compile(r"^invalid (?:size|value:) '([1-9]\d{0,5})x([1-9]\d{0,5})'", re.IGNORECASE)
+_NO_MODEL_CODES = frozenset({None, "invalid_value", "model_not_found"})
+_ACCEPTED = 202
 _GONE = frozenset({404, 410})
 _NO_ROUTE = frozenset({404, 405})
 _RETIREMENT_ERRORS = frozenset(
@@ -81,16 +90,30 @@ def status_failure(
     path: str = "",
     better_base_url: str | None = None,
     key: Secret = NO_KEY,
+    is_openai: bool = True,
 ) -> Failure:
-    """Convert an error response to a failure. ``better_base_url``: the base URL with ``/v1``, if it seems to lack it."""
+    """Convert an error response to a failure.
+
+    Args:
+        status: The status.
+        headers: The headers, with names in lower case.
+        rest: The body without its images.
+        now: The time.
+        requested: The number of images that the request asks for.
+        model: The model of the request.
+        path: The path of the request.
+        better_base_url: The base URL with ``/v1``, if it seems to lack it.
+        key: The key, which is removed from the texts.
+        is_openai: Whether the server is OpenAI, where the dates of the catalogue apply.
+    """
     body = error_of_bytes(rest, key)
     remedies: tuple[Remedy, ...] = ()
     if 300 <= status < 400 and (location := headers.get("location")) is not None:
         to = location.split("?")[0]
         body = evolve(body, message=f"it redirects to {to}, and the client follows no redirects")
         remedies = (Remedy.CORRECT_BASE_URL,)
-    # A missing model has a code.
-    if better_base_url is not None and status in _NO_ROUTE and body.code is None:
+    about_model = body.param == "model" or _MODEL_TEXT.search(f"{body.code} {body.message[:_EXCERPT_LENGTH]}")
+    if better_base_url is not None and status in _NO_ROUTE and not about_model:
         remedies = (Remedy.USE_BASE_URL.of(better_base_url),)
     failure = _failure(
         body,
@@ -103,6 +126,7 @@ def status_failure(
         path=path,
         request_id=headers.get("x-request-id"),
         remedies=remedies,
+        is_openai=is_openai,
     )
     should_retry = {"true": True, "false": False}.get(headers.get("x-should-retry", "").lower())
     return evolve(failure, should_retry=should_retry)
@@ -130,6 +154,7 @@ def stream_failure(
     path: str = "",
     request_id: str | None = None,
     seen_images: bool = False,
+    is_openai: bool = True,
 ) -> Failure | None:
     """Convert a stream event, its data parsed or as text, to a failure; return ``None`` if it is not an error."""
     if not is_error_event(event_name, document):
@@ -140,7 +165,7 @@ def stream_failure(
     # No field names its kind.
     if _effective_status(body) == 200 and _error_class(200, body) is errors.BadRequestError:
         error = errors.StreamError(_sentence(opening, body.message), request_id=request_id, maybe_billed=True)
-        return Failure(error, "unknown", server_limits=server_limits)
+        return Failure(error, "unreadable", server_limits=server_limits)
     failure = _failure(
         body,
         opening=opening,
@@ -151,24 +176,59 @@ def stream_failure(
         model=model,
         path=path,
         request_id=request_id,
+        is_openai=is_openai,
     )
     if not seen_images:
         return failure
     failure.error.maybe_billed = True
     # A rate-limit error before any work is free to retry. After a partial image, a retry is a second bill.
-    return evolve(failure, kind="unknown") if isinstance(failure.error, errors.RateLimitError) else failure
+    return evolve(failure, kind="unreadable") if isinstance(failure.error, errors.RateLimitError) else failure
 
 
-def unreadable_failure(problem: ScanError, *, request_id: str | None, billed: bool = True) -> Failure:
-    """Return the failure for a success response that cannot be read. Its images were generated and billed."""
+def unreadable_failure(
+    problem: ScanError, *, status: int | None = 200, request_id: str | None, billed: bool = True
+) -> Failure:
+    """Return the failure for a success response without a readable image. Its images may have been billed."""
+    facts: dict[str, Any] = {"request_id": request_id, "maybe_billed": billed}
     too_large = isinstance(problem, TooLargeError)
+    if isinstance(problem, NoImageError) or (status == _ACCEPTED and not too_large):
+        return Failure(_no_image_error(problem, status, facts), "unreadable", should_retry=False)
+    remedies = (Remedy.RAISE_CAPS,) if too_large and not isinstance(problem, FixedCapError) else ()
     error = errors.APIResponseError(
-        f"The server answered with success, but {problem}.",
-        request_id=request_id,
-        maybe_billed=billed,
-        remedies=(Remedy.RAISE_CAPS,) if too_large and not isinstance(problem, FixedCapError) else (),
+        f"The server answered with success, but {problem}.", remedies=remedies, **facts
     )
     return Failure(error, "unreadable", should_retry=False if too_large else None)
+
+
+def _no_image_error(problem: ScanError, status: int | None, facts: dict[str, Any]) -> errors.APIError:
+    """Return the error for a response without an image: moderation, an unfinished task, or any other reason."""
+    document = problem.document if isinstance(problem, NoImageError) else None
+    reasons, task = reasons_of(document), task_of(document)
+    opening = "The server answered with success but without an image"
+    if reasons and reasons[0].moderated:
+        return errors.ModerationError(
+            _sentence(opening, text_of(reasons)),
+            status_code=status or 200,
+            body=without_images(document),
+            categories=tuple(dict.fromkeys(each.category for each in reasons if each.category)),
+            remedies=(Remedy.CHANGE_CONTENT,),
+            **facts,
+        )
+    if task is not None or status == _ACCEPTED:
+        named = [f"id {excerpt(task.id)}"] if task and task.id else []
+        named += [f"status {excerpt(task.status)}"] if task and task.status else []
+        shown = f" ({', '.join(named)})" if named else ""
+        summary = (
+            f"The server answered {status} with a task{shown} instead of images, and may finish it later."
+        )
+        id_ = task.id if task else None
+        return errors.PendingTaskError(summary, task_id=id_, remedies=(Remedy.FETCH_TASK,), **facts)
+    summary = (
+        _sentence(opening, text_of(reasons))
+        if reasons
+        else f"The server answered with success, but {problem}."
+    )
+    return errors.APIResponseError(summary, **facts)
 
 
 def _failure(
@@ -182,6 +242,7 @@ def _failure(
     model: str | None,
     path: str,
     request_id: str | None,
+    is_openai: bool,
     remedies: tuple[Remedy, ...] = (),
 ) -> Failure:
     effective_status = _effective_status(body) if status == 200 else status
@@ -189,14 +250,14 @@ def _failure(
     never_fits = cls is errors.RateLimitError and server_limits.never_fits(requested)
     remedies = remedies or _size_remedies(cls, body, model)
     remedies = remedies or remedies_for(cls, status, body, never_fits=never_fits)
-    kind: FailureClass = "unknown" if effective_status >= 500 else "refused"
+    kind: FailureClass = "refused" if effective_status < 500 else "unknown" if status >= 500 else "unreadable"
     facts: dict[str, Any] = {}
     consequence = ""
     if issubclass(cls, errors.RateLimitError):
         facts["retry_after"] = server_limits.wait
     if issubclass(cls, errors.ModerationError):
         facts.update(stage=body.stage, categories=body.categories)
-    if (retired := _retirement(cls, effective_status, body, model, path, today)) is not None:
+    if (retired := _retirement(cls, effective_status, body, model, path, today, is_openai)) is not None:
         cls, consequence, remedies = errors.RetiredError, f" {retired[0]}", (retired[1],)
         facts["replacement"] = retired[2]
     elif never_fits:
@@ -209,7 +270,7 @@ def _failure(
         param=body.param,
         body=body.body,
         request_id=request_id,
-        maybe_billed=kind == "unknown",
+        maybe_billed=kind != "refused",
         remedies=remedies,
         **facts,
     )
@@ -233,23 +294,28 @@ def _error_class(status: int, body: ErrorBody) -> ErrorClass:
             return errors.ModerationError
         if UNVERIFIED.search(body.message):
             return errors.PermissionDeniedError
+        if body.code in _NO_MODEL_CODES and _NO_MODEL_TEXT.search(body.message):
+            return errors.NotFoundError
     if status >= 500:
         return errors.InternalServerError
     return _BY_STATUS.get(status, errors.BadRequestError if status == 200 else errors.APIStatusError)
 
 
 def _retirement(
-    cls: ErrorClass, status: int, body: ErrorBody, model: str | None, path: str, today: date
+    cls: ErrorClass, status: int, body: ErrorBody, model: str | None, path: str, today: date, is_openai: bool
 ) -> tuple[str, Remedy, str | None] | None:
-    """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors."""
+    """Return the sentence, the remedy and the replacement for a retired model or endpoint; ``None`` for other errors.
+
+    The dates of the catalogue are those of OpenAI, so that they prove nothing about another server.
+    """
     about_model = body.param in {None, "", "model"}
     message_matches = about_model and _RETIRED_TEXT.search(body.message[:_EXCERPT_LENGTH]) is not None
     if body.code == "DeploymentNotFound":  # Azure: a name that the user chose
         return None
-    is_gone = status in _GONE or body.code == "model_not_found"
+    is_gone = is_openai and (status in _GONE or body.code == "model_not_found" or cls is errors.NotFoundError)
     if not is_gone and not (message_matches and cls in _RETIREMENT_ERRORS):
         return None
-    if path.endswith("/images/variations") and (message_matches or status in _GONE):
+    if path.endswith("/images/variations") and (message_matches or (is_openai and status in _GONE)):
         gone = "The variations have"
         profile, remedy = lookup(OPENAI_VARIATION_MODEL), Remedy.USE_EDIT
     else:
@@ -262,6 +328,8 @@ def _retirement(
         replacement = profile.replacement if profile else None
         remedy = Remedy.USE_MODEL.of(replacement) if replacement else Remedy.USE_ANOTHER_MODEL
     end, replacement = (profile.shut_down, profile.replacement) if profile else (None, None)
+    if not is_openai:
+        end = None
     if end is not None and end > today:
         return f"{gone} its end on {end}.", remedy, replacement
     return f"{gone} been shut down{f' on {end}' if end else ''}.", remedy, replacement

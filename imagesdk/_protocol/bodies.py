@@ -10,16 +10,20 @@ segment             bytes on the wire
 ``Base64Segment``   its file as base64 text
 ==================  ===========================
 
-https://www.rfc-editor.org/rfc/rfc7578
+The boundary of a form is a hash of its fields and of the names and sizes of its files, so that the same request has the
+same bytes. It must not occur in a part: texts and images in memory are checked here, files by the engine while it reads
+them. https://www.rfc-editor.org/rfc/rfc7578
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
+from itertools import count
 from typing import ClassVar, TypeAlias
 
-from attrs import frozen
+from attrs import Factory, field, frozen
 
 from imagesdk._media.sniff import OCTET_STREAM, named_media_type
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
@@ -35,12 +39,28 @@ class FormField:
     value: str | Upload
 
 
+def form_boundary(parts: tuple[FormField, ...]) -> str:
+    """Return the boundary of a form: the same for the same parts, and in none of their texts and images in memory."""
+    facts = [(part.name, *_described(part.value)) for part in parts]
+    contents = [
+        part.value.source if isinstance(part.value, Upload) else part.value.encode() for part in parts
+    ]
+    in_memory = [content for content in contents if isinstance(content, bytes)]
+    texts = (json.dumps([number, facts]).encode() for number in count())
+    boundaries = (f"imagesdk-{hashlib.sha256(text).hexdigest()[:32]}" for text in texts)
+    return next(each for each in boundaries if not any(each.encode() in content for content in in_memory))
+
+
+def _described(value: str | Upload) -> tuple[str | int, ...]:
+    return (value.name, declared_media_type(value), value.size) if isinstance(value, Upload) else (value,)
+
+
 @frozen
 class FormBody:
-    """A ``multipart/form-data`` body. The caller passes the boundary, so that an encoding can be repeated."""
+    """A ``multipart/form-data`` body."""
 
     parts: tuple[FormField, ...]
-    boundary: str
+    boundary: str = field(default=Factory(lambda self: form_boundary(self.parts), takes_self=True))
 
     @property
     def content_type(self) -> str:

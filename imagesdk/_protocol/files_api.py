@@ -23,7 +23,7 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _FIELDS = {"object", "id", "bytes", "created_at", "expires_at", "filename", "purpose", "status"}
 
 
-def upload_request(file: Upload, purpose: str, *, expires_after: int | None, boundary: str) -> Request:
+def upload_request(file: Upload, purpose: str, *, expires_after: int | None) -> Request:
     """Build the request that uploads a file. Refuse an empty purpose, and a lifetime outside :data:`EXPIRY`."""
     if not purpose.strip():
         allowed = '"vision" for images, "batch" for the requests of a batch'
@@ -36,7 +36,7 @@ def upload_request(file: Upload, purpose: str, *, expires_after: int | None, bou
         parts.append(FormField("expires_after[anchor]", "created_at"))
         parts.append(FormField("expires_after[seconds]", str(expires_after)))
     parts.append(FormField("file", file))
-    return Request(PATH, 0, None, FormBody(tuple(parts), boundary))
+    return Request(PATH, 0, None, FormBody(tuple(parts)))
 
 
 def file_request(file: str | FileId | FileObject, method: str, suffix: str = "") -> Request:

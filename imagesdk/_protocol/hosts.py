@@ -18,7 +18,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import cast
-from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
 from attrs import frozen
 
@@ -147,6 +147,19 @@ class Host:
         parts = _split(url)
         return parts is not None and _origin(parts) == self.origin
 
+    def own_url(self, url: str) -> str | None:
+        """Return the URL of a result on this server that names this machine in another way, such as ``0.0.0.0``.
+
+        ``None`` if the URL or the server is on another machine, or if the port is not that of the server.
+        """
+        parts, own = _split(url), urlsplit(self.base_url)
+        if parts is None or parts.scheme not in _PORTS or not _is_this_machine(own.hostname or ""):
+            return None
+        port = parts.port or _PORTS[parts.scheme]
+        if not _is_this_machine(parts.hostname or "") or port != (own.port or _PORTS[own.scheme]):
+            return None
+        return urlunsplit((own.scheme, own.netloc, parts.path, parts.query, ""))
+
     def default_model(self, job: Job) -> str | None:
         """Return the model for a job without one: OpenAI's default at OpenAI, ``None`` elsewhere."""
         if not self.is_openai:
@@ -202,6 +215,11 @@ def is_loopback(hostname: str) -> bool:
         return ipaddress.ip_address(hostname).is_loopback
     except ValueError:
         return False
+
+
+def _is_this_machine(hostname: str) -> bool:
+    """Whether a host name is a loopback name, or the address of a server that is bound to all addresses."""
+    return hostname in {"0.0.0.0", "::"} or is_loopback(hostname)  # noqa: S104 - a name in a URL
 
 
 def _split(url: str) -> SplitResult | None:

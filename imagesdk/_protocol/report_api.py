@@ -26,9 +26,9 @@ _SIGNAL_FIELDS = {"type", "outcome", "model", "generated_at", "issuer", "validat
 _MODEL_FIELDS = {"object", "id", "created", "owned_by", "shutdown_date"}
 
 
-def check_request(file: Upload, boundary: str) -> Request:
+def check_request(file: Upload) -> Request:
     """Build the request that checks the provenance of a file. It bills nothing."""
-    return Request("/content_provenance_checks", 0, None, FormBody((FormField("file", file),), boundary))
+    return Request("/content_provenance_checks", 0, None, FormBody((FormField("file", file),)))
 
 
 def models_request(name: str | None = None) -> Request:

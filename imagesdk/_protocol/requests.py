@@ -66,6 +66,11 @@ class Request:
         return self.content.content_type
 
     @property
+    def boundary(self) -> bytes | None:
+        """The text that no file of a form may contain; ``None`` for another body."""
+        return self.content.boundary.encode() if isinstance(self.content, FormBody) else None
+
+    @property
     def billed(self) -> bool:
         """Whether sending it twice may cost twice."""
         return self.weight > 0 if self.costs is None else self.costs
@@ -113,7 +118,6 @@ def build_request(
     job: Job,
     images: InputImages,
     *,
-    boundary: str,
     extra_body: Mapping[str, Any] | None,
     stream: bool = False,
     host: Host = _OPENAI,
@@ -145,7 +149,7 @@ def build_request(
             parts.append(FormField(name, _require_upload(name, overlay)))
     for key, value in fields.items():
         parts += [FormField(name, text) for name, text in _form_fields(key, value)]
-    return Request(path, weight, model, FormBody(tuple(parts), boundary))
+    return Request(path, weight, model, FormBody(tuple(parts)))
 
 
 def request_headers(

@@ -1,7 +1,17 @@
 """Parsers of success responses and stream events.
 
-Pure functions. They accept the fields of compatible servers: an image is found wherever the response contains one.
-Unknown fields are kept in ``extra``. :mod:`.api_errors` parses errors.
+Pure functions. They accept the fields of compatible servers:
+
+==============================================================  =================================
+image                                                           found in
+==============================================================  =================================
+base64, or a data URL                                           the whole response
+a URL as ``url``, ``image_url`` or ``image``, or in a list      ``data``, ``images``, ``output``,
+                                                                ``output_images``, ``result``
+==============================================================  =================================
+
+Entries of ``data`` without an image are left out, with their reasons in ``missing``. A response without any image raises
+:class:`.NoImageError`. Unknown fields are kept in ``extra``. :mod:`.api_errors` parses errors.
 """
 
 from __future__ import annotations
@@ -9,12 +19,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import field, frozen
 
 from imagesdk._protocol.json_values import is_list, is_object, text, timestamp
+from imagesdk._protocol.missing_images import NoImageError, reasons_of, text_of
 from imagesdk._protocol.scanner import ImageRef, ScanError, without_images
 from imagesdk.errors import excerpt
 from imagesdk.models import ModelProfile
@@ -24,6 +35,9 @@ from imagesdk.types import SvgUsage, Usage
 _MAX_TOKENS = 10**12  # a larger count is not plausible and ignored
 _TOTALS = ("input_tokens", "output_tokens", "total_tokens")
 _SETTINGS = ("size", "quality", "background", "output_format", "safety_identifier")
+_CONTAINERS = ("data", "images", "output", "output_images", "result")
+_URL_KEYS = ("url", "image_url", "image")
+_ERROR_KEYS = frozenset({"error", "errors"})  # their URLs are those of help pages
 
 
 @frozen
@@ -36,12 +50,19 @@ class ParsedImage:
     expires_at: datetime | None = None
     extra: Mapping[str, Any] = field(factory=dict[str, Any])
 
+    @property
+    def has_image(self) -> bool:
+        """Whether the entry contains an image."""
+        return self.image_ref is not None or self.url is not None
+
 
 @frozen
 class ParsedResponse:
     """A success response without the bytes of its images."""
 
     images: tuple[ParsedImage, ...]
+    missing: tuple[str, ...] = field(default=(), kw_only=True)
+    """The reasons for entries without an image; empty where the server gives none."""
     created: datetime | None = None
     usage: Usage | None = None
     svg_usage: SvgUsage | None = None
@@ -68,14 +89,18 @@ def parse_response(document: Any, profile: ModelProfile | None) -> ParsedRespons
     if not is_object(document):
         raise ScanError(f"the response is {_excerpt(document)} rather than an object with data")
     body = dict(document)
-    data = body.pop("data", None)
-    if not is_list(data):
-        data = list(_image_objects(document))  # some compatible servers use another name than data
-        if not data:
-            raise ScanError(f"the response has no list of images in it, only {_excerpt(sorted(body))}")
     created = timestamp(body.pop("created", None))
-    items = [item for item in data if is_object(item)]
-    return ParsedResponse(tuple(_image(item, created, profile) for item in items), **_settings(body, created))
+    images: list[ParsedImage] = []
+    missing: list[str] = []
+    for item in _entries(body):
+        image = _image(item, created, profile) if is_object(item) else ParsedImage()
+        if image.has_image:
+            images.append(image)
+        else:
+            missing.append(text_of(reasons_of(item)))
+    if not images:
+        raise NoImageError(_described(document), document)
+    return ParsedResponse(tuple(images), missing=tuple(missing), **_settings(body, created))
 
 
 def parse_event(document: Any, *, name: str = "", profile: ModelProfile | None = None) -> ParsedEvent:
@@ -114,15 +139,42 @@ def _images(event: dict[str, Any]) -> list[dict[str, Any]]:
     return [image] if image else list(_image_objects(event)) or [{}]
 
 
+def _entries(body: dict[str, Any]) -> list[Any]:
+    """Return the entries of a response, an object for each image. Remove their list from ``body``."""
+    data = body.get("data")
+    if is_list(data) and data:
+        del body["data"]
+        return [{"url": item} if _is_url(item) else item for item in data]
+    for name in _CONTAINERS:
+        if entries := list(_image_objects(body.get(name), urls=True)):
+            if is_list(body[name]):
+                del body[name]
+            return entries
+    if is_list(data):
+        del body["data"]
+    return list(_image_objects(body))
+
+
+def _described(document: dict[str, Any]) -> str:
+    """Say what a response without an image has instead."""
+    data = document.get("data")
+    if not is_list(data):
+        return f"the response has no list of images in it, only {_excerpt(sorted(document))}"
+    return f"the response has no image in it, only {_excerpt(document)}"
+
+
 def _image(item: dict[str, Any], created: datetime | None, profile: ModelProfile | None) -> ParsedImage:
     fields = dict(item)
     b64_json = fields.pop("b64_json", None)
     url = fields.pop("url", None)
-    ref = b64_json if isinstance(b64_json, ImageRef) else url if isinstance(url, ImageRef) else None
-    if ref is None and not isinstance(url, str):
-        values = (value for item in _image_objects(fields) for value in item.values())
-        ref = next((value for value in values if isinstance(value, ImageRef)), None)
+    ref = b64_json if _is_image(b64_json) else url if _is_image(url) else None
     address = url if isinstance(url, str) and url else None
+    if ref is None and address is None:
+        inner = next(_image_objects(fields, urls=True), {})
+        ref = next(filter(_is_image, inner.values()), None)
+        address = (
+            next((inner[key] for key in _URL_KEYS if _is_url(inner.get(key))), None) if ref is None else None
+        )
     return ParsedImage(
         image_ref=ref.number if ref else None,
         url=address,
@@ -179,9 +231,27 @@ def _excerpt(value: Any) -> str:
     return excerpt(json.dumps(without_images(value), ensure_ascii=False, default=str), 300)
 
 
-def _image_objects(value: Any) -> Iterator[dict[str, Any]]:
-    """Yield the objects within ``value`` that contain an image, in order."""
-    if is_object(value) and any(isinstance(item, ImageRef) for item in value.values()):
-        yield value
-    for item in value.values() if is_object(value) else value if is_list(value) else ():
-        yield from _image_objects(item)
+def _image_objects(value: Any, *, urls: bool = False) -> Iterator[dict[str, Any]]:
+    """Yield the objects within ``value`` that contain an image, or with ``urls`` the URL of one, in order."""
+    if is_object(value):
+        if any(map(_is_image, value.values())):
+            yield value
+        elif urls and any(_is_url(value.get(key)) for key in _URL_KEYS):
+            yield value
+            return
+        for key, item in value.items():
+            if key not in _ERROR_KEYS and not isinstance(item, str):
+                yield from _image_objects(item, urls=urls)
+    elif is_list(value):
+        for item in value:
+            yield from _image_objects(item, urls=urls)
+    elif urls and _is_url(value):
+        yield {"url": value}
+
+
+def _is_image(value: object) -> TypeGuard[ImageRef]:
+    return isinstance(value, ImageRef) and value.text is None
+
+
+def _is_url(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(("http://", "https://"))

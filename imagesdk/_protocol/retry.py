@@ -8,7 +8,7 @@ class          meaning                                                          
 never_sent     no connection, or the request was sent only in part                 no
 refused        the server rejected the request (4xx)                               no
 unknown        the request was sent, but no response arrived, or a 5xx             perhaps
-unreadable     a success response arrived but cannot be read                       yes
+unreadable     a success status arrived, but no image that can be read             yes
 =============  ==================================================================  ================
 
 A 5xx may be billed: servers fail after generating the images, too.
@@ -21,7 +21,8 @@ condition                                                             decision
 limit always exceeded, quota used up, or ``x-should-retry: false``    ``GiveUp``
 429, and the request holds a permit of a rate limit                   ``Requeue``
 no attempts left                                                      ``GiveUp``
-maybe billed, and no such retry is left                               ``GiveUp``
+unreadable, unless it costs nothing or the server is idempotent       ``GiveUp``
+unknown and maybe billed, and no such retry is left                   ``GiveUp``
 refused, except 408, 409, 425, 429 or ``x-should-retry: true``        ``GiveUp``
 the delay exceeds ``max_retry_after`` or the remaining time           ``GiveUp``
 the retry throttle is closed                                          ``GiveUp``
@@ -123,7 +124,11 @@ def decide(
     if attempt >= policy.max_attempts:
         return GiveUp()
     maybe_billed = billed and failure.kind in {"unknown", "unreadable"} and not policy.server_idempotent
-    if maybe_billed and (policy.delivery == "at_most_once" or maybe_billed_retries >= policy.max_ambiguous):
+    if maybe_billed and (
+        failure.kind == "unreadable"
+        or policy.delivery == "at_most_once"
+        or maybe_billed_retries >= policy.max_ambiguous
+    ):
         return GiveUp()
     status = error.status_code if isinstance(error, errors.APIStatusError) else None
     transient = isinstance(error, errors.RateLimitError) or status in _TRANSIENT_REJECTIONS

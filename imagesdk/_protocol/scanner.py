@@ -24,7 +24,7 @@ from __future__ import annotations
 import binascii
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -112,6 +112,8 @@ class ImageRef:
     """Placeholder for an image in the parsed response."""
 
     number: int
+    text: str | None = None
+    """The beginning of the decoded bytes, if they are a text rather than an image."""
 
 
 def without_images(value: Any) -> Any:
@@ -196,8 +198,11 @@ class Scanner:
         """Return the response without its images."""
         return bytes(self._rest)
 
-    def document(self, key: Secret = NO_KEY) -> Any:
-        """Parse the response, with an :class:`ImageRef` in the place of each image, and without the key."""
+    def document(self, key: Secret = NO_KEY, texts: Mapping[int, str] | None = None) -> Any:
+        """Parse the response, with an :class:`ImageRef` in the place of each image, and without the key.
+
+        ``texts`` are the images that are texts, by their number.
+        """
         if self._image is not None:
             raise ScanError("the response ends in the middle of an image")
         whole = bytes(self._rest).strip()
@@ -206,7 +211,9 @@ class Scanner:
         quotes_key = key.may_be_in(whole, escapes=self.image_count)
         clean = key.removed_from if quotes_key else str
         try:
-            return _with_images(self.image_count, clean, parse_json(whole, max_values=self._max_values))
+            return _with_images(
+                self.image_count, clean, texts or {}, parse_json(whole, max_values=self._max_values)
+            )
         except TooManyValuesError as error:
             raise FixedCapError(f"the response has {error}") from None
         except RecursionError:
@@ -428,16 +435,17 @@ def _character(match: re.Match[bytes]) -> bytes:
     return _ESCAPED.get(match[2], b"?")
 
 
-def _with_images(count: int, clean: Callable[[str], str], value: Any) -> Any:
+def _with_images(count: int, clean: Callable[[str], str], texts: Mapping[int, str], value: Any) -> Any:
     if isinstance(value, str):
         if value.startswith(_PLACEHOLDER):
             number = value[len(_PLACEHOLDER) :]
             if number.isdecimal() and int(number) < count:
-                return ImageRef(int(number))
+                found = texts.get(int(number))
+                return ImageRef(int(number), None if found is None else clean(found))
         return clean(value)
     if is_object(value):
-        return {clean(name): _with_images(count, clean, item) for name, item in value.items()}
-    return [_with_images(count, clean, item) for item in value] if is_list(value) else value
+        return {clean(name): _with_images(count, clean, texts, item) for name, item in value.items()}
+    return [_with_images(count, clean, texts, item) for item in value] if is_list(value) else value
 
 
 def _map_items(function: Callable[[Any], Any], value: Any) -> Any:

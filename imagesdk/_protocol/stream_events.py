@@ -15,12 +15,14 @@ https://platform.openai.com/docs/api-reference/images-streaming
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from attrs import frozen
 
 from imagesdk._protocol.api_errors import is_error_event, stream_failure
 from imagesdk._protocol.json_values import is_list, is_object
+from imagesdk._protocol.missing_images import NoImageError
 from imagesdk._protocol.requests import Request
 from imagesdk._protocol.responses import ParsedEvent, parse_event
 from imagesdk._protocol.retry import Failure
@@ -55,11 +57,16 @@ def read_stream_event(
     seen_images: bool,
     request_id: str | None,
     key: Secret = NO_KEY,
+    is_openai: bool,
+    texts: Mapping[int, str],
 ) -> StreamEvent | Failure | None:
-    """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done."""
+    """Interpret an event by the table of the module. ``seen_images``: an image preceded it, so work was done.
+
+    ``texts`` are the images of the event that are texts, by their number.
+    """
     name = key.removed_from(message.event)
     try:
-        document = message.scanner.document(key)
+        document = message.scanner.document(key, texts)
         check_entries(document, request.weight)
     except ScanError:
         document = key.removed_from(message.scanner.rest()[:MAX_ERROR].decode("utf-8", "replace"))
@@ -74,17 +81,18 @@ def read_stream_event(
         path=request.path,
         request_id=request_id,
         seen_images=seen_images,
+        is_openai=is_openai,
     )
     if failure is not None:
         return failure
     if not is_object(document):
         return None
     parsed = parse_event(document, name=name, profile=profile)
-    has_image = any(image.image_ref is not None or image.url is not None for image in parsed.images)
+    has_image = any(image.has_image for image in parsed.images)
     if is_partial(parsed.type):
         return StreamEvent(parsed, is_last=False) if has_image else None
     if parsed.type.rpartition(".")[2] == "completed" or is_list(document.get("data")):
         if not has_image:
-            raise ScanError("the last event of the stream has no image")
+            raise NoImageError("the last event of the stream has no image", document)
         return StreamEvent(parsed, is_last=True)
     return None

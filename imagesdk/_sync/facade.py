@@ -90,6 +90,7 @@ class Client:
             arguments that returns one for each event loop.
         observers: Functions that are called with every event of :mod:`imagesdk.events`.
         default_headers: Headers of every request to the server, but not of downloads.
+        trusted_result_hosts: Host names whose result URLs are fetched even over plain http and from private addresses.
         allow_insecure: Whether a key may be sent over plain http to another machine.
 
     Raises:
@@ -116,6 +117,7 @@ class Client:
         http_client: HTTPClient | Callable[[], HTTPClient] | None = None,
         observers: Sequence[Observer] = (),
         default_headers: Mapping[str, str] | None = None,
+        trusted_result_hosts: Sequence[str] = (),
         allow_insecure: bool = False,
         **unknown: Never,
     ) -> None:
@@ -134,6 +136,7 @@ class Client:
             http_client=http_client,
             observers=observers,
             default_headers=default_headers,
+            trusted_result_hosts=trusted_result_hosts,
             allow_insecure=allow_insecure,
             **unknown,
         )
@@ -678,7 +681,7 @@ class Images:
             defaults: Parameters for jobs that are only prompts. Its own prompt is not used.
             concurrency: Maximum number of jobs in flight. ``None``: as many as the rate limit allows.
             delivery: ``"at_most_once"``: the run never repeats an attempt that may have been billed.
-                ``"at_least_once"``: it repeats such attempts until the image has arrived, in at least 30 attempts.
+                ``"at_least_once"``: it repeats such attempts until a response has arrived, in at least 30 attempts.
             retry_unknown: Whether to send jobs again whose outcome is unknown or whose files are missing or changed.
             budget: US dollars that all jobs of the journal may cost together, such as ``"20 USD"``. The maximum cost of
                 a job is reserved before it is sent.

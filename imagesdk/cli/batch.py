@@ -91,7 +91,7 @@ def _run(
         ):
             interruption.watch(running)
             for outcome in running:
-                if outcome.error is not None:
+                if outcome.error is not None and not outcome.acknowledged:
                     codes.add(exit_code_of(outcome.error))
                 try_print(sys.stderr, partial(report, outcome, jobs.line_of))
                 if not try_print(sys.stdout, partial(_print, options, outcome)):

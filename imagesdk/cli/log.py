@@ -1,4 +1,4 @@
-"""``imagesdk log JOURNAL``: list the jobs of a run."""
+"""``imagesdk log JOURNAL``: list the jobs of a run, check the journal, or let refused and failed jobs rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from imagesdk.cli.exits import OK
+from imagesdk.cli.exits import FAILED, OK, UsageError
 from imagesdk.cli.remedies import error_text
 from imagesdk.cli.session import has_flag, note, print_json
 
@@ -24,6 +24,7 @@ _BILLED = frozenset({"sending", "received", "done", "unknown"})
 def run(options: Namespace) -> int:
     """Print one line per job. ``--json`` prints all facts."""
     from imagesdk.cli.batch_display import format_cost
+    from imagesdk.fan_out.database import real_path
     from imagesdk.fan_out.journal import FILE_NAME, read_records
 
     path = Path(options.path)
@@ -32,6 +33,11 @@ def run(options: Namespace) -> int:
     if not path.exists():
         what = f"no {FILE_NAME} in" if is_folder else "no journal"
         raise FileNotFoundError(f"{what} {options.path!r}: pass the --out folder of a batch")
+    path = real_path(path)
+    if options.check:
+        return _check(path, options)
+    if options.ack:
+        return _acknowledge(path, options)
     states, cost, unpriced = Counter[str](), Decimal(0), 0
     for record in read_records(path):
         states[record.state] += 1
@@ -47,6 +53,32 @@ def run(options: Namespace) -> int:
     return OK
 
 
+def _check(path: Path, options: Namespace) -> int:
+    """Print the damaged rows of a journal."""
+    from imagesdk.fan_out.journal import check_journal
+
+    errors = check_journal(path)
+    for error in errors:
+        text = error_text(error, options)
+        print_json({"error": text}) if has_flag(options, "json") else print(text)
+    note(options, f"{len(errors)} damaged rows" if errors else f"{path} is sound")
+    return FAILED if errors else OK
+
+
+def _acknowledge(path: Path, options: Namespace) -> int:
+    """Let refused and failed jobs rest, or those in one of the two states."""
+    from imagesdk.fan_out.journal import acknowledge
+
+    if options.state not in {None, "refused", "failed"}:
+        raise UsageError(f"--ack is for refused and failed jobs, not for {options.state} ones")
+    count = acknowledge(path) if options.state is None else acknowledge(path, (options.state,))
+    note(
+        options,
+        f"{count} jobs acknowledged: the next run does not send them, and they do not count as failures",
+    )
+    return OK
+
+
 def _line(record: JobRecord, folder: Path, options: Namespace) -> str:
     from imagesdk.errors import printable
 
@@ -54,6 +86,7 @@ def _line(record: JobRecord, folder: Path, options: Namespace) -> str:
     prompt = prompt if len(prompt) <= _MAX_PROMPT else f"{prompt[: _MAX_PROMPT - 1]}…"
     message = (_error(record, options) or {}).get("message", "")
     details = ", ".join(_paths(record, folder)) or message
+    details = f"(acknowledged) {details}" if record.acknowledged else details
     return printable(f"{record.state:<9}{record.id:<16}{prompt:<{_MAX_PROMPT}}  {details}".rstrip())
 
 
@@ -77,6 +110,7 @@ def _facts(record: JobRecord, folder: Path, options: Namespace) -> dict[str, Any
     return {
         "id": record.id,
         "state": record.state,
+        "acknowledged": record.acknowledged,
         "kind": record.kind.lower(),
         "parameters": record.params,
         "images": record.images,

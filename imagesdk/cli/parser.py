@@ -30,6 +30,7 @@ The key is read from OPENAI_API_KEY. Exit codes: 0 done, 1 failed, 2 wrong usage
 
 _PROMPTED = frozenset({"generate", "edit", "cost"})
 """Commands with a prompt as an argument."""
+_ACK = "let refused and failed jobs rest: the batch no longer sends them, and can exit with 0"
 _DELIVERY = "whether to retry attempts that may have been billed (default: %(default)s)"
 _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of the demo)"
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
@@ -185,6 +186,9 @@ def _add_log(parser: argparse.ArgumentParser) -> None:
     add("path", metavar="JOURNAL", help="the journal, or its folder")
     shown = "show only jobs in this state: done, unknown, failed, refused, planned, sending or received"
     add("--state", choices=_STATES, metavar="STATE", help=shown)
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--check", action="store_true", help="list damaged rows of the journal")
+    add("--ack", action="store_true", help=_ACK)
 
 
 def _add_cost(parser: argparse.ArgumentParser) -> None:

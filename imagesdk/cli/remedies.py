@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _PYTHON_ONLY: Final = (
     "use_stream stream_one_image set_partial_images open_as_binary rewind_file pass_out raise_caps "
     "pass_idempotency_key parse_rate_limit check_token_provider use_client_options raise_max_pixels use_retry_policy "
-    "use_timeouts use_extra_query use_azure_client use_http_client show_svg"
+    "use_timeouts use_extra_query use_azure_client use_http_client show_svg trust_result_host"
 )
 IN_OPTIONS: Final = {
     **dict.fromkeys(_PYTHON_ONLY.split(), ""),
@@ -46,6 +46,8 @@ IN_OPTIONS: Final = {
     "move_journal": "Put the journal into a folder that can be written to, such as with --journal.",
     "free_disk_space": "Free disk space and run the same command again to continue.",
     "use_later_version": "Use that version, or another --journal.",
+    "check_journal": "Restore the journal from a copy, or delete the damaged rows, which --check lists.",
+    "put_journal_back": "Put the journal back before the next batch, which makes all jobs again without it.",
     "restore_file": "Put the file back, or add --retry-unknown to make it again.",
     "retry_unknown": "Add --retry-unknown to send it again.",
     "resume_run": "Run the same command again to continue.",
@@ -71,6 +73,8 @@ IN_OPTIONS: Final = {
     "send_no_key": "Unset OPENAI_API_KEY to send none.",
     "use_key_option": "Set the key as OPENAI_API_KEY.",
     "load_image": "Download it, or give --out.",
+    "ask_for_base64": "Add --response-format b64_json to receive the image itself.",
+    "fetch_task": "Use a model that answers with images.",
     "install_heif": "Convert the image first.",
 }
 """The wording for commands with the options that it names."""
@@ -88,6 +92,7 @@ WITHOUT_OPTIONS: Final = {
     "use_another_journal": "Wait until it ends.",
     "move_journal": "Put the journal into a folder that can be written to.",
     "use_later_version": "Use that version.",
+    "check_journal": "Restore the journal from a copy, or delete the damaged rows, which `imagesdk log --check` lists.",
     "restore_file": "Put the file back, or run the batch with --retry-unknown to make it again.",
     "retry_unknown": "Run the batch with --retry-unknown to send it again.",
     "raise_budget": "Run the batch with a higher --budget to continue.",

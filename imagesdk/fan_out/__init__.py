@@ -10,7 +10,8 @@ module               content
 ``resume``           decision for a job that the journal knows
 ``ledger``           records of each attempt: journal and money
 ``store``            storage interface for job state
-``journal``          that storage in SQLite, with ``group_commit`` and ``lock``
+``journal``          that storage in SQLite, with ``database``, ``rows``, ``group_commit`` and ``lock``
+``recovery``         images that a killed process had received, and its left-over files
 ``serialization``    responses and errors as JSON
 ``fingerprint``      identity of a job
 ``spending``         budget of a run

@@ -1,4 +1,8 @@
-"""Group commit: all writes that wait at once share one SQLite transaction."""
+"""Group commit: all writes that wait at once share one SQLite transaction.
+
+No transaction stays open: whatever a write raises, the transaction is committed or rolled back. An error of the package
+belongs to the write that raised it. Any other error belongs to all writes of the transaction.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ import anyio
 from attrs import define, field
 
 from imagesdk._runtime.threads import run_blocking
-from imagesdk.errors import ImageSDKError, InvalidRequestError
+from imagesdk.errors import ImageSDKError
 
 T = TypeVar("T")
 
@@ -31,15 +35,17 @@ class GroupCommit:
 
     connection: sqlite3.Connection
     writes: bool
-    explain: Callable[[sqlite3.Error], ImageSDKError]
-    """Converts an error of SQLite to the error to raise."""
+    explain: Callable[[Exception], ImageSDKError]
+    """Converts an error of SQLite, or of a damaged row, to the error to raise."""
+    verify: Callable[[], None] = lambda: None
+    """Raises an error if what was committed is not in the journal that others see."""
     _lock: anyio.Lock = field(factory=anyio.Lock)
     _waiting: list[_Write[Any]] = field(factory=list[_Write[Any]])
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run ``work`` in a transaction with all other work that waits, and return when it is on the disk.
 
-        ``work`` may raise ``InvalidRequestError``, but only before its first write.
+        ``work`` may raise an ``ImageSDKError``, but only before its first write.
         """
         write = _Write(work)
         self._waiting.append(write)
@@ -66,13 +72,22 @@ class GroupCommit:
             for write in batch:
                 try:
                     write.value = write.work(db)
-                except InvalidRequestError as error:
+                except ImageSDKError as error:
                     write.error = error
             db.execute("COMMIT")
-        except sqlite3.Error as problem:
+            self.verify()
+        except Exception as problem:  # noqa: BLE001 - raised by each write that waits for the commit
             if db.in_transaction:
                 db.rollback()
+            explained = self._explained(problem)
             for write in batch:
-                write.error = self.explain(problem)
+                write.error = explained
         for write in batch:
             write.finished = True
+
+    def _explained(self, problem: Exception) -> ImageSDKError:
+        try:
+            self.verify()  # a file that was removed explains any error
+        except ImageSDKError as error:
+            return error
+        return problem if isinstance(problem, ImageSDKError) else self.explain(problem)

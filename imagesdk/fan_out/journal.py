@@ -8,7 +8,8 @@ fast                       all writes that wait at once share one commit (:mod:`
 off the event loop         SQLite runs in worker threads
 one run at a time          a lock beside the file (:mod:`.lock`)
 private                    only the owner can read the file, and it holds no API key
-never another file         its header and application id are checked before anything is written
+the right file             its content and its name are checked (:mod:`.database`)
+no damaged row is used     each row that is read is checked (:mod:`.rows`)
 =========================  ==================================================================================
 
 The journal finds the record of a job by its label. Without a label, it finds the record by the content of the job and the
@@ -22,8 +23,8 @@ import os
 import sqlite3
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import ExitStack, asynccontextmanager, closing
+from collections.abc import AsyncGenerator, Collection, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -34,10 +35,12 @@ from attrs import evolve
 
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
+from imagesdk.fan_out.database import NOT_UTF8, Opened, broken, check_name, connected, real_path, take
 from imagesdk.fan_out.fingerprint import name_of, parameters
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
-from imagesdk.fan_out.lock import RunnerLock
+from imagesdk.fan_out.recovery import owner_of, put_in_place, set_aside, unfinished
+from imagesdk.fan_out.rows import COLUMNS, damaged, dollars, record_of
 from imagesdk.fan_out.serialization import error_record, response_record
 from imagesdk.fan_out.store import Files, JobRecord, JobStore, State, new_idempotency_key
 from imagesdk.remedies import Remedy
@@ -46,24 +49,6 @@ from imagesdk.types import ImagesResponse
 FILE_NAME: Final = "journal.db"
 """Name of the journal in the folder of its images."""
 
-_APPLICATION = 0x696D6773  # "imgs": https://www.sqlite.org/pragma.html#pragma_application_id
-_VERSION = 1
-_HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
-_SCHEMA = """
-CREATE TABLE jobs (
-    key TEXT PRIMARY KEY, content TEXT NOT NULL, occurrence INTEGER NOT NULL, label TEXT,
-    kind TEXT NOT NULL, params TEXT NOT NULL, images INTEGER NOT NULL, model TEXT,
-    state TEXT NOT NULL, idempotency_key TEXT NOT NULL, sent_at REAL, process TEXT,
-    before TEXT NOT NULL DEFAULT 'planned', reserved TEXT, risked TEXT, cost TEXT, answer TEXT, error TEXT,
-    UNIQUE (content, occurrence)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX labels ON jobs (label) WHERE label IS NOT NULL;
-CREATE INDEX sent ON jobs (sent_at) WHERE sent_at IS NOT NULL;
-"""
-_OF_THIS_RUN = """
-CREATE TEMP TABLE seen (key TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TEMP TABLE next (content TEXT PRIMARY KEY, occurrence INTEGER NOT NULL) WITHOUT ROWID;
-"""
 _PROCESS = uuid.uuid4().hex
 
 
@@ -72,10 +57,14 @@ class Journal(JobStore):
 
     persistent = True
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, writes: bool) -> None:
+    def __init__(self, path: Path, opened: Opened, *, writes: bool) -> None:
         self.folder = path.parent
+        self._path = path
         self._writes = writes
-        self._transact = GroupCommit(connection, writes, partial(_broken, path)).run
+        self._began: dict[str, float] = {}
+        """Start of the latest attempt of each job in flight, in seconds since 1970."""
+        verify = partial(check_name, path, opened)
+        self._transact = GroupCommit(opened.connection, writes, partial(broken, path), verify).run
 
     async def claim(self, item: Item, content: str, images: int, model: str | None) -> JobRecord:
         """Return the record of a job. Create it if there is none."""
@@ -83,12 +72,19 @@ class Journal(JobStore):
 
     async def sending(self, record: JobRecord, reserved: str | None) -> None:
         """Record that an attempt begins, and how many US dollars it may cost."""
-        await self._transact(lambda db: _sending(db, record, reserved))
+        began = self._began[record.key] = time.time()
+        await self._transact(lambda db: _sending(db, self._path, record, reserved, began))
 
     async def not_sent(self, record: JobRecord) -> None:
         """Record that the latest attempt did no work: it was not sent, or was refused."""
-        query = "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ?"
-        await self._transact(lambda db: db.execute(query, (record.key,)).rowcount)
+        query = (
+            "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ? AND sent_at = ?"
+        )
+        attempt = (
+            record.key,
+            self._began.pop(record.key, None),
+        )  # the write of a cancelled attempt may be missing
+        await self._transact(lambda db: db.execute(query, attempt).rowcount)
 
     async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files do not all have their final names yet."""
@@ -107,25 +103,54 @@ class Journal(JobStore):
         unreserved: dict[str, Any] = {} if state == "unknown" else {"reserved": None}
         await self._set(record, state=state, error=json.dumps(error_record(error)), answer=None, **unreserved)
 
+    async def set_aside(
+        self, record: JobRecord, response: ImagesResponse, files: Files, folder: Path
+    ) -> None:
+        """Keep a response that could not be recorded, in a file beside the images, for the next run."""
+        answer = response_record(response, files, self.folder)
+        with suppress(OSError):  # then the job stays unknown
+            await run_blocking(set_aside, folder, owner_of(self._path, folder), record, answer)
+
+    async def recover(self, folder: Path) -> None:
+        """Put what earlier runs have received in place, then remove what they have left over. ``folder`` has the images."""
+        owner = owner_of(self._path, folder)
+        found = await self._transact(lambda db: unfinished(db, self._path, folder, owner))
+        await run_blocking(put_in_place, found, folder, owner)
+
     async def sent_since(self, at: float) -> list[tuple[str | None, int, float]]:
         """Return the model, images and time of each request of other processes since ``at`` (seconds since 1970)."""
-        query = "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ?"
+        query = (
+            "SELECT model, images, sent_at FROM jobs WHERE sent_at > ? AND process <> ? AND typeof(sent_at) = 'real' "
+            "AND typeof(images) = 'integer' AND (model IS NULL OR typeof(model) = 'text')"
+        )  # a damaged row is an error when its job is read
         return await self._transact(lambda db: db.execute(query, (at, _process())).fetchall())
 
     async def spent(self) -> Decimal:
         """Return the US dollars that the jobs have cost, or may have cost if their outcome is unknown."""
-        query = "SELECT cost, reserved, risked FROM jobs WHERE coalesce(cost, reserved, risked) IS NOT NULL"
-        return await self._transact(lambda db: sum(map(_dollars, db.execute(query)), start=Decimal(0)))
+        query = (
+            "SELECT key, cost, reserved, risked FROM jobs WHERE coalesce(cost, reserved, risked) IS NOT NULL"
+        )
+
+        def total(db: sqlite3.Connection) -> Decimal:
+            return sum((dollars(self._path, key, row) for key, *row in db.execute(query)), start=Decimal(0))
+
+        return await self._transact(total)
 
     async def _set(self, record: JobRecord, **columns: object) -> None:
+        self._began.pop(record.key, None)
         names = ", ".join(f"{name} = ?" for name in columns)
         query = f"UPDATE jobs SET {names} WHERE key = ?"  # noqa: S608 - constants
-        await self._transact(lambda db: db.execute(query, (*columns.values(), record.key)).rowcount)
+
+        def update(db: sqlite3.Connection) -> None:
+            if not db.execute(query, (*columns.values(), record.key)).rowcount:
+                raise damaged(self._path, record.key, ValueError("it is gone"))
+
+        await self._transact(update)
 
     def _claim(
         self, db: sqlite3.Connection, item: Item, content: str, images: int, model: str | None
     ) -> JobRecord:
-        record = None if item.label is None else _by_label(db, item.label, content)
+        record = None if item.label is None else _by_label(db, self._path, item.label, content)
         if record is None:
             record = self._next(db, item, content, images, model)
             if record.id != item.label and item.label is not None:
@@ -144,7 +169,7 @@ class Journal(JobStore):
         while _seen(db, key := f"{content}-{occurrence}"):
             occurrence += 1
         db.execute("INSERT OR REPLACE INTO temp.next VALUES (?, ?)", (content, occurrence + 1))
-        record = _record(db, "key", key)
+        record = _record(db, self._path, "key", key)
         if record is not None:
             return record
         name = item.label or name_of(content, occurrence)
@@ -176,21 +201,14 @@ async def open_journal(path: Path, *, writes: bool = True) -> AsyncGenerator[Jou
         handle.pop_all().close()
 
     try:
-        yield Journal(path, await run_blocking(_take, handle, path, writes), writes=writes)
+        path = await run_blocking(real_path, path)
+        yield Journal(path, await run_blocking(take, handle, path, writes), writes=writes)
     finally:
         try:
             with anyio.CancelScope(shield=True):
                 await run_blocking(release)
         finally:
             release()
-
-
-def _take(handle: ExitStack, path: Path, writes: bool) -> sqlite3.Connection:
-    """Open a journal. ``handle`` releases it even if the call that opened it was cancelled."""
-    if writes:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle.callback(RunnerLock(path).release)
-    return handle.enter_context(closing(_connected(path, writes=writes)))
 
 
 def read_records(path: Path) -> Iterator[JobRecord]:
@@ -200,94 +218,77 @@ def read_records(path: Path) -> Iterator[JobRecord]:
         JournalError: If the file is damaged or not a journal.
         OSError: If the file does not exist.
     """
+    path = real_path(path)
     path.stat()
-    with closing(_connected(path, writes=False)) as connection:
+    with closing(connected(path)) as connection:
         try:
-            for row in connection.execute(f"SELECT {_COLUMNS} FROM jobs ORDER BY sent_at IS NULL, sent_at"):  # noqa: S608 - a constant
-                yield _record_of(row)
+            for row in connection.execute(_ALL_RECORDS):
+                yield record_of(row, path)
         except sqlite3.Error as problem:
-            raise _broken(path, problem) from None
+            raise broken(path, problem) from None
 
 
-def _connected(path: Path, *, writes: bool) -> sqlite3.Connection:
-    if writes:
-        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "rb") as file:
-            head = file.read(len(_HEAD))
-        if head and head != _HEAD:  # SQLite would treat a short file as an empty database
-            raise _foreign(path)
-    target = f"{path.absolute().as_uri()}?mode={'rw' if writes else 'ro'}"
-    try:
-        connection = sqlite3.connect(target, uri=True, isolation_level=None, check_same_thread=False)
+def check_journal(path: Path) -> list[JournalError]:
+    """Return an error for each damaged row of a journal. Blocks.
+
+    Raises:
+        JournalError: If the file is not a journal, or damaged as a whole.
+        OSError: If the file does not exist.
+    """
+    path = real_path(path)
+    path.stat()
+    errors: list[JournalError] = []
+    with closing(connected(path)) as connection:
+        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
         try:
-            _prepare(connection, path, writes=writes)
-        except BaseException:
-            connection.close()
+            for row in connection.execute(_ALL_RECORDS):
+                try:
+                    record_of(row, path)
+                except JournalError as error:
+                    errors.append(error)
+        except sqlite3.Error as problem:
+            raise broken(path, problem) from None
+    return errors
+
+
+def acknowledge(path: Path, states: Collection[State] = ("refused", "failed")) -> int:
+    """Let the refused and failed jobs of a journal rest, and return their number. Blocks.
+
+    The next run reports such a job without sending it, and its outcome is ``acknowledged``.
+
+    Raises:
+        JournalError: If a run uses the journal, or it is damaged or not a journal.
+        OSError: If the file does not exist or cannot be written.
+    """
+    path = real_path(path)
+    path.stat()
+    chosen = ", ".join(f"'{state}'" for state in ("refused", "failed") if state in states)
+    query = f"UPDATE jobs SET acknowledged = 1 WHERE acknowledged = 0 AND error IS NOT NULL AND state IN ({chosen})"  # noqa: S608
+    with ExitStack() as handle:
+        connection = take(handle, path, writes=True).connection
+        try:
+            return connection.execute(query).rowcount
+        except sqlite3.Error as problem:
+            raise broken(path, problem) from None
+
+
+_ALL_RECORDS = f"SELECT {COLUMNS} FROM records ORDER BY sent_at IS NULL, sent_at"  # noqa: S608 - constants
+
+
+def _record(db: sqlite3.Connection, path: Path, column: str, value: str) -> JobRecord | None:
+    found = f"FROM records WHERE {column} = ?"
+    try:
+        row = db.execute(f"SELECT {COLUMNS} {found}", (value,)).fetchone()  # noqa: S608 - constants
+    except sqlite3.OperationalError as problem:
+        if NOT_UTF8 not in str(problem):
             raise
-    except sqlite3.Error as problem:
-        raise _broken(path, problem) from None
-    return connection
+        [key] = db.execute(f"SELECT key {found}", (value,)).fetchone()  # noqa: S608 - constants
+        raise damaged(path, key, problem) from None
+    return None if row is None else record_of(row, path)
 
 
-def _prepare(db: sqlite3.Connection, path: Path, *, writes: bool) -> None:
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-    if application != _APPLICATION and (tables or not writes):
-        raise _foreign(path)
-    if version > _VERSION:
-        summary = f"{path} was written by a later version of imagesdk."
-        raise JournalError(summary, remedies=(Remedy.USE_LATER_VERSION,))
-    damage = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if damage != "ok":
-        raise sqlite3.DatabaseError(damage)
-    if writes:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        if not tables:
-            db.executescript(
-                f"BEGIN; {_SCHEMA} PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION}; COMMIT;"
-            )
-    db.executescript(_OF_THIS_RUN)
-
-
-def _foreign(path: Path) -> JournalError:
-    return JournalError(f"{path} is not a journal of imagesdk.", remedies=(Remedy.NAME_ANOTHER_FILE,))
-
-
-_REMEDIES: Final = {
-    sqlite3.SQLITE_FULL: Remedy.FREE_DISK_SPACE,
-    sqlite3.SQLITE_IOERR: Remedy.FREE_DISK_SPACE,
-    sqlite3.SQLITE_READONLY: Remedy.MOVE_JOURNAL,
-    sqlite3.SQLITE_CANTOPEN: Remedy.MOVE_JOURNAL,
-    sqlite3.SQLITE_PERM: Remedy.MOVE_JOURNAL,
-    sqlite3.SQLITE_BUSY: Remedy.CLOSE_OTHER_PROGRAM,
-}
-"""By primary error code: https://www.sqlite.org/rescode.html#primary_result_codes_versus_extended_result_codes."""
-
-
-def _broken(path: Path, problem: sqlite3.Error) -> JournalError:
-    code = getattr(problem, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF
-    remedy = _REMEDIES.get(code) or Remedy.RECOVER_JOURNAL.of(path)
-    return JournalError(f"The journal {path} cannot be used: {problem}.", remedies=(remedy,))
-
-
-_COLUMNS = "key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, kind, images, model, sent_at"
-
-
-def _record(db: sqlite3.Connection, column: str, value: str) -> JobRecord | None:
-    row = db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE {column} = ?", (value,)).fetchone()  # noqa: S608
-    return None if row is None else _record_of(row)
-
-
-def _record_of(row: tuple[Any, ...]) -> JobRecord:
-    key, content, occurrence, label, idempotency_key, state, answer, error, cost, params, *call = row
-    response, failure = (None if text is None else json.loads(text) for text in (answer, error))
-    name = label or name_of(content, occurrence)
-    return JobRecord(key, name, idempotency_key, state, response, failure, cost, json.loads(params), *call)
-
-
-def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | None:
-    record = _record(db, "label", label)
+def _by_label(db: sqlite3.Connection, path: Path, label: str, content: str) -> JobRecord | None:
+    record = _record(db, path, "label", label)
     if record is None:
         return None
     if record.key.rpartition("-")[0] != content:
@@ -299,23 +300,22 @@ def _by_label(db: sqlite3.Connection, label: str, content: str) -> JobRecord | N
     return record
 
 
-def _sending(db: sqlite3.Connection, record: JobRecord, reserved: str | None) -> None:
-    query = "SELECT state, before, reserved, cost, risked FROM jobs WHERE key = ?"
-    state, before, *dollars = db.execute(query, (record.key,)).fetchone()
-    if state in {"sending", "unknown", "received", "done"}:  # an earlier attempt may be billed as well
-        before = "unknown"
-    else:
-        dollars = dollars[2:]
-    risked = str(_dollars(tuple(dollars))) if any(dollars) else None
+def _sending(
+    db: sqlite3.Connection, path: Path, record: JobRecord, reserved: str | None, began: float
+) -> None:
+    query = "SELECT state, reserved, cost, risked FROM jobs WHERE key = ?"
+    row = db.execute(query, (record.key,)).fetchone()
+    if row is None:
+        raise damaged(path, record.key, ValueError("it is gone"))
+    state, *amounts = row
+    if state in {"planned", "refused", "failed"}:  # otherwise an earlier attempt may be billed as well
+        amounts = amounts[2:]
+    risked = str(dollars(path, record.key, tuple(amounts))) if any(amounts) else None
     db.execute(
-        "UPDATE jobs SET state = 'sending', before = ?, sent_at = ?, process = ?, reserved = ?, cost = NULL, risked = ? "
-        "WHERE key = ?",
-        (before, time.time(), _process(), reserved, risked, record.key),
+        "UPDATE jobs SET state = 'sending', before = ?, sent_at = ?, process = ?, reserved = ?, cost = NULL, risked = ?, "
+        "acknowledged = 0 WHERE key = ?",
+        (state, began, _process(), reserved, risked, record.key),
     )
-
-
-def _dollars(row: tuple[str | None, ...]) -> Decimal:
-    return sum((Decimal(part) for part in row if part is not None), start=Decimal(0))
 
 
 def _seen(db: sqlite3.Connection, key: str) -> bool:

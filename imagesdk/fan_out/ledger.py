@@ -43,14 +43,19 @@ class JobLedger:
     maybe_billed: bool = False
     """Whether the server may have worked on the latest attempt."""
     maybe_billed_before: bool = False
-    """Whether the server may have worked on an attempt before the latest."""
+    """Whether the server may have worked on an attempt before the latest, in this run."""
     _written_off: Decimal = Decimal(0)
     """Maximum cost of the attempts before the latest, in US dollars."""
 
     @property
-    def ever_maybe_billed(self) -> bool:
-        """Whether the server may have worked on any attempt."""
+    def run_maybe_billed(self) -> bool:
+        """Whether the server may have worked on an attempt of this run."""
         return self.maybe_billed or self.maybe_billed_before
+
+    @property
+    def ever_maybe_billed(self) -> bool:
+        """Whether the server may have worked on any attempt, also of an earlier run."""
+        return self.run_maybe_billed or self.record.maybe_billed
 
     async def before_send(self, attempt: int, idempotency_key: str) -> None:
         """Reserve money for a repeated attempt, and record that an attempt begins."""

@@ -66,11 +66,18 @@ class Outcome:
     """Number of attempts in this run; 0 if the job was not sent."""
     resumed: bool = False
     """Whether the outcome is that of an earlier run, from the journal."""
+    acknowledged: bool = False
+    """Whether ``imagesdk log --ack`` lets the job rest: it was refused or has failed, and is not sent again."""
 
     @property
     def prompt(self) -> str | None:
         """Prompt of the job; ``None`` for a variation."""
         return self.job.prompt if isinstance(self.job, (Generate, Edit)) else None
+
+    @property
+    def missing(self) -> int:
+        """Number of requested images that a done job has not received."""
+        return 0 if self.response is None else self.response.missing
 
     def unwrap(self) -> ImagesResponse:
         """Return the response, or raise the error.

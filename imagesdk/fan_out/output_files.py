@@ -9,13 +9,18 @@ none                     ``a.png``
 ``a.png``                ``a-2.png``
 ``a.png``, ``a-2.png``   ``a-3.png``
 =======================  ==============================
+
+The folder of an image is created, and the way to it checked, before the job is sent. An image that arrives and cannot be
+moved keeps its temporary file, which the error names. No loop here is without a bound.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import threading
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -23,11 +28,11 @@ from typing import Literal, TypeAlias
 import anyio
 from attrs import field, frozen
 
-from imagesdk._calls.file_names import OutputNames
+from imagesdk._calls.file_names import OutputNames, keep
 from imagesdk._engine.request_body import read_piece
 from imagesdk._engine.sink import ReceivedImage
 from imagesdk._media.atomic import move_if_free
-from imagesdk._media.output import OutputTemplate, slug
+from imagesdk._media.output import OutputTemplate, check_place, slug
 from imagesdk._media.sniff import extension
 from imagesdk._protocol.inputs import InputImage, InputImages, RemoteImage
 from imagesdk._runtime.threads import run_blocking
@@ -39,6 +44,12 @@ from imagesdk.remedies import Remedy
 
 State: TypeAlias = Literal["whole", "absent", "changed"]
 """State of the files of a job: complete, at least one missing, or at least one changed."""
+_MAX_NUMBER = 100_000
+"""Highest number that a name gets."""
+_MAX_RIVALS = 100
+"""Times that another program may take the name of an image just before the run does."""
+_SHORT_NAME = 140
+"""Bytes of a name that every file system takes: eCryptfs allows 143, and a number may follow."""
 
 
 @frozen
@@ -53,9 +64,14 @@ class WrittenFile:
 
 
 class TakenNames:
-    """Names that jobs of one run have reserved and no file has yet. Thread-safe."""
+    """Names that jobs of one run have reserved and no file has yet. Thread-safe.
 
-    def __init__(self) -> None:
+    Args:
+        checked: Folders to which images can be moved.
+    """
+
+    def __init__(self, *checked: Path) -> None:
+        self.checked = set(checked)
         self._lock = threading.Lock()
         self._names: set[Path] = set()
 
@@ -65,6 +81,8 @@ class TakenNames:
             path, number = wanted, 1
             while path in self._names or os.path.lexists(path):
                 number += 1
+                if number > _MAX_NUMBER:
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(wanted))
                 path = wanted.with_stem(f"{wanted.stem}-{number}")
             self._names.add(path)
             return path
@@ -82,6 +100,20 @@ class RunNames(OutputNames):
     taken: TakenNames
     written: dict[int, WrittenFile] = field(factory=dict[int, WrittenFile])
     """By index of the image in the response."""
+    before_move: Callable[[int, ReceivedImage], Awaitable[None]] | None = None
+    """Called with a downloaded image, whose final name is reserved, before it is moved."""
+
+    async def check(self, owner: str) -> None:
+        """Create the folder of the images, and check that a temporary file of the run can be moved to it.
+
+        Raises:
+            OSError: If it cannot.
+        """
+        final, other = self.path(0, "png"), self.path(0, "webp")
+        folder = final.parent if final.parent == other.parent else self.template.folder
+        if folder not in self.taken.checked or len(os.fsencode(final.name)) > _SHORT_NAME:
+            await run_blocking(check_place, self.template.folder, final, other, owner)
+            self.taken.checked.add(folder)
 
     async def reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         """Reserve the final name of an image that is in a temporary file."""
@@ -89,21 +121,34 @@ class RunNames(OutputNames):
         return self.written[index]
 
     async def move_into_place(self, index: int, received: ReceivedImage) -> Path:
-        """Move a temporary file to its final name, and return that name."""
-        file = self.written.get(index)
+        """Move a temporary file to its final name, and return that name.
+
+        Raises:
+            OSError: If the file cannot be moved. The error names the temporary file, which is kept.
+        """
         with anyio.CancelScope(shield=True):
-            file = file or await self.reserve(index, received)
-            while True:
-                try:
-                    await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
-                    break
-                except FileExistsError:  # another program has just created it
-                    self.taken.release(file.path)
-                    file = await self.reserve(index, received)
-        assert file is not None  # noqa: S101 - the scope is shielded, so it ended with a file
+            try:
+                file = await self._move(index, received)
+            except OSError as error:
+                self.taken.checked.clear()
+                raise keep(received, error) from error
         self.taken.release(file.path)
         received.temporary = None
         return file.path
+
+    async def _move(self, index: int, received: ReceivedImage) -> WrittenFile:
+        file = self.written.get(index) or await self.reserve(index, received)
+        if self.before_move is not None:
+            await self.before_move(index, received)
+        for _ in range(_MAX_RIVALS):
+            try:
+                await run_blocking(partial(move_if_free, fsync=self.fsync), file.temporary, file.path)
+            except FileExistsError:  # another program has just created it
+                self.taken.release(file.path)
+                file = await self.reserve(index, received)
+            else:
+                return file
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file.path))
 
     def _reserve(self, index: int, received: ReceivedImage) -> WrittenFile:
         temporary = received.temporary
@@ -153,7 +198,7 @@ def hash_of(path: Path) -> str:
 def state_of(files: list[WrittenFile]) -> State:
     """Move files that still have temporary names, and return the state of all. Blocks."""
     for file in files:
-        if not os.path.lexists(file.path) and _hash_if_there(file.temporary) == file.sha256:
+        if not os.path.lexists(file.path) and hash_if_there(file.temporary) == file.sha256:
             move_if_free(file.temporary, file.path, fsync=True)
     return state_as_is(files)
 
@@ -161,7 +206,7 @@ def state_of(files: list[WrittenFile]) -> State:
 def state_as_is(files: list[WrittenFile]) -> State:
     """Return the state of files, without moving any. Blocks."""
     for file in files:
-        sha256 = _hash_if_there(file.path) or _hash_if_there(file.temporary)
+        sha256 = hash_if_there(file.path) or hash_if_there(file.temporary)
         if sha256 is None:
             return "absent"
         if sha256 != file.sha256:
@@ -169,10 +214,11 @@ def state_as_is(files: list[WrittenFile]) -> State:
     return "whole"
 
 
-def _hash_if_there(path: Path) -> str | None:
+def hash_if_there(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or ``None`` if there is no file of that name. Blocks."""
     try:
         return hash_of(path)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
 
 

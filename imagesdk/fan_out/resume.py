@@ -5,6 +5,7 @@ state       files                                  action
 ==========  =====================================  ================================================================
 planned                                            send
 failed                                             send: nothing was billed
+failed, acknowledged                               report; send again only with ``retry_unknown``
 sending                                            report as unknown, or send again (see below)
 received    complete, perhaps not yet renamed      restore: finish the job
 received    missing or changed                     as ``sending``
@@ -28,7 +29,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Literal, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk.errors import APIError, JournalError, OutcomeUnknownError
 from imagesdk.fan_out.job_source import Item
@@ -57,6 +58,8 @@ def next_action(record: JobRecord, files: FileState | None, policy: ResumePolicy
     """Decide what to do with a job. ``files`` is the state of its files, if the record has any."""
     again = policy.retry_unknown or policy.server_idempotent
     match record.state:
+        case "failed" if record.acknowledged and not policy.retry_unknown:
+            return "report"
         case "planned" | "failed":
             return "send"
         case "sending":
@@ -81,8 +84,8 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         vars(error)["remedies"] = remedies
     if isinstance(error, APIError) and error.idempotency_key is None:
         error.idempotency_key = record.idempotency_key
-    if record.state == "refused":
-        status = "refused"
+    if error is not None and record.state in {"refused", "failed"}:
+        status = "refused" if record.state == "refused" else "failed"
     elif record.state == "done":
         status = "missing"
         what = "is missing" if files == "absent" else "was changed"
@@ -94,4 +97,5 @@ def stored_outcome(item: Item, record: JobRecord, files: FileState | None) -> Ou
         error = error or OutcomeUnknownError(summary, maybe_billed=True, idempotency_key=key)
         vars(error)["remedies"] = (*remedies, Remedy.RETRY_UNKNOWN)
     cost = None if record.cost is None else Decimal(record.cost)
-    return Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
+    found = Outcome(item.job, record.id, item.place, status, error=error, cost=cost, resumed=True)
+    return evolve(found, acknowledged=record.acknowledged)

@@ -19,6 +19,7 @@ from imagesdk._runtime.notify import Notifier
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import ConfigurationError
 from imagesdk.fan_out.breaker import Breaker
+from imagesdk.fan_out.database import real_path
 from imagesdk.fan_out.dry_run import dry_run
 from imagesdk.fan_out.gate import Gate
 from imagesdk.fan_out.job_source import JobReader
@@ -26,6 +27,7 @@ from imagesdk.fan_out.journal import FILE_NAME, Journal, open_journal
 from imagesdk.fan_out.options import RunOptions
 from imagesdk.fan_out.outcomes import DryRun, Jobs
 from imagesdk.fan_out.output_files import run_template
+from imagesdk.fan_out.recovery import owner_of
 from imagesdk.fan_out.run import AsyncRun
 from imagesdk.fan_out.scheduler import Scheduler
 from imagesdk.fan_out.spending import SpendingLimit, parse_budget
@@ -53,12 +55,17 @@ class Runner:
         reader, template, path = _prepare(jobs, defaults, options)
         budget = None if options.budget is None else parse_budget(options.budget)
         async with AsyncExitStack() as stack:
+            owner = ""
             if template is not None:
-                await run_blocking(check_writable, template.folder, template.template)
+                if path is not None:
+                    path = await run_blocking(real_path, path)
+                    owner = owner_of(path, template.folder)
+                await run_blocking(check_writable, template.folder, template.template, owner)
             store = JobStore()
             spent = Decimal(0)
-            if path is not None:
+            if path is not None and template is not None:
                 store = journal = await stack.enter_async_context(open_journal(path))
+                await journal.recover(template.folder)
                 await self._count_sent(journal)
                 if budget is not None:
                     spent = await journal.spent()
@@ -66,7 +73,7 @@ class Runner:
             spending = SpendingLimit(budget, spent)
             breaker = Breaker(options.give_up_after, options.stop_on == "fatal")
             gate = Gate(breaker, changes)
-            worker = JobWorker(self.context, options, template, store, spending, gate, changes)
+            worker = JobWorker(self.context, options, template, store, spending, gate, changes, owner)
             scheduler = Scheduler(
                 reader,
                 worker,

@@ -32,7 +32,7 @@ _OUTPUT_FACTS = ("size", "quality", "background", "output_format")
 _RESPONSE_FACTS = (*_OUTPUT_FACTS, "request_id", "safety_identifier", "idempotency_key")
 _IMAGE_FACTS = ("index", "url", "media_type", "width", "height", "revised_prompt")
 _STATUS_FACTS = ("status_code", "code", "type", "param")
-_CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key")
+_CALL_FACTS = ("request_id", "attempts", "maybe_billed", "idempotency_key", "task_id")
 _FILE_FACTS = ("errno", "strerror", "filename")
 
 
@@ -54,6 +54,7 @@ def response_record(response: ImagesResponse, files: Iterable[WrittenFile], fold
             "usage": _usage(response.usage),
             "svg_usage": _usage(response.svg_usage),
             "cost": None if response.cost is None else str(response.cost),
+            "missing": response.missing or None,
             **{name: getattr(response, name) for name in _RESPONSE_FACTS},
         }
     )
@@ -66,6 +67,16 @@ def files_of(record: Mapping[str, Any], folder: Path) -> list[WrittenFile]:
         WrittenFile(index, folder / file["path"], folder / file["temporary"], file["sha256"], file["size"])
         for index, file in found
     ]
+
+
+def with_files(record: Mapping[str, Any], files: Iterable[WrittenFile], folder: Path) -> dict[str, Any]:
+    """Return a response with other names for its files."""
+    paths = {file.index: _from(file.path, folder) for file in files}
+    images = [
+        {**image, "file": {**image["file"], "path": paths[image["index"]]}} if "file" in image else image
+        for image in record["images"]
+    ]
+    return {**record, "images": images}
 
 
 def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
@@ -83,7 +94,7 @@ def response_of(record: Mapping[str, Any], folder: Path) -> ImagesResponse:
         usage=Usage(**record["usage"]) if "usage" in record else None,
         svg_usage=SvgUsage(**record["svg_usage"]) if "svg_usage" in record else None,
         cost=Decimal(record["cost"]) if "cost" in record else None,
-        **_chosen(record, _RESPONSE_FACTS),
+        **_chosen(record, (*_RESPONSE_FACTS, "missing")),
     )
 
 

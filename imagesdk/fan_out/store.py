@@ -7,7 +7,8 @@ write         when                                      state afterwards
 ============  ========================================  ====================================
 ``claim``     the job was read                          ``planned``, if the job is new
 ``sending``   before the first byte of each attempt     ``sending``
-``not_sent``  after an attempt that did no work         the state before ``sending``
+``not_sent``  after an attempt that did no work         the state before ``sending``: a job that
+                                                        may have been billed stays such a job
 ``received``  the response has arrived                  ``received``
 ``done``      all files have their final names          ``done``
 ``ended``     the job ended without its images          ``refused``, ``failed`` or ``unknown``
@@ -58,6 +59,13 @@ class JobRecord:
     model: str | None = None
     sent_at: float | None = None
     """Start of the latest attempt, in seconds since 1970."""
+    acknowledged: bool = False
+    """Whether the user lets the job rest, although it was refused or has failed."""
+
+    @property
+    def maybe_billed(self) -> bool:
+        """Whether the server may have worked on an attempt of an earlier run."""
+        return self.state in {"sending", "received", "done", "unknown"}
 
 
 class JobStore:
@@ -88,6 +96,11 @@ class JobStore:
 
     async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files do not all have their final names yet."""
+
+    async def set_aside(
+        self, record: JobRecord, response: ImagesResponse, files: Files, folder: Path
+    ) -> None:
+        """Keep a response that could not be recorded, in a file beside the images, for the next run."""
 
     async def done(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:
         """Record a response whose files all have their final names."""

@@ -16,6 +16,7 @@ the run continues, if that cannot be billed twice or the caller allows it. Only 
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -28,9 +29,10 @@ from attrs import define, evolve, field
 
 from imagesdk._calls.build import ClientContext, PreparedCall, build_call
 from imagesdk._calls.call_options import deadline_of
-from imagesdk._calls.finish import describe, fetch_missing, place_images
+from imagesdk._calls.file_names import keep
+from imagesdk._calls.finish import describe, fetch_missing, place_images, with_facts
 from imagesdk._engine.call import Result
-from imagesdk._engine.sink import discard
+from imagesdk._engine.sink import ReceivedImage, discard
 from imagesdk._media.output import OutputTemplate
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._protocol.retry import Failure, classify
@@ -65,6 +67,13 @@ _REFUSALS = (InvalidRequestError, BadRequestError, UnprocessableEntityError)
 _Ending: TypeAlias = Literal["refused", "failed", "unknown"]
 _MOST_PAUSES = 5
 """Pauses of a run that one job without a connection may cause."""
+_FATAL = {
+    errno.ENOSPC: "Free disk space",
+    errno.EDQUOT: "Free disk space",
+    errno.EROFS: "Make the disk writable",
+    errno.EMFILE: "Raise the limit of open files",
+}
+"""Errors of files that would hit every job, and what to do."""
 _logger = logging.getLogger("imagesdk")
 
 
@@ -81,9 +90,15 @@ class JobWorker:
     gate: Gate
     changes: Notifier
     """Notified when a job has ended."""
-    taken: TakenNames = field(factory=TakenNames)
+    owner: str = ""
+    """Name of the journal in temporary files; empty without a journal."""
+    taken: TakenNames = field(init=False)
     notices: tuple[Notice, ...] = ()
     _model: str | None = None
+
+    @taken.default
+    def _untaken(self) -> TakenNames:
+        return TakenNames() if self.template is None else TakenNames(self.template.folder)
 
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""
@@ -119,6 +134,7 @@ class JobWorker:
             idempotency_key=record.idempotency_key,
             on_granted=on_granted,
             delivery=self.options.delivery,
+            owner=self.owner,
             fsync=prepared.call.fsync or store.persistent,
         )
         names = None
@@ -147,7 +163,10 @@ class _JobRun:
         store, record = self.worker.store, self.record
         files = None
         if record.state in {"received", "done"} and record.response is not None:
-            files = await run_blocking(state_of, files_of(record.response, store.folder))
+            try:
+                files = await run_blocking(state_of, files_of(record.response, store.folder))
+            except OSError as error:  # the images are there, and cannot be read or moved
+                return JobResult(self.outcome("unknown", error=error), _disk_failure(error))
         match next_action(record, files, self.worker.options.resume_policy(self.worker.context.engine)):
             case "send":
                 return await self.send()
@@ -171,6 +190,10 @@ class _JobRun:
                 if self.worker.options.retry_unknown:
                     return await self.send()
                 return JobResult(self.outcome("failed", error=error, cost=response.cost))
+            except OSError as error:
+                return JobResult(
+                    self.outcome("unknown", error=error, cost=response.cost), _disk_failure(error)
+                )
             await self.finish(response, files)
         outcome = self.outcome("done", response=response, cost=response.cost)
         return JobResult(evolve(outcome, resumed=True))
@@ -182,6 +205,11 @@ class _JobRun:
         amount = price.at_most or Decimal(0)
         if spending.limit is not None and price.at_most is None and worker.options.unknown_price == "stop":
             return JobResult(self.outcome(_unsent(self.record), error=unknown_price(price)))
+        if self.names is not None:
+            try:
+                await self.names.check(worker.owner)
+            except OSError as error:
+                return JobResult(self.outcome(_unsent(self.record), error=error), _disk_failure(error))
         notice = None if spending.limit is None else notice_of(self.prepared.job, price)
         self.note(notice)
         while (reservation := spending.reserve(amount)) is Reservation.WAIT:
@@ -251,12 +279,17 @@ class _JobRun:
 
     async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
         """Record a job whose call failed."""
-        status: _Ending = "unknown" if ledger.ever_maybe_billed else _status(error)
+        status: _Ending = "unknown" if ledger.run_maybe_billed else _status(error)
         if isinstance(error, APIError):
             self.annotate(error, ledger)
         fatal: Exception | None = None
         if isinstance(error, OSError) and ledger.maybe_billed:  # an output file failed, not an input image
             fatal = _disk_failure(error)
+            self.worker.taken.checked.clear()
+        if self.record.maybe_billed and not ledger.run_maybe_billed:
+            return JobResult(
+                self.outcome(_unsent(self.record), error=error), fatal
+            )  # the record stays as it was
         try:
             await self.worker.store.ended(self.record, status, error)
         except JournalError as problem:
@@ -277,10 +310,7 @@ class _JobRun:
         try:
             with anyio.CancelScope(shield=True):
                 files = await self.reserve_names(result)
-                try:
-                    await worker.store.received(self.record, response, files)
-                except JournalError as problem:
-                    fatal = problem  # the images are kept all the same
+                fatal = await self.record_received(response, files)
                 response = await place_images(response, result, self.names)
             cost = response.cost
             response, files = await self.fetch(response, [])
@@ -294,15 +324,33 @@ class _JobRun:
             return JobResult(self.outcome("unknown", error=error, cost=cost), fatal or _disk_failure(error))
         return JobResult(self.outcome("done", response=response, cost=cost), fatal)
 
+    async def record_received(
+        self, response: ImagesResponse, files: list[WrittenFile]
+    ) -> JournalError | None:
+        """Record a response. If the journal cannot, the images are kept all the same: return its error."""
+        store = self.worker.store
+        try:
+            await store.received(self.record, response, files)
+        except JournalError as problem:
+            if self.worker.template is not None:
+                await store.set_aside(self.record, response, files, self.worker.template.folder)
+            return problem
+        return None
+
     async def reserve_names(self, result: Result[ParsedResponse]) -> list[WrittenFile]:
-        """Reserve the final names of the images in a response. Discard the images if that fails."""
+        """Reserve the final names of the images in a response. Keep their temporary files if that fails."""
         if self.names is None:
             return []
+        images = result.sink.images
         try:
             for index, image in enumerate(result.parsed.images):
-                received = None if image.image_ref is None else result.sink.images.get(image.image_ref)
+                received = None if image.image_ref is None else images.get(image.image_ref)
                 if received is not None and received.temporary is not None:
                     await self.names.reserve(index, received)
+        except OSError as error:
+            kept = [keep(received, error, owner=self.worker.owner) for received in images.values()]
+            await self.worker.store.ended(self.record, "unknown", kept[0])
+            raise kept[0] from error
         except BaseException:
             await discard(result.sink)
             raise
@@ -312,16 +360,20 @@ class _JobRun:
         self, response: ImagesResponse, files: list[WrittenFile]
     ) -> tuple[ImagesResponse, list[WrittenFile]]:
         """Fetch images that are only URLs. Return the response and all its files, which begin with ``files``."""
-        written = {} if self.names is None else self.names.written
-        if not all(image.loaded for image in response):
-            call, downloader = self.prepared.call, self.worker.context.downloader
-            try:
-                response = await fetch_missing(response, self.names, call, downloader)
-            except DownloadError as error:
-                if error.response is not None and written:  # the next run need not fetch these again
-                    await self.worker.store.received(self.record, error.response, [*files, *written.values()])
-                raise
-        return response, [*files, *written.values()]
+        names, call, downloader = self.names, self.prepared.call, self.worker.context.downloader
+        if all(image.loaded for image in response):
+            return response, [*files, *({} if names is None else names.written).values()]
+        if names is None:
+            return await fetch_missing(response, None, call, downloader), files
+        images = list(response.data)
+
+        async def record(index: int, received: ReceivedImage) -> None:  # before the file has its final name
+            known = [with_facts(image, received) if image.index == index else image for image in images]
+            images[:] = known
+            await self.record_received(evolve(response, data=tuple(known)), [*files, *names.written.values()])
+
+        response = await fetch_missing(response, evolve(names, before_move=record), call, downloader)
+        return response, [*files, *names.written.values()]
 
     async def finish(self, response: ImagesResponse, files: list[WrittenFile]) -> None:
         """Record that all files have their final names."""
@@ -363,7 +415,10 @@ def _status(error: Exception) -> _Ending:
     return "refused" if isinstance(error, _REFUSALS) else "failed"
 
 
-def _disk_failure(error: OSError) -> OSError:
-    """Return the error that ends a run whose images cannot be written."""
-    what = f"{error.strerror or error}. No further job starts. Free disk space and run the same list again to continue."
+def _disk_failure(error: OSError) -> OSError | None:
+    """Return the error that ends a run if no job could write its images; ``None`` for an error at one place."""
+    remedy = _FATAL.get(error.errno or 0)
+    if remedy is None:
+        return None
+    what = f"{(error.strerror or str(error)).rstrip('.')}. No further job starts. {remedy} and run the same list again to continue."
     return type(error)(error.errno, what, error.filename)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from imagesdk import AsyncClient, Generate, InvalidRequestError
+from imagesdk import AsyncClient, Edit, Generate, InvalidRequestError
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._media.output import OutputTemplate
+from tests.support.small_images import png
+from tests.support.socket_servers import always, serving
 
 pytestmark = [pytest.mark.anyio, pytest.mark.one_loop]
 
@@ -47,3 +49,35 @@ async def test_a_template_of_a_run_that_loses_images_of_a_job_is_refused(
         async with build_call(Generate("a cat", n=2), {}, context, template=template):
             pass
     assert caught.value.param == "out"
+
+
+async def test_the_same_request_has_the_same_bytes(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(png(4, 4))
+    answer_body = b'{"data": [{"url": "https://x.test/1"}]}'
+    async with serving(always(answer_body)) as server, make_client(server.base_url) as client:
+        for image in (path, path, ("cat.png", path.read_bytes())):
+            await client.images.send(Edit(image, "a pool", n=1))
+        await client.images.send(Edit(path, "another pool", n=1))
+    first, *same, other = [(sent.headers["content-type"], sent.body) for sent in server.requests]
+    assert same == [first, first]
+    assert other[0] != first[0]
+
+
+async def test_a_file_cannot_add_fields_to_its_form(
+    make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    path = tmp_path / "cat.png"
+    path.write_bytes(png(4, 4, padding=400))
+    async with serving(always(b'{"data": [{"url": "https://x.test/1"}]}')) as server:
+        async with make_client(server.base_url) as client:
+            await client.images.edit(path, "a pool")
+            boundary = server.requests[0].headers["content-type"].partition("boundary=")[2]
+            field = f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="n"\r\n\r\n10\r\n--{boundary}'
+            content = path.read_bytes()
+            path.write_bytes(content[:100] + field.encode() + content[100 + len(field) :])
+            with pytest.raises(OSError, match="the boundary of its form"):
+                await client.images.edit(path, "a pool")
+    assert len(server.requests) == 1

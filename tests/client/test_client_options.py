@@ -55,6 +55,17 @@ WRONG: list[tuple[str, Any, str]] = [
     ("default_headers", "x-team: SECRET", "default_headers must be a mapping of names to texts"),
     ("default_headers", {"x-team": 5}, "The value of header 'x-team' must be a text"),
     ("default_headers", {5: "x"}, "5 is not a header name"),
+    (
+        "trusted_result_hosts",
+        "images.lan",
+        "trusted_result_hosts must be a list of host names without scheme or port",
+    ),
+    *(
+        ("trusted_result_hosts", [wrong], f"not {[wrong]!r}.")
+        for wrong in ("http://a", "a:80", "a/b", "", 5, None)
+    ),
+    ("trusted_result_hosts", ["https://me:SECRET@a"], "not one with a user."),
+    ("trusted_result_hosts", 5, "not 5."),
 ]
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, TypeAlias
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.lowlevel
@@ -14,7 +15,7 @@ import httpx
 import pytest
 import respx
 
-from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError
+from imagesdk import AsyncClient, Caps, DownloadError, Image, ImageNotLoadedError, Remedy
 from tests.support.small_images import JPEG, answer_of_urls, png
 from tests.support.socket_servers import Conversation, always, in_turn, says, serving
 
@@ -73,6 +74,83 @@ async def test_a_url_on_the_server_s_own_origin_is_always_fetched(make_client: M
         assert await client.images.download(response[0]) == SMALL
 
         assert server.requests[1].line == "GET /images/cat.png HTTP/1.1"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "127.0.0.1", "0.0.0.0", "[::1]", "[::]", "LOCALHOST", "127.0.0.2"]
+)
+async def test_the_server_is_recognised_by_the_other_names_of_this_machine(
+    make_client: MakeClient, host: str
+) -> None:
+    async with serving(always(SMALL)) as server, make_client(server.base_url, api_key="sk-1") as client:
+        assert await client.images.download(f"http://{host}:{server.port}/images/cat.png?sig=1") == SMALL
+
+        (sent,) = server.requests
+        assert (sent.line, sent.headers["host"]) == (
+            "GET /images/cat.png?sig=1 HTTP/1.1",
+            f"127.0.0.1:{server.port}",
+        )
+        assert "authorization" not in sent.headers
+
+
+@pytest.mark.parametrize(
+    ("base_url", "url"),
+    [
+        ("http://127.0.0.1:9/v1", "http://localhost:10/cat.png"),
+        ("http://127.0.0.1:9/v1", "http://localhost/cat.png"),
+        ("http://127.0.0.1:9/v1", "http://10.0.0.1:9/cat.png"),
+        ("http://127.0.0.1:9/v1", "http://127.1:9/cat.png"),
+        ("http://images.lan:9/v1", "http://localhost:9/cat.png"),
+        ("https://images.test/v1", "https://127.0.0.1/cat.png"),
+        ("https://images.test/v1", "https://0.0.0.0/cat.png"),
+    ],
+)
+async def test_no_other_program_on_this_machine_is_asked_and_the_error_names_the_ways_out(
+    make_client: MakeClient, base_url: str, url: str
+) -> None:
+    async with make_client(base_url) as client:
+        with respx.mock, pytest.raises(DownloadError) as caught:
+            await client.images.download(url)
+    host = urlsplit(url).hostname or ""
+    assert caught.value.remedies == (Remedy.ASK_FOR_BASE64, Remedy.TRUST_RESULT_HOST.of(host))
+    assert 'response_format="b64_json"' in str(caught.value)
+    assert f"trusted_result_hosts=['{host}']" in str(caught.value)
+
+
+async def test_the_hosts_that_the_caller_trusts_are_fetched_from_and_no_others(
+    make_client: MakeClient,
+) -> None:
+    async with make_client(OWN, api_key="sk-1", trusted_result_hosts=["Images.LAN", "[fd00::1]"]) as client:
+        with respx.mock as wire:
+            plain = wire.get("http://images.lan:8080/cat.png").respond(content=SMALL)
+            wire.get("https://[fd00::1]/cat.png").respond(content=SMALL)
+            assert await client.images.download("http://images.lan:8080/cat.png") == SMALL
+            assert await client.images.download("https://[fd00::1]/cat.png") == SMALL
+            assert "authorization" not in plain.calls.last.request.headers
+            for url in (
+                "http://more.images.lan/cat.png",
+                "http://images.lan.test/cat.png",
+                "ftp://images.lan/cat.png",
+            ):
+                with pytest.raises(DownloadError):
+                    await client.images.download(url)
+
+        view = client.with_options(trusted_result_hosts=[])
+        with respx.mock, pytest.raises(DownloadError, match="not https"):
+            await view.images.download("http://images.lan:8080/cat.png")
+
+
+async def test_a_redirect_leads_to_a_trusted_host_and_to_no_private_one(make_client: MakeClient) -> None:
+    async with make_client(OWN, trusted_result_hosts=("images.lan",)) as client:
+        for location, trusted in (("http://images.lan/cat.png", True), ("http://10.0.0.1/cat.png", False)):
+            with respx.mock(assert_all_called=False) as wire:
+                wire.get("https://images.test/v1/cat.png").respond(302, headers={"location": location})
+                wire.get("http://images.lan/cat.png").respond(content=SMALL)
+                if trusted:
+                    assert await client.images.download("cat.png") == SMALL
+                    continue
+                with pytest.raises(DownloadError, match="not https"):
+                    await client.images.download("cat.png")
 
 
 NOT_HTTPS = ("http://elsewhere.test/cat.png", "ftp://elsewhere.test/cat.png", "http://images.test/cat.png")

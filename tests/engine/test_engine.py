@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -93,7 +95,7 @@ async def test_at_most_once_never_retries_a_request_that_was_sent(make_client: M
 
 
 async def test_a_second_attempt_reports_that_the_first_may_have_been_billed(make_client: MakeClient) -> None:
-    for first in (close, says(ERROR, 500), says(ERROR, 502), says(ANSWER[:-30])):
+    for first in (close, says(ERROR, 500), says(ERROR, 502)):
         response, _ = await succeeding(make_client, in_turn(first, says(ANSWER)))
         assert (response.attempts, response.maybe_billed_before) == (2, True)
 
@@ -140,17 +142,83 @@ async def test_the_time_out_of_an_attempt_leaves_time_for_another(make_client: M
 
 
 @pytest.mark.parametrize("length", [len(ANSWER), None])
-async def test_a_success_cut_halfway_was_probably_billed(make_client: MakeClient, length: int | None) -> None:
+async def test_a_success_cut_halfway_was_probably_billed_and_is_not_repeated(
+    make_client: MakeClient, length: int | None
+) -> None:
     async def cut(talk: Conversation) -> None:
         end = f"content-length: {length}" if length else "connection: close"
         head = f"HTTP/1.1 200 OK\r\nx-request-id: req_1\r\n{end}\r\n\r\n"
         await talk.send(head.encode() + ANSWER[:-40])
         talk.hang_up()
 
-    error, _ = await failing(make_client, in_turn(cut, cut), retry=FAST)
+    error, server = await failing(make_client, in_turn(cut, cut), retry=FAST)
 
     assert type(error) is errors.APIResponseError
-    assert (error.attempts, error.maybe_billed, error.request_id) == (2, True, "req_1")
+    assert (error.attempts, error.maybe_billed, error.request_id) == (1, True, "req_1")
+    assert len(server.requests) == 1
+
+
+HTML = answer(b"<!DOCTYPE html><title>502</title>")
+POLICIES = [
+    RetryPolicy(backoff=0),
+    RetryPolicy(backoff=0, max_ambiguous=5, max_attempts=9),
+    RetryPolicy(backoff=0, delivery="at_most_once"),
+]
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=["default", "stubborn", "at most once"])
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (b'{"created": 1, "data": []}', 200, errors.APIResponseError),
+        (b'{"data": [{"b64_json": null, "url": ""}]}', 200, errors.APIResponseError),
+        (b'{"data": [{"error": {"message": "no room"}}]}', 200, errors.APIResponseError),
+        (b'{"data": [{"finish_reason": "content_filter"}]}', 200, errors.ModerationError),
+        (b"what?", 200, errors.APIResponseError),
+        (b'{"error": {"code": "server_error", "message": "oh no"}}', 200, errors.InternalServerError),
+        (HTML, 200, errors.APIResponseError),
+        (answer("<html>é".encode("latin-1")), 200, errors.APIResponseError),
+        (b'{"task_id": "t-1"}', 202, errors.PendingTaskError),
+        (b"", 202, errors.PendingTaskError),
+    ],
+)
+async def test_whatever_came_with_a_success_status_is_billed_and_not_asked_for_again(
+    make_client: MakeClient, body: bytes, status: int, kind: type[errors.APIError], policy: RetryPolicy
+) -> None:
+    error, server = await failing(make_client, always(body, status, x_request_id="req_1"), retry=policy)
+
+    assert type(error) is kind
+    assert (error.attempts, error.maybe_billed, error.request_id) == (1, True, "req_1")
+    assert len(server.requests) == 1
+
+
+async def test_a_response_with_fewer_images_is_a_success_that_counts_and_logs_the_missing_ones(
+    make_client: MakeClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    page = {"b64_json": base64.b64encode(b"<html>busy</html>").decode()}
+    image = {"b64_json": base64.b64encode(SMALL).decode()}
+    body = json.dumps({"data": [page, image, {"finish_reason": "SAFETY"}, None]}).encode()
+    async with serving(always(body)) as server, make_client(server.base_url) as client:
+        response = await client.images.generate("a cat", n=4)
+
+    assert [(each.index, each.bytes) for each in response] == [(0, SMALL)]
+    assert response.missing == 3
+    assert (
+        "4 images were requested and 1 arrived (the image is the text '<html>busy</html>'; SAFETY)"
+        in caplog.text
+    )
+
+
+async def test_no_time_out_repeats_what_came_with_a_success_status(make_client: MakeClient) -> None:
+    async def half(talk: Conversation) -> None:
+        await talk.request()
+        await talk.send(b"HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n" + ANSWER[:20])
+        await talk.dropped()
+
+    error, server = await failing(make_client, half, timeout=Timeouts(attempt=0.05))
+
+    assert type(error) is errors.OutcomeUnknownTimeoutError
+    assert (error.attempts, len(server.requests)) == (1, 1)
 
 
 async def test_an_error_response_that_is_cut_halfway_is_still_that_error(make_client: MakeClient) -> None:

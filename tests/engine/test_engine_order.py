@@ -108,7 +108,7 @@ class Recorder:
         config = EngineConfig(RetryPolicy(backoff=0), limits=RateLimit(), observers=(self.observe,))
         engine = Engine(shared, config)
         engine._limiter = lambda model, limit: self  # type: ignore[method-assign]
-        request = requests.build_request(Generate("a cat"), InputImages(), boundary="x", extra_body=None)
+        request = requests.build_request(Generate("a cat"), InputImages(), extra_body=None)
         call = Call(
             request,
             parse=lambda document: parse_response(document, None),

@@ -78,7 +78,7 @@ BILLED = ", may have been billed"
         (
             always(b"what?", x_request_id="req_3"),
             errors.APIResponseError,
-            f"{BILLED} (status none, 2 attempts, request id req_3)",
+            f"{BILLED} (status none, 1 attempt, request id req_3)",
         ),
         (hang_up, errors.OutcomeUnknownError, f"{BILLED} (status none, 2 attempts, request id none)"),
     ],

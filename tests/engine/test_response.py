@@ -13,7 +13,7 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Upload
-from imagesdk._engine.request_body import TrackedBody
+from imagesdk._engine.request_body import PIECE, TrackedBody
 from imagesdk._engine.response import ResponseReader
 from imagesdk._engine.sink import ImageSink, discard
 from imagesdk._protocol.scanner import ImagePiece, ImageRef, ImageStart
@@ -98,6 +98,26 @@ async def test_a_body_keeps_the_error_of_its_file(tmp_path: Path) -> None:
 
     assert body.error is caught.value
     assert not body.complete
+
+
+@pytest.mark.parametrize("place", [0, PIECE - 20, PIECE, 2 * PIECE - 1])
+async def test_a_file_that_contains_the_boundary_of_its_form_is_not_sent_whole(
+    place: int, tmp_path: Path
+) -> None:
+    file, size = tmp_path / "a.png", 2 * PIECE + 100
+    file.write_bytes((bytes(place) + b"imagesdk-0123456789" + bytes(size))[:size])
+    upload = Upload(name="a.png", media_type="image/png", size=size, source=file)
+    for boundary, fits in ((b"imagesdk-0123456789", False), (b"imagesdk-9876543210", True)):
+        body = TrackedBody([upload], size, lambda: None, boundary=boundary)
+        sent, problem = 0, None
+        try:
+            async for piece in body:
+                sent += len(piece)
+        except OSError as error:
+            problem = str(error)
+        assert (problem is None) is fits
+        assert (body.complete, sent == size) == (fits, fits)
+        assert fits or problem == "a.png contains imagesdk-0123456789, the boundary of its form"
 
 
 @pytest.mark.parametrize("piece", [1, 7, 65536])

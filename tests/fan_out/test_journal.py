@@ -18,6 +18,7 @@ import anyio
 import pytest
 
 from imagesdk import AsyncClient, ConfigurationError, Generate, JournalError, Outcome
+from imagesdk.fan_out import database as journal_file
 from imagesdk.fan_out import journal
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
@@ -166,7 +167,12 @@ async def test_an_image_is_kept_though_the_journal_cannot_record_it(
     assert statuses(taken) == ["done"]
     assert len(runs.pngs()) == 1
     monkeypatch.undo()
-    assert statuses(await runs.saved("a", "b", "c")) == ["unknown", "done", "done"]
+    [kept] = runs.pngs()
+    outcomes = await runs.saved("a", "b", "c")
+    assert statuses(outcomes) == ["done", "done", "done"]
+    assert outcomes[0].unwrap()[0].path == runs.out / kept
+    assert runs.server.billed == {"a": 1, "b": 1, "c": 1}
+    assert not [path for path in runs.out.iterdir() if path.name.startswith(".")]
 
 
 @both_loops
@@ -193,7 +199,7 @@ async def test_a_full_disk_at_the_final_names_ends_the_run_and_nothing_is_billed
     taken = await outcomes_until(runs, OSError, "No space left.*run the same list again", "a", "b")
     monkeypatch.undo()
     assert statuses(taken) == ["unknown"]
-    assert statuses(await runs.saved("a", "b")) == ["unknown", "done"]
+    assert statuses(await runs.saved("a", "b")) == ["done", "done"]
     assert runs.server.billed == {"a": 1, "b": 1}
 
 
@@ -207,14 +213,14 @@ async def test_a_lock_is_released_if_asyncio_cancels_the_opening_of_a_journal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loop = asyncio.get_running_loop()
-    connected: Callable[[Path, bool], sqlite3.Connection] = vars(journal)["_connected"]
+    connected: Callable[[Path, bool], sqlite3.Connection] = vars(journal_file)["connected"]
     task = asyncio.ensure_future(open_and_close(tmp_path / "journal.db"))
 
     def cancelled(path: Path, writes: bool) -> sqlite3.Connection:
         loop.call_soon_threadsafe(task.cancel)
         return connected(path, writes)
 
-    monkeypatch.setattr(journal, "_connected", cancelled)
+    monkeypatch.setattr(journal_file, "connected", cancelled)
     await asyncio.wait([task])
     assert task.cancelled()
     monkeypatch.undo()
@@ -225,7 +231,7 @@ async def test_a_lock_is_released_if_asyncio_cancels_the_opening_of_a_journal(
 async def test_a_lock_is_released_if_its_file_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(os, "truncate", Mock(side_effect=FULL_DISK))
+    monkeypatch.setattr(os, "write", Mock(side_effect=FULL_DISK))
     with pytest.raises(OSError, match="No space left"):
         await open_and_close(tmp_path / "journal.db")
     monkeypatch.undo()

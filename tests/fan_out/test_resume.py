@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import anyio
 import pytest
 
 from imagesdk import (
+    APIConnectionError,
     AsyncClient,
+    AuthenticationError,
     DownloadError,
     Edit,
     Generate,
@@ -22,9 +25,13 @@ from imagesdk import (
     JournalError,
     Labelled,
     ModerationError,
+    Outcome,
     OutcomeUnknownError,
     RateLimit,
+    RetryPolicy,
+    RunStoppedError,
 )
+from imagesdk.fan_out.journal import acknowledge, open_journal, read_records
 from tests.support.runs import Runs, statuses, wait_for
 from tests.support.small_images import png
 
@@ -231,6 +238,97 @@ async def test_an_interrupted_attempt_can_be_sent_again_under_its_idempotency_ke
     assert statuses(await interrupted.saved("a", **options)) == ["done"]
     assert interrupted.server.billed == {"a": 2}
     assert len(set(interrupted.server.keys["a"])) == 1
+
+
+async def until_given_up(runs: Runs, client: AsyncClient, *jobs: JobLike, **options: Any) -> list[Outcome]:
+    """Run jobs with another client, until the run ends because nothing succeeds. Return the outcomes."""
+    taken = list[Outcome]()
+    with pytest.raises(RunStoppedError):  # noqa: PT012
+        async with client, client.images.fan_out(jobs, out=runs.out, give_up_after=0.01, **options) as run:
+            async for outcome in run:
+                taken.append(outcome)
+    return taken
+
+
+@pytest.fixture
+def no_server(interrupted: Runs, make_client: Callable[..., AsyncClient]) -> AsyncClient:
+    """A client whose server is down, for the job that was being sent when a run was killed."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    return make_client(f"http://127.0.0.1:{port}/v1", retry=RetryPolicy(max_attempts=2, backoff=0))
+
+
+@pytest.mark.parametrize("options", [{"retry_unknown": True}, {"delivery": "at_least_once"}])
+@pytest.mark.parametrize("before", ["sending", "unknown"])
+async def test_a_job_that_may_have_been_billed_stays_so_though_the_server_is_down(
+    interrupted: Runs, no_server: AsyncClient, options: dict[str, Any], before: str
+) -> None:
+    change_records(interrupted, f"state = '{before}', error = NULL")
+    options = options if before == "sending" else {"retry_unknown": True}
+    [outcome] = await until_given_up(interrupted, no_server, "a", **options)
+    assert outcome.status == "unknown"
+    assert isinstance(outcome.error, APIConnectionError)
+    assert outcome.error.maybe_billed
+    assert statuses(await interrupted.saved("a")) == ["unknown"]
+    assert interrupted.server.billed == {"a": 1}
+    assert statuses(await interrupted.saved("a", retry_unknown=True)) == ["done"]
+
+
+async def test_at_least_once_sends_an_interrupted_job_again_after_a_run_without_a_server(
+    interrupted: Runs, no_server: AsyncClient
+) -> None:
+    await until_given_up(interrupted, no_server, "a", delivery="at_least_once")
+    assert statuses(await interrupted.saved("a", delivery="at_least_once")) == ["done"]
+    assert interrupted.server.billed == {"a": 2}
+
+
+async def test_an_attempt_that_was_not_recorded_does_not_change_what_was_recorded_before(
+    interrupted: Runs,
+) -> None:
+    async with open_journal(interrupted.out / "journal.db") as opened:
+        [record] = read_records(interrupted.out / "journal.db")
+        await opened.not_sent(record)
+    [record] = read_records(interrupted.out / "journal.db")
+    assert record.state == "sending"
+
+
+async def test_a_missing_file_stays_missing_though_the_server_is_down(
+    interrupted: Runs, no_server: AsyncClient
+) -> None:
+    assert statuses(await interrupted.saved("a", retry_unknown=True)) == ["done"]
+    for path in interrupted.out.glob("*.png"):
+        path.unlink()
+    await until_given_up(interrupted, no_server, "a", retry_unknown=True)
+    assert statuses(await interrupted.saved("a")) == ["missing"]
+
+
+async def test_an_unknown_job_that_no_longer_fits_the_budget_stays_unknown(interrupted: Runs) -> None:
+    job = Generate("a")
+    options: dict[str, Any] = {"retry_unknown": True, "budget": "0 USD"}
+    assert statuses(await interrupted.saved(job, **options)) == ["unknown"]
+    assert statuses(await interrupted.saved(job)) == ["unknown"]
+    assert interrupted.server.billed == {"a": 1}
+
+
+async def test_an_acknowledged_job_rests_until_retry_unknown(runs: Runs) -> None:
+    jobs = ["deny me", "refuse me", "a"]
+    options: dict[str, Any] = {"stop_on": "never", "concurrency": 1}
+    assert statuses(await runs.saved(*jobs, **options)) == ["failed", "refused", "done"]
+    assert acknowledge(runs.out / "journal.db") == 2
+    assert acknowledge(runs.out / "journal.db") == 0
+    outcomes = await runs.saved(*jobs, **options)
+    assert [(outcome.status, outcome.acknowledged) for outcome in outcomes] == [
+        ("failed", True),
+        ("refused", True),
+        ("done", False),
+    ]
+    assert isinstance(outcomes[0].error, AuthenticationError)
+    assert runs.server.asked.count("deny me") == 1
+    [again, *_] = await runs.saved(*jobs, **options, retry_unknown=True)
+    assert (again.status, again.acknowledged) == ("failed", False)
+    assert runs.server.asked.count("deny me") == 2
+    await runs.saved(*jobs, **options)
+    assert runs.server.asked.count("deny me") == 3
 
 
 async def test_the_rate_limit_counts_what_an_earlier_process_has_sent(

@@ -28,6 +28,7 @@ from imagesdk import (
     ModerationError,
     Outcome,
     OutcomeUnknownError,
+    PendingTaskError,
     Progress,
     RateLimit,
     Usage,
@@ -194,6 +195,7 @@ def test_a_response_survives_the_journal_with_its_files(tmp_path: Path, inside: 
     [
         ModerationError("no", status_code=400, code="moderation_blocked", request_id="req-1"),
         AuthenticationError("no", status_code=401),
+        PendingTaskError("later", maybe_billed=True, task_id="t-1"),
         OutcomeUnknownError("perhaps", maybe_billed=True, attempts=2, idempotency_key="k"),
         ImageSDKError("so"),
     ],
@@ -202,7 +204,7 @@ def test_an_error_survives_the_journal(error: ImageSDKError) -> None:
     back = error_of(json.loads(json.dumps(error_record(error))))
     assert type(back) is type(error)
     assert str(back) == str(error)
-    for name in ("status_code", "code", "request_id", "maybe_billed", "attempts"):
+    for name in ("status_code", "code", "request_id", "maybe_billed", "attempts", "task_id"):
         assert getattr(back, name, None) == getattr(error, name, None)
 
 

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from imagesdk import (
+    APIResponseError,
     AsyncClient,
     Client,
     ConfigurationError,
@@ -91,6 +92,34 @@ async def test_at_least_once_repeats_attempts_until_the_image_arrives(runs: Runs
     assert [outcome.attempts for outcome in outcomes] == [2, 5, 30]
     assert [runs.server.billed[job] for job in jobs] == [2, 5, 30]
     assert all(len(set(runs.server.keys[job])) == 1 for job in jobs)
+
+
+@pytest.mark.parametrize("delivery", ["at_most_once", "at_least_once"])
+async def test_a_job_whose_answer_has_no_image_is_not_done_and_is_asked_for_once(
+    runs: Runs, delivery: Any
+) -> None:
+    jobs = ["empty", "empty content filter", "a"]
+    outcomes = await runs.saved(*jobs, delivery=delivery)
+    assert statuses(outcomes) == ["unknown", "unknown", "done"]
+    assert [type(outcome.error) for outcome in outcomes] == [APIResponseError, ModerationError, type(None)]
+    assert "content_filter" in str(outcomes[1].error)
+
+    again = await runs.saved(*jobs, delivery=delivery)
+    assert statuses(again) == ["unknown", "unknown", "done"]
+    assert runs.server.billed == dict.fromkeys(jobs, 1)
+
+    await runs.saved(*jobs, delivery=delivery, retry_unknown=True)
+    assert runs.server.billed == {"empty": 2, "empty content filter": 2, "a": 1}
+
+
+async def test_an_outcome_counts_the_images_that_are_missing_also_when_it_is_resumed(runs: Runs) -> None:
+    jobs = [Generate("spare one", n=2), "a"]
+    for resumed in (False, True):
+        outcomes = await runs.saved(*jobs)
+        assert statuses(outcomes) == ["done", "done"]
+        assert [(outcome.missing, outcome.resumed) for outcome in outcomes] == [(1, resumed), (0, resumed)]
+        assert len(outcomes[0].unwrap()) == 1
+    assert runs.server.billed["spare one"] == 1
 
 
 async def test_at_most_once_never_repeats_whatever_the_retry_policy_of_the_client_is(

@@ -197,12 +197,14 @@ async def test_a_failed_call_leaves_the_folder_as_it_was(
     assert files_in(tmp_path) == {"0.png": b"an older cat"}
 
 
-async def test_a_retry_leaves_only_the_images_of_the_successful_attempt(
+async def test_an_attempt_that_breaks_off_leaves_no_file(
     client: AsyncClient, emulator: Emulator, tmp_path: Path
 ) -> None:
     emulator.state.faults.connection(truncate=2000)
+    with pytest.raises(APIResponseError):
+        await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
+    assert files_in(tmp_path) == {}
     response = await client.images.generate("a cat", n=2, **DALLE, out=tmp_path / "{index}.png")
-    assert (response.attempts, response.maybe_billed_before) == (2, True)
     assert files_in(tmp_path) == {f"{index}.png": response[index].bytes for index in range(2)}
     assert emulator.state.billed_images == 4
 

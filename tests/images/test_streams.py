@@ -288,7 +288,7 @@ async def test_an_attempt_that_fails_before_its_first_image_is_retried(make_clie
     seen: list[Event] = []
     handler = in_turn(
         says(b"busy", 429, retry_after_ms="1"),
-        streams(b": nothing\n\n"),
+        says(b"", 503),
         streams(partial(ROUGH), completed(FINE)),
     )
     async with serving(handler) as server, make_client(server.base_url, observers=[seen.append]) as client:
@@ -373,6 +373,29 @@ async def test_an_unreadable_event_was_probably_billed(read: Read, tmp_path: Pat
         await read(partial(ROUGH), bad, out=tmp_path / "a.png")
     assert caught.value.maybe_billed
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_last_event_without_an_image_is_an_error_with_its_reason(read: Read) -> None:
+    with pytest.raises(APIResponseError, match="no image"):
+        await read(partial(ROUGH), event("image_generation.completed"))
+    with pytest.raises(ModerationError, match="content_filter"):
+        await read(event("image_generation.completed", finish_reason="content_filter"))
+    with pytest.raises(APIResponseError, match="<html>"):
+        await read(completed(b"<html>502</html>"))
+
+
+@pytest.mark.parametrize(
+    "lost", [[b": nothing\n\n"], [b"data: {\n\n"], [event("error", error={"code": "server_error"})]]
+)
+async def test_a_stream_that_began_and_failed_is_not_asked_for_again(
+    make_client: MakeClient, lost: list[bytes]
+) -> None:
+    async with serving(in_turn(streams(*lost), streams(completed(FINE)))) as server:
+        async with make_client(server.base_url) as client:
+            with pytest.raises(APIError) as caught:
+                async with client.images.generate_stream("a river") as stream:
+                    await stream.final()
+    assert (caught.value.attempts, caught.value.maybe_billed, len(server.requests)) == (1, True, 1)
 
 
 async def test_an_edit_streams_as_well(streaming: MakeClient) -> None:

@@ -3,7 +3,6 @@
 import errno
 import os
 import string
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from imagesdk._media import atomic
-from imagesdk._media.atomic import create_temporary, move_into_place, write_file
+from imagesdk._media.atomic import create_temporary, move_into_place, remove_left_over, write_file
 from imagesdk._media.output import FOLDER_TEMPLATE, OutputTemplate, check_writable, open_output, slug
 from imagesdk.errors import InvalidRequestError
 
@@ -236,24 +235,25 @@ def test_a_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "cat.png").stat().st_mode == plain.stat().st_mode
 
 
-def test_files_of_a_killed_process_are_removed_after_a_day(tmp_path: Path) -> None:
-    names = "a" * 16, "b" * 16, "notes"
-    stale, fresh, foreign = (tmp_path / f".imagesdk-{name}.part" for name in names)
-    for path in (stale, fresh, foreign):
+OWNER = "0123abcd"
+
+
+def test_only_left_over_files_of_the_run_that_asks_are_removed(tmp_path: Path) -> None:
+    names = f"{OWNER}-{'a' * 16}", f"{OWNER}-{'b' * 16}", f"fedcba98-{'c' * 16}", "d" * 16, "notes"
+    left_over, named, of_another_run, of_a_call, foreign = (tmp_path / f".imagesdk-{name}.part" for name in names)
+    for path in (left_over, named, of_another_run, of_a_call, foreign):
         path.write_bytes(b"half an image")
-    two_days_ago = time.time() - 2 * 24 * 3600
-    for path in (stale, foreign):
-        os.utime(path, (two_days_ago, two_days_ago))
+        os.utime(path, (0, 0))
     check_writable(tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted([fresh, foreign])
+    assert left_over.exists()
+    remove_left_over(tmp_path, OWNER, {named.name})
+    assert sorted(tmp_path.iterdir()) == sorted([named, of_another_run, of_a_call, foreign])
 
 
 def test_a_link_with_the_name_of_a_temporary_file_is_not_removed(tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    link = tmp_path / "out" / f".imagesdk-{'c' * 16}.part"
+    link = tmp_path / f".imagesdk-{OWNER}-{'c' * 16}.part"
     link.symlink_to(tmp_path / "elsewhere.txt")
-    os.utime(link, (0, 0), follow_symlinks=False)
-    check_writable(tmp_path / "out")
+    remove_left_over(tmp_path, OWNER, ())
     assert link.is_symlink()
 
 

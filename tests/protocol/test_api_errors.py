@@ -262,6 +262,40 @@ def test_a_model_is_retired_by_the_day_of_the_request() -> None:
         assert type(failure.error) is cls
 
 
+@pytest.mark.parametrize(("status", "body", "model", "path"), [
+    (404, "", "dall-e-3", ""), (404, "", "gpt-image-1.5", ""), (410, "", "dall-e-2", ""), (404, "", None, VARIATIONS),
+    (404, {"error": {"code": "model_not_found"}}, "dall-e-2", ""),
+    (400, {"error": {"message": "The model 'dall-e-3' does not exist.", "code": "invalid_value"}}, "dall-e-3", ""),
+])  # fmt: skip
+def test_another_server_retires_nothing_by_the_dates_of_openai(
+    status: int, body: Any, model: str | None, path: str
+) -> None:
+    error = failed(status, body, model=model, path=path, is_openai=False).error
+    assert not isinstance(error, errors.RetiredError)
+    assert isinstance(error, errors.NotFoundError) is (status != 410)
+    if not body and status == 404:
+        assert error.remedies == (Remedy.CHECK_BASE_URL,)
+
+
+def test_a_server_that_calls_its_model_retired_is_believed_without_a_date_of_openai() -> None:
+    error = failed(400, {"error": "This model is deprecated"}, model="dall-e-3", is_openai=False).error
+    assert isinstance(error, errors.RetiredError)
+    assert "'dall-e-3' has been shut down." in error.summary
+
+
+@pytest.mark.parametrize(("status", "body", "advised"), [
+    (404, "", True), (405, "", True), (404, {"error": {"message": "Not Found", "code": 404}}, True),
+    (404, {"detail": "Not Found"}, True), (405, {"error": {"message": "no", "code": "method_not_allowed"}}, True),
+    (404, {"error": {"message": "x", "code": "model_not_found"}}, False), (400, "", False),
+    (404, {"error": {"message": "The model `x` does not exist", "code": None}}, False),
+])  # fmt: skip
+def test_a_missing_route_below_a_base_url_without_a_version_names_the_one_to_try(
+    status: int, body: Any, advised: bool
+) -> None:
+    advice = (Remedy.USE_BASE_URL.of("http://a/v1"),)
+    assert (failed(status, body, better_base_url="http://a/v1").error.remedies == advice) is advised
+
+
 def streamed(name: str, document: Any, *, seen: bool = False) -> Failure:
     failure = stream_failure(name, document, now=NOW, request_id="req_1", seen_images=seen)
     assert failure is not None
@@ -305,9 +339,9 @@ def test_a_stream_error_may_be_billed_by_its_class_or_after_an_image() -> None:
         ("moderation_blocked", False): (False, "refused"),
         ("moderation_blocked", True): (True, "refused"),
         ("rate_limit_exceeded", False): (False, "refused"),
-        ("rate_limit_exceeded", True): (True, "unknown"),
-        ("server_error", False): (True, "unknown"),
-        ("server_error", True): (True, "unknown"),
+        ("rate_limit_exceeded", True): (True, "unreadable"),
+        ("server_error", False): (True, "unreadable"),
+        ("server_error", True): (True, "unreadable"),
     }
     for (code, seen), facts in rows.items():
         failure = streamed("error", {"error": {"code": code, "message": "try again in 3s"}}, seen=seen)

@@ -96,6 +96,27 @@ def test_the_length_is_exact_and_an_encoding_can_be_repeated() -> None:
     assert FORM.content_type == f"multipart/form-data; boundary={BOUNDARY}"
 
 
+def test_the_boundary_is_that_of_the_content() -> None:
+    parts = FORM.parts
+    assert FormBody(parts).boundary == FormBody(tuple(parts)).boundary
+    assert written(FormBody(parts)) == written(FormBody(parts))
+    one_more = (*parts, FormField("n", "2"))
+    resized = (FormField("image[]", upload("a.png", PNG + b".")), *parts[1:])
+    renamed = (FormField("image[]", upload("b.png", PNG)), *parts[1:])
+    others = {FormBody(each).boundary for each in (parts, one_more, parts[::-1], resized, renamed)}
+    assert len(others) == 5
+
+
+def test_a_boundary_occurs_in_no_text_and_in_no_image_in_memory() -> None:
+    image = upload("a.png", b"\x89PNG" + b"." * 60)
+    first = FormBody((FormField("image", image),)).boundary
+    hostile = upload("a.png", b"\x89PNG" + first.encode().ljust(60, b"."))
+    form = FormBody((FormField("image", hostile),))
+    assert hostile.size == image.size
+    assert form.boundary != first
+    assert by_python_multipart(form) == [("image", "a.png", content(hostile))]
+
+
 def test_files_are_not_read_before_they_are_sent() -> None:
     """The segment is the upload itself. The engine reads its file."""
     unread = Upload(name="a.png", media_type="image/png", size=10**9, source=io.BytesIO())

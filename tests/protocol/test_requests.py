@@ -1,6 +1,7 @@
 """A job becomes a request: its defaults, its JSON or form body, its images and its headers."""
 
 import json
+import re
 from functools import reduce
 from typing import Any
 
@@ -33,7 +34,7 @@ def upload(name: str) -> Upload:
 
 
 def request_for(job: Job, images: InputImages = InputImages(), **extra: Any) -> Request:  # noqa: B008 - a frozen value
-    return build_request(job, images, boundary="b0", extra_body=extra.get("extra_body"))
+    return build_request(job, images, extra_body=extra.get("extra_body"))
 
 
 def body(job: Job, **extra: Any) -> Any:
@@ -159,7 +160,7 @@ FIRST, SECOND, MASK = upload("1.png"), upload("2.png"), upload("m.png")
 def test_a_form_has_a_single_image_as_image() -> None:
     request = request_for(Edit("1.png", "a cat"), InputImages((FIRST,)))
     assert request.path == "/images/edits"
-    assert request.content_type == "multipart/form-data; boundary=b0"
+    assert re.fullmatch(r"multipart/form-data; boundary=imagesdk-[0-9a-f]{32}", request.content_type or "")
     assert parts(request) == [("image", FIRST), ("prompt", "a cat")]
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 
 from imagesdk._protocol.json_values import is_object
+from imagesdk._protocol.missing_images import NoImageError
 from imagesdk._protocol.responses import ParsedImage, parse_event, parse_response
 from imagesdk._protocol.scanner import ImageRef, ScanError
 from imagesdk.models import DALL_E_2, GPT_IMAGE_2
@@ -90,9 +91,38 @@ def test_images_are_found_in_unexpected_places(body: dict[str, Any]) -> None:
     assert [image.image_ref for image in parse_response(body, None).images] == [0, 1]
 
 
-@pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}])
-def test_an_entry_may_have_no_image(entry: dict[str, Any]) -> None:
-    assert parse_response({"data": [entry]}, DALL_E_2).images == (ParsedImage(),)
+@pytest.mark.parametrize("entry", [{}, {"b64_json": None}, {"b64_json": "", "url": ""}, {"url": None}, None])
+def test_an_entry_without_an_image_is_left_out_and_counted(entry: Any) -> None:
+    parsed = parse_response({"data": [entry, {"b64_json": ImageRef(0)}]}, DALL_E_2)
+    assert (parsed.images, parsed.missing) == ((ParsedImage(image_ref=0),), ("",))
+    with pytest.raises(NoImageError, match="no image in it"):
+        parse_response({"data": [entry]}, DALL_E_2)
+
+
+def test_a_missing_image_has_the_reason_of_its_entry() -> None:
+    entries = [{"url": "https://x.test/1"}, {"error": {"message": "no room", "url": "https://help.test"}}]
+    parsed = parse_response({"data": entries}, None)
+    assert ([image.url for image in parsed.images], parsed.missing) == (["https://x.test/1"], ("no room",))
+
+
+@pytest.mark.parametrize("body", [
+    {"images": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}], "timings": {"inference": 1.5}},
+    {"data": [], "images": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}]},
+    {"output": ["https://x.test/1", "https://x.test/2"], "input": {"image": "https://x.test/in"}},
+    {"output": {"results": [{"url": "https://x.test/1"}, {"url": "https://x.test/2"}]}},
+    {"output": {"choices": [{"message": {"content": [{"image": "https://x.test/1"}, {"image": "https://x.test/2"}]}}]}},
+    {"output_images": ["https://x.test/1", "https://x.test/2"], "task_status": "SUCCEED"},
+    {"result": {"images": [{"image_url": "https://x.test/1"}, {"image_url": {"url": "https://x.test/2"}}]}},
+    {"data": ["https://x.test/1", {"image": {"url": "https://x.test/2"}}]},
+    {"success": True, "errors": [{"url": "https://help.test"}], "result": ["https://x.test/1", "https://x.test/2"]},
+])  # fmt: skip
+def test_urls_are_found_in_the_shapes_of_other_servers(body: dict[str, Any]) -> None:
+    found = [image.url for image in parse_response(body, None).images]
+    assert found == ["https://x.test/1", "https://x.test/2"]
+
+
+def test_one_url_may_be_the_whole_output() -> None:
+    assert parse_response({"output": "https://x.test/1"}, None).images[0].url == "https://x.test/1"
 
 
 ODD_TIMES: list[Any] = [None, "soon", [], {}, 1e300, 10**400, float("nan"), float("inf"), ImageRef(0)]
@@ -119,7 +149,8 @@ def test_a_creation_time_that_cannot_be_read_is_unknown_and_so_is_an_expiry_beyo
     ({"output_tokens_details": {"image_tokens": 5}}, Usage(output_image_tokens=5)),
 ])  # fmt: skip
 def test_only_plausible_token_counts_are_read(usage: Any, expected: Usage | None) -> None:
-    assert parse_response({"data": [], "usage": usage}, None).usage == expected
+    body = {"data": [{"b64_json": ImageRef(0)}], "usage": usage}
+    assert parse_response(body, None).usage == expected
 
 
 ODD: list[Any] = [None, [], "text", 5, {}, ImageRef(0), ["x" * 10_000]]

@@ -20,6 +20,7 @@ from imagesdk._protocol.retry import (
     RetryThrottle,
     classify,
     decide,
+    policy_of_run,
 )
 from imagesdk._protocol.server_limits import NO_SERVER_LIMITS, ServerLimits
 from imagesdk.policies import RetryPolicy
@@ -92,7 +93,7 @@ def test_every_failure_is_decided_by_its_row(name: str) -> None:
         if name == "429" and limited:
             expected = Requeue(NO_SERVER_LIMITS)
         elif attempt < 4 and remaining != 0.1:
-            repeats = delivery == "at_least_once" and ambiguous < 2
+            repeats = delivery == "at_least_once" and ambiguous < 2 and name != "answer lost"
             if name in SAFE or (name in AMBIGUOUS and repeats):
                 expected = RetryAfter(0.5 * 2 ** (attempt - 1))
         assert decided(FAILURES[name], RetryPolicy(**terms), limited=limited, **facts) == expected, facts
@@ -106,7 +107,15 @@ def test_a_rate_limit_error_after_work_is_not_requeued() -> None:
     assert decided(failure, RetryPolicy(max_ambiguous=1), limited=True, maybe_billed_retries=1) == GiveUp()
 
 
-@pytest.mark.parametrize("name", sorted(AMBIGUOUS))
+@pytest.mark.parametrize("delivery", ["at_least_once", "at_most_once"])
+def test_what_came_with_a_success_status_is_not_asked_for_again(delivery: Any) -> None:
+    policy = RetryPolicy(delivery=delivery, max_ambiguous=10, max_attempts=10)
+    assert decided(FAILURES["answer lost"], policy) == GiveUp()
+    assert decided(FAILURES["answer lost"], policy_of_run(policy, delivery)) == GiveUp()
+    assert isinstance(decided(FAILURES["answer lost"], policy, billed=False), RetryAfter)
+
+
+@pytest.mark.parametrize("name", sorted(AMBIGUOUS - {"answer lost"}))
 def test_a_maybe_billed_attempt_is_retried_once_by_default_and_never_at_most_once(name: str) -> None:
     policy = RetryPolicy(delivery="at_most_once", max_ambiguous=10)
     for advice in (None, True):

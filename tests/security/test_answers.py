@@ -185,7 +185,7 @@ async def test_no_prompt_and_no_answer_puts_a_file_outside_of_the_folder(prompt:
         "id": "../../id",
         "data": [
             {"b64_json": base64.b64encode(data).decode(), "revised_prompt": "../../cat", "index": "../.."}
-            for data in (SMALL, b"#!/bin/sh\n", b"<html>")
+            for data in (SMALL, b"#!/bin/sh\n\0", b"<html>\0")
         ],
     }
     handler = always(json.dumps(hostile).encode(), x_request_id="../../id", content_type="image/../../sh")

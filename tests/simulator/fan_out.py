@@ -155,7 +155,7 @@ async def _run(
 
 async def _call(report: Report, engine: Engine, job: str, n: int, terms: Terms) -> None:
     began, total = trio.current_time(), terms.timeouts.total
-    request = requests.build_request(Generate(job, n=n), InputImages(), boundary="x", extra_body=None)
+    request = requests.build_request(Generate(job, n=n), InputImages(), extra_body=None)
     call: Call[ParsedResponse] = Call(
         request,
         parse=lambda document: parse_response(document, None),

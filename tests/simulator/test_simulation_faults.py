@@ -25,6 +25,8 @@ SEEDS = (1, 2)
 LATE = 0.25
 """Seconds by which a call may exceed its time-out."""
 TIMEOUT = 30.0
+UNREADABLE = {"truncated", "garbage"}
+"""Faults with a success status, after which nothing is sent again."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -54,7 +56,7 @@ def test_at_most_once_pays_nothing_twice_and_says_of_every_failure_that_it_may_h
 @pytest.mark.parametrize(
     ("seed", "limit"), [(1, None), (2, None), (3, FIFTY)], ids=["unlimited", "unlimited again", "limited"]
 )
-def test_at_least_once_delivers_everything_and_pays_twice_only_for_what_was_lost(
+def test_at_least_once_delivers_what_is_readable_and_pays_twice_only_for_what_was_lost(
     seed: int, limit: RateLimit | None
 ) -> None:
     account = None if limit is None else account_of("sliding")
@@ -62,10 +64,11 @@ def test_at_least_once_delivers_everything_and_pays_twice_only_for_what_was_lost
 
     report = fan_out(server, [1] * 300, terms=Terms(limit, delivery="at_least_once"), seed=seed)
 
-    assert report.success == 1, report
+    unreadable = [fault for work in server.books.billed.values() for _, fault in work if fault in UNREADABLE]
+    assert report.failures == {"APIResponseError": len(unreadable)}, report
     assert 300 < report.books.images < 360, report
     paid_twice_for = {fault for work in server.books.billed.values() for _, fault in work[:-1]}
-    assert paid_twice_for <= {"reset after", "truncated", "garbage", "hang", "slow", "500 after"}
+    assert paid_twice_for <= {"reset after", "hang", "slow", "500 after"}
 
 
 def test_a_call_that_is_made_again_does_not_lose_its_place_in_line() -> None:
@@ -88,7 +91,7 @@ def test_a_single_call_pays_twice_at_most() -> None:
 
     report = fan_out(server, [1] * 300, terms=Terms(limit=None), seed=3)
 
-    assert report.success >= 0.95, report
+    assert report.success >= 0.9, report
     assert max(len(work) for work in server.books.billed.values()) == 2
 
 

@@ -72,8 +72,14 @@ class BillingServer:
                 await talk.answer(BROKEN, 500)
             case "spoil" if self.billed[prompt] <= int(rest[0]):
                 await talk.answer(BROKEN, 500)
+            case "empty":
+                await talk.answer(json.dumps({"data": [{"finish_reason": "_".join(rest) or None}]}).encode())
+            case "spare":
+                await talk.answer(json.dumps({"data": [json.loads(answer(png()))["data"][0], None]}).encode())
             case "drop":
                 talk.hang_up()
+            case "pair":
+                await talk.answer(answer(png(1, 1), png(2, 2)))
             case "url":
                 await talk.answer(answer_of_urls(address))
             case "urls":

@@ -57,6 +57,9 @@ async def other_servers() -> None:
     assert_type(
         client.with_options(timeout=None, retry=RetryPolicy(), default_headers={"a": "b"}), AsyncClient
     )
+    client.with_options(trusted_result_hosts=("images.lan",))
+    AsyncClient.azure(trusted_result_hosts=["images.lan"])
+    Client(trusted_result_hosts=["images.lan"])
     assert_type(await client.request("GET", "/models", query={"limit": "5"}), imagesdk.RawResponse)
     blocking = Client.azure("https://a.test", deployment="d", api_key="key")
     assert_type(blocking, Client)
