@@ -7,6 +7,7 @@ only: what an edit would refer to by URL or id is fetched first.
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
 
 from imagesdk._calls.build import ClientContext, load_sources
 from imagesdk._calls.call_options import deadline_of, timeouts_of
@@ -16,8 +17,10 @@ from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.sink import ImageSink
 from imagesdk._protocol import files_api, report_api
 from imagesdk.policies import Timeouts
-from imagesdk.reports import ProvenanceCheck
 from imagesdk.types import FileId, FileObject, Image, Source
+
+if TYPE_CHECKING:
+    from imagesdk.reports import ProvenanceCheck
 
 
 class AsyncProvenance:

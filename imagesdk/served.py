@@ -5,11 +5,15 @@ The profiles in :mod:`imagesdk.models` are facts about known models; what the se
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from imagesdk._calls.build import ClientContext
 from imagesdk._calls.queries import ask
 from imagesdk._protocol import report_api
 from imagesdk.policies import Timeouts
-from imagesdk.reports import ServedModel
+
+if TYPE_CHECKING:
+    from imagesdk.reports import ServedModel
 
 
 class AsyncModels:

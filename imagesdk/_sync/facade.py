@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Never, NoReturn, Self, Unpack
+from typing import TYPE_CHECKING, Any, Never, NoReturn, Self, Unpack
 
 from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
@@ -51,10 +51,12 @@ from imagesdk.policies import (
     Timeouts,
 )
 from imagesdk.provenance import AsyncProvenance
-from imagesdk.reports import ProvenanceCheck, ServedModel
 from imagesdk.served import AsyncModels
 from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
+
+if TYPE_CHECKING:
+    from imagesdk.reports import ProvenanceCheck, ServedModel
 
 __all__ = ["Client", "Files", "ImageStream", "Images", "Models", "Provenance", "Run"]
 

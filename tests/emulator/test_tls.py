@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from imagesdk import APIConnectionError, Client
+from imagesdk import APIConnectionError, Client, RetryPolicy
 from imagesdk.emulator import Emulator
 from tests.emulator.api import SMALL
 
@@ -31,7 +31,7 @@ def test_a_client_that_trusts_the_file_uses_https_and_any_other_refuses(
             Client(base_url=emulator.base_url, api_key="") as stranger,
             pytest.raises(APIConnectionError, match="certificate"),
         ):
-            stranger.with_options(timeout=20).images.generate("a cat", **CHEAP)
+            stranger.with_options(retry=RetryPolicy(max_attempts=1)).images.generate("a cat", **CHEAP)
         monkeypatch.setattr("imagesdk._transport.environment._tls", None)
         monkeypatch.setenv("SSL_CERT_FILE", str(ca_file))
         with Client(base_url=emulator.base_url, api_key="") as client:

@@ -308,6 +308,28 @@ def test_only_the_imports_that_signatures_need_are_written(text: str) -> None:
     ]
 
 
+def test_what_a_source_imports_for_type_checkers_only_is_imported_for_them_only(tmp_path: Path) -> None:
+    path = tmp_path / "client.py"
+    path.write_text("""from __future__ import annotations
+from typing import TYPE_CHECKING, Any
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from fractions import Fraction
+    from imagesdk_sample.shelves import AsyncShelf
+class AsyncX:
+    async def cost(self, scale: Any) -> Decimal:
+        return scale
+class AsyncShelf:
+    async def thread(self) -> int:
+        return 1
+""")
+    text = generator.facade({"imagesdk.client": path}, {})
+    assert "\n\nif TYPE_CHECKING:\n    from decimal import Decimal\n\n__all__" in text
+    assert "from typing import TYPE_CHECKING, Any\n" in text
+    assert "\nfrom imagesdk.client import AsyncShelf, AsyncX\n" in text
+    assert "Fraction" not in text
+
+
 def test_a_phrase_that_no_docstring_contains_is_refused(sources: dict[str, Path]) -> None:
     with pytest.raises(UnsupportedSyntax, match="no docstring contains 'under trio'"):
         generator.facade(sources, {"under trio": "anywhere"})

@@ -114,6 +114,10 @@ async def sources_without_libraries(client: AsyncClient, data: bytes) -> None:
     await client.images.edit(("a.png", data), "one", mask=("mask.png", io.BytesIO(data), "image/png"))
     await client.images.edit([("a.png", data), (None, data, None), data], "three")
     await client.files.upload(("a.png", io.BytesIO(data)))
+    assert_type(
+        await client.provenance.check(("a.png", io.BytesIO(data)), timeout=5), imagesdk.ProvenanceCheck
+    )
+    assert_type(await client.models.list(), tuple[imagesdk.ServedModel, ...])
     await client.images.create_variation(io.BytesIO(data), n=2, size="1024x1024")
     with Path("corgi.png").open("rb") as file:
         response = await client.images.create_variation(file, response_format="url", timeout=None)

@@ -60,14 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def facade(sources: dict[str, Path], phrases: Mapping[str, str]) -> str:
     """Return the text of the facade of the modules (name -> file)."""
-    parsed, needed = parse(sources)
+    parsed, needed, typed = parse(sources)
     names = [cls.name for cls in parsed]
     translator = DocstringTranslator(names, phrases)
     classes = "\n\n\n".join("\n\n".join(_class(cls, translator)) for cls in parsed)
     if translator.unused:
         raise UnsupportedSyntax(f"docstrings.py: no docstring contains {min(translator.unused)!r} any more")
     header = _HEADER.format(modules=", ".join(name.partition(".")[2] for name in sources))
-    imports = "\n\n".join(_imports(needed | _ALWAYS_IMPORTED))
+    needed |= _ALWAYS_IMPORTED | ({("typing", "TYPE_CHECKING")} if typed else set[Import]())
+    imports = "\n\n".join(_imports(needed))
+    if typed:
+        lines = [line for section in _imports(typed) for line in section.split("\n")]
+        imports += "\n\n" + "\n".join(["if TYPE_CHECKING:", *_indented(lines, 4)])
     public = ", ".join(f'"{name}"' for name in sorted(map(blocking_name, names)))
     return f"{header}\n{imports}\n\n__all__ = [{public}]\n\n\n{classes}\n"
 

@@ -77,8 +77,11 @@ class AsyncClass:
     """Whether it is the value of an asynchronous context manager."""
 
 
-def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import]]:
-    """Parse the ``Async...`` classes of the modules (name -> file), and the imports that their signatures need."""
+def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import], set[Import]]:
+    """Parse the ``Async...`` classes of the modules (name -> file), and the imports that their signatures need.
+
+    The second set of imports is needed by type checkers only, as in the sources.
+    """
     modules = [_Module(name, path) for name, path in sources.items()]
     known: dict[str, _Module] = {}
     for module in modules:
@@ -89,7 +92,10 @@ def parse(sources: dict[str, Path]) -> tuple[list[AsyncClass], set[Import]]:
     contexts = {_context_value(item) for module in modules for node in module.classes for item in node.body}
     imports: set[Import] = set()
     nodes = [(module, node) for module in modules for node in module.classes]
-    return [_ClassParser(*each, set(known), contexts, imports).parse() for each in nodes], imports
+    classes = [_ClassParser(*each, set(known), contexts, imports).parse() for each in nodes]
+    at_run_time = {(cls.module, cls.name) for cls in classes}
+    typed = {name for module in modules for name in module.typing_only} & imports - at_run_time
+    return classes, imports - typed, typed
 
 
 class _Module:
@@ -101,6 +107,7 @@ class _Module:
         text = path.read_text(encoding="utf-8")
         self.lines = text.splitlines()
         self.origins: dict[str, Import] = {}
+        self.typing_only: set[Import] = set()
         self.classes: list[ast.ClassDef] = []
         for statement in ast.parse(text, str(path)).body:
             self._add(statement)
@@ -114,6 +121,11 @@ class _Module:
                 self.origins[name] = (name, "")
             case ast.ImportFrom(module=str(module), names=names, level=0):
                 self.origins.update((item.name, (module, item.name)) for item in names if not item.asname)
+            case ast.If(test=ast.Name(id="TYPE_CHECKING"), body=body):
+                before = set(self.origins.values())
+                for inner in body:
+                    self._add(inner)
+                self.typing_only = set(self.origins.values()) - before
             case ast.AsyncFunctionDef(name=name) if not name.startswith("_"):
                 self.refuse(statement, f"the public coroutine function {name} is in no class")
             case ast.ClassDef(name=name):
