@@ -278,11 +278,11 @@ _ALL_RECORDS = f"SELECT {COLUMNS} FROM records ORDER BY sent_at IS NULL, sent_at
 def _record(db: sqlite3.Connection, path: Path, column: str, value: str) -> JobRecord | None:
     found = f"FROM records WHERE {column} = ?"
     try:
-        row = db.execute(f"SELECT {COLUMNS} {found}", (value,)).fetchone()  # noqa: S608 - constants
+        row = db.execute(f"SELECT {COLUMNS} {found}", (value,)).fetchone()
     except sqlite3.OperationalError as problem:
         if NOT_UTF8 not in str(problem):
             raise
-        [key] = db.execute(f"SELECT key {found}", (value,)).fetchone()  # noqa: S608 - constants
+        [key] = db.execute(f"SELECT key {found}", (value,)).fetchone()
         raise damaged(path, key, problem) from None
     return None if row is None else record_of(row, path)
 

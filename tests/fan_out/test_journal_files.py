@@ -42,7 +42,7 @@ async def test_a_link_in_the_place_of_a_lock_is_refused_and_its_target_unchanged
     target.write_text(content)
     runs.out.mkdir()
     (runs.out / "journal.db-lock").symlink_to(target)
-    with pytest.raises(JournalError, match="journal.db-lock is a link"):
+    with pytest.raises(JournalError, match=r"journal\.db-lock is a link"):
         await runs.saved("a")
     assert target.read_text() == content
     assert runs.server.asked == []
@@ -99,7 +99,7 @@ def change(out: Path, column: str, value: object) -> None:
     """Change a value of the job ``b``. Bytes become a text that is not UTF-8."""
     db = sqlite3.connect(out / "journal.db")
     given = "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
-    db.execute(f"UPDATE jobs SET {column} = {given} WHERE label = 'b'", (value,))  # noqa: S608
+    db.execute(f"UPDATE jobs SET {column} = {given} WHERE label = 'b'", (value,))
     db.commit()
     db.close()
 
@@ -154,7 +154,7 @@ async def test_a_damaged_row_is_named_with_what_to_do_and_leaves_no_transaction_
 async def test_a_damaged_amount_is_named_when_a_budget_needs_it(runs: Runs) -> None:
     await runs.saved("a", Labelled("b", "b"))
     change(runs.out, "reserved", "much")
-    with pytest.raises(JournalError, match="The row .* is damaged: 'much' is no amount of dollars"):
+    with pytest.raises(JournalError, match=r"The row .* is damaged: 'much' is no amount of dollars"):
         await runs.saved("a", budget="5 USD", unknown_price="allow")
 
 
@@ -165,7 +165,7 @@ async def test_a_row_that_is_deleted_while_its_job_is_sent_ends_the_run_with_its
         db.commit()
         db.close()
 
-    with pytest.raises(JournalError, match="The row .* is damaged: it is gone"):  # noqa: PT012
+    with pytest.raises(JournalError, match=r"The row .* is damaged: it is gone"):  # noqa: PT012
         async with runs.begin(["hold on", "a"], out=runs.out, concurrency=1) as run:
             await wait_for(runs.server.arrived)
             await anyio.to_thread.run_sync(delete)

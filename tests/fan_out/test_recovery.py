@@ -103,7 +103,9 @@ async def test_files_are_removed_only_by_the_holder_of_the_lock(runs: Runs) -> N
     assert path.exists()
 
 
-async def test_left_over_files_are_found_after_folder_and_journal_were_moved(runs: Runs, tmp_path: Path) -> None:
+async def test_left_over_files_are_found_after_folder_and_journal_were_moved(
+    runs: Runs, tmp_path: Path
+) -> None:
     await runs.saved("a")
     left_over(runs)
     runs.out.rename(tmp_path / "moved")
@@ -175,6 +177,8 @@ async def test_a_response_set_aside_is_used_only_for_its_attempt(runs: Runs, cha
     assert runs.server.billed == {"a": 1}
 
 
-def test_a_journal_of_another_drive_has_a_name_as_well(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_journal_of_another_drive_has_a_name_as_well(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("imagesdk.fan_out.recovery.os.path.relpath", Mock(side_effect=ValueError("drives")))
     assert len(owner_of(tmp_path / "journal.db", tmp_path / "out")) == 8

@@ -240,7 +240,9 @@ OWNER = "0123abcd"
 
 def test_only_left_over_files_of_the_run_that_asks_are_removed(tmp_path: Path) -> None:
     names = f"{OWNER}-{'a' * 16}", f"{OWNER}-{'b' * 16}", f"fedcba98-{'c' * 16}", "d" * 16, "notes"
-    left_over, named, of_another_run, of_a_call, foreign = (tmp_path / f".imagesdk-{name}.part" for name in names)
+    left_over, named, of_another_run, of_a_call, foreign = (
+        tmp_path / f".imagesdk-{name}.part" for name in names
+    )
     for path in (left_over, named, of_another_run, of_a_call, foreign):
         path.write_bytes(b"half an image")
         os.utime(path, (0, 0))
