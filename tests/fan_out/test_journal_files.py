@@ -42,7 +42,7 @@ async def test_a_link_in_the_place_of_a_lock_is_refused_and_its_target_unchanged
     target.write_text(content)
     runs.out.mkdir()
     (runs.out / "journal.db-lock").symlink_to(target)
-    with pytest.raises(JournalError, match=r"journal.db-lock is a link"):
+    with pytest.raises(JournalError, match=r"journal\.db-lock is a link"):
         await runs.saved("a")
     assert target.read_text() == content
     assert runs.server.asked == []

@@ -27,7 +27,7 @@ from imagesdk.policies import Delivery
 from tests.support.billing_server import BillingServer
 
 CODE = 137
-JOBS = [f"image {number}" for number in range(16)]
+JOBS = [f"{'url' if number % 4 == 3 else 'image'} {number}" for number in range(16)]
 CONCURRENCY = 4
 AT = 6
 """Number of times that a program reaches its point, the last of which ends it."""
@@ -141,6 +141,8 @@ def check(server: BillingServer, out: Path, delivery: Delivery, kills: int = 1) 
     assert all(outcome.status == "done" for outcome in outcomes)
     paths = {image.path for outcome in outcomes for image in outcome.unwrap()}
     assert len(paths) == len(JOBS)
+    left = {path for path in out.iterdir() if not path.name.startswith("journal.db")}
+    assert left == paths, "files were left over"
     for record in read_records(out / "journal.db"):
         for image in (record.response or {})["images"]:
             data = (out / image["file"]["path"]).read_bytes()
