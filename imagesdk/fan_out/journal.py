@@ -132,7 +132,9 @@ class Journal(JobStore):
         )
 
         def total(db: sqlite3.Connection) -> Decimal:
-            return sum((dollars(self._path, key, row) for key, *row in db.execute(query)), start=Decimal(0))
+            return sum(
+                (dollars(self._path, key, tuple(row)) for key, *row in db.execute(query)), start=Decimal(0)
+            )
 
         return await self._transact(total)
 
@@ -228,6 +230,10 @@ def read_records(path: Path) -> Iterator[JobRecord]:
             raise broken(path, problem) from None
 
 
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
+
+
 def check_journal(path: Path) -> list[JournalError]:
     """Return an error for each damaged row of a journal. Blocks.
 
@@ -239,7 +245,7 @@ def check_journal(path: Path) -> list[JournalError]:
     path.stat()
     errors: list[JournalError] = []
     with closing(connected(path)) as connection:
-        connection.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        connection.text_factory = _decoded
         try:
             for row in connection.execute(_ALL_RECORDS):
                 try:

@@ -128,10 +128,11 @@ class RunNames(OutputNames):
         """
         with anyio.CancelScope(shield=True):
             try:
-                file = await self._move(index, received)
+                await self._move(index, received)
             except OSError as error:
                 self.taken.checked.clear()
                 raise keep(received, error) from error
+        file = self.written[index]
         self.taken.release(file.path)
         received.temporary = None
         return file.path

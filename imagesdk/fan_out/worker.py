@@ -25,7 +25,7 @@ from functools import partial
 from typing import Literal, TypeAlias
 
 import anyio
-from attrs import define, evolve, field
+from attrs import Factory, define, evolve, field
 
 from imagesdk._calls.build import ClientContext, PreparedCall, build_call
 from imagesdk._calls.call_options import deadline_of
@@ -77,6 +77,10 @@ _FATAL = {
 _logger = logging.getLogger("imagesdk")
 
 
+def _taken_names(template: OutputTemplate | None) -> TakenNames:
+    return TakenNames() if template is None else TakenNames(template.folder)
+
+
 @define(eq=False)
 class JobWorker:
     """Worker for all jobs of one run."""
@@ -92,13 +96,11 @@ class JobWorker:
     """Notified when a job has ended."""
     owner: str = ""
     """Name of the journal in temporary files; empty without a journal."""
-    taken: TakenNames = field(init=False)
+    taken: TakenNames = field(
+        init=False, default=Factory(lambda self: _taken_names(self.template), takes_self=True)
+    )
     notices: tuple[Notice, ...] = ()
     _model: str | None = None
-
-    @taken.default
-    def _untaken(self) -> TakenNames:
-        return TakenNames() if self.template is None else TakenNames(self.template.folder)
 
     def limit(self) -> RateLimit | None:
         """Return the rate limit that jobs wait for."""

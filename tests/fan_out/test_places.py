@@ -14,6 +14,7 @@ import pytest
 
 from imagesdk import AsyncClient, Generate, Outcome
 from imagesdk._calls import file_names
+from imagesdk._media import atomic
 from imagesdk.fan_out import output_files
 from tests.support.billing_server import BillingServer
 from tests.support.runs import Runs, statuses
@@ -131,7 +132,7 @@ async def test_an_image_of_a_call_whose_place_is_gone_is_kept_and_named(
 async def test_only_an_error_that_every_image_would_meet_ends_a_run(
     runs: Runs, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
-    move = output_files.move_if_free
+    move = atomic.move_if_free
 
     def failing(temporary: Path, final: Path, *, fsync: bool) -> None:
         if final.name.startswith("a"):
@@ -180,7 +181,7 @@ async def test_a_name_that_other_programs_always_take_first_is_not_tried_for_eve
 async def test_after_an_error_the_folder_of_the_run_is_checked_again_before_the_next_job_is_sent(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move = output_files.move_if_free
+    move = atomic.move_if_free
 
     def closing(_temporary: Path, final: Path, *, fsync: bool) -> None:
         monkeypatch.setattr(output_files, "move_if_free", move)
@@ -198,7 +199,7 @@ async def test_after_an_error_the_folder_of_the_run_is_checked_again_before_the_
 async def test_other_images_of_a_response_are_put_in_place_though_one_cannot_be(
     runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    move = output_files.move_if_free
+    move = atomic.move_if_free
 
     def failing(temporary: Path, final: Path, *, fsync: bool) -> None:
         if final.stem.endswith("-0"):
