@@ -18,7 +18,7 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, nights, runs, storms, threads
+from tests.soak import cancellations, exchanges, exits, journals, nights, runs, storms, threads
 
 _WARNINGS = [
     *("-W", "error"),
@@ -58,6 +58,7 @@ TRIALS = {
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
+    "journals": Trial("journals that are damaged in random rows or bytes", journals.damages, 750, 0.5),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
