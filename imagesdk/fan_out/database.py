@@ -27,6 +27,8 @@ from imagesdk.remedies import Remedy
 
 NOT_UTF8 = "Could not decode to UTF-8"
 """Start of the message of SQLite for a damaged text."""
+UNUSABLE: Final = (sqlite3.Error, UnicodeError, TypeError, OverflowError)
+"""What reading a damaged file raises. The message of an error of SQLite may not be UTF-8 itself."""
 _APPLICATION = 0x696D6773  # "imgs": https://www.sqlite.org/pragma.html#pragma_application_id
 _VERSION = 1
 _HEAD = b"SQLite format 3\0"  # https://www.sqlite.org/fileformat.html#magic_header_string
@@ -111,7 +113,7 @@ def connected(path: Path, *, writes: bool = False) -> sqlite3.Connection:
         except BaseException:
             connection.close()
             raise
-    except sqlite3.Error as problem:
+    except UNUSABLE as problem:
         raise broken(path, problem) from None
     return connection
 

@@ -35,7 +35,16 @@ from attrs import evolve
 
 from imagesdk._runtime.threads import run_blocking
 from imagesdk.errors import InvalidRequestError, JournalError
-from imagesdk.fan_out.database import NOT_UTF8, Opened, broken, check_name, connected, real_path, take
+from imagesdk.fan_out.database import (
+    NOT_UTF8,
+    UNUSABLE,
+    Opened,
+    broken,
+    check_name,
+    connected,
+    real_path,
+    take,
+)
 from imagesdk.fan_out.fingerprint import name_of, parameters
 from imagesdk.fan_out.group_commit import GroupCommit
 from imagesdk.fan_out.job_source import Item
@@ -226,7 +235,7 @@ def read_records(path: Path) -> Iterator[JobRecord]:
         try:
             for row in connection.execute(_ALL_RECORDS):
                 yield record_of(row, path)
-        except sqlite3.Error as problem:
+        except UNUSABLE as problem:
             raise broken(path, problem) from None
 
 
@@ -252,7 +261,7 @@ def check_journal(path: Path) -> list[JournalError]:
                     record_of(row, path)
                 except JournalError as error:
                     errors.append(error)
-        except sqlite3.Error as problem:
+        except UNUSABLE as problem:
             raise broken(path, problem) from None
     return errors
 
@@ -274,7 +283,7 @@ def acknowledge(path: Path, states: Collection[State] = ("refused", "failed")) -
         connection = take(handle, path, writes=True).connection
         try:
             return connection.execute(query).rowcount
-        except sqlite3.Error as problem:
+        except UNUSABLE as problem:
             raise broken(path, problem) from None
 
 

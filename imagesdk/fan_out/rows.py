@@ -27,6 +27,7 @@ COLUMNS: Final = (
 DAMAGE: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 """What reading a damaged value raises."""
 _STATES: Final = frozenset(get_args(State))
+_MOST_DOLLARS: Final = 10**9
 _IS_KEY: Final = re.compile(r"[0-9a-f]+-\d+")
 _IMAGE_TEXTS: Final = ("url", "media_type", "revised_prompt")
 
@@ -127,7 +128,7 @@ def _amount(text: object) -> Decimal:
         amount = Decimal(text) if isinstance(text, str) else Decimal("NaN")
     except ArithmeticError:
         amount = Decimal("NaN")
-    if not amount.is_finite() or amount < 0:
+    if not amount.is_finite() or not 0 <= amount <= _MOST_DOLLARS:
         raise ValueError(f"{preview(text)} is no amount of dollars")
     return amount
 

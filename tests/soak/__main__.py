@@ -18,7 +18,18 @@ from threading import main_thread
 
 from attrs import frozen
 
-from tests.soak import cancellations, exchanges, exits, floods, limits, nights, runs, storms, threads
+from tests.soak import (
+    cancellations,
+    exchanges,
+    exits,
+    floods,
+    journals,
+    limits,
+    nights,
+    runs,
+    storms,
+    threads,
+)
 
 _WARNINGS = [
     *("-W", "error"),
@@ -65,6 +76,7 @@ TRIALS = {
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
+    "journals": Trial("journals that are damaged in random rows or bytes", journals.damages, 750, 0.5),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
     "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
     "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
