@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 from weakref import WeakKeyDictionary
 
 import anyio
+import anyio.to_thread
 import attrs
 
 from imagesdk._engine.request_body import FILE_OBJECT_LOCK, PIECE, open_without_waiting, read_some
@@ -32,7 +33,7 @@ from imagesdk._protocol.parameter_checks import check_text
 from imagesdk._protocol.requests import Sources
 from imagesdk._runtime.loops import PerLoop
 from imagesdk._runtime.reading import run_abandonable
-from imagesdk._runtime.threads import run_blocking, run_in_thread
+from imagesdk._runtime.threads import nothing_sent, run_blocking
 from imagesdk.errors import APITimeoutError, InvalidRequestError
 from imagesdk.remedies import Remedy
 from imagesdk.types import FileId, FileObject, Image, Source, Upload
@@ -67,7 +68,7 @@ async def open_file(
     """Open a file of any kind within that time. Temporary files exist until the block ends."""
     with ExitStack() as spools:
         try:
-            with anyio.fail_after(seconds):
+            with nothing_sent("to read the file"), anyio.fail_after(seconds):
                 found = await _open_source(param, source, spools)
         except TimeoutError:
             raise APITimeoutError("The file could not be read in time. Nothing was sent.") from None
@@ -208,7 +209,7 @@ def _probe_file(param: str, source: Any) -> Upload | None:
 def _in_thread(source: Any) -> Callable[[], Awaitable[object]]:
     # A read of a pipe may never return. A cancelled call then abandons its thread, which has a limiter of its own.
     limiter = anyio.CapacityLimiter(1)
-    return lambda: run_in_thread(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
+    return lambda: anyio.to_thread.run_sync(source.read, PIECE, abandon_on_cancel=True, limiter=limiter)
 
 
 async def _probe_async(param: str, source: Any, spools: ExitStack) -> Upload:

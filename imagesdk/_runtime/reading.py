@@ -17,7 +17,6 @@ from weakref import WeakValueDictionary
 import anyio
 
 from imagesdk._runtime.loops import PerLoop, call_soon, running_loop
-from imagesdk._runtime.threads import no_thread
 
 _T = TypeVar("_T")
 _Args = TypeVarTuple("_Args")
@@ -72,7 +71,7 @@ async def run_abandonable(folder: str, function: Callable[[Unpack[_Args]], _T], 
     A thread that was left behind counts as one of those until its function ends.
 
     Raises:
-        OSError: If no thread can be started.
+        RuntimeError: If no thread can be started.
     """
     limiters = _folders.get()
     limiter = limiters.get(folder) or limiters.setdefault(folder, anyio.CapacityLimiter(_THREADS))
@@ -94,9 +93,9 @@ async def run_abandonable(folder: str, function: Callable[[Unpack[_Args]], _T], 
         await limiter.acquire_on_behalf_of(ended)
     try:
         _readers.start(work, lambda: call_soon(loop, end))
-    except RuntimeError as error:
+    except RuntimeError:
         limiter.release_on_behalf_of(ended)
-        raise no_thread(error) from error
+        raise
     await ended.wait()
     value, failure = result.pop()
     if failure is None:

@@ -2,12 +2,10 @@
 
 A machine may have no thread or no memory left. Work with files then runs on the event loop, because a paid image that is
 written late is better than a lost one. Everything else ends in a typed error that says whether images may have been billed.
-Rule: any other thread that cannot be started is an ``OSError``.
 """
 
 from __future__ import annotations
 
-import errno
 import threading
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -83,38 +81,6 @@ def nothing_sent(purpose: str) -> Generator[None, None, None]:
         if (lack := lacking(error)) is None:
             raise
         raise APIConnectionError(f"This machine has {lack} {purpose}. Nothing was sent.") from error
-
-
-def no_thread(error: RuntimeError) -> OSError:
-    """Return the error of a thread that cannot be started."""
-    remedy = "Allow this process more threads, or make fewer calls at once"
-    return OSError(errno.EAGAIN, f"No thread could be started ({error}). {remedy}")
-
-
-async def run_in_thread(
-    function: Callable[[Unpack[_Args]], _T],
-    *args: *_Args,
-    limiter: anyio.CapacityLimiter | None = None,
-    abandon_on_cancel: bool = False,
-) -> _T:
-    """Run a function in a thread.
-
-    Raises:
-        OSError: If no thread can be started.
-    """
-    has_begun = False
-
-    def run() -> _T:
-        nonlocal has_begun
-        has_begun = True
-        return function(*args)
-
-    try:
-        return await anyio.to_thread.run_sync(run, limiter=limiter, abandon_on_cancel=abandon_on_cancel)
-    except RuntimeError as error:
-        if has_begun:
-            raise
-        raise no_thread(error) from error
 
 
 async def run_blocking(function: Callable[[Unpack[_Args]], _T], *args: *_Args) -> _T:

@@ -18,10 +18,10 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import httpx
 from attrs import define
 
-from imagesdk._runtime.threads import run_in_thread
 from imagesdk._transport.environment import proxy_for, redacted_proxy, tls_context, with_server_hostname
 from imagesdk.errors import ConfigurationError
 
@@ -119,7 +119,7 @@ def _poll_for_end(stream: Any) -> Any:
 async def new_connection(url: str, server_name: str | None) -> Connection:
     """Make a connection for ``url``, which connects at its first request."""
     if "httpcore" not in sys.modules:  # httpx imports it late, which would block the event loop
-        await run_in_thread(import_module, "httpcore")
+        await anyio.to_thread.run_sync(import_module, "httpcore")
     proxy = proxy_for(url)
     secure = url.startswith("https:") or (proxy or "").startswith("https:")
     context = await tls_context() if secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

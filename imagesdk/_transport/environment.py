@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio.to_thread
 import httpx
 
 from imagesdk._protocol.hosts import is_loopback
-from imagesdk._runtime.threads import run_in_thread
 from imagesdk.errors import ConfigurationError
 
 
@@ -52,7 +52,7 @@ _tls_lock = threading.Lock()
 
 async def tls_context() -> ssl.SSLContext:
     """Return the TLS context of the process, with the certificates of the environment; built at first use."""
-    return await run_in_thread(_build_tls_context) if _tls is None else _tls
+    return await anyio.to_thread.run_sync(_build_tls_context) if _tls is None else _tls
 
 
 def _build_tls_context() -> ssl.SSLContext:

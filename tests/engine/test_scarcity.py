@@ -88,6 +88,14 @@ async def _edit(client: AsyncClient) -> object:
     return await client.images.edit(SMALL, "a cat", model="gpt-image-2")
 
 
+async def _edit_path(client: AsyncClient) -> object:
+    return await client.images.edit(__file__, "a cat", check=False)
+
+
+async def _upload_path(client: AsyncClient) -> object:
+    return await client.files.upload(__file__)
+
+
 async def _stream(client: AsyncClient) -> object:
     async with client.images.generate_stream("a cat") as stream:
         return await stream.final()
@@ -98,6 +106,8 @@ NOT_SENT: dict[str, tuple[str, Any, Callable[[AsyncClient], Any]]] = {
     "images": ("imagesdk._calls.sources._open_source", no_memory, _edit),
     "headers": ("imagesdk._engine.attempt.request_headers", no_memory, _generate),
     "thread": ("imagesdk._engine.attempt.request_headers", no_thread, _generate),
+    "thread for images": ("imagesdk._runtime.reading._readers.start", no_thread, _edit_path),
+    "thread for a file": ("imagesdk._runtime.reading._readers.start", no_thread, _upload_path),
 }
 
 
@@ -113,6 +123,15 @@ async def test_what_is_lacking_before_a_request_is_sent_is_a_typed_error(
     assert not caught.value.maybe_billed
     assert not isinstance(caught.value, imagesdk.OutcomeUnknownError)
     assert server.requests == 0
+
+
+@pytest.mark.usefixtures("threadless")
+async def test_without_a_thread_for_the_certificates_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imagesdk._transport.environment._tls", None)
+    async with AsyncClient(**OPTIONS) as client:
+        with pytest.raises(imagesdk.APIConnectionError, match="this machine has no thread") as caught:
+            await client.images.generate("a cat")
+    assert not caught.value.maybe_billed
 
 
 @pytest.mark.parametrize("lack", [no_memory, no_thread])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import threading
 
 import anyio
@@ -61,7 +60,7 @@ async def test_an_error_of_the_function_is_raised_as_itself_and_frees_its_place(
             await run_abandonable("/healthy", fail)
 
 
-def test_a_thread_that_cannot_be_started_is_an_os_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_thread_that_cannot_be_started_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -70,11 +69,8 @@ def test_a_thread_that_cannot_be_started_is_an_os_error(monkeypatch: pytest.Monk
         monkeypatch.setattr("_thread.start_new_thread", fail)
         monkeypatch.setattr("imagesdk._runtime.reading._readers._idle", [])
         for _ in range(2 * _THREADS):
-            with pytest.raises(
-                OSError, match=r"No thread could be started .*new thread.*Allow this process more threads"
-            ) as caught:
+            with pytest.raises(RuntimeError, match="new thread"):
                 await run_abandonable("/healthy", str, 1)
-            assert caught.value.errno == errno.EAGAIN
         monkeypatch.undo()
         assert await run_abandonable("/healthy", str, 1) == "1"
 
