@@ -18,7 +18,7 @@ from imagesdk.cli.exits import BROKEN_PIPE, OK, UsageError, batch_exit_code, exi
 from imagesdk.cli.interruption import Interrupted, Interruption, handle_signals
 from imagesdk.cli.parameters import job_parameters
 from imagesdk.cli.remedies import error_text
-from imagesdk.cli.session import has_flag, note, open_client, print_json
+from imagesdk.cli.session import has_flag, note, note_emulator, open_client, print_json
 
 if TYPE_CHECKING:
     from imagesdk import Client, DryRun, Labelled, Outcome, Run
@@ -68,6 +68,7 @@ def _check_and_run(options: Namespace, interruption: Interruption) -> int:
             name: getattr(options, name)
             for name in ("concurrency", "stop_on", "max_failures", "give_up_after")
         }
+        note_emulator(options)
         return _run(options, interruption, client, jobs, run_options)
 
 
@@ -165,7 +166,7 @@ class JobList:
                 except InvalidRequestError as error:
                     bad.append(f"line {row.line}: {error_text(error, self._options)}")
                 if names.setdefault(row.id, row.line) != row.line:
-                    bad.append(f"line {row.line}: the id {row.id!r} is also in line {names[row.id]}")
+                    bad.append(f"line {row.line}: line {names[row.id]} has the id {row.id!r}, too")
         self._raise_bad_lines(bad, len(bad))
         if not self._line_numbers:
             raise UsageError(f"{self._name} contains no jobs")

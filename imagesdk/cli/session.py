@@ -40,6 +40,7 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
     with open_client(options) as client, _status(options, doing):
         response = client.images.send(with_named_format(job, options.out, client.base_url), **call)
         data = client.images.download(response[0]) if to_stdout else b""
+    note_emulator(options)
     if to_stdout:
         sys.stdout.buffer.write(data)
     elif has_flag(options, "json"):
@@ -51,6 +52,12 @@ def make_images(options: Namespace, job: Job, doing: str) -> int:
         if image.path is not None and (problem := extension_warning(image.path, image.media_type)):
             note(options, f"imagesdk: {problem}")
     return OK
+
+
+def note_emulator(options: Namespace) -> None:
+    """Print that images of the emulator are not those of a model."""
+    if has_flag(options, "emulator"):
+        note(options, "the emulator draws these images; no model generates them")
 
 
 def _with_default_model(job: Job) -> Job:
@@ -81,7 +88,6 @@ def open_client(
             from imagesdk.emulator import Emulator
 
             emulator = stack.enter_context(Emulator())
-            note(options, "the emulator draws these images; no model generates them")
             yield stack.enter_context(Client(base_url=emulator.base_url, api_key="", **client_options))
         else:
             if not sends and not os.environ.get("OPENAI_API_KEY"):

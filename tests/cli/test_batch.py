@@ -101,7 +101,7 @@ def test_a_batch_has_generations_and_edits_with_ids_and_templates(
 def test_invalid_lines_are_reported_with_their_numbers_before_any_request(
     run: Run, server: BillingServer, tmp_path: Path
 ) -> None:
-    ids = ("line 3: the id '1' is also in line 2", "line 4: there is no 'sku'")
+    ids = ("line 3: line 2 has the id '1', too", "line 4: there is no 'sku'")
     for name, lines, options, texts in (
         ("a.jsonl", '{"prompt": "a"}\n{"prompt": "b", "model": "dall-e-3", "n": 2}\n', (), ("line 2: ",)),
         ("a.csv", "prompt,sku\na,1\nb,1\nc,\n", ("--id-column", "sku"), ids),

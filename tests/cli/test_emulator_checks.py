@@ -33,6 +33,26 @@ def test_the_emulator_is_checked_before_sending_by_the_rules_of_its_default_mode
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "drawn"),
+    [
+        ("generate cat --size 1024x640 -o cat.png", True),
+        ("generate cat --size 7x7", False),
+        ("edit missing.png cat", False),
+        ("models --live", False),
+        ("batch jobs.txt -o out", True),
+        ("batch jobs.txt -o out --dry-run", False),
+    ],
+)
+def test_only_images_of_the_emulator_are_noted_as_drawn(
+    capsys: Capture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: str, drawn: bool
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("jobs.txt").write_text("a river\n")
+    cli.run(["--emulator", *arguments.split()])
+    assert ("the emulator draws these images" in capsys.readouterr().err) == drawn
+
+
 def test_the_default_model_of_the_emulator_selects_the_format_of_the_file(
     capsys: Capture, tmp_path: Path
 ) -> None:
