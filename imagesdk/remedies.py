@@ -92,7 +92,7 @@ class Remedy:
     RECOVER_JOURNAL = _Words("Move the journal away, or try `sqlite3 {value} .recover`. A run without it makes all its jobs again.")
     REMOVE_FILE = _Words("Remove {value}, or move it away.")
     PUT_JOURNAL_BACK = _Words("Put the journal back before the next run, which makes all jobs again without it.")
-    MEND_ROW = _Words("Restore the journal from a copy, or delete the row with `{value}`; its job is then made again.")
+    DELETE_ROW = _Words("Restore the journal from a copy, or delete the row with `{value}`: the run then sends its job again.")
     CHECK_JOURNAL = _Words("Restore the journal from a copy, or delete the damaged rows, which the command `imagesdk log` finds.")
     USE_LATER_VERSION = _Words("Use that version, or another journal=.")
     PASS_OUT = _Words("Pass out=, a folder or a template, beside journal=.")

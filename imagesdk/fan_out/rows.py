@@ -50,7 +50,9 @@ def damaged(path: Path, key: object, problem: Exception) -> JournalError:
     if not (isinstance(key, str) and _IS_KEY.fullmatch(key)):
         return JournalError(summary, remedies=(Remedy.RECOVER_JOURNAL.of(path),))
     delete = f"\"DELETE FROM jobs WHERE key = '{key}'\""  # noqa: S608 - text of an error
-    return JournalError(summary, remedies=(Remedy.MEND_ROW.of(f"sqlite3 {shlex.quote(str(path))} {delete}"),))
+    return JournalError(
+        summary, remedies=(Remedy.DELETE_ROW.of(f"sqlite3 {shlex.quote(str(path))} {delete}"),)
+    )
 
 
 def dollars(path: Path, key: object, amounts: tuple[object, ...]) -> Decimal:

@@ -49,6 +49,18 @@ def _comments(text: str) -> Iterator[Prose]:
             yield token.start[0], _blank(token.string, QUOTES)
 
 
+def _messages(text: str) -> Iterator[Prose]:
+    """Yield the texts of more than one word that are no docstrings: errors, remedies, logs and help."""
+    tree = ast.parse(text)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str() as message) if " " in message and id(node) not in docstrings:
+                yield node.lineno, _blank(message, QUOTES)
+            case _:
+                pass
+
+
 def _page(text: str) -> Prose:
     return 1, _blank(text, BLOCK, QUOTES, TARGETS)
 
@@ -60,7 +72,7 @@ def _offenders(file: Path, prose: Iterator[Prose]) -> Iterator[str]:
             yield f"{file.relative_to(ROOT)}:{line} {' '.join(found[0].split())}"
 
 
-def test_docstrings_comments_and_pages_have_plain_words() -> None:
+def test_docstrings_comments_messages_and_pages_have_plain_words() -> None:
     offenders: list[str] = []
     for page in PAGES:
         offenders += _offenders(page, iter([_page(page.read_text("utf-8"))]))
@@ -68,6 +80,7 @@ def test_docstrings_comments_and_pages_have_plain_words() -> None:
         text = source.read_text("utf-8")
         offenders += _offenders(source, _docstrings(text))
         offenders += _offenders(source, _comments(text))
+        offenders += _offenders(source, _messages(text))
     assert offenders == [], "\n".join(offenders)
 
 
@@ -79,7 +92,8 @@ def test_code_is_not_prose() -> None:
 
 
 def test_prose_is_found_with_its_line() -> None:
-    text = '"""First.\n\nThe pictures are told."""\nx = 1  # in line\n'
+    text = '"""First.\n\nThe pictures are told."""\nx = f"{y} is made again"  # in line\n'
     file = ROOT / "x.py"
     assert list(_offenders(file, _docstrings(text))) == ["x.py:3 pictures", "x.py:3 told"]
     assert list(_offenders(file, _comments(text))) == ["x.py:4 in line"]
+    assert list(_offenders(file, _messages(text))) == ["x.py:4 made again"]
