@@ -15,6 +15,7 @@ from imagesdk._calls.finish import fetch
 from imagesdk._calls.queries import ask, send_query
 from imagesdk._calls.raw import ignore_body
 from imagesdk._engine.sink import ImageSink
+from imagesdk._media.source_text import is_url
 from imagesdk._protocol import files_api, report_api
 from imagesdk.policies import Timeouts
 from imagesdk.types import FileId, FileObject, Image, Source
@@ -72,13 +73,11 @@ class AsyncProvenance:
                 engine, defaults, request, ignore_body, timeouts, raw=True, deadline=deadline
             )
             return result.sink.images[0].data or b""
-        url = (
-            image
-            if isinstance(image, str) and image[:8].lower().startswith(("http://", "https://"))
-            else None
-        )
+        url = None
         if isinstance(image, Image) and not image.loaded:
             url = image.url
+        elif isinstance(image, str) and is_url(image) and image[:5].lower() != "data:":
+            url = image
         if url is None:
             return image
         received = await fetch(self._context.downloader, url, ImageSink(None), timeouts, deadline)
