@@ -91,7 +91,8 @@ def test_a_single_call_pays_twice_at_most() -> None:
 
     report = fan_out(server, [1] * 300, terms=Terms(limit=None), seed=3)
 
-    assert report.success >= 0.9, report
+    readable = 1 - report.failures["APIResponseError"] / 300
+    assert report.success >= 0.95 * readable, report
     assert max(len(work) for work in server.books.billed.values()) == 2
 
 

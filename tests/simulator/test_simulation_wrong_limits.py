@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from itertools import product
-from statistics import mean
+from statistics import median
 from typing import Final, NamedTuple, TypeAlias
 
 import pytest
@@ -108,11 +108,12 @@ def by_chance(chance: float, seed: int, wait: Wait, *, calls: int, terms: Terms 
 
 
 @pytest.mark.parametrize("wait", ["seconds", "nothing"])
-def test_429s_by_chance_are_no_lower_limit(wait: Wait) -> None:
-    reports = [by_chance(0.3, seed, wait, calls=30) for seed in (0, 1, 2, 5)]
+def test_429s_by_chance_are_mostly_no_lower_limit(wait: Wait) -> None:
+    """Three or more in a row look like an account that others use up: one fan-out of three is late."""
+    reports = [by_chance(0.3, seed, wait, calls=30) for seed in range(12)]
 
     assert all(report.success == 1 for report in reports), reports
-    assert mean(report.last_admission for report in reports) <= 40, reports
+    assert median(report.last_admission for report in reports) <= 40, reports
 
 
 def endless(terms: Terms) -> Report:
