@@ -43,16 +43,29 @@ class Stub:
     async def work(self) -> None:
         Stub.begun += 1
         try:
-            await anyio.sleep(0.0002)
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
         finally:
             Stub.ended += 1
 
     async def quiet(self) -> None:
-        for _ in range(_PASSES):
-            if Stub.begun == Stub.ended:
-                return
-            await anyio.lowlevel.checkpoint()
-        raise AssertionError(f"{Stub.begun - Stub.ended} coroutines have not ended")
+        if not await _holds(lambda: Stub.begun == Stub.ended):
+            raise AssertionError(f"{Stub.begun - Stub.ended} coroutines have not ended")
+
+    async def is_alone(self) -> bool:
+        """Whether no other call or task runs on the loop soon."""
+        process: Any = portal.join
+        running = process.__self__._portal._running
+        return await _holds(lambda: len(running) == 1)
+
+
+async def _holds(condition: Callable[[], bool]) -> bool:
+    """Whether a condition holds within some passes of the event loop."""
+    for _ in range(_PASSES):
+        if condition():
+            return True
+        await anyio.lowlevel.checkpoint()
+    return False
 
 
 class Alarm:
@@ -130,7 +143,7 @@ def _interrupt_clients(chance: Random, count: int, counts: Counter[str]) -> None
 def blocks(seed: int, first: int, count: int) -> Counter[str]:
     counts: Counter[str] = Counter()
     chance = Random(f"{seed}/{first}")
-    alarm = Alarm(chance)
+    alarm, handle = Alarm(chance), lease(Stub)
     with TemporaryDirectory() as folder, answering() as base_url, _own(base_url) as client:
         for number in range(first, first + count):
             kind, work = "stream", partial(_stream, client)
@@ -143,10 +156,11 @@ def blocks(seed: int, first: int, count: int) -> Counter[str]:
             longest = time.monotonic() - began
             interrupted = alarm.interrupts(work, chance.choice([1e-3, longest]), 0)
             counts[f"{kind}, {'interrupted' if interrupted else 'ended before'}"] += 1
-            if not _ends():
+            if not handle.call(Stub.is_alone):
                 counts[f"{kind}, left running"] += 1
             if number % 2 and interrupted:
                 _run(client, f"{folder}/{number}")  # nobody holds its journal
+    _close(handle.close)
     _close(client.close)
     assert not [what for what in counts if "left" in what], counts
     return counts
@@ -162,17 +176,6 @@ def _run(client: Client, folder: str) -> None:
     with client.images.fan_out(["a cat", "a dog", "a fox"], out=folder, concurrency=2) as run:
         for _ in run:
             break
-
-
-def _ends() -> bool:
-    """Whether no task of a client runs soon after its block was left."""
-    process: Any = portal.join
-    until = time.monotonic() + PATIENCE / 10
-    while (loop := process.__self__._portal) is not None and loop._running:
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.0005)
-    return True
 
 
 def forks(seed: int, first: int, count: int) -> Counter[str]:

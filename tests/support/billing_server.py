@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import anyio
+import anyio.to_thread
 from anyio.from_thread import start_blocking_portal
 from attrs import define, field
 
@@ -88,8 +89,7 @@ class BillingServer:
                 self.held += 1
                 self.most_held = max(self.most_held, self.held)
                 self.arrived.set()
-                while not self.released.is_set():  # noqa: ASYNC110 - another thread sets it
-                    await anyio.sleep(0.002)
+                await anyio.to_thread.run_sync(self.released.wait, abandon_on_cancel=True)
                 self.held -= 1
                 await talk.answer(answer(png()))
             case _:

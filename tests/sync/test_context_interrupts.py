@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -71,13 +70,6 @@ def handle() -> Iterator[Lease[Stub]]:
     handle = lease(Stub)
     yield handle
     handle.close()
-
-
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def is_finaliser(frame: FrameType | None) -> bool:

@@ -70,14 +70,6 @@ def handle() -> Iterator[Lease[Stub]]:
     handle.close()
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Have SIGINT raise ``KeyboardInterrupt``, also where it is ignored: in background jobs of a shell."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextmanager
 def another_call(handle: Lease[Stub]) -> Generator[None, None, None]:
     """Have a thread wait for a call during the block; the call must return its result after it."""
