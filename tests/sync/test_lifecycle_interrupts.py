@@ -116,19 +116,12 @@ def test_ctrl_c_ends_the_call_of_the_main_thread_only(server: Server, start: Sta
         assert program.end() == (0, "1", "")
 
 
-@pytest.mark.parametrize(("grace", "again"), [("0.01", False), ("1000", True)])
-def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_second_ctrl_c(
-    start: Start, grace: str, again: bool
-) -> None:
-    program = start(
-        f"""
+STUBBORN = """
         import anyio
         from imagesdk._sync import portal
         from imagesdk._sync.lease import lease
 
-        portal.GRACE = {grace}
-        portal.EXIT_GRACE = 0.01
-        clearing_up = threading.Event()
+        working, clearing_up = threading.Event(), threading.Event()
 
         class Stubborn:
             async def aclose(self):
@@ -136,14 +129,28 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
 
             async def work(self):
                 try:
-                    print("working", flush=True)
+                    # Not print(): its lock, held by this thread at the end, would abort the interpreter.
+                    os.write(1, b"working\\n")
+                    working.set()
                     await anyio.sleep_forever()
                 finally:
                     with anyio.CancelScope(shield=True):
-                        print("clearing up", flush=True)
+                        os.write(1, b"clearing up\\n")
                         clearing_up.set()
                         await anyio.sleep_forever()
+"""
+"""Opening of a program with a client whose coroutine does not end."""
 
+
+@pytest.mark.parametrize(("grace", "again"), [("0.01", False), ("1000", True)])
+def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_second_ctrl_c(
+    start: Start, grace: str, again: bool
+) -> None:
+    program = start(
+        STUBBORN
+        + f"""
+        portal.GRACE = {grace}
+        portal.EXIT_GRACE = 0.01
         try:
             handle = lease(Stubborn)
             handle.call(Stubborn.work)
@@ -162,34 +169,15 @@ def test_an_interrupted_call_waits_for_its_coroutine_until_the_grace_ends_or_a_s
 
 def test_ctrl_c_ends_the_wait_of_the_exit_for_its_coroutines_without_a_traceback(start: Start) -> None:
     program = start(
-        """
-        import anyio
-        from imagesdk._sync import portal
-        from imagesdk._sync.lease import lease
-
+        STUBBORN
+        + """
         portal.EXIT_GRACE = 1000
-        working = threading.Event()
-
-        class Stubborn:
-            async def aclose(self):
-                pass
-
-            async def work(self):
-                try:
-                    working.set()
-                    await anyio.sleep_forever()
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        # Not print(): its lock, held by this thread at the end, would abort the interpreter.
-                        os.write(1, b"clearing up\\n")
-                        await anyio.sleep_forever()
-
         handle = lease(Stubborn)
         threading.Thread(target=handle.call, args=(Stubborn.work,), daemon=True).start()
         working.wait()
         """
     )
-    assert program.line() == "clearing up"
+    assert [program.line(), program.line()] == ["working", "clearing up"]
     program.interrupt()
     assert program.end() == (0, "", "")
 
