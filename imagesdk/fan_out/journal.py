@@ -89,10 +89,8 @@ class Journal(JobStore):
         query = (
             "UPDATE jobs SET state = before, sent_at = NULL, reserved = NULL WHERE key = ? AND sent_at = ?"
         )
-        attempt = (
-            record.key,
-            self._began.pop(record.key, None),
-        )  # the write of a cancelled attempt may be missing
+        # The write of a cancelled attempt may be missing.
+        attempt = (record.key, self._began.pop(record.key, None))
         await self._transact(lambda db: db.execute(query, attempt).rowcount)
 
     async def received(self, record: JobRecord, response: ImagesResponse, files: Files) -> None:

@@ -11,7 +11,8 @@ For each job, the worker
 7. moves the images to their final names and records the result.
 
 A job's failure becomes its outcome, whatever the job holds. A failure of a paused run is none: the job is sent again when
-the run continues, if that cannot be billed twice or the caller allows it. Only errors that would hit every job (disk full, journal unwritable) stop the run.
+the run continues, if that cannot be billed twice or the caller allows it. Only errors that would hit every job (disk full,
+journal unwritable) stop the run.
 """
 
 from __future__ import annotations
@@ -289,9 +290,8 @@ class _JobRun:
             fatal = _disk_failure(error)
             self.worker.taken.checked.clear()
         if self.record.maybe_billed and not ledger.run_maybe_billed:
-            return JobResult(
-                self.outcome(_unsent(self.record), error=error), fatal
-            )  # the record stays as it was
+            # The record stays as it was.
+            return JobResult(self.outcome(_unsent(self.record), error=error), fatal)
         try:
             await self.worker.store.ended(self.record, status, error)
         except JournalError as problem:
