@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from imagesdk._calls.build import ClientContext, build_call
 from imagesdk._calls.call_options import deadline_of, timeouts_of
@@ -23,10 +23,6 @@ from imagesdk._media.atomic import write_file
 from imagesdk._media.output import image_path
 from imagesdk._media.sniff import HEAD_SIZE, extension, sniff
 from imagesdk._runtime.threads import run_blocking
-from imagesdk.fan_out.options import RunOptions, StopOn
-from imagesdk.fan_out.outcomes import DryRun, Jobs
-from imagesdk.fan_out.run import AsyncRun
-from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.jobs import (
     Background,
     CallOptions,
@@ -47,6 +43,12 @@ from imagesdk.jobs import (
 from imagesdk.policies import Delivery, Timeouts
 from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
+
+if TYPE_CHECKING:  # the modules of runs are loaded with the first run
+    from imagesdk.fan_out.options import StopOn
+    from imagesdk.fan_out.outcomes import DryRun, Jobs
+    from imagesdk.fan_out.run import AsyncRun
+    from imagesdk.fan_out.spending import UnknownPrice
 
 
 class AsyncImages:
@@ -351,6 +353,9 @@ class AsyncImages:
             JournalError: If the journal is in use, damaged, or cannot be written.
             OSError: If the output folder cannot be written to.
         """
+        from imagesdk.fan_out.options import RunOptions
+        from imagesdk.fan_out.runner import Runner
+
         run_options = RunOptions(
             out=out,
             journal=journal,
@@ -363,8 +368,6 @@ class AsyncImages:
             max_failures=max_failures,
             give_up_after=give_up_after,
         )
-        from imagesdk.fan_out.runner import Runner
-
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 
     async def dry_run(
@@ -389,9 +392,10 @@ class AsyncImages:
             InvalidRequestError: If ``out`` gives the images of several jobs the same name.
             JournalError: If the journal cannot be read.
         """
-        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        from imagesdk.fan_out.options import RunOptions
         from imagesdk.fan_out.runner import Runner
 
+        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
         return await Runner(self._context).dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(

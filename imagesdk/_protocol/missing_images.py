@@ -38,10 +38,9 @@ _NO_REASONS = frozenset(
 )
 _FINE = frozenset({"completed", "done", "end_turn", "finish_reason_unspecified", "finished", "ok", "stop", "succeed",
                    "succeeded", "success"})  # fmt: skip
-_MODERATED = re.compile(
+_MODERATED = (
     r"safety|unsafe|moderat|nsfw|prohibited|blocklist|sensitive|inappropriate|flagged|data.?inspection|"
-    r"content.?(filter|polic|violat)|policy.?violation|violat\w*\W+(\w+\W+){0,4}(polic|guideline|term)",
-    re.IGNORECASE,
+    r"content.?(filter|polic|violat)|policy.?violation|violat\w*\W+(\w+\W+){0,4}(polic|guideline|term)"
 )
 _TASK_IDS = ("task_id", "taskId")
 _PENDING = frozenset({"accepted", "in_progress", "in_queue", "notrunning", "pending", "processing", "queued", "running",
@@ -123,12 +122,16 @@ def _reasons(value: object, name: str, parent: str) -> Iterator[Reason]:
     elif isinstance(value, ImageRef):
         if value.text is not None:
             shown = excerpt(" ".join(value.text.split()), 100)
-            yield Reason(f"the image is the text {shown!r}", _MODERATED.search(value.text) is not None)
+            yield Reason(f"the image is the text {shown!r}", _names_filter(value.text))
     elif value is True and key in _FLAGS:
         category = parent if key == "filtered" and parent else None
         yield Reason(f"{category or name} was filtered" if category else name, True, category)
     elif isinstance(value, str) and value.strip() and value.strip().lower() not in _FINE:
         words = value.strip()[:_MAX_TEXT]
-        moderated = key in _BLOCKED or _MODERATED.search(words) is not None
+        moderated = key in _BLOCKED or _names_filter(words)
         if key in _BLOCKED or key in _TEXTS or (key in _CODES and moderated):
             yield Reason(words, moderated)
+
+
+def _names_filter(text: str) -> bool:
+    return re.search(_MODERATED, text, re.IGNORECASE) is not None  # compiled at first use

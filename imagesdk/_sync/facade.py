@@ -20,10 +20,8 @@ from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
-from imagesdk.fan_out.options import StopOn
-from imagesdk.fan_out.outcomes import DryRun, Jobs, Notice, Outcome, Progress
+from imagesdk.fan_out.outcomes import Notice, Outcome, Progress
 from imagesdk.fan_out.run import AsyncRun
-from imagesdk.fan_out.spending import UnknownPrice
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
 from imagesdk.jobs import (
@@ -56,6 +54,9 @@ from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
 
 if TYPE_CHECKING:
+    from imagesdk.fan_out.options import StopOn
+    from imagesdk.fan_out.outcomes import DryRun, Jobs
+    from imagesdk.fan_out.spending import UnknownPrice
     from imagesdk.reports import ProvenanceCheck, ServedModel
 
 __all__ = ["Client", "Files", "ImageStream", "Images", "Models", "Provenance", "Run"]
