@@ -347,7 +347,7 @@ class Interrupted:
             stderr=subprocess.PIPE,
             text=True,
         )
-        assert server.arrived.wait(30)
+        server.wait_until(lambda: {"hold 1", "hold 2"} <= set(server.asked))
 
     def interrupt(self, number: int = signal.SIGINT) -> str:
         """Send a signal, and return the lines that the program prints."""

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from imagesdk import Client, Edit, Generate, InvalidRequestError, JobLike, Labelled, Variation
-from tests.support.runs import Runs, statuses, until, wait_for
+from tests.support.runs import Runs, statuses
 from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
@@ -82,8 +82,7 @@ async def test_jobs_are_not_read_before_they_can_start(runs: Runs) -> None:
             yield "hold on"
 
     async with runs.begin(prompts(), concurrency=3) as run:
-        await wait_for(runs.server.arrived)
-        await until(lambda: runs.server.held == 3)
+        await anyio.to_thread.run_sync(runs.server.wait_until, lambda: runs.server.held == 3)
         assert read == 3
         assert run.progress.in_flight == 3
         assert run.progress.total is None

@@ -182,7 +182,7 @@ async def test_stop_lets_sent_jobs_finish_and_cancels_the_job_that_waits_for_the
 ) -> None:
     runs.client = make_client(runs.server.base_url, rate_limit=RateLimit(2))
     async with runs.begin(["hold on"] * 10) as run:
-        await until(lambda: runs.server.held == 2)
+        await anyio.to_thread.run_sync(runs.server.wait_until, lambda: runs.server.held == 2)
         run.stop()
         runs.server.released.set()
         assert statuses(await run.collect()) == ["done", "done"]

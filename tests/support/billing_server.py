@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import anyio
@@ -39,9 +39,16 @@ class BillingServer:
     broken_ending: str | None = None
     held: int = 0
     most_held: int = 0
+    changed: threading.Condition = field(factory=threading.Condition)
+    """Notified when a request is held, or asked for."""
     arrived: threading.Event = field(factory=threading.Event)
     released: threading.Event = field(factory=threading.Event)
     base_url: str = ""
+
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait, in another thread than the server's, for the requests that a condition is about."""
+        with self.changed:
+            assert self.changed.wait_for(condition, 30)
 
     async def converse(self, talk: Conversation) -> None:
         while True:
@@ -51,7 +58,9 @@ class BillingServer:
                 continue
             found = _PROMPT.search(sent.body)
             prompt = json.loads(b'"' + found[1] + b'"') if found else ""
-            self.asked.append(prompt)
+            with self.changed:
+                self.asked.append(prompt)
+                self.changed.notify_all()
             self.keys.setdefault(prompt, []).append(sent.headers.get("idempotency-key", ""))
             await self._answer(talk, prompt)
 
@@ -86,7 +95,9 @@ class BillingServer:
             case "urls":
                 await talk.answer(answer_of_urls(f"{address}a", f"{address}b"))
             case "hold":
-                self.held += 1
+                with self.changed:
+                    self.held += 1
+                    self.changed.notify_all()
                 self.most_held = max(self.most_held, self.held)
                 self.arrived.set()
                 await anyio.to_thread.run_sync(self.released.wait, abandon_on_cancel=True)
