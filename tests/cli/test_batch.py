@@ -337,6 +337,7 @@ class Interrupted:
     ) -> None:
         (tmp_path / "prompts.txt").write_text("hold 1\nhold 2\n" + "a\n" * 10)
         program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        program += "[signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGHUP)]; "
         program += "import sys; from imagesdk.__main__ import main; sys.exit(main())"
         arguments = ["batch", "prompts.txt", "--out", "my images", "--concurrency", "2", *options]
         self._process = subprocess.Popen(
