@@ -12,7 +12,8 @@ any other iterable (it may block)          in a worker thread
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterator, Sized
+from contextlib import suppress
 from typing import Any, Final, cast
 
 import anyio
@@ -61,10 +62,13 @@ class JobReader:
         self._awaited: AsyncIterator[JobLike] | None = None
         self._stepped: Iterator[JobLike] | None = None
         self._blocks = not isinstance(jobs, _IN_MEMORY)
+        self._closed = False
         if isinstance(jobs, AsyncIterable):
             self._awaited = aiter(jobs)
         else:
             self._stepped = iter(jobs)
+        started_here = self._stepped is not jobs and isinstance(self._stepped, Generator)
+        self._generator = cast("Generator[JobLike]", self._stepped) if started_here else None
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def next(self) -> Item | None:
@@ -76,10 +80,19 @@ class JobReader:
         return as_item(given, self._read - 1, self._defaults)
 
     async def aclose(self) -> None:
-        """Close an async generator that was not read to its end."""
+        """Close a generator that was not read to its end: an async one, or one that ``iter(jobs)`` started."""
+        self._closed = True
         close: Callable[[], Awaitable[None]] | None = getattr(self._awaited, "aclose", None)
         if close is not None:
             await close()
+        if self._generator is not None:
+            await anyio.to_thread.run_sync(self._close_generator, abandon_on_cancel=True)
+
+    def _close_generator(self) -> None:
+        # ValueError: the thread of a cancelled run is in it still, and closes it in _step().
+        if self._generator is not None:
+            with suppress(ValueError):
+                self._generator.close()
 
     async def _given(self) -> object:
         if self._awaited is not None:
@@ -90,8 +103,15 @@ class JobReader:
         # The iterator may block forever, for example on a pipe. A cancelled run leaves that thread behind.
         self._limiter = self._limiter or anyio.CapacityLimiter(1)
         return await anyio.to_thread.run_sync(
-            next, self._stepped, _END, limiter=self._limiter, abandon_on_cancel=True
+            self._step, self._stepped, limiter=self._limiter, abandon_on_cancel=True
         )
+
+    def _step(self, iterator: Iterator[JobLike]) -> object:
+        try:
+            return next(iterator, _END)
+        finally:
+            if self._closed:
+                self._close_generator()
 
 
 def as_item(given: object, place: int, defaults: Generate | None) -> Item:

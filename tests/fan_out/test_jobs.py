@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any, cast
 
 import anyio
+import anyio.from_thread
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from imagesdk import Client, Edit, Generate, InvalidRequestError, JobLike, Labelled, Variation
@@ -57,6 +59,54 @@ async def test_an_async_generator_that_is_not_read_to_its_end_is_closed(runs: Ru
     async with runs.begin(prompts(), concurrency=1) as run:
         await anext(run)
     assert ended == [True]
+
+
+@both_loops
+async def test_an_iterable_that_is_not_read_to_its_end_is_closed_at_once_unless_it_is_the_callers(
+    runs: Runs,
+) -> None:
+    ended = threading.Event()
+
+    class Prompts:
+        def __iter__(self) -> Generator[str, None, None]:
+            try:
+                while True:
+                    yield "a"
+            finally:
+                ended.set()
+
+    async with runs.begin(Prompts(), concurrency=1) as run:
+        await anext(run)
+    assert ended.is_set()
+
+    ended.clear()
+    of_the_caller = iter(Prompts())
+    async with runs.begin(of_the_caller, concurrency=1) as run:
+        await anext(run)
+    assert not ended.is_set()
+    assert next(of_the_caller) == "a"
+
+
+@both_loops
+async def test_an_iterable_that_blocks_past_the_end_of_the_run_is_closed_by_its_thread(runs: Runs) -> None:
+    waits, release, ended = anyio.Event(), threading.Event(), threading.Event()
+
+    class Prompts:
+        def __iter__(self) -> Generator[str, None, None]:
+            try:
+                yield "a"
+                anyio.from_thread.run_sync(waits.set)
+                release.wait()
+                yield "b"
+            finally:
+                ended.set()
+
+    async with runs.begin(Prompts(), concurrency=2) as run:
+        await anext(run)
+        await waits.wait()
+    assert not ended.is_set()
+    release.set()
+    assert await anyio.to_thread.run_sync(ended.wait, 10)
 
 
 async def test_an_iterator_that_may_block_is_read_in_a_thread(runs: Runs) -> None:
