@@ -33,7 +33,7 @@ def tests_httpx2(session: nox.Session) -> None:
         "-p",
         "tests.support.httpx2_plugin",
         "-m",
-        "not of_httpx and not chromium and not types",
+        "not of_httpx and not chromium and not types and not redis and not engines and not node",
         *session.posargs,
     )
 
@@ -59,7 +59,16 @@ def lowest(session: nox.Session) -> None:
     """The suite on the oldest versions that pyproject.toml admits."""
     extras = PROJECT["project"]["optional-dependencies"]
     wanted = [*PROJECT["project"]["dependencies"]]
-    for extra in ("emulator", "cli", "pillow", "fast", "aiohttp"):  # openai wants a later httpx2 than we do
+    for extra in (
+        "emulator",
+        "cli",
+        "pillow",
+        "fast",
+        "aiohttp",
+        "redis",
+        "fsspec",
+        "otel",
+    ):  # openai wants a later httpx2 than we do
         wanted += extras[extra]
     pins = sorted({re.sub(r">=([\w.]+).*", r"==\1", line.split("#")[0].strip()) for line in wanted})
     constraints = Path(session.create_tmp()) / "lowest.txt"
