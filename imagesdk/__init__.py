@@ -30,7 +30,7 @@ _HOMES = {
     "errors": (
         "APIConnectionError APIError APIResponseError APIStatusError APITimeoutError "
         "AuthenticationError BadRequestError BudgetExceededError ConfigurationError ConflictError "
-        "DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
+        "CoordinationError DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
         "OutcomeUnknownTimeoutError PendingTaskError PermissionDeniedError QuotaExceededError RateLimitError "
         "RetiredError RunStoppedError StreamError UnprocessableEntityError"

@@ -20,6 +20,7 @@ from imagesdk.errors import BadRequestError as BadRequestError
 from imagesdk.errors import BudgetExceededError as BudgetExceededError
 from imagesdk.errors import ConfigurationError as ConfigurationError
 from imagesdk.errors import ConflictError as ConflictError
+from imagesdk.errors import CoordinationError as CoordinationError
 from imagesdk.errors import DownloadError as DownloadError
 from imagesdk.errors import ImageNotLoadedError as ImageNotLoadedError
 from imagesdk.errors import ImageSDKError as ImageSDKError

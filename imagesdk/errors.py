@@ -6,6 +6,7 @@
     ├── BudgetExceededError                         the money limit is reached; nothing was sent
     ├── ImageNotLoadedError                         the image is only a URL so far
     ├── DownloadError                               the URL of an image cannot be fetched
+    ├── CoordinationError                           the store that processes share cannot be used
     ├── JournalError                                the journal of a run cannot be used
     ├── RunStoppedError                             a run ended before its last job
     └── APIError
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "APIConnectionError", "APIError", "APIResponseError", "APIStatusError", "APITimeoutError",
     "AuthenticationError", "BadRequestError", "BudgetExceededError", "ConfigurationError",
-    "ConflictError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
+    "ConflictError", "CoordinationError", "DownloadError", "ImageNotLoadedError", "ImageSDKError", "InternalServerError",
     "InvalidRequestError", "JournalError", "LimitWaitError", "ModerationError", "NotFoundError",
     "OutcomeUnknownError", "OutcomeUnknownTimeoutError", "PendingTaskError", "PermissionDeniedError",
     "QuotaExceededError", "RateLimitError", "RetiredError", "RunStoppedError", "StreamError",
@@ -210,6 +211,10 @@ class DownloadError(ImageSDKError):
 
 class JournalError(ImageSDKError):
     """The journal of a run cannot be read or written, or belongs to another run."""
+
+
+class CoordinationError(ImageSDKError):
+    """The store that processes share (``shared=``) cannot be used. No request was sent."""
 
 
 class RunStoppedError(ImageSDKError):

@@ -29,6 +29,7 @@ ROOMS = (
     {"fan_out", "files", "provenance", "served"},
     {"_calls", "streams"},
     {"_engine"},
+    {"_coordination"},
     {"_ratelimit", "_transport"},
     {"_protocol", "pricing"},
     {"jobs", "prepare"},
@@ -52,7 +53,7 @@ EMULATOR_RULES = {"_media", "_protocol", "models", "policies", "pricing"}
 PURE = ("_protocol/", *(f"_ratelimit/{name}.py" for name in ("window", "queue", "pacing", "sliding_log")))
 NOT_PURE = {"httpx", "anyio", "asyncio", "trio", "time", "random", "socket", "os", "pathlib", "threading"}
 MEANINGLESS = {"core", "utils", "util", "common", "helpers", "helper", "base", "manager"}
-MOST_AT_THE_TOP = 34
+MOST_AT_THE_TOP = 38
 HEAVY = ("httpx", "anyio", "attr", "attrs", "asyncio")
 
 
