@@ -11,7 +11,7 @@ import time
 import anyio
 import attrs
 
-from imagesdk._calls.build import ClientContext, PreparedCall
+from imagesdk._calls.build import ClientContext, PreparedCall, price_of
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._engine.call import Call, Result
 from imagesdk._engine.download import Downloader
@@ -20,7 +20,6 @@ from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk.errors import DownloadError, excerpt
 from imagesdk.policies import Timeouts
-from imagesdk.pricing import cost
 from imagesdk.types import Image, ImagesResponse
 
 _logger = logging.getLogger("imagesdk")
@@ -67,16 +66,7 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
-        cost=cost(
-            call.profile,
-            images=len(images),
-            size=job.size,
-            usage=parsed.usage,
-            quality=getattr(job, "quality", None),
-            svg=parsed.svg_usage is not None
-            or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
-            list_price=host.uses_list_prices,
-        ),
+        cost=price_of(call.profile, job, host, parsed),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,
         quality=parsed.quality,

@@ -16,6 +16,7 @@ from attrs import evolve
 
 from imagesdk._engine.attempt import Attempt
 from imagesdk._engine.call import Call, Result, T
+from imagesdk._engine.call_events import call_ended, call_started
 from imagesdk._engine.config import ANY_MODEL, EngineConfig, EngineShared, Limits
 from imagesdk._engine.logs import log_end, log_retry, log_wait
 from imagesdk._engine.permit import CallPermit
@@ -27,7 +28,7 @@ from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
 from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
-from imagesdk.events import LimitWaited, LimitWaiting, RetryScheduled
+from imagesdk.events import Event, LimitWaited, LimitWaiting, RetryScheduled
 from imagesdk.policies import RateLimit
 from imagesdk.remedies import Remedy
 
@@ -60,6 +61,15 @@ class Engine:
         same = config.retry == self._config.retry
         return Engine(self._shared, config, throttle=self._throttle if same else None)
 
+    @property
+    def is_observed(self) -> bool:
+        """Whether there is any observer."""
+        return self._config.is_observed
+
+    def observe(self, event: Event) -> None:
+        """Call every observer."""
+        self._config.observe(event)
+
     def limit_for(self, model: str | None) -> RateLimit | None:
         """Return the rate limit in force for a model; ``None`` for no limit."""
         return self._limiter(model, self._config.limit_of(model)).limit
@@ -79,6 +89,7 @@ class Engine:
         """
         with self._begin(call) as state:
             attempt = await self._run_attempts(state, Attempt[T])
+            state.result = attempt.result
         assert attempt.result is not None  # noqa: S101 - the attempt succeeded
         return attempt.result
 
@@ -90,27 +101,39 @@ class Engine:
             APIError: If the last attempt fails.
             OSError: If a local file cannot be read or written.
         """
-        with self._begin(call) as state:
+        with self._begin(call, stream=True) as state:
             attempt = await self._run_attempts(state, StreamAttempt)
             try:
                 yield attempt
             finally:
+                state.result = attempt.result
                 if attempt.failure is not None and self._throttle is not None:
                     self._throttle.record_failure(attempt.failure)
                 with anyio.CancelScope(shield=True):
                     await attempt.aclose()
 
     @contextmanager
-    def _begin(self, call: Call[T]) -> Generator[CallState[T]]:
+    def _begin(self, call: Call[T], *, stream: bool = False) -> Generator[CallState[T]]:
         """Hold the call's place in the rate limit until the block ends."""
         request = call.request
         limit = self._config.limit_of(request.model) if request.weight else None
         limiter, patience = self._limiter(request.model, limit), self._config.retry.max_limit_wait
         permit = CallPermit(limiter, request.weight, limited=limit is not None, patience=patience)
+        state = CallState(call, permit, self._shared.clock())
+        observed = self._config.is_observed
+        if observed:
+            self._config.observe(call_started(call, self.host.base_url, stream=stream))
+        ended_by: BaseException | None = None
         try:
-            yield CallState(call, permit, self._shared.clock())
+            yield state
+        except BaseException as error:
+            ended_by = error
+            raise
         finally:
             permit.release()
+            if observed:
+                self._config.observe(call_ended(state, ended_by, self._shared.clock() - state.started_at))
+            ended_by = None  # its traceback holds this frame
 
     async def _run_attempts(self, state: CallState[T], make: _MakeAttempt[T, _A]) -> _A:
         """Make attempts until one succeeds, and return it; raise the last error when the policy gives up."""

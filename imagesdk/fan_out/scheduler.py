@@ -174,6 +174,7 @@ class Scheduler:
                 self._counter.cancelled()
             else:
                 self._counter.ended(result.outcome, time.monotonic())
+                self._worker.observe_end(result.outcome)
                 self._ready_outcomes.append(result.outcome)
                 self._count_failure(result.outcome)
             fatal = self._worker.gate.error if result is None else result.fatal or self._worker.gate.error
