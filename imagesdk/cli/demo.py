@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from imagesdk._media.atomic import write_file
 from imagesdk.cli.exits import OK, UsageError
+from imagesdk.cli.preview import show
 from imagesdk.cli.session import has_flag, note, print_json
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def run(options: Namespace) -> int:
         print_json({"data": [{"path": path} for path in paths]})
     else:
         print("\n".join(paths))
+        show(responses[0][0].bytes, options.preview)
     note(options, _DRAWN)
     note(options, textwrap.indent(_script(out), "    "))
     note(options, _KEY)

@@ -248,7 +248,12 @@ def test_no_text_of_the_library_names_an_option_of_the_command_line() -> None:
 
 
 def test_no_text_of_the_command_line_names_a_keyword_argument_of_python() -> None:
-    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name != "demo.py"]
+    others = {
+        "demo.py",
+        "preview.py",
+        "request_preview.py",
+    }  # code to copy, and the protocols of terminals and forms
+    modules = [path for path in (PACKAGE / "cli").glob("*.py") if path.name not in others]
     texts = [text for path in modules for text in messages(path)]
     assert [text for text in texts if _PYTHON.search(text)] == []
     assert len(texts) > 500
