@@ -121,3 +121,12 @@ def searches(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     options = ("-m", "hypothesis", "--hypothesis-profile=search", "--timeout=0")
     session.run("python", "-m", "pytest", *options, *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site of the documentation in build/site: notebooks executed, links and anchors checked."""
+    session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "docs"))
+    session.run("python", "-m", "docs.site.notebooks", "--check")
+    session.run("python", "-m", "docs.site.notebooks", "--execute", "build/notebooks")
+    session.run("python", "-m", "docs.site.build", "--site", "--notebooks", "build/notebooks")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib import import_module
 from typing import NoReturn
 
@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Parse the command line."""
     parser = build()
     options, unknown = parser.parse_known_args(arguments)
-    command = _subparsers(parser)[options.command]
+    command = parser.commands[options.command]
     if unknown:
         message = f"unrecognized arguments: {' '.join(unknown)}"
         misspelt = next((word for word in unknown if word.startswith("-")), None)
@@ -76,9 +76,9 @@ def dispatch(options: argparse.Namespace) -> int:
     return code
 
 
-def build() -> argparse.ArgumentParser:
+def build() -> CommandParser:
     """Build the parser of all commands."""
-    parser = _Parser(
+    parser = CommandParser(
         prog="imagesdk",
         description="Generate, edit and vary images with the Images API.",
         epilog=OVERVIEW,
@@ -86,9 +86,10 @@ def build() -> argparse.ArgumentParser:
         parents=[_shared(_EVERY)],
     )
     parser.add_argument("--version", action=_Version, help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    each = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers: dict[str, argparse.ArgumentParser] = {}
     for name, (add_arguments, summary) in _COMMANDS.items():
-        command = commands.add_parser(
+        command = each.add_parser(
             name,
             parents=[_shared(_GLOBAL_OPTIONS.get(name, _EVERY))],
             help=summary,
@@ -97,19 +98,19 @@ def build() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         add_arguments(command)
+        parsers[name] = command
+    parser.commands = parsers
     return parser
 
 
-def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of the commands by name."""
-    [action] = [each for each in parser._actions if isinstance(each, argparse._SubParsersAction)]  # noqa: SLF001
-    return dict(action.choices)
-
-
-class _Parser(argparse.ArgumentParser):
+class CommandParser(argparse.ArgumentParser):
     """Parser that raises errors for :mod:`imagesdk.cli.exits` to print."""
 
+    commands: Mapping[str, argparse.ArgumentParser] = {}
+    """The parsers of the commands by name."""
+
     def error(self, message: str) -> NoReturn:
+        """Raise a message about wrong usage, with a suggestion for a misspelt word."""
         raise UsageError(with_suggestion(message), usage=self.format_usage())
 
 
@@ -124,9 +125,9 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _shared(names: Collection[str]) -> _Parser:
+def _shared(names: Collection[str]) -> CommandParser:
     """Return the global options of these names, which may precede or follow the command."""
-    shared = _Parser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared = CommandParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = shared.add_argument_group("global options")
     add = group.add_mutually_exclusive_group().add_argument if "emulator" in names else group.add_argument
     if "base_url" in names:

@@ -10,7 +10,7 @@ import shlex
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
 from email.parser import BytesHeaderParser
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from attrs import define, frozen
 
@@ -165,22 +165,23 @@ def curl_line(
 
 def _sources(options: Namespace) -> dict[str, list[str]]:
     """Return the files of the command line by the name of their part."""
-    images = getattr(options, "image", [])
+    images: list[str] | str = getattr(options, "image", [])
     found = {"image": images if isinstance(images, list) else [images]}
-    return {
-        **found,
-        **{name: [path] for name in ("mask", "markup") if (path := getattr(options, name, None))},
-    }
+    for name in ("mask", "markup"):
+        path: str | None = getattr(options, name, None)
+        if path is not None:
+            found[name] = [path]
+    return found
 
 
-def _short(value: Any) -> Any:
+def _short(value: object) -> object:
     """Shorten long texts, such as images as data: URLs."""
     if isinstance(value, str):
         if len(value) <= _LONGEST or not value.startswith("data:"):
             return value
         return f"{value[:40]}... ({len(value)} characters)"
     if isinstance(value, list):
-        return [_short(each) for each in value]
+        return [_short(each) for each in cast("list[object]", value)]
     if isinstance(value, dict):
-        return {name: _short(each) for name, each in value.items()}
+        return {name: _short(each) for name, each in cast("dict[str, object]", value).items()}
     return value

@@ -61,7 +61,7 @@ def draw(ratios_of: Mapping[str, Mapping[str, float]], path: Path) -> None:
     """Draw one group of bars for each case. A ratio of 0 is left out."""
     import_module("matplotlib").use("Agg")
     pyplot: Any = import_module("matplotlib.pyplot")
-    colours = dict(zip(_IN_CHART, ("#2a7f62", "#d08c2e", "#4a6fa5"), strict=True))
+    colours: dict[str, str] = dict(zip(_IN_CHART, ("#2a7f62", "#d08c2e", "#4a6fa5"), strict=True))
     figure, axis = pyplot.subplots(figsize=(9, 1 + 0.55 * len(ratios_of)))
     for row, bars in enumerate(ratios_of.values()):
         for place, (measure, ratio) in enumerate(bars.items()):

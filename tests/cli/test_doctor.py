@@ -91,7 +91,10 @@ def test_the_doctor_notes_a_base_url_without_a_version_and_shows_a_proxy_without
 def test_the_doctor_lists_missing_extras_with_what_they_need(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imagesdk.cli.doctor.missing_of", lambda extra: ["shtab"] if extra == "cli" else [])
+    def missing_of(extra: str) -> list[str]:
+        return ["shtab"] if extra == "cli" else []
+
+    monkeypatch.setattr("imagesdk.cli.doctor.missing_of", missing_of)
     done = run("doctor", "--offline", "--json", OPENAI_API_KEY=KEY)
     assert findings(done)["extras"] == ("note", "not installed: cli (needs shtab)")
     assert settings.missing_of("cli") == []

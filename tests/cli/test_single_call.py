@@ -125,7 +125,7 @@ def test_every_help_ends_with_examples_that_parse(run: Run) -> None:
             stops = [at for at, word in enumerate(words) if word in {">", "|"} and at > start]
             options = parser.parse(words[start + 1 : stops[0] if stops else None])
             assert options.command == command
-    assert set(examples.EXAMPLES) == set(parser._COMMANDS)
+    assert set(examples.EXAMPLES) == set(parser.build().commands)
 
 
 KITTY = {"TERM": "xterm-kitty"}
