@@ -46,9 +46,9 @@ try:
     from opentelemetry import context as contexts
     from opentelemetry import metrics, trace
     from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
-except ModuleNotFoundError as error:
-    text = "imagesdk.telemetry needs opentelemetry-api, which the extra `otel` of imagesdk installs"
-    raise ModuleNotFoundError(text, name="opentelemetry") from error
+except ModuleNotFoundError as _missing:
+    _text = "imagesdk.telemetry needs opentelemetry-api, which the extra `otel` of imagesdk installs"
+    raise ModuleNotFoundError(_text, name="opentelemetry") from _missing
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider

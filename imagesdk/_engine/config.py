@@ -84,11 +84,16 @@ class EngineShared:
         self.user_agent = user_agent
         self.organization = organization
         self.project = project
-        self.account = (host.origin, key.fingerprint(), organization or "", project or "")
+        self.account: tuple[str, str, str, str] = (
+            host.origin,
+            key.fingerprint(),
+            organization or "",
+            project or "",
+        )
         """What a rate limit is bound to, besides the model."""
         self.registry = registry
         """The limiters of the process; ``None`` for those that all clients share."""
-        self.own_registry = LimiterRegistry(clock=clock)
+        self.own_registry: LimiterRegistry = LimiterRegistry(clock=clock)
         """The limiters of this client alone."""
-        self.unlimited = ConcurrencyLimiter(clock=clock)
+        self.unlimited: ConcurrencyLimiter = ConcurrencyLimiter(clock=clock)
         self.clock = clock

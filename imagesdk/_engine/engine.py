@@ -24,9 +24,11 @@ from imagesdk._engine.state import CallState
 from imagesdk._engine.stream import StreamAttempt
 from imagesdk._engine.tokens import BearerTokenSource
 from imagesdk._protocol import retry
+from imagesdk._protocol.hosts import Host
 from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
+from imagesdk._transport.exchange import Transport
 from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
 from imagesdk.events import Event, LimitWaited, LimitWaiting, RetryScheduled
 from imagesdk.policies import RateLimit
@@ -47,9 +49,9 @@ class Engine:
     def __init__(
         self, shared: EngineShared, config: EngineConfig, *, throttle: retry.RetryThrottle | None = None
     ) -> None:
-        self.host = shared.host
-        self.transport = shared.transport
-        self.server_idempotent = config.retry.server_idempotent
+        self.host: Host = shared.host
+        self.transport: Transport = shared.transport
+        self.server_idempotent: bool = config.retry.server_idempotent
         """Whether a request may be repeated under its key without being billed again."""
         self._shared = shared
         self._config = config

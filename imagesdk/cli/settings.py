@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from argparse import Namespace
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from attrs import frozen
 
-EXTRAS: Final = {
+EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "emulator": ("starlette", "uvicorn", "python-multipart", "pillow", "trustme"),
     "cli": ("rich", "shtab"),
     "pillow": ("pillow",),

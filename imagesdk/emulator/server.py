@@ -69,7 +69,7 @@ class Emulator:
         ca_file: str | os.PathLike[str] | None = None,
         **options: Unpack[EmulatorOptions],
     ) -> None:
-        self.state = state if state is not None else EmulatorState()
+        self.state: EmulatorState = state if state is not None else EmulatorState()
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
         self._ca_file = ca_file

@@ -67,7 +67,7 @@ class Journal(JobStore):
     persistent = True
 
     def __init__(self, path: Path, opened: Opened, *, writes: bool) -> None:
-        self.folder = path.parent
+        self.folder: Path = path.parent
         self._path = path
         self._writes = writes
         self._began: dict[str, float] = {}
