@@ -14,6 +14,7 @@ GENERATED: Final = {"reference/api.md", "reference/modules.md", "reference/cli.m
 _ELSEWHERE: Final = {
     "index.md": "docs/guide.md",
     "contributing.md": "CONTRIBUTING.md",
+    "code-of-conduct.md": ".github/CODE_OF_CONDUCT.md",
     "security.md": "SECURITY.md",
     "changelog.md": "CHANGELOG.md",
     "benchmarks-2026-11.md": "tests/benchmarks/results/2026-11.md",
