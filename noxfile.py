@@ -156,7 +156,7 @@ def release(session: nox.Session) -> None:
         if found is None:
             session.warn(f"Python 3.{minor} is not installed: the wheel was not tested on it")
             continue
-        home = Path(session.create_tmp()) / f"python3.{minor}"
+        home = Path(session.create_tmp()).absolute() / f"python3.{minor}"
         session.run(found, "-m", "venv", "--clear", str(home), external=True)
         python = str(home / "bin" / "python")
         session.run(python, "-m", "pip", "install", "--quiet", f"{wheel}[emulator,cli]", external=True)
