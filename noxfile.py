@@ -172,10 +172,8 @@ def release(session: nox.Session) -> None:
 
 def _python(minor: int) -> str | None:
     """Return an interpreter of Python 3.MINOR: on the path, or of pyenv."""
-    for candidate in (
-        f"python3.{minor}",
-        *sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python")),
-    ):
+    of_pyenv = sorted(Path.home().glob(f".pyenv/versions/3.{minor}.*/bin/python"))
+    for candidate in (f"python3.{minor}", *map(str, of_pyenv)):
         path = shutil.which(candidate)
         program = f"import sys; raise SystemExit(sys.version_info[:2] != (3, {minor}))"
         if path and subprocess.run([path, "-c", program], capture_output=True).returncode == 0:  # noqa: S603 - our own

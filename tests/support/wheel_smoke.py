@@ -21,7 +21,8 @@ def main() -> None:
     """Check the files of the wheel, both clients, a run that resumes, and the command line."""
     checkout, expected = Path(sys.argv[1]), sys.argv[2]
     package = Path(imagesdk.__file__).parent
-    assert not package.is_relative_to(checkout), package
+    assert package.is_relative_to(sys.prefix), package
+    assert package != checkout / "imagesdk"
     assert (package / "py.typed").exists()
     assert (package / "__init__.pyi").exists()
     assert imagesdk.__version__ == expected
