@@ -14,8 +14,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from imagesdk.emulator.answers import model_not_found, unknown_parameter
+from imagesdk.emulator.answers import (
+    Refusal,
+    invalid_type,
+    missing_parameter,
+    model_not_found,
+    unknown_parameter,
+)
 from imagesdk.emulator.bodies import drain, read_body
+from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
@@ -55,7 +62,8 @@ def create_app(
         require_key: Whether requests without a key, or with the key :data:`WRONG_KEY`, are answered with 401.
         done_marker: Whether every stream ends with ``data: [DONE]``, as on some servers but not on OpenAI's.
         verified: Whether the organization is verified. If not, GPT Image models are answered with 403.
-        clock: Seconds since the epoch, for the rate limit and the lifetime of result URLs and files.
+        clock: Seconds since the epoch, for the rate limit, batches and the lifetime of result URLs and files. What
+            :meth:`Emulator.advance` adds is on top of it.
         state: Record of requests and queue of faults. The default is a new one, at ``app.state.emulator``.
         allow_remote: Whether to serve any ``Host``. By default only loopback names are served, so that no web
             page can reach the emulator.
@@ -66,6 +74,7 @@ def create_app(
     """
     quirk = find(quirks)
     state = state if state is not None else EmulatorState()
+    state.clock = clock = VirtualClock(clock)
     state.window = None
     if limit is not None and limit != "none":
         cooldown = quirk.cooldown
@@ -95,6 +104,7 @@ def create_app(
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
+        Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -157,6 +167,26 @@ class _Service:
     async def provenance(self, request: Request) -> Response:
         data = read_checked_file(await read_body(request, "multipart/form-data", max_file=MAX_FILE))
         return JSONResponse(self.state.drawn.report(data, self.clock()))
+
+    async def time(self, request: Request) -> Response:
+        """Advance the clock by ``{"advance": seconds}``, and return the time."""
+        if request.method == "POST":
+            body = await read_body(request, "application/json")
+            for name in body.fields.values:
+                if name != "advance":
+                    raise unknown_parameter(name)
+            seconds = body.fields.first("advance")
+            if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+                raise (
+                    missing_parameter("advance")
+                    if seconds is None
+                    else invalid_type("advance", "a number", seconds)
+                )
+            try:
+                self.state.clock.advance(seconds)
+            except ValueError as error:
+                raise Refusal(f"Invalid 'advance': {error}.", param="advance", code="invalid_value") from None
+        return JSONResponse({"object": "clock", "now": self.state.clock()})
 
     async def stored(self, request: Request) -> Response:
         found = self.state.results.get(request.path_params["name"], request.query_params)

@@ -10,6 +10,7 @@ import time
 
 from attrs import define, field
 
+from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.faults import CloseConnection, Faults
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
@@ -50,6 +51,8 @@ class EmulatorState:
     """The last 10 000 requests, oldest first, including downloads."""
     billed_images: int = 0
     """Number of images that were drawn, whether or not the client received them."""
+    clock: VirtualClock = field(factory=VirtualClock)
+    """The time, which :meth:`Emulator.advance` advances."""
     faults: Faults = field(factory=Faults)
     """Queued faults."""
     window: ImageWindow | None = None
@@ -71,6 +74,7 @@ class EmulatorState:
     def reset(self) -> None:
         """Forget everything that was recorded, queued and stored."""
         self.requests.clear()
+        self.clock.reset()
         self.billed_images = 0
         self.faults.clear()
         self.results.clear()
