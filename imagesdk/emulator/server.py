@@ -47,6 +47,11 @@ class EmulatorOptions(TypedDict, total=False):
     verified: bool
     clock: Callable[[], float]
     quirks: str | None
+    upload_limit: str | None
+    file_ranges: bool
+    batch_delay: float
+    batch_tokens: int | None
+    poll_after_ms: int | None
 
 
 class Emulator:
@@ -96,12 +101,13 @@ class Emulator:
         return self.origin + self._root
 
     def advance(self, seconds: float) -> None:
-        """Let virtual time pass: the rate limit refills, result URLs and files expire.
+        """Let virtual time pass: the rate limit refills, result URLs and files expire, batches do their work.
 
         Raises:
             ValueError: If ``seconds`` is negative or not finite.
         """
         self.state.clock.advance(seconds)
+        self.state.batches.update()
 
     def reset(self, **options: Unpack[EmulatorOptions]) -> None:
         """Return to the state of an emulator that has just started, on the same port.
