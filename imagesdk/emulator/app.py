@@ -38,9 +38,10 @@ from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
-__all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
+__all__ = ["FORBIDDEN_WORD", "WEBHOOK_SECRET", "WRONG_KEY", "create_app"]
 
 
 def create_app(
@@ -60,6 +61,8 @@ def create_app(
     batch_delay: float = 0,
     batch_tokens: int | None = None,
     poll_after_ms: int | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str = WEBHOOK_SECRET,
 ) -> Starlette:
     """Build the application.
 
@@ -82,6 +85,8 @@ def create_app(
         batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
         batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
             ``token_limit_exceeded``.
+        webhook_url: URL to which a signed webhook is sent when a batch ends.
+        webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
         poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
 
     Raises:
@@ -99,7 +104,9 @@ def create_app(
     state.files = FileStore(clock)
     if not batch_delay >= 0:
         raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
-    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens)
+    state.batches.close()
+    sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
+    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens, sender=sender)
     state.uploads = UploadWindow(upload_limit, clock) if upload_limit not in {None, "none"} else None
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)

@@ -20,6 +20,7 @@ from imagesdk.emulator.batch_faults import BatchFault
 from imagesdk.emulator.batch_input import BatchInput, Entry, batch_error
 from imagesdk.emulator.batch_results import BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
+from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
 __all__ = ["Batch", "BatchStore", "WINDOW"]
 
@@ -107,12 +108,15 @@ class BatchStore:
         files: FileStore,
         *,
         token_limit: int | None = None,
-        ended: Callable[[Batch], None] = lambda batch: None,
+        sender: WebhookSender | None = None,
     ) -> None:
         self._clock = clock
         self._files = files
         self._token_limit = token_limit
-        self._ended = ended
+        self._sender = sender
+        self._timers: set[threading.Timer] = set()
+        self.webhooks: list[Webhook] = []
+        """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
 
@@ -123,6 +127,7 @@ class BatchStore:
         """Accept a batch."""
         with self._lock:
             self._batches[batch.id] = batch
+            self._wake(min(batch.delay, WINDOW))
 
     def get(self, name: str) -> Batch:
         """Return a batch in its current state. This may be slow and belongs in a thread."""
@@ -141,6 +146,7 @@ class BatchStore:
                 raise Refusal(f"Cannot cancel a batch with status '{batch.status}'.", status=409)
             if batch.status != "cancelling":
                 self._enter(batch, "cancelling", self._clock())
+                self._wake(min(_CANCELLING, batch.delay / 10))
             return batch
 
     def page(self, after: str | None, limit: int) -> dict[str, object]:
@@ -173,6 +179,36 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
+            self.webhooks.clear()
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Do nothing before somebody looks."""
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+    def close(self) -> None:
+        """Forget every batch, and send no more webhooks."""
+        self.clear()
+        if self._sender is not None:
+            self._sender.stop()
+
+    def _wake(self, seconds: float) -> None:
+        """Update the batches after some real time, so that a webhook is sent although nobody looks."""
+        if self._sender is None:
+            return
+
+        def update() -> None:
+            with self._lock:
+                self._timers.discard(timer)
+                self.update()
+
+        timer = threading.Timer(seconds, update)
+        timer.daemon = True
+        self._timers.add(timer)
+        timer.start()
 
     def _is_listed(self, batch: Batch) -> bool:
         return self._clock() >= batch.created_at + batch.fault.unlisted
@@ -276,8 +312,9 @@ class BatchStore:
     def _enter(self, batch: Batch, status: Status, moment: float) -> None:
         batch.status = status
         batch.times[status] = int(moment)
-        if batch.is_final:
-            self._ended(batch)
+        if batch.is_final and self._sender is not None:
+            times = batch.fault.webhooks
+            self._sender.send(f"batch.{status}", batch.id, int(moment), self.webhooks, times)
 
 
 def new_batch_id(key: str) -> str:

@@ -52,6 +52,8 @@ class EmulatorOptions(TypedDict, total=False):
     batch_delay: float
     batch_tokens: int | None
     poll_after_ms: int | None
+    webhook_url: str | None
+    webhook_secret: str
 
 
 class Emulator:
@@ -155,6 +157,7 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
+        self.state.batches.sleep()
         server.stop()
         thread.join(_TIMEOUT)
         self.state.close_connection = None
