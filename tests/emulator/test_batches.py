@@ -119,7 +119,7 @@ async def test_a_batch_costs_half_and_a_single_request_the_list_price(api: Api) 
 async def test_a_model_without_a_batch_price_is_billed_without_one(api: Api) -> None:
     await api.look(await api.batch([line("r", model="gpt-image-2.6-flare", n=2)]))
 
-    assert (api.state.bill.unpriced["batch"], api.state.bill.dollars["batch"]) == (2, 0)
+    assert (api.state.bill.unpriced["batch"], api.state.bill.dollars["batch"]) == (2, Decimal(0))
 
 
 async def test_requests_that_fail_are_in_the_error_file_and_cost_nothing(api: Api) -> None:
