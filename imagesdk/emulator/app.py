@@ -107,7 +107,9 @@ def create_app(
     state.batches.close()
     sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
     state.batches = BatchStore(clock, state.files, token_limit=batch_tokens, sender=sender)
-    state.uploads = UploadWindow(upload_limit, clock) if upload_limit not in {None, "none"} else None
+    state.uploads = (
+        None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
+    )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)
     batches = BatchRequests(state, clock, seed, as_of, verified, batch_delay, poll_after_ms)

@@ -7,7 +7,6 @@ after 24 hours expires: what was made is delivered and billed.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -50,6 +49,8 @@ class Batch:
     created_at: int
     delay: float
     output_life: int
+    dice: str
+    """Seed of what is random about the batch."""
     status: Status = "validating"
     times: dict[str, int] = field(factory=dict[str, int])
     """When each status began."""
@@ -294,7 +295,7 @@ class BatchStore:
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
         if rest is not None:
-            errors += [(rest, index) for index in range(work.done, len(batch.input))]
+            errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:
             batch.output_file_id = self._write(batch, "output", output, moment)
@@ -317,10 +318,5 @@ class BatchStore:
             self._sender.send(f"batch.{status}", batch.id, int(moment), self.webhooks, times)
 
 
-def new_batch_id(key: str) -> str:
-    """Return the id of a batch."""
-    return f"batch_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
-
-
 def _dice(batch: Batch) -> random.Random:
-    return random.Random(batch.id)  # noqa: S311 - an order of lines, not a secret
+    return random.Random(batch.dice)  # noqa: S311 - an order of lines, not a secret

@@ -51,8 +51,6 @@ class EmulatorState:
 
     requests: list[RequestRecord] = field(factory=list[RequestRecord])
     """The last 10 000 requests, oldest first, including downloads."""
-    billed_images: int = 0
-    """Number of images that were drawn, whether or not the client received them."""
     bill: Bill = field(factory=Bill)
     """Images and dollars, of single requests and of batches."""
     clock: VirtualClock = field(factory=VirtualClock)
@@ -73,6 +71,11 @@ class EmulatorState:
     close_connection: CloseConnection | None = None
     """Set by a server that can close a connection."""
 
+    @property
+    def billed_images(self) -> int:
+        """Number of images that were billed, whether or not the client received them."""
+        return self.bill.images.total()
+
     def remember(self, record: RequestRecord) -> None:
         """Record a request."""
         self.requests.append(record)
@@ -82,7 +85,6 @@ class EmulatorState:
         """Forget everything that was recorded, queued and stored."""
         self.requests.clear()
         self.clock.reset()
-        self.billed_images = 0
         self.faults.clear()
         self.results.clear()
         self.files.clear()

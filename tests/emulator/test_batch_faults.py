@@ -40,6 +40,19 @@ async def test_lines_are_missing_duplicated_and_without_a_status(api: Api) -> No
     assert len(await names(api, later["output_file_id"])) == 6
 
 
+async def test_a_line_ends_in_the_middle(api: Api) -> None:
+    api.state.faults.batch(garbled=["r3"], order="given")
+
+    done = await api.look(await api.batch(SIX))
+    answer = await api.get(f"/files/{done['output_file_id']}/content")
+    lines = answer.text.splitlines()
+
+    assert (len(lines), int(answer.headers["content-length"])) == (6, len(answer.content))
+    for number, text in enumerate(lines):
+        assert f'"custom_id": "r{number}"' in text
+        assert text.endswith("}") == (number != 3)
+
+
 async def test_a_number_of_lines_fails_and_is_not_billed(api: Api) -> None:
     api.state.faults.batch(failed=2)
 
@@ -118,7 +131,7 @@ async def test_results_are_shuffled_unless_another_order_is_wanted(api: Api) -> 
     for order in ("given", "reversed"):
         api.state.faults.batch(order=order)
     lines = [line(f"r{number}") for number in range(30)]
-    orders = []
+    orders: list[list[str]] = []
     for _ in range(3):
         done = await api.look(await api.batch(lines))
         orders.append(await names(api, done["output_file_id"]))

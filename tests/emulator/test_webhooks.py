@@ -4,7 +4,7 @@ import queue
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from threading import Thread
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import openai
@@ -34,16 +34,15 @@ class Receiver(HTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: Receiver
-
     def do_POST(self) -> None:
+        receiver = cast("Receiver", self.server)
         body = self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 200)
+        self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
         self.send_header("content-length", "0")
         self.end_headers()
-        self.server.received.put((body, dict(self.headers.items())))
+        receiver.received.put((body, dict(self.headers.items())))
 
-    def log_message(self, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
         pass
 
 
