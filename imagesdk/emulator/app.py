@@ -106,13 +106,17 @@ def create_app(
         raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
     state.batches.close()
     sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
-    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens, sender=sender)
+    state.batches = BatchStore(
+        clock, state.files, token_limit=batch_tokens, sender=sender, expires=not quirk.deployments
+    )  # learn.microsoft.com: Azure's do not
     state.uploads = (
         None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
     )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)
-    batches = BatchRequests(state, clock, seed, as_of, verified, batch_delay, poll_after_ms)
+    batches = BatchRequests(
+        state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
+    )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
     contents, checks = (
         partial(service.faulty, "contents", service.content),

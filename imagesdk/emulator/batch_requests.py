@@ -61,6 +61,7 @@ class BatchRequests:
     verified: bool
     delay: float
     poll_after_ms: int | None
+    deployments: bool
 
     async def create(self, request: Request) -> Response:
         """Create a batch."""
@@ -114,7 +115,7 @@ class BatchRequests:
             raise Refusal(text, param="input_file_id", code="invalid_value")
         store = self.state.batches
         batch_id, created = f"batch_{secrets.token_hex(16)}", int(self.clock())
-        given = BatchInput(file.data, url, self.day)
+        given = BatchInput(file.data, url, self.day, self.deployments)
         batch = Batch(
             id=batch_id,
             input_file_id=name,

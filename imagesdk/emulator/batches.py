@@ -7,6 +7,7 @@ after 24 hours expires: what was made is delivered and billed.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -110,11 +111,13 @@ class BatchStore:
         *,
         token_limit: int | None = None,
         sender: WebhookSender | None = None,
+        expires: bool = True,
     ) -> None:
         self._clock = clock
         self._files = files
         self._token_limit = token_limit
         self._sender = sender
+        self._expires = expires
         self._timers: set[threading.Timer] = set()
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
@@ -234,7 +237,7 @@ class BatchStore:
             self._deliver(batch, "batch_cancelled", moment)
             self._enter(batch, "cancelled", moment)
             return True
-        expiry = began + WINDOW
+        expiry = began + WINDOW if self._expires else math.inf
         if batch.status == "in_progress":
             self._progress(batch, min(now, expiry))
             moment = began + batch.delay * _FINALIZED
