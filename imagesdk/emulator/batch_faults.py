@@ -30,6 +30,7 @@ class BatchFault:
     no_output_file: bool = False
     files_gone: bool = False
     error: str | None = None
+    delay: float | None = None
     stuck: float | None = None
     cancel_hangs: bool = False
     unlisted: float = 0

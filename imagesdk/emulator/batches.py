@@ -18,7 +18,7 @@ from attrs import define, field
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.batch_faults import BatchFault
 from imagesdk.emulator.batch_input import BatchInput, Entry, batch_error
-from imagesdk.emulator.batch_results import BatchFile, BatchWork
+from imagesdk.emulator.batch_results import Allowance, BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
@@ -33,6 +33,8 @@ _VALIDATED, _FINALIZED = 0.02, 0.98
 """Shares of the delay at which the validation and the work end."""
 _CANCELLING = 600
 """Longest time of a cancellation in seconds."""
+_USUAL_LIMIT = 2_000_000
+"""Enqueued tokens in the text of an error that a test asked for."""
 _FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
 _OUTPUT_LIFE = 30 * 24 * 3600
 
@@ -119,6 +121,7 @@ class BatchStore:
         self._sender = sender
         self._expires = expires
         self._timers: set[threading.Timer] = set()
+        self.allowance = Allowance()
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
@@ -183,6 +186,7 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
+            self.allowance = Allowance()
             self.webhooks.clear()
             self.sleep()
 
@@ -273,7 +277,7 @@ class BatchStore:
     def _known_error(self, batch: Batch, code: str) -> dict[str, object]:
         if code != "token_limit_exceeded":
             return batch_error(code, "The batch could not be validated.")
-        limit = 0 if self._token_limit is None else self._token_limit
+        limit = self._token_limit or _USUAL_LIMIT
         text = (
             f"Enqueued token limit reached for {batch.input.model} in organization org-emulator. Limit: {limit:,} "
             "enqueued tokens. Please try again once some in_progress batches have been completed."

@@ -240,6 +240,7 @@ class Faults:
         no_output_file: bool = False,
         files_gone: bool = False,
         error: str | None = None,
+        delay: float | None = None,
         stuck: float | None = None,
         cancel_hangs: bool = False,
         unlisted: float = 0,
@@ -261,6 +262,7 @@ class Faults:
             no_output_file: Whether ``output_file_id`` is ``null``.
             files_gone: Whether the output and error files are gone when the batch ends.
             error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
+            delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
             stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
             cancel_hangs: Whether a cancellation never ends.
             unlisted: Seconds before the batch is in the list.
@@ -269,10 +271,12 @@ class Faults:
             times: Number of batches that the fault applies to.
 
         Raises:
-            ValueError: If ``stuck`` is not between 0 and 1, or ``order`` or a key of ``counts`` is not a known one.
+            ValueError: If ``stuck`` is not between 0 and 1, ``delay`` is negative, or ``order`` or a key of ``counts`` is not a known one.
         """
         if stuck is not None and not 0 <= stuck <= 1:
             raise ValueError(f"stuck is a share between 0 and 1, not {stuck!r}")
+        if delay is not None and not delay >= 0:
+            raise ValueError(f"delay is a number of seconds of at least 0, not {delay!r}")
         if order not in get_args(LineOrder):
             raise ValueError(f"order is one of {', '.join(get_args(LineOrder))}, not {order!r}")
         unknown = set(counts or {}) - {"total", "completed", "failed"}
@@ -288,6 +292,7 @@ class Faults:
             no_output_file=no_output_file,
             files_gone=files_gone,
             error=error,
+            delay=delay,
             stuck=stuck,
             cancel_hangs=cancel_hangs,
             unlisted=unlisted,

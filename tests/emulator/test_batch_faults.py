@@ -106,6 +106,18 @@ async def test_a_batch_is_stuck_until_it_expires(api: Api, stuck: float, made: i
     assert (done["output_file_id"] is None) == (made == 0)
 
 
+async def test_one_batch_is_late(connect: Connect) -> None:
+    api = connect(batch_delay=100)
+    api.state.faults.batch(delay=1000)
+    late, usual = await api.batch(SIX), await api.batch(SIX)
+    api.state.clock.advance(100)
+    states = [(await api.look(batch))["status"] for batch in (late, usual)]
+    api.state.clock.advance(900)
+
+    assert states == ["in_progress", "completed"]
+    assert (await api.look(late))["status"] == "completed"
+
+
 async def test_a_cancellation_never_ends(connect: Connect) -> None:
     api = connect(batch_delay=1000)
     api.state.faults.batch(cancel_hangs=True)
@@ -142,7 +154,9 @@ async def test_results_are_shuffled_unless_another_order_is_wanted(api: Api) -> 
     assert sorted(orders[2]) == sorted(given)
 
 
-@pytest.mark.parametrize("faults", [{"stuck": 2}, {"order": "sideways"}, {"counts": {"lost": 1}}])
+@pytest.mark.parametrize(
+    "faults", [{"stuck": 2}, {"delay": -1}, {"order": "sideways"}, {"counts": {"lost": 1}}]
+)
 async def test_a_batch_fault_with_unknown_words_raises_value_error(api: Api, faults: Any) -> None:
     with pytest.raises(ValueError, match="|".join(faults)):
         api.state.faults.batch(**faults)
