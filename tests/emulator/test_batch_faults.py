@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from random import Random
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import Emulator
+from imagesdk.emulator.batch_input import Entry
+from imagesdk.emulator.batch_results import BatchWork
 from imagesdk.emulator.drawing.painting import Painting
 from tests.emulator.api import Api, Connect, encoded
 from tests.support.batch_files import GENERATIONS, jsonl, line
@@ -259,12 +262,46 @@ async def test_a_range_is_ignored_otherwise(api: Api) -> None:
     assert (answer.status_code, answer.content) == (200, (await api.get(content)).content)
 
 
+async def test_every_part_of_a_file_is_that_part_of_the_whole(api: Api) -> None:
+    done = await api.look(await api.batch(SIX))
+    file = api.state.files.get(done["output_file_id"])
+    whole = (await api.get(f"/files/{file.id}/content")).content
+    dice = Random(1)
+
+    for _ in range(200):
+        start, stop = sorted(dice.sample(range(len(whole) + 1), 2))
+        assert b"".join(file.pieces(start, stop)) == whole[start:stop]
+
+
+def large(self: Painting, index: int) -> bytes:
+    return b"x" * 100_000 + encoded(Image.new("L", (8, 8)))
+
+
+def test_no_more_of_a_file_is_made_after_the_client_has_left(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Entry] = []
+    entry = BatchWork.entry
+
+    def counted(self: BatchWork, wanted: Entry) -> bytes:
+        made.append(wanted)
+        return entry(self, wanted)
+
+    monkeypatch.setattr(BatchWork, "entry", counted)
+    monkeypatch.setattr(Painting, "encoded", large)
+    lines = [line(f"r{number}") for number in range(300)]
+    with httpx.Client(base_url=emulator.base_url) as client:
+        found = batch_over_a_socket(client, lines)
+        with client.stream("GET", f"/files/{found['output_file_id']}/content") as answer:
+            next(answer.iter_raw(1000))
+    emulator.reset()  # waits for the end of the request
+
+    assert 0 < len(made) < 300
+
+
 def test_an_output_file_is_sent_without_being_held(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def large(self: Painting, index: int) -> bytes:
-        return b"x" * 100_000 + encoded(Image.new("L", (8, 8)))
-
     monkeypatch.setattr(Painting, "encoded", large)
     lines = [line(f"r{number}") for number in range(150)]
     with httpx.Client(base_url=emulator.base_url) as client:

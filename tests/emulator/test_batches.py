@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from imagesdk.emulator import batch_input
+from imagesdk.emulator import batch_input, files
 from tests.emulator.api import Api, Clock, Connect, png
 from tests.support.batch_files import EDITS, edit_line, jsonl, line
 from tests.support.error_objects import error_of
@@ -269,6 +269,30 @@ async def test_the_file_of_a_batch_has_the_right_purpose_and_name(api: Api) -> N
 
     assert wrong_name["message"] == "Invalid file format for Batch API. Must be .jsonl"
     assert error_of(await api.post("/batches", json=body))["param"] == "input_file_id"
+
+
+async def test_a_file_for_a_batch_has_200_mb_at_most(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batch_input.MAX_INPUT == 200 * 1024 * 1024
+    monkeypatch.setattr(files, "MAX_INPUT", 10)
+    answers = [
+        await api.post("/files", data={"purpose": purpose}, files={"file": ("in.jsonl", b"x" * 11)})
+        for purpose in ("batch", "user_data")
+    ]
+
+    assert error_of(answers[0])["message"] == "File is too large."
+    assert answers[1].status_code == 200
+
+
+async def test_a_batch_that_is_cancelled_in_validation_has_no_files(connect: Connect) -> None:
+    api = connect(batch_delay=1000)
+    batch = await api.batch(TEN)
+    cancelling = (await api.post(f"/batches/{batch['id']}/cancel")).json()
+    api.state.clock.advance(100)
+    done = await api.look(batch)
+
+    assert (cancelling["status"], done["status"]) == ("cancelling", "cancelled")
+    assert (done["output_file_id"], done["error_file_id"], done["request_counts"]["total"]) == (None, None, 0)
+    assert api.state.billed_images == 0
 
 
 async def test_output_files_expire_when_the_batch_asks_for_it(api: Api) -> None:
