@@ -68,7 +68,7 @@ class JobReader:
         else:
             self._stepped = iter(jobs)
         started_here = self._stepped is not jobs and isinstance(self._stepped, Generator)
-        self._generator = cast("Generator[JobLike]", self._stepped) if started_here else None
+        self._generator = cast("Generator[JobLike, None, None]", self._stepped) if started_here else None
         self._limiter: anyio.CapacityLimiter | None = None
 
     async def next(self) -> Item | None:
