@@ -411,3 +411,24 @@ async def test_no_file_breaks_the_emulator(api: Api, found: list[object], rest: 
     batch = await api.batch(jsonl(found) + rest)
 
     assert (await api.look(batch))["status"] in {"completed", "failed"}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "input_file_id": values,
+            "endpoint": st.just("/v1/images/edits") | values,
+            "completion_window": st.just("24h") | values,
+            "metadata": values,
+            "output_expires_after": values,
+        },
+    )
+)
+async def test_no_creation_breaks_the_emulator(api: Api, body: dict[str, object]) -> None:
+    answer = await api.post(
+        "/batches", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+
+    assert set(error_of(answer)) >= {"message", "param"}
