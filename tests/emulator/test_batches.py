@@ -1,6 +1,7 @@
 """The Batch API: a file of requests becomes files of responses, on the clock of the emulator."""
 
 import base64
+import json
 from datetime import date
 from decimal import Decimal
 from io import BytesIO
