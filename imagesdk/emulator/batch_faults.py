@@ -29,6 +29,7 @@ class BatchFault:
     counts: Mapping[str, int] = field(factory=dict[str, int])
     no_output_file: bool = False
     files_gone: bool = False
+    rest_missing: bool = False
     error: str | None = None
     delay: float | None = None
     stuck: float | None = None

@@ -114,6 +114,7 @@ class BatchStore:
         token_limit: int | None = None,
         sender: WebhookSender | None = None,
         expires: bool = True,
+        drawings: int = 8,
     ) -> None:
         self._clock = clock
         self._files = files
@@ -121,7 +122,8 @@ class BatchStore:
         self._sender = sender
         self._expires = expires
         self._timers: set[threading.Timer] = set()
-        self.allowance = Allowance()
+        self._drawings = drawings
+        self.allowance = Allowance(drawings)
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
@@ -186,7 +188,7 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
-            self.allowance = Allowance()
+            self.allowance = Allowance(self._drawings)
             self.webhooks.clear()
             self.sleep()
 
@@ -301,7 +303,7 @@ class BatchStore:
         made, failed = work.indexes(failed=False), work.indexes(failed=True)
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
-        if rest is not None:
+        if rest is not None and not fault.rest_missing:
             errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:

@@ -239,6 +239,7 @@ class Faults:
         counts: Mapping[str, int] | None = None,
         no_output_file: bool = False,
         files_gone: bool = False,
+        rest_missing: bool = False,
         error: str | None = None,
         delay: float | None = None,
         stuck: float | None = None,
@@ -261,6 +262,7 @@ class Faults:
             counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
             no_output_file: Whether ``output_file_id`` is ``null``.
             files_gone: Whether the output and error files are gone when the batch ends.
+            rest_missing: Whether requests that an expired or cancelled batch did not execute are in no file.
             error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
             delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
             stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
@@ -291,6 +293,7 @@ class Faults:
             counts=dict(counts or {}),
             no_output_file=no_output_file,
             files_gone=files_gone,
+            rest_missing=rest_missing,
             error=error,
             delay=delay,
             stuck=stuck,

@@ -51,6 +51,7 @@ class EmulatorOptions(TypedDict, total=False):
     file_ranges: bool
     batch_delay: float
     batch_tokens: int | None
+    batch_drawings: int
     poll_after_ms: int | None
     webhook_url: str | None
     webhook_secret: str

@@ -109,6 +109,20 @@ async def test_a_batch_is_stuck_until_it_expires(api: Api, stuck: float, made: i
     assert (done["output_file_id"] is None) == (made == 0)
 
 
+async def test_what_an_expired_batch_did_not_execute_is_in_no_file(api: Api) -> None:
+    api.state.faults.batch(stuck=0.5, rest_missing=True)
+    batch = await api.batch(SIX)
+    api.state.clock.advance(WINDOW)
+    done = await api.look(batch)
+
+    assert (done["status"], done["error_file_id"], done["request_counts"]["completed"]) == (
+        "expired",
+        None,
+        3,
+    )
+    assert len(await names(api, done["output_file_id"])) == 3
+
+
 async def test_one_batch_is_late(connect: Connect) -> None:
     api = connect(batch_delay=100)
     api.state.faults.batch(delay=1000)
