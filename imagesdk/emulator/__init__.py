@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagesdk.emulator.app import create_app
     from imagesdk.emulator.faults import Fault, Faults
+    from imagesdk.emulator.log import RequestRecord
     from imagesdk.emulator.server import Emulator, EmulatorOptions, serve
-    from imagesdk.emulator.state import EmulatorState, RequestRecord
+    from imagesdk.emulator.state import EmulatorState
 
 __all__ = [
     "Emulator",
@@ -33,7 +34,7 @@ _HOMES = {
     "EmulatorState": "state",
     "Fault": "faults",
     "Faults": "faults",
-    "RequestRecord": "state",
+    "RequestRecord": "log",
     "create_app": "app",
     "serve": "server",
 }

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, date, datetime
 from functools import partial
 
+import anyio.to_thread
 from attrs import frozen
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,10 +17,12 @@ from starlette.routing import Route
 
 from imagesdk.emulator.answers import model_not_found, unknown_parameter
 from imagesdk.emulator.bodies import drain, read_body
+from imagesdk.emulator.control import control_routes
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import CoolingWindow, ImageWindow
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
@@ -66,6 +69,7 @@ def create_app(
     """
     quirk = find(quirks)
     state = state if state is not None else EmulatorState()
+    state.clock = clock
     state.window = None
     if limit is not None and limit != "none":
         cooldown = quirk.cooldown
@@ -95,6 +99,7 @@ def create_app(
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
+        *control_routes(state),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -126,7 +131,9 @@ class _Service:
         self, target: FaultTarget, answer: Callable[[Request], Awaitable[Response]], request: Request
     ) -> Response:
         """Return the response of ``answer``, or that of the queued fault."""
-        fault = self.state.faults.take(target)
+        record: RequestRecord = request.state.record
+        record.download = target == "downloads"
+        fault = self.state.take_fault(record, target)
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()
@@ -136,6 +143,7 @@ class _Service:
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
             body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            await anyio.to_thread.run_sync(describe_body, request.state.record, body)
             return JSONResponse(self.state.files.add(*read_upload(body)).to_json())
         query = request.query_params
         for name in query:
@@ -165,6 +173,7 @@ class _Service:
         if found == "gone":
             text = azure_error("BlobNotFound", "The specified blob does not exist.")
             return Response(text, 404, media_type="application/xml")
+        request.state.record.expired = found == "expired"
         reason = "Signature did not match."
         if found == "expired":
             now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")

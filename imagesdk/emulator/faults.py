@@ -48,6 +48,8 @@ class Fault:
     end_early: bool = False
     after_events: int | None = None
     max_partials: int | None = None
+    name: str = ""
+    """Short description for the log."""
 
     @property
     def replaces_work(self) -> bool:
@@ -132,7 +134,13 @@ class Faults:
         if status is None and error is not None:
             status = KNOWN_ERRORS[error]().status
         fault = Fault(
-            status=status, headers=headers or {}, body=body, error=error, after_work=after_work, delay=delay
+            status=status,
+            headers=headers or {},
+            body=body,
+            error=error,
+            after_work=after_work,
+            delay=delay,
+            name=error or f"status {status}",
         )
         self._add(fault, on, times)
 
@@ -186,6 +194,7 @@ class Faults:
             delay=delay,
             max_partials=max_partials,
             plain=plain,
+            name="stream",
         )
         self._add(fault, "images", times)
 
@@ -219,7 +228,15 @@ class Faults:
         """
         if not drop and truncate is None and not delay:
             raise ValueError("faults.connection() needs drop=True, truncate= or delay=")
-        self._add(Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work), on, times)
+        name = (
+            "connection dropped"
+            if drop
+            else "response truncated"
+            if truncate is not None
+            else "slow response"
+        )
+        fault = Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work, name=name)
+        self._add(fault, on, times)
 
     def take(self, target: FaultTarget = "images") -> Fault | None:
         """Remove and return the fault for the current request."""

@@ -22,12 +22,13 @@ from imagesdk.emulator.bodies import Body, drain, read_body
 from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import Fault
 from imagesdk.emulator.known_errors import organization_unverified
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Endpoint
 from imagesdk.emulator.moderation import moderate_input, moderate_output
 from imagesdk.emulator.quirks import Quirk, resolve_deployment
 from imagesdk.emulator.references import ReferencedImages
 from imagesdk.emulator.rules import CheckedRequest, Fields, check, variations_are_over
-from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.state import EmulatorState
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import InputImages, decode
 from imagesdk.emulator.wire import origin_of
@@ -52,7 +53,7 @@ class Images:
         if endpoint == "variations" and variations_are_over(self.day):
             await drain(request)
             return Response(status_code=404)
-        fault = self.state.faults.take()
+        fault = self.state.take_fault(request.state.record)
         if fault is not None and fault.replaces_work:
             with contextlib.suppress(Refusal):
                 await self._read(endpoint, request)
@@ -78,6 +79,7 @@ class Images:
         if self.state.window is not None:
             self.state.window.take(checked.n, name)
         self.state.billed_images += checked.n
+        record.billed = checked.n
         created = int(self.clock())
         remember = partial(self.state.drawn.remember, model=checked.model_name, created=created)
         painting = Painting(checked, inputs, self.seed, request.state.request_id, created, remember)
@@ -108,6 +110,10 @@ class Images:
         body = await read_body(request, *self.quirk.accepts[endpoint])
         body = evolve(body, fields=self.quirk.to_openai(endpoint, body.fields))
         record: RequestRecord = request.state.record
+        if body.files:
+            await anyio.to_thread.run_sync(describe_body, record, body)
+        else:
+            describe_body(record, body)
         model, n, prompt = map(body.fields.first, ("model", "n", "prompt"))
         record.model = model if isinstance(model, str) else None
         record.n = int(str(n)) if re.fullmatch(r"\d{1,9}", str(n), re.ASCII) else None

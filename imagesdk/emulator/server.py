@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from datetime import date
 from ipaddress import ip_address
-from typing import Self, TypedDict, Unpack
+from typing import Self, TypedDict, Unpack, cast
 
 import h11
 import uvicorn
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from imagesdk.emulator.app import create_app
+from imagesdk.emulator.log import ConnectionRecord
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.state import EmulatorState
 
@@ -123,7 +124,7 @@ class Emulator:
             raise RuntimeError("the emulator runs already")
         tls = _tls(self._ca_file, "127.0.0.1")
         listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._respond, tls)
+        server = _Server(self._respond, tls, self.state)
         thread = threading.Thread(
             target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
         )
@@ -180,7 +181,7 @@ def serve(
     app = create_app(**options, state=state, allow_remote=allow_remote)
     tls = _tls(ca_file, host)
     listener = _bound(host, port)
-    server = _Server(app, tls)
+    server = _Server(app, tls, state)
     state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
@@ -192,10 +193,10 @@ def serve(
 class _Server(uvicorn.Server):
     """A quiet uvicorn that is woken to stop instead of polling for it, and closes its connections itself."""
 
-    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None, state: EmulatorState) -> None:
         # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
         # only a few connections a turn. No logging set-up: the loggers belong to the program around us.
-        config = uvicorn.Config(
+        config = _Config(
             app,
             loop="asyncio",
             interface="asgi3",
@@ -207,7 +208,7 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
         )
         config.load()
-        config.ssl = tls
+        config.ssl, config.state = tls, state
         super().__init__(config)
         self.ready = threading.Event()
         self._woken = asyncio.Event()
@@ -275,6 +276,12 @@ class _Server(uvicorn.Server):
         return bool(found)
 
 
+class _Config(uvicorn.Config):
+    """Configuration of uvicorn, through which connections find the state."""
+
+    state: EmulatorState
+
+
 class _Connection(H11Protocol):
     """A connection with a time limit while no application reads it: uvicorn's own limit begins after a response.
 
@@ -282,17 +289,27 @@ class _Connection(H11Protocol):
     """
 
     _limit: asyncio.TimerHandle | None = None
+    _record: ConnectionRecord
+    _left = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self._state = cast("_Config", self.config).state
+        self._record = self._state.connections.open(self.client or ("", 0), self._state.clock())
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
 
+    def eof_received(self) -> None:
+        self._left = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        reset = isinstance(exc, ConnectionResetError)
+        now = self._state.clock()
+        self._state.connections.close(self._record, now, left=self._left or exc is not None, reset=reset)
         super().connection_lost(exc)
 
     def _watch(self) -> None:

@@ -7,39 +7,21 @@ had a key, but never the key.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Container
 
 from attrs import define, field
 
-from imagesdk.emulator.faults import CloseConnection, Faults
+from imagesdk.emulator.faults import CloseConnection, Fault, Faults, FaultTarget
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.log import ConnectionLog, RequestRecord
 from imagesdk.emulator.provenance import DrawnImages
 from imagesdk.emulator.results import ResultStore
+from imagesdk.emulator.verdict import Evidence, Verdict
 
 __all__ = ["EmulatorState", "RequestRecord"]
 
 _MAX_RECORDS = 10_000
-
-
-@define
-class RequestRecord:
-    """Received request. A field is ``None`` if the body lacks it or was not read."""
-
-    method: str
-    path: str
-    user_agent: str | None
-    idempotency_key: str | None
-    authorized: bool
-    """Whether the request had an ``Authorization`` header."""
-    model: str | None = None
-    n: int | None = None
-    prompt: str | None = None
-    status: int | None = None
-    """Status of the response, or ``None`` before there is one."""
-    stream: bool = False
-    """Whether the response is a stream of events."""
-    events: int = 0
-    """Number of complete events that were sent."""
 
 
 @define
@@ -58,19 +40,54 @@ class EmulatorState:
     """Uploads of the Files API."""
     drawn: DrawnImages = field(factory=DrawnImages)
     """Images that a provenance check recognizes."""
+    connections: ConnectionLog = field(factory=ConnectionLog)
+    """Connections of clients, if the emulator runs on a socket."""
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch, as the emulator sees them."""
     open_streams: int = 0
     """Number of streams that are being sent."""
     close_connection: CloseConnection | None = None
     """Set by a server that can close a connection."""
 
+    _count: int = 0
+
     def remember(self, record: RequestRecord) -> None:
-        """Record a request."""
+        """Record a request, and give it its number."""
+        self._count += 1
+        record.number = self._count
         self.requests.append(record)
         del self.requests[:-_MAX_RECORDS]
+
+    def take_fault(self, record: RequestRecord, target: FaultTarget = "images") -> Fault | None:
+        """Remove the next queued fault for a request, record and return it."""
+        fault = self.faults.take(target)
+        if fault is not None:
+            record.fault = fault.name
+            record.error = fault.error
+        return fault
+
+    def verdict(self, *, ignore: Container[str] = ()) -> Verdict:
+        """Return the verdict on the recorded requests.
+
+        Args:
+            ignore: Names of rules that do not count, from :data:`imagesdk.emulator.detectors.RULES`.
+        """
+        from imagesdk.emulator.detectors import judge
+
+        window = self.window
+        evidence = Evidence(
+            list(self.requests),
+            list(self.connections.records),
+            None if window is None else window.limit,
+            60.0 if window is None else window.seconds,
+        )
+        return judge(evidence, ignore=ignore)
 
     def reset(self) -> None:
         """Forget everything that was recorded, queued and stored."""
         self.requests.clear()
+        self.connections.clear()
+        self._count = 0
         self.billed_images = 0
         self.faults.clear()
         self.results.clear()

@@ -18,7 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.faults import ErrorShape, Fault, drop_connection, unless_disconnected
-from imagesdk.emulator.state import EmulatorState, RequestRecord
+from imagesdk.emulator.log import RequestRecord
+from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["EventStream", "MakeEvent"]
 
