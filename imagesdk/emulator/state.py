@@ -7,13 +7,16 @@ had a key, but never the key.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Container
 
 from attrs import define, field
 
+from imagesdk.emulator.batches import BatchStore
+from imagesdk.emulator.billing import Bill
+from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.faults import CloseConnection, Fault, Faults, FaultTarget
 from imagesdk.emulator.files import FileStore
-from imagesdk.emulator.limits import ImageWindow
+from imagesdk.emulator.limits import ImageWindow, UploadWindow
 from imagesdk.emulator.log import ConnectionLog, RequestRecord
 from imagesdk.emulator.provenance import DrawnImages
 from imagesdk.emulator.results import ResultStore
@@ -32,18 +35,23 @@ class EmulatorState:
     """The last 10 000 requests, oldest first, including downloads."""
     billed_images: int = 0
     """Number of images that were drawn, whether or not the client received them."""
+    bill: Bill = field(factory=Bill)
+    """Images and dollars, of single requests and of batches."""
+    clock: VirtualClock = field(factory=VirtualClock)
+    """The time, which :meth:`Emulator.advance` advances."""
     faults: Faults = field(factory=Faults)
     """Queued faults."""
     window: ImageWindow | None = None
     results: ResultStore = field(factory=lambda: ResultStore(time.time))
     files: FileStore = field(factory=lambda: FileStore(time.time))
     """Uploads of the Files API."""
+    uploads: UploadWindow | None = None
+    batches: BatchStore = field(factory=lambda: BatchStore(time.time, FileStore(time.time)))
+    """Batches of the Batch API."""
     drawn: DrawnImages = field(factory=DrawnImages)
     """Images that a provenance check recognizes."""
     connections: ConnectionLog = field(factory=ConnectionLog)
     """Connections of clients, if the emulator runs on a socket."""
-    clock: Callable[[], float] = time.time
-    """Seconds since the epoch, as the emulator sees them."""
     open_streams: int = 0
     """Number of streams that are being sent."""
     close_connection: CloseConnection | None = None
@@ -88,10 +96,15 @@ class EmulatorState:
         self.requests.clear()
         self.connections.clear()
         self._count = 0
+        self.clock.reset()
         self.billed_images = 0
         self.faults.clear()
         self.results.clear()
         self.files.clear()
+        self.batches.clear()
+        self.bill.clear()
+        if self.uploads is not None:
+            self.uploads.clear()
         self.drawn.clear()
         if self.window is not None:
             self.window.clear()
