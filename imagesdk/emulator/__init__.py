@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from imagesdk.emulator.app import create_app
     from imagesdk.emulator.faults import Fault, Faults
     from imagesdk.emulator.log import RequestRecord
-    from imagesdk.emulator.server import Emulator, EmulatorOptions, serve
+    from imagesdk.emulator.options import EmulatorOptions
+    from imagesdk.emulator.server import Emulator, serve
     from imagesdk.emulator.state import EmulatorState
 
 __all__ = [
@@ -30,7 +31,7 @@ __all__ = [
 
 _HOMES = {
     "Emulator": "server",
-    "EmulatorOptions": "server",
+    "EmulatorOptions": "options",
     "EmulatorState": "state",
     "Fault": "faults",
     "Faults": "faults",

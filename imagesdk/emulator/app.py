@@ -39,7 +39,7 @@ from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
-from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
 __all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
@@ -188,6 +188,8 @@ class _Service:
         record: RequestRecord = request.state.record
         record.download = target == "downloads"
         fault = self.state.take_fault(record, target)
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()

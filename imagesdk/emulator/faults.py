@@ -26,6 +26,7 @@ __all__ = ["ErrorShape", "Fault", "FaultTarget", "Faults", "drop_connection", "u
 
 CloseConnection: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
+_GARBAGE = '{"created": 1700000000, "data": [{"b64_json": "iVBORw0KGgo%%'
 ErrorShape: TypeAlias = Literal["nested", "flat"]
 """Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
 FaultTarget: TypeAlias = Literal[
@@ -54,6 +55,8 @@ class Fault:
     end_early: bool = False
     after_events: int | None = None
     max_partials: int | None = None
+    garbage: bool = False
+    """Whether the body, or the event after ``after_events``, is broken JSON."""
     name: str = ""
     """Short description for the log."""
 
@@ -85,6 +88,8 @@ class Fault:
         if self.drops_at_once:
             return _BrokenResponse(Response(), self.delay, 0, silent=True)
         response = self._response() if self.status is not None or real is None else real
+        if self.garbage and self.status is None:
+            response = Response(_GARBAGE, 200, {"content-type": "application/json"})
         if self.truncate is None and not self.delay:
             return response
         return _BrokenResponse(response, self.delay, self.truncate)
@@ -149,7 +154,7 @@ class Faults:
             delay=delay,
             name=error or f"status {status}",
         )
-        self._add(fault, on, times)
+        self.add(fault, on, times)
 
     def stream(
         self,
@@ -203,7 +208,7 @@ class Faults:
             plain=plain,
             name="stream",
         )
-        self._add(fault, "images", times)
+        self.add(fault, "images", times)
 
     def connection(
         self,
@@ -243,7 +248,7 @@ class Faults:
             else "slow response"
         )
         fault = Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work, name=name)
-        self._add(fault, on, times)
+        self.add(fault, on, times)
 
     def batch(
         self,
@@ -319,6 +324,10 @@ class Faults:
         queue = self._queues[target]
         return queue.popleft() if queue else None
 
+    def queued(self) -> list[tuple[FaultTarget, str]]:
+        """Return the kinds and names of the faults that no request has used up."""
+        return [(target, fault.name) for target, queue in self._queues.items() for fault in list(queue)]
+
     def clear(self) -> None:
         """Remove every fault."""
         self._batches.clear()
@@ -328,7 +337,12 @@ class Faults:
     def __len__(self) -> int:
         return len(self._batches) + sum(len(queue) for queue in self._queues.values())
 
-    def _add(self, fault: Fault, on: FaultTarget, times: int) -> None:
+    def add(self, fault: Fault, on: FaultTarget = "images", times: int = 1) -> None:
+        """Queue a fault for ``times`` requests of a kind.
+
+        Raises:
+            ValueError: If ``on`` is not a known kind.
+        """
         if on not in self._queues:
             raise ValueError(f"on is one of {', '.join(self._queues)}, not {on!r}")
         self._queues[on].extend([fault] * times)

@@ -6,7 +6,6 @@ rejected request is neither counted nor billed.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -28,7 +27,7 @@ from imagesdk.emulator.moderation import moderate_input, moderate_output
 from imagesdk.emulator.quirks import Quirk, resolve_deployment
 from imagesdk.emulator.references import ReferencedImages
 from imagesdk.emulator.rules import CheckedRequest, Fields, check, variations_are_over
-from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.streaming import EventStream
 from imagesdk.emulator.uploads import InputImages, decode
 from imagesdk.emulator.usage import usage_of
@@ -54,13 +53,21 @@ class Images:
         if endpoint == "variations" and variations_are_over(self.day):
             await drain(request)
             return Response(status_code=404)
-        fault = self.state.take_fault(request.state.record)
+        record: RequestRecord = request.state.record
+        fault = self.state.take_fault(record)
+        try:
+            body = await self._read(endpoint, request)
+        except Refusal as refusal:
+            if fault is not None and fault.replaces_work:
+                return fault.response()
+            refusal.headers.update(self._limit_headers())
+            raise
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
-            with contextlib.suppress(Refusal):
-                await self._read(endpoint, request)
             return fault.response()
         try:
-            response = await self._work(endpoint, request, fault or Fault())
+            response = await self._work(endpoint, body, request, fault or Fault())
         except Refusal as refusal:
             refusal.headers.update(self._limit_headers())
             raise
@@ -68,8 +75,7 @@ class Images:
         # EventStream applies the fault itself.
         return response if fault is None or isinstance(response, EventStream) else fault.response(response)
 
-    async def _work(self, endpoint: Endpoint, request: Request, fault: Fault) -> Response:
-        body = await self._read(endpoint, request)
+    async def _work(self, endpoint: Endpoint, body: Body, request: Request, fault: Fault) -> Response:
         checked, name = self._check(endpoint, body.fields, request)
         record: RequestRecord = request.state.record
         record.model, record.n = name, checked.n

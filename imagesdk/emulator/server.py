@@ -14,9 +14,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
 from ipaddress import ip_address
-from typing import Self, TypedDict, Unpack, cast
+from typing import Self, Unpack, cast
 
 import h11
 import uvicorn
@@ -25,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from imagesdk.emulator.app import create_app
 from imagesdk.emulator.log import ConnectionRecord
+from imagesdk.emulator.options import EmulatorOptions
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.state import EmulatorState
 
@@ -35,24 +35,6 @@ _GRACE = 5.0  # seconds that requests have to end after their connections were c
 _TICK = 0.1  # seconds between the ticks on which uvicorn renews its Date header and notices a signal
 _HEADERS_TIMEOUT = 60.0  # seconds for the headers of a request, or for the rest of one that was answered
 _TURNS = 20  # turns of the event loop, more than enough from a connection in the backlog to its request
-
-
-class EmulatorOptions(TypedDict, total=False):
-    """Options of an emulator, which :func:`~imagesdk.emulator.create_app` describes."""
-
-    limit: str | None
-    seed: int
-    as_of: date | None
-    require_key: bool
-    done_marker: bool
-    verified: bool
-    clock: Callable[[], float]
-    quirks: str | None
-    upload_limit: str | None
-    file_ranges: bool
-    batch_delay: float
-    batch_tokens: int | None
-    poll_after_ms: int | None
 
 
 class Emulator:
@@ -79,9 +61,7 @@ class Emulator:
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
         self._ca_file = ca_file
-        self._options = options
-        self._app = create_app(**options, state=self.state)
-        self._root = find(options.get("quirks")).root
+        self._app = _Application(self.state, options)
         self._running: tuple[_Server, threading.Thread, int] | None = None
 
     @property
@@ -99,7 +79,7 @@ class Emulator:
     @property
     def base_url(self) -> str:
         """The base URL for a client: ``http://127.0.0.1:PORT/v1``, or another path with some ``quirks``."""
-        return self.origin + self._root
+        return self.origin + self._app.root
 
     def advance(self, seconds: float) -> None:
         """Let virtual time pass: the rate limit refills, result URLs and files expire, batches do their work.
@@ -125,12 +105,10 @@ class Emulator:
             ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
             TimeoutError: If the server does not react within 10 seconds.
         """
-        chosen = self._options | options
-        root = find(chosen.get("quirks")).root
+        app = self._app.changed(options)
         if self._running is not None:
             self._running[0].close_connections()
-        self._app = create_app(**chosen, state=self.state)
-        self._root = root
+        self._app.current, self._app.root = app
         self.state.reset()
 
     def __enter__(self) -> Self:
@@ -138,7 +116,7 @@ class Emulator:
             raise RuntimeError("the emulator runs already")
         tls = _tls(self._ca_file, "127.0.0.1")
         listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._respond, tls, self.state)
+        server = _Server(self._app, tls, self.state)
         thread = threading.Thread(
             target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
         )
@@ -159,10 +137,6 @@ class Emulator:
         server.stop()
         thread.join(_TIMEOUT)
         self.state.close_connection = None
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the current application, which :meth:`reset` replaces."""
-        await self._app(scope, receive, send)
 
 
 def serve(
@@ -192,7 +166,7 @@ def serve(
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
-    app = create_app(**options, state=state, allow_remote=allow_remote)
+    app = _Application(state, options, allow_remote=allow_remote)
     tls = _tls(ca_file, host)
     listener = _bound(host, port)
     server = _Server(app, tls, state)
@@ -202,6 +176,30 @@ def serve(
         ready(f"{_scheme(ca_file)}://{shown}:{listener.getsockname()[1]}{find(options.get('quirks')).root}")
     with contextlib.suppress(KeyboardInterrupt):
         server.run([listener])
+
+
+class _Application:
+    """The application with the options of now, which a reset changes."""
+
+    def __init__(self, state: EmulatorState, options: EmulatorOptions, *, allow_remote: bool = False) -> None:
+        self._state = state
+        self._options = options
+        self._allow_remote = allow_remote
+        self.current, self.root = self.changed({})
+        state.configure = self._configure
+
+    def changed(self, options: EmulatorOptions) -> tuple[ASGIApp, str]:
+        """Return an application with other options, and the path of its base URL."""
+        chosen = self._options | options
+        app = create_app(**chosen, state=self._state, allow_remote=self._allow_remote)
+        return app, find(chosen.get("quirks")).root
+
+    def _configure(self, options: EmulatorOptions) -> None:
+        self.current, self.root = self.changed(options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the current application."""
+        await self.current(scope, receive, send)
 
 
 class _Server(uvicorn.Server):

@@ -7,22 +7,28 @@ had a key, but never the key.
 from __future__ import annotations
 
 import time
-from collections.abc import Container
+from collections.abc import Callable, Container
 
 from attrs import define, field
 
+from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.billing import Bill
 from imagesdk.emulator.clock import VirtualClock
+from imagesdk.emulator.fault_words import fault_in_prompt, parse_fault
 from imagesdk.emulator.faults import CloseConnection, Fault, Faults, FaultTarget
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.limits import ImageWindow, UploadWindow
 from imagesdk.emulator.log import ConnectionLog, RequestRecord
+from imagesdk.emulator.options import EmulatorOptions
 from imagesdk.emulator.provenance import DrawnImages
 from imagesdk.emulator.results import ResultStore
 from imagesdk.emulator.verdict import Evidence, Verdict
 
-__all__ = ["EmulatorState", "RequestRecord"]
+__all__ = ["FAULT_HEADER", "EmulatorState", "RequestRecord"]
+
+FAULT_HEADER = "X-Emulator-Fault"
+"""Header of a request that asks for a fault."""
 
 _MAX_RECORDS = 10_000
 
@@ -56,8 +62,12 @@ class EmulatorState:
     """Number of streams that are being sent."""
     close_connection: CloseConnection | None = None
     """Set by a server that can close a connection."""
+    configure: Callable[[EmulatorOptions], None] | None = None
+    """Set by a server that can change the options of its application."""
 
     _count: int = 0
+    _faulty_attempts: dict[str, int] = field(factory=dict[str, int])
+    """How often each request with a fault of its own arrived."""
 
     def remember(self, record: RequestRecord) -> None:
         """Record a request, and give it its number."""
@@ -69,10 +79,26 @@ class EmulatorState:
     def take_fault(self, record: RequestRecord, target: FaultTarget = "images") -> Fault | None:
         """Remove the next queued fault for a request, record and return it."""
         fault = self.faults.take(target)
-        if fault is not None:
-            record.fault = fault.name
-            record.error = fault.error
-        return fault
+        return None if fault is None else _applied(record, fault)
+
+    def requested_fault(self, record: RequestRecord, header: str | None) -> Fault | None:
+        """Return the fault that a request asks for in its header or its prompt. Later attempts are served."""
+        text = header or fault_in_prompt(record.prompt or "")
+        if text is None:
+            return None
+        try:
+            requested = parse_fault(text)
+        except ValueError as error:
+            where = FAULT_HEADER if header else "prompt"
+            raise Refusal(
+                f"Invalid fault in '{where}': {error}.", param=where, code="invalid_value"
+            ) from None
+        attempts = self._faulty_attempts
+        key = f"{record.call or record.path} {text}"
+        attempts[key] = attempts.get(key, 0) + 1
+        if attempts[key] > requested.times:
+            return None
+        return _applied(record, requested.fault)
 
     def verdict(self, *, ignore: Container[str] = ()) -> Verdict:
         """Return the verdict on the recorded requests.
@@ -96,6 +122,7 @@ class EmulatorState:
         self.requests.clear()
         self.connections.clear()
         self._count = 0
+        self._faulty_attempts.clear()
         self.clock.reset()
         self.billed_images = 0
         self.faults.clear()
@@ -108,3 +135,9 @@ class EmulatorState:
         self.drawn.clear()
         if self.window is not None:
             self.window.clear()
+
+
+def _applied(record: RequestRecord, fault: Fault) -> Fault:
+    record.fault = fault.name or "fault"
+    record.error = fault.error
+    return fault
