@@ -63,7 +63,8 @@ class _Control:
 
     async def reset(self, request: Request) -> Response:
         """Return to the state after the start, with the options of the body."""
-        given = await _object(request) if "content-type" in request.headers else {}
+        sent = "content-type" in request.headers
+        given = await _object(request) if sent else dict[str, object]()
         try:
             options = read_options(given)
             if options and self.state.configure is None:

@@ -111,6 +111,11 @@ class Emulator:
         self._app.current, self._app.root = app
         self.state.reset()
 
+    def settle(self) -> None:
+        """Wait until the requests and the closed connections of clients are in the log."""
+        if self._running is not None:
+            self._running[0].settle()
+
     def __enter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("the emulator runs already")
@@ -259,6 +264,11 @@ class _Server(uvicorn.Server):
         """Close every connection and wait until its request has ended; callable from other threads."""
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(_TIMEOUT)
+
+    def settle(self) -> None:
+        """Read what clients have sent so far; callable from other threads."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(_turns(), self._loop).result(_TIMEOUT)
 
     async def _drain(self) -> None:
         """Read what clients have sent, close every connection, and wait until every request has ended."""
