@@ -24,6 +24,7 @@ class BatchFault:
     missing: Lines = 0
     duplicated: Lines = 0
     no_status: Lines = 0
+    garbled: Lines = 0
     failed: Lines = 0
     counts: Mapping[str, int] = field(factory=dict[str, int])
     no_output_file: bool = False
@@ -37,16 +38,17 @@ class BatchFault:
 
     def bent(self, entries: list[Entry], given: BatchInput, dice: random.Random) -> list[Entry]:
         """Return the entries of an output file as this batch writes them."""
-        names = _Names(given, dice)
-        lost, twice, bare = (
-            names.chosen(lines, [index for _, index in entries])
-            for lines in (self.missing, self.duplicated, self.no_status)
-        )
+        free = [index for _, index in entries]
+        chosen: list[frozenset[int]] = []
+        for lines in (self.missing, self.no_status, self.garbled, self.duplicated):
+            chosen.append(_chosen(lines, free, given, dice))
+            free = [index for index in free if index not in chosen[-1]]
+        lost, bare, cut, twice = chosen
         found: list[Entry] = []
         for kind, index in entries:
             if index in lost:
                 continue
-            entry: Entry = ("no_status", index) if index in bare else (kind, index)
+            entry: Entry = ("no_status" if index in bare else "half" if index in cut else kind, index)
             found += [entry, entry] if index in twice else [entry]
         if self.order == "shuffled":
             dice.shuffle(found)
@@ -56,16 +58,11 @@ class BatchFault:
 
     def failing(self, given: BatchInput, dice: random.Random) -> frozenset[int]:
         """Return the lines that fail with a server error."""
-        return _Names(given, dice).chosen(self.failed, range(len(given)))
+        return _chosen(self.failed, range(len(given)), given, dice)
 
 
-@frozen
-class _Names:
-    given: BatchInput
-    dice: random.Random
-
-    def chosen(self, lines: Lines, among: Sequence[int]) -> frozenset[int]:
-        if isinstance(lines, int):
-            return frozenset(self.dice.sample(among, min(lines, len(among))))
-        wanted = set(lines)
-        return frozenset(index for index in among if self.given[index].custom_id in wanted)
+def _chosen(lines: Lines, among: Sequence[int], given: BatchInput, dice: random.Random) -> frozenset[int]:
+    if isinstance(lines, int):
+        return frozenset(dice.sample(among, min(lines, len(among))))
+    wanted = set(lines)
+    return frozenset(index for index in among if wanted and given[index].custom_id in wanted)

@@ -23,7 +23,7 @@ ENDPOINTS: Mapping[str, Endpoint] = {"/v1/images/generations": "generations", "/
 """Image endpoints of the Batch API."""
 MAX_INPUT = 200 * 1024 * 1024
 """Largest size of an input file in bytes."""
-Entry: TypeAlias = tuple[Literal["whole", "no_status", "batch_expired", "batch_cancelled"], int]
+Entry: TypeAlias = tuple[Literal["whole", "half", "no_status", "batch_expired", "batch_cancelled"], int]
 """Line of a file: how it looks, and the number of its request in the input file."""
 _MAX_LINES = 50_000
 _MAX_ERRORS = 100

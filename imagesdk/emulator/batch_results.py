@@ -191,13 +191,16 @@ class BatchWork:
     def entry_size(self, entry: Entry) -> int:
         """Return the length of an entry of a file."""
         kind, index = entry
-        return self._sizes[index] if kind == "whole" else len(self.entry(entry))
+        size = self._sizes[index] if kind in {"whole", "half"} else len(self.entry(entry))
+        return size if kind != "half" else size // 2 + 1
 
     def entry(self, entry: Entry) -> bytes:
         """Return an entry of a file."""
         kind, index = entry
         if kind == "whole":
             return self._line(index, sent=True).whole()
+        if kind == "half":
+            return self._line(index, sent=True).whole()[: self._sizes[index] // 2] + b"\n"
         custom_id = self.input[index].custom_id
         if kind == "no_status":
             return self._text(custom_id, index, {"status_code": 0, "request_id": "", "body": None}, None)

@@ -7,7 +7,6 @@ after 24 hours expires: what was made is delivered and billed.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from imagesdk.emulator.batch_faults import BatchFault
 from imagesdk.emulator.batch_input import BatchInput, Entry, batch_error
 from imagesdk.emulator.batch_results import BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
+from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
 __all__ = ["Batch", "BatchStore", "WINDOW"]
 
@@ -49,6 +49,8 @@ class Batch:
     created_at: int
     delay: float
     output_life: int
+    dice: str
+    """Seed of what is random about the batch."""
     status: Status = "validating"
     times: dict[str, int] = field(factory=dict[str, int])
     """When each status began."""
@@ -107,12 +109,15 @@ class BatchStore:
         files: FileStore,
         *,
         token_limit: int | None = None,
-        ended: Callable[[Batch], None] = lambda batch: None,
+        sender: WebhookSender | None = None,
     ) -> None:
         self._clock = clock
         self._files = files
         self._token_limit = token_limit
-        self._ended = ended
+        self._sender = sender
+        self._timers: set[threading.Timer] = set()
+        self.webhooks: list[Webhook] = []
+        """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
 
@@ -123,6 +128,7 @@ class BatchStore:
         """Accept a batch."""
         with self._lock:
             self._batches[batch.id] = batch
+            self._wake(min(batch.delay, WINDOW))
 
     def get(self, name: str) -> Batch:
         """Return a batch in its current state. This may be slow and belongs in a thread."""
@@ -141,6 +147,7 @@ class BatchStore:
                 raise Refusal(f"Cannot cancel a batch with status '{batch.status}'.", status=409)
             if batch.status != "cancelling":
                 self._enter(batch, "cancelling", self._clock())
+                self._wake(min(_CANCELLING, batch.delay / 10))
             return batch
 
     def page(self, after: str | None, limit: int) -> dict[str, object]:
@@ -173,6 +180,36 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
+            self.webhooks.clear()
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Do nothing before somebody looks."""
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+    def close(self) -> None:
+        """Forget every batch, and send no more webhooks."""
+        self.clear()
+        if self._sender is not None:
+            self._sender.stop()
+
+    def _wake(self, seconds: float) -> None:
+        """Update the batches after some real time, so that a webhook is sent although nobody looks."""
+        if self._sender is None:
+            return
+
+        def update() -> None:
+            with self._lock:
+                self._timers.discard(timer)
+                self.update()
+
+        timer = threading.Timer(seconds, update)
+        timer.daemon = True
+        self._timers.add(timer)
+        timer.start()
 
     def _is_listed(self, batch: Batch) -> bool:
         return self._clock() >= batch.created_at + batch.fault.unlisted
@@ -258,7 +295,7 @@ class BatchStore:
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
         if rest is not None:
-            errors += [(rest, index) for index in range(work.done, len(batch.input))]
+            errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:
             batch.output_file_id = self._write(batch, "output", output, moment)
@@ -276,14 +313,10 @@ class BatchStore:
     def _enter(self, batch: Batch, status: Status, moment: float) -> None:
         batch.status = status
         batch.times[status] = int(moment)
-        if batch.is_final:
-            self._ended(batch)
-
-
-def new_batch_id(key: str) -> str:
-    """Return the id of a batch."""
-    return f"batch_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        if batch.is_final and self._sender is not None:
+            times = batch.fault.webhooks
+            self._sender.send(f"batch.{status}", batch.id, int(moment), self.webhooks, times)
 
 
 def _dice(batch: Batch) -> random.Random:
-    return random.Random(batch.id)  # noqa: S311 - an order of lines, not a secret
+    return random.Random(batch.dice)  # noqa: S311 - an order of lines, not a secret

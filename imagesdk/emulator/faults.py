@@ -256,6 +256,7 @@ class Faults:
         missing: Lines = 0,
         duplicated: Lines = 0,
         no_status: Lines = 0,
+        garbled: Lines = 0,
         failed: Lines = 0,
         counts: Mapping[str, int] | None = None,
         no_output_file: bool = False,
@@ -270,12 +271,13 @@ class Faults:
     ) -> None:
         """Queue what the next batch does wrong. It is made and billed all the same, except for what fails.
 
-        Lines are a number, or the ``custom_id`` of each.
+        Lines are a number, or the ``custom_id`` of each. Numbers choose different lines.
 
         Args:
             missing: Lines that are in no file.
             duplicated: Lines that are in the output file twice.
             no_status: Lines with a status of 0 and no body.
+            garbled: Lines that end in the middle, and so are not JSON.
             failed: Lines that fail with a server error, and are in the error file.
             counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
             no_output_file: Whether ``output_file_id`` is ``null``.
@@ -302,6 +304,7 @@ class Faults:
             missing=missing,
             duplicated=duplicated,
             no_status=no_status,
+            garbled=garbled,
             failed=failed,
             counts=dict(counts or {}),
             no_output_file=no_output_file,

@@ -25,9 +25,11 @@ class EmulatorOptions(TypedDict, total=False):
     batch_delay: float
     batch_tokens: int | None
     poll_after_ms: int | None
+    webhook_url: str | None
+    webhook_secret: str
 
 
-_TEXTS = frozenset({"limit", "quirks", "upload_limit"})
+_TEXTS = frozenset({"limit", "quirks", "upload_limit", "webhook_url", "webhook_secret"})
 _FLAGS = frozenset({"require_key", "done_marker", "verified", "file_ranges"})
 _NUMBERS = frozenset({"seed", "batch_delay", "batch_tokens", "poll_after_ms"})
 

@@ -139,6 +139,7 @@ class Emulator:
             return
         server, thread, _ = self._running
         self._running = None
+        self.state.batches.sleep()
         server.stop()
         thread.join(_TIMEOUT)
         self.state.close_connection = None

@@ -39,8 +39,6 @@ class EmulatorState:
 
     requests: list[RequestRecord] = field(factory=list[RequestRecord])
     """The last 10 000 requests, oldest first, including downloads."""
-    billed_images: int = 0
-    """Number of images that were drawn, whether or not the client received them."""
     bill: Bill = field(factory=Bill)
     """Images and dollars, of single requests and of batches."""
     clock: VirtualClock = field(factory=VirtualClock)
@@ -68,6 +66,11 @@ class EmulatorState:
     _count: int = 0
     _faulty_attempts: dict[str, int] = field(factory=dict[str, int])
     """How often each request with a fault of its own arrived."""
+
+    @property
+    def billed_images(self) -> int:
+        """Number of images that were billed, whether or not the client received them."""
+        return self.bill.images.total()
 
     def remember(self, record: RequestRecord) -> None:
         """Record a request, and give it its number."""
@@ -124,7 +127,6 @@ class EmulatorState:
         self._count = 0
         self._faulty_attempts.clear()
         self.clock.reset()
-        self.billed_images = 0
         self.faults.clear()
         self.results.clear()
         self.files.clear()
