@@ -15,6 +15,7 @@ from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import read_body
 from imagesdk.emulator.fault_words import read_fault
 from imagesdk.emulator.options import read_options
+from imagesdk.emulator.snapshots import restore, take
 from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["control_routes"]
@@ -28,6 +29,7 @@ def control_routes(state: EmulatorState) -> list[Route]:
         Route("/_emulator/verdict", control.verdict, methods=["GET"]),
         Route("/_emulator/faults", control.faults, methods=["GET", "POST", "DELETE"]),
         Route("/_emulator/reset", control.reset, methods=["POST"]),
+        Route("/_emulator/snapshot", control.snapshot, methods=["GET", "POST"]),
     ]
 
 
@@ -75,6 +77,16 @@ class _Control:
             raise _invalid("options", error) from None
         self.state.reset()
         return JSONResponse({"object": "reset", "options": given})
+
+    async def snapshot(self, request: Request) -> Response:
+        """Return a snapshot of the state, or restore one."""
+        if request.method == "POST":
+            given = await _object(request)
+            try:
+                await anyio.to_thread.run_sync(restore, self.state, given)
+            except ValueError as error:
+                raise _invalid("snapshot", error) from None
+        return JSONResponse(await anyio.to_thread.run_sync(take, self.state))
 
 
 async def _object(request: Request) -> Mapping[str, object]:

@@ -63,6 +63,10 @@ class EmulatorState:
     configure: Callable[[EmulatorOptions], None] | None = None
     """Set by a server that can change the options of its application."""
 
+    prepare: Callable[[EmulatorState], None] | None = None
+    """Called after each reset, to add what the emulator starts with."""
+    changes: int = 0
+    """Number of requests that may have changed the state."""
     _count: int = 0
     _faulty_attempts: dict[str, int] = field(factory=dict[str, int])
     """How often each request with a fault of its own arrived."""
@@ -137,6 +141,9 @@ class EmulatorState:
         self.drawn.clear()
         if self.window is not None:
             self.window.clear()
+        self.changes += 1
+        if self.prepare is not None:
+            self.prepare(self)
 
 
 def _applied(record: RequestRecord, fault: Fault) -> Fault:
