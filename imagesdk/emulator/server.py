@@ -65,14 +65,14 @@ class Emulator:
         self._requested_port = port
         self._ca_file = ca_file
         self._app = _Application(self.state, options)
-        self._running: tuple[_Server, threading.Thread, int] | None = None
+        self._running: BackgroundServer | None = None
 
     @property
     def port(self) -> int:
         """The port, while the emulator runs."""
         if self._running is None:
             raise RuntimeError("the emulator does not run: use it in a with block")
-        return self._running[2]
+        return self._running.port
 
     @property
     def origin(self) -> str:
@@ -110,42 +110,79 @@ class Emulator:
         """
         app = self._app.changed(options)
         if self._running is not None:
-            self._running[0].close_connections()
+            self._running.close_connections()
         self._app.current, self._app.root = app
         self.state.reset()
 
     def settle(self) -> None:
         """Wait until the requests and the closed connections of clients are in the log."""
         if self._running is not None:
-            self._running[0].settle()
+            self._running.settle()
 
     def __enter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("the emulator runs already")
-        tls = _tls(self._ca_file, "127.0.0.1")
-        listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._app, tls, self.state)
-        thread = threading.Thread(
-            target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
-        )
-        thread.start()
-        self.state.close_connection = server.close_connection
-        if not server.ready.wait(_TIMEOUT):
-            server.should_exit = True
-            listener.close()
-            raise RuntimeError("the emulator did not start")
-        self._running = (server, thread, listener.getsockname()[1])
+        server = BackgroundServer(self._app, self.state, self._requested_port, self._ca_file)
+        server.start()
+        self._running = server
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._running is None:
             return
-        server, thread, _ = self._running
-        self._running = None
+        server, self._running = self._running, None
         self.state.batches.sleep()
         server.stop()
-        thread.join(_TIMEOUT)
-        self.state.close_connection = None
+
+
+class BackgroundServer:
+    """Server of an application in a thread of its own, on ``127.0.0.1``."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        state: EmulatorState | None = None,
+        port: int = 0,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.port = port
+        """The port. 0 takes a free one at the start."""
+        self._state = state if state is not None else EmulatorState()
+        self._server = _Server(app, _tls(ca_file, "127.0.0.1"), self._state)
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: If the port is taken.
+            RuntimeError: If the server does not start within 10 seconds.
+        """
+        listener = _bound("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        server = self._server
+        self._thread = threading.Thread(
+            target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
+        )
+        self._thread.start()
+        self._state.close_connection = server.close_connection
+        if not server.ready.wait(_TIMEOUT):
+            server.should_exit = True
+            listener.close()
+            raise RuntimeError("the emulator did not start")
+
+    def stop(self) -> None:
+        """Answer what has arrived, and close every connection."""
+        self._server.stop()
+        self._thread.join(_TIMEOUT)
+        self._state.close_connection = None
+
+    def close_connections(self) -> None:
+        """Close every connection and wait until its request has ended."""
+        self._server.close_connections()
+
+    def settle(self) -> None:
+        """Read what clients have sent so far."""
+        self._server.settle()
 
 
 def serve(

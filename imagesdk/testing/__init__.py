@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from imagesdk.emulator.log import RequestRecord
     from imagesdk.emulator.verdict import Finding, Verdict
+    from imagesdk.testing.recording import recorded
     from imagesdk.testing.server import Expectation, ImageServer
 
-__all__ = ["Expectation", "Finding", "ImageServer", "RequestRecord", "Verdict"]
+__all__ = ["Expectation", "Finding", "ImageServer", "RequestRecord", "Verdict", "recorded"]
 
 pytest_plugins = ("imagesdk.testing.plugin",)
 
@@ -24,6 +25,7 @@ _HOMES = {
     "ImageServer": "imagesdk.testing.server",
     "RequestRecord": "imagesdk.emulator.log",
     "Verdict": "imagesdk.emulator.verdict",
+    "recorded": "imagesdk.testing.recording",
 }
 
 
