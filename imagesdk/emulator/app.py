@@ -27,17 +27,19 @@ from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.contents import ContentResponse
+from imagesdk.emulator.control import control_routes
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
-from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
@@ -170,6 +172,7 @@ def create_app(
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
+        *control_routes(state),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -202,7 +205,11 @@ class _Service:
         self, target: FaultTarget, answer: Callable[[Request], Awaitable[Response]], request: Request
     ) -> Response:
         """Return the response of ``answer``, or that of the queued fault."""
-        fault = self.state.faults.take(target)
+        record: RequestRecord = request.state.record
+        record.download = target == "downloads"
+        fault = self.state.take_fault(record, target)
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()
@@ -212,6 +219,7 @@ class _Service:
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
             body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            await anyio.to_thread.run_sync(describe_body, request.state.record, body)
             upload = read_upload(body)
             if self.state.uploads is not None:
                 self.state.uploads.take(1)
@@ -265,6 +273,7 @@ class _Service:
         if found == "gone":
             text = azure_error("BlobNotFound", "The specified blob does not exist.")
             return Response(text, 404, media_type="application/xml")
+        request.state.record.expired = found == "expired"
         reason = "Signature did not match."
         if found == "expired":
             now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
