@@ -34,10 +34,11 @@ from imagesdk.emulator.state import EmulatorState
 from imagesdk.emulator.uploads import InputImages, decode
 from imagesdk.emulator.wire import origin_of
 
-__all__ = ["BatchRequests"]
+__all__ = ["BATCHES_SINCE", "BatchRequests"]
 
 Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
-_BATCHES_SINCE = date(2024, 4, 15)  # https://developers.openai.com/docs/changelog
+BATCHES_SINCE = date(2024, 4, 15)
+"""Day of the Batch API: https://developers.openai.com/docs/changelog."""
 _IMAGES_SINCE = date(2026, 2, 10)  # openai-python 2.20.0
 _OTHERS = (
     "/v1/responses",
@@ -67,7 +68,7 @@ class BatchRequests:
 
     def routes(self, root: str, faulty: Callable[[FaultTarget, Answer], Answer]) -> list[Route]:
         """Return the routes below ``root``. ``faulty`` adds the faults of a kind of request."""
-        if self.day is not None and self.day < _BATCHES_SINCE:
+        if self.day is not None and self.day < BATCHES_SINCE:
             return []
         create, look, cancel = (
             faulty("batches", self.create),
