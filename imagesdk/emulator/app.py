@@ -62,6 +62,7 @@ def create_app(
     file_ranges: bool = False,
     batch_delay: float = 0,
     batch_tokens: int | None = None,
+    batch_drawings: int = 8,
     poll_after_ms: int | None = None,
     webhook_url: str | None = None,
     webhook_secret: str = WEBHOOK_SECRET,
@@ -87,6 +88,7 @@ def create_app(
         batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
         batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
             ``token_limit_exceeded``.
+        batch_drawings: Different drawings of each kind in a batch, which its later lines repeat. Drawing takes time.
         webhook_url: URL to which a signed webhook is sent when a batch ends.
         webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
         poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
@@ -108,13 +110,22 @@ def create_app(
         raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
     state.batches.close()
     sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
-    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens, sender=sender)
+    state.batches = BatchStore(
+        clock,
+        state.files,
+        token_limit=batch_tokens,
+        sender=sender,
+        expires=not quirk.deployments,
+        drawings=batch_drawings,
+    )  # learn.microsoft.com: Azure's do not
     state.uploads = (
         None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
     )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)
-    batches = BatchRequests(state, clock, seed, as_of, verified, batch_delay, poll_after_ms)
+    batches = BatchRequests(
+        state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
+    )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
     contents, checks = (
         partial(service.faulty, "contents", service.content),

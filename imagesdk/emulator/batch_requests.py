@@ -61,6 +61,7 @@ class BatchRequests:
     verified: bool
     delay: float
     poll_after_ms: int | None
+    deployments: bool
 
     async def create(self, request: Request) -> Response:
         """Create a batch."""
@@ -114,7 +115,8 @@ class BatchRequests:
             raise Refusal(text, param="input_file_id", code="invalid_value")
         store = self.state.batches
         batch_id, created = f"batch_{secrets.token_hex(16)}", int(self.clock())
-        given = BatchInput(file.data, url, self.day)
+        given = BatchInput(file.data, url, self.day, self.deployments)
+        fault = self.state.faults.take_batch()
         batch = Batch(
             id=batch_id,
             input_file_id=name,
@@ -126,12 +128,13 @@ class BatchRequests:
                 self._decoder(origin),
                 self._bill,
                 self.state.drawn.remember,
+                store.allowance,
                 batch_id,
                 created,
             ),
-            fault=self.state.faults.take_batch(),
+            fault=fault,
             created_at=created,
-            delay=self.delay,
+            delay=self.delay if fault.delay is None else fault.delay,
             output_life=life,
             dice=f"{self.seed}/{len(store)}",
         )

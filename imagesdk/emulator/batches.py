@@ -7,6 +7,7 @@ after 24 hours expires: what was made is delivered and billed.
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from attrs import define, field
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.batch_faults import BatchFault
 from imagesdk.emulator.batch_input import BatchInput, Entry, batch_error
-from imagesdk.emulator.batch_results import BatchFile, BatchWork
+from imagesdk.emulator.batch_results import Allowance, BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
 from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
@@ -32,6 +33,8 @@ _VALIDATED, _FINALIZED = 0.02, 0.98
 """Shares of the delay at which the validation and the work end."""
 _CANCELLING = 600
 """Longest time of a cancellation in seconds."""
+_USUAL_LIMIT = 2_000_000
+"""Enqueued tokens in the text of an error that a test asked for."""
 _FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
 _OUTPUT_LIFE = 30 * 24 * 3600
 
@@ -110,12 +113,17 @@ class BatchStore:
         *,
         token_limit: int | None = None,
         sender: WebhookSender | None = None,
+        expires: bool = True,
+        drawings: int = 8,
     ) -> None:
         self._clock = clock
         self._files = files
         self._token_limit = token_limit
         self._sender = sender
+        self._expires = expires
         self._timers: set[threading.Timer] = set()
+        self._drawings = drawings
+        self.allowance = Allowance(drawings)
         self.webhooks: list[Webhook] = []
         """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
@@ -180,6 +188,7 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
+            self.allowance = Allowance(self._drawings)
             self.webhooks.clear()
             self.sleep()
 
@@ -234,7 +243,7 @@ class BatchStore:
             self._deliver(batch, "batch_cancelled", moment)
             self._enter(batch, "cancelled", moment)
             return True
-        expiry = began + WINDOW
+        expiry = began + WINDOW if self._expires else math.inf
         if batch.status == "in_progress":
             self._progress(batch, min(now, expiry))
             moment = began + batch.delay * _FINALIZED
@@ -270,7 +279,7 @@ class BatchStore:
     def _known_error(self, batch: Batch, code: str) -> dict[str, object]:
         if code != "token_limit_exceeded":
             return batch_error(code, "The batch could not be validated.")
-        limit = 0 if self._token_limit is None else self._token_limit
+        limit = self._token_limit or _USUAL_LIMIT
         text = (
             f"Enqueued token limit reached for {batch.input.model} in organization org-emulator. Limit: {limit:,} "
             "enqueued tokens. Please try again once some in_progress batches have been completed."
@@ -294,7 +303,7 @@ class BatchStore:
         made, failed = work.indexes(failed=False), work.indexes(failed=True)
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
-        if rest is not None:
+        if rest is not None and not fault.rest_missing:
             errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:

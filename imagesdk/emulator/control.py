@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.batch_faults import read_batch_fault
 from imagesdk.emulator.bodies import read_body
 from imagesdk.emulator.fault_words import read_fault
 from imagesdk.emulator.options import read_options
@@ -57,7 +58,11 @@ class _Control:
             given = await _object(request)
             listed = given.get("faults", [given])
             try:
-                for requested in map(read_fault, _objects(listed)):
+                for one in _objects(listed):
+                    if "batch" in one:
+                        faults.add_batch(*read_batch_fault(_objects([one["batch"]])[0]))
+                        continue
+                    requested = read_fault(one)
                     faults.add(requested.fault, requested.on, requested.times)
             except ValueError as error:
                 raise _invalid("fault", error) from None

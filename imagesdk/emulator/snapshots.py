@@ -1,7 +1,7 @@
 """Snapshots of an emulator: as one JSON object, or in a folder that outlives the process.
 
 A snapshot has the time that was added to the clock, the images that the limit counts, the files, the result URLs, the
-drawn images and the bill. It has no requests, no queued faults and no batches.
+drawn images and the bill. It has no requests, no queued faults, no batches and none of their output files.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ def take(state: EmulatorState, keep: Keep | None = None) -> dict[str, object]:
                 "purpose": file.purpose,
                 "created_at": file.created_at,
                 "expires_at": file.expires_at,
-                "data": keep(file.id, b"".join(file.pieces(0, file.size))),
+                "data": keep(file.id, file.data),
             }
             for file in state.files.stored()
+            if file.made is None
         ],
         "results": [
             {"name": name, "expires": expires, "data": keep(name, data)} for name, data, expires in results

@@ -159,9 +159,7 @@ class ImageServer:
             if len(one.requests) != one.times
         ]
         if self._strict:
-            faults = self.emulator.state.faults
-            unused = [f"{name} ({on})" for on, name in faults.queued()]
-            unused += ["a fault of a batch"] * (len(faults) - len(unused))
+            unused = [f"{name} ({on})" for on, name in self.emulator.state.faults.queued()]
             found += [f"a fault was not used: {one}" for one in unused]
             found += [
                 f"a request was not expected: {one.method} {one.path}"

@@ -2,6 +2,7 @@
 
 import tracemalloc
 from collections import Counter
+from random import Random
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 from PIL import Image
 
 from imagesdk.emulator import Emulator
+from imagesdk.emulator.batch_input import Entry
+from imagesdk.emulator.batch_results import BatchWork
 from imagesdk.emulator.drawing.painting import Painting
 from tests.emulator.api import Api, Connect, encoded
 from tests.support.batch_files import GENERATIONS, jsonl, line
@@ -106,6 +109,32 @@ async def test_a_batch_is_stuck_until_it_expires(api: Api, stuck: float, made: i
     assert (done["output_file_id"] is None) == (made == 0)
 
 
+async def test_what_an_expired_batch_did_not_execute_is_in_no_file(api: Api) -> None:
+    api.state.faults.batch(stuck=0.5, rest_missing=True)
+    batch = await api.batch(SIX)
+    api.state.clock.advance(WINDOW)
+    done = await api.look(batch)
+
+    assert (done["status"], done["error_file_id"], done["request_counts"]["completed"]) == (
+        "expired",
+        None,
+        3,
+    )
+    assert len(await names(api, done["output_file_id"])) == 3
+
+
+async def test_one_batch_is_late(connect: Connect) -> None:
+    api = connect(batch_delay=100)
+    api.state.faults.batch(delay=1000)
+    late, usual = await api.batch(SIX), await api.batch(SIX)
+    api.state.clock.advance(100)
+    states = [(await api.look(batch))["status"] for batch in (late, usual)]
+    api.state.clock.advance(900)
+
+    assert states == ["in_progress", "completed"]
+    assert (await api.look(late))["status"] == "completed"
+
+
 async def test_a_cancellation_never_ends(connect: Connect) -> None:
     api = connect(batch_delay=1000)
     api.state.faults.batch(cancel_hangs=True)
@@ -142,11 +171,36 @@ async def test_results_are_shuffled_unless_another_order_is_wanted(api: Api) -> 
     assert sorted(orders[2]) == sorted(given)
 
 
-@pytest.mark.parametrize("faults", [{"stuck": 2}, {"order": "sideways"}, {"counts": {"lost": 1}}])
+@pytest.mark.parametrize(
+    "faults", [{"stuck": 2}, {"delay": -1}, {"order": "sideways"}, {"counts": {"lost": 1}}]
+)
 async def test_a_batch_fault_with_unknown_words_raises_value_error(api: Api, faults: Any) -> None:
     with pytest.raises(ValueError, match="|".join(faults)):
         api.state.faults.batch(**faults)
     assert len(api.state.faults) == 0
+
+
+async def test_programs_in_other_languages_queue_faults_of_batches(api: Api) -> None:
+    control = "http://127.0.0.1:8000/_emulator/faults"
+    wrong = [
+        {"lost": 1},
+        {"missing": -1},
+        {"missing": [1]},
+        {"stuck": 2},
+        {"counts": 1},
+        {"order": 7},
+        {"times": "x"},
+    ]
+    refused = [await api.post(control, json={"batch": one}) for one in wrong]
+    words = {"missing": ["r0"], "failed": 1, "counts": {"failed": 0}, "order": "given", "times": 1}
+    queued = await api.post(control, json={"faults": [{"batch": words}, {"fault": 503, "on": "polls"}]})
+    done = await api.look(await api.batch(SIX)) if (await api.get("/batches")).status_code == 503 else {}
+
+    assert [answer.status_code for answer in refused] == [400] * len(wrong)
+    assert {"on": "batch", "fault": "missing, failed, counts, order"} in queued.json()["data"]
+    assert done["request_counts"]["failed"] == 0
+    assert len(await names(api, done["output_file_id"])) == 4
+    assert api.state.faults.queued() == []
 
 
 async def test_looks_cancellations_and_downloads_have_queues_of_their_own(api: Api) -> None:
@@ -245,14 +299,48 @@ async def test_a_range_is_ignored_otherwise(api: Api) -> None:
     assert (answer.status_code, answer.content) == (200, (await api.get(content)).content)
 
 
+async def test_every_part_of_a_file_is_that_part_of_the_whole(api: Api) -> None:
+    done = await api.look(await api.batch(SIX))
+    file = api.state.files.get(done["output_file_id"])
+    whole = (await api.get(f"/files/{file.id}/content")).content
+    dice = Random(1)
+
+    for _ in range(200):
+        start, stop = sorted(dice.sample(range(len(whole) + 1), 2))
+        assert b"".join(file.pieces(start, stop)) == whole[start:stop]
+
+
+def large(self: Painting, index: int) -> bytes:
+    return b"x" * 100_000 + encoded(Image.new("L", (8, 8)))
+
+
+def test_no_more_of_a_file_is_made_after_the_client_has_left(
+    emulator: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Entry] = []
+    entry = BatchWork.entry
+
+    def counted(self: BatchWork, wanted: Entry) -> bytes:
+        made.append(wanted)
+        return entry(self, wanted)
+
+    monkeypatch.setattr(BatchWork, "entry", counted)
+    monkeypatch.setattr(Painting, "encoded", large)
+    lines = [line(f"r{number}") for number in range(300)]
+    with httpx.Client(base_url=emulator.base_url) as client:
+        found = batch_over_a_socket(client, lines)
+        with client.stream("GET", f"/files/{found['output_file_id']}/content") as answer:
+            next(answer.iter_raw(1000))
+    emulator.reset()  # waits for the end of the request
+
+    assert 0 < len(made) < 300
+
+
 def test_an_output_file_is_sent_without_being_held(
     emulator: Emulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def large(self: Painting, index: int) -> bytes:
-        return b"x" * 100_000 + encoded(Image.new("L", (8, 8)))
-
     monkeypatch.setattr(Painting, "encoded", large)
-    lines = [line(f"r{number}") for number in range(400)]
+    lines = [line(f"r{number}") for number in range(150)]
     with httpx.Client(base_url=emulator.base_url) as client:
         found = batch_over_a_socket(client, lines)
         tracemalloc.start()
@@ -263,5 +351,5 @@ def test_an_output_file_is_sent_without_being_held(
         finally:
             tracemalloc.stop()
 
-    assert size == int(answer.headers["content-length"]) > 50_000_000
-    assert peak < 6_000_000
+    assert size == int(answer.headers["content-length"]) > 20_000_000
+    assert peak < 4_000_000

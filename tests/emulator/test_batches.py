@@ -8,8 +8,12 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from imagesdk.emulator import batch_input, files
+from imagesdk.emulator.drawing.painting import Painting
 from tests.emulator.api import Api, Clock, Connect, png
 from tests.support.batch_files import EDITS, edit_line, jsonl, line
 from tests.support.error_objects import error_of
@@ -17,6 +21,7 @@ from tests.support.error_objects import error_of
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tiny_drawings")]
 
 WINDOW = 24 * 3600
+TEN = [line(f"r{number}") for number in range(10)]
 
 
 async def test_a_batch_without_a_delay_is_done_at_the_next_look(api: Api, clock: Clock) -> None:
@@ -42,7 +47,7 @@ async def test_a_batch_without_a_delay_is_done_at_the_next_look(api: Api, clock:
 
 async def test_a_batch_passes_its_states_on_the_clock(connect: Connect) -> None:
     api = connect(batch_delay=1000)
-    batch = await api.batch([line(f"r{number}") for number in range(10)])
+    batch = await api.batch(TEN)
     seen: list[dict[str, Any]] = []
     for _ in range(5):
         seen.append(await api.look(batch))
@@ -165,11 +170,24 @@ async def test_every_image_is_whole_and_names_its_request(api: Api, output_forma
                 assert image.format == output_format.upper()
 
 
-async def test_the_first_32_drawings_of_a_kind_are_different_and_later_ones_repeat_them(api: Api) -> None:
-    done = await api.look(await api.batch([line(f"r{number}", n=10) for number in range(4)]))
+@pytest.mark.parametrize(("options", "count"), [({}, 8), ({"batch_drawings": 1}, 1)])
+async def test_a_few_drawings_serve_all_lines_and_no_two_images_are_equal(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], count: int
+) -> None:
+    drawn: list[int] = []
+    draw = Painting.encoded
+
+    def counted(self: Painting, index: int) -> bytes:
+        drawn.append(index)
+        return draw(self, index)
+
+    monkeypatch.setattr(Painting, "encoded", counted)
+    api = connect(**options)
+    done = await api.look(await api.batch([line(f"r{number}", n=10) for number in range(2)]))
     bodies = [one["response"]["body"] for one in await api.lines(done["output_file_id"])]
 
-    assert len({one["b64_json"] for body in bodies for one in body["data"]}) == 40
+    assert len(drawn) == count
+    assert len({one["b64_json"] for body in bodies for one in body["data"]}) == 20
 
 
 async def test_an_edit_names_uploaded_files_which_may_be_deleted_after_it(api: Api) -> None:
@@ -216,20 +234,13 @@ async def test_a_file_that_is_wrong_fails_its_batch_in_validation(
     assert api.state.billed_images == 0
 
 
-async def test_more_than_50_000_requests_fail_a_batch(api: Api) -> None:
-    one = json.dumps(
-        {
-            "custom_id": "ID",
-            "method": "POST",
-            "url": "/v1/images/generations",
-            "body": {"model": "gpt-image-2"},
-        }
-    )
-    data = "\n".join(one.replace("ID", str(number)) for number in range(50_001)).encode()
+async def test_more_than_50_000_requests_fail_a_batch(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batch_input.MAX_LINES == 50_000
+    monkeypatch.setattr(batch_input, "MAX_LINES", 3)
+    fits, exceeds = [await api.look(await api.batch(TEN[:count])) for count in (3, 4)]
 
-    done = await api.look(await api.batch(data))
-
-    assert [error["code"] for error in done["errors"]["data"]] == ["too_many_requests"]
+    assert fits["status"] == "completed"
+    assert [error["code"] for error in exceeds["errors"]["data"]] == ["too_many_requests"]
 
 
 @pytest.mark.parametrize(
@@ -273,6 +284,30 @@ async def test_the_file_of_a_batch_has_the_right_purpose_and_name(api: Api) -> N
 
     assert wrong_name["message"] == "Invalid file format for Batch API. Must be .jsonl"
     assert error_of(await api.post("/batches", json=body))["param"] == "input_file_id"
+
+
+async def test_a_file_for_a_batch_has_200_mb_at_most(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert batch_input.MAX_INPUT == 200 * 1024 * 1024
+    monkeypatch.setattr(files, "MAX_INPUT", 10)
+    answers = [
+        await api.post("/files", data={"purpose": purpose}, files={"file": ("in.jsonl", b"x" * 11)})
+        for purpose in ("batch", "user_data")
+    ]
+
+    assert error_of(answers[0])["message"] == "File is too large."
+    assert answers[1].status_code == 200
+
+
+async def test_a_batch_that_is_cancelled_in_validation_has_no_files(connect: Connect) -> None:
+    api = connect(batch_delay=1000)
+    batch = await api.batch(TEN)
+    cancelling = (await api.post(f"/batches/{batch['id']}/cancel")).json()
+    api.state.clock.advance(100)
+    done = await api.look(batch)
+
+    assert (cancelling["status"], done["status"]) == ("cancelling", "cancelled")
+    assert (done["output_file_id"], done["error_file_id"], done["request_counts"]["total"]) == (None, None, 0)
+    assert api.state.billed_images == 0
 
 
 async def test_output_files_expire_when_the_batch_asks_for_it(api: Api) -> None:
@@ -347,3 +382,68 @@ async def test_an_unknown_batch_is_a_404(api: Api) -> None:
         assert error["message"] == "No batch found with id 'batch_x'."
     assert error_of(await api.get("/batches", params={"limit": 101}))["param"] == "limit"
     assert error_of(await api.get("/batches", params={"after": "batch_x"}), 404)["param"] == "after"
+
+
+async def test_azure_names_deployments_and_lets_no_batch_expire(connect: Connect) -> None:
+    api = connect(quirks="azure", batch_delay=3 * WINDOW)
+    api.base_url = "http://127.0.0.1:8000/openai/v1"
+    batch = await api.batch([line("r", model="our-images")])
+    api.state.clock.advance(2 * WINDOW)
+    late = await api.look(batch)
+    api.state.clock.advance(WINDOW)
+    done = await api.look(batch)
+
+    assert (late["status"], done["status"], done["model"]) == ("in_progress", "completed", "our-images")
+
+
+async def test_other_servers_have_no_batches(connect: Connect) -> None:
+    assert (await connect(quirks="localai").get("/batches")).status_code == 404
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+bodies = st.fixed_dictionaries(
+    {},
+    optional=dict.fromkeys(("model", "prompt", "n", "size", "stream", "images", "svg", "mask"), values),
+)
+lines = st.fixed_dictionaries(
+    {},
+    optional={
+        "custom_id": values | st.text(max_size=5),
+        "method": st.just("POST") | values,
+        "url": st.just("/v1/images/generations") | values,
+        "body": bodies | bodies.map(lambda body: {**body, "model": "gpt-image-2", "prompt": "x"}),
+    },
+)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(lines | values, max_size=3), st.binary(max_size=10))
+async def test_no_file_breaks_the_emulator(api: Api, found: list[object], rest: bytes) -> None:
+    batch = await api.batch(jsonl(found) + rest)
+
+    assert (await api.look(batch))["status"] in {"completed", "failed"}
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "input_file_id": values,
+            "endpoint": st.just("/v1/images/edits") | values,
+            "completion_window": st.just("24h") | values,
+            "metadata": values,
+            "output_expires_after": values,
+        },
+    )
+)
+async def test_no_creation_breaks_the_emulator(api: Api, body: dict[str, object]) -> None:
+    answer = await api.post(
+        "/batches", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+
+    assert set(error_of(answer)) >= {"message", "param"}
