@@ -40,11 +40,9 @@ def tests_httpx2(session: nox.Session) -> None:
 
 @nox.session
 def browser(session: nox.Session) -> None:
-    """The gallery of a run in headless Chromium; needs Debian's chromium and chromium-driver."""
+    """The pages for people in headless Chromium; needs Debian's chromium and chromium-driver."""
     session.install("-e", ".[test]", *nox.project.dependency_groups(PROJECT, "browser"))
-    session.run(
-        "python", "-m", "pytest", "-m", "chromium", "tests/fan_out/test_gallery_chromium.py", *session.posargs
-    )
+    session.run("python", "-m", "pytest", "-m", "chromium", "tests/fan_out", "tests/emulator", *session.posargs)
 
 
 @nox.session
