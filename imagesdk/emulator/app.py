@@ -24,7 +24,7 @@ from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
-from imagesdk.emulator.quirks import find
+from imagesdk.emulator.quirks import Quirk, find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import EmulatorState
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
@@ -88,7 +88,10 @@ def create_app(
         Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
         Route(f"{root}/files/{{name}}/content", partial(files, service.content), methods=["GET"]),
         *(
-            [Route(f"{root}/content_provenance_checks", checks, methods=["POST"])]
+            [
+                Route(f"{root}/content_provenance_checks", checks, methods=["POST"]),
+                Route("/openapi.json", partial(_described, as_of, quirk), methods=["GET"]),
+            ]
             if quirk.openai and not quirk.deployments
             else []
         ),
@@ -189,6 +192,12 @@ def _model_json(model: Model, name: str) -> dict[str, object]:
         "owned_by": "system",
         "shutdown_date": None if shut_down is None else shut_down.isoformat(),
     }
+
+
+async def _described(day: date | None, quirk: Quirk, request: Request) -> Response:
+    from imagesdk.emulator.openapi import openapi_document  # not needed to start
+
+    return JSONResponse(openapi_document(day, quirk))
 
 
 async def _healthz(request: Request) -> Response:
