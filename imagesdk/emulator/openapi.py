@@ -7,9 +7,11 @@ from datetime import date
 from typing import Any
 
 from imagesdk._version import __version__
+from imagesdk.emulator.batch_requests import BATCHES_SINCE
 from imagesdk.emulator.models import Endpoint
 from imagesdk.emulator.openapi_schemas import (
     Schema,
+    batch_schema,
     provenance_schema,
     request_schema,
     schemas_on,
@@ -93,6 +95,8 @@ def openapi_document(day: date | None, quirk: Quirk) -> Schema:
         },
         "/healthz": {"get": _operation("Whether the emulator serves", _inline({"status": {"const": "ok"}}))},
     }
+    if day is None or day >= BATCHES_SINCE:
+        paths |= _batches(root)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -106,6 +110,28 @@ def openapi_document(day: date | None, quirk: Quirk) -> Schema:
         "components": {
             "schemas": schemas_on(day),
             "responses": {f"{status}": _error(text) for status, text in _ERRORS.items()},
+        },
+    }
+
+
+def _batches(root: str) -> dict[str, Schema]:
+    batch = _in_path("batch_id", "Id of the batch.")
+    listing = [
+        _in_query("after", {"type": "string"}),
+        _in_query("limit", {"type": "integer", "minimum": 1, "maximum": 100}),
+    ]
+    return {
+        f"{root}/batches": {
+            "get": _operation("List batches", _answer("Batches"), parameters=listing),
+            "post": _operation("Create a batch", _answer("Batch"), _body({_JSON: batch_schema()})),
+        },
+        f"{root}/batches/{{batch_id}}": {
+            "parameters": [batch],
+            "get": _operation("Describe a batch", _answer("Batch")),
+        },
+        f"{root}/batches/{{batch_id}}/cancel": {
+            "parameters": [batch],
+            "post": _operation("Cancel a batch", _answer("Batch")),
         },
     }
 

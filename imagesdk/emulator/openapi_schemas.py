@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date
 from functools import singledispatch
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
+from imagesdk.emulator.batch_input import ENDPOINTS
+from imagesdk.emulator.batches import Status
 from imagesdk.emulator.files import PURPOSES
 from imagesdk.emulator.models import MODELS, Endpoint, Model, UploadRule, models_on
 from imagesdk.emulator.parameters import (
@@ -23,7 +25,15 @@ from imagesdk.emulator.parameters import (
 )
 from imagesdk.emulator.rules import Fields, default_model, image_parts, known_parameters
 
-__all__ = ["Schema", "provenance_schema", "request_schema", "schema_name", "schemas_on", "upload_schema"]
+__all__ = [
+    "batch_schema",
+    "Schema",
+    "provenance_schema",
+    "request_schema",
+    "schema_name",
+    "schemas_on",
+    "upload_schema",
+]
 
 Schema: TypeAlias = dict[str, Any]
 
@@ -134,6 +144,25 @@ def upload_schema() -> Schema:
     }
 
 
+def batch_schema() -> Schema:
+    """Return the schema of a request for a batch."""
+    pairs = {"type": "object", "maxProperties": 16, "additionalProperties": {**_TEXT, "maxLength": 512}}
+    life = _object(
+        {"anchor": schema_of(Choice(("created_at",))), "seconds": schema_of(Integer(3600, 2_592_000))},
+        required=("anchor", "seconds"),
+    )
+    return _object(
+        {
+            "input_file_id": {**_TEXT, "minLength": 1},
+            "endpoint": schema_of(Choice(tuple(ENDPOINTS))),
+            "completion_window": schema_of(Choice(("24h",))),
+            "metadata": _or_null(pairs | {"propertyNames": {"maxLength": 64}}),
+            "output_expires_after": _or_null(life),
+        },
+        required=("input_file_id", "endpoint", "completion_window"),
+    )
+
+
 def _takes(model: Model, endpoint: Endpoint, *, form: bool) -> bool:
     """Return whether an endpoint takes requests for a model as a form, or else as JSON."""
     if endpoint not in model.parameters:
@@ -213,12 +242,19 @@ def _list_of(name: str) -> Schema:
     )
 
 
+def _page_of(name: str) -> Schema:
+    schema = _list_of(name)
+    ends = {"first_id": _or_null(_TEXT), "last_id": _or_null(_TEXT), "has_more": {"type": "boolean"}}
+    return schema | {"properties": schema["properties"] | ends}
+
+
 _REFERENCE: Schema = {
     **_object({"image_url": _TEXT, "file_id": {**_TEXT, "minLength": 1}}),
     "minProperties": 1,
     "maxProperties": 1,
 }
 _TOKENS = _object({"image_tokens": _COUNT, "text_tokens": _COUNT}, required=("image_tokens", "text_tokens"))
+_MOMENTS = ("in_progress", "finalizing", "completed", "failed", "expired", "cancelling", "cancelled")
 _USAGE = {
     "input_tokens": _COUNT,
     "input_tokens_details": _TOKENS,
@@ -274,7 +310,7 @@ _RESPONSES: dict[str, Schema] = {
         {
             "object": {"const": "file"},
             "id": _TEXT,
-            "purpose": {"enum": list(PURPOSES)},
+            "purpose": {"enum": [*PURPOSES, "batch_output"]},
             "filename": _TEXT,
             "bytes": _COUNT,
             "created_at": _MOMENT,
@@ -284,14 +320,32 @@ _RESPONSES: dict[str, Schema] = {
         },
         required=("object", "id", "purpose", "filename", "bytes", "created_at", "expires_at", "status"),
     ),
-    "Files": {
-        **_list_of("File"),
+    "Files": _page_of("File"),
+    "Batches": _page_of("Batch"),
+    "Batch": {
+        "type": "object",
         "properties": {
-            **_list_of("File")["properties"],
-            "first_id": _or_null(_TEXT),
-            "last_id": _or_null(_TEXT),
-            "has_more": {"type": "boolean"},
+            "id": _TEXT,
+            "object": {"const": "batch"},
+            "endpoint": _TEXT,
+            "input_file_id": _TEXT,
+            "completion_window": {"const": "24h"},
+            "status": {"enum": list(get_args(Status))},
+            "output_file_id": _or_null(_TEXT),
+            "error_file_id": _or_null(_TEXT),
+            "created_at": _MOMENT,
+            "expires_at": _MOMENT,
+            "request_counts": _object(
+                {"total": _COUNT, "completed": _COUNT, "failed": _COUNT},
+                required=("total", "completed", "failed"),
+            ),
+            "metadata": {"type": ["object", "null"]},
+            "model": _or_null(_TEXT),
+            "errors": {"type": ["object", "null"]},
+            "usage": {"type": "object"},
+            **{f"{name}_at": _or_null(_MOMENT) for name in _MOMENTS},
         },
+        "required": ["id", "object", "endpoint", "input_file_id", "status", "created_at", "request_counts"],
     },
     "DeletedFile": _object(
         {"object": {"const": "file"}, "id": _TEXT, "deleted": {"const": True}},

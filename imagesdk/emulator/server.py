@@ -14,9 +14,8 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
-from datetime import date
 from ipaddress import ip_address
-from typing import Self, TypedDict, Unpack
+from typing import Self, Unpack, cast
 
 import h11
 import uvicorn
@@ -24,6 +23,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
 from imagesdk.emulator.app import create_app
+from imagesdk.emulator.log import ConnectionRecord
+from imagesdk.emulator.options import EmulatorOptions
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.state import EmulatorState
 
@@ -34,19 +35,6 @@ _GRACE = 5.0  # seconds that requests have to end after their connections were c
 _TICK = 0.1  # seconds between the ticks on which uvicorn renews its Date header and notices a signal
 _HEADERS_TIMEOUT = 60.0  # seconds for the headers of a request, or for the rest of one that was answered
 _TURNS = 20  # turns of the event loop, more than enough from a connection in the backlog to its request
-
-
-class EmulatorOptions(TypedDict, total=False):
-    """Options of an emulator, which :func:`~imagesdk.emulator.create_app` describes."""
-
-    limit: str | None
-    seed: int
-    as_of: date | None
-    require_key: bool
-    done_marker: bool
-    verified: bool
-    clock: Callable[[], float]
-    quirks: str | None
 
 
 class Emulator:
@@ -73,9 +61,7 @@ class Emulator:
         """Recorded requests, queued faults and more. A reset keeps the object."""
         self._requested_port = port
         self._ca_file = ca_file
-        self._options = options
-        self._app = create_app(**options, state=self.state)
-        self._root = find(options.get("quirks")).root
+        self._app = _Application(self.state, options)
         self._running: tuple[_Server, threading.Thread, int] | None = None
 
     @property
@@ -93,14 +79,23 @@ class Emulator:
     @property
     def base_url(self) -> str:
         """The base URL for a client: ``http://127.0.0.1:PORT/v1``, or another path with some ``quirks``."""
-        return self.origin + self._root
+        return self.origin + self._app.root
+
+    def advance(self, seconds: float) -> None:
+        """Let virtual time pass: the rate limit refills, result URLs and files expire, batches do their work.
+
+        Raises:
+            ValueError: If ``seconds`` is negative or not finite.
+        """
+        self.state.clock.advance(seconds)
+        self.state.batches.update()
 
     def reset(self, **options: Unpack[EmulatorOptions]) -> None:
         """Return to the state of an emulator that has just started, on the same port.
 
         Closes every connection and waits up to 5 seconds for the end of current requests. Then forgets the
         recorded requests, the billed images, the queued faults, the result URLs, the uploaded files and the
-        granted images of the rate limit. So one emulator can serve many tests.
+        granted images of the rate limit, and the time that was added to the clock. So one emulator can serve many tests.
 
         Args:
             options: Options of the constructor, without ``port`` and ``state``. An option that is not given
@@ -110,12 +105,10 @@ class Emulator:
             ValueError: If ``limit`` cannot be parsed or ``quirks`` is not a known server.
             TimeoutError: If the server does not react within 10 seconds.
         """
-        chosen = self._options | options
-        root = find(chosen.get("quirks")).root
+        app = self._app.changed(options)
         if self._running is not None:
             self._running[0].close_connections()
-        self._app = create_app(**chosen, state=self.state)
-        self._root = root
+        self._app.current, self._app.root = app
         self.state.reset()
 
     def __enter__(self) -> Self:
@@ -123,7 +116,7 @@ class Emulator:
             raise RuntimeError("the emulator runs already")
         tls = _tls(self._ca_file, "127.0.0.1")
         listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._respond, tls)
+        server = _Server(self._app, tls, self.state)
         thread = threading.Thread(
             target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
         )
@@ -144,10 +137,6 @@ class Emulator:
         server.stop()
         thread.join(_TIMEOUT)
         self.state.close_connection = None
-
-    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request to the current application, which :meth:`reset` replaces."""
-        await self._app(scope, receive, send)
 
 
 def serve(
@@ -177,10 +166,10 @@ def serve(
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
-    app = create_app(**options, state=state, allow_remote=allow_remote)
+    app = _Application(state, options, allow_remote=allow_remote)
     tls = _tls(ca_file, host)
     listener = _bound(host, port)
-    server = _Server(app, tls)
+    server = _Server(app, tls, state)
     state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
@@ -189,13 +178,37 @@ def serve(
         server.run([listener])
 
 
+class _Application:
+    """The application with the options of now, which a reset changes."""
+
+    def __init__(self, state: EmulatorState, options: EmulatorOptions, *, allow_remote: bool = False) -> None:
+        self._state = state
+        self._options = options
+        self._allow_remote = allow_remote
+        self.current, self.root = self.changed({})
+        state.configure = self._configure
+
+    def changed(self, options: EmulatorOptions) -> tuple[ASGIApp, str]:
+        """Return an application with other options, and the path of its base URL."""
+        chosen = self._options | options
+        app = create_app(**chosen, state=self._state, allow_remote=self._allow_remote)
+        return app, find(chosen.get("quirks")).root
+
+    def _configure(self, options: EmulatorOptions) -> None:
+        self.current, self.root = self.changed(options)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request to the current application."""
+        await self.current(scope, receive, send)
+
+
 class _Server(uvicorn.Server):
     """A quiet uvicorn that is woken to stop instead of polling for it, and closes its connections itself."""
 
-    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None) -> None:
+    def __init__(self, app: ASGIApp, tls: ssl.SSLContext | None, state: EmulatorState) -> None:
         # asyncio and h11 alone, so that connections start and break in the same way everywhere: uvloop accepts
         # only a few connections a turn. No logging set-up: the loggers belong to the program around us.
-        config = uvicorn.Config(
+        config = _Config(
             app,
             loop="asyncio",
             interface="asgi3",
@@ -207,7 +220,7 @@ class _Server(uvicorn.Server):
             proxy_headers=False,
         )
         config.load()
-        config.ssl = tls
+        config.ssl, config.state = tls, state
         super().__init__(config)
         self.ready = threading.Event()
         self._woken = asyncio.Event()
@@ -275,6 +288,12 @@ class _Server(uvicorn.Server):
         return bool(found)
 
 
+class _Config(uvicorn.Config):
+    """Configuration of uvicorn, through which connections find the state."""
+
+    state: EmulatorState
+
+
 class _Connection(H11Protocol):
     """A connection with a time limit while no application reads it: uvicorn's own limit begins after a response.
 
@@ -282,17 +301,27 @@ class _Connection(H11Protocol):
     """
 
     _limit: asyncio.TimerHandle | None = None
+    _record: ConnectionRecord
+    _left = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         super().connection_made(transport)
+        self._state = cast("_Config", self.config).state
+        self._record = self._state.connections.open(self.client or ("", 0), self._state.clock())
         self._watch()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
 
+    def eof_received(self) -> None:
+        self._left = True
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._unwatch()
+        reset = isinstance(exc, ConnectionResetError)
+        now = self._state.clock()
+        self._state.connections.close(self._record, now, left=self._left or exc is not None, reset=reset)
         super().connection_lost(exc)
 
     def _watch(self) -> None:

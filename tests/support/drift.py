@@ -35,6 +35,7 @@ FIELDS: Mapping[str, tuple[str, str]] = {
     "ImagesResponse": ("images_response", "ImagesResponse"),
     "Image": ("image", "Image"),
     "File": ("file_object", "FileObject"),
+    "Batch": ("batch", "Batch"),
     "ProvenanceCheck": ("content_provenance_check", "ContentProvenanceCheck"),
 }
 CATALOGUE: Mapping[str, str] = {
