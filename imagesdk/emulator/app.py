@@ -35,6 +35,7 @@ from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
 from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
+from imagesdk.emulator.page import page_routes
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import Quirk, find
@@ -133,10 +134,7 @@ def create_app(
         ),
         *(
             [
-                Route(
-                    f"{root}/batches", partial(service.faulty, "batches", batches.create), methods=["POST"]
-                ),
-                Route(f"{root}/batches", partial(service.faulty, "polls", batches.look), methods=["GET"]),
+                Route(f"{root}/batches", partial(service.batches, batches), methods=["GET", "POST"]),
                 Route(
                     f"{root}/batches/{{name}}",
                     partial(service.faulty, "polls", batches.look),
@@ -156,6 +154,11 @@ def create_app(
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
         *control_routes(state),
+        *page_routes(
+            state,
+            tuple(model.name for model in models_on(as_of)),
+            None if quirk.deployments else quirk.paths("generations")[0],
+        ),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -223,6 +226,11 @@ class _Service:
     async def content(self, request: Request) -> Response:
         file = self.state.files.content(request.path_params["name"])
         return ContentResponse(file, wanted=request.headers.get("range") if self.ranges else None)
+
+    async def batches(self, batches: BatchRequests, request: Request) -> Response:
+        if request.method == "POST":
+            return await self.faulty("batches", batches.create, request)
+        return await self.faulty("polls", batches.look, request)
 
     async def provenance(self, request: Request) -> Response:
         data = read_checked_file(await read_body(request, "multipart/form-data", max_file=MAX_FILE))
