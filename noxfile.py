@@ -55,6 +55,14 @@ def contract(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("client", ["python", "node"])
+def peers(session: nox.Session, client: str) -> None:
+    """The official clients' own tests of the Images API against the emulator; node needs npm and a clone or GitHub."""
+    session.install("-e", ".[emulator]", *nox.project.dependency_groups(PROJECT, "peers"))
+    session.run("python", "-m", "tests.peers", client, *session.posargs)
+
+
+@nox.session
 def drift(session: nox.Session) -> None:
     """Whether the newest release of the official client has types that our tables lack."""
     session.install("-e", ".[emulator]")
