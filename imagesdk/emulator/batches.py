@@ -194,7 +194,7 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
-            self.allowance = Allowance(self._drawings)
+            self.allowance: Allowance = Allowance(self._drawings)
             self.webhooks.clear()
             self.sleep()
 

@@ -199,7 +199,7 @@ def test_every_remedy_with_its_own_wording_exists() -> None:
 
 PACKAGE = Path(imagesdk.__file__).parent
 OTHERS = re.compile(
-    r"(cli|emulator|testing|_sync)/|(_calls/call_options|_engine/logs|_media/notebook|_protocol/(azure|bodies|error_bodies)"
+    r"(cli|emulator|testing|_sync)/|(_calls/call_options|_engine/logs|_media/(notebook|web_pages)|_protocol/(azure|bodies|error_bodies)"
     r"|_transport/user_client|fan_out/gallery|prepare|remedies|types)\.py"
 )
 """Modules whose texts do not reach the command line."""
