@@ -228,9 +228,8 @@ class Telemetry:
     def _call_started(self, event: CallStarted) -> None:
         labels = _labels(event)
         run = self._runs.get(event.run_id or "")
-        name = f"generate_content {event.model or ''}".rstrip()
         span = self._tracer.start_span(
-            name if event.images else f"{event.method} {event.path}",
+            _span_name(event),
             context=None if run is None else contexts.Context(),
             kind=SpanKind.CLIENT,
             attributes={**labels, **_request_attributes(event)},
@@ -358,6 +357,13 @@ def _end_attempt(call: _Call, error: str | None) -> None:
         attempt.span.set_attribute("error.type", error)
         attempt.span.set_status(Status(StatusCode.ERROR, error))
     attempt.span.end(attempt.ended_at)
+
+
+def _span_name(event: CallStarted) -> str:
+    """Return a name without ids: the kind of images, or the method and the first part of the path."""
+    if event.images:
+        return f"generate_content {event.model or ''}".rstrip()
+    return f"{event.method} /{urlsplit(event.path).path.strip('/').partition('/')[0]}"
 
 
 def _labels(event: CallStarted) -> Attributes:
