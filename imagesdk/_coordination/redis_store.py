@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Final
 
-from imagesdk._coordination.store import History, Notice, OnNotice, Reply, StoreUnavailable
+from imagesdk._coordination.store import Notice, OnNotice, Reply, StoreUnavailable
 from imagesdk.errors import ConfigurationError, CoordinationError
 
 if TYPE_CHECKING:
@@ -63,7 +64,6 @@ end
 return {swapped, current, shown, now, seen}
 """
 _DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
-_LOSSES: Final = ("flushall", "flushdb", "swapdb")
 
 
 class RedisStore:
@@ -114,19 +114,12 @@ class RedisStore:
         """Return nothing: the listener calls."""
         return ()
 
-    def history(self) -> History:
-        """Return since when the server runs, and whether it has lost documents."""
-
-        def ask() -> History:
-            facts = self._client.info("server", "stats", "commandstats")
-            lost = any(f"cmdstat_{name}" in facts for name in _LOSSES) or facts.get("evicted_keys", 0) > 0
-            return History(float(facts.get("uptime_in_seconds", 0)), has_lost=lost)
-
+    def uptime(self) -> float:
+        """Return for how many seconds the server has run."""
         try:
-            found: History = self._guarded(ask)
-        except CoordinationError:  # the user may not ask
-            return History(0.0, has_lost=True)
-        return found
+            return float(self._guarded(lambda: self._client.info("server"))["uptime_in_seconds"])
+        except (CoordinationError, KeyError):  # the user may not ask
+            return math.inf
 
     def close(self) -> None:
         """Close the connections."""

@@ -40,16 +40,6 @@ class Notice:
 OnNotice: TypeAlias = Callable[[Notice], None]
 
 
-@frozen
-class History:
-    """What the store remembers of itself."""
-
-    uptime: float
-    """For how many seconds it has run; infinity if its documents survive a restart."""
-    has_lost: bool
-    """Whether documents were removed since then, on purpose or for lack of memory."""
-
-
 class DocumentStore(Protocol):
     """Documents by key. All methods block, are called from one thread at a time, and raise ``StoreUnavailable``.
 
@@ -84,8 +74,8 @@ class DocumentStore(Protocol):
         """Return the keys of the documents about which this owner was notified, once."""
         ...
 
-    def history(self) -> History:
-        """Return what the store remembers of itself."""
+    def uptime(self) -> float:
+        """Return for how many seconds the store has run; infinity if its documents survive a restart."""
         ...
 
     def close(self) -> None:

@@ -16,7 +16,8 @@ in by the caller.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from imagesdk._ratelimit.noise import Noise, WindowUsage
 from imagesdk._ratelimit.queue import Permit
@@ -89,6 +90,11 @@ MAX_QUOTA_DOUBLINGS = 4
 FORGIVENESS_WINDOWS = 10
 """Time without a 429 after which the server's Retry-After is trusted again."""
 
+_PERMITS = ("_gap_permit", "_first_permit")
+"""Attributes of a pacer that are permits."""
+_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap")
+"""Attributes of a pacer that follow from its limit."""
+
 
 class Pacer:
     """Decides when the next request may be sent, apart from capacity."""
@@ -128,6 +134,20 @@ class Pacer:
         self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
+
+    def dump(self, reference: Callable[[Permit], object]) -> dict[str, Any]:
+        """Return the state as JSON values. ``reference`` returns the JSON value of a permit."""
+        state = {name: value for name, value in vars(self).items() if name not in _OF_LIMIT}
+        for name in _PERMITS:
+            state[name] = None if state[name] is None else reference(state[name])
+        return {**state, "_noise": self._noise.dump()}
+
+    def load(self, state: dict[str, Any], permit_of: Callable[[Any], Permit]) -> None:
+        """Continue with the state of :meth:`dump`; ``permit_of`` returns the permit of a reference."""
+        permits = {name: None if state[name] is None else permit_of(state[name]) for name in _PERMITS}
+        noise = Noise()
+        noise.load(state["_noise"])
+        vars(self).update({**state, **permits, "_noise": noise})
 
     @property
     def opens_at(self) -> float:

@@ -66,6 +66,16 @@ class SlidingLog:
         """Yield the sent requests and the times when their capacity is free, soonest first."""
         return ((permit, free_at) for free_at, permit in self._ends if self._free_at.get(permit) == free_at)
 
+    def entries(self) -> Iterator[tuple[Permit, float]]:
+        """Yield each request and the time when its capacity is free, :data:`UNSENT` before it is sent."""
+        return iter(self._free_at.items())
+
+    def restore(self, permit: Permit, free_at: float) -> None:
+        """Add a request of :meth:`entries`."""
+        self.grant(permit)
+        if free_at != UNSENT:
+            self._end(permit, free_at)
+
     def tokens_of(self, permit: Permit) -> int:
         """Return the tokens of a request, at most those of a whole window: it would wait forever otherwise."""
         return permit.tokens if self.limit.tokens is None else min(permit.tokens, self.limit.tokens)
