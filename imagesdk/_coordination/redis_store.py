@@ -214,14 +214,18 @@ class _Listener(threading.Thread):
 
     def run(self) -> None:
         """Subscribe again after every loss of the connection."""
+        was_lost = False
         while not self._ended.is_set():
             try:
                 with self._pubsub(ignore_subscribe_messages=True) as subscription:
                     subscription.subscribe(self._channel)
+                    if was_lost:
+                        self._on_notice(Notice("", None))
                     while not self._ended.is_set():
                         if message := subscription.get_message(timeout=LISTEN_SECONDS):
                             self._receive(str(message["data"]))
             except (self._error, OSError) as error:
+                was_lost = True
                 _logger.debug("the notices of the shared store are interrupted (%s)", type(error).__name__)
                 self._ended.wait(LISTEN_SECONDS)
         self._client.close()

@@ -23,7 +23,7 @@ from imagesdk.policies import RateLimit
 
 _logger = logging.getLogger("imagesdk")
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 2.0
 """Distance of the signs of life of an owner that waits for capacity or takes it."""
 SUCCESSOR_SECONDS = 0.25
 """How much later each next owner in the queue grants, if those before it do not."""
@@ -41,6 +41,8 @@ BACKWARDS_SECONDS = 0.1
 """By how much the store's clock must be behind a document for it to have been turned back."""
 FORWARDS_SECONDS = 0.25
 """By how much the store's clock must have jumped ahead for nobody to know how old requests are."""
+SMALL_FLEET = 8
+"""Most owners that are all notified of every change: what they know is fresh when they write."""
 KEEP_WINDOWS = 10
 """Windows for which a document is kept after its last change, and a minute."""
 MOST_ATTEMPTS = 50
@@ -136,18 +138,19 @@ class Replica:
         rank = None if shared is None else self._rank(shared, now)
         if shared is None or (rank and self._duty_at(shared, rank) <= now):
             self._read()
-        if not self._write() and self._contact_at + HEARTBEAT_SECONDS <= now:
+        is_late = self._contact_at + HEARTBEAT_SECONDS <= now
+        if not self._write(early=is_late) and is_late:
             self._read()
             self._write()
 
-    def _write(self) -> bool:
-        """Apply what is due and write the document; return whether there was anything to write."""
+    def _write(self, *, early: bool = False) -> bool:
+        """Apply what is due, or ``early`` all changes, and write the document; return whether there was anything to write."""
         for _ in range(MOST_ATTEMPTS):
             shared = self._shared
             assert shared is not None  # noqa: S101 - it was read
             scene = self._scene(shared)
             with self._permits.lock:
-                if not self._is_due(shared, scene):
+                if not (early and self._permits.changes) and not self._is_due(shared, scene):
                     woken = self._permits.take(shared, scene)
                     break
                 before = shared.limit, shared.pause_ends
@@ -196,7 +199,7 @@ class Replica:
     def _to_notify(
         self, shared: SharedWindow, scene: Scene, granted: list[Ticket], *, everybody: bool
     ) -> set[str]:
-        if everybody:
+        if everybody or len(shared.owners) <= SMALL_FLEET:
             return set(shared.owners) - {self._me}
         names = {ticket.owner for ticket in granted}
         names.update(shared.leaders(scene.standing)[:1])

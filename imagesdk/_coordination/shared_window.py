@@ -6,7 +6,7 @@ The rules of the limit are those of :class:`~imagesdk._ratelimit.window.SlidingW
   removed. Its granted tickets count as sent at that moment, because they may have been. Nothing is granted to an owner
   that has been silent for :data:`SILENCE_SECONDS`.
 - The queue is in the order of turns. The turn of a call is its arrival in seconds of the store's clock. Calls of one
-  owner that arrive together have turns 1 ms apart, at most 0.1 s after their arrival, so that owners that start together
+  owner that arrive together have turns 2 ms apart, at most 0.15 s after their arrival, so that owners that start together
   share the window.
 - The document holds the tickets at the front of the queue. An owner that has more says from which turn on, and nobody is
   granted a later one before the owner has added them.
@@ -36,17 +36,17 @@ FORMAT: Final = 1
 """Version of the document."""
 LEASE_SECONDS = 10.0
 """Time without a sign of life after which an owner is dead."""
-SILENCE_SECONDS = 3.0
+SILENCE_SECONDS = 5.0
 """Time without a sign of life after which an owner is granted nothing."""
-SETTLE_SECONDS = 1.5
+SETTLE_SECONDS = 2.5
 """Time without grants after a loss, longer than the distance of two signs of life."""
 HORIZON_SECONDS = 0.05
 """How far ahead a ticket may be granted."""
 HORIZON_WINDOWS = 1 / 60
 """The same in windows."""
-TURN_SECONDS = 0.001
+TURN_SECONDS = 0.002
 """Distance of the turns of calls that arrive together."""
-MAX_TURN_DELAY = 0.1
+MAX_TURN_DELAY = 0.15
 """Longest time from the arrival of a call to its turn."""
 TOKENS_AVERAGE_WEIGHT = 1 / 8
 """Weight of the latest request in the average of tokens per image."""
@@ -113,7 +113,7 @@ class SharedWindow:
 
     def __init__(self, limits: Sequence[RateLimit] = ()) -> None:
         first, *_ = limits or (DEFAULT_RATE_LIMIT,)
-        self.window = SlidingWindow(first, adaptive=not limits)
+        self.window = SlidingWindow(first, adaptive=not limits, brisk=True)
         self.owners: dict[str, Owner] = {}
         self.refusals = Refusals()
         self.settles_at = -math.inf

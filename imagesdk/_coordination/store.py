@@ -33,6 +33,7 @@ class Notice:
     """A document that an owner should look at."""
 
     key: str
+    """Empty for all documents, because notices may have been lost."""
     reply: Reply | None
     """The document, if the store sent it with the notice."""
 

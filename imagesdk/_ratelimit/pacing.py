@@ -92,14 +92,15 @@ FORGIVENESS_WINDOWS = 10
 
 _PERMITS = ("_gap_permit", "_first_permit")
 """Attributes of a pacer that are permits."""
-_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap")
+_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap", "_least_gap")
 """Attributes of a pacer that follow from its limit."""
 
 
 class Pacer:
     """Decides when the next request may be sent, apart from capacity."""
 
-    def __init__(self, limit: RateLimit) -> None:
+    def __init__(self, limit: RateLimit, *, brisk: bool = False) -> None:
+        self._least_gap = 0.0 if brisk else MIN_GAP_SECONDS
         self.pause_ends = -math.inf
         """End of the pause after the last 429."""
         self.pace = 0.0
@@ -130,7 +131,7 @@ class Pacer:
         self._limit, self._per = limit, limit.per
         self.even_interval = limit.per / limit.images
         """Seconds between images that are sent evenly."""
-        longest = max(limit.per * MAX_GAP_WINDOWS, MIN_GAP_SECONDS)
+        longest = max(limit.per * MAX_GAP_WINDOWS, self._least_gap)
         self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)

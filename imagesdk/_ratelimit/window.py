@@ -50,16 +50,18 @@ class SlidingWindow:
     Args:
         limit: The limit to start with.
         adaptive: Whether it is a default that the server may raise. A server may lower any limit.
+        brisk: Whether short windows keep less distance, because the times of sending are upper bounds already.
     """
 
-    def __init__(self, limit: RateLimit, *, adaptive: bool = False) -> None:
+    def __init__(self, limit: RateLimit, *, adaptive: bool = False, brisk: bool = False) -> None:
+        self._brisk = brisk
         self._stated = self._in_force = LimitInForce(limit, "default" if adaptive else "caller")
-        self.log = SlidingLog(limit)
+        self.log = SlidingLog(limit, brisk=brisk)
         """Log of the limit in force."""
         self._lasting = [] if adaptive else [limit]  # limits that stay in force beside a new one
         self._secondary: list[SlidingLog] = []  # of the lasting limits that the one in force does not imply
         self.queue = WaitQueue()
-        self.pacer = Pacer(limit)
+        self.pacer = Pacer(limit, brisk=brisk)
         self._largest_request = 1
 
     @property
@@ -263,20 +265,21 @@ class SlidingWindow:
             ],
             "pacer": self.pacer.dump(reference),
             "largest_request": self._largest_request,
+            "brisk": self._brisk,
         }
 
     @classmethod
     def load(cls, state: dict[str, Any], permit_of: Callable[[Any], Permit]) -> SlidingWindow:
         """Return a window with the state of :meth:`dump`; ``permit_of`` returns the permit of a reference."""
         (stated, stated_by), (in_force, source) = state["stated"], state["in_force"]
-        window = cls(RateLimit(*in_force))
+        window = cls(RateLimit(*in_force), brisk=state["brisk"])
         window._stated = LimitInForce(RateLimit(*stated), stated_by)
         window._in_force = LimitInForce(RateLimit(*in_force), source)
         window._lasting = [RateLimit(*limit) for limit in state["lasting"]]
         window._largest_request = state["largest_request"]
         logs: list[SlidingLog] = []
         for limit, seconds, entries in state["logs"]:
-            logs.append(SlidingLog(RateLimit(*limit)))
+            logs.append(SlidingLog(RateLimit(*limit), brisk=window._brisk))
             logs[-1].window_seconds = seconds
             for reference, free_at in entries:
                 logs[-1].restore(permit_of(reference), free_at)
@@ -287,7 +290,7 @@ class SlidingWindow:
     def renewed(self, limits: Iterable[RateLimit] = ()) -> SlidingWindow:
         """Return a window without requests that keeps to the same limits, or to others that callers state."""
         first, *others = limits or (self.limit,)
-        window = SlidingWindow(first)
+        window = SlidingWindow(first, brisk=self._brisk)
         for limit in others:
             window.restrict(limit)
         if not limits:
