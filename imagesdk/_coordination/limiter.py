@@ -35,7 +35,7 @@ FIRST_CONTACT_SECONDS = 10.0
 """How long calls wait for a store that was never reached."""
 LAZY_SECONDS = 1.0
 """How long a change may be kept back that nobody waits for."""
-LAZY_WINDOWS = 1 / 4
+LAZY_WINDOWS = 1 / 30
 """The same in windows."""
 STALE_SECONDS = LEASE_SECONDS / 2
 """Age of a grant from which it is returned: others may take this process for dead soon."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable
 
@@ -93,6 +94,7 @@ class Replica:
         self._contact_at = -math.inf
         self._failures = 0
         self._step_at = math.inf
+        self._step_lock = threading.Lock()
         thread.watch(key, self._notice, at_exit=self._leave)
 
     def close(self) -> None:
@@ -101,15 +103,18 @@ class Replica:
 
     def step_by(self, when: float) -> None:
         """Do what is due at a time of the local clock, or sooner. From any thread."""
-        if when < self._step_at:
+        with self._step_lock:
+            if when >= self._step_at:
+                return
             self._step_at = when
-            self._thread.call_at(when, self._step)
+        self._thread.call_at(when, self._step)
 
     def _step(self) -> None:
         now = self._local_clock()
-        if now < self._step_at:  # done by an earlier step
-            return
-        self._step_at = math.inf
+        with self._step_lock:
+            if now < self._step_at:  # done by an earlier step
+                return
+            self._step_at = math.inf
         try:
             self._work(now)
         except StoreUnavailable as error:
@@ -279,7 +284,8 @@ class Replica:
             self._permits.clock.hear(reply.now, now)
             self._version = self._expected = reply.version
             self._document, self._shared = reply.document, SharedWindow.load(reply.document)
-        self._step_at = now
+        with self._step_lock:
+            self._step_at = now
         self._step()
 
     def _leave(self) -> None:

@@ -27,6 +27,8 @@ MAX_GAP_WINDOWS = 1 / 1200
 """Longest gap between two requests of a burst."""
 MIN_GAP_SECONDS = 0.005
 """Shortest such gap, if the burst takes no longer than below: an answer takes milliseconds in short windows, too."""
+BRISK_GAP_WINDOWS = 1 / 3000
+"""Longest gap in short windows of a brisk limit."""
 MAX_BURST_WINDOWS = 1 / 4
 """Longest time that the gaps of a whole burst may take."""
 WARY_GAP_FACTOR = 4
@@ -92,7 +94,7 @@ FORGIVENESS_WINDOWS = 10
 
 _PERMITS = ("_gap_permit", "_first_permit")
 """Attributes of a pacer that are permits."""
-_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap", "_least_gap")
+_OF_LIMIT = ("_limit", "_per", "even_interval", "gap", "_probe_gap", "_brisk")
 """Attributes of a pacer that follow from its limit."""
 
 
@@ -100,7 +102,7 @@ class Pacer:
     """Decides when the next request may be sent, apart from capacity."""
 
     def __init__(self, limit: RateLimit, *, brisk: bool = False) -> None:
-        self._least_gap = 0.0 if brisk else MIN_GAP_SECONDS
+        self._brisk = brisk
         self.pause_ends = -math.inf
         """End of the pause after the last 429."""
         self.pace = 0.0
@@ -131,7 +133,9 @@ class Pacer:
         self._limit, self._per = limit, limit.per
         self.even_interval = limit.per / limit.images
         """Seconds between images that are sent evenly."""
-        longest = max(limit.per * MAX_GAP_WINDOWS, self._least_gap)
+        longest = limit.per * MAX_GAP_WINDOWS
+        if longest < MIN_GAP_SECONDS:
+            longest = limit.per * BRISK_GAP_WINDOWS if self._brisk else MIN_GAP_SECONDS
         self.gap = min(longest, self.even_interval * MAX_BURST_WINDOWS)
         """Seconds between two requests of a burst, so that a wrong guess costs few 429s."""
         self._probe_gap = max(self.gap, limit.per * PROBE_WINDOWS)
