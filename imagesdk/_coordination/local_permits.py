@@ -158,7 +158,7 @@ class LocalPermits:
             added.remove(permit.number)
             permit.hidden = False
             self.held[permit.number] = permit
-            if not permit.waiting:  # it was given up in the meantime
+            if not permit.waiting:  # its call has ended in the meantime
                 self.cancel(permit, now)
         self._hidden.extendleft(reversed(kept))
 

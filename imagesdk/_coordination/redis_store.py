@@ -63,7 +63,6 @@ if swapped == 0 and current ~= known or version ~= '' and swapped == 0 then
 end
 return {swapped, current, shown, now, seen}
 """
-_DIGEST: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisStore:
@@ -74,6 +73,7 @@ class RedisStore:
     """
 
     poll_seconds: float | None = None
+    script = _SCRIPT
 
     def __init__(self, url: str, name: str) -> None:
         import redis
@@ -82,6 +82,7 @@ class RedisStore:
         self._url = url
         self._name = name
         self._client = self._connect(url)
+        self._digest = hashlib.sha1(self.script.encode(), usedforsecurity=False).hexdigest()
         self._listener: _Listener | None = None
 
     def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
@@ -162,11 +163,11 @@ class RedisStore:
 
         def call() -> Any:
             try:
-                return self._client.evalsha(_DIGEST, len(keys), *keys, *arguments)
+                return self._client.evalsha(self._digest, len(keys), *keys, *arguments)
             except (
                 self._redis.exceptions.NoScriptError
             ):  # the server has restarted, or its scripts were flushed
-                return self._client.eval(_SCRIPT, len(keys), *keys, *arguments)
+                return self._client.eval(self.script, len(keys), *keys, *arguments)
 
         swapped, current, shown, now, rows = self._guarded(call)
         seen = {rows[at]: float(rows[at + 1]) for at in range(0, len(rows), 2)}

@@ -7,7 +7,7 @@ The rules of the limit are those of :class:`~imagesdk._ratelimit.window.SlidingW
   that has been silent for :data:`SILENCE_SECONDS`.
 - The queue is in the order of turns. The turn of a call is its arrival in seconds of the store's clock. Calls of one
   owner that arrive together have turns 2 ms apart, at most 0.15 s after their arrival, so that owners that start together
-  share the window.
+  share the window: none starts before its turn.
 - The document holds the tickets at the front of the queue. An owner that has more says from which turn on, and nobody is
   granted a later one before the owner has added them.
 - A ticket is granted for a start at most :data:`HORIZON_SECONDS` ahead, so that one change of the document serves a burst.
@@ -317,7 +317,7 @@ class SharedWindow:
         now = standing.now
         self.arrange(standing)
         at, end = max(now, self.time, self.settles_at), now + self.horizon
-        while at <= end:
+        while (at := max(at, self._first_turn())) <= end:
             self.time = at
             permits, self.next_at = self.window.grant_ready(at)
             for permit in permits:
@@ -329,6 +329,11 @@ class SharedWindow:
             at = max(at, self.next_at)
         self.next_at = at if self.window.queue else None
         return granted
+
+    def _first_turn(self) -> float:
+        """Return when the first ticket may start at the earliest."""
+        head = self.window.queue.head
+        return head.turn if isinstance(head, Ticket) else -math.inf
 
     def arrange(self, standing: Standing) -> None:
         """Queue the tickets that may be granted."""

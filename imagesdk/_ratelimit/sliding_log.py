@@ -20,7 +20,7 @@ WINDOW_MARGIN_FACTOR = 1.005
 """Length of the client's window in windows of the server, because clocks differ a little."""
 TRAVEL_SECONDS = 0.05
 """Added to the window: the server counts a request when it arrives, the client when it is sent."""
-BRISK_TRAVEL_WINDOWS = 1 / 150
+BRISK_TRAVEL_WINDOWS = 1 / 100
 """Most that is added for a brisk limit, in windows."""
 UNSENT = math.inf
 """When a granted request that was not sent frees its capacity."""
