@@ -89,7 +89,8 @@ async def test_a_429_of_one_process_pauses_all_and_the_call_keeps_its_place(flee
         await fleet.after(0.1)
         await fleet.call("second", other)
         assert await fleet.after(9) == ["first"]
-        assert await fleet.after(3) == ["first", "first", "second"]
+        assert await fleet.after(3) == ["first", "first"]
+        assert await fleet.after(30) == ["first", "first", "second"]
 
 
 async def test_a_limit_that_the_server_states_holds_for_all(fleet_of: FleetOf) -> None:
@@ -123,7 +124,7 @@ async def test_requests_and_tokens_are_limited_for_all(fleet_of: FleetOf) -> Non
         one, other = fleet.member(), fleet.member()
         await fleet.call("first", one)
         await fleet.after(1)
-        fleet.accept("first", one, tokens=500)
+        fleet.accept("first", one, tokens=400)
         await fleet.after(1)
         for number in range(3):
             await fleet.call(str(number), other)

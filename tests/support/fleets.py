@@ -65,6 +65,11 @@ class TimedRedisStore(RedisStore):
     def uptime(self) -> float:
         return math.inf
 
+    def close(self) -> None:
+        if self._subscription is not None:
+            self._subscription.close()
+        super().close()
+
     def _set_clock(self) -> None:
         seconds, rest = divmod(self._clock(), 1)
         self._client.hset("clock", mapping={"s": int(seconds), "us": int(rest * 1e6)})
@@ -230,8 +235,13 @@ class Fleet:
     async def running(self) -> AsyncGenerator[Fleet]:
         """Let calls wait while the block runs."""
         async with anyio.create_task_group() as self._tasks:
-            yield self
-            self._tasks.cancel_scope.cancel()
+            try:
+                yield self
+            finally:
+                self._tasks.cancel_scope.cancel()
+                for member in self.members:
+                    if member.thread is not None:
+                        member.thread.store.close()
 
     def accept(self, name: str, member: Member, tokens: int | None = None) -> None:
         """Let the server accept a call."""

@@ -67,5 +67,6 @@ class RedisServer:
 
     def calls(self) -> int:
         """Return the scripts that clients have called."""
-        facts = self.client().info("commandstats")
+        with self.client() as client:
+            facts = client.info("commandstats")
         return sum(facts.get(f"cmdstat_{name}", {}).get("calls", 0) for name in ("eval", "evalsha"))
