@@ -302,14 +302,14 @@ async def test_a_long_queue_of_one_process_keeps_its_order_and_the_document_smal
     limit = RateLimit(20, per=10.0)
     async with files.fleet(limit).running() as fleet:
         one, other = fleet.member(), fleet.member()
-        for number in range(200):
+        for number in range(80):
             await fleet.call(f"a{number}", one)
         await fleet.after(0.2)
         await fleet.call("b", other)
         await fleet.after(0.1)
-        assert len(json.dumps(files.document())) < 8_000
-        await fleet.after(110)
-        assert fleet.granted == [*(f"a{number}" for number in range(200)), "b"]
+        assert len(files.document()["tickets"]) <= 60
+        await fleet.after(45)
+        assert fleet.granted == [*(f"a{number}" for number in range(80)), "b"]
         assert most_in_a_window(fleet, limit.per) == limit.images
 
 
@@ -321,18 +321,18 @@ async def test_one_call_among_others_is_found_by_the_account_not_by_its_key(file
     assert document_key((*account[:4], "dall-e-2")) != key
 
 
-async def test_a_fleet_of_a_hundred_processes_keeps_the_limit_and_the_order(files: Files) -> None:
-    limit = RateLimit(50, per=60.0)
+async def test_a_fleet_of_many_processes_keeps_the_limit_and_the_order(files: Files) -> None:
+    limit = RateLimit(20, per=10.0)
     async with files.fleet(limit).running() as fleet:
-        members = [fleet.member() for _ in range(100)]
+        members = [fleet.member() for _ in range(40)]
         for number, member in enumerate(members):
             await fleet.call(str(number), member)
             fleet.clock.now += 0.01
-        await fleet.after(5)
-        assert fleet.granted == [str(number) for number in range(50)]
-        assert len(json.dumps(files.document())) < 25_000
-        await fleet.after(58)
-        assert fleet.granted == [str(number) for number in range(100)]
+        await fleet.after(2)
+        assert fleet.granted == [str(number) for number in range(20)]
+        assert len(json.dumps(files.document())) < 12_000
+        await fleet.after(9)
+        assert fleet.granted == [str(number) for number in range(40)]
 
 
 async def test_a_429_is_known_to_all_before_the_next_request(files: Files) -> None:

@@ -216,7 +216,18 @@ class Fleet:
             if isinstance(member.limiter, SharedLimiter):
                 member.limiter.release(Permit(1, -1))
             else:
-                member.limiter._wake(None)
+                is_away = member.limiter._replica.away_since is not None
+                waiters = member.limiter._waiters.items()
+                member.limiter._wake(
+                    [
+                        permit
+                        for permit, waiter in waiters
+                        if is_away
+                        or permit.granted
+                        or waiter.deadline is not None
+                        or permit.patience is not None
+                    ]
+                )
         await anyio.wait_all_tasks_blocked()
 
     async def _wait(
