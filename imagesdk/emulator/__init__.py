@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from imagesdk.emulator.options import EmulatorOptions
     from imagesdk.emulator.server import Emulator, serve
     from imagesdk.emulator.state import EmulatorState
+    from imagesdk.emulator.webhooks import WEBHOOK_SECRET
 
 __all__ = [
+    "WEBHOOK_SECRET",
     "Emulator",
     "EmulatorOptions",
     "EmulatorState",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "WEBHOOK_SECRET": "webhooks",
     "Emulator": "server",
     "EmulatorOptions": "options",
     "EmulatorState": "state",

@@ -41,9 +41,10 @@ from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import Quirk, find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
+from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
-__all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
+__all__ = ["FORBIDDEN_WORD", "WEBHOOK_SECRET", "WRONG_KEY", "create_app"]
 
 
 def create_app(
@@ -62,7 +63,10 @@ def create_app(
     file_ranges: bool = False,
     batch_delay: float = 0,
     batch_tokens: int | None = None,
+    batch_drawings: int = 8,
     poll_after_ms: int | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str = WEBHOOK_SECRET,
 ) -> Starlette:
     """Build the application.
 
@@ -85,6 +89,9 @@ def create_app(
         batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
         batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
             ``token_limit_exceeded``.
+        batch_drawings: Different drawings of each kind in a batch, which its later lines repeat. Drawing takes time.
+        webhook_url: URL to which a signed webhook is sent when a batch ends.
+        webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
         poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
 
     Raises:
@@ -102,11 +109,24 @@ def create_app(
     state.files = FileStore(clock)
     if not batch_delay >= 0:
         raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
-    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens)
-    state.uploads = UploadWindow(upload_limit, clock) if upload_limit not in {None, "none"} else None
+    state.batches.close()
+    sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
+    state.batches = BatchStore(
+        clock,
+        state.files,
+        token_limit=batch_tokens,
+        sender=sender,
+        expires=not quirk.deployments,
+        drawings=batch_drawings,
+    )  # learn.microsoft.com: Azure's do not
+    state.uploads = (
+        None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
+    )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)
-    batches = BatchRequests(state, clock, seed, as_of, verified, batch_delay, poll_after_ms)
+    batches = BatchRequests(
+        state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
+    )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
     contents, checks = (
         partial(service.faulty, "contents", service.content),

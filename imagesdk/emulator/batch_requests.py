@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import cast
@@ -20,7 +21,7 @@ from imagesdk.emulator.answers import (
 )
 from imagesdk.emulator.batch_input import ENDPOINTS, BatchInput
 from imagesdk.emulator.batch_results import BatchWork
-from imagesdk.emulator.batches import Batch, new_batch_id
+from imagesdk.emulator.batches import Batch
 from imagesdk.emulator.bodies import Body, read_body
 from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.known_errors import organization_unverified
@@ -60,6 +61,7 @@ class BatchRequests:
     verified: bool
     delay: float
     poll_after_ms: int | None
+    deployments: bool
 
     async def create(self, request: Request) -> Response:
         """Create a batch."""
@@ -112,21 +114,29 @@ class BatchRequests:
             text = f"Invalid purpose of file '{name}': '{file.purpose}'. The purpose must be 'batch'."
             raise Refusal(text, param="input_file_id", code="invalid_value")
         store = self.state.batches
-        key = f"{self.seed}/{name}/{len(store)}/{self.clock()}"
-        batch_id, created = new_batch_id(key), int(self.clock())
-        given = BatchInput(file.data, url, self.day)
+        batch_id, created = f"batch_{secrets.token_hex(16)}", int(self.clock())
+        given = BatchInput(file.data, url, self.day, self.deployments)
+        fault = self.state.faults.take_batch()
         batch = Batch(
             id=batch_id,
             input_file_id=name,
             metadata=metadata,
             input=given,
             work=BatchWork(
-                given, self.seed, self._decoder(origin), self._bill, self.state.drawn.remember, key, created
+                given,
+                self.seed,
+                self._decoder(origin),
+                self._bill,
+                self.state.drawn.remember,
+                store.allowance,
+                batch_id,
+                created,
             ),
-            fault=self.state.faults.take_batch(),
+            fault=fault,
             created_at=created,
-            delay=self.delay,
+            delay=self.delay if fault.delay is None else fault.delay,
             output_life=life,
+            dice=f"{self.seed}/{len(store)}",
         )
         store.add(batch)
         return batch
@@ -153,7 +163,6 @@ class BatchRequests:
         return decoded
 
     def _bill(self, checked: CheckedRequest, usage: Mapping[str, object], custom_id: str) -> None:
-        self.state.billed_images += checked.n
         self.state.bill.add("batch", checked, usage, custom_id)
 
 

@@ -12,9 +12,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from imagesdk.emulator.answers import Refusal
+from imagesdk.emulator.batch_faults import read_batch_fault
 from imagesdk.emulator.bodies import read_body
 from imagesdk.emulator.fault_words import read_fault
 from imagesdk.emulator.options import read_options
+from imagesdk.emulator.snapshots import restore, take
 from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["control_routes"]
@@ -28,6 +30,7 @@ def control_routes(state: EmulatorState) -> list[Route]:
         Route("/_emulator/verdict", control.verdict, methods=["GET"]),
         Route("/_emulator/faults", control.faults, methods=["GET", "POST", "DELETE"]),
         Route("/_emulator/reset", control.reset, methods=["POST"]),
+        Route("/_emulator/snapshot", control.snapshot, methods=["GET", "POST"]),
     ]
 
 
@@ -55,7 +58,11 @@ class _Control:
             given = await _object(request)
             listed = given.get("faults", [given])
             try:
-                for requested in map(read_fault, _objects(listed)):
+                for one in _objects(listed):
+                    if "batch" in one:
+                        faults.add_batch(*read_batch_fault(_objects([one["batch"]])[0]))
+                        continue
+                    requested = read_fault(one)
                     faults.add(requested.fault, requested.on, requested.times)
             except ValueError as error:
                 raise _invalid("fault", error) from None
@@ -63,7 +70,8 @@ class _Control:
 
     async def reset(self, request: Request) -> Response:
         """Return to the state after the start, with the options of the body."""
-        given = await _object(request) if "content-type" in request.headers else {}
+        sent = "content-type" in request.headers
+        given = await _object(request) if sent else dict[str, object]()
         try:
             options = read_options(given)
             if options and self.state.configure is None:
@@ -74,6 +82,16 @@ class _Control:
             raise _invalid("options", error) from None
         self.state.reset()
         return JSONResponse({"object": "reset", "options": given})
+
+    async def snapshot(self, request: Request) -> Response:
+        """Return a snapshot of the state, or restore one."""
+        if request.method == "POST":
+            given = await _object(request)
+            try:
+                await anyio.to_thread.run_sync(restore, self.state, given)
+            except ValueError as error:
+                raise _invalid("snapshot", error) from None
+        return JSONResponse(await anyio.to_thread.run_sync(take, self.state))
 
 
 async def _object(request: Request) -> Mapping[str, object]:

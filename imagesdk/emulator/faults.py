@@ -256,11 +256,14 @@ class Faults:
         missing: Lines = 0,
         duplicated: Lines = 0,
         no_status: Lines = 0,
+        garbled: Lines = 0,
         failed: Lines = 0,
         counts: Mapping[str, int] | None = None,
         no_output_file: bool = False,
         files_gone: bool = False,
+        rest_missing: bool = False,
         error: str | None = None,
+        delay: float | None = None,
         stuck: float | None = None,
         cancel_hangs: bool = False,
         unlisted: float = 0,
@@ -270,17 +273,20 @@ class Faults:
     ) -> None:
         """Queue what the next batch does wrong. It is made and billed all the same, except for what fails.
 
-        Lines are a number, or the ``custom_id`` of each.
+        Lines are a number, or the ``custom_id`` of each. Numbers choose different lines.
 
         Args:
             missing: Lines that are in no file.
             duplicated: Lines that are in the output file twice.
             no_status: Lines with a status of 0 and no body.
+            garbled: Lines that end in the middle, and so are not JSON.
             failed: Lines that fail with a server error, and are in the error file.
             counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
             no_output_file: Whether ``output_file_id`` is ``null``.
             files_gone: Whether the output and error files are gone when the batch ends.
+            rest_missing: Whether requests that an expired or cancelled batch did not execute are in no file.
             error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
+            delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
             stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
             cancel_hangs: Whether a cancellation never ends.
             unlisted: Seconds before the batch is in the list.
@@ -289,30 +295,30 @@ class Faults:
             times: Number of batches that the fault applies to.
 
         Raises:
-            ValueError: If ``stuck`` is not between 0 and 1, or ``order`` or a key of ``counts`` is not a known one.
+            ValueError: If ``stuck`` is not between 0 and 1, ``delay`` is negative, or ``order`` or a key of ``counts`` is not a known one.
         """
-        if stuck is not None and not 0 <= stuck <= 1:
-            raise ValueError(f"stuck is a share between 0 and 1, not {stuck!r}")
-        if order not in get_args(LineOrder):
-            raise ValueError(f"order is one of {', '.join(get_args(LineOrder))}, not {order!r}")
-        unknown = set(counts or {}) - {"total", "completed", "failed"}
-        if unknown:
-            raise ValueError(f"counts has total, completed and failed, not {', '.join(sorted(unknown))}")
         fault = BatchFault(
             missing=missing,
             duplicated=duplicated,
             no_status=no_status,
+            garbled=garbled,
             failed=failed,
             counts=dict(counts or {}),
             no_output_file=no_output_file,
             files_gone=files_gone,
+            rest_missing=rest_missing,
             error=error,
+            delay=delay,
             stuck=stuck,
             cancel_hangs=cancel_hangs,
             unlisted=unlisted,
             order=order,
             webhooks=webhooks,
         )
+        self.add_batch(fault, times)
+
+    def add_batch(self, fault: BatchFault, times: int = 1) -> None:
+        """Queue a fault of the next batches."""
         self._batches.extend([fault] * times)
 
     def take_batch(self) -> BatchFault:
@@ -324,9 +330,12 @@ class Faults:
         queue = self._queues[target]
         return queue.popleft() if queue else None
 
-    def queued(self) -> list[tuple[FaultTarget, str]]:
-        """Return the kinds and names of the faults that no request has used up."""
-        return [(target, fault.name) for target, queue in self._queues.items() for fault in list(queue)]
+    def queued(self) -> list[tuple[str, str]]:
+        """Return the kinds and names of the faults that no request and no batch has used up."""
+        found: list[tuple[str, str]] = [
+            (target, fault.name) for target, queue in self._queues.items() for fault in list(queue)
+        ]
+        return found + [("batch", fault.name) for fault in list(self._batches)]
 
     def clear(self) -> None:
         """Remove every fault."""

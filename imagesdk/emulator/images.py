@@ -131,7 +131,6 @@ class Images:
         return body
 
     def _bill(self, checked: CheckedRequest, inputs: InputImages, fault: Fault) -> None:
-        self.state.billed_images += checked.n
         usage: Mapping[str, object] | None = None
         if checked.model.tokens:
             partials = (

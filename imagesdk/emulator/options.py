@@ -24,12 +24,15 @@ class EmulatorOptions(TypedDict, total=False):
     file_ranges: bool
     batch_delay: float
     batch_tokens: int | None
+    batch_drawings: int
     poll_after_ms: int | None
+    webhook_url: str | None
+    webhook_secret: str
 
 
-_TEXTS = frozenset({"limit", "quirks", "upload_limit"})
+_TEXTS = frozenset({"limit", "quirks", "upload_limit", "webhook_url", "webhook_secret"})
 _FLAGS = frozenset({"require_key", "done_marker", "verified", "file_ranges"})
-_NUMBERS = frozenset({"seed", "batch_delay", "batch_tokens", "poll_after_ms"})
+_NUMBERS = frozenset({"seed", "batch_delay", "batch_tokens", "batch_drawings", "poll_after_ms"})
 
 
 def read_options(given: Mapping[str, object]) -> EmulatorOptions:

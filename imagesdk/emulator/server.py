@@ -14,6 +14,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import Self, Unpack, cast
 
@@ -26,6 +27,7 @@ from imagesdk.emulator.app import create_app
 from imagesdk.emulator.log import ConnectionRecord
 from imagesdk.emulator.options import EmulatorOptions
 from imagesdk.emulator.quirks import find
+from imagesdk.emulator.snapshots import DataFolder
 from imagesdk.emulator.state import EmulatorState
 
 __all__ = ["Emulator", "EmulatorOptions", "serve"]
@@ -33,6 +35,7 @@ __all__ = ["Emulator", "EmulatorOptions", "serve"]
 _TIMEOUT = 10.0  # seconds to start, to stop or to reset
 _GRACE = 5.0  # seconds that requests have to end after their connections were closed
 _TICK = 0.1  # seconds between the ticks on which uvicorn renews its Date header and notices a signal
+_TICKS_TO_SAVE = 10
 _HEADERS_TIMEOUT = 60.0  # seconds for the headers of a request, or for the rest of one that was answered
 _TURNS = 20  # turns of the event loop, more than enough from a connection in the backlog to its request
 
@@ -62,14 +65,14 @@ class Emulator:
         self._requested_port = port
         self._ca_file = ca_file
         self._app = _Application(self.state, options)
-        self._running: tuple[_Server, threading.Thread, int] | None = None
+        self._running: BackgroundServer | None = None
 
     @property
     def port(self) -> int:
         """The port, while the emulator runs."""
         if self._running is None:
             raise RuntimeError("the emulator does not run: use it in a with block")
-        return self._running[2]
+        return self._running.port
 
     @property
     def origin(self) -> str:
@@ -107,36 +110,79 @@ class Emulator:
         """
         app = self._app.changed(options)
         if self._running is not None:
-            self._running[0].close_connections()
+            self._running.close_connections()
         self._app.current, self._app.root = app
         self.state.reset()
+
+    def settle(self) -> None:
+        """Wait until the requests and the closed connections of clients are in the log."""
+        if self._running is not None:
+            self._running.settle()
 
     def __enter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError("the emulator runs already")
-        tls = _tls(self._ca_file, "127.0.0.1")
-        listener = _bound("127.0.0.1", self._requested_port)
-        server = _Server(self._app, tls, self.state)
-        thread = threading.Thread(
-            target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
-        )
-        thread.start()
-        self.state.close_connection = server.close_connection
-        if not server.ready.wait(_TIMEOUT):
-            server.should_exit = True
-            listener.close()
-            raise RuntimeError("the emulator did not start")
-        self._running = (server, thread, listener.getsockname()[1])
+        server = BackgroundServer(self._app, self.state, self._requested_port, self._ca_file)
+        server.start()
+        self._running = server
         return self
 
     def __exit__(self, *error: object) -> None:
         if self._running is None:
             return
-        server, thread, _ = self._running
-        self._running = None
+        server, self._running = self._running, None
+        self.state.batches.sleep()
         server.stop()
-        thread.join(_TIMEOUT)
-        self.state.close_connection = None
+
+
+class BackgroundServer:
+    """Server of an application in a thread of its own, on ``127.0.0.1``."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        state: EmulatorState | None = None,
+        port: int = 0,
+        ca_file: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.port = port
+        """The port. 0 takes a free one at the start."""
+        self._state = state if state is not None else EmulatorState()
+        self._server = _Server(app, _tls(ca_file, "127.0.0.1"), self._state)
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: If the port is taken.
+            RuntimeError: If the server does not start within 10 seconds.
+        """
+        listener = _bound("127.0.0.1", self.port)
+        self.port = listener.getsockname()[1]
+        server = self._server
+        self._thread = threading.Thread(
+            target=lambda: server.run([listener]), name="imagesdk-emulator", daemon=True
+        )
+        self._thread.start()
+        self._state.close_connection = server.close_connection
+        if not server.ready.wait(_TIMEOUT):
+            server.should_exit = True
+            listener.close()
+            raise RuntimeError("the emulator did not start")
+
+    def stop(self) -> None:
+        """Answer what has arrived, and close every connection."""
+        self._server.stop()
+        self._thread.join(_TIMEOUT)
+        self._state.close_connection = None
+
+    def close_connections(self) -> None:
+        """Close every connection and wait until its request has ended."""
+        self._server.close_connections()
+
+    def settle(self) -> None:
+        """Read what clients have sent so far."""
+        self._server.settle()
 
 
 def serve(
@@ -146,6 +192,9 @@ def serve(
     allow_remote: bool = False,
     ca_file: str | os.PathLike[str] | None = None,
     ready: Callable[[str], None] | None = None,
+    ended: Callable[[EmulatorState], None] | None = None,
+    seed_file: str | os.PathLike[str] | None = None,
+    data: str | os.PathLike[str] | None = None,
     **options: Unpack[EmulatorOptions],
 ) -> None:
     """Run the emulator until Ctrl-C.
@@ -156,20 +205,38 @@ def serve(
         allow_remote: Whether other machines may connect. The emulator is not hardened for a network.
         ca_file: Serve https, and write the certificate that clients have to trust to this file.
         ready: Called with the base URL once the emulator listens.
+        ended: Called with the state after the last request.
+        seed_file: File with the options, files and faults that the emulator starts with. See
+            :mod:`imagesdk.emulator.seed_file`.
+        data: Folder that keeps files, result URLs and the limit when the emulator ends. It is written once a second.
         options: As for :func:`~imagesdk.emulator.create_app`: ``limit``, ``seed``, ``as_of`` and others.
 
     Raises:
         ValueError: If ``host`` is not a loopback address and ``allow_remote`` is not set, or ``quirks`` is
-            not a known server.
-        OSError: If the port is taken, or ``ca_file`` cannot be written.
+            not a known server. If ``seed_file`` or ``data`` cannot be parsed.
+        OSError: If the port is taken, or a file cannot be read or written.
     """
     if not allow_remote and not _is_loopback(host):
         raise ValueError(f"{host!r} is not a loopback address: other machines could use the emulator")
     state = EmulatorState()
+    if seed_file is not None:
+        from imagesdk.emulator.seed_file import read_seed_file
+
+        seed = read_seed_file(seed_file)
+        options, state.prepare = options | seed.options, seed.plant
     app = _Application(state, options, allow_remote=allow_remote)
+    state.reset()
+    folder = None if data is None else DataFolder(data)
+    if folder is not None:
+        folder.load(state)
+        folder.save(state)
     tls = _tls(ca_file, host)
     listener = _bound(host, port)
     server = _Server(app, tls, state)
+    if folder is not None:
+        server.save = partial(folder.save, state)
+    if ended is not None:
+        server.ended = partial(ended, state)
     state.close_connection = server.close_connection
     if ready is not None:
         shown = f"[{host}]" if ":" in host else host
@@ -223,6 +290,10 @@ class _Server(uvicorn.Server):
         config.ssl, config.state = tls, state
         super().__init__(config)
         self.ready = threading.Event()
+        self.save: Callable[[], None] | None = None
+        """Called in a thread once a second, and at the end."""
+        self.ended: Callable[[], None] | None = None
+        """Called after the last request."""
         self._woken = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -237,6 +308,8 @@ class _Server(uvicorn.Server):
             ticks += 1
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), _TICK)
+            if self.save is not None and ticks % _TICKS_TO_SAVE == 0:
+                await asyncio.to_thread(self.save)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # Connections in the backlog of a listener would be reset with it: a request that was sent counts.
@@ -246,6 +319,10 @@ class _Server(uvicorn.Server):
         for listener in sockets or []:
             listener.close()
         await self._drain()
+        if self.save is not None:
+            await asyncio.to_thread(self.save)
+        if self.ended is not None:
+            self.ended()
 
     def stop(self) -> None:
         """Make the server stop; callable from any thread."""
@@ -259,6 +336,11 @@ class _Server(uvicorn.Server):
         """Close every connection and wait until its request has ended; callable from other threads."""
         if self._loop is not None:
             asyncio.run_coroutine_threadsafe(self._drain(), self._loop).result(_TIMEOUT)
+
+    def settle(self) -> None:
+        """Read what clients have sent so far; callable from other threads."""
+        if self._loop is not None:
+            asyncio.run_coroutine_threadsafe(_turns(), self._loop).result(_TIMEOUT)
 
     async def _drain(self) -> None:
         """Read what clients have sent, close every connection, and wait until every request has ended."""

@@ -40,8 +40,6 @@ class EmulatorState:
 
     requests: list[RequestRecord] = field(factory=list[RequestRecord])
     """The last 10 000 requests, oldest first, including downloads."""
-    billed_images: int = 0
-    """Number of images that were drawn, whether or not the client received them."""
     bill: Bill = field(factory=Bill)
     """Images and dollars, of single requests and of batches."""
     clock: VirtualClock = field(factory=VirtualClock)
@@ -68,9 +66,18 @@ class EmulatorState:
     configure: Callable[[EmulatorOptions], None] | None = None
     """Set by a server that can change the options of its application."""
 
+    prepare: Callable[[EmulatorState], None] | None = None
+    """Called after each reset, to add what the emulator starts with."""
+    changes: int = 0
+    """Number of requests that may have changed the state."""
     _count: int = 0
     _faulty_attempts: dict[str, int] = field(factory=dict[str, int])
     """How often each request with a fault of its own arrived."""
+
+    @property
+    def billed_images(self) -> int:
+        """Number of images that were billed, whether or not the client received them."""
+        return self.bill.images.total()
 
     def remember(self, record: RequestRecord) -> None:
         """Record a request, and give it its number."""
@@ -127,7 +134,6 @@ class EmulatorState:
         self._count = 0
         self._faulty_attempts.clear()
         self.clock.reset()
-        self.billed_images = 0
         self.faults.clear()
         self.results.clear()
         self.files.clear()
@@ -139,6 +145,9 @@ class EmulatorState:
         self.exhibits.clear()
         if self.window is not None:
             self.window.clear()
+        self.changes += 1
+        if self.prepare is not None:
+            self.prepare(self)
 
 
 def _applied(record: RequestRecord, fault: Fault) -> Fault:

@@ -64,11 +64,12 @@ class Verdict:
 
     def __str__(self) -> str:
         """Return the verdict as text: one line if nothing was found, else three lines a finding."""
-        about = f"{self.requests} requests, {self.billed_images} images billed"
+        about = f"{_count(self.requests, 'request')}, {_count(self.billed_images, 'image')} billed"
         if self.ok:
             return f"verdict: nothing found ({about})"
-        count = "1 finding" if len(self.findings) == 1 else f"{len(self.findings)} findings"
-        return "\n".join([f"verdict: {count} ({about})", *map(str, self.findings)])
+        return "\n".join(
+            [f"verdict: {_count(len(self.findings), 'finding')} ({about})", *map(str, self.findings)]
+        )
 
     def assert_ok(self) -> None:
         """Raise if anything was found.
@@ -82,3 +83,7 @@ class Verdict:
     def to_json(self) -> dict[str, object]:
         """Return the verdict as a JSON object."""
         return {"ok": self.ok, **asdict(self)}
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -137,6 +137,7 @@ class ApiMiddleware:
             await self._shape(refusal)(scope, receive, send_with_headers)
         finally:
             record.ended = state.clock()
+            state.changes += scope["method"] not in _READING
 
     def _refusal(self, method: str, path: str, headers: Headers) -> Refusal | None:
         host = _PORT.sub("", headers.get("host", "")).lower()
