@@ -23,7 +23,7 @@ from tests.support.broken_forms import broken_form
 from tests.support.small_images import png
 
 _FILLED = 11_000
-"""Requests that fill the log of an emulator."""
+"""Requests that fill the stores of an emulator: its log has 10 000, and so have the digests of images."""
 _GROWTH = 6 * 1024 * 1024
 """Bytes that a process may grow by afterwards: what the allocator keeps."""
 _MIB = 1024 * 1024
@@ -48,11 +48,12 @@ def run(seed: int, first: int, count: int) -> Counter[str]:
     errors = _Tracebacks()
     logging.getLogger().addHandler(errors)
     found: Counter[str] = Counter()
-    with Emulator(limit=None) as emulator, httpx.Client(base_url=emulator.base_url, timeout=60) as api:
-        for _ in range(_FILLED):
-            api.get("/models/none")
-        for number in range(first, first + 1000):
-            _one(api, Random(f"{seed} warm {number}"))
+    with (
+        Emulator(limit=None, upload_limit=None) as emulator,
+        httpx.Client(base_url=emulator.base_url, timeout=60) as api,
+    ):
+        for number in range(_FILLED):
+            _one(api, Random(f"{seed} before {number}"))
         before, files = _memory(), _open_files()
         for number in range(first, first + count):
             found[_one(api, Random(f"{seed} {number}"))] += 1
