@@ -6,7 +6,8 @@ so that ``import imagesdk`` is fast. ``__init__.pyi`` has them for type checkers
 
 _HOMES = {
     "_version": "__version__",
-    "_sync.facade": "Client Files ImageStream Images Models Provenance Run",
+    "_sync.facade": "BatchResults Batches Client Files ImageStream Images Models Provenance Run",
+    "batches": "AsyncBatchResults AsyncBatches",
     "client": "AsyncClient",
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
@@ -16,7 +17,7 @@ _HOMES = {
     "files": "AsyncFiles",
     "provenance": "AsyncProvenance",
     "served": "AsyncModels",
-    "reports": "ProvenanceCheck ProvenanceSignal ServedModel",
+    "reports": "Batch BatchCounts BatchProblem ProvenanceCheck ProvenanceSignal ServedModel",
     "streams": "AsyncImageStream",
     "pricing": "Estimate estimate",
     "_calls.retirement": "RetirementWarning",

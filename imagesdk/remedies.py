@@ -154,6 +154,13 @@ class Remedy:
     USE_EXTRA_QUERY = _Words("Pass extra_query= to a call.")
     USE_AZURE_CLIENT = _Words("Use {value}.")
     USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
+    USE_LIVE_LANE = _Words('Pass lane="live", or send such jobs one by one.')
+    USE_BATCH_LANE = _Words('Run the same jobs with lane="batch" or "auto" to fetch it.')
+    USE_AZURE_V1 = _Words("Leave api_version out to use the v1 API.")
+    USE_FAN_OUT = _Words('Use images.fan_out(..., lane="batch"), which makes as many batches as it needs.')
+    RAISE_DEADLINE = _Words("Pass a later deadline= to make more of them.")
+    WAIT_FOR_BATCH = _Words("Wait for its end with client.batches.wait({value!r}).")
+    CHECK_BATCH = _Words("Look at it with client.batches.retrieve({value!r}).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
     # fmt: on
 

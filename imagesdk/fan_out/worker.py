@@ -282,7 +282,7 @@ class _JobRun:
 
     async def fail(self, error: APIError | BudgetExceededError | OSError, ledger: JobLedger) -> JobResult:
         """Record a job whose call failed."""
-        status: _Ending = "unknown" if ledger.run_maybe_billed else _status(error)
+        status: _Ending = "unknown" if ledger.run_maybe_billed else status_of(error)
         if isinstance(error, APIError):
             self.annotate(error, ledger)
         fatal: Exception | None = None
@@ -408,10 +408,11 @@ def _not_prepared(item: Item, error: Exception) -> JobResult:
         name = item.label or name_of(digest(item.job, Hashes()), 0)
     except ODD_VALUES:  # its values cannot be written as JSON
         name = f"job-{item.place}"
-    return JobResult(Outcome(item.job, name, item.place, _status(error), error=error))
+    return JobResult(Outcome(item.job, name, item.place, status_of(error), error=error))
 
 
-def _status(error: Exception) -> _Ending:
+def status_of(error: Exception) -> _Ending:
+    """Return the status of a job that ended with an error."""
     if isinstance(error, APIError) and error.maybe_billed:
         return "unknown"
     return "refused" if isinstance(error, _REFUSALS) else "failed"

@@ -15,7 +15,7 @@ from imagesdk._sync.generator.parse import AsyncClass, Import, Kind, Member, Uns
 PACKAGE = Path(__file__).parents[2]
 SOURCES = {
     f"imagesdk.{name}": PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
-    for name in ("client", "images", "streams", "fan_out.run", "files", "provenance", "served")
+    for name in ("client", "images", "streams", "fan_out.run", "files", "provenance", "served", "batches")
 }
 """The modules with asynchronous classes, in the order of the facade."""
 
