@@ -162,6 +162,10 @@ class Remedy:
     WAIT_FOR_BATCH = _Words("Wait for its end with client.batches.wait({value!r}).")
     CHECK_BATCH = _Words("Look at it with client.batches.retrieve({value!r}).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
+    PASS_WEBHOOK_SECRET = _Words("Pass the signing secret of this webhook endpoint (whsec_...).")
+    PASS_WEBHOOK_HEADERS = _Words("Pass all headers of the request.")
+    PASS_RAW_BODY = _Words("Pass the body as it arrived, before a framework parses it.")
+    CHECK_SYSTEM_CLOCK = _Words("Respond with status 400; if it was sent just now, correct the clock of this machine.")
     # fmt: on
 
     def of(self, value: object) -> Remedy:

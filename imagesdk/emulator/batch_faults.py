@@ -1,0 +1,71 @@
+"""What a batch does wrong on request: see :meth:`imagesdk.emulator.Faults.batch`."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias
+
+from attrs import field, frozen
+
+from imagesdk.emulator.batch_input import BatchInput, Entry
+
+__all__ = ["BatchFault", "LineOrder", "Lines"]
+
+Lines: TypeAlias = int | Sequence[str]
+"""A number of lines, or their ``custom_id``s."""
+LineOrder: TypeAlias = Literal["shuffled", "given", "reversed"]
+
+
+@frozen
+class BatchFault:
+    """Faults of one batch, as :meth:`imagesdk.emulator.Faults.batch` describes them."""
+
+    missing: Lines = 0
+    duplicated: Lines = 0
+    no_status: Lines = 0
+    failed: Lines = 0
+    counts: Mapping[str, int] = field(factory=dict[str, int])
+    no_output_file: bool = False
+    files_gone: bool = False
+    error: str | None = None
+    stuck: float | None = None
+    cancel_hangs: bool = False
+    unlisted: float = 0
+    order: LineOrder = "shuffled"
+    webhooks: int = 1
+
+    def bent(self, entries: list[Entry], given: BatchInput, dice: random.Random) -> list[Entry]:
+        """Return the entries of an output file as this batch writes them."""
+        names = _Names(given, dice)
+        lost, twice, bare = (
+            names.chosen(lines, [index for _, index in entries])
+            for lines in (self.missing, self.duplicated, self.no_status)
+        )
+        found: list[Entry] = []
+        for kind, index in entries:
+            if index in lost:
+                continue
+            entry: Entry = ("no_status", index) if index in bare else (kind, index)
+            found += [entry, entry] if index in twice else [entry]
+        if self.order == "shuffled":
+            dice.shuffle(found)
+        elif self.order == "reversed":
+            found.reverse()
+        return found
+
+    def failing(self, given: BatchInput, dice: random.Random) -> frozenset[int]:
+        """Return the lines that fail with a server error."""
+        return _Names(given, dice).chosen(self.failed, range(len(given)))
+
+
+@frozen
+class _Names:
+    given: BatchInput
+    dice: random.Random
+
+    def chosen(self, lines: Lines, among: Sequence[int]) -> frozenset[int]:
+        if isinstance(lines, int):
+            return frozenset(self.dice.sample(among, min(lines, len(among))))
+        wanted = set(lines)
+        return frozenset(index for index in among if self.given[index].custom_id in wanted)
