@@ -20,6 +20,7 @@ from imagesdk.reports import Batch
 
 if TYPE_CHECKING:
     from imagesdk.fan_out.batch_results import BatchResults
+    from imagesdk.webhooks import WebhookEvent
 
 _OUTPUT_BYTES = 500_000_000
 
@@ -147,7 +148,7 @@ class AsyncBatches:
     ) -> Batch:
         """Return a batch when it has ended: completed, failed, expired or cancelled.
 
-        A look that fails with a 429, a 5xx or the connection is repeated. :meth:`wake` ends a wait at once.
+        A look that fails with a 429, a 5xx or the connection is repeated. :meth:`notify` ends a wait at once.
 
         Args:
             batch: The batch, or its id.
@@ -170,14 +171,21 @@ class AsyncBatches:
         check_poll(poll)
         return await wait_for_end(BatchCalls(self._context), _id(batch), poll, timeout)
 
-    def wake(self, batch: str | Batch) -> None:
+    def notify(self, batch: str | Batch | WebhookEvent) -> None:
         """Let waits and runs of this process look at a batch at once, for example when its webhook has come.
 
-        It returns at once, from any thread.
+        It returns at once, from any thread. An event about something else than a batch has no effect.
+
+        Example:
+            ```python
+            client.batches.notify("batch_abc123")
+            ```
         """
         from imagesdk._calls.batch_watch import WAKEUPS
 
-        WAKEUPS.wake(_id(batch))
+        named = batch if isinstance(batch, str) else getattr(batch, "batch_id", getattr(batch, "id", None))
+        if isinstance(named, str):
+            WAKEUPS.wake(named)
 
     def results(
         self, batch: str | Batch, *, out: str | os.PathLike[str] | None = None

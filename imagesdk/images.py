@@ -45,6 +45,9 @@ from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
+    from datetime import timedelta
+
+    from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs
     from imagesdk.fan_out.run import AsyncRun
@@ -311,6 +314,9 @@ class AsyncImages:
         stop_on: StopOn = "fatal",
         max_failures: int | None = None,
         give_up_after: float | None = 900.0,
+        lane: Lane = "live",
+        deadline: str | float | timedelta | None = None,
+        poll: float | None = None,
     ) -> AbstractAsyncContextManager[AsyncRun]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
@@ -339,6 +345,12 @@ class AsyncImages:
                 ``None``: no end.
             give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
                 none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
+            lane: ``"live"``: each job is a call. ``"batch"``: the jobs go into batches, which cost half and take up to a
+                day. ``"auto"``: into batches, and live what would be late. The last two need ``out``.
+            deadline: With ``"batch"`` and ``"auto"``: the time for all jobs from the first start of the run, such as
+                ``"20h"``, seconds or a timedelta. Open batches are cancelled before it, and ``"auto"`` sends live what
+                they have not begun.
+            poll: Seconds between two looks at a batch. Default: as the server asks, or else from 5 to 60 seconds.
 
         Example:
             ```python
@@ -367,6 +379,9 @@ class AsyncImages:
             stop_on=stop_on,
             max_failures=max_failures,
             give_up_after=give_up_after,
+            lane=lane,
+            deadline=deadline,
+            poll=poll,
         )
         return NotEntered(Runner(self._context).run(jobs, defaults=defaults, options=run_options), "fan_out")
 

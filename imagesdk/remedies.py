@@ -156,6 +156,7 @@ class Remedy:
     USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
     USE_LIVE_LANE = _Words('Pass lane="live", or send such jobs one by one.')
     USE_BATCH_LANE = _Words('Run the same jobs with lane="batch" or "auto" to fetch it.')
+    CHOOSE_LANE = _Words('Pass lane="auto" as well, or leave it out.')
     USE_AZURE_V1 = _Words("Leave api_version out to use the v1 API.")
     USE_FAN_OUT = _Words('Use images.fan_out(..., lane="batch"), which makes as many batches as it needs.')
     RAISE_DEADLINE = _Words("Pass a later deadline= to make more of them.")

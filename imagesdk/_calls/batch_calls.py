@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import anyio
-from attrs import frozen
+from attrs import evolve, frozen
 
 from imagesdk._calls.build import ClientContext, load_sources
 from imagesdk._calls.queries import ask, send_query
@@ -40,6 +40,8 @@ _MOST_CREATIONS: Final = 5
 _PROCESSED: Final = frozenset({None, "processed", "uploaded"})
 _NO_FILE: Final = frozenset({"error", "deleted"})
 _PROCESSING_SECONDS: Final = 600.0
+_FILE_NAME: Final = "requests.jsonl"
+"""The API takes no other extension."""
 _NO_ROUTE: Final = frozenset({404, 405, 501})
 
 
@@ -74,7 +76,7 @@ class BatchCalls:
         from imagesdk._calls.sources import open_file
 
         async with open_file(path, None) as file:
-            found = await self.upload(file, "batch")
+            found = await self.upload(evolve(file, name=_FILE_NAME), "batch")
         deadline, pause = time.monotonic() + _PROCESSING_SECONDS, 0.5
         while found.status not in _PROCESSED and time.monotonic() < deadline:  # Azure checks files first
             if found.status in _NO_FILE:

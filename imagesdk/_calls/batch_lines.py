@@ -106,27 +106,32 @@ class LineReader:
     async def _next(self) -> ReceivedLine | None:
         while True:
             await anyio.lowlevel.checkpoint()
-            for event in next(self._steps, ()):
-                if not isinstance(event, LineEnd):
-                    if isinstance(event, ImageStart) and self._sink is None:
-                        self._sink = ImageSink(self.folder, fsync=self.fsync, owner=self.owner)
-                    if self._sink is not None:
-                        await self._sink.write(event)
-                    continue
-                sink, self._sink = self._sink or ImageSink(None), None
-                try:
-                    texts = sink.texts
-                    if event.scanner.is_large:
-                        line = await run_blocking(read_line, event, texts, self._key)
-                    else:
-                        line = read_line(event, texts, self._key)
-                except BaseException:
-                    await discard(sink)
-                    raise
-                return ReceivedLine(line, sink)
-            if self._at_end:
-                return None
-            await self._read()
+            events = next(self._steps, None)
+            if events is None:
+                if self._at_end:
+                    return None
+                await self._read()
+                continue
+            for event in events:
+                if isinstance(event, LineEnd):
+                    return await self._received(event)
+                if isinstance(event, ImageStart) and self._sink is None:
+                    self._sink = ImageSink(self.folder, fsync=self.fsync, owner=self.owner)
+                if self._sink is not None:
+                    await self._sink.write(event)
+
+    async def _received(self, end: LineEnd) -> ReceivedLine:
+        """Return a line that has ended. The end of a line is the only event of its step."""
+        sink, self._sink = self._sink or ImageSink(None), None
+        try:
+            if end.scanner.is_large:
+                line = await run_blocking(read_line, end, sink.texts, self._key)
+            else:
+                line = read_line(end, sink.texts, self._key)
+        except BaseException:
+            await discard(sink)
+            raise
+        return ReceivedLine(line, sink)
 
     async def _read(self) -> None:
         """Read the next piece of the file."""

@@ -56,10 +56,14 @@ from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs
     from imagesdk.fan_out.spending import UnknownPrice
     from imagesdk.reports import ProvenanceCheck, ServedModel
+    from imagesdk.webhooks import WebhookEvent
 
 __all__ = [
     "BatchResults",
@@ -683,6 +687,9 @@ class Images:
         stop_on: StopOn = "fatal",
         max_failures: int | None = None,
         give_up_after: float | None = 900.0,
+        lane: Lane = "live",
+        deadline: str | float | timedelta | None = None,
+        poll: float | None = None,
     ) -> AbstractContextManager[Run]:
         """Run many jobs at once. The run can be watched, stopped and resumed.
 
@@ -711,6 +718,12 @@ class Images:
                 ``None``: no end.
             give_up_after: Seconds. While the server is away the run pauses, and sends one job at a time as a probe. If
                 none succeeds for so long, the run ends with ``RunStoppedError``. ``None``: no end.
+            lane: ``"live"``: each job is a call. ``"batch"``: the jobs go into batches, which cost half and take up to a
+                day. ``"auto"``: into batches, and live what would be late. The last two need ``out``.
+            deadline: With ``"batch"`` and ``"auto"``: the time for all jobs from the first start of the run, such as
+                ``"20h"``, seconds or a timedelta. Open batches are cancelled before it, and ``"auto"`` sends live what
+                they have not begun.
+            poll: Seconds between two looks at a batch. Default: as the server asks, or else from 5 to 60 seconds.
 
         Example:
             ```python
@@ -740,6 +753,9 @@ class Images:
             stop_on=stop_on,
             max_failures=max_failures,
             give_up_after=give_up_after,
+            lane=lane,
+            deadline=deadline,
+            poll=poll,
         )
 
     def dry_run(
@@ -1245,7 +1261,7 @@ class Batches:
     def wait(self, batch: str | Batch, *, poll: float | None = None, timeout: float | None = None) -> Batch:
         """Return a batch when it has ended: completed, failed, expired or cancelled.
 
-        A look that fails with a 429, a 5xx or the connection is repeated. :meth:`wake` ends a wait at once.
+        A look that fails with a 429, a 5xx or the connection is repeated. :meth:`notify` ends a wait at once.
 
         Args:
             batch: The batch, or its id.
@@ -1264,12 +1280,17 @@ class Batches:
         """
         return self._handle.call(AsyncBatches.wait, batch, poll=poll, timeout=timeout)
 
-    def wake(self, batch: str | Batch) -> None:
+    def notify(self, batch: str | Batch | WebhookEvent) -> None:
         """Let waits and runs of this process look at a batch at once, for example when its webhook has come.
 
-        It returns at once, from any thread.
+        It returns at once, from any thread. An event about something else than a batch has no effect.
+
+        Example:
+            ```python
+            client.batches.notify("batch_abc123")
+            ```
         """
-        self._handle.async_object.wake(batch)
+        self._handle.async_object.notify(batch)
 
     def results(
         self, batch: str | Batch, *, out: str | os.PathLike[str] | None = None

@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from imagesdk._calls.batch_lines import LineReader, ReceivedLine
 from imagesdk._calls.batch_results import job_of, line_call, result_of
@@ -145,7 +145,8 @@ class BatchResults:
         self.seen.add(custom_id)
         place = self.inputs.places.get(custom_id, (len(self.seen) - 1, 0))[0]
         job = await run_blocking(self.inputs.job, custom_id)
-        prepared = line_call(job, self.context, self.template)
+        priced = job if job.model is not None else evolve(job, model=self.batch.model)
+        prepared = line_call(priced, self.context, self.template)
         result = result_of(received, prepared, self.context)
         if isinstance(result, Failure):
             await discard(received.sink)

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from decimal import Decimal
 from time import time
 from typing import Final
 
 from attrs import evolve, frozen
 
 from imagesdk.fan_out.journal import Journal, write_sending
-from imagesdk.fan_out.rows import COLUMNS, record_of
+from imagesdk.fan_out.rows import COLUMNS, dollars, record_of
 from imagesdk.fan_out.store import JobRecord
 
 _STARTED: Final = "started"
@@ -117,11 +118,18 @@ class BatchStore:
         )
         await self.journal.transact(lambda db: db.execute(query, (intent,)).rowcount)
 
-    async def line_of(self, key: str) -> int | None:
-        """Return the line of a job in its batch."""
-        query = "SELECT line FROM jobs WHERE key = ? AND typeof(line) = 'integer'"
-        row = await self.journal.transact(lambda db: db.execute(query, (key,)).fetchone())
-        return None if row is None else int(row[0])
+    async def line_of(self, key: str) -> tuple[int, Decimal | None] | None:
+        """Return the line of a job in its batch, and the US dollars that are reserved for it."""
+        query = "SELECT line, reserved FROM jobs WHERE key = ? AND typeof(line) = 'integer'"
+        path = self.journal.path
+
+        def read(db: sqlite3.Connection) -> tuple[int, Decimal | None] | None:
+            row = db.execute(query, (key,)).fetchone()
+            if row is None:
+                return None
+            return int(row[0]), None if row[1] is None else dollars(path, key, (row[1],))
+
+        return await self.journal.transact(read)
 
     async def record(self, intent: str, line: int) -> JobRecord | None:
         """Return the record of an open line, with the state that its job had before the batch."""

@@ -51,11 +51,14 @@ class JobReader:
         TypeError: If ``jobs`` is a single job or is not iterable.
     """
 
+    counts_jobs: bool = False
+    """Whether the reader, rather than the scheduler, counts the jobs that were read."""
+
     def __init__(self, jobs: Jobs, defaults: Generate | None) -> None:
         if isinstance(jobs, (str, bytes, Generate, Edit, Variation, Labelled)):
             given = type(jobs).__name__
             raise TypeError(f"fan_out takes several jobs, such as a list of them, not one {given}.")
-        self.total = len(jobs) if isinstance(jobs, Sized) else None
+        self.total: int | None = len(jobs) if isinstance(jobs, Sized) else None
         """Number of jobs, if ``jobs`` has a length."""
         self._defaults = defaults
         self._read = 0

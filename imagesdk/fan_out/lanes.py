@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from attrs import frozen
 
 from imagesdk.errors import ConfigurationError
 from imagesdk.policies import is_positive
+from imagesdk.remedies import Remedy
 
 Lane: TypeAlias = Literal["live", "batch", "auto"]
 """How a run sends its jobs: ``"live"`` calls, in a ``"batch"``, or ``"auto"``: in a batch, and live what would be late."""
@@ -41,6 +42,22 @@ _SPELLED: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|hours?|d|days
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
+class LaneOptions(Protocol):
+    """The options of a run that are about its lanes."""
+
+    @property
+    def lane(self) -> Lane:
+        """How the run sends its jobs."""
+
+    @property
+    def deadline(self) -> str | float | timedelta | None:
+        """The end of its time, from its first start."""
+
+    @property
+    def poll(self) -> float | None:
+        """Seconds between two looks at a batch."""
+
+
 def parse_deadline(given: str | float | timedelta) -> float:
     """Return the seconds of ``"20h"``, of a number of seconds, or of a timedelta.
 
@@ -56,6 +73,22 @@ def parse_deadline(given: str | float | timedelta) -> float:
         allowed = 'a time such as "20h" or "90m", seconds, or a timedelta, greater than 0'
         raise ConfigurationError.for_parameter("deadline", given, allowed=allowed)
     return float(seconds)
+
+
+def check_lane(options: LaneOptions) -> None:
+    """Raise a ``ConfigurationError`` if the options of the lanes are not valid, or do not belong together."""
+    if options.lane not in LANES:
+        allowed = '"live", "batch" or "auto"'
+        raise ConfigurationError.for_parameter("lane", options.lane, allowed=allowed)
+    for name in ("deadline", "poll"):
+        if options.lane == "live" and getattr(options, name) is not None:
+            summary = f'{name} is an option of the lanes "batch" and "auto".'
+            raise ConfigurationError(summary, param=name, remedies=(Remedy.CHOOSE_LANE,))
+    if options.deadline is not None:
+        parse_deadline(options.deadline)
+    if options.poll is not None and not is_positive(options.poll):
+        allowed = "a number of seconds greater than 0, or None"
+        raise ConfigurationError.for_parameter("poll", options.poll, allowed=allowed)
 
 
 @frozen

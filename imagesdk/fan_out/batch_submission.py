@@ -1,0 +1,206 @@
+"""Shards to batches: each shard is uploaded, recorded and created, one after the other.
+
+====================================================  ==========================================================
+answer                                                effect
+====================================================  ==========================================================
+created                                               the batch is watched
+too many enqueued tokens, here or in validation       its jobs go into batches of half the size, after a wait
+                                                      or when another batch ends
+429, 5xx or no connection at the upload               again, until ``give_up_after``
+any other refusal                                     its jobs go live, or fail
+no answer, and not found by listing                   its jobs are unknown; the next run looks again
+====================================================  ==========================================================
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+from attrs import define
+
+from imagesdk._calls.batch_calls import is_passing, new_intent
+from imagesdk._protocol.batch_api import TOKEN_LIMIT
+from imagesdk._protocol.batch_input import ShardLimits, halved
+from imagesdk._protocol.batch_rules import poll_delay, token_wait
+from imagesdk._protocol.retry import classify
+from imagesdk.errors import APIError, APIStatusError, RateLimitError
+from imagesdk.fan_out.batch_board import LaneBoard, OpenBatch, OpenShard
+from imagesdk.fan_out.batch_store import StoredBatch
+from imagesdk.fan_out.outcomes import JobResult, Outcome
+
+_T = TypeVar("_T")
+
+
+@define(eq=False)
+class Submitter:
+    """Creator of the batches of one run."""
+
+    board: LaneBoard
+    watch: Callable[[OpenBatch], None]
+    """Starts to watch a batch."""
+    _refusals: int = 0
+    """Batches in succession that were refused for their tokens."""
+    _not_before: float = 0.0
+    _ended: int = 0
+    """Batches that have ended."""
+
+    async def run(self) -> None:
+        """Create a batch for each complete shard, until cancelled."""
+        board = self.board
+        while True:
+            if not board.complete:
+                await board.changes.wait()
+                continue
+            if board.cut or board.over:
+                await self.drop(board.complete.popleft(), board.late())
+                continue
+            wait = self._not_before - time.monotonic()
+            if wait > 0 and board.batches:
+                with anyio.move_on_after(wait):
+                    await board.changes.wait()
+                continue
+            if wait > 0:
+                with anyio.move_on_after(min(wait, 1.0)):
+                    await board.changes.wait()
+                continue
+            await self._submit(board.complete.popleft())
+
+    async def resume(self, stored: StoredBatch, batch: OpenBatch) -> None:
+        """Find or create a batch that an earlier process was about to create."""
+        await self._create(stored, batch, look_first=True)
+
+    def batch_ended(self) -> None:
+        """Let the next batch be created: one that has ended has made room for its tokens."""
+        self._not_before = 0.0
+        self.board.changes.notify()
+
+    def accepted(self) -> None:
+        """Record that a batch has passed its validation."""
+        self._refusals = 0
+
+    async def token_limited(self, batch: OpenBatch) -> None:
+        """Divide the jobs of a batch, which has failed because of too many tokens, among smaller ones."""
+        board = self.board
+        await board.store.release(batch.intent, batch.entries)
+        await board.store.close(batch.intent)
+        self._refusals += 1
+        self._not_before = time.monotonic() + token_wait(self._refusals)
+        limits = board.limits.get(batch.kind, ShardLimits())
+        board.limits[batch.kind] = halved(limits, batch.lines)
+        for entry in batch.entries.values():
+            board.give_back(entry)
+            if board.cut:
+                board.not_begun(entry, board.late())
+            else:
+                board.again.append(entry.item)
+        batch.entries.clear()
+        board.close(batch)
+
+    async def drop(self, shard: OpenShard, error: APIError) -> None:
+        """Let the jobs of a shard that has no batch go live, or fail."""
+        await shard.writer.discard()
+        for entry in shard.entries:
+            self.board.not_begun(entry, error)
+        self.board.changes.notify()
+
+    async def _submit(self, shard: OpenShard) -> None:
+        board = self.board
+        board.submitting += 1
+        try:
+            path = await shard.writer.finish()
+            try:
+                file = await self._persistently(lambda: board.calls.upload_input(path))
+            except APIError as error:
+                await self.drop(shard, error)
+                return
+            finally:
+                await shard.writer.discard()
+            endpoint, model = shard.kind
+            lines = {entry.item.place: entry for entry in shard.entries}
+            stored = StoredBatch(new_intent(), None, endpoint, model, file.id, len(lines), time.time())
+            batch = OpenBatch(stored.intent, shard.kind, len(lines), stored.began, file.id, entries=lines)
+            board.batches[batch.intent] = batch
+            await board.store.begin(
+                stored,
+                [
+                    (entry.key, line, str(entry.amount) if entry.amount else None)
+                    for line, entry in lines.items()
+                ],
+            )
+            await self._create(stored, batch, look_first=False)
+        finally:
+            board.submitting -= 1
+            board.changes.notify()
+
+    async def _create(self, stored: StoredBatch, batch: OpenBatch, *, look_first: bool) -> None:
+        board = self.board
+        try:
+            found = await self._persistently(
+                lambda: board.calls.create(
+                    stored.intent,
+                    stored.input_file,
+                    stored.endpoint,
+                    {},
+                    began=stored.began,
+                    look_first=look_first,
+                ),
+                refused_only=True,
+            )
+        except APIError as error:
+            await self._not_created(batch, error)
+            return
+        batch.id, batch.snapshot = found.id, found
+        await board.store.created(stored.intent, found.id)
+        self.watch(batch)
+
+    async def _not_created(self, batch: OpenBatch, error: APIError) -> None:
+        board = self.board
+        kind = classify(error)
+        if kind not in {"refused", "never_sent"}:
+            board.close(batch)
+            for entry in batch.entries.values():
+                error.maybe_billed = True
+                item = entry.item
+                board.worker.spending.settle(entry.amount, entry.amount)
+                board.post(
+                    JobResult(Outcome(item.job, entry.id, item.place, "unknown", error=error, attempts=1))
+                )
+            return
+        if isinstance(error, APIStatusError) and error.code == TOKEN_LIMIT:
+            await self.token_limited(batch)
+            return
+        await board.store.release(batch.intent, batch.entries)
+        await board.store.close(batch.intent)
+        for entry in batch.entries.values():
+            board.not_begun(entry, error)
+        board.close(batch)
+
+    async def _persistently(self, ask: Callable[[], Awaitable[_T]], *, refused_only: bool = False) -> _T:
+        """Repeat a request that bills nothing while the server is away or busy.
+
+        ``refused_only``: repeat it only if the server has provably not done what it was asked for.
+        """
+        board, tries = self.board, 0
+        began = time.monotonic()
+        while True:
+            try:
+                return await ask()
+            except APIError as error:
+                tries += 1
+                patience = board.give_up_after
+                late = patience is not None and time.monotonic() - began > patience
+                token_limited = isinstance(error, APIStatusError) and error.code == TOKEN_LIMIT
+                unsure = refused_only and classify(error) not in {"refused", "never_sent"}
+                if late or board.cut or token_limited or unsure or not is_passing(error):
+                    raise
+                wish = error.retry_after if isinstance(error, RateLimitError) else None
+                delay = poll_delay(tries, None, wish)
+            with anyio.move_on_after(delay):
+                await self._until_cut()
+
+    async def _until_cut(self) -> None:
+        while not self.board.cut:
+            await self.board.changes.wait()
