@@ -1,4 +1,4 @@
-"""``client.batches``: images at half the price for whoever can wait a day.
+"""``client.batches``: images at half the price for those who can wait a day.
 
 A run (``client.images.fan_out(..., lane="batch")``) divides many jobs into batches, records them in a journal, and survives
 the end of its process. The methods here work on single batches, also on those that another program has created.
@@ -43,7 +43,7 @@ class AsyncBatches:
     ) -> Batch:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
 
-        The batch is created once: if no answer comes, the client looks for it for a minute before it tries again.
+        The batch is created once: if there is no answer, the client looks for it for a minute before it tries again.
         Images of edits are uploaded first.
 
         Args:
@@ -217,7 +217,7 @@ class AsyncBatches:
     def attach(
         self, batch: str | Batch, *, out: str | os.PathLike[str] | None = None, poll: float | None = None
     ) -> AbstractAsyncContextManager[AsyncBatchResults]:
-        """Wait for the end of a batch, whoever has created it, and read its results as :meth:`results` does.
+        """Wait for the end of a batch of any program, and read its results as :meth:`results` does.
 
         Args:
             batch: The batch, or its id.

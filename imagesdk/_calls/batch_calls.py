@@ -1,6 +1,6 @@
 """Requests about batches: each batch is created once, whatever becomes of the answer to its creation.
 
-A batch has an id of the client in its metadata, its *intent*. If no answer to the creation comes, the client looks for the
+A batch has an id of the client in its metadata, its *intent*. If the creation has no answer, the client looks for the
 intent in the listing before it creates the batch again. Listings lag, so it looks for :data:`LOOK_SECONDS`.
 """
 

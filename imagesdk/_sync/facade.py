@@ -18,7 +18,7 @@ from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
 from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
-from imagesdk.batches import _OUTPUT_BYTES, AsyncBatches, AsyncBatchResults
+from imagesdk.batches import _OUTPUT_BYTES, AsyncBatchResults, AsyncBatches
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.outcomes import Notice, Outcome, Progress
@@ -57,7 +57,6 @@ from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawRespons
 
 if TYPE_CHECKING:
     from datetime import timedelta
-
     from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs
@@ -1168,7 +1167,7 @@ class Batches:
     ) -> Batch:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
 
-        The batch is created once: if no answer comes, the client looks for it for a minute before it tries again.
+        The batch is created once: if there is no answer, the client looks for it for a minute before it tries again.
         Images of edits are uploaded first.
 
         Args:
@@ -1322,7 +1321,7 @@ class Batches:
     def attach(
         self, batch: str | Batch, *, out: str | os.PathLike[str] | None = None, poll: float | None = None
     ) -> AbstractContextManager[BatchResults]:
-        """Wait for the end of a batch, whoever has created it, and read its results as :meth:`results` does.
+        """Wait for the end of a batch of any program, and read its results as :meth:`results` does.
 
         Args:
             batch: The batch, or its id.

@@ -45,7 +45,7 @@ from imagesdk.remedies import Remedy
 from imagesdk.reports import Batch
 
 _UNKNOWN_JOB = Generate("")
-"""Stands for a job whose line of the input file cannot be read."""
+"""In the place of a job whose line of the input file cannot be read."""
 
 
 @define(eq=False)

@@ -72,8 +72,11 @@ def facade(sources: dict[str, Path], phrases: Mapping[str, str]) -> str:
     if typed:
         lines = [line for section in _imports(typed) for line in section.split("\n")]
         imports += "\n\n" + "\n".join(["if TYPE_CHECKING:", *_indented(lines, 4)])
-    public = ", ".join(f'"{name}"' for name in sorted(map(blocking_name, names)))
-    return f"{header}\n{imports}\n\n__all__ = [{public}]\n\n\n{classes}\n"
+    quoted = [f'"{name}"' for name in sorted(map(blocking_name, names))]
+    public = f"__all__ = [{', '.join(quoted)}]"
+    if len(public) > _WIDTH:
+        public = "\n".join(["__all__ = [", *(f"    {name}," for name in quoted), "]"])
+    return f"{header}\n{imports}\n\n{public}\n\n\n{classes}\n"
 
 
 def _class(cls: AsyncClass, translator: DocstringTranslator) -> Iterator[str]:
