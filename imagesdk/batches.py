@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from imagesdk.fan_out.batch_results import BatchResults
     from imagesdk.webhooks import WebhookEvent
 
-_OUTPUT_BYTES = 500_000_000
-
 
 class AsyncBatches:
     """Batches of the account, as ``client.batches``."""
@@ -38,7 +36,7 @@ class AsyncBatches:
         defaults: Generate | None = None,
         metadata: Mapping[str, str] | None = None,
         output_expires_after: int | None = None,
-        max_output_bytes: int = _OUTPUT_BYTES,
+        max_output_bytes: int = 500_000_000,
         timeout: float | Timeouts | None = None,
     ) -> Batch:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
@@ -251,7 +249,15 @@ class AsyncBatches:
 
 
 class AsyncBatchResults:
-    """Results of one batch. Iterate over it for their outcomes. Created by ``client.batches``."""
+    """Results of one batch. Iterate over it for their outcomes. Created by ``client.batches``.
+
+    Example:
+        ```python
+        async with client.batches.attach("batch_abc123", out="images/") as results:
+            async for outcome in results:
+                print(outcome.status, outcome.id)
+        ```
+    """
 
     def __init__(self, results: BatchResults) -> None:
         self._results = results

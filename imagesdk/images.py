@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -45,8 +46,6 @@ from imagesdk.streams import AsyncImageStream
 from imagesdk.types import Image, ImagesResponse, Source
 
 if TYPE_CHECKING:  # the modules of runs are loaded with the first run
-    from datetime import timedelta
-
     from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs

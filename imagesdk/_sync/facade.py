@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,7 @@ from imagesdk._engine.tokens import TokenProvider
 from imagesdk._sync.context import ContextHandle
 from imagesdk._sync.lease import Lease, lease
 from imagesdk._transport.httpx_compat import HTTPClient
-from imagesdk.batches import _OUTPUT_BYTES, AsyncBatchResults, AsyncBatches
+from imagesdk.batches import AsyncBatches, AsyncBatchResults
 from imagesdk.client import AsyncClient
 from imagesdk.events import Observer
 from imagesdk.fan_out.outcomes import Notice, Outcome, Progress
@@ -56,7 +57,6 @@ from imagesdk.streams import AsyncImageStream, StreamedImage
 from imagesdk.types import FileId, FileObject, Image, ImagesResponse, RawResponse, Source
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from imagesdk.fan_out.lanes import Lane
     from imagesdk.fan_out.options import StopOn
     from imagesdk.fan_out.outcomes import DryRun, Jobs
@@ -1162,7 +1162,7 @@ class Batches:
         defaults: Generate | None = None,
         metadata: Mapping[str, str] | None = None,
         output_expires_after: int | None = None,
-        max_output_bytes: int = _OUTPUT_BYTES,
+        max_output_bytes: int = 500_000_000,
         timeout: float | Timeouts | None = None,
     ) -> Batch:
         """Create one batch of jobs: all of one model, and all of them generations or all of them edits.
@@ -1344,7 +1344,15 @@ class Batches:
 
 
 class BatchResults:
-    """Results of one batch. Iterate over it for their outcomes. Created by ``client.batches``."""
+    """Results of one batch. Iterate over it for their outcomes. Created by ``client.batches``.
+
+    Example:
+        ```python
+        with client.batches.attach("batch_abc123", out="images/") as results:
+            for outcome in results:
+                print(outcome.status, outcome.id)
+        ```
+    """
 
     __module__ = "imagesdk"
 

@@ -182,9 +182,9 @@ def _import(module: str, names: list[str]) -> str:
     return "\n".join([f"from {module} import (", *_indented((f"{name}," for name in names), 4), ")"])
 
 
-def _name_order(name: str) -> tuple[int, str]:
+def _name_order(name: str) -> tuple[int, str, str]:
     constant = name.isupper() and len(name) > 1
-    return (0 if constant else 1 if name[:1].isupper() else 2, name)
+    return (0 if constant else 1 if name[:1].isupper() else 2, name.lower(), name)
 
 
 if __name__ == "__main__":
