@@ -35,7 +35,7 @@ _IMAGES_A_SECOND: Final = 50 / 60
 """Rate of live calls without a rate limit, until it is measured."""
 FETCH_BYTES_A_SECOND: Final = 10_000_000.0
 """Speed of the download of results, until it is measured."""
-LIVE_SECONDS: Final = 60.0
+LIVE_SECONDS = 60.0
 """Time of one live call, until it is measured."""
 
 _SPELLED: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|hours?|d|days?)\s*", re.IGNORECASE)
@@ -97,7 +97,7 @@ class Rates:
 
     images_a_second: float | None = None
     """Rate of live images: the lower one of the rate limit and of what was measured."""
-    live_seconds: float = LIVE_SECONDS
+    live_seconds: float | None = None
     """Time of one live call."""
     cancel_seconds: float | None = None
     """Longest time that a cancellation took in this run."""
@@ -107,7 +107,7 @@ class Rates:
     def live(self, images: int) -> float:
         """Return the seconds that so many images take live; 0 for none."""
         rate = self.images_a_second or _IMAGES_A_SECOND
-        return 0.0 if images <= 0 else SAFETY * images / rate + self.live_seconds
+        return 0.0 if images <= 0 else SAFETY * images / rate + self._one_call
 
     def margin(self, images: int, output_bytes: int) -> float:
         """Return the seconds before the deadline at which open batches must be cancelled.
@@ -122,4 +122,8 @@ class Rates:
     def in_time(self, seconds: float) -> int:
         """Return the images that fit live into so many seconds."""
         rate = self.images_a_second or _IMAGES_A_SECOND
-        return max(0, int((seconds - self.live_seconds) * rate / SAFETY))
+        return max(0, int((seconds - self._one_call) * rate / SAFETY))
+
+    @property
+    def _one_call(self) -> float:
+        return LIVE_SECONDS if self.live_seconds is None else self.live_seconds

@@ -1,0 +1,470 @@
+"""Runs on the batch lanes: one journal, one identity, one price, whatever a batch does wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from imagesdk import (
+    AsyncClient,
+    AsyncRun,
+    BudgetExceededError,
+    ConfigurationError,
+    Edit,
+    Generate,
+    InvalidRequestError,
+    Labelled,
+    Outcome,
+    OutcomeUnknownError,
+    Remedy,
+    Variation,
+    estimate,
+)
+from imagesdk._calls import batch_calls, batch_lines
+from imagesdk.emulator import Emulator
+from imagesdk.emulator.drawing.painting import Painting
+from imagesdk.emulator.faults import FaultTarget
+from imagesdk.fan_out import batch_store, batch_submission, lanes
+from tests.support.small_images import png
+
+pytestmark = pytest.mark.anyio
+POLL = 0.01
+
+
+def job(number: int | str, **more: Any) -> Generate:
+    return Generate(f"otter {number}", model="gpt-image-2", quality="low", size="1024x1024", **more)
+
+
+def jobs(count: int = 6) -> list[Generate]:
+    return [job(number) for number in range(count)]
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw next to nothing, look for a batch for moments, and let a cancellation take moments."""
+    from PIL import Image
+
+    def draw(self: Painting, index: int) -> Image.Image:
+        return Image.linear_gradient("L").resize((32, 32)).convert("RGBA")
+
+    monkeypatch.setattr(Painting, "_draw", draw)
+    monkeypatch.setattr(batch_calls, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(batch_lines, "_PAUSE", 0.001)
+    monkeypatch.setattr(lanes, "CANCEL_SECONDS", 0.2)
+    monkeypatch.setattr(lanes, "LIVE_SECONDS", 0.2)
+
+
+class Lane:
+    """Runs of one client on an emulator, into one folder."""
+
+    def __init__(self, client: AsyncClient, emulator: Emulator, out: Path) -> None:
+        self.client, self.emulator, self.out = client, emulator, out
+
+    async def run(self, given: Sequence[Any], lane: str = "batch", **options: Any) -> list[Outcome]:
+        options = {"out": self.out, "poll": POLL, "lane": lane, **options}
+        async with self.client.images.fan_out(given, **options) as run:
+            return await run.collect()
+
+    async def run_meanwhile(
+        self,
+        given: Sequence[Any],
+        lane: str,
+        meanwhile: Callable[[AsyncRun], Awaitable[object]],
+        **options: Any,
+    ) -> list[Outcome]:
+        """Run jobs, and do something else once a batch has begun."""
+        options = {"out": self.out, "poll": POLL, "lane": lane, **options}
+        outcomes: list[Outcome] = []
+        async with self.client.images.fan_out(given, **options) as run, anyio.create_task_group() as tasks:
+
+            async def act() -> None:
+                await self.begun()
+                await meanwhile(run)
+
+            tasks.start_soon(act)
+            outcomes += await run.collect()
+        return outcomes
+
+    async def begun(self, count: int = 1) -> None:
+        """Wait until so many batches are being worked on."""
+        while sum(batch.status == "in_progress" for batch in await self.client.batches.list()) < count:
+            await anyio.sleep(POLL)
+
+    async def expire(self, run: AsyncRun) -> None:
+        self.emulator.advance(24 * 3600)
+
+    @property
+    def bill(self) -> Counter[str]:
+        return Counter(self.emulator.state.bill.images)
+
+    def billed_once(self) -> bool:
+        return max(self.emulator.state.bill.jobs.values(), default=0) <= 1
+
+
+@pytest.fixture
+async def lane(
+    emulator: Emulator, make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> AsyncIterator[Lane]:
+    async with make_client(emulator.base_url, rate_limit="60000/min") as client:
+        yield Lane(client, emulator, tmp_path / "out")
+
+
+def statuses(outcomes: Sequence[Outcome]) -> Counter[str]:
+    return Counter(outcome.status for outcome in outcomes)
+
+
+async def test_a_run_on_the_batch_lane_has_the_outcomes_of_a_live_run_at_half_the_price(lane: Lane) -> None:
+    outcomes = await lane.run(jobs())
+    live = await lane.client.images.generate(**{**vars_of(job(0)), "out": lane.out / "live"})
+
+    assert statuses(outcomes) == {"done": 6}
+    assert all(image.path.is_file() for outcome in outcomes for image in outcome.unwrap() if image.path)
+    assert [outcome.place for outcome in outcomes] == list(range(6))
+    assert outcomes[0].cost == (live.cost or 0) / 2
+    assert lane.bill == {"batch": 6, "live": 1}
+
+
+def vars_of(given: Generate) -> dict[str, Any]:
+    return dict(given.parameters())
+
+
+async def test_the_same_jobs_again_are_restored_and_cost_nothing_on_every_lane(lane: Lane) -> None:
+    first = await lane.run(jobs())
+    for name in ("batch", "auto", "live"):
+        again = await lane.run(jobs(), name, **({"poll": None} if name == "live" else {}))
+        assert statuses(again) == {"done": 6}
+        assert all(outcome.resumed for outcome in again)
+        assert [outcome.id for outcome in again] == [outcome.id for outcome in first]
+    assert lane.bill == {"batch": 6}
+
+
+async def test_jobs_are_divided_by_model_and_by_endpoint_and_images_are_uploaded_once(lane: Lane) -> None:
+    lounge = png(64, 64)
+    given = [
+        job(0),
+        Generate("a lake", model="gpt-image-1.5", quality="low", size="1024x1024"),
+        Edit(lounge, "a pool", model="gpt-image-2", quality="low", size="1024x1024"),
+        Edit([lounge, png(32, 32)], "a garden", model="gpt-image-2", quality="low", size="1024x1024"),
+    ]
+    outcomes = await lane.run(given)
+
+    assert statuses(outcomes) == {"done": 4}
+    batches = await lane.client.batches.list()
+    assert (
+        sorted((batch.endpoint or "")[-5:] for batch in batches) == ["dits", "tions", "tions"]
+        or len(batches) == 3
+    )
+    assert len(await lane.client.files.list(purpose="vision")) == 2
+
+
+async def test_a_variation_is_refused_on_the_batch_lane_and_goes_live_on_auto(lane: Lane) -> None:
+    given = [job(0), Variation(png(8, 8), model="dall-e-2")]
+    refused = await lane.run(given)
+    live = await lane.run(given, "auto")
+
+    assert [outcome.status for outcome in refused] == ["done", "refused"]
+    assert isinstance(refused[1].error, InvalidRequestError)
+    assert statuses(live) == {"done": 2}
+    assert lane.bill == {"batch": 1, "live": 1}
+
+
+@pytest.mark.parametrize("name", ["batch", "auto"])
+async def test_lines_that_are_missing_or_have_no_status_are_unknown_and_never_go_live(
+    lane: Lane, name: str
+) -> None:
+    given = [Labelled(f"j{number}", job(number)) for number in range(6)]
+    lane.emulator.state.faults.batch(missing=["0-j0"], no_status=["1-j1"], duplicated=["2-j2", "3-j3"])
+    outcomes = await lane.run(given, name)
+    again = await lane.run(given, name)
+
+    assert statuses(outcomes) == {"done": 4, "unknown": 2}
+    assert all(isinstance(each.error, OutcomeUnknownError) for each in outcomes if each.status == "unknown")
+    assert statuses(again) == {"done": 4, "unknown": 2}
+    assert lane.bill == {"batch": 6}
+
+
+async def test_unknown_lines_are_made_again_only_if_the_caller_asks_for_it(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(missing=2)
+    await lane.run(jobs())
+    outcomes = await lane.run(jobs(), retry_unknown=True)
+
+    assert statuses(outcomes) == {"done": 6}
+    assert lane.bill == {"batch": 8}
+
+
+@pytest.mark.parametrize(("name", "status"), [("batch", "failed"), ("auto", "done")])
+async def test_of_an_expired_batch_what_is_done_is_delivered_and_the_rest_fails_or_goes_live(
+    lane: Lane, name: str, status: str
+) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+    outcomes = await lane.run_meanwhile(jobs(), name, lane.expire)
+
+    assert statuses(outcomes) == Counter({"done": 3}) + Counter({status: 3})
+    assert lane.bill == Counter({"batch": 3}) + Counter({"live": 3 if name == "auto" else 0})
+    assert all(outcome.cost for outcome in outcomes if outcome.status == "done")
+    rerun = await lane.run(jobs(), name)
+    assert statuses(rerun) == {"done": 6}
+    assert lane.bill.total() == 6
+
+
+async def test_counts_that_lie_leave_the_rest_of_a_cancelled_batch_unknown(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5, counts={"completed": 2}, missing=1)
+
+    async def cancel(run: AsyncRun) -> None:
+        [batch] = await lane.client.batches.list()
+        await lane.client.batches.cancel(batch)
+        lane.emulator.advance(3600)
+
+    outcomes = await lane.run_meanwhile(jobs(), "auto", cancel)
+    assert statuses(outcomes) == {"done": 5, "unknown": 1}
+    assert lane.bill == {"batch": 3, "live": 3}
+    assert lane.billed_once()
+
+
+async def test_requests_that_fail_in_a_batch_are_unknown_because_a_server_error_may_be_billed(
+    lane: Lane,
+) -> None:
+    lane.emulator.state.faults.batch(failed=2)
+    outcomes = await lane.run(jobs(), "auto")
+
+    assert statuses(outcomes) == {"done": 4, "unknown": 2}
+
+
+async def test_a_batch_without_an_output_file_has_unknown_jobs(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(no_output_file=True)
+    assert statuses(await lane.run(jobs(), "auto")) == {"unknown": 6}
+
+
+async def test_files_that_are_gone_leave_their_jobs_unknown_and_say_which(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(files_gone=True)
+    outcomes = await lane.run(jobs(2), "auto")
+
+    assert statuses(outcomes) == {"unknown": 2}
+    assert all("is gone" in str(outcome.error) for outcome in outcomes)
+
+
+async def test_too_many_enqueued_tokens_are_no_failure_the_jobs_go_into_smaller_batches(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_submission, "token_wait", lambda refusals: 0.02)
+    lane.emulator.state.faults.batch(error="token_limit_exceeded")
+    outcomes = await lane.run(jobs())
+
+    assert statuses(outcomes) == {"done": 6}
+    assert lane.bill == {"batch": 6}
+    assert len(await lane.client.batches.list()) == 3  # one refused, two of half its size
+
+
+@pytest.mark.parametrize(("name", "status"), [("batch", "failed"), ("auto", "done")])
+async def test_a_batch_that_fails_in_validation_costs_nothing_and_its_jobs_fail_or_go_live(
+    lane: Lane, name: str, status: str
+) -> None:
+    lane.emulator.state.faults.batch(error="billing_hard_limit_reached")
+    outcomes = await lane.run(jobs(2), name)
+
+    assert statuses(outcomes) == {status: 2}
+    assert lane.bill == ({} if name == "batch" else {"live": 2})
+
+
+@pytest.mark.parametrize("target", ["polls", "batches", "contents"])
+async def test_a_server_that_is_busy_or_fails_for_a_while_changes_nothing(
+    lane: Lane, target: FaultTarget
+) -> None:
+    faults = lane.emulator.state.faults
+    for status in (429, 500):
+        faults.http(status, on=target)
+    outcomes = await lane.run(jobs(2))
+
+    assert statuses(outcomes) == {"done": 2}
+    assert lane.billed_once()
+
+
+async def test_a_batch_whose_creation_has_no_answer_is_found_by_listing(lane: Lane) -> None:
+    lane.emulator.state.faults.connection(drop=True, after_work=True, on="batches")
+    outcomes = await lane.run(jobs(2))
+
+    assert statuses(outcomes) == {"done": 2}
+    assert lane.billed_once()
+    assert len(await lane.client.batches.list()) == 1
+
+
+async def test_a_download_that_breaks_off_continues_where_it_broke(lane: Lane) -> None:
+    lane.emulator.state.faults.connection(truncate=3000, on="contents", times=3)
+    outcomes = await lane.run(jobs())
+
+    assert statuses(outcomes) == {"done": 6}
+    assert all((lane.out / image.path).stat().st_size for o in outcomes for image in o.unwrap() if image.path)
+    assert sorted(path.suffix for path in lane.out.iterdir() if path.suffix == ".part") == []
+
+
+async def test_a_deadline_is_met_against_a_server_that_is_stuck_at_the_price_of_live_calls(
+    lane: Lane,
+) -> None:
+    lane.emulator.state.faults.batch(stuck=0)
+    with anyio.fail_after(5):
+        outcomes = await lane.run(jobs(), "auto", deadline="1.5s")
+
+    assert statuses(outcomes) == {"done": 6}
+    assert lane.bill == {"live": 6}
+    prices = {estimate(job(0)).cost}
+    assert {round(outcome.cost or Decimal(0), 3) for outcome in outcomes} == {
+        round(price or Decimal(0), 3) for price in prices
+    }
+
+
+async def test_a_deadline_cuts_a_slow_batch_off_and_only_what_it_has_not_begun_goes_live(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+    outcomes = await lane.run(jobs(), "auto", deadline=timedelta(seconds=1.5))
+
+    assert statuses(outcomes) == {"done": 6}
+    assert lane.bill == {"batch": 3, "live": 3}
+    assert lane.billed_once()
+
+
+async def test_on_the_batch_lane_a_deadline_delivers_what_is_done_and_the_rest_fails_unbilled(
+    lane: Lane,
+) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+    outcomes = await lane.run(jobs(), "batch", deadline=1)
+
+    assert statuses(outcomes) == {"done": 3, "failed": 3}
+    assert lane.bill == {"batch": 3}
+
+
+async def test_a_batch_whose_cancellation_never_ends_is_unknown_at_the_deadline_and_found_by_the_next_run(
+    lane: Lane,
+) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5, cancel_hangs=True)
+    outcomes = await lane.run(jobs(), "auto", deadline=1)
+    [batch] = lane.emulator.state.batches._batches.values()
+    batch.fault = type(batch.fault)(stuck=0.5)
+    later = await lane.run(jobs(), "auto")
+
+    assert statuses(outcomes) == {"unknown": 6}
+    assert all(Remedy.USE_BATCH_LANE in outcome.error.remedies for outcome in outcomes)
+    assert statuses(later) == {"done": 6}
+    assert lane.bill == {"batch": 3, "live": 3}
+
+
+async def test_a_deadline_that_cannot_be_met_is_reported_at_once_and_what_fits_is_delivered(
+    emulator: Emulator, make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    async with make_client(emulator.base_url, rate_limit="2/min") as client:
+        async with client.images.fan_out(jobs(4), out=tmp_path, lane="auto", deadline=1, poll=POLL) as run:
+            with anyio.move_on_after(3):
+                outcomes = [await anext(run), await anext(run)]
+                notices = run.notices
+
+    assert statuses(outcomes) == {"done": 2}
+    assert "4 images are open" in str(notices[0])
+    assert emulator.state.bill.images == {"live": 2}
+
+
+async def test_the_deadline_counts_from_the_first_start_of_the_run(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+
+    async def stop(run: AsyncRun) -> None:
+        run.stop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_store, "time", lambda: time.time() - 3600)
+        await lane.run_meanwhile(jobs(), "batch", stop, deadline="90m")
+    with anyio.fail_after(5):
+        outcomes = await lane.run(jobs(), "batch", deadline="1h")
+
+    assert statuses(outcomes) == {"done": 3, "failed": 3}
+
+
+async def test_a_run_that_is_stopped_leaves_its_batch_to_the_next_run(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+
+    async def stop(run: AsyncRun) -> None:
+        run.stop()
+
+    stopped = await lane.run_meanwhile(jobs(), "batch", stop)
+    lane.emulator.advance(24 * 3600)
+    resumed = await lane.run(jobs())
+
+    assert stopped == []
+    assert statuses(resumed) == {"done": 3, "failed": 3}
+    assert lane.bill == {"batch": 3}
+
+
+async def test_jobs_in_a_batch_are_not_sent_by_a_live_run_of_the_same_journal(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+
+    async def stop(run: AsyncRun) -> None:
+        run.stop()
+
+    await lane.run_meanwhile(jobs(2), "batch", stop)
+    outcomes = await lane.run(jobs(2), "live", poll=None)
+
+    assert statuses(outcomes) == {"unknown": 2}
+    assert all(Remedy.USE_BATCH_LANE in outcome.error.remedies for outcome in outcomes)
+    assert lane.bill["live"] == 0
+
+
+async def test_money_is_reserved_at_the_price_of_a_batch(lane: Lane) -> None:
+    each = estimate(job(0), batch=True).at_most
+    assert each is not None
+    outcomes = await lane.run(jobs(4), budget=3 * each)
+
+    assert statuses(outcomes) == {"done": 3, "failed": 1}
+    assert [type(outcome.error) for outcome in outcomes if outcome.error] == [BudgetExceededError]
+    assert sum(outcome.cost or 0 for outcome in outcomes) <= 3 * each
+    again = await lane.run(jobs(4), budget=5 * each)
+    assert statuses(again) == {"done": 4}
+
+
+async def test_a_model_without_a_published_price_in_batches_is_not_sent_under_a_budget(lane: Lane) -> None:
+    given = [Generate("otter", model="gpt-image-2.6-sunburst", quality="low", size="1024x1024")]
+    [outcome] = await lane.run(given, budget=10)
+
+    assert estimate(given[0], batch=True).cost is None
+    assert outcome.status == "failed"
+    assert "unknown" in str(outcome.error)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lane": "cheap"},
+        {"lane": "live", "deadline": "20h"},
+        {"lane": "auto", "deadline": "soon"},
+        {"lane": "auto", "deadline": 0},
+        {"lane": "batch", "poll": 0},
+        {"lane": "batch", "journal": False},
+        {"lane": "batch", "out": None},
+    ],
+)
+async def test_options_that_do_not_belong_together_are_refused_before_anything_is_sent(
+    lane: Lane, options: dict[str, Any]
+) -> None:
+    with pytest.raises(ConfigurationError):
+        await lane.run(jobs(1), **{"poll": None, **options})
+    assert await lane.client.batches.list() == ()
+
+
+@pytest.mark.parametrize("base_url", ["https://api.x.ai/v1", "https://images.example"])
+async def test_a_server_without_a_batch_api_is_named_before_money_is_spent(
+    make_client: Callable[..., AsyncClient], tmp_path: Path, base_url: str
+) -> None:
+    client = (
+        make_client(base_url)
+        if "x.ai" in base_url
+        else AsyncClient.azure(base_url, api_key="k", deployment="d", api_version="2025-04-01-preview")
+    )
+    async with client:
+        with pytest.raises(ConfigurationError, match="Batch API"):
+            async with client.images.fan_out(["a"], out=tmp_path, lane="batch"):
+                pass
