@@ -115,7 +115,8 @@ class BatchCalls:
         request = batch_api.create_request(
             input_file, endpoint, metadata=named, output_expires_after=output_expires_after
         )
-        for creation in range(_MOST_CREATIONS):
+        creation = 0
+        while True:
             if (creation or look_first) and (found := await self.look_for(intent, began)) is not None:
                 return found
             try:
@@ -123,14 +124,13 @@ class BatchCalls:
                     request, batch_api.parse_batch, delivery="at_most_once", idempotency_key=intent
                 )
             except APIStatusError as error:
-                if classify(error) == "refused":
+                creation += 1
+                if classify(error) == "refused" or creation == _MOST_CREATIONS:
                     raise self._explained(error) from None
-                last: APIError = error
             except APIError as error:
-                if classify(error) == "never_sent":
+                creation += 1
+                if classify(error) == "never_sent" or creation == _MOST_CREATIONS:
                     raise
-                last = error
-        raise last
 
     async def look_for(self, intent: str, began: float) -> Batch | None:
         """Look for the batch of an intent for :data:`LOOK_SECONDS`, and return it if it appears in the listing.

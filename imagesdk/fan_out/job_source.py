@@ -58,7 +58,8 @@ class JobReader:
         if isinstance(jobs, (str, bytes, Generate, Edit, Variation, Labelled)):
             given = type(jobs).__name__
             raise TypeError(f"fan_out takes several jobs, such as a list of them, not one {given}.")
-        self.total: int | None = len(jobs) if isinstance(jobs, Sized) else None
+        self.total: int | None
+        self.total = len(jobs) if isinstance(jobs, Sized) else None
         """Number of jobs, if ``jobs`` has a length."""
         self._defaults = defaults
         self._read = 0

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from attrs import frozen
 
@@ -42,22 +42,6 @@ _SPELLED: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(s|sec|m|min|h|hours?|d|days
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
-class LaneOptions(Protocol):
-    """The options of a run that are about its lanes."""
-
-    @property
-    def lane(self) -> Lane:
-        """How the run sends its jobs."""
-
-    @property
-    def deadline(self) -> str | float | timedelta | None:
-        """The end of its time, from its first start."""
-
-    @property
-    def poll(self) -> float | None:
-        """Seconds between two looks at a batch."""
-
-
 def parse_deadline(given: str | float | timedelta) -> float:
     """Return the seconds of ``"20h"``, of a number of seconds, or of a timedelta.
 
@@ -75,20 +59,19 @@ def parse_deadline(given: str | float | timedelta) -> float:
     return float(seconds)
 
 
-def check_lane(options: LaneOptions) -> None:
+def check_lane(lane: Lane, deadline: str | float | timedelta | None, poll: float | None) -> None:
     """Raise a ``ConfigurationError`` if the options of the lanes are not valid, or do not belong together."""
-    if options.lane not in LANES:
-        allowed = '"live", "batch" or "auto"'
-        raise ConfigurationError.for_parameter("lane", options.lane, allowed=allowed)
-    for name in ("deadline", "poll"):
-        if options.lane == "live" and getattr(options, name) is not None:
+    if lane not in LANES:
+        raise ConfigurationError.for_parameter("lane", lane, allowed='"live", "batch" or "auto"')
+    for name, given in (("deadline", deadline), ("poll", poll)):
+        if lane == "live" and given is not None:
             summary = f'{name} is an option of the lanes "batch" and "auto".'
             raise ConfigurationError(summary, param=name, remedies=(Remedy.CHOOSE_LANE,))
-    if options.deadline is not None:
-        parse_deadline(options.deadline)
-    if options.poll is not None and not is_positive(options.poll):
+    if deadline is not None:
+        parse_deadline(deadline)
+    if poll is not None and not is_positive(poll):
         allowed = "a number of seconds greater than 0, or None"
-        raise ConfigurationError.for_parameter("poll", options.poll, allowed=allowed)
+        raise ConfigurationError.for_parameter("poll", poll, allowed=allowed)
 
 
 @frozen

@@ -130,7 +130,7 @@ def _prepare(
     if options.unknown_price not in {"stop", "allow"}:
         allowed = '"stop" or "allow"'
         raise ConfigurationError.for_parameter("unknown_price", options.unknown_price, allowed=allowed)
-    check_lane(options)
+    check_lane(options.lane, options.deadline, options.poll)
     reader = JobReader(jobs, defaults)
     template = None if options.out is None else run_template(options.out)
     path = _journal_path(options.journal, template)
