@@ -5,24 +5,24 @@ Memory holds one line at a time, and the place of each line of the input file.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from tempfile import TemporaryFile
+from pathlib import Path
+from tempfile import gettempdir
 from typing import IO
 
-import anyio
 from attrs import define, evolve, field
 
 from imagesdk._calls.batch_lines import LineReader, ReceivedLine
 from imagesdk._calls.batch_results import job_of, line_call, result_of
 from imagesdk._calls.build import ClientContext, PreparedCall
-from imagesdk._calls.call_options import new_idempotency_key
 from imagesdk._calls.file_names import OutputNames
 from imagesdk._calls.finish import describe, fetch_missing, place_images
+from imagesdk._calls.queries import send_query
 from imagesdk._calls.raw import ignore_body
-from imagesdk._engine.call import Call
 from imagesdk._engine.sink import discard
 from imagesdk._media.output import OutputTemplate, check_writable, slug
 from imagesdk._protocol.batch_rules import fate_of_rest
@@ -226,28 +226,25 @@ async def open_results(
         raise InvalidRequestError(summary, param="batch", value=batch.id, remedies=remedies)
     files = [each for each in (batch.output_file_id, batch.error_file_id) if each is not None]
     async with AsyncExitStack() as stack:
-        file: IO[bytes] = stack.enter_context(TemporaryFile())  # noqa: SIM115 - closed by the stack
-        inputs = InputFile(file)
+        inputs = InputFile(io.BytesIO())
         if batch.input_file_id is not None:
-            await _copy(context, batch.input_file_id, file)
+            inputs = InputFile(await _fetched(context, batch.input_file_id, stack))
             await run_blocking(inputs.index)
         lines = await stack.enter_async_context(AsyncExitStack())
         yield BatchResults(context, batch, template, inputs, files, lines)
 
 
-async def _copy(context: ClientContext, file_id: str, file: IO[bytes]) -> None:
-    """Copy a file of the server, unless it is gone."""
-    call = Call(
-        file_request(file_id, "GET", "/content"),
-        parse=ignore_body,
-        timeouts=context.defaults.timeouts,
-        idempotency_key=new_idempotency_key(),
-        raw=True,
-    )
+async def _fetched(context: ClientContext, file_id: str, stack: AsyncExitStack) -> IO[bytes]:
+    """Copy a file of the server to a temporary file, which ``stack`` removes. A file that is gone is empty."""
+    request = file_request(file_id, "GET", "/content")
+    folder = Path(gettempdir())
     try:
-        async with context.engine.read(call) as attempt:
-            while (piece := await attempt.read()) is not None:
-                await run_blocking(file.write, piece)
-                await anyio.lowlevel.checkpoint()
+        result = await send_query(
+            context.engine, context.defaults, request, ignore_body, None, folder=folder, raw=True
+        )
     except NotFoundError:
-        return
+        return io.BytesIO()
+    stack.push_async_callback(discard, result.sink)
+    temporary = result.sink.images[0].temporary
+    assert temporary is not None  # noqa: S101 - it went to a folder
+    return stack.enter_context(await run_blocking(temporary.open, "rb"))
