@@ -12,7 +12,7 @@ _HOMES = {
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
     "models": "ModelProfile",
-    "fan_out.outcomes": "DryRun JobLike Labelled Notice Outcome Progress",
+    "fan_out.outcomes": "DryRun JobLike Labelled LaneProgress Notice Outcome Progress",
     "fan_out.run": "AsyncRun",
     "files": "AsyncFiles",
     "provenance": "AsyncProvenance",

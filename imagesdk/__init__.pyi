@@ -50,6 +50,7 @@ from imagesdk.errors import WebhookTimestampError as WebhookTimestampError
 from imagesdk.fan_out.outcomes import DryRun as DryRun
 from imagesdk.fan_out.outcomes import JobLike as JobLike
 from imagesdk.fan_out.outcomes import Labelled as Labelled
+from imagesdk.fan_out.outcomes import LaneProgress as LaneProgress
 from imagesdk.fan_out.outcomes import Notice as Notice
 from imagesdk.fan_out.outcomes import Outcome as Outcome
 from imagesdk.fan_out.outcomes import Progress as Progress

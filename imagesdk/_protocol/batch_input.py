@@ -38,6 +38,7 @@ MAX_INPUT: Final = 200_000_000
 """Maximum bytes of an input file."""
 
 _BASE64 = Decimal("1.34")
+_BYTES_A_TOKEN = 4
 _LINE = 1000
 """Bytes of a line of output besides its images."""
 _PIXELS = 1536 * 1024
@@ -65,6 +66,8 @@ class BatchLine:
     content: bytes
     output_bytes: int
     """Expected size of its line in the output file."""
+    tokens: int = 0
+    """Estimated input tokens."""
 
     @property
     def kind(self) -> tuple[str, str | None]:
@@ -129,7 +132,15 @@ def batch_line(
     if len(content) > MAX_INPUT:
         summary = f"The request has {len(content)} bytes, and an input file of a batch at most {MAX_INPUT}."
         raise InvalidRequestError(summary, param="job", remedies=(Remedy.UPLOAD_IMAGE,))
-    return BatchLine(endpoint, request.model, content, output_bytes(job, profile, request.weight))
+    expected = output_bytes(job, profile, request.weight)
+    return BatchLine(endpoint, request.model, content, expected, input_tokens(job, images, profile))
+
+
+def input_tokens(job: Job, images: InputImages, profile: ModelProfile | None) -> int:
+    """Return the estimated input tokens of a job, which the server counts while a batch is open."""
+    each = profile.input_tokens.typical if profile is not None and profile.input_tokens is not None else 0
+    prompt = str(getattr(job, "prompt", "") or "")
+    return -(-len(prompt.encode(errors="replace")) // _BYTES_A_TOKEN) + each * sum(1 for _ in images)
 
 
 def output_bytes(job: Job, profile: ModelProfile | None, images: int) -> int:

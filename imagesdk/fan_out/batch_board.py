@@ -6,9 +6,10 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import UTC, datetime
 from decimal import Decimal
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, field
 
 from imagesdk._calls.batch_calls import BatchCalls
 from imagesdk._calls.batch_watch import WAKEUPS
@@ -19,7 +20,7 @@ from imagesdk.fan_out.batch_inputs import InputWriter
 from imagesdk.fan_out.batch_store import BatchStore, StoredBatch
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lanes import Lane, Rates
-from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Status
+from imagesdk.fan_out.outcomes import JobResult, LaneProgress, Notice, Outcome, Status
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.remedies import Remedy
 from imagesdk.reports import Batch
@@ -29,19 +30,20 @@ Kind = tuple[str, str | None]
 _logger = logging.getLogger("imagesdk")
 
 
-@frozen
+@define(eq=False)
 class Entry:
-    """A job that is in a batch, or on its way to one."""
+    """A job that is in a batch, or on its way to one. A run may have 50,000 of them in memory."""
 
     item: Item
     key: str
-    """Key of its record."""
+    """Key of its record; empty once the journal has its line."""
     id: str
     """Name that users see."""
     amount: Decimal
     """US dollars that are reserved for it."""
     images: int
     output_bytes: int
+    tokens: int
     unsent: Status
     """Status of the job if it is not sent."""
 
@@ -137,6 +139,8 @@ class LaneBoard:
     """Shards that are being uploaded or created."""
     cut: bool = False
     """Whether open batches are cancelled, and no further one is created."""
+    amounts: dict[Decimal, Decimal] = field(factory=dict[Decimal, Decimal])
+    """Each amount of reserved money once: jobs have few different prices."""
     cancel_seconds: float | None = None
     fetched_bytes: float = 0.0
     fetch_seconds: float = 0.0
@@ -160,6 +164,19 @@ class LaneBoard:
     def goes_live(self) -> bool:
         """Whether jobs that no batch has begun are sent live."""
         return self.lane == "auto" and not self.over
+
+    @property
+    def progress(self) -> LaneProgress:
+        """A snapshot of the lane. Thread-safe."""
+        batches = list(self.batches.copy().values())
+        shards = [*self.shards.copy().values(), *self.complete.copy()]
+        return LaneProgress(
+            batches=tuple(batch.snapshot for batch in batches if batch.snapshot is not None),
+            waiting=sum(len(shard.entries) for shard in shards) + len(self.again),
+            enqueued_tokens=sum(entry.tokens for batch in batches for entry in batch.entries.copy().values()),
+            deadline=None if self.deadline is None else datetime.fromtimestamp(self.deadline, UTC),
+            cut=self.cut,
+        )
 
     @property
     def has_ended(self) -> bool:

@@ -33,6 +33,9 @@ from imagesdk.reports import Batch
 _AT_ONCE = 8
 """Lines whose images are put in place at the same time."""
 
+_DOWNLOADS = 2
+"""Batches whose results are read at the same time, so that memory does not grow with the number of batches."""
+
 
 @define(eq=False)
 class _Found:
@@ -49,6 +52,7 @@ class Deliverer:
 
     board: LaneBoard
     submitter: Submitter
+    _downloads: anyio.Semaphore = field(factory=lambda: anyio.Semaphore(_DOWNLOADS))
 
     async def run(self, batch: OpenBatch) -> None:
         """Watch a batch, and deliver its results."""
@@ -63,7 +67,8 @@ class Deliverer:
         self.submitter.accepted()
         while batch.restored and not self.board.all_read:
             await self.board.changes.wait()  # its jobs are not all known yet
-        found = await self._deliver(batch, ended)
+        async with self._downloads:
+            found = await self._deliver(batch, ended)
         if found is not None:
             await self._end_rest(batch, ended, found)
             await self.board.store.close(batch.intent)

@@ -40,7 +40,7 @@ from imagesdk.fan_out.batch_store import StoredBatch
 from imagesdk.fan_out.batch_submission import Submitter
 from imagesdk.fan_out.fingerprint import Hashes, digest
 from imagesdk.fan_out.job_source import ODD_VALUES, Item, JobReader, odd_value
-from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome
+from imagesdk.fan_out.outcomes import JobResult, LaneProgress, Notice, Outcome
 from imagesdk.fan_out.output_files import hashes_of, state_of
 from imagesdk.fan_out.resume import next_action
 from imagesdk.fan_out.scheduler import Scheduler
@@ -76,6 +76,11 @@ class BatchLane:
     _tasks: anyio.abc.TaskGroup | None = field(default=None, init=False)
     _deliverer: Deliverer | None = field(default=None, init=False)
     _adding: anyio.Lock = field(factory=anyio.Lock, init=False)
+
+    @property
+    def lane(self) -> LaneProgress:
+        """The batches of the run. Thread-safe."""
+        return self.board.progress
 
     @property
     def total(self) -> int | None:
@@ -258,7 +263,7 @@ class BatchLane:
         line, reserved = found
         amount = Decimal(0) if reserved is None or self.board.worker.spending.limit is None else reserved
         self.board.worker.spending.reopen(amount)
-        batch.entries[line] = Entry(item, record.key, record.id, amount, images, 0, "unknown")
+        batch.entries[line] = Entry(item, "", record.id, amount, images, 0, 0, "unknown")
         return True
 
     async def _sends(self, record: JobRecord) -> bool:
@@ -284,7 +289,7 @@ class BatchLane:
         """Reserve money for a job, upload its images, and write its line into a shard."""
         board, worker, status = self.board, self.board.worker, unsent_status(record)
         price = priced(prepared.job, list_prices=worker.context.host.uses_list_prices, batch=True)
-        amount = price.at_most or Decimal(0)
+        amount = board.amounts.setdefault(price.at_most or Decimal(0), price.at_most or Decimal(0))
         error: BudgetExceededError | None = None
         if (
             worker.spending.limit is not None
@@ -303,7 +308,8 @@ class BatchLane:
             worker.spending.settle(amount, Decimal(0))
             raise
         weight = prepared.call.request.weight
-        await self._add(line, Entry(item, record.key, record.id, amount, weight, line.output_bytes, status))
+        sizes = weight, line.output_bytes, line.tokens
+        await self._add(line, Entry(item, record.key, record.id, amount, *sizes, status))
 
     async def _reserve(self, amount: Decimal) -> Reservation:
         spending = self.board.worker.spending

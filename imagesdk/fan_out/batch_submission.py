@@ -130,6 +130,8 @@ class Submitter:
                     for line, entry in lines.items()
                 ],
             )
+            for entry in lines.values():
+                entry.key = ""
             await self._create(stored, batch, look_first=False)
         finally:
             board.submitting -= 1

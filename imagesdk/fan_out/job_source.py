@@ -22,7 +22,7 @@ import attrs
 from attrs import frozen
 
 from imagesdk.errors import InvalidRequestError, excerpt
-from imagesdk.fan_out.outcomes import JobLike, Jobs, Labelled
+from imagesdk.fan_out.outcomes import JobLike, Jobs, Labelled, LaneProgress
 from imagesdk.jobs import Edit, Generate, Job, Variation
 
 _IN_MEMORY = (list, tuple, set, frozenset, dict, deque)
@@ -53,6 +53,8 @@ class JobReader:
 
     counts_jobs: bool = False
     """Whether the reader, rather than the scheduler, counts the jobs that were read."""
+    lane: LaneProgress | None = None
+    """The batches of the run: none."""
 
     def __init__(self, jobs: Jobs, defaults: Generate | None) -> None:
         if isinstance(jobs, (str, bytes, Generate, Edit, Variation, Labelled)):

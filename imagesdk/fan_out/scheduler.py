@@ -27,13 +27,14 @@ from typing import Protocol
 import anyio
 import anyio.abc
 import anyio.lowlevel
+from attrs import evolve
 
 from imagesdk._runtime.loops import call_soon, running_loop
 from imagesdk._runtime.notify import Notifier
 from imagesdk._transport.exchange import RELEASE_LIMIT
 from imagesdk.errors import RunStoppedError
 from imagesdk.fan_out.job_source import Item
-from imagesdk.fan_out.outcomes import JobResult, Notice, Outcome, Progress
+from imagesdk.fan_out.outcomes import JobResult, LaneProgress, Notice, Outcome, Progress
 from imagesdk.fan_out.progress import ProgressCounter
 from imagesdk.fan_out.worker import JobWorker
 from imagesdk.remedies import Remedy
@@ -47,6 +48,10 @@ class JobFeed(Protocol):
 
     counts_jobs: bool
     """Whether the feed, rather than the scheduler, counts the jobs that were read."""
+
+    @property
+    def lane(self) -> LaneProgress | None:
+        """The batches of the run. Thread-safe."""
 
     @property
     def total(self) -> int | None:
@@ -97,7 +102,9 @@ class Scheduler:
 
     def progress(self) -> Progress:
         """Return a snapshot of the run. Thread-safe."""
-        return self._counter.snapshot(time.monotonic(), self._worker.limit())
+        counts = self._counter.snapshot(time.monotonic(), self._worker.limit())
+        lane = self._reader.lane
+        return counts if lane is None else evolve(counts, lane=lane)
 
     @property
     def notices(self) -> tuple[Notice, ...]:

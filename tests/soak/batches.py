@@ -56,20 +56,23 @@ def memory(seed: int, first: int, count: int) -> Counter[str]:
 
 async def _run(count: int, folder: str) -> tuple[int, int, float]:
     server = BatchServer(png(2, 2, padding=_IMAGE))
-    model = {"model": "gpt-image-2", "quality": "low", "size": "1024x1024"}
     async with server.client() as client:
-        warm = [Generate(f"warm {number}", **model) for number in range(64)]
+        warm = [_job(f"warm {number}") for number in range(64)]
         async with client.images.fan_out(warm, out=f"{folder}/warm", lane="batch", poll=0.01) as run:
             assert len(await run.collect()) == len(warm)
         before, done, began = _resident("VmRSS"), 0, time.monotonic()
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
-        jobs = (Generate(f"image {number}", **model) for number in range(count))
+        jobs = (_job(f"image {number}") for number in range(count))
         async with client.images.fan_out(jobs, out=f"{folder}/many", lane="batch", poll=0.01) as run:
             async for outcome in run:
                 outcome.unwrap()
                 done += 1
         assert done == count
         return _resident("VmHWM") - before, server.sent_bytes, time.monotonic() - began
+
+
+def _job(prompt: str) -> Generate:
+    return Generate(prompt, model="gpt-image-2", quality="low", size="1024x1024")
 
 
 def _resident(name: str) -> int:
