@@ -83,9 +83,8 @@ def build() -> argparse.ArgumentParser:
     _add_edit(commands.add_parser("edit", parents=[shared], help="edit images with a prompt"))
     _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
     _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
-    _add_batches(
-        commands.add_parser("batches", parents=[shared], help="list, watch, cancel or fetch batches")
-    )
+    batches = commands.add_parser("batches", parents=[shared], help="list, watch, cancel or fetch batches")
+    _add_batches(batches, shared)
     _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
     _add_cost(commands.add_parser("cost", parents=[shared], help="estimate the cost of images"))
     _add_models(commands.add_parser("models", parents=[shared], help="show facts about the models"))
@@ -191,19 +190,25 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add_options(parser, "batch")
 
 
-def _add_batches(parser: argparse.ArgumentParser) -> None:
+def _add_batches(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list the batches of the account, newest first")
+    listing = actions.add_parser(
+        "list", parents=[shared], help="list the batches of the account, newest first"
+    )
     listing.add_argument("--limit", type=int, metavar="N", help="maximum number of batches")
     one = argparse.ArgumentParser(add_help=False)
     one.add_argument("batch", metavar="ID", help="the id of a batch, such as batch_abc123")
     poll = argparse.ArgumentParser(add_help=False)
     poll.add_argument("--poll", type=float, metavar="SECONDS", help="seconds between two looks")
-    actions.add_parser("show", parents=[one], help="show all facts about a batch")
-    waiting = actions.add_parser("wait", parents=[one, poll], help="wait for the end of a batch")
+    actions.add_parser("show", parents=[shared, one], help="show all facts about a batch")
+    waiting = actions.add_parser("wait", parents=[shared, one, poll], help="wait for the end of a batch")
     waiting.add_argument("--timeout", type=float, metavar="SECONDS", help="maximum time to wait")
-    actions.add_parser("cancel", parents=[one], help="cancel a batch; what is done is delivered and billed")
-    fetching = actions.add_parser("fetch", parents=[one, poll], help="wait for a batch, and write its images")
+    actions.add_parser(
+        "cancel", parents=[shared, one], help="cancel a batch; what is done is delivered and billed"
+    )
+    fetching = actions.add_parser(
+        "fetch", parents=[shared, one, poll], help="wait for a batch, and write its images"
+    )
     fetching.add_argument("-o", "--out", required=True, metavar="DIR", help=_RUN_OUT)
 
 

@@ -135,7 +135,7 @@ def _prepare(
     template = None if options.out is None else run_template(options.out)
     path = _journal_path(options.journal, template)
     if path is None and options.lane != "live":
-        summary = f"lane={options.lane!r} needs out= and a journal: a batch can take a day, and must be found again."
+        summary = f"The lane {options.lane!r} needs output files and a journal: a batch can take a day, and must be found again."
         raise ConfigurationError(summary, param="lane", remedies=(Remedy.PASS_OUT,))
     return reader, template, path
 
