@@ -393,6 +393,7 @@ class AsyncImages:
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
+        lane: Lane = "live",
     ) -> DryRun:
         """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
@@ -409,7 +410,9 @@ class AsyncImages:
         from imagesdk.fan_out.options import RunOptions
         from imagesdk.fan_out.runner import Runner
 
-        run_options = RunOptions(out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown)
+        run_options = RunOptions(
+            out=out, journal=journal, delivery=delivery, retry_unknown=retry_unknown, lane=lane
+        )
         return await Runner(self._context).dry_run(jobs, defaults=defaults, options=run_options)
 
     async def download(

@@ -109,7 +109,8 @@ class BatchCalls:
             look_first: Whether to look for the batch before its first creation here.
 
         Raises:
-            APIError: If the server refuses the batch, or cannot be asked whether it has it.
+            APIError: If the server refuses the batch, or cannot be asked whether it has it. In the latter case the error
+                is ``maybe_billed``.
         """
         named = {**metadata, batch_api.INTENT: intent}
         request = batch_api.create_request(
@@ -117,8 +118,14 @@ class BatchCalls:
         )
         creation = 0
         while True:
-            if (creation or look_first) and (found := await self.look_for(intent, began)) is not None:
-                return found
+            if creation or look_first:
+                try:
+                    found = await self.look_for(intent, began)
+                except APIError as error:
+                    error.maybe_billed = True  # the server may have the batch
+                    raise
+                if found is not None:
+                    return found
             try:
                 return await self._ask(
                     request, batch_api.parse_batch, delivery="at_most_once", idempotency_key=intent

@@ -766,6 +766,7 @@ class Images:
         defaults: Generate | None = None,
         delivery: Delivery = "at_most_once",
         retry_unknown: bool = False,
+        lane: Lane = "live",
     ) -> DryRun:
         """Predict what :meth:`fan_out` would do with the same arguments. Nothing is sent or written.
 
@@ -787,6 +788,7 @@ class Images:
             defaults=defaults,
             delivery=delivery,
             retry_unknown=retry_unknown,
+            lane=lane,
         )
 
     def download(

@@ -52,7 +52,7 @@ def _check_and_run(options: Namespace, interruption: Interruption) -> int:
         **({} if options.journal is None else {"journal": options.journal}),
     }
     with open_client(options, sends=not options.dry_run, **limits) as client:
-        dry_run = client.images.dry_run(jobs, **run_options)
+        dry_run = client.images.dry_run(jobs, **run_options, lane=options.lane)
         jobs.reject(dry_run)
         for notice in () if options.budget is None else dry_run.notices:
             note(options, f"imagesdk: {error_text(notice, options)}")

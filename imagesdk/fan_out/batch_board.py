@@ -124,8 +124,8 @@ class LaneBoard:
     """Jobs of batches that were refused for their tokens. They go into smaller ones."""
     batches: dict[str, OpenBatch] = field(factory=dict[str, OpenBatch])
     """By intent."""
-    live: deque[tuple[Item, bool]] = field(factory=deque[tuple[Item, bool]])
-    """Jobs for the live scheduler, and whether each is to be sent; the outcome of the others is in the journal."""
+    live: deque[tuple[Item, str | None]] = field(factory=deque[tuple[Item, str | None]])
+    """Jobs for the live scheduler, and the name of each that would be late after the deadline."""
     limits: dict[Kind, ShardLimits] = field(factory=dict[Kind, ShardLimits])
     """Limits of the shards of a kind, where they are not the default."""
     took: Callable[[], None] = lambda: None
@@ -204,14 +204,14 @@ class LaneBoard:
         """Let a job go live that no batch has begun; without a live lane, end it with an error."""
         self.give_back(entry)
         if self.goes_live:
-            self.to_live(entry.item)
+            self.to_live(entry.item, entry.id)
             return
         outcome = Outcome(entry.item.job, entry.id, entry.item.place, entry.unsent, error=error)
         self.post(JobResult(outcome))
 
-    def to_live(self, item: Item, *, sends: bool = True) -> None:
-        """Hand a job to the live scheduler."""
-        self.live.append((item, sends))
+    def to_live(self, item: Item, name: str | None = None) -> None:
+        """Hand a job to the live scheduler. Without a ``name`` it has no deadline: its outcome is in the journal."""
+        self.live.append((item, name))
         self.changes.notify()
 
     def late(self) -> APIConnectionError:

@@ -62,17 +62,22 @@ class Deliverer:
         batch.snapshot = ended
         self.submitter.batch_ended()
         if is_token_limited(ended):
+            await self._all_known(batch)
             await self.submitter.token_limited(batch)
             return
         self.submitter.accepted()
-        while batch.restored and not self.board.all_read:
-            await self.board.changes.wait()  # its jobs are not all known yet
+        await self._all_known(batch)
         async with self._downloads:
             found = await self._deliver(batch, ended)
         if found is not None:
             await self._end_rest(batch, ended, found)
             await self.board.store.close(batch.intent)
         self.board.close(batch)
+
+    async def _all_known(self, batch: OpenBatch) -> None:
+        """Wait until the jobs of a batch that an earlier process has begun are all read."""
+        while batch.restored and not self.board.all_read:
+            await self.board.changes.wait()
 
     async def _wait(self, batch: OpenBatch) -> Batch | None:
         """Return a batch when it has ended; ``None`` if the run does not wait any longer."""
@@ -105,7 +110,12 @@ class Deliverer:
                     board.fail(error)
                     return None
                 wish = error.retry_after if isinstance(error, RateLimitError) else None
+            if batch.restored and board.all_read and not batch.entries:  # no job of this run is in it
+                await board.store.close(batch.intent)
+                board.close(batch)
+                return None
             if board.over:
+                await self._all_known(batch)
                 self._leave(batch)
                 return None
             delay = poll_delay(looks, board.poll, wish)
@@ -141,6 +151,8 @@ class Deliverer:
     async def _deliver(self, batch: OpenBatch, ended: Batch) -> _Found | None:
         """Read the files of a batch; return ``None`` if they cannot be read now."""
         found = _Found()
+        if not batch.entries:
+            return found
         files = [each for each in (ended.output_file_id, ended.error_file_id) if each is not None]
         for file_id in files:
             if not await self._read_persistently(batch, file_id, found):
@@ -227,7 +239,7 @@ class Deliverer:
                 await board.store.release(batch.intent, [line])
                 if status_of(result.error) == "failed" and board.goes_live:
                     board.give_back(entry)
-                    board.to_live(entry.item)
+                    board.to_live(entry.item, entry.id)
                     return
                 board.give_back(entry)
                 result = await end_line(board.worker, entry.item, record, result.error)
@@ -259,7 +271,7 @@ class Deliverer:
             entry, record = batch.entries.pop(line), records[line]
             board.give_back(entry)
             if board.goes_live:
-                board.to_live(entry.item)
+                board.to_live(entry.item, entry.id)
             elif record is not None:
                 board.post(await end_line(board.worker, entry.item, record, error))
 

@@ -92,10 +92,10 @@ class BatchLane:
         board = self.board
         while True:
             if board.live:
-                item, sends = board.live.popleft()
-                if not (sends and board.over):
+                item, name = board.live.popleft()
+                if name is None or not board.over:
                     return item
-                board.post(not_prepared(item, board.late()))
+                board.post(JobResult(Outcome(item.job, name, item.place, "failed", error=board.late())))
             elif board.has_ended:
                 return None
             else:
@@ -146,7 +146,7 @@ class BatchLane:
                 await self._admit_again()
             else:
                 await board.changes.wait()
-        if not board.cut:
+        if not board.over:
             await board.store.finished()
         if self._tasks is not None:
             self._tasks.cancel_scope.cancel()
@@ -248,7 +248,7 @@ class BatchLane:
             if record.state == "sending" and await self._join(item, record, request.weight):
                 return
             if not await self._sends(record):
-                board.to_live(item, sends=False)
+                board.to_live(item)
             elif board.cut or board.over:
                 self._refuse_late(item, record)
             else:
@@ -280,7 +280,7 @@ class BatchLane:
     def _refuse_late(self, item: Item, record: JobRecord) -> None:
         board = self.board
         if board.goes_live:
-            board.to_live(item)
+            board.to_live(item, record.id)
             return
         status = unsent_status(record)
         board.post(JobResult(Outcome(item.job, record.id, item.place, status, error=board.late())))

@@ -25,11 +25,12 @@ from imagesdk._calls.batch_calls import is_passing, new_intent
 from imagesdk._protocol.batch_api import TOKEN_LIMIT
 from imagesdk._protocol.batch_input import ShardLimits, halved
 from imagesdk._protocol.batch_rules import poll_delay, token_wait
-from imagesdk._protocol.retry import classify
 from imagesdk.errors import APIError, APIStatusError, RateLimitError
 from imagesdk.fan_out.batch_board import LaneBoard, OpenBatch, OpenShard
 from imagesdk.fan_out.batch_store import StoredBatch
+from imagesdk.fan_out.breaker import meaning
 from imagesdk.fan_out.outcomes import JobResult, Outcome
+from imagesdk.reports import Batch
 
 _T = TypeVar("_T")
 
@@ -115,6 +116,7 @@ class Submitter:
                 file = await self._persistently(lambda: board.calls.upload_input(path))
             except APIError as error:
                 await self.drop(shard, error)
+                self._end_if_fatal(error)
                 return
             finally:
                 await shard.writer.discard()
@@ -138,19 +140,19 @@ class Submitter:
             board.changes.notify()
 
     async def _create(self, stored: StoredBatch, batch: OpenBatch, *, look_first: bool) -> None:
-        board = self.board
+        board, looks = self.board, look_first
+
+        async def ask() -> Batch:
+            nonlocal looks
+            arguments = stored.intent, stored.input_file, stored.endpoint, dict[str, str]()
+            try:
+                return await board.calls.create(*arguments, began=stored.began, look_first=looks)
+            except APIError as error:
+                looks = looks or error.maybe_billed
+                raise
+
         try:
-            found = await self._persistently(
-                lambda: board.calls.create(
-                    stored.intent,
-                    stored.input_file,
-                    stored.endpoint,
-                    {},
-                    began=stored.began,
-                    look_first=look_first,
-                ),
-                refused_only=True,
-            )
+            found = await self._persistently(ask)
         except APIError as error:
             await self._not_created(batch, error)
             return
@@ -160,11 +162,9 @@ class Submitter:
 
     async def _not_created(self, batch: OpenBatch, error: APIError) -> None:
         board = self.board
-        kind = classify(error)
-        if kind not in {"refused", "never_sent"}:
+        if error.maybe_billed:  # the next run looks for it again
             board.close(batch)
             for entry in batch.entries.values():
-                error.maybe_billed = True
                 item = entry.item
                 board.worker.spending.settle(entry.amount, entry.amount)
                 board.post(
@@ -179,12 +179,16 @@ class Submitter:
         for entry in batch.entries.values():
             board.not_begun(entry, error)
         board.close(batch)
+        self._end_if_fatal(error)
 
-    async def _persistently(self, ask: Callable[[], Awaitable[_T]], *, refused_only: bool = False) -> _T:
-        """Repeat a request that bills nothing while the server is away or busy.
+    def _end_if_fatal(self, error: APIError) -> None:
+        """End a run without a live lane at an answer that every batch would get."""
+        board = self.board
+        if board.lane == "batch" and board.worker.options.stop_on == "fatal" and meaning(error) == "fatal":
+            board.fail(error)
 
-        ``refused_only``: repeat it only if the server has provably not done what it was asked for.
-        """
+    async def _persistently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
+        """Repeat a request while the server is away or busy."""
         board, tries = self.board, 0
         began = time.monotonic()
         while True:
@@ -195,8 +199,7 @@ class Submitter:
                 patience = board.give_up_after
                 late = patience is not None and time.monotonic() - began > patience
                 token_limited = isinstance(error, APIStatusError) and error.code == TOKEN_LIMIT
-                unsure = refused_only and classify(error) not in {"refused", "never_sent"}
-                if late or board.cut or token_limited or unsure or not is_passing(error):
+                if late or board.cut or token_limited or not is_passing(error):
                     raise
                 wish = error.retry_after if isinstance(error, RateLimitError) else None
                 delay = poll_delay(tries, None, wish)

@@ -198,7 +198,7 @@ class DryRun:
     unpriced: int = 0
     """Jobs whose maximum cost is unknown."""
     seconds: float | None = None
-    """Seconds until the rate limit allows the last job; ``None`` without a rate limit."""
+    """Seconds until the rate limit allows the last job; ``None`` without a rate limit, and with batches."""
     notices: tuple[Notice, ...] = ()
     """Advice for a run of these jobs under a budget."""
 

@@ -18,6 +18,7 @@ import pytest
 from imagesdk import (
     AsyncClient,
     AsyncRun,
+    AuthenticationError,
     BudgetExceededError,
     ConfigurationError,
     Edit,
@@ -25,6 +26,7 @@ from imagesdk import (
     ImageSDKError,
     InvalidRequestError,
     Labelled,
+    LaneProgress,
     Outcome,
     OutcomeUnknownError,
     Remedy,
@@ -473,3 +475,64 @@ async def test_a_server_without_a_batch_api_is_named_before_money_is_spent(
         with pytest.raises(ConfigurationError, match="Batch API"):
             async with client.images.fan_out(["a"], out=tmp_path, lane="batch"):
                 pass
+
+
+async def test_a_key_that_is_refused_ends_the_run_and_leaves_its_jobs_to_the_next_one(lane: Lane) -> None:
+    lane.emulator.state.faults.http(401, on="files")
+    with pytest.raises(AuthenticationError):
+        await lane.run(jobs(2))
+    assert statuses(await lane.run(jobs(2))) == {"done": 2}
+    assert lane.bill == {"batch": 2}
+
+
+async def test_a_batch_that_may_have_been_created_is_not_created_again_while_nobody_can_look(
+    lane: Lane,
+) -> None:
+    lane.emulator.state.faults.connection(drop=True, after_work=True, on="batches")
+    lane.emulator.state.faults.http(403, on="polls", times=1)
+    outcomes = await lane.run(jobs(2))
+    again = await lane.run(jobs(2))
+
+    assert statuses(outcomes) == {"unknown": 2}
+    assert statuses(again) == {"done": 2}
+    assert lane.bill == {"batch": 2}
+    assert len(await lane.client.batches.list()) == 1
+
+
+async def test_a_dry_run_knows_the_price_of_a_batch(lane: Lane) -> None:
+    live, batch, auto = [
+        await lane.client.images.dry_run(jobs(2), out=lane.out, lane=name)
+        for name in ("live", "batch", "auto")
+    ]
+    assert live.cost is not None
+    assert (batch.cost, auto.cost) == (live.cost / 2, live.cost / 2)
+    assert auto.at_most == live.at_most
+
+
+async def test_a_batch_whose_jobs_the_run_does_not_have_is_not_waited_for(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+
+    async def stop(run: AsyncRun) -> None:
+        run.stop()
+
+    await lane.run_meanwhile(jobs(2), "batch", stop)
+    with anyio.fail_after(5):
+        assert statuses(await lane.run([job("of another list")])) == {"done": 1}
+    lane.emulator.advance(24 * 3600)
+    assert statuses(await lane.run(jobs(2))) == {"done": 1, "failed": 1}
+
+
+async def test_progress_shows_the_batches_of_the_run(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+    seen: list[LaneProgress | None] = []
+
+    async def look(run: AsyncRun) -> None:
+        while not seen or not (seen[-1] and seen[-1].batches and seen[-1].batches[0].counts):
+            await anyio.lowlevel.checkpoint()
+            seen.append(run.progress.lane)
+        await lane.expire(run)
+
+    await lane.run_meanwhile(jobs(), "batch", look, deadline="20h")
+    assert seen[-1] is not None
+    assert seen[-1].deadline is not None
+    assert seen[-1].enqueued_tokens > 0
