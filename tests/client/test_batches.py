@@ -21,6 +21,7 @@ from imagesdk import (
     Edit,
     Generate,
     InvalidRequestError,
+    JobLike,
     Labelled,
     NotFoundError,
     OutcomeUnknownError,
@@ -187,10 +188,10 @@ async def test_a_creation_that_never_arrived_is_repeated_after_the_listing_was_s
     ],
 )
 async def test_jobs_that_are_no_batch_are_refused_before_anything_is_created(
-    client: AsyncClient, jobs: list[object], match: str
+    client: AsyncClient, jobs: list[JobLike], match: str
 ) -> None:
     with pytest.raises(InvalidRequestError, match=match):
-        await client.batches.create(jobs)  # type: ignore[arg-type]
+        await client.batches.create(jobs)
     assert await client.batches.list() == ()
 
 
