@@ -22,25 +22,28 @@ from imagesdk.emulator.answers import (
     model_not_found,
     unknown_parameter,
 )
-from imagesdk.emulator.batch_requests import BATCHES_SINCE, BatchRequests
+from imagesdk.emulator.batch_requests import BatchRequests
 from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.clock import VirtualClock
 from imagesdk.emulator.contents import ContentResponse
+from imagesdk.emulator.control import control_routes
 from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.files import MAX_FILE, FileStore, read_upload
 from imagesdk.emulator.images import Images
 from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
+from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
 from imagesdk.emulator.quirks import find
 from imagesdk.emulator.results import ResultStore, azure_error
-from imagesdk.emulator.state import EmulatorState
+from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
+from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
 from imagesdk.emulator.wire import WRONG_KEY, ApiMiddleware, exception_handlers
 
-__all__ = ["FORBIDDEN_WORD", "WRONG_KEY", "create_app"]
+__all__ = ["FORBIDDEN_WORD", "WEBHOOK_SECRET", "WRONG_KEY", "create_app"]
 
 
 def create_app(
@@ -59,7 +62,10 @@ def create_app(
     file_ranges: bool = False,
     batch_delay: float = 0,
     batch_tokens: int | None = None,
+    batch_drawings: int = 8,
     poll_after_ms: int | None = None,
+    webhook_url: str | None = None,
+    webhook_secret: str = WEBHOOK_SECRET,
 ) -> Starlette:
     """Build the application.
 
@@ -82,6 +88,9 @@ def create_app(
         batch_delay: Seconds from the creation of a batch to its end, on the clock. After 24 hours a batch expires.
         batch_tokens: Input tokens of all waiting batches of a model, above which a batch fails with
             ``token_limit_exceeded``.
+        batch_drawings: Different drawings of each kind in a batch, which its later lines repeat. Drawing takes time.
+        webhook_url: URL to which a signed webhook is sent when a batch ends.
+        webhook_secret: Signing secret of the webhooks. The default is :data:`WEBHOOK_SECRET`.
         poll_after_ms: Value of the header ``openai-poll-after-ms`` of responses about a batch that has not ended.
 
     Raises:
@@ -99,17 +108,27 @@ def create_app(
     state.files = FileStore(clock)
     if not batch_delay >= 0:
         raise ValueError(f"batch_delay is a number of seconds of at least 0, not {batch_delay!r}")
-    state.batches = BatchStore(clock, state.files, token_limit=batch_tokens)
-    state.uploads = UploadWindow(upload_limit, clock) if upload_limit not in {None, "none"} else None
+    state.batches.close()
+    sender = None if webhook_url is None else WebhookSender(webhook_url, webhook_secret)
+    state.batches = BatchStore(
+        clock,
+        state.files,
+        token_limit=batch_tokens,
+        sender=sender,
+        expires=not quirk.deployments,  # those of Azure do not: learn.microsoft.com/azure/ai-foundry/openai/how-to/batch
+        drawings=batch_drawings,
+    )
+    state.uploads = (
+        None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
+    )
     images = Images(state, clock, seed, as_of, done_marker, verified, quirk)
     service = _Service(state, clock, as_of, file_ranges)
-    batches = BatchRequests(state, clock, seed, as_of, verified, batch_delay, poll_after_ms)
-    download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
-    contents, checks = (
-        partial(service.faulty, "contents", service.content),
-        partial(service.faulty, "checks", service.provenance),
+    batches = BatchRequests(
+        state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
     )
-    has_batches = quirk.openai and (as_of is None or as_of >= BATCHES_SINCE)
+    download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
+    contents = partial(service.faulty, "contents", service.content)
+    checks = partial(service.faulty, "checks", service.provenance)
     root = quirk.root
     routes = [
         *(
@@ -127,29 +146,15 @@ def create_app(
             else []
         ),
         *(
-            [
-                Route(
-                    f"{root}/batches", partial(service.faulty, "batches", batches.create), methods=["POST"]
-                ),
-                Route(f"{root}/batches", partial(service.faulty, "polls", batches.look), methods=["GET"]),
-                Route(
-                    f"{root}/batches/{{name}}",
-                    partial(service.faulty, "polls", batches.look),
-                    methods=["GET"],
-                ),
-                Route(
-                    f"{root}/batches/{{name}}/cancel",
-                    partial(service.faulty, "cancels", batches.cancel),
-                    methods=["POST"],
-                ),
-            ]
-            if has_batches
+            batches.routes(root, lambda target, answer: partial(service.faulty, target, answer))
+            if quirk.openai
             else []
         ),
         Route(f"{root}/models", service.models, methods=["GET"]),
         Route(f"{root}/models/{{name}}", service.model, methods=["GET"]),
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
+        *control_routes(state),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -182,7 +187,11 @@ class _Service:
         self, target: FaultTarget, answer: Callable[[Request], Awaitable[Response]], request: Request
     ) -> Response:
         """Return the response of ``answer``, or that of the queued fault."""
-        fault = self.state.faults.take(target)
+        record: RequestRecord = request.state.record
+        record.download = target == "downloads"
+        fault = self.state.take_fault(record, target)
+        if fault is None:
+            fault = self.state.requested_fault(record, request.headers.get(FAULT_HEADER))
         if fault is not None and fault.replaces_work:
             await drain(request)
             return fault.response()
@@ -192,6 +201,7 @@ class _Service:
     async def files(self, request: Request) -> Response:
         if request.method == "POST":
             body = await read_body(request, "multipart/form-data", max_file=MAX_FILE)
+            await anyio.to_thread.run_sync(describe_body, request.state.record, body)
             upload = read_upload(body)
             if self.state.uploads is not None:
                 self.state.uploads.take(1)
@@ -245,6 +255,7 @@ class _Service:
         if found == "gone":
             text = azure_error("BlobNotFound", "The specified blob does not exist.")
             return Response(text, 404, media_type="application/xml")
+        request.state.record.expired = found == "expired"
         reason = "Signature did not match."
         if found == "expired":
             now = datetime.fromtimestamp(self.clock(), UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")

@@ -15,17 +15,19 @@ from attrs import define, field
 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.models import MODELS, Endpoint, models_on
+from imagesdk.emulator.quirks import resolve_deployment
 from imagesdk.emulator.rules import CheckedRequest, Fields, check, default_model
 
-__all__ = ["ENDPOINTS", "MAX_INPUT", "BatchInput", "BatchLine", "Entry", "batch_error"]
+__all__ = ["ENDPOINTS", "MAX_INPUT", "MAX_LINES", "BatchInput", "BatchLine", "Entry", "batch_error"]
 
 ENDPOINTS: Mapping[str, Endpoint] = {"/v1/images/generations": "generations", "/v1/images/edits": "edits"}
 """Image endpoints of the Batch API."""
 MAX_INPUT = 200 * 1024 * 1024
 """Largest size of an input file in bytes."""
-Entry: TypeAlias = tuple[Literal["whole", "no_status", "batch_expired", "batch_cancelled"], int]
+Entry: TypeAlias = tuple[Literal["whole", "half", "no_status", "batch_expired", "batch_cancelled"], int]
 """Line of a file: how it looks, and the number of its request in the input file."""
-_MAX_LINES = 50_000
+MAX_LINES = 50_000
+"""Largest number of requests in a file."""
 _MAX_ERRORS = 100
 _REQUIRED = ("custom_id", "method", "url", "body")
 
@@ -43,6 +45,7 @@ class BatchLine:
 
     custom_id: str
     body: Mapping[str, object]
+    deployments: bool = False
 
     def check(self, endpoint: Endpoint, day: date | None) -> CheckedRequest:
         """Return the checked request, or raise :class:`~imagesdk.emulator.answers.Refusal`."""
@@ -55,7 +58,8 @@ class BatchLine:
     @property
     def fields(self) -> Fields:
         """The body as fields."""
-        return Fields(values={name: [value] for name, value in self.body.items()})
+        fields = Fields(values={name: [value] for name, value in self.body.items()})
+        return resolve_deployment(fields, {}, {})[0] if self.deployments else fields
 
 
 @define
@@ -65,6 +69,8 @@ class BatchInput:
     data: bytes = field(repr=False)
     url: str
     day: date | None
+    deployments: bool = False
+    """Whether a model is the name of a deployment, as on Azure."""
     model: str = field(default="", init=False)
     tokens: int = field(default=0, init=False)
     """Input tokens, estimated as four bytes of text each."""
@@ -81,15 +87,15 @@ class BatchInput:
 
     def __getitem__(self, index: int) -> BatchLine:
         given = json.loads(self.data[self._starts[index] : self._ends[index]])
-        return BatchLine(given["custom_id"], given["body"])
+        return BatchLine(given["custom_id"], given["body"], self.deployments)
 
     def validate(self) -> list[dict[str, object]]:
         """Find the lines, and return the errors for which the batch fails. This is slow and belongs in a thread."""
         errors: list[dict[str, object]] = []
         seen: set[str] = set()
         for number, (start, end) in enumerate(self._places(), start=1):
-            if len(self._starts) == _MAX_LINES:
-                text = f"The batch input file has too many requests. The maximum is {_MAX_LINES}."
+            if len(self._starts) == MAX_LINES:
+                text = f"The batch input file has too many requests. The maximum is {MAX_LINES}."
                 return [batch_error("too_many_requests", text)]
             self._starts.append(start)
             self._ends.append(end)
@@ -119,6 +125,9 @@ class BatchInput:
     def _line_error(self, number: int, text: bytes, seen: set[str]) -> dict[str, object] | None:
         try:
             parsed: object = json.loads(text)
+            if b"\\u" in text:
+                # JSON allows half of a surrogate pair, UTF-8 does not: this raises for it.
+                json.dumps(parsed, ensure_ascii=False).encode()
         except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
@@ -163,6 +172,8 @@ class BatchInput:
             )
             return batch_error("mismatched_model", text, "body.model", number)
         self.model = str(model)
+        if self.deployments:
+            return None
         served = [one for one in models_on(self.day) if one.tokens and self.endpoint in one.parameters]
         if not any(model in one.names for one in served):
             known = any(model in one.names for one in MODELS)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date
-from typing import cast
+from typing import TypeAlias, cast
 
 import anyio.to_thread
 from attrs import frozen
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
 from imagesdk.emulator.answers import (
     Refusal,
@@ -20,9 +22,10 @@ from imagesdk.emulator.answers import (
 )
 from imagesdk.emulator.batch_input import ENDPOINTS, BatchInput
 from imagesdk.emulator.batch_results import BatchWork
-from imagesdk.emulator.batches import Batch, new_batch_id
+from imagesdk.emulator.batches import FINAL, Batch
 from imagesdk.emulator.bodies import Body, read_body
 from imagesdk.emulator.clock import VirtualClock
+from imagesdk.emulator.faults import FaultTarget
 from imagesdk.emulator.known_errors import organization_unverified
 from imagesdk.emulator.parameters import Choice, Integer, Text, object_members
 from imagesdk.emulator.references import ReferencedImages
@@ -33,8 +36,9 @@ from imagesdk.emulator.wire import origin_of
 
 __all__ = ["BATCHES_SINCE", "BatchRequests"]
 
+Answer: TypeAlias = Callable[[Request], Awaitable[Response]]
 BATCHES_SINCE = date(2024, 4, 15)
-"""The day of the Batch API: https://developers.openai.com/docs/changelog."""
+"""Day of the Batch API: https://developers.openai.com/docs/changelog."""
 _IMAGES_SINCE = date(2026, 2, 10)  # openai-python 2.20.0
 _OTHERS = (
     "/v1/responses",
@@ -60,6 +64,23 @@ class BatchRequests:
     verified: bool
     delay: float
     poll_after_ms: int | None
+    deployments: bool
+
+    def routes(self, root: str, faulty: Callable[[FaultTarget, Answer], Answer]) -> list[Route]:
+        """Return the routes below ``root``. ``faulty`` adds the faults of a kind of request."""
+        if self.day is not None and self.day < BATCHES_SINCE:
+            return []
+        create, look, cancel = (
+            faulty("batches", self.create),
+            faulty("polls", self.look),
+            faulty("cancels", self.cancel),
+        )
+        return [
+            Route(f"{root}/batches", create, methods=["POST"]),
+            Route(f"{root}/batches", look, methods=["GET"]),
+            Route(f"{root}/batches/{{name}}", look, methods=["GET"]),
+            Route(f"{root}/batches/{{name}}/cancel", cancel, methods=["POST"]),
+        ]
 
     async def create(self, request: Request) -> Response:
         """Create a batch."""
@@ -70,7 +91,7 @@ class BatchRequests:
         """Describe one batch, or a page of all."""
         name = request.path_params.get("name")
         if name is not None:
-            return self._answer(await anyio.to_thread.run_sync(self.state.batches.get, name))
+            return self._answer(await anyio.to_thread.run_sync(self.state.batches.describe, name))
         query = request.query_params
         for given in query:
             if given not in {"after", "limit"}:
@@ -86,13 +107,13 @@ class BatchRequests:
             await anyio.to_thread.run_sync(self.state.batches.cancel, request.path_params["name"])
         )
 
-    def _answer(self, batch: Batch) -> Response:
-        response = JSONResponse(batch.to_json())
-        if self.poll_after_ms is not None and not batch.is_final:
+    def _answer(self, batch: Mapping[str, object]) -> Response:
+        response = JSONResponse(batch)
+        if self.poll_after_ms is not None and batch["status"] not in FINAL:
             response.headers["openai-poll-after-ms"] = str(self.poll_after_ms)
         return response
 
-    def _create(self, fields: Fields, origin: str) -> Batch:
+    def _create(self, fields: Fields, origin: str) -> Mapping[str, object]:
         for name in fields.values:
             if name not in {*_FIELDS, *_OPTIONAL}:
                 raise unknown_parameter(name)
@@ -112,24 +133,31 @@ class BatchRequests:
             text = f"Invalid purpose of file '{name}': '{file.purpose}'. The purpose must be 'batch'."
             raise Refusal(text, param="input_file_id", code="invalid_value")
         store = self.state.batches
-        key = f"{self.seed}/{name}/{len(store)}/{self.clock()}"
-        batch_id, created = new_batch_id(key), int(self.clock())
-        given = BatchInput(file.data, url, self.day)
+        batch_id, created = f"batch_{secrets.token_hex(16)}", int(self.clock())
+        given = BatchInput(file.data, url, self.day, self.deployments)
+        fault = self.state.faults.take_batch()
         batch = Batch(
             id=batch_id,
             input_file_id=name,
             metadata=metadata,
             input=given,
             work=BatchWork(
-                given, self.seed, self._decoder(origin), self._bill, self.state.drawn.remember, key, created
+                given,
+                self.seed,
+                decode=self._decoder(origin),
+                made=self._bill,
+                remember=self.state.drawn.remember,
+                allowance=store.allowance,
+                key=batch_id,
+                created=created,
             ),
-            fault=self.state.faults.take_batch(),
+            fault=fault,
             created_at=created,
-            delay=self.delay,
+            delay=self.delay if fault.delay is None else fault.delay,
             output_life=life,
+            dice=f"{self.seed}/{len(store)}",
         )
-        store.add(batch)
-        return batch
+        return store.add(batch)
 
     def _endpoint(self, given: object) -> str:
         known = (*_OTHERS, *ENDPOINTS) if self.day is None or self.day >= _IMAGES_SINCE else _OTHERS
@@ -153,7 +181,6 @@ class BatchRequests:
         return decoded
 
     def _bill(self, checked: CheckedRequest, usage: Mapping[str, object], custom_id: str) -> None:
-        self.state.billed_images += checked.n
         self.state.bill.add("batch", checked, usage, custom_id)
 
 

@@ -1,6 +1,6 @@
 """Work of a batch, and its output and error files. They are made line by line whenever they are read.
 
-The first drawings of a batch are kept, and later lines repeat them: a batch of 20 000 lines draws 32 images of each
+The first drawings of a batch are kept, and later lines repeat them: a batch of 20 000 lines draws 8 images of each
 kind. Every image carries the ``custom_id`` of its line in a comment, so no two are equal and each can be recognized.
 """
 
@@ -27,12 +27,10 @@ from imagesdk.emulator.moderation import moderate_input, moderate_output
 from imagesdk.emulator.rules import CheckedRequest, Fields
 from imagesdk.emulator.uploads import InputImages
 
-__all__ = ["BatchFile", "BatchWork", "signed"]
+__all__ = ["Allowance", "BatchFile", "BatchWork", "signed"]
 
-_DRAWN = 32
-"""Different drawings of each kind in a batch."""
-_MAX_DRAWN = 32 * 1024 * 1024
-"""Bytes of drawings after which a kind has a single one."""
+_MAX_DRAWN = 64 * 1024 * 1024
+"""Bytes of the drawings of all batches, after which a batch has a single one of each kind."""
 _MAX_NAME = 1000
 """Characters of a ``custom_id`` in a comment."""
 _SLOT = b'"b64_json": ""'
@@ -70,13 +68,23 @@ def signed(image: bytes, output_format: str, comment: str) -> bytes:
 
 
 @define
+class Allowance:
+    """How much the batches of an emulator may draw."""
+
+    each: int
+    """Different drawings of each kind in a batch."""
+    left: int = _MAX_DRAWN
+    """Bytes of drawings that all batches may still have."""
+
+
+@define
 class _Drawings:
     """Drawings of one batch by kind: everything about a request that is not its prompt."""
 
+    _allowance: Allowance
     _kinds: dict[tuple[object, ...], int] = field(factory=dict[tuple[object, ...], int])
     _drawn: list[list[bytes]] = field(factory=list[list[bytes]])
     _asked: list[int] = field(factory=list[int])
-    _bytes: int = 0
 
     def add(self, checked: CheckedRequest, draw: Callable[[int], bytes]) -> tuple[int, int]:
         """Return the kind of a request and the number of its first image in it. Draw what is not there yet."""
@@ -100,10 +108,10 @@ class _Drawings:
         self._asked[number] += checked.n
         for index in range(checked.n):
             if first + index == len(drawn) and (
-                not drawn or (len(drawn) < _DRAWN and self._bytes < _MAX_DRAWN)
+                not drawn or (len(drawn) < self._allowance.each and self._allowance.left > 0)
             ):
                 drawn.append(draw(index))
-                self._bytes += len(drawn[-1])
+                self._allowance.left -= len(drawn[-1])
         return number, first
 
     def get(self, kind: int, number: int) -> bytes:
@@ -145,6 +153,7 @@ class BatchWork:
     """Called with each request that was made, its usage and its ``custom_id``, to bill it."""
     remember: Callable[[bytes, str, int], None]
     """Called with each image that is sent, its model and its time."""
+    allowance: Allowance
     key: str
     created: int
     failing: frozenset[int] = frozenset()
@@ -154,13 +163,16 @@ class BatchWork:
     )
     done: int = 0
     failed: int = 0
-    _drawings: _Drawings = field(factory=_Drawings)
+    _drawings: _Drawings = field(init=False)
     _state: bytearray = field(factory=bytearray)
     _kind: array[int] = field(factory=lambda: array("I"))
     _first: array[int] = field(factory=lambda: array("I"))
     _sizes: array[int] = field(factory=lambda: array("Q"))
     _inputs: dict[int, tuple[tuple[int, int], ...]] = field(factory=dict[int, tuple[tuple[int, int], ...]])
     _refusals: dict[int, Refusal] = field(factory=dict[int, Refusal])
+
+    def __attrs_post_init__(self) -> None:
+        self._drawings = _Drawings(self.allowance)
 
     @property
     def completed(self) -> int:
@@ -191,13 +203,16 @@ class BatchWork:
     def entry_size(self, entry: Entry) -> int:
         """Return the length of an entry of a file."""
         kind, index = entry
-        return self._sizes[index] if kind == "whole" else len(self.entry(entry))
+        size = self._sizes[index] if kind in {"whole", "half"} else len(self.entry(entry))
+        return size if kind != "half" else size // 2 + 1
 
     def entry(self, entry: Entry) -> bytes:
         """Return an entry of a file."""
         kind, index = entry
         if kind == "whole":
             return self._line(index, sent=True).whole()
+        if kind == "half":
+            return self._line(index, sent=True).whole()[: self._sizes[index] // 2] + b"\n"
         custom_id = self.input[index].custom_id
         if kind == "no_status":
             return self._text(custom_id, index, {"status_code": 0, "request_id": "", "body": None}, None)

@@ -7,7 +7,7 @@ after 24 hours expires: what was made is delivered and billed.
 
 from __future__ import annotations
 
-import hashlib
+import math
 import random
 import threading
 from collections.abc import Callable, Mapping
@@ -18,10 +18,11 @@ from attrs import define, field
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.batch_faults import BatchFault
 from imagesdk.emulator.batch_input import BatchInput, Entry, batch_error
-from imagesdk.emulator.batch_results import BatchFile, BatchWork
+from imagesdk.emulator.batch_results import Allowance, BatchFile, BatchWork
 from imagesdk.emulator.files import FileStore
+from imagesdk.emulator.webhooks import Webhook, WebhookSender
 
-__all__ = ["Batch", "BatchStore", "WINDOW"]
+__all__ = ["FINAL", "WINDOW", "Batch", "BatchStore"]
 
 Status: TypeAlias = Literal[
     "validating", "failed", "in_progress", "finalizing", "completed", "expired", "cancelling", "cancelled"
@@ -32,8 +33,10 @@ _VALIDATED, _FINALIZED = 0.02, 0.98
 """Shares of the delay at which the validation and the work end."""
 _CANCELLING = 600
 """Longest time of a cancellation in seconds."""
-_FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
-_OUTPUT_LIFE = 30 * 24 * 3600
+_USUAL_LIMIT = 2_000_000
+"""Enqueued tokens in the text of an error that a test asked for."""
+FINAL = frozenset({"failed", "completed", "expired", "cancelled"})
+"""States in which a batch stays."""
 
 
 @define
@@ -49,6 +52,8 @@ class Batch:
     created_at: int
     delay: float
     output_life: int
+    dice: str
+    """Seed of what is random about the batch."""
     status: Status = "validating"
     times: dict[str, int] = field(factory=dict[str, int])
     """When each status began."""
@@ -59,7 +64,7 @@ class Batch:
     @property
     def is_final(self) -> bool:
         """Whether the batch has ended."""
-        return self.status in _FINAL
+        return self.status in FINAL
 
     def to_json(self) -> dict[str, object]:
         """Return the batch as a JSON object of the API."""
@@ -107,25 +112,40 @@ class BatchStore:
         files: FileStore,
         *,
         token_limit: int | None = None,
-        ended: Callable[[Batch], None] = lambda batch: None,
+        sender: WebhookSender | None = None,
+        expires: bool = True,
+        drawings: int = 8,
     ) -> None:
         self._clock = clock
         self._files = files
         self._token_limit = token_limit
-        self._ended = ended
+        self._sender = sender
+        self._expires = expires
+        self._timers: set[threading.Timer] = set()
+        self._drawings = drawings
+        self.allowance = Allowance(drawings)
+        self.webhooks: list[Webhook] = []
+        """Webhooks that were sent, oldest first."""
         self._batches: dict[str, Batch] = {}
         self._lock = threading.RLock()
 
     def __len__(self) -> int:
         return len(self._batches)
 
-    def add(self, batch: Batch) -> None:
-        """Accept a batch."""
+    def add(self, batch: Batch) -> dict[str, object]:
+        """Accept a batch, and return it as JSON."""
         with self._lock:
             self._batches[batch.id] = batch
+            self._wake(min(batch.delay, WINDOW))
+            return batch.to_json()
+
+    def describe(self, name: str) -> dict[str, object]:
+        """Return a batch in its current state as JSON. This may be slow and belongs in a thread."""
+        with self._lock:
+            return self.get(name).to_json()
 
     def get(self, name: str) -> Batch:
-        """Return a batch in its current state. This may be slow and belongs in a thread."""
+        """Return a batch in its current state."""
         with self._lock:
             self.update()
             batch = self._batches.get(name)
@@ -133,32 +153,33 @@ class BatchStore:
                 raise Refusal(f"No batch found with id '{name}'.", status=404)
             return batch
 
-    def cancel(self, name: str) -> Batch:
-        """Begin to cancel a batch."""
+    def cancel(self, name: str) -> dict[str, object]:
+        """Begin to cancel a batch, and return it as JSON."""
         with self._lock:
             batch = self.get(name)
             if batch.is_final:
                 raise Refusal(f"Cannot cancel a batch with status '{batch.status}'.", status=409)
             if batch.status != "cancelling":
                 self._enter(batch, "cancelling", self._clock())
-            return batch
+                self._wake(min(_CANCELLING, batch.delay / 10))
+            return batch.to_json()
 
     def page(self, after: str | None, limit: int) -> dict[str, object]:
         """Return one page of the list, newest first."""
         with self._lock:
             self.update()
             found = [one for one in reversed(self._batches.values()) if self._is_listed(one)]
-        if after is not None:
-            ids = [batch.id for batch in found]
-            if after not in ids:
-                raise Refusal(f"No batch found with id '{after}'.", status=404, param="after")
-            found = found[ids.index(after) + 1 :]
-        shown = found[:limit]
+            if after is not None:
+                ids = [batch.id for batch in found]
+                if after not in ids:
+                    raise Refusal(f"No batch found with id '{after}'.", status=404, param="after")
+                found = found[ids.index(after) + 1 :]
+            shown = [batch.to_json() for batch in found[:limit]]
         return {
             "object": "list",
-            "data": [batch.to_json() for batch in shown],
-            "first_id": shown[0].id if shown else None,
-            "last_id": shown[-1].id if shown else None,
+            "data": shown,
+            "first_id": shown[0]["id"] if shown else None,
+            "last_id": shown[-1]["id"] if shown else None,
             "has_more": len(shown) < len(found),
         }
 
@@ -173,6 +194,37 @@ class BatchStore:
         """Forget every batch."""
         with self._lock:
             self._batches.clear()
+            self.allowance = Allowance(self._drawings)
+            self.webhooks.clear()
+            self.sleep()
+
+    def sleep(self) -> None:
+        """Do nothing before somebody looks."""
+        with self._lock:
+            for timer in self._timers:
+                timer.cancel()
+            self._timers.clear()
+
+    def close(self) -> None:
+        """Forget every batch, and send no more webhooks."""
+        self.clear()
+        if self._sender is not None:
+            self._sender.stop()
+
+    def _wake(self, seconds: float) -> None:
+        """Update the batches after some real time, so that a webhook is sent although nobody looks."""
+        if self._sender is None:
+            return
+
+        def update() -> None:
+            with self._lock:
+                self._timers.discard(timer)
+                self.update()
+
+        timer = threading.Timer(seconds, update)
+        timer.daemon = True
+        self._timers.add(timer)
+        timer.start()
 
     def _is_listed(self, batch: Batch) -> bool:
         return self._clock() >= batch.created_at + batch.fault.unlisted
@@ -197,7 +249,7 @@ class BatchStore:
             self._deliver(batch, "batch_cancelled", moment)
             self._enter(batch, "cancelled", moment)
             return True
-        expiry = began + WINDOW
+        expiry = began + WINDOW if self._expires else math.inf
         if batch.status == "in_progress":
             self._progress(batch, min(now, expiry))
             moment = began + batch.delay * _FINALIZED
@@ -233,7 +285,7 @@ class BatchStore:
     def _known_error(self, batch: Batch, code: str) -> dict[str, object]:
         if code != "token_limit_exceeded":
             return batch_error(code, "The batch could not be validated.")
-        limit = 0 if self._token_limit is None else self._token_limit
+        limit = self._token_limit or _USUAL_LIMIT
         text = (
             f"Enqueued token limit reached for {batch.input.model} in organization org-emulator. Limit: {limit:,} "
             "enqueued tokens. Please try again once some in_progress batches have been completed."
@@ -257,8 +309,8 @@ class BatchStore:
         made, failed = work.indexes(failed=False), work.indexes(failed=True)
         output: list[Entry] = [("whole", index) for index in made]
         errors: list[Entry] = [("whole", index) for index in failed]
-        if rest is not None:
-            errors += [(rest, index) for index in range(work.done, len(batch.input))]
+        if rest is not None and not fault.rest_missing:
+            errors.extend((rest, index) for index in range(work.done, len(batch.input)))
         output = fault.bent(output, batch.input, _dice(batch))
         if output and not fault.no_output_file:
             batch.output_file_id = self._write(batch, "output", output, moment)
@@ -276,14 +328,10 @@ class BatchStore:
     def _enter(self, batch: Batch, status: Status, moment: float) -> None:
         batch.status = status
         batch.times[status] = int(moment)
-        if batch.is_final:
-            self._ended(batch)
-
-
-def new_batch_id(key: str) -> str:
-    """Return the id of a batch."""
-    return f"batch_{hashlib.sha256(key.encode()).hexdigest()[:32]}"
+        if batch.is_final and self._sender is not None:
+            times = batch.fault.webhooks
+            self._sender.send(f"batch.{status}", batch.id, int(moment), self.webhooks, times)
 
 
 def _dice(batch: Batch) -> random.Random:
-    return random.Random(batch.id)  # noqa: S311 - an order of lines, not a secret
+    return random.Random(batch.dice)  # noqa: S311 - an order of lines, not a secret

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from attrs import field, frozen
@@ -148,6 +148,15 @@ class FileStore:
             "last_id": shown[-1].id if shown else None,
             "has_more": len(shown) < len(found),
         }
+
+    def stored(self) -> list[StoredFile]:
+        """Return every file, oldest first."""
+        return self._unexpired()
+
+    def restore(self, files: Iterable[StoredFile]) -> None:
+        """Add files as they are."""
+        with self._lock:
+            self._files |= {file.id: file for file in files}
 
     def clear(self) -> None:
         """Delete every file."""
