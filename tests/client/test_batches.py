@@ -59,7 +59,7 @@ async def client(emulator: Emulator, make_client: Callable[..., AsyncClient]) ->
 async def test_a_batch_is_created_watched_and_fetched_to_files_at_half_the_price(
     client: AsyncClient, tmp_path: Path
 ) -> None:
-    jobs = [Labelled("first", CAT), CAT, Labelled("again", CAT)]
+    jobs: list[JobLike] = [Labelled("first", CAT), CAT, Labelled("again", CAT)]
     batch = await client.batches.create(jobs, metadata={"night": "7"}, output_expires_after=3600)
     done = await client.batches.wait(batch, poll=0.01)
     async with client.batches.results(batch, out=tmp_path / "{id}.{ext}") as results:
