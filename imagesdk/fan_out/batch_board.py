@@ -16,7 +16,7 @@ from imagesdk._calls.batch_watch import WAKEUPS
 from imagesdk._protocol.batch_input import ShardLimits
 from imagesdk._runtime.notify import Notifier
 from imagesdk.errors import APIConnectionError, APIError
-from imagesdk.fan_out.batch_inputs import InputWriter
+from imagesdk.fan_out.batch_inputs import InputWriter, UploadPace
 from imagesdk.fan_out.batch_store import BatchStore, StoredBatch
 from imagesdk.fan_out.job_source import Item
 from imagesdk.fan_out.lanes import Lane, Rates
@@ -112,6 +112,8 @@ class LaneBoard:
     give_up_after: float | None
     deadline: float | None = None
     """The end of the time of the run, in seconds since 1970."""
+    pace: UploadPace = field(factory=UploadPace)
+    """The limit of uploads, of images and input files together."""
     post: Callable[[JobResult], None] = lambda result: None
     """Takes the outcome of a job."""
     fail: Callable[[Exception], None] = lambda error: None

@@ -113,6 +113,7 @@ class Submitter:
         try:
             path = await shard.writer.finish()
             try:
+                await board.pace.wait()
                 file = await self._persistently(lambda: board.calls.upload_input(path))
             except APIError as error:
                 await self.drop(shard, error)

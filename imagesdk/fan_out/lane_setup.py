@@ -41,4 +41,4 @@ async def open_lane(
         None if options.deadline is None else started + parse_deadline(options.deadline),
     )
     record = partial(store.uploaded, life=UPLOAD_SECONDS)
-    return BatchLane(reader, board, ImageUploads(calls, known=await store.uploads(), record=record))
+    return BatchLane(reader, board, ImageUploads(calls, board.pace, await store.uploads(), record))

@@ -38,9 +38,7 @@ def test_a_run_is_resumed_after_its_process_ended_at_one_point_after_the_other(
     points = [
         "after the commit of the intent",
         "when the batch was created and no answer was read",
-        "when a line has arrived",
         "after the commit of received",
-        "before the rename",
         "before the end of the batch is recorded",
     ]
     ends = [exit_code(emulator, tmp_path, point) for point in points]

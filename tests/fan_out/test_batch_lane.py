@@ -12,7 +12,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import anyio
-import anyio.lowlevel
 import pytest
 
 from imagesdk import (
@@ -37,11 +36,11 @@ from imagesdk._calls import batch_calls, batch_lines
 from imagesdk.emulator import Emulator
 from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import FaultTarget
-from imagesdk.fan_out import batch_store, batch_submission, lanes
+from imagesdk.fan_out import batch_inputs, batch_store, batch_submission, lanes
 from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
-POLL = 0.01
+POLL = 0.02
 
 
 def job(number: int | str, **more: Any) -> Generate:
@@ -100,10 +99,12 @@ class Lane:
 
     async def begun(self, count: int = 1) -> None:
         """Wait until so many batches are being worked on."""
-        states: list[str] = []
-        while states.count("in_progress") < count:
-            await anyio.lowlevel.checkpoint()
-            states = [batch.status for batch in await self.client.batches.list()]
+        with anyio.fail_after(20):
+            for _ in range(10_000):
+                states = [batch.status for batch in await self.client.batches.list()]
+                if states.count("in_progress") >= count:
+                    break
+                await anyio.sleep(POLL)
 
     async def expire(self, run: AsyncRun) -> None:
         self.emulator.advance(24 * 3600)
@@ -133,6 +134,7 @@ def remedies_of(outcome: Outcome) -> tuple[Remedy, ...]:
     return outcome.error.remedies
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_run_on_the_batch_lane_has_the_outcomes_of_a_live_run_at_half_the_price(lane: Lane) -> None:
     outcomes = await lane.run(jobs())
     live = await lane.client.images.send(job(0))
@@ -328,6 +330,7 @@ async def test_a_deadline_is_met_against_a_server_that_is_stuck_at_the_price_of_
     }
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_deadline_cuts_a_slow_batch_off_and_only_what_it_has_not_begun_goes_live(lane: Lane) -> None:
     lane.emulator.state.faults.batch(stuck=0.5)
     outcomes = await lane.run(jobs(), "auto", deadline=timedelta(seconds=1.5))
@@ -527,12 +530,58 @@ async def test_progress_shows_the_batches_of_the_run(lane: Lane) -> None:
     seen: list[LaneProgress | None] = []
 
     async def look(run: AsyncRun) -> None:
-        while not seen or not (seen[-1] and seen[-1].batches and seen[-1].batches[0].counts):
-            await anyio.lowlevel.checkpoint()
+        for _ in range(1000):
             seen.append(run.progress.lane)
+            if seen[-1] and seen[-1].batches and seen[-1].batches[0].counts:
+                break
+            await anyio.sleep(POLL)
         await lane.expire(run)
 
     await lane.run_meanwhile(jobs(), "batch", look, deadline="20h")
     assert seen[-1] is not None
     assert seen[-1].deadline is not None
     assert seen[-1].enqueued_tokens > 0
+
+
+async def test_a_webhook_ends_the_wait_of_a_run_at_once(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+
+    async def tell(run: AsyncRun) -> None:
+        await lane.expire(run)
+        [batch] = await lane.client.batches.list()
+        lane.client.batches.notify(batch)
+
+    with anyio.fail_after(10):
+        outcomes = await lane.run_meanwhile(jobs(2), "batch", tell, poll=3600)
+    assert statuses(outcomes) == {"done": 1, "failed": 1}
+
+
+async def test_money_of_a_batch_that_another_process_has_begun_is_counted_once(lane: Lane) -> None:
+    lane.emulator.state.faults.batch(stuck=0.5)
+    each = estimate(job(0), batch=True).at_most
+    assert each is not None
+
+    async def stop(run: AsyncRun) -> None:
+        run.stop()
+
+    await lane.run_meanwhile(jobs(2), "batch", stop, budget=3 * each)
+    lane.emulator.advance(24 * 3600)
+    outcomes = await lane.run([*jobs(2), job(2)], "batch", budget=3 * each)
+
+    assert statuses(outcomes) == {"done": 2, "failed": 1}  # the one that the batch had not begun
+
+
+async def test_uploads_keep_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = 0.0, list[float]()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        slept.append(seconds)
+        now += seconds
+
+    monkeypatch.setattr("imagesdk.fan_out.batch_inputs.anyio.sleep", sleep)
+    pace = batch_inputs.UploadPace(limit=3, clock=lambda: now)
+    for _ in range(7):
+        await pace.wait()
+        now += 1
+    assert slept == [57, 57]

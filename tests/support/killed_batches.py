@@ -29,7 +29,7 @@ from imagesdk.fan_out.journal import Journal, read_records
 
 CODE = 137
 JOBS = [
-    Generate(f"otter {number}", model="gpt-image-2", quality="low", size="1024x1024") for number in range(6)
+    Generate(f"otter {number}", model="gpt-image-2", quality="low", size="1024x1024") for number in range(4)
 ]
 PATIENCE = 60
 
@@ -48,7 +48,7 @@ POINTS: dict[str, tuple[object, str, bool, int]] = {
     "before the rename": (output_files, "move_if_free", False, 3),
     "after the rename": (output_files, "move_if_free", True, 3),
     "before the commit of done": (Journal, "done", False, 3),
-    "after the commit of done": (Journal, "done", True, 5),
+    "after the commit of done": (Journal, "done", True, 3),
     "before the end of the batch is recorded": (BatchStore, "close", False, 1),
 }
 """Points where a program may end: an owner, the name of its function, whether before or after that returns, and the number
