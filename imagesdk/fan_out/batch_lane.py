@@ -51,7 +51,7 @@ from imagesdk.fan_out.worker import not_prepared, unsent_status
 from imagesdk.jobs import Variation
 from imagesdk.remedies import Remedy
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 16
 """Jobs that are prepared at the same time, so that they share commits of the journal."""
 _IDLE_SECONDS: Final = 30.0
 """Time without a new job after which shards that are not full are sent."""
