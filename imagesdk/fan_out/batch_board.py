@@ -15,7 +15,7 @@ from imagesdk._calls.batch_calls import BatchCalls
 from imagesdk._calls.batch_watch import WAKEUPS
 from imagesdk._protocol.batch_input import ShardLimits
 from imagesdk._runtime.notify import Notifier
-from imagesdk.errors import APIConnectionError, APIError
+from imagesdk.errors import APIConnectionError, APIError, RunStoppedError
 from imagesdk.fan_out.batch_inputs import InputWriter, UploadPace
 from imagesdk.fan_out.batch_store import BatchStore, StoredBatch
 from imagesdk.fan_out.job_source import Item
@@ -198,6 +198,10 @@ class LaneBoard:
         images = self.images_open(total) if self.lane == "auto" else 0
         return self.rates.margin(images, sum(batch.results_bytes for batch in self.batches.values()))
 
+    def gives_up(self, since: float) -> bool:
+        """Return whether the server was away for too long, since a time on the monotonic clock."""
+        return self.give_up_after is not None and time.monotonic() - since > self.give_up_after
+
     def give_back(self, entry: Entry) -> None:
         """Give back the money that is reserved for a job which no batch has begun."""
         self.worker.spending.settle(entry.amount, Decimal(0))
@@ -237,3 +241,10 @@ class LaneBoard:
         """Forget a batch that has ended."""
         self.batches.pop(batch.intent, None)
         self.changes.notify()
+
+
+def away_error(error: APIError) -> RunStoppedError:
+    """Return the error of a run that ends because the server was away for too long."""
+    summary = f"The server was away for too long, so the run ended. Its batches continue. The last failure: {error.summary}"
+    remedies = (Remedy.RESUME_RUN, Remedy.RAISE_GIVE_UP_AFTER)
+    return RunStoppedError(summary, reason="server_away", last_error=error, remedies=remedies)

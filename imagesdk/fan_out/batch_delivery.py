@@ -20,8 +20,14 @@ from imagesdk._calls.batch_watch import WAKEUPS
 from imagesdk._engine.sink import discard
 from imagesdk._protocol.batch_rules import fate_of_rest, is_token_limited, poll_delay
 from imagesdk._protocol.retry import Failure
-from imagesdk.errors import APIError, APIStatusError, NotFoundError, OutcomeUnknownError, RateLimitError
-from imagesdk.fan_out.batch_board import Entry, LaneBoard, OpenBatch
+from imagesdk.errors import (
+    APIError,
+    APIStatusError,
+    NotFoundError,
+    OutcomeUnknownError,
+    RateLimitError,
+)
+from imagesdk.fan_out.batch_board import Entry, LaneBoard, OpenBatch, away_error
 from imagesdk.fan_out.batch_results import rest_error
 from imagesdk.fan_out.batch_submission import Submitter
 from imagesdk.fan_out.batch_worker import end_line, take_line
@@ -72,7 +78,7 @@ class Deliverer:
         if found is not None:
             await self._end_rest(batch, ended, found)
             await self.board.store.close(batch.intent)
-        self.board.close(batch)
+            self.board.close(batch)
 
     async def _all_known(self, batch: OpenBatch) -> None:
         """Wait until the jobs of a batch that an earlier process has begun are all read."""
@@ -83,10 +89,12 @@ class Deliverer:
         """Return a batch when it has ended; ``None`` if the run does not wait any longer."""
         board, looks, before = self.board, 0, ""
         asked_at: float | None = None
+        seen_at = time.monotonic()
         while True:
             wish: float | None = None
             try:
                 snapshot, wish = await board.calls.retrieve(batch.id or "")
+                seen_at = time.monotonic()
                 if snapshot.ended:
                     if asked_at is not None:
                         board.cancel_seconds = max(board.cancel_seconds or 0.0, time.monotonic() - asked_at)
@@ -108,6 +116,9 @@ class Deliverer:
                     return None
                 if not is_passing(error):
                     board.fail(error)
+                    return None
+                if board.gives_up(seen_at):
+                    board.fail(away_error(error))
                     return None
                 wish = error.retry_after if isinstance(error, RateLimitError) else None
             if batch.restored and board.all_read and not batch.entries:  # no job of this run is in it
@@ -149,14 +160,13 @@ class Deliverer:
         self.board.post(JobResult(outcome))
 
     async def _deliver(self, batch: OpenBatch, ended: Batch) -> _Found | None:
-        """Read the files of a batch; return ``None`` if they cannot be read now."""
+        """Read the files of a batch; return ``None`` if they cannot be read, which ends the run."""
         found = _Found()
         if not batch.entries:
             return found
         files = [each for each in (ended.output_file_id, ended.error_file_id) if each is not None]
         for file_id in files:
             if not await self._read_persistently(batch, file_id, found):
-                self._leave(batch)
                 return None
         return found
 
@@ -170,11 +180,11 @@ class Deliverer:
                 found.gone.append(file_id)
             except APIError as error:
                 tries += 1
-                patience = board.give_up_after
                 if not is_passing(error):
                     board.fail(error)
                     return False
-                if patience is not None and time.monotonic() - began > patience:
+                if board.gives_up(began):
+                    board.fail(away_error(error))
                     return False
                 await anyio.sleep(poll_delay(tries, None, None))
                 continue

@@ -262,8 +262,10 @@ class BatchLane:
             return False
         line, reserved = found
         amount = Decimal(0) if reserved is None or self.board.worker.spending.limit is None else reserved
+        before = await self.board.store.record(batch.intent, line)
         self.board.worker.spending.reopen(amount)
-        batch.entries[line] = Entry(item, "", record.id, amount, images, 0, 0, "unknown")
+        status = unsent_status(before or record)
+        batch.entries[line] = Entry(item, "", record.id, amount, images, 0, 0, status)
         return True
 
     async def _sends(self, record: JobRecord) -> bool:

@@ -26,7 +26,7 @@ from imagesdk._protocol.batch_api import TOKEN_LIMIT
 from imagesdk._protocol.batch_input import ShardLimits, halved
 from imagesdk._protocol.batch_rules import poll_delay, token_wait
 from imagesdk.errors import APIError, APIStatusError, RateLimitError
-from imagesdk.fan_out.batch_board import LaneBoard, OpenBatch, OpenShard
+from imagesdk.fan_out.batch_board import LaneBoard, OpenBatch, OpenShard, away_error
 from imagesdk.fan_out.batch_store import StoredBatch
 from imagesdk.fan_out.breaker import meaning
 from imagesdk.fan_out.outcomes import JobResult, Outcome
@@ -183,9 +183,13 @@ class Submitter:
         self._end_if_fatal(error)
 
     def _end_if_fatal(self, error: APIError) -> None:
-        """End a run without a live lane at an answer that every batch would get."""
+        """End a run without a live lane, if the server is away or its answer is one that every batch would get."""
         board = self.board
-        if board.lane == "batch" and board.worker.options.stop_on == "fatal" and meaning(error) == "fatal":
+        if board.lane == "auto" or board.cut:
+            return
+        if is_passing(error):
+            board.fail(away_error(error))
+        elif board.worker.options.stop_on == "fatal" and meaning(error) == "fatal":
             board.fail(error)
 
     async def _persistently(self, ask: Callable[[], Awaitable[_T]]) -> _T:
@@ -197,8 +201,7 @@ class Submitter:
                 return await ask()
             except APIError as error:
                 tries += 1
-                patience = board.give_up_after
-                late = patience is not None and time.monotonic() - began > patience
+                late = board.gives_up(began)
                 token_limited = isinstance(error, APIStatusError) and error.code == TOKEN_LIMIT
                 if late or board.cut or token_limited or not is_passing(error):
                     raise

@@ -29,6 +29,7 @@ from imagesdk import (
     Outcome,
     OutcomeUnknownError,
     Remedy,
+    RunStoppedError,
     Variation,
     estimate,
 )
@@ -585,3 +586,17 @@ async def test_uploads_keep_to_their_limit(monkeypatch: pytest.MonkeyPatch) -> N
         await pace.wait()
         now += 1
     assert slept == [57, 57]
+
+
+@pytest.mark.parametrize("target", ["polls", "contents"])
+async def test_a_server_that_stays_away_ends_the_run_and_the_next_run_fetches_its_batch(
+    lane: Lane, target: FaultTarget
+) -> None:
+    lane.emulator.state.faults.http(503, on=target, times=200)
+    with pytest.raises(RunStoppedError) as caught:
+        await lane.run(jobs(2), give_up_after=0.01)
+    lane.emulator.state.faults.clear()
+
+    assert caught.value.reason == "server_away"
+    assert statuses(await lane.run(jobs(2))) == {"done": 2}
+    assert lane.bill == {"batch": 2}
