@@ -27,6 +27,8 @@ from imagesdk.reports import Batch
 
 Kind = tuple[str, str | None]
 """Endpoint and model."""
+_ENOUGH_CALLS = 5
+"""Live calls whose longest one replaces the assumed time of a call."""
 _logger = logging.getLogger("imagesdk")
 
 
@@ -143,6 +145,9 @@ class LaneBoard:
     """Whether open batches are cancelled, and no further one is created."""
     amounts: dict[Decimal, Decimal] = field(factory=dict[Decimal, Decimal])
     """Each amount of reserved money once: jobs have few different prices."""
+    calls_measured: int = 0
+    longest_call: float = 0.0
+    """Time of the longest live call in seconds."""
     cancel_seconds: float | None = None
     fetched_bytes: float = 0.0
     fetch_seconds: float = 0.0
@@ -153,6 +158,8 @@ class LaneBoard:
         limit, rates = self.worker.limit(), Rates(cancel_seconds=self.cancel_seconds)
         if limit is not None:
             rates = evolve(rates, images_a_second=limit.images / limit.per)
+        if self.calls_measured >= _ENOUGH_CALLS:
+            rates = evolve(rates, live_seconds=self.longest_call)
         if self.fetch_seconds > 1:
             rates = evolve(rates, bytes_a_second=max(1.0, self.fetched_bytes / self.fetch_seconds))
         return rates

@@ -101,6 +101,11 @@ class BatchLane:
             else:
                 await board.changes.wait()
 
+    def measure_call(self, seconds: float) -> None:
+        """Take the time of a live call, from its permit to its end."""
+        self.board.calls_measured += 1
+        self.board.longest_call = max(self.board.longest_call, seconds)
+
     async def aclose(self) -> None:
         """End the lane. Batches that have not ended stay in the journal."""
         self._closed = True

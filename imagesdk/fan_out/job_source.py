@@ -85,6 +85,9 @@ class JobReader:
         self._read += 1
         return as_item(given, self._read - 1, self._defaults)
 
+    def measure_call(self, seconds: float) -> None:
+        """Do nothing: only a lane with a deadline needs the time of a call."""
+
     async def aclose(self) -> None:
         """Close a generator that was not read to its end: an async one, or one that ``iter(jobs)`` started."""
         self._closed = True

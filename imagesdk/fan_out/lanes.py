@@ -7,8 +7,9 @@ part                    from
 ======================  =============================================================
 cancellation            the longest one of the run, until then :data:`CANCEL_SECONDS`
 download of results     the measured speed of downloads
-live calls              the open images at the lower one of the rate limit and the
-                        measured rate, times :data:`SAFETY`, and one call more
+live calls              the open images at the rate limit in force, times
+                        :data:`SAFETY`, and the longest live call of the run, until
+                        then :data:`LIVE_SECONDS`
 ======================  =============================================================
 """
 
@@ -32,7 +33,7 @@ CANCEL_SECONDS = 600.0
 SAFETY: Final = 1.25
 """Factor for the time of live calls, whose rate may fall."""
 _IMAGES_A_SECOND: Final = 50 / 60
-"""Rate of live calls without a rate limit, until it is measured."""
+"""Rate of live calls without a rate limit."""
 FETCH_BYTES_A_SECOND: Final = 10_000_000.0
 """Speed of the download of results, until it is measured."""
 LIVE_SECONDS = 60.0
@@ -79,7 +80,7 @@ class Rates:
     """Rates of a run, as measured or assumed."""
 
     images_a_second: float | None = None
-    """Rate of live images: the lower one of the rate limit and of what was measured."""
+    """Rate of live images, by the rate limit in force."""
     live_seconds: float | None = None
     """Time of one live call."""
     cancel_seconds: float | None = None

@@ -60,6 +60,9 @@ class JobFeed(Protocol):
     async def next(self) -> Item | None:
         """Return the next job, or ``None`` after the last one."""
 
+    def measure_call(self, seconds: float) -> None:
+        """Take the time of a live call, from its permit to its end."""
+
     async def aclose(self) -> None:
         """End the feed."""
 
@@ -183,14 +186,19 @@ class Scheduler:
 
     async def _run_job(self, item: Item, next_may_start: anyio.Event) -> None:
         result: JobResult | None = None
+        granted_at: float | None = None
         try:
             with self._cancel_on_stop() as keep:
 
                 def on_granted() -> None:
+                    nonlocal granted_at
+                    granted_at = time.monotonic()
                     keep()
                     next_may_start.set()
 
                 result = await self._worker.run(item, on_granted)
+                if granted_at is not None:
+                    self._reader.measure_call(time.monotonic() - granted_at)
         except Exception as error:  # noqa: BLE001 - not the job's own: raised after the last outcome
             self.fail(error)
         finally:
