@@ -78,6 +78,7 @@ TRIALS = {
     "batch-kills": Trial(
         "runs on the batch lane whose process is killed at random instants", batches.kills, 30, 30
     ),
+    "batch-storms": Trial("runs on the batch lanes against several faults at once", batches.storms, 100, 15),
     "batch-memory": Trial(
         "a run on the batch lane that receives 3 GB, whose memory is watched",
         batches.memory,

@@ -5,19 +5,28 @@ from __future__ import annotations
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
+from typing import Any
 from unittest.mock import patch
 
 import anyio
 
-from imagesdk import Generate
-from imagesdk._calls import batch_calls
+from imagesdk import AsyncClient, Generate, ImageSDKError, Outcome, RetryPolicy
+from imagesdk._calls import batch_calls, batch_lines
+from imagesdk._protocol.batch_input import ShardLimits
 from imagesdk.emulator import Emulator
+from imagesdk.fan_out import batch_submission, lane_setup, lanes
+from imagesdk.fan_out.batch_lane import BatchLane
+from imagesdk.fan_out.lanes import Lane
 from tests.support.batch_servers import BatchServer
 from tests.support.killed_batches import check, start
 from tests.support.small_images import png
 
+_JOBS = 18
 _LONGEST = 1.2
 _MOST_GROWTH = 60 * 1024 * 1024
 _IMAGE = 112_000
@@ -44,6 +53,80 @@ def kills(seed: int, first: int, count: int) -> Counter[str]:
             counts["runs"] += 1
             counts["batches"] += len(emulator.state.batches)
     return counts
+
+
+def storms(seed: int, first: int, count: int) -> Counter[str]:
+    """Run jobs against batches that do several things wrong, and check that no job is lost or billed twice."""
+    counts: Counter[str] = Counter()
+    for number in range(first, first + count):
+        chance = Random(f"{seed}/{number}")
+        with Emulator(limit=None) as emulator, tempfile.TemporaryDirectory() as folder, _hurried():
+            for _ in range(4):
+                emulator.state.faults.batch(**_fault(chance))
+            for on in ("polls", "contents", "batches", "cancels", "files"):
+                if chance.random() < 0.3:
+                    emulator.state.faults.http(chance.choice([429, 500, 503]), on=on)  # pyright: ignore[reportArgumentType]
+                if chance.random() < 0.2:
+                    drop = {"drop": True, "after_work": chance.random() < 0.5}
+                    emulator.state.faults.connection(**drop, on=on)  # pyright: ignore[reportArgumentType]
+            lane: Lane = "batch" if chance.random() < 0.5 else "auto"
+            outcomes = anyio.run(_storm, emulator, folder, lane)
+            bill = emulator.state.bill
+            done = sum(outcome.status == "done" for outcome in outcomes)
+            assert [outcome.place for outcome in outcomes] == list(range(_JOBS)), outcomes
+            assert max(bill.jobs.values(), default=0) <= 1, bill.jobs
+            assert done <= sum(bill.images.values()) <= _JOBS, (done, bill.images)
+            assert lane == "auto" or not bill.images["live"]
+            for outcome in outcomes:
+                assert outcome.status == "done" or isinstance(outcome.error, ImageSDKError), outcome
+            counts += Counter(f"{lane}: {outcome.status}" for outcome in outcomes)
+    return counts
+
+
+async def _storm(emulator: Emulator, folder: str, lane: Lane) -> list[Outcome]:
+    retry = RetryPolicy(backoff=0)
+    jobs = [_job(f"image {number}") for number in range(_JOBS)]
+    async with AsyncClient(
+        base_url=emulator.base_url, api_key="", rate_limit="60000/min", retry=retry
+    ) as client:
+        deadline = "3s"
+        async with client.images.fan_out(jobs, out=folder, lane=lane, deadline=deadline, poll=0.02) as run:
+            return await run.collect()
+
+
+def _fault(chance: Random) -> dict[str, Any]:
+    wrong: dict[str, Any] = {}
+    for name, values in {
+        "missing": (1, 2),
+        "duplicated": (1, 3),
+        "no_status": (1,),
+        "failed": (1, 2),
+        "counts": ({"completed": 3}, {"total": 9}),
+        "no_output_file": (True,),
+        "files_gone": (True,),
+        "error": ("token_limit_exceeded", "invalid_request"),
+        "stuck": (0, 0.3, 0.8),
+        "cancel_hangs": (True,),
+        "unlisted": (0.05, 1.0),
+    }.items():
+        if chance.random() < 0.15:
+            wrong[name] = chance.choice(values)
+    return wrong
+
+
+@contextmanager
+def _hurried() -> Generator[None, None, None]:
+    """Let everything that a run waits for take moments, and put five jobs into a batch."""
+    few = partial(BatchLane, shard_limits=ShardLimits(lines=5))
+    with (
+        patch.object(batch_calls, "LOOK_SECONDS", 0.2),
+        patch.object(batch_lines, "_PAUSE", 0.001),
+        patch.object(batch_submission, "token_wait", lambda _: 0.05),
+        patch.object(lane_setup, "BatchLane", few),
+        patch.object(lanes, "CANCEL_SECONDS", 0.3),
+        patch.object(lanes, "LIVE_SECONDS", 0.3),
+    ):
+        yield
 
 
 def memory(seed: int, first: int, count: int) -> Counter[str]:
