@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import anyio
 
@@ -121,7 +121,7 @@ def _hurried() -> Generator[None, None, None]:
     with (
         patch.object(batch_calls, "LOOK_SECONDS", 0.2),
         patch.object(batch_lines, "_PAUSE", 0.001),
-        patch.object(batch_submission, "token_wait", lambda _: 0.05),
+        patch.object(batch_submission, "token_wait", Mock(return_value=0.05)),
         patch.object(lane_setup, "BatchLane", few),
         patch.object(lanes, "CANCEL_SECONDS", 0.3),
         patch.object(lanes, "LIVE_SECONDS", 0.3),
