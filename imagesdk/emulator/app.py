@@ -35,9 +35,10 @@ from imagesdk.emulator.limits import CoolingWindow, ImageWindow, UploadWindow
 from imagesdk.emulator.log import RequestRecord, describe_body
 from imagesdk.emulator.models import Model, models_on
 from imagesdk.emulator.moderation import FORBIDDEN_WORD
+from imagesdk.emulator.page import page_routes
 from imagesdk.emulator.parameters import Choice, Integer
 from imagesdk.emulator.provenance import read_checked_file
-from imagesdk.emulator.quirks import find
+from imagesdk.emulator.quirks import Quirk, find
 from imagesdk.emulator.results import ResultStore, azure_error
 from imagesdk.emulator.state import FAULT_HEADER, EmulatorState
 from imagesdk.emulator.webhooks import WEBHOOK_SECRET, WebhookSender
@@ -141,7 +142,10 @@ def create_app(
         Route(f"{root}/files/{{name}}", partial(files, service.file), methods=["GET", "DELETE"]),
         Route(f"{root}/files/{{name}}/content", contents, methods=["GET"]),
         *(
-            [Route(f"{root}/content_provenance_checks", checks, methods=["POST"])]
+            [
+                Route(f"{root}/content_provenance_checks", checks, methods=["POST"]),
+                Route("/openapi.json", partial(_described, as_of, quirk), methods=["GET"]),
+            ]
             if quirk.openai and not quirk.deployments
             else []
         ),
@@ -155,6 +159,11 @@ def create_app(
         Route("/healthz", _healthz, methods=["GET"]),
         Route("/_emulator/clock", service.time, methods=["GET", "POST"]),
         *control_routes(state),
+        *page_routes(
+            state,
+            tuple(model.name for model in models_on(as_of)),
+            None if quirk.deployments else quirk.paths("generations")[0],
+        ),
     ]
     guard = Middleware(ApiMiddleware, state, require_key, allow_remote, quirk.refuse, root)
     app = Starlette(routes=routes, middleware=[guard], exception_handlers=exception_handlers(quirk.refuse))
@@ -280,6 +289,12 @@ def _model_json(model: Model, name: str) -> dict[str, object]:
         "owned_by": "system",
         "shutdown_date": None if shut_down is None else shut_down.isoformat(),
     }
+
+
+async def _described(day: date | None, quirk: Quirk, request: Request) -> Response:
+    from imagesdk.emulator.openapi import openapi_document  # not needed to start
+
+    return JSONResponse(openapi_document(day, quirk))
 
 
 async def _healthz(request: Request) -> Response:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
-from functools import partial
 
 import anyio.to_thread
 from attrs import evolve, frozen
@@ -88,7 +87,11 @@ class Images:
         self._bill(checked, inputs, fault)
         record.billed = checked.n
         created = int(self.clock())
-        remember = partial(self.state.drawn.remember, model=checked.model_name, created=created)
+
+        def remember(data: bytes) -> None:
+            self.state.drawn.remember(data, checked.model_name, created)
+            self.state.exhibits.keep_image(record.id, data)
+
         painting = Painting(checked, inputs, self.seed, request.state.request_id, created, remember)
         if checked.streams and not fault.forbids_stream:
             events = painting.events(fault.max_partials)

@@ -74,6 +74,11 @@ class ImageWindow:
     def granted(self, granted: Iterable[tuple[float, int]]) -> None:
         self._granted = deque(granted)
 
+    def usage(self) -> tuple[int, float | None]:
+        """Return how many images are counted now, and the seconds until the first of them is not any more."""
+        used = self._used()
+        return used, self._wait(1)
+
     def clear(self) -> None:
         """Forget the images that were granted."""
         self._granted.clear()

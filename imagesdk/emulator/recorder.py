@@ -171,9 +171,9 @@ class Recorder:
                 shown = json.dumps(
                     _with_urls(real, reduced, lambda name: f"{origin}{_IMAGES}{name}")
                 ).encode()
-            body = {"json": reduced}
+            body["json"] = reduced
         elif "text" in body:
-            body = {"text": redact(str(body["text"]), keys)}
+            body["text"] = redact(str(body["text"]), keys)
         self._recording.add(Exchange(described, answer.status_code, _kept(answer.headers), body, names))
         return Response(shown, answer.status_code, _kept(answer.headers))
 
@@ -270,10 +270,11 @@ def _with_urls(real: object, reduced: object, url_of: Callable[[str], str]) -> o
         given = cast("dict[str, object]", reduced)
         if "$url" in given:
             return url_of(str(given["$url"]))
-        if isinstance(real, dict):
-            known = cast("dict[str, object]", real)
-            return {key: _with_urls(one, given.get(key), url_of) for key, one in known.items()}
-    if isinstance(real, list) and isinstance(reduced, list):
+        if given.keys() <= {"$image", "$data_url"}:
+            return real
+        known = cast("dict[str, object]", real)
+        return {key: _with_urls(one, given[key], url_of) for key, one in known.items()}
+    if isinstance(reduced, list):
         pairs = zip(cast("list[object]", real), cast("list[object]", reduced), strict=True)
         return [_with_urls(one, other, url_of) for one, other in pairs]
     return real

@@ -15,6 +15,7 @@ from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.billing import Bill
 from imagesdk.emulator.clock import VirtualClock
+from imagesdk.emulator.exhibits import Exhibits
 from imagesdk.emulator.fault_words import fault_in_prompt, parse_fault
 from imagesdk.emulator.faults import CloseConnection, Fault, Faults, FaultTarget
 from imagesdk.emulator.files import FileStore
@@ -54,6 +55,8 @@ class EmulatorState:
     """Batches of the Batch API."""
     drawn: DrawnImages = field(factory=DrawnImages)
     """Images that a provenance check recognizes."""
+    exhibits: Exhibits = field(factory=Exhibits)
+    """Images and responses for the page at ``/``."""
     connections: ConnectionLog = field(factory=ConnectionLog)
     """Connections of clients, if the emulator runs on a socket."""
     open_streams: int = 0
@@ -139,6 +142,7 @@ class EmulatorState:
         if self.uploads is not None:
             self.uploads.clear()
         self.drawn.clear()
+        self.exhibits.clear()
         if self.window is not None:
             self.window.clear()
         self.changes += 1

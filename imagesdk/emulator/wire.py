@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 from imagesdk.emulator.answers import Refusal
 from imagesdk.emulator.bodies import drain
 from imagesdk.emulator.error_shapes import Shape
+from imagesdk.emulator.exhibits import Answer
 from imagesdk.emulator.known_errors import KNOWN_ERRORS
 from imagesdk.emulator.log import RequestRecord
 from imagesdk.emulator.state import EmulatorState
@@ -79,7 +80,8 @@ class ApiMiddleware:
             connection=None if connection is None else connection.number,
             began=state.clock(),
         )
-        if not scope["path"].startswith(_CONTROL) and scope["path"] not in _PAGES:
+        recorded = not scope["path"].startswith(_CONTROL) and scope["path"] not in _PAGES
+        if recorded:
             state.remember(record)
             if connection is not None:
                 connection.requests += 1
@@ -90,8 +92,10 @@ class ApiMiddleware:
             )
         scope.setdefault("state", {}).update(record=record, request_id=request_id)
         began = time.perf_counter()
+        exhibit: Answer | None = None
 
         async def send_with_headers(message: Message) -> None:
+            nonlocal exhibit
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 _record_answer(record, message["status"], answer, state.clock())
@@ -99,8 +103,13 @@ class ApiMiddleware:
                 answer.setdefault("openai-processing-ms", str(round((time.perf_counter() - began) * 1000)))
                 answer.setdefault("openai-version", "2020-10-01")
                 answer.setdefault("openai-organization", "org-emulator")
-            elif not message.get("more_body", False):
-                record.complete = connection is None or connection.closed is None
+                if recorded:
+                    exhibit = state.exhibits.begin_answer(request_id, message["status"], dict(answer))
+            else:
+                if exhibit is not None:
+                    exhibit.add(message.get("body", b""))
+                if not message.get("more_body", False):
+                    record.complete = connection is None or connection.closed is None
             await send(message)
 
         complete = False

@@ -34,4 +34,5 @@ def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    _ = import_module("imagesdk.emulator").Emulator  # raises with the name of the extra if it is missing
     return getattr(import_module(home), name)

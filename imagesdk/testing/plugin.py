@@ -54,7 +54,7 @@ def _image_emulator() -> Iterator[Emulator]:
     try:
         from imagesdk.emulator import Emulator
     except ModuleNotFoundError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     with Emulator(limit=None) as emulator:
         yield emulator
 
