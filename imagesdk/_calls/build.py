@@ -56,6 +56,8 @@ class PreparedCall:
     """The images that the request sends."""
     names: OutputNames | None
     """Names of the files to write; ``None`` without ``out=``, and in a run."""
+    batch: bool = False
+    """Whether the request is part of a batch, which has a price of its own."""
 
 
 @asynccontextmanager
@@ -107,7 +109,9 @@ async def build_call(
         yield PreparedCall(plan.job, call, inputs, names)
 
 
-def price_of(profile: ModelProfile | None, job: Job, host: Host, parsed: ParsedResponse) -> Decimal | None:
+def price_of(
+    profile: ModelProfile | None, job: Job, host: Host, parsed: ParsedResponse, *, batch: bool = False
+) -> Decimal | None:
     """Return the cost of a response in US dollars; ``None`` if it is unknown."""
     return cost(
         profile,
@@ -118,6 +122,7 @@ def price_of(profile: ModelProfile | None, job: Job, host: Host, parsed: ParsedR
         svg=parsed.svg_usage is not None
         or "svg" in {parsed.output_format, getattr(job, "output_format", None)},
         list_price=host.uses_list_prices,
+        batch=batch,
     )
 
 

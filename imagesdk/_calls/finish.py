@@ -66,7 +66,7 @@ def describe(result: Result[ParsedResponse], prepared: PreparedCall, host: Host)
         created=parsed.created,
         usage=parsed.usage,
         svg_usage=parsed.svg_usage,
-        cost=price_of(call.profile, job, host, parsed),
+        cost=price_of(call.profile, job, host, parsed, batch=prepared.batch),
         request_id=result.headers.get("x-request-id"),
         size=parsed.size,
         quality=parsed.quality,

@@ -44,6 +44,11 @@ EXAMPLES: Final = {
   imagesdk batch shop.csv --out "shop/{id}.{ext}" --id-column sku --prompt "photo of {name}"
   imagesdk batch prompts.txt --out images/               the same command resumes
 """,
+    "batches": """\
+  imagesdk batches list
+  imagesdk batches wait batch_abc123 --timeout 3600
+  imagesdk batches fetch batch_abc123 --out images/
+""",
     "log": """\
   imagesdk log images/
   imagesdk log images/ --state unknown --json

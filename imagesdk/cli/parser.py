@@ -36,10 +36,16 @@ _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of 
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
 _GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
 _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
+_LANE = (
+    "live: one call a job; batch: in batches, for half the price, within a day; auto: live what would be late"
+)
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _PREVIEW = "show the images in the terminal (default: auto, where it can)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SHARED_STORE = (
+    "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
+)
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
@@ -186,6 +192,7 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
     add("--dry-run", action="store_true", help="print the request and a curl line; send nothing")
     add("--preview", choices=PREVIEWS, default="auto", help=_PREVIEW)
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add_options(parser, command)
 
 
@@ -210,9 +217,37 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
+    add = parser.add_argument_group("the lanes").add_argument
+    add("--lane", choices=("live", "batch", "auto"), default="live", help=_LANE)
+    add("--deadline", metavar="TIME", help="time for all jobs, from the first start, such as 20h")
+    add("--poll", type=float, metavar="SECONDS", help="seconds between two looks at a batch")
     add_options(parser, "batch")
+
+
+def _add_batches(parser: argparse.ArgumentParser) -> None:
+    shared = _shared(_EVERY)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list", parents=[shared], help="list the batches of the account, newest first"
+    )
+    listing.add_argument("--limit", type=int, metavar="N", help="maximum number of batches")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("batch", metavar="ID", help="the id of a batch, such as batch_abc123")
+    poll = argparse.ArgumentParser(add_help=False)
+    poll.add_argument("--poll", type=float, metavar="SECONDS", help="seconds between two looks")
+    actions.add_parser("show", parents=[shared, one], help="show all facts about a batch")
+    waiting = actions.add_parser("wait", parents=[shared, one, poll], help="wait for the end of a batch")
+    waiting.add_argument("--timeout", type=float, metavar="SECONDS", help="maximum time to wait")
+    actions.add_parser(
+        "cancel", parents=[shared, one], help="cancel a batch; what is done is delivered and billed"
+    )
+    fetching = actions.add_parser(
+        "fetch", parents=[shared, one, poll], help="wait for a batch, and write its images"
+    )
+    fetching.add_argument("-o", "--out", required=True, metavar="DIR", help=_RUN_OUT)
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:
@@ -308,6 +343,7 @@ _COMMANDS: dict[str, tuple[Callable[[argparse.ArgumentParser], None], str]] = {
     "edit": (_add_edit, "edit images with a prompt"),
     "vary": (_add_vary, "make variations of an image"),
     "batch": (_add_batch, "run the jobs of a file, or resume them"),
+    "batches": (_add_batches, "list, watch, cancel or fetch batches of the Batch API"),
     "log": (_add_log, "list the jobs of a batch and their states"),
     "cost": (_add_cost, "estimate the cost of images"),
     "models": (_add_models, "show facts about the models"),

@@ -106,7 +106,7 @@ _SCENARIOS = (
         "startup",
         "cancellation",
     ),
-    *("deadlines", "limits", "line", "path"),
+    *("deadlines", "limits", "line", "path", "batches"),
 )
 
 
