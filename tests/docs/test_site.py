@@ -121,6 +121,7 @@ def test_the_page_on_schemas_has_every_field_and_column() -> None:
         ("batch", "_print"),
         ("batch", "_plan_facts"),
         ("log", "_facts"),
+        ("batches", "_facts"),
         ("single_call", "_facts"),
     ):
         tree = ast.parse((ROOT / "imagesdk" / "cli" / f"{module}.py").read_text("utf-8"))
