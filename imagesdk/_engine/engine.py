@@ -31,7 +31,7 @@ from imagesdk._ratelimit.shared import PROCESS_LIMITERS
 from imagesdk._transport.exchange import Transport
 from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
 from imagesdk.events import Event, LimitWaited, LimitWaiting, RetryScheduled
-from imagesdk.policies import RateLimit
+from imagesdk.policies import Caps, RateLimit
 from imagesdk.remedies import Remedy
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Engine:
         self.transport: Transport = shared.transport
         self.server_idempotent: bool = config.retry.server_idempotent
         """Whether a request may be repeated under its key without being billed again."""
-        self.caps = config.caps
+        self.caps: Caps = config.caps
         """Maximum sizes of responses."""
         self._shared = shared
         self._config = config
