@@ -33,6 +33,8 @@ def api() -> str:
     sections = {title: names.split() for title, names in _SECTIONS.items()}
     listed = {name for names in sections.values() for name in names}
     others = [name for name in imagesdk.__all__ if name not in listed]
+    sections["Batches"] = [name for name in others if "Batch" in name]
+    others = [name for name in others if "Batch" not in name]
     sections["Errors"] = [name for name in others if name.endswith("Error")]
     sections["Further names"] = [name for name in others if not name.endswith("Error")]
     lines = ["# The API", "", "What `from imagesdk import ...` offers.", ""]
@@ -45,7 +47,7 @@ def api() -> str:
 
 def api_as_text() -> str:
     """Return the signature and the docstring of every public name, and of the public members of classes."""
-    lines = ["# The API", ""]
+    lines = ["# The API", "", "Signatures and docstrings of all public names.", ""]
     for name in imagesdk.__all__:
         value = getattr(imagesdk, name)
         lines += [f"## imagesdk.{name}", "", *_described(name, value)]
