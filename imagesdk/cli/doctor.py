@@ -51,7 +51,8 @@ def run(options: Namespace) -> int:
     if has_flag(options, "json"):
         print_json({"ok": not problems, "findings": [asdict(finding) for finding in findings]})
     else:
-        print(f"{len(problems)} problems" if problems else "everything is in order")
+        count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+        print(count if problems else "everything is in order")
     return problems[0].code if problems else OK
 
 
@@ -88,7 +89,8 @@ def _check_settings(options: Namespace) -> Iterator[Finding]:
         return
     base_url = base_url_of(options)
     try:
-        host = Host.parse(base_url.value or "")
+        given = getattr(options, "base_url", None) or os.environ.get("OPENAI_BASE_URL")
+        host = Host.parse(given or base_url.value or "")
     except ConfigurationError as error:
         yield Finding("base URL", "problem", error_text(error, options), USAGE)
         return

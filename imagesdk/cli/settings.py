@@ -49,9 +49,9 @@ def settings_of(options: Namespace) -> list[Setting]:
 def base_url_of(options: Namespace) -> Setting:
     """Return the base URL of the server."""
     if given := getattr(options, "base_url", None):
-        return Setting("base_url", given, "--base-url")
+        return Setting("base_url", _without_password(given), "--base-url")
     if given := os.environ.get("OPENAI_BASE_URL"):
-        return Setting("base_url", given, "OPENAI_BASE_URL")
+        return Setting("base_url", _without_password(given), "OPENAI_BASE_URL")
     from imagesdk._protocol.hosts import OPENAI_BASE_URL
 
     return Setting("base_url", OPENAI_BASE_URL, "default")
@@ -84,7 +84,18 @@ def _key(name: str) -> Setting:
 
 
 def _plain(name: str) -> Setting:
-    return Setting(name.lower(), os.environ.get(name) or None, name)
+    value = os.environ.get(name)
+    return Setting(name.lower(), _without_password(value) if value else None, name)
+
+
+def _without_password(value: str) -> str:
+    """Return a URL without its user, password and query; another value as it is."""
+    scheme, separator, rest = value.partition("://")
+    place, slash, path = rest.partition("/")
+    path, query, _ = path.partition("?")
+    if not separator:
+        return value
+    return f"{scheme}{separator}{place.rpartition('@')[2]}{slash}{path}{'?...' if query else ''}"
 
 
 def _proxy(name: str) -> Setting:

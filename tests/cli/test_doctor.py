@@ -124,6 +124,13 @@ def test_config_show_has_each_setting_with_its_origin_and_no_key(run: Run) -> No
     assert shown["openai_api_key"] == {"value": f"set ({len(KEY)} characters)", "origin": "OPENAI_API_KEY"}
     assert shown["rate_limit"] == {"value": "5/min", "origin": "IMAGESDK_RATE_LIMIT"}
     assert shown["https_proxy"] == {"value": "proxy.test:3128", "origin": "HTTPS_PROXY"}
+    secret = {
+        "IMAGESDK_SHARED": "rediss://me:secret@redis.test:6379/0",
+        "OPENAI_BASE_URL": "http://me:secret@x.test/v1",
+    }
+    hidden = json.loads(run("config", "show", "--json", **secret).stdout)
+    assert hidden["imagesdk_shared"]["value"] == "rediss://redis.test:6379/0"
+    assert hidden["base_url"]["value"] == "http://x.test/v1"
     table = run("config", "show", IMAGESDK_RATE_LIMIT="").stdout.decode()
     assert "50/min  (default)" in table
     assert "(OPENAI_ORG_ID is not set)" in table
