@@ -55,6 +55,7 @@ def test_the_doctor_finds_a_working_set_up_in_order_and_pays_nothing(run: Run, e
         ({"OPENAI_BASE_URL": ""}, 2, "key", "OPENAI_API_KEY is not set, and this server needs a key"),
         ({"OPENAI_API_KEY": f'"{KEY}"'}, 2, "key", "begins or ends with white space or a quote"),
         ({"OPENAI_BASE_URL": "nonsense"}, 2, "base URL", "not 'nonsense'"),
+        ({"OPENAI_BASE_URL": f"https://me:{KEY}@x.test/v1"}, 2, "base URL", "may not hold a user"),
         ({"IMAGESDK_RATE_LIMIT": "lots"}, 2, "limit", "IMAGESDK_RATE_LIMIT must be written like 50/min"),
         ({"SSL_CERT_FILE": "missing.pem"}, 2, "CA", "SSL_CERT_FILE names missing.pem, which does not exist"),
     ],
@@ -125,11 +126,11 @@ def test_config_show_has_each_setting_with_its_origin_and_no_key(run: Run) -> No
     assert shown["rate_limit"] == {"value": "5/min", "origin": "IMAGESDK_RATE_LIMIT"}
     assert shown["https_proxy"] == {"value": "proxy.test:3128", "origin": "HTTPS_PROXY"}
     secret = {
-        "IMAGESDK_SHARED": "rediss://me:secret@redis.test:6379/0",
+        "IMAGESDK_SHARED": "rediss://me:secret@redis.test:6379/0?password=secret",
         "OPENAI_BASE_URL": "http://me:secret@x.test/v1",
     }
     hidden = json.loads(run("config", "show", "--json", **secret).stdout)
-    assert hidden["imagesdk_shared"]["value"] == "rediss://redis.test:6379/0"
+    assert hidden["imagesdk_shared"]["value"] == "rediss://redis.test:6379/0?..."
     assert hidden["base_url"]["value"] == "http://x.test/v1"
     table = run("config", "show", IMAGESDK_RATE_LIMIT="").stdout.decode()
     assert "50/min  (default)" in table
