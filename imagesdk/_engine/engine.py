@@ -133,6 +133,7 @@ class Engine:
             try:
                 yield attempt
             finally:
+                state.result = attempt.result
                 with anyio.CancelScope(shield=True):
                     await attempt.aclose()
 
