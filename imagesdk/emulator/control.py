@@ -59,9 +59,7 @@ class _Control:
             listed = given.get("faults", [given])
             try:
                 objects = _objects(listed)
-                batched = [
-                    read_batch_fault(_objects([one["batch"]])[0]) for one in objects if "batch" in one
-                ]
+                batched = [read_batch_fault(_objects([one["batch"]])[0]) for one in objects if "batch" in one]
                 requested = [read_fault(one) for one in objects if "batch" not in one]
             except ValueError as error:
                 raise _invalid("fault", error) from None

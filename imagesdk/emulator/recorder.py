@@ -61,6 +61,7 @@ class Recorder:
         self._upstream = None if upstream is None else urlsplit(upstream)
         self._urls: dict[str, str] = {}
         """Real URLs of images, by their names."""
+        self._tls = httpx.create_ssl_context() if upstream is not None else True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -123,7 +124,7 @@ class Recorder:
             raw = raw.replace(f"{_origin(request)}{_IMAGES}{name}".encode(), url.encode())
         target = f"{upstream.scheme}://{upstream.netloc}{request.url.path}"
         headers = [(name, value) for name, value in request.headers.items() if name not in _DROPPED]
-        client = httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=False)
+        client = httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, follow_redirects=False)
         sent = client.build_request(
             request.method,
             target,
@@ -204,7 +205,7 @@ class Recorder:
             return Response(content, media_type=str(facts.get("media_type")))
         if name not in self._urls:
             return self._problem(404, f"there is no image {name}", "not_recorded")
-        async with httpx.AsyncClient(timeout=_TIMEOUT, follow_redirects=True) as client:
+        async with httpx.AsyncClient(verify=self._tls, timeout=_TIMEOUT, follow_redirects=True) as client:
             answer = await client.get(self._urls[name])
         if answer.is_success:
             await anyio.to_thread.run_sync(self._recording.set_image, name, describe_image(answer.content))

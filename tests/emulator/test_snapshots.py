@@ -18,14 +18,20 @@ from tests.support.small_images import png
 
 def test_a_snapshot_restores_urls_files_and_the_limit_in_another_emulator() -> None:
     clock = Clock()
-    with Emulator(limit="2/min", clock=clock) as first, httpx.Client(base_url=first.base_url) as http:
+    with (
+        Emulator(limit="2/min", clock=clock) as first,
+        httpx.Client(verify=False, base_url=first.base_url) as http,
+    ):
         url = http.post("/images/generations", json=SMALL).json()["data"][0]["url"]
         sent = {"file": ("cat.png", png(4, 4), "image/png")}
         file = http.post("/files", data={"purpose": "vision"}, files=sent).json()["id"]
         image = http.get(url).content
         snapshot = http.get(f"{first.origin}/_emulator/snapshot").json()
 
-    with Emulator(limit="2/min", clock=clock) as second, httpx.Client(base_url=second.base_url) as http:
+    with (
+        Emulator(limit="2/min", clock=clock) as second,
+        httpx.Client(verify=False, base_url=second.base_url) as http,
+    ):
         restored = http.post(f"{second.origin}/_emulator/snapshot", json=snapshot)
         assert restored.json() == snapshot
         path = httpx.URL(url).raw_path.decode()
@@ -40,7 +46,7 @@ def test_a_snapshot_restores_urls_files_and_the_limit_in_another_emulator() -> N
 def test_a_damaged_snapshot_is_refused_and_changes_nothing(
     emulator: Emulator, damage: dict[str, object]
 ) -> None:
-    with httpx.Client(base_url=emulator.base_url) as http:
+    with httpx.Client(verify=False, base_url=emulator.base_url) as http:
         http.post("/images/generations", json=SMALL)
         snapshot = http.get(f"{emulator.origin}/_emulator/snapshot").json()
         answer = http.post(f"{emulator.origin}/_emulator/snapshot", json={**snapshot, **damage})
@@ -57,7 +63,7 @@ def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_en
             assert server.stdout is not None
             base_url = server.stdout.readline().strip()
             body = {**SMALL, "prompt": "something forbidden"}
-            with httpx.Client(base_url=base_url, timeout=30) as http:
+            with httpx.Client(verify=False, base_url=base_url, timeout=30) as http:
                 if path:
                     answer = http.get(base_url.removesuffix("/v1") + path)
                 else:
