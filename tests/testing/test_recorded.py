@@ -2,7 +2,9 @@
 
 import json
 import os
+from base64 import b64decode
 from pathlib import Path
+from typing import Any
 
 import httpx
 import openai
@@ -147,3 +149,29 @@ def test_a_damaged_recording_is_an_error_that_names_it(tmp_path: Path, text: str
 
     with pytest.raises(ValueError, match=r"cat\.json is not a recording"), recorded(path):
         pass
+
+
+def test_the_files_of_a_batch_are_recorded_line_by_line_without_their_images(
+    upstream: Emulator, tmp_path: Path
+) -> None:
+    path = tmp_path / "batch.json"
+    body = {"model": "gpt-image-2", "prompt": "a cat", "size": "1024x1024", "output_format": "jpeg"}
+    line = {"custom_id": "cat", "method": "POST", "url": "/v1/images/generations", "body": body}
+
+    def run() -> dict[str, Any]:
+        with recorded(path) as recording, httpx.Client(base_url=recording.url, verify=False) as http:
+            sent = {"file": ("jobs.jsonl", json.dumps(line).encode(), "application/jsonl")}
+            file = http.post("/files", data={"purpose": "batch"}, files=sent).json()["id"]
+            given = {"input_file_id": file, "endpoint": line["url"], "completion_window": "24h"}
+            batch = http.post("/batches", json=given).json()["id"]
+            output = http.get(f"/batches/{batch}").json()["output_file_id"]
+            found: dict[str, Any] = json.loads(http.get(f"/files/{output}/content?api-key=secret").content)
+            return found
+
+    first, second = run(), run()
+
+    images = [one["response"]["body"]["data"][0]["b64_json"] for one in (first, second)]
+    assert [sniff(b64decode(image)).width for image in images] == [1024, 1024]
+    assert first["custom_id"] == second["custom_id"] == "cat"
+    assert len(path.read_text()) < 8192
+    assert "secret" not in path.read_text()
