@@ -48,7 +48,7 @@ def retries_what_was_billed(scene: Scene) -> None:
 
 
 def comes_before_retry_after(scene: Scene) -> None:
-    scene.emulator.state.faults.http(429, headers={"retry-after": "2"})
+    scene.emulator.state.faults.http(429, headers={"retry-after": "20"})
     scene.post()
     scene.added += 1
     scene.post()
@@ -60,8 +60,8 @@ def ignores_the_limit(scene: Scene) -> None:
 
 
 def retries_without_a_delay(scene: Scene) -> None:
-    scene.emulator.state.faults.http(503, times=5)
-    scene.post(times=5)
+    scene.emulator.state.faults.http(503, times=12)
+    scene.post(times=12)
 
 
 def sends_a_refusal_again(scene: Scene) -> None:
