@@ -233,16 +233,15 @@ def upload_repeated(evidence: Evidence) -> Finding | None:
 
 def stream_abandoned(evidence: Evidence) -> Finding | None:
     """Find streams whose client left before it had read the completed image."""
-    connections = {one.number: one for one in evidence.connections}
-    last = {record.connection: record for record in evidence.requests}
-    left: list[RequestRecord] = []
-    for record in _image_requests(evidence):
-        connection = connections.get(record.connection or 0)
-        if not record.stream or connection is None or not connection.left:
-            continue
-        unread = connection.reset and last[record.connection] is record
-        if not record.complete or unread:
-            left.append(record)
+    closed = {one.number for one in evidence.connections if one.left}
+    left = [
+        record
+        for record in _image_requests(evidence)
+        if record.stream
+        and record.ended is not None
+        and not (record.complete or record.completed)
+        and record.connection in closed
+    ]
     return _finding(
         "stream-abandoned",
         f"{len(left)} {_plural(len(left), 'stream')} that the client closed before the completed image",

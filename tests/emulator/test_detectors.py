@@ -116,6 +116,27 @@ def test_an_upload_is_repeated_if_the_server_had_the_file(
     assert rules_of(requests) == found
 
 
+STREAM = {"stream": True, "connection": 1, "complete": False}
+
+
+@pytest.mark.parametrize(
+    ("changes", "left", "found"),
+    [
+        ({}, True, ["stream-abandoned"]),
+        ({"completed": True}, True, []),  # all that matters was read
+        ({"complete": True}, True, []),
+        ({"ended": None}, True, []),
+        ({}, False, []),  # the server broke it
+    ],
+)
+def test_a_stream_is_abandoned_if_its_client_left_before_the_completed_image(
+    changes: dict[str, Any], left: bool, found: list[str]
+) -> None:
+    used = [ConnectionRecord(1, ("", 1), 0.9, 5.0, left=left)]
+
+    assert rules_of(log({**STREAM, **changes}), used) == found
+
+
 def connections(count: int, life: float | None) -> Iterator[tuple[dict[str, Any], ConnectionRecord]]:
     for number in range(1, count + 1):
         closed = None if life is None else number - 0.1 + life

@@ -12,6 +12,7 @@ def test_a_request_is_logged_with_its_parameters_and_times(emulator: Emulator) -
     with httpx.Client(verify=False, base_url=emulator.base_url) as http:
         answer = http.post("/images/generations", json={**SMALL, "user": "u" * 2000})
 
+    emulator.settle()
     [record] = emulator.state.requests
     assert record.id == answer.headers["x-request-id"]
     assert record.parameters == {**SMALL, "user": f"{'u' * 40}... (2000 characters)"}
