@@ -56,7 +56,10 @@ def test_a_damaged_snapshot_is_refused_and_changes_nothing(
 
 
 def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_end(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "imagesdk", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    (tmp_path / "cat.png").write_bytes(png(4, 4))
+    (tmp_path / "seed.json").write_text('{"files": [{"id": "file-cat", "path": "cat.png"}]}')
+    command = [sys.executable, "-m", "imagesdk", "serve", "--port", "0"]
+    command += ["--data", str(tmp_path / "data"), "--seed-file", str(tmp_path / "seed.json")]
 
     def serve(path: str) -> tuple[httpx.Response, str]:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
@@ -64,6 +67,7 @@ def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_en
             base_url = server.stdout.readline().strip()
             body = {**SMALL, "prompt": "something forbidden"}
             with httpx.Client(verify=False, base_url=base_url, timeout=30) as http:
+                assert http.get("/files/file-cat/content").content == png(4, 4)
                 if path:
                     answer = http.get(base_url.removesuffix("/v1") + path)
                 else:
@@ -77,7 +81,7 @@ def test_a_data_folder_outlives_the_process_and_the_verdict_is_printed_at_its_en
     url = httpx.URL(made.json()["data"][0]["url"])
     kept, _ = serve(url.raw_path.decode())
 
-    assert "verdict: 1 finding (3 requests, 1 image billed)\nrefusal-repeated: " in text
+    assert "verdict: 1 finding (4 requests, 1 image billed)\nrefusal-repeated: " in text
     assert (kept.status_code, kept.headers["content-type"]) == (200, "image/png")
 
 

@@ -168,10 +168,7 @@ def test_nothing_is_found_with_the_official_client() -> None:
         scene = Scene(stack)
         emulator = scene.emulator
         emulator.reset(limit=None)
-        http = httpx.Client(verify=False)
-        client = stack.enter_context(
-            openai.OpenAI(base_url=emulator.base_url, api_key="sk-theirs", http_client=http)
-        )
+        client = stack.enter_context(openai.OpenAI(base_url=emulator.base_url, api_key="sk-theirs"))
         emulator.state.faults.http(429, headers={"retry-after-ms": "100"})
         emulator.state.faults.http(503)
 
