@@ -53,7 +53,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     return acquire
 
 
-OPENERS = {
+OPENERS: dict[str, Callable[[dict[str, Any]], Awaitable[Acquire]]] = {
     "pyrate-limiter": open_pyrate,
     "throttled-py gcra": partial(open_throttled, using="gcra"),
     "throttled-py sliding": partial(open_throttled, using="sliding_window"),
