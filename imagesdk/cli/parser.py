@@ -36,9 +36,15 @@ _DEMO_OUT = "folder (default: imagesdk-demo, where it replaces earlier files of 
 _FILE = ".txt (one prompt per line), .csv or .jsonl (one parameter per column or key); - reads stdin"
 _GIVE_UP_AFTER = "end the run if the server is away for so long (default: %(default)g)"
 _GRACE = "after SIGTERM: time for the jobs that were sent, before they are cancelled (default: %(default)g)"
+_LANE = (
+    "live: one call a job; batch: in batches, for half the price, within a day; auto: live what would be late"
+)
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SHARED_STORE = (
+    "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
+)
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
@@ -80,6 +86,8 @@ def build() -> argparse.ArgumentParser:
     _add_edit(commands.add_parser("edit", parents=[shared], help="edit images with a prompt"))
     _add_vary(commands.add_parser("vary", parents=[shared], help="make variations of an image"))
     _add_batch(commands.add_parser("batch", parents=[shared], help="run the jobs of a file, or resume them"))
+    batches = commands.add_parser("batches", parents=[shared], help="list, watch, cancel or fetch batches")
+    _add_batches(batches, shared)
     _add_log(commands.add_parser("log", parents=[shared], help="list the jobs of a batch and their states"))
     _add_cost(commands.add_parser("cost", parents=[shared], help="estimate the cost of images"))
     _add_models(commands.add_parser("models", parents=[shared], help="show facts about the models"))
@@ -152,6 +160,7 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     add("--force", action="store_true", help="replace FILE if it exists")
     add("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
     add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add_options(parser, command)
 
 
@@ -176,9 +185,36 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
+    add = parser.add_argument_group("the lanes").add_argument
+    add("--lane", choices=("live", "batch", "auto"), default="live", help=_LANE)
+    add("--deadline", metavar="TIME", help="time for all jobs, from the first start, such as 20h")
+    add("--poll", type=float, metavar="SECONDS", help="seconds between two looks at a batch")
     add_options(parser, "batch")
+
+
+def _add_batches(parser: argparse.ArgumentParser, shared: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser(
+        "list", parents=[shared], help="list the batches of the account, newest first"
+    )
+    listing.add_argument("--limit", type=int, metavar="N", help="maximum number of batches")
+    one = argparse.ArgumentParser(add_help=False)
+    one.add_argument("batch", metavar="ID", help="the id of a batch, such as batch_abc123")
+    poll = argparse.ArgumentParser(add_help=False)
+    poll.add_argument("--poll", type=float, metavar="SECONDS", help="seconds between two looks")
+    actions.add_parser("show", parents=[shared, one], help="show all facts about a batch")
+    waiting = actions.add_parser("wait", parents=[shared, one, poll], help="wait for the end of a batch")
+    waiting.add_argument("--timeout", type=float, metavar="SECONDS", help="maximum time to wait")
+    actions.add_parser(
+        "cancel", parents=[shared, one], help="cancel a batch; what is done is delivered and billed"
+    )
+    fetching = actions.add_parser(
+        "fetch", parents=[shared, one, poll], help="wait for a batch, and write its images"
+    )
+    fetching.add_argument("-o", "--out", required=True, metavar="DIR", help=_RUN_OUT)
 
 
 def _add_log(parser: argparse.ArgumentParser) -> None:

@@ -22,7 +22,7 @@ from imagesdk.emulator.answers import (
     model_not_found,
     unknown_parameter,
 )
-from imagesdk.emulator.batch_requests import BATCHES_SINCE, BatchRequests
+from imagesdk.emulator.batch_requests import BatchRequests
 from imagesdk.emulator.batches import BatchStore
 from imagesdk.emulator.bodies import drain, read_body
 from imagesdk.emulator.clock import VirtualClock
@@ -116,9 +116,9 @@ def create_app(
         state.files,
         token_limit=batch_tokens,
         sender=sender,
-        expires=not quirk.deployments,
+        expires=not quirk.deployments,  # those of Azure do not: learn.microsoft.com/azure/ai-foundry/openai/how-to/batch
         drawings=batch_drawings,
-    )  # learn.microsoft.com: Azure's do not
+    )
     state.uploads = (
         None if upload_limit is None or upload_limit == "none" else UploadWindow(upload_limit, clock)
     )
@@ -128,11 +128,8 @@ def create_app(
         state, clock, seed, as_of, verified, batch_delay, poll_after_ms, quirk.deployments
     )
     download, files = partial(service.faulty, "downloads", service.stored), partial(service.faulty, "files")
-    contents, checks = (
-        partial(service.faulty, "contents", service.content),
-        partial(service.faulty, "checks", service.provenance),
-    )
-    has_batches = quirk.openai and (as_of is None or as_of >= BATCHES_SINCE)
+    contents = partial(service.faulty, "contents", service.content)
+    checks = partial(service.faulty, "checks", service.provenance)
     root = quirk.root
     routes = [
         *(
@@ -153,20 +150,8 @@ def create_app(
             else []
         ),
         *(
-            [
-                Route(f"{root}/batches", partial(service.batches, batches), methods=["GET", "POST"]),
-                Route(
-                    f"{root}/batches/{{name}}",
-                    partial(service.faulty, "polls", batches.look),
-                    methods=["GET"],
-                ),
-                Route(
-                    f"{root}/batches/{{name}}/cancel",
-                    partial(service.faulty, "cancels", batches.cancel),
-                    methods=["POST"],
-                ),
-            ]
-            if has_batches
+            batches.routes(root, lambda target, answer: partial(service.faulty, target, answer))
+            if quirk.openai
             else []
         ),
         Route(f"{root}/models", service.models, methods=["GET"]),
@@ -246,11 +231,6 @@ class _Service:
     async def content(self, request: Request) -> Response:
         file = self.state.files.content(request.path_params["name"])
         return ContentResponse(file, wanted=request.headers.get("range") if self.ranges else None)
-
-    async def batches(self, batches: BatchRequests, request: Request) -> Response:
-        if request.method == "POST":
-            return await self.faulty("batches", batches.create, request)
-        return await self.faulty("polls", batches.look, request)
 
     async def provenance(self, request: Request) -> Response:
         data = read_checked_file(await read_body(request, "multipart/form-data", only_file=MAX_FILE))

@@ -110,8 +110,9 @@ def read_batch_fault(given: Mapping[str, object]) -> tuple[BatchFault, int]:
 
 def _fits(name: str, value: object, default: object) -> bool:
     if name in {"missing", "duplicated", "no_status", "garbled", "failed"}:
-        listed = cast("list[object]", value) if isinstance(value, list) else [None]
-        return _is_number(value, int) or all(isinstance(one, str) for one in listed)
+        if not isinstance(value, list):
+            return _is_number(value, int)
+        return all(isinstance(one, str) for one in cast("list[object]", value))
     if name == "counts":
         counts = cast("dict[str, object]", value) if isinstance(value, dict) else {"": None}
         return all(_is_number(one, int) for one in counts.values())

@@ -19,6 +19,7 @@ from threading import main_thread
 from attrs import frozen
 
 from tests.soak import (
+    batches,
     cancellations,
     emulators,
     exchanges,
@@ -75,6 +76,17 @@ TRIALS = {
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "batch-kills": Trial(
+        "runs on the batch lane whose process is killed at random instants", batches.kills, 30, 30
+    ),
+    "batch-storms": Trial("runs on the batch lanes against several faults at once", batches.storms, 100, 15),
+    "batch-memory": Trial(
+        "a run on the batch lane that receives 3 GB, whose memory is watched",
+        batches.memory,
+        20_000,
+        0.1,
+        whole=True,
+    ),
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
