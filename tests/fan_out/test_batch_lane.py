@@ -600,3 +600,15 @@ async def test_a_server_that_stays_away_ends_the_run_and_the_next_run_fetches_it
     assert caught.value.reason == "server_away"
     assert statuses(await lane.run(jobs(2))) == {"done": 2}
     assert lane.bill == {"batch": 2}
+
+
+async def test_jobs_that_are_done_do_not_count_for_the_deadline_of_the_others(
+    emulator: Emulator, make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> None:
+    async with make_client(emulator.base_url, rate_limit="2/min") as client:
+        lane = Lane(client, emulator, tmp_path / "out")
+        await lane.run(jobs(20))
+        outcomes = await lane.run(jobs(21), "auto", deadline="3m")  # 21 live images would take 10 minutes
+
+    assert statuses(outcomes) == {"done": 21}
+    assert lane.bill == {"batch": 21}
