@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 from PIL import Image
 
@@ -257,6 +258,33 @@ async def test_a_broken_download_continues_behind_its_last_line_with_and_without
     assert [outcome.status for outcome in outcomes] == ["done"] * 6
     assert {path.read_bytes() for path in tmp_path.iterdir()} == {server.image}
     assert [wanted.partition("=")[0] for wanted in server.requested] == ["", "bytes", "bytes"]
+
+
+@pytest.mark.one_loop
+async def test_azure_names_its_deployment_and_waits_until_the_input_file_is_processed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server, slept = BatchServer(png(), status="pending"), list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("imagesdk._calls.batch_calls.anyio.sleep", sleep)
+    transport = httpx.MockTransport(server.respond)
+    client = AsyncClient.azure(
+        "http://127.0.0.1:9",
+        deployment="covers",
+        model="gpt-image-2",
+        api_key="k",
+        http_client=lambda: httpx.AsyncClient(transport=transport),
+    )
+    async with client:
+        await client.batches.create([Generate("a cat")])
+
+    [line] = [json.loads(line) for line in server.lines]
+    assert (line["url"], line["body"]["model"]) == ("/v1/images/generations", "covers")
+    assert server.created[0]["endpoint"] == "/v1/images/generations"
+    assert slept == [0.5]
 
 
 @pytest.mark.one_loop
