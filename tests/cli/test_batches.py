@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,19 @@ from tests.support.commands import environment_of, run_command
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 LOW = ("--model", "gpt-image-2", "--quality", "low", "--size", "1024x1024", "--poll", "0.01")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: Emulator) -> Emulator:
+    """The emulator of the module, as if it were new."""
+    running.reset()
+    return running
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -36,6 +36,19 @@ from tests.support.small_images import png
 
 pytestmark = pytest.mark.anyio
 CAT = Generate("a cat", model="gpt-image-2", quality="low", size="1024x1024")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: Emulator) -> Emulator:
+    """The emulator of the module, as if it were new."""
+    running.reset()
+    return running
 
 
 @pytest.fixture(autouse=True)

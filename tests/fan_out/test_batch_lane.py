@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -50,6 +50,19 @@ def job(number: int | str, **more: Any) -> Generate:
 
 def jobs(count: int = 6) -> list[Generate]:
     return [job(number) for number in range(count)]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Emulator]:
+    with Emulator(limit=None) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: Emulator) -> Emulator:
+    """The emulator of the module, as if it were new."""
+    running.reset()
+    return running
 
 
 @pytest.fixture(autouse=True)
