@@ -36,6 +36,8 @@ from imagesdk.fan_out.worker import status_of
 from imagesdk.remedies import Remedy
 from imagesdk.reports import Batch
 
+_CANCELLABLE = frozenset({"validating", "in_progress"})
+"""States in which the server still works on lines."""
 _AT_ONCE = 8
 """Lines whose images are put in place at the same time."""
 
@@ -102,7 +104,7 @@ class Deliverer:
                 batch.snapshot = snapshot
                 if snapshot.status != "validating":
                     self.submitter.accepted()
-                if board.cut and asked_at is None:
+                if board.cut and asked_at is None and snapshot.status in _CANCELLABLE:
                     batch.snapshot = await board.calls.cancel(batch.id or "")
                     asked_at = time.monotonic()
                     board.changes.notify()
