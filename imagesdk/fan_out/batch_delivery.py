@@ -18,7 +18,7 @@ from imagesdk._calls.batch_calls import is_passing
 from imagesdk._calls.batch_lines import LineReader, ReceivedLine
 from imagesdk._calls.batch_watch import WAKEUPS
 from imagesdk._engine.sink import discard
-from imagesdk._protocol.batch_rules import fate_of_rest, is_token_limited, poll_delay
+from imagesdk._protocol.batch_rules import FIRST_POLL, fate_of_rest, is_token_limited, poll_delay
 from imagesdk._protocol.retry import Failure
 from imagesdk.errors import (
     APIError,
@@ -132,6 +132,8 @@ class Deliverer:
                 self._leave(batch)
                 return None
             delay = poll_delay(looks, board.poll, wish)
+            if asked_at is not None:
+                delay = min(delay, FIRST_POLL)  # what is left must go live in time
             if board.deadline is not None:
                 delay = min(delay, max(0.05, board.deadline - board.clock()))
             looks += 1
@@ -139,6 +141,7 @@ class Deliverer:
 
     async def _lose(self, batch: OpenBatch, error: APIError) -> None:
         """End the jobs of a batch that the server does not know."""
+        await self._all_known(batch)
         summary = f"The server does not know the batch {batch.id}: {error.summary}"
         await self._end_all(batch, OutcomeUnknownError(summary, maybe_billed=True))
         await self.board.store.close(batch.intent)
