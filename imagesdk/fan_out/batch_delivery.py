@@ -32,7 +32,7 @@ from imagesdk.fan_out.batch_results import rest_error
 from imagesdk.fan_out.batch_submission import Submitter
 from imagesdk.fan_out.batch_worker import end_line, take_line
 from imagesdk.fan_out.outcomes import JobResult, Outcome
-from imagesdk.fan_out.worker import status_of
+from imagesdk.fan_out.worker import disk_failure, status_of
 from imagesdk.remedies import Remedy
 from imagesdk.reports import Batch
 
@@ -183,6 +183,9 @@ class Deliverer:
                 await self._read(batch, file_id, found)
             except NotFoundError:
                 found.gone.append(file_id)
+            except OSError as error:  # no image could be written
+                board.fail(disk_failure(error) or error)
+                return False
             except APIError as error:
                 tries += 1
                 if not is_passing(error):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -34,6 +36,7 @@ from imagesdk import (
     estimate,
 )
 from imagesdk._calls import batch_calls, batch_lines
+from imagesdk._engine.sink import ImageSink
 from imagesdk.emulator import Emulator
 from imagesdk.emulator.drawing.painting import Painting
 from imagesdk.emulator.faults import FaultTarget
@@ -625,3 +628,17 @@ async def test_jobs_that_are_done_do_not_count_for_the_deadline_of_the_others(
 
     assert statuses(outcomes) == {"done": 21}
     assert lane.bill == {"batch": 21}
+
+
+async def test_a_full_disk_ends_the_run_and_the_next_run_fetches_the_same_batch(
+    lane: Lane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        patch.setattr(ImageSink, "_write_batch", Mock(side_effect=full))
+        with pytest.raises(OSError, match="Free disk space"):
+            await lane.run(jobs(2))
+
+    assert statuses(await lane.run(jobs(2))) == {"done": 2}
+    assert lane.bill == {"batch": 2}
+    assert len(await lane.client.batches.list()) == 1
