@@ -15,6 +15,7 @@ from imagesdk._calls.client_options import (
     replacements_of,
     require_bool,
     require_str,
+    shared_store,
 )
 from imagesdk._calls.raw import raw_call, send_raw
 from imagesdk._engine.config import EngineConfig, EngineShared
@@ -32,7 +33,15 @@ from imagesdk.errors import ConfigurationError
 from imagesdk.events import Observer
 from imagesdk.files import AsyncFiles
 from imagesdk.images import AsyncImages
-from imagesdk.policies import DEFAULT_RATE_LIMIT, Caps, ClientOptions, RateLimit, RetryPolicy, Timeouts
+from imagesdk.policies import (
+    DEFAULT_RATE_LIMIT,
+    Caps,
+    ClientOptions,
+    RateLimit,
+    RetryPolicy,
+    SharedStore,
+    Timeouts,
+)
 from imagesdk.remedies import Remedy
 from imagesdk.types import RawResponse
 
@@ -66,6 +75,8 @@ class AsyncClient:
         rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
             no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
             as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        shared: The store through which processes share one rate limit: a URL such as ``"redis://host/0"`` or
+            ``"sqlite:///shared.sqlite"``, or a :class:`SharedStore`. Default: ``IMAGESDK_SHARED``. ``""``: none.
         check: Whether requests that break a rule of the model are refused before anything is sent.
         caps: Maximum sizes of responses.
         fsync: Whether to fsync output files before a call returns.
@@ -92,6 +103,7 @@ class AsyncClient:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
+        shared: SharedStore | str | None = None,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -105,6 +117,7 @@ class AsyncClient:
         try:
             reject_unknown(unknown)
             key = _secret(api_key, "OPENAI_API_KEY")
+            shared = shared_store(shared) or ""
         finally:
             del api_key  # tracebacks may show the values of variables
         for name, text in (("base_url", base_url), ("organization", organization), ("project", project)):
@@ -125,6 +138,7 @@ class AsyncClient:
                 "timeout": timeout,
                 "retry": retry,
                 "rate_limit": rate_limit,
+                "shared": shared,
                 "check": check,
                 "caps": caps,
                 "fsync": fsync,
@@ -399,7 +413,9 @@ class AsyncClient:
 
 def _engine_config(settings: ClientSettings) -> EngineConfig:
     headers = dict(settings.headers)
-    return EngineConfig(settings.retry, settings.limits, settings.caps, settings.observers, headers)
+    return EngineConfig(
+        settings.retry, settings.limits, settings.caps, settings.observers, headers, settings.shared
+    )
 
 
 def _secret(given: Any, variable: str) -> Secret:

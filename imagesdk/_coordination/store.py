@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
-from typing import Protocol
+from collections.abc import Callable, Collection, Mapping
+from typing import Protocol, TypeAlias
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 class StoreUnavailable(Exception):  # noqa: N818 - it names a state of the store
@@ -21,32 +21,67 @@ class Reply:
     version: str
     """Version of the document that the store has now; empty if it has none."""
     document: str
-    """The document of that version; empty after a swap."""
+    """The document of that version; empty after a swap, and if the caller knows the version."""
     now: float
     """The store's clock, in seconds."""
+    seen: Mapping[str, float] = field(factory=dict[str, float])
+    """When each owner of the document was last seen."""
+    heard: int = 0
+    """Owners that were asked for a document that the store does not have."""
+
+
+@frozen
+class Notice:
+    """A document that an owner should look at."""
+
+    key: str
+    """Empty for all documents, because notices may have been lost."""
+    reply: Reply | None
+    """The document, if the store sent it with the notice."""
+
+
+OnNotice: TypeAlias = Callable[[Notice], None]
 
 
 class DocumentStore(Protocol):
-    """Documents by key. All methods block, may be called from one thread at a time, and raise ``StoreUnavailable``."""
+    """Documents by key. All methods block, are called from one thread at a time, and raise ``StoreUnavailable``.
+
+    A caller that is an ``owner`` of the document leaves a sign of life with every call.
+    """
 
     poll_seconds: float | None
-    """How often an owner that waits looks for changes; ``None`` if the store sends notices."""
+    """How often an owner that waits asks for notices; ``None`` if the store sends them."""
 
-    def read(self, key: str) -> Reply:
-        """Return the document."""
+    def read(self, key: str, *, known: str = "", owner: str = "") -> Reply:
+        """Return the document, unless it is of the ``known`` version."""
         ...
 
     def swap(
-        self, key: str, expected: str, version: str, document: str, *, notify: Collection[str], keep: float
+        self,
+        key: str,
+        expected: str,
+        version: str,
+        document: str,
+        *,
+        notify: Collection[str],
+        keep: float,
+        owner: str = "",
     ) -> Reply:
         """Replace the document if its version is ``expected``, keep it for so many seconds, and notify owners."""
         ...
 
-    def listen(self, owner: str, on_notice: Callable[[], None]) -> None:
+    def listen(self, owner: str, on_notice: OnNotice) -> None:
         """Call ``on_notice``, from any thread, when this owner is notified."""
 
+    def attend(self, key: str) -> None:
+        """Be notified of a document, too, when another owner looks for it and the store does not have it."""
+
+    def notices(self, owner: str) -> Collection[str]:
+        """Return the keys of the documents about which this owner was notified, once."""
+        ...
+
     def uptime(self) -> float:
-        """Return for how many seconds the store has kept its documents; infinity if it never loses any."""
+        """Return for how many seconds the store has run; infinity if its documents survive a restart."""
         ...
 
     def close(self) -> None:

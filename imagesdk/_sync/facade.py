@@ -48,6 +48,7 @@ from imagesdk.policies import (
     Delivery,
     RateLimit,
     RetryPolicy,
+    SharedStore,
     Timeouts,
 )
 from imagesdk.provenance import AsyncProvenance
@@ -99,6 +100,8 @@ class Client:
         rate_limit: The limit that the client keeps to: a :class:`RateLimit`, a text such as ``"50/min"``, ``None`` for
             no limit, or a mapping of models to these, with ``"*"`` for all other models. ``IMAGESDK_RATE_LIMIT`` (such
             as ``50/min``, or ``none``) applies where neither the option nor ``"*"`` is given.
+        shared: The store through which processes share one rate limit: a URL such as ``"redis://host/0"`` or
+            ``"sqlite:///shared.sqlite"``, or a :class:`SharedStore`. Default: ``IMAGESDK_SHARED``. ``""``: none.
         check: Whether requests that break a rule of the model are refused before anything is sent.
         caps: Maximum sizes of responses.
         fsync: Whether to fsync output files before a call returns.
@@ -127,6 +130,7 @@ class Client:
         timeout: float | Timeouts | None = None,
         retry: RetryPolicy = RetryPolicy(),  # noqa: B008 - a frozen value
         rate_limit: RateLimit | str | Mapping[str, RateLimit | str | None] | None = DEFAULT_RATE_LIMIT,
+        shared: SharedStore | str | None = None,
         check: bool = True,
         caps: Caps = Caps(),  # noqa: B008
         fsync: bool = False,
@@ -146,6 +150,7 @@ class Client:
             timeout=timeout,
             retry=retry,
             rate_limit=rate_limit,
+            shared=shared,
             check=check,
             caps=caps,
             fsync=fsync,

@@ -42,6 +42,9 @@ _LANE = (
 _MASK_BOX = "area to repaint, in pixels of the (squared) image; repeatable"
 _OUT = "FILE, DIR or TEMPLATE with {index} {id} {slug} {ext}; - writes to stdout (default: current folder)"
 _RUN_OUT = "folder, or TEMPLATE with {job} {id} {slug} {index} {ext}"
+_SHARED_STORE = (
+    "store of the rate limit that processes share, such as redis://host (default: IMAGESDK_SHARED)"
+)
 _STOP_ON = "fatal: end the run at an answer that every job would get, such as 401 (default: %(default)s)"
 _SQUARE = "convert the image to a square PNG first: crop keeps the middle, pad adds transparent margins"
 _STATES = ("planned", "sending", "received", "done", "refused", "failed", "unknown")
@@ -157,6 +160,7 @@ def _add_image_options(parser: argparse.ArgumentParser, command: str) -> None:
     add("--force", action="store_true", help="replace FILE if it exists")
     add("--timeout", type=float, metavar="SECONDS", help="time limit of the whole command")
     add("--no-check", action="store_true", help="send the request even if it breaks the rules of the model")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add_options(parser, command)
 
 
@@ -181,6 +185,7 @@ def _add_batch(parser: argparse.ArgumentParser) -> None:
     add("--give-up-after", type=float, default=900.0, metavar="SECONDS", help=_GIVE_UP_AFTER)
     add("--concurrency", type=int, metavar="N", help=jobs)
     add("--limit", metavar="RATE", help="rate limit in images, such as 500/min, or none")
+    add("--shared", metavar="URL", help=_SHARED_STORE)
     add("--grace", type=_seconds, default=20.0, metavar="SECONDS", help=_GRACE)
     add("--gallery", action="store_true", help="write DIR/index.html, a page of all images")
     add = parser.add_argument_group("the lanes").add_argument

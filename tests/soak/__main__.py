@@ -21,6 +21,7 @@ from attrs import frozen
 from tests.soak import (
     batches,
     cancellations,
+    emulators,
     exchanges,
     exits,
     floods,
@@ -101,6 +102,9 @@ TRIALS = {
     "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
     "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
     "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
+    "emulators": Trial(
+        "an emulator under load and attack, its memory and its files", emulators.run, 5000, 0.5, whole=True
+    ),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 
