@@ -69,7 +69,7 @@ def test_a_deadline_is_met_and_a_notice_says_at_once_if_it_cannot_be(
     run: Run, emulator: Emulator, tmp_path: Path
 ) -> None:
     (tmp_path / "prompts.txt").write_text("a cat\na dog\n")
-    late = ("--lane", "auto", "--deadline", "5s")  # less than a cancellation takes: all jobs go live
+    late = ("--lane", "auto", "--deadline", "60s")  # less than a cancellation takes: all jobs go live
     done = run("batch", "prompts.txt", "-o", "images", *late, *LOW)
     wrong = run("batch", "prompts.txt", "-o", "images", "--deadline", "20h", *LOW[:-2])
 
