@@ -261,7 +261,7 @@ class Replica:
             else:
                 self._shared = SharedWindow(self._permits.limits)
         shared = self._shared
-        if is_first:
+        if is_first and not reply.version:
             # Those who know what was sent add it within that time.
             rest = SETTLE_SECONDS if reply.heard else SETTLE_SECONDS - self._store.uptime()
             if rest > 0:
