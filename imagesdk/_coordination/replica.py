@@ -377,6 +377,7 @@ class Replica:
             times += [change.due_at for change in self._permits.changes]
             if not self._permits.is_idle:
                 times.append(self._contact_at + HEARTBEAT_SECONDS)
+            self._thread.poll(self._key, wanted=any(self._permits.waiting()))
         if shared is not None and (rank := self._rank(shared, now)) is not None:
             times.append(self._duty_at(shared, rank))
         if times and min(times) < math.inf:

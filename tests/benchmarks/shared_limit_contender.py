@@ -44,7 +44,7 @@ async def open_limits(orders: dict[str, Any]) -> Acquire:
     from limits.aio.storage import RedisStorage
     from limits.aio.strategies import MovingWindowRateLimiter
 
-    limiter = MovingWindowRateLimiter(RedisStorage(f"async+{orders['url']}", implementation="redispy"))
+    limiter = MovingWindowRateLimiter(RedisStorage(f"async+redis+{orders['url']}", implementation="redispy"))
     item = RateLimitItemPerSecond(orders["images"], int(orders["per"]))
 
     async def acquire(weight: int) -> None:

@@ -102,6 +102,8 @@ def run(
 
 
 def row(name: str, grants: list[Grant], calls: int, expected: int, processes: int = PROCESSES) -> list[str]:
+    if not grants:
+        return [name, str(expected), *["-"] * (len(HEAD) - 2)]
     best = optimum(grants, IMAGES, PER)
     return [
         name,

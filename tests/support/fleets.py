@@ -90,6 +90,7 @@ class ManualThread(StoreThread):
         self._numbers = count()
         self._watchers = {}
         self._last_tasks = {}
+        self._polled = set()
 
     def call_at(self, when: float, task: Callable[[], object]) -> None:
         heapq.heappush(self._tasks, (when, next(self._numbers), task))
