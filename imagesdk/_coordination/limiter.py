@@ -317,7 +317,7 @@ class CoordinatedLimiters:
     def after_fork(self) -> None:
         """Start anew in a child process."""
         self._lock = threading.Lock()
-        self._limiters = OrderedDict()
+        self._limiters = OrderedDict[tuple[SharedStore, str], CoordinatedLimiter]()
 
 
 def document_key(account: tuple[str, ...]) -> str:

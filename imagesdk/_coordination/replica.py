@@ -89,8 +89,9 @@ class Replica:
         self._local_clock = clock
         self._store: DocumentStore = thread.store
         self._share: LocalShare | None = None
-        self._before_share = ("", "")
-        self._version = self._document = ""  # the last ones that the store is known to have had
+        self._before_share: tuple[str, str] = ("", "")
+        self._version: str = ""
+        self._document: str = ""  # the last ones that the store is known to have had
         self._expected = ""  # the version that it has now
         self._shared: SharedWindow | None = None  # the document, unless a change of it failed
         self._must_write = False

@@ -1,5 +1,7 @@
 """Clients that share a limit, on both event loops and none, in children of a fork and at the exit of a process."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import base64
