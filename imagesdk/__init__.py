@@ -6,17 +6,18 @@ so that ``import imagesdk`` is fast. ``__init__.pyi`` has them for type checkers
 
 _HOMES = {
     "_version": "__version__",
-    "_sync.facade": "Client Files ImageStream Images Models Provenance Run",
+    "_sync.facade": "BatchResults Batches Client Files ImageStream Images Models Provenance Run",
+    "batches": "AsyncBatchResults AsyncBatches",
     "client": "AsyncClient",
     "images": "AsyncImages",
     "jobs": "CallOptions Edit Generate Job Svg SvgReasoning Variation",
     "models": "ModelProfile",
-    "fan_out.outcomes": "DryRun JobLike Labelled Notice Outcome Progress",
+    "fan_out.outcomes": "DryRun JobLike Labelled LaneProgress Notice Outcome Progress",
     "fan_out.run": "AsyncRun",
     "files": "AsyncFiles",
     "provenance": "AsyncProvenance",
     "served": "AsyncModels",
-    "reports": "ProvenanceCheck ProvenanceSignal ServedModel",
+    "reports": "Batch BatchCounts BatchProblem ProvenanceCheck ProvenanceSignal ServedModel",
     "streams": "AsyncImageStream",
     "pricing": "Estimate estimate",
     "_calls.retirement": "RetirementWarning",
@@ -33,7 +34,8 @@ _HOMES = {
         "CoordinationError DownloadError ImageNotLoadedError ImageSDKError InternalServerError InvalidRequestError "
         "JournalError LimitWaitError ModerationError NotFoundError OutcomeUnknownError "
         "OutcomeUnknownTimeoutError PendingTaskError PermissionDeniedError QuotaExceededError RateLimitError "
-        "RetiredError RunStoppedError StreamError UnprocessableEntityError"
+        "RetiredError RunStoppedError StreamError UnprocessableEntityError WebhookError WebhookSignatureError "
+        "WebhookTimestampError"
     ),
 }
 """Public names by the module that has them."""

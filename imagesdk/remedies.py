@@ -154,7 +154,19 @@ class Remedy:
     USE_EXTRA_QUERY = _Words("Pass extra_query= to a call.")
     USE_AZURE_CLIENT = _Words("Use {value}.")
     USE_HTTP_CLIENT = _Words("Pass http_client=httpx.AsyncClient({value}=...).")
+    USE_LIVE_LANE = _Words('Pass lane="live", or send such jobs one by one.')
+    USE_BATCH_LANE = _Words('Run the same jobs with lane="batch" or "auto" to fetch it.')
+    CHOOSE_LANE = _Words('Pass lane="auto" as well, or leave it out.')
+    USE_AZURE_V1 = _Words("Leave api_version out to use the v1 API.")
+    USE_FAN_OUT = _Words('Use images.fan_out(..., lane="batch"), which makes as many batches as it needs.')
+    RAISE_DEADLINE = _Words("Pass a later deadline= to make more of them.")
+    WAIT_FOR_BATCH = _Words("Wait for its end with client.batches.wait({value!r}).")
+    CHECK_BATCH = _Words("Look at it with client.batches.retrieve({value!r}).")
     USE_CLIENT_OPTIONS = _Words("Use api_key=, base_url= or idempotency_key= instead.")
+    PASS_WEBHOOK_SECRET = _Words("Pass the signing secret of this webhook endpoint (whsec_...).")
+    PASS_WEBHOOK_HEADERS = _Words("Pass all headers of the request.")
+    PASS_RAW_BODY = _Words("Pass the body as it arrived, before a framework parses it.")
+    CHECK_SYSTEM_CLOCK = _Words("Respond with status 400; if it was sent just now, correct the clock of this machine.")
     # fmt: on
 
     def of(self, value: object) -> Remedy:

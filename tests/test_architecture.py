@@ -21,11 +21,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 ROOMS = (
     {"__main__"},
-    {"cli"},
+    {"cli", "testing"},
     {"emulator"},
     {"_sync"},
     {"client"},
-    {"images"},
+    {"images", "batches"},
     {"fan_out", "files", "provenance", "served"},
     {"_calls", "streams"},
     {"_engine"},
@@ -33,7 +33,7 @@ ROOMS = (
     {"_ratelimit", "_transport"},
     {"_protocol", "pricing"},
     {"jobs", "prepare"},
-    {"types", "reports"},
+    {"types", "reports", "webhooks"},
     {"_media", "policies"},
     {"_runtime", "events", "models"},
     {"errors"},
@@ -46,7 +46,7 @@ ROOMS = (
 FLOOR_OF = {room: -row for row, rooms in enumerate(ROOMS) for room in rooms}
 UPWARD = {("errors", "types")}
 """For type checkers only: an error that carries a result, as in httpx."""
-MAY_USE_EMULATOR = {"cli", "emulator", "__main__"}
+MAY_USE_EMULATOR = {"cli", "emulator", "testing", "__main__"}
 EMULATOR_DATA = {"errors", "events", "jobs", "types", "_version"}
 EMULATOR_RULES = {"_media", "_protocol", "models", "policies", "pricing"}
 """Pure rules. The emulator checks requests with rules of its own: an oracle shares no code with its client."""

@@ -1,8 +1,8 @@
 """Queued faults: error responses, broken streams and broken connections.
 
 A fault applies to one request, in the order of the queue. There is a queue for image requests, one for
-downloads of result URLs, one for the Files API and one for provenance checks. A request uses up its fault even if the request itself is
-invalid.
+downloads of result URLs, one for provenance checks, two for the Files API, three for requests about batches, and one for
+batches themselves. A request uses up its fault even if the request itself is invalid.
 """
 
 from __future__ import annotations
@@ -14,20 +14,27 @@ from functools import partial
 from typing import Literal, TypeAlias, cast, get_args
 
 import anyio
+import anyio.lowlevel
 from attrs import field, frozen
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from imagesdk.emulator.batch_faults import BatchFault, LineOrder, Lines
 from imagesdk.emulator.known_errors import KNOWN_ERRORS
 
 __all__ = ["ErrorShape", "Fault", "FaultTarget", "Faults", "drop_connection", "unless_disconnected"]
 
 CloseConnection: TypeAlias = Callable[[Scope], bool]
 """Closes the connection of a request. Returns ``False`` for a connection that the server does not know."""
+_GARBAGE = '{"created": 1700000000, "data": [{"b64_json": "iVBORw0KGgo%%'
 ErrorShape: TypeAlias = Literal["nested", "flat"]
 """Form of an error inside a stream: ``{"error": {...}}`` or ``{"type": "error", ...}``."""
-FaultTarget: TypeAlias = Literal["images", "downloads", "files", "checks"]
-"""Kind of request: an image request, the download of a result URL, a request to the Files API, or a provenance check."""
+FaultTarget: TypeAlias = Literal[
+    "images", "downloads", "files", "checks", "contents", "batches", "polls", "cancels"
+]
+"""Kind of request: an image request, the download of a result URL, another request to the Files API than the download of a
+content, a provenance check, the download of a file's content, the creation of a batch, a look at one batch or at the list,
+and a cancellation."""
 
 
 @frozen
@@ -48,6 +55,10 @@ class Fault:
     end_early: bool = False
     after_events: int | None = None
     max_partials: int | None = None
+    garbage: bool = False
+    """Whether the body, or the event after ``after_events``, is broken JSON."""
+    name: str = ""
+    """Short description for the log."""
 
     @property
     def replaces_work(self) -> bool:
@@ -77,6 +88,8 @@ class Fault:
         if self.drops_at_once:
             return _BrokenResponse(Response(), self.delay, 0, silent=True)
         response = self._response() if self.status is not None or real is None else real
+        if self.garbage and self.status is None:
+            response = Response(_GARBAGE, 200, {"content-type": "application/json"})
         if self.truncate is None and not self.delay:
             return response
         return _BrokenResponse(response, self.delay, self.truncate)
@@ -95,6 +108,7 @@ class Faults:
 
     def __init__(self) -> None:
         self._queues: dict[FaultTarget, deque[Fault]] = {target: deque() for target in get_args(FaultTarget)}
+        self._batches: deque[BatchFault] = deque()
 
     def http(
         self,
@@ -132,9 +146,15 @@ class Faults:
         if status is None and error is not None:
             status = KNOWN_ERRORS[error]().status
         fault = Fault(
-            status=status, headers=headers or {}, body=body, error=error, after_work=after_work, delay=delay
+            status=status,
+            headers=headers or {},
+            body=body,
+            error=error,
+            after_work=after_work,
+            delay=delay,
+            name=error or f"status {status}",
         )
-        self._add(fault, on, times)
+        self.add(fault, on, times)
 
     def stream(
         self,
@@ -186,8 +206,9 @@ class Faults:
             delay=delay,
             max_partials=max_partials,
             plain=plain,
+            name="stream",
         )
-        self._add(fault, "images", times)
+        self.add(fault, "images", times)
 
     def connection(
         self,
@@ -219,22 +240,118 @@ class Faults:
         """
         if not drop and truncate is None and not delay:
             raise ValueError("faults.connection() needs drop=True, truncate= or delay=")
-        self._add(Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work), on, times)
+        name = (
+            "connection dropped"
+            if drop
+            else "response truncated"
+            if truncate is not None
+            else "slow response"
+        )
+        fault = Fault(drop=drop, truncate=truncate, delay=delay, after_work=after_work, name=name)
+        self.add(fault, on, times)
+
+    def batch(
+        self,
+        *,
+        missing: Lines = 0,
+        duplicated: Lines = 0,
+        no_status: Lines = 0,
+        garbled: Lines = 0,
+        failed: Lines = 0,
+        counts: Mapping[str, int] | None = None,
+        no_output_file: bool = False,
+        files_gone: bool = False,
+        rest_missing: bool = False,
+        error: str | None = None,
+        delay: float | None = None,
+        stuck: float | None = None,
+        cancel_hangs: bool = False,
+        unlisted: float = 0,
+        order: LineOrder = "shuffled",
+        webhooks: int = 1,
+        times: int = 1,
+    ) -> None:
+        """Queue what the next batch does wrong. It is made and billed all the same, except for what fails.
+
+        Lines are a number, or the ``custom_id`` of each. Numbers choose different lines.
+
+        Args:
+            missing: Lines that are in no file.
+            duplicated: Lines that are in the output file twice.
+            no_status: Lines with a status of 0 and no body.
+            garbled: Lines that end in the middle, and so are not JSON.
+            failed: Lines that fail with a server error, and are in the error file.
+            counts: Numbers that replace those of ``request_counts``: ``total``, ``completed`` or ``failed``.
+            no_output_file: Whether ``output_file_id`` is ``null``.
+            files_gone: Whether the output and error files are gone when the batch ends.
+            rest_missing: Whether requests that an expired or cancelled batch did not execute are in no file.
+            error: Code of an error that fails the batch in validation, for example ``"token_limit_exceeded"``.
+            delay: Seconds from the creation of the batch to its end, in place of ``batch_delay``.
+            stuck: Share of the lines after which the batch stops. It then expires after 24 hours.
+            cancel_hangs: Whether a cancellation never ends.
+            unlisted: Seconds before the batch is in the list.
+            order: Order of the lines in the output file: ``"shuffled"``, ``"given"`` or ``"reversed"``.
+            webhooks: How often the webhook of its end is sent.
+            times: Number of batches that the fault applies to.
+
+        Raises:
+            ValueError: If ``stuck`` is not between 0 and 1, ``delay`` is negative, or ``order`` or a key of ``counts`` is not a known one.
+        """
+        fault = BatchFault(
+            missing=missing,
+            duplicated=duplicated,
+            no_status=no_status,
+            garbled=garbled,
+            failed=failed,
+            counts=dict(counts or {}),
+            no_output_file=no_output_file,
+            files_gone=files_gone,
+            rest_missing=rest_missing,
+            error=error,
+            delay=delay,
+            stuck=stuck,
+            cancel_hangs=cancel_hangs,
+            unlisted=unlisted,
+            order=order,
+            webhooks=webhooks,
+        )
+        self.add_batch(fault, times)
+
+    def add_batch(self, fault: BatchFault, times: int = 1) -> None:
+        """Queue a fault of the next batches."""
+        self._batches.extend([fault] * times)
+
+    def take_batch(self) -> BatchFault:
+        """Remove and return the fault of a new batch, or one that changes nothing."""
+        return self._batches.popleft() if self._batches else BatchFault()
 
     def take(self, target: FaultTarget = "images") -> Fault | None:
         """Remove and return the fault for the current request."""
         queue = self._queues[target]
         return queue.popleft() if queue else None
 
+    def queued(self) -> list[tuple[str, str]]:
+        """Return the kinds and names of the faults that no request and no batch has used up."""
+        found: list[tuple[str, str]] = [
+            (target, fault.name) for target, queue in self._queues.items() for fault in list(queue)
+        ]
+        return found + [("batch", fault.name) for fault in list(self._batches)]
+
     def clear(self) -> None:
         """Remove every fault."""
+        self._batches.clear()
         for queue in self._queues.values():
             queue.clear()
 
     def __len__(self) -> int:
-        return sum(len(queue) for queue in self._queues.values())
+        return len(self._batches) + sum(len(queue) for queue in self._queues.values())
 
-    def _add(self, fault: Fault, on: FaultTarget, times: int) -> None:
+    def add(self, fault: Fault, on: FaultTarget = "images", times: int = 1) -> None:
+        """Queue a fault for ``times`` requests of a kind.
+
+        Raises:
+            ValueError: If ``on`` is not a known kind.
+        """
         if on not in self._queues:
             raise ValueError(f"on is one of {', '.join(self._queues)}, not {on!r}")
         self._queues[on].extend([fault] * times)
@@ -270,8 +387,9 @@ class _BrokenResponse(Response):
     """A response that is late or truncated. A truncated one ends with its connection."""
 
     def __init__(self, real: Response, delay: float, sent: int | None, *, silent: bool = False) -> None:
-        super().__init__(bytes(real.body), real.status_code)
+        super().__init__(status_code=real.status_code)
         self.raw_headers = real.raw_headers
+        self._real = real
         self._delay = delay
         self._sent = sent
         self._silent = silent
@@ -280,14 +398,28 @@ class _BrokenResponse(Response):
         if self._delay and not await unless_disconnected(receive, partial(anyio.sleep, self._delay)):
             return
         if self._sent is None:
-            await super().__call__(scope, receive, send)
+            await self._real(scope, receive, send)
             return
         if not self._silent:
-            start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-            await send(start)
-            part = bytes(self.body)[: self._sent]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await self._send_part(scope, receive, send, self._sent)
         await drop_connection(scope, receive)
+
+    async def _send_part(self, scope: Scope, receive: Receive, send: Send, left: int) -> None:
+        """Send the real response until ``left`` bytes of its body are sent."""
+        with anyio.CancelScope() as rest:
+
+            async def send_part(message: Message) -> None:
+                nonlocal left
+                if message["type"] == "http.response.body":
+                    part = message.get("body", b"")[:left]
+                    left -= len(part)
+                    message = {"type": "http.response.body", "body": part, "more_body": True}
+                await send(message)
+                if message["type"] == "http.response.body" and not left:
+                    rest.cancel()
+                    await anyio.lowlevel.checkpoint()
+
+            await self._real(scope, receive, send_part)
 
 
 def _check_error(error: str | None) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from imagesdk.emulator.answers import Refusal
 
-__all__ = ["CoolingWindow", "ImageWindow", "duration"]
+__all__ = ["CoolingWindow", "ImageWindow", "UploadWindow", "duration"]
 
 _UNITS = {"s": 1, "min": 60, "h": 3600}
 
@@ -23,6 +23,8 @@ class ImageWindow:
 
     ``limit`` reads ``"50/min"``, ``"10/s"``, ``"500/h"`` or, with a number of units, ``"50/10s"``.
     """
+
+    _counted = "images per minute"
 
     def __init__(self, limit: str, clock: Callable[[], float]) -> None:
         match = re.fullmatch(r"(\d+)/([1-9]\d*)?(s|min|h)", limit, re.ASCII)
@@ -42,7 +44,7 @@ class ImageWindow:
             return
         wait = self._wait(used + images - self.limit)
         raise Refusal(
-            "Rate limit exceeded for images per minute in organization org-emulator. "
+            f"Rate limit exceeded for {self._counted} in organization org-emulator. "
             f"Limit: {self.limit}/{self._text}. Current: {used + images}/{self._text}. "
             "Please visit https://platform.openai.com/docs/guides/rate-limits to learn how to increase your "
             "rate limit.",
@@ -63,6 +65,20 @@ class ImageWindow:
             "x-ratelimit-reset-images": duration(reset),
         }
 
+    @property
+    def granted(self) -> Sequence[tuple[float, int]]:
+        """When images were granted, and how many."""
+        return list(self._granted)
+
+    @granted.setter
+    def granted(self, granted: Iterable[tuple[float, int]]) -> None:
+        self._granted = deque(granted)
+
+    def usage(self) -> tuple[int, float | None]:
+        """Return how many images are counted now, and the seconds until the first of them is not any more."""
+        used = self._used()
+        return used, self._wait(1)
+
     def clear(self) -> None:
         """Forget the images that were granted."""
         self._granted.clear()
@@ -79,6 +95,12 @@ class ImageWindow:
             if missing <= 0:
                 return when + self.seconds - self._clock()
         return None
+
+
+class UploadWindow(ImageWindow):
+    """Limit of uploads to the Files API."""
+
+    _counted = "file uploads per minute"
 
 
 class CoolingWindow(ImageWindow):

@@ -19,13 +19,16 @@ from threading import main_thread
 from attrs import frozen
 
 from tests.soak import (
+    batches,
     cancellations,
+    emulators,
     exchanges,
     exits,
     floods,
     journals,
     limits,
     nights,
+    output_files,
     runs,
     storms,
     threads,
@@ -73,14 +76,35 @@ TRIALS = {
     "forks": Trial("forks under eight busy threads", threads.forks, 200, 2),
     "races": Trial("races of 32 threads for the first call", threads.races, 100, 5),
     "kills": Trial("runs whose process is killed at random instants", runs.kills, 60, 20),
+    "batch-kills": Trial(
+        "runs on the batch lane whose process is killed at random instants", batches.kills, 30, 30
+    ),
+    "batch-storms": Trial("runs on the batch lanes against several faults at once", batches.storms, 100, 15),
+    "batch-memory": Trial(
+        "a run on the batch lane that receives 3 GB, whose memory is watched",
+        batches.memory,
+        20_000,
+        0.1,
+        whole=True,
+    ),
     "nights": Trial(
         "a nightly batch with everything in its way that a night has", nights.run, 2000, 0.3, whole=True
     ),
     "journals": Trial("journals that are damaged in random rows or bytes", journals.damages, 750, 0.5),
     "memory": Trial("runs of many jobs, whose memory is watched", runs.memory, 10_000, 0.1, whole=True),
+    "output-files": Trial(
+        "an output file of the emulator's Batch API, and the memory that it takes",
+        output_files.run,
+        20_000,
+        0.05,
+        whole=True,
+    ),
     "fan-outs": Trial("fan-outs against every kind of limit", limits.fan_outs, 60, 5),
     "limits": Trial("clients that believe in a limit that is too high", limits.wrong_limits, 320, 2),
     "windows": Trial("events of a rate limit in any order", limits.windows, 500, 2, whole=True),
+    "emulators": Trial(
+        "an emulator under load and attack, its memory and its files", emulators.run, 5000, 0.5, whole=True
+    ),
     "exits": Trial("programs that end in the midst of calls", exits.run, 100, 10),
 }
 
