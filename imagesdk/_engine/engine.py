@@ -29,7 +29,7 @@ from imagesdk._protocol.responses import ParsedResponse
 from imagesdk._ratelimit.limiter import Limiter
 from imagesdk._ratelimit.shared import PROCESS_LIMITERS
 from imagesdk._transport.exchange import Transport
-from imagesdk.errors import AuthenticationError, ConfigurationError, LimitWaitError
+from imagesdk.errors import AuthenticationError, ConfigurationError, CoordinationError, LimitWaitError
 from imagesdk.events import Event, LimitWaited, LimitWaiting, RetryScheduled
 from imagesdk.policies import Caps, RateLimit
 from imagesdk.remedies import Remedy
@@ -203,6 +203,10 @@ class Engine:
             await state.permit.acquire(deadline=call.deadline, on_wait=on_wait)
         except LimitWaitError as error:
             raise state.limit_error(error) from state.last_error
+        except CoordinationError as error:
+            if state.maybe_billed and state.last_error is not None:
+                raise state.annotate(state.last_error) from error
+            raise
         waited = self._shared.clock() - since
         if waited > _NOTABLE_WAIT:
             self._config.observe(LimitWaited(call.id, call.request.weight, waited))
