@@ -70,7 +70,7 @@ class BatchStore:
     async def ended_jobs(self) -> int:
         """Return the number of jobs that a run would not send again by itself."""
         query = "SELECT count(*) FROM jobs WHERE state NOT IN ('planned', 'failed', 'sending')"
-        return int(await self.journal.transact(lambda db: db.execute(query).fetchone()[0]))
+        return int(await self.journal.commits.run(lambda db: db.execute(query).fetchone()[0]))
 
     async def open_batches(self) -> list[StoredBatch]:
         """Return the batches that have not ended."""
