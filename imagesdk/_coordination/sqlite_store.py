@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from imagesdk._coordination.store import Reply, StoreUnavailable
+from imagesdk._coordination.store import Page, Reply, StoreUnavailable
 from imagesdk.errors import CoordinationError
 
 BUSY_SECONDS = 5.0
@@ -17,6 +17,10 @@ BUSY_SECONDS = 5.0
 _SCHEMA = "CREATE TABLE IF NOT EXISTS documents (key TEXT PRIMARY KEY, version TEXT NOT NULL, document TEXT NOT NULL)"
 _UPDATE = "UPDATE documents SET version = ?3, document = ?4 WHERE key = ?1 AND version = ?2"
 _INSERT = "INSERT OR IGNORE INTO documents (key, version, document) VALUES (?1, ?3, ?4)"
+_DELETE = "DELETE FROM documents WHERE key = ? AND version = ?"
+_SCAN = "SELECT key, version, document FROM documents WHERE key > ?1 AND substr(key, 1, ?2) = ?3 ORDER BY key LIMIT ?4"
+_PAGE = 500
+"""Documents in one page of a scan."""
 _PERMANENT = ("readonly", "not a database", "malformed", "unable to open", "disk i/o", "full")
 
 
@@ -81,6 +85,25 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise self._failed(error) from error
         return Reply(True, version, "", now) if changed else self.read(key)
+
+    def scan(self, prefix: str, after: str) -> Page:
+        """Return some of the documents whose keys begin with ``prefix``, by key."""
+        try:
+            connection = self._opened()
+            now = self._clock()
+            given = (max(prefix, after), len(prefix), prefix, _PAGE)
+            rows = connection.execute(_SCAN, given).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        documents = [(key, Reply(False, version, document, now)) for key, version, document in rows]
+        return Page(documents, rows[-1][0] if len(rows) == _PAGE else "")
+
+    def delete(self, key: str, version: str) -> bool:
+        """Delete the document if it has this version. Return whether it had."""
+        try:
+            return self._opened().execute(_DELETE, (key, version)).rowcount > 0
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
 
     def listen(self, owner: str, on_notice: Callable[[], None]) -> None:
         """Do nothing: owners that wait look every :attr:`poll_seconds`."""
