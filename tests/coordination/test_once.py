@@ -13,6 +13,9 @@ from imagesdk import AsyncClient, ConfigurationError, Generate, InvalidRequestEr
 from tests.support.billing_server import BillingServer, billing_server
 
 
+pytestmark = pytest.mark.anyio
+
+
 @pytest.fixture
 def server() -> Iterator[BillingServer]:
     with billing_server() as server:
