@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,11 @@ def server() -> Iterator[BillingServer]:
 
 
 @pytest.fixture
-def client(server: BillingServer, make_client: Callable[..., AsyncClient], tmp_path: Path) -> AsyncClient:
-    return make_client(server.base_url, shared=f"sqlite:///{tmp_path}/ledger.db")
+async def client(
+    server: BillingServer, make_client: Callable[..., AsyncClient], tmp_path: Path
+) -> AsyncIterator[AsyncClient]:
+    async with make_client(server.base_url, shared=f"sqlite:///{tmp_path}/ledger.db") as client:
+        yield client
 
 
 @pytest.fixture
